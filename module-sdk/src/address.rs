@@ -1,0 +1,145 @@
+//! Where a peer listens: a UNIX socket, or a TCP port of this machine.
+
+use std::{fmt, io, os::unix::fs::FileTypeExt, os::unix::fs::PermissionsExt, path::PathBuf, pin::Pin};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+/// Where a peer listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Unix(PathBuf),
+    /// `host:port`
+    Tcp(String),
+}
+
+/// A connection of either kind.
+pub(crate) type Stream = Pin<Box<dyn ReadWrite>>;
+
+pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
+
+impl Address {
+    /// Tells the two apart by their shape, as every peer does: a port at the end, and no folder.
+    pub(crate) fn parse(text: &str) -> Self {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        let is_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_port && !text.contains('/') {
+            Self::Tcp(text.to_owned())
+        } else {
+            let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+            Self::Unix(path.into())
+        }
+    }
+
+    pub(crate) async fn dial(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Unix(path) => Box::pin(UnixStream::connect(path).await?),
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::pin(stream)
+            }
+        })
+    }
+
+    /// Listens. A socket file that an earlier process left behind is replaced; only this user may connect.
+    pub(crate) async fn listen(&self) -> io::Result<Listener> {
+        Ok(match self {
+            Self::Unix(path) => {
+                if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+                    std::fs::remove_file(path)?;
+                }
+                let listener = UnixListener::bind(path)?;
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+                Listener::Unix(listener, path.clone())
+            }
+            Self::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// Accepts connections; takes its socket file away when it is dropped.
+pub(crate) enum Listener {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Unix(listener, _) => Box::pin(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::pin(stream)
+            }
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Gone already is just as well.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_known_by_its_shape() {
+        for (text, address) in [
+            ("/tmp/m.sock", Address::Unix("/tmp/m.sock".into())),
+            ("unix:/tmp/m.sock", Address::Unix("/tmp/m.sock".into())),
+            ("unix:///tmp/m.sock", Address::Unix("/tmp/m.sock".into())),
+            ("/tmp/odd:80", Address::Unix("/tmp/odd:80".into())),
+            ("m.sock", Address::Unix("m.sock".into())),
+            ("127.0.0.1:5000", Address::Tcp("127.0.0.1:5000".into())),
+            ("[::1]:5000", Address::Tcp("[::1]:5000".into())),
+            ("localhost:", Address::Unix("localhost:".into())),
+        ] {
+            assert_eq!(Address::parse(text), address, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_used_one_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let address = Address::Unix(path.clone());
+        let listener = address.listen().await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let (dialled, accepted) = tokio::join!(address.dial(), listener.accept());
+        assert!(dialled.is_ok() && accepted.is_ok());
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "x").unwrap();
+        assert!(Address::Unix(path.clone()).listen().await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"x");
+    }
+}

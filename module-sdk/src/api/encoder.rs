@@ -1,0 +1,126 @@
+//! `rdk:component:encoder`: counts how far something turned.
+
+use async_trait::async_trait;
+use mainstay_proto::viam::component::encoder::v1::{
+    GetPositionRequest, GetPositionResponse, GetPropertiesRequest, GetPropertiesResponse, PositionType,
+    ResetPositionRequest, ResetPositionResponse,
+    encoder_service_client::EncoderServiceClient,
+    encoder_service_server::{EncoderService, EncoderServiceServer},
+};
+
+use super::{
+    macros::{resource_api, send, serve},
+    unimplemented,
+};
+use crate::{
+    Error, Object, Resource, Result,
+    value::wire::{from_struct, to_extra},
+};
+
+/// Counts how far something turned.
+#[async_trait]
+pub trait Encoder: Resource {
+    /// The position, in the wanted unit; `None` leaves the unit to the encoder.
+    async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position>;
+
+    /// Makes the present position the zero.
+    async fn reset_position(&self, extra: &Object) -> Result<()> {
+        let _ = extra;
+        unimplemented("ResetPosition")
+    }
+
+    /// Which units it knows.
+    async fn properties(&self, extra: &Object) -> Result<Properties>;
+}
+
+/// What a position is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Ticks since zero.
+    Ticks,
+    /// Degrees since zero.
+    Degrees,
+}
+
+/// Where an encoder stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Position {
+    /// In `unit`. The wire carries 24 bits of precision.
+    pub value: f32,
+    /// What `value` counts.
+    pub unit: Unit,
+}
+
+/// Which units an encoder knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// [`Unit::Ticks`].
+    pub ticks: bool,
+    /// [`Unit::Degrees`].
+    pub degrees: bool,
+}
+
+impl Unit {
+    /// What the wire calls it; a number that nobody knows leaves the unit to the encoder, as none does.
+    fn from_wire(unit: i32) -> Option<Self> {
+        match PositionType::try_from(unit) {
+            Ok(PositionType::TicksCount) => Some(Self::Ticks),
+            Ok(PositionType::AngleDegrees) => Some(Self::Degrees),
+            Ok(PositionType::Unspecified) | Err(_) => None,
+        }
+    }
+
+    fn to_wire(self) -> i32 {
+        match self {
+            Self::Ticks => PositionType::TicksCount.into(),
+            Self::Degrees => PositionType::AngleDegrees.into(),
+        }
+    }
+}
+
+resource_api!(
+    dyn Encoder = "rdk:component:encoder" via EncoderServiceServer, EncoderServiceClient as Client with get_geometries
+);
+
+serve! {
+    impl EncoderService for dyn Encoder with get_geometries {
+        fn get_position(encoder, request: GetPositionRequest) -> GetPositionResponse {
+            let unit = request.position_type.and_then(Unit::from_wire);
+            let Position { value, unit } = encoder.position(unit, &from_struct(request.extra)).await?;
+            GetPositionResponse { value, position_type: unit.to_wire() }
+        }
+        fn reset_position(encoder, request: ResetPositionRequest) -> ResetPositionResponse {
+            encoder.reset_position(&from_struct(request.extra)).await?;
+            ResetPositionResponse {}
+        }
+        fn get_properties(encoder, request: GetPropertiesRequest) -> GetPropertiesResponse {
+            let Properties { ticks, degrees } = encoder.properties(&from_struct(request.extra)).await?;
+            GetPropertiesResponse { ticks_count_supported: ticks, angle_degrees_supported: degrees }
+        }
+    }
+}
+
+#[async_trait]
+impl Encoder for Client {
+    async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position> {
+        let position_type = unit.map(Unit::to_wire);
+        let request = GetPositionRequest { name: self.name(), position_type, extra: to_extra(extra) };
+        let GetPositionResponse { value, position_type } = send!(self.get_position(request))?;
+        // An encoder that does not say what it counts counts what it was asked for.
+        let unit = Unit::from_wire(position_type).or(unit).ok_or_else(|| {
+            Error::unknown(format_args!("encoder `{}` does not say what its position counts", self.name()))
+        })?;
+        Ok(Position { value, unit })
+    }
+
+    async fn reset_position(&self, extra: &Object) -> Result<()> {
+        let request = ResetPositionRequest { name: self.name(), extra: to_extra(extra) };
+        send!(self.reset_position(request)).map(drop)
+    }
+
+    async fn properties(&self, extra: &Object) -> Result<Properties> {
+        let request = GetPropertiesRequest { name: self.name(), extra: to_extra(extra) };
+        let answer = send!(self.get_properties(request))?;
+        Ok(Properties { ticks: answer.ticks_count_supported, degrees: answer.angle_degrees_supported })
+    }
+}

@@ -1,0 +1,203 @@
+//! The call that is being answered, known to everything that runs on its behalf: its deadline and its operation go on
+//! to the resources it calls, and its resource's name goes into the log.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Level;
+
+tokio::task_local! {
+    static SCOPE: Scope;
+}
+
+/// A call's deadline when the peer gives more than this is as good as none.
+const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// On whose behalf code runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    deadline: Option<Instant>,
+    /// What goes on to the resources that are called in turn.
+    metadata: Vec<(HeaderName, HeaderValue)>,
+    label: OnceLock<Arc<Label>>,
+    verbose: bool,
+}
+
+/// Whose log entries these are.
+#[derive(Debug)]
+pub(crate) struct Label {
+    /// `rdk:component:motor/left`
+    pub name: String,
+    /// How much it logs, when that is not as the module does.
+    pub level: Option<Level>,
+}
+
+impl Scope {
+    /// Reads the head of a request.
+    pub(crate) fn of_call(headers: &HeaderMap, now: Instant) -> Self {
+        let deadline = headers
+            .get("grpc-timeout")
+            .and_then(|text| parse_timeout(text.to_str().ok()?))
+            .and_then(|timeout| now.checked_add(timeout));
+        let metadata = headers.iter().filter(|(name, _)| goes_on(name.as_str()));
+        let metadata = metadata.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let verbose = headers.contains_key("dtname");
+        Self(Arc::new(Inner { deadline, metadata, label: OnceLock::new(), verbose }))
+    }
+
+    /// For work of a resource that no call asked for.
+    pub(crate) fn of_resource(label: Arc<Label>) -> Self {
+        let inner = Inner { deadline: None, metadata: Vec::new(), label: OnceLock::from(label), verbose: false };
+        Self(Arc::new(inner))
+    }
+
+    /// Runs `work` on behalf of this.
+    pub(crate) fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        SCOPE.scope(self, work)
+    }
+
+    /// The same for something that is not a future.
+    pub(crate) fn run_sync<T>(&self, work: impl FnOnce() -> T) -> T {
+        SCOPE.sync_scope(self.clone(), work)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// Says which resource the running call turned out to be for.
+    pub(crate) fn mark(label: &Arc<Label>) {
+        let _ = SCOPE.try_with(|scope| scope.0.label.set(label.clone()));
+    }
+
+    /// The name for the log, and how much of it is wanted: the resource's own level, or more for a call that asks.
+    pub(crate) fn logging<T>(read: impl FnOnce(Option<&Label>, bool) -> T) -> T {
+        let mut read = Some(read);
+        let known = SCOPE.try_with(|scope| {
+            read.take().map(|read| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose))
+        });
+        match (known, read) {
+            (Ok(Some(answer)), _) => answer,
+            (_, Some(read)) => read(None, false),
+            // `take` above is the only one, and what it gave was used.
+            (_, None) => unreachable!("the reader runs once"),
+        }
+    }
+}
+
+/// The call that is being answered. Code that runs outside any call, such as a task, sees an empty one.
+#[derive(Clone, Debug)]
+pub struct Call(Option<Scope>);
+
+impl Call {
+    /// The call on whose behalf this code runs.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(SCOPE.try_with(Clone::clone).ok())
+    }
+
+    /// When the caller stops waiting. The SDK ends the call by itself then.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.as_ref()?.deadline()
+    }
+
+    /// The operation that the core gave the call, a UUID.
+    #[must_use]
+    pub fn operation(&self) -> Option<&str> {
+        self.header("opid")
+    }
+
+    /// What the caller attached under this key (sent as `viam-metadata-<key>`).
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.header(&format!("viam-metadata-{}", key.to_ascii_lowercase()))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.as_ref()?.0.metadata.iter().find(|(key, _)| key == name)?;
+        value.to_str().ok()
+    }
+
+    /// What goes on to a resource that is called on behalf of this call.
+    pub(crate) fn forwarded(&self) -> &[(HeaderName, HeaderValue)] {
+        self.0.as_ref().map_or(&[], |scope| &scope.0.metadata)
+    }
+}
+
+fn goes_on(name: &str) -> bool {
+    matches!(name, "opid" | "traceparent" | "tracestate" | "dtname") || name.starts_with("viam-metadata-")
+}
+
+/// Reads `grpc-timeout`: up to eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    };
+    (timeout < MAX_TIMEOUT).then_some(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_in_every_unit() {
+        for (text, timeout) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("3S", Some(Duration::from_secs(3))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("99999999H", None),
+            ("100000000n", None),
+            ("", None),
+            ("S", None),
+            ("-1S", None),
+            ("3s", None),
+            ("3é", None),
+        ] {
+            assert_eq!(parse_timeout(text), timeout, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn code_knows_the_call_it_runs_for() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("opid", "0a"), ("viam-metadata-who", "me"), ("authorization", "x"), ("grpc-timeout", "1S")] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let now = Instant::now();
+        Scope::of_call(&headers, now)
+            .run(async move {
+                let call = Call::current();
+                assert_eq!((call.operation(), call.metadata("WHO")), (Some("0a"), Some("me")));
+                assert_eq!(call.deadline(), Some(now + Duration::from_secs(1)));
+                assert_eq!(call.forwarded().len(), 2);
+                Scope::mark(&Arc::new(Label { name: "a".into(), level: None }));
+                assert_eq!(Scope::logging(|label, _| label.map(|label| label.name.clone())), Some("a".into()));
+            })
+            .await;
+        assert!(Call::current().operation().is_none());
+        assert!(Scope::logging(|label, verbose| label.is_none() && !verbose));
+    }
+}

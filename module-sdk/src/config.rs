@@ -1,0 +1,205 @@
+//! What a resource is made from, read from the wire once.
+
+use std::{future::Future, sync::Arc};
+
+use mainstay_proto::viam::app::v1::ComponentConfig;
+use serde::de::DeserializeOwned;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Level;
+
+use crate::{
+    Error, Needs, Object, Result,
+    attributes::{AttributeError, read},
+    call::{Label, Scope},
+    dependencies::collect,
+    spatial::Geometry,
+    value::wire,
+};
+
+/// The configuration of one resource, with its attributes as the author's type.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config<A> {
+    /// The name, for example `left`.
+    pub name: String,
+    /// For example `rdk:component:motor`.
+    pub api: String,
+    /// For example `acme:motors:stepper`.
+    pub model: String,
+    /// The model's own settings.
+    pub attributes: A,
+    /// The form that `frame.geometry` gives it.
+    pub geometry: Option<Geometry>,
+    /// What the configuration says it depends on, besides what the attributes name.
+    pub depends_on: Vec<String>,
+    /// Runs the work that goes on between calls, and ends it with the resource.
+    pub tasks: Tasks,
+}
+
+impl<A> Config<A> {
+    /// A configuration made by hand, for tests.
+    #[must_use]
+    pub fn new(name: impl Into<String>, attributes: A) -> Self {
+        let name = name.into();
+        let tasks = Tasks::new(Arc::new(Label { name: name.clone(), level: None }));
+        let (api, model, geometry, depends_on) = (String::new(), String::new(), None, Vec::new());
+        Self { name, api, model, attributes, geometry, depends_on, tasks }
+    }
+}
+
+/// Work of one resource that goes on between calls. It ends when the resource is closed, and its log entries carry
+/// the resource's name.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    label: Arc<Label>,
+}
+
+impl Tasks {
+    fn new(label: Arc<Label>) -> Self {
+        Self { tracker: TaskTracker::new(), stop: CancellationToken::new(), label }
+    }
+
+    /// Starts work beside the calls. It is dropped at its next `await` when the resource closes.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let work = async move { stop.run_until_cancelled_owned(work).await };
+        drop(self.tracker.spawn(Scope::of_resource(self.label.clone()).run(work)));
+    }
+
+    /// Ends all work and waits until it is gone.
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Ends all work without waiting, for a resource that never came to be.
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// A configuration whose attributes nobody has read yet.
+#[derive(Clone, Debug)]
+pub(crate) struct RawConfig {
+    pub name: String,
+    pub api: String,
+    pub model: String,
+    pub attributes: Object,
+    pub geometry: Option<Geometry>,
+    pub depends_on: Vec<String>,
+    /// How much it logs, when that is not as the module does.
+    pub level: Option<Level>,
+}
+
+impl RawConfig {
+    /// Reads what came over the wire.
+    pub(crate) fn from_wire(config: Option<ComponentConfig>) -> Result<Self> {
+        let config = config.ok_or_else(|| Error::invalid_argument("the request has no `config`"))?;
+        if config.name.is_empty() {
+            return Err(Error::invalid_argument("the request's `config` has no `name`"));
+        }
+        // Older cores fill the deprecated pair alone, which cannot tell a service from a component.
+        let api = if config.api.is_empty() {
+            format!("{}:component:{}", config.namespace, config.r#type)
+        } else {
+            config.api
+        };
+        // A single word is short for a built-in model.
+        let model = if config.model.contains(':') { config.model } else { format!("rdk:builtin:{}", config.model) };
+        let level = config.log_configuration.and_then(|log| crate::logs::parse_level(&log.level));
+        let geometry = config.frame.and_then(|frame| frame.geometry).and_then(Geometry::from_wire);
+        let attributes = wire::from_struct(config.attributes);
+        Ok(Self { name: config.name, api, model, attributes, geometry, depends_on: config.depends_on, level })
+    }
+
+    /// `rdk:component:motor/left`
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.api, self.name)
+    }
+
+    pub(crate) fn label(&self) -> Arc<Label> {
+        Arc::new(Label { name: self.full_name(), level: self.level })
+    }
+
+    /// Reads the attributes into the author's type, and collects the dependencies that they declare.
+    pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, Needs)> {
+        let label = self.label();
+        let (attributes, needs) = collect(|| read::<A>(self.attributes));
+        let attributes =
+            attributes.map_err(|error: AttributeError| Error::invalid_argument(format_args!("{}: {error}", label.name)))?;
+        let Self { name, api, model, geometry, depends_on, .. } = self;
+        Ok((Config { name, api, model, attributes, geometry, depends_on, tasks: Tasks::new(label) }, needs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{Dependency, Motor};
+
+    #[derive(Debug, Deserialize)]
+    struct Base {
+        left: Dependency<dyn Motor>,
+        spare: Option<Dependency<dyn Motor>>,
+        width_mm: u32,
+    }
+
+    fn config(attributes: Object) -> RawConfig {
+        let attributes = Some(wire::to_struct(attributes));
+        let api = "rdk:component:base".to_owned();
+        let config = ComponentConfig { name: "rover".into(), api, attributes, ..Default::default() };
+        RawConfig::from_wire(Some(config)).unwrap()
+    }
+
+    #[test]
+    fn attributes_declare_dependencies() {
+        let raw = config(crate::object! { "left" => "l", "width_mm" => 300 });
+        let (config, needs) = raw.read::<Base>().unwrap();
+        assert_eq!((config.attributes.left.name(), config.attributes.width_mm), ("l", 300));
+        assert!(config.attributes.spare.is_none());
+        assert_eq!(needs, Needs::none().required::<dyn Motor>("l"));
+        let (_, needs) = self::config(crate::object! { "left" => "l", "spare" => "rdk:component:motor/s", "width_mm" => 1 })
+            .read::<Base>()
+            .unwrap();
+        assert_eq!(needs.required, ["rdk:component:motor/l", "rdk:component:motor/s"]);
+    }
+
+    #[test]
+    fn an_error_names_the_resource_and_the_attribute() {
+        let error = config(crate::object! { "left" => "l", "width_mm" => "wide" }).read::<Base>().unwrap_err();
+        let text = "rdk:component:base/rover: attribute `width_mm`: invalid type: string \"wide\", expected u32";
+        assert_eq!(error, Error::invalid_argument(text));
+    }
+
+    #[test]
+    fn a_config_without_a_name_is_refused_and_short_forms_are_completed() {
+        assert!(RawConfig::from_wire(None).is_err());
+        assert!(RawConfig::from_wire(Some(ComponentConfig::default())).is_err());
+        let old = ComponentConfig {
+            name: "m".into(),
+            namespace: "rdk".into(),
+            r#type: "motor".into(),
+            model: "fake".into(),
+            ..Default::default()
+        };
+        let raw = RawConfig::from_wire(Some(old)).unwrap();
+        assert_eq!((raw.full_name(), raw.model), ("rdk:component:motor/m".into(), "rdk:builtin:fake".into()));
+    }
+
+    #[tokio::test]
+    async fn tasks_end_with_their_resource() {
+        let tasks = Config::new("x", ()).tasks;
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawn(async move {
+            let _held = sender;
+            std::future::pending().await
+        });
+        tasks.end().await;
+        assert!(receiver.await.is_err());
+    }
+}

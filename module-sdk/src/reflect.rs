@@ -1,0 +1,227 @@
+//! `grpc.reflection`, v1 and v1alpha: what the core asks to learn an author's own API. One file per question; the
+//! asker fetches imports by their names. Nothing is decoded before the first question.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use mainstay_proto::descriptors;
+use prost::Message;
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::Service;
+
+/// What a module can tell about its services.
+#[derive(Clone)]
+pub(crate) struct Reflection(Arc<Catalogue>);
+
+struct Catalogue {
+    services: Vec<&'static str>,
+    sets: Vec<&'static [u8]>,
+    own: OnceLock<Own>,
+}
+
+/// The files of the author.
+#[derive(Default)]
+struct Own {
+    files: BTreeMap<String, Bytes>,
+    symbols: BTreeMap<String, String>,
+}
+
+enum Question {
+    File(String),
+    Symbol(String),
+    Services,
+    Other,
+}
+
+enum Answer {
+    File(Bytes),
+    Services(Vec<&'static str>),
+    Unknown(Code, String),
+}
+
+impl Reflection {
+    pub(crate) fn new(services: Vec<&'static str>, sets: Vec<&'static [u8]>) -> Self {
+        Self(Arc::new(Catalogue { services, sets, own: OnceLock::new() }))
+    }
+
+    /// Both versions of the service.
+    pub(crate) fn services(&self) -> [Service; 2] {
+        let v1 = tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer::new(self.clone());
+        let v1alpha = tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionServer::new(self.clone());
+        [Service::new(v1), Service::new(v1alpha)]
+    }
+
+    fn answer(&self, question: Question) -> Answer {
+        let own = self.0.own.get_or_init(|| Own::read(&self.0.sets));
+        match question {
+            Question::Services => Answer::Services(self.0.services.clone()),
+            Question::File(name) => own
+                .files
+                .get(&name)
+                .cloned()
+                .or_else(|| descriptors::file(&name).map(|file| Bytes::from_static(file.bytes)))
+                .map_or_else(|| Answer::Unknown(Code::NotFound, format!("no file `{name}`")), Answer::File),
+            Question::Symbol(symbol) => own
+                .symbols
+                .get(&symbol)
+                .and_then(|file| own.files.get(file).cloned())
+                .or_else(|| descriptors::file_of(&symbol).map(|file| Bytes::from_static(file.bytes)))
+                .map_or_else(|| Answer::Unknown(Code::NotFound, format!("no symbol `{symbol}`")), Answer::File),
+            Question::Other => {
+                Answer::Unknown(Code::Unimplemented, "only files, symbols and services can be asked for".into())
+            }
+        }
+    }
+}
+
+impl Own {
+    fn read(sets: &[&'static [u8]]) -> Self {
+        let mut own = Self::default();
+        for set in sets {
+            match FileDescriptorSet::decode(*set) {
+                Ok(set) => set.file.into_iter().for_each(|file| own.add(file)),
+                // Costs the dynamic use of that API, and nothing else.
+                Err(error) => tracing::error!(%error, "the descriptors of an API cannot be read"),
+            }
+        }
+        own
+    }
+
+    fn add(&mut self, file: FileDescriptorProto) {
+        let name = file.name().to_owned();
+        let package = if file.package().is_empty() { String::new() } else { format!("{}.", file.package()) };
+        let mut symbols = Vec::new();
+        file.message_type.iter().for_each(|message| messages(&package, message, &mut symbols));
+        symbols.extend(file.enum_type.iter().map(|kind| format!("{package}{}", kind.name())));
+        symbols.extend(file.extension.iter().map(|extension| format!("{package}{}", extension.name())));
+        for service in &file.service {
+            symbols.push(format!("{package}{}", service.name()));
+            symbols.extend(service.method.iter().map(|method| format!("{package}{}.{}", service.name(), method.name())));
+        }
+        self.symbols.extend(symbols.into_iter().map(|symbol| (symbol, name.clone())));
+        self.files.insert(name, file.encode_to_vec().into());
+    }
+}
+
+fn messages(prefix: &str, message: &DescriptorProto, symbols: &mut Vec<String>) {
+    let name = format!("{prefix}{}", message.name());
+    let inner = format!("{name}.");
+    message.nested_type.iter().for_each(|message| messages(&inner, message, symbols));
+    symbols.extend(message.enum_type.iter().map(|kind| format!("{inner}{}", kind.name())));
+    symbols.push(name);
+}
+
+/// The two versions differ in their package alone, so one text serves both.
+macro_rules! version {
+    ($version:ident) => {
+        #[async_trait::async_trait]
+        impl tonic_reflection::pb::$version::server_reflection_server::ServerReflection for Reflection {
+            type ServerReflectionInfoStream = Pin<
+                Box<dyn Stream<Item = Result<tonic_reflection::pb::$version::ServerReflectionResponse, Status>> + Send>,
+            >;
+
+            async fn server_reflection_info(
+                &self,
+                request: Request<Streaming<tonic_reflection::pb::$version::ServerReflectionRequest>>,
+            ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+                use tonic_reflection::pb::$version::{
+                    ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionResponse,
+                    ServiceResponse, server_reflection_request::MessageRequest,
+                    server_reflection_response::MessageResponse,
+                };
+                let reflection = self.clone();
+                let answers = request.into_inner().map(move |request| {
+                    let request = request?;
+                    let question = match request.message_request.clone() {
+                        Some(MessageRequest::FileByFilename(name)) => Question::File(name),
+                        Some(MessageRequest::FileContainingSymbol(symbol)) => Question::Symbol(symbol),
+                        Some(MessageRequest::ListServices(_)) => Question::Services,
+                        _ => Question::Other,
+                    };
+                    let answer = match reflection.answer(question) {
+                        Answer::File(file) => MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                            file_descriptor_proto: vec![file.into()],
+                        }),
+                        Answer::Services(services) => MessageResponse::ListServicesResponse(ListServiceResponse {
+                            service: services.into_iter().map(|name| ServiceResponse { name: name.into() }).collect(),
+                        }),
+                        Answer::Unknown(code, error_message) => {
+                            MessageResponse::ErrorResponse(ErrorResponse { error_code: code.into(), error_message })
+                        }
+                    };
+                    Ok(ServerReflectionResponse {
+                        valid_host: request.host.clone(),
+                        original_request: Some(request),
+                        message_response: Some(answer),
+                    })
+                });
+                Ok(Response::new(Box::pin(answers)))
+            }
+        }
+    };
+}
+
+version!(v1);
+version!(v1alpha);
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{EnumDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
+
+    use super::*;
+
+    fn reflection() -> Reflection {
+        let gadget = DescriptorProto {
+            name: Some("Gadget".into()),
+            enum_type: vec![EnumDescriptorProto { name: Some("Kind".into()), ..Default::default() }],
+            ..Default::default()
+        };
+        let service = ServiceDescriptorProto {
+            name: Some("GadgetService".into()),
+            method: vec![MethodDescriptorProto { name: Some("Turn".into()), ..Default::default() }],
+            ..Default::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("acme/gadget.proto".into()),
+            package: Some("acme.v1".into()),
+            message_type: vec![gadget],
+            service: vec![service],
+            ..Default::default()
+        };
+        let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        Reflection::new(vec!["acme.v1.GadgetService"], vec![set.leak(), b"\xff"])
+    }
+
+    fn file_of(question: Question) -> Result<String, Code> {
+        match reflection().answer(question) {
+            Answer::File(file) => Ok(FileDescriptorProto::decode(file).unwrap().name().to_owned()),
+            Answer::Services(_) => panic!("a file is wanted"),
+            Answer::Unknown(code, _) => Err(code),
+        }
+    }
+
+    #[test]
+    fn own_and_standard_files_are_found_by_symbol_and_by_name() {
+        for symbol in ["acme.v1.GadgetService", "acme.v1.GadgetService.Turn", "acme.v1.Gadget", "acme.v1.Gadget.Kind"] {
+            assert_eq!(file_of(Question::Symbol(symbol.into())), Ok("acme/gadget.proto".into()), "{symbol}");
+        }
+        assert_eq!(
+            file_of(Question::Symbol("viam.component.sensor.v1.SensorService".into())),
+            Ok("component/sensor/v1/sensor.proto".into())
+        );
+        for file in ["acme/gadget.proto", "common/v1/common.proto", "google/protobuf/struct.proto"] {
+            assert_eq!(file_of(Question::File(file.into())), Ok(file.into()));
+        }
+        assert_eq!(file_of(Question::Symbol("acme.v1.Nothing".into())), Err(Code::NotFound));
+        assert_eq!(file_of(Question::File("nothing.proto".into())), Err(Code::NotFound));
+        assert_eq!(file_of(Question::Other), Err(Code::Unimplemented));
+    }
+}

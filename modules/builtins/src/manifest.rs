@@ -1,0 +1,40 @@
+//! Which built-in module has which models, as the core reads it: made from the models that each module registers.
+
+use serde_json::{Value, json};
+
+use crate::Builtin;
+
+/// `{"modules":[{"name":"fake","models":[{"api":"rdk:component:motor","model":"rdk:builtin:fake"}, …]}, …]}`
+pub(crate) fn of(builtins: &[Builtin]) -> Value {
+    let modules: Vec<Value> = builtins
+        .iter()
+        .map(|builtin| {
+            let module = (builtin.make)();
+            let models: Vec<Value> = module
+                .models()
+                .map(|(api, model)| json!({ "api": api.to_string(), "model": model.to_string() }))
+                .collect();
+            json!({ "name": builtin.name, "models": models })
+        })
+        .collect();
+    json!({ "modules": modules })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BUILTINS;
+
+    #[test]
+    fn the_manifest_names_every_fake_under_its_api() {
+        let manifest = of(BUILTINS);
+        let fake = &manifest["modules"][0];
+        assert_eq!(fake["name"], "fake");
+        let models = fake["models"].as_array().unwrap();
+        let has = |api: &str| models.contains(&json!({ "api": api, "model": "rdk:builtin:fake" }));
+        for api in ["board", "camera", "encoder", "generic", "motor", "sensor"] {
+            assert!(has(&format!("rdk:component:{api}")), "{manifest}");
+        }
+        assert!(has("rdk:service:generic") && models.len() == 7, "{manifest}");
+    }
+}

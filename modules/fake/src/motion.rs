@@ -1,0 +1,122 @@
+//! Where a fake encoder stands: a pure function of what it was told and of the time.
+//!
+//! Nothing ticks in the background. A position is worked out when someone asks, so an idle encoder costs nothing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const MINUTE: f64 = 60.0;
+
+/// A position in ticks that moves at a steady speed, and shows itself in steps as a real encoder read by a timer does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Motion {
+    /// Ticks at `since`; exact, whatever the display step is.
+    ticks: f64,
+    /// Ticks per minute from `since` on.
+    speed: f64,
+    since: Instant,
+    /// The display steps are counted from here.
+    origin: Instant,
+    step: Duration,
+}
+
+impl Motion {
+    /// Stands at zero. A reading changes once per `step`; a `step` of zero shows every change at once.
+    pub(crate) fn new(step: Duration, now: Instant) -> Self {
+        Self { ticks: 0.0, speed: 0.0, since: now, origin: now, step }
+    }
+
+    /// What a reading shows, in ticks: the position at the last display step.
+    pub(crate) fn shown(&self, now: Instant) -> f64 {
+        let running = now.saturating_duration_since(self.origin).as_nanos();
+        let part = match self.step.as_nanos() {
+            0 => 0,
+            step => running % step,
+        };
+        let shown = now - Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
+        // A command shows its effect at once: a reading never goes back to before it.
+        self.at(shown.max(self.since))
+    }
+
+    /// The position itself, in ticks, between two display steps too.
+    pub(crate) fn exact(&self, now: Instant) -> f64 {
+        self.at(now)
+    }
+
+    /// Turns at `speed` ticks per minute from now on. What is not a number counts as standing still, because it would
+    /// spoil the position for ever.
+    pub(crate) fn set_speed(&mut self, speed: f64, now: Instant) {
+        self.set_ticks(self.at(now), now);
+        self.speed = if speed.is_finite() { speed } else { 0.0 };
+    }
+
+    /// Stands at `ticks` now and keeps its speed.
+    pub(crate) fn set_ticks(&mut self, ticks: f64, now: Instant) {
+        (self.ticks, self.since) = (ticks, now);
+    }
+
+    fn at(&self, time: Instant) -> f64 {
+        self.ticks + self.speed * (time.saturating_duration_since(self.since).as_secs_f64() / MINUTE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Do {
+        Speed(f64),
+        Ticks(f64),
+    }
+    use Do::{Speed, Ticks};
+
+    /// Runs commands at times in ms, then reads at `read_ms`: (shown, exact).
+    fn check(step_ms: u64, commands: &[(u64, Do)], read_ms: u64, expected: (f64, f64)) {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut motion = Motion::new(Duration::from_millis(step_ms), start);
+        for (ms, command) in commands {
+            match command {
+                Speed(speed) => motion.set_speed(*speed, at(*ms)),
+                Ticks(ticks) => motion.set_ticks(*ticks, at(*ms)),
+            }
+        }
+        let (shown, exact) = (motion.shown(at(read_ms)), motion.exact(at(read_ms)));
+        assert!(
+            (shown - expected.0).abs() < 1e-6 && (exact - expected.1).abs() < 1e-6,
+            "at {read_ms} ms: shows {shown}, stands at {exact}; expected {expected:?}"
+        );
+    }
+
+    #[test]
+    fn a_position_advances_with_speed_and_shows_it_step_by_step() {
+        check(100, &[], 1_000, (0.0, 0.0));
+        check(100, &[(0, Speed(60_000.0))], 0, (0.0, 0.0));
+        check(100, &[(0, Speed(60_000.0))], 99, (0.0, 99.0));
+        check(100, &[(0, Speed(60_000.0))], 100, (100.0, 100.0));
+        check(100, &[(0, Speed(60_000.0))], 1_050, (1_000.0, 1_050.0));
+        check(1_000, &[(0, Speed(60_000.0))], 1_999, (1_000.0, 1_999.0));
+        check(0, &[(0, Speed(60_000.0))], 77, (77.0, 77.0));
+        check(100, &[(0, Speed(-600.0))], 60_000, (-600.0, -600.0));
+    }
+
+    #[test]
+    fn a_change_of_speed_keeps_what_was_turned_so_far() {
+        check(100, &[(0, Speed(60_000.0)), (150, Speed(0.0))], 160, (150.0, 150.0));
+        check(100, &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))], 199, (150.0, 101.0));
+        check(100, &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))], 200, (100.0, 100.0));
+    }
+
+    #[test]
+    fn a_set_position_shows_at_once_and_motion_goes_on_from_there() {
+        check(100, &[(0, Speed(60_000.0)), (150, Ticks(-7.5))], 150, (-7.5, -7.5));
+        check(100, &[(0, Speed(60_000.0)), (150, Ticks(-7.5))], 200, (42.5, 42.5));
+    }
+
+    #[test]
+    fn a_speed_that_is_no_number_stands_still() {
+        check(100, &[(0, Ticks(3.0)), (0, Speed(f64::NAN))], 500, (3.0, 3.0));
+        check(100, &[(0, Ticks(3.0)), (0, Speed(f64::INFINITY))], 500, (3.0, 3.0));
+    }
+}

@@ -1,0 +1,40 @@
+//! The wire protocol of Mainstay.
+//!
+//! * [`viam`], [`proto`], [`opentelemetry`], [`google`], [`mainstay`]: messages, clients and servers, one module per
+//!   protobuf package, generated at build time from `proto/**/*.proto`. `bytes` fields are [`bytes::Bytes`], maps are
+//!   ordered, well-known types are those of [`prost_types`]. Clients and servers take any transport.
+//! * [`Api`], [`Model`], [`ResourceName`]: names of things, parsed once at the edge.
+//! * [`methods`]: what a router must know about each gRPC method.
+//! * [`descriptors`]: the same files as encoded descriptors, for reflection.
+
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::large_futures,
+    clippy::redundant_clone,
+    rustdoc::all,
+    reason = "generated: the .proto files hold the docs, and the generators choose the style"
+)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/tree.rs"));
+}
+
+pub mod descriptors;
+mod ids;
+pub mod methods;
+
+pub use self::{
+    generated::*,
+    ids::{Api, IdError, Model, ResourceName, check_module_name, check_name},
+};
+
+/// Static data that the build script makes from the compiled `.proto` files, sorted for binary search.
+mod tables {
+    use crate::{
+        descriptors::File,
+        methods::{ApiParts, Kind, Method, Service},
+    };
+
+    include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+}

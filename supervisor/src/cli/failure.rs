@@ -1,0 +1,163 @@
+//! How a verb ends: the exit code, and what is said on stderr when it is not 0.
+
+use std::process::ExitCode;
+
+use tonic::{Code, Status};
+
+/// The exit codes of every verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The thing asked about is wrong: a bad config, a call that failed, a resource that does not exist.
+    Wrong = 1,
+    /// Bad usage: the question itself cannot be understood or has several answers.
+    Usage = 2,
+    /// There is no machine to talk to.
+    NoMachine = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a verb did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code to end with.
+    pub exit: Exit,
+    /// For people: what, where, why and the cure. Empty when there is nothing left to say.
+    pub message: String,
+    /// The gRPC code's name where a call was refused, for example `UNAVAILABLE`.
+    pub code: Option<&'static str>,
+}
+
+impl Failure {
+    /// The thing asked about is wrong.
+    pub fn wrong(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Wrong,
+            message: message.into(),
+            code: None,
+        }
+    }
+
+    /// The question is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+            code: None,
+        }
+    }
+
+    /// Nobody to ask.
+    pub fn no_machine(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::NoMachine,
+            message: message.into(),
+            code: None,
+        }
+    }
+
+    /// Whoever reads our output has seen enough (`mainstay status | head -1`), which is no failure of ours.
+    pub fn reader_gone() -> Self {
+        Self {
+            exit: Exit::Done,
+            message: String::new(),
+            code: None,
+        }
+    }
+
+    /// Tells it on stderr, as JSON when the verb was asked for JSON, and turns it into the exit code.
+    pub fn report(&self, json: bool) -> Exit {
+        use std::io::Write as _;
+        if !self.message.is_empty() {
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "{}", self.text(json));
+        }
+        self.exit
+    }
+
+    fn text(&self, json: bool) -> String {
+        if json {
+            return serde_json::json!({ "error": { "code": self.code, "message": self.message } }).to_string();
+        }
+        match (self.code, self.exit) {
+            (Some(code), _) => format!("error: {code}: {}", self.message),
+            // Nothing is broken; there is just nobody to ask.
+            (None, Exit::NoMachine) => self.message.clone(),
+            (None, _) => format!("error: {}", self.message),
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let message = match status.message() {
+            "" => "the machine gave no reason".to_owned(),
+            message => message.to_owned(),
+        };
+        Self {
+            exit: Exit::Wrong,
+            message,
+            code: Some(code_name(status.code())),
+        }
+    }
+}
+
+/// The name of a gRPC code as gRPC itself writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_end_has_its_documented_exit_code() {
+        let cases = [
+            (Failure::reader_gone().exit, 0),
+            (Failure::wrong("w").exit, 1),
+            (Failure::from(Status::unavailable("gone")).exit, 1),
+            (Failure::usage("u").exit, 2),
+            (Failure::no_machine("n").exit, 3),
+        ];
+        for (exit, number) in cases {
+            assert_eq!(ExitCode::from(exit), ExitCode::from(number));
+        }
+    }
+
+    #[test]
+    fn a_refused_call_names_its_code() {
+        let failure = Failure::from(Status::unavailable("module `wheels` is restarting"));
+        assert_eq!(failure.text(false), "error: UNAVAILABLE: module `wheels` is restarting");
+        assert_eq!(
+            failure.text(true),
+            r#"{"error":{"code":"UNAVAILABLE","message":"module `wheels` is restarting"}}"#
+        );
+        assert_eq!(Failure::usage("which one?").text(false), "error: which one?");
+        assert_eq!(Failure::no_machine("nobody here").text(false), "nobody here");
+    }
+}

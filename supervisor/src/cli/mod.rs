@@ -1,0 +1,149 @@
+//! The command line: one file per verb. Results go to stdout, everything else to stderr.
+//!
+//! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
+
+mod call;
+mod failure;
+mod human;
+mod nearest;
+mod output;
+mod run;
+#[cfg(test)]
+mod samples;
+pub mod startup;
+mod status;
+mod status_json;
+mod status_text;
+mod status_wire;
+mod table;
+mod target;
+pub mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::failure::{Exit, Failure};
+pub use self::run::RunOptions;
+
+/// A robot server in which everything is a module
+///
+/// Mainstay runs a robot from one config file. It starts a small process for each module (the drivers of motors,
+/// cameras, sensors …), watches and restarts them, and serves all of them at one network address that every Viam
+/// client can talk to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mainstay",
+    version,
+    propagate_version = true,
+    after_help = "\
+First steps:
+  mainstay run rover.yaml                                    start the machine that the file describes
+  mainstay status                                            what runs, and what is wrong (in another terminal)
+  mainstay call left-motor set_power '{\"power_pct\": 0.5}'    use it
+
+A config of one fake motor, for a start:
+  components:
+    - {name: left-motor, api: rdk:component:motor, model: fake}
+
+Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to.
+Environment: VIAM_HOME where modules keep data (default ~/.viam), NO_COLOR, XDG_RUNTIME_DIR."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a machine from its config file, until Ctrl-C
+    Run(run::Arguments),
+    /// Show a running machine: its modules, its resources and what is wrong
+    Status(status::Arguments),
+    /// Call a method of a resource, or list the methods it has
+    Call(call::Arguments),
+}
+
+/// Parses the command line, runs the verb and tells how it ended. The whole program.
+pub fn main() -> ExitCode {
+    // Bad usage ends here with 2, `--help` and `--version` with 0.
+    match Arguments::parse().verb {
+        Verb::Run(arguments) => run::run(arguments),
+        Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
+        Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
+    }
+}
+
+/// Runs a verb that talks to a machine. One thread is enough for one conversation.
+fn client(json: bool, verb: impl Future<Output = Result<Exit, Failure>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(verb),
+        Err(error) => Err(Failure::wrong(format!(
+            "the system refuses to start an event loop: {error}"
+        ))),
+    };
+    ended.unwrap_or_else(|failure| failure.report(json)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_newcomer_finds_the_first_three_commands_in_the_help() {
+        let help = Arguments::command().render_long_help().to_string();
+        for needed in [
+            "everything is a module",
+            "mainstay run rover.yaml",
+            "mainstay status",
+            "mainstay call left-motor",
+            "Exit codes",
+        ] {
+            assert!(help.contains(needed), "{needed:?} is missing in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn command_lines_parse_as_documented() {
+        let good = [
+            "run rover.yaml",
+            "run rover.yaml --home /tmp/h --bind 127.0.0.1:0 --builtins /opt/b --debug",
+            "status",
+            "status -w --json left",
+            "status --machine rover.yaml",
+            "status --address rover:8080",
+            "call left",
+            "call left set_power {} --json --timeout 2s",
+            "call cam get_images --out pictures --every 200ms",
+            "call walker steps -",
+        ];
+        for line in good {
+            let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+        let bad = [
+            "",
+            "run",
+            "call",
+            "call left set_power {} --every fast",
+            "status --machine a --address b",
+            "explode",
+        ];
+        for line in bad {
+            let parsed = Arguments::try_parse_from(
+                ["mainstay"]
+                    .into_iter()
+                    .chain(line.split(' ').filter(|word| !word.is_empty())),
+            );
+            assert_eq!(parsed.unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `mainstay run`: reads the config, says what is wrong with it, and hands over to the machine.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::failure::{Exit, Failure};
+use super::output::note;
+use crate::config::{self, Loaded};
+
+/// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
+const DEFAULT_HOME: &str = ".viam";
+
+/// Arguments of `mainstay run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay run rover.yaml
+  mainstay run rover.json --bind 0.0.0.0:8080      let other hosts in (nobody is asked for a password)
+  mainstay run rover.yaml --bind 127.0.0.1:0       any free port; the last line of the start tells which")]
+pub struct Arguments {
+    /// The config file, JSON or YAML
+    #[arg(value_name = "CONFIG")]
+    config: PathBuf,
+    /// Where modules keep their data [default: $VIAM_HOME, else ~/.viam]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Serve here, whatever `network.bind_address` in the config says
+    #[arg(long, value_name = "HOST:PORT")]
+    bind: Option<String>,
+    /// The program that holds the built-in modules [default: mainstay-builtins beside this program]
+    #[arg(long, value_name = "PATH")]
+    builtins: Option<PathBuf>,
+    /// Log everything, as `debug: true` in the config does
+    #[arg(long)]
+    debug: bool,
+    /// Print the state as JSON, with the keys of `status --json`: once when the address is known, once when all is up
+    #[arg(long)]
+    json: bool,
+}
+
+/// A config that can be run, and how.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// Absolute path of the config file, without symlinks: what the machine is known by.
+    pub config_path: PathBuf,
+    /// The config, with what the command line overrides, and the complaints about it (already told on stderr).
+    pub loaded: Loaded,
+    /// VIAM_HOME for modules; absolute.
+    pub home: PathBuf,
+    /// The program that holds the built-in modules, where the command line names one; absolute.
+    pub builtins: Option<PathBuf>,
+    /// Announce the start as JSON (see [`super::startup::announce`]).
+    pub json: bool,
+}
+
+/// Runs the verb until the machine has stopped.
+pub fn run(arguments: Arguments) -> ExitCode {
+    match options(&arguments) {
+        Ok(options) => crate::run(options),
+        Err(failure) => failure.report(arguments.json).into(),
+    }
+}
+
+fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
+    let colour = config::colour_wanted();
+    let mut loaded = config::load(&arguments.config).map_err(|refused| {
+        note(&refused.render(colour));
+        Failure {
+            exit: Exit::Wrong,
+            message: String::new(),
+            code: None,
+        }
+    })?;
+    for complaint in &loaded.complaints {
+        note(&complaint.render(colour));
+    }
+    let config_path = arguments
+        .config
+        .canonicalize()
+        .map_err(|error| unusable(&arguments.config, &error))?;
+    if let Some(bind) = &arguments.bind {
+        loaded.config.network.bind_address.clone_from(bind);
+    }
+    loaded.config.debug |= arguments.debug;
+    let home = home(
+        arguments.home.clone(),
+        std::env::var_os("VIAM_HOME").map(PathBuf::from),
+        std::env::home_dir(),
+    );
+    let home = home
+        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
+    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
+    Ok(RunOptions {
+        config_path,
+        loaded,
+        home: absolute(&home)?,
+        builtins,
+        json: arguments.json,
+    })
+}
+
+/// The flag, else the variable, else the usual place.
+fn home(flag: Option<PathBuf>, variable: Option<PathBuf>, user_home: Option<PathBuf>) -> Option<PathBuf> {
+    let variable = variable.filter(|path| !path.as_os_str().is_empty());
+    flag.or(variable)
+        .or_else(|| Some(user_home.filter(|path| path.is_absolute())?.join(DEFAULT_HOME)))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::wrong(format!("`{}` cannot be used: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_goes_before_the_variable_and_that_before_the_usual_place() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let cases = [
+            (path("/flag"), path("/variable"), path("/home/a"), path("/flag")),
+            (None, path("/variable"), path("/home/a"), path("/variable")),
+            (None, path(""), path("/home/a"), path("/home/a/.viam")),
+            (None, None, path("/home/a"), path("/home/a/.viam")),
+            (None, None, None, None),
+        ];
+        for (flag, variable, user_home, expected) in cases {
+            assert_eq!(home(flag, variable, user_home), expected);
+        }
+    }
+}

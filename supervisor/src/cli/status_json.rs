@@ -1,0 +1,205 @@
+//! `mainstay status --json`: the keys here are a promise to scripts. New keys may come; none changes its meaning.
+
+use std::time::SystemTime;
+
+use mainstay_proto::mainstay::control::v1::{
+    Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status,
+};
+use prost_types::Timestamp;
+use serde::Serialize;
+
+use super::call::resolve;
+
+/// A whole machine. Times are RFC 3339 in UTC; what is unknown is `null`.
+#[derive(Debug, Serialize)]
+pub struct MachineJson {
+    /// Absolute path of the config file; empty for a machine on another host.
+    config: String,
+    revision: String,
+    version: String,
+    /// `starting`, `running` or `stopping`.
+    state: &'static str,
+    pid: Option<u32>,
+    started_at: Option<String>,
+    settled_at: Option<String>,
+    uptime_s: Option<f64>,
+    rss_bytes: Option<u64>,
+    listeners: Vec<ListenerJson>,
+    modules: Vec<ModuleJson>,
+    resources: Vec<ResourceJson>,
+    /// What is wrong with the config, as text.
+    complaints: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerJson {
+    address: String,
+    authentication: String,
+}
+
+/// One module.
+#[derive(Debug, Serialize)]
+pub struct ModuleJson {
+    name: String,
+    /// `pending`, `starting`, `ready`, `unresponsive`, `back-off`, `stopping` or `stopped`.
+    state: &'static str,
+    pid: Option<u32>,
+    started_at: Option<String>,
+    ready_at: Option<String>,
+    uptime_s: Option<f64>,
+    restarts: u32,
+    rss_bytes: Option<u64>,
+    /// Fraction of one processor.
+    cpu: Option<f64>,
+    /// The newest thing worth saying, perhaps of several lines.
+    last: Option<String>,
+    last_at: Option<String>,
+    next_try_at: Option<String>,
+    /// Number of resources configured for it.
+    resources: u32,
+    executable: Option<String>,
+}
+
+/// One resource.
+#[derive(Debug, Serialize)]
+pub struct ResourceJson {
+    name: String,
+    /// `namespace:type:subtype`.
+    api: String,
+    model: Option<String>,
+    /// `pending`, `configuring`, `ready`, `unhealthy` or `removing`.
+    state: &'static str,
+    error: Option<String>,
+    module: Option<String>,
+    /// Full names, `namespace:type:subtype/name`.
+    dependencies: Vec<String>,
+    last_updated: Option<String>,
+}
+
+impl MachineJson {
+    /// The machine as it was at `now`.
+    pub fn new(status: &Status, now: SystemTime) -> Self {
+        Self {
+            config: status.config_path.clone(),
+            revision: status.revision.clone(),
+            version: status.version.clone(),
+            state: machine_state(status.state()),
+            pid: some_number(status.pid),
+            started_at: time(status.started_at.as_ref()),
+            settled_at: time(status.settled_at.as_ref()),
+            uptime_s: seconds_since(status.started_at.as_ref(), now),
+            rss_bytes: status.rss_bytes,
+            listeners: status.listeners.iter().map(ListenerJson::new).collect(),
+            modules: status
+                .modules
+                .iter()
+                .map(|module| ModuleJson::new(module, now))
+                .collect(),
+            resources: status.resources.iter().map(ResourceJson::new).collect(),
+            complaints: status.complaints.clone(),
+        }
+    }
+}
+
+impl ListenerJson {
+    fn new(listener: &Listener) -> Self {
+        Self {
+            address: listener.address.clone(),
+            authentication: listener.authentication.clone(),
+        }
+    }
+}
+
+impl ModuleJson {
+    /// One module as it was at `now`.
+    pub fn new(module: &Module, now: SystemTime) -> Self {
+        Self {
+            name: module.name.clone(),
+            state: module_state(module.state()),
+            pid: module.pid,
+            started_at: time(module.started_at.as_ref()),
+            ready_at: time(module.ready_at.as_ref()),
+            uptime_s: seconds_since(module.started_at.as_ref(), now),
+            restarts: module.restarts,
+            rss_bytes: module.rss_bytes,
+            cpu: module.cpu,
+            last: some_text(&module.last),
+            last_at: time(module.last_at.as_ref()),
+            next_try_at: time(module.next_try_at.as_ref()),
+            resources: module.resources,
+            executable: some_text(&module.executable),
+        }
+    }
+}
+
+impl ResourceJson {
+    /// One resource.
+    pub fn new(resource: &Resource) -> Self {
+        let name = resource.name.clone().unwrap_or_default();
+        Self {
+            api: resolve::api(&name),
+            name: name.name,
+            model: some_text(&resource.model),
+            state: resource_state(resource.state()),
+            error: some_text(&resource.error),
+            module: some_text(&resource.module),
+            dependencies: resource.dependencies.iter().map(resolve::full).collect(),
+            last_updated: time(resource.last_updated.as_ref()),
+        }
+    }
+}
+
+/// A machine's state in one word.
+pub fn machine_state(state: MachineState) -> &'static str {
+    match state {
+        MachineState::Unspecified => "unknown",
+        MachineState::Starting => "starting",
+        MachineState::Running => "running",
+        MachineState::Stopping => "stopping",
+    }
+}
+
+/// A module's state in one word.
+pub fn module_state(state: ModuleState) -> &'static str {
+    match state {
+        ModuleState::Unspecified => "unknown",
+        ModuleState::Pending => "pending",
+        ModuleState::Starting => "starting",
+        ModuleState::Ready => "ready",
+        ModuleState::Unresponsive => "unresponsive",
+        ModuleState::BackOff => "back-off",
+        ModuleState::Stopping => "stopping",
+        ModuleState::Stopped => "stopped",
+    }
+}
+
+/// A resource's state in one word.
+pub fn resource_state(state: ResourceState) -> &'static str {
+    match state {
+        ResourceState::Unspecified => "unknown",
+        ResourceState::Pending => "pending",
+        ResourceState::Configuring => "configuring",
+        ResourceState::Ready => "ready",
+        ResourceState::Unhealthy => "unhealthy",
+        ResourceState::Removing => "removing",
+    }
+}
+
+fn time(at: Option<&Timestamp>) -> Option<String> {
+    at.map(ToString::to_string)
+}
+
+/// How long ago `at` was, in seconds.
+fn seconds_since(at: Option<&Timestamp>, now: SystemTime) -> Option<f64> {
+    let at = SystemTime::try_from(*at?).ok()?;
+    // Clocks step; less than nothing is nothing.
+    Some(now.duration_since(at).unwrap_or_default().as_secs_f64())
+}
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn some_number(number: u32) -> Option<u32> {
+    (number != 0).then_some(number)
+}

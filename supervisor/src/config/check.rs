@@ -1,0 +1,142 @@
+//! Checks that compare entries with each other, or with the file system. The latter is an argument.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::Hash;
+use std::io;
+use std::path::Path;
+
+use super::complaint::{Complaint, Grade, Place};
+use super::model::{Config, ModuleConfig, ResourceConfig};
+
+/// What lies at the path of a program.
+#[derive(Debug)]
+pub enum Found {
+    /// A file that this process may execute.
+    Program,
+    /// A file that it may not execute.
+    NotExecutable,
+    /// A directory or another thing that is no file.
+    NoFile,
+    /// Nothing that could be looked at.
+    Nothing(io::Error),
+}
+
+/// Looks at the real file system.
+#[must_use]
+pub fn on_disk(path: &Path) -> Found {
+    match fs::metadata(path) {
+        Err(error) => Found::Nothing(error),
+        Ok(metadata) if !metadata.is_file() => Found::NoFile,
+        Ok(_) if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() => Found::NotExecutable,
+        Ok(_) => Found::Program,
+    }
+}
+
+/// Looks for the programs of all modules without a fault and gives those whose program cannot run one.
+pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let source = &config.source;
+    for module in config.modules.iter_mut().filter(|module| module.fault.is_none()) {
+        let shown = module.executable.display();
+        let (cause, help) = match look(&module.executable) {
+            Found::Program => continue,
+            Found::NotExecutable => (
+                format!("stat {shown}: not executable"),
+                format!("chmod +x {shown}"),
+            ),
+            Found::NoFile => (format!("stat {shown}: not a file"), "name the program in it".to_owned()),
+            Found::Nothing(error) if error.kind() == io::ErrorKind::NotFound => (
+                format!("stat {shown}: no such file or directory"),
+                "build or install it, or correct the path; relative paths start at the folder of the config".to_owned(),
+            ),
+            Found::Nothing(error) => (format!("stat {shown}: {error}"), "let this user read the way to it".to_owned()),
+        };
+        // The two blanks are what peers know.
+        let message = format!("module  executable path error: {cause}");
+        module.fault = Some(format!("{message}; {help} ({})", module.executable_place));
+        let message = format!("module `{}`: executable path error: {cause}", module.name.escape_debug());
+        complaints.push(
+            Complaint::new(Grade::Local, message, module.executable_place.clone())
+                .with_help(help)
+                .with_source(source.clone()),
+        );
+    }
+    complaints
+}
+
+/// Moves the second and later holders of a name to `config.duplicates`, each with a fault that names both places
+/// unless it has one already. Afterwards names are unique, even those of broken entries.
+pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let modules = std::mem::take(&mut config.modules);
+    let (first, later) = apart(modules, |module: &ModuleConfig| module.name.clone());
+    config.modules = first;
+    for (mut module, place) in later {
+        if module.fault.is_none() {
+            let message = format!("Duplicate module {} in robot config", module.name);
+            module.fault = Some(fault(&message, &place, &module.place));
+            complaints.push(complaint(config, message, &module.place, place));
+        }
+        config.duplicates.modules.push(module);
+    }
+    let resources = std::mem::take(&mut config.resources);
+    let (first, later) = apart(resources, |resource: &ResourceConfig| resource.name.clone());
+    config.resources = first;
+    for (mut resource, place) in later {
+        if resource.fault.is_none() {
+            let message = format!("cannot add duplicate local resource {}", resource.name);
+            resource.fault = Some(fault(&message, &place, &resource.place));
+            complaints.push(complaint(config, message, &resource.place, place));
+        }
+        config.duplicates.resources.push(resource);
+    }
+    complaints
+}
+
+/// The fault of a duplicate: what is shown in the status.
+fn fault(message: &str, first: &Place, again: &Place) -> String {
+    format!("{message}; the first is at {first}, this one at {again}: rename or remove one")
+}
+
+fn complaint(config: &Config, message: String, again: &Place, first: Place) -> Complaint {
+    config
+        .complaint(Grade::Local, again, message)
+        .with_help(format!("the first is at {first} and counts; rename or remove one"))
+        .with_also(first, "first here")
+}
+
+trait Placed {
+    fn place(&self) -> &Place;
+}
+
+impl Placed for ModuleConfig {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Placed for ResourceConfig {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// The first holder of each key, and the later ones with the place of the first. Both in their order.
+fn apart<T: Placed, K: Hash + Eq>(
+    all: Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Vec<(T, Place)>) {
+    let mut seen: HashMap<K, Place> = HashMap::with_capacity(all.len());
+    let (mut first, mut later) = (Vec::with_capacity(all.len()), Vec::new());
+    for entry in all {
+        match seen.get(&key(&entry)) {
+            Some(place) => later.push((entry, place.clone())),
+            None => {
+                seen.insert(key(&entry), entry.place().clone());
+                first.push(entry);
+            }
+        }
+    }
+    (first, later)
+}

@@ -1,0 +1,200 @@
+//! What is wrong with a config, where, and what would be right: one value per complaint, and how it is shown.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Padding, Renderer, Snippet};
+
+use super::source::Source;
+
+/// How much a complaint weighs. Ordered: a heavier one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// The config means what it says, but perhaps not what its writer meant.
+    Warning,
+    /// This entry is not usable; everything else is.
+    Local,
+    /// The config as a whole is not usable, and nothing changes.
+    Refused,
+}
+
+/// A stretch of text in a file. Lines and columns count from 1, columns and lengths in characters.
+/// Line 0 stands for the file as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, as its path was given.
+    pub file: Arc<Path>,
+    /// Line of the first character.
+    pub line: u32,
+    /// Column of the first character.
+    pub column: u32,
+    /// Number of characters that are underlined, all on `line`; at least 1.
+    pub len: u32,
+}
+
+impl Place {
+    /// The file as a whole.
+    #[must_use]
+    pub fn file(path: &Path) -> Self {
+        Self { file: Arc::from(path), line: 0, column: 0, len: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    /// `file:line:column`, or only the file if it is meant as a whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        if self.line == 0 { write!(f, "{file}") } else { write!(f, "{file}:{}:{}", self.line, self.column) }
+    }
+}
+
+/// One thing to say about a config.
+#[derive(Clone)]
+pub struct Complaint {
+    /// How much it weighs.
+    pub grade: Grade,
+    /// What is wrong. One line, never with a secret in it.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// Where it is.
+    pub place: Place,
+    /// A second place that belongs to it, and what is there.
+    pub also: Option<(Place, String)>,
+    source: Option<Arc<Source>>,
+}
+
+impl fmt::Debug for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line())
+    }
+}
+
+impl PartialEq for Complaint {
+    fn eq(&self, other: &Self) -> bool {
+        (self.grade, &self.message, &self.help, &self.place) == (other.grade, &other.message, &other.help, &other.place)
+    }
+}
+
+impl Complaint {
+    /// A complaint without excerpt; see [`Complaint::with_source`].
+    #[must_use]
+    pub fn new(grade: Grade, message: impl Into<String>, place: Place) -> Self {
+        Self { grade, message: message.into(), help: None, place, also: None, source: None }
+    }
+
+    /// Says what would be right.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Names a second place, for example the first holder of a name.
+    #[must_use]
+    pub fn with_also(mut self, place: Place, what: impl Into<String>) -> Self {
+        self.also = Some((place, what.into()));
+        self
+    }
+
+    /// Gives it the text that its excerpt is taken from.
+    #[must_use]
+    pub fn with_source(mut self, source: Arc<Source>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Everything on one line: `file:line:column: message (help)`. For logs and statuses.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{}: {} ({help})", self.place, self.message),
+            None => format!("{}: {}", self.place, self.message),
+        }
+    }
+
+    /// Several lines for a person: message, place, the line of the file with the offending text underlined, help.
+    /// `colour` allows colour; see [`colour_wanted`].
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let level = if self.grade == Grade::Warning { Level::WARNING } else { Level::ERROR };
+        let mut group = level.primary_title(clean(&self.message)).elements(std::iter::empty::<Padding>());
+        let whole = || Origin::path(clean(&self.place.to_string()));
+        let excerpt = self.source.as_ref().and_then(|source| source.excerpt(&self.place));
+        let also = self.also.as_ref().and_then(|(place, what)| {
+            let excerpt = self.source.as_ref()?.excerpt(place)?;
+            Some((place, what, excerpt))
+        });
+        group = match &excerpt {
+            Some(excerpt) => {
+                let mark = AnnotationKind::Primary.span(excerpt.span.clone());
+                let label = self.help.as_deref().map(clean);
+                let snippet = Snippet::source(excerpt.text.as_str()).line_start(self.place.line as usize);
+                // The column is named here and not by the renderer, which sees only a part of a very long line.
+                let path = clean(&self.place.to_string());
+                if excerpt.cut {
+                    group.element(Origin::path(path)).element(snippet.annotation(mark.label(label)))
+                } else {
+                    group.element(snippet.path(clean(&self.place.file.to_string_lossy())).annotation(mark.label(label)))
+                }
+            }
+            None => {
+                let group = group.element(whole());
+                match &self.help {
+                    Some(help) => group.element(Level::HELP.message(clean(help))),
+                    None => group,
+                }
+            }
+        };
+        if let Some((place, what, excerpt)) = &also {
+            let mark = AnnotationKind::Context.span(excerpt.span.clone()).label(clean(what));
+            group = group.element(Snippet::source(excerpt.text.as_str()).line_start(place.line as usize).annotation(mark));
+        }
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+}
+
+impl fmt::Display for Complaint {
+    /// [`Complaint::render`] without colour.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Control characters of the file must not steer the terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether standard error takes colour: it is a terminal and `NO_COLOR` is unset or empty.
+#[must_use]
+pub fn colour_wanted() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A config that cannot be used, with all that is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// At least one of them is [`Grade::Refused`].
+    pub complaints: Vec<Complaint>,
+}
+
+impl Refused {
+    /// All complaints for a person; see [`Complaint::render`].
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let all: Vec<String> = self.complaints.iter().map(|complaint| complaint.render(colour)).collect();
+        all.join("\n\n")
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Refused {}

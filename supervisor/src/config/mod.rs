@@ -1,0 +1,38 @@
+//! The machine config: from the bytes of a file to checked, typed values, and every complaint about it at once.
+//!
+//! The way through: [`load`] reads the file → `json` or `yaml` makes a tree in which every node knows its place →
+//! `sections`, `entries`, `network` and `frame` walk the tree with the typed reader of `read` and collect complaints instead of
+//! stopping at the first → `check` compares the entries with each other and with the file system.
+//! Nothing here starts, stops or remembers anything; what is read is plain data, compared by the machine.
+
+pub mod check;
+mod complaint;
+mod duration;
+mod entries;
+mod frame;
+mod json;
+mod load;
+mod model;
+mod names;
+mod network;
+mod node;
+mod proto;
+mod read;
+mod secrets;
+mod sections;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use complaint::{Complaint, Grade, Place, Refused, colour_wanted};
+pub use duration::parse as parse_duration;
+pub use frame::{Frame, Geometry, Orientation, Shape};
+pub use load::{Surroundings, load, parse};
+pub use model::{
+    Auth, AuthHandler, Cloud, Config, Duplicates, Job, Level, Loaded, LogRule, Maintenance, ModuleConfig, ModuleType,
+    Network, Package, Remote, ResourceConfig, Secret, ServiceConfig, Tracing, Tunnel,
+};
+pub use source::Source;
+pub use suggest::nearest;

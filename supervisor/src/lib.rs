@@ -1,0 +1,17 @@
+//! Mainstay's core: it owns the config, the network and the module processes, and passes every call on.
+//!
+//! Read `machine::plan` for what happens on a change, `module::lifecycle` for what happens when a module dies,
+//! `route::table` for where a call goes and `serve::door` for what every call meets on its way.
+
+pub mod cli;
+pub mod config;
+mod log;
+pub mod machine;
+pub mod module;
+pub mod robot;
+pub mod route;
+mod run;
+pub mod runtime_dir;
+pub mod serve;
+
+pub use run::run;

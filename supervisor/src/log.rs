@@ -1,0 +1,192 @@
+//! The core's log: one line per event on stderr, filtered by the config's `log` patterns.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::config::{self, Config, LogRule};
+
+/// Entries that modules send by RPC: what a module sends is wanted, because filtering is its own job.
+const SENT_BY_MODULE: &str = "module";
+/// Lines that modules print.
+pub const PRINTED_BY_MODULE: &str = "module_output";
+
+/// Installs the log for the whole process.
+pub fn install(config: &Config) {
+    let subscriber = tracing_subscriber::registry().with(Log::new(config));
+    // Only a second installation fails, and that one would say the same.
+    let _installed = tracing::subscriber::set_global_default(subscriber);
+}
+
+struct Log {
+    root: Level,
+    /// In config order; the last that matches counts.
+    rules: Vec<LogRule>,
+    /// The most talkative level that any rule lets through.
+    most: Level,
+    colour: bool,
+}
+
+impl Log {
+    fn new(config: &Config) -> Self {
+        let root = if config.debug { Level::DEBUG } else { Level::INFO };
+        let own = config.resources.iter().filter_map(|resource| {
+            let level = resource.log_level?;
+            Some(LogRule { pattern: format!("rdk.resource_manager.{}", resource.name), level })
+        });
+        let rules: Vec<_> = config.log.iter().cloned().chain(own).collect();
+        let most = rules.iter().map(|rule| of(rule.level)).chain([root]).max().unwrap_or(root);
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { root, rules, most, colour }
+    }
+
+    fn level_of(&self, logger: &str) -> Level {
+        self.rules.iter().rev().find(|rule| rule.matches(logger)).map_or(self.root, |rule| of(rule.level))
+    }
+}
+
+fn of(level: config::Level) -> Level {
+    match level {
+        config::Level::Debug => Level::DEBUG,
+        config::Level::Info => Level::INFO,
+        config::Level::Warn => Level::WARN,
+        config::Level::Error => Level::ERROR,
+    }
+}
+
+/// The name by which `log` patterns know the origin of an event.
+fn logger(target: &str, fields: &Fields) -> String {
+    let room = target.strip_prefix("mainstay::").unwrap_or(target).split("::").next().unwrap_or_default();
+    match (room, &fields.module, &fields.resource) {
+        (PRINTED_BY_MODULE, Some(module), _) if fields.stderr => format!("rdk.modmanager.{module}.StdErr"),
+        (PRINTED_BY_MODULE, Some(module), _) => format!("rdk.modmanager.{module}.StdOut"),
+        ("module", Some(module), _) => format!("rdk.modmanager.{module}"),
+        ("module", None, _) => "rdk.modmanager".into(),
+        (_, _, Some(resource)) => format!("rdk.resource_manager.{resource}"),
+        ("machine", ..) => "rdk.resource_manager".into(),
+        ("serve" | "route", ..) => "rdk.networking".into(),
+        ("config", ..) => "rdk.config".into(),
+        _ => "rdk".into(),
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let ours = metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.most;
+        if metadata.is_event() && ours { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.most
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let unconditional = metadata.target() == SENT_BY_MODULE;
+        if !unconditional && *metadata.level() > self.level_of(&logger(metadata.target(), &fields)) {
+            return;
+        }
+        let mut line = String::with_capacity(160);
+        // Writing to a String cannot fail.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut line));
+        let (word, colour) = word(*metadata.level());
+        let _ = if self.colour { write!(line, " \x1b[{colour}m{word}\x1b[0m ") } else { write!(line, " {word} ") };
+        if let Some(module) = fields.module.as_deref().filter(|module| !module.is_empty()) {
+            let _ = write!(line, "[{module}] ");
+        }
+        line.push_str(&fields.message);
+        line.push_str(&fields.rest);
+        line.push('\n');
+        // There is nowhere to tell that stderr is gone.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+fn word(level: Level) -> (&'static str, u8) {
+    match level {
+        Level::ERROR => ("ERROR", 31),
+        Level::WARN => ("WARN ", 33),
+        Level::INFO => ("INFO ", 32),
+        Level::DEBUG => ("DEBUG", 34),
+        Level::TRACE => ("TRACE", 35),
+    }
+}
+
+/// The fields of one event, the ones with a meaning apart.
+#[derive(Debug, Default)]
+struct Fields {
+    message: String,
+    module: Option<String>,
+    resource: Option<String>,
+    stderr: bool,
+    rest: String,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, text: String) {
+        match field.name() {
+            "message" => self.message = text,
+            "module" => self.module = Some(text),
+            "stream" => self.stderr = text == "stderr",
+            name => {
+                let _ = write!(self.rest, " {name}={text}");
+                if name == "resource" {
+                    self.resource = Some(text);
+                }
+            }
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.to_owned());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut text = value.to_string();
+        let mut source = value.source();
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        self.add(field, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_meet_the_names_that_the_config_documents() {
+        let fields = |module: Option<&str>, resource: Option<&str>, stderr: bool| Fields {
+            module: module.map(str::to_owned),
+            resource: resource.map(str::to_owned),
+            stderr,
+            ..Fields::default()
+        };
+        for (target, fields, expected) in [
+            (PRINTED_BY_MODULE, fields(Some("gear"), None, false), "rdk.modmanager.gear.StdOut"),
+            (PRINTED_BY_MODULE, fields(Some("gear"), None, true), "rdk.modmanager.gear.StdErr"),
+            ("mainstay::module::actor", fields(Some("gear"), None, false), "rdk.modmanager.gear"),
+            ("mainstay::machine::actor", fields(None, Some("a:b:c/d"), false), "rdk.resource_manager.a:b:c/d"),
+            ("mainstay::serve::listen", fields(None, None, false), "rdk.networking"),
+            ("mainstay::run", fields(None, None, false), "rdk"),
+        ] {
+            assert_eq!(logger(target, &fields), expected);
+        }
+    }
+}

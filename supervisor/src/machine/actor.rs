@@ -1,0 +1,532 @@
+//! The driver of the machine: asks `plan` for the next steps, takes them, and publishes what came of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mainstay_proto::ResourceName;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::calls;
+use super::plan::{Declared, Facts, Held, Shown, Stage, Step, World};
+use super::view::{ModuleEntry, Phase, Published, Rejected, Resource, ResourceState, View};
+use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
+use crate::module::ModuleName;
+use crate::module::actor::{Actor, Command as ModuleCommand, Context, Event};
+use crate::module::builtin::Builtins;
+use crate::module::environment::{ModuleSpec, log_level_argument};
+use crate::module::handshake::Handler;
+use crate::module::process::Spawner;
+use crate::module::sockets::Sockets;
+use crate::route::table::Table;
+use crate::route::upstream::Upstream;
+
+/// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
+/// must not make the machine look as if it were starting for ever.
+const FIRST_PASS: Duration = Duration::from_secs(30);
+
+/// What a machine needs from outside.
+#[derive(Debug)]
+pub struct MachineOptions {
+    /// Private directory for sockets.
+    pub runtime: PathBuf,
+    /// VIAM_HOME.
+    pub home: PathBuf,
+    /// The built-in modules.
+    pub builtins: Builtins,
+    /// True if modules without a level of their own should log at debug level.
+    pub debug: bool,
+    /// Where the parent socket of each module goes to be served, before the module is started.
+    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener)>,
+    /// Limit from spawn to Ready.
+    pub start_timeout: Duration,
+    /// Limit for building one resource.
+    pub build_timeout: Duration,
+}
+
+/// Why a module was not restarted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// No such module.
+    #[error("module not found with id={id}, name={name}. make sure it is configured and running on your machine")]
+    NotFound {
+        /// The id that was asked for.
+        id: String,
+        /// The name that was asked for.
+        name: String,
+    },
+    /// It was started and failed.
+    #[error("while restarting module id={id}, name={name}: {cause}")]
+    Failed {
+        /// The id that was asked for.
+        id: String,
+        /// The name that was asked for.
+        name: String,
+        /// What went wrong.
+        cause: Arc<str>,
+    },
+    /// The machine is shutting down.
+    #[error("the machine is shutting down")]
+    ShuttingDown,
+}
+
+#[derive(Debug)]
+enum Command {
+    Restart { module: ModuleName, done: oneshot::Sender<Result<(), Arc<str>>> },
+    Shutdown,
+}
+
+/// Asks things of the machine, and reads it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The published state.
+    pub published: Published,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Handle {
+    /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
+    /// id is compared.
+    pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
+        let view = View::clone(&self.published.load());
+        let wanted = |entry: &&Arc<ModuleEntry>| {
+            if id.is_empty() { !name.is_empty() && entry.name.as_str() == name } else { entry.id == id }
+        };
+        let (id, name) = (id.to_owned(), name.to_owned());
+        let Some(entry) = view.modules.iter().find(wanted) else { return Err(RestartError::NotFound { id, name }) };
+        let (done, outcome) = oneshot::channel();
+        let asked = self.commands.send(Command::Restart { module: entry.name.clone(), done });
+        asked.map_err(|_| RestartError::ShuttingDown)?;
+        match outcome.await {
+            Ok(outcome) => outcome.map_err(|cause| RestartError::Failed { id, name, cause }),
+            Err(_dropped) => Err(RestartError::ShuttingDown),
+        }
+    }
+
+    /// Takes everything down in order; the machine's `run` returns when that is done.
+    pub fn shut_down(&self) {
+        let _over = self.commands.send(Command::Shutdown);
+    }
+}
+
+/// The machine's own task.
+#[derive(Debug)]
+pub struct Machine {
+    world: World,
+    published: Published,
+    commands: mpsc::UnboundedReceiver<Command>,
+    events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
+    modules: BTreeMap<ModuleName, Running>,
+    resources: HashMap<ResourceName, Arc<Resource>>,
+    actors: JoinSet<()>,
+    calls: JoinSet<Ended>,
+    build_timeout: Duration,
+    revision: Arc<str>,
+    started: Instant,
+    running: bool,
+    stopping: bool,
+}
+
+/// A module as the machine sees it.
+#[derive(Debug)]
+struct Running {
+    commands: mpsc::UnboundedSender<ModuleCommand>,
+    life: u64,
+    upstream: Option<Upstream>,
+    handlers: Arc<[Handler]>,
+    waiting: Vec<oneshot::Sender<Result<(), Arc<str>>>>,
+}
+
+/// A call about a resource that came to its end.
+#[derive(Debug)]
+struct Ended {
+    name: ResourceName,
+    module: ModuleName,
+    life: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Validated(Result<Declared, String>),
+    Added(Vec<Held>, Result<(), String>),
+    Removed(Result<(), String>),
+}
+
+impl Machine {
+    /// Sets up the machine of `config`; nothing starts before `run`.
+    pub fn new(config: &Config, options: MachineOptions) -> Result<(Self, Handle), Box<dyn std::error::Error + Send + Sync>> {
+        let published = Published::default();
+        let (command_sender, commands) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let handle = Handle { published: published.clone(), commands: command_sender };
+        let mut machine = Self {
+            world: World::default(),
+            published,
+            commands,
+            events,
+            modules: BTreeMap::new(),
+            resources: HashMap::new(),
+            actors: JoinSet::new(),
+            calls: JoinSet::new(),
+            build_timeout: options.build_timeout,
+            revision: config.revision.as_str().into(),
+            started: Instant::now(),
+            running: false,
+            stopping: false,
+        };
+        machine.set_up(config, options, &event_sender)?;
+        Ok((machine, handle))
+    }
+
+    fn set_up(
+        &mut self,
+        config: &Config,
+        options: MachineOptions,
+        events: &mpsc::UnboundedSender<(ModuleName, Event)>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let MachineOptions { runtime, home, builtins, debug, doors, start_timeout, .. } = options;
+        let spawner = Spawner::start()?;
+        let mut entries = Vec::new();
+        for (spec, fault) in specs(config, &builtins, debug) {
+            let sockets = Sockets::new(&runtime, spec.name.as_str())?;
+            let entry = Arc::new(ModuleEntry::new(&spec, self.published.changes.clone()));
+            entries.push(entry.clone());
+            self.world.add_module(spec.name.clone());
+            let (sender, commands) = mpsc::unbounded_channel();
+            let running = Running { commands: sender, life: 0, upstream: None, handlers: Arc::default(), waiting: Vec::new() };
+            self.modules.insert(spec.name.clone(), running);
+            if let Some(fault) = fault {
+                let cause: Arc<str> = format!("module config validation error; skipping; module: {}, error: {fault}", spec.name).into();
+                entry.publish(|state| {
+                    state.phase = super::view::ModulePhase::Unhealthy;
+                    state.error = Some(cause.clone());
+                    state.last = Some(cause.clone());
+                    state.last_at = Some(SystemTime::now());
+                });
+                self.world.module_changed(&spec.name, Facts::Down(cause), None);
+                continue;
+            }
+            doors.send((spec.name.clone(), listen(&sockets)?))?;
+            let context = Context {
+                entry,
+                sockets,
+                home: home.clone(),
+                spawner: spawner.clone(),
+                events: events.clone(),
+                start_timeout,
+            };
+            self.actors.spawn(Actor::new(spec, context).run(commands));
+        }
+        let mut resources = Vec::new();
+        for config in &config.resources {
+            let resource = Arc::new(Resource::new(config.name.clone(), config.model.clone()));
+            self.resources.insert(config.name.clone(), resource.clone());
+            resources.push(resource);
+        }
+        let rejected = config.duplicates.resources.iter().map(|config| Rejected {
+            name: config.name.clone(),
+            model: config.model.clone(),
+            error: config.fault.clone().unwrap_or_default(),
+        });
+        let models = config.resources.iter().filter_map(|config| {
+            let module = builtins.module_of(&config.name.api, &config.model)?;
+            Some(((config.name.api.clone(), config.model.clone()), module.clone()))
+        });
+        self.world.want(config.resources.iter().cloned().map(Arc::new).collect(), models.collect(), builtins.problem.clone());
+        let table = Table::new(&resources, std::iter::empty());
+        self.published.publish(View {
+            running: false,
+            revision: self.revision.clone(),
+            config_time: Some(SystemTime::now()),
+            modules: entries.into(),
+            resources: resources.into(),
+            rejected: rejected.collect(),
+            table: Arc::new(table),
+        });
+        Ok(())
+    }
+
+    /// Runs until everything was taken down.
+    pub async fn run(mut self) {
+        for module in self.modules.values() {
+            let _faulty = module.commands.send(ModuleCommand::Want(true));
+        }
+        let first_pass = tokio::time::sleep_until((self.started + FIRST_PASS).into());
+        tokio::pin!(first_pass);
+        loop {
+            self.take_steps();
+            self.restart_drained();
+            if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
+                self.finish_first_pass();
+            }
+            if self.stopping && self.world.nodes().next().is_none() {
+                break;
+            }
+            let retry = self.world.next_retry();
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.command(command),
+                Some((module, event)) = self.events.recv() => self.event(module, event),
+                Some(ended) = self.calls.join_next() => self.ended(ended),
+                () = retry_at(retry) => self.world.touch_due(Instant::now()),
+                () = &mut first_pass, if !self.running => {}
+            }
+            // What has come meanwhile is taken in before anything is decided: one decision for many events.
+            while let Some(ended) = self.calls.try_join_next() {
+                self.ended(ended);
+            }
+        }
+        // The last thing a module is told; dropping the senders would say the same.
+        for module in self.modules.values() {
+            let _over = module.commands.send(ModuleCommand::Want(false));
+        }
+        self.modules.clear();
+        while self.actors.join_next().await.is_some() {}
+    }
+
+    fn finish_first_pass(&mut self) {
+        self.running = true;
+        let mut view = View::clone(&self.published.load());
+        view.running = true;
+        self.published.publish(view);
+    }
+
+    fn take_steps(&mut self) {
+        let now = Instant::now();
+        while let Some(name) = self.world.next_dirty() {
+            match self.world.next(&name, now) {
+                Step::Wait => {}
+                Step::Show(shown) => self.show(&name, shown),
+                Step::Forget => self.world.forget(&name),
+                Step::Queue(module) => self.world.queue(name, &module),
+                Step::Validate(module) => self.begin(name, &module, Stage::Validating, Vec::new()),
+                Step::Add(module, held) => self.begin(name, &module, Stage::Adding, held),
+                Step::Remove(module) => self.begin(name, &module, Stage::Removing, Vec::new()),
+            }
+        }
+    }
+
+    fn begin(&mut self, name: ResourceName, module: &ModuleName, stage: Stage, held: Vec<Held>) {
+        let Some(running) = self.modules.get(module) else { return };
+        let (Some(upstream), Some(node)) = (running.upstream.clone(), self.world.node(&name)) else { return };
+        let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
+        let busy = self.world.is_adding(module);
+        let limit = self.build_timeout;
+        self.world.begin(&name, stage, module);
+        if stage == Stage::Removing {
+            self.show(&name, Shown { phase: Phase::Removing, cause: None, transient: true });
+        } else if stage == Stage::Adding {
+            self.show(&name, Shown { phase: Phase::Configuring, cause: Some("being built".into()), transient: true });
+        }
+        let module = module.clone();
+        self.calls.spawn(async move {
+            let what = match stage {
+                Stage::Validating => What::Validated(match config.to_proto() {
+                    // A module that is building something may answer nothing else until that is done.
+                    Ok(proto) => calls::validate(upstream, proto, if busy { limit } else { calls::VALIDATE_TIMEOUT }).await,
+                    Err(problem) => Err(format!("resource config validation error: {problem}")),
+                }),
+                Stage::Adding => {
+                    let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
+                    let outcome = match config.to_proto() {
+                        Ok(proto) => calls::add(upstream, name.clone(), proto, dependencies, tainted, limit).await,
+                        Err(problem) => Err(format!("resource config validation error: {problem}")),
+                    };
+                    What::Added(held, outcome)
+                }
+                _ => What::Removed(calls::remove(upstream, &name, calls::REMOVE_TIMEOUT).await),
+            };
+            Ended { name, module, life, what }
+        });
+    }
+
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let Ended { name, module, life, what } = match ended {
+            Ok(ended) => ended,
+            Err(problem) => return error!("a call about a resource broke off: {problem}"),
+        };
+        let running = self.modules.get(&module);
+        let alive = running.is_some_and(|running| running.life == life && running.upstream.is_some());
+        let now = Instant::now();
+        match what {
+            What::Validated(outcome) => {
+                let outcome = if alive { outcome } else { Ok(Declared::default()) };
+                self.world.validated(&name, outcome, now);
+            }
+            What::Added(held, outcome) => self.world.added(&name, held, outcome, alive, now),
+            What::Removed(outcome) => {
+                if let (Err(problem), true) = (&outcome, alive) {
+                    warn!(resource = %name, %module, "RemoveResource failed: {problem}");
+                }
+                self.world.removed(&name, outcome.is_ok());
+            }
+        }
+    }
+
+    fn event(&mut self, name: ModuleName, event: Event) {
+        let Some(running) = self.modules.get_mut(&name) else { return };
+        match event {
+            Event::Starting => {
+                // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
+                if !matches!(self.world.facts(&name), Some(Facts::Down(_))) {
+                    running.upstream = None;
+                    self.world.module_changed(&name, Facts::Starting, None);
+                }
+            }
+            Event::Ready { life, upstream, handlers } => {
+                let renewed = running.life == life && running.upstream.is_some();
+                running.life = life;
+                running.upstream = Some(upstream.clone());
+                running.handlers = handlers.clone();
+                for waiting in running.waiting.drain(..) {
+                    let _gone = waiting.send(Ok(()));
+                }
+                if renewed {
+                    self.renew(&name, &upstream);
+                } else {
+                    let offers: HashSet<_> = handlers
+                        .iter()
+                        .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
+                        .collect();
+                    self.world.module_changed(&name, Facts::Ready, Some(offers));
+                    self.swap_table();
+                }
+            }
+            Event::Down { cause } => {
+                running.upstream = None;
+                for waiting in running.waiting.drain(..) {
+                    let _gone = waiting.send(Err(cause.clone()));
+                }
+                self.world.module_changed(&name, Facts::Down(cause), None);
+            }
+            Event::Stopped => running.upstream = None,
+        }
+    }
+
+    /// The same process on a new connection: nothing was lost but the old one.
+    fn renew(&self, module: &ModuleName, upstream: &Upstream) {
+        for resource in self.resources.values() {
+            let state = resource.state();
+            if state.module.as_ref() == Some(module) && state.upstream.is_some() {
+                resource.publish(ResourceState { upstream: Some(upstream.clone()), ..ResourceState::clone(&state) });
+            }
+        }
+    }
+
+    /// Which gRPC service an API has may only be known when its module has told.
+    fn swap_table(&self) {
+        let mut view = View::clone(&self.published.load());
+        let in_order = view.modules.iter().filter_map(|entry| self.modules.get(&entry.name));
+        let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
+        view.table = Arc::new(Table::new(&view.resources, handlers.iter().flat_map(|handlers| handlers.iter())));
+        self.published.publish(view);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Restart { module, done } => {
+                let Some(running) = self.modules.get_mut(&module) else { return };
+                running.waiting.push(done);
+                if self.world.facts(&module) == Some(&Facts::Ready) {
+                    info!(%module, "restart asked for; its resources are taken out first");
+                    self.world.module_changed(&module, Facts::Draining, None);
+                } else if running.commands.send(ModuleCommand::Restart).is_err() {
+                    let cause: Arc<str> = "its config entry is broken".into();
+                    for waiting in running.waiting.drain(..) {
+                        let _gone = waiting.send(Err(cause.clone()));
+                    }
+                }
+            }
+            Command::Shutdown if !self.stopping => {
+                self.stopping = true;
+                self.world.want_nothing();
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn restart_drained(&mut self) {
+        for module in self.world.drained() {
+            if let Some(running) = self.modules.get_mut(&module) {
+                running.upstream = None;
+                let _over = running.commands.send(ModuleCommand::Restart);
+            }
+            self.world.module_changed(&module, Facts::Starting, None);
+        }
+    }
+
+    fn show(&mut self, name: &ResourceName, shown: Shown) {
+        if !self.world.show(name, &shown) {
+            return;
+        }
+        let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else { return };
+        let before = resource.state();
+        if shown.phase == Phase::Unhealthy && before.error.as_deref() != shown.cause.as_deref() {
+            let cause = shown.cause.as_deref().unwrap_or_default();
+            warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
+        }
+        let inside = matches!(node.stage, Stage::Built | Stage::Removing);
+        let running = node.module.as_ref().and_then(|module| self.modules.get(module));
+        let ready = shown.phase == Phase::Ready;
+        resource.publish(ResourceState {
+            phase: shown.phase,
+            error: shown.cause.clone(),
+            transient: shown.transient,
+            since: if before.phase == shown.phase { before.since } else { SystemTime::now() },
+            module: node.module.clone(),
+            upstream: running.filter(|_| inside).and_then(|running| running.upstream.clone()),
+            dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
+            revision: if ready { self.revision.clone() } else { before.revision.clone() },
+        });
+        self.published.changes.tell();
+    }
+}
+
+/// The modules to run: built-in ones that the config uses, then the configured ones. With a fault: shown, not run.
+fn specs(config: &Config, builtins: &Builtins, debug: bool) -> Vec<(ModuleSpec, Option<String>)> {
+    let used = |config: &ResourceConfig| builtins.module_of(&config.name.api, &config.model).cloned();
+    let used: std::collections::BTreeSet<_> =
+        config.resources.iter().filter(|config| config.fault.is_none()).filter_map(used).collect();
+    let builtin = used.into_iter().map(|name| {
+        let which = name.as_str().trim_start_matches("builtin:").to_owned();
+        let mut arguments = vec![format!("--builtin={which}")];
+        arguments.extend(log_level_argument(None, debug));
+        let executable = builtins.executable.clone();
+        (ModuleSpec { name, id: String::new(), local: false, registry: false, executable, arguments, env: BTreeMap::new() }, None)
+    });
+    let configured = config.modules.iter().map(|module| (spec(config, module, debug), module.fault.clone()));
+    builtin.chain(configured).collect()
+}
+
+fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
+    let level = config.module_log_level(module, debug);
+    ModuleSpec {
+        name: module.name.as_str().into(),
+        id: module.module_id.clone(),
+        local: module.kind == ModuleType::Local,
+        registry: module.kind == ModuleType::Registry,
+        executable: module.executable.clone(),
+        arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
+        env: module.env.clone(),
+    }
+}
+
+/// Opens a module's parent socket; it takes connections from this moment on, even if nobody serves them yet.
+fn listen(sockets: &Sockets) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = sockets.parent();
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+    Ok(listener)
+}
+
+async fn retry_at(retry: Option<Instant>) {
+    match retry {
+        Some(retry) => tokio::time::sleep_until(retry.into()).await,
+        None => std::future::pending().await,
+    }
+}

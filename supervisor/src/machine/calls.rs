@@ -1,0 +1,112 @@
+//! The core's own calls to a module about one resource: ValidateConfig, AddResource, RemoveResource.
+
+use std::time::Duration;
+
+use mainstay_proto::ResourceName;
+use mainstay_proto::viam::app::v1::ComponentConfig;
+use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
+use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest, ValidateConfigRequest};
+use tonic::{Code, Request, Response, Status};
+
+use super::graph::is_frame_system;
+use super::plan::Declared;
+use crate::route::frames::MAX_MESSAGE_LEN;
+use crate::route::upstream::Upstream;
+
+/// Limit for ValidateConfig, where nothing else keeps the module busy.
+pub const VALIDATE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit for building one resource, unless `VIAM_RESOURCE_CONFIGURATION_TIMEOUT` says otherwise.
+pub const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+/// Limit for taking one resource out.
+pub const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
+    ModuleServiceClient::new(upstream).max_decoding_message_size(MAX_MESSAGE_LEN).max_encoding_message_size(MAX_MESSAGE_LEN)
+}
+
+/// Ends a call that the module does not answer, and tells the module the limit too.
+async fn within<T, F>(limit: Duration, call: impl FnOnce(Duration) -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    match tokio::time::timeout(limit, call(limit)).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_elapsed) => Err(Status::deadline_exceeded("context deadline exceeded")),
+    }
+}
+
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+/// Asks the module what it thinks of a config. A module without validation finds everything good.
+pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, String> {
+    let answer = within(limit, |limit| async move {
+        client(upstream).validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit)).await
+    });
+    match answer.await {
+        Ok(answer) => {
+            let known = |texts: Vec<String>| texts.into_iter().filter(|text| !is_frame_system(text)).collect();
+            Ok(Declared { required: known(answer.dependencies), optional: known(answer.optional_dependencies) })
+        }
+        Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
+        Err(status) => Err(format!("modular resource config validation error: {}", rpc_error(&status))),
+    }
+}
+
+/// Builds a resource. `tainted`: an earlier try may have left something under this name, which has to go first.
+pub async fn add(
+    upstream: Upstream,
+    name: ResourceName,
+    config: ComponentConfig,
+    dependencies: Vec<String>,
+    tainted: bool,
+    limit: Duration,
+) -> Result<(), String> {
+    let answer = within(limit, |limit| async move {
+        if tainted {
+            // "Not found" is the usual answer; what matters is that the name is free afterwards.
+            let request = timed(RemoveResourceRequest { name: name.to_string() }, limit);
+            let _free = client(upstream.clone()).remove_resource(request).await;
+        }
+        client(upstream).add_resource(timed(AddResourceRequest { config: Some(config), dependencies }, limit)).await
+    });
+    answer.await.map(|_added| ()).map_err(|status| format!("resource build error: {}", rpc_error(&status)))
+}
+
+/// Takes a resource out of its module; one that the module does not know is out already.
+pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) -> Result<(), String> {
+    let request = RemoveResourceRequest { name: name.to_string() };
+    let answer = within(limit, |limit| async move { client(upstream).remove_resource(timed(request, limit)).await });
+    match answer.await {
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == Code::NotFound => Ok(()),
+        Err(status) => Err(rpc_error(&status)),
+    }
+}
+
+/// A status in the form that Viam's tools show and match: `rpc error: code = Unknown desc = …`.
+fn rpc_error(status: &Status) -> String {
+    let code = match status.code() {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    };
+    format!("rpc error: code = {code} desc = {}", status.message())
+}

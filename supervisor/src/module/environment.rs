@@ -1,0 +1,125 @@
+//! What a module's process is started with: arguments, environment, working directory (spec: module protocol §1.1–1.3).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::ModuleName;
+
+/// A module as the machine wants it run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSpec {
+    /// Its name.
+    pub name: ModuleName,
+    /// Registry id; empty unless the config gives one.
+    pub id: String,
+    /// True if the config's `type` is `local`.
+    pub local: bool,
+    /// True if the config's `type` is `registry`.
+    pub registry: bool,
+    /// What to run.
+    pub executable: PathBuf,
+    /// Arguments behind the socket address.
+    pub arguments: Vec<String>,
+    /// The config's variables, which win over ours.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Everything that the process gets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// What to run.
+    pub executable: PathBuf,
+    /// Arguments, the socket address first.
+    pub arguments: Vec<OsString>,
+    /// Variables on top of the core's own environment.
+    pub env: BTreeMap<String, OsString>,
+    /// Where it starts.
+    pub directory: PathBuf,
+    /// Its lasting data directory, to be made before the start.
+    pub data: PathBuf,
+}
+
+/// Puts together the start of `spec` on `socket`. `home` is VIAM_HOME.
+pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path) -> Launch {
+    let root = spec.executable.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let data = home.join("module-data/local").join(spec.name.as_str());
+    let mut env: BTreeMap<String, OsString> = BTreeMap::from([
+        ("VIAM_HOME".into(), home.into()),
+        ("VIAM_MODULE_DATA".into(), data.clone().into()),
+        ("VIAM_MODULE_NAME".into(), spec.name.as_str().into()),
+    ]);
+    if spec.registry {
+        env.insert("VIAM_MODULE_ID".into(), spec.id.clone().into());
+    } else {
+        env.insert("VIAM_MODULE_ROOT".into(), root.clone().into());
+    }
+    env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.into())));
+    // The one variable that a config cannot override: it is the address of the socket that we watch.
+    env.insert("VIAM_MODULE_ADDRESS".into(), socket.into());
+    let directory = env.get("VIAM_MODULE_ROOT").map_or(root, PathBuf::from);
+    let mut arguments = vec![socket.as_os_str().to_owned()];
+    arguments.extend(spec.arguments.iter().map(OsString::from));
+    Launch { executable: spec.executable.clone(), arguments, env, directory, data }
+}
+
+/// The `--log-level` argument: the module's own level, else `debug` where the core logs at debug level.
+pub fn log_level_argument(own: Option<&str>, debug: bool) -> Option<String> {
+    match own {
+        Some(level) if !level.is_empty() => Some(format!("--log-level={level}")),
+        _ => debug.then(|| "--log-level=debug".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ModuleSpec {
+        ModuleSpec {
+            name: "gear".into(),
+            id: String::new(),
+            local: true,
+            registry: false,
+            executable: "/opt/gear/bin/run".into(),
+            arguments: vec!["--log-level=warn".into()],
+            env: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_module_gets_the_socket_first_and_starts_in_its_own_folder() {
+        let launch = launch(&spec(), Path::new("/r/s.sock"), Path::new("/h"));
+        assert_eq!(launch.arguments, ["/r/s.sock", "--log-level=warn"]);
+        assert_eq!(launch.directory, Path::new("/opt/gear/bin"));
+        assert_eq!(launch.env["VIAM_MODULE_DATA"], "/h/module-data/local/gear");
+        assert_eq!(launch.env["VIAM_MODULE_ROOT"], "/opt/gear/bin");
+        assert!(!launch.env.contains_key("VIAM_MODULE_ID"));
+    }
+
+    #[test]
+    fn the_config_wins_over_everything_but_the_address() {
+        let mut spec = spec();
+        spec.env = BTreeMap::from([
+            ("VIAM_MODULE_ROOT".into(), "/elsewhere".into()),
+            ("VIAM_MODULE_ADDRESS".into(), "/evil".into()),
+            ("PORT".into(), "x".into()),
+        ]);
+        let launch = launch(&spec, Path::new("/r/s.sock"), Path::new("/h"));
+        assert_eq!(launch.directory, Path::new("/elsewhere"));
+        assert_eq!(launch.env["VIAM_MODULE_ADDRESS"], "/r/s.sock");
+        assert_eq!(launch.env["PORT"], "x");
+    }
+
+    #[test]
+    fn the_level_of_the_module_wins_over_the_debug_switch() {
+        for (own, debug, expected) in [
+            (Some("warn"), true, Some("--log-level=warn")),
+            (Some(""), true, Some("--log-level=debug")),
+            (None, true, Some("--log-level=debug")),
+            (None, false, None),
+        ] {
+            assert_eq!(log_level_argument(own, debug).as_deref(), expected);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The first talk with a new process: its socket, Ready, what it offers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_proto::methods;
+use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
+use mainstay_proto::viam::module::v1::{HandlerDefinition, ReadyRequest};
+use mainstay_proto::{Api, Model};
+use tonic::{Code, Request, Status};
+use tracing::warn;
+
+use super::ModuleName;
+use super::reflect::{self, CustomService};
+use crate::route::frames::MAX_MESSAGE_LEN;
+use crate::route::upstream::Upstream;
+
+/// First pause between two looks for the socket; a Rust module opens its own within some milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Longest such pause; a Python module needs half a second.
+const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// Limit for one `Ready` call; a module that is busy is asked again.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause before `Ready` is asked again.
+const READY_PAUSE: Duration = Duration::from_millis(200);
+/// A socket that accepts and then breaks off this often in a row is no gRPC server.
+const MAX_BROKEN: u32 = 10;
+
+/// One API that a module offers.
+#[derive(Debug, Clone)]
+pub struct Handler {
+    /// The API.
+    pub api: Api,
+    /// Its gRPC service.
+    pub service: String,
+    /// The models that the module builds.
+    pub models: Vec<Model>,
+    /// Descriptors, for an API that only the module knows and told.
+    pub custom: Option<Arc<CustomService>>,
+}
+
+/// A module that answered.
+#[derive(Debug)]
+pub struct Shaken {
+    /// The connection.
+    pub upstream: Upstream,
+    /// What it offers.
+    pub handlers: Arc<[Handler]>,
+}
+
+/// Why a process that runs cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// It answered Ready with an error.
+    #[error("error while waiting for module to be ready {module}: Ready failed: {} ({:?})", .status.message(), .status.code())]
+    Ready {
+        /// The module.
+        module: ModuleName,
+        /// Its answer.
+        status: Status,
+    },
+    /// It does not speak HTTP/2.
+    #[error("error while dialing module {module}: it accepts connections on its socket but does not answer as a gRPC server: {last}")]
+    Garbage {
+        /// The module.
+        module: ModuleName,
+        /// What went wrong last.
+        last: String,
+    },
+    /// It offers no API at all.
+    #[error("module {0} offers nothing: its Ready answer names no model; register at least one before it serves")]
+    OffersNothing(ModuleName),
+}
+
+/// Waits for the socket, asks Ready until it is, and reads what the module offers. The caller limits the time.
+pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<Shaken, HandshakeError> {
+    let address = parent.display().to_string();
+    let mut broken = 0;
+    let mut broke = |last: String| {
+        broken += 1;
+        if broken >= MAX_BROKEN { Err(HandshakeError::Garbage { module: module.clone(), last }) } else { Ok(()) }
+    };
+    let mut upstream = connect(socket).await;
+    loop {
+        let mut request = Request::new(ReadyRequest {
+            // Python reads only the first of the two, newer Go and C++ prefer the second.
+            parent_address: address.clone(),
+            raw_parent_address: address.clone(),
+            // An offer would make Go modules wait for a peer connection that never comes.
+            webrtc_offer: String::new(),
+        });
+        request.set_timeout(READY_TIMEOUT);
+        let mut client = ModuleServiceClient::new(upstream.clone()).max_decoding_message_size(MAX_MESSAGE_LEN);
+        match tokio::time::timeout(READY_TIMEOUT, client.ready(request)).await {
+            Ok(Ok(answer)) => {
+                let answer = answer.into_inner();
+                if answer.ready {
+                    let definitions = answer.handlermap.map(|map| map.handlers).unwrap_or_default();
+                    let handlers = read_handlers(module, definitions, &upstream).await;
+                    if handlers.iter().all(|handler| handler.models.is_empty()) {
+                        return Err(HandshakeError::OffersNothing(module.clone()));
+                    }
+                    return Ok(Shaken { upstream, handlers: handlers.into() });
+                }
+            }
+            Ok(Err(status)) => match status.code() {
+                Code::Unavailable => {
+                    broke(status.message().to_owned())?;
+                    upstream = connect(socket).await;
+                }
+                Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => {}
+                _ if upstream.is_closed() => {
+                    broke(status.message().to_owned())?;
+                    upstream = connect(socket).await;
+                }
+                _ => return Err(HandshakeError::Ready { module: module.clone(), status }),
+            },
+            Err(_elapsed) => {}
+        }
+        tokio::time::sleep(READY_PAUSE).await;
+    }
+}
+
+/// Connects as soon as somebody listens on `socket`.
+async fn connect(socket: &Path) -> Upstream {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Ok(upstream) = Upstream::connect(socket).await {
+            return upstream;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Reads the handler map. What is wrong in it is told and left out; the rest of the module works.
+async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>, upstream: &Upstream) -> Vec<Handler> {
+    let mut handlers: Vec<Handler> = Vec::new();
+    for definition in definitions {
+        match read_handler(definition) {
+            // One API given twice is one API with the models of both.
+            Ok(handler) => match handlers.iter_mut().find(|known| known.api == handler.api && known.service == handler.service) {
+                Some(known) => known.models.extend(handler.models),
+                None => handlers.push(handler),
+            },
+            Err(problem) => warn!(%module, "{problem}; this entry of its handler map is ignored"),
+        }
+    }
+    let customs: Vec<String> = handlers
+        .iter()
+        .filter(|handler| methods::service(&handler.service).is_none())
+        .map(|handler| handler.service.clone())
+        .collect();
+    if customs.is_empty() {
+        return handlers;
+    }
+    for (service, outcome) in customs.iter().zip(reflect::reflect(upstream, &customs).await) {
+        match outcome {
+            Ok(custom) => {
+                let custom = Arc::new(custom);
+                for handler in handlers.iter_mut().filter(|handler| handler.service == *service) {
+                    handler.custom = Some(custom.clone());
+                }
+            }
+            Err(error) => warn!(
+                %module, service, error = &error as &dyn std::error::Error,
+                "cannot read the descriptors of this API: its calls pass, but tools cannot list its methods",
+            ),
+        }
+    }
+    handlers
+}
+
+fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
+    let subtype = definition.subtype.ok_or("an entry without an API")?;
+    let service = subtype.proto_service;
+    let name = subtype.subtype.ok_or_else(|| format!("the entry of `{service}` without an API"))?;
+    let api = Api::new(&name.namespace, &name.r#type, &name.subtype).map_err(|error| error.to_string())?;
+    if !["component", "service"].contains(&api.kind()) {
+        return Err(format!("API `{api}` is neither a component nor a service"));
+    }
+    if service.is_empty() {
+        return Err(format!("API `{api}` comes without its gRPC service"));
+    }
+    let mut models = Vec::new();
+    for text in definition.models {
+        models.push(text.parse().map_err(|error| format!("API `{api}`: {error}"))?);
+    }
+    Ok(Handler { api, service, models, custom: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::viam::common::v1::ResourceName;
+    use mainstay_proto::viam::robot::v1::ResourceRpcSubtype;
+
+    use super::*;
+
+    fn definition(kind: &str, subtype: &str, service: &str, models: &[&str]) -> HandlerDefinition {
+        let name = ResourceName { namespace: "acme".into(), r#type: kind.into(), subtype: subtype.into(), name: String::new() };
+        HandlerDefinition {
+            subtype: Some(ResourceRpcSubtype { subtype: Some(name), proto_service: service.into() }),
+            models: models.iter().map(|model| (*model).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_handler_needs_a_good_api_a_service_and_good_models() {
+        let good = read_handler(definition("component", "gizmo", "acme.Gizmo", &["a:b:c", "short"])).expect("good");
+        assert_eq!(good.models[1].to_string(), "rdk:builtin:short");
+        for (bad, expected) in [
+            (definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]), "neither a component nor a service"),
+            (definition("component", "gizmo", "", &["a:b:c"]), "without its gRPC service"),
+            (definition("component", "", "acme.Gizmo", &["a:b:c"]), "acme"),
+            (definition("component", "gizmo", "acme.Gizmo", &["a:b"]), "a:b"),
+            (HandlerDefinition::default(), "without an API"),
+        ] {
+            let problem = read_handler(bad).expect_err("refused");
+            assert!(problem.contains(expected), "{problem} should contain {expected}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Log entries of modules, written into the core's own log.
+
+use mainstay_proto::viam::common::v1::LogEntry;
+use prost_types::{Struct, value::Kind};
+use tracing::{Level, event};
+
+use crate::module::ModuleName;
+
+/// A level by any word that an SDK uses. What is above ERROR is ERROR, and a word that nobody knows is INFO: a line
+/// with a strange level is worth more than none.
+pub fn level(word: &str) -> Level {
+    match word.to_ascii_lowercase().as_str() {
+        "trace" => Level::TRACE,
+        "debug" => Level::DEBUG,
+        "warn" | "warning" => Level::WARN,
+        "error" | "critical" | "fatal" | "panic" | "dpanic" => Level::ERROR,
+        _ => Level::INFO,
+    }
+}
+
+/// Writes one entry. Filtering is the module's job: what it sends is wanted.
+pub fn write(module: Option<&ModuleName>, entry: &LogEntry) {
+    let module = module.map_or("", ModuleName::as_str);
+    let logger = entry.logger_name.as_str();
+    let mut message = entry.message.clone();
+    for (key, value) in entry.fields.iter().filter_map(field) {
+        message.push_str(&format!(" {key}={value}"));
+    }
+    if let Some(place) = entry.caller.as_ref().and_then(caller) {
+        message.push_str(&format!(" ({place})"));
+    }
+    match level(&entry.level) {
+        Level::TRACE => event!(target: "module", Level::TRACE, module, logger, "{message}"),
+        Level::DEBUG => event!(target: "module", Level::DEBUG, module, logger, "{message}"),
+        Level::INFO => event!(target: "module", Level::INFO, module, logger, "{message}"),
+        Level::WARN => event!(target: "module", Level::WARN, module, logger, "{message}"),
+        Level::ERROR => event!(target: "module", Level::ERROR, module, logger, "{message}"),
+    }
+}
+
+/// Key and value of a field in the form that Go's zap library gives it: the value stands under a key of its own type.
+fn field(field: &Struct) -> Option<(String, String)> {
+    let key = text(field.fields.get("Key")?)?;
+    let candidates = ["String", "Integer", "Interface"].iter().filter_map(|name| field.fields.get(*name));
+    let value = candidates.filter_map(text).find(|text| !text.is_empty() && text != "0").unwrap_or_default();
+    Some((key, value))
+}
+
+fn caller(caller: &Struct) -> Option<String> {
+    let defined = matches!(caller.fields.get("Defined")?.kind, Some(Kind::BoolValue(true)));
+    let file = text(caller.fields.get("File")?)?;
+    let line = text(caller.fields.get("Line")?)?;
+    defined.then(|| format!("{file}:{line}"))
+}
+
+fn text(value: &prost_types::Value) -> Option<String> {
+    match value.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.clone()),
+        Kind::NumberValue(number) => Some(number.to_string()),
+        Kind::BoolValue(bool) => Some(bool.to_string()),
+        Kind::NullValue(_) => None,
+        Kind::StructValue(_) | Kind::ListValue(_) => Some(format!("{value:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_every_sdk_has_a_level() {
+        for (word, expected) in [
+            ("debug", Level::DEBUG),
+            ("INFO", Level::INFO),
+            ("Warning", Level::WARN),
+            ("warn", Level::WARN),
+            ("CRITICAL", Level::ERROR),
+            ("trace", Level::TRACE),
+            ("", Level::INFO),
+            ("loud", Level::INFO),
+        ] {
+            assert_eq!(level(word), expected, "{word}");
+        }
+    }
+}

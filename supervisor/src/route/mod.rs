@@ -1,0 +1,14 @@
+//! Where calls go and how they get there: bytes in, the same bytes out.
+
+pub mod body;
+pub mod call;
+pub mod deadline;
+pub mod flow;
+pub mod forward;
+pub mod frames;
+pub mod metadata;
+pub mod peek;
+pub mod scan;
+pub mod status;
+pub mod table;
+pub mod upstream;

@@ -1,0 +1,253 @@
+//! A handle on one peer's HTTP/2 connection: a module's UNIX socket, or another machine's port.
+//!
+//! Two lanes: data, and a connection of its own for what must never queue behind data (methods that stop something, and
+//! the core's own calls). Some peers allow no more than 100 streams per connection, and one flow-control window counts
+//! for all of them.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::body::{CallBody, RequestBody};
+use super::call::{Call, Guards};
+use super::deadline::Deadline;
+use super::flow;
+use super::status::Target;
+
+/// Which connection a call takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// Everything else.
+    #[default]
+    Data,
+    /// What stops something, and what the core asks by itself.
+    Control,
+}
+
+/// A connection that can be shared freely: clones are cheap and mean the same connection. It lasts until the peer ends
+/// it or the last clone is dropped; calls in flight count as clones.
+///
+/// As a [`tower_service::Service`] it carries tonic's generated clients, on the control lane.
+#[derive(Clone)]
+pub struct Upstream(Arc<Inner>);
+
+struct Inner {
+    place: Place,
+    authority: Authority,
+    target: Target,
+    data: SendRequest<Bytes>,
+    control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    closed: CancellationToken,
+    /// Ends the connections with the last handle.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Clone)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Upstream {
+    /// Connects to a UNIX socket.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::open(Place::Unix(path.as_ref().to_owned()), Authority::from_static("localhost")).await
+    }
+
+    /// Connects to a TCP port, without TLS.
+    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
+        Self::open(Place::Tcp(address), authority).await
+    }
+
+    async fn open(place: Place, authority: Authority) -> io::Result<Self> {
+        let closed = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let data = place.dial(&mut tasks, Some(closed.clone())).await?;
+        let peer: Arc<str> = place.to_string().into();
+        // The core's own calls say no more about the peer than where it is.
+        let target = Target { resource: Arc::clone(&peer), module: peer };
+        let control = tokio::sync::Mutex::new(None);
+        Ok(Self(Arc::new(Inner { place, authority, target, data, control, closed, tasks: Mutex::new(tasks) })))
+    }
+
+    /// Waits until the peer has ended the connection, or broken it.
+    pub async fn closed(&self) {
+        self.0.closed.cancelled().await;
+    }
+
+    /// True once the peer has ended the connection, or broken it.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+
+    /// What begins calls on a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
+    /// more stream.
+    pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
+        let mut sender = match lane {
+            Lane::Data => self.0.data.clone(),
+            Lane::Control => self.0.control().await.map_err(Unsent::Dial)?,
+        };
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(Unsent::Stream)?;
+        Ok(sender)
+    }
+
+    /// Starts a call by sending its headers.
+    pub(super) fn begin(
+        &self,
+        mut sender: SendRequest<Bytes>,
+        path: PathAndQuery,
+        headers: HeaderMap,
+        body: RequestBody,
+        guards: Guards,
+    ) -> Result<Call, Status> {
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.0.authority.clone());
+        parts.path_and_query = Some(path);
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        let over = body.is_over();
+        let (response, stream) =
+            sender.send_request(request, over).map_err(|error| guards.target.stream_failed(&error))?;
+        let upload = (!over).then_some((body, stream));
+        Ok(Call::new(self.clone(), upload, response, guards))
+    }
+}
+
+/// Why no call could be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// The control lane could not be opened.
+    #[error(transparent)]
+    Dial(io::Error),
+    /// The connection is no more.
+    #[error(transparent)]
+    Stream(h2::Error),
+}
+
+impl Inner {
+    /// The control lane, opened on first use and again when the peer closed it.
+    async fn control(&self) -> io::Result<SendRequest<Bytes>> {
+        let mut control = self.control.lock().await;
+        if let Some(sender) = &mut *control
+            && poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
+        {
+            return Ok(sender.clone());
+        }
+        let mut tasks = JoinSet::new();
+        let sender = self.place.dial(&mut tasks, None).await?;
+        let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while held.try_join_next().is_some() {}
+        // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
+        held.spawn(async move { while tasks.join_next().await.is_some() {} });
+        *control = Some(sender.clone());
+        Ok(sender)
+    }
+}
+
+impl Place {
+    async fn dial(&self, tasks: &mut JoinSet<()>, closed: Option<CancellationToken>) -> io::Result<SendRequest<Bytes>> {
+        match self {
+            Self::Unix(path) => handshake(UnixStream::connect(path).await?, tasks, closed).await,
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                handshake(stream, tasks, closed).await
+            }
+        }
+    }
+}
+
+async fn handshake<I>(io: I, tasks: &mut JoinSet<()>, closed: Option<CancellationToken>) -> io::Result<SendRequest<Bytes>>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = h2::client::Builder::new()
+        .initial_window_size(flow::STREAM_WINDOW)
+        .initial_connection_window_size(flow::CONNECTION_WINDOW)
+        .max_frame_size(flow::MAX_FRAME)
+        .max_header_list_size(flow::MAX_HEADERS)
+        .max_send_buffer_size(flow::SEND_BUFFER)
+        .enable_push(false)
+        .handshake(io)
+        .await
+        .map_err(io::Error::other)?;
+    tasks.spawn(async move {
+        // Why it ended is told by the calls that it ended.
+        let _ = connection.await;
+        if let Some(closed) = closed {
+            closed.cancel();
+        }
+    });
+    Ok(sender)
+}
+
+/// Starts a call on a lane, or ends the wait for that with what the guards say.
+pub(super) async fn begin(
+    upstream: &Upstream,
+    lane: Lane,
+    path: PathAndQuery,
+    headers: HeaderMap,
+    body: RequestBody,
+    mut guards: Guards,
+) -> Result<Call, Status> {
+    let sender = guards.watch(upstream.sender(lane)).await?;
+    let sender = sender.map_err(|error| guards.target.gone(error))?;
+    upstream.begin(sender, path, headers, body, guards)
+}
+
+impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
+    type Response = Response<CallBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<CallBody>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let deadline = Deadline::of(&parts.headers, None, Instant::now())
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let path = parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+            let guards = Guards::new(this.0.target.clone(), deadline, None, None);
+            begin(&this, Lane::Control, path, parts.headers, body.into(), guards).await?.head().await
+        })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Upstream({}{})", self.0.place, if self.is_closed() { ", closed" } else { "" })
+    }
+}

@@ -1,0 +1,212 @@
+//! `mainstay run`, from a loaded config to the last process gone.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::cli::{RunOptions, startup};
+use crate::config::{Config, Grade, colour_wanted, parse_duration};
+use crate::machine::{Machine, MachineOptions};
+use crate::module::builtin::Builtins;
+use crate::module::lifecycle::START_TIMEOUT;
+use crate::robot::Robot;
+use crate::robot::operations::Operations;
+use crate::robot::sessions::Sessions;
+use crate::runtime_dir::{self, RuntimeDir};
+use crate::serve::control::{Control, Facts};
+use crate::serve::door::Services;
+use crate::serve::{serve_control, serve_parents, serve_tcp};
+
+/// Threads that pass calls on. More cost more for each small call than they bring; see `cargo xtask bench`.
+const WORKERS: usize = 2;
+/// Snapshots while the machine starts.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start.
+pub fn run(options: RunOptions) -> ExitCode {
+    crate::log::install(&options.loaded.config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("core")
+        .thread_stack_size(512 * 1024)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(start(options)),
+        Err(error) => Err(format!("the system refuses to start an event loop: {error}").into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn start(options: RunOptions) -> Result<(), Failure> {
+    let started = SystemTime::now();
+    let RunOptions { config_path, loaded, home, builtins, json } = options;
+    let config = loaded.config;
+    // Everything that can be refused is refused before anything starts.
+    let listener = bind(&config).await?;
+    let address = listener.local_addr()?;
+    let xdg = runtime_dir::xdg_runtime_dir();
+    let directory = RuntimeDir::create(&runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref()))?;
+    let control_listener = UnixListener::bind(directory.control_socket())?;
+
+    let (doors, parents) = mpsc::unbounded_channel();
+    let options = MachineOptions {
+        runtime: directory.path().to_owned(),
+        home,
+        builtins: load_builtins(&config, builtins).await,
+        debug: config.debug,
+        doors,
+        start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
+        build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
+    };
+    let (machine, handle) = Machine::new(&config, options)?;
+    let shutdown = CancellationToken::new();
+    let robot = Robot {
+        machine: handle.clone(),
+        sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
+        operations: Operations::default(),
+        shutdown: shutdown.clone(),
+    };
+    let complaints = loaded.complaints.iter().map(|complaint| complaint.render(false)).collect();
+    let facts = Facts { config_path, complaints, address, started };
+    let control = Control::new(facts, handle.published.clone(), shutdown.clone());
+    let services = Arc::new(Services::new(robot.clone(), control.clone()));
+
+    // Clients are served from the first moment: what is not built yet says so.
+    let (public, inner) = (CancellationToken::new(), CancellationToken::new());
+    let mut clients = JoinSet::new();
+    clients.spawn(serve_tcp(listener, services.clone(), public.clone()));
+    let mut rooms = JoinSet::new();
+    rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
+    rooms.spawn(serve_control(control_listener, services, inner.clone()));
+    rooms.spawn(robot.watch_sessions());
+    let states = control.states(ANNOUNCE_EVERY);
+    rooms.spawn(async move { startup::announce(states, json).await });
+    let mut machines = JoinSet::new();
+    machines.spawn(machine.run());
+
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        name = signals.next() => info!(signal = name, "stopping"),
+        () = shutdown.cancelled() => {}
+        Some(ended) = machines.join_next() => error!("the machine ended early: {ended:?}"),
+    }
+    shutdown.cancel();
+    public.cancel();
+    handle.shut_down();
+    let orderly = async {
+        while clients.join_next().await.is_some() {}
+        while machines.join_next().await.is_some() {}
+        // Modules may log and call to the end, so their own doors close last.
+        inner.cancel();
+        while rooms.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = orderly => {}
+        name = signals.next() => warn!(signal = name, "asked twice: ending at once"),
+    }
+    drop(directory);
+    Ok(())
+}
+
+/// Opens the port, or says which line of the config asked for one that cannot be had.
+async fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    let network = &config.network;
+    let wanted = &network.bind_address;
+    let refused = |problem: &dyn fmt::Display| {
+        let message = format!("cannot serve on `{wanted}`: {problem}");
+        let complaint = config.complaint(Grade::Refused, &network.bind_place, message);
+        Failure::from(complaint.render(colour_wanted()))
+    };
+    let (host, port) = wanted.rsplit_once(':').ok_or_else(|| refused(&"not of the form host:port"))?;
+    // `localhost` means this machine alone, and an empty host every interface, as peers have it.
+    let candidates = match host {
+        "localhost" => vec![format!("127.0.0.1:{port}")],
+        "" => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
+        _ => vec![wanted.clone()],
+    };
+    let mut last = None;
+    for candidate in candidates {
+        match TcpListener::bind(&candidate).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| std::io::Error::other("no address"));
+    Err(match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            refused(&format!("listen tcp {wanted}: bind: address already in use; stop the other program, or choose another port (0 takes any free one)"))
+        }
+        _ => refused(&error),
+    })
+}
+
+/// The built-in modules, if the config uses any. Without them the rest of the machine runs.
+async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
+    if !config.resources.iter().any(|resource| resource.model.is_builtin()) {
+        return Builtins::default();
+    }
+    let path = path.unwrap_or_else(Builtins::default_path);
+    match Builtins::load(&path).await {
+        Ok(builtins) => builtins,
+        Err(problem) => {
+            error!(error = &problem as &dyn std::error::Error, "no built-in models");
+            Builtins::missing(problem.to_string())
+        }
+    }
+}
+
+/// A limit that the environment may override with a Go duration text.
+fn limit(variable: &str, default: Duration) -> Duration {
+    let Some(text) = std::env::var_os(variable) else { return default };
+    match text.to_str().map(parse_duration) {
+        Some(Ok(limit)) => limit,
+        _ => {
+            warn!("{variable} is `{}`, which is no duration such as `90s` or `5m`; using {default:?}", text.display());
+            default
+        }
+    }
+}
+
+/// The signals that end a machine.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Where a running machine keeps its sockets, and the lock that keeps a second core away from the same config.
+//!
+//! One directory per config file, so that the command line finds a machine by its config and several machines live
+//! side by side: `$XDG_RUNTIME_DIR/mainstay/<key>/`, or `/tmp/mainstay-<uid>/<key>/` where the session offers no
+//! run-time directory. `<key>` is the start of a hash, because the whole path of a config would not fit into a
+//! socket's. Everything in it belongs to one user alone: the directory is what closes the module side to others.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+/// Longest path of a UNIX socket, in bytes. Linux allows 107 and macOS 103; the smaller keeps configs portable.
+pub const MAX_SOCKET_PATH_LEN: usize = 103;
+
+/// Name of the socket for the command line, inside a runtime directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
+const LOCK_FILE: &str = "lock";
+
+/// Why a runtime directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeDirError {
+    /// Another core runs the same config.
+    #[error(
+        "this config is running already{}; stop that machine first, or look at it with `mainstay status`",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    Running {
+        /// Process id that the other core wrote down.
+        pid: Option<u32>,
+    },
+    /// Somebody else could put things where the sockets belong.
+    #[error("`{}` {problem}: remove it, or set XDG_RUNTIME_DIR to a private directory", .path.display())]
+    NotPrivate {
+        /// The directory in question.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The system refused.
+    #[error("cannot {action} `{}`: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The runtime directory of the machine that runs the config at `canonical_path`. Reads nothing but its arguments.
+pub fn for_config(canonical_path: &Path, uid: u32, xdg: Option<&Path>) -> PathBuf {
+    base(uid, xdg).join(key(canonical_path))
+}
+
+/// The directory in which all runtime directories of one user lie.
+pub fn base(uid: u32, xdg: Option<&Path>) -> PathBuf {
+    match xdg {
+        Some(xdg) => xdg.join("mainstay"),
+        None => PathBuf::from(format!("/tmp/mainstay-{uid}")),
+    }
+}
+
+/// The name of one machine's runtime directory: the first 12 hex digits of the SHA-256 of its config's path.
+pub fn key(canonical_path: &Path) -> String {
+    let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The session's run-time directory, if the session has a usable one: absolute, present and owned by this user.
+/// After `sudo` the variable often still names the other user's.
+pub fn xdg_runtime_dir() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?);
+    let metadata = fs::metadata(&path).ok()?;
+    (path.is_absolute() && metadata.is_dir() && metadata.uid() == uid()).then_some(path)
+}
+
+/// The user whose machines these are.
+pub fn uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Every runtime directory of this user, whether or not a machine is alive in it, sorted. Directories that
+/// somebody else could have put there are left out.
+pub fn all(bases: &[PathBuf]) -> Vec<PathBuf> {
+    let private = bases.iter().filter(|base| check_private(base).is_ok());
+    let mut found: Vec<PathBuf> = private
+        .filter_map(|base| fs::read_dir(base).ok())
+        .flat_map(|entries| entries.filter_map(Result::ok))
+        .map(|entry| entry.path())
+        .filter(|path| check_private(path).is_ok())
+        .collect();
+    found.sort();
+    found
+}
+
+/// A runtime directory that this process holds. Dropping it removes the directory and lets the next core in.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+    // The lock ends with the file, also when the process is killed.
+    _lock: File,
+}
+
+impl RuntimeDir {
+    /// Makes the directory (mode 0700), takes its lock and removes what a core that was killed left in it.
+    ///
+    /// # Errors
+    /// Another core holds the lock; the directory, or the one above it, is a symlink, belongs to somebody else or is
+    /// open to others; or the file system refuses.
+    pub fn create(path: &Path) -> Result<Self, RuntimeDirError> {
+        if let Some(base) = path.parent() {
+            make_private(base)?;
+        }
+        loop {
+            // A core that is just leaving removes the directory and the file in it between our steps; a lock on a
+            // removed file excludes nobody, so begin again.
+            match make_private(path) {
+                Err(RuntimeDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                made => made?,
+            }
+            let Some(lock) = take_lock(path)? else { continue };
+            clear(path)?;
+            return Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            });
+        }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the command line calls.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join(CONTROL_SOCKET)
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        // Best effort: what stays behind is removed by the next start. The lock file goes last, still locked.
+        let _ = clear(&self.path);
+        let _ = fs::remove_file(self.path.join(LOCK_FILE));
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Makes `path` and all above it, then makes sure that it is ours alone.
+fn make_private(path: &Path) -> Result<(), RuntimeDirError> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => {}
+        // Something that is not a directory lies there; the check below says what.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => {
+            return Err(RuntimeDirError::Io {
+                action: "make",
+                path: path.to_owned(),
+                source,
+            });
+        }
+    }
+    check_private(path)
+}
+
+/// Refuses a directory in which another user could put or replace something. Does not follow a symlink at `path`.
+fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
+    let metadata = fs::symlink_metadata(path).map_err(|source| RuntimeDirError::Io {
+        action: "look at",
+        path: path.to_owned(),
+        source,
+    })?;
+    let problem = if metadata.is_symlink() {
+        "is a symlink"
+    } else if !metadata.is_dir() {
+        "is not a directory"
+    } else if metadata.uid() != uid() {
+        "belongs to another user"
+    } else if metadata.permissions().mode() & 0o077 != 0 {
+        "is open to other users"
+    } else {
+        return Ok(());
+    };
+    Err(RuntimeDirError::NotPrivate {
+        path: path.to_owned(),
+        problem,
+    })
+}
+
+/// Locks the directory's lock file; `None` when that file was removed meanwhile.
+fn take_lock(dir: &Path) -> Result<Option<File>, RuntimeDirError> {
+    let path = dir.join(LOCK_FILE);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| RuntimeDirError::Io { action, path, source }
+    };
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed("open")(source)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(RuntimeDirError::Running {
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+    }
+    let same = fs::symlink_metadata(&path).is_ok_and(|there| {
+        file.metadata()
+            .is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+    });
+    if !same {
+        return Ok(None);
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(failed("write"))?;
+    Ok(Some(file))
+}
+
+/// Removes everything in `dir` but the lock file. Symlinks are removed, not followed.
+fn clear(dir: &Path) -> Result<(), RuntimeDirError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RuntimeDirError::Io {
+            action: "clear",
+            path,
+            source,
+        }
+    };
+    for entry in fs::read_dir(dir).map_err(failed(dir))? {
+        let entry = entry.map_err(failed(dir))?;
+        if entry.file_name() == OsStr::new(LOCK_FILE) {
+            continue;
+        }
+        let path = entry.path();
+        let is_dir = entry.file_type().map_err(failed(&path))?.is_dir();
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_depends_on_config_user_and_session_alone() {
+        let config = Path::new("/etc/rover.yaml");
+        let cases = [
+            (Some(Path::new("/run/user/1000")), "/run/user/1000/mainstay/"),
+            (None, "/tmp/mainstay-1000/"),
+        ];
+        for (xdg, start) in cases {
+            let path = for_config(config, 1000, xdg);
+            let key = path
+                .to_str()
+                .unwrap()
+                .strip_prefix(start)
+                .expect("lies in the user's directory");
+            // `printf %s /etc/rover.yaml | sha256sum`
+            assert_eq!(key, "7afdb91e706f");
+            assert!(path.join(CONTROL_SOCKET).as_os_str().len() <= MAX_SOCKET_PATH_LEN);
+        }
+        assert_ne!(
+            for_config(config, 1000, None),
+            for_config(Path::new("/etc/other.yaml"), 1000, None)
+        );
+    }
+
+    #[test]
+    fn the_directory_is_private_and_goes_with_its_owner() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let dir = RuntimeDir::create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(dir.control_socket(), "").unwrap();
+        drop(dir);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn two_cores_of_one_config_exclude_each_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let first = RuntimeDir::create(&path).unwrap();
+        match RuntimeDir::create(&path) {
+            Err(RuntimeDirError::Running { pid }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("expected `Running`, got {other:?}"),
+        }
+        drop(first);
+        RuntimeDir::create(&path).expect("free again");
+    }
+
+    #[test]
+    fn what_a_killed_core_left_behind_is_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let outside = temp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("keep"), "").unwrap();
+        make_private(path.parent().unwrap()).unwrap();
+        make_private(&path.join("inner")).unwrap();
+        fs::write(path.join("inner/m.sock"), "").unwrap();
+        fs::write(path.join(LOCK_FILE), "99").unwrap();
+        symlink(&outside, path.join("link")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let _dir = RuntimeDir::create(&path).unwrap();
+        let left: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, [LOCK_FILE]);
+        assert!(outside.join("keep").exists(), "symlinks are not followed");
+    }
+
+    #[test]
+    fn a_directory_that_others_could_touch_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let real = temp.path().join("real");
+        make_private(&real).unwrap();
+        symlink(&real, temp.path().join("link")).unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        make_private(&temp.path().join("open")).unwrap();
+        fs::set_permissions(temp.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, problem) in [
+            ("link", "is a symlink"),
+            ("file", "is not a directory"),
+            ("open", "is open to other users"),
+        ] {
+            let base = temp.path().join(name);
+            let error = RuntimeDir::create(&base.join("abc")).unwrap_err();
+            assert!(error.to_string().contains(problem), "{name}: {error}");
+            assert!(all(&[base]).is_empty());
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `mainstay.control.v1`: what the command line asks, and the robot protocol has no words for.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_core::Stream;
+use mainstay_proto::mainstay::control::v1 as pb;
+use mainstay_proto::mainstay::control::v1::control_service_server::ControlService;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use super::usage::{Sampler, memory_bytes};
+use crate::machine::view::{ModuleEntry, ModulePhase, Phase, Published, Resource, View};
+
+/// Shortest time between two snapshots of one watcher, unless it asks otherwise.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Facts about this run that do not change.
+#[derive(Debug)]
+pub struct Facts {
+    /// The config file.
+    pub config_path: PathBuf,
+    /// What is wrong with it, as told at start.
+    pub complaints: Vec<String>,
+    /// Where it is served: the bound address.
+    pub address: std::net::SocketAddr,
+    /// When the core started.
+    pub started: SystemTime,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Control {
+    facts: Arc<Facts>,
+    published: Published,
+    settled: Arc<OnceLock<SystemTime>>,
+    sampler: Arc<Mutex<Sampler>>,
+    stopping: tokio_util::sync::CancellationToken,
+    watchers: TaskTracker,
+}
+
+impl Control {
+    /// A service over the machine's view. `stopping` ends the watchers.
+    pub fn new(facts: Facts, published: Published, stopping: tokio_util::sync::CancellationToken) -> Self {
+        Self {
+            facts: Arc::new(facts),
+            published,
+            settled: Arc::default(),
+            sampler: Arc::default(),
+            stopping,
+            watchers: TaskTracker::new(),
+        }
+    }
+
+    /// Everything at this moment.
+    pub fn status(&self) -> pb::Status {
+        let view = self.published.load_full();
+        if view.running {
+            self.settled.get_or_init(SystemTime::now);
+        }
+        let state = match (self.stopping.is_cancelled(), view.running) {
+            (true, _) => pb::MachineState::Stopping,
+            (false, true) => pb::MachineState::Running,
+            (false, false) => pb::MachineState::Starting,
+        };
+        let listener = pb::Listener {
+            address: self.facts.address.to_string(),
+            authentication: authentication(self.facts.address).to_owned(),
+        };
+        pb::Status {
+            config_path: self.facts.config_path.display().to_string(),
+            revision: view.revision.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: state.into(),
+            started_at: Some(self.facts.started.into()),
+            settled_at: self.settled.get().map(|settled| (*settled).into()),
+            listeners: vec![listener],
+            pid: std::process::id(),
+            rss_bytes: memory_bytes(std::process::id()),
+            modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
+            resources: resources(&view),
+            complaints: self.facts.complaints.clone(),
+        }
+    }
+
+    fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
+        let state = entry.state();
+        let cpu = state.pid.and_then(|pid| {
+            self.sampler.lock().unwrap_or_else(PoisonError::into_inner).cpu(pid, Instant::now())
+        });
+        let count = view.resources.iter().filter(|resource| resource.state().module.as_ref() == Some(&entry.name)).count();
+        let phase = match state.phase {
+            ModulePhase::Pending => pb::ModuleState::Pending,
+            ModulePhase::Starting => pb::ModuleState::Starting,
+            ModulePhase::Ready => pb::ModuleState::Ready,
+            ModulePhase::Unhealthy if state.pid.is_none() && state.next_try.is_none() => pb::ModuleState::Stopped,
+            ModulePhase::Unhealthy => pb::ModuleState::BackOff,
+            ModulePhase::Closing => pb::ModuleState::Stopping,
+        };
+        let ready = state.phase == ModulePhase::Ready;
+        pb::Module {
+            name: entry.name.to_string(),
+            state: phase.into(),
+            pid: state.pid,
+            started_at: state.started.filter(|_| state.pid.is_some()).map(Into::into),
+            ready_at: ready.then(|| state.since.into()),
+            restarts: state.restarts,
+            rss_bytes: state.pid.and_then(memory_bytes),
+            cpu,
+            last: state.last.as_deref().unwrap_or_default().to_owned(),
+            last_at: state.last_at.map(Into::into),
+            next_try_at: state.next_try.map(Into::into),
+            resources: u32::try_from(count).unwrap_or(u32::MAX),
+            start_took: state.start_time.and_then(|took| took.try_into().ok()),
+            executable: entry.executable.display().to_string(),
+        }
+    }
+
+    /// A snapshot for each change, and at least one every `max`.
+    pub fn states(&self, max: Duration) -> impl Stream<Item = pb::Status> + use<> {
+        let (sender, states) = mpsc::channel(1);
+        self.watchers.spawn(self.clone().watch(sender, Duration::from_millis(10), Some(max)));
+        ReceiverStream::new(states).filter_map(Result::ok)
+    }
+
+    /// Sends snapshots until the watcher is gone.
+    async fn watch(self, answers: mpsc::Sender<Result<pb::Status, Status>>, min: Duration, max: Option<Duration>) {
+        let mut changes = self.published.changes.follow();
+        loop {
+            changes.mark_unchanged();
+            if answers.send(Ok(self.status())).await.is_err() {
+                return;
+            }
+            let started = Instant::now();
+            let refresh = async {
+                match max {
+                    Some(max) => tokio::time::sleep(max).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = refresh => {}
+                () = answers.closed() => return,
+                () = self.stopping.cancelled() => return,
+            }
+            tokio::time::sleep(min.saturating_sub(started.elapsed())).await;
+        }
+    }
+}
+
+/// Who may come in, in words.
+fn authentication(address: std::net::SocketAddr) -> &'static str {
+    if address.ip().is_loopback() { "no authentication: loopback only" } else { "no authentication: OPEN TO THE NETWORK" }
+}
+
+fn resources(view: &View) -> Vec<pb::Resource> {
+    let rejected = view.rejected.iter().map(|rejected| pb::Resource {
+        name: Some((&rejected.name).into()),
+        model: rejected.model.to_string(),
+        state: pb::ResourceState::Unhealthy.into(),
+        error: rejected.error.clone(),
+        module: String::new(),
+        dependencies: Vec::new(),
+        last_updated: view.config_time.map(Into::into),
+    });
+    view.resources.iter().map(|resource| describe(resource)).chain(rejected).collect()
+}
+
+fn describe(resource: &Resource) -> pb::Resource {
+    let state = resource.state();
+    let shown = match state.phase {
+        Phase::Configuring if state.upstream.is_none() => pb::ResourceState::Pending,
+        Phase::Configuring => pb::ResourceState::Configuring,
+        Phase::Ready => pb::ResourceState::Ready,
+        Phase::Removing => pb::ResourceState::Removing,
+        Phase::Unhealthy => pb::ResourceState::Unhealthy,
+    };
+    pb::Resource {
+        name: Some((&resource.name).into()),
+        model: resource.model.to_string(),
+        state: shown.into(),
+        error: state.error.as_deref().unwrap_or_default().to_owned(),
+        module: state.module.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dependencies: state.dependencies.iter().map(Into::into).collect(),
+        last_updated: Some(state.since.into()),
+    }
+}
+
+#[tonic::async_trait]
+impl ControlService for Control {
+    type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<pb::Status, Status>> + Send>>;
+
+    async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
+        Ok(Response::new(self.status()))
+    }
+
+    async fn watch_status(&self, request: Request<pb::WatchStatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let request = request.into_inner();
+        let interval = |asked: Option<prost_types::Duration>, name: &str| match asked.map(Duration::try_from) {
+            None => Ok(None),
+            Some(Ok(interval)) => Ok(Some(interval)),
+            Some(Err(_)) => Err(Status::invalid_argument(format!("`{name}` is negative"))),
+        };
+        let min = interval(request.min_interval, "min_interval")?.unwrap_or(MIN_INTERVAL);
+        let max = interval(request.max_interval, "max_interval")?;
+        let (sender, answers) = mpsc::channel(1);
+        self.watchers.spawn(self.clone().watch(sender, min, max));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+}

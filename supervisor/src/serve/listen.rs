@@ -1,0 +1,114 @@
+//! The listeners: TCP for clients, one UNIX socket per module, one for the command line.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::connection::serve_connection;
+use super::door::{Door, Services};
+use super::identity::Identity;
+use crate::module::ModuleName;
+
+/// Pause after `accept` failed, which it does when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long calls in flight may go on after a listener was told to stop.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Connections of one listener.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    fn serve<I>(&mut self, io: I, door: Door, stop: CancellationToken)
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        while self.tasks.try_join_next().is_some() {}
+        let service = move |request| door.clone().call(request);
+        self.tasks.spawn(async move {
+            if let Err(error) = serve_connection(io, service, stop).await {
+                debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+            }
+        });
+    }
+
+    /// Lets the calls in flight end for a moment, then ends all.
+    async fn finish(mut self) {
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(DRAIN, drained).await;
+    }
+}
+
+async fn accept_failed(error: io::Error) {
+    warn!("cannot accept a connection: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Serves clients on the network until `stop`.
+pub async fn serve_tcp(listener: TcpListener, services: Arc<Services>, stop: CancellationToken) {
+    let mut connections = Connections::default();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted.and_then(|(io, remote)| {
+            // Small frames must not wait for each other.
+            io.set_nodelay(true)?;
+            let local = io.local_addr()?;
+            Ok((io, Identity::Client { remote, local }))
+        }) {
+            Ok((io, identity)) => connections.serve(io, Door::new(services.clone(), identity), stop.clone()),
+            Err(error) => accept_failed(error).await,
+        }
+    }
+    drop(listener);
+    connections.finish().await;
+}
+
+/// Serves the command line on the control socket until `stop`.
+pub async fn serve_control(listener: UnixListener, services: Arc<Services>, stop: CancellationToken) {
+    serve_unix(listener, services, Identity::Control, stop).await;
+}
+
+/// Serves the parent socket of every module that comes through `doors`, until `stop`.
+pub async fn serve_parents(
+    mut doors: mpsc::UnboundedReceiver<(ModuleName, UnixListener)>,
+    services: Arc<Services>,
+    stop: CancellationToken,
+) {
+    let mut parents = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some((module, listener)) = doors.recv() => {
+                parents.spawn(serve_unix(listener, services.clone(), Identity::Module(module), stop.clone()));
+            }
+        }
+    }
+    while parents.join_next().await.is_some() {}
+}
+
+async fn serve_unix(listener: UnixListener, services: Arc<Services>, identity: Identity, stop: CancellationToken) {
+    let door = Door::new(services, identity);
+    let mut connections = Connections::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((io, _)) => connections.serve(io, door.clone(), stop.clone()),
+                Err(error) => accept_failed(error).await,
+            }
+        }
+    }
+    drop(listener);
+    connections.finish().await;
+}

@@ -1,0 +1,14 @@
+//! The doors: who may come in where, and what each of them meets.
+//!
+//! Every socket leads to the same `door`, which knows who is calling; what differs is the identity.
+
+pub mod connection;
+pub mod control;
+pub mod door;
+pub mod identity;
+mod listen;
+pub mod reflection;
+mod sniff;
+mod usage;
+
+pub use listen::{serve_control, serve_parents, serve_tcp};

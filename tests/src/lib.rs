@@ -1,0 +1,39 @@
+//! What the end-to-end tests are made of. The tests themselves are in `tests/e2e/`.
+//!
+//! * [`world`]: a real `mainstay run` with its own folders, and the checks that nothing of it stays behind
+//! * [`machine`]: machine configs, written as code
+//! * [`status`]: what the machine says about itself, in words that tests can ask for
+//! * [`raw`]: bare HTTP/2, for requests that no client library would send
+//! * [`rpc`]: gRPC calls by path and bytes, and typed clients
+//! * [`python`]: programs written with the Python SDK, as modules and as clients
+//! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
+
+pub mod bins;
+pub mod fixture;
+pub mod machine;
+pub mod proc;
+pub mod python;
+pub mod raw;
+pub mod rpc;
+pub mod status;
+pub mod world;
+
+/// The tests' own API, which no part of the server knows.
+pub mod echo {
+    #![allow(
+        missing_docs,
+        unused_qualifications,
+        clippy::all,
+        reason = "generated; the comments are in the .proto file"
+    )]
+    tonic::include_proto!("mainstay.tests.echo.v1");
+
+    /// Full name of the gRPC service.
+    pub const SERVICE: &str = "mainstay.tests.echo.v1.EchoService";
+    /// The API triplet.
+    pub const API: &str = "tests:component:echo";
+    /// The descriptors with all their imports, as an encoded `FileDescriptorSet`.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.binpb"));
+    /// Where [`DESCRIPTORS`] lies on disk, for the Python module.
+    pub const DESCRIPTOR_PATH: &str = concat!(env!("OUT_DIR"), "/echo.binpb");
+}

@@ -1,0 +1,122 @@
+//! gRPC calls for tests: by path and bytes, or typed through the generated clients.
+
+use bytes::{Buf, BufMut, Bytes};
+use prost::Message;
+use serde_json::Value;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
+
+/// Hands messages through as they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+/// One unary call by its path; the answer still carries its headers and trailers.
+///
+/// # Errors
+/// What the server answered, or UNAVAILABLE without a server.
+pub async fn call_raw(channel: Channel, path: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = path
+        .parse()
+        .map_err(|_| Status::invalid_argument(format!("`{path}` is no path")))?;
+    grpc.unary(request, path, RawCodec).await
+}
+
+/// One unary call with typed messages.
+///
+/// # Errors
+/// As [`call_raw`], and INTERNAL when the answer cannot be decoded.
+pub async fn call<Q: Message, A: Message + Default>(channel: Channel, path: &str, request: &Q) -> Result<A, Status> {
+    let answer = call_raw(channel, path, Request::new(request.encode_to_vec().into())).await?;
+    A::decode(answer.into_inner()).map_err(|error| Status::internal(format!("unreadable answer to {path}: {error}")))
+}
+
+/// The code and the text, for comparing and for messages.
+pub fn code_and_text(status: &Status) -> (Code, &str) {
+    (status.code(), status.message())
+}
+
+/// JSON as a protobuf Struct; anything but an object becomes an empty one.
+pub fn to_struct(value: &Value) -> prost_types::Struct {
+    let fields = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), to_value(value)))
+        .collect();
+    prost_types::Struct { fields }
+}
+
+fn to_value(value: &Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
+        Value::String(value) => Kind::StringValue(value.clone()),
+        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
+            values: values.iter().map(to_value).collect(),
+        }),
+        Value::Object(_) => Kind::StructValue(to_struct(value)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// A protobuf Struct as JSON.
+pub fn from_struct(value: &prost_types::Struct) -> Value {
+    Value::Object(
+        value
+            .fields
+            .iter()
+            .map(|(key, value)| (key.clone(), from_value(value)))
+            .collect(),
+    )
+}
+
+/// A protobuf Value as JSON.
+pub fn from_value(value: &prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => (*value).into(),
+        Some(Kind::NumberValue(value)) => (*value).into(),
+        Some(Kind::StringValue(value)) => value.clone().into(),
+        Some(Kind::ListValue(list)) => list.values.iter().map(from_value).collect(),
+        Some(Kind::StructValue(value)) => from_struct(value),
+    }
+}

@@ -1,0 +1,112 @@
+//! What the machine says about itself: the answer that every client gets, and the one of the control socket.
+
+use std::fmt;
+
+use mainstay_proto::mainstay::control::v1 as control;
+use mainstay_proto::viam::robot::v1::{
+    GetMachineStatusResponse, ModuleStatus, ResourceStatus, get_machine_status_response, module_status, resource_status,
+};
+
+/// Both answers, taken one right after the other.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// `RobotService.GetMachineStatus`.
+    pub machine: GetMachineStatusResponse,
+    /// `ControlService.GetStatus`.
+    pub control: control::Status,
+}
+
+impl Snapshot {
+    /// True once the start-up plan has run to its end.
+    pub fn running(&self) -> bool {
+        self.machine.state() == get_machine_status_response::State::Running
+    }
+
+    /// A resource by its simple name, or by `subtype/name` where that is ambiguous.
+    pub fn resource(&self, name: &str) -> Option<&ResourceStatus> {
+        self.machine.resources.iter().find(|resource| {
+            resource.name.as_ref().is_some_and(|full| match name.split_once('/') {
+                Some((subtype, name)) => full.subtype == subtype && full.name == name,
+                None => full.name == name,
+            })
+        })
+    }
+
+    /// True if there is such a resource and it is READY.
+    pub fn ready(&self, name: &str) -> bool {
+        self.resource(name)
+            .is_some_and(|resource| resource.state() == resource_status::State::Ready)
+    }
+
+    /// True if there is such a resource and it is UNHEALTHY.
+    pub fn unhealthy(&self, name: &str) -> bool {
+        self.resource(name)
+            .is_some_and(|resource| resource.state() == resource_status::State::Unhealthy)
+    }
+
+    /// The error of a resource; empty when there is none.
+    pub fn resource_error(&self, name: &str) -> &str {
+        self.resource(name).map_or("", |resource| &resource.error)
+    }
+
+    /// A module by its name, as clients see it.
+    pub fn module(&self, name: &str) -> Option<&ModuleStatus> {
+        self.machine.modules.iter().find(|module| module.module_name == name)
+    }
+
+    /// True if there is such a module and it is READY.
+    pub fn module_ready(&self, name: &str) -> bool {
+        self.module(name)
+            .is_some_and(|module| module.state() == module_status::State::Ready)
+    }
+
+    /// The error of a module; empty when there is none.
+    pub fn module_error(&self, name: &str) -> &str {
+        self.module(name).map_or("", |module| &module.error)
+    }
+
+    /// A module as the control socket tells of it.
+    pub fn process(&self, name: &str) -> Option<&control::Module> {
+        self.control.modules.iter().find(|module| module.name == name)
+    }
+
+    /// Process id of a module, while it has one.
+    pub fn pid(&self, module: &str) -> Option<i32> {
+        i32::try_from(self.process(module)?.pid?).ok()
+    }
+}
+
+/// Short enough to read in the message of a failed test.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "machine {:?}", self.machine.state())?;
+        for module in &self.machine.modules {
+            writeln!(
+                f,
+                "  module {} {:?}, {} failures, pid {:?}: {}",
+                module.module_name,
+                module.state(),
+                module.consecutive_failures,
+                self.pid(&module.module_name),
+                module.error
+            )?;
+        }
+        for resource in &self.machine.resources {
+            let name = resource.name.clone().unwrap_or_default();
+            writeln!(
+                f,
+                "  resource {}:{}:{}/{} {:?}: {}",
+                name.namespace,
+                name.r#type,
+                name.subtype,
+                name.name,
+                resource.state(),
+                resource.error
+            )?;
+        }
+        for complaint in &self.control.complaints {
+            writeln!(f, "  complaint: {complaint}")?;
+        }
+        Ok(())
+    }
+}

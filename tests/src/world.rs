@@ -1,0 +1,505 @@
+//! A real `mainstay run CONFIG` with folders of its own, and what it must not leave behind.
+//!
+//! Every process of a world carries a mark in its environment, so that leaks are found wherever they went. What the
+//! machine printed is shown when the test fails.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mainstay_proto::mainstay::control::v1 as control;
+use mainstay_proto::viam::robot::v1 as robot;
+use nix::sys::signal::Signal;
+use prost::Message;
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::echo::echo_service_client::EchoServiceClient;
+use crate::echo::{CallParentRequest, ReportRequest, ReportResponse};
+use crate::machine::Machine;
+use crate::proc::{self, Process, eventually};
+use crate::status::Snapshot;
+use crate::{bins, python, rpc};
+
+/// How long a test waits for anything before it fails. Generous, because test machines are slow; a passing test never
+/// waits this long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The folders of one machine, whether it runs or not.
+pub struct Place {
+    folder: TempDir,
+    mark: String,
+    env: Vec<(String, String)>,
+}
+
+impl Place {
+    /// Fresh folders.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // A short prefix: socket paths below it have 103 bytes in all.
+        let folder = tempfile::Builder::new()
+            .prefix("ms")
+            .tempdir()
+            .expect("a temporary folder");
+        for name in ["home", "run"] {
+            fs::create_dir(folder.path().join(name)).expect("the temporary folder is writable");
+        }
+        let mark = format!(
+            "MAINSTAY_TEST_WORLD={}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        Self {
+            folder,
+            mark,
+            env: Vec::new(),
+        }
+    }
+
+    /// Adds to the environment of what runs here.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder that holds all the others.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    /// Writes a file into it and gives its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.file(name);
+        fs::write(&path, content).expect("the temporary folder is writable");
+        path
+    }
+
+    /// A command that runs here: own home, own runtime folder, marked, without anything from the caller's robot.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        let (name, value) = self.mark.split_once('=').expect("the mark is an assignment");
+        for (key, _) in std::env::vars_os() {
+            if key
+                .to_str()
+                .is_some_and(|key| key.starts_with("VIAM_") || key.starts_with("MAINSTAY_"))
+            {
+                command.env_remove(key);
+            }
+        }
+        command
+            .current_dir(self.folder())
+            .env("HOME", self.file("home"))
+            .env("VIAM_HOME", self.file("home"))
+            .env("XDG_RUNTIME_DIR", self.file("run"))
+            .env("NO_COLOR", "1")
+            .env(name, value)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs the command line with `arguments` to its end.
+    pub async fn mainstay(&self, arguments: &[&str]) -> Finished {
+        let mut command = self.command(&bins::mainstay());
+        command.args(arguments);
+        finish(command).await
+    }
+
+    /// Runs `mainstay run` on a config file of this name and content that is expected not to come up.
+    pub async fn run_to_the_end(&self, name: &str, content: &str) -> Finished {
+        let path = self.write(name, content);
+        self.mainstay(&["run", path.to_str().expect("a path in UTF-8")]).await
+    }
+
+    /// Starts the machine and waits until it can be talked to.
+    pub async fn start(self, mut machine: Machine) -> World {
+        python::write_starters(&self, machine.json_mut());
+        let text = serde_json::to_string_pretty(machine.json()).expect("a Value is JSON");
+        self.start_text("machine.json", &text).await
+    }
+
+    /// The same with the config as text, whatever its format.
+    pub async fn start_text(self, name: &str, content: &str) -> World {
+        let path = self.write(name, content);
+        let output = |name| File::create(self.file(name)).expect("the temporary folder is writable");
+        let child = self
+            .command(&bins::mainstay())
+            .arg("run")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(output("out.log"))
+            .stderr(output("err.log"))
+            .spawn()
+            .expect("mainstay starts");
+        let mut world = World {
+            place: self,
+            child,
+            config: path,
+            address: String::new(),
+            shown: false,
+        };
+        world.await_address().await;
+        world
+    }
+
+    /// What still lives of anything that was started here.
+    pub fn processes(&self) -> Vec<Process> {
+        proc::marked(&self.mark)
+    }
+
+    /// The sockets that lie here.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        proc::sockets_below(self.folder())
+    }
+
+    /// The runtime folders that machines made for themselves here.
+    pub fn runtime_folders(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.file("run/mainstay")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code; 128 + signal if one ended it.
+    pub code: i32,
+    /// What it printed as result.
+    pub stdout: String,
+    /// What it said about it.
+    pub stderr: String,
+}
+
+/// Runs a command to its end, killing it after [`PATIENCE`].
+pub async fn finish(mut command: Command) -> Finished {
+    let shown = format!("{command:?}");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut command = tokio::process::Command::from(command);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output());
+    let output = output
+        .await
+        .unwrap_or_else(|_| panic!("still running after {PATIENCE:?}: {shown}"));
+    let output = output.unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
+    Finished {
+        code: exit_code(output.status),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+/// A running machine. Dropping it kills all of it.
+pub struct World {
+    /// Its folders.
+    pub place: Place,
+    child: Child,
+    config: PathBuf,
+    address: String,
+    shown: bool,
+}
+
+impl World {
+    /// Starts the machine and waits until it can be talked to; its plan may still be running.
+    pub async fn start(machine: Machine) -> Self {
+        Place::new().start(machine).await
+    }
+
+    /// Starts the machine and waits until its plan has run to its end.
+    pub async fn settled(machine: Machine) -> Self {
+        let mut world = Self::start(machine).await;
+        world.until(Snapshot::running).await;
+        world
+    }
+
+    /// Where clients reach it, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Process id of what `mainstay run` started first.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are small")
+    }
+
+    /// The config file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A new connection to its TCP port, made at the first call.
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address))
+            .expect("host:port")
+            .connect_lazy()
+    }
+
+    /// One unary call through its TCP port, on a connection of its own.
+    ///
+    /// # Errors
+    /// What the machine answered.
+    pub async fn call<Q: Message, A: Message + Default>(&self, path: &str, request: &Q) -> Result<A, tonic::Status> {
+        rpc::call(self.channel(), path, request).await
+    }
+
+    /// A client of the tests' own API, on a connection of its own.
+    pub fn echo(&self) -> EchoServiceClient<Channel> {
+        EchoServiceClient::new(self.channel())
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20)
+    }
+
+    /// What the fixture's resource `name` went through.
+    pub async fn report(&self, name: &str) -> ReportResponse {
+        let answer = self.echo().report(ReportRequest { name: name.to_owned() }).await;
+        answer.expect("the fixture reports").into_inner()
+    }
+
+    /// Waits until the fixture's resource `name` went through what `condition` asks for.
+    pub async fn until_report(&self, name: &str, condition: impl Fn(&ReportResponse) -> bool) -> ReportResponse {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report(name).await;
+            if condition(&report) {
+                return report;
+            }
+            assert!(Instant::now() < end, "not as expected after {PATIENCE:?}: {report:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Makes the module of the echo resource `name` call its parent socket.
+    ///
+    /// # Errors
+    /// What the parent socket answered.
+    pub async fn from_module<Q: Message, A: Message + Default>(
+        &self,
+        name: &str,
+        method: &str,
+        request: &Q,
+    ) -> Result<A, tonic::Status> {
+        let request = CallParentRequest {
+            name: name.to_owned(),
+            method: method.to_owned(),
+            request: request.encode_to_vec().into(),
+            ..CallParentRequest::default()
+        };
+        let answer = self.echo().call_parent(request).await?.into_inner();
+        match Code::from_i32(answer.code) {
+            Code::Ok => Ok(A::decode(answer.response).expect("a readable answer")),
+            code => Err(tonic::Status::new(code, answer.message)),
+        }
+    }
+
+    /// A new connection to its control socket, made at the first call.
+    pub fn control(&self) -> Channel {
+        let path = self.control_socket().expect("a running machine has a control socket");
+        Endpoint::from_shared(format!("unix:{}", path.display()))
+            .expect("a path")
+            .connect_lazy()
+    }
+
+    fn control_socket(&self) -> Option<PathBuf> {
+        self.place
+            .runtime_folders()
+            .into_iter()
+            .map(|folder| folder.join("control.sock"))
+            .find(|path| path.exists())
+    }
+
+    async fn await_address(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            self.assert_running();
+            if self.control_socket().is_some()
+                && let Ok(status) = self.control_status().await
+                && let Some(listener) = status.listeners.first()
+            {
+                self.address.clone_from(&listener.address);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("`mainstay run` did not offer a control socket with an address within {PATIENCE:?}");
+    }
+
+    fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the child is ours") {
+            panic!("`mainstay run` ended by itself: {status}");
+        }
+    }
+
+    async fn control_status(&self) -> Result<control::Status, tonic::Status> {
+        let path = "/mainstay.control.v1.ControlService/GetStatus";
+        rpc::call(self.control(), path, &control::GetStatusRequest::default()).await
+    }
+
+    /// What the machine says about itself now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let path = "/viam.robot.v1.RobotService/GetMachineStatus";
+        let machine = rpc::call(self.channel(), path, &robot::GetMachineStatusRequest::default()).await;
+        Snapshot {
+            machine: machine.expect("GetMachineStatus answers at any time"),
+            control: self.control_status().await.expect("GetStatus answers at any time"),
+        }
+    }
+
+    /// Waits until the machine's status satisfies `condition`, and gives that status.
+    pub async fn until(&mut self, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.assert_running();
+            let snapshot = self.snapshot().await;
+            if condition(&snapshot) {
+                return snapshot;
+            }
+            assert!(
+                Instant::now() < end,
+                "not as expected after {PATIENCE:?}:\n{snapshot:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs the command line against this machine to its end.
+    pub async fn cli(&self, arguments: &[&str]) -> Finished {
+        self.place.mainstay(arguments).await
+    }
+
+    /// Everything the machine printed so far, results and messages.
+    pub fn output(&self) -> String {
+        let read = |name| fs::read(self.place.file(name)).unwrap_or_default();
+        String::from_utf8_lossy(&[read("out.log"), read("err.log")].concat()).into_owned()
+    }
+
+    /// Waits until the machine has printed `text`.
+    pub async fn until_printed(&self, text: &str) {
+        assert!(
+            eventually(PATIENCE, || self.output().contains(text)).await,
+            "`{text}` was never printed"
+        );
+    }
+
+    /// Stops it as a user would and tells what is left.
+    pub async fn shutdown(self) -> Remains {
+        self.stop_with(Signal::SIGTERM).await
+    }
+
+    /// Sends a signal, waits for the end and tells what is left.
+    pub async fn stop_with(mut self, signal: Signal) -> Remains {
+        proc::signal(self.pid(), signal);
+        self.ended().await
+    }
+
+    /// Waits for the end of a machine that is stopping already, and tells what is left.
+    pub async fn ended(&mut self) -> Remains {
+        let begun = Instant::now();
+        let child = &mut self.child;
+        let mut status = None;
+        let ended = eventually(PATIENCE, || {
+            status = child.try_wait().expect("the child is ours");
+            status.is_some()
+        });
+        assert!(ended.await, "still not stopped after {PATIENCE:?}");
+        let took = begun.elapsed();
+        // A killed process is gone a moment after the signal, not at it.
+        eventually(Duration::from_millis(500), || self.place.processes().is_empty()).await;
+        Remains {
+            code: status.map_or(-1, exit_code),
+            took,
+            processes: self.place.processes(),
+            sockets: self.place.sockets(),
+            folders: self.place.runtime_folders(),
+        }
+    }
+
+    /// Starts the same config in the same place once more; the machine has to have ended.
+    pub async fn restart(mut self) -> Self {
+        let place = std::mem::take(&mut self.place);
+        let text = fs::read_to_string(&self.config).expect("the config was written");
+        let name = self
+            .config
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("the config has a name")
+            .to_owned();
+        place.start_text(&name, &text).await
+    }
+
+    fn show(&mut self) {
+        if !std::mem::replace(&mut self.shown, true) {
+            eprintln!("--- what the machine printed ---\n{}--- end of it ---", self.output());
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in self.place.processes() {
+            proc::signal(process.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a machine left behind when it ended.
+#[derive(Debug)]
+#[must_use = "ask whether something was left behind"]
+pub struct Remains {
+    /// Exit code; 128 + signal if one ended it.
+    pub code: i32,
+    /// How long the end took.
+    pub took: Duration,
+    /// Processes that live on.
+    pub processes: Vec<Process>,
+    /// Socket files.
+    pub sockets: Vec<PathBuf>,
+    /// Runtime folders.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Remains {
+    /// Fails the test if a process, a socket or a runtime folder is left.
+    pub fn left_nothing_behind(&self) -> &Self {
+        self.empty("processes", &self.processes)
+            .empty("sockets", &self.sockets)
+            .empty("runtime folders", &self.folders)
+    }
+
+    /// Fails the test if the exit code was not this one.
+    pub fn with_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "exit code");
+        self
+    }
+
+    fn empty<T: Debug>(&self, what: &str, left: &[T]) -> &Self {
+        assert!(left.is_empty(), "{what} left behind: {left:#?}");
+        self
+    }
+}

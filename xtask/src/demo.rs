@@ -1,0 +1,195 @@
+//! A small rover of fakes and one example module, to look at and to drive.
+//!
+//! All of it lies in `target/demo`: the config, what modules keep, and the sockets. Socket paths may have 103 bytes; in
+//! a checkout so deep that they would not fit, the machine is shown the same folder through `/proc/<pid>/cwd`.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+use crate::drive;
+use crate::steps::{Failed, Target, capture, cargo, run as run_program};
+
+/// What a runtime folder adds to its base (`/mainstay/`, 12 hex digits) with the longest socket name of the demo.
+const ROOM_FOR_SOCKETS: usize = 60;
+/// Longest path of a UNIX socket that every system takes, in bytes.
+const MAX_SOCKET_PATH: usize = 103;
+/// The whole machine is up within a second; a busy host may take longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where everything of the demo is.
+pub struct Demo {
+    /// The server, which is its own command line.
+    pub mainstay: PathBuf,
+    /// The config file.
+    pub config: PathBuf,
+    /// Where the machine listens, `host:port`.
+    pub address: String,
+    /// The interpreter with the SDK, if the tests have made it.
+    pub python: Option<PathBuf>,
+    home: PathBuf,
+    runtime: PathBuf,
+}
+
+/// The running machine; stopped when dropped, whatever happened.
+struct Machine(Child);
+
+/// Runs the demo until Ctrl-C.
+pub fn run() -> Result<(), Failed> {
+    let demo = Demo::prepare(8080)?;
+    let mut machine = demo.start()?;
+    // Blocked only after the machine was started: it must not inherit that.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals
+        .thread_block()
+        .map_err(|error| Failed(format!("cannot wait for Ctrl-C: {error}")))?;
+    demo.wait_until_up(&mut machine)?;
+    print!("{}", drive::instructions(&demo));
+    let pid = machine.pid();
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+    });
+    let status = machine
+        .0
+        .wait()
+        .map_err(|error| Failed(format!("lost the machine: {error}")))?;
+    ended_well(status)
+}
+
+/// Starts the machine, drives it through the command line, shows what came back and stops it.
+pub fn run_once() -> Result<(), Failed> {
+    let demo = Demo::prepare(0)?;
+    let mut machine = demo.start()?;
+    demo.wait_until_up(&mut machine)?;
+    let driven = drive::drive(&demo);
+    let status = machine.stop()?;
+    driven?;
+    ended_well(status)
+}
+
+fn ended_well(status: ExitStatus) -> Result<(), Failed> {
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failed(format!("the machine ended with {status}")))
+    }
+}
+
+impl Demo {
+    /// Builds everything and writes the config. Listens on `port`, or on any free one if that is taken.
+    fn prepare(port: u16) -> Result<Self, Failed> {
+        let target = Target::find()?;
+        run_program(cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+        target.write_manifest("release")?;
+        let folder = target.join("demo");
+        let (home, runtime) = (folder.join("home"), folder.join("run"));
+        for folder in [&home, &runtime] {
+            fs::create_dir_all(folder).map_err(|error| Failed::at(folder, error))?;
+        }
+        let release = target.join("release");
+        let address = free_address(port)?;
+        let config = folder.join("rover.yaml");
+        let text = drive::config(&address, &release);
+        fs::write(&config, text).map_err(|error| Failed::at(&config, error))?;
+        let python = Some(target.join("venv/bin/python")).filter(|path| path.exists());
+        let runtime = short(runtime)?;
+        Ok(Self {
+            mainstay: release.join("mainstay"),
+            config,
+            address,
+            python,
+            home,
+            runtime,
+        })
+    }
+
+    /// The server's command line, with the demo's own folders.
+    pub fn mainstay(&self) -> Command {
+        let mut command = Command::new(&self.mainstay);
+        command
+            .env("VIAM_HOME", &self.home)
+            .env("XDG_RUNTIME_DIR", &self.runtime);
+        command
+    }
+
+    fn start(&self) -> Result<Machine, Failed> {
+        let mut command = self.mainstay();
+        // Its own process group: Ctrl-C reaches us alone, and we stop it in order.
+        command.arg("run").arg(&self.config).process_group(0);
+        let child = command.spawn();
+        child
+            .map(Machine)
+            .map_err(|error| Failed::at(&self.mainstay, format!("cannot be started: {error}")))
+    }
+
+    fn wait_until_up(&self, machine: &mut Machine) -> Result<(), Failed> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Ok(Some(status)) = machine.0.try_wait() {
+                return Err(Failed(format!("the machine ended while it was starting: {status}")));
+            }
+            let mut status = self.mainstay();
+            status.args(["status", "--json", "--machine"]).arg(&self.config);
+            let answer = String::from_utf8_lossy(&capture(&mut status)?.stdout).replace(' ', "");
+            if answer.contains("\"state\":\"running\"") {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err(Failed(format!("the machine is not up after {PATIENCE:?}")))
+    }
+}
+
+impl Machine {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).unwrap_or_default())
+    }
+
+    fn stop(&mut self) -> Result<ExitStatus, Failed> {
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        self.0
+            .wait()
+            .map_err(|error| Failed(format!("lost the machine: {error}")))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.stop();
+        }
+    }
+}
+
+fn free_address(port: u16) -> Result<String, Failed> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address
+        .map(|address| address.to_string())
+        .map_err(|error| Failed(format!("no free port on 127.0.0.1: {error}")))
+}
+
+/// A path to `folder` that leaves room for socket names.
+fn short(folder: PathBuf) -> Result<PathBuf, Failed> {
+    if folder.as_os_str().len() + ROOM_FOR_SOCKETS <= MAX_SOCKET_PATH {
+        return Ok(folder);
+    }
+    env::set_current_dir(&folder).map_err(|error| Failed::at(&folder, error))?;
+    let alias = PathBuf::from(format!("/proc/{}/cwd", process::id()));
+    if Path::new(&alias).is_dir() {
+        Ok(alias)
+    } else {
+        Err(Failed::at(
+            &folder,
+            "too long a path for sockets; set CARGO_TARGET_DIR to a shorter folder",
+        ))
+    }
+}
