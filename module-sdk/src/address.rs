@@ -30,7 +30,10 @@ impl Address {
         if is_port && !text.contains('/') {
             Self::Tcp(text.to_owned())
         } else {
-            let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+            let path = text
+                .strip_prefix("unix://")
+                .or_else(|| text.strip_prefix("unix:"))
+                .unwrap_or(text);
             Self::Unix(path.into())
         }
     }

@@ -35,7 +35,7 @@ pub fn to_object<T: serde::Serialize>(value: &T) -> Result<Object> {
 }
 
 pub(crate) fn read<T: DeserializeOwned>(object: Object) -> Result<T, AttributeError> {
-    T::deserialize(Value::Object(object))
+    T::deserialize(Attribute(Value::Object(object)))
 }
 
 /// What is wrong with an attribute, and where.
@@ -91,11 +91,17 @@ impl std::error::Error for AttributeError {}
 
 impl de::Error for AttributeError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self { path: Vec::new(), problem: Problem::Other(text.to_string()) }
+        Self {
+            path: Vec::new(),
+            problem: Problem::Other(text.to_string()),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { path: vec![Step::Key(field.to_owned())], problem: Problem::Missing }
+        Self {
+            path: vec![Step::Key(field.to_owned())],
+            problem: Problem::Missing,
+        }
     }
 }
 
@@ -127,25 +133,31 @@ fn visit_number<'de, V: Visitor<'de>>(number: f64, limit: f64, visitor: V) -> Re
 macro_rules! integers {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-            match self {
+            match self.0 {
                 Value::Number(number) => visit_number(number, 1.8e19, visitor),
-                other => other.deserialize_any(visitor),
+                other => Attribute(other).deserialize_any(visitor),
             }
         })*
     };
 }
 
-impl<'de> de::Deserializer<'de> for Value {
+/// A value that is being read.
+struct Attribute(Value);
+
+impl<'de> de::Deserializer<'de> for Attribute {
     type Error = AttributeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        match self {
-            Self::Null => visitor.visit_unit(),
-            Self::Bool(truth) => visitor.visit_bool(truth),
-            Self::Number(number) => visit_number(number, MAX_EXACT, visitor),
-            Self::String(text) => visitor.visit_string(text),
-            Self::List(list) => visitor.visit_seq(Elements { values: list.into_iter(), index: 0 }),
-            Self::Object(object) => visitor.visit_map(Members::new(object.into_iter().collect())),
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(truth) => visitor.visit_bool(truth),
+            Value::Number(number) => visit_number(number, MAX_EXACT, visitor),
+            Value::String(text) => visitor.visit_string(text),
+            Value::List(list) => visitor.visit_seq(Elements {
+                values: list.into_iter(),
+                index: 0,
+            }),
+            Value::Object(object) => visitor.visit_map(Members::new(object.into_iter().collect())),
         }
     }
 
@@ -159,18 +171,26 @@ impl<'de> de::Deserializer<'de> for Value {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        if let Self::Number(number) = self { visitor.visit_f64(number) } else { self.deserialize_any(visitor) }
+        if let Value::Number(number) = self.0 {
+            visitor.visit_f64(number)
+        } else {
+            self.deserialize_any(visitor)
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        if self == Self::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.0 == Value::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     /// A model without attributes says `()`, and whatever the configuration has is no concern of it.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        match self {
-            Self::Null | Self::Object(_) => visitor.visit_unit(),
-            other => other.deserialize_any(visitor),
+        match self.0 {
+            Value::Null | Value::Object(_) => visitor.visit_unit(),
+            other => Attribute(other).deserialize_any(visitor),
         }
     }
 
@@ -180,7 +200,9 @@ impl<'de> de::Deserializer<'de> for Value {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, AttributeError> {
-        let Self::Object(object) = self else { return self.deserialize_any(visitor) };
+        let Value::Object(object) = self.0 else {
+            return self.deserialize_any(visitor);
+        };
         visitor.visit_map(Members::new(with_names_of(fields, object)))
     }
 
@@ -198,11 +220,11 @@ impl<'de> de::Deserializer<'de> for Value {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, AttributeError> {
-        match self {
-            Self::String(name) => visitor.visit_enum(name.into_deserializer()),
-            Self::Object(object) if object.len() == 1 => {
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(Members::new(object.into_iter().collect())))
-            }
+        match self.0 {
+            Value::String(name) => visitor.visit_enum(name.into_deserializer()),
+            Value::Object(object) if object.len() == 1 => visitor.visit_enum(de::value::MapAccessDeserializer::new(
+                Members::new(object.into_iter().collect()),
+            )),
             other => {
                 let found = format!("{} where one of a few names belongs", other.kind());
                 Err(de::Error::custom(found))
@@ -219,10 +241,17 @@ impl<'de> de::Deserializer<'de> for Value {
 fn with_names_of(fields: &[&str], object: Object) -> Vec<(String, Value)> {
     let exact: Vec<bool> = fields.iter().map(|field| object.contains_key(*field)).collect();
     let name = |key: String| {
-        let field = fields.iter().zip(&exact).find(|(field, exact)| !**exact && field.eq_ignore_ascii_case(&key));
+        let field = fields
+            .iter()
+            .zip(&exact)
+            .find(|(field, exact)| !**exact && field.eq_ignore_ascii_case(&key));
         field.map_or(key, |(field, _)| (*field).to_owned())
     };
-    object.into_iter().filter(|(_, value)| *value != Value::Null).map(|(key, value)| (name(key), value)).collect()
+    object
+        .into_iter()
+        .filter(|(_, value)| *value != Value::Null)
+        .map(|(key, value)| (name(key), value))
+        .collect()
 }
 
 struct Members {
@@ -232,7 +261,10 @@ struct Members {
 
 impl Members {
     fn new(members: Vec<(String, Value)>) -> Self {
-        Self { members: members.into_iter(), current: None }
+        Self {
+            members: members.into_iter(),
+            current: None,
+        }
     }
 }
 
@@ -248,7 +280,8 @@ impl<'de> de::MapAccess<'de> for Members {
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, AttributeError> {
         let (key, value) = self.current.take().unwrap_or_default();
-        seed.deserialize(value).map_err(|error| error.within(Step::Key(key)))
+        seed.deserialize(Attribute(value))
+            .map_err(|error| error.within(Step::Key(key)))
     }
 }
 
@@ -261,10 +294,14 @@ impl<'de> de::SeqAccess<'de> for Elements {
     type Error = AttributeError;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, AttributeError> {
-        let Some(value) = self.values.next() else { return Ok(None) };
+        let Some(value) = self.values.next() else {
+            return Ok(None);
+        };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(value).map(Some).map_err(|error| error.within(Step::Index(index)))
+        seed.deserialize(Attribute(value))
+            .map(Some)
+            .map_err(|error| error.within(Step::Index(index)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -378,7 +415,9 @@ mod tests {
     }
 
     fn json<T: DeserializeOwned>(json: serde_json::Value) -> Result<T, String> {
-        let Value::Object(object) = Value::from(json) else { panic!("an object is wanted") };
+        let Value::Object(object) = Value::from(json) else {
+            panic!("an object is wanted")
+        };
         read(object).map_err(|error| error.to_string())
     }
 
@@ -393,7 +432,10 @@ mod tests {
             max_rpm: Some(100.0),
             ticks: 4,
             offset: -7,
-            pins: Pins { pwm: "1".into(), dir: None },
+            pins: Pins {
+                pwm: "1".into(),
+                dir: None,
+            },
             names: Vec::new(),
             mode: Mode::Stepped { steps: 8 },
             free: Value::Object(crate::object! { "x" => vec![1.5] }),
@@ -405,7 +447,13 @@ mod tests {
     #[test]
     fn flattened_members_take_whole_doubles_too() {
         let flat: Flat = json(serde_json::json!({"name": "x", "count": 3, "ratio": 2})).unwrap();
-        assert_eq!(flat, Flat { name: "x".into(), rest: Rest { count: 3, ratio: 2.0 } });
+        assert_eq!(
+            flat,
+            Flat {
+                name: "x".into(),
+                rest: Rest { count: 3, ratio: 2.0 }
+            }
+        );
     }
 
     #[test]
@@ -416,11 +464,26 @@ mod tests {
     #[test]
     fn an_error_names_the_whole_path() {
         for (attributes, text) in [
-            (serde_json::json!({"ticks": 4.5}), "attribute `ticks`: invalid type: floating point `4.5`, expected u16"),
-            (serde_json::json!({"ticks": -1}), "attribute `ticks`: invalid value: integer `-1`, expected u16"),
-            (serde_json::json!({"ticks": 70000}), "attribute `ticks`: invalid value: integer `70000`, expected u16"),
-            (serde_json::json!({"ticks": "4"}), "attribute `ticks`: invalid type: string \"4\", expected u16"),
-            (serde_json::json!({"pins": {"dir": "2"}}), "attribute `pins.pwm` is missing"),
+            (
+                serde_json::json!({"ticks": 4.5}),
+                "attribute `ticks`: invalid type: floating point `4.5`, expected u16",
+            ),
+            (
+                serde_json::json!({"ticks": -1}),
+                "attribute `ticks`: invalid value: integer `-1`, expected u16",
+            ),
+            (
+                serde_json::json!({"ticks": 70000}),
+                "attribute `ticks`: invalid value: integer `70000`, expected u16",
+            ),
+            (
+                serde_json::json!({"ticks": "4"}),
+                "attribute `ticks`: invalid type: string \"4\", expected u16",
+            ),
+            (
+                serde_json::json!({"pins": {"dir": "2"}}),
+                "attribute `pins.pwm` is missing",
+            ),
             (
                 serde_json::json!({"names": ["a", {"b": 1}]}),
                 "attribute `names[1]`: invalid type: map, expected a string",
@@ -429,8 +492,14 @@ mod tests {
                 serde_json::json!({"mode": {"stepped": {"steps": "x"}}}),
                 "attribute `mode.stepped.steps`: invalid type: string \"x\", expected u32",
             ),
-            (serde_json::json!({"mode": "odd"}), "attribute `mode`: unknown variant `odd`, expected `plain` or `stepped`"),
-            (serde_json::json!({"mode": 3}), "attribute `mode`: a number where one of a few names belongs"),
+            (
+                serde_json::json!({"mode": "odd"}),
+                "attribute `mode`: unknown variant `odd`, expected `plain` or `stepped`",
+            ),
+            (
+                serde_json::json!({"mode": 3}),
+                "attribute `mode`: a number where one of a few names belongs",
+            ),
         ] {
             assert_eq!(json::<Motor>(attributes).unwrap_err(), text);
         }

@@ -49,12 +49,22 @@ impl Scope {
         let metadata = headers.iter().filter(|(name, _)| goes_on(name.as_str()));
         let metadata = metadata.map(|(name, value)| (name.clone(), value.clone())).collect();
         let verbose = headers.contains_key("dtname");
-        Self(Arc::new(Inner { deadline, metadata, label: OnceLock::new(), verbose }))
+        Self(Arc::new(Inner {
+            deadline,
+            metadata,
+            label: OnceLock::new(),
+            verbose,
+        }))
     }
 
     /// For work of a resource that no call asked for.
     pub(crate) fn of_resource(label: Arc<Label>) -> Self {
-        let inner = Inner { deadline: None, metadata: Vec::new(), label: OnceLock::from(label), verbose: false };
+        let inner = Inner {
+            deadline: None,
+            metadata: Vec::new(),
+            label: OnceLock::from(label),
+            verbose: false,
+        };
         Self(Arc::new(inner))
     }
 
@@ -81,7 +91,8 @@ impl Scope {
     pub(crate) fn logging<T>(read: impl FnOnce(Option<&Label>, bool) -> T) -> T {
         let mut read = Some(read);
         let known = SCOPE.try_with(|scope| {
-            read.take().map(|read| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose))
+            read.take()
+                .map(|read| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose))
         });
         match (known, read) {
             (Ok(Some(answer)), _) => answer,
@@ -183,7 +194,12 @@ mod tests {
     #[tokio::test]
     async fn code_knows_the_call_it_runs_for() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("opid", "0a"), ("viam-metadata-who", "me"), ("authorization", "x"), ("grpc-timeout", "1S")] {
+        for (name, value) in [
+            ("opid", "0a"),
+            ("viam-metadata-who", "me"),
+            ("authorization", "x"),
+            ("grpc-timeout", "1S"),
+        ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
         let now = Instant::now();
@@ -193,8 +209,14 @@ mod tests {
                 assert_eq!((call.operation(), call.metadata("WHO")), (Some("0a"), Some("me")));
                 assert_eq!(call.deadline(), Some(now + Duration::from_secs(1)));
                 assert_eq!(call.forwarded().len(), 2);
-                Scope::mark(&Arc::new(Label { name: "a".into(), level: None }));
-                assert_eq!(Scope::logging(|label, _| label.map(|label| label.name.clone())), Some("a".into()));
+                Scope::mark(&Arc::new(Label {
+                    name: "a".into(),
+                    level: None,
+                }));
+                assert_eq!(
+                    Scope::logging(|label, _| label.map(|label| label.name.clone())),
+                    Some("a".into())
+                );
             })
             .await;
         assert!(Call::current().operation().is_none());

@@ -19,7 +19,10 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, metadata::MetadataMap};
 
-use crate::{CONNECTION_WINDOW, Error, MAX_FRAME, MAX_MESSAGE, ResourceApi, Result, SEND_BUFFER, STREAM_WINDOW, address::Address, call::Call};
+use crate::{
+    CONNECTION_WINDOW, Error, MAX_FRAME, MAX_MESSAGE, ResourceApi, Result, SEND_BUFFER, STREAM_WINDOW,
+    address::Address, call::Call,
+};
 
 /// Who is calling, as every SDK says it: language, version of the SDK, version of the API.
 const CLIENT: HeaderValue = HeaderValue::from_static(concat!("rust;v", env!("CARGO_PKG_VERSION"), ";v0.1.601"));
@@ -94,7 +97,8 @@ impl Connection {
 }
 
 async fn dial(address: &Address) -> Result<(SendRequest<Body>, impl Future<Output = ()> + Send + 'static)> {
-    let failed = |error: &dyn std::fmt::Display| Error::unavailable(format_args!("cannot connect to {address}: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Error::unavailable(format_args!("cannot connect to {address}: {error}"));
     let stream = address.dial().await.map_err(|error| failed(&error))?;
     let (sender, driver) = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -177,7 +181,10 @@ impl Remote {
         let answer = match Call::current().deadline() {
             None => rpc.await,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), rpc).await.map_err(|_| {
-                Error::deadline_exceeded(format_args!("`{}` did not answer before the caller's deadline", self.name))
+                Error::deadline_exceeded(format_args!(
+                    "`{}` did not answer before the caller's deadline",
+                    self.name
+                ))
             })?,
         };
         Ok(answer?.into_inner())
@@ -196,7 +203,12 @@ impl Robot {
     /// # Errors
     /// UNAVAILABLE when nothing answers there.
     pub async fn connect(address: &str) -> Result<Self> {
-        Ok(Self { connection: Connection::open(Address::parse(address)).await? })
+        Self::open(Address::parse(address)).await
+    }
+
+    pub(crate) async fn open(address: Address) -> Result<Self> {
+        let connection = Connection::open(address).await?;
+        Ok(Self { connection })
     }
 
     /// A resource by its simple name. It need not be there yet: a call finds out.
@@ -204,7 +216,10 @@ impl Robot {
     /// # Errors
     /// UNIMPLEMENTED when the API has no client.
     pub fn resource<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<Arc<A>> {
-        A::client(Remote { connection: self.connection.clone(), name: name.into() })
+        A::client(Remote {
+            connection: self.connection.clone(),
+            name: name.into(),
+        })
     }
 
     /// The names of all resources that are ready.
@@ -212,15 +227,30 @@ impl Robot {
     /// # Errors
     /// What the core says; UNAVAILABLE when it is gone.
     pub async fn resource_names(&self) -> Result<Vec<ResourceName>> {
-        let answer = self.service().resource_names(ResourceNamesRequest {}).await?.into_inner();
-        Ok(answer.resources.into_iter().filter_map(|name| name.try_into().ok()).collect())
+        let answer = self
+            .service()
+            .resource_names(ResourceNamesRequest {})
+            .await?
+            .into_inner();
+        Ok(answer
+            .resources
+            .into_iter()
+            .filter_map(|name| name.try_into().ok())
+            .collect())
     }
 
     /// Whether the core answers within this time.
     pub(crate) async fn answers(&self, limit: Duration) -> Result<()> {
         let mut service = self.service();
-        let late = |_| Error::deadline_exceeded(format_args!("{} did not answer in {limit:?}", self.connection.address()));
-        tokio::time::timeout(limit, service.resource_names(ResourceNamesRequest {})).await.map_err(late)??;
+        let late = |_| {
+            Error::deadline_exceeded(format_args!(
+                "{} did not answer in {limit:?}",
+                self.connection.address()
+            ))
+        };
+        tokio::time::timeout(limit, service.resource_names(ResourceNamesRequest {}))
+            .await
+            .map_err(late)??;
         Ok(())
     }
 

@@ -41,9 +41,20 @@ impl<A> Config<A> {
     #[must_use]
     pub fn new(name: impl Into<String>, attributes: A) -> Self {
         let name = name.into();
-        let tasks = Tasks::new(Arc::new(Label { name: name.clone(), level: None }));
+        let tasks = Tasks::new(Arc::new(Label {
+            name: name.clone(),
+            level: None,
+        }));
         let (api, model, geometry, depends_on) = (String::new(), String::new(), None, Vec::new());
-        Self { name, api, model, attributes, geometry, depends_on, tasks }
+        Self {
+            name,
+            api,
+            model,
+            attributes,
+            geometry,
+            depends_on,
+            tasks,
+        }
     }
 }
 
@@ -58,7 +69,11 @@ pub struct Tasks {
 
 impl Tasks {
     fn new(label: Arc<Label>) -> Self {
-        Self { tracker: TaskTracker::new(), stop: CancellationToken::new(), label }
+        Self {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            label,
+        }
     }
 
     /// Starts work beside the calls. It is dropped at its next `await` when the resource closes.
@@ -108,11 +123,28 @@ impl RawConfig {
             config.api
         };
         // A single word is short for a built-in model.
-        let model = if config.model.contains(':') { config.model } else { format!("rdk:builtin:{}", config.model) };
-        let level = config.log_configuration.and_then(|log| crate::logs::parse_level(&log.level));
-        let geometry = config.frame.and_then(|frame| frame.geometry).and_then(Geometry::from_wire);
+        let model = if config.model.contains(':') {
+            config.model
+        } else {
+            format!("rdk:builtin:{}", config.model)
+        };
+        let level = config
+            .log_configuration
+            .and_then(|log| crate::logs::parse_level(&log.level));
+        let geometry = config
+            .frame
+            .and_then(|frame| frame.geometry)
+            .and_then(Geometry::from_wire);
         let attributes = wire::from_struct(config.attributes);
-        Ok(Self { name: config.name, api, model, attributes, geometry, depends_on: config.depends_on, level })
+        Ok(Self {
+            name: config.name,
+            api,
+            model,
+            attributes,
+            geometry,
+            depends_on: config.depends_on,
+            level,
+        })
     }
 
     /// `rdk:component:motor/left`
@@ -121,17 +153,38 @@ impl RawConfig {
     }
 
     pub(crate) fn label(&self) -> Arc<Label> {
-        Arc::new(Label { name: self.full_name(), level: self.level })
+        Arc::new(Label {
+            name: self.full_name(),
+            level: self.level,
+        })
     }
 
     /// Reads the attributes into the author's type, and collects the dependencies that they declare.
     pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, Needs)> {
         let label = self.label();
         let (attributes, needs) = collect(|| read::<A>(self.attributes));
-        let attributes =
-            attributes.map_err(|error: AttributeError| Error::invalid_argument(format_args!("{}: {error}", label.name)))?;
-        let Self { name, api, model, geometry, depends_on, .. } = self;
-        Ok((Config { name, api, model, attributes, geometry, depends_on, tasks: Tasks::new(label) }, needs))
+        let attributes = attributes
+            .map_err(|error: AttributeError| Error::invalid_argument(format_args!("{}: {error}", label.name)))?;
+        let Self {
+            name,
+            api,
+            model,
+            geometry,
+            depends_on,
+            ..
+        } = self;
+        Ok((
+            Config {
+                name,
+                api,
+                model,
+                attributes,
+                geometry,
+                depends_on,
+                tasks: Tasks::new(label),
+            },
+            needs,
+        ))
     }
 }
 
@@ -152,7 +205,12 @@ mod tests {
     fn config(attributes: Object) -> RawConfig {
         let attributes = Some(wire::to_struct(attributes));
         let api = "rdk:component:base".to_owned();
-        let config = ComponentConfig { name: "rover".into(), api, attributes, ..Default::default() };
+        let config = ComponentConfig {
+            name: "rover".into(),
+            api,
+            attributes,
+            ..Default::default()
+        };
         RawConfig::from_wire(Some(config)).unwrap()
     }
 
@@ -163,15 +221,18 @@ mod tests {
         assert_eq!((config.attributes.left.name(), config.attributes.width_mm), ("l", 300));
         assert!(config.attributes.spare.is_none());
         assert_eq!(needs, Needs::none().required::<dyn Motor>("l"));
-        let (_, needs) = self::config(crate::object! { "left" => "l", "spare" => "rdk:component:motor/s", "width_mm" => 1 })
-            .read::<Base>()
-            .unwrap();
+        let (_, needs) =
+            self::config(crate::object! { "left" => "l", "spare" => "rdk:component:motor/s", "width_mm" => 1 })
+                .read::<Base>()
+                .unwrap();
         assert_eq!(needs.required, ["rdk:component:motor/l", "rdk:component:motor/s"]);
     }
 
     #[test]
     fn an_error_names_the_resource_and_the_attribute() {
-        let error = config(crate::object! { "left" => "l", "width_mm" => "wide" }).read::<Base>().unwrap_err();
+        let error = config(crate::object! { "left" => "l", "width_mm" => "wide" })
+            .read::<Base>()
+            .unwrap_err();
         let text = "rdk:component:base/rover: attribute `width_mm`: invalid type: string \"wide\", expected u32";
         assert_eq!(error, Error::invalid_argument(text));
     }
@@ -188,7 +249,10 @@ mod tests {
             ..Default::default()
         };
         let raw = RawConfig::from_wire(Some(old)).unwrap();
-        assert_eq!((raw.full_name(), raw.model), ("rdk:component:motor/m".into(), "rdk:builtin:fake".into()));
+        assert_eq!(
+            (raw.full_name(), raw.model),
+            ("rdk:component:motor/m".into(), "rdk:builtin:fake".into())
+        );
     }
 
     #[tokio::test]

@@ -4,10 +4,7 @@ use std::{any::Any, cell::RefCell, collections::BTreeMap, fmt, marker::PhantomDa
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{
-    Accepts, Error, Needs, Resource, ResourceApi, Result, Robot,
-    resource::full_name,
-};
+use crate::{Accepts, Error, Needs, Resource, ResourceApi, Result, Robot, resource::full_name};
 
 thread_local! {
     /// What the attributes that are being read declare. Reading does not wait, so nothing else gets in between.
@@ -35,7 +32,10 @@ impl<A: ResourceApi + ?Sized> Dependency<A> {
     /// One made by hand, for tests.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), api: PhantomData }
+        Self {
+            name: name.into(),
+            api: PhantomData,
+        }
     }
 
     /// As configured.
@@ -85,7 +85,11 @@ impl<'de, A: ResourceApi + ?Sized> Deserialize<'de> for OptionalDependency<A> {
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
-    if name.is_empty() { Err(serde::de::Error::custom("the name of a resource is empty")) } else { Ok(name) }
+    if name.is_empty() {
+        Err(serde::de::Error::custom("the name of a resource is empty"))
+    } else {
+        Ok(name)
+    }
 }
 
 impl<A: ?Sized> fmt::Debug for Dependency<A> {
@@ -127,12 +131,18 @@ impl Dependencies {
     /// Adds a resource by hand, for tests.
     #[must_use]
     pub fn with<A: Accepts<R> + ?Sized, R: Resource>(self, name: &str, resource: Arc<R>) -> Self {
-        let local = Local { face: Arc::new(A::erase(resource.clone())), concrete: resource };
+        let local = Local {
+            face: Arc::new(A::erase(resource.clone())),
+            concrete: resource,
+        };
         self.given(full_name::<A>(name), Some(local))
     }
 
     pub(crate) fn through(robot: Option<Robot>) -> Self {
-        Self { given: BTreeMap::new(), robot }
+        Self {
+            given: BTreeMap::new(),
+            robot,
+        }
     }
 
     pub(crate) fn given(mut self, full_name: String, local: Option<Local>) -> Self {
@@ -149,7 +159,10 @@ impl Dependencies {
         match local {
             Some(local) => match local.face.downcast_ref::<Arc<A>>() {
                 Some(face) => Ok(face.clone()),
-                None => Err(Error::internal(format_args!("`{full}` does not have the Rust type of {}", A::API))),
+                None => Err(Error::internal(format_args!(
+                    "`{full}` does not have the Rust type of {}",
+                    A::API
+                ))),
             },
             None => {
                 let (_, simple) = full.split_once('/').unwrap_or(("", full));
@@ -161,7 +174,10 @@ impl Dependencies {
     /// The author's own type behind a dependency that lives in the same module.
     #[must_use]
     pub fn local<R: Resource>(&self, name: &str) -> Option<Arc<R>> {
-        let mut named = self.given.iter().filter(|(full, _)| *full == name || simple_name(full) == plain(name));
+        let mut named = self
+            .given
+            .iter()
+            .filter(|(full, _)| *full == name || simple_name(full) == plain(name));
         named.find_map(|(_, local)| local.as_ref()?.concrete.clone().downcast().ok())
     }
 
@@ -175,7 +191,9 @@ impl Dependencies {
     /// # Errors
     /// UNAVAILABLE when the module runs without a core.
     pub fn robot(&self) -> Result<&Robot> {
-        self.robot.as_ref().ok_or_else(|| Error::unavailable("this module runs without a core, so it reaches no other resource"))
+        self.robot
+            .as_ref()
+            .ok_or_else(|| Error::unavailable("this module runs without a core, so it reaches no other resource"))
     }
 
     fn find<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<(&str, Option<&Local>)> {
@@ -233,7 +251,11 @@ mod tests {
     async fn a_dependency_has_the_type_of_its_api() {
         for name in ["roof", "rdk:component:sensor/roof", "house:roof"] {
             let sensor = given().get::<dyn Sensor>(name).unwrap();
-            assert_eq!(sensor.readings(crate::NO_EXTRA).await, Ok(object! { "celsius" => 4 }), "{name}");
+            assert_eq!(
+                sensor.readings(crate::NO_EXTRA).await,
+                Ok(object! { "celsius" => 4 }),
+                "{name}"
+            );
         }
         let declared = Dependency::<dyn Sensor>::new("roof");
         assert!(declared.resolve(&given()).is_ok());
@@ -249,7 +271,12 @@ mod tests {
     fn what_was_not_given_is_named_with_what_was() {
         let error = given().get::<dyn Motor>("roof").err().unwrap();
         assert_eq!(error.code(), Code::NotFound);
-        assert!(error.message().contains("`rdk:component:motor/roof` (given: rdk:component:sensor/roof)"), "{error}");
+        assert!(
+            error
+                .message()
+                .contains("`rdk:component:motor/roof` (given: rdk:component:sensor/roof)"),
+            "{error}"
+        );
         let outside = Dependencies::none().given("rdk:component:motor/m".into(), None);
         assert_eq!(outside.get::<dyn Motor>("m").err().unwrap().code(), Code::Unavailable);
     }

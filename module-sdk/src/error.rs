@@ -28,7 +28,10 @@ impl Error {
     /// An error with a code of one's choice.
     #[must_use]
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self {
+            code,
+            message: message.to_string(),
+        }
     }
 
     constructors! {
@@ -67,7 +70,10 @@ impl Error {
     /// Puts what was being done in front of the text.
     #[must_use]
     pub fn context(self, doing: impl fmt::Display) -> Self {
-        Self { code: self.code, message: format!("{doing}: {}", self.message) }
+        Self {
+            code: self.code,
+            message: format!("{doing}: {}", self.message),
+        }
     }
 }
 
@@ -99,7 +105,10 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
             }
             source = error.source();
         }
-        Self { code: Code::Unknown, message }
+        Self {
+            code: Code::Unknown,
+            message,
+        }
     }
 }
 

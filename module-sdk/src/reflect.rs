@@ -49,13 +49,18 @@ enum Answer {
 
 impl Reflection {
     pub(crate) fn new(services: Vec<&'static str>, sets: Vec<&'static [u8]>) -> Self {
-        Self(Arc::new(Catalogue { services, sets, own: OnceLock::new() }))
+        Self(Arc::new(Catalogue {
+            services,
+            sets,
+            own: OnceLock::new(),
+        }))
     }
 
     /// Both versions of the service.
     pub(crate) fn services(&self) -> [Service; 2] {
         let v1 = tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer::new(self.clone());
-        let v1alpha = tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionServer::new(self.clone());
+        let v1alpha =
+            tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionServer::new(self.clone());
         [Service::new(v1), Service::new(v1alpha)]
     }
 
@@ -68,16 +73,23 @@ impl Reflection {
                 .get(&name)
                 .cloned()
                 .or_else(|| descriptors::file(&name).map(|file| Bytes::from_static(file.bytes)))
-                .map_or_else(|| Answer::Unknown(Code::NotFound, format!("no file `{name}`")), Answer::File),
+                .map_or_else(
+                    || Answer::Unknown(Code::NotFound, format!("no file `{name}`")),
+                    Answer::File,
+                ),
             Question::Symbol(symbol) => own
                 .symbols
                 .get(&symbol)
                 .and_then(|file| own.files.get(file).cloned())
                 .or_else(|| descriptors::file_of(&symbol).map(|file| Bytes::from_static(file.bytes)))
-                .map_or_else(|| Answer::Unknown(Code::NotFound, format!("no symbol `{symbol}`")), Answer::File),
-            Question::Other => {
-                Answer::Unknown(Code::Unimplemented, "only files, symbols and services can be asked for".into())
-            }
+                .map_or_else(
+                    || Answer::Unknown(Code::NotFound, format!("no symbol `{symbol}`")),
+                    Answer::File,
+                ),
+            Question::Other => Answer::Unknown(
+                Code::Unimplemented,
+                "only files, symbols and services can be asked for".into(),
+            ),
         }
     }
 }
@@ -97,16 +109,32 @@ impl Own {
 
     fn add(&mut self, file: FileDescriptorProto) {
         let name = file.name().to_owned();
-        let package = if file.package().is_empty() { String::new() } else { format!("{}.", file.package()) };
+        let package = if file.package().is_empty() {
+            String::new()
+        } else {
+            format!("{}.", file.package())
+        };
         let mut symbols = Vec::new();
-        file.message_type.iter().for_each(|message| messages(&package, message, &mut symbols));
+        file.message_type
+            .iter()
+            .for_each(|message| messages(&package, message, &mut symbols));
         symbols.extend(file.enum_type.iter().map(|kind| format!("{package}{}", kind.name())));
-        symbols.extend(file.extension.iter().map(|extension| format!("{package}{}", extension.name())));
+        symbols.extend(
+            file.extension
+                .iter()
+                .map(|extension| format!("{package}{}", extension.name())),
+        );
         for service in &file.service {
             symbols.push(format!("{package}{}", service.name()));
-            symbols.extend(service.method.iter().map(|method| format!("{package}{}.{}", service.name(), method.name())));
+            symbols.extend(
+                service
+                    .method
+                    .iter()
+                    .map(|method| format!("{package}{}.{}", service.name(), method.name())),
+            );
         }
-        self.symbols.extend(symbols.into_iter().map(|symbol| (symbol, name.clone())));
+        self.symbols
+            .extend(symbols.into_iter().map(|symbol| (symbol, name.clone())));
         self.files.insert(name, file.encode_to_vec().into());
     }
 }
@@ -114,7 +142,10 @@ impl Own {
 fn messages(prefix: &str, message: &DescriptorProto, symbols: &mut Vec<String>) {
     let name = format!("{prefix}{}", message.name());
     let inner = format!("{name}.");
-    message.nested_type.iter().for_each(|message| messages(&inner, message, symbols));
+    message
+        .nested_type
+        .iter()
+        .for_each(|message| messages(&inner, message, symbols));
     symbols.extend(message.enum_type.iter().map(|kind| format!("{inner}{}", kind.name())));
     symbols.push(name);
 }
@@ -151,11 +182,15 @@ macro_rules! version {
                             file_descriptor_proto: vec![file.into()],
                         }),
                         Answer::Services(services) => MessageResponse::ListServicesResponse(ListServiceResponse {
-                            service: services.into_iter().map(|name| ServiceResponse { name: name.into() }).collect(),
+                            service: services
+                                .into_iter()
+                                .map(|name| ServiceResponse { name: name.into() })
+                                .collect(),
                         }),
-                        Answer::Unknown(code, error_message) => {
-                            MessageResponse::ErrorResponse(ErrorResponse { error_code: code.into(), error_message })
-                        }
+                        Answer::Unknown(code, error_message) => MessageResponse::ErrorResponse(ErrorResponse {
+                            error_code: code.into(),
+                            error_message,
+                        }),
                     };
                     Ok(ServerReflectionResponse {
                         valid_host: request.host.clone(),
@@ -181,12 +216,18 @@ mod tests {
     fn reflection() -> Reflection {
         let gadget = DescriptorProto {
             name: Some("Gadget".into()),
-            enum_type: vec![EnumDescriptorProto { name: Some("Kind".into()), ..Default::default() }],
+            enum_type: vec![EnumDescriptorProto {
+                name: Some("Kind".into()),
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let service = ServiceDescriptorProto {
             name: Some("GadgetService".into()),
-            method: vec![MethodDescriptorProto { name: Some("Turn".into()), ..Default::default() }],
+            method: vec![MethodDescriptorProto {
+                name: Some("Turn".into()),
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let file = FileDescriptorProto {
@@ -210,14 +251,27 @@ mod tests {
 
     #[test]
     fn own_and_standard_files_are_found_by_symbol_and_by_name() {
-        for symbol in ["acme.v1.GadgetService", "acme.v1.GadgetService.Turn", "acme.v1.Gadget", "acme.v1.Gadget.Kind"] {
-            assert_eq!(file_of(Question::Symbol(symbol.into())), Ok("acme/gadget.proto".into()), "{symbol}");
+        for symbol in [
+            "acme.v1.GadgetService",
+            "acme.v1.GadgetService.Turn",
+            "acme.v1.Gadget",
+            "acme.v1.Gadget.Kind",
+        ] {
+            assert_eq!(
+                file_of(Question::Symbol(symbol.into())),
+                Ok("acme/gadget.proto".into()),
+                "{symbol}"
+            );
         }
         assert_eq!(
             file_of(Question::Symbol("viam.component.sensor.v1.SensorService".into())),
             Ok("component/sensor/v1/sensor.proto".into())
         );
-        for file in ["acme/gadget.proto", "common/v1/common.proto", "google/protobuf/struct.proto"] {
+        for file in [
+            "acme/gadget.proto",
+            "common/v1/common.proto",
+            "google/protobuf/struct.proto",
+        ] {
             assert_eq!(file_of(Question::File(file.into())), Ok(file.into()));
         }
         assert_eq!(file_of(Question::Symbol("acme.v1.Nothing".into())), Err(Code::NotFound));

@@ -45,13 +45,19 @@ struct Common {
 
 impl<A: ?Sized> Clone for Resources<A> {
     fn clone(&self) -> Self {
-        Self { by_name: self.by_name.clone(), everything: self.everything.clone() }
+        Self {
+            by_name: self.by_name.clone(),
+            everything: self.everything.clone(),
+        }
     }
 }
 
 impl<A: ResourceApi + ?Sized> Resources<A> {
     fn new(everything: Everything) -> Self {
-        Self { by_name: Arc::default(), everything }
+        Self {
+            by_name: Arc::default(),
+            everything,
+        }
     }
 
     /// The resource of this name. The running call belongs to it from now on: its log entries carry its name.
@@ -74,16 +80,18 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
     /// The same for any resource of this name when no resource of this API has it: client programs send the commands
     /// of a custom component to the generic service.
     pub(crate) async fn do_command_of_any(&self, request: DoCommandRequest) -> Result<DoCommandResponse> {
-        let resource = self.entry(&request.name, |entry| entry.common.resource.clone()).or_else(|error| {
-            let everything = self.everything.read().unwrap_or_else(PoisonError::into_inner);
-            match everything.get(&request.name).map(Vec::as_slice) {
-                Some([only]) => {
-                    Scope::mark(&only.label);
-                    Ok(only.resource.clone())
+        let resource = self
+            .entry(&request.name, |entry| entry.common.resource.clone())
+            .or_else(|error| {
+                let everything = self.everything.read().unwrap_or_else(PoisonError::into_inner);
+                match everything.get(&request.name).map(Vec::as_slice) {
+                    Some([only]) => {
+                        Scope::mark(&only.label);
+                        Ok(only.resource.clone())
+                    }
+                    _ => Err(error),
                 }
-                _ => Err(error),
-            }
-        })?;
+            })?;
         command(&*resource, request).await
     }
 
@@ -93,7 +101,9 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
     /// NOT_FOUND, or what the resource says.
     pub async fn status(&self, request: GetStatusRequest) -> Result<GetStatusResponse> {
         let resource = self.entry(&request.name, |entry| entry.common.resource.clone())?;
-        Ok(GetStatusResponse { result: Some(wire::to_struct(resource.status().await?)) })
+        Ok(GetStatusResponse {
+            result: Some(wire::to_struct(resource.status().await?)),
+        })
     }
 
     /// Answers `GetGeometries`: what the resource says, or else what its configuration says.
@@ -104,14 +114,22 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
         let common = self.entry(&request.name, |entry| entry.common.clone())?;
         let geometries = match common.resource.geometries(&wire::from_struct(request.extra)).await? {
             Some(geometries) => geometries,
-            None => common.geometry.iter().map(|geometry| Geometry::clone(geometry)).collect(),
+            None => common
+                .geometry
+                .iter()
+                .map(|geometry| Geometry::clone(geometry))
+                .collect(),
         };
-        Ok(GetGeometriesResponse { geometries: geometries.into_iter().map(Into::into).collect() })
+        Ok(GetGeometriesResponse {
+            geometries: geometries.into_iter().map(Into::into).collect(),
+        })
     }
 
     fn entry<T>(&self, name: &str, read: impl FnOnce(&Entry<A>) -> T) -> Result<T> {
         let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = by_name.get(name).ok_or_else(|| Error::not_found(format_args!("resource {}/{name} not found", A::API)))?;
+        let entry = by_name
+            .get(name)
+            .ok_or_else(|| Error::not_found(format_args!("resource {}/{name} not found", A::API)))?;
         Scope::mark(&entry.common.label);
         Ok(read(entry))
     }
@@ -119,7 +137,9 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
 
 async fn command(resource: &dyn Resource, request: DoCommandRequest) -> Result<DoCommandResponse> {
     let result = resource.do_command(wire::from_struct(request.command)).await?;
-    Ok(DoCommandResponse { result: Some(wire::to_struct(result)) })
+    Ok(DoCommandResponse {
+        result: Some(wire::to_struct(result)),
+    })
 }
 
 /// The resources of one API, for those who do not know which.
@@ -136,8 +156,9 @@ impl<A: ResourceApi + ?Sized> Shelf for Resources<A> {
 
     fn put(&self, name: &str, made: &Made) -> Result<()> {
         let face = made.local.face.downcast_ref::<Arc<A>>();
-        let resource =
-            face.ok_or_else(|| Error::internal(format_args!("`{name}` was made for another API than {}", A::API)))?.clone();
+        let resource = face
+            .ok_or_else(|| Error::internal(format_args!("`{name}` was made for another API than {}", A::API)))?
+            .clone();
         let common = made.common();
         let mut everything = self.everything.write().unwrap_or_else(PoisonError::into_inner);
         everything.entry(name.to_owned()).or_default().push(common.clone());
@@ -173,12 +194,22 @@ pub(crate) struct Made {
 impl Made {
     fn common(&self) -> Common {
         let (resource, label) = (self.resource.clone(), self.label.clone());
-        Common { resource, label, geometry: self.geometry.clone().map(Arc::new) }
+        Common {
+            resource,
+            label,
+            geometry: self.geometry.clone().map(Arc::new),
+        }
     }
 
     /// Ends it: first its motion, then its tasks, then itself.
     pub(crate) async fn close(self) {
-        let Self { resource, label, tasks, halt, .. } = self;
+        let Self {
+            resource,
+            label,
+            tasks,
+            halt,
+            ..
+        } = self;
         let work = async move {
             if let Some(halting) = halt()
                 && let Err(error) = halting.await
@@ -224,8 +255,20 @@ impl Registry {
             let text = format_args!("resource {full_name} already exists; remove it first");
             return Err(Error::new(crate::Code::AlreadyExists, text));
         }
-        held.insert(full_name.clone(), Held { shelf, name: name.to_owned(), added: Instant::now(), made: None });
-        Ok(Place { registry: self.clone(), full_name, filled: false })
+        held.insert(
+            full_name.clone(),
+            Held {
+                shelf,
+                name: name.to_owned(),
+                added: Instant::now(),
+                made: None,
+            },
+        );
+        Ok(Place {
+            registry: self.clone(),
+            full_name,
+            filled: false,
+        })
     }
 
     /// What a dependent in the same process may hold directly.
@@ -285,7 +328,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.filled {
-            self.registry.held.write().unwrap_or_else(PoisonError::into_inner).remove(&self.full_name);
+            self.registry
+                .held
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&self.full_name);
         }
     }
 }

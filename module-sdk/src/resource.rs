@@ -78,7 +78,11 @@ pub trait ResourceApi: Send + Sync + 'static {
     /// # Errors
     /// UNIMPLEMENTED when the API has no client.
     fn client(remote: crate::Remote) -> Result<Arc<Self>> {
-        Err(Error::unimplemented(format_args!("there is no client for {}, so `{}` cannot be used", Self::API, remote.name())))
+        Err(Error::unimplemented(format_args!(
+            "there is no client for {}, so `{}` cannot be used",
+            Self::API,
+            remote.name()
+        )))
     }
 
     /// Brings a resource to rest before it is closed. `None` where nothing moves.
@@ -131,5 +135,9 @@ impl Needs {
 
 /// `rdk:component:motor/left`; a name that is full already stays as it is.
 pub(crate) fn full_name<A: ResourceApi + ?Sized>(name: &str) -> String {
-    if name.contains('/') { name.to_owned() } else { format!("{}/{name}", A::API) }
+    if name.contains('/') {
+        name.to_owned()
+    } else {
+        format!("{}/{name}", A::API)
+    }
 }

@@ -16,14 +16,18 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, body::Body, server::NamedService};
 
-use crate::{CONNECTION_WINDOW, MAX_FRAME, SEND_BUFFER, STREAM_WINDOW, address::{Listener, Stream}, call::Scope};
+use crate::{
+    CONNECTION_WINDOW, MAX_FRAME, SEND_BUFFER, STREAM_WINDOW,
+    address::{Listener, Stream},
+    call::Scope,
+};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -49,7 +53,10 @@ impl Service {
         // Generated services are always ready, and cloning one clones an `Arc`. Their futures are boxed already, but
         // under no name that could be used here.
         let call = move |request| -> Answer { Box::pin(service.clone().call(request)) };
-        Self { name: S::NAME, call: Box::new(call) }
+        Self {
+            name: S::NAME,
+            call: Box::new(call),
+        }
     }
 
     /// The full name, for example `viam.component.sensor.v1.SensorService`.
@@ -91,7 +98,10 @@ impl Services {
     async fn answer(&self, request: Request<Incoming>) -> Response<Guarded> {
         let scope = Scope::of_call(request.headers(), Instant::now());
         let path = request.uri().path();
-        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or(path, |(service, _)| service);
+        let service = path
+            .strip_prefix('/')
+            .and_then(|path| path.split_once('/'))
+            .map_or(path, |(service, _)| service);
         let Some(service) = self.0.get(service) else {
             let status = Status::unimplemented(format!("this module has no service `{service}`"));
             return Guarded::around(status.into_http(), scope);
@@ -146,7 +156,10 @@ fn late() -> Status {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Status {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Status::internal(format!("panic in the module: {}", text.unwrap_or("no text")))
 }
 
@@ -161,7 +174,12 @@ struct Guarded {
 
 impl Guarded {
     fn around(response: Response<Body>, scope: Scope) -> Response<Self> {
-        response.map(|body| Self { body, scope, sleep: None, over: false })
+        response.map(|body| Self {
+            body,
+            scope,
+            sleep: None,
+            over: false,
+        })
     }
 
     /// Ends the answer with this status.
@@ -174,8 +192,12 @@ impl Guarded {
     }
 
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.scope.deadline() else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        let Some(deadline) = self.scope.deadline() else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         sleep.as_mut().poll(context)
     }
 }
@@ -184,16 +206,15 @@ impl http_body::Body for Guarded {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if this.over {
             return Poll::Ready(None);
         }
         let (scope, body) = (&this.scope, &mut this.body);
-        match catch_unwind(AssertUnwindSafe(|| scope.run_sync(|| Pin::new(body).poll_frame(context)))) {
+        match catch_unwind(AssertUnwindSafe(|| {
+            scope.run_sync(|| Pin::new(body).poll_frame(context))
+        })) {
             Ok(Poll::Ready(frame)) => Poll::Ready(frame),
             Ok(Poll::Pending) => {
                 ready!(this.poll_late(context));

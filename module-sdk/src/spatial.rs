@@ -83,7 +83,10 @@ pub enum Shape {
 
 impl Default for Orientation {
     fn default() -> Self {
-        Self { axis: Vector3 { x: 0.0, y: 0.0, z: 1.0 }, theta: 0.0 }
+        Self {
+            axis: Vector3 { x: 0.0, y: 0.0, z: 1.0 },
+            theta: 0.0,
+        }
     }
 }
 
@@ -100,28 +103,69 @@ impl From<Vector3> for wire::Vector3 {
 }
 
 impl From<wire::Orientation> for Orientation {
-    fn from(wire::Orientation { o_x: x, o_y: y, o_z: z, theta }: wire::Orientation) -> Self {
-        Self { axis: Vector3 { x, y, z }, theta }
+    fn from(
+        wire::Orientation {
+            o_x: x,
+            o_y: y,
+            o_z: z,
+            theta,
+        }: wire::Orientation,
+    ) -> Self {
+        Self {
+            axis: Vector3 { x, y, z },
+            theta,
+        }
     }
 }
 
 impl From<Orientation> for wire::Orientation {
-    fn from(Orientation { axis: Vector3 { x: o_x, y: o_y, z: o_z }, theta }: Orientation) -> Self {
+    fn from(
+        Orientation {
+            axis: Vector3 { x: o_x, y: o_y, z: o_z },
+            theta,
+        }: Orientation,
+    ) -> Self {
         Self { o_x, o_y, o_z, theta }
     }
 }
 
 impl From<wire::Pose> for Pose {
-    fn from(wire::Pose { x, y, z, o_x, o_y, o_z, theta }: wire::Pose) -> Self {
+    fn from(
+        wire::Pose {
+            x,
+            y,
+            z,
+            o_x,
+            o_y,
+            o_z,
+            theta,
+        }: wire::Pose,
+    ) -> Self {
         let axis = Vector3 { x: o_x, y: o_y, z: o_z };
-        Self { position: Vector3 { x, y, z }, orientation: Orientation { axis, theta } }
+        Self {
+            position: Vector3 { x, y, z },
+            orientation: Orientation { axis, theta },
+        }
     }
 }
 
 impl From<Pose> for wire::Pose {
-    fn from(Pose { position: Vector3 { x, y, z }, orientation }: Pose) -> Self {
+    fn from(
+        Pose {
+            position: Vector3 { x, y, z },
+            orientation,
+        }: Pose,
+    ) -> Self {
         let wire::Orientation { o_x, o_y, o_z, theta } = orientation.into();
-        Self { x, y, z, o_x, o_y, o_z, theta }
+        Self {
+            x,
+            y,
+            z,
+            o_x,
+            o_y,
+            o_z,
+            theta,
+        }
     }
 }
 
@@ -130,16 +174,28 @@ impl Geometry {
     pub(crate) fn from_wire(geometry: wire::Geometry) -> Option<Self> {
         use wire::geometry::GeometryType;
         let shape = match geometry.geometry_type? {
-            GeometryType::Sphere(sphere) => Shape::Sphere { radius_mm: sphere.radius_mm },
-            GeometryType::Box(cuboid) => Shape::Cuboid { dims_mm: cuboid.dims_mm.unwrap_or_default().into() },
-            GeometryType::Capsule(capsule) => {
-                Shape::Capsule { radius_mm: capsule.radius_mm, length_mm: capsule.length_mm }
-            }
-            GeometryType::Mesh(mesh) => Shape::Mesh { content_type: mesh.content_type, bytes: mesh.mesh },
+            GeometryType::Sphere(sphere) => Shape::Sphere {
+                radius_mm: sphere.radius_mm,
+            },
+            GeometryType::Box(cuboid) => Shape::Cuboid {
+                dims_mm: cuboid.dims_mm.unwrap_or_default().into(),
+            },
+            GeometryType::Capsule(capsule) => Shape::Capsule {
+                radius_mm: capsule.radius_mm,
+                length_mm: capsule.length_mm,
+            },
+            GeometryType::Mesh(mesh) => Shape::Mesh {
+                content_type: mesh.content_type,
+                bytes: mesh.mesh,
+            },
             GeometryType::Pointcloud(cloud) => Shape::PointCloud(cloud.point_cloud),
         };
         let center = geometry.center.map_or_else(Pose::default, Pose::from);
-        Some(Self { center, shape, label: geometry.label })
+        Some(Self {
+            center,
+            shape,
+            label: geometry.label,
+        })
     }
 }
 
@@ -148,18 +204,22 @@ impl From<Geometry> for wire::Geometry {
         use wire::geometry::GeometryType;
         let shape = match shape {
             Shape::Sphere { radius_mm } => GeometryType::Sphere(wire::Sphere { radius_mm }),
-            Shape::Cuboid { dims_mm } => {
-                GeometryType::Box(wire::RectangularPrism { dims_mm: Some(dims_mm.into()) })
-            }
-            Shape::Capsule { radius_mm, length_mm } => {
-                GeometryType::Capsule(wire::Capsule { radius_mm, length_mm })
-            }
-            Shape::Mesh { content_type, bytes } => {
-                GeometryType::Mesh(wire::Mesh { content_type, mesh: bytes, ..Default::default() })
-            }
+            Shape::Cuboid { dims_mm } => GeometryType::Box(wire::RectangularPrism {
+                dims_mm: Some(dims_mm.into()),
+            }),
+            Shape::Capsule { radius_mm, length_mm } => GeometryType::Capsule(wire::Capsule { radius_mm, length_mm }),
+            Shape::Mesh { content_type, bytes } => GeometryType::Mesh(wire::Mesh {
+                content_type,
+                mesh: bytes,
+                ..Default::default()
+            }),
             Shape::PointCloud(point_cloud) => GeometryType::Pointcloud(wire::PointCloud { point_cloud }),
         };
         // Peers fail on a geometry without a centre, so it is always there.
-        Self { center: Some(center.into()), label, geometry_type: Some(shape) }
+        Self {
+            center: Some(center.into()),
+            label,
+            geometry_type: Some(shape),
+        }
     }
 }

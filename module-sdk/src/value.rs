@@ -41,19 +41,31 @@ impl Value {
     /// The number, if it is one.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
-        if let Self::Number(number) = self { Some(*number) } else { None }
+        if let Self::Number(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
     }
 
     /// The text, if it is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self { Some(text) } else { None }
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The truth value, if it is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(truth) = self { Some(*truth) } else { None }
+        if let Self::Bool(truth) = self {
+            Some(*truth)
+        } else {
+            None
+        }
     }
 
     /// The elements, if it is a list.
@@ -65,7 +77,11 @@ impl Value {
     /// The members, if it is an object.
     #[must_use]
     pub fn as_object(&self) -> Option<&Object> {
-        if let Self::Object(object) = self { Some(object) } else { None }
+        if let Self::Object(object) = self {
+            Some(object)
+        } else {
+            None
+        }
     }
 
     /// The vector that a reading of kind `vector3` or `angular_velocity` carries.
@@ -73,14 +89,21 @@ impl Value {
     pub fn as_vector3(&self) -> Option<Vector3> {
         let object = self.tagged(&["vector3", "angular_velocity"])?;
         let axis = |name: &str| object.get(name)?.as_f64();
-        Some(Vector3 { x: axis("x")?, y: axis("y")?, z: axis("z")? })
+        Some(Vector3 {
+            x: axis("x")?,
+            y: axis("y")?,
+            z: axis("z")?,
+        })
     }
 
     /// The place that a reading of kind `geopoint` carries.
     #[must_use]
     pub fn as_geo_point(&self) -> Option<GeoPoint> {
         let object = self.tagged(&["geopoint"])?;
-        Some(GeoPoint { latitude: object.get("lat")?.as_f64()?, longitude: object.get("lng")?.as_f64()? })
+        Some(GeoPoint {
+            latitude: object.get("lat")?.as_f64()?,
+            longitude: object.get("lng")?.as_f64()?,
+        })
     }
 
     fn tagged(&self, kinds: &[&str]) -> Option<&Object> {
@@ -153,9 +176,9 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Number(number) => Self::Number(number.as_f64().unwrap_or(f64::NAN)),
             serde_json::Value::String(text) => Self::String(text),
             serde_json::Value::Array(list) => list.into_iter().collect(),
-            serde_json::Value::Object(members) => Self::Object(
-                members.into_iter().map(|(name, value)| (name, value.into())).collect(),
-            ),
+            serde_json::Value::Object(members) => {
+                Self::Object(members.into_iter().map(|(name, value)| (name, value.into())).collect())
+            }
         }
     }
 }
@@ -167,16 +190,30 @@ pub(crate) mod wire {
     use super::{Object, Value};
 
     pub(crate) fn to_struct(object: Object) -> Struct {
-        Struct { fields: object.into_iter().map(|(name, value)| (name, to_value(value))).collect() }
+        Struct {
+            fields: object
+                .into_iter()
+                .map(|(name, value)| (name, to_value(value)))
+                .collect(),
+        }
     }
 
     pub(crate) fn from_struct(fields: Option<Struct>) -> Object {
-        fields.unwrap_or_default().fields.into_iter().map(|(name, value)| (name, from_value(value))).collect()
+        fields
+            .unwrap_or_default()
+            .fields
+            .into_iter()
+            .map(|(name, value)| (name, from_value(value)))
+            .collect()
     }
 
     /// `extra` is left out when there is none: peers read an absent one as empty.
     pub(crate) fn to_extra(extra: &Object) -> Option<Struct> {
-        if extra.is_empty() { None } else { Some(to_struct(extra.clone())) }
+        if extra.is_empty() {
+            None
+        } else {
+            Some(to_struct(extra.clone()))
+        }
     }
 
     pub(crate) fn to_value(value: Value) -> prost_types::Value {
@@ -185,9 +222,9 @@ pub(crate) mod wire {
             Value::Bool(truth) => Kind::BoolValue(truth),
             Value::Number(number) => Kind::NumberValue(number),
             Value::String(text) => Kind::StringValue(text),
-            Value::List(list) => {
-                Kind::ListValue(ListValue { values: list.into_iter().map(to_value).collect() })
-            }
+            Value::List(list) => Kind::ListValue(ListValue {
+                values: list.into_iter().map(to_value).collect(),
+            }),
             Value::Object(object) => Kind::StructValue(to_struct(object)),
         };
         prost_types::Value { kind: Some(kind) }

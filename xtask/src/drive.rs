@@ -16,7 +16,7 @@ network:
 modules:
   - name: weather
     type: local
-    executable_path: {binaries}/example-sensor
+    executable_path: {binaries}/weather
 
 components:
   - {{ name: board, api: rdk:component:board, model: fake, attributes: {{ analogs: [{{ name: battery, pin: '1' }}] }} }}
@@ -26,7 +26,7 @@ components:
   - {{ name: camera, api: rdk:component:camera, model: fake, attributes: {{ width: 320, height: 240 }} }}
   - {{ name: sonar, api: rdk:component:sensor, model: fake }}
   - {{ name: lights, api: rdk:component:generic, model: fake }}
-  - {{ name: weather, api: rdk:component:sensor, model: example:demo:weather }}
+  - {{ name: roof, api: rdk:component:sensor, model: acme:weather:station, attributes: {{ celsius: 19.5 }} }}
 "
     )
 }
@@ -102,7 +102,7 @@ const STEPS: &[Step] = &[
     ),
     (&["call", "camera", "get_properties"], ""),
     (&["call", "sonar", "get_readings"], "a"),
-    (&["call", "weather", "get_readings"], ""),
+    (&["call", "roof", "get_readings"], "celsius"),
     (&["call", "lights", "do_command", r#"{"command": {"on": true}}"#], "on"),
 ];
 

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use async_trait::async_trait;
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future, stream};
 use mainstay_proto::viam::component::board::v1::{
     self as v1, GetDigitalInterruptValueRequest, GetDigitalInterruptValueResponse, GetGpioRequest, GetGpioResponse,
     PwmFrequencyRequest, PwmFrequencyResponse, PwmRequest, PwmResponse, ReadAnalogReaderRequest,
@@ -208,64 +208,123 @@ serve! {
 #[async_trait]
 impl Board for Client {
     async fn set_gpio(&self, pin: &str, high: bool, extra: &Object) -> Result<()> {
-        let request = SetGpioRequest { name: self.name(), pin: pin.to_owned(), high, extra: to_extra(extra) };
+        let request = SetGpioRequest {
+            name: self.name(),
+            pin: pin.to_owned(),
+            high,
+            extra: to_extra(extra),
+        };
         send!(self.set_gpio(request)).map(drop)
     }
 
     async fn gpio(&self, pin: &str, extra: &Object) -> Result<bool> {
-        let request = GetGpioRequest { name: self.name(), pin: pin.to_owned(), extra: to_extra(extra) };
+        let request = GetGpioRequest {
+            name: self.name(),
+            pin: pin.to_owned(),
+            extra: to_extra(extra),
+        };
         Ok(send!(self.get_gpio(request))?.high)
     }
 
     async fn pwm(&self, pin: &str, extra: &Object) -> Result<f64> {
-        let request = PwmRequest { name: self.name(), pin: pin.to_owned(), extra: to_extra(extra) };
+        let request = PwmRequest {
+            name: self.name(),
+            pin: pin.to_owned(),
+            extra: to_extra(extra),
+        };
         Ok(send!(self.pwm(request))?.duty_cycle_pct)
     }
 
     async fn set_pwm(&self, pin: &str, duty: f64, extra: &Object) -> Result<()> {
         let (name, pin, extra) = (self.name(), pin.to_owned(), to_extra(extra));
-        send!(self.set_pwm(SetPwmRequest { name, pin, duty_cycle_pct: duty, extra })).map(drop)
+        send!(self.set_pwm(SetPwmRequest {
+            name,
+            pin,
+            duty_cycle_pct: duty,
+            extra
+        }))
+        .map(drop)
     }
 
     async fn pwm_frequency(&self, pin: &str, extra: &Object) -> Result<u64> {
-        let request = PwmFrequencyRequest { name: self.name(), pin: pin.to_owned(), extra: to_extra(extra) };
+        let request = PwmFrequencyRequest {
+            name: self.name(),
+            pin: pin.to_owned(),
+            extra: to_extra(extra),
+        };
         Ok(send!(self.pwm_frequency(request))?.frequency_hz)
     }
 
     async fn set_pwm_frequency(&self, pin: &str, frequency_hz: u64, extra: &Object) -> Result<()> {
         let (name, pin, extra) = (self.name(), pin.to_owned(), to_extra(extra));
-        send!(self.set_pwm_frequency(SetPwmFrequencyRequest { name, pin, frequency_hz, extra })).map(drop)
+        send!(self.set_pwm_frequency(SetPwmFrequencyRequest {
+            name,
+            pin,
+            frequency_hz,
+            extra
+        }))
+        .map(drop)
     }
 
     async fn read_analog(&self, analog: &str, extra: &Object) -> Result<Analog> {
         let (board_name, analog_reader_name, extra) = (self.name(), analog.to_owned(), to_extra(extra));
-        let answer =
-            send!(self.read_analog_reader(ReadAnalogReaderRequest { board_name, analog_reader_name, extra }))?;
-        let ReadAnalogReaderResponse { value, min_range, max_range, step_size } = answer;
-        Ok(Analog { value, min: min_range, max: max_range, step: step_size })
+        let answer = send!(self.read_analog_reader(ReadAnalogReaderRequest {
+            board_name,
+            analog_reader_name,
+            extra
+        }))?;
+        let ReadAnalogReaderResponse {
+            value,
+            min_range,
+            max_range,
+            step_size,
+        } = answer;
+        Ok(Analog {
+            value,
+            min: min_range,
+            max: max_range,
+            step: step_size,
+        })
     }
 
     async fn write_analog(&self, pin: &str, value: i32, extra: &Object) -> Result<()> {
-        let request = WriteAnalogRequest { name: self.name(), pin: pin.to_owned(), value, extra: to_extra(extra) };
+        let request = WriteAnalogRequest {
+            name: self.name(),
+            pin: pin.to_owned(),
+            value,
+            extra: to_extra(extra),
+        };
         send!(self.write_analog(request)).map(drop)
     }
 
     async fn digital_interrupt(&self, interrupt: &str, extra: &Object) -> Result<i64> {
         let (board_name, digital_interrupt_name, extra) = (self.name(), interrupt.to_owned(), to_extra(extra));
-        let request = GetDigitalInterruptValueRequest { board_name, digital_interrupt_name, extra };
+        let request = GetDigitalInterruptValueRequest {
+            board_name,
+            digital_interrupt_name,
+            extra,
+        };
         Ok(send!(self.get_digital_interrupt_value(request))?.value)
     }
 
     async fn ticks(&self, interrupts: &[String], extra: &Object) -> Result<Ticks> {
-        let request = StreamTicksRequest { name: self.name(), pin_names: interrupts.to_vec(), extra: to_extra(extra) };
-        let ticks = self.0.stream(request, async |request| self.stub().stream_ticks(request).await).await?;
+        let request = StreamTicksRequest {
+            name: self.name(),
+            pin_names: interrupts.to_vec(),
+            extra: to_extra(extra),
+        };
+        let ticks = send!(self.stream_ticks(request))?.enumerate();
         // Not every board sends the empty first message, so it is known by being empty.
-        let first = ticks.enumerate().filter_map(async |(n, tick)| match tick {
-            Ok(tick) if n == 0 && tick == StreamTicksResponse::default() => None,
-            tick => Some(tick),
+        let ticks = ticks.filter_map(|(n, tick)| {
+            let empty = n == 0 && matches!(&tick, Ok(tick) if *tick == StreamTicksResponse::default());
+            future::ready((!empty).then_some(tick))
         });
-        Ok(Box::pin(first.map(|tick| {
-            let StreamTicksResponse { pin_name: pin, time: time_ns, high } = tick?;
+        Ok(Box::pin(ticks.map(|tick| {
+            let StreamTicksResponse {
+                pin_name: pin,
+                time: time_ns,
+                high,
+            } = tick?;
             Ok(Tick { pin, time_ns, high })
         })))
     }
@@ -277,6 +336,12 @@ impl Board for Client {
         };
         let duration = duration.map(|duration| duration.try_into()).transpose()?;
         let (name, power_mode, extra) = (self.name(), power_mode.into(), to_extra(extra));
-        send!(self.set_power_mode(SetPowerModeRequest { name, power_mode, duration, extra })).map(drop)
+        send!(self.set_power_mode(SetPowerModeRequest {
+            name,
+            power_mode,
+            duration,
+            extra
+        }))
+        .map(drop)
     }
 }

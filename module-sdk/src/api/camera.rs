@@ -204,19 +204,28 @@ serve! {
 #[async_trait]
 impl Camera for Client {
     async fn images(&self, sources: &[String], extra: &Object) -> Result<Images> {
-        let request =
-            GetImagesRequest { name: self.name(), filter_source_names: sources.to_vec(), extra: to_extra(extra) };
+        let request = GetImagesRequest {
+            name: self.name(),
+            filter_source_names: sources.to_vec(),
+            extra: to_extra(extra),
+        };
         let answer = send!(self.get_images(request))?;
         let images = answer.images.into_iter().map(Image::from).collect();
         let captured_at = answer.response_metadata.and_then(|metadata| metadata.captured_at);
         // A time that the clock of this machine cannot hold is as good as none.
-        Ok(Images { images, captured_at: captured_at.and_then(|time| time.try_into().ok()) })
+        Ok(Images {
+            images,
+            captured_at: captured_at.and_then(|time| time.try_into().ok()),
+        })
     }
 
     async fn point_cloud(&self, mime_type: &str, extra: &Object) -> Result<PointCloud> {
         let (name, mime_type, extra) = (self.name(), mime_type.to_owned(), to_extra(extra));
         let answer = send!(self.get_point_cloud(GetPointCloudRequest { name, mime_type, extra }))?;
-        Ok(PointCloud { mime_type: answer.mime_type.into(), bytes: answer.point_cloud })
+        Ok(PointCloud {
+            mime_type: answer.mime_type.into(),
+            bytes: answer.point_cloud,
+        })
     }
 
     async fn properties(&self) -> Result<Properties> {
@@ -225,45 +234,87 @@ impl Camera for Client {
 }
 
 impl From<Image> for WireImage {
-    fn from(Image { source, mime_type, bytes, annotations }: Image) -> Self {
+    fn from(
+        Image {
+            source,
+            mime_type,
+            bytes,
+            annotations,
+        }: Image,
+    ) -> Self {
         let annotations = (annotations != Annotations::default()).then(|| annotations.into());
-        Self { source_name: source, image: bytes, mime_type: mime_type.into_owned(), annotations }
+        Self {
+            source_name: source,
+            image: bytes,
+            mime_type: mime_type.into_owned(),
+            annotations,
+        }
     }
 }
 
 impl From<WireImage> for Image {
-    fn from(WireImage { source_name, image, mut mime_type, annotations }: WireImage) -> Self {
+    fn from(
+        WireImage {
+            source_name,
+            image,
+            mut mime_type,
+            annotations,
+        }: WireImage,
+    ) -> Self {
         // Old peers say this way that they did not decode the picture.
         if let Some(plain) = mime_type.strip_suffix("+lazy") {
             mime_type.truncate(plain.len());
         }
         let annotations = annotations.unwrap_or_default().into();
-        Self { source: source_name, mime_type: mime_type.into(), bytes: image, annotations }
+        Self {
+            source: source_name,
+            mime_type: mime_type.into(),
+            bytes: image,
+            annotations,
+        }
     }
 }
 
 impl From<Annotations> for data::Annotations {
     fn from(Annotations { boxes, classifications }: Annotations) -> Self {
-        let bboxes = boxes.into_iter().map(|BoundingBox { id, label, x_min, y_min, x_max, y_max, confidence }| {
-            data::BoundingBox {
-                id,
-                label,
-                x_min_normalized: x_min,
-                y_min_normalized: y_min,
-                x_max_normalized: x_max,
-                y_max_normalized: y_max,
-                confidence,
-            }
-        });
+        let bboxes = boxes.into_iter().map(
+            |BoundingBox {
+                 id,
+                 label,
+                 x_min,
+                 y_min,
+                 x_max,
+                 y_max,
+                 confidence,
+             }| {
+                data::BoundingBox {
+                    id,
+                    label,
+                    x_min_normalized: x_min,
+                    y_min_normalized: y_min,
+                    x_max_normalized: x_max,
+                    y_max_normalized: y_max,
+                    confidence,
+                }
+            },
+        );
         let classifications = classifications
             .into_iter()
             .map(|Classification { id, label, confidence }| data::Classification { id, label, confidence });
-        Self { bboxes: bboxes.collect(), classifications: classifications.collect() }
+        Self {
+            bboxes: bboxes.collect(),
+            classifications: classifications.collect(),
+        }
     }
 }
 
 impl From<data::Annotations> for Annotations {
-    fn from(data::Annotations { bboxes, classifications }: data::Annotations) -> Self {
+    fn from(
+        data::Annotations {
+            bboxes,
+            classifications,
+        }: data::Annotations,
+    ) -> Self {
         let boxes = bboxes.into_iter().map(|found| BoundingBox {
             id: found.id,
             label: found.label,
@@ -276,7 +327,10 @@ impl From<data::Annotations> for Annotations {
         let classifications = classifications
             .into_iter()
             .map(|data::Classification { id, label, confidence }| Classification { id, label, confidence });
-        Self { boxes: boxes.collect(), classifications: classifications.collect() }
+        Self {
+            boxes: boxes.collect(),
+            classifications: classifications.collect(),
+        }
     }
 }
 
@@ -285,17 +339,39 @@ impl From<Properties> for GetPropertiesResponse {
         Self {
             supports_pcd: properties.supports_pcd,
             intrinsic_parameters: properties.intrinsics.map(|intrinsics| {
-                let Intrinsics { width_px, height_px, focal_x_px, focal_y_px, center_x_px, center_y_px } = intrinsics;
-                IntrinsicParameters { width_px, height_px, focal_x_px, focal_y_px, center_x_px, center_y_px }
+                let Intrinsics {
+                    width_px,
+                    height_px,
+                    focal_x_px,
+                    focal_y_px,
+                    center_x_px,
+                    center_y_px,
+                } = intrinsics;
+                IntrinsicParameters {
+                    width_px,
+                    height_px,
+                    focal_x_px,
+                    focal_y_px,
+                    center_x_px,
+                    center_y_px,
+                }
             }),
             distortion_parameters: properties
                 .distortion
                 .map(|Distortion { model, parameters }| DistortionParameters { model, parameters }),
             mime_types: properties.mime_types,
             frame_rate: properties.frame_rate,
-            extrinsic_parameters: properties.extrinsics.map(|Extrinsics { translation, orientation }| {
-                ExtrinsicParameters { translation: Some(translation.into()), orientation: Some(orientation.into()) }
-            }),
+            extrinsic_parameters: properties.extrinsics.map(
+                |Extrinsics {
+                     translation,
+                     orientation,
+                 }| {
+                    ExtrinsicParameters {
+                        translation: Some(translation.into()),
+                        orientation: Some(orientation.into()),
+                    }
+                },
+            ),
             default_reference_frame: properties.default_reference_frame,
         }
     }
@@ -306,19 +382,37 @@ impl From<GetPropertiesResponse> for Properties {
         Self {
             supports_pcd: answer.supports_pcd,
             intrinsics: answer.intrinsic_parameters.map(|intrinsics| {
-                let IntrinsicParameters { width_px, height_px, focal_x_px, focal_y_px, center_x_px, center_y_px } =
-                    intrinsics;
-                Intrinsics { width_px, height_px, focal_x_px, focal_y_px, center_x_px, center_y_px }
+                let IntrinsicParameters {
+                    width_px,
+                    height_px,
+                    focal_x_px,
+                    focal_y_px,
+                    center_x_px,
+                    center_y_px,
+                } = intrinsics;
+                Intrinsics {
+                    width_px,
+                    height_px,
+                    focal_x_px,
+                    focal_y_px,
+                    center_x_px,
+                    center_y_px,
+                }
             }),
             // Peers send an empty model where they know none.
             distortion: answer
                 .distortion_parameters
                 .filter(|distortion| !distortion.model.is_empty())
                 .map(|DistortionParameters { model, parameters }| Distortion { model, parameters }),
-            extrinsics: answer.extrinsic_parameters.map(|ExtrinsicParameters { translation, orientation }| Extrinsics {
-                translation: translation.unwrap_or_default().into(),
-                orientation: orientation.map_or_else(Orientation::default, Into::into),
-            }),
+            extrinsics: answer.extrinsic_parameters.map(
+                |ExtrinsicParameters {
+                     translation,
+                     orientation,
+                 }| Extrinsics {
+                    translation: translation.unwrap_or_default().into(),
+                    orientation: orientation.map_or_else(Orientation::default, Into::into),
+                },
+            ),
             mime_types: answer.mime_types,
             frame_rate: answer.frame_rate,
             default_reference_frame: answer.default_reference_frame,

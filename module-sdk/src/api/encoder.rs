@@ -104,23 +104,39 @@ serve! {
 impl Encoder for Client {
     async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position> {
         let position_type = unit.map(Unit::to_wire);
-        let request = GetPositionRequest { name: self.name(), position_type, extra: to_extra(extra) };
+        let request = GetPositionRequest {
+            name: self.name(),
+            position_type,
+            extra: to_extra(extra),
+        };
         let GetPositionResponse { value, position_type } = send!(self.get_position(request))?;
         // An encoder that does not say what it counts counts what it was asked for.
         let unit = Unit::from_wire(position_type).or(unit).ok_or_else(|| {
-            Error::unknown(format_args!("encoder `{}` does not say what its position counts", self.name()))
+            Error::unknown(format_args!(
+                "encoder `{}` does not say what its position counts",
+                self.name()
+            ))
         })?;
         Ok(Position { value, unit })
     }
 
     async fn reset_position(&self, extra: &Object) -> Result<()> {
-        let request = ResetPositionRequest { name: self.name(), extra: to_extra(extra) };
+        let request = ResetPositionRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         send!(self.reset_position(request)).map(drop)
     }
 
     async fn properties(&self, extra: &Object) -> Result<Properties> {
-        let request = GetPropertiesRequest { name: self.name(), extra: to_extra(extra) };
+        let request = GetPropertiesRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         let answer = send!(self.get_properties(request))?;
-        Ok(Properties { ticks: answer.ticks_count_supported, degrees: answer.angle_degrees_supported })
+        Ok(Properties {
+            ticks: answer.ticks_count_supported,
+            degrees: answer.angle_degrees_supported,
+        })
     }
 }

@@ -8,9 +8,7 @@ use mainstay_proto::viam::{
     },
     component::generic::v1::{
         generic_service_client::GenericServiceClient as ComponentStub,
-        generic_service_server::{
-            GenericService as ComponentMethods, GenericServiceServer as ComponentServer,
-        },
+        generic_service_server::{GenericService as ComponentMethods, GenericServiceServer as ComponentServer},
     },
     service::generic::v1::{
         generic_service_client::GenericServiceClient as ServiceStub,

@@ -13,7 +13,9 @@ use crate::{Error, Resources, Result};
 
 /// The answer of a method that a model does not offer.
 fn unimplemented<T>(method: &str) -> Result<T> {
-    Err(Error::unimplemented(format_args!("{method} is not offered by this model")))
+    Err(Error::unimplemented(format_args!(
+        "{method} is not offered by this model"
+    )))
 }
 
 /// The gRPC service of one API.

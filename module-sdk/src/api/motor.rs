@@ -138,50 +138,87 @@ serve! {
 #[async_trait]
 impl Motor for Client {
     async fn set_power(&self, power: f64, extra: &Object) -> Result<()> {
-        let request = SetPowerRequest { name: self.name(), power_pct: power, extra: to_extra(extra) };
+        let request = SetPowerRequest {
+            name: self.name(),
+            power_pct: power,
+            extra: to_extra(extra),
+        };
         send!(self.set_power(request)).map(drop)
     }
 
     async fn go_for(&self, rpm: f64, revolutions: f64, extra: &Object) -> Result<()> {
-        let request = GoForRequest { name: self.name(), rpm, revolutions, extra: to_extra(extra) };
+        let request = GoForRequest {
+            name: self.name(),
+            rpm,
+            revolutions,
+            extra: to_extra(extra),
+        };
         send!(self.go_for(request)).map(drop)
     }
 
     async fn go_to(&self, rpm: f64, position: f64, extra: &Object) -> Result<()> {
-        let request = GoToRequest { name: self.name(), rpm, position_revolutions: position, extra: to_extra(extra) };
+        let request = GoToRequest {
+            name: self.name(),
+            rpm,
+            position_revolutions: position,
+            extra: to_extra(extra),
+        };
         send!(self.go_to(request)).map(drop)
     }
 
     async fn set_rpm(&self, rpm: f64, extra: &Object) -> Result<()> {
-        let request = SetRpmRequest { name: self.name(), rpm, extra: to_extra(extra) };
+        let request = SetRpmRequest {
+            name: self.name(),
+            rpm,
+            extra: to_extra(extra),
+        };
         send!(self.set_rpm(request)).map(drop)
     }
 
     async fn reset_zero_position(&self, offset: f64, extra: &Object) -> Result<()> {
-        let request = ResetZeroPositionRequest { name: self.name(), offset, extra: to_extra(extra) };
+        let request = ResetZeroPositionRequest {
+            name: self.name(),
+            offset,
+            extra: to_extra(extra),
+        };
         send!(self.reset_zero_position(request)).map(drop)
     }
 
     async fn position(&self, extra: &Object) -> Result<f64> {
-        let request = GetPositionRequest { name: self.name(), extra: to_extra(extra) };
+        let request = GetPositionRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         Ok(send!(self.get_position(request))?.position)
     }
 
     async fn properties(&self, extra: &Object) -> Result<Properties> {
-        let request = GetPropertiesRequest { name: self.name(), extra: to_extra(extra) };
+        let request = GetPropertiesRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         let GetPropertiesResponse { position_reporting } = send!(self.get_properties(request))?;
         Ok(Properties { position_reporting })
     }
 
     async fn stop(&self, extra: &Object) -> Result<()> {
-        let request = StopRequest { name: self.name(), extra: to_extra(extra) };
+        let request = StopRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         send!(self.stop(request)).map(drop)
     }
 
     async fn powered(&self, extra: &Object) -> Result<Powered> {
-        let request = IsPoweredRequest { name: self.name(), extra: to_extra(extra) };
+        let request = IsPoweredRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         let IsPoweredResponse { is_on, power_pct } = send!(self.is_powered(request))?;
-        Ok(Powered { on: is_on, power: power_pct })
+        Ok(Powered {
+            on: is_on,
+            power: power_pct,
+        })
     }
 
     async fn is_moving(&self) -> Result<bool> {

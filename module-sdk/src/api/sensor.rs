@@ -38,8 +38,15 @@ serve! {
 #[async_trait]
 impl Sensor for Client {
     async fn readings(&self, extra: &Object) -> Result<Object> {
-        let request = GetReadingsRequest { name: self.name(), extra: to_extra(extra) };
+        let request = GetReadingsRequest {
+            name: self.name(),
+            extra: to_extra(extra),
+        };
         let answer = send!(self.get_readings(request))?;
-        Ok(answer.readings.into_iter().map(|(name, value)| (name, from_value(value))).collect())
+        Ok(answer
+            .readings
+            .into_iter()
+            .map(|(name, value)| (name, from_value(value)))
+            .collect())
     }
 }

@@ -14,7 +14,10 @@ struct Builtin {
 }
 
 /// All of them. This list and the models that each registers are the only place to add one.
-const BUILTINS: &[Builtin] = &[Builtin { name: "fake", make: mainstay_fake::module }];
+const BUILTINS: &[Builtin] = &[Builtin {
+    name: "fake",
+    make: mainstay_fake::module,
+}];
 
 const HELP: &str = "\
 The built-in modules of Mainstay, in one binary.
@@ -42,7 +45,12 @@ fn parse(arguments: &[String]) -> Result<Ask, String> {
     if has(&["--help", "-h", "help"]) {
         return Ok(Ask::Help);
     }
-    match (arguments, arguments.iter().find_map(|argument| argument.strip_prefix("--builtin="))) {
+    match (
+        arguments,
+        arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix("--builtin=")),
+    ) {
         ([only], None) if only == "manifest" => Ok(Ask::Manifest),
         ([], _) => Err("no arguments given".to_owned()),
         (_, None) => Err("no `--builtin=NAME` given".to_owned()),
@@ -54,7 +62,11 @@ fn parse(arguments: &[String]) -> Result<Ask, String> {
 }
 
 fn names() -> String {
-    BUILTINS.iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ")
+    BUILTINS
+        .iter()
+        .map(|builtin| builtin.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn refuse(what: &str) -> ExitCode {
@@ -93,7 +105,10 @@ mod tests {
             (&["--help"], Ok(Ask::Help)),
             (&["/s.sock", "-h"], Ok(Ask::Help)),
             (&["/s.sock"], Err("no `--builtin=NAME` given".to_owned())),
-            (&["--builtin=fake"], Err("`--builtin=fake` is where the path of the socket should be".to_owned())),
+            (
+                &["--builtin=fake"],
+                Err("`--builtin=fake` is where the path of the socket should be".to_owned()),
+            ),
             (&[], Err("no arguments given".to_owned())),
         ] {
             let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();

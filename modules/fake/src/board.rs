@@ -59,7 +59,11 @@ pub struct InterruptAttributes {
 
 impl Attributes {
     fn check(&self) -> Result<()> {
-        let analogs = self.analogs.iter().enumerate().map(|(i, analog)| ("analogs", i, "name", &analog.name));
+        let analogs = self
+            .analogs
+            .iter()
+            .enumerate()
+            .map(|(i, analog)| ("analogs", i, "name", &analog.name));
         let interrupts = self.digital_interrupts.iter().enumerate().flat_map(|(i, interrupt)| {
             [("name", &interrupt.name), ("pin", &interrupt.pin)]
                 .map(|(field, value)| ("digital_interrupts", i, field, value))
@@ -69,7 +73,11 @@ impl Attributes {
                 "Error validating, missing required field. Path: \"{list}.{i}\" Field: \"{field}\""
             )));
         }
-        if self.fail_new { Err(Error::invalid_argument("whoops")) } else { Ok(()) }
+        if self.fail_new {
+            Err(Error::invalid_argument("whoops"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -112,7 +120,10 @@ impl FromConfig for FakeBoard {
         for interrupt in &config.attributes.digital_interrupts {
             pins.add_interrupt(&interrupt.name, &interrupt.pin);
         }
-        Ok(Self { pins: Mutex::new(pins), closed: watch::Sender::new(false) })
+        Ok(Self {
+            pins: Mutex::new(pins),
+            closed: watch::Sender::new(false),
+        })
     }
 }
 
@@ -151,7 +162,12 @@ impl Board for FakeBoard {
 
     async fn read_analog(&self, analog: &str, _: &Object) -> Result<Analog> {
         let value = self.pins().read_analog(analog)?;
-        Ok(Analog { value, min: 0.0, max: ANALOG_MAX as f32, step: 1.0 })
+        Ok(Analog {
+            value,
+            min: 0.0,
+            max: ANALOG_MAX as f32,
+            step: 1.0,
+        })
     }
 
     async fn write_analog(&self, pin: &str, value: i32, _: &Object) -> Result<()> {
@@ -187,7 +203,12 @@ impl Ticker {
         let mut interval = interval_at(Instant::now() + TICK_INTERVAL, TICK_INTERVAL);
         // Nobody wants the ticks that passed while nobody read.
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { interrupts: interrupts.to_vec(), next: 0, interval, closed }
+        Self {
+            interrupts: interrupts.to_vec(),
+            next: 0,
+            interval,
+            closed,
+        }
     }
 
     async fn next(this: Option<Self>) -> Option<(Result<Tick>, Option<Self>)> {
@@ -197,21 +218,25 @@ impl Ticker {
                 _ = this.closed.wait_for(|closed| *closed) => {
                     return Some((Err(Error::unavailable("the board was removed or is being rebuilt")), None));
                 }
-                () = this.tick() => {}
+                () = due(&mut this.interval, this.interrupts.is_empty()) => {}
             }
         }
-        let tick = Tick { pin: this.interrupts[this.next].clone(), time_ns: now_ns(), high: flip() };
+        let tick = Tick {
+            pin: this.interrupts[this.next].clone(),
+            time_ns: now_ns(),
+            high: flip(),
+        };
         this.next = (this.next + 1) % this.interrupts.len();
         Some((Ok(tick), Some(this)))
     }
+}
 
-    /// Returns when the next round is due; never when nobody named an interrupt.
-    async fn tick(&mut self) {
-        if self.interrupts.is_empty() {
-            std::future::pending::<()>().await;
-        }
-        self.interval.tick().await;
+/// Returns when the next round of ticks is; never in a stream for nobody.
+async fn due(interval: &mut Interval, never: bool) {
+    if never {
+        std::future::pending::<()>().await;
     }
+    interval.tick().await;
 }
 
 fn now_ns() -> u64 {
@@ -232,7 +257,9 @@ mod tests {
     use super::*;
 
     async fn board(attributes: serde_json::Value) -> Result<FakeBoard> {
-        let Value::Object(attributes) = attributes.into() else { panic!("attributes are an object") };
+        let Value::Object(attributes) = attributes.into() else {
+            panic!("attributes are an object")
+        };
         let config = Config::new("board", from_object::<Attributes>(attributes)?);
         FakeBoard::validate(&config)?;
         FakeBoard::from_config(config, Dependencies::none()).await
@@ -250,27 +277,36 @@ mod tests {
     #[tokio::test]
     async fn setting_a_level_ends_the_pwm_of_that_pin_and_pwm_leaves_the_level() {
         let board = usual().await;
-        board.set_gpio("37", true, &NO_EXTRA).await.unwrap();
-        board.set_pwm("37", -0.5, &NO_EXTRA).await.unwrap();
-        board.set_pwm_frequency("37", 200, &NO_EXTRA).await.unwrap();
+        board.set_gpio("37", true, NO_EXTRA).await.unwrap();
+        board.set_pwm("37", -0.5, NO_EXTRA).await.unwrap();
+        board.set_pwm_frequency("37", 200, NO_EXTRA).await.unwrap();
         let state = async || {
-            let high = board.gpio("37", &NO_EXTRA).await.unwrap();
-            (high, board.pwm("37", &NO_EXTRA).await.unwrap(), board.pwm_frequency("37", &NO_EXTRA).await.unwrap())
+            let high = board.gpio("37", NO_EXTRA).await.unwrap();
+            (
+                high,
+                board.pwm("37", NO_EXTRA).await.unwrap(),
+                board.pwm_frequency("37", NO_EXTRA).await.unwrap(),
+            )
         };
         assert_eq!(state().await, (true, -0.5, 200));
-        board.set_gpio("37", false, &NO_EXTRA).await.unwrap();
+        board.set_gpio("37", false, NO_EXTRA).await.unwrap();
         assert_eq!(state().await, (false, 0.0, 0));
     }
 
     #[tokio::test]
     async fn analogs_and_interrupts_go_by_their_names() {
         let board = usual().await;
-        board.write_analog("echo", 5000, &NO_EXTRA).await.unwrap();
-        let expected = Analog { value: 5000, min: 0.0, max: 1000.0, step: 1.0 };
-        assert_eq!(board.read_analog("echo", &NO_EXTRA).await.unwrap(), expected);
-        assert_eq!(board.read_analog("count", &NO_EXTRA).await.unwrap().value, 1);
-        assert_eq!(board.digital_interrupt("b", &NO_EXTRA).await.unwrap(), 1);
-        let error = board.read_analog("1", &NO_EXTRA).await.unwrap_err();
+        board.write_analog("echo", 5000, NO_EXTRA).await.unwrap();
+        let expected = Analog {
+            value: 5000,
+            min: 0.0,
+            max: 1000.0,
+            step: 1.0,
+        };
+        assert_eq!(board.read_analog("echo", NO_EXTRA).await.unwrap(), expected);
+        assert_eq!(board.read_analog("count", NO_EXTRA).await.unwrap().value, 1);
+        assert_eq!(board.digital_interrupt("b", NO_EXTRA).await.unwrap(), 1);
+        let error = board.read_analog("1", NO_EXTRA).await.unwrap_err();
         assert_eq!(error.message(), "can't find AnalogReader (1)");
     }
 
@@ -278,34 +314,42 @@ mod tests {
     async fn every_700_ms_each_interrupt_of_a_stream_ticks_once() {
         let board = usual().await;
         let start = Instant::now();
-        let ticks = board.ticks(&["b".into(), "a".into()], &NO_EXTRA).await.unwrap();
+        let ticks = board.ticks(&["b".into(), "a".into()], NO_EXTRA).await.unwrap();
         let ticks: Vec<_> = ticks.take(4).map(Result::unwrap).collect().await;
         assert_eq!(start.elapsed(), 2 * TICK_INTERVAL);
-        assert_eq!(ticks.iter().map(|tick| tick.pin.as_str()).collect::<Vec<_>>(), ["b", "a", "b", "a"]);
+        assert_eq!(
+            ticks.iter().map(|tick| tick.pin.as_str()).collect::<Vec<_>>(),
+            ["b", "a", "b", "a"]
+        );
         // Nanoseconds, and not one of the coarser units.
         assert!(ticks[0].time_ns > 1_000_000_000_000_000_000);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_without_names_stays_open_and_silent() {
-        let mut ticks = usual().await.ticks(&[], &NO_EXTRA).await.unwrap();
+        let mut ticks = usual().await.ticks(&[], NO_EXTRA).await.unwrap();
         // The board is dropped here already, which is news even to a silent stream.
         assert!(ticks.next().await.unwrap().is_err());
 
         let board = usual().await;
-        let mut ticks = board.ticks(&[], &NO_EXTRA).await.unwrap();
+        let mut ticks = board.ticks(&[], NO_EXTRA).await.unwrap();
         assert!(tokio::time::timeout(100 * TICK_INTERVAL, ticks.next()).await.is_err());
     }
 
     #[tokio::test]
     async fn an_unknown_interrupt_fails_its_stream_and_a_removed_board_ends_all() {
         let board = usual().await;
-        let Err(error) = board.ticks(&["a".into(), "x".into()], &NO_EXTRA).await else { panic!("x is unknown") };
+        let Err(error) = board.ticks(&["a".into(), "x".into()], NO_EXTRA).await else {
+            panic!("x is unknown")
+        };
         assert_eq!(error.message(), "cant find DigitalInterrupt (x)");
 
-        let mut ticks = board.ticks(&["a".into()], &NO_EXTRA).await.unwrap();
+        let mut ticks = board.ticks(&["a".into()], NO_EXTRA).await.unwrap();
         board.close().await;
-        assert_eq!(ticks.next().await.unwrap().unwrap_err().code(), mainstay_module::Code::Unavailable);
+        assert_eq!(
+            ticks.next().await.unwrap().unwrap_err().code(),
+            mainstay_module::Code::Unavailable
+        );
         assert!(ticks.next().await.is_none());
     }
 
@@ -322,13 +366,21 @@ mod tests {
                 r#"Error validating, missing required field. Path: "digital_interrupts.0" Field: "pin""#,
             ),
         ] {
-            assert_eq!(board(attributes.clone()).await.unwrap_err().message(), text, "for {attributes}");
+            assert_eq!(
+                board(attributes.clone()).await.unwrap_err().message(),
+                text,
+                "for {attributes}"
+            );
         }
     }
 
     #[tokio::test]
     async fn it_has_no_power_modes() {
-        let error = usual().await.set_power_mode(PowerMode::Normal, None, &NO_EXTRA).await.unwrap_err();
+        let error = usual()
+            .await
+            .set_power_mode(PowerMode::Normal, None, NO_EXTRA)
+            .await
+            .unwrap_err();
         assert_eq!(error, Error::unimplemented("Unimplemented"));
     }
 }

@@ -11,20 +11,32 @@ use mainstay_module::{
 };
 use tokio::sync::Mutex;
 
-use crate::picture::{Size, jpeg, point_cloud, shift_at};
+use crate::{
+    numbers::whole,
+    picture::{Size, jpeg, point_cloud, shift_at},
+};
 
 /// The picture of a camera that also streams video.
-const VIDEO_SIZE: Size = Size { width: 480, height: 270 };
+const VIDEO_SIZE: Size = Size {
+    width: 480,
+    height: 270,
+};
 /// The solid that every fake camera is, in millimetres.
-const BODY_MM: Vector3 = Vector3 { x: 40.0, y: 40.0, z: 10.0 };
+const BODY_MM: Vector3 = Vector3 {
+    x: 40.0,
+    y: 40.0,
+    z: 10.0,
+};
 
 /// Attributes of [`FakeCamera`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Attributes {
     /// Pixels, even, at most 10,000; 0 stands for 1280.
+    #[serde(deserialize_with = "whole")]
     pub width: i64,
     /// Pixels, even, at most 10,000; 0 stands for 720.
+    #[serde(deserialize_with = "whole")]
     pub height: i64,
     /// The picture moves to the left, a pixel every 20 ms.
     pub animated: bool,
@@ -48,7 +60,11 @@ pub struct FakeCamera {
 impl FakeCamera {
     async fn frame(&self, now: SystemTime) -> Result<Bytes> {
         let picture = self.picture;
-        let shift = if self.animated { shift_at(unix_ms(now), picture) } else { 0 };
+        let shift = if self.animated {
+            shift_at(unix_ms(now), picture)
+        } else {
+            0
+        };
         let mut frame = self.frame.lock().await;
         match &*frame {
             Some((of, bytes)) if *of == shift => Ok(bytes.clone()),
@@ -69,7 +85,11 @@ fn unix_ms(time: SystemTime) -> u128 {
 impl Resource for FakeCamera {
     async fn geometries(&self, _: &Object) -> Result<Option<Vec<Geometry>>> {
         let shape = Shape::Cuboid { dims_mm: BODY_MM };
-        Ok(Some(vec![Geometry { center: Pose::default(), shape, label: "box".to_owned() }]))
+        Ok(Some(vec![Geometry {
+            center: Pose::default(),
+            shape,
+            label: "box".to_owned(),
+        }]))
     }
 }
 
@@ -82,10 +102,22 @@ impl FromConfig for FakeCamera {
     }
 
     async fn from_config(config: Config<Attributes>, _: Dependencies) -> Result<Self> {
-        let Attributes { width, height, animated, model, rtp_passthrough } = config.attributes;
+        let Attributes {
+            width,
+            height,
+            animated,
+            model,
+            rtp_passthrough,
+        } = config.attributes;
         let size = Size::of(width, height)?;
         let picture = if rtp_passthrough { VIDEO_SIZE } else { size };
-        Ok(Self { size, picture, animated, model, frame: Mutex::new(None) })
+        Ok(Self {
+            size,
+            picture,
+            animated,
+            model,
+            frame: Mutex::new(None),
+        })
     }
 }
 
@@ -94,14 +126,24 @@ impl Camera for FakeCamera {
     async fn images(&self, _: &[String], _: &Object) -> Result<Images> {
         let now = SystemTime::now();
         // It has one source without a name, which answers to every name.
-        let image = Image { mime_type: JPEG.into(), bytes: self.frame(now).await?, ..Image::default() };
-        Ok(Images { images: vec![image], captured_at: Some(now) })
+        let image = Image {
+            mime_type: JPEG.into(),
+            bytes: self.frame(now).await?,
+            ..Image::default()
+        };
+        Ok(Images {
+            images: vec![image],
+            captured_at: Some(now),
+        })
     }
 
     async fn point_cloud(&self, _: &str, _: &Object) -> Result<PointCloud> {
         // Made anew for each call: it is hundreds of times as large as the picture, and seldom asked for.
         let size = self.size;
-        Ok(PointCloud { mime_type: PCD.into(), bytes: spawn_blocking(move || point_cloud(size)).await?? })
+        Ok(PointCloud {
+            mime_type: PCD.into(),
+            bytes: spawn_blocking(move || point_cloud(size)).await??,
+        })
     }
 
     async fn properties(&self) -> Result<Properties> {
@@ -144,9 +186,11 @@ mod tests {
     #[tokio::test]
     async fn every_source_gives_the_same_frame_from_memory() {
         let camera = camera(object! { "width" => 32, "height" => 16 }).await.unwrap();
-        let first = camera.images(&[], &NO_EXTRA).await.unwrap();
-        let again = camera.images(&["any".into()], &NO_EXTRA).await.unwrap();
-        let ([one], [two]) = (first.images.as_slice(), again.images.as_slice()) else { panic!("one image each") };
+        let first = camera.images(&[], NO_EXTRA).await.unwrap();
+        let again = camera.images(&["any".into()], NO_EXTRA).await.unwrap();
+        let ([one], [two]) = (first.images.as_slice(), again.images.as_slice()) else {
+            panic!("one image each")
+        };
         assert_eq!((one.source.as_str(), &*one.mime_type), ("", "image/jpeg"));
         assert_eq!(one.bytes.as_ptr(), two.bytes.as_ptr());
         assert!(first.captured_at.unwrap() <= again.captured_at.unwrap());
@@ -154,7 +198,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_animated_camera_makes_one_frame_per_step_of_its_motion() {
-        let camera = camera(object! { "width" => 32, "height" => 16, "animated" => true }).await.unwrap();
+        let camera = camera(object! { "width" => 32, "height" => 16, "animated" => true })
+            .await
+            .unwrap();
         let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
         let first = camera.frame(at(0)).await.unwrap();
         assert_eq!(camera.frame(at(19)).await.unwrap().as_ptr(), first.as_ptr());
@@ -163,31 +209,54 @@ mod tests {
 
     #[tokio::test]
     async fn a_point_cloud_has_the_configured_size_also_beside_a_video() {
-        let camera = camera(object! { "width" => 4, "height" => 2, "rtp_passthrough" => true }).await.unwrap();
-        let cloud = camera.point_cloud("anything", &NO_EXTRA).await.unwrap();
+        let camera = camera(object! { "width" => 4, "height" => 2, "rtp_passthrough" => true })
+            .await
+            .unwrap();
+        let cloud = camera.point_cloud("anything", NO_EXTRA).await.unwrap();
         assert_eq!(cloud.mime_type, "pointcloud/pcd");
         assert!(cloud.bytes.windows(9).any(|window| window == b"POINTS 8\n"));
         let frame = camera.frame(SystemTime::now()).await.unwrap();
         let (height, width) = (270_u16.to_be_bytes(), 480_u16.to_be_bytes());
-        assert!(frame.windows(4).any(|window| window == [height[0], height[1], width[0], width[1]]));
+        assert!(
+            frame
+                .windows(4)
+                .any(|window| window == [height[0], height[1], width[0], width[1]])
+        );
     }
 
     #[tokio::test]
     async fn only_a_modelled_lens_has_intrinsics() {
         let plain = camera(Object::new()).await.unwrap().properties().await.unwrap();
-        assert_eq!(plain, Properties { supports_pcd: true, ..Properties::default() });
-        let modelled = camera(object! { "model" => true, "width" => 640 }).await.unwrap().properties().await.unwrap();
+        assert_eq!(
+            plain,
+            Properties {
+                supports_pcd: true,
+                ..Properties::default()
+            }
+        );
+        let modelled = camera(object! { "model" => true, "width" => 640 })
+            .await
+            .unwrap()
+            .properties()
+            .await
+            .unwrap();
         let intrinsics = modelled.intrinsics.unwrap();
-        assert_eq!((intrinsics.width_px, intrinsics.height_px, intrinsics.focal_x_px), (640, 720, 821.32642889));
+        assert_eq!(
+            (intrinsics.width_px, intrinsics.height_px, intrinsics.focal_x_px),
+            (640, 720, 821.32642889)
+        );
         assert_eq!(modelled.distortion.unwrap().parameters.len(), 5);
     }
 
     #[tokio::test]
     async fn its_body_is_a_box_and_its_size_is_checked() {
         let camera_of_default_size = camera(Object::new()).await.unwrap();
-        let geometries = camera_of_default_size.geometries(&NO_EXTRA).await.unwrap().unwrap();
+        let geometries = camera_of_default_size.geometries(NO_EXTRA).await.unwrap().unwrap();
         assert_eq!((geometries.len(), geometries[0].label.as_str()), (1, "box"));
         let error = camera(object! { "width" => 3 }).await.unwrap_err();
-        assert_eq!(error.message(), "odd-number resolutions cannot be rendered, cannot use a width of 3");
+        assert_eq!(
+            error.message(),
+            "odd-number resolutions cannot be rendered, cannot use a width of 3"
+        );
     }
 }

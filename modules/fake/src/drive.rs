@@ -56,7 +56,11 @@ pub(crate) fn run_to(rpm: f64, from: f64, to: f64, max_rpm: f64) -> Result<Run, 
 
 /// The power that keeps `rpm`. Not limited: a fake shows what it was told.
 pub(crate) fn power_of_rpm(rpm: f64, max_rpm: f64) -> Result<f64, DriveError> {
-    if rpm == 0.0 { Err(DriveError::ZeroRpm) } else { Ok(rpm / max_rpm) }
+    if rpm == 0.0 {
+        Err(DriveError::ZeroRpm)
+    } else {
+        Ok(rpm / max_rpm)
+    }
 }
 
 /// Whether a motor with this power counts as powered and moving.
@@ -81,9 +85,19 @@ mod tests {
             (0.05, 0.1, 100.0, 0.0005, 120_000, 0.1),
         ] {
             let run = run_for(rpm, revolutions, max_rpm).unwrap();
-            assert_eq!(run.time, Duration::from_millis(ms), "{rpm} rpm, {revolutions} revolutions");
-            assert!((run.power - power).abs() < 1e-9, "{rpm} rpm, {revolutions} revolutions: {run:?}");
-            assert!((run.revolutions - distance).abs() < 1e-9, "{rpm} rpm, {revolutions} revolutions: {run:?}");
+            assert_eq!(
+                run.time,
+                Duration::from_millis(ms),
+                "{rpm} rpm, {revolutions} revolutions"
+            );
+            assert!(
+                (run.power - power).abs() < 1e-9,
+                "{rpm} rpm, {revolutions} revolutions: {run:?}"
+            );
+            assert!(
+                (run.revolutions - distance).abs() < 1e-9,
+                "{rpm} rpm, {revolutions} revolutions: {run:?}"
+            );
         }
     }
 
@@ -91,7 +105,10 @@ mod tests {
     fn going_to_a_place_takes_its_direction_from_the_difference_alone() {
         for rpm in [30.0, -30.0] {
             let back = run_to(rpm, 2.5, 2.0, 100.0).unwrap();
-            assert_eq!((back.power, back.time, back.revolutions), (-0.3, Duration::from_secs(1), -0.5));
+            assert_eq!(
+                (back.power, back.time, back.revolutions),
+                (-0.3, Duration::from_secs(1), -0.5)
+            );
         }
         assert_eq!(run_to(30.0, 2.0, 2.0, 100.0), Err(DriveError::ZeroRevolutions));
     }
@@ -119,7 +136,13 @@ mod tests {
 
     #[test]
     fn half_a_percent_of_power_counts_as_moving() {
-        for (power, moving) in [(0.0, false), (0.0049, false), (0.005, true), (-0.005, true), (f64::NAN, false)] {
+        for (power, moving) in [
+            (0.0, false),
+            (0.0049, false),
+            (0.005, true),
+            (-0.005, true),
+            (f64::NAN, false),
+        ] {
             assert_eq!(is_moving(power), moving, "power {power}");
         }
     }

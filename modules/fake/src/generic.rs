@@ -36,10 +36,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_comes_back_as_it_was() {
-        let generic = FakeGeneric::from_config(Config::new("g", ()), Dependencies::none()).await.unwrap();
-        for command in [Object::new(), object! { "set" => object! { "speed" => 1.5 }, "list" => vec![1, 2] }] {
+        let generic = FakeGeneric::from_config(Config::new("g", ()), Dependencies::none())
+            .await
+            .unwrap();
+        for command in [
+            Object::new(),
+            object! { "set" => object! { "speed" => 1.5 }, "list" => vec![1, 2] },
+        ] {
             assert_eq!(generic.do_command(command.clone()).await.unwrap(), command);
         }
-        assert_eq!(generic.geometries(&NO_EXTRA).await.unwrap(), Some(Vec::new()));
+        assert_eq!(generic.geometries(NO_EXTRA).await.unwrap(), Some(Vec::new()));
     }
 }

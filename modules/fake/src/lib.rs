@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`FakeSensor`], [`FakeGeneric`] | – |
 //! | [`FakeBoard`] | `pins`: what pins, analogs and interrupts read |
-//! | [`FakeEncoder`] | `motion`: where it stands at a time; `spindle`: what a motor turns |
+//! | [`FakeEncoder`] | `motion`: where it stands at a time |
 //! | [`FakeMotor`] | `drive`: power and time of a movement; `shaft`: the newest order counts |
 //! | [`FakeCamera`] | `picture`: pixels, JPEG, points |
 
@@ -17,6 +17,7 @@ mod encoder;
 mod generic;
 mod motion;
 mod motor;
+mod numbers;
 mod picture;
 mod pins;
 mod sensor;

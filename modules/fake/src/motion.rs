@@ -24,7 +24,13 @@ pub(crate) struct Motion {
 impl Motion {
     /// Stands at zero. A reading changes once per `step`; a `step` of zero shows every change at once.
     pub(crate) fn new(step: Duration, now: Instant) -> Self {
-        Self { ticks: 0.0, speed: 0.0, since: now, origin: now, step }
+        Self {
+            ticks: 0.0,
+            speed: 0.0,
+            since: now,
+            origin: now,
+            step,
+        }
     }
 
     /// What a reading shows, in ticks: the position at the last display step.
@@ -104,8 +110,18 @@ mod tests {
     #[test]
     fn a_change_of_speed_keeps_what_was_turned_so_far() {
         check(100, &[(0, Speed(60_000.0)), (150, Speed(0.0))], 160, (150.0, 150.0));
-        check(100, &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))], 199, (150.0, 101.0));
-        check(100, &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))], 200, (100.0, 100.0));
+        check(
+            100,
+            &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))],
+            199,
+            (150.0, 101.0),
+        );
+        check(
+            100,
+            &[(0, Speed(60_000.0)), (150, Speed(-60_000.0))],
+            200,
+            (100.0, 100.0),
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `rdk:component:motor`: keeps the power it was given, and turns a fake encoder when it names one.
 
-use std::fmt;
+use std::sync::Arc;
 
 use mainstay_module::{
     api::motor::{Powered, Properties},
@@ -8,9 +8,11 @@ use mainstay_module::{
 };
 
 use crate::{
+    FakeEncoder,
     drive::{is_moving, power_of_rpm, run_for, run_to},
+    numbers::{natural, whole},
     shaft::{Link, Shaft},
-    spindle::Spindles,
+    spindle::Spindle,
 };
 
 const DEFAULT_MAX_RPM: f64 = 100.0;
@@ -23,6 +25,7 @@ pub struct Attributes {
     /// A fake encoder in the same machine; without one there is no position.
     pub encoder: Option<Dependency<dyn Encoder>>,
     /// Ticks of the encoder per revolution; must be above 0 with an encoder.
+    #[serde(deserialize_with = "whole")]
     pub ticks_per_rotation: i64,
     /// Revolutions per minute at full power; 0 stands for 100.
     pub max_rpm: f64,
@@ -31,6 +34,7 @@ pub struct Attributes {
     /// The pins of a real motor driver.
     pub pins: PinAttributes,
     /// Set once on the PWM pin of the board.
+    #[serde(deserialize_with = "natural")]
     pub pwm_freq: u64,
 }
 
@@ -47,34 +51,35 @@ impl Attributes {
         match self.max_rpm {
             0.0 => Ok(DEFAULT_MAX_RPM),
             rpm if rpm.is_finite() && rpm > 0.0 => Ok(rpm),
-            rpm => Err(Error::invalid_argument(format_args!("`max_rpm` is {rpm}; it must be above 0"))),
+            rpm => Err(Error::invalid_argument(format_args!(
+                "`max_rpm` is {rpm}; it must be above 0"
+            ))),
         }
     }
 
     fn check(&self) -> Result<()> {
         self.max_rpm()?;
         if self.encoder.is_some() && self.ticks_per_rotation <= 0 {
-            return Err(Error::invalid_argument("need nonzero TicksPerRotation for encoded motor"));
+            return Err(Error::invalid_argument(
+                "need nonzero TicksPerRotation for encoded motor",
+            ));
         }
         Ok(())
     }
 }
 
 /// Turns nothing real. Every movement ends the one before it, which counts as done for its caller.
+#[derive(Debug)]
 pub struct FakeMotor {
     shaft: Shaft,
     max_rpm: f64,
 }
 
-impl fmt::Debug for FakeMotor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakeMotor").field("shaft", &self.shaft).field("max_rpm", &self.max_rpm).finish()
-    }
-}
-
 impl FakeMotor {
     fn link(&self) -> Result<&Link> {
-        self.shaft.link().ok_or_else(|| Error::unknown("encoder is not defined"))
+        self.shaft
+            .link()
+            .ok_or_else(|| Error::unknown("encoder is not defined"))
     }
 }
 
@@ -97,57 +102,85 @@ impl FromConfig for FakeMotor {
         let attributes = config.attributes;
         attributes.check()?;
         let max_rpm = attributes.max_rpm()?;
-        let link = attributes.encoder.map(|encoder| Link {
-            spindles: Spindles::of_this_process(),
-            encoder: encoder.name().to_owned(),
-            ticks_per_rotation: attributes.ticks_per_rotation as f64,
-            max_rpm,
-        });
-        if let Some(link) = &link {
-            // An encoder of another model is told now, and not at the first movement.
-            link.shown()?;
-        }
+        let link = match &attributes.encoder {
+            Some(encoder) => {
+                let ticks_per_rotation = attributes.ticks_per_rotation as f64;
+                Some(Link {
+                    spindle: spindle(encoder.name(), &dependencies)?,
+                    ticks_per_rotation,
+                    max_rpm,
+                })
+            }
+            None => None,
+        };
         if let (Some(board), false) = (attributes.board, attributes.pins.pwm.is_empty()) {
             let pin = &attributes.pins.pwm;
-            board.resolve(&dependencies)?.set_pwm_frequency(pin, attributes.pwm_freq, &NO_EXTRA).await.map_err(
-                |error| error.context(format_args!("setting the frequency of pin `{pin}` on board `{}`", board.name())),
-            )?;
+            board
+                .resolve(&dependencies)?
+                .set_pwm_frequency(pin, attributes.pwm_freq, NO_EXTRA)
+                .await
+                .map_err(|error| {
+                    error.context(format_args!(
+                        "setting the frequency of pin `{pin}` on board `{}`",
+                        board.name()
+                    ))
+                })?;
         }
-        Ok(Self { shaft: Shaft::new(link), max_rpm })
+        Ok(Self {
+            shaft: Shaft::new(link),
+            max_rpm,
+        })
     }
+}
+
+fn spindle(encoder: &str, dependencies: &Dependencies) -> Result<Arc<Spindle>> {
+    let fake = dependencies.local::<FakeEncoder>(encoder).ok_or_else(|| {
+        Error::failed_precondition(format_args!(
+            "`{encoder}` is not an encoder of model `fake` on this machine, and a fake motor can turn no other; give it \
+             that model, or take `encoder` out of the motor's attributes"
+        ))
+    })?;
+    Ok(fake.spindle())
 }
 
 #[async_trait]
 impl Motor for FakeMotor {
     async fn set_power(&self, power: f64, _: &Object) -> Result<()> {
         // Kept as it is, also beyond 1: a test wants to read back what its program asked for.
-        Ok(self.shaft.set_power(power)?)
+        self.shaft.set_power(power);
+        Ok(())
     }
 
     async fn go_for(&self, rpm: f64, revolutions: f64, _: &Object) -> Result<()> {
-        Ok(self.shaft.run(run_for(rpm, revolutions, self.max_rpm)?).await?)
+        self.shaft.run(run_for(rpm, revolutions, self.max_rpm)?).await;
+        Ok(())
     }
 
     async fn go_to(&self, rpm: f64, position: f64, _: &Object) -> Result<()> {
-        let from = self.link()?.exact()?;
-        Ok(self.shaft.run(run_to(rpm, from, position, self.max_rpm)?).await?)
+        let from = self.link()?.exact();
+        self.shaft.run(run_to(rpm, from, position, self.max_rpm)?).await;
+        Ok(())
     }
 
     async fn set_rpm(&self, rpm: f64, _: &Object) -> Result<()> {
-        Ok(self.shaft.set_power(power_of_rpm(rpm, self.max_rpm)?)?)
+        self.shaft.set_power(power_of_rpm(rpm, self.max_rpm)?);
+        Ok(())
     }
 
     async fn reset_zero_position(&self, offset: f64, _: &Object) -> Result<()> {
         // The offset counts as ticks and not as revolutions: so does the model that this one stands for.
-        Ok(self.link()?.set_ticks(-offset)?)
+        self.link()?.spindle.set_ticks(-offset);
+        Ok(())
     }
 
     async fn position(&self, _: &Object) -> Result<f64> {
-        Ok(self.link()?.shown()?)
+        Ok(self.link()?.shown())
     }
 
     async fn properties(&self, _: &Object) -> Result<Properties> {
-        Ok(Properties { position_reporting: self.shaft.link().is_some() })
+        Ok(Properties {
+            position_reporting: self.shaft.link().is_some(),
+        })
     }
 
     async fn stop(&self, _: &Object) -> Result<()> {
@@ -157,7 +190,10 @@ impl Motor for FakeMotor {
 
     async fn powered(&self, _: &Object) -> Result<Powered> {
         let power = self.shaft.power();
-        Ok(Powered { on: is_moving(power), power })
+        Ok(Powered {
+            on: is_moving(power),
+            power,
+        })
     }
 
     async fn is_moving(&self) -> Result<bool> {
@@ -167,13 +203,13 @@ impl Motor for FakeMotor {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use mainstay_module::from_object;
     use tokio::time::{Instant, advance, sleep, timeout};
 
     use super::*;
-    use crate::{FakeBoard, FakeEncoder};
+    use crate::FakeBoard;
 
     async fn motor(attributes: Object, dependencies: Dependencies) -> Result<FakeMotor> {
         let config = Config::new("motor", from_object::<Attributes>(attributes)?);
@@ -182,11 +218,11 @@ mod tests {
     }
 
     /// A motor with an encoder of 100 ticks per revolution that shows its position every 100 ms.
-    async fn encoded(encoder_name: &str) -> (FakeMotor, Arc<FakeEncoder>) {
-        let config = Config::new(encoder_name, from_object(Object::new()).unwrap());
+    async fn encoded() -> (FakeMotor, Arc<FakeEncoder>) {
+        let config = Config::new("e", from_object(Object::new()).unwrap());
         let encoder = Arc::new(FakeEncoder::from_config(config, Dependencies::none()).await.unwrap());
-        let dependencies = Dependencies::none().with::<dyn Encoder, FakeEncoder>(encoder_name, encoder.clone());
-        let motor = motor(object! { "encoder" => encoder_name, "ticks_per_rotation" => 100 }, dependencies).await;
+        let dependencies = Dependencies::none().with::<dyn Encoder, FakeEncoder>("e", encoder.clone());
+        let motor = motor(object! { "encoder" => "e", "ticks_per_rotation" => 100 }, dependencies).await;
         (motor.unwrap(), encoder)
     }
 
@@ -194,79 +230,86 @@ mod tests {
     async fn power_is_kept_as_it_was_given() {
         let motor = motor(Object::new(), Dependencies::none()).await.unwrap();
         for (power, on) in [(0.5, true), (2.0, true), (-3.0, true), (0.004, false), (0.0, false)] {
-            motor.set_power(power, &NO_EXTRA).await.unwrap();
-            assert_eq!(motor.powered(&NO_EXTRA).await.unwrap(), Powered { on, power });
+            motor.set_power(power, NO_EXTRA).await.unwrap();
+            assert_eq!(motor.powered(NO_EXTRA).await.unwrap(), Powered { on, power });
             assert_eq!(motor.is_moving().await.unwrap(), on);
         }
-        motor.set_power(f64::NAN, &NO_EXTRA).await.unwrap();
-        assert!(motor.powered(&NO_EXTRA).await.unwrap().power.is_nan());
-        motor.set_rpm(-250.0, &NO_EXTRA).await.unwrap();
-        assert_eq!(motor.powered(&NO_EXTRA).await.unwrap().power, -2.5);
-        motor.stop(&NO_EXTRA).await.unwrap();
-        assert_eq!(motor.powered(&NO_EXTRA).await.unwrap(), Powered { on: false, power: 0.0 });
+        motor.set_power(f64::NAN, NO_EXTRA).await.unwrap();
+        assert!(motor.powered(NO_EXTRA).await.unwrap().power.is_nan());
+        motor.set_rpm(-250.0, NO_EXTRA).await.unwrap();
+        assert_eq!(motor.powered(NO_EXTRA).await.unwrap().power, -2.5);
+        motor.stop(NO_EXTRA).await.unwrap();
+        assert_eq!(
+            motor.powered(NO_EXTRA).await.unwrap(),
+            Powered { on: false, power: 0.0 }
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_position_follows_the_power_and_the_encoder_counts_along() {
-        let (motor, encoder) = encoded("follows").await;
-        assert!(motor.properties(&NO_EXTRA).await.unwrap().position_reporting);
-        motor.set_power(0.6, &NO_EXTRA).await.unwrap();
+        let (motor, encoder) = encoded().await;
+        assert!(motor.properties(NO_EXTRA).await.unwrap().position_reporting);
+        motor.set_power(0.6, NO_EXTRA).await.unwrap();
         advance(Duration::from_secs(2)).await;
-        assert!((motor.position(&NO_EXTRA).await.unwrap() - 2.0).abs() < 1e-9);
-        assert!((encoder.position(None, &NO_EXTRA).await.unwrap().value - 200.0).abs() < 1e-3);
-        motor.set_rpm(-60.0, &NO_EXTRA).await.unwrap();
+        assert!((motor.position(NO_EXTRA).await.unwrap() - 2.0).abs() < 1e-9);
+        assert!((encoder.position(None, NO_EXTRA).await.unwrap().value - 200.0).abs() < 1e-3);
+        motor.set_rpm(-60.0, NO_EXTRA).await.unwrap();
         advance(Duration::from_secs(3)).await;
-        assert!((motor.position(&NO_EXTRA).await.unwrap() + 1.0).abs() < 1e-9);
+        assert!((motor.position(NO_EXTRA).await.unwrap() + 1.0).abs() < 1e-9);
         motor.close().await;
         advance(Duration::from_secs(3)).await;
-        assert!((motor.position(&NO_EXTRA).await.unwrap() + 1.0).abs() < 1e-9);
+        assert!((motor.position(NO_EXTRA).await.unwrap() + 1.0).abs() < 1e-9);
     }
 
     #[tokio::test(start_paused = true)]
     async fn runs_end_exactly_where_they_should() {
-        let (motor, _encoder) = encoded("runs").await;
+        let (motor, _encoder) = encoded().await;
         let start = Instant::now();
-        motor.go_for(60.0, -1.5, &NO_EXTRA).await.unwrap();
+        motor.go_for(60.0, -1.5, NO_EXTRA).await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_millis(1_500));
-        assert_eq!(motor.position(&NO_EXTRA).await.unwrap(), -1.5);
-        motor.go_to(-60.0, 0.5, &NO_EXTRA).await.unwrap();
+        assert_eq!(motor.position(NO_EXTRA).await.unwrap(), -1.5);
+        motor.go_to(-60.0, 0.5, NO_EXTRA).await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_millis(3_500));
-        assert_eq!(motor.position(&NO_EXTRA).await.unwrap(), 0.5);
+        assert_eq!(motor.position(NO_EXTRA).await.unwrap(), 0.5);
         assert!(!motor.is_moving().await.unwrap());
-        let error = motor.go_to(60.0, 0.5, &NO_EXTRA).await.unwrap_err();
+        let error = motor.go_to(60.0, 0.5, NO_EXTRA).await.unwrap_err();
         assert_eq!(error.message(), "Cannot move motor for 0 revolutions");
     }
 
     #[tokio::test(start_paused = true)]
     async fn zero_is_set_in_ticks() {
-        let (motor, _encoder) = encoded("zero").await;
-        motor.go_for(60.0, 1.0, &NO_EXTRA).await.unwrap();
+        let (motor, _encoder) = encoded().await;
+        motor.go_for(60.0, 1.0, NO_EXTRA).await.unwrap();
         for (offset, position) in [(0.5, -0.005), (0.0, 0.0)] {
-            motor.reset_zero_position(offset, &NO_EXTRA).await.unwrap();
-            assert_eq!(motor.position(&NO_EXTRA).await.unwrap(), position);
+            motor.reset_zero_position(offset, NO_EXTRA).await.unwrap();
+            assert_eq!(motor.position(NO_EXTRA).await.unwrap(), position);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_cut_short_is_no_error_and_a_caller_that_leaves_stops_the_motor() {
         let motor = motor(Object::new(), Dependencies::none()).await.unwrap();
-        let (ended, ()) = tokio::join!(motor.go_for(60.0, 100.0, &NO_EXTRA), async {
+        let (ended, ()) = tokio::join!(motor.go_for(60.0, 100.0, NO_EXTRA), async {
             sleep(Duration::from_secs(1)).await;
-            motor.stop(&NO_EXTRA).await.unwrap();
+            motor.stop(NO_EXTRA).await.unwrap();
         });
         ended.unwrap();
-        assert!(timeout(Duration::from_secs(1), motor.go_for(60.0, 100.0, &NO_EXTRA)).await.is_err());
+        assert!(
+            timeout(Duration::from_secs(1), motor.go_for(60.0, 100.0, NO_EXTRA))
+                .await
+                .is_err()
+        );
         assert!(!motor.is_moving().await.unwrap());
     }
 
     #[tokio::test]
     async fn without_an_encoder_there_is_no_position() {
         let motor = motor(Object::new(), Dependencies::none()).await.unwrap();
-        assert!(!motor.properties(&NO_EXTRA).await.unwrap().position_reporting);
+        assert!(!motor.properties(NO_EXTRA).await.unwrap().position_reporting);
         for error in [
-            motor.position(&NO_EXTRA).await.unwrap_err(),
-            motor.reset_zero_position(0.0, &NO_EXTRA).await.unwrap_err(),
-            motor.go_to(10.0, 1.0, &NO_EXTRA).await.unwrap_err(),
+            motor.position(NO_EXTRA).await.unwrap_err(),
+            motor.reset_zero_position(0.0, NO_EXTRA).await.unwrap_err(),
+            motor.go_to(10.0, 1.0, NO_EXTRA).await.unwrap_err(),
         ] {
             assert_eq!(error.message(), "encoder is not defined");
         }
@@ -275,10 +318,19 @@ mod tests {
     #[tokio::test]
     async fn a_configuration_that_cannot_work_is_refused() {
         for (attributes, text) in [
-            (object! { "encoder" => "e" }, "need nonzero TicksPerRotation for encoded motor"),
-            (object! { "encoder" => "e", "ticks_per_rotation" => -1 }, "need nonzero TicksPerRotation"),
+            (
+                object! { "encoder" => "e" },
+                "need nonzero TicksPerRotation for encoded motor",
+            ),
+            (
+                object! { "encoder" => "e", "ticks_per_rotation" => -1 },
+                "need nonzero TicksPerRotation",
+            ),
             (object! { "max_rpm" => -100 }, "`max_rpm` is -100; it must be above 0"),
-            (object! { "encoder" => "other_model", "ticks_per_rotation" => 1 }, "there is no fake encoder `other_model`"),
+            (
+                object! { "encoder" => "other_model", "ticks_per_rotation" => 1 },
+                "`other_model` is not an encoder of model `fake`",
+            ),
         ] {
             let error = motor(attributes.clone(), Dependencies::none()).await.unwrap_err();
             assert!(error.message().starts_with(text), "{error} for {attributes:?}");
@@ -290,8 +342,9 @@ mod tests {
         let config = Config::new("b", from_object(Object::new()).unwrap());
         let board = Arc::new(FakeBoard::from_config(config, Dependencies::none()).await.unwrap());
         let dependencies = Dependencies::none().with::<dyn Board, FakeBoard>("b", board.clone());
-        let attributes = object! { "board" => "b", "pins" => object! { "dir" => "3", "pwm" => "5" }, "pwm_freq" => 800 };
+        let attributes =
+            object! { "board" => "b", "pins" => object! { "dir" => "3", "pwm" => "5" }, "pwm_freq" => 800 };
         motor(attributes, dependencies).await.unwrap();
-        assert_eq!(board.pwm_frequency("5", &NO_EXTRA).await.unwrap(), 800);
+        assert_eq!(board.pwm_frequency("5", NO_EXTRA).await.unwrap(), 800);
     }
 }

@@ -59,7 +59,10 @@ impl Size {
         }
         // Both are at most `MAX_SIDE_PX` here, which fits.
         let or = |value, default| if value == 0 { default } else { value as u16 };
-        Ok(Self { width: or(width, DEFAULT_WIDTH_PX), height: or(height, DEFAULT_HEIGHT_PX) })
+        Ok(Self {
+            width: or(width, DEFAULT_WIDTH_PX),
+            height: or(height, DEFAULT_HEIGHT_PX),
+        })
     }
 
     /// How far a pixel is from the first corner: 0 there and up to 1 in the opposite one.
@@ -163,10 +166,22 @@ mod tests {
             (640, 0, "640 × 720"),
             (0, 480, "1280 × 480"),
             (10_000, 10_000, "10000 × 10000"),
-            (10_001, 2, "maximum supported pixel height or width for fake cameras is 10000 pixels"),
+            (
+                10_001,
+                2,
+                "maximum supported pixel height or width for fake cameras is 10000 pixels",
+            ),
             (-2, 2, "cannot use negative pixel height and width for fake cameras"),
-            (3, 2, "odd-number resolutions cannot be rendered, cannot use a width of 3"),
-            (3, 5, "odd-number resolutions cannot be rendered, cannot use a height of 5"),
+            (
+                3,
+                2,
+                "odd-number resolutions cannot be rendered, cannot use a width of 3",
+            ),
+            (
+                3,
+                5,
+                "odd-number resolutions cannot be rendered, cannot use a height of 5",
+            ),
         ] {
             let found = match Size::of(width, height) {
                 Ok(size) => format!("{} × {}", size.width, size.height),
@@ -201,7 +216,14 @@ mod tests {
 
     #[test]
     fn an_animated_picture_moves_a_pixel_every_20_ms() {
-        for (ms, shift) in [(0, 0), (19, 0), (20, 1), (20 * 63, 63), (20 * 64, 0), (1_800_000_000_000, 0)] {
+        for (ms, shift) in [
+            (0, 0),
+            (19, 0),
+            (20, 1),
+            (20 * 63, 63),
+            (20 * 64, 0),
+            (1_800_000_000_000, 0),
+        ] {
             assert_eq!(shift_at(ms, SMALL), shift, "after {ms} ms");
         }
     }
@@ -212,7 +234,10 @@ mod tests {
         let split = cloud.windows(7).position(|window| window == b"binary\n").unwrap() + 7;
         let (head, points) = cloud.split_at(split);
         let head = std::str::from_utf8(head).unwrap();
-        assert!(head.contains("FIELDS x y z rgb\n") && head.contains("\nPOINTS 2048\n"), "{head}");
+        assert!(
+            head.contains("FIELDS x y z rgb\n") && head.contains("\nPOINTS 2048\n"),
+            "{head}"
+        );
         assert_eq!(points.len(), 2048 * POINT_BYTES);
         let number = |point: usize, field: usize| {
             let at = point * POINT_BYTES + field * 4;
@@ -227,7 +252,11 @@ mod tests {
 
     #[test]
     fn a_point_cloud_that_no_call_could_carry_is_refused() {
-        let error = point_cloud(Size { width: 10_000, height: 10_000 }).unwrap_err();
+        let error = point_cloud(Size {
+            width: 10_000,
+            height: 10_000,
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("smaller `width`"), "{error}");
     }
 }

@@ -36,7 +36,11 @@ struct Analog {
 impl Analog {
     fn read(&mut self) -> i32 {
         if !self.echoes {
-            self.value = if (0..ANALOG_MAX).contains(&self.value) { self.value + 1 } else { 0 };
+            self.value = if (0..ANALOG_MAX).contains(&self.value) {
+                self.value + 1
+            } else {
+                0
+            };
         }
         self.value
     }
@@ -59,12 +63,24 @@ pub(crate) struct Pins {
 impl Pins {
     /// Adds an analog called `name` on `pin`.
     pub(crate) fn add_analog(&mut self, name: &str, pin: &str) {
-        self.analogs.insert(name.to_owned(), Analog { echoes: pin == ANALOG_ECHO_PIN, value: 0 });
+        self.analogs.insert(
+            name.to_owned(),
+            Analog {
+                echoes: pin == ANALOG_ECHO_PIN,
+                value: 0,
+            },
+        );
     }
 
     /// Adds an interrupt called `name` on `pin`.
     pub(crate) fn add_interrupt(&mut self, name: &str, pin: &str) {
-        self.interrupts.insert(name.to_owned(), Interrupt { counts: pin == COUNTING_INTERRUPT_PIN, value: 0 });
+        self.interrupts.insert(
+            name.to_owned(),
+            Interrupt {
+                counts: pin == COUNTING_INTERRUPT_PIN,
+                value: 0,
+            },
+        );
     }
 
     /// What the pin was last set to. Every name is a pin; one that nobody set is low.
@@ -82,12 +98,19 @@ impl Pins {
 
     /// Reads an analog: 1, 2, 3 … 1000, 0, 1 …, or what was written to it when it sits on pin 1.
     pub(crate) fn read_analog(&mut self, name: &str) -> Result<i32, PinError> {
-        Ok(self.analogs.get_mut(name).ok_or_else(|| PinError::NoAnalog(name.to_owned()))?.read())
+        Ok(self
+            .analogs
+            .get_mut(name)
+            .ok_or_else(|| PinError::NoAnalog(name.to_owned()))?
+            .read())
     }
 
     /// Writes an analog, called by its name and not by its pin. Any value is kept; only the one on pin 1 shows it.
     pub(crate) fn write_analog(&mut self, name: &str, value: i32) -> Result<(), PinError> {
-        let analog = self.analogs.get_mut(name).ok_or_else(|| PinError::NoAnalog(name.to_owned()))?;
+        let analog = self
+            .analogs
+            .get_mut(name)
+            .ok_or_else(|| PinError::NoAnalog(name.to_owned()))?;
         if analog.echoes {
             analog.value = value;
         }
@@ -96,7 +119,10 @@ impl Pins {
 
     /// Reads an interrupt: 0, or 1, 2, 3 … when it sits on pin 0.
     pub(crate) fn read_interrupt(&mut self, name: &str) -> Result<i64, PinError> {
-        let interrupt = self.interrupts.get_mut(name).ok_or_else(|| PinError::NoInterrupt(name.to_owned()))?;
+        let interrupt = self
+            .interrupts
+            .get_mut(name)
+            .ok_or_else(|| PinError::NoInterrupt(name.to_owned()))?;
         interrupt.value += i64::from(interrupt.counts);
         Ok(interrupt.value)
     }
@@ -130,7 +156,14 @@ mod tests {
             assert_eq!(pins.pin(name), Pin::default());
             pins.change(name, |pin| pin.duty = 1.5);
             pins.change(name, |pin| pin.frequency_hz = 50);
-            assert_eq!(pins.pin(name), Pin { high: false, duty: 1.5, frequency_hz: 50 });
+            assert_eq!(
+                pins.pin(name),
+                Pin {
+                    high: false,
+                    duty: 1.5,
+                    frequency_hz: 50
+                }
+            );
         }
     }
 
@@ -150,15 +183,26 @@ mod tests {
         assert_eq!(pins.read_analog("echo"), Ok(0));
         for value in [-7, 5000] {
             pins.write_analog("echo", value).unwrap();
-            assert_eq!((pins.read_analog("echo"), pins.read_analog("echo")), (Ok(value), Ok(value)));
+            assert_eq!(
+                (pins.read_analog("echo"), pins.read_analog("echo")),
+                (Ok(value), Ok(value))
+            );
         }
     }
 
     #[test]
     fn only_the_interrupt_on_pin_0_counts() {
         let mut pins = board();
-        assert_eq!((1..=3).map(|_| pins.read_interrupt("counting").unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!((pins.read_interrupt("still"), pins.read_interrupt("still")), (Ok(0), Ok(0)));
+        assert_eq!(
+            (1..=3)
+                .map(|_| pins.read_interrupt("counting").unwrap())
+                .collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            (pins.read_interrupt("still"), pins.read_interrupt("still")),
+            (Ok(0), Ok(0))
+        );
     }
 
     #[test]
@@ -168,7 +212,10 @@ mod tests {
             (pins.read_analog("x").unwrap_err(), "can't find AnalogReader (x)"),
             (pins.write_analog("1", 3).unwrap_err(), "can't find AnalogReader (1)"),
             (pins.read_interrupt("x").unwrap_err(), "cant find DigitalInterrupt (x)"),
-            (pins.check_interrupts(&["still".into(), "y".into()]).unwrap_err(), "cant find DigitalInterrupt (y)"),
+            (
+                pins.check_interrupts(&["still".into(), "y".into()]).unwrap_err(),
+                "cant find DigitalInterrupt (y)",
+            ),
         ] {
             assert_eq!(error.to_string(), text);
         }

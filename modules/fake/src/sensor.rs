@@ -29,10 +29,15 @@ mod tests {
 
     #[tokio::test]
     async fn readings_are_always_the_same() {
-        let sensor = FakeSensor::from_config(Config::new("s", ()), Dependencies::none()).await.unwrap();
+        let sensor = FakeSensor::from_config(Config::new("s", ()), Dependencies::none())
+            .await
+            .unwrap();
         let expected = object! { "a" => 1, "b" => 2, "c" => 3 };
-        assert_eq!(sensor.readings(&NO_EXTRA).await.unwrap(), expected);
+        assert_eq!(sensor.readings(NO_EXTRA).await.unwrap(), expected);
         assert_eq!(sensor.status().await.unwrap(), Object::new());
-        assert_eq!(sensor.do_command(Object::new()).await.unwrap_err().message(), "DoCommand unimplemented");
+        assert_eq!(
+            sensor.do_command(Object::new()).await.unwrap_err().message(),
+            "DoCommand unimplemented"
+        );
     }
 }

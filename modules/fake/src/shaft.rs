@@ -1,44 +1,37 @@
 //! What a fake motor is doing: the newest order counts, and a run that ends by itself gives way to it.
 
-use std::fmt;
+use std::sync::Arc;
 
 use tokio::{sync::watch, time::sleep};
 
-use crate::{
-    drive::Run,
-    spindle::{NoSpindle, Spindles},
-};
+use crate::{drive::Run, spindle::Spindle};
 
 /// The encoder on a shaft, and how fast it turns there.
+#[derive(Debug)]
 pub(crate) struct Link {
-    pub spindles: &'static Spindles,
-    /// Resource name of the encoder.
-    pub encoder: String,
+    pub spindle: Arc<Spindle>,
     pub ticks_per_rotation: f64,
     /// Revolutions per minute at full power.
     pub max_rpm: f64,
 }
 
 impl Link {
-    fn turn(&self, power: f64) -> Result<(), NoSpindle> {
-        self.spindles.find(&self.encoder)?.set_speed(self.max_rpm * power * self.ticks_per_rotation);
-        Ok(())
-    }
-
     /// Position in revolutions, as the encoder shows it.
-    pub(crate) fn shown(&self) -> Result<f64, NoSpindle> {
-        Ok(self.spindles.find(&self.encoder)?.shown() / self.ticks_per_rotation)
+    pub(crate) fn shown(&self) -> f64 {
+        self.spindle.shown() / self.ticks_per_rotation
     }
 
     /// Position in revolutions, between two updates of the encoder too.
-    pub(crate) fn exact(&self) -> Result<f64, NoSpindle> {
-        Ok(self.spindles.find(&self.encoder)?.exact() / self.ticks_per_rotation)
+    pub(crate) fn exact(&self) -> f64 {
+        self.spindle.exact() / self.ticks_per_rotation
     }
 
-    /// Sets the encoder to `ticks`.
-    pub(crate) fn set_ticks(&self, ticks: f64) -> Result<(), NoSpindle> {
-        self.spindles.find(&self.encoder)?.set_ticks(ticks);
-        Ok(())
+    fn turn(&self, power: f64) {
+        self.spindle.set_speed(self.max_rpm * power * self.ticks_per_rotation);
+    }
+
+    fn set(&self, revolutions: f64) {
+        self.spindle.set_ticks(revolutions * self.ticks_per_rotation);
     }
 }
 
@@ -50,21 +43,19 @@ struct State {
 }
 
 /// The shaft of one motor. Orders may come from several tasks at once.
+#[derive(Debug)]
 pub(crate) struct Shaft {
     state: watch::Sender<State>,
     link: Option<Link>,
 }
 
-impl fmt::Debug for Shaft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shaft").field("state", &*self.state.borrow()).finish_non_exhaustive()
-    }
-}
-
 impl Shaft {
     /// A shaft at rest.
     pub(crate) fn new(link: Option<Link>) -> Self {
-        Self { state: watch::Sender::default(), link }
+        Self {
+            state: watch::Sender::default(),
+            link,
+        }
     }
 
     /// The encoder, if it has one.
@@ -77,75 +68,57 @@ impl Shaft {
         self.state.borrow().power
     }
 
-    /// Turns with `power` until the next order, which ends what was running.
-    pub(crate) fn set_power(&self, power: f64) -> Result<(), NoSpindle> {
-        self.order(power).map(drop)
+    /// Turns with `power` until the next order, and ends what was running.
+    pub(crate) fn set_power(&self, power: f64) {
+        self.order(power);
     }
 
-    /// Rests. Works without the encoder too, because stopping must always work.
+    /// Rests, and ends what was running.
     pub(crate) fn stop(&self) {
-        self.state.send_modify(|state| {
-            state.order += 1;
-            self.rest(state);
-        });
+        self.order(0.0);
     }
 
     /// Turns for the time of the run, then rests exactly at its end. Ends early, and well, when another order comes.
     /// Dropping it stops the shaft, unless another order came.
-    pub(crate) async fn run(&self, run: Run) -> Result<(), NoSpindle> {
-        let goal = match &self.link {
-            Some(link) => Some(link.exact()? + run.revolutions),
-            None => None,
-        };
+    pub(crate) async fn run(&self, run: Run) {
+        let goal = self.link.as_ref().map(|link| link.exact() + run.revolutions);
         let mut newest = self.state.subscribe();
-        let order = self.order(run.power)?;
+        let order = self.order(run.power);
         let _rest = RestOnDrop { shaft: self, order };
         tokio::select! {
             // It cannot fail: the sender is in `self`.
-            _ = newest.wait_for(|state| state.order != order) => Ok(()),
-            () = sleep(run.time) => self.arrive(order, goal),
+            _ = newest.wait_for(|state| state.order != order) => {}
+            () = sleep(run.time) => self.rest_if_newest(order, goal),
         }
     }
 
-    fn order(&self, power: f64) -> Result<u64, NoSpindle> {
-        let mut result = Ok(0);
-        self.state.send_if_modified(|state| {
+    fn order(&self, power: f64) -> u64 {
+        let mut order = 0;
+        self.state.send_modify(|state| {
+            order = state.order + 1;
+            *state = State { power, order };
             // Under the lock of the state, so that two orders at once cannot leave the power of one with the speed of
             // the other.
-            result = match &self.link {
-                Some(link) => link.turn(power),
-                None => Ok(()),
+            if let Some(link) = &self.link {
+                link.turn(power);
             }
-            .map(|()| {
-                *state = State { power, order: state.order + 1 };
-                state.order
-            });
-            result.is_ok()
         });
-        result
+        order
     }
 
-    fn arrive(&self, order: u64, goal: Option<f64>) -> Result<(), NoSpindle> {
-        let mut result = Ok(());
+    /// Rests, at `goal` if there is one, unless another order came.
+    fn rest_if_newest(&self, order: u64, goal: Option<f64>) {
         self.state.send_if_modified(|state| {
-            if state.order != order {
-                return false;
+            let newest = state.order == order;
+            if newest {
+                state.power = 0.0;
+                if let Some(link) = &self.link {
+                    link.turn(0.0);
+                    goal.inspect(|goal| link.set(*goal));
+                }
             }
-            self.rest(state);
-            if let (Some(link), Some(goal)) = (&self.link, goal) {
-                result = link.set_ticks(goal * link.ticks_per_rotation);
-            }
-            true
+            newest
         });
-        result
-    }
-
-    fn rest(&self, state: &mut State) {
-        state.power = 0.0;
-        if let Some(link) = &self.link {
-            // An encoder that is gone does not turn either.
-            let _ = link.turn(0.0);
-        }
     }
 }
 
@@ -163,13 +136,7 @@ struct RestOnDrop<'a> {
 
 impl Drop for RestOnDrop<'_> {
     fn drop(&mut self) {
-        self.shaft.state.send_if_modified(|state| {
-            let current = state.order == self.order;
-            if current {
-                self.shaft.rest(state);
-            }
-            current
-        });
+        self.shaft.rest_if_newest(self.order, None);
     }
 }
 
@@ -180,24 +147,27 @@ mod tests {
     use tokio::time::{Instant, advance, timeout};
 
     use super::*;
-    use crate::{drive::run_for, spindle::Spindle};
+    use crate::drive::run_for;
 
     const TICKS: f64 = 100.0;
     const MAX_RPM: f64 = 100.0;
 
-    fn shaft(encoder: &str) -> (Shaft, std::sync::Arc<Spindle>) {
-        let spindles = Spindles::of_this_process();
-        let spindle = spindles.add(encoder, Duration::from_millis(100));
-        let link = Link { spindles, encoder: encoder.to_owned(), ticks_per_rotation: TICKS, max_rpm: MAX_RPM };
+    fn shaft() -> (Shaft, Arc<Spindle>) {
+        let spindle = Arc::new(Spindle::new(Duration::from_millis(100)));
+        let link = Link {
+            spindle: spindle.clone(),
+            ticks_per_rotation: TICKS,
+            max_rpm: MAX_RPM,
+        };
         (Shaft::new(Some(link)), spindle)
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_position_advances_while_it_turns_and_stays_when_it_stops() {
-        let (shaft, spindle) = shaft("advances");
-        shaft.set_power(0.6).unwrap();
+        let (shaft, spindle) = shaft();
+        shaft.set_power(0.6);
         advance(Duration::from_secs(2)).await;
-        assert!((shaft.link().unwrap().shown().unwrap() - 2.0).abs() < 1e-9);
+        assert!((shaft.link().unwrap().shown() - 2.0).abs() < 1e-9);
         shaft.stop();
         advance(Duration::from_secs(2)).await;
         assert!((spindle.shown() - 2.0 * TICKS).abs() < 1e-9);
@@ -206,31 +176,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_run_ends_after_its_time_exactly_at_its_goal() {
-        let (shaft, spindle) = shaft("run");
+        let (shaft, spindle) = shaft();
         let start = Instant::now();
         // Ten times too fast for the motor, which lags behind and is then put where it was asked to be.
-        shaft.run(run_for(10.0 * MAX_RPM, -5.0, MAX_RPM).unwrap()).await.unwrap();
+        shaft.run(run_for(10.0 * MAX_RPM, -5.0, MAX_RPM).unwrap()).await;
         assert_eq!(start.elapsed(), Duration::from_millis(300));
         assert_eq!((spindle.shown(), shaft.power()), (-5.0 * TICKS, 0.0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_order_ends_a_run_without_an_error_and_is_not_disturbed_by_it() {
-        let (shaft, _spindle) = shaft("superseded");
+    async fn another_order_ends_a_run_and_is_not_disturbed_by_it() {
+        let (shaft, _spindle) = shaft();
         let long = run_for(60.0, 60.0, MAX_RPM).unwrap();
-        let (ended, ()) = tokio::join!(shaft.run(long), async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            shaft.set_power(-0.2).unwrap();
+        tokio::join!(shaft.run(long), async {
+            sleep(Duration::from_secs(1)).await;
+            shaft.set_power(-0.2);
         });
-        assert_eq!((ended, shaft.power()), (Ok(()), -0.2));
+        assert_eq!(shaft.power(), -0.2);
 
-        let (ended, ()) = tokio::join!(shaft.run(long), async { shaft.stop() });
-        assert_eq!((ended, shaft.power()), (Ok(()), 0.0));
+        tokio::join!(shaft.run(long), async { shaft.stop() });
+        assert_eq!(shaft.power(), 0.0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_that_nobody_waits_for_any_more_stops() {
-        let (shaft, spindle) = shaft("dropped");
+        let (shaft, spindle) = shaft();
         let run = shaft.run(run_for(60.0, 60.0, MAX_RPM).unwrap());
         assert!(timeout(Duration::from_secs(1), run).await.is_err());
         assert_eq!(shaft.power(), 0.0);
@@ -239,20 +209,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_its_encoder_it_moves_no_more_but_stops() {
-        let (shaft, spindle) = shaft("gone");
-        shaft.set_power(0.5).unwrap();
-        drop(spindle);
-        assert_eq!(shaft.set_power(0.7), Err(NoSpindle("gone".into())));
-        assert_eq!(shaft.power(), 0.5);
-        shaft.stop();
-        assert_eq!(shaft.power(), 0.0);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_shaft_that_is_removed_leaves_its_encoder_standing() {
-        let (shaft, spindle) = shaft("removed");
-        shaft.set_power(1.0).unwrap();
+        let (shaft, spindle) = shaft();
+        shaft.set_power(1.0);
         drop(shaft);
         advance(Duration::from_secs(1)).await;
         assert_eq!(spindle.shown(), 0.0);
@@ -262,7 +221,7 @@ mod tests {
     async fn a_shaft_without_an_encoder_just_takes_its_time() {
         let shaft = Shaft::new(None);
         let start = Instant::now();
-        shaft.run(run_for(60.0, 1.0, MAX_RPM).unwrap()).await.unwrap();
+        shaft.run(run_for(60.0, 1.0, MAX_RPM).unwrap()).await;
         assert_eq!(start.elapsed(), Duration::from_secs(1));
     }
 }

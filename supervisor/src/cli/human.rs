@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config;
+
 /// A length of time with two units at most: `12 ms`, `1.4 s`, `41 s`, `3 min 20 s`, `3 h 12 min`, `2 d 4 h`.
 pub fn duration(length: Duration) -> String {
     let (ms, s) = (length.as_millis(), length.as_secs());
@@ -48,30 +50,33 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Reads `200ms`, `1.5 s`, `2min`, `1h`, and a bare number as seconds.
+/// A line that a program printed, without colours and whatever else would steer the terminal. Tabs become spaces.
+pub fn clean(line: &str) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\x1b' => {
+                // `ESC [ … letter` sets colours and moves the cursor; anything else is the escape and one letter.
+                if letters.next() == Some('[') {
+                    let _ = letters.by_ref().find(|c| matches!(c, '@'..='~'));
+                }
+            }
+            '\t' => clean.push(' '),
+            letter if letter.is_control() => {}
+            letter => clean.push(letter),
+        }
+    }
+    clean
+}
+
+/// Reads a duration from the command line.
 ///
 /// # Errors
 /// Says what a duration looks like when the text is none.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let seconds_per_unit = match unit.trim() {
-        "us" | "µs" => 0.000_001,
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err(not_a_duration(text)),
-    };
-    let number: f64 = number.parse().map_err(|_| not_a_duration(text))?;
-    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| not_a_duration(text))
-}
-
-fn not_a_duration(text: &str) -> String {
-    format!("`{text}` is no duration; write one like `200ms`, `1.5s`, `2min` or `1h`")
+    config::parse_duration(text)
+        .map_err(|_| format!("`{text}` is no duration; write one like `200ms`, `1.5s` or `2m30s`"))
 }
 
 #[cfg(test)]
@@ -97,6 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn what_would_steer_the_terminal_is_left_out() {
+        let cases = [
+            ("plain", "plain"),
+            ("\x1b[33;36mINFO\x1b[0m\tup", "INFO up"),
+            ("a\x1b[2Jb\x1bcd\u{9b}e\r", "abde"),
+            ("cut \x1b[3", "cut "),
+        ];
+        for (line, text) in cases {
+            assert_eq!(clean(line), text);
+        }
+    }
+
+    #[test]
     fn sizes_have_three_digits_at_most() {
         let cases = [
             (0, "0 B"),
@@ -109,24 +127,6 @@ mod tests {
         ];
         for (size, text) in cases {
             assert_eq!(bytes(size), text);
-        }
-    }
-
-    #[test]
-    fn durations_are_read_in_common_spellings() {
-        let cases = [
-            ("200ms", 200),
-            ("1.5s", 1_500),
-            ("1.5 s", 1_500),
-            ("2", 2_000),
-            ("2min", 120_000),
-            ("1h", 3_600_000),
-        ];
-        for (text, ms) in cases {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "fast", "1 day", "-1s", "1..2s", "1e9999s"] {
-            assert!(parse_duration(text).unwrap_err().contains("no duration"), "{text}");
         }
     }
 }

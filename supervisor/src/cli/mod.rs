@@ -5,13 +5,13 @@
 mod call;
 mod failure;
 mod human;
-mod nearest;
 mod output;
 mod run;
 #[cfg(test)]
 mod samples;
 pub mod startup;
 mod status;
+mod status_detail;
 mod status_json;
 mod status_text;
 mod status_wire;
@@ -38,11 +38,12 @@ pub use self::run::RunOptions;
     propagate_version = true,
     after_help = "\
 First steps:
-  mainstay run rover.yaml                                    start the machine that the file describes
-  mainstay status                                            what runs, and what is wrong (in another terminal)
-  mainstay call left-motor set_power '{\"power_pct\": 0.5}'    use it
+  mainstay run rover.yaml     start the machine that the file describes
+  mainstay status             what runs, and what is wrong; in another terminal
+  mainstay call left-motor    what the resource `left-motor` can do, and then:
+  mainstay call left-motor set_power '{\"power_pct\": 0.5}'
 
-A config of one fake motor, for a start:
+A rover.yaml of one fake motor, for a start:
   components:
     - {name: left-motor, api: rdk:component:motor, model: fake}
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::failure::{Exit, Failure};
 use super::output::note;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Place};
 
 /// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
 const DEFAULT_HOME: &str = ".viam";
@@ -15,8 +15,8 @@ const DEFAULT_HOME: &str = ".viam";
 #[command(after_help = "\
 Examples:
   mainstay run rover.yaml
-  mainstay run rover.json --bind 0.0.0.0:8080      let other hosts in (nobody is asked for a password)
-  mainstay run rover.yaml --bind 127.0.0.1:0       any free port; the last line of the start tells which")]
+  mainstay run rover.json --bind 0.0.0.0:8080   let other hosts in, all of them
+  mainstay run rover.yaml --bind 127.0.0.1:0    any free port; the start tells it")]
 pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "CONFIG")]
@@ -79,7 +79,10 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         .canonicalize()
         .map_err(|error| unusable(&arguments.config, &error))?;
     if let Some(bind) = &arguments.bind {
-        loaded.config.network.bind_address.clone_from(bind);
+        let network = &mut loaded.config.network;
+        network.bind_address.clone_from(bind);
+        // A complaint about the address is then one about the flag.
+        network.bind_place = Place::file(Path::new("--bind"));
     }
     loaded.config.debug |= arguments.debug;
     let home = home(

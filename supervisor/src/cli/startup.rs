@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::call::resolve;
@@ -16,6 +17,8 @@ use super::status_text::{file_name, last, since, state_text};
 use super::table::width;
 use super::terminal::{Colour, Style};
 
+/// How long a reader of our output may keep the next line waiting.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// A module that takes longer than this is named, so that nobody wonders what the machine waits for.
 const SLOW: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ async fn write_apart(text: String) {
         let _ = print(&text);
         let _ = done.send(());
     });
-    let _ = written.await;
+    let _ = timeout(READER_PATIENCE, written).await;
 }
 
 /// All lines of a start-up, for a machine that has settled.
@@ -157,7 +160,13 @@ impl Printer {
                 .to_owned(),
         ];
         // What the module itself printed usually names the cause.
-        lines.extend(module.last.lines().skip(1).map(|line| format!("    | {line}")));
+        lines.extend(
+            module
+                .last
+                .lines()
+                .skip(1)
+                .map(|line| format!("    | {}", human::clean(line))),
+        );
         lines
     }
 

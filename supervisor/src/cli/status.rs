@@ -9,13 +9,13 @@ use mainstay_proto::viam::robot::v1::{GetMachineStatusRequest, GetVersionRequest
 
 use super::call::resolve;
 use super::failure::{Exit, Failure};
-use super::nearest::nearest;
 use super::output::print;
 use super::status_json::{MachineJson, ModuleJson, ResourceJson};
-use super::status_text;
 use super::status_wire::from_robot;
 use super::target::{self, Door, Target, Which};
 use super::terminal::Style;
+use super::{status_detail, status_text};
+use crate::config::nearest;
 
 /// How often figures are brought up to date, and how often another host is asked.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -189,10 +189,7 @@ fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<About<'a>, Failu
                 .map(|name| name.name.as_str())
                 .chain(status.modules.iter().map(|module| module.name.as_str()));
             let near = nearest(query, known);
-            let hint = near
-                .first()
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             Err(Failure::wrong(format!(
                 "no resource or module `{query}` on this machine{hint}"
             )))
@@ -222,8 +219,8 @@ fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, sty
     }
     let lines = match about {
         About::Machine => status_text::machine(status, now, style),
-        About::Module(module) => status_text::module(status, module, now, style),
-        About::Resource(resource) => status_text::resource(status, resource, now, style),
+        About::Module(module) => status_detail::module(status, module, now, style),
+        About::Resource(resource) => status_detail::resource(status, resource, now, style),
     };
     Ok(lines.join("\n"))
 }

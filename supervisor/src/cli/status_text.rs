@@ -1,4 +1,4 @@
-//! A machine's state as a person reads it: the two tables, one thing in full, and what changed. Pure functions.
+//! A machine's state as a person reads it: the two tables, and what changed. Pure functions.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +23,12 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
     }
     if !status.modules.is_empty() {
         lines.push(String::new());
-        lines.extend(modules(&status.modules, now, style));
+        // Only the control socket knows process ids, and then memory and restarts too.
+        lines.extend(if status.pid == 0 {
+            modules_from_afar(&status.modules, now, style)
+        } else {
+            modules(&status.modules, now, style)
+        });
     }
     if !status.resources.is_empty() {
         lines.push(String::new());
@@ -66,10 +71,14 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+fn or_nothing(text: Option<String>) -> String {
+    text.filter(|text| !text.is_empty())
+        .unwrap_or_else(|| NOTHING.to_owned())
+}
+
 fn modules(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
     let mut table = Table::new(["MODULE", "STATE", "PID", "UP", "RESTARTS", "MEMORY", "CPU", "LAST"]);
     for module in modules {
-        let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
         table.row([
             module.name.as_str().into(),
             state_cell(module_state(module.state()), module_colour(module.state())),
@@ -84,15 +93,26 @@ fn modules(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
     table.lines(style)
 }
 
+fn modules_from_afar(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
+    let mut table = Table::new(["MODULE", "STATE", "LAST"]);
+    for module in modules {
+        let state = state_cell(module_state(module.state()), module_colour(module.state()));
+        table.row([module.name.as_str().into(), state, last(module, now).into()]);
+    }
+    table.lines(style)
+}
+
 /// The newest news in a line, and when the next try is.
 pub fn last(module: &Module, now: SystemTime) -> String {
-    let news = module.last.lines().next().unwrap_or_default();
+    let news = human::clean(module.last.lines().next().unwrap_or_default());
     // News about a process that lives is old news; say how old. Of one that does not, the next try matters more.
     let ago = (module.state() == ModuleState::Ready && !news.is_empty())
         .then(|| since(module.last_at.as_ref(), now))
         .flatten()
         .map(|ago| format!(" ({} ago)", human::duration(ago)));
-    let next = until(module.next_try_at.as_ref(), now).map(|left| format!("next try in {}", human::duration(left)));
+    let waits = module.state() == ModuleState::BackOff;
+    let next = until(module.next_try_at.as_ref(), now).filter(|_| waits);
+    let next = next.map(|left| format!("next try in {}", human::duration(left)));
     let news = format!("{news}{}", ago.unwrap_or_default());
     [Some(news), next]
         .into_iter()
@@ -102,14 +122,25 @@ pub fn last(module: &Module, now: SystemTime) -> String {
         .join("; ")
 }
 
-fn resources(resources: &[Resource], style: Style) -> Vec<String> {
+/// `: ` and what is wrong with a module that is not at work; empty for one that is, or is about to be.
+pub(super) fn trouble(module: &Module, now: SystemTime) -> String {
+    match module.state() {
+        ModuleState::Unresponsive | ModuleState::BackOff | ModuleState::Stopped => {
+            let last = last(module, now);
+            if last.is_empty() { last } else { format!(": {last}") }
+        }
+        _ => String::new(),
+    }
+}
+
+pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
     let mut table = Table::new(["RESOURCE", "API", "MODEL", "STATE"]);
     for resource in resources {
         let (name, api) = names(resource);
         table.row([
             name.into(),
             short(&api, "rdk:").into(),
-            short(&resource.model, "rdk:builtin:").into(),
+            or_nothing(Some(short(&resource.model, "rdk:builtin:"))).into(),
             state_cell(&state_text(resource, false), resource_colour(resource.state())),
         ]);
     }
@@ -124,7 +155,7 @@ fn short(id: &str, prefix: &str) -> String {
         .to_owned()
 }
 
-fn names(resource: &Resource) -> (String, String) {
+pub(super) fn names(resource: &Resource) -> (String, String) {
     let name = resource.name.clone().unwrap_or_default();
     (name.name.clone(), resolve::api(&name))
 }
@@ -132,11 +163,9 @@ fn names(resource: &Resource) -> (String, String) {
 /// The state, and why it is not READY: the first line of it or all.
 pub fn state_text(resource: &Resource, in_full: bool) -> String {
     let word = resource_state(resource.state());
-    let error = if in_full {
-        resource.error.trim_end()
-    } else {
-        resource.error.lines().next().unwrap_or_default()
-    };
+    let lines = if in_full { usize::MAX } else { 1 };
+    let error = cleaned(&resource.error);
+    let error = error.lines().take(lines).collect::<Vec<_>>().join("\n");
     if error.is_empty() {
         word.to_owned()
     } else {
@@ -144,11 +173,11 @@ pub fn state_text(resource: &Resource, in_full: bool) -> String {
     }
 }
 
-fn state_cell(text: &str, colour: Colour) -> Cell {
+pub(super) fn state_cell(text: &str, colour: Colour) -> Cell {
     Cell::from(text).colour(colour)
 }
 
-fn module_colour(state: ModuleState) -> Colour {
+pub(super) fn module_colour(state: ModuleState) -> Colour {
     match state {
         ModuleState::Ready => Colour::Green,
         ModuleState::Unresponsive | ModuleState::BackOff => Colour::Red,
@@ -159,125 +188,12 @@ fn module_colour(state: ModuleState) -> Colour {
     }
 }
 
-fn resource_colour(state: ResourceState) -> Colour {
+pub(super) fn resource_colour(state: ResourceState) -> Colour {
     match state {
         ResourceState::Ready => Colour::Green,
         ResourceState::Unhealthy => Colour::Red,
         _ => Colour::Yellow,
     }
-}
-
-/// One resource in full: its module, and its dependencies both ways.
-pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: Style) -> Vec<String> {
-    let (name, api) = names(resource);
-    let mut table = Table::plain(2);
-    let mut row = |label: &str, value: Cell| table.row([Cell::from(label).colour(Colour::Dim), value]);
-    row(
-        "state",
-        state_cell(&state_text(resource, true), resource_colour(resource.state())),
-    );
-    if let Some(ago) = since(resource.last_updated.as_ref(), now) {
-        row("since", format!("{} ago", human::duration(ago)).into());
-    }
-    row("api", api.into());
-    if !resource.model.is_empty() {
-        row("model", resource.model.as_str().into());
-    }
-    match status.modules.iter().find(|module| module.name == resource.module) {
-        Some(module) => row("module", module_summary(module, now).into()),
-        None if resource.module.is_empty() => row("module", "none offers this model".into()),
-        None => row("module", resource.module.as_str().into()),
-    }
-    let depends = resource.dependencies.iter().map(|name| {
-        let found = status.resources.iter().find(|other| other.name.as_ref() == Some(name));
-        let state = found.map_or_else(|| "not configured".to_owned(), |other| state_text(other, false));
-        format!("{}  {state}", resolve::full(name))
-    });
-    let depends: Vec<String> = depends.collect();
-    if !depends.is_empty() {
-        row("depends on", depends.join("\n").into());
-    }
-    let users = status.resources.iter().filter(|other| {
-        other
-            .dependencies
-            .iter()
-            .any(|name| Some(name) == resource.name.as_ref())
-    });
-    let users: Vec<String> = users
-        .filter_map(|other| {
-            Some(format!(
-                "{}  {}",
-                resolve::full(other.name.as_ref()?),
-                state_text(other, false)
-            ))
-        })
-        .collect();
-    if !users.is_empty() {
-        row("needed by", users.join("\n").into());
-    }
-    let mut lines = vec![style.paint(Colour::Bold, &name)];
-    lines.extend(table.lines(style));
-    lines
-}
-
-fn module_summary(module: &Module, now: SystemTime) -> String {
-    let pid = module.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
-    let last = if module.state() == ModuleState::Ready {
-        String::new()
-    } else {
-        last(module, now)
-    };
-    let last = if last.is_empty() { last } else { format!(": {last}") };
-    format!("{} ({}{pid}){last}", module.name, module_state(module.state()))
-}
-
-/// One module in full, with all it said last and its resources.
-pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -> Vec<String> {
-    let mut table = Table::plain(2);
-    let mut row = |label: &str, value: Cell| table.row([Cell::from(label).colour(Colour::Dim), value]);
-    row(
-        "state",
-        state_cell(module_state(module.state()), module_colour(module.state())),
-    );
-    if let Some(pid) = module.pid {
-        row("pid", pid.to_string().into());
-    }
-    if let Some(up) = since(module.started_at.as_ref(), now) {
-        row("up", human::duration(up).into());
-    }
-    row("restarts", module.restarts.to_string().into());
-    if let Some(rss) = module.rss_bytes {
-        row("memory", human::bytes(rss).into());
-    }
-    if let Some(cpu) = module.cpu {
-        row("cpu", human::percent(cpu).into());
-    }
-    if !module.executable.is_empty() {
-        row("runs", module.executable.as_str().into());
-    }
-    if !module.last.is_empty() {
-        let ago = since(module.last_at.as_ref(), now).map(|ago| format!("{} ago: ", human::duration(ago)));
-        row(
-            "last",
-            format!("{}{}", ago.unwrap_or_default(), module.last.trim_end()).into(),
-        );
-    }
-    if let Some(left) = until(module.next_try_at.as_ref(), now) {
-        row("next try", format!("in {}", human::duration(left)).into());
-    }
-    let mut lines = vec![style.paint(Colour::Bold, &module.name)];
-    lines.extend(table.lines(style));
-    let held: Vec<Resource> = status
-        .resources
-        .iter()
-        .filter(|resource| resource.module == module.name)
-        .cloned()
-        .collect();
-    if !held.is_empty() {
-        lines.push(String::new());
-        lines.extend(resources(&held, style));
-    }
-    lines
 }
 
 /// What a person following in a pipe needs to know: a line for each module and resource whose state is another one.
@@ -287,16 +203,11 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
         let old = before.modules.iter().find(|old| old.name == module.name);
         if old.is_none_or(|old| (old.state, old.pid) != (module.state, module.pid)) {
             let pid = module.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
-            let last = if module.state() == ModuleState::Ready {
-                String::new()
-            } else {
-                last(module, now)
-            };
-            let last = if last.is_empty() { last } else { format!(": {last}") };
             lines.push(format!(
-                "module {} {}{pid}{last}",
+                "module {} {}{pid}{}",
                 module.name,
-                module_state(module.state())
+                module_state(module.state()),
+                trouble(module, now)
             ));
         }
     }
@@ -321,13 +232,18 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
     lines
 }
 
+/// All lines of what a module said, without what would steer the terminal.
+pub fn cleaned(text: &str) -> String {
+    text.trim_end().lines().map(human::clean).collect::<Vec<_>>().join("\n")
+}
+
 /// How long ago; a clock that stepped back gives nothing less than zero.
 pub fn since(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
     let at = SystemTime::try_from(*at?).ok()?;
     Some(now.duration_since(at).unwrap_or_default())
 }
 
-fn until(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
+pub(super) fn until(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
     let at = SystemTime::try_from(*at?).ok()?;
     Some(at.duration_since(now).unwrap_or_default())
 }

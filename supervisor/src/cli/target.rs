@@ -133,7 +133,8 @@ async fn only_one() -> Result<Target, Failure> {
         0 => Err(Failure::no_machine(none_here(&bases))),
         1 => Ok(found.remove(0).0),
         _ => {
-            let running: Vec<Status> = found.into_iter().map(|(_, status)| status).collect();
+            let mut running: Vec<Status> = found.into_iter().map(|(_, status)| status).collect();
+            running.sort_by(|a, b| a.config_path.cmp(&b.config_path));
             Err(Failure::usage(several_here(&running)))
         }
     }

@@ -41,14 +41,6 @@ impl Style {
         )
     }
 
-    /// What stderr can show.
-    pub fn stderr() -> Self {
-        Self::of(
-            std::io::stderr().is_terminal(),
-            terminal_size::terminal_size_of(std::io::stderr()),
-        )
-    }
-
     fn of(is_terminal: bool, size: Option<(terminal_size::Width, terminal_size::Height)>) -> Self {
         if !is_terminal {
             return Self::PLAIN;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Level, Origin, Padding, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use super::source::Source;
 
@@ -120,37 +120,36 @@ impl Complaint {
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let level = if self.grade == Grade::Warning { Level::WARNING } else { Level::ERROR };
-        let mut group = level.primary_title(clean(&self.message)).elements(std::iter::empty::<Padding>());
-        let whole = || Origin::path(clean(&self.place.to_string()));
-        let excerpt = self.source.as_ref().and_then(|source| source.excerpt(&self.place));
-        let also = self.also.as_ref().and_then(|(place, what)| {
-            let excerpt = self.source.as_ref()?.excerpt(place)?;
-            Some((place, what, excerpt))
-        });
-        group = match &excerpt {
-            Some(excerpt) => {
-                let mark = AnnotationKind::Primary.span(excerpt.span.clone());
-                let label = self.help.as_deref().map(clean);
-                let snippet = Snippet::source(excerpt.text.as_str()).line_start(self.place.line as usize);
-                // The column is named here and not by the renderer, which sees only a part of a very long line.
-                let path = clean(&self.place.to_string());
-                if excerpt.cut {
-                    group.element(Origin::path(path)).element(snippet.annotation(mark.label(label)))
+        let group = level.primary_title(clean(&self.message));
+        let excerpt = |place: &Place| self.source.as_ref().and_then(|source| source.excerpt(place));
+        let shown = excerpt(&self.place);
+        let file = clean(&self.place.file.to_string_lossy());
+        let mut group = match &shown {
+            Some(shown) => {
+                let mark = AnnotationKind::Primary.span(shown.span.clone()).label(self.help.as_deref().map(clean));
+                let snippet = Snippet::source(shown.text.as_str()).line_start(self.place.line as usize);
+                if shown.cut {
+                    // The renderer sees only a part of the line and would count columns from there.
+                    let origin = Origin::path(clean(&self.place.to_string()));
+                    group.element(origin).element(snippet.annotation(mark))
                 } else {
-                    group.element(snippet.path(clean(&self.place.file.to_string_lossy())).annotation(mark.label(label)))
+                    group.element(snippet.path(file).annotation(mark))
                 }
             }
             None => {
-                let group = group.element(whole());
+                let group = group.element(Origin::path(clean(&self.place.to_string())));
                 match &self.help {
                     Some(help) => group.element(Level::HELP.message(clean(help))),
                     None => group,
                 }
             }
         };
-        if let Some((place, what, excerpt)) = &also {
-            let mark = AnnotationKind::Context.span(excerpt.span.clone()).label(clean(what));
-            group = group.element(Snippet::source(excerpt.text.as_str()).line_start(place.line as usize).annotation(mark));
+        let also = self.also.as_ref().and_then(|(place, what)| Some((place, what, excerpt(place)?)));
+        if let Some((place, what, shown)) = &also {
+            let mark = AnnotationKind::Context.span(shown.span.clone()).label(clean(what));
+            let path = clean(&place.file.to_string_lossy());
+            let snippet = Snippet::source(shown.text.as_str()).line_start(place.line as usize);
+            group = group.element(snippet.path((!shown.cut).then_some(path)).annotation(mark));
         }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])

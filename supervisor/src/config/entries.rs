@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mainstay_proto::{Api, Model, ResourceName};
+use mainstay_proto::{Api, IdError, Model, ResourceName};
 use prost_types::Struct;
 
 use super::frame;
@@ -126,7 +126,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
                 [ns, kind, subtype] if Model::new(ns, kind, subtype).is_ok() => (*span, ns.into(), kind.into(), subtype.into()),
                 _ => {
                     let help = names::standard(list.kind()).find(|subtype| subtype == text).map_or_else(
-                        || error.to_string(),
+                        || cure(&error),
                         |subtype| format!("did you mean `rdk:{}:{subtype}`?", list.kind()),
                     );
                     let message = format!("not a valid API config string. Input: `{}`", shown(reader, *span));
@@ -199,7 +199,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
         }
         Some(Node { value: Value::Text(text), span }) => text.parse().unwrap_or_else(|error| {
             let message = format!("not a valid Model config string. Input: `{}`", shown(reader, *span));
-            reader.refuse(*span, message).help = Some(format!("{error}"));
+            reader.refuse(*span, message).help = Some(cure(&error));
             unknown()
         }),
         Some(node @ Node { value: Value::Map(_), .. }) => {
@@ -223,6 +223,12 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
             unknown()
         }
     }
+}
+
+/// The part of an error that says what would be right; the text itself is shown elsewhere.
+fn cure(error: &IdError) -> String {
+    let text = error.to_string();
+    text.split_once(": ").map_or(text.clone(), |(_, cure)| cure.to_owned())
 }
 
 /// A text as it stands in the file, without its quotes.

@@ -16,11 +16,11 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
     reader.skip_blanks();
     let mut notes = Vec::new();
     if reader.at < text.len() {
-        notes.push(Note {
-            span: Span::new(reader.at, text.len()),
-            message: "the text after the end of the config counts for nothing".to_owned(),
-            help: Some("remove it, or close the braces later".to_owned()),
-        });
+        notes.push(Note::new(
+            Span::new(reader.at, text.len()),
+            "the text after the end of the config counts for nothing",
+            Some("remove it, or close the braces later"),
+        ));
     }
     Ok(Document { root, notes })
 }
@@ -45,8 +45,7 @@ impl Reader<'_> {
     }
 
     fn fail(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) {
-        let note = Note { span, message: message.into(), help: help.map(str::to_owned) };
-        self.error.get_or_insert(note);
+        self.error.get_or_insert(Note::new(span, message, help));
     }
 
     /// Complains about what stands here instead of `wanted`.
@@ -64,8 +63,9 @@ impl Reader<'_> {
         };
         // A whole word reads better than its first letter.
         let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(c.len_utf8());
-        let found = if word > 20 { c.to_string() } else { rest[..word].escape_debug().to_string() };
-        self.fail(Span::new(here, here + word), format!("expected {wanted}, found `{found}`"), help);
+        let mut note = Note::new(Span::new(here, here + word), format!("expected {wanted}, found"), help);
+        note.quoted = true;
+        self.error.get_or_insert(note);
     }
 
     fn value(&mut self) -> Node {
@@ -219,12 +219,12 @@ impl Reader<'_> {
         match text.parse::<f64>() {
             Ok(number) if good && number.is_finite() => Value::Number(number),
             Ok(_) if good => {
-                self.fail(Span::new(start, self.at), format!("the number `{text}` is too large"), None);
+                self.fail(Span::new(start, self.at), "this number is too large", None);
                 Value::Null
             }
             _ => {
                 let help = "numbers look like 0, -1, 2.5 or 1e3, without leading zeros";
-                self.fail(Span::new(start, self.at), format!("`{text}` is no JSON number"), Some(help));
+                self.fail(Span::new(start, self.at), "this is no JSON number", Some(help));
                 Value::Null
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::check;
 use super::complaint::{Complaint, Grade, Place, Refused};
-use super::model::Loaded;
+use super::model::{Config, Loaded};
 use super::node::{Node, Note, Value};
 use super::read::Reader;
 use super::source::Source;
@@ -41,10 +41,11 @@ impl Surroundings {
 /// The file cannot be read or its content cannot be used: then with everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let text = read_file(path).map_err(|complaint| Refused { complaints: vec![complaint] })?;
-    let mut loaded = parse(path, text, &Surroundings::of(path))?;
-    loaded.complaints.extend(check::executables(&mut loaded.config, check::on_disk));
-    sort(&mut loaded.complaints);
-    Ok(loaded)
+    let (mut config, mut complaints) = read(path, text, &Surroundings::of(path));
+    if let Some(config) = &mut config {
+        complaints.extend(check::executables(config, check::on_disk));
+    }
+    judge(config, complaints)
 }
 
 fn read_file(path: &Path) -> Result<String, Complaint> {
@@ -82,6 +83,23 @@ fn read_file(path: &Path) -> Result<String, Complaint> {
 /// # Errors
 /// The text cannot be used: then with everything that is wrong with it.
 pub fn parse(path: &Path, text: String, surroundings: &Surroundings) -> Result<Loaded, Refused> {
+    let (config, complaints) = read(path, text, surroundings);
+    judge(config, complaints)
+}
+
+/// One complaint of the grade [`Grade::Refused`] refuses all.
+fn judge(config: Option<Config>, mut complaints: Vec<Complaint>) -> Result<Loaded, Refused> {
+    complaints.sort_by_key(|complaint| (complaint.place.line, complaint.place.column));
+    match config {
+        Some(config) if complaints.iter().all(|complaint| complaint.grade < Grade::Refused) => {
+            Ok(Loaded { config, complaints })
+        }
+        _ => Err(Refused { complaints }),
+    }
+}
+
+/// Reads as much as can be read, and gives all complaints.
+fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Config>, Vec<Complaint>) {
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     let is_json = is_json(path, &text);
     let source = Arc::new(Source::new(path, text));
@@ -95,7 +113,7 @@ pub fn parse(path: &Path, text: String, surroundings: &Surroundings) -> Result<L
             hidden.extend(secrets::in_text(source.text(), 0));
             source.hide(hidden);
             add(&mut reader, Grade::Refused, error.note);
-            return Err(Refused { complaints: reader.complaints });
+            return (None, reader.complaints);
         }
     };
     source.hide(secrets::in_tree(&document.root, source.text()));
@@ -106,31 +124,23 @@ pub fn parse(path: &Path, text: String, surroundings: &Surroundings) -> Result<L
         let complaint = reader.refuse(document.root.span, "the config is empty");
         complaint.place = Place::file(path);
         complaint.help = Some("an empty machine is written {}".to_owned());
-        return Err(Refused { complaints: reader.complaints });
+        return (None, reader.complaints);
     }
     if let Some(node) = placeholder(&document.root) {
         let message = "this version replaces no placeholders: texts with `${` stay as they are";
         reader.warn(node.span, message);
     }
-    let config = sections::machine(&mut reader, &document.root, surroundings);
+    let mut config = sections::machine(&mut reader, &document.root, surroundings);
     let mut complaints = reader.complaints;
-    let config = config.filter(|_| complaints.iter().all(|complaint| complaint.grade < Grade::Refused));
-    let Some(mut config) = config else {
-        sort(&mut complaints);
-        return Err(Refused { complaints });
-    };
-    complaints.extend(check::duplicates(&mut config));
-    sort(&mut complaints);
-    Ok(Loaded { config, complaints })
+    if let Some(config) = &mut config {
+        complaints.extend(check::duplicates(config));
+    }
+    (config, complaints)
 }
 
 fn add(reader: &mut Reader, grade: Grade, note: Note) {
-    reader.complain(grade, note.span, note.message).help = note.help;
-}
-
-/// In the order of the file.
-fn sort(complaints: &mut [Complaint]) {
-    complaints.sort_by_key(|complaint| (complaint.place.line, complaint.place.column));
+    let quoted = if note.quoted { format!(" `{}`", reader.source.quote(note.span)) } else { String::new() };
+    reader.complain(grade, note.span, note.message + &quoted).help = note.help;
 }
 
 /// By the ending of the name, else by the first character.

@@ -26,6 +26,12 @@ pub(super) fn missing(field: &str) -> String {
     format!("Error validating, missing required field. Field: \"{field}\"")
 }
 
+/// The part of an error that peers know, without the example: a better one is given as help.
+fn known_text(error: mainstay_proto::IdError) -> String {
+    let text = error.to_string();
+    text.split_once(", like `").map_or(text.clone(), |(known, _)| known.to_owned())
+}
+
 /// Checks one part of an API or model, and the characters of names that have a meaning elsewhere.
 pub(super) fn check_reserved(name: &str) -> Result<(), String> {
     match name.chars().find(|c| matches!(c, ':' | '+')) {
@@ -40,7 +46,7 @@ pub(super) fn check_resource(name: &str) -> Result<(), String> {
         return Err(missing("name"));
     }
     check_reserved(name)?;
-    mainstay_proto::check_name(name).map_err(|error| error.to_string())
+    mainstay_proto::check_name(name).map_err(known_text)
 }
 
 /// A name within the rules that looks like `name`, if there is one.
@@ -56,7 +62,7 @@ pub(super) fn check_module(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err(missing("name"));
     }
-    mainstay_proto::check_module_name(name).map_err(|error| format!("module {error}"))?;
+    mainstay_proto::check_module_name(name).map_err(|error| format!("module {}", known_text(error)))?;
     if name == "parent" {
         return Err("module  cannot use the reserved name of parent".to_owned());
     }
@@ -68,7 +74,7 @@ pub(super) fn check_package(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("empty package name".to_owned());
     }
-    mainstay_proto::check_module_name(name).map_err(|error| format!("package {error}"))
+    mainstay_proto::check_module_name(name).map_err(|error| format!("package {}", known_text(error)))
 }
 
 #[cfg(test)]

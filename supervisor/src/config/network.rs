@@ -257,7 +257,7 @@ pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
     });
     let secret = reader.text(&keys, "secret").filter(|secret| !secret.is_empty());
     let secret = secret.map(|secret| Secret(secret.to_owned()));
-    if api_key.is_none() && secret.is_none() {
+    if api_key.is_none() && keys.get("secret").is_none() {
         reader.refuse(keys.span, names::missing("api_key")).help = Some("it holds `id` and `key`".to_owned());
     }
     Some(Cloud {

@@ -83,8 +83,17 @@ pub(super) struct Document {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Note {
     pub(super) span: Span,
+    /// Never with text of the file in it: nobody knows yet which of it is secret.
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// Whether the text at `span` is to be quoted behind the message.
+    pub(super) quoted: bool,
+}
+
+impl Note {
+    pub(super) fn new(span: Span, message: impl Into<String>, help: Option<&str>) -> Self {
+        Self { span, message: message.into(), help: help.map(str::to_owned), quoted: false }
+    }
 }
 
 /// A text that is no tree.

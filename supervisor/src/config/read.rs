@@ -86,6 +86,7 @@ impl Reader {
     pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) {
         let (message, quoted) = (format!("{what} must be {expected}, but is {}", node.kind()), self.source.quote(node.span));
         let help = match (&node.value, expected) {
+            (Value::Number(_) | Value::Bool(_), "a text") if quoted.contains('*') => Some("put it in quotes".to_owned()),
             (Value::Number(_) | Value::Bool(_), "a text") => Some(format!("write \"{quoted}\" in quotes")),
             (Value::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
                 Some("write it without quotes".to_owned())
@@ -287,11 +288,10 @@ impl Reader {
     fn check_number(&mut self, number: f64, span: Span) {
         if !number.is_finite() {
             self.refuse(span, "free-form values take finite numbers only");
-        } else if number.abs() > 9_007_199_254_740_992.0 {
+        } else if number.abs() >= 9_007_199_254_740_992.0 {
             let text = self.source.text().get(span.start as usize..span.end as usize).unwrap_or_default();
             if text.parse::<i128>().is_ok_and(|exact| exact != number as i128) {
-                let message = format!("modules receive this number as {number:.0}");
-                self.warn(span, message).help =
+                self.warn(span, "modules receive this number rounded").help =
                     Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
             }
         }

@@ -60,15 +60,15 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
     let line = line.split('\n').next().unwrap_or_default();
     let blanks = &line[..line.len() - line.trim_start().len()];
     let help = if blanks.contains('\t') {
-        Some("YAML indents with blanks, not with tabs".to_owned())
+        Some("YAML indents with blanks, not with tabs")
     } else if line.trim_start().starts_with(['@', '`', '%']) || line.contains(": @") || line.contains(": `") {
-        Some("put texts that begin with a special character in quotes".to_owned())
+        Some("put texts that begin with a special character in quotes")
     } else if line.matches(": ").count() > 1 {
-        Some("put texts that contain `: ` in quotes".to_owned())
+        Some("put texts that contain `: ` in quotes")
     } else {
         None
     };
-    Note { span: Span::new(at, at), message: format!("this is no YAML: {info}"), help }
+    Note::new(Span::new(at, at), format!("this is no YAML: {info}"), help)
 }
 
 #[derive(Default)]
@@ -96,7 +96,7 @@ enum Items {
 
 impl Builder<'_> {
     fn note(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) {
-        self.notes.push(Note { span, message: message.into(), help: help.map(str::to_owned) });
+        self.notes.push(Note::new(span, message, help));
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Note> {
@@ -124,10 +124,10 @@ impl Builder<'_> {
 
     fn begin(&mut self, items: Items, anchor: usize, span: Span) -> Result<(), Note> {
         if let Some(Open { items: Items::Map { key: None, .. }, .. }) = self.open.last() {
-            return Err(refused(span, "a key must be a text, not a list or map", None));
+            return Err(Note::new(span, "a key must be a text, not a list or map", None));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(refused(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
+            return Err(Note::new(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
         }
         self.open.push(Open { start: span.start, anchor, items });
         Ok(())
@@ -161,8 +161,8 @@ impl Builder<'_> {
     fn plain(&mut self, raw: &str, span: Span) -> Value {
         let digits = raw.trim_start_matches(['+', '-']);
         if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            let help = format!("write \"{raw}\" for the text, 0o{digits} for an octal number", digits = &digits[1..]);
-            self.note(span, "a number with leading zeros is ambiguous, so this counts as a text", Some(&help));
+            let help = "put texts in quotes, and write octal numbers like 0o755";
+            self.note(span, "a number with leading zeros is ambiguous, so this counts as a text", Some(help));
             return Value::Text(raw.to_owned());
         }
         core(raw)
@@ -170,21 +170,21 @@ impl Builder<'_> {
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Note> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(refused(span, "this alias lies inside what it stands for", None));
+            return Err(Note::new(span, "this alias lies inside what it stands for", None));
         };
         let (count, depth) = node.measure();
         self.copied += count;
         if self.copied > MAX_COPIED {
             let message = format!("the aliases of this file stand for more than {MAX_COPIED} values");
-            return Err(refused(span, message, None));
+            return Err(Note::new(span, message, None));
         }
         if self.open.len() + depth > MAX_DEPTH {
-            return Err(refused(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
+            return Err(Note::new(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
         }
         let node = node.clone();
         if let Some(Open { items: Items::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
             let Value::Text(text) = node.value else {
-                return Err(refused(span, "a key must be a text", None));
+                return Err(Note::new(span, "a key must be a text", None));
             };
             *key = Some((text, span));
             return Ok(());
@@ -198,7 +198,7 @@ impl Builder<'_> {
             self.copied += node.measure().0;
             if self.copied > MAX_COPIED {
                 let message = format!("the anchors of this file hold more than {MAX_COPIED} values");
-                return Err(refused(node.span, message, None));
+                return Err(Note::new(node.span, message, None));
             }
             self.anchors.insert(anchor, node.clone());
         }
@@ -240,10 +240,6 @@ impl Builder<'_> {
     }
 }
 
-fn refused(span: Span, message: impl Into<String>, help: Option<&str>) -> Note {
-    Note { span, message: message.into(), help: help.map(str::to_owned) }
-}
-
 fn close(open: Open, end: u32) -> Node {
     let value = match open.items {
         Items::List(items) => Value::List(items),
@@ -265,7 +261,7 @@ fn merge(node: Node, into: &mut Vec<Entry>) -> Result<(), Note> {
                 merge(map, into)?;
             }
         }
-        _ => return Err(refused(node.span, "`<<` takes a map or a list of maps", Some("for example `<<: *defaults`"))),
+        _ => return Err(Note::new(node.span, "`<<` takes a map or a list of maps", Some("for example `<<: *defaults`"))),
     }
     Ok(())
 }
@@ -278,7 +274,7 @@ fn collection_tag(tag: Option<&Tag>, wanted: &str, span: Span) -> Result<(), Not
 }
 
 fn unknown_tag(tag: &Tag, span: Span) -> Note {
-    refused(span, format!("the tag `{}` does not fit here", tag.original()), Some("remove it"))
+    Note::new(span, format!("the tag `{}` does not fit here", tag.original()), Some("remove it"))
 }
 
 fn tagged(raw: &str, tag: &Tag, span: Span) -> Result<Value, Note> {

@@ -6,6 +6,8 @@ mod actor;
 mod calls;
 pub mod graph;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod view;
 
 pub use actor::{Handle, Machine, MachineOptions, RestartError};

@@ -130,7 +130,7 @@ struct Module {
 }
 
 /// The next step for one resource.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A step is under way; its end is news.
     Wait,

@@ -11,4 +11,5 @@ pub mod peek;
 pub mod scan;
 pub mod status;
 pub mod table;
+pub mod unix_io;
 pub mod upstream;

@@ -28,6 +28,7 @@ use super::call::{Call, Guards};
 use super::deadline::Deadline;
 use super::flow;
 use super::status::Target;
+use super::unix_io::UnixIo;
 
 /// Which connection a call takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl Inner {
 impl Place {
     async fn dial(&self, tasks: &mut JoinSet<()>, closed: Option<CancellationToken>) -> io::Result<SendRequest<Bytes>> {
         match self {
-            Self::Unix(path) => handshake(UnixStream::connect(path).await?, tasks, closed).await,
+            Self::Unix(path) => handshake(UnixIo::new(UnixStream::connect(path).await?)?, tasks, closed).await,
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;

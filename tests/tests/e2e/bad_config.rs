@@ -22,8 +22,18 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
     let bind = r#""network": { "bind_address": "127.0.0.1:0" }"#;
     // Name, text, where the complaint must point, and a word that it must contain.
     let cases = [
-        ("comma.json", format!("{{ {bind},\n  \"modules\": [{MODULE}]\n  \"components\": [] }}"), "comma.json:3", ""),
-        ("cut.json", format!("{{ {bind},\n  \"modules\": [{MODULE}"), "cut.json:2", ""),
+        (
+            "comma.json",
+            format!("{{ {bind},\n  \"modules\": [{MODULE}]\n  \"components\": [] }}"),
+            "comma.json:3",
+            "",
+        ),
+        (
+            "cut.json",
+            format!("{{ {bind},\n  \"modules\": [{MODULE}"),
+            "cut.json:2",
+            "",
+        ),
         ("empty.json", String::new(), "empty.json", ""),
         ("list.json", "[]".to_owned(), "list.json:1", ""),
         (
@@ -34,19 +44,25 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
         ),
         (
             "name.json",
-            format!("{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": 7, \"type\": \"motor\", \"model\": \"fake\"}}] }}"),
+            format!(
+                "{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": 7, \"type\": \"motor\", \"model\": \"fake\"}}] }}"
+            ),
             "name.json:2",
             "name",
         ),
         (
             "api.json",
-            format!("{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": \"x\",\n   \"api\": \"motor\", \"model\": \"fake\"}}] }}"),
+            format!(
+                "{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": \"x\",\n   \"api\": \"motor\", \"model\": \"fake\"}}] }}"
+            ),
             "api.json:3",
             "motor",
         ),
         (
             "window.json",
-            format!("{{ \"network\": {{ \"bind_address\": \"127.0.0.1:0\",\n  \"sessions\": {{ \"heartbeat_window\": \"5m\" }} }}, \"modules\": [{MODULE}] }}"),
+            format!(
+                "{{ \"network\": {{ \"bind_address\": \"127.0.0.1:0\",\n  \"sessions\": {{ \"heartbeat_window\": \"5m\" }} }}, \"modules\": [{MODULE}] }}"
+            ),
             "window.json:2",
             "heartbeat_window",
         ),
@@ -56,8 +72,18 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
             "address.json:2",
             "nowhere",
         ),
-        ("indent.yaml", "network:\n  bind_address: 127.0.0.1:0\n modules: []\n".to_owned(), "indent.yaml:3", ""),
-        ("quote.yaml", "network:\n  bind_address: \"127.0.0.1:0\nmodules: []\n".to_owned(), "quote.yaml", ""),
+        (
+            "indent.yaml",
+            "network:\n  bind_address: 127.0.0.1:0\n modules: []\n".to_owned(),
+            "indent.yaml:3",
+            "",
+        ),
+        (
+            "quote.yaml",
+            "network:\n  bind_address: \"127.0.0.1:0\nmodules: []\n".to_owned(),
+            "quote.yaml",
+            "",
+        ),
     ];
     for (name, text, at, word) in cases {
         let place = Place::new();
@@ -113,8 +139,13 @@ async fn unknown_keys_are_named_with_their_place_and_do_no_harm() {
 /// Runs a machine with one good probe and something broken, and gives its state when everything had its turn.
 async fn beside_a_good_one(machine: Machine) -> (World, Snapshot) {
     let place = Place::new().env("VIAM_MODULE_STARTUP_TIMEOUT", "2s");
-    let mut world =
-        place.start(machine.module(Module::fixture("good")).resource(Resource::probe("probe"))).await;
+    let mut world = place
+        .start(
+            machine
+                .module(Module::fixture("good"))
+                .resource(Resource::probe("probe")),
+        )
+        .await;
     let now = world.until(|now| now.running() && now.ready("probe")).await;
     (world, now)
 }
@@ -146,8 +177,18 @@ async fn a_broken_resource_says_what_is_wrong_and_the_rest_runs() {
             "lost",
             vec!["rdk:builtin:warp-drive"],
         ),
-        ("bad name", vec![Resource::probe("left motor")], "left motor", vec!["left motor"]),
-        ("colon in name", vec![Resource::probe("left:motor")], "left:motor", vec!["left:motor"]),
+        (
+            "bad name",
+            vec![Resource::probe("left motor")],
+            "left motor",
+            vec!["left motor"],
+        ),
+        (
+            "colon in name",
+            vec![Resource::probe("left:motor")],
+            "left:motor",
+            vec!["left:motor"],
+        ),
         ("too long a name", vec![Resource::probe(&long)], &long, vec!["60"]),
         (
             "missing dependency",
@@ -163,11 +204,19 @@ async fn a_broken_resource_says_what_is_wrong_and_the_rest_runs() {
         ),
         (
             "cycle",
-            vec![Resource::probe("hen").depends_on(&["egg"]), Resource::probe("egg").depends_on(&["hen"])],
+            vec![
+                Resource::probe("hen").depends_on(&["egg"]),
+                Resource::probe("egg").depends_on(&["hen"]),
+            ],
             "hen",
             vec!["cycle", "hen", "egg"],
         ),
-        ("itself", vec![Resource::probe("ego").depends_on(&["ego"])], "ego", vec!["cycle", "ego"]),
+        (
+            "itself",
+            vec![Resource::probe("ego").depends_on(&["ego"])],
+            "ego",
+            vec!["cycle", "ego"],
+        ),
         (
             "the module finds the config bad",
             vec![probe_with("sick", json!({ "fault": "validate-error" }))],
@@ -186,7 +235,10 @@ async fn a_broken_resource_says_what_is_wrong_and_the_rest_runs() {
         let (world, now) = beside_a_good_one(machine).await;
         assert!(now.unhealthy(name), "{what}:\n{now:?}");
         for word in words {
-            assert!(now.resource_error(name).contains(word), "{what}: no `{word}` in:\n{now:?}");
+            assert!(
+                now.resource_error(name).contains(word),
+                "{what}: no `{word}` in:\n{now:?}"
+            );
         }
         world.shutdown().await.with_code(0).left_nothing_behind();
     }
@@ -204,11 +256,20 @@ async fn the_second_of_two_equal_names_is_refused_and_the_first_works() {
         .machine
         .resources
         .iter()
-        .filter(|resource| resource.name.as_ref().is_some_and(|name| name.name == "twin" && name.subtype == "sensor"))
+        .filter(|resource| {
+            resource
+                .name
+                .as_ref()
+                .is_some_and(|name| name.name == "twin" && name.subtype == "sensor")
+        })
         .collect();
     let wrong: Vec<_> = twins.iter().filter(|twin| !twin.error.is_empty()).collect();
     let told = wrong.iter().any(|twin| twin.error.contains("twin"))
-        || now.control.complaints.iter().any(|complaint| complaint.contains("twin"));
+        || now
+            .control
+            .complaints
+            .iter()
+            .any(|complaint| complaint.contains("twin"));
     assert!(told, "{now:?}");
     assert!(now.ready("generic/twin") && now.ready("sensor/twin"), "{now:?}");
     assert!(world.output().contains("machine.json:"), "the place is told");
@@ -231,8 +292,14 @@ async fn a_broken_module_says_what_is_wrong_and_the_rest_runs() {
         (Module::new("bad", scratch.path()), vec![]),
         (Module::new("bad", &plain), vec!["plain.txt", "execut"]),
         (Module::new("bad", &nonsense), vec!["nonsense"]),
-        (Module::faulty("bad", "exit-at-once"), vec!["3", "the sensor bus is on fire"]),
-        (Module::faulty("bad", "exit-before-ready"), vec!["4", "cannot open the sensor bus"]),
+        (
+            Module::faulty("bad", "exit-at-once"),
+            vec!["3", "the sensor bus is on fire"],
+        ),
+        (
+            Module::faulty("bad", "exit-before-ready"),
+            vec!["4", "cannot open the sensor bus"],
+        ),
         (Module::faulty("bad", "no-socket"), vec!["2s"]),
         (Module::faulty("bad", "mute"), vec!["2s"]),
         (Module::faulty("bad", "hang-ready"), vec!["2s"]),
@@ -248,7 +315,10 @@ async fn a_broken_module_says_what_is_wrong_and_the_rest_runs() {
         let now = world.until(|now| !now.module_error("bad").is_empty()).await;
         assert!(!now.module_ready("bad"), "{shown}:\n{now:?}");
         for word in words {
-            assert!(now.module_error("bad").contains(word), "{shown}: no `{word}` in:\n{now:?}");
+            assert!(
+                now.module_error("bad").contains(word),
+                "{shown}: no `{word}` in:\n{now:?}"
+            );
         }
         world.shutdown().await.with_code(0).left_nothing_behind();
     }
@@ -264,7 +334,9 @@ async fn a_module_that_offers_nothing_is_told_and_a_bad_offer_costs_itself_alone
     world.shutdown().await.with_code(0).left_nothing_behind();
 
     for fault in ["bad-handlers", "unknown-service"] {
-        let machine = Machine::new().module(Module::faulty("odd", fault)).resource(Resource::probe("probe"));
+        let machine = Machine::new()
+            .module(Module::faulty("odd", fault))
+            .resource(Resource::probe("probe"));
         let mut world = World::start(machine).await;
         let now = world.until(|now| now.running() && now.ready("probe")).await;
         assert!(now.module_ready("odd"), "{fault}: {now:?}");
@@ -276,7 +348,8 @@ async fn a_module_that_offers_nothing_is_told_and_a_bad_offer_costs_itself_alone
 async fn bad_module_names_and_doubles_are_told_and_the_rest_runs() {
     for (name, word) in [("good", "good"), ("parent", "parent"), ("two words", "two words")] {
         let (world, now) = beside_a_good_one(Machine::new().module(Module::fixture(name))).await;
-        let told = now.control.complaints.iter().any(|text| text.contains(word)) || world.output().contains(&format!("`{word}`"));
+        let told = now.control.complaints.iter().any(|text| text.contains(word))
+            || world.output().contains(&format!("`{word}`"));
         let allowed = name == "parent" && now.module_ready("parent");
         assert!(told || allowed, "{name}: {now:?}");
         world.shutdown().await.with_code(0).left_nothing_behind();

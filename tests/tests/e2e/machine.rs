@@ -18,7 +18,10 @@ pub const GENERIC_DO_COMMAND: &str = "/viam.component.generic.v1.GenericService/
 
 /// Sends a DoCommand to a generic component.
 pub async fn command(world: &World, name: &str, command: Value) -> Result<Value, tonic::Status> {
-    let request = DoCommandRequest { name: name.into(), command: Some(rpc::to_struct(&command)) };
+    let request = DoCommandRequest {
+        name: name.into(),
+        command: Some(rpc::to_struct(&command)),
+    };
     let answer: DoCommandResponse = world.call(GENERIC_DO_COMMAND, &request).await?;
     Ok(answer.result.as_ref().map(rpc::from_struct).unwrap_or_default())
 }
@@ -59,10 +62,20 @@ async fn dependencies_are_built_first_and_closed_last() {
     world.until(|now| now.running() && now.ready("roof")).await;
     world.shutdown().await.with_code(0);
     let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
-    let at = |event: &str| text.lines().position(|line| line.contains(event)).unwrap_or_else(|| panic!("no `{event}` in\n{text}"));
-    assert!(at("added floor") < at("add wall [tests:component:echo/floor]"), "{text}");
+    let at = |event: &str| {
+        text.lines()
+            .position(|line| line.contains(event))
+            .unwrap_or_else(|| panic!("no `{event}` in\n{text}"))
+    };
+    assert!(
+        at("added floor") < at("add wall [tests:component:echo/floor]"),
+        "{text}"
+    );
     assert!(at("added wall") < at("add roof [rdk:component:generic/wall]"), "{text}");
-    assert!(at("remove roof") < at("remove wall") && at("remove wall") < at("remove floor"), "{text}");
+    assert!(
+        at("remove roof") < at("remove wall") && at("remove wall") < at("remove floor"),
+        "{text}"
+    );
     assert!(at("remove floor") < at("sigterm"), "{text}");
 }
 
@@ -88,7 +101,11 @@ async fn both_signals_stop_it_in_order() {
             .resource(Resource::probe("probe"))
             .resource(Resource::fake("motor", "motor"));
         let world = World::settled(machine).await;
-        assert!(world.place.processes().len() >= 3, "core, fixture and built-in module: {:?}", world.place.processes());
+        assert!(
+            world.place.processes().len() >= 3,
+            "core, fixture and built-in module: {:?}",
+            world.place.processes()
+        );
         world.stop_with(signal).await.with_code(0).left_nothing_behind();
     }
 }
@@ -110,13 +127,17 @@ async fn a_module_that_ignores_sigterm_is_killed_with_its_children() {
         .module(Module::faulty("parent", "offspring"))
         .resource(Resource::probe("probe"));
     let mut world = World::start(machine).await;
-    world.until(|now| now.module_ready("stubborn") && now.module_ready("parent")).await;
+    world
+        .until(|now| now.module_ready("stubborn") && now.module_ready("parent"))
+        .await;
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
 
 #[tokio::test]
 async fn a_killed_core_takes_its_modules_along() {
-    let machine = Machine::new().module(Module::fixture("eyes")).resource(Resource::fake("motor", "motor"));
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::fake("motor", "motor"));
     let mut world = World::settled(machine).await;
     proc::signal(world.pid(), Signal::SIGKILL);
     let remains = world.ended().await;
@@ -167,15 +188,30 @@ async fn a_module_gets_the_place_and_environment_of_the_protocol() {
 
     let answer = command(&world, "box", json!({ "place": true })).await.expect("answers");
     let folder = bins::folder();
-    assert_eq!(answer["folder"], folder.to_str().expect("UTF-8"), "the working directory is the executable's");
+    assert_eq!(
+        answer["folder"],
+        folder.to_str().expect("UTF-8"),
+        "the working directory is the executable's"
+    );
     assert_eq!(answer["data_exists"], true);
-    let arguments: Vec<_> = answer["arguments"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    assert!(arguments[0].starts_with('/') && arguments[0].ends_with("/misbehave"), "{arguments:?}");
+    let arguments: Vec<_> = answer["arguments"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        arguments[0].starts_with('/') && arguments[0].ends_with("/misbehave"),
+        "{arguments:?}"
+    );
     assert_eq!(arguments[2..], ["--log-level=warn"]);
 
     let expected = [
         ("VIAM_HOME", home.display().to_string()),
-        ("VIAM_MODULE_DATA", home.join("module-data/local/eyes").display().to_string()),
+        (
+            "VIAM_MODULE_DATA",
+            home.join("module-data/local/eyes").display().to_string(),
+        ),
         ("VIAM_MODULE_NAME", "eyes".to_owned()),
         ("VIAM_MODULE_ROOT", folder.display().to_string()),
         ("VIAM_MODULE_ADDRESS", arguments[1].to_owned()),
@@ -251,10 +287,14 @@ async fn one_resource_that_hangs_in_its_module_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn a_module_that_floods_its_output_is_drained() {
-    let machine = Machine::new().module(Module::faulty("loud", "flood")).resource(Resource::generic("box"));
+    let machine = Machine::new()
+        .module(Module::faulty("loud", "flood"))
+        .resource(Resource::generic("box"));
     let mut world = World::start(machine).await;
     world.until(|now| now.ready("box")).await;
-    command(&world, "box", json!({ "print": "after the flood" })).await.expect("answers");
+    command(&world, "box", json!({ "print": "after the flood" }))
+        .await
+        .expect("answers");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
 
@@ -263,11 +303,19 @@ async fn the_port_speaks_http_for_health_checks_and_refuses_tls_in_words() {
     let world = World::settled(Machine::new()).await;
     let ask = "GET / HTTP/1.1\r\nhost: robot\r\nconnection: close\r\n\r\n";
     let answer = raw::talk(world.address(), ask.as_bytes()).await.expect("an answer");
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     // A TLS client hello: handshake record, version 3.1.
     let hello = [0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03];
     let answer = raw::talk(world.address(), &hello).await.expect("an answer");
-    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 400"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let rubbish = raw::talk(world.address(), &[0xff; 64]).await.unwrap_or_default();
     assert!(!rubbish.starts_with(b"HTTP/1.1 200"));
     let again = raw::talk(world.address(), ask.as_bytes()).await.expect("an answer");

@@ -46,10 +46,9 @@ fn value(field: &Field, kind: &Kind, blob: Blob<'_>, bytes_as: &BytesAs) -> Resu
         Field::U32(value) => Value::from(*value),
         Field::U64(value) => Value::from(*value),
         // By way of its text: 0.1 as a float is 0.1 for a person, not 0.10000000149011612.
-        Field::F32(value) if value.is_finite() => value.to_string().parse::<f64>().map_or(Value::Null, Value::from),
-        Field::F32(value) => Value::from(not_finite(f64::from(*value))),
-        Field::F64(value) if value.is_finite() => Value::from(*value),
-        Field::F64(value) => Value::from(not_finite(*value)),
+        Field::F32(value) if value.is_finite() => value.to_string().parse().map_or(Value::Null, number),
+        Field::F32(value) => number(f64::from(*value)),
+        Field::F64(value) => number(*value),
         Field::String(text) => Value::from(text.as_str()),
         Field::Bytes(bytes) => bytes_as.render(bytes, blob)?,
         Field::EnumNumber(number) => {
@@ -88,14 +87,18 @@ fn key_text(key: &MapKey) -> String {
     }
 }
 
-/// JSON has no numbers for these; the spelling is that of proto3's JSON.
-fn not_finite(value: f64) -> &'static str {
-    if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "Infinity"
+/// A whole number without `.0`, as every other proto3 JSON has it; what JSON has no number for by its proto3 name.
+fn number(value: f64) -> Value {
+    /// Beyond this, not every whole number is a double, and digits would promise too much.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        Value::from(value as i64)
+    } else if value.is_finite() {
+        Value::from(value)
+    } else if value.is_nan() {
+        Value::from("NaN")
     } else {
-        "-Infinity"
+        Value::from(if value > 0.0 { "Infinity" } else { "-Infinity" })
     }
 }
 
@@ -104,21 +107,25 @@ fn well_known(message: &DynamicMessage) -> Value {
         .use_proto_field_name(true)
         .skip_default_fields(false);
     match message.serialize_with_options(serde_json::value::Serializer, &options) {
-        Ok(value) => sorted(value),
+        Ok(value) => natural(value),
         // A timestamp beyond the year 9999, or a value without a kind: show that it is there.
         Err(error) => Value::from(format!("<{error}>")),
     }
 }
 
-/// Struct fields come out of a hash map; the same answer should look the same twice.
-fn sorted(value: Value) -> Value {
+/// Struct fields come out of a hash map; the same answer should look the same twice. All their numbers are doubles.
+fn natural(value: Value) -> Value {
     match value {
         Value::Object(object) => {
             let mut entries: Vec<(String, Value)> = object.into_iter().collect();
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+            Value::Object(entries.into_iter().map(|(key, value)| (key, natural(value))).collect())
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(natural).collect()),
+        Value::Number(given) => given
+            .as_f64()
+            .filter(|_| given.is_f64())
+            .map_or(Value::Number(given), number),
         value => value,
     }
 }

@@ -3,7 +3,7 @@
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 
 use crate::cli::failure::Failure;
-use crate::cli::nearest::nearest;
+use crate::config::nearest;
 
 /// Finds the method that is meant: case and underscores do not matter, nor does a `get_` that only one side has.
 ///
@@ -59,9 +59,9 @@ pub fn snake_case(name: &str) -> String {
 
 fn unknown(service: &str, names: &[&str], wanted: &str) -> String {
     let snake: Vec<String> = names.iter().map(|name| snake_case(name)).collect();
-    let hint = match nearest(&snake_case(wanted), snake.iter().map(String::as_str))[..] {
-        [] => String::new(),
-        [near, ..] => format!("did you mean `{near}`? "),
+    let hint = match nearest(&snake_case(wanted), snake.iter().map(String::as_str)) {
+        None => String::new(),
+        Some(near) => format!("did you mean `{near}`? "),
     };
     format!("{service} has no method `{wanted}`; {hint}It has: {}", snake.join(", "))
 }

@@ -37,12 +37,12 @@ use crate::route::upstream::Upstream;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay call left-motor                                       what it can do
+  mainstay call left-motor                          what it can do
   mainstay call left-motor set_power '{\"power_pct\": 0.5}'
-  mainstay call cam get_images --out pictures/                   bytes become files
-  mainstay call imu get_readings --every 200ms                   a line per answer, until Ctrl-C
-  mainstay call motor/left stop                                  when two resources are called `left`
-  mainstay call viam.robot.v1.RobotService get_version           a service of the machine itself")]
+  mainstay call cam get_images --out pictures/      bytes become files
+  mainstay call imu get_readings --every 200ms      a line per answer
+  mainstay call motor/left stop                     when two are called `left`
+  mainstay call viam.robot.v1.RobotService get_version")]
 pub struct Arguments {
     /// A resource: `left`, `motor/left` or `rdk:component:motor/left`; or the full name of a service
     name: String,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::answer::is_well_known;
 use super::describe::type_name;
 use crate::cli::failure::Failure;
-use crate::cli::nearest::nearest;
+use crate::config::nearest;
 
 /// Builds one request and puts the resource's name into `name_field` unless the JSON has one there.
 ///
@@ -127,11 +127,11 @@ fn unknown(descriptor: &MessageDescriptor, key: &str, place: &str) -> String {
     if names.is_empty() {
         return format!("no field `{place}`: {} has none at all", descriptor.name());
     }
-    let hint = match nearest(key, names.iter().map(String::as_str))[..] {
+    let hint = match nearest(key, names.iter().map(String::as_str)) {
         // The commonest slip: the command itself instead of a request that carries it.
         _ if descriptor.name() == "DoCommandRequest" => "; write '{\"command\": {…}}'.".to_owned(),
-        [] => ".".to_owned(),
-        [near, ..] => format!("; did you mean `{near}`?"),
+        None => ".".to_owned(),
+        Some(near) => format!("; did you mean `{near}`?"),
     };
     format!(
         "no field `{place}`{hint} {} has: {}",

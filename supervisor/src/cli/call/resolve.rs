@@ -3,7 +3,7 @@
 use mainstay_proto::viam::common::v1::ResourceName;
 
 use crate::cli::failure::Failure;
-use crate::cli::nearest::nearest;
+use crate::config::nearest;
 
 /// The API of a resource as `namespace:type:subtype`.
 pub fn api(name: &ResourceName) -> String {
@@ -59,16 +59,9 @@ fn unknown(all: &[ResourceName], query: &str) -> String {
         return format!("no resource `{query}`: this machine has none yet");
     }
     let bare = query.rsplit('/').next().unwrap_or(query);
-    let near = nearest(bare, all.iter().map(|name| name.name.as_str()));
-    let hint = match near[..] {
-        [] => "`mainstay status` lists them".to_owned(),
-        _ => format!(
-            "did you mean {}?",
-            near.iter()
-                .map(|name| format!("`{name}`"))
-                .collect::<Vec<_>>()
-                .join(" or ")
-        ),
+    let hint = match nearest(bare, all.iter().map(|name| name.name.as_str())) {
+        None => "`mainstay status` lists them".to_owned(),
+        Some(near) => format!("did you mean `{near}`?"),
     };
     format!("no resource `{query}` on this machine; {hint}")
 }

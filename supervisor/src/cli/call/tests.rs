@@ -75,12 +75,12 @@ fn json_of_every_shape_becomes_a_message() {
     let message = build("walk", &json).unwrap();
     let expected = json!({
         "name": "spot",
-        "to": {"x": 1.0, "theta": 0.5, "parent": {"x": 2.5, "theta": 0.0}},
-        "via": [{"x": 1.0, "theta": 0.0}, {"x": 0.0, "theta": 0.0}],
+        "to": {"x": 1, "theta": 0.5, "parent": {"x": 2.5, "theta": 0}},
+        "via": [{"x": 1, "theta": 0}, {"x": 0, "theta": 0}],
         "gait": "GAIT_TROT",
         "steps": 12,
-        "feet": {"left": {"x": 3.0, "theta": 0.0}},
-        "extra": {"any": [1.0, "two", null, {"deep": true}]},
+        "feet": {"left": {"x": 3, "theta": 0}},
+        "extra": {"any": [1, "two", null, {"deep": true}]},
     });
     assert_eq!(to_json(&message, &BytesAs::Base64).unwrap(), expected);
 }
@@ -102,7 +102,7 @@ fn what_does_not_fit_is_named_with_its_place_and_the_cure() {
         ),
         (
             json!({"to": {"y": 1}}),
-            "no field `to.y`. Pose has: x: double, theta: float, parent: Pose",
+            "no field `to.y`; did you mean `x`? Pose has: x: double, theta: float, parent: Pose",
         ),
         (
             json!({"to": {"parent": {"x": "far"}}}),
@@ -112,11 +112,14 @@ fn what_does_not_fit_is_named_with_its_place_and_the_cure() {
             json!({"to": 5}),
             "`to` must be an object with the fields of Pose: x: double, ",
         ),
-        (json!({"via": [{}, {"q": 1}]}), "no field `via[1].q`. Pose has: "),
+        (
+            json!({"via": [{}, {"q": 1}]}),
+            "no field `via[1].q`; did you mean `x`? Pose has: ",
+        ),
         (json!({"via": {"x": 1}}), "`via` is {\"x\":1} here, but must be [Pose]"),
         (
             json!({"feet": {"left": {"q": 1}}}),
-            "no field `feet.left.q`. Pose has: ",
+            "no field `feet.left.q`; did you mean `x`? Pose has: ",
         ),
         (json!({"gait": "WALTZ"}), "`gait` is \"WALTZ\" here, but must be Gait"),
         (json!({"steps": 1.5}), "`steps` is 1.5 here, but must be int64"),
@@ -161,13 +164,13 @@ fn numbers_maps_and_unknown_enums_read_naturally() {
         message.set_field_by_name("gait", Field::EnumNumber(7));
         message.set_field_by_name("done", Field::Bool(false));
         message.set_field_by_name("big", Field::U64(u64::MAX));
-        let some = [0.1, f32::NAN, f32::NEG_INFINITY].map(Field::F32);
+        let some = [0.1, -2.0, f32::NAN, f32::NEG_INFINITY].map(Field::F32);
         message.set_field_by_name("some", Field::List(some.into()));
     });
     let text = to_json(&message, &BytesAs::Base64).unwrap().to_string();
     assert_eq!(
         text,
-        r#"{"data":"","mime_type":"","counts":{"a":1,"b":2},"gait":7,"done":false,"big":18446744073709551615,"some":[0.1,"NaN","-Infinity"]}"#
+        r#"{"data":"","mime_type":"","counts":{"a":1,"b":2},"gait":7,"done":false,"big":18446744073709551615,"some":[0.1,-2,"NaN","-Infinity"]}"#
     );
 }
 
@@ -212,10 +215,10 @@ fn the_list_of_methods_shows_fields_types_and_streams() {
     let text = describe::lines(&service(), name_field, Style::PLAIN).join("\n");
     let expected = "\
 METHOD      REQUEST → ANSWER
-walk        {to: Pose, via: [Pose], gait: Gait, steps: int64, feet: {string: Pose}, extra: object, quiet: bool} → \
+walk        {to: Pose, via: [Pose], gait: Gait, steps: int64, feet: {string: Pose}, quiet: bool, extra: object} → \
 {readings: object, at: time (\"2026-01-31T12:00:00Z\"), data: bytes (base64), mime_type: string, \
 counts: {string: int32}, gait: Gait, done: bool, big: uint64, some: [float]}
-watch_imu   {to: Pose, via: [Pose], gait: Gait, steps: int64, feet: {string: Pose}, extra: object, quiet: bool} → \
+watch_imu   {to: Pose, via: [Pose], gait: Gait, steps: int64, feet: {string: Pose}, quiet: bool, extra: object} → \
 stream of {readings: object, at: time (\"2026-01-31T12:00:00Z\"), data: bytes (base64), mime_type: string, \
 counts: {string: int32}, gait: Gait, done: bool, big: uint64, some: [float]}
 do_command  {command: object} → {readings: object, at: time (\"2026-01-31T12:00:00Z\"), data: bytes (base64), \

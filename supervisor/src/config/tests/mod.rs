@@ -1,0 +1,33 @@
+//! Tests of the whole way from a text to a config.
+
+mod hostile;
+mod messages;
+mod values;
+
+use std::path::Path;
+
+use super::complaint::Refused;
+use super::load::{Surroundings, parse};
+use super::model::Loaded;
+
+/// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
+fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
+    let surroundings = Surroundings { folder: "/etc/robot".into(), home: Some("/home/ada".into()) };
+    parse(Path::new(name), text.to_owned(), &surroundings)
+}
+
+/// Reads a YAML text about which there is nothing to say.
+fn good(text: &str) -> Loaded {
+    let loaded = read("r.yaml", text).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+    loaded
+}
+
+/// All complaints about a text, one line each with its grade in front.
+fn lines(name: &str, text: &str) -> Vec<String> {
+    let complaints = match read(name, text) {
+        Ok(loaded) => loaded.complaints,
+        Err(refused) => refused.complaints,
+    };
+    complaints.iter().map(|complaint| format!("{:?} {}", complaint.grade, complaint.line())).collect()
+}

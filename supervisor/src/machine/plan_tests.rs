@@ -1,0 +1,339 @@
+//! The plan against a toy world: every step is carried out at once or in any order, and the end is what was wanted.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_proto::ResourceName;
+use proptest::prelude::*;
+
+use super::plan::{Declared, Facts, Held, Shown, Stage, Step, World};
+use super::view::Phase;
+use crate::config::{ResourceConfig, Surroundings, parse};
+use crate::module::ModuleName;
+
+/// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies.
+struct Toy {
+    world: World,
+    declared: HashMap<ResourceName, Declared>,
+    /// What the modules hold, with the order of events.
+    inside: BTreeMap<ModuleName, Vec<String>>,
+    now: Instant,
+    log: Vec<String>,
+    /// Steps begun and not ended.
+    open: Vec<(ResourceName, Step)>,
+}
+
+fn name(text: &str) -> ResourceName {
+    format!("rdk:component:generic/{text}").parse().expect("a name")
+}
+
+fn configs(lines: &[&str]) -> (Vec<Arc<ResourceConfig>>, HashMap<ResourceName, Declared>, Vec<ModuleName>) {
+    let mut components = Vec::new();
+    let mut declared = HashMap::new();
+    let mut modules: Vec<ModuleName> = Vec::new();
+    for line in lines {
+        let (head, dependencies) = line.split_once(':').unwrap_or((line, ""));
+        let (resource, module) = head.split_once('@').expect("name@module");
+        components.push(format!(r#"{{"name":"{resource}","api":"rdk:component:generic","model":"acme:{module}:x"}}"#));
+        let (optional, required): (Vec<_>, Vec<_>) = dependencies.split_whitespace().partition(|text| text.starts_with('?'));
+        let texts = |list: Vec<&str>| list.iter().map(|text| text.trim_start_matches('?').to_owned()).collect();
+        declared.insert(name(resource), Declared { required: texts(required), optional: texts(optional) });
+        if !modules.contains(&module.into()) {
+            modules.push(module.into());
+        }
+    }
+    let text = format!(r#"{{"components":[{}]}}"#, components.join(","));
+    let loaded = parse(Path::new("toy.json"), text, &Surroundings::default()).expect("a good config");
+    (loaded.config.resources.into_iter().map(Arc::new).collect(), declared, modules)
+}
+
+impl Toy {
+    fn new(lines: &[&str]) -> Self {
+        let (resources, declared, modules) = configs(lines);
+        let mut world = World::default();
+        for module in &modules {
+            world.add_module(module.clone());
+        }
+        world.want(resources, HashMap::new(), None);
+        let inside = modules.into_iter().map(|module| (module, Vec::new())).collect();
+        Self { world, declared, inside, now: Instant::now(), log: Vec::new(), open: Vec::new() }
+    }
+
+    fn ready(&mut self, module: &str) {
+        let module: ModuleName = module.into();
+        let model = format!("acme:{module}:x").parse().expect("a model");
+        let offers = HashSet::from([(name("x").api, model)]);
+        self.world.module_changed(&module, Facts::Ready, Some(offers));
+    }
+
+    fn down(&mut self, module: &str) {
+        let module: ModuleName = module.into();
+        self.inside.entry(module.clone()).or_default().clear();
+        self.world.module_changed(&module, Facts::Down(format!("{module} died").into()), None);
+    }
+
+    /// Decides everything that can be decided; steps that take time stay open.
+    fn decide(&mut self) {
+        while let Some(resource) = self.world.next_dirty() {
+            let step = self.world.next(&resource, self.now);
+            match &step {
+                Step::Wait => {}
+                Step::Show(shown) => {
+                    self.world.show(&resource, shown);
+                }
+                Step::Forget => self.world.forget(&resource),
+                Step::Queue(module) => self.world.queue(resource.clone(), module),
+                Step::Validate(module) => self.begin(&resource, Stage::Validating, module, step.clone()),
+                Step::Add(module, _) => self.begin(&resource, Stage::Adding, module, step.clone()),
+                Step::Remove(module) => self.begin(&resource, Stage::Removing, module, step.clone()),
+            }
+        }
+    }
+
+    fn begin(&mut self, resource: &ResourceName, stage: Stage, module: &ModuleName, step: Step) {
+        assert!(self.open.iter().all(|(open, _)| open != resource), "{resource} has two steps at once");
+        self.world.begin(resource, stage, module);
+        self.open.push((resource.clone(), step));
+    }
+
+    /// Ends the open step number `which`.
+    fn end(&mut self, which: usize) {
+        let (resource, step) = self.open.remove(which);
+        let alive = |world: &World, module: &ModuleName| matches!(world.facts(module), Some(Facts::Ready | Facts::Draining));
+        match step {
+            Step::Validate(_) => self.world.validated(&resource, Ok(self.declared[&resource].clone()), self.now),
+            Step::Add(module, held) => {
+                let alive = alive(&self.world, &module);
+                if alive {
+                    self.check_add(&resource, &held);
+                    self.inside.entry(module).or_default().push(resource.name.clone());
+                    self.log.push(format!("+{}", resource.name));
+                }
+                self.world.added(&resource, held, Ok(()), alive, self.now);
+            }
+            Step::Remove(module) => {
+                if alive(&self.world, &module) {
+                    self.log.push(format!("-{}", resource.name));
+                    self.inside.entry(module).or_default().retain(|inside| *inside != resource.name);
+                }
+                self.world.removed(&resource, true);
+            }
+            step => panic!("{step:?} takes no time"),
+        }
+    }
+
+    /// What is handed to a new resource is there, and its name is free.
+    fn check_add(&self, resource: &ResourceName, held: &[Held]) {
+        let there = |wanted: &str| self.inside.values().flatten().any(|inside| inside == wanted);
+        assert!(!there(&resource.name), "{resource} is added twice");
+        for required in &self.declared[resource].required {
+            assert!(held.iter().any(|(held, _)| held.name == *required), "{resource} is built without {required}");
+        }
+    }
+
+    /// Ends every step, first begun first ended, until nothing is left to do.
+    fn settle(&mut self) -> String {
+        for _ in 0..10_000 {
+            self.decide();
+            if self.open.is_empty() {
+                return std::mem::take(&mut self.log).join(" ");
+            }
+            self.end(0);
+        }
+        panic!("does not come to rest; last: {:?}", &self.log[self.log.len().saturating_sub(20)..]);
+    }
+
+    fn shown(&self, resource: &str) -> (Phase, String) {
+        let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
+        let Shown { phase, cause, .. } = shown.expect("shown");
+        (phase, cause.as_deref().unwrap_or_default().to_owned())
+    }
+}
+
+fn check(lines: &[&str], expected: &str) {
+    let mut toy = Toy::new(lines);
+    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
+        toy.ready(module.as_str());
+    }
+    assert_eq!(toy.settle(), expected, "{lines:?}");
+}
+
+#[test]
+fn resources_are_built_after_what_they_need() {
+    check(&["a@m", "b@m"], "+a +b");
+    check(&["c@m: b", "b@m: a", "a@m"], "+a +b +c");
+    check(&["c@n: a b", "b@m: a", "a@n"], "+a +b +c");
+    check(&["a@m: ?b", "b@m"], "+b +a");
+}
+
+#[test]
+fn a_broken_one_holds_back_only_what_needs_it() {
+    let mut toy = Toy::new(&["a@m: nothing", "b@m: a", "c@m", "d@m: d", "e@m: f", "f@m: e", "g@m: e"]);
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+c");
+    let cause = |resource| toy.shown(resource).1;
+    assert!(cause("a").contains("unresolved dependencies not found in machine config or connected remotes: [nothing]"), "{}", cause("a"));
+    assert!(cause("b").contains("dependency rdk:component:generic/a is not ready yet"), "{}", cause("b"));
+    assert!(cause("d").contains("cycle: d → d"), "{}", cause("d"));
+    assert!(cause("e").contains("cycle: e → f → e"), "{}", cause("e"));
+    assert!(cause("f").contains("cycle: f → e → f"), "{}", cause("f"));
+    assert_eq!(toy.shown("g").0, Phase::Unhealthy, "{}", cause("g"));
+    assert_eq!(toy.shown("c"), (Phase::Ready, String::new()));
+}
+
+#[test]
+fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
+    let mut toy = Toy::new(&["a@m", "b@n: a"]);
+    toy.settle();
+    assert_eq!(toy.shown("a").0, Phase::Configuring);
+    assert!(toy.shown("a").1.contains("still starting: m, n"), "{}", toy.shown("a").1);
+    toy.down("m");
+    toy.ready("n");
+    toy.settle();
+    assert_eq!(toy.shown("a").0, Phase::Unhealthy);
+    assert!(toy.shown("a").1.contains("May be in failing module: [m]"), "{}", toy.shown("a").1);
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a +b");
+}
+
+#[test]
+fn a_crash_takes_down_its_own_and_rebuilds_dependents_when_it_is_back() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@n: b", "d@n"]);
+    toy.ready("m");
+    toy.ready("n");
+    assert_eq!(toy.settle(), "+a +d +b +c");
+    toy.down("m");
+    assert_eq!(toy.settle(), "", "nothing is removed while the module is down: Stop must get through");
+    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "m died".into()));
+    assert_eq!(toy.shown("b").0, Phase::Configuring);
+    assert!(toy.shown("b").1.contains("waiting for a (component:generic): m died"), "{}", toy.shown("b").1);
+    assert_eq!(toy.shown("d").0, Phase::Ready);
+    toy.ready("m");
+    assert_eq!(toy.settle(), "-c -b +a +b +c");
+}
+
+#[test]
+fn a_restart_empties_the_module_first() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b"]);
+    toy.ready("m");
+    toy.ready("n");
+    toy.settle();
+    toy.world.module_changed(&"m".into(), Facts::Draining, None);
+    assert_eq!(toy.settle(), "-c -b -a");
+    assert_eq!(toy.world.drained(), [ModuleName::from("m")]);
+    toy.world.module_changed(&"m".into(), Facts::Starting, None);
+    assert_eq!(toy.settle(), "");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a +b +c");
+}
+
+#[test]
+fn shutdown_takes_dependents_before_what_they_use() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b a", "d@m"]);
+    toy.ready("m");
+    toy.ready("n");
+    toy.settle();
+    toy.world.want_nothing();
+    let order = toy.settle();
+    let place = |text: &str| order.find(text).expect("removed");
+    assert!(place("-c") < place("-b") && place("-b") < place("-a"), "{order}");
+    assert_eq!(toy.world.nodes().count(), 0);
+}
+
+#[test]
+fn optional_dependencies_come_and_go() {
+    let mut toy = Toy::new(&["a@m", "b@n: ?a"]);
+    toy.ready("n");
+    toy.settle();
+    assert_eq!(toy.shown("b").0, Phase::Ready, "b does not wait for what it can do without");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a -b +b");
+    assert_eq!(toy.world.node(&name("b")).map(|node| node.held.len()), Some(1));
+    // Two that would like each other: the later one in the config gets the earlier.
+    check(&["x@m: ?y", "y@m: ?x"], "+x +y");
+}
+
+#[test]
+fn a_failed_resource_is_tried_again_and_later_each_time() {
+    let mut toy = Toy::new(&["a@m"]);
+    toy.ready("m");
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        toy.decide();
+        toy.end(0);
+        toy.decide();
+        let (resource, step) = toy.open.remove(0);
+        let Step::Add(_, held) = step else { panic!("{step:?}") };
+        toy.world.added(&resource, held, Err("no".into()), true, toy.now);
+        toy.decide();
+        assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
+        let retry = toy.world.next_retry().expect("a retry");
+        pauses.push((retry - toy.now).as_secs());
+        toy.now = retry;
+        toy.world.touch_due(retry);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(toy.settle(), "+a");
+}
+
+#[test]
+fn one_module_has_so_many_calls_at_a_time_and_gets_through_all_of_them() {
+    let lines: Vec<String> = (0..200).map(|number| format!("r{number}@m")).collect();
+    let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    toy.ready("m");
+    toy.decide();
+    assert_eq!(toy.open.len(), 32);
+    toy.settle();
+    assert_eq!(toy.inside[&"m".into()].len(), 200);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever dies, comes back and ends in whatever order: nothing is added twice or without what it needs, and when
+    /// all modules are well everything that can run does.
+    #[test]
+    fn any_order_of_events_ends_with_everything_built(
+        edges in prop::collection::vec((0usize..12, 0usize..12, any::<bool>()), 0..20),
+        events in prop::collection::vec((0usize..6, 0usize..8), 0..120),
+    ) {
+        // Edges towards earlier resources only, so that all can be built.
+        let lines: Vec<String> = (0..12).map(|number: usize| {
+            let dependencies = edges.iter().filter(|(from, to, _)| *from == number && to < from);
+            let texts: Vec<_> = dependencies.map(|(_, to, optional)| format!("{}r{to}", if *optional { "?" } else { "" })).collect();
+            format!("r{number}@m{}: {}", number % 3, texts.join(" "))
+        }).collect();
+        let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        for (what, which) in events {
+            let module = format!("m{}", which % 3);
+            match what {
+                0 => toy.ready(&module),
+                1 => toy.down(&module),
+                2 if toy.world.facts(&module.as_str().into()) == Some(&Facts::Ready) => {
+                    toy.world.module_changed(&module.as_str().into(), Facts::Draining, None);
+                }
+                _ if !toy.open.is_empty() => toy.end(which % toy.open.len()),
+                _ => {}
+            }
+            toy.decide();
+            for drained in toy.world.drained() {
+                toy.down(drained.as_str());
+            }
+        }
+        for module in ["m0", "m1", "m2"] {
+            toy.ready(module);
+        }
+        toy.now += Duration::from_secs(60);
+        toy.world.touch_due(toy.now);
+        toy.settle();
+        for number in 0..12 {
+            prop_assert_eq!(toy.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
+        }
+        toy.world.want_nothing();
+        toy.settle();
+        prop_assert_eq!(toy.world.nodes().count(), 0);
+        prop_assert!(toy.inside.values().all(Vec::is_empty), "{:?}", toy.inside);
+    }
+}

@@ -1,0 +1,252 @@
+//! What happens when a module dies.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
+use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
+use mainstay_proto::viam::robot::v1::{RestartModuleRequest, RestartModuleResponse};
+use mainstay_tests::echo::{CountRequest, SayRequest};
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::world::{Place, World};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio_stream::StreamExt;
+use tonic::{Code, Status};
+
+use crate::data_path::say;
+use crate::machine::command;
+
+const RESTART: &str = "/viam.robot.v1.RobotService/RestartModule";
+
+async fn readings(world: &World, name: &str) -> Result<GetReadingsResponse, Status> {
+    let request = GetReadingsRequest {
+        name: name.into(),
+        extra: None,
+    };
+    world
+        .call("/viam.component.sensor.v1.SensorService/GetReadings", &request)
+        .await
+}
+
+fn by_name(name: &str) -> RestartModuleRequest {
+    RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleName(name.into())),
+    }
+}
+
+#[tokio::test]
+async fn a_killed_module_is_told_at_once_and_comes_back_by_itself() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("probe"))
+        .resource(Resource::fake("motor", "motor"));
+    let mut world = World::settled(machine).await;
+    let before = world.snapshot().await;
+    let pid = before.pid("eyes").expect("a process");
+    let bystander = before.pid("builtin:fake").expect("a process");
+
+    proc::signal(pid, Signal::SIGKILL);
+    let begun = Instant::now();
+    let down = world.until(|now| !now.ready("probe")).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(900),
+        "noticed after {:?}",
+        begun.elapsed()
+    );
+    assert!(
+        !down.module_ready("eyes") && !down.module_error("eyes").is_empty(),
+        "{down:?}"
+    );
+    assert!(down.ready("motor"), "{down:?}");
+    let status = readings(&world, "probe").await.expect_err("its module is gone");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "the caller waited");
+
+    let up = world.until(|now| now.ready("probe") && now.module_ready("eyes")).await;
+    assert_ne!(up.pid("eyes"), Some(pid));
+    assert_eq!(
+        up.pid("builtin:fake"),
+        Some(bystander),
+        "a module that has nothing to do with it was restarted"
+    );
+    assert_eq!(up.process("eyes").map(|module| module.restarts), Some(1));
+    readings(&world, "probe").await.expect("it answers again");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn calls_in_flight_end_when_the_module_dies() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::echo("echo"))
+        .resource(Resource::generic("box"));
+    let mut world = World::settled(machine).await;
+    let mut echo = world.echo();
+    let mut stream = echo
+        .count(CountRequest {
+            name: "echo".into(),
+            until: 0,
+            pause_ms: 10,
+        })
+        .await
+        .expect("a stream")
+        .into_inner();
+    stream.next().await.expect("endless").expect("a number");
+    let waiting = SayRequest {
+        delay_ms: 60_000,
+        ..say("echo", "")
+    };
+    let mut other = world.echo();
+    let (waited, killed) = tokio::join!(other.say(waiting), async {
+        world.until_report("echo", |report| report.running == 2).await;
+        command(&world, "box", json!({ "exit": 7 })).await
+    });
+    let mut ended = None;
+    while let Some(item) = stream.next().await {
+        ended = item.err().or(ended);
+    }
+    for status in [
+        waited.expect_err("its module is gone"),
+        killed.expect_err("its module is gone"),
+        ended.expect("an error"),
+    ] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+    let now = world.until(|now| now.ready("echo") && now.ready("box")).await;
+    assert!(
+        now.process("eyes").is_some_and(|module| module.restarts == 1),
+        "{now:?}"
+    );
+}
+
+#[tokio::test]
+async fn dependents_in_other_modules_are_rebuilt_with_what_they_hold() {
+    let place = Place::new();
+    let journal = place.file("journal");
+    let path = journal.to_str().expect("a path in UTF-8").to_owned();
+    let python_free = |name: &str| Module::fixture(name).env("JOURNAL", &path);
+    // Two copies of the fixture offer the same models; each resource of this test needs a certain one, so the lower one
+    // is a built-in.
+    let machine = Machine::new()
+        .module(python_free("upper"))
+        .resource(Resource::probe("roof").depends_on(&["floor"]))
+        .resource(Resource::fake("floor", "generic"));
+    let mut world = place.start(machine).await;
+    let before = world.until(|now| now.running() && now.ready("roof")).await;
+    let upper = before.pid("upper").expect("a process");
+    proc::signal(before.pid("builtin:fake").expect("a process"), Signal::SIGKILL);
+    world.until(|now| !now.ready("floor")).await;
+    let after = world.until(|now| now.ready("floor") && now.ready("roof")).await;
+    assert_eq!(after.pid("upper"), Some(upper), "its own process did not die");
+    // It is READY again only after it was rebuilt.
+    world.until(|now| now.ready("roof")).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
+        if text.matches("added roof").count() == 2 {
+            assert!(text.contains("remove roof"), "{text}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "roof was not rebuilt:\n{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn restart_module_starts_it_at_any_time_and_returns_when_it_is_up() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("probe"));
+    let mut world = World::settled(machine).await;
+    let first = world.snapshot().await.pid("eyes").expect("a process");
+    let _: RestartModuleResponse = world.call(RESTART, &by_name("eyes")).await.expect("restarted");
+    let now = world.snapshot().await;
+    let second = now.pid("eyes").expect("it runs when the call returns");
+    assert!(now.module_ready("eyes") && second != first, "{now:?}");
+    world.until(|now| now.ready("probe")).await;
+    readings(&world, "probe").await.expect("it answers again");
+
+    // While it waits to be started again, too.
+    proc::signal(second, Signal::SIGKILL);
+    world.until(|now| !now.module_ready("eyes")).await;
+    let begun = Instant::now();
+    let _: RestartModuleResponse = world.call(RESTART, &by_name("eyes")).await.expect("restarted");
+    world.until(|now| now.ready("probe")).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(!proc::alive(first) && !proc::alive(second));
+}
+
+#[tokio::test]
+async fn restart_module_knows_whom_it_cannot_restart() {
+    let world = World::settled(Machine::new().module(Module::faulty("bad", "exit-at-once"))).await;
+    for (request, expected) in [
+        (
+            by_name("nobody"),
+            "module not found with id=, name=nobody. make sure it is configured and running on your machine",
+        ),
+        (
+            RestartModuleRequest {
+                id_or_name: Some(IdOrName::ModuleId("acme:x".into())),
+            },
+            "module not found with id=acme:x, name=.",
+        ),
+        (RestartModuleRequest::default(), "module not found with id=, name=."),
+    ] {
+        let status = world
+            .call::<_, RestartModuleResponse>(RESTART, &request)
+            .await
+            .expect_err("no such module");
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+        assert!(status.message().contains(expected), "{status:?}");
+    }
+    let status = world
+        .call::<_, RestartModuleResponse>(RESTART, &by_name("bad"))
+        .await
+        .expect_err("it exits at once");
+    assert!(status.message().contains("bad"), "{status:?}");
+}
+
+#[tokio::test]
+async fn restart_by_registry_id_finds_the_module() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes").set("module_id", json!("acme:eyes")))
+        .resource(Resource::probe("probe"));
+    let mut world = World::settled(machine).await;
+    let first = world.snapshot().await.pid("eyes");
+    let request = RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleId("acme:eyes".into())),
+    };
+    let _: RestartModuleResponse = world.call(RESTART, &request).await.expect("restarted");
+    let now = world.until(|now| now.ready("probe")).await;
+    assert_ne!(now.pid("eyes"), first);
+}
+
+#[tokio::test]
+async fn a_module_that_dies_again_and_again_is_tried_again_and_harms_nobody() {
+    let machine = Machine::new()
+        .module(Module::faulty("sick", "exit-after-ready"))
+        .module(Module::fixture("eyes"))
+        .resource(Resource::fake("motor", "motor"));
+    let mut world = World::start(machine).await;
+    let now = world
+        .until(|now| now.process("sick").is_some_and(|module| module.restarts >= 2))
+        .await;
+    assert!(now.ready("motor") && now.module_ready("eyes"), "{now:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_resource_whose_constructor_kills_the_module_is_named() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("bomb").attributes(json!({ "fault": "crash-build" })))
+        .resource(Resource::fake("motor", "motor"));
+    let mut world = World::start(machine).await;
+    let now = world
+        .until(|now| now.ready("motor") && !now.module_error("eyes").is_empty())
+        .await;
+    assert!(!now.ready("bomb"), "{now:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}

@@ -1,0 +1,112 @@
+//! Stopping everything, and who may.
+
+use mainstay_proto::viam::common::v1::ResourceName;
+use mainstay_proto::viam::component::motor::v1::{SetPowerRequest, SetPowerResponse};
+use mainstay_proto::viam::robot::v1::{
+    ShutdownRequest, ShutdownResponse, StopAllRequest, StopAllResponse, StopExtraParameters,
+};
+use mainstay_tests::echo::{CountRequest, MoveRequest};
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::world::World;
+use tokio_stream::StreamExt;
+use tonic::Code;
+
+use crate::sessions::{powered, set_power};
+
+const STOP_ALL: &str = "/viam.robot.v1.RobotService/StopAll";
+const SHUTDOWN: &str = "/viam.robot.v1.RobotService/Shutdown";
+
+async fn world() -> World {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::echo("echo"))
+        .resource(Resource::echo("other"))
+        .resource(Resource::fake("left", "motor"))
+        .resource(Resource::fake("right", "motor"));
+    World::settled(machine).await
+}
+
+#[tokio::test]
+async fn stop_all_stops_everything_that_can_stop_and_ends_what_runs() {
+    let world = world().await;
+    set_power(&world, "left", None).await.expect("moves");
+    set_power(&world, "right", None).await.expect("moves");
+    world
+        .echo()
+        .r#move(MoveRequest { name: "echo".into() })
+        .await
+        .expect("moves");
+    let request = CountRequest {
+        name: "other".into(),
+        until: 0,
+        pause_ms: 5,
+    };
+    let mut stream = world.echo().count(request).await.expect("a stream").into_inner();
+    stream.next().await.expect("endless").expect("a number");
+
+    let name = ResourceName {
+        namespace: "rdk".into(),
+        r#type: "component".into(),
+        subtype: "motor".into(),
+        name: "left".into(),
+        ..ResourceName::default()
+    };
+    let extra = vec![StopExtraParameters {
+        name: Some(name),
+        params: Some(prost_types::Struct::default()),
+    }];
+    let _: StopAllResponse = world.call(STOP_ALL, &StopAllRequest { extra }).await.expect("stopped");
+    assert!(!powered(&world, "left").await && !powered(&world, "right").await);
+    let report = world.report("echo").await;
+    assert!(!report.moving && report.stops == 1, "{report:?}");
+    let mut ended = None;
+    while let Some(item) = stream.next().await {
+        ended = item.err().or(ended);
+    }
+    assert_eq!(ended.expect("an error").code(), Code::Cancelled);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn from_a_module_it_stops_only_what_that_module_set_moving() {
+    let world = world().await;
+    set_power(&world, "right", None).await.expect("moves");
+    let request = SetPowerRequest {
+        name: "left".into(),
+        power_pct: 0.5,
+        extra: None,
+    };
+    let path = "/viam.component.motor.v1.MotorService/SetPower";
+    let _: SetPowerResponse = world.from_module("echo", path, &request).await.expect("moves");
+    assert!(powered(&world, "left").await && powered(&world, "right").await);
+    let _: StopAllResponse = world
+        .from_module("echo", STOP_ALL, &StopAllRequest::default())
+        .await
+        .expect("stopped");
+    assert!(!powered(&world, "left").await, "the module moved it");
+    assert!(powered(&world, "right").await, "the module did not move it");
+}
+
+#[tokio::test]
+async fn a_module_may_not_shut_the_machine_down() {
+    let mut world = world().await;
+    let status = world
+        .from_module::<_, ShutdownResponse>("echo", SHUTDOWN, &ShutdownRequest::default())
+        .await;
+    assert_eq!(status.expect_err("refused").code(), Code::PermissionDenied);
+    world.until(|now| now.running() && now.ready("echo")).await;
+}
+
+#[tokio::test]
+async fn a_client_may() {
+    let mut world = world().await;
+    let answer = world
+        .call::<_, ShutdownResponse>(SHUTDOWN, &ShutdownRequest::default())
+        .await;
+    // The answer may be overtaken by the end of the connection; clients take that as success.
+    assert!(
+        answer.as_ref().is_ok() || answer.as_ref().is_err_and(|status| status.code() == Code::Unavailable),
+        "{answer:?}"
+    );
+    world.ended().await.with_code(0).left_nothing_behind();
+}
