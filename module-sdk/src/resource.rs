@@ -98,10 +98,17 @@ pub type Halting = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Says that a type implements an API: `dyn Sensor` accepts every `R: Sensor`.
 ///
-/// For an API of one's own: `impl<R: Gizmo> Accepts<R> for dyn Gizmo { fn erase(r: Arc<R>) -> Arc<Self> { r } }`.
+/// An API of one's own may be a concrete type, which accepts itself, or a trait:
+/// `impl<R: Jukebox> Accepts<R> for dyn Jukebox { fn erase(r: Arc<R>) -> Arc<Self> { r } }`.
 pub trait Accepts<R>: ResourceApi {
     /// Forgets the concrete type.
     fn erase(resource: Arc<R>) -> Arc<Self>;
+}
+
+impl<A: ResourceApi> Accepts<A> for A {
+    fn erase(resource: Arc<A>) -> Arc<Self> {
+        resource
+    }
 }
 
 /// The resources that a resource needs before it can be made.

@@ -11,7 +11,8 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
     reader.skip_blanks();
     let root = reader.value();
     if let Some(note) = reader.error {
-        return Err(Box::new(SyntaxError { note, partial: root }));
+        // Texts end on their line, so none can have swallowed another.
+        return Err(Box::new(SyntaxError { from: note.span.start, clear: true, note, partial: root }));
     }
     reader.skip_blanks();
     let mut notes = Vec::new();

@@ -110,13 +110,18 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
         Ok(document) => document,
         Err(error) => {
             let mut hidden = secrets::in_tree(&error.partial, source.text());
-            hidden.extend(secrets::in_text(source.text(), 0));
+            hidden.extend(secrets::in_text(source.text(), error.from as usize, error.clear));
             source.hide(hidden);
             add(&mut reader, Grade::Refused, error.note);
             return (None, reader.complaints);
         }
     };
-    source.hide(secrets::in_tree(&document.root, source.text()));
+    let mut hidden = secrets::in_tree(&document.root, source.text());
+    if !document.notes.is_empty() {
+        // What stands behind the config has not been read.
+        hidden.extend(secrets::in_text(source.text(), document.root.span.end as usize, false));
+    }
+    source.hide(hidden);
     for note in document.notes {
         add(&mut reader, Grade::Warning, note);
     }

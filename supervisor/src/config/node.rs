@@ -102,6 +102,10 @@ pub(super) struct SyntaxError {
     pub(super) note: Note,
     /// What was read until then, unfinished parts reaching to the end of the text: it tells where secrets are.
     pub(super) partial: Node,
+    /// From this byte on the tree says nothing.
+    pub(super) from: u32,
+    /// Whether everything before is surely in its place: a quote that is never closed can swallow lines.
+    pub(super) clear: bool,
 }
 
 /// Levels of lists and maps inside each other. Far more than a config needs, far less than a stack holds.

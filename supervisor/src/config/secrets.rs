@@ -1,20 +1,35 @@
 //! Which parts of a config must never be shown: in messages, in excerpts, in logs.
 //!
-//! Found in the tree by the names of keys and by the sections that hold keys of any name; for a text that is no tree,
-//! by the same names in its lines. Hiding too much costs a little comfort, hiding too little costs a secret.
+//! Found in the tree by the names of keys and by the sections that hold keys of any name; in a text that is no tree,
+//! whatever is not known to be harmless. Hiding too much costs a little comfort, hiding too little costs a secret.
 
 use super::node::{Entry, Node, Span, Value};
+use super::suggest::nearest;
 
-/// True if the value of a key of this name is a secret.
-pub(super) fn is_secret_key(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    // These name where something is, or which reading is meant.
-    if key.ends_with("_file") || key.ends_with("_path") || key == "maintenance_allowed_key" {
+/// True if the value of a key of this name is a secret. A slip in the name does not make it less of one.
+fn is_secret_key(key: &str) -> bool {
+    const PARTS: [&str; 9] =
+        ["secret", "password", "passwd", "passphrase", "token", "privatekey", "apikey", "credential", "payload"];
+    if HARMLESS.contains(&key) {
         return false;
     }
-    const PARTS: [&str; 10] =
-        ["secret", "password", "passwd", "passphrase", "token", "private_key", "api_key", "apikey", "credential", "payload"];
-    key == "key" || key.ends_with("_key") || key.ends_with("-key") || PARTS.iter().any(|part| key.contains(part))
+    let lower = key.to_ascii_lowercase();
+    // These name where something is, or which reading is meant.
+    if lower.ends_with("_file") || lower.ends_with("_path") || lower == "maintenance_allowed_key" {
+        return false;
+    }
+    let ends = lower == "key" || lower.ends_with("_key") || lower.ends_with("-key");
+    let letters: String = lower.chars().filter(|c| c.is_alphanumeric()).collect();
+    let words = key.split(|c: char| !c.is_alphanumeric()).flat_map(camel).filter(|word| word.len() >= 4);
+    ends || PARTS.iter().any(|part| letters.contains(part))
+        || words.chain([letters.as_str()]).any(|word| nearest(word, PARTS).is_some())
+}
+
+/// The words of `accessToken`.
+fn camel(text: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    let ends = text.char_indices().skip(1).filter(|(_, c)| c.is_uppercase()).map(|(at, _)| at);
+    ends.chain([text.len()]).map(move |end| &text[std::mem::replace(&mut start, end)..end])
 }
 
 /// All spans to hide in a tree. `text` is what it was read from.
@@ -85,21 +100,33 @@ fn user_of_url(text: &str, span: Span) -> Option<Span> {
     host[..to].contains(':').then(|| Span::new(start + from, start + from + to))
 }
 
-/// Spans to hide in the lines of `text` from byte `from` on: whatever stands behind a key with a secret name.
-pub(super) fn in_text(text: &str, from: usize) -> Vec<Span> {
+/// Keys whose values are no secrets, for texts that are no tree. Any other key may be the id of an API key.
+const HARMLESS: [&str; 44] = [
+    "address", "api", "attributes", "auth", "bind_address", "components", "config", "debug", "depends_on", "env",
+    "executable_path", "frame", "geometry", "handlers", "heartbeat_window", "id", "jobs", "keys", "level", "log",
+    "log_configuration", "log_level", "method", "model", "module_id", "modules", "name", "namespace", "network",
+    "orientation", "packages", "parent", "pattern", "remotes", "resource", "revision", "schedule", "service_configs",
+    "services", "sessions", "translation", "type", "value", "version",
+];
+
+/// Spans to hide in `text` from byte `from` on, where nobody knows what is inside what: in each line all that stands
+/// behind a key which is not known to be harmless. `clear` tells that a line may be shown up to its first key.
+pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
     let mut found = Vec::new();
     let mut start = from;
     for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
-        for (colon, _) in line.match_indices([':', '=']) {
-            let before = line[..colon].trim_end_matches(['"', '\'', ' ', '\t']);
-            let word = before.rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').map_or(0, |at| {
-                at + before[at..].chars().next().map_or(1, char::len_utf8)
-            });
-            if is_secret_key(&before[word..]) {
-                found.push(Span::new(start + colon + 1, start + line.len()));
-                break;
+        let mut hidden = (!clear).then_some(start);
+        for (sign, _) in line.match_indices([':', '=']) {
+            let before = line[..sign].trim_end_matches(['"', '\'', ' ', '\t']);
+            let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
+            let key = &before[word.len()..];
+            if HARMLESS.contains(&key) {
+                found.extend(hidden.take().map(|hidden| Span::new(hidden, start + word.len())));
+            } else {
+                hidden.get_or_insert(start + sign + 1);
             }
         }
+        found.extend(hidden.map(|hidden| Span::new(hidden, start + line.len())));
         found.extend(user_of_url(text, Span::new(start, start + line.len())));
         start += line.len();
     }

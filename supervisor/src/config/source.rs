@@ -137,7 +137,7 @@ impl Source {
     }
 
     fn is_hidden(&self, offset: usize) -> bool {
-        let hidden = self.hidden.get_or_init(|| secrets::in_text(&self.text, 0));
+        let hidden = self.hidden.get_or_init(|| secrets::in_text(&self.text, 0, false));
         let after = hidden.partition_point(|span| span.start as usize <= offset);
         after > 0 && offset < hidden[after - 1].end as usize
     }

@@ -39,7 +39,10 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
             }
         };
         if let Err(note) = result {
-            return Err(Box::new(SyntaxError { note, partial: builder.fold() }));
+            let from = builder.seen.min(note.span.start);
+            let unread = text.get(from as usize..note.span.start as usize).unwrap_or_default();
+            let clear = !builder.swallowed && !(unread.contains('\n') && unread.contains(['"', '\'']));
+            return Err(Box::new(SyntaxError { from, clear, note, partial: builder.fold() }));
         }
     }
     let root = builder.root.unwrap_or(Node { value: Value::Null, span: Span::default() });
@@ -80,6 +83,10 @@ struct Builder<'t> {
     anchors: HashMap<usize, Node>,
     copied: usize,
     notes: Vec<Note>,
+    /// End of the last event.
+    seen: u32,
+    /// A text in quotes went over a line break: on purpose, or because a quote is missing.
+    swallowed: bool,
 }
 
 /// A list or map that is not finished.
@@ -100,6 +107,11 @@ impl Builder<'_> {
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Note> {
+        self.seen = self.seen.max(span.end);
+        if matches!(event, Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..)) {
+            let written = self.text.get(span.start as usize..span.end as usize);
+            self.swallowed |= written.is_some_and(|written| written.contains('\n'));
+        }
         match event {
             Event::Scalar(raw, style, anchor, tag) => self.scalar(&raw, style, anchor, tag.as_deref(), span),
             Event::SequenceStart(_, anchor, tag) => {

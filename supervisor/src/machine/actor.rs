@@ -465,7 +465,8 @@ impl Machine {
         }
         let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else { return };
         let before = resource.state();
-        if shown.phase == Phase::Unhealthy && before.error.as_deref() != shown.cause.as_deref() {
+        // What is down with its module, or with what it needs, was told there; once is enough.
+        if shown.phase == Phase::Unhealthy && !shown.transient && before.error.as_deref() != shown.cause.as_deref() {
             let cause = shown.cause.as_deref().unwrap_or_default();
             warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
         }

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_cycle_is_told_with_its_path() {
-        let all = names(&["a:b:c/x", "a:b:c/y", "a:b:c/z"]);
+        let all = names(&["a:component:c/x", "a:component:c/y", "a:component:c/z"]);
         let edges: HashMap<_, _> = [
             (all[0].clone(), vec![all[1].clone(), all[2].clone()]),
             (all[1].clone(), vec![all[2].clone()]),

@@ -576,7 +576,12 @@ impl World {
     fn optional_of(&self, name: &ResourceName, node: &Node) -> Vec<Held> {
         let Some(declared) = &node.declared else { return Vec::new() };
         let present = |dependency: &ResourceName| {
-            self.nodes.get(dependency).is_some_and(|node| node.wanted && !matches!(node.stage, Stage::Idle | Stage::Removing))
+            self.nodes.get(dependency).is_some_and(|node| match node.stage {
+                Stage::Validating | Stage::Adding | Stage::Built => node.wanted,
+                // Nothing is known against it yet: it is about to be built.
+                Stage::Idle => node.wanted && node.shown.is_none() && node.config.fault.is_none(),
+                Stage::Removing => false,
+            })
         };
         declared
             .optional

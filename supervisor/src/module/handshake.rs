@@ -177,9 +177,6 @@ fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
     let service = subtype.proto_service;
     let name = subtype.subtype.ok_or_else(|| format!("the entry of `{service}` without an API"))?;
     let api = Api::new(&name.namespace, &name.r#type, &name.subtype).map_err(|error| error.to_string())?;
-    if !["component", "service"].contains(&api.kind()) {
-        return Err(format!("API `{api}` is neither a component nor a service"));
-    }
     if service.is_empty() {
         return Err(format!("API `{api}` comes without its gRPC service"));
     }
@@ -210,7 +207,7 @@ mod tests {
         let good = read_handler(definition("component", "gizmo", "acme.Gizmo", &["a:b:c", "short"])).expect("good");
         assert_eq!(good.models[1].to_string(), "rdk:builtin:short");
         for (bad, expected) in [
-            (definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]), "neither a component nor a service"),
+            (definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]), "must be `component` or `service`"),
             (definition("component", "gizmo", "", &["a:b:c"]), "without its gRPC service"),
             (definition("component", "", "acme.Gizmo", &["a:b:c"]), "acme"),
             (definition("component", "gizmo", "acme.Gizmo", &["a:b"]), "a:b"),

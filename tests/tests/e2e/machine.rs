@@ -60,7 +60,9 @@ async fn dependencies_are_built_first_and_closed_last() {
         .resource(Resource::echo("floor").attributes(json!({ "build_ms": 100 })));
     let mut world = place.start(machine).await;
     world.until(|now| now.running() && now.ready("roof")).await;
-    world.shutdown().await.with_code(0);
+    // The folder lives as long as the world does.
+    proc::signal(world.pid(), Signal::SIGTERM);
+    world.ended().await.with_code(0).left_nothing_behind();
     let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
     let at = |event: &str| {
         text.lines()
@@ -124,11 +126,11 @@ async fn a_machine_can_be_stopped_while_it_starts() {
 async fn a_module_that_ignores_sigterm_is_killed_with_its_children() {
     let machine = Machine::new()
         .module(Module::faulty("stubborn", "stubborn"))
-        .module(Module::faulty("parent", "offspring"))
+        .module(Module::faulty("family", "offspring"))
         .resource(Resource::probe("probe"));
     let mut world = World::start(machine).await;
     world
-        .until(|now| now.module_ready("stubborn") && now.module_ready("parent"))
+        .until(|now| now.module_ready("stubborn") && now.module_ready("family"))
         .await;
     world.shutdown().await.with_code(0).left_nothing_behind();
 }

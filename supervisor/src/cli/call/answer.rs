@@ -66,7 +66,7 @@ fn value(field: &Field, kind: &Kind, blob: Blob<'_>, bytes_as: &BytesAs) -> Resu
             let value_kind = kind.as_message().map(|entry| entry.map_entry_value_field().kind());
             let value_kind = value_kind.as_ref().unwrap_or(kind);
             let mut sorted: Vec<_> = entries.iter().collect();
-            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sorted.sort_by_key(|(key, _)| *key);
             let mut object = Map::new();
             for (key, item) in sorted {
                 object.insert(key_text(key), value(item, value_kind, blob, bytes_as)?);

@@ -77,10 +77,10 @@ proptest! {
             let theirs = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>().next();
             let ours = json::read(&text);
             match (theirs, ours) {
-                (Some(Ok(theirs)), Ok(ours)) => prop_assert_eq!(plain(&ours.root), theirs),
-                // Half of a surrogate pair is no error for peers.
+                (Some(Ok(theirs)), Ok(ours)) => prop_assert!(same(&ours.root, &theirs), "{}: {:?}", text, ours.root),
+                // Half of a surrogate pair is no error for peers, and neither is what follows the first value.
                 (Some(Err(error)), Ok(_)) => prop_assert!(
-                    error.to_string().contains("surrogate") || error.to_string().contains("hex escape"),
+                    ["surrogate", "hex escape", "trailing"].iter().any(|known| error.to_string().contains(known)),
                     "{}: {}", text, error
                 ),
                 (Some(Ok(_)), Err(error)) => prop_assert!(false, "{}: {:?}", text, error),
@@ -91,18 +91,24 @@ proptest! {
     }
 }
 
-fn plain(node: &Node) -> serde_json::Value {
-    match &node.value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(flag) => (*flag).into(),
-        // Whole numbers print without a point in the other reader's values.
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 && number.to_string() != "-0" => (*number as i64).into(),
-        Value::Number(number) => (*number).into(),
-        Value::Text(text) => text.clone().into(),
-        Value::List(items) => items.iter().map(plain).collect(),
-        Value::Map(entries) => {
-            entries.iter().map(|entry| (entry.key.clone(), plain(&entry.value))).collect::<serde_json::Map<_, _>>().into()
+fn same(ours: &Node, theirs: &serde_json::Value) -> bool {
+    use serde_json::Value as Theirs;
+    match (&ours.value, theirs) {
+        (Value::Null, Theirs::Null) => true,
+        (Value::Bool(ours), Theirs::Bool(theirs)) => ours == theirs,
+        (Value::Number(ours), Theirs::Number(theirs)) => {
+            // Their quick way of reading numbers may be off by the last bit.
+            theirs.as_f64().is_some_and(|theirs| (ours - theirs).abs() <= ours.abs() * 1e-15)
         }
+        (Value::Text(ours), Theirs::String(theirs)) => ours == theirs,
+        (Value::List(ours), Theirs::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs))
+        }
+        // Of equal keys the last counts.
+        (Value::Map(ours), Theirs::Object(theirs)) => theirs.iter().all(|(key, theirs)| {
+            ours.iter().rev().find(|entry| entry.key == *key).is_some_and(|entry| same(&entry.value, theirs))
+        }),
+        _ => false,
     }
 }
 

@@ -16,9 +16,9 @@ fn what_is_no_json_is_refused_with_the_place_and_the_cure() {
         (" \n", &["Refused r.json: the config is empty (an empty machine is written {})"]),
         ("null", &["Refused r.json: the config is empty (an empty machine is written {})"]),
         ("[]", &["Refused r.json:1:1: the config must be a map of keys and values, but is a list"]),
-        ("{", &["Refused r.json:1:2: the file ends where a key in double quotes is expected"]),
-        ("{\"a\"", &["Refused r.json:1:5: the file ends where `:` after the key is expected"]),
-        ("{\"a\": ", &["Refused r.json:1:7: the file ends where a value is expected"]),
+        ("{", &["Refused r.json:1:2: the file ends where a key in double quotes is expected (is it complete?)"]),
+        ("{\"a\"", &["Refused r.json:1:5: the file ends where `:` after the key is expected (is it complete?)"]),
+        ("{\"a\": ", &["Refused r.json:1:7: the file ends where a value is expected (is it complete?)"]),
         ("{\"modules\": [1,]}", &["Refused r.json:1:16: expected a value, found `]` (is there a comma too many before it?)"]),
         ("{\"a\": 1 \"b\": 2}", &["Refused r.json:1:9: expected `,` or `}` after the value, found `\"` (is a comma missing before it?)"]),
         ("{\n  // x\n}", &["Refused r.json:2:3: expected a key in double quotes, found `/` (JSON has no comments; remove it, or write the config in YAML)"]),
@@ -67,7 +67,7 @@ fn a_wrong_type_is_refused_and_the_reading_goes_on() {
         ("debug: yes", &["Refused r.yaml:1:8: `debug` must be true or false, but is a text (write true)"]),
         ("revision: 12", &["Refused r.yaml:1:11: `revision` must be a text, but is a number (write \"12\" in quotes)"]),
         ("components: [{name: 7, type: motor, model: fake}]", &["Refused r.yaml:1:21: `name` must be a text, but is a number (write \"7\" in quotes)"]),
-        ("components: [{name: a, type: motor, model: [x]}]", &["Refused r.yaml:1:43: `model` must be a text, but is a list"]),
+        ("components: [{name: a, type: motor, model: [x]}]", &["Refused r.yaml:1:44: `model` must be a text, but is a list"]),
         ("components: [{name: a, type: motor, model: fake, depends_on: b, attributes: 5}]", &[
             "Refused r.yaml:1:62: `depends_on` must be a list, but is a text (put it between [ and ])",
             "Refused r.yaml:1:77: `attributes` must be a map of keys and values, but is a number",
@@ -118,13 +118,13 @@ fn keys_match_as_they_do_for_peers_and_each_liberty_earns_a_warning() {
         ("{\"processes\": []}", &["Warning r.json:1:15: `processes` are not run; they were abolished (make it a module, or a unit of the system's service manager)"]),
         ("{\"components\": [{\"name\": \"a\", \"type\": \"motor\", \"model\": \"fake\", \"disabled\": true, \"attributes\": {\"a\": 1, \"a\": 2, \"n\": 9007199254740993, \"p\": \"${x}\"}}]}", &[
             "Warning r.json:1:65: `disabled` has no effect (nothing reads it: the entry runs all the same; remove the entry to switch it off)",
-            "Warning r.json:1:107: `a` is given more than once; the last one counts",
-            "Warning r.json:1:120: modules receive this number rounded (numbers travel as doubles, exact up to 9007199254740992; write it in quotes)",
-            "Warning r.json:1:143: this version replaces no placeholders: texts with `${` stay as they are",
+            "Warning r.json:1:106: `a` is given more than once; the last one counts",
+            "Warning r.json:1:119: modules receive this number rounded (numbers travel as doubles, exact up to 9007199254740992; write it in quotes)",
+            "Warning r.json:1:142: this version replaces no placeholders: texts with `${` stay as they are",
         ]),
         ("{\"log\": [{\"level\": \"info\"}, {\"pattern\": \"*\", \"level\": \"x\"}]}", &[
             "Warning r.json:1:10: a log rule without `pattern` counts for nothing (for example `pattern: rdk.modmanager.*`)",
-            "Warning r.json:1:56: unknown log level: \"x\" (it is one of debug, info, warn and error)",
+            "Warning r.json:1:55: unknown log level: \"x\" (it is one of debug, info, warn and error)",
         ]),
     ]);
     assert!(!read("r.json", "{\"debug\": true, \"DEBUG\": false}").expect("usable").config.debug);
@@ -263,7 +263,7 @@ fn sections_about_connections_refuse_what_is_wrong_in_the_words_of_peers() {
             "Local r.yaml:1:28: `often` is no schedule (write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`)",
         ]),
         ("packages: [{name: a, package: o/a, type: modul}]", &[
-            "Local r.yaml:1:41: unsupported package type \"modul\". Must be one of: [ml_model, module, slam_map, archive] (did you mean `module`?)",
+            "Local r.yaml:1:42: unsupported package type \"modul\". Must be one of: [ml_model, module, slam_map, archive] (did you mean `module`?)",
         ]),
     ]);
 }
