@@ -2,6 +2,7 @@
 //! asks the manifest which of them a config needs, and starts this binary once for each.
 
 mod manifest;
+mod memory;
 
 use std::{env, process::ExitCode};
 
@@ -81,7 +82,10 @@ fn main() -> ExitCode {
         Ok(Ask::Manifest) => println!("{}", manifest::of(BUILTINS)),
         Ok(Ask::Run(name)) => {
             return match BUILTINS.iter().find(|builtin| builtin.name == name) {
-                Some(builtin) => mainstay_module::run((builtin.make)()),
+                Some(builtin) => {
+                    memory::give_large_blocks_back();
+                    mainstay_module::run((builtin.make)())
+                }
                 None => refuse(&format!("there is no built-in module `{name}`, only: {}", names())),
             };
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::check;
 use super::complaint::{Complaint, Grade, Place, Refused};
 use super::model::{Config, Loaded};
-use super::node::{Node, Note, Value};
+use super::node::{Node, Note, Span, Value};
 use super::read::Reader;
 use super::source::Source;
 use super::{json, secrets, sections, yaml};
@@ -71,7 +71,7 @@ fn read_file(path: &Path) -> Result<String, Complaint> {
         // What is readable gives the line and column of what is not.
         let readable = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
         let source = Source::new(path, readable);
-        let place = source.place(super::node::Span::new(valid, valid));
+        let place = source.place(Span::new(valid, valid));
         Complaint::new(Grade::Refused, "the config is not UTF-8 text", place)
             .with_help("save it as UTF-8")
             .with_source(Arc::new(source))
@@ -110,7 +110,10 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
         Ok(document) => document,
         Err(error) => {
             let mut hidden = secrets::in_tree(&error.partial, source.text());
-            hidden.extend(secrets::in_text(source.text(), error.from as usize, error.clear));
+            // Right behind a secret most likely stands the rest of it, cut off by a quote.
+            let line = source.place(Span { start: error.from, end: error.from }).line;
+            let beside = hidden.iter().any(|span| span.start <= error.from && source.place(*span).line == line);
+            hidden.extend(secrets::in_text(source.text(), error.from as usize, error.clear && !beside));
             source.hide(hidden);
             add(&mut reader, Grade::Refused, error.note);
             return (None, reader.complaints);

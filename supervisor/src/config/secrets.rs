@@ -96,8 +96,10 @@ fn user_of_url(text: &str, span: Span) -> Option<Span> {
     let from = value.find("://")? + 3;
     let rest = &value[from..];
     let host = &rest[..rest.find(['/', '"', '\'', ' ']).unwrap_or(rest.len())];
-    let to = host.rfind('@')?;
-    host[..to].contains(':').then(|| Span::new(start + from, start + from + to))
+    let (to, colon) = (host.rfind('@').unwrap_or(host.len()), host.find(':')?);
+    // Without `@` it is host and port, or user and password of a text that breaks off.
+    let port = to == host.len() && host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit());
+    (colon < to && !port).then(|| Span::new(start + from, start + from + to))
 }
 
 /// Keys whose values are no secrets, for texts that are no tree. Any other key may be the id of an API key.

@@ -1,5 +1,6 @@
 //! Where calls go and how they get there: bytes in, the same bytes out.
 
+pub mod batch;
 pub mod body;
 pub mod call;
 pub mod deadline;

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::batch::Batch;
 use super::body::{CallBody, RequestBody};
 use super::call::{Call, Guards};
 use super::deadline::Deadline;
@@ -182,6 +183,8 @@ async fn handshake<I>(io: I, tasks: &mut JoinSet<()>, closed: Option<Cancellatio
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let io = Batch::new(io);
+    let driver = io.handle();
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(flow::STREAM_WINDOW)
         .initial_connection_window_size(flow::CONNECTION_WINDOW)
@@ -193,8 +196,14 @@ where
         .await
         .map_err(io::Error::other)?;
     tasks.spawn(async move {
+        let mut connection = pin!(connection);
         // Why it ended is told by the calls that it ended.
-        let _ = connection.await;
+        poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx).is_ready();
+            let broken = matches!(driver.poll_drain(cx), Poll::Ready(Err(_)));
+            if ended || broken { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         if let Some(closed) = closed {
             closed.cancel();
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::server::SendResponse;
-use h2::SendStream;
+use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::sniff::{self, Rewind, Sniffed};
+use super::vigil::Vigil;
+use crate::route::batch::Batch;
 use crate::route::body::{CallBody, RequestBody};
 use crate::route::call::poll_room;
 use crate::route::{flow, status};
@@ -124,6 +126,8 @@ where
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
+    let io = Batch::new(io);
+    let driver = io.handle();
     let handshake = h2::server::Builder::new()
         .initial_window_size(flow::STREAM_WINDOW)
         .initial_connection_window_size(flow::CONNECTION_WINDOW)
@@ -133,6 +137,13 @@ where
         .max_send_buffer_size(flow::SEND_BUFFER)
         .max_pending_accept_reset_streams(flow::MAX_PENDING_RESETS)
         .handshake::<_, Bytes>(io);
+    // The handshake's own words have no driver yet.
+    let mut handshake = std::pin::pin!(handshake);
+    let handshake = std::future::poll_fn(|cx| {
+        let done = handshake.as_mut().poll(cx);
+        let _ = driver.poll_drain(cx);
+        done
+    });
     let mut connection = match timeout(HELLO, handshake).await {
         Ok(connection) => connection.map_err(ConnectionError::Http2)?,
         Err(_) => return Ok(()),
@@ -142,13 +153,15 @@ where
     let mut stopping = false;
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let mut ticking = false;
+    let mut vigil = Vigil::new(std::time::Instant::now());
     loop {
         tokio::select! {
             biased;
-            accepted = connection.accept() => match accepted {
+            accepted = next_call(&mut connection, &driver) => match accepted {
                 Some(Ok((request, respond))) => {
                     let (parts, stream) = request.into_parts();
                     let request = Request::from_parts(parts, RequestBody::from(stream));
+                    vigil.sign(std::time::Instant::now());
                     calls.spawn(answer(guarded(service(request)), respond));
                     if !ticking {
                         ticking = true;
@@ -160,7 +173,8 @@ where
                 Some(Err(error)) => return Err(ConnectionError::Http2(error)),
                 None => return Ok(()),
             },
-            Some(_) = calls.join_next() => {}
+            Some(_) = calls.join_next() => vigil.sign(std::time::Instant::now()),
+            () = tokio::task::yield_now(), if vigil.is_awake() => {}
             () = &mut tick, if ticking => {
                 ticking = !calls.is_empty();
                 tick.as_mut().reset(Instant::now() + TICK);
@@ -171,6 +185,22 @@ where
             }
         }
     }
+}
+
+/// The next call; drives the whole connection meanwhile.
+async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut h2::server::Connection<Batch<I>, Bytes>,
+    driver: &Batch<I>,
+) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>> {
+    let mut accept = std::pin::pin!(connection.accept());
+    std::future::poll_fn(|cx| {
+        let accepted = accept.as_mut().poll(cx);
+        match driver.poll_drain(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            _ => accepted,
+        }
+    })
+    .await
 }
 
 /// The call's answer, or what a panic in it becomes.

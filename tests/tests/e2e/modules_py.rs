@@ -30,7 +30,10 @@ fn machine() -> Machine {
                 .attributes(json!({ "motor": "motor" })),
         )
         .resource(Resource::new("parrot", "tests:component:echo", "tests:python:parrot"))
-        .resource(Resource::fake("motor", "motor"))
+        .resource(Resource::fake("encoder", "encoder"))
+        .resource(
+            Resource::fake("motor", "motor").attributes(json!({ "encoder": "encoder", "ticks_per_rotation": 100 })),
+        )
 }
 
 async fn readings(world: &World, name: &str) -> BTreeMap<String, Value> {

@@ -1,0 +1,162 @@
+//! Gathers what an HTTP/2 connection writes into few system calls.
+//!
+//! The protocol writes and flushes every data frame by itself, and most peers accept frames of 16 KiB only: a camera
+//! frame would be hundreds of writes, each of which wakes the peer. Instead, writes are gathered until the connection has
+//! nothing more to say for now; its driver then calls [`Batch::poll_drain`].
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Most bytes that are gathered before they are written anyway.
+const LIMIT: usize = 128 << 10;
+
+/// A drained buffer larger than this is given back.
+const SMALL: usize = 16 << 10;
+
+/// A connection's socket; clones are the same socket, one for the protocol and one for its driver.
+pub struct Batch<I>(Arc<Mutex<State<I>>>);
+
+struct State<I> {
+    io: I,
+    gathered: BytesMut,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
+    /// Gathers for `io`.
+    pub fn new(io: I) -> Self {
+        Self(Arc::new(Mutex::new(State { io, gathered: BytesMut::new() })))
+    }
+
+    /// Another handle for the driver.
+    pub fn handle(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// Writes what was gathered. Ready when nothing is left.
+    pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state().poll_drain(cx)
+    }
+
+    // Protocol and driver run in one task, so nobody ever waits here.
+    fn state(&self) -> MutexGuard<'_, State<I>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> State<I> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.gathered))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.gathered.advance(written),
+            }
+        }
+        if self.gathered.capacity() > SMALL {
+            self.gathered = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the parts, or as much of them as fits; makes room first when there is none.
+    fn poll_gather(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut room = LIMIT.saturating_sub(self.gathered.len());
+        if room == 0 {
+            ready!(self.poll_drain(cx))?;
+            room = LIMIT;
+        }
+        let wanted = parts.iter().map(|part| part.len()).sum::<usize>().min(room);
+        if self.gathered.is_empty() && wanted > SMALL / 2 {
+            self.gathered.reserve(LIMIT);
+        }
+        let mut left = wanted;
+        for part in parts {
+            let part = &part[..part.len().min(left)];
+            self.gathered.extend_from_slice(part);
+            left -= part.len();
+        }
+        Poll::Ready(Ok(wanted))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batch<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.state().io).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Batch<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.state().poll_gather(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.state().poll_gather(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    // The driver drains; flushing here would undo the gathering.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        ready!(state.poll_drain(cx))?;
+        Pin::new(&mut state.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_writes_become_one_and_arrive_when_drained() {
+        let (io, mut peer) = tokio::io::duplex(1 << 20);
+        let mut batch = Batch::new(io);
+        let driver = batch.handle();
+        for _ in 0..10 {
+            batch.write_all(&[7; 1000]).await.unwrap();
+            batch.flush().await.unwrap();
+        }
+        let mut seen = vec![0; 20_000];
+        let early = futures_util::FutureExt::now_or_never(peer.read(&mut seen));
+        assert!(early.is_none(), "nothing is written before the driver says so");
+        poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
+        assert_eq!(peer.read(&mut seen).await.unwrap(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn a_full_buffer_holds_the_writer_back() {
+        let (io, mut peer) = tokio::io::duplex(1000);
+        let mut batch = Batch::new(io);
+        let mut sent = 0;
+        while let Some(written) = futures_util::FutureExt::now_or_never(batch.write(&[7; 10_000])) {
+            sent += written.unwrap();
+            assert!(sent <= LIMIT + 1000, "memory is bounded");
+        }
+        let rest = async {
+            batch.shutdown().await.unwrap();
+            drop(batch);
+        };
+        let mut all = Vec::new();
+        let ((), read) = tokio::join!(rest, peer.read_to_end(&mut all));
+        assert_eq!(read.unwrap(), sent);
+    }
+}
