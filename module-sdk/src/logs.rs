@@ -13,7 +13,7 @@ use std::{
 
 use mainstay_proto::viam::{common::v1::LogEntry, robot::v1::LogRequest};
 use prost_types::Struct;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Event, Level, Metadata, Subscriber, field, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Layer};
@@ -78,35 +78,35 @@ pub(crate) fn channel(module: &str, level: Level) -> (LogLayer, LogSender) {
 
 impl LogSender {
     /// Sends until `stop`, then what is left. An entry that the core does not take goes to stderr.
-    pub(crate) async fn run(mut self, robot: Robot, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, robots: watch::Receiver<Robot>, stop: CancellationToken) {
         self.shared.sending.store(true, Ordering::Relaxed);
         while let Some(Some(entry)) = stop.run_until_cancelled(self.queue.recv()).await {
-            self.send(&robot, entry, LIMIT).await;
+            self.send(&robots, entry, LIMIT).await;
             let lost = self.shared.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 let message = format!("{lost} log entries came faster than the core took them, and were lost");
                 let entry = self
                     .shared
                     .entry(Level::WARN, &self.shared.module, message, &Object::new(), Vec::new());
-                self.send(&robot, entry, LIMIT).await;
+                self.send(&robots, entry, LIMIT).await;
             }
         }
         self.shared.sending.store(false, Ordering::Relaxed);
         let last = async {
             while let Ok(entry) = self.queue.try_recv() {
-                self.send(&robot, entry, LAST).await;
+                self.send(&robots, entry, LAST).await;
             }
         };
         // What remains after this would only delay the end.
         let _ = tokio::time::timeout(LAST, last).await;
     }
 
-    async fn send(&self, robot: &Robot, entry: LogEntry, limit: Duration) {
+    async fn send(&self, robots: &watch::Receiver<Robot>, entry: LogEntry, limit: Duration) {
         // One entry per request, because cores refuse more.
         let request = LogRequest {
             logs: vec![entry.clone()],
         };
-        let mut service = robot.service();
+        let mut service = robots.borrow().service();
         if !matches!(tokio::time::timeout(limit, service.log(request)).await, Ok(Ok(_))) {
             print(&entry);
         }

@@ -17,11 +17,14 @@ pub(crate) trait Maker: Send + Sync {
     /// What the configuration needs, or what is wrong with it.
     fn validate(&self, config: RawConfig) -> Result<Needs>;
     /// Makes a resource. Dropping the future ends what it began.
-    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Made>>;
+    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Made>>>;
 }
 
 /// A model with its types: the API and the author's.
-pub(crate) struct ModelOf<A: ?Sized, R>(PhantomData<fn() -> (R, Box<A>)>);
+pub(crate) struct ModelOf<A: ?Sized, R>(PhantomData<Types<A, R>>);
+
+/// Owns neither, so the model may go from thread to thread whatever they are.
+type Types<A, R> = fn(&A) -> R;
 
 impl<A: ?Sized, R> ModelOf<A, R> {
     pub(crate) fn new() -> Self {
@@ -37,7 +40,7 @@ impl<A: Accepts<R> + ?Sized, R: FromConfig> Maker for ModelOf<A, R> {
         Ok(merge(declared, said))
     }
 
-    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Made>> {
+    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Made>>> {
         Box::pin(async move {
             let (label, geometry) = (config.label(), config.geometry.clone());
             let (config, _) = config.read()?;
@@ -54,14 +57,14 @@ impl<A: Accepts<R> + ?Sized, R: FromConfig> Maker for ModelOf<A, R> {
                 face: Arc::new(face),
                 concrete: resource.clone(),
             };
-            Ok(Made {
+            Ok(Box::new(Made {
                 resource,
                 local,
                 label,
                 geometry,
                 tasks,
                 halt,
-            })
+            }))
         })
     }
 }

@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{Result, Robot, address::Address};
+use crate::{Code, Result, Robot, address::Address};
 
 /// How often the core is asked whether it is still there. The end of the connection tells sooner.
 const POLL: Duration = Duration::from_secs(10);
@@ -37,8 +35,10 @@ impl Parent {
         let address = Address::parse(address);
         if let Some(robot) = self.robot()
             && *robot.connection().address() == address
-            && !robot.connection().is_closed()
         {
+            if robot.connection().is_closed() {
+                robot.connection().reopen().await?;
+            }
             return Ok(None);
         }
         let robot = Robot::open(address).await?;
@@ -55,31 +55,28 @@ impl Parent {
     }
 }
 
-/// Waits until the core is gone for good, and says how that showed. Ends with `None` when `stop` comes first.
-pub(crate) async fn watch(robot: Robot, stop: CancellationToken) -> Option<String> {
-    stop.run_until_cancelled_owned(async move {
-        let mut misses = 0;
-        loop {
-            tokio::select! {
-                () = robot.connection().closed() => match redial(&robot).await {
-                    Ok(()) => misses = 0,
-                    Err(error) => return format!("the core is gone: {error}"),
-                },
-                () = tokio::time::sleep(POLL) => match robot.answers(LIMIT).await {
-                    Ok(()) => misses = 0,
-                    // It is there, and has more to do than to answer.
-                    Err(error) if error.code() == crate::Code::ResourceExhausted => misses = 0,
-                    Err(error) => {
-                        misses += 1;
-                        if misses == MISSES {
-                            return format!("the core does not answer any more: {error}");
-                        }
+/// Waits until the core is gone for good, and says how that showed.
+pub(crate) async fn watch(robot: &Robot) -> String {
+    let mut misses = 0;
+    loop {
+        tokio::select! {
+            () = robot.connection().closed() => match redial(robot).await {
+                Ok(()) => misses = 0,
+                Err(error) => return format!("the core is gone: {error}"),
+            },
+            () = tokio::time::sleep(POLL) => match robot.answers(LIMIT).await {
+                Ok(()) => misses = 0,
+                // It is there, and has more to do than to answer.
+                Err(error) if error.code() == Code::ResourceExhausted => misses = 0,
+                Err(error) => {
+                    misses += 1;
+                    if misses == MISSES {
+                        return format!("the core does not answer any more: {error}");
                     }
-                },
-            }
+                }
+            },
         }
-    })
-    .await
+    }
 }
 
 async fn redial(robot: &Robot) -> Result<()> {

@@ -11,6 +11,8 @@ use mainstay_proto::viam::common::v1::{
     GetStatusResponse,
 };
 
+use tokio_util::task::TaskTracker;
+
 use crate::{
     Error, Resource, ResourceApi, Result, Service,
     call::{Label, Scope},
@@ -201,8 +203,8 @@ impl Made {
         }
     }
 
-    /// Ends it: first its motion, then its tasks, then itself.
-    pub(crate) async fn close(self) {
+    /// Ends it: first its motion, then its tasks, then itself. To be driven to the end whoever gives up waiting.
+    async fn close(self) {
         let Self {
             resource,
             label,
@@ -232,6 +234,7 @@ impl Made {
 pub(crate) struct Registry {
     held: RwLock<HashMap<String, Held>>,
     everything: Everything,
+    closing: TaskTracker,
 }
 
 struct Held {
@@ -239,7 +242,7 @@ struct Held {
     name: String,
     added: Instant,
     /// None while it is being made.
-    made: Option<Made>,
+    made: Option<Box<Made>>,
 }
 
 impl Registry {
@@ -278,7 +281,7 @@ impl Registry {
     }
 
     /// Takes a resource out: no call reaches it any more. `None` when there is none, or it is still being made.
-    pub(crate) fn take(&self, full_name: &str) -> Option<Made> {
+    pub(crate) fn take(&self, full_name: &str) -> Option<Box<Made>> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.get(full_name)?.made.as_ref()?;
         let taken = held.remove(full_name)?;
@@ -286,8 +289,20 @@ impl Registry {
         taken.made
     }
 
+    /// Closes a resource that was taken out. It is closed to the end even when the caller stops waiting.
+    pub(crate) async fn close(&self, made: Box<Made>) {
+        // Fails only when the runtime ends.
+        let _ = self.closing.spawn(made.close()).await;
+    }
+
+    /// Waits for what is closing on behalf of callers that stopped waiting.
+    pub(crate) async fn closed(&self) {
+        self.closing.close();
+        self.closing.wait().await;
+    }
+
     /// Takes everything out, what was added last first: a dependent always comes after what it uses.
-    pub(crate) fn take_all(&self) -> Vec<Made> {
+    pub(crate) fn take_all(&self) -> Vec<Box<Made>> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Held> = held.drain().map(|(_, held)| held).collect();
         all.sort_by_key(|held| std::cmp::Reverse(held.added));
@@ -308,7 +323,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Puts the resource into its place: calls reach it from now on. Gives it back when the module closed meanwhile.
-    pub(crate) fn fill(mut self, made: Made) -> Result<(), (Made, Error)> {
+    pub(crate) fn fill(mut self, made: Box<Made>) -> Result<(), (Box<Made>, Error)> {
         let mut held = self.registry.held.write().unwrap_or_else(PoisonError::into_inner);
         let Some(place) = held.get_mut(&self.full_name) else {
             return Err((made, Error::unavailable("the module is stopping")));

@@ -5,7 +5,7 @@ use std::{env, process::ExitCode, sync::Arc, time::Duration};
 use mainstay_proto::viam::module::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Level;
@@ -117,6 +117,8 @@ async fn serve(module: Module, args: Args, logs: LogSender) -> Result<()> {
 pub struct Running {
     host: Arc<Host>,
     stop: CancellationToken,
+    /// Ends even the calls that would go on.
+    abort: CancellationToken,
     served: TaskTracker,
     /// Ends last, so that the last entries get through.
     logging: (CancellationToken, TaskTracker),
@@ -154,14 +156,15 @@ impl Running {
             .await
             .map_err(|error| Error::unavailable(format_args!("cannot listen on {address}: {error}")))?;
         tracing::debug!(%address, "listening");
-        let served = TaskTracker::new();
-        drop(served.spawn(services.serve(listener, stop.clone())));
+        let (served, abort) = (TaskTracker::new(), CancellationToken::new());
+        drop(served.spawn(services.serve(listener, stop.clone(), abort.clone())));
         let logging = (CancellationToken::new(), TaskTracker::new());
         let (tell, gone) = mpsc::channel(1);
         drop(served.spawn(attend(connections, logs, logging.clone(), tell, stop.clone())));
         Ok(Self {
             host,
             stop,
+            abort,
             served,
             logging,
             gone: tokio::sync::Mutex::new(gone),
@@ -184,7 +187,10 @@ impl Running {
         }
         self.served.close();
         // A stream that nobody ends would go on for ever.
-        let _ = tokio::time::timeout(DRAIN, self.served.wait()).await;
+        if tokio::time::timeout(DRAIN, self.served.wait()).await.is_err() {
+            self.abort.cancel();
+            self.served.wait().await;
+        }
         self.logging.0.cancel();
         self.logging.1.close();
         self.logging.1.wait().await;
@@ -194,35 +200,35 @@ impl Running {
 /// Looks after each connection to a core: its log, and its end.
 async fn attend(
     mut connections: mpsc::UnboundedReceiver<Robot>,
-    mut logs: Option<LogSender>,
+    logs: Option<LogSender>,
     (end_of_log, logging): (CancellationToken, TaskTracker),
     tell: mpsc::Sender<String>,
     stop: CancellationToken,
 ) {
-    let mut watched: Option<CancellationToken> = None;
-    let watching = TaskTracker::new();
-    while let Some(Some(robot)) = stop.run_until_cancelled(connections.recv()).await {
-        if let Some(logs) = logs.take() {
-            drop(logging.spawn(logs.run(robot.clone(), end_of_log.clone())));
-        }
-        // Only the newest core counts.
-        if let Some(earlier) = watched.take() {
-            earlier.cancel();
-        }
-        let until = stop.child_token();
-        watched = Some(until.clone());
-        let tell = tell.clone();
-        drop(watching.spawn(async move {
-            if let Some(gone) = parent::watch(robot, until).await {
+    // Before there is a core, there is nobody to tell and nothing that could be gone.
+    let Some(Some(first)) = stop.run_until_cancelled(connections.recv()).await else {
+        return;
+    };
+    let (newest, robots) = watch::channel(first);
+    if let Some(logs) = logs {
+        drop(logging.spawn(logs.run(robots, end_of_log)));
+    }
+    loop {
+        let robot = newest.borrow().clone();
+        tokio::select! {
+            next = stop.run_until_cancelled(connections.recv()) => match next {
+                Some(Some(next)) => drop(newest.send_replace(next)),
+                _ => return,
+            },
+            // Only the newest core counts.
+            gone = parent::watch(&robot) => {
                 // It is told once already, or nobody asks.
                 let _ = tell.try_send(gone);
+                stop.cancelled().await;
+                return;
             }
-        }));
+        }
     }
-    // Dropped only now: without a core, nothing can be gone.
-    drop(tell);
-    watching.close();
-    watching.wait().await;
 }
 
 fn services(module: &Module, host: &Arc<Host>) -> Services {

@@ -76,12 +76,16 @@ impl FromIterator<Service> for Services {
 }
 
 impl Services {
-    /// Serves until `stop`, then lets the running calls end.
-    pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken) {
+    /// Serves until `stop`, then lets the running calls end, until `abort`.
+    pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken, abort: CancellationToken) {
         let (services, connections) = (Arc::new(self), TaskTracker::new());
         loop {
             match stop.run_until_cancelled(listener.accept()).await {
-                Some(Ok(stream)) => drop(connections.spawn(connection(services.clone(), stream, stop.clone()))),
+                Some(Ok(stream)) => {
+                    let connection = connection(services.clone(), stream, stop.clone());
+                    let abort = abort.clone();
+                    drop(connections.spawn(async move { abort.run_until_cancelled(connection).await }));
+                }
                 // Out of file descriptors, mostly; the connections that there are go on.
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -135,7 +139,10 @@ async fn connection(services: Arc<Services>, stream: Stream, stop: CancellationT
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .max_send_buf_size(SEND_BUFFER)
+        // The peer is the core, which has limits of its own; hyper's are made for strangers, and end the connection.
         .max_concurrent_streams(None)
+        .max_pending_accept_reset_streams(Some(usize::MAX))
+        .max_local_error_reset_streams(None)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

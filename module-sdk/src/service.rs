@@ -63,8 +63,12 @@ impl Host {
         })
     }
 
-    fn maker(&self, config: &RawConfig) -> Result<(&Arc<dyn Maker>, &Arc<dyn Shelf>)> {
-        let unknown = || {
+    fn maker(&self, config: &RawConfig) -> Result<&dyn Maker> {
+        let found = self
+            .models
+            .iter()
+            .find(|((api, model), _)| *api == config.api && *model == config.model);
+        found.map(|(_, maker)| &**maker).ok_or_else(|| {
             let offered: Vec<_> = self
                 .models
                 .keys()
@@ -76,18 +80,13 @@ impl Host {
                 config.api,
                 offered.join(", ")
             ))
-        };
-        let ((api, _), maker) = self
-            .models
-            .iter()
-            .find(|((api, model), _)| *api == config.api && *model == config.model)
-            .ok_or_else(unknown)?;
-        Ok((maker, self.shelves.get(api).ok_or_else(unknown)?))
+        })
     }
 
     async fn add(&self, config: Option<ComponentConfig>, given: Vec<String>) -> Result<()> {
         let config = RawConfig::from_wire(config)?;
-        let (maker, shelf) = self.maker(&config)?;
+        let maker = self.maker(&config)?;
+        let shelf = &self.shelves[&*config.api]; // Each model came with the shelf of its API.
         let full_name = config.full_name();
         let place = self.registry.reserve(full_name.clone(), &config.name, shelf.clone())?;
         Scope::mark(&config.label());
@@ -102,13 +101,13 @@ impl Host {
             .deadline()
             .is_some_and(|deadline| deadline <= Instant::now())
         {
-            made.close().await;
+            self.registry.close(made).await;
             return Err(Error::deadline_exceeded(format_args!(
                 "{full_name} took too long to make, and was closed again"
             )));
         }
         if let Err((made, error)) = place.fill(made) {
-            made.close().await;
+            self.registry.close(made).await;
             return Err(error);
         }
         Ok(())
@@ -116,10 +115,8 @@ impl Host {
 
     async fn remove(&self, full_name: &str) -> Result<()> {
         let taken = self.registry.take(full_name);
-        taken
-            .ok_or_else(|| Error::not_found(format_args!("resource {full_name} not found")))?
-            .close()
-            .await;
+        let taken = taken.ok_or_else(|| Error::not_found(format_args!("resource {full_name} not found")))?;
+        self.registry.close(taken).await;
         Ok(())
     }
 
@@ -146,8 +143,9 @@ impl Host {
     /// Ends every resource, dependents first.
     pub(crate) async fn close(&self) {
         for made in self.registry.take_all() {
-            made.close().await;
+            self.registry.close(made).await;
         }
+        self.registry.closed().await;
     }
 }
 
@@ -212,7 +210,7 @@ impl ModuleService for Host {
         request: Request<ValidateConfigRequest>,
     ) -> Result<Response<ValidateConfigResponse>, Status> {
         let config = RawConfig::from_wire(request.into_inner().config)?;
-        let (maker, _) = self.maker(&config)?;
+        let maker = self.maker(&config)?;
         Scope::mark(&config.label());
         let needs = maker.validate(config)?;
         let (dependencies, optional_dependencies) = (needs.required, needs.optional);
@@ -238,7 +236,7 @@ impl ModuleService for Host {
         let ReconfigureResourceRequest { config, dependencies } = request.into_inner();
         // What is wrong with the new configuration is known before the old resource ends.
         let raw = RawConfig::from_wire(config.clone())?;
-        self.maker(&raw)?.0.validate(raw.clone())?;
+        self.maker(&raw)?.validate(raw.clone())?;
         self.remove(&raw.full_name()).await?;
         self.add(config, dependencies).await?;
         Ok(Response::new(ReconfigureResourceResponse {}))

@@ -1,5 +1,7 @@
 //! A module as a process of its own: this program starts itself again with a socket as first argument.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::{

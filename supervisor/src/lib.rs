@@ -13,5 +13,6 @@ pub mod route;
 mod run;
 pub mod runtime_dir;
 pub mod serve;
+mod text;
 
 pub use run::run;

@@ -18,6 +18,7 @@ use crate::config::{Config, Grade, colour_wanted, parse_duration};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
+use crate::module::sockets;
 use crate::robot::Robot;
 use crate::robot::operations::Operations;
 use crate::robot::sessions::Sessions;
@@ -43,7 +44,7 @@ pub fn run(options: RunOptions) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(start(options)),
-        Err(error) => Err(format!("the system refuses to start an event loop: {error}").into()),
+        Err(error) => Err(failure(format_args!("the system refuses to start an event loop: {error}"))),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +55,12 @@ pub fn run(options: RunOptions) -> ExitCode {
     }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// Why the machine could not start, as a person should read it.
+type Failure = String;
+
+fn failure(error: impl fmt::Display) -> Failure {
+    format!("error: {error}")
+}
 
 async fn start(options: RunOptions) -> Result<(), Failure> {
     let started = SystemTime::now();
@@ -62,10 +68,12 @@ async fn start(options: RunOptions) -> Result<(), Failure> {
     let config = loaded.config;
     // Everything that can be refused is refused before anything starts.
     let listener = bind(&config).await?;
-    let address = listener.local_addr()?;
+    let address = listener.local_addr().map_err(failure)?;
     let xdg = runtime_dir::xdg_runtime_dir();
-    let directory = RuntimeDir::create(&runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref()))?;
-    let control_listener = UnixListener::bind(directory.control_socket())?;
+    let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
+    sockets::check(&directory).map_err(failure)?;
+    let directory = RuntimeDir::create(&directory).map_err(failure)?;
+    let control_listener = UnixListener::bind(directory.control_socket()).map_err(failure)?;
 
     let (doors, parents) = mpsc::unbounded_channel();
     let options = MachineOptions {
@@ -77,7 +85,7 @@ async fn start(options: RunOptions) -> Result<(), Failure> {
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
-    let (machine, handle) = Machine::new(&config, options)?;
+    let (machine, handle) = Machine::new(&config, options).map_err(failure)?;
     let shutdown = CancellationToken::new();
     let robot = Robot {
         machine: handle.clone(),
@@ -103,7 +111,7 @@ async fn start(options: RunOptions) -> Result<(), Failure> {
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(failure)?;
     tokio::select! {
         name = signals.next() => info!(signal = name, "stopping"),
         () = shutdown.cancelled() => {}
@@ -134,7 +142,7 @@ async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     let refused = |problem: &dyn fmt::Display| {
         let message = format!("cannot serve on `{wanted}`: {problem}");
         let complaint = config.complaint(Grade::Refused, &network.bind_place, message);
-        Failure::from(complaint.render(colour_wanted()))
+        complaint.render(colour_wanted())
     };
     let (host, port) = wanted.rsplit_once(':').ok_or_else(|| refused(&"not of the form host:port"))?;
     // `localhost` means this machine alone, and an empty host every interface, as peers have it.

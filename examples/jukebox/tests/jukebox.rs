@@ -1,6 +1,8 @@
 //! The jukebox on its socket, driven as a machine drives it: four kinds of calls, commands, and what it tells about
 //! its own API.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use futures_util::{StreamExt, stream};
 use jukebox::api::{
     LoadRequest, PlayRequest, SingRequest, SongsRequest, StopRequest, jukebox_service_client::JukeboxServiceClient,

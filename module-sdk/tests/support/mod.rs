@@ -1,5 +1,6 @@
 //! A stand-in for the core, and a module that runs beside it on its own socket.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::{

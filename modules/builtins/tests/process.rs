@@ -209,8 +209,8 @@ async fn every_fake_answers_over_the_wire_and_the_process_stays_small() {
     assert!(cloud.bytes.len() > 640 * 480 * 16);
 
     if let Some(kib) = resident_kib(fake.process.id()) {
-        // An optimised build is at a quarter of this.
-        assert!(kib < 48 * 1024, "{kib} KiB resident");
+        // An unoptimised build needs about half of this; the cloud must not stay.
+        assert!(kib < 24 * 1024, "{kib} KiB resident");
     }
     // Removing a board ends its streams, also one that nothing ever comes through.
     let name = "rdk:component:board/board".to_owned();

@@ -16,6 +16,7 @@ use super::status_json::MachineJson;
 use super::status_text::{file_name, last, since, state_text};
 use super::table::width;
 use super::terminal::{Colour, Style};
+use crate::text::plain;
 
 /// How long a reader of our output may keep the next line waiting.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -165,7 +166,7 @@ impl Printer {
                 .last
                 .lines()
                 .skip(1)
-                .map(|line| format!("    | {}", human::clean(line))),
+                .map(|line| format!("    | {}", plain(line))),
         );
         lines
     }

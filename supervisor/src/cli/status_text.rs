@@ -10,6 +10,7 @@ use super::human;
 use super::status_json::{machine_state, module_state, resource_state};
 use super::table::{Cell, Table, wrap};
 use super::terminal::{Colour, Style};
+use crate::text::plain;
 
 /// What stands where there is nothing to tell.
 const NOTHING: &str = "–";
@@ -104,7 +105,7 @@ fn modules_from_afar(modules: &[Module], now: SystemTime, style: Style) -> Vec<S
 
 /// The newest news in a line, and when the next try is.
 pub fn last(module: &Module, now: SystemTime) -> String {
-    let news = human::clean(module.last.lines().next().unwrap_or_default());
+    let news = plain(module.last.lines().next().unwrap_or_default());
     // News about a process that lives is old news; say how old. Of one that does not, the next try matters more.
     let ago = (module.state() == ModuleState::Ready && !news.is_empty())
         .then(|| since(module.last_at.as_ref(), now))
@@ -234,7 +235,7 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
 
 /// All lines of what a module said, without what would steer the terminal.
 pub fn cleaned(text: &str) -> String {
-    text.trim_end().lines().map(human::clean).collect::<Vec<_>>().join("\n")
+    text.trim_end().lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// How long ago; a clock that stepped back gives nothing less than zero.

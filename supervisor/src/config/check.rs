@@ -41,21 +41,24 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
         let shown = module.executable.display();
         let (cause, help) = match look(&module.executable) {
             Found::Program => continue,
-            Found::NotExecutable => (
-                format!("stat {shown}: not executable"),
-                format!("chmod +x {shown}"),
-            ),
+            Found::NotExecutable => (format!("stat {shown}: not executable"), format!("chmod +x {shown}")),
             Found::NoFile => (format!("stat {shown}: not a file"), "name the program in it".to_owned()),
             Found::Nothing(error) if error.kind() == io::ErrorKind::NotFound => (
                 format!("stat {shown}: no such file or directory"),
                 "build or install it, or correct the path; relative paths start at the folder of the config".to_owned(),
             ),
-            Found::Nothing(error) => (format!("stat {shown}: {error}"), "let this user read the way to it".to_owned()),
+            Found::Nothing(error) => (
+                format!("stat {shown}: {error}"),
+                "let this user read the way to it".to_owned(),
+            ),
         };
         // The two blanks are what peers know.
         let message = format!("module  executable path error: {cause}");
         module.fault = Some(format!("{message}; {help} ({})", module.executable_place));
-        let message = format!("module `{}`: executable path error: {cause}", module.name.escape_debug());
+        let message = format!(
+            "module `{}`: executable path error: {cause}",
+            module.name.escape_debug()
+        );
         complaints.push(
             Complaint::new(Grade::Local, message, module.executable_place.clone())
                 .with_help(help)
@@ -123,10 +126,7 @@ impl Placed for ResourceConfig {
 }
 
 /// The first holder of each key, and the later ones with the place of the first. Both in their order.
-fn apart<T: Placed, K: Hash + Eq>(
-    all: Vec<T>,
-    key: impl Fn(&T) -> K,
-) -> (Vec<T>, Vec<(T, Place)>) {
+fn apart<T: Placed, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<(T, Place)>) {
     let mut seen: HashMap<K, Place> = HashMap::with_capacity(all.len());
     let (mut first, mut later) = (Vec::with_capacity(all.len()), Vec::new());
     for entry in all {

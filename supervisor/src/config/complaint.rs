@@ -38,7 +38,12 @@ impl Place {
     /// The file as a whole.
     #[must_use]
     pub fn file(path: &Path) -> Self {
-        Self { file: Arc::from(path), line: 0, column: 0, len: 0 }
+        Self {
+            file: Arc::from(path),
+            line: 0,
+            column: 0,
+            len: 0,
+        }
     }
 }
 
@@ -46,7 +51,11 @@ impl fmt::Display for Place {
     /// `file:line:column`, or only the file if it is meant as a whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
-        if self.line == 0 { write!(f, "{file}") } else { write!(f, "{file}:{}:{}", self.line, self.column) }
+        if self.line == 0 {
+            write!(f, "{file}")
+        } else {
+            write!(f, "{file}:{}:{}", self.line, self.column)
+        }
     }
 }
 
@@ -82,7 +91,14 @@ impl Complaint {
     /// A complaint without excerpt; see [`Complaint::with_source`].
     #[must_use]
     pub fn new(grade: Grade, message: impl Into<String>, place: Place) -> Self {
-        Self { grade, message: message.into(), help: None, place, also: None, source: None }
+        Self {
+            grade,
+            message: message.into(),
+            help: None,
+            place,
+            also: None,
+            source: None,
+        }
     }
 
     /// Says what would be right.
@@ -119,14 +135,20 @@ impl Complaint {
     /// `colour` allows colour; see [`colour_wanted`].
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let level = if self.grade == Grade::Warning { Level::WARNING } else { Level::ERROR };
+        let level = if self.grade == Grade::Warning {
+            Level::WARNING
+        } else {
+            Level::ERROR
+        };
         let group = level.primary_title(clean(&self.message));
         let excerpt = |place: &Place| self.source.as_ref().and_then(|source| source.excerpt(place));
         let shown = excerpt(&self.place);
         let file = clean(&self.place.file.to_string_lossy());
         let mut group = match &shown {
             Some(shown) => {
-                let mark = AnnotationKind::Primary.span(shown.span.clone()).label(self.help.as_deref().map(clean));
+                let mark = AnnotationKind::Primary
+                    .span(shown.span.clone())
+                    .label(self.help.as_deref().map(clean));
                 let snippet = Snippet::source(shown.text.as_str()).line_start(self.place.line as usize);
                 if shown.cut {
                     // The renderer sees only a part of the line and would count columns from there.
@@ -144,7 +166,10 @@ impl Complaint {
                 }
             }
         };
-        let also = self.also.as_ref().and_then(|(place, what)| Some((place, what, excerpt(place)?)));
+        let also = self
+            .also
+            .as_ref()
+            .and_then(|(place, what)| Some((place, what, excerpt(place)?)));
         if let Some((place, what, shown)) = &also {
             let mark = AnnotationKind::Context.span(shown.span.clone()).label(clean(what));
             let path = clean(&place.file.to_string_lossy());
@@ -165,7 +190,9 @@ impl fmt::Display for Complaint {
 
 /// Control characters of the file must not steer the terminal.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Whether standard error takes colour: it is a terminal and `NO_COLOR` is unset or empty.
@@ -185,7 +212,11 @@ impl Refused {
     /// All complaints for a person; see [`Complaint::render`].
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let all: Vec<String> = self.complaints.iter().map(|complaint| complaint.render(colour)).collect();
+        let all: Vec<String> = self
+            .complaints
+            .iter()
+            .map(|complaint| complaint.render(colour))
+            .collect();
         all.join("\n\n")
     }
 }

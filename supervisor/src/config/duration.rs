@@ -25,7 +25,9 @@ const UNITS: [(&str, f64); 8] = [
 /// The text is no duration, or a negative one, or longer than 292 years.
 pub fn parse(text: &str) -> Result<Duration, BadDuration> {
     let nanos = nanoseconds(text)?;
-    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| BadDuration(text.to_owned()))
+    u64::try_from(nanos)
+        .map(Duration::from_nanos)
+        .map_err(|_| BadDuration(text.to_owned()))
 }
 
 /// Reads a duration of either sign, in nanoseconds.
@@ -85,7 +87,20 @@ mod tests {
 
     #[test]
     fn other_texts_are_quoted_in_the_error() {
-        for text in ["", "5", "s", "-", "1 s", "1d", "1.2.3s", ".s", "five", "1e3s", "99999999999h", "1sx"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-",
+            "1 s",
+            "1d",
+            "1.2.3s",
+            ".s",
+            "five",
+            "1e3s",
+            "99999999999h",
+            "1sx",
+        ] {
             let error = nanoseconds(text).expect_err(text);
             assert_eq!(error.to_string(), format!("invalid duration \"{text}\""));
         }

@@ -53,19 +53,29 @@ const RESOURCE_KEYS: &[&str] = &[
 
 /// Reads one component or service. `None` if it is no map.
 pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<ResourceConfig> {
-    let keys = reader.keys(if list == List::Components { "a component" } else { "a service" }, node, RESOURCE_KEYS)?;
+    let keys = reader.keys(
+        if list == List::Components {
+            "a component"
+        } else {
+            "a service"
+        },
+        node,
+        RESOURCE_KEYS,
+    )?;
     let mut faults = Faults::default();
     let name = resource_name(reader, &keys, list, &mut faults);
     let api = api(reader, &keys, list, &mut faults);
     let model = model(reader, &keys, list, &mut faults);
     let (depends_on, places): (Vec<_>, Vec<_>) = reader.texts(&keys, "depends_on").into_iter().unzip();
-    let frame = keys.get("frame").and_then(|node| match frame::frame(reader, node, &name) {
-        Ok(frame) => frame,
-        Err(fault) => {
-            faults.add(fault);
-            None
-        }
-    });
+    let frame = keys
+        .get("frame")
+        .and_then(|node| match frame::frame(reader, node, &name) {
+            Ok(frame) => frame,
+            Err(fault) => {
+                faults.add(fault);
+                None
+            }
+        });
     let attributes = keys.get("attributes");
     Some(ResourceConfig {
         place: reader.source.place(keys.span_of("name")),
@@ -88,7 +98,8 @@ struct Faults(Option<String>);
 
 impl Faults {
     fn add(&mut self, fault: String) {
-        self.0.get_or_insert(format!("resource config validation error: {fault}"));
+        self.0
+            .get_or_insert(format!("resource config validation error: {fault}"));
     }
 }
 
@@ -114,21 +125,34 @@ const API_KEYS: &[&str] = &["namespace", "type", "subtype"];
 const MODEL_KEYS: &[&str] = &["namespace", "model_family", "name"];
 
 fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Api {
-    let unknown = || if list == List::Components { Api::component("unknown") } else { Api::service("unknown") };
+    let unknown = || {
+        if list == List::Components {
+            Api::component("unknown")
+        } else {
+            Api::service("unknown")
+        }
+    };
     let (span, namespace, kind, subtype) = match keys.get("api") {
-        Some(Node { value: Value::Text(text), span }) => match text.parse::<Api>() {
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => match text.parse::<Api>() {
             Ok(api) => {
                 known_api(reader, &api, *span);
                 return api;
             }
             Err(error) => match text.split(':').collect::<Vec<_>>()[..] {
                 // Three good words whose middle one is another: it parses, so it costs this entry alone.
-                [ns, kind, subtype] if Model::new(ns, kind, subtype).is_ok() => (*span, ns.into(), kind.into(), subtype.into()),
+                [ns, kind, subtype] if Model::new(ns, kind, subtype).is_ok() => {
+                    (*span, ns.into(), kind.into(), subtype.into())
+                }
                 _ => {
-                    let help = names::standard(list.kind()).find(|subtype| subtype == text).map_or_else(
-                        || cure(&error),
-                        |subtype| format!("did you mean `rdk:{}:{subtype}`?", list.kind()),
-                    );
+                    let help = names::standard(list.kind())
+                        .find(|subtype| subtype == text)
+                        .map_or_else(
+                            || cure(&error),
+                            |subtype| format!("did you mean `rdk:{}:{subtype}`?", list.kind()),
+                        );
                     let message = format!("not a valid API config string. Input: `{}`", shown(reader, *span));
                     reader.refuse(*span, message).help = Some(help);
                     return unknown();
@@ -136,17 +160,33 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
             },
         },
         Some(node) => {
-            let Some(parts) = reader.keys("`api`", node, API_KEYS) else { return unknown() };
+            let Some(parts) = reader.keys("`api`", node, API_KEYS) else {
+                return unknown();
+            };
             let part = |reader: &mut Reader, key| reader.text_or_empty(&parts, key);
-            (node.span, part(reader, "namespace"), part(reader, "type"), part(reader, "subtype"))
+            (
+                node.span,
+                part(reader, "namespace"),
+                part(reader, "type"),
+                part(reader, "subtype"),
+            )
         }
         None => {
             let subtype = reader.text_or_empty(keys, "type");
-            (keys.span_of("type"), reader.text_or_empty(keys, "namespace"), String::new(), subtype)
+            (
+                keys.span_of("type"),
+                reader.text_or_empty(keys, "namespace"),
+                String::new(),
+                subtype,
+            )
         }
     };
     if subtype.is_empty() {
-        let help = format!("say what it is, for example `api: rdk:{}:{}`", list.kind(), example(list));
+        let help = format!(
+            "say what it is, for example `api: rdk:{}:{}`",
+            list.kind(),
+            example(list)
+        );
         faults.add(reader.local(span, "subtype field for resource missing or invalid", Some(&help)));
         return unknown();
     }
@@ -158,7 +198,9 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
             api
         }
         Err(error) => {
-            let reserved = [namespace, kind, &subtype].into_iter().find_map(|part| names::check_reserved(part).err());
+            let reserved = [namespace, kind, &subtype]
+                .into_iter()
+                .find_map(|part| names::check_reserved(part).err());
             let message = reserved.unwrap_or_else(|| error.to_string());
             faults.add(reader.local(span, message, None));
             unknown()
@@ -179,13 +221,24 @@ fn known_api(reader: &mut Reader, api: &Api, span: Span) {
         return;
     }
     let meant = nearest(api.subtype(), names::standard(api.kind()));
-    let elsewhere = ["component", "service"].into_iter().find(|kind| names::standard(kind).any(|s| s == api.subtype()));
+    let elsewhere = ["component", "service"]
+        .into_iter()
+        .find(|kind| names::standard(kind).any(|s| s == api.subtype()));
     let help = match (meant, elsewhere) {
-        (_, Some(kind)) => Some(format!("`{}` is a {kind}: `rdk:{kind}:{}`", api.subtype(), api.subtype())),
+        (_, Some(kind)) => Some(format!(
+            "`{}` is a {kind}: `rdk:{kind}:{}`",
+            api.subtype(),
+            api.subtype()
+        )),
         (Some(meant), None) => Some(format!("did you mean `{meant}`?")),
         (None, None) => None,
     };
-    reader.warn(span, format!("`{api}` is not a standard API; it works only if a module brings it")).help = help;
+    reader
+        .warn(
+            span,
+            format!("`{api}` is not a standard API; it works only if a module brings it"),
+        )
+        .help = help;
 }
 
 fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Model {
@@ -197,13 +250,22 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
             faults.add(reader.local(keys.span, names::missing("name"), Some(help)));
             unknown()
         }
-        Some(Node { value: Value::Text(text), span }) => text.parse().unwrap_or_else(|error| {
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => text.parse().unwrap_or_else(|error| {
             let message = format!("not a valid Model config string. Input: `{}`", shown(reader, *span));
             reader.refuse(*span, message).help = Some(cure(&error));
             unknown()
         }),
-        Some(node @ Node { value: Value::Map(_), .. }) => {
-            let Some(parts) = reader.keys("`model`", node, MODEL_KEYS) else { return unknown() };
+        Some(
+            node @ Node {
+                value: Value::Map(_), ..
+            },
+        ) => {
+            let Some(parts) = reader.keys("`model`", node, MODEL_KEYS) else {
+                return unknown();
+            };
             let [mut namespace, mut family, name] =
                 ["namespace", "model_family", "name"].map(|key| reader.text_or_empty(&parts, key));
             if namespace.is_empty() {
@@ -213,7 +275,11 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
                 family = "builtin".to_owned();
             }
             Model::new(&namespace, &family, &name).unwrap_or_else(|error| {
-                let message = if name.is_empty() { names::missing("name") } else { error.to_string() };
+                let message = if name.is_empty() {
+                    names::missing("name")
+                } else {
+                    error.to_string()
+                };
                 faults.add(reader.local(node.span, message, None));
                 unknown()
             })
@@ -240,12 +306,18 @@ fn shown(reader: &Reader, span: Span) -> String {
 pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
     let inner = reader.keys("`log_configuration`", keys.get("log_configuration")?, &["level"])?;
     let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
-    text.parse().map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true)).ok()
+    text.parse()
+        .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
+        .ok()
 }
 
 /// Complains about a level that is none.
 pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &super::model::UnknownLevel, refused: bool) {
-    let complaint = if refused { reader.refuse(span, error.to_string()) } else { reader.warn(span, error.to_string()) };
+    let complaint = if refused {
+        reader.refuse(span, error.to_string())
+    } else {
+        reader.warn(span, error.to_string())
+    };
     complaint.help = Some("it is one of debug, info, warn and error".to_owned());
 }
 
@@ -253,13 +325,21 @@ pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &super::mode
 pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<ServiceConfig> {
     let mut configs = Vec::new();
     for node in reader.list(keys, "service_configs") {
-        let Some(keys) = reader.keys("an item of `service_configs`", node, &["type", "attributes"]) else { continue };
+        let Some(keys) = reader.keys("an item of `service_configs`", node, &["type", "attributes"]) else {
+            continue;
+        };
         let text = reader.text_or_empty(&keys, "type");
-        let api = if text.contains(':') { text.parse() } else { Api::new("rdk", "service", &text) };
+        let api = if text.contains(':') {
+            text.parse()
+        } else {
+            Api::new("rdk", "service", &text)
+        };
         match api {
             Ok(api) => configs.push(ServiceConfig {
                 api: api.to_string(),
-                attributes: keys.get("attributes").map_or_else(Struct::default, |node| reader.structure("`attributes`", node)),
+                attributes: keys
+                    .get("attributes")
+                    .map_or_else(Struct::default, |node| reader.structure("`attributes`", node)),
             }),
             Err(_) => {
                 let span = keys.span_of("type");
@@ -322,7 +402,10 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
     };
     let status_error = keys.get("status").and_then(|node| {
         let status = reader.keys("`status`", node, &["error"])?;
-        reader.text(&status, "error").filter(|text| !text.is_empty()).map(str::to_owned)
+        reader
+            .text(&status, "error")
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
     });
     if let Some(error) = &status_error {
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
@@ -333,7 +416,10 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
         kind,
         executable,
         module_id: reader.text_or_empty(&keys, "module_id"),
-        log_level: reader.text(&keys, "log_level").filter(|level| !level.is_empty()).map(str::to_owned),
+        log_level: reader
+            .text(&keys, "log_level")
+            .filter(|level| !level.is_empty())
+            .map(str::to_owned),
         env,
         tcp_mode: reader.flag(&keys, "tcp_mode"),
         first_run_timeout: reader.duration(&keys, "first_run_timeout", FIRST_RUN_TIMEOUT),
@@ -366,10 +452,17 @@ fn executable(written: &str, surroundings: &Surroundings) -> Result<PathBuf, (St
     if written.contains('\0') {
         return Err(("the path holds a NUL character".to_owned(), "remove it"));
     }
-    let below_home = if written == "~" { Some("") } else { written.strip_prefix("~/") };
+    let below_home = if written == "~" {
+        Some("")
+    } else {
+        written.strip_prefix("~/")
+    };
     match (below_home, &surroundings.home) {
         (Some(rest), Some(home)) => Ok(home.join(rest)),
-        (Some(_), None) => Err(("`~` stands for nothing: HOME is not set".to_owned(), "write the whole path")),
+        (Some(_), None) => Err((
+            "`~` stands for nothing: HOME is not set".to_owned(),
+            "write the whole path",
+        )),
         (None, _) => Ok(tidy(&surroundings.folder.join(written))),
     }
 }

@@ -116,7 +116,9 @@ const ORIENTATIONS: [&str; 5] = ["ov_degrees", "ov_radians", "axis_angles", "eul
 /// # Errors
 /// It means nothing: a local error, which has been complained about, in the words for the status.
 pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, String> {
-    let Some(keys) = reader.keys("`frame`", node, FRAME_KEYS) else { return Ok(None) };
+    let Some(keys) = reader.keys("`frame`", node, FRAME_KEYS) else {
+        return Ok(None);
+    };
     let parent = reader.text_or_empty(&keys, "parent");
     let id = reader.text(&keys, "id").filter(|id| !id.is_empty()).map(str::to_owned);
     let translation = translation(reader, &keys);
@@ -129,22 +131,40 @@ pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Opt
         return Ok(None);
     }
     if id.as_deref().unwrap_or(owner) == "world" {
-        reader.warn(keys.span_of("id"), "the frame name `world` is taken; this frame is not in the frame system").help =
-            Some("give it another `id`".to_owned());
+        reader
+            .warn(
+                keys.span_of("id"),
+                "the frame name `world` is taken; this frame is not in the frame system",
+            )
+            .help = Some("give it another `id`".to_owned());
     }
-    Ok(Some(Frame { parent, id, translation, orientation, geometry }))
+    Ok(Some(Frame {
+        parent,
+        id,
+        translation,
+        orientation,
+        geometry,
+    }))
 }
 
 const XYZ: &[&str] = &["x", "y", "z"];
 
 fn translation(reader: &mut Reader, keys: &Keys<'_>) -> [f64; 3] {
-    let keys = keys.get("translation").and_then(|node| reader.keys("`translation`", node, XYZ));
-    keys.map_or([0.0; 3], |keys| ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default()))
+    let keys = keys
+        .get("translation")
+        .and_then(|node| reader.keys("`translation`", node, XYZ));
+    keys.map_or([0.0; 3], |keys| {
+        ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default())
+    })
 }
 
 fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, String> {
-    let Some(node) = keys.get("orientation") else { return Ok(Orientation::None) };
-    let Some(keys) = reader.keys("`orientation`", node, &["type", "value"]) else { return Ok(Orientation::None) };
+    let Some(node) = keys.get("orientation") else {
+        return Ok(Orientation::None);
+    };
+    let Some(keys) = reader.keys("`orientation`", node, &["type", "value"]) else {
+        return Ok(Orientation::None);
+    };
     let kind = reader.text_or_empty(&keys, "type");
     let known: &'static [&'static str] = match kind.as_str() {
         "" => return Ok(Orientation::None),
@@ -161,16 +181,26 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
         }
     };
     let value = keys.get("value").and_then(|node| reader.keys("`value`", node, known));
-    let mut number = |key: &str| value.as_ref().and_then(|keys| reader.number(keys, key)).unwrap_or_default();
+    let mut number = |key: &str| {
+        value
+            .as_ref()
+            .and_then(|keys| reader.number(keys, key))
+            .unwrap_or_default()
+    };
     let orientation = match kind.as_str() {
-        "euler_angles" => {
-            Orientation::EulerAngles { roll: number("roll"), pitch: number("pitch"), yaw: number("yaw") }
-        }
+        "euler_angles" => Orientation::EulerAngles {
+            roll: number("roll"),
+            pitch: number("pitch"),
+            yaw: number("yaw"),
+        },
         "quaternion" => Orientation::Quaternion(["w", "x", "y", "z"].map(number)),
         _ => {
             let (axis, theta) = (["x", "y", "z"].map(&mut number), number("th"));
             match kind.as_str() {
-                "ov_degrees" => Orientation::Vector { axis, theta: theta.to_radians() },
+                "ov_degrees" => Orientation::Vector {
+                    axis,
+                    theta: theta.to_radians(),
+                },
                 "ov_radians" => Orientation::Vector { axis, theta },
                 _ => Orientation::AxisAngles { axis, theta },
             }
@@ -191,7 +221,9 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
 }
 
 fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String> {
-    let Some(keys) = reader.keys("`geometry`", node, GEOMETRY_KEYS) else { return Ok(None) };
+    let Some(keys) = reader.keys("`geometry`", node, GEOMETRY_KEYS) else {
+        return Ok(None);
+    };
     let written = reader.text_or_empty(&keys, "type");
     let guessed = if !written.is_empty() {
         written.as_str()
@@ -206,7 +238,10 @@ fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String
     let shape = match guessed {
         "box" => Shape::Box(["x", "y", "z"].map(number)),
         "sphere" => Shape::Sphere(number("r")),
-        "capsule" => Shape::Capsule { radius: number("r"), length: number("l") },
+        "capsule" => Shape::Capsule {
+            radius: number("r"),
+            length: number("l"),
+        },
         "point" => Shape::Point,
         "mesh" => mesh(reader, &keys)?,
         "cylinder" => {
@@ -226,15 +261,29 @@ fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String
     let translation = translation(reader, &keys);
     let orientation = orientation(reader, &keys)?;
     let label = reader.text_or_empty(&keys, "label");
-    Ok(Some(Geometry { shape, translation, orientation, label }))
+    Ok(Some(Geometry {
+        shape,
+        translation,
+        orientation,
+        label,
+    }))
 }
 
 fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
-    let (content_type, file_path) =
-        (reader.text_or_empty(keys, "mesh_content_type"), reader.text_or_empty(keys, "mesh_file_path"));
+    let (content_type, file_path) = (
+        reader.text_or_empty(keys, "mesh_content_type"),
+        reader.text_or_empty(keys, "mesh_file_path"),
+    );
     let data = match keys.get("mesh_data") {
-        Some(Node { value: Value::Text(text), span }) => base64(text).ok_or_else(|| {
-            reader.local(*span, "frame: `mesh_data` is not base64", Some("encode the file, for example with base64 -w0"))
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => base64(text).ok_or_else(|| {
+            reader.local(
+                *span,
+                "frame: `mesh_data` is not base64",
+                Some("encode the file, for example with base64 -w0"),
+            )
         })?,
         Some(node) => {
             reader.wrong_type("`mesh_data`", node, "a text");
@@ -245,7 +294,11 @@ fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
             return Err(reader.local(keys.span, format!("frame: {}", names::missing("mesh_data")), Some(help)));
         }
     };
-    Ok(Shape::Mesh { data, content_type, file_path })
+    Ok(Shape::Mesh {
+        data,
+        content_type,
+        file_path,
+    })
 }
 
 /// Standard base64 with padding; line breaks may stand anywhere.

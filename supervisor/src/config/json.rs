@@ -7,12 +7,22 @@ use super::node::{Document, Entry, MAX_DEPTH, Node, Note, Span, SyntaxError, Val
 
 /// Reads the first value in `text`.
 pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
-    let mut reader = Reader { text, at: 0, depth: 0, error: None };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        depth: 0,
+        error: None,
+    };
     reader.skip_blanks();
     let root = reader.value();
     if let Some(note) = reader.error {
         // Texts end on their line, so none can have swallowed another.
-        return Err(Box::new(SyntaxError { from: note.span.start, clear: true, note, partial: root }));
+        return Err(Box::new(SyntaxError {
+            from: note.span.start,
+            clear: true,
+            note,
+            partial: root,
+        }));
     }
     reader.skip_blanks();
     let mut notes = Vec::new();
@@ -53,7 +63,11 @@ impl Reader<'_> {
     fn unexpected(&mut self, wanted: &str) {
         let (here, rest) = (self.at, &self.text[self.at..]);
         let Some(c) = rest.chars().next() else {
-            return self.fail(Span::new(here, here), format!("the file ends where {wanted} is expected"), Some("is it complete?"));
+            return self.fail(
+                Span::new(here, here),
+                format!("the file ends where {wanted} is expected"),
+                Some("is it complete?"),
+            );
         };
         let help = match c {
             '/' | '#' => Some("JSON has no comments; remove it, or write the config in YAML"),
@@ -63,7 +77,10 @@ impl Reader<'_> {
             _ => None,
         };
         // A whole word reads better than its first letter.
-        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(c.len_utf8());
+        let word = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len())
+            .max(c.len_utf8());
         let mut note = Note::new(Span::new(here, here + word), format!("expected {wanted}, found"), help);
         note.quoted = true;
         self.error.get_or_insert(note);
@@ -84,7 +101,10 @@ impl Reader<'_> {
                 Value::Null
             }
         };
-        Node { value, span: self.span_from(start) }
+        Node {
+            value,
+            span: self.span_from(start),
+        }
     }
 
     /// From `start` to here; after an error to the end of the text, because nobody knows where it should have ended.
@@ -95,7 +115,11 @@ impl Reader<'_> {
     fn nested(&mut self, read: fn(&mut Self) -> Value) -> Value {
         if self.depth == MAX_DEPTH {
             let span = Span::new(self.at, self.at + 1);
-            self.fail(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None);
+            self.fail(
+                span,
+                format!("more than {MAX_DEPTH} lists and maps inside each other"),
+                None,
+            );
             return Value::Null;
         }
         self.depth += 1;
@@ -130,9 +154,17 @@ impl Reader<'_> {
                 self.skip_blanks();
                 self.value()
             } else {
-                Node { value: Value::Null, span: self.span_from(self.at) }
+                Node {
+                    value: Value::Null,
+                    span: self.span_from(self.at),
+                }
             };
-            entries.push(Entry { key, key_span, value, merged: false });
+            entries.push(Entry {
+                key,
+                key_span,
+                value,
+                merged: false,
+            });
             if self.ends_after_item(b'}', "`,` or `}` after the value") {
                 break;
             }
@@ -238,7 +270,9 @@ impl Reader<'_> {
         let mut out = String::new();
         loop {
             let rest = &self.text[self.at..];
-            let stop = rest.find(|c: char| c == '"' || c == '\\' || c < ' ').unwrap_or(rest.len());
+            let stop = rest
+                .find(|c: char| c == '"' || c == '\\' || c < ' ')
+                .unwrap_or(rest.len());
             out.push_str(&rest[..stop]);
             self.at += stop;
             match self.peek() {
@@ -252,7 +286,8 @@ impl Reader<'_> {
                 },
                 _ => {
                     // A line break or the end of the file: the quote is missing, and the text began here.
-                    let help = "texts end with a double quote on the same line; write \\n for a line break, \\t for a tab";
+                    let help =
+                        "texts end with a double quote on the same line; write \\n for a line break, \\t for a tab";
                     let (what, end) = match self.peek() {
                         Some(b'\n' | b'\r') | None => ("this text is never closed", self.at),
                         Some(_) => ("this text holds a control character", self.at + 1),
@@ -287,7 +322,8 @@ impl Reader<'_> {
                 }
             },
             _ => {
-                let help = "JSON knows \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\u0000; a backslash itself is written \\\\";
+                let help =
+                    "JSON knows \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\u0000; a backslash itself is written \\\\";
                 self.fail(Span::new(start, self.at), "this escape is unknown", Some(help));
                 return None;
             }
@@ -311,7 +347,10 @@ impl Reader<'_> {
     fn hex4(&mut self) -> Option<u32> {
         let digits = self.text.get(self.at..self.at + 4)?;
         // `from_str_radix` alone would take a sign.
-        let unit = digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??;
+        let unit = digits
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit())
+            .then(|| u32::from_str_radix(digits, 16).ok())??;
         self.at += 4;
         Some(unit)
     }

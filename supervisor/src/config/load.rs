@@ -31,7 +31,10 @@ impl Surroundings {
     pub fn of(path: &Path) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        Self { folder, home: std::env::home_dir().filter(|home| home.is_absolute()) }
+        Self {
+            folder,
+            home: std::env::home_dir().filter(|home| home.is_absolute()),
+        }
     }
 }
 
@@ -40,7 +43,9 @@ impl Surroundings {
 /// # Errors
 /// The file cannot be read or its content cannot be used: then with everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    let text = read_file(path).map_err(|complaint| Refused { complaints: vec![complaint] })?;
+    let text = read_file(path).map_err(|complaint| Refused {
+        complaints: vec![complaint],
+    })?;
     let (mut config, mut complaints) = read(path, text, &Surroundings::of(path));
     if let Some(config) = &mut config {
         complaints.extend(check::executables(config, check::on_disk));
@@ -49,9 +54,8 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 }
 
 fn read_file(path: &Path) -> Result<String, Complaint> {
-    let refused = |message: String, help: &str| {
-        Complaint::new(Grade::Refused, message, Place::file(path)).with_help(help)
-    };
+    let refused =
+        |message: String, help: &str| Complaint::new(Grade::Refused, message, Place::file(path)).with_help(help);
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
@@ -64,7 +68,10 @@ fn read_file(path: &Path) -> Result<String, Complaint> {
         return Err(refused(format!("the config cannot be read: {error}"), help));
     }
     if bytes.len() as u64 > MAX_SIZE {
-        return Err(refused(format!("the config is larger than {} MiB", MAX_SIZE >> 20), "is it the right file?"));
+        return Err(refused(
+            format!("the config is larger than {} MiB", MAX_SIZE >> 20),
+            "is it the right file?",
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -105,15 +112,25 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
     let source = Arc::new(Source::new(path, text));
     let mut reader = Reader::new(Arc::clone(&source));
     let blank = source.text().trim().is_empty();
-    let document = if blank || !is_json { yaml::read(source.text()) } else { json::read(source.text()) };
+    let document = if blank || !is_json {
+        yaml::read(source.text())
+    } else {
+        json::read(source.text())
+    };
     let document = match document {
         Ok(document) => document,
         Err(error) => {
             let mut hidden = secrets::in_tree(&error.partial, source.text());
             // Right behind a secret most likely stands the rest of it, cut off by a quote.
-            let line = source.place(Span { start: error.from, end: error.from }).line;
-            let beside = hidden.iter().any(|span| span.start <= error.from && source.place(*span).line == line);
-            hidden.extend(secrets::in_text(source.text(), error.from as usize, error.clear && !beside));
+            let line = source.place(error.note.span).line;
+            let beside = hidden
+                .iter()
+                .any(|span| span.start <= error.from && source.place(*span).line == line);
+            let clear = error.clear && !beside;
+            hidden.extend(secrets::in_text(source.text(), error.from as usize, clear));
+            if !clear {
+                hidden.push(source.rest_of_line(error.note.span.start));
+            }
             source.hide(hidden);
             add(&mut reader, Grade::Refused, error.note);
             return (None, reader.complaints);
@@ -147,7 +164,11 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
 }
 
 fn add(reader: &mut Reader, grade: Grade, note: Note) {
-    let quoted = if note.quoted { format!(" `{}`", reader.source.quote(note.span)) } else { String::new() };
+    let quoted = if note.quoted {
+        format!(" `{}`", reader.source.quote(note.span))
+    } else {
+        String::new()
+    };
     reader.complain(grade, note.span, note.message + &quoted).help = note.help;
 }
 

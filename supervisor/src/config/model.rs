@@ -320,9 +320,13 @@ impl LogRule {
     pub fn matches(&self, logger: &str) -> bool {
         let mut parts = self.pattern.split('*');
         let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = logger.strip_prefix(first) else { return false };
+        let Some(mut rest) = logger.strip_prefix(first) else {
+            return false;
+        };
         let mut parts: Vec<&str> = parts.collect();
-        let Some(last) = parts.pop() else { return rest.is_empty() };
+        let Some(last) = parts.pop() else {
+            return rest.is_empty();
+        };
         for part in parts {
             // The earliest match leaves the most for the parts after it.
             let Some(at) = rest.find(part) else { return false };

@@ -2,13 +2,40 @@
 
 /// Subtypes of the standard component APIs.
 const COMPONENTS: [&str; 19] = [
-    "arm", "audio_in", "audio_out", "base", "board", "button", "camera", "encoder", "gantry", "generic", "gripper",
-    "input_controller", "motor", "movement_sensor", "pose_tracker", "power_sensor", "sensor", "servo", "switch",
+    "arm",
+    "audio_in",
+    "audio_out",
+    "base",
+    "board",
+    "button",
+    "camera",
+    "encoder",
+    "gantry",
+    "generic",
+    "gripper",
+    "input_controller",
+    "motor",
+    "movement_sensor",
+    "pose_tracker",
+    "power_sensor",
+    "sensor",
+    "servo",
+    "switch",
 ];
 /// Subtypes of the standard service APIs.
 const SERVICES: [&str; 12] = [
-    "base_remote_control", "data_manager", "discovery", "generic", "mlmodel", "motion", "navigation", "shell", "slam",
-    "video", "vision", "world_state_store",
+    "base_remote_control",
+    "data_manager",
+    "discovery",
+    "generic",
+    "mlmodel",
+    "motion",
+    "navigation",
+    "shell",
+    "slam",
+    "video",
+    "vision",
+    "world_state_store",
 ];
 
 /// The standard subtypes of APIs of this type.
@@ -29,7 +56,8 @@ pub(super) fn missing(field: &str) -> String {
 /// The part of an error that peers know, without the example: a better one is given as help.
 fn known_text(error: mainstay_proto::IdError) -> String {
     let text = error.to_string();
-    text.split_once(", like `").map_or(text.clone(), |(known, _)| known.to_owned())
+    text.split_once(", like `")
+        .map_or(text.clone(), |(known, _)| known.to_owned())
 }
 
 /// Checks one part of an API or model, and the characters of names that have a meaning elsewhere.
@@ -88,7 +116,10 @@ mod tests {
         }
         for (bad, text) in [
             ("", "Error validating, missing required field. Field: \"name\""),
-            ("_x", "name \"_x\" must start with a letter or number and must only contain"),
+            (
+                "_x",
+                "name \"_x\" must start with a letter or number and must only contain",
+            ),
             ("é", "name \"é\" must start with"),
             ("a b", "name \"a b\" must start with"),
             ("a:b", "reserved character : used in name:\"a:b\""),
@@ -98,7 +129,10 @@ mod tests {
             let error = check_resource(bad).expect_err(bad);
             assert!(error.contains(text), "{bad}: {error}");
         }
-        assert_eq!(check_module("parent"), Err("module  cannot use the reserved name of parent".to_owned()));
+        assert_eq!(
+            check_module("parent"),
+            Err("module  cannot use the reserved name of parent".to_owned())
+        );
         assert_eq!(check_module(&"x".repeat(200)), Ok(()));
         assert!(check_module(&"x".repeat(201)).is_err());
         assert_eq!(standard("component").count(), 19);

@@ -42,14 +42,17 @@ pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) ->
         heartbeat_window: HEARTBEAT_WINDOW,
         tunnels: Vec::new(),
     };
-    let Some(keys) = node.and_then(|node| reader.keys("`network`", node, NETWORK_KEYS)) else { return network };
+    let Some(keys) = node.and_then(|node| reader.keys("`network`", node, NETWORK_KEYS)) else {
+        return network;
+    };
     if let Some(address) = reader.text(&keys, "bind_address").filter(|address| !address.is_empty()) {
         let span = keys.span_of("bind_address");
         network.bind_place = reader.source.place(span);
         address.clone_into(&mut network.bind_address);
         if let Err(cause) = check_address(address) {
-            reader.refuse(span, format!("error validating bind_address: {cause}")).help =
-                Some("write host:port, like localhost:8080, or :8080 for all addresses".to_owned());
+            reader
+                .refuse(span, format!("error validating bind_address: {cause}"))
+                .help = Some("write host:port, like localhost:8080, or :8080 for all addresses".to_owned());
         }
     }
     network.fqdn = reader.text_or_empty(&keys, "fqdn");
@@ -78,7 +81,10 @@ fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
         return None;
     }
     if !window.is_some_and(|window| (SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window)) {
-        reader.refuse(keys.span_of("heartbeat_window"), "heartbeat_window must be between [30ms, 1m]");
+        reader.refuse(
+            keys.span_of("heartbeat_window"),
+            "heartbeat_window must be between [30ms, 1m]",
+        );
     }
     window
 }
@@ -87,11 +93,16 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
     for node in reader.list(keys, "traffic_tunnel_endpoints") {
         let what = "an item of `traffic_tunnel_endpoints`";
-        let Some(keys) = reader.keys(what, node, &["port", "connection_timeout"]) else { continue };
+        let Some(keys) = reader.keys(what, node, &["port", "connection_timeout"]) else {
+            continue;
+        };
         let connection_timeout = reader.duration(&keys, "connection_timeout", TUNNEL_TIMEOUT);
         let port = reader.number(&keys, "port");
         match port.filter(|port| port.fract() == 0.0 && (1.0..=65535.0).contains(port)) {
-            Some(port) => tunnels.push(Tunnel { port: port as u16, connection_timeout }),
+            Some(port) => tunnels.push(Tunnel {
+                port: port as u16,
+                connection_timeout,
+            }),
             None => {
                 reader.refuse(keys.span_of("port"), "a tunnel needs a `port` between 1 and 65535");
             }
@@ -103,8 +114,12 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
 /// Checks `host:port`, in the words that peers know.
 fn check_address(address: &str) -> Result<(), String> {
     let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => rest.split_once("]:").ok_or_else(|| format!("address {address}: missing port in address"))?,
-        None => address.rsplit_once(':').ok_or_else(|| format!("address {address}: missing port in address"))?,
+        Some(rest) => rest
+            .split_once("]:")
+            .ok_or_else(|| format!("address {address}: missing port in address"))?,
+        None => address
+            .rsplit_once(':')
+            .ok_or_else(|| format!("address {address}: missing port in address"))?,
     };
     if host.contains(':') && !address.starts_with('[') {
         return Err(format!("address {address}: too many colons in address"));
@@ -123,14 +138,19 @@ const AUTH_KEYS: &[&str] = &["handlers", "tls_auth_entities", "external_auth_con
 /// Reads `auth`. Every error in it is refused.
 pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
     let mut auth = Auth::default();
-    let Some(keys) = reader.keys("`auth`", node, AUTH_KEYS) else { return auth };
+    let Some(keys) = reader.keys("`auth`", node, AUTH_KEYS) else {
+        return auth;
+    };
     let mut types: Vec<&str> = Vec::new();
     for node in reader.list(&keys, "handlers") {
-        let Some(keys) = reader.keys("an auth handler", node, &["type", "config"]) else { continue };
+        let Some(keys) = reader.keys("an auth handler", node, &["type", "config"]) else {
+            continue;
+        };
         let kind = reader.text(&keys, "type").unwrap_or_default();
         let span = keys.span_of("type");
         if types.contains(&kind) {
-            reader.refuse(span, format!("duplicate handler type \"{kind}\"")).help = Some("merge them into one".to_owned());
+            reader.refuse(span, format!("duplicate handler type \"{kind}\"")).help =
+                Some("merge them into one".to_owned());
             continue;
         }
         types.push(kind);
@@ -143,12 +163,20 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
                 reader.refuse(span, "robot cannot issue external auth tokens");
             }
             _ => {
-                reader.refuse(span, format!("do not know how to handle auth for \"{}\"", kind.escape_debug())).help =
-                    Some("the type of a handler is `api-key`".to_owned());
+                reader
+                    .refuse(
+                        span,
+                        format!("do not know how to handle auth for \"{}\"", kind.escape_debug()),
+                    )
+                    .help = Some("the type of a handler is `api-key`".to_owned());
             }
         }
     }
-    auth.tls_auth_entities = reader.texts(&keys, "tls_auth_entities").into_iter().map(|(text, _)| text).collect();
+    auth.tls_auth_entities = reader
+        .texts(&keys, "tls_auth_entities")
+        .into_iter()
+        .map(|(text, _)| text)
+        .collect();
     if let Some(node) = keys.get("external_auth_config")
         && let Some(keys) = reader.keys("`external_auth_config`", node, &["jwks"])
         && let Some(node) = keys.get("jwks")
@@ -170,7 +198,10 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
     for (key, span, value) in reader.any_keys("`config`", node) {
         match (key, &value.value) {
             ("keys", Value::List(items)) => {
-                ids = items.iter().filter_map(|item| Some((reader.as_text("a key id", item)?, item.span))).collect();
+                ids = items
+                    .iter()
+                    .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
+                    .collect();
             }
             ("keys", _) => reader.wrong_type("`keys`", value, "a list"),
             ("key", _) => {}
@@ -179,7 +210,10 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
             }
             // No quote and no type here: whatever it is, it stands where a key should.
             (id, _) => {
-                reader.refuse(span, format!("the key of `{}` must be a text that is not empty", id.escape_debug()));
+                reader.refuse(
+                    span,
+                    format!("the key of `{}` must be a text that is not empty", id.escape_debug()),
+                );
             }
         }
     }
@@ -202,16 +236,21 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
         reader.refuse(node.span, "must contain at least 1 key");
         return;
     };
-    let Value::List(items) = &list.value else { return reader.wrong_type("`keys`", list, "a list") };
+    let Value::List(items) = &list.value else {
+        return reader.wrong_type("`keys`", list, "a list");
+    };
     if items.is_empty() {
         reader.refuse(list.span, "must contain at least 1 key");
     }
     for item in items {
         let text = |entries: &[(&str, Span, &Node)], wanted: &str| {
-            entries.iter().find(|(key, ..)| *key == wanted).and_then(|(.., node)| match &node.value {
-                Value::Text(text) => Some(text.clone()),
-                _ => None,
-            })
+            entries
+                .iter()
+                .find(|(key, ..)| *key == wanted)
+                .and_then(|(.., node)| match &node.value {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                })
         };
         let entries = reader.any_keys("a key", item);
         if text(&entries, "kty").as_deref() != Some("RSA") {
@@ -287,8 +326,13 @@ const REMOTE_KEYS: &[&str] = &[
 pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
     for node in reader.list(keys, "remotes") {
-        let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else { continue };
-        let (name, address) = (reader.text_or_empty(&keys, "name"), reader.text_or_empty(&keys, "address"));
+        let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else {
+            continue;
+        };
+        let (name, address) = (
+            reader.text_or_empty(&keys, "name"),
+            reader.text_or_empty(&keys, "address"),
+        );
         let mut fault = None;
         if let Err(message) = names::check_resource(&name) {
             fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
@@ -299,17 +343,19 @@ pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
         if address.is_empty() {
             fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));
         }
-        let frame = keys.get("frame").and_then(|node| match frame::frame(reader, node, &name) {
-            Ok(None) => {
-                fault.get_or_insert(reader.local(node.span, names::missing("frame.parent"), None));
-                None
-            }
-            Ok(frame) => frame,
-            Err(message) => {
-                fault.get_or_insert(message);
-                None
-            }
-        });
+        let frame = keys
+            .get("frame")
+            .and_then(|node| match frame::frame(reader, node, &name) {
+                Ok(None) => {
+                    fault.get_or_insert(reader.local(node.span, names::missing("frame.parent"), None));
+                    None
+                }
+                Ok(frame) => frame,
+                Err(message) => {
+                    fault.get_or_insert(message);
+                    None
+                }
+            });
         let (auth_entity, credentials) = remote_auth(reader, &keys);
         remotes.push(Remote {
             name,
@@ -329,12 +375,20 @@ pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
 }
 
 fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {
-    let auth = keys.get("auth").and_then(|node| reader.keys("`auth`", node, &["credentials", "entity"]));
-    let entity = auth.as_ref().map(|keys| reader.text_or_empty(keys, "entity")).unwrap_or_default();
+    let auth = keys
+        .get("auth")
+        .and_then(|node| reader.keys("`auth`", node, &["credentials", "entity"]));
+    let entity = auth
+        .as_ref()
+        .map(|keys| reader.text_or_empty(keys, "entity"))
+        .unwrap_or_default();
     let node = auth.as_ref().and_then(|keys| keys.get("credentials"));
     let credentials = node.and_then(|node| {
         let keys = reader.keys("`credentials`", node, &["type", "payload"])?;
-        Some((reader.text_or_empty(&keys, "type"), Secret(reader.text_or_empty(&keys, "payload"))))
+        Some((
+            reader.text_or_empty(&keys, "type"),
+            Secret(reader.text_or_empty(&keys, "payload")),
+        ))
     });
     let short = reader.text(keys, "secret").filter(|secret| !secret.is_empty());
     let short = short.map(|secret| ("robot-location-secret".to_owned(), Secret(secret.to_owned())));
@@ -347,7 +401,14 @@ mod tests {
 
     #[test]
     fn addresses_are_host_and_port() {
-        for good in ["localhost:8080", ":8080", "127.0.0.1:0", "[::1]:65535", "robot.local:1", "[::]:80"] {
+        for good in [
+            "localhost:8080",
+            ":8080",
+            "127.0.0.1:0",
+            "[::1]:65535",
+            "robot.local:1",
+            "[::]:80",
+        ] {
             assert_eq!(check_address(good), Ok(()), "{good}");
         }
         for (bad, text) in [

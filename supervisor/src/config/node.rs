@@ -10,7 +10,10 @@ pub(super) struct Span {
 impl Span {
     /// Texts are limited far below what an offset can count.
     pub(super) fn new(start: usize, end: usize) -> Self {
-        Self { start: start as u32, end: end.max(start) as u32 }
+        Self {
+            start: start as u32,
+            end: end.max(start) as u32,
+        }
     }
 }
 
@@ -92,7 +95,12 @@ pub(super) struct Note {
 
 impl Note {
     pub(super) fn new(span: Span, message: impl Into<String>, help: Option<&str>) -> Self {
-        Self { span, message: message.into(), help: help.map(str::to_owned), quoted: false }
+        Self {
+            span,
+            message: message.into(),
+            help: help.map(str::to_owned),
+            quoted: false,
+        }
     }
 }
 

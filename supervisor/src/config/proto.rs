@@ -27,24 +27,36 @@ impl ResourceConfig {
             service_configs: self.service_configs.iter().map(service_config).collect(),
             attributes: Some(self.attributes.clone()),
             api: api.to_string(),
-            log_configuration: self.log_level.map(|level| app::LogConfiguration { level: level.to_string() }),
+            log_configuration: self.log_level.map(|level| app::LogConfiguration {
+                level: level.to_string(),
+            }),
         })
     }
 }
 
 fn service_config(config: &ServiceConfig) -> app::ResourceLevelServiceConfig {
-    app::ResourceLevelServiceConfig { r#type: config.api.clone(), attributes: Some(config.attributes.clone()) }
+    app::ResourceLevelServiceConfig {
+        r#type: config.api.clone(),
+        attributes: Some(config.attributes.clone()),
+    }
 }
 
 fn frame(frame: &Frame) -> app::Frame {
     let [x, y, z] = frame.translation;
     let [qw, qx, qy, qz] = quaternion(&frame.orientation);
-    let quaternion = app::orientation::Quaternion { w: qw, x: qx, y: qy, z: qz };
+    let quaternion = app::orientation::Quaternion {
+        w: qw,
+        x: qx,
+        y: qy,
+        z: qz,
+    };
     app::Frame {
         parent: frame.parent.clone(),
         translation: Some(app::Translation { x, y, z }),
         // Peers send this variant whatever the config says.
-        orientation: Some(app::Orientation { r#type: Some(app::orientation::Type::Quaternion(quaternion)) }),
+        orientation: Some(app::Orientation {
+            r#type: Some(app::orientation::Type::Quaternion(quaternion)),
+        }),
         geometry: frame.geometry.as_ref().map(geometry),
     }
 }
@@ -54,23 +66,36 @@ fn geometry(geometry: &Geometry) -> common::Geometry {
     let [x, y, z] = geometry.translation;
     let ([o_x, o_y, o_z], theta) = vector(&geometry.orientation);
     let shape = match &geometry.shape {
-        Shape::Box([x, y, z]) => {
-            GeometryType::Box(common::RectangularPrism { dims_mm: Some(common::Vector3 { x: *x, y: *y, z: *z }) })
-        }
+        Shape::Box([x, y, z]) => GeometryType::Box(common::RectangularPrism {
+            dims_mm: Some(common::Vector3 { x: *x, y: *y, z: *z }),
+        }),
         Shape::Sphere(radius_mm) => GeometryType::Sphere(common::Sphere { radius_mm: *radius_mm }),
-        Shape::Capsule { radius, length } => {
-            GeometryType::Capsule(common::Capsule { radius_mm: *radius, length_mm: *length })
-        }
+        Shape::Capsule { radius, length } => GeometryType::Capsule(common::Capsule {
+            radius_mm: *radius,
+            length_mm: *length,
+        }),
         // The wire has no points; a sphere without extent is one.
         Shape::Point => GeometryType::Sphere(common::Sphere { radius_mm: 0.0 }),
-        Shape::Mesh { data, content_type, file_path } => GeometryType::Mesh(common::Mesh {
+        Shape::Mesh {
+            data,
+            content_type,
+            file_path,
+        } => GeometryType::Mesh(common::Mesh {
             content_type: content_type.clone(),
             mesh: data.clone().into(),
             original_file_source_path_diagnostic: (!file_path.is_empty()).then(|| file_path.clone()),
         }),
     };
     common::Geometry {
-        center: Some(common::Pose { x, y, z, o_x, o_y, o_z, theta: theta.to_degrees() }),
+        center: Some(common::Pose {
+            x,
+            y,
+            z,
+            o_x,
+            o_y,
+            o_z,
+            theta: theta.to_degrees(),
+        }),
         label: geometry.label.clone(),
         geometry_type: Some(shape),
     }
@@ -138,11 +163,19 @@ fn vector(orientation: &Orientation) -> ([f64; 3], f64) {
         return (normal(axis), theta);
     }
     let [w, x, y, z] = quaternion(orientation);
-    let axis = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
+    let axis = [
+        2.0 * (x * z + w * y),
+        2.0 * (y * z - w * x),
+        1.0 - 2.0 * (x * x + y * y),
+    ];
     let [tw, tx, ty, tz] = towards(axis);
     let [rw, _, _, rz] = multiply([tw, -tx, -ty, -tz], [w, x, y, z]);
     // Of the two quaternions of a rotation take the one with w ≥ 0: a turn of at most half a circle.
-    let theta = if rw < 0.0 { 2.0 * (-rz).atan2(-rw) } else { 2.0 * rz.atan2(rw) };
+    let theta = if rw < 0.0 {
+        2.0 * (-rz).atan2(-rw)
+    } else {
+        2.0 * rz.atan2(rw)
+    };
     (axis, theta)
 }
 
@@ -161,16 +194,80 @@ mod tests {
         let h = FRAC_1_SQRT_2;
         for (orientation, wanted) in [
             (Orientation::None, [1.0, 0.0, 0.0, 0.0]),
-            (Orientation::Vector { axis: [0.0, 0.0, 1.0], theta: FRAC_PI_2 }, [h, 0.0, 0.0, h]),
-            (Orientation::Vector { axis: [0.0, 0.0, 7.0], theta: 0.0 }, [1.0, 0.0, 0.0, 0.0]),
-            (Orientation::Vector { axis: [1.0, 0.0, 0.0], theta: 0.0 }, [h, 0.0, h, 0.0]),
-            (Orientation::Vector { axis: [0.0, 0.0, -1.0], theta: 0.0 }, [0.0, 0.0, 1.0, 0.0]),
-            (Orientation::AxisAngles { axis: [2.0, 0.0, 0.0], theta: FRAC_PI_2 }, [h, h, 0.0, 0.0]),
-            (Orientation::AxisAngles { axis: [0.0; 3], theta: 0.0 }, [1.0, 0.0, 0.0, 0.0]),
-            (Orientation::EulerAngles { roll: FRAC_PI_2, pitch: 0.0, yaw: 0.0 }, [h, h, 0.0, 0.0]),
-            (Orientation::EulerAngles { roll: 0.0, pitch: FRAC_PI_2, yaw: 0.0 }, [h, 0.0, h, 0.0]),
-            (Orientation::EulerAngles { roll: 0.0, pitch: 0.0, yaw: PI }, [0.0, 0.0, 0.0, 1.0]),
-            (Orientation::EulerAngles { roll: 0.0, pitch: FRAC_PI_2, yaw: FRAC_PI_2 }, [0.5, -0.5, 0.5, 0.5]),
+            (
+                Orientation::Vector {
+                    axis: [0.0, 0.0, 1.0],
+                    theta: FRAC_PI_2,
+                },
+                [h, 0.0, 0.0, h],
+            ),
+            (
+                Orientation::Vector {
+                    axis: [0.0, 0.0, 7.0],
+                    theta: 0.0,
+                },
+                [1.0, 0.0, 0.0, 0.0],
+            ),
+            (
+                Orientation::Vector {
+                    axis: [1.0, 0.0, 0.0],
+                    theta: 0.0,
+                },
+                [h, 0.0, h, 0.0],
+            ),
+            (
+                Orientation::Vector {
+                    axis: [0.0, 0.0, -1.0],
+                    theta: 0.0,
+                },
+                [0.0, 0.0, 1.0, 0.0],
+            ),
+            (
+                Orientation::AxisAngles {
+                    axis: [2.0, 0.0, 0.0],
+                    theta: FRAC_PI_2,
+                },
+                [h, h, 0.0, 0.0],
+            ),
+            (
+                Orientation::AxisAngles {
+                    axis: [0.0; 3],
+                    theta: 0.0,
+                },
+                [1.0, 0.0, 0.0, 0.0],
+            ),
+            (
+                Orientation::EulerAngles {
+                    roll: FRAC_PI_2,
+                    pitch: 0.0,
+                    yaw: 0.0,
+                },
+                [h, h, 0.0, 0.0],
+            ),
+            (
+                Orientation::EulerAngles {
+                    roll: 0.0,
+                    pitch: FRAC_PI_2,
+                    yaw: 0.0,
+                },
+                [h, 0.0, h, 0.0],
+            ),
+            (
+                Orientation::EulerAngles {
+                    roll: 0.0,
+                    pitch: 0.0,
+                    yaw: PI,
+                },
+                [0.0, 0.0, 0.0, 1.0],
+            ),
+            (
+                Orientation::EulerAngles {
+                    roll: 0.0,
+                    pitch: FRAC_PI_2,
+                    yaw: FRAC_PI_2,
+                },
+                [0.5, -0.5, 0.5, 0.5],
+            ),
             (Orientation::Quaternion([0.0, 0.0, 2.0, 0.0]), [0.0, 0.0, 1.0, 0.0]),
         ] {
             let got = quaternion(&orientation);

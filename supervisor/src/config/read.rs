@@ -16,12 +16,30 @@ use super::suggest::nearest;
 
 /// Keys that others read, or once read. They are known, and they do nothing.
 const IGNORED: [(&str, &str); 8] = [
-    ("disabled", "nothing reads it: the entry runs all the same; remove the entry to switch it off"),
-    ("disable_partial_start", "it was abolished: a broken entry never stops the others"),
-    ("fragments", "fragments are merged by the cloud before a machine sees them"),
-    ("fragment_mods", "fragments are merged by the cloud before a machine sees them"),
-    ("fragment_variables", "fragments are merged by the cloud before a machine sees them"),
-    ("overwrite_fragment_status", "fragments are merged by the cloud before a machine sees them"),
+    (
+        "disabled",
+        "nothing reads it: the entry runs all the same; remove the entry to switch it off",
+    ),
+    (
+        "disable_partial_start",
+        "it was abolished: a broken entry never stops the others",
+    ),
+    (
+        "fragments",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_mods",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_variables",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "overwrite_fragment_status",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
     ("localversion", "it is internal to another server"),
     ("$schema", ""),
 ];
@@ -42,7 +60,10 @@ pub(super) struct Keys<'n> {
 impl<'n> Keys<'n> {
     /// The value of a key. `null` counts as not there.
     pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
-        self.found.iter().find(|(known, _)| *known == key).map(|(_, node)| *node)
+        self.found
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, node)| *node)
     }
 
     /// Where the value of a key is, else the whole map.
@@ -53,13 +74,15 @@ impl<'n> Keys<'n> {
 
 impl Reader {
     pub(super) fn new(source: Arc<Source>) -> Self {
-        Self { source, complaints: Vec::new() }
+        Self {
+            source,
+            complaints: Vec::new(),
+        }
     }
 
     /// Notes a complaint and gives it back for more to be said.
     pub(super) fn complain(&mut self, grade: Grade, span: Span, message: impl Into<String>) -> &mut Complaint {
-        let complaint =
-            Complaint::new(grade, message, self.source.place(span)).with_source(Arc::clone(&self.source));
+        let complaint = Complaint::new(grade, message, self.source.place(span)).with_source(Arc::clone(&self.source));
         let at = self.complaints.len();
         self.complaints.push(complaint);
         &mut self.complaints[at]
@@ -84,9 +107,14 @@ impl Reader {
     }
 
     pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) {
-        let (message, quoted) = (format!("{what} must be {expected}, but is {}", node.kind()), self.source.quote(node.span));
+        let (message, quoted) = (
+            format!("{what} must be {expected}, but is {}", node.kind()),
+            self.source.quote(node.span),
+        );
         let help = match (&node.value, expected) {
-            (Value::Number(_) | Value::Bool(_), "a text") if quoted.contains('*') => Some("put it in quotes".to_owned()),
+            (Value::Number(_) | Value::Bool(_), "a text") if quoted.contains('*') => {
+                Some("put it in quotes".to_owned())
+            }
             (Value::Number(_) | Value::Bool(_), "a text") => Some(format!("write \"{quoted}\" in quotes")),
             (Value::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
                 Some("write it without quotes".to_owned())
@@ -109,7 +137,10 @@ impl Reader {
             self.wrong_type(what, node, "a map of keys and values");
             return None;
         };
-        let mut keys = Keys { found: Vec::with_capacity(entries.len()), span: node.span };
+        let mut keys = Keys {
+            found: Vec::with_capacity(entries.len()),
+            span: node.span,
+        };
         let mut seen: Vec<(&str, Span, bool)> = Vec::with_capacity(entries.len());
         for entry in entries {
             let exact = known.iter().find(|known| **known == entry.key);
@@ -149,8 +180,11 @@ impl Reader {
             return;
         }
         let meant = nearest(key, known.iter().copied());
-        self.warn(span, format!("{what} has no key `{}`; it has no effect", key.escape_debug())).help =
-            meant.map(|meant| format!("did you mean `{meant}`?"));
+        self.warn(
+            span,
+            format!("{what} has no key `{}`; it has no effect", key.escape_debug()),
+        )
+        .help = meant.map(|meant| format!("did you mean `{meant}`?"));
     }
 
     /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.
@@ -165,13 +199,18 @@ impl Reader {
             let before = last.insert(&entry.key, (at, entry));
             if let Some((_, before)) = before.filter(|(_, before)| !before.merged) {
                 let place = self.source.place(before.key_span);
-                let message = format!("`{}` is given more than once; the last one counts", entry.key.escape_debug());
+                let message = format!(
+                    "`{}` is given more than once; the last one counts",
+                    entry.key.escape_debug()
+                );
                 self.warn(entry.key_span, message).also = Some((place, "given here before".to_owned()));
             }
         }
         let mut kept: Vec<_> = last.into_values().collect();
         kept.sort_by_key(|(at, _)| *at);
-        kept.into_iter().map(|(_, entry)| (entry.key.as_str(), entry.key_span, &entry.value)).collect()
+        kept.into_iter()
+            .map(|(_, entry)| (entry.key.as_str(), entry.key_span, &entry.value))
+            .collect()
     }
 
     pub(super) fn text<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Option<&'n str> {
@@ -197,7 +236,10 @@ impl Reader {
     pub(super) fn flag(&mut self, keys: &Keys<'_>, key: &str) -> bool {
         match keys.get(key) {
             None => false,
-            Some(Node { value: Value::Bool(flag), .. }) => *flag,
+            Some(Node {
+                value: Value::Bool(flag),
+                ..
+            }) => *flag,
             Some(node) => {
                 self.wrong_type(&format!("`{key}`"), node, "true or false");
                 false
@@ -224,7 +266,10 @@ impl Reader {
             return Vec::new();
         };
         for item in items.iter().filter(|item| matches!(item.value, Value::Null)) {
-            self.warn(item.span, format!("an item of `{key}` is null, which counts as not there"));
+            self.warn(
+                item.span,
+                format!("an item of `{key}` is null, which counts as not there"),
+            );
         }
         items.iter().filter(|item| !matches!(item.value, Value::Null)).collect()
     }
@@ -233,7 +278,10 @@ impl Reader {
     pub(super) fn texts(&mut self, keys: &Keys<'_>, key: &str) -> Vec<(String, Span)> {
         let what = format!("an item of `{key}`");
         let items = self.list(keys, key);
-        items.into_iter().filter_map(|item| Some((self.as_text(&what, item)?.to_owned(), item.span))).collect()
+        items
+            .into_iter()
+            .filter_map(|item| Some((self.as_text(&what, item)?.to_owned(), item.span)))
+            .collect()
     }
 
     /// A duration of either sign, in nanoseconds. Anything else is refused, as peers do.
@@ -241,8 +289,8 @@ impl Reader {
         let node = keys.get(key)?;
         let help = "write it like \"300ms\", \"1.5h\" or \"2m30s\"";
         let Value::Text(text) = &node.value else {
-            self.refuse(node.span, format!("`{key}` must be a duration, but is {}", node.kind())).help =
-                Some(help.to_owned());
+            self.refuse(node.span, format!("`{key}` must be a duration, but is {}", node.kind()))
+                .help = Some(help.to_owned());
             return None;
         };
         match duration::nanoseconds(text) {
@@ -263,7 +311,10 @@ impl Reader {
     /// A free-form map as the message that travels to modules.
     pub(super) fn structure(&mut self, what: &str, node: &Node) -> Struct {
         let entries = self.any_keys(what, node);
-        let fields = entries.into_iter().map(|(key, _, value)| (key.to_owned(), self.proto_value(value))).collect();
+        let fields = entries
+            .into_iter()
+            .map(|(key, _, value)| (key.to_owned(), self.proto_value(value)))
+            .collect();
         Struct { fields }
     }
 
@@ -276,9 +327,9 @@ impl Reader {
                 Kind::NumberValue(*number)
             }
             Value::Text(text) => Kind::StringValue(text.clone()),
-            Value::List(items) => {
-                Kind::ListValue(ListValue { values: items.iter().map(|item| self.proto_value(item)).collect() })
-            }
+            Value::List(items) => Kind::ListValue(ListValue {
+                values: items.iter().map(|item| self.proto_value(item)).collect(),
+            }),
             Value::Map(_) => Kind::StructValue(self.structure("this", node)),
         };
         ProtoValue { kind: Some(kind) }
@@ -289,7 +340,11 @@ impl Reader {
         if !number.is_finite() {
             self.refuse(span, "free-form values take finite numbers only");
         } else if number.abs() >= 9_007_199_254_740_992.0 {
-            let text = self.source.text().get(span.start as usize..span.end as usize).unwrap_or_default();
+            let text = self
+                .source
+                .text()
+                .get(span.start as usize..span.end as usize)
+                .unwrap_or_default();
             if text.parse::<i128>().is_ok_and(|exact| exact != number as i128) {
                 self.warn(span, "modules receive this number rounded").help =
                     Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());

@@ -8,8 +8,17 @@ use super::suggest::nearest;
 
 /// True if the value of a key of this name is a secret. A slip in the name does not make it less of one.
 fn is_secret_key(key: &str) -> bool {
-    const PARTS: [&str; 9] =
-        ["secret", "password", "passwd", "passphrase", "token", "privatekey", "apikey", "credential", "payload"];
+    const PARTS: [&str; 9] = [
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "privatekey",
+        "apikey",
+        "credential",
+        "payload",
+    ];
     if HARMLESS.contains(&key) {
         return false;
     }
@@ -20,31 +29,43 @@ fn is_secret_key(key: &str) -> bool {
     }
     let ends = lower == "key" || lower.ends_with("_key") || lower.ends_with("-key");
     let letters: String = lower.chars().filter(|c| c.is_alphanumeric()).collect();
-    let words = key.split(|c: char| !c.is_alphanumeric()).flat_map(camel).filter(|word| word.len() >= 4);
+    let words = key
+        .split(|c: char| !c.is_alphanumeric())
+        .flat_map(camel)
+        .filter(|word| word.len() >= 4);
     ends || PARTS.iter().any(|part| letters.contains(part))
-        || words.chain([letters.as_str()]).any(|word| nearest(word, PARTS).is_some())
+        || words
+            .chain([letters.as_str()])
+            .any(|word| nearest(word, PARTS).is_some())
 }
 
 /// The words of `accessToken`.
 fn camel(text: &str) -> impl Iterator<Item = &str> {
     let mut start = 0;
-    let ends = text.char_indices().skip(1).filter(|(_, c)| c.is_uppercase()).map(|(at, _)| at);
-    ends.chain([text.len()]).map(move |end| &text[std::mem::replace(&mut start, end)..end])
+    let ends = text
+        .char_indices()
+        .skip(1)
+        .filter(|(_, c)| c.is_uppercase())
+        .map(|(at, _)| at);
+    ends.chain([text.len()])
+        .map(move |end| &text[std::mem::replace(&mut start, end)..end])
 }
 
 /// All spans to hide in a tree. `text` is what it was read from.
 pub(super) fn in_tree(root: &Node, text: &str) -> Vec<Span> {
     let mut found = Vec::new();
-    walk(root, Within::Open, text, &mut found);
+    walk(root, Within::Top, text, &mut found);
     found
 }
 
 /// Where in the tree we are.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
+    /// The whole config.
+    Top,
     /// Nothing special.
     Open,
-    /// `auth`, whose handlers hold API keys below `config`, by their ids.
+    /// `auth`, whose handlers hold API keys below `config`, by their ids; or what may be `auth` under a wrong name.
     Auth,
     /// Below such a `config`: all but the list of ids.
     Keys,
@@ -67,10 +88,13 @@ fn walk(node: &Node, within: Within, text: &str, found: &mut Vec<Span>) {
                     Within::Secret => Within::Secret,
                     Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
                     Within::Keys => Within::Secret,
-                    Within::Auth if key.eq_ignore_ascii_case("config") => Within::Keys,
                     _ if is_secret_key(key) => Within::Secret,
-                    _ if key.eq_ignore_ascii_case("auth") => Within::Auth,
-                    within => within,
+                    Within::Auth if key == "config" || !HARMLESS.contains(&key.as_str()) => Within::Keys,
+                    Within::Auth => Within::Auth,
+                    Within::Top if key != "auth" && HARMLESS.contains(&key.as_str()) => Within::Open,
+                    Within::Top => Within::Auth,
+                    Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
+                    Within::Open => Within::Open,
                 };
                 walk(value, inner, text, found);
             }
@@ -85,7 +109,10 @@ fn walk(node: &Node, within: Within, text: &str, found: &mut Vec<Span>) {
 /// In a text that breaks off inside a secret section, all that follows may be one.
 fn unfinished(node: &Node, last: Option<Span>, within: Within, text: &str, found: &mut Vec<Span>) {
     if matches!(within, Within::Secret | Within::Keys) && node.span.end as usize == text.len() {
-        found.push(Span { start: last.map_or(node.span.start, |last| last.end), end: node.span.end });
+        found.push(Span {
+            start: last.map_or(node.span.start, |last| last.end),
+            end: node.span.end,
+        });
     }
 }
 
@@ -103,22 +130,68 @@ fn user_of_url(text: &str, span: Span) -> Option<Span> {
 }
 
 /// Keys whose values are no secrets, for texts that are no tree. Any other key may be the id of an API key.
-const HARMLESS: [&str; 44] = [
-    "address", "api", "attributes", "auth", "bind_address", "components", "config", "debug", "depends_on", "env",
-    "executable_path", "frame", "geometry", "handlers", "heartbeat_window", "id", "jobs", "keys", "level", "log",
-    "log_configuration", "log_level", "method", "model", "module_id", "modules", "name", "namespace", "network",
-    "orientation", "packages", "parent", "pattern", "remotes", "resource", "revision", "schedule", "service_configs",
-    "services", "sessions", "translation", "type", "value", "version",
+const HARMLESS: [&str; 47] = [
+    "address",
+    "api",
+    "attributes",
+    "auth",
+    "bind_address",
+    "cloud",
+    "components",
+    "config",
+    "debug",
+    "depends_on",
+    "env",
+    "executable_path",
+    "frame",
+    "geometry",
+    "handlers",
+    "heartbeat_window",
+    "id",
+    "jobs",
+    "keys",
+    "level",
+    "log",
+    "log_configuration",
+    "log_level",
+    "maintenance",
+    "method",
+    "model",
+    "module_id",
+    "modules",
+    "name",
+    "namespace",
+    "network",
+    "orientation",
+    "packages",
+    "parent",
+    "pattern",
+    "remotes",
+    "resource",
+    "revision",
+    "schedule",
+    "service_configs",
+    "services",
+    "sessions",
+    "tracing",
+    "translation",
+    "type",
+    "value",
+    "version",
 ];
 
-/// Spans to hide in `text` from byte `from` on, where nobody knows what is inside what: in each line all that stands
-/// behind a key which is not known to be harmless. `clear` tells that a line may be shown up to its first key.
+/// Spans to hide in `text` from byte `from` on, where nobody knows what is inside what: of each line only
+/// the values of keys that are known to be harmless remain. `clear` tells that a line may be shown up to its first key.
 pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
     let mut found = Vec::new();
     let mut start = from;
     for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
         let mut hidden = (!clear).then_some(start);
-        for (sign, _) in line.match_indices([':', '=']) {
+        for (sign, found_sign) in line.match_indices([':', '=', ',']) {
+            if found_sign == "," {
+                hidden.get_or_insert(start + sign + 1);
+                continue;
+            }
             let before = line[..sign].trim_end_matches(['"', '\'', ' ', '\t']);
             let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
             let key = &before[word.len()..];

@@ -40,8 +40,9 @@ const KEYS: &[&str] = &[
 pub(super) fn machine(reader: &mut Reader, root: &Node, surroundings: &Surroundings) -> Option<Config> {
     let keys = reader.keys("the config", root, KEYS)?;
     if let Some(processes) = keys.get("processes") {
-        reader.warn(processes.span, "`processes` are not run; they were abolished").help =
-            Some("make it a module, or a unit of the system's service manager".to_owned());
+        reader
+            .warn(processes.span, "`processes` are not run; they were abolished")
+            .help = Some("make it a module, or a unit of the system's service manager".to_owned());
     }
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();
@@ -51,7 +52,10 @@ pub(super) fn machine(reader: &mut Reader, root: &Node, surroundings: &Surroundi
         }
     }
     let modules = reader.list(&keys, "modules");
-    let modules = modules.into_iter().filter_map(|node| module(reader, node, surroundings)).collect();
+    let modules = modules
+        .into_iter()
+        .filter_map(|node| module(reader, node, surroundings))
+        .collect();
     Some(Config {
         revision: reader.text_or_empty(&keys, "revision"),
         modules,
@@ -63,11 +67,17 @@ pub(super) fn machine(reader: &mut Reader, root: &Node, surroundings: &Surroundi
         disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
         enable_web_profile: reader.flag(&keys, "enable_web_profile"),
         remotes: network::remotes(reader, &keys),
-        auth: keys.get("auth").map(|node| network::auth(reader, node)).unwrap_or_default(),
+        auth: keys
+            .get("auth")
+            .map(|node| network::auth(reader, node))
+            .unwrap_or_default(),
         cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
         packages: packages(reader, &keys),
         jobs: jobs(reader, &keys),
-        tracing: keys.get("tracing").map(|node| tracing(reader, node)).unwrap_or_default(),
+        tracing: keys
+            .get("tracing")
+            .map(|node| tracing(reader, node))
+            .unwrap_or_default(),
         maintenance: keys.get("maintenance").and_then(|node| maintenance(reader, node)),
         source: Arc::clone(&reader.source),
         path,
@@ -82,11 +92,17 @@ fn whole(path: &Path) -> Place {
 fn log(reader: &mut Reader, keys: &Keys<'_>) -> Vec<LogRule> {
     let mut rules = Vec::new();
     for node in reader.list(keys, "log") {
-        let Some(keys) = reader.keys("an item of `log`", node, &["pattern", "level"]) else { continue };
-        let (pattern, level) = (reader.text_or_empty(&keys, "pattern"), reader.text_or_empty(&keys, "level"));
+        let Some(keys) = reader.keys("an item of `log`", node, &["pattern", "level"]) else {
+            continue;
+        };
+        let (pattern, level) = (
+            reader.text_or_empty(&keys, "pattern"),
+            reader.text_or_empty(&keys, "level"),
+        );
         if pattern.is_empty() {
-            reader.warn(node.span, "a log rule without `pattern` counts for nothing").help =
-                Some("for example `pattern: rdk.modmanager.*`".to_owned());
+            reader
+                .warn(node.span, "a log rule without `pattern` counts for nothing")
+                .help = Some("for example `pattern: rdk.modmanager.*`".to_owned());
             continue;
         }
         match level.parse::<Level>() {
@@ -103,7 +119,9 @@ const PACKAGE_TYPES: [&str; 4] = ["ml_model", "module", "slam_map", "archive"];
 fn packages(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Package> {
     let mut packages = Vec::new();
     for node in reader.list(keys, "packages") {
-        let Some(keys) = reader.keys("a package", node, PACKAGE_KEYS) else { continue };
+        let Some(keys) = reader.keys("a package", node, PACKAGE_KEYS) else {
+            continue;
+        };
         let [name, package, version, kind] =
             ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
         let mut fault = None;
@@ -122,13 +140,21 @@ fn packages(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Package> {
             let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
             fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
         }
-        let status = keys.get("status").and_then(|node| reader.keys("`status`", node, &["error"]));
+        let status = keys
+            .get("status")
+            .and_then(|node| reader.keys("`status`", node, &["error"]));
         let error = status.and_then(|status| reader.text(&status, "error"));
         if let Some(error) = error.filter(|error| !error.is_empty()) {
             let message = format!("the cloud refuses this package: {}", error.escape_debug());
             fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
         }
-        packages.push(Package { name, package, version, kind, fault });
+        packages.push(Package {
+            name,
+            package,
+            version,
+            kind,
+            fault,
+        });
     }
     packages
 }
@@ -138,7 +164,9 @@ const JOB_KEYS: &[&str] = &["name", "schedule", "resource", "method", "command",
 fn jobs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Job> {
     let mut jobs = Vec::new();
     for node in reader.list(keys, "jobs") {
-        let Some(keys) = reader.keys("a job", node, JOB_KEYS) else { continue };
+        let Some(keys) = reader.keys("a job", node, JOB_KEYS) else {
+            continue;
+        };
         let required = ["name", "schedule", "resource", "method"];
         let texts = required.map(|key| reader.text_or_empty(&keys, key));
         let mut fault = None;
@@ -155,9 +183,20 @@ fn jobs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Job> {
         }
         let command = keys.get("command").map(|node| reader.structure("`command`", node));
         if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
-            reader.warn(node.span, "`command` has no effect: only the method `DoCommand` takes one");
+            reader.warn(
+                node.span,
+                "`command` has no effect: only the method `DoCommand` takes one",
+            );
         }
-        jobs.push(Job { name, schedule, resource, method, command, log_level: log_level(reader, &keys), fault });
+        jobs.push(Job {
+            name,
+            schedule,
+            resource,
+            method,
+            command,
+            log_level: log_level(reader, &keys),
+            fault,
+        });
     }
     jobs
 }
@@ -170,7 +209,9 @@ fn is_schedule(text: &str) -> bool {
 
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
     const KEYS: &[&str] = &["enabled", "disk", "console", "otlpendpoint"];
-    let Some(keys) = reader.keys("`tracing`", node, KEYS) else { return Tracing::default() };
+    let Some(keys) = reader.keys("`tracing`", node, KEYS) else {
+        return Tracing::default();
+    };
     Tracing {
         enabled: reader.flag(&keys, "enabled"),
         disk: reader.flag(&keys, "disk"),
@@ -183,8 +224,15 @@ fn maintenance(reader: &mut Reader, node: &Node) -> Option<Maintenance> {
     let keys = reader.keys("`maintenance`", node, &["sensor_name", "maintenance_allowed_key"])?;
     let sensor_name = reader.text_or_empty(&keys, "sensor_name");
     if sensor_name.parse::<ResourceName>().is_err() && keys.get("sensor_name").is_some() {
-        reader.warn(keys.span_of("sensor_name"), "this is no full name of a sensor, so every change is allowed").help =
-            Some("for example `rdk:component:sensor/idle`".to_owned());
+        reader
+            .warn(
+                keys.span_of("sensor_name"),
+                "this is no full name of a sensor, so every change is allowed",
+            )
+            .help = Some("for example `rdk:component:sensor/idle`".to_owned());
     }
-    Some(Maintenance { sensor_name, allowed_key: reader.text_or_empty(&keys, "maintenance_allowed_key") })
+    Some(Maintenance {
+        sensor_name,
+        allowed_key: reader.text_or_empty(&keys, "maintenance_allowed_key"),
+    })
 }

@@ -46,7 +46,9 @@ pub(super) struct Excerpt {
 impl fmt::Debug for Source {
     /// Only the path: the text may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,7 +70,13 @@ impl Source {
                 lines.push(at as u32 + 1);
             }
         }
-        Self { path: Arc::from(path), text, lines, characters, hidden: OnceLock::new() }
+        Self {
+            path: Arc::from(path),
+            text,
+            lines,
+            characters,
+            hidden: OnceLock::new(),
+        }
     }
 
     /// The text, with all its secrets. Show it to no one.
@@ -103,7 +111,10 @@ impl Source {
         let Some(&known) = self.characters.get(offset / STEP) else {
             // Only an offset at the very end can lie behind the index.
             let last = self.characters.len().saturating_sub(1);
-            return self.characters.last().map_or(0, |known| known + self.count(last * STEP..offset));
+            return self
+                .characters
+                .last()
+                .map_or(0, |known| known + self.count(last * STEP..offset));
         };
         known + self.count(offset / STEP * STEP..offset)
     }
@@ -116,9 +127,22 @@ impl Source {
     /// Bytes of line `index` (from 0), without its end.
     fn line(&self, index: usize) -> Option<Range<usize>> {
         let start = *self.lines.get(index)? as usize;
-        let end = self.lines.get(index + 1).map_or(self.text.len(), |next| *next as usize - 1);
-        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' { end - 1 } else { end };
+        let end = self
+            .lines
+            .get(index + 1)
+            .map_or(self.text.len(), |next| *next as usize - 1);
+        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' {
+            end - 1
+        } else {
+            end
+        };
         Some(start..end)
+    }
+
+    /// From `start` to the end of its line.
+    pub(super) fn rest_of_line(&self, start: u32) -> Span {
+        let rest = self.text.get(start as usize..).unwrap_or_default();
+        Span::new(start as usize, start as usize + rest.find('\n').unwrap_or(rest.len()))
     }
 
     /// Where `span` is. Of a span over several lines only the part on the first is marked.
@@ -145,7 +169,9 @@ impl Source {
     /// The text of `span` for a message: on one line, shortened, secrets masked.
     pub(super) fn quote(&self, span: Span) -> String {
         let range = span.start as usize..(span.end as usize).min(self.text.len());
-        let Some(text) = self.text.get(range.clone()) else { return String::new() };
+        let Some(text) = self.text.get(range.clone()) else {
+            return String::new();
+        };
         let mut quoted = String::new();
         for (n, (at, c)) in text.trim_end().char_indices().enumerate() {
             if n == QUOTED || c == '\n' {
@@ -161,9 +187,17 @@ impl Source {
     pub(super) fn excerpt(&self, place: &Place) -> Option<Excerpt> {
         let line = self.line((place.line as usize).checked_sub(1)?)?;
         let (column, len) = (place.column.saturating_sub(1) as usize, place.len.max(1) as usize);
-        let from = if column + len <= WINDOW { 0 } else { column.saturating_sub(BEFORE) };
+        let from = if column + len <= WINDOW {
+            0
+        } else {
+            column.saturating_sub(BEFORE)
+        };
         let marked = column..column + len.min(WINDOW);
-        let mut excerpt = Excerpt { text: String::new(), span: 0..0, cut: from > 0 };
+        let mut excerpt = Excerpt {
+            text: String::new(),
+            span: 0..0,
+            cut: from > 0,
+        };
         let mut found = false;
         let mut n = 0;
         for (at, c) in self.text[line.clone()].char_indices() {
@@ -180,7 +214,13 @@ impl Source {
             }
             if n >= from {
                 // Tabs become blanks, so that columns stay columns.
-                let c = if c == '\t' { ' ' } else if c.is_control() { '\u{fffd}' } else { c };
+                let c = if c == '\t' {
+                    ' '
+                } else if c.is_control() {
+                    '\u{fffd}'
+                } else {
+                    c
+                };
                 excerpt.text.push(if self.is_hidden(line.start + at) { '*' } else { c });
             }
             if marked.contains(&n) {

@@ -4,7 +4,11 @@
 /// the same word in another case or with other separators.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |text: &str| -> Vec<char> {
-        text.chars().take(80).filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
+        text.chars()
+            .take(80)
+            .filter(|c| !matches!(c, '-' | '_' | ' '))
+            .flat_map(char::to_lowercase)
+            .collect()
     };
     let wanted = plain(word);
     let limit = wanted.len().max(3) / 3;

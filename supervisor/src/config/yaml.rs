@@ -19,7 +19,10 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
         block_nesting_limit: MAX_DEPTH,
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { text, ..Builder::default() };
+    let mut builder = Builder {
+        text,
+        ..Builder::default()
+    };
     loop {
         let result = match parser.next_event() {
             None => break,
@@ -41,18 +44,31 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
         if let Err(note) = result {
             let from = builder.seen.min(note.span.start);
             let unread = text.get(from as usize..note.span.start as usize).unwrap_or_default();
-            let clear = !builder.swallowed && !(unread.contains('\n') && unread.contains(['"', '\'']));
-            return Err(Box::new(SyntaxError { from, clear, note, partial: builder.fold() }));
+            let clear = !builder.swallowed && !unread.contains(['"', '\'']);
+            return Err(Box::new(SyntaxError {
+                from,
+                clear,
+                note,
+                partial: builder.fold(),
+            }));
         }
     }
-    let root = builder.root.unwrap_or(Node { value: Value::Null, span: Span::default() });
-    Ok(Document { root, notes: builder.notes })
+    let root = builder.root.unwrap_or(Node {
+        value: Value::Null,
+        span: Span::default(),
+    });
+    Ok(Document {
+        root,
+        notes: builder.notes,
+    })
 }
 
 fn span_of(span: &granit_parser::Span, text: &str) -> Span {
     let range = span.byte_range().unwrap_or(0..0);
     // Block values reach over the line breaks behind them; a person would not mark those.
-    let end = text.get(range.clone()).map_or(range.end, |part| range.start + part.trim_end().len());
+    let end = text
+        .get(range.clone())
+        .map_or(range.end, |part| range.start + part.trim_end().len());
     Span::new(range.start, end)
 }
 
@@ -98,7 +114,11 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, merged: Vec<Entry>, key: Option<(String, Span)> },
+    Map {
+        entries: Vec<Entry>,
+        merged: Vec<Entry>,
+        key: Option<(String, Span)>,
+    },
 }
 
 impl Builder<'_> {
@@ -108,7 +128,10 @@ impl Builder<'_> {
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Note> {
         self.seen = self.seen.max(span.end);
-        if matches!(event, Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..)) {
+        if matches!(
+            event,
+            Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..)
+        ) {
             let written = self.text.get(span.start as usize..span.end as usize);
             self.swallowed |= written.is_some_and(|written| written.contains('\n'));
         }
@@ -120,7 +143,11 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "map", span)?;
-                let items = Items::Map { entries: Vec::new(), merged: Vec::new(), key: None };
+                let items = Items::Map {
+                    entries: Vec::new(),
+                    merged: Vec::new(),
+                    key: None,
+                };
                 self.begin(items, anchor, span)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -135,13 +162,25 @@ impl Builder<'_> {
     }
 
     fn begin(&mut self, items: Items, anchor: usize, span: Span) -> Result<(), Note> {
-        if let Some(Open { items: Items::Map { key: None, .. }, .. }) = self.open.last() {
+        if let Some(Open {
+            items: Items::Map { key: None, .. },
+            ..
+        }) = self.open.last()
+        {
             return Err(Note::new(span, "a key must be a text, not a list or map", None));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(Note::new(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
+            return Err(Note::new(
+                span,
+                format!("more than {MAX_DEPTH} lists and maps inside each other"),
+                None,
+            ));
         }
-        self.open.push(Open { start: span.start, anchor, items });
+        self.open.push(Open {
+            start: span.start,
+            anchor,
+            items,
+        });
         Ok(())
     }
 
@@ -153,10 +192,20 @@ impl Builder<'_> {
         tag: Option<&Tag>,
         span: Span,
     ) -> Result<(), Note> {
-        if let Some(Open { items: Items::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+        if let Some(Open {
+            items: Items::Map { key: key @ None, .. },
+            ..
+        }) = self.open.last_mut()
+        {
             *key = Some((raw.to_owned(), span));
             if anchor != 0 {
-                self.anchors.insert(anchor, Node { value: Value::Text(raw.to_owned()), span });
+                self.anchors.insert(
+                    anchor,
+                    Node {
+                        value: Value::Text(raw.to_owned()),
+                        span,
+                    },
+                );
             }
             return Ok(());
         }
@@ -174,7 +223,11 @@ impl Builder<'_> {
         let digits = raw.trim_start_matches(['+', '-']);
         if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             let help = "put texts in quotes, and write octal numbers like 0o755";
-            self.note(span, "a number with leading zeros is ambiguous, so this counts as a text", Some(help));
+            self.note(
+                span,
+                "a number with leading zeros is ambiguous, so this counts as a text",
+                Some(help),
+            );
             return Value::Text(raw.to_owned());
         }
         core(raw)
@@ -191,10 +244,18 @@ impl Builder<'_> {
             return Err(Note::new(span, message, None));
         }
         if self.open.len() + depth > MAX_DEPTH {
-            return Err(Note::new(span, format!("more than {MAX_DEPTH} lists and maps inside each other"), None));
+            return Err(Note::new(
+                span,
+                format!("more than {MAX_DEPTH} lists and maps inside each other"),
+                None,
+            ));
         }
         let node = node.clone();
-        if let Some(Open { items: Items::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+        if let Some(Open {
+            items: Items::Map { key: key @ None, .. },
+            ..
+        }) = self.open.last_mut()
+        {
             let Value::Text(text) = node.value else {
                 return Err(Note::new(span, "a key must be a text", None));
             };
@@ -217,14 +278,28 @@ impl Builder<'_> {
         let text = self.text;
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open { items: Items::List(items), .. }) => items.push(node),
-            Some(Open { items: Items::Map { entries, merged, key }, .. }) => {
+            Some(Open {
+                items: Items::List(items),
+                ..
+            }) => items.push(node),
+            Some(Open {
+                items: Items::Map { entries, merged, key },
+                ..
+            }) => {
                 let (key, key_span) = key.take().unwrap_or_default();
-                let quoted = text.as_bytes().get(key_span.start as usize).is_some_and(|byte| matches!(byte, b'"' | b'\''));
+                let quoted = text
+                    .as_bytes()
+                    .get(key_span.start as usize)
+                    .is_some_and(|byte| matches!(byte, b'"' | b'\''));
                 if key == "<<" && !quoted {
                     merge(node, merged)?;
                 } else {
-                    entries.push(Entry { key, key_span, value: node, merged: false });
+                    entries.push(Entry {
+                        key,
+                        key_span,
+                        value: node,
+                        merged: false,
+                    });
                 }
             }
         }
@@ -240,28 +315,50 @@ impl Builder<'_> {
                 Items::List(items) => items.extend(inner.take()),
                 Items::Map { entries, key, .. } => {
                     if let Some((key, key_span)) = key.take() {
-                        let rest = Span { start: key_span.end, end };
-                        let value = inner.take().unwrap_or(Node { value: Value::Null, span: rest });
-                        entries.push(Entry { key, key_span, value, merged: false });
+                        let rest = Span {
+                            start: key_span.end,
+                            end,
+                        };
+                        let value = inner.take().unwrap_or(Node {
+                            value: Value::Null,
+                            span: rest,
+                        });
+                        entries.push(Entry {
+                            key,
+                            key_span,
+                            value,
+                            merged: false,
+                        });
                     }
                 }
             }
             inner = Some(close(open, end));
         }
-        inner.or(self.root).unwrap_or(Node { value: Value::Null, span: Span::default() })
+        inner.or(self.root).unwrap_or(Node {
+            value: Value::Null,
+            span: Span::default(),
+        })
     }
 }
 
 fn close(open: Open, end: u32) -> Node {
     let value = match open.items {
         Items::List(items) => Value::List(items),
-        Items::Map { entries, mut merged, .. } => {
+        Items::Map {
+            entries, mut merged, ..
+        } => {
             // The last of a key counts, so what is merged stands before what is written.
             merged.extend(entries);
             Value::Map(merged)
         }
     };
-    Node { value, span: Span { start: open.start, end: end.max(open.start) } }
+    Node {
+        value,
+        span: Span {
+            start: open.start,
+            end: end.max(open.start),
+        },
+    }
 }
 
 /// Takes the entries of a map, or of each map of a list of which the earlier ones win.
@@ -273,7 +370,13 @@ fn merge(node: Node, into: &mut Vec<Entry>) -> Result<(), Note> {
                 merge(map, into)?;
             }
         }
-        _ => return Err(Note::new(node.span, "`<<` takes a map or a list of maps", Some("for example `<<: *defaults`"))),
+        _ => {
+            return Err(Note::new(
+                node.span,
+                "`<<` takes a map or a list of maps",
+                Some("for example `<<: *defaults`"),
+            ));
+        }
     }
     Ok(())
 }
@@ -286,7 +389,11 @@ fn collection_tag(tag: Option<&Tag>, wanted: &str, span: Span) -> Result<(), Not
 }
 
 fn unknown_tag(tag: &Tag, span: Span) -> Note {
-    Note::new(span, format!("the tag `{}` does not fit here", tag.original()), Some("remove it"))
+    Note::new(
+        span,
+        format!("the tag `{}` does not fit here", tag.original()),
+        Some("remove it"),
+    )
 }
 
 fn tagged(raw: &str, tag: &Tag, span: Span) -> Result<Value, Note> {
@@ -328,7 +435,9 @@ fn core(raw: &str) -> Value {
     if let Some(number) = based("0x", 16).or_else(|| based("0o", 8)) {
         return Value::Number(number as f64);
     }
-    let numeric = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+    let numeric = digits
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
         && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     match digits.parse::<f64>() {
         Ok(number) if numeric => Value::Number(sign * number),

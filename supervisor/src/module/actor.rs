@@ -74,8 +74,20 @@ pub struct Actor {
     handshake: JoinSet<Result<Shaken, HandshakeError>>,
     started: Instant,
     /// What to tell of the end of the present process, if more is known than its exit status.
-    fault: Option<String>,
+    fault: Option<Problem>,
 }
+
+/// What went wrong with a module.
+#[derive(Debug, Clone)]
+struct Problem {
+    /// In the words of the wire protocol, for clients that know these texts.
+    wire: String,
+    /// In few words, for a table.
+    short: String,
+}
+
+/// Lines of a failed module's output that are shown with the reason.
+const LAST_LINES: usize = 5;
 
 /// What an actor needs from outside.
 #[derive(Debug)]
@@ -175,7 +187,7 @@ impl Actor {
         }
     }
 
-    async fn start(&mut self) -> Result<(), String> {
+    async fn start(&mut self) -> Result<(), Problem> {
         let name = &self.spec.name;
         self.life += 1;
         self.fault = None;
@@ -183,7 +195,10 @@ impl Actor {
         self.started = Instant::now();
         let socket = self.sockets.module(self.life);
         let launch = launch(&self.spec, &socket, &self.home);
-        let failed = |problem: String| format!("error adding module {name}: error while starting module {name}: {problem}");
+        let failed = |short: String| Problem {
+            wire: format!("error adding module {name}: error while starting module {name}: {short}"),
+            short,
+        };
         prepare(&launch).map_err(failed)?;
         let executable = launch.executable.clone();
         let mut process = self.spawner.spawn(launch).await.map_err(|error| failed(cannot_run(&executable, &error)))?;
@@ -223,10 +238,7 @@ impl Actor {
                 Some(Input::Answered)
             }
             Ok(Err(problem)) => {
-                let problem = match problem {
-                    HandshakeError::Ready { .. } | HandshakeError::Garbage { .. } => format!("error adding module {}: {problem}", self.spec.name),
-                    HandshakeError::OffersNothing(_) => problem.to_string(),
-                };
+                let problem = Problem { wire: format!("error adding module {}: {problem}", self.spec.name), short: problem.short() };
                 self.fault = Some(problem.clone());
                 self.down(problem);
                 Some(Input::Failed)
@@ -265,7 +277,8 @@ impl Actor {
                     None
                 }
                 Err(_elapsed) => {
-                    let problem = format!("module {} closed its connection and accepts no new one; it is being restarted", self.spec.name);
+                    let short = "closed its connection and accepts no new one; it is being restarted".to_owned();
+                    let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
                     self.fault = Some(problem.clone());
                     self.down(problem);
                     Some(Input::Failed)
@@ -278,8 +291,12 @@ impl Actor {
         if let State::Starting { .. } = self.lifecycle.state() {
             let name = &self.spec.name;
             let limit = self.started.elapsed().as_secs_f32();
-            let problem =
-                format!("error adding module {name}: error while starting module {name}: module {name} timed out after {limit:.1}s during startup");
+            let problem = Problem {
+                wire: format!(
+                    "error adding module {name}: error while starting module {name}: module {name} timed out after {limit:.1}s during startup"
+                ),
+                short: format!("not ready within {limit:.1} s"),
+            };
             self.fault = Some(problem.clone());
             self.down(problem);
         }
@@ -303,27 +320,31 @@ impl Actor {
             (Ok(status), None) if asked => debug!(module = %name, "module stopped: {}", describe(status)),
             (Ok(status), None) => {
                 let how = describe(status);
-                let problem = match self.lifecycle.state() {
+                let wire = match self.lifecycle.state() {
                     State::Starting { .. } => format!(
                         "error adding module {name}: error while starting module {name}: module {name} exited too quickly after attempted startup; \
                          it might have a fatal runtime issue ({how})"
                     ),
                     _ => format!("module has unexpectedly exited; module: {name}, exit_code: {} ({how})", exit_code(status)),
                 };
-                self.down(problem);
+                self.down(Problem { wire, short: how });
             }
-            (Err(error), None) => self.down(format!("module {name} ended; its exit status is unknown: {error}")),
+            (Err(error), None) => {
+                let short = format!("ended; its exit status is unknown: {error}");
+                self.down(Problem { wire: format!("module {name} {short}"), short });
+            }
         }
     }
 
     /// Publishes that the module cannot be used, and why. Said once for each cause, not once for each try.
-    fn down(&mut self, problem: String) {
-        let lines = self.tail.lines();
-        let last = lines.iter().rev().find(|line| !line.trim().is_empty());
-        let cause: Arc<str> = match last {
-            Some(last) if !problem.contains("last output") => format!("{problem}; last output: `{}`", last.trim()).into(),
-            _ => problem.into(),
+    fn down(&mut self, Problem { wire, short }: Problem) {
+        let lines: Vec<_> = self.tail.lines().into_iter().filter(|line| !line.trim().is_empty()).collect();
+        let cause: Arc<str> = match lines.last() {
+            Some(last) => format!("{wire}; last output: `{}`", last.trim()).into(),
+            None => wire.into(),
         };
+        let shown = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        let last = std::iter::once(short).chain(shown.iter().cloned()).collect::<Vec<_>>().join("\n");
         if self.entry.state().error.as_deref() == Some(&*cause) {
             debug!(module = %self.spec.name, "{cause}");
         } else {
@@ -333,7 +354,7 @@ impl Actor {
         self.entry.publish(|state| {
             state.phase = ModulePhase::Unhealthy;
             state.error = Some(cause.clone());
-            state.last = Some(cause.clone());
+            state.last = Some(last.into());
             state.last_at = Some(SystemTime::now());
             state.start_time = Some(took);
             state.consecutive_failures += 1;

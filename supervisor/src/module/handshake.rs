@@ -73,6 +73,17 @@ pub enum HandshakeError {
     OffersNothing(ModuleName),
 }
 
+impl HandshakeError {
+    /// In few words, for a table.
+    pub fn short(&self) -> String {
+        match self {
+            Self::Ready { status, .. } => format!("Ready failed: {}", status.message()),
+            Self::Garbage { .. } => "does not answer as a gRPC server on its socket".to_owned(),
+            Self::OffersNothing(_) => "offers no model: register at least one before it serves".to_owned(),
+        }
+    }
+}
+
 /// Waits for the socket, asks Ready until it is, and reads what the module offers. The caller limits the time.
 pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<Shaken, HandshakeError> {
     let address = parent.display().to_string();

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tracing::{info, warn};
 
 use super::ModuleName;
+use crate::text::plain;
 
 /// Longest line, in bytes; a longer one is logged in pieces of this size.
 const MAX_LINE: usize = 4096;
@@ -71,8 +72,8 @@ pub async fn drain(pipe: impl AsyncRead + Unpin, module: ModuleName, stream: Str
 
 fn log(line: &[u8], module: &ModuleName, stream: Stream, tail: &Tail, limit: &mut RateLimit) {
     let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches('\r');
-    tail.push(text);
+    let text = plain(&text);
+    tail.push(&text);
     match limit.admit(Instant::now()) {
         Admit::Drop => {}
         Admit::Show { dropped } => {

@@ -23,6 +23,11 @@ pub struct Sockets {
     stem: String,
 }
 
+/// Makes sure that a module's sockets fit into `directory`, whatever its name.
+pub fn check(directory: &Path) -> Result<(), TooLong> {
+    Sockets::new(directory, &"m".repeat(200)).map(|_| ())
+}
+
 impl Sockets {
     /// Names for the sockets of module `name` below `directory`. A name that does not fit is cut, and a hash of the
     /// whole keeps it apart from others with the same beginning.

@@ -196,7 +196,8 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
     std::future::poll_fn(|cx| {
         let accepted = accept.as_mut().poll(cx);
         match driver.poll_drain(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            // The peer is gone; its calls end with the connection.
+            Poll::Ready(Err(_)) => Poll::Ready(None),
             _ => accepted,
         }
     })

@@ -10,5 +10,6 @@ mod listen;
 pub mod reflection;
 mod sniff;
 mod usage;
+mod vigil;
 
 pub use listen::{serve_control, serve_parents, serve_tcp};

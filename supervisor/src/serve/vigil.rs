@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// How long to stay awake after the last sign of life; a longer pause ends a run.
-const WINDOW: Duration = Duration::from_micros(150);
+const WINDOW: Duration = Duration::from_micros(250);
 
 /// Signs of life, each within [`WINDOW`] of the one before, that make a run. A call gives two: it comes, and it ends.
 const RUN: u8 = 16;

@@ -4,7 +4,14 @@ from common import connect, refusal, run, tell
 from echo_api import ChatRequest, CountRequest, Echo, SayRequest, SumRequest
 from viam.components.generic.client import do_command
 from viam.components.sensor import Sensor
-from viam.resource.rpc_client_base import ResourceRPCClientBase
+
+
+class MetadataForHelper(list):
+    """The helper of SDK 0.85.1 unwraps its metadata twice."""
+
+    @property
+    def proto(self):
+        return self
 
 
 async def main(address):
@@ -36,8 +43,8 @@ async def main(address):
             tell("chat", said)
 
         # The helper of the SDK for a custom resource addresses the generic service.
-        metadata = ResourceRPCClientBase.Metadata()
-        tell("helper", await do_command(machine._channel, "parrot", {"polly": "cracker"}, metadata=metadata))
+        helped = await do_command(machine._channel, "parrot", {"polly": "cracker"}, metadata=MetadataForHelper())
+        tell("helper", helped)
         tell("unknown", await refusal(stub.Say(SayRequest(name="nobody", text="?"))))
         models = await machine.get_models_from_modules()
         tell("models", sorted([m.module_name, m.model, m.api, m.from_local_module] for m in models))

@@ -38,10 +38,53 @@ const SEED_YAML: &str = "# c\ncomponents: &c\n  - name: a\n    type: arm\n    mo
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "'", "\\", "\n", "  ", "\t", "- ", "? ", "<<: ", "&a ", "*a ", "!!str ", "!x ",
-            "|\n", ">-\n", "---\n", "...\n", "# c\n", "null", "true", "-1e5", "0x", "0755", "\\u00e9", "\\ud83d", "name", "components",
-            "modules", "attributes", "frame", "\u{feff}", "é", "😀", "\u{0}", "%YAML 1.2\n", "\r\n", "key: ", "\u{85}", "\u{2028}",
-        ]).prop_map(str::to_owned),
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "'",
+            "\\",
+            "\n",
+            "  ",
+            "\t",
+            "- ",
+            "? ",
+            "<<: ",
+            "&a ",
+            "*a ",
+            "!!str ",
+            "!x ",
+            "|\n",
+            ">-\n",
+            "---\n",
+            "...\n",
+            "# c\n",
+            "null",
+            "true",
+            "-1e5",
+            "0x",
+            "0755",
+            "\\u00e9",
+            "\\ud83d",
+            "name",
+            "components",
+            "modules",
+            "attributes",
+            "frame",
+            "\u{feff}",
+            "é",
+            "😀",
+            "\u{0}",
+            "%YAML 1.2\n",
+            "\r\n",
+            "key: ",
+            "\u{85}",
+            "\u{2028}",
+        ])
+        .prop_map(str::to_owned),
         "[ -~]{0,6}",
         "\\PC{0,4}",
     ]
@@ -98,7 +141,9 @@ fn same(ours: &Node, theirs: &serde_json::Value) -> bool {
         (Value::Bool(ours), Theirs::Bool(theirs)) => ours == theirs,
         (Value::Number(ours), Theirs::Number(theirs)) => {
             // Their quick way of reading numbers may be off by the last bit.
-            theirs.as_f64().is_some_and(|theirs| (ours - theirs).abs() <= ours.abs() * 1e-15)
+            theirs
+                .as_f64()
+                .is_some_and(|theirs| (ours - theirs).abs() <= ours.abs() * 1e-15)
         }
         (Value::Text(ours), Theirs::String(theirs)) => ours == theirs,
         (Value::List(ours), Theirs::Array(theirs)) => {
@@ -106,7 +151,10 @@ fn same(ours: &Node, theirs: &serde_json::Value) -> bool {
         }
         // Of equal keys the last counts.
         (Value::Map(ours), Theirs::Object(theirs)) => theirs.iter().all(|(key, theirs)| {
-            ours.iter().rev().find(|entry| entry.key == *key).is_some_and(|entry| same(&entry.value, theirs))
+            ours.iter()
+                .rev()
+                .find(|entry| entry.key == *key)
+                .is_some_and(|entry| same(&entry.value, theirs))
         }),
         _ => false,
     }
@@ -147,8 +195,12 @@ fn a_thousand_resources_and_one_very_long_line_are_no_matter() {
     let mut yaml = "components:\n".to_owned();
     for n in 0..1000 {
         let comma = if n > 0 { "," } else { "" };
-        json += &format!("{comma}{{\"name\": \"é{n}\", \"api\": \"rdk:component:motor\", \"model\": \"acme:drive:gear\", \"attributes\": {{\"channel\": {n}, \"label\": \"wheel {n}\"}}}}");
-        yaml += &format!("  - name: é{n}\n    api: rdk:component:motor\n    model: acme:drive:gear\n    attributes:\n      channel: {n}\n      label: wheel {n}\n");
+        json += &format!(
+            "{comma}{{\"name\": \"é{n}\", \"api\": \"rdk:component:motor\", \"model\": \"acme:drive:gear\", \"attributes\": {{\"channel\": {n}, \"label\": \"wheel {n}\"}}}}"
+        );
+        yaml += &format!(
+            "  - name: é{n}\n    api: rdk:component:motor\n    model: acme:drive:gear\n    attributes:\n      channel: {n}\n      label: wheel {n}\n"
+        );
     }
     json += "]}";
     for (name, text) in [("r.json", &json), ("r.yaml", &yaml)] {

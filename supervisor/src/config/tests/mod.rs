@@ -12,7 +12,10 @@ use super::model::Loaded;
 
 /// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
 fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
-    let surroundings = Surroundings { folder: "/etc/robot".into(), home: Some("/home/ada".into()) };
+    let surroundings = Surroundings {
+        folder: "/etc/robot".into(),
+        home: Some("/home/ada".into()),
+    };
     parse(Path::new(name), text.to_owned(), &surroundings)
 }
 
@@ -29,5 +32,8 @@ fn lines(name: &str, text: &str) -> Vec<String> {
         Ok(loaded) => loaded.complaints,
         Err(refused) => refused.complaints,
     };
-    complaints.iter().map(|complaint| format!("{:?} {}", complaint.grade, complaint.line())).collect()
+    complaints
+        .iter()
+        .map(|complaint| format!("{:?} {}", complaint.grade, complaint.line()))
+        .collect()
 }

@@ -120,18 +120,44 @@ fn both_formats_of_a_whole_machine_mean_the_same() {
     });
     assert_eq!(json.modules, yaml.modules);
     assert_eq!(json.resources, yaml.resources);
-    assert_eq!((&json.remotes, &json.jobs, &json.log), (&yaml.remotes, &yaml.jobs, &yaml.log));
-    assert_eq!((&json.auth, &json.tracing, &json.maintenance), (&yaml.auth, &yaml.tracing, &yaml.maintenance));
+    assert_eq!(
+        (&json.remotes, &json.jobs, &json.log),
+        (&yaml.remotes, &yaml.jobs, &yaml.log)
+    );
+    assert_eq!(
+        (&json.auth, &json.tracing, &json.maintenance),
+        (&yaml.auth, &yaml.tracing, &yaml.maintenance)
+    );
     assert_eq!(json.network.tunnels, yaml.network.tunnels);
 
     assert_eq!(json.network.bind_address, "0.0.0.0:8080");
     assert_eq!(json.network.heartbeat_window, Duration::from_secs(4));
-    let [gearbox, eyes] = &json.modules[..] else { panic!("two modules") };
-    assert_eq!((gearbox.name.as_str(), gearbox.kind, gearbox.log_level.as_deref()), ("gearbox", ModuleType::Local, Some("debug")));
+    let [gearbox, eyes] = &json.modules[..] else {
+        panic!("two modules")
+    };
+    assert_eq!(
+        (gearbox.name.as_str(), gearbox.kind, gearbox.log_level.as_deref()),
+        ("gearbox", ModuleType::Local, Some("debug"))
+    );
     assert_eq!(gearbox.env["PORT"], "/dev/ttyACM0");
-    assert_eq!((eyes.tcp_mode, eyes.first_run_timeout), (true, Duration::from_secs(600)));
-    let names: Vec<_> = json.resources.iter().map(|resource| resource.name.to_string()).collect();
-    assert_eq!(names, ["rdk:component:motor/wheel-l", "rdk:component:camera/scan", "acme:service:watcher/guard", "rdk:service:data_manager/dm"]);
+    assert_eq!(
+        (eyes.tcp_mode, eyes.first_run_timeout),
+        (true, Duration::from_secs(600))
+    );
+    let names: Vec<_> = json
+        .resources
+        .iter()
+        .map(|resource| resource.name.to_string())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "rdk:component:motor/wheel-l",
+            "rdk:component:camera/scan",
+            "acme:service:watcher/guard",
+            "rdk:service:data_manager/dm"
+        ]
+    );
     assert_eq!(json.resources[0].log_level, Some(Level::Warn));
     assert_eq!(json.resources[3].model.to_string(), "rdk:builtin:builtin");
     let AuthHandler::ApiKeys(keys) = &json.auth.handlers[0];
@@ -144,9 +170,18 @@ fn both_formats_of_a_whole_machine_mean_the_same() {
 fn an_entry_becomes_the_message_for_its_module() {
     let config = read("r.json", SAMPLE_JSON).expect("usable").config;
     let motor = config.resources[0].to_proto().expect("whole");
-    assert_eq!((motor.name.as_str(), motor.namespace.as_str(), motor.r#type.as_str()), ("wheel-l", "rdk", "motor"));
-    assert_eq!((motor.api.as_str(), motor.model.as_str()), ("rdk:component:motor", "acme:drive:gear"));
-    assert_eq!(motor.attributes.expect("sent").fields["channel"].kind, Some(Kind::NumberValue(4.0)));
+    assert_eq!(
+        (motor.name.as_str(), motor.namespace.as_str(), motor.r#type.as_str()),
+        ("wheel-l", "rdk", "motor")
+    );
+    assert_eq!(
+        (motor.api.as_str(), motor.model.as_str()),
+        ("rdk:component:motor", "acme:drive:gear")
+    );
+    assert_eq!(
+        motor.attributes.expect("sent").fields["channel"].kind,
+        Some(Kind::NumberValue(4.0))
+    );
     assert_eq!(motor.log_configuration.expect("set").level, "warn");
     assert!(motor.frame.is_none());
 
@@ -157,26 +192,61 @@ fn an_entry_becomes_the_message_for_its_module() {
     let frame = camera.frame.expect("set");
     assert_eq!(frame.translation.map(|t| (t.x, t.y, t.z)), Some((0.0, 120.0, 300.0)));
     use mainstay_proto::viam::app::v1::orientation::Type;
-    let Some(Type::Quaternion(q)) = frame.orientation.expect("always sent").r#type else { panic!("a quaternion") };
+    let Some(Type::Quaternion(q)) = frame.orientation.expect("always sent").r#type else {
+        panic!("a quaternion")
+    };
     let half = std::f64::consts::FRAC_1_SQRT_2;
-    assert!((q.w - half).abs() < 1e-12 && (q.z - half).abs() < 1e-12 && q.x.abs() + q.y.abs() < 1e-12, "{q:?}");
+    assert!(
+        (q.w - half).abs() < 1e-12 && (q.z - half).abs() < 1e-12 && q.x.abs() + q.y.abs() < 1e-12,
+        "{q:?}"
+    );
     let geometry = frame.geometry.expect("set");
     let center = geometry.center.expect("set");
     assert_eq!((center.x, center.o_z, center.theta), (0.0, 1.0, 0.0));
     use mainstay_proto::viam::common::v1::geometry::GeometryType;
-    assert!(matches!(geometry.geometry_type, Some(GeometryType::Box(prism)) if prism.dims_mm.is_some_and(|d| d.z == 40.0)));
+    assert!(
+        matches!(geometry.geometry_type, Some(GeometryType::Box(prism)) if prism.dims_mm.is_some_and(|d| d.z == 40.0))
+    );
 }
 
 #[test]
 fn short_and_legacy_forms_are_completed() {
     for (list, entry, wanted) in [
-        ("components", "{name: a, type: motor, model: fake}", "rdk:component:motor/a rdk:builtin:fake"),
-        ("components", "{name: a, namespace: acme, type: gizmo, model: 'a:b:c'}", "acme:component:gizmo/a a:b:c"),
-        ("components", "{name: a, api: 'rdk:service:vision', type: motor, model: fake}", "rdk:service:vision/a rdk:builtin:fake"),
-        ("components", "{name: a, api: {subtype: motor}, model: {name: fake}}", "rdk:component:motor/a rdk:builtin:fake"),
-        ("components", "{name: a, api: {namespace: x, type: service, subtype: y}, model: {namespace: n, model_family: f, name: m}}", "x:service:y/a n:f:m"),
-        ("services", "{type: vision}", "rdk:service:vision/builtin rdk:builtin:builtin"),
-        ("services", "{api: {subtype: slam}, model: 'a:b:c'}", "rdk:service:slam/builtin a:b:c"),
+        (
+            "components",
+            "{name: a, type: motor, model: fake}",
+            "rdk:component:motor/a rdk:builtin:fake",
+        ),
+        (
+            "components",
+            "{name: a, namespace: acme, type: gizmo, model: 'a:b:c'}",
+            "acme:component:gizmo/a a:b:c",
+        ),
+        (
+            "components",
+            "{name: a, api: 'rdk:service:vision', type: motor, model: fake}",
+            "rdk:service:vision/a rdk:builtin:fake",
+        ),
+        (
+            "components",
+            "{name: a, api: {subtype: motor}, model: {name: fake}}",
+            "rdk:component:motor/a rdk:builtin:fake",
+        ),
+        (
+            "components",
+            "{name: a, api: {namespace: x, type: service, subtype: y}, model: {namespace: n, model_family: f, name: m}}",
+            "x:service:y/a n:f:m",
+        ),
+        (
+            "services",
+            "{type: vision}",
+            "rdk:service:vision/builtin rdk:builtin:builtin",
+        ),
+        (
+            "services",
+            "{api: {subtype: slam}, model: 'a:b:c'}",
+            "rdk:service:slam/builtin a:b:c",
+        ),
     ] {
         let config = good(&format!("{list}: [{entry}]")).config;
         let resource = &config.resources[0];
@@ -188,10 +258,19 @@ fn short_and_legacy_forms_are_completed() {
 #[test]
 fn what_is_not_written_has_its_default() {
     let config = good("{}").config;
-    assert_eq!((config.network.bind_address.as_str(), config.network.heartbeat_window), ("localhost:8080", Duration::from_secs(2)));
+    assert_eq!(
+        (config.network.bind_address.as_str(), config.network.heartbeat_window),
+        ("localhost:8080", Duration::from_secs(2))
+    );
     assert!(config.resources.is_empty() && config.modules.is_empty() && !config.debug && config.cloud.is_none());
     let config = good("modules: [{name: m, executable_path: x, first_run_timeout: 0s, log_level: ''}]").config;
-    assert_eq!((config.modules[0].first_run_timeout, config.modules[0].log_level.as_ref()), (Duration::from_secs(3600), None));
+    assert_eq!(
+        (
+            config.modules[0].first_run_timeout,
+            config.modules[0].log_level.as_ref()
+        ),
+        (Duration::from_secs(3600), None)
+    );
 }
 
 #[test]
@@ -235,7 +314,10 @@ fn anchors_and_merges_work_and_what_is_written_wins() {
     let text = "components:\n- &base {name: a, type: motor, model: fake, attributes: &at {x: 1, y: 2}}\n- {<<: *base, name: b, attributes: {<<: *at, y: 3}}\n";
     let config = good(text).config;
     let [a, b] = &config.resources[..] else { panic!("two") };
-    assert_eq!((a.name.to_string(), b.name.to_string()), ("rdk:component:motor/a".into(), "rdk:component:motor/b".into()));
+    assert_eq!(
+        (a.name.to_string(), b.name.to_string()),
+        ("rdk:component:motor/a".into(), "rdk:component:motor/b".into())
+    );
     assert_eq!(b.attributes.fields["x"].kind, Some(Kind::NumberValue(1.0)));
     assert_eq!(b.attributes.fields["y"].kind, Some(Kind::NumberValue(3.0)));
 }
@@ -243,13 +325,29 @@ fn anchors_and_merges_work_and_what_is_written_wins() {
 #[test]
 fn json_escapes_are_those_of_peers() {
     let text = r#"{"revision": "a\"\\\/\b\f\n\r\té😀\ud800x\udc00"}"#;
-    assert_eq!(read("r.json", text).expect("usable").config.revision, "a\"\\/\u{8}\u{c}\n\r\té😀\u{fffd}x\u{fffd}");
+    assert_eq!(
+        read("r.json", text).expect("usable").config.revision,
+        "a\"\\/\u{8}\u{c}\n\r\té😀\u{fffd}x\u{fffd}"
+    );
 }
 
 #[test]
 fn the_format_is_told_by_the_ending_else_by_the_first_character() {
-    for (name, text) in [("r.json", "{\"debug\": true}"), ("r.JSON", "{\"debug\":true} x"), ("robot", " {\"debug\":true} x"), ("robot", "debug: true"), ("r.yml", "{debug: true}"), ("r.yaml", "\u{feff}debug: true")] {
-        assert!(read(name, text).unwrap_or_else(|refused| panic!("{name}: {refused}")).config.debug, "{name}");
+    for (name, text) in [
+        ("r.json", "{\"debug\": true}"),
+        ("r.JSON", "{\"debug\":true} x"),
+        ("robot", " {\"debug\":true} x"),
+        ("robot", "debug: true"),
+        ("r.yml", "{debug: true}"),
+        ("r.yaml", "\u{feff}debug: true"),
+    ] {
+        assert!(
+            read(name, text)
+                .unwrap_or_else(|refused| panic!("{name}: {refused}"))
+                .config
+                .debug,
+            "{name}"
+        );
     }
 }
 
@@ -267,25 +365,44 @@ fn log_rules_match_whole_names_with_stars() {
         ("a*a", "a", false),
         ("a*b*a", "aba", true),
     ] {
-        let rule = LogRule { pattern: pattern.into(), level: Level::Info };
+        let rule = LogRule {
+            pattern: pattern.into(),
+            level: Level::Info,
+        };
         assert_eq!(rule.matches(logger), matches, "{pattern} {logger}");
     }
 }
 
 #[test]
 fn a_module_debugs_if_anything_says_so() {
-    let config = |text: &str| good(&format!("modules: [{{name: m, executable_path: x}}, {{name: n, executable_path: x, log_level: warn}}]\n{text}")).config;
+    let config = |text: &str| {
+        good(&format!(
+            "modules: [{{name: m, executable_path: x}}, {{name: n, executable_path: x, log_level: warn}}]\n{text}"
+        ))
+        .config
+    };
     for (text, process, m) in [
         ("", false, None),
         ("", true, Some("debug")),
         ("debug: true", false, Some("debug")),
         ("log: [{pattern: m, level: debug}]", false, Some("debug")),
-        ("log: [{pattern: m, level: debug}, {pattern: '*', level: info}]", false, None),
+        (
+            "log: [{pattern: m, level: debug}, {pattern: '*', level: info}]",
+            false,
+            None,
+        ),
         ("log: [{pattern: m, level: info}]", false, None),
     ] {
         let config = config(text);
-        assert_eq!(config.module_log_level(&config.modules[0], process).as_deref(), m, "{text}");
-        assert_eq!(config.module_log_level(&config.modules[1], process).as_deref(), Some("warn"));
+        assert_eq!(
+            config.module_log_level(&config.modules[0], process).as_deref(),
+            m,
+            "{text}"
+        );
+        assert_eq!(
+            config.module_log_level(&config.modules[1], process).as_deref(),
+            Some("warn")
+        );
     }
 }
 
@@ -302,19 +419,49 @@ fn entries_are_equal_whatever_their_place_and_layout() {
 fn a_file_is_read_from_disk_with_its_programs_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("r.yaml");
-    assert!(load(&path).expect_err("no file").to_string().contains("the config cannot be read: No such file"));
-    std::fs::write(&path, b"modules:\n- {name: m, executable_path: ./m}\n- {name: n, executable_path: /bin/sh}\n").expect("written");
+    assert!(
+        load(&path)
+            .expect_err("no file")
+            .to_string()
+            .contains("the config cannot be read: No such file")
+    );
+    std::fs::write(
+        &path,
+        b"modules:\n- {name: m, executable_path: ./m}\n- {name: n, executable_path: /bin/sh}\n",
+    )
+    .expect("written");
     let loaded = load(&path).expect("usable");
     assert_eq!(loaded.config.modules[0].executable, folder.path().join("m"));
-    assert!(loaded.config.modules[0].fault.as_deref().is_some_and(|fault| fault.contains("no such file or directory")));
-    assert_eq!((loaded.config.modules[1].fault.as_ref(), loaded.complaints.len()), (None, 1));
+    assert!(
+        loaded.config.modules[0]
+            .fault
+            .as_deref()
+            .is_some_and(|fault| fault.contains("no such file or directory"))
+    );
+    assert_eq!(
+        (loaded.config.modules[1].fault.as_ref(), loaded.complaints.len()),
+        (None, 1)
+    );
     std::fs::write(&path, b"debug: true\nrevision: \xff\n").expect("written");
     let refused = load(&path).expect_err("not UTF-8");
-    assert!(refused.complaints[0].line().ends_with("r.yaml:2:11: the config is not UTF-8 text (save it as UTF-8)"), "{refused}");
-    assert!(load(folder.path()).expect_err("a folder").to_string().contains("name the file in it"));
+    assert!(
+        refused.complaints[0]
+            .line()
+            .ends_with("r.yaml:2:11: the config is not UTF-8 text (save it as UTF-8)"),
+        "{refused}"
+    );
+    assert!(
+        load(folder.path())
+            .expect_err("a folder")
+            .to_string()
+            .contains("name the file in it")
+    );
 }
 
 #[test]
 fn the_nearest_model_is_found_for_those_that_know_the_models() {
-    assert_eq!(nearest("acme:lidar:x3", ["acme:lidar:x2", "acme:motor:x3"]), Some("acme:lidar:x2"));
+    assert_eq!(
+        nearest("acme:lidar:x3", ["acme:lidar:x2", "acme:motor:x3"]),
+        Some("acme:lidar:x2")
+    );
 }
