@@ -281,16 +281,16 @@ impl Registry {
     }
 
     /// Takes a resource out: no call reaches it any more. `None` when there is none, or it is still being made.
-    pub(crate) fn take(&self, full_name: &str) -> Option<Box<Made>> {
+    pub(crate) fn take(&self, full_name: &str) -> Option<Made> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.get(full_name)?.made.as_ref()?;
         let taken = held.remove(full_name)?;
         taken.shelf.take(&taken.name);
-        taken.made
+        taken.made.map(|made| *made)
     }
 
     /// Closes a resource that was taken out. It is closed to the end even when the caller stops waiting.
-    pub(crate) async fn close(&self, made: Box<Made>) {
+    pub(crate) async fn close(&self, made: Made) {
         // Fails only when the runtime ends.
         let _ = self.closing.spawn(made.close()).await;
     }
@@ -302,13 +302,13 @@ impl Registry {
     }
 
     /// Takes everything out, what was added last first: a dependent always comes after what it uses.
-    pub(crate) fn take_all(&self) -> Vec<Box<Made>> {
+    pub(crate) fn take_all(&self) -> Vec<Made> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Held> = held.drain().map(|(_, held)| held).collect();
         all.sort_by_key(|held| std::cmp::Reverse(held.added));
         let taken = all.into_iter().filter_map(|held| {
             held.shelf.take(&held.name);
-            held.made
+            held.made.map(|made| *made)
         });
         taken.collect()
     }

@@ -101,13 +101,13 @@ impl Host {
             .deadline()
             .is_some_and(|deadline| deadline <= Instant::now())
         {
-            self.registry.close(made).await;
+            self.registry.close(*made).await;
             return Err(Error::deadline_exceeded(format_args!(
                 "{full_name} took too long to make, and was closed again"
             )));
         }
         if let Err((made, error)) = place.fill(made) {
-            self.registry.close(made).await;
+            self.registry.close(*made).await;
             return Err(error);
         }
         Ok(())

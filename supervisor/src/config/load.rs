@@ -44,7 +44,7 @@ impl Surroundings {
 /// The file cannot be read or its content cannot be used: then with everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
     let text = read_file(path).map_err(|complaint| Refused {
-        complaints: vec![complaint],
+        complaints: vec![*complaint],
     })?;
     let (mut config, mut complaints) = read(path, text, &Surroundings::of(path));
     if let Some(config) = &mut config {
@@ -53,9 +53,10 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
     judge(config, complaints)
 }
 
-fn read_file(path: &Path) -> Result<String, Complaint> {
-    let refused =
-        |message: String, help: &str| Complaint::new(Grade::Refused, message, Place::file(path)).with_help(help);
+fn read_file(path: &Path) -> Result<String, Box<Complaint>> {
+    let refused = |message: String, help: &str| {
+        Box::new(Complaint::new(Grade::Refused, message, Place::file(path)).with_help(help))
+    };
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
@@ -79,9 +80,8 @@ fn read_file(path: &Path) -> Result<String, Complaint> {
         let readable = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
         let source = Source::new(path, readable);
         let place = source.place(Span::new(valid, valid));
-        Complaint::new(Grade::Refused, "the config is not UTF-8 text", place)
-            .with_help("save it as UTF-8")
-            .with_source(Arc::new(source))
+        let complaint = Complaint::new(Grade::Refused, "the config is not UTF-8 text", place);
+        Box::new(complaint.with_help("save it as UTF-8").with_source(Arc::new(source)))
     })
 }
 

@@ -123,7 +123,7 @@ impl ModuleType {
 }
 
 /// One entry of `modules`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ModuleConfig {
     /// Its identity: unique, also the name of its socket, logger and data directory.
     pub name: String,
@@ -149,6 +149,21 @@ pub struct ModuleConfig {
     pub executable_place: Place,
     /// Why it cannot run. It is not started; the status shows this text.
     pub fault: Option<String>,
+}
+
+impl fmt::Debug for ModuleConfig {
+    /// Without the values of its environment: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ModuleConfig");
+        shown
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("executable", &self.executable);
+        shown
+            .field("env", &self.env.keys())
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for ModuleConfig {
@@ -182,7 +197,7 @@ impl PartialEq for ModuleConfig {
 }
 
 /// One entry of `components` or `services`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ResourceConfig {
     /// Its identity. A broken entry keeps what it has: a name against the rules as written, an API that is missing as
     /// `rdk:component:unknown` or `rdk:service:unknown`.
@@ -238,6 +253,22 @@ impl ResourceConfig {
     }
 }
 
+impl fmt::Debug for ResourceConfig {
+    /// Without the values of its attributes: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ResourceConfig");
+        shown
+            .field("name", &self.name)
+            .field("model", &self.model)
+            .field("depends_on", &self.depends_on);
+        let attributes: Vec<_> = self.attributes.fields.keys().collect();
+        shown
+            .field("attributes", &attributes)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PartialEq for ResourceConfig {
     fn eq(&self, other: &Self) -> bool {
         self.builds_the_same_as(other) && self.service_configs == other.service_configs
@@ -245,12 +276,21 @@ impl PartialEq for ResourceConfig {
 }
 
 /// What one service wants to know about a resource or remote, for example what to capture from it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ServiceConfig {
     /// The API of the service, as a full triplet.
     pub api: String,
     /// Free form; the service looks inside.
     pub attributes: Struct,
+}
+
+impl fmt::Debug for ServiceConfig {
+    /// Only whom it is for: attributes may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceConfig")
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How much is logged.
@@ -450,7 +490,7 @@ pub struct Package {
 }
 
 /// One entry of `jobs`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Job {
     /// Its identity.
     pub name: String,
@@ -466,6 +506,21 @@ pub struct Job {
     pub log_level: Option<Level>,
     /// Why it cannot run: a local error.
     pub fault: Option<String>,
+}
+
+impl fmt::Debug for Job {
+    /// Without its command, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Job");
+        shown
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("resource", &self.resource);
+        shown
+            .field("method", &self.method)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where traces go. All off unless set.

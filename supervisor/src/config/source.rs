@@ -199,8 +199,7 @@ impl Source {
             cut: from > 0,
         };
         let mut found = false;
-        let mut n = 0;
-        for (at, c) in self.text[line.clone()].char_indices() {
+        for (n, (at, c)) in self.text[line.clone()].char_indices().enumerate() {
             if n >= from + WINDOW.max(marked.end - from) {
                 excerpt.cut = true;
                 excerpt.text.push('…');
@@ -226,7 +225,6 @@ impl Source {
             if marked.contains(&n) {
                 excerpt.span.end = excerpt.text.len();
             }
-            n += 1;
         }
         if !found {
             // Just behind the last character, for example where something is missing.

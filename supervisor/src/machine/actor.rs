@@ -9,6 +9,7 @@ use mainstay_proto::ResourceName;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::calls;
@@ -28,6 +29,10 @@ use crate::route::upstream::Upstream;
 /// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
 /// must not make the machine look as if it were starting for ever.
 const FIRST_PASS: Duration = Duration::from_secs(30);
+
+/// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
+/// not answered by then is ended with what it holds.
+const REMOVE_ALL: Duration = Duration::from_secs(10);
 
 /// What a machine needs from outside.
 #[derive(Debug)]
@@ -128,7 +133,9 @@ pub struct Machine {
     revision: Arc<str>,
     started: Instant,
     running: bool,
-    stopping: bool,
+    /// Cancelled when the machine is to end: nothing new is worth waiting for.
+    stopping: CancellationToken,
+    stop_by: Option<Instant>,
 }
 
 /// A module as the machine sees it.
@@ -138,6 +145,8 @@ struct Running {
     life: u64,
     upstream: Option<Upstream>,
     handlers: Arc<[Handler]>,
+    /// When it is restarted even if its resources are still in it.
+    drain_by: Option<Instant>,
     waiting: Vec<oneshot::Sender<Result<(), Arc<str>>>>,
 }
 
@@ -177,7 +186,8 @@ impl Machine {
             revision: config.revision.as_str().into(),
             started: Instant::now(),
             running: false,
-            stopping: false,
+            stopping: CancellationToken::new(),
+            stop_by: None,
         };
         machine.set_up(config, options, &event_sender)?;
         Ok((machine, handle))
@@ -198,7 +208,7 @@ impl Machine {
             entries.push(entry.clone());
             self.world.add_module(spec.name.clone());
             let (sender, commands) = mpsc::unbounded_channel();
-            let running = Running { commands: sender, life: 0, upstream: None, handlers: Arc::default(), waiting: Vec::new() };
+            let running = Running { commands: sender, life: 0, upstream: None, handlers: Arc::default(), drain_by: None, waiting: Vec::new() };
             self.modules.insert(spec.name.clone(), running);
             if let Some(fault) = fault {
                 let cause: Arc<str> = format!("module config validation error; skipping; module: {}, error: {fault}", spec.name).into();
@@ -264,15 +274,15 @@ impl Machine {
             if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
                 self.finish_first_pass();
             }
-            if self.stopping && self.world.nodes().next().is_none() {
+            if self.is_over() {
                 break;
             }
-            let retry = self.world.next_retry();
+            let wake = self.next_wake();
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command),
                 Some((module, event)) = self.events.recv() => self.event(module, event),
                 Some(ended) = self.calls.join_next() => self.ended(ended),
-                () = retry_at(retry) => self.world.touch_due(Instant::now()),
+                () = wake_at(wake) => self.world.touch_due(Instant::now()),
                 () = &mut first_pass, if !self.running => {}
             }
             // What has come meanwhile is taken in before anything is decided: one decision for many events.
@@ -286,6 +296,17 @@ impl Machine {
         }
         self.modules.clear();
         while self.actors.join_next().await.is_some() {}
+    }
+
+    /// True when a machine that is to end holds nothing any more, or has waited long enough for what it holds.
+    fn is_over(&self) -> bool {
+        self.stop_by.is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
+    }
+
+    /// When something is due without anybody's doing.
+    fn next_wake(&self) -> Option<Instant> {
+        let drains = self.modules.values().filter_map(|running| running.drain_by);
+        drains.chain(self.world.next_retry()).chain(self.stop_by).min()
     }
 
     fn finish_first_pass(&mut self) {
@@ -323,17 +344,26 @@ impl Machine {
             self.show(&name, Shown { phase: Phase::Configuring, cause: Some("being built".into()), transient: true });
         }
         let module = module.clone();
+        let stopping = self.stopping.clone();
         self.calls.spawn(async move {
+            let stopped = || "the machine is shutting down".to_owned();
             let what = match stage {
                 Stage::Validating => What::Validated(match config.to_proto() {
                     // A module that is building something may answer nothing else until that is done.
-                    Ok(proto) => calls::validate(upstream, proto, if busy { limit } else { calls::VALIDATE_TIMEOUT }).await,
+                    Ok(proto) => {
+                        let limit = if busy { limit } else { calls::VALIDATE_TIMEOUT };
+                        let call = stopping.run_until_cancelled(calls::validate(upstream, proto, limit));
+                        call.await.unwrap_or_else(|| Err(stopped()))
+                    }
                     Err(problem) => Err(format!("resource config validation error: {problem}")),
                 }),
                 Stage::Adding => {
                     let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
                     let outcome = match config.to_proto() {
-                        Ok(proto) => calls::add(upstream, name.clone(), proto, dependencies, tainted, limit).await,
+                        Ok(proto) => {
+                            let call = calls::add(upstream, name.clone(), proto, dependencies, tainted, limit);
+                            stopping.run_until_cancelled(call).await.unwrap_or_else(|| Err(stopped()))
+                        }
                         Err(problem) => Err(format!("resource config validation error: {problem}")),
                     };
                     What::Added(held, outcome)
@@ -398,6 +428,7 @@ impl Machine {
             }
             Event::Down { cause } => {
                 running.upstream = None;
+                running.drain_by = None;
                 for waiting in running.waiting.drain(..) {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
@@ -433,6 +464,7 @@ impl Machine {
                 running.waiting.push(done);
                 if self.world.facts(&module) == Some(&Facts::Ready) {
                     info!(%module, "restart asked for; its resources are taken out first");
+                    running.drain_by = Some(Instant::now() + REMOVE_ALL);
                     self.world.module_changed(&module, Facts::Draining, None);
                 } else if running.commands.send(ModuleCommand::Restart).is_err() {
                     let cause: Arc<str> = "its config entry is broken".into();
@@ -441,18 +473,22 @@ impl Machine {
                     }
                 }
             }
-            Command::Shutdown if !self.stopping => {
-                self.stopping = true;
+            Command::Shutdown => {
+                self.stopping.cancel();
+                self.stop_by = self.stop_by.or(Some(Instant::now() + REMOVE_ALL));
                 self.world.want_nothing();
             }
-            Command::Shutdown => {}
         }
     }
 
     fn restart_drained(&mut self) {
-        for module in self.world.drained() {
+        let now = Instant::now();
+        let overdue = self.modules.iter().filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
+        let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
+        for module in self.world.drained().into_iter().chain(overdue) {
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
+                running.drain_by = None;
                 let _over = running.commands.send(ModuleCommand::Restart);
             }
             self.world.module_changed(&module, Facts::Starting, None);
@@ -525,9 +561,9 @@ fn listen(sockets: &Sockets) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn retry_at(retry: Option<Instant>) {
-    match retry {
-        Some(retry) => tokio::time::sleep_until(retry.into()).await,
+async fn wake_at(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -29,7 +29,10 @@ struct State<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
     /// Gathers for `io`.
     pub fn new(io: I) -> Self {
-        Self(Arc::new(Mutex::new(State { io, gathered: BytesMut::new() })))
+        Self(Arc::new(Mutex::new(State {
+            io,
+            gathered: BytesMut::new(),
+        })))
     }
 
     /// Another handle for the driver.

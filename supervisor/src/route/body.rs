@@ -26,7 +26,10 @@ enum Source {
 impl RequestBody {
     /// No bytes at all.
     pub fn empty() -> Self {
-        Self { first: Bytes::new(), rest: Source::Empty }
+        Self {
+            first: Bytes::new(),
+            rest: Source::Empty,
+        }
     }
 
     /// Puts `chunk` in front of what has yet to come. At most one chunk can be in front.
@@ -93,13 +96,19 @@ fn caller_gone(error: &h2::Error) -> Status {
 
 impl From<RecvStream> for RequestBody {
     fn from(stream: RecvStream) -> Self {
-        Self { first: Bytes::new(), rest: Source::H2(stream) }
+        Self {
+            first: Bytes::new(),
+            rest: Source::H2(stream),
+        }
     }
 }
 
 impl From<tonic::body::Body> for RequestBody {
     fn from(body: tonic::body::Body) -> Self {
-        Self { first: Bytes::new(), rest: Source::Other(body) }
+        Self {
+            first: Bytes::new(),
+            rest: Source::Other(body),
+        }
     }
 }
 
@@ -108,7 +117,8 @@ impl Body for RequestBody {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+        self.poll_chunk(cx)
+            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -118,7 +128,9 @@ impl Body for RequestBody {
 
 impl std::fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestBody").field("first", &self.first.len()).finish_non_exhaustive()
+        f.debug_struct("RequestBody")
+            .field("first", &self.first.len())
+            .finish_non_exhaustive()
     }
 }
 

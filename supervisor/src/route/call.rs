@@ -44,7 +44,12 @@ impl Guards {
     pub fn new(target: Target, deadline: Deadline, cancel: Option<CancellationToken>, keep: Option<Keep>) -> Self {
         let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
         let cancel = cancel.map(|token| Box::pin(token.cancelled_owned()));
-        Self { target, deadline, cancel, keep }
+        Self {
+            target,
+            deadline,
+            cancel,
+            keep,
+        }
     }
 
     /// Why the call must end now, if it must.
@@ -137,8 +142,19 @@ impl Call {
         response: ResponseFuture,
         guards: Guards,
     ) -> Self {
-        let fresh = |(body, stream)| Upload { body, stream, way: Way::default(), chunk: Bytes::new(), fresh: true };
-        Self { guards, request: upload.map(fresh), answer: Answer::Awaited(response), _upstream: upstream }
+        let fresh = |(body, stream)| Upload {
+            body,
+            stream,
+            way: Way::default(),
+            chunk: Bytes::new(),
+            fresh: true,
+        };
+        Self {
+            guards,
+            request: upload.map(fresh),
+            answer: Answer::Awaited(response),
+            _upstream: upstream,
+        }
     }
 
     /// Waits for the answer's headers, sending the request meanwhile. The body, if one follows, is this call.
@@ -163,7 +179,9 @@ impl Call {
             return Poll::Ready(Err(status));
         }
         self.poll_request(cx)?;
-        let Answer::Awaited(response) = &mut self.answer else { unreachable!("the head is awaited once") };
+        let Answer::Awaited(response) = &mut self.answer else {
+            unreachable!("the head is awaited once")
+        };
         let response = ready!(Pin::new(response).poll(cx));
         Poll::Ready(response.map_err(|error| self.guards.target.stream_failed(&error)))
     }
@@ -175,7 +193,9 @@ impl Call {
             let ended = match &mut self.answer {
                 Answer::Awaited(_) | Answer::Over => return Poll::Ready(None),
                 Answer::Ending(_) => {
-                    let Answer::Ending(trailers) = std::mem::replace(&mut self.answer, Answer::Over) else { return Poll::Ready(None) };
+                    let Answer::Ending(trailers) = std::mem::replace(&mut self.answer, Answer::Over) else {
+                        return Poll::Ready(None);
+                    };
                     return Poll::Ready(Some(Frame::trailers(trailers)));
                 }
                 Answer::Flowing(stream, way) => match ready!(stream.poll_data(cx)) {
@@ -193,7 +213,9 @@ impl Call {
                     }
                     Some(Err(error)) => Err(self.guards.target.stream_failed(&error)),
                     None => match ready!(stream.poll_trailers(cx)) {
-                        Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => Ok((trailers, way.at_boundary())),
+                        Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
+                            Ok((trailers, way.at_boundary()))
+                        }
                         Ok(_) => Err(self.guards.target.no_status()),
                         Err(error) => Err(self.guards.target.stream_failed(&error)),
                     },
@@ -250,7 +272,9 @@ impl Upload {
             if self.chunk.is_empty() {
                 match self.body.poll_chunk(cx)? {
                     Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(None) if !self.way.at_boundary() => return Err(Status::invalid_argument("unexpected EOF")),
+                    Poll::Ready(None) if !self.way.at_boundary() => {
+                        return Err(Status::invalid_argument("unexpected EOF"));
+                    }
                     Poll::Ready(None) => {
                         // The module may have closed the stream already; its answer tells.
                         let _ = self.stream.send_data(Bytes::new(), true);
@@ -322,6 +346,8 @@ pub fn poll_room(stream: &mut SendStream<Bytes>, wanted: usize, cx: &mut Context
 
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("target", &self.guards.target).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("target", &self.guards.target)
+            .finish_non_exhaustive()
     }
 }

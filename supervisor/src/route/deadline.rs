@@ -22,7 +22,9 @@ impl BadTimeout {
     pub fn into_response(self) -> Response<CallBody> {
         let mut response = Response::new(CallBody::from(Bytes::from(self.to_string())));
         *response.status_mut() = StatusCode::BAD_REQUEST;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         response
     }
 }
@@ -76,7 +78,9 @@ pub fn parse(text: &[u8]) -> Result<Duration, BadTimeout> {
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(bad());
     }
-    let count = digits.iter().fold(0u64, |count, digit| count * 10 + u64::from(digit - b'0'));
+    let count = digits
+        .iter()
+        .fold(0u64, |count, digit| count * 10 + u64::from(digit - b'0'));
     Ok(match unit {
         b'H' => Duration::from_secs(count * 3600),
         b'M' => Duration::from_secs(count * 60),
@@ -93,11 +97,16 @@ pub fn parse(text: &[u8]) -> Result<Duration, BadTimeout> {
 pub fn print(timeout: Duration) -> HeaderValue {
     const LIMIT: u128 = 100_000_000;
     let nanos = timeout.as_nanos();
-    let (count, unit) = [(1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')]
-        .into_iter()
-        .map(|(size, unit)| (nanos.div_ceil(size), unit))
-        .find(|&(count, _)| count < LIMIT)
-        .unwrap_or((nanos.div_ceil(3_600_000_000_000).min(LIMIT - 1), 'H'));
+    let (count, unit) = [
+        (1_000, 'u'),
+        (1_000_000, 'm'),
+        (1_000_000_000, 'S'),
+        (60_000_000_000, 'M'),
+    ]
+    .into_iter()
+    .map(|(size, unit)| (nanos.div_ceil(size), unit))
+    .find(|&(count, _)| count < LIMIT)
+    .unwrap_or((nanos.div_ceil(3_600_000_000_000).min(LIMIT - 1), 'H'));
     HeaderValue::try_from(format!("{count}{unit}")).expect("digits and a letter are a header value")
 }
 
@@ -122,7 +131,19 @@ mod tests {
 
     #[test]
     fn what_says_no_time_is_refused() {
-        for text in ["", "S", "1", "1x", "123456789S", "-1S", "1.5S", "+1S", " 1S", "1 S", "\u{661}S"] {
+        for text in [
+            "",
+            "S",
+            "1",
+            "1x",
+            "123456789S",
+            "-1S",
+            "1.5S",
+            "+1S",
+            " 1S",
+            "1 S",
+            "\u{661}S",
+        ] {
             assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }
@@ -153,16 +174,27 @@ mod tests {
         headers.insert("grpc-timeout", HeaderValue::from_static("20M"));
         let deadline = Deadline::of(&headers, default, now).unwrap();
         assert_eq!(deadline.remaining(now), Some(Duration::from_secs(1200)));
-        assert_eq!(deadline.remaining(now + Duration::from_secs(2000)), Some(Duration::ZERO));
+        assert_eq!(
+            deadline.remaining(now + Duration::from_secs(2000)),
+            Some(Duration::ZERO)
+        );
         headers.insert("grpc-timeout", HeaderValue::from_static("soon"));
-        assert!(Deadline::of(&headers, default, now).unwrap_err().to_string().contains("`soon`"));
+        assert!(
+            Deadline::of(&headers, default, now)
+                .unwrap_err()
+                .to_string()
+                .contains("`soon`")
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_ends_at_the_deadline() {
         let deadline = Deadline(Some(Instant::now() + Duration::from_millis(10)));
         let status = deadline.limit(std::future::pending::<()>()).await.unwrap_err();
-        assert_eq!((status.code(), status.message()), (tonic::Code::DeadlineExceeded, "context deadline exceeded"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (tonic::Code::DeadlineExceeded, "context deadline exceeded")
+        );
         assert_eq!(Deadline::NEVER.limit(async { 5 }).await.unwrap(), 5);
     }
 }

@@ -35,7 +35,15 @@ pub struct Terms {
 impl Terms {
     /// A call to `target` that nothing limits.
     pub fn of(target: Target) -> Self {
-        Self { target, lane: Lane::Data, opid: None, deadline: Deadline::NEVER, cancel: None, keep: None, path: None }
+        Self {
+            target,
+            lane: Lane::Data,
+            opid: None,
+            deadline: Deadline::NEVER,
+            cancel: None,
+            keep: None,
+            path: None,
+        }
     }
 }
 
@@ -60,13 +68,26 @@ async fn start(
     upstream: &Upstream,
     terms: Terms,
 ) -> Result<Response<CallBody>, Status> {
-    let Terms { target, lane, opid, deadline, cancel, keep, path } = terms;
+    let Terms {
+        target,
+        lane,
+        opid,
+        deadline,
+        cancel,
+        keep,
+        path,
+    } = terms;
     let remaining = deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
         return Err(deadline::exceeded());
     }
     let headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print));
-    let path = path.or_else(|| caller.uri.path_and_query().cloned()).unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = path
+        .or_else(|| caller.uri.path_and_query().cloned())
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let guards = Guards::new(target, deadline, cancel, keep);
-    upstream::begin(upstream, lane, path, headers, body, guards).await?.head().await
+    upstream::begin(upstream, lane, path, headers, body, guards)
+        .await?
+        .head()
+        .await
 }

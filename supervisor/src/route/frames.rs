@@ -46,12 +46,18 @@ impl Follower {
             self.remaining -= step;
             at += step;
             let Some(header) = chunk[at..].first_chunk::<HEADER_LEN>() else {
-                return Followed { pass: at, too_long: None };
+                return Followed {
+                    pass: at,
+                    too_long: None,
+                };
             };
             let length = length_of(*header);
             // A u32 fits a usize wherever this runs.
             if length as usize > MAX_MESSAGE_LEN {
-                return Followed { pass: at, too_long: Some(TooLong(length)) };
+                return Followed {
+                    pass: at,
+                    too_long: Some(TooLong(length)),
+                };
             }
             self.remaining = length as usize;
             at += HEADER_LEN;
@@ -87,9 +93,21 @@ mod tests {
         let mut chunk = message(3);
         chunk.extend([0, 2, 0, 0, 1, 9, 9]);
         let followed = Follower::default().follow(&chunk);
-        assert_eq!(followed, Followed { pass: 8, too_long: Some(TooLong((32 << 20) + 1)) });
+        assert_eq!(
+            followed,
+            Followed {
+                pass: 8,
+                too_long: Some(TooLong((32 << 20) + 1))
+            }
+        );
         let exact = [0, 2, 0, 0, 0];
-        assert_eq!(Follower::default().follow(&exact), Followed { pass: 5, too_long: None });
+        assert_eq!(
+            Follower::default().follow(&exact),
+            Followed {
+                pass: 5,
+                too_long: None
+            }
+        );
     }
 
     #[test]
@@ -97,9 +115,21 @@ mod tests {
         let mut follower = Follower::default();
         let mut chunk = message(2);
         chunk.extend([0, 0, 0]);
-        assert_eq!(follower.follow(&chunk), Followed { pass: 7, too_long: None });
+        assert_eq!(
+            follower.follow(&chunk),
+            Followed {
+                pass: 7,
+                too_long: None
+            }
+        );
         assert!(follower.at_boundary());
-        assert_eq!(follower.follow(&[0, 0, 0, 0, 4, 1]), Followed { pass: 6, too_long: None });
+        assert_eq!(
+            follower.follow(&[0, 0, 0, 0, 4, 1]),
+            Followed {
+                pass: 6,
+                too_long: None
+            }
+        );
         assert!(!follower.at_boundary());
     }
 

@@ -14,3 +14,6 @@ pub mod status;
 pub mod table;
 pub mod unix_io;
 pub mod upstream;
+
+#[cfg(test)]
+mod tests;

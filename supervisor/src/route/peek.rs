@@ -43,14 +43,22 @@ pub async fn peek(mut body: RequestBody, headers: &HeaderMap, addressing: Addres
         (0, _) => false,
         (1, Encoding::Gzip) => true,
         (1, Encoding::Identity) => {
-            return Err(Status::internal("grpc: compressed flag set with identity or empty encoding"));
+            return Err(Status::internal(
+                "grpc: compressed flag set with identity or empty encoding",
+            ));
         }
         (flag, _) => {
-            return Err(unreadable(format!("message begins with byte {flag}, expected 0 (plain) or 1 (compressed)")));
+            return Err(unreadable(format!(
+                "message begins with byte {flag}, expected 0 (plain) or 1 (compressed)"
+            )));
         }
     };
     let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
-    let extent = if seen.len() == length { Extent::Whole } else { Extent::Beginning };
+    let extent = if seen.len() == length {
+        Extent::Whole
+    } else {
+        Extent::Beginning
+    };
     let name = if compressed {
         let (plain, extent) = inflate(seen, extent)?;
         name(&plain, extent, addressing)?
@@ -86,7 +94,9 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
     let mut gathered = BytesMut::new();
     loop {
         let held = if gathered.is_empty() { &first[..] } else { &gathered[..] };
-        let length = held.first_chunk::<HEADER_LEN>().map(|header| frames::length_of(*header));
+        let length = held
+            .first_chunk::<HEADER_LEN>()
+            .map(|header| frames::length_of(*header));
         if let Some(length) = length {
             if length as usize > MAX_MESSAGE_LEN {
                 return Err(TooLong(length).into());
@@ -106,7 +116,13 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
                 gathered.extend_from_slice(&chunk);
             }
             Some(Err(status)) => return Err(status),
-            None => return Err(Status::invalid_argument(if length.is_none() { "EOF" } else { "unexpected EOF" })),
+            None => {
+                return Err(Status::invalid_argument(if length.is_none() {
+                    "EOF"
+                } else {
+                    "unexpected EOF"
+                }));
+            }
         }
     }
 }
@@ -115,7 +131,10 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
 fn inflate(packed: &[u8], extent: Extent) -> Result<(Vec<u8>, Extent), Status> {
     let mut plain = Vec::new();
     // One byte more than is searched tells whether there is more.
-    match GzDecoder::new(packed).take(MAX_SCAN_LEN as u64 + 1).read_to_end(&mut plain) {
+    match GzDecoder::new(packed)
+        .take(MAX_SCAN_LEN as u64 + 1)
+        .read_to_end(&mut plain)
+    {
         Ok(_) if plain.len() <= MAX_SCAN_LEN => Ok((plain, extent)),
         Ok(_) => {
             plain.truncate(MAX_SCAN_LEN);
@@ -149,8 +168,14 @@ mod tests {
     use super::*;
     use tonic::Code;
 
-    const MOTOR: Addressing<'static> = Addressing { path: &[1], standard_api: Some("rdk:component:motor") };
-    const CUSTOM: Addressing<'static> = Addressing { path: &[2], standard_api: None };
+    const MOTOR: Addressing<'static> = Addressing {
+        path: &[1],
+        standard_api: Some("rdk:component:motor"),
+    };
+    const CUSTOM: Addressing<'static> = Addressing {
+        path: &[2],
+        standard_api: None,
+    };
 
     fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
         let mut framed = vec![flag];
@@ -184,13 +209,28 @@ mod tests {
     }
 
     /// Peeks at a body that comes in chunks of `chunk` bytes; the name and how many bytes were read, on success.
-    fn run(stream: &[u8], chunk: usize, headers: &HeaderMap, of: Addressing<'_>) -> Result<(String, usize), (Code, String)> {
-        let chunks: Vec<_> = stream.chunks(chunk).map(|c| Ok::<_, Status>(http_body::Frame::data(Bytes::copy_from_slice(c)))).collect();
+    fn run(
+        stream: &[u8],
+        chunk: usize,
+        headers: &HeaderMap,
+        of: Addressing<'_>,
+    ) -> Result<(String, usize), (Code, String)> {
+        let chunks: Vec<_> = stream
+            .chunks(chunk)
+            .map(|c| Ok::<_, Status>(http_body::Frame::data(Bytes::copy_from_slice(c))))
+            .collect();
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(chunks));
         let body = RequestBody::from(tonic::body::Body::new(body));
-        let block_on = |future| tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
+        let block_on = |future| {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+                .block_on(future)
+        };
         block_on(async {
-            let mut peeked = peek(body, headers, of).await.map_err(|s| (s.code(), s.message().to_owned()))?;
+            let mut peeked = peek(body, headers, of)
+                .await
+                .map_err(|s| (s.code(), s.message().to_owned()))?;
             let first = peeked.body.chunk().await.unwrap().unwrap();
             let mut all = first.to_vec();
             while let Some(chunk) = peeked.body.chunk().await {
@@ -209,7 +249,11 @@ mod tests {
     fn the_name_is_read_however_the_message_is_cut() {
         let stream = framed(0, &named("left", 300));
         for chunk in [1, 3, 5, 7, 100, 1000] {
-            assert_eq!(run(&stream, chunk, &HeaderMap::new(), MOTOR).unwrap().0, "left", "{chunk}");
+            assert_eq!(
+                run(&stream, chunk, &HeaderMap::new(), MOTOR).unwrap().0,
+                "left",
+                "{chunk}"
+            );
         }
     }
 
@@ -221,7 +265,10 @@ mod tests {
         assert!(read <= MAX_SCAN_LEN + (16 << 10), "{read}");
         let mut late = named("left", 70 << 10);
         late.extend([0x0a, 5, b'r', b'i', b'g', b'h', b't']);
-        assert_eq!(run(&framed(0, &late), 1000, &HeaderMap::new(), MOTOR).unwrap().0, "left");
+        assert_eq!(
+            run(&framed(0, &late), 1000, &HeaderMap::new(), MOTOR).unwrap().0,
+            "left"
+        );
     }
 
     #[test]
@@ -231,7 +278,12 @@ mod tests {
             assert_eq!(run(&stream, 50, &encoded("gzip"), MOTOR).unwrap().0, "left", "{size}");
         }
         // A stream that declares gzip may still send plain messages.
-        assert_eq!(run(&framed(0, &named("left", 9)), 50, &encoded("gzip"), MOTOR).unwrap().0, "left");
+        assert_eq!(
+            run(&framed(0, &named("left", 9)), 50, &encoded("gzip"), MOTOR)
+                .unwrap()
+                .0,
+            "left"
+        );
     }
 
     #[test]
@@ -241,28 +293,48 @@ mod tests {
         assert_eq!(refusal(b"", &plain, MOTOR), eof("EOF"));
         assert_eq!(refusal(&[0, 0, 0], &plain, MOTOR), eof("EOF"));
         assert_eq!(refusal(&[0, 0, 0, 0, 9, 0x0a], &plain, MOTOR), eof("unexpected EOF"));
-        assert_eq!(refusal(&framed(0, b""), &plain, MOTOR), eof("no node found with api rdk:component:motor and name "));
-        assert_eq!(refusal(&framed(0, b"\x0a\0"), &plain, MOTOR).1, "no node found with api rdk:component:motor and name ");
+        assert_eq!(
+            refusal(&framed(0, b""), &plain, MOTOR),
+            eof("no node found with api rdk:component:motor and name ")
+        );
+        assert_eq!(
+            refusal(&framed(0, b"\x0a\0"), &plain, MOTOR).1,
+            "no node found with api rdk:component:motor and name "
+        );
         assert_eq!(
             refusal(&framed(0, &named("left", 0)), &plain, CUSTOM),
             eof("unable to determine resource name due to missing 'name' field")
         );
-        for bad in [framed(0, b"\x0a\xff"), framed(0, b"\x0a\x01\xff"), framed(7, b""), framed(1, b"\x1f\x8bnot gzip")] {
+        for bad in [
+            framed(0, b"\x0a\xff"),
+            framed(0, b"\x0a\x01\xff"),
+            framed(7, b""),
+            framed(1, b"\x1f\x8bnot gzip"),
+        ] {
             let (code, text) = refusal(&bad, &encoded("gzip"), MOTOR);
             assert_eq!(code, Code::InvalidArgument);
             assert!(text.starts_with("grpc: error unmarshalling request: "), "{text}");
         }
         assert_eq!(
             refusal(&[0, 4, 0, 0, 0], &plain, MOTOR),
-            (Code::ResourceExhausted, "grpc: received message larger than max (67108864 vs. 33554432)".to_owned())
+            (
+                Code::ResourceExhausted,
+                "grpc: received message larger than max (67108864 vs. 33554432)".to_owned()
+            )
         );
         assert_eq!(
             refusal(&framed(1, b""), &plain, MOTOR),
-            (Code::Internal, "grpc: compressed flag set with identity or empty encoding".to_owned())
+            (
+                Code::Internal,
+                "grpc: compressed flag set with identity or empty encoding".to_owned()
+            )
         );
         assert_eq!(
             refusal(&framed(1, b""), &encoded("snappy"), MOTOR),
-            (Code::Unimplemented, "grpc: Decompressor is not installed for grpc-encoding \"snappy\"".to_owned())
+            (
+                Code::Unimplemented,
+                "grpc: Decompressor is not installed for grpc-encoding \"snappy\"".to_owned()
+            )
         );
     }
 
@@ -270,6 +342,9 @@ mod tests {
     fn a_gzip_bomb_is_unpacked_no_further_than_the_limit() {
         let bomb = packed(&named("left", 30 << 20));
         assert!(bomb.len() < 200 << 10);
-        assert_eq!(run(&framed(1, &bomb), 16 << 10, &encoded("gzip"), MOTOR).unwrap().0, "left");
+        assert_eq!(
+            run(&framed(1, &bomb), 16 << 10, &encoded("gzip"), MOTOR).unwrap().0,
+            "left"
+        );
     }
 }

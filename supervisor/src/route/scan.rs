@@ -50,7 +50,9 @@ pub fn string_field(message: &[u8], path: &[u32], extent: Extent) -> Result<Opti
 
 /// Walks the fields from `at` to the end of `message`, which ends where the (sub)message does or sight does.
 fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<Option<Range<usize>>, Malformed> {
-    let Some((&wanted, inner)) = path.split_first() else { return Ok(None) };
+    let Some((&wanted, inner)) = path.split_first() else {
+        return Ok(None);
+    };
     let mut found = None;
     let mut groups: Vec<u32> = Vec::new();
     let in_sight = |at, found| match extent {
@@ -58,7 +60,9 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
         Extent::Beginning => Ok(found),
     };
     while at < message.len() {
-        let Some(Field { number, value, next }) = field(message, at)? else { return in_sight(at, found) };
+        let Some(Field { number, value, next }) = field(message, at)? else {
+            return in_sight(at, found);
+        };
         match value {
             Value::Bytes(start) if number == wanted && groups.is_empty() => {
                 let whole = next <= message.len();
@@ -81,7 +85,11 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
         }
         at = next;
     }
-    if groups.is_empty() { Ok(found) } else { in_sight(at, found) }
+    if groups.is_empty() {
+        Ok(found)
+    } else {
+        in_sight(at, found)
+    }
 }
 
 /// One tag with where its value lies.
@@ -102,7 +110,9 @@ enum Value {
 
 /// The field that begins at `at`; `None` when its tag, length or number goes on past the end.
 fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
-    let Some((tag, after)) = varint(message, at)? else { return Ok(None) };
+    let Some((tag, after)) = varint(message, at)? else {
+        return Ok(None);
+    };
     let tag = u32::try_from(tag).map_err(|_| Malformed::Overflow(at))?;
     let number = tag >> 3;
     if number == 0 {
@@ -190,7 +200,11 @@ mod tests {
         check(b"\x0a", 1, Err(Malformed::End(0)));
         check(b"\x13", 1, Err(Malformed::End(1)));
         check(b"\x0a\x01\xff", 1, Err(Malformed::Utf8(2)));
-        check(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 1, Err(Malformed::Overflow(1)));
+        check(
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+            1,
+            Err(Malformed::Overflow(1)),
+        );
         check(b"\xff\xff\xff\xff\x7f", 1, Err(Malformed::Overflow(0)));
         check(&[0x13; 101], 1, Err(Malformed::Depth(100)));
     }

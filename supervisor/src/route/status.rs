@@ -73,11 +73,16 @@ impl Target {
                 429 | 502..=504 => Code::Unavailable,
                 _ => Code::Unknown,
             };
-            return Err(Status::new(code, format!("{self} answered HTTP {} instead of gRPC", status.as_u16())));
+            return Err(Status::new(
+                code,
+                format!("{self} answered HTTP {} instead of gRPC", status.as_u16()),
+            ));
         }
         if !content_type.starts_with(b"application/grpc") {
             let content_type = String::from_utf8_lossy(content_type);
-            return Err(Status::unknown(format!("{self} answered content type `{content_type}` instead of gRPC")));
+            return Err(Status::unknown(format!(
+                "{self} answered content type `{content_type}` instead of gRPC"
+            )));
         }
         if over { Err(self.no_status()) } else { Ok(()) }
     }
@@ -108,7 +113,10 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        Target { resource: "rdk:component:motor/left".into(), module: "wheels".into() }
+        Target {
+            resource: "rdk:component:motor/left".into(),
+            module: "wheels".into(),
+        }
     }
 
     #[test]
@@ -118,7 +126,10 @@ mod tests {
         assert_eq!(response.headers()["content-type"], "application/grpc");
         assert_eq!(response.headers()["grpc-status"], "5");
         let message = response.headers()["grpc-message"].to_str().unwrap();
-        assert!(message.is_ascii() && message.contains("%0A") && message.contains("%C3%A4"), "{message}");
+        assert!(
+            message.is_ascii() && message.contains("%0A") && message.contains("%C3%A4"),
+            "{message}"
+        );
         assert_eq!(trailers(&Status::aborted("x"))["grpc-status"], "10");
     }
 
@@ -128,16 +139,38 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
             let status = StatusCode::from_u16(status).unwrap();
-            target().check_head(status, &headers, over).map_err(|status| (status.code(), status.message().to_owned()))
+            target()
+                .check_head(status, &headers, over)
+                .map_err(|status| (status.code(), status.message().to_owned()))
         };
         assert_eq!(check(200, "application/grpc+proto", false), Ok(()));
         let who = "module `wheels` for rdk:component:motor/left";
         let cases = [
-            (check(500, "text/plain", false), Code::Unknown, "answered HTTP 500 instead of gRPC"),
-            (check(404, "text/plain", true), Code::Unimplemented, "answered HTTP 404 instead of gRPC"),
-            (check(503, "application/grpc", true), Code::Unavailable, "answered HTTP 503 instead of gRPC"),
-            (check(200, "text/html", false), Code::Unknown, "answered content type `text/html` instead of gRPC"),
-            (check(200, "application/grpc", true), Code::Internal, "ended its answer without grpc-status"),
+            (
+                check(500, "text/plain", false),
+                Code::Unknown,
+                "answered HTTP 500 instead of gRPC",
+            ),
+            (
+                check(404, "text/plain", true),
+                Code::Unimplemented,
+                "answered HTTP 404 instead of gRPC",
+            ),
+            (
+                check(503, "application/grpc", true),
+                Code::Unavailable,
+                "answered HTTP 503 instead of gRPC",
+            ),
+            (
+                check(200, "text/html", false),
+                Code::Unknown,
+                "answered content type `text/html` instead of gRPC",
+            ),
+            (
+                check(200, "application/grpc", true),
+                Code::Internal,
+                "ended its answer without grpc-status",
+            ),
         ];
         for (outcome, code, text) in cases {
             assert_eq!(outcome, Err((code, format!("{who} {text}"))));

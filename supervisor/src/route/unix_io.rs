@@ -35,7 +35,11 @@ impl UnixIo {
         let stream = stream.into_std()?;
         // A smaller buffer is slower and nothing else.
         let _ = setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER);
-        Ok(Self { stream: watch(stream, Interest::READABLE)?, pressed: None, calm: 0 })
+        Ok(Self {
+            stream: watch(stream, Interest::READABLE)?,
+            pressed: None,
+            calm: 0,
+        })
     }
 
     fn poll_write_with(
@@ -99,7 +103,10 @@ fn watch(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStrea
 }
 
 /// Reads into the buffer's free part without clearing that first.
-#[expect(unsafe_code, reason = "the buffer is not initialised, and zeroing 64 KiB per read would cost as much as reading")]
+#[expect(
+    unsafe_code,
+    reason = "the buffer is not initialised, and zeroing 64 KiB per read would cost as much as reading"
+)]
 fn read(mut stream: &UnixStream, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
     // SAFETY: a socket's `read` only writes to the slice, and says how many bytes it wrote; just those are marked as
     // initialised and filled. Nothing is ever de-initialised.
@@ -178,7 +185,9 @@ mod tests {
         let (mut left, mut right) = pair();
         let fill = vec![1; 64 << 20];
         let mut sink = vec![0; fill.len()];
-        tokio::join!(async { left.write_all(&fill).await.unwrap() }, async { right.read_exact(&mut sink).await.unwrap() });
+        tokio::join!(async { left.write_all(&fill).await.unwrap() }, async {
+            right.read_exact(&mut sink).await.unwrap()
+        });
         assert!(left.pressed.is_some());
         for _ in 0..CALM {
             left.write_all(b"x").await.unwrap();

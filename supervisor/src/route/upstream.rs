@@ -68,7 +68,11 @@ enum Place {
 impl Upstream {
     /// Connects to a UNIX socket.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::open(Place::Unix(path.as_ref().to_owned()), Authority::from_static("localhost")).await
+        Self::open(
+            Place::Unix(path.as_ref().to_owned()),
+            Authority::from_static("localhost"),
+        )
+        .await
     }
 
     /// Connects to a TCP port, without TLS.
@@ -83,9 +87,20 @@ impl Upstream {
         let data = place.dial(&mut tasks, Some(closed.clone())).await?;
         let peer: Arc<str> = place.to_string().into();
         // The core's own calls say no more about the peer than where it is.
-        let target = Target { resource: Arc::clone(&peer), module: peer };
+        let target = Target {
+            resource: Arc::clone(&peer),
+            module: peer,
+        };
         let control = tokio::sync::Mutex::new(None);
-        Ok(Self(Arc::new(Inner { place, authority, target, data, control, closed, tasks: Mutex::new(tasks) })))
+        Ok(Self(Arc::new(Inner {
+            place,
+            authority,
+            target,
+            data,
+            control,
+            closed,
+            tasks: Mutex::new(tasks),
+        })))
     }
 
     /// Waits until the peer has ended the connection, or broken it.
@@ -128,8 +143,9 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = headers;
         let over = body.is_over();
-        let (response, stream) =
-            sender.send_request(request, over).map_err(|error| guards.target.stream_failed(&error))?;
+        let (response, stream) = sender
+            .send_request(request, over)
+            .map_err(|error| guards.target.stream_failed(&error))?;
         let upload = (!over).then_some((body, stream));
         Ok(Call::new(self.clone(), upload, response, guards))
     }
@@ -179,7 +195,11 @@ impl Place {
     }
 }
 
-async fn handshake<I>(io: I, tasks: &mut JoinSet<()>, closed: Option<CancellationToken>) -> io::Result<SendRequest<Bytes>>
+async fn handshake<I>(
+    io: I,
+    tasks: &mut JoinSet<()>,
+    closed: Option<CancellationToken>,
+) -> io::Result<SendRequest<Bytes>>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -201,7 +221,11 @@ where
         poll_fn(|cx| {
             let ended = connection.as_mut().poll(cx).is_ready();
             let broken = matches!(driver.poll_drain(cx), Poll::Ready(Err(_)));
-            if ended || broken { Poll::Ready(()) } else { Poll::Pending }
+            if ended || broken {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         if let Some(closed) = closed {
@@ -240,9 +264,16 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
             let (parts, body) = request.into_parts();
             let deadline = Deadline::of(&parts.headers, None, Instant::now())
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            let path = parts.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+            let path = parts
+                .uri
+                .into_parts()
+                .path_and_query
+                .unwrap_or_else(|| PathAndQuery::from_static("/"));
             let guards = Guards::new(this.0.target.clone(), deadline, None, None);
-            begin(&this, Lane::Control, path, parts.headers, body.into(), guards).await?.head().await
+            begin(&this, Lane::Control, path, parts.headers, body.into(), guards)
+                .await?
+                .head()
+                .await
         })
     }
 }
@@ -258,6 +289,11 @@ impl std::fmt::Display for Place {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Upstream({}{})", self.0.place, if self.is_closed() { ", closed" } else { "" })
+        write!(
+            f,
+            "Upstream({}{})",
+            self.0.place,
+            if self.is_closed() { ", closed" } else { "" }
+        )
     }
 }

@@ -206,11 +206,17 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
 
 /// The call's answer, or what a panic in it becomes.
 async fn guarded(call: impl Future<Output = Response<CallBody>>) -> Response<CallBody> {
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| status::respond(panicked(&*panic)))
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| status::respond(panicked(&*panic)))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Status::internal(text.unwrap_or("panic"))
 }
 
@@ -227,9 +233,17 @@ async fn answer(call: impl Future<Output = Response<CallBody>>, mut respond: Sen
     let (parts, body) = response.into_parts();
     let over = body.is_end_stream();
     // Fails when the caller is gone meanwhile.
-    let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), over) else { return };
+    let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), over) else {
+        return;
+    };
     if !over {
-        Pipe { body, stream, chunk: Bytes::new(), fresh: true }.await;
+        Pipe {
+            body,
+            stream,
+            chunk: Bytes::new(),
+            fresh: true,
+        }
+        .await;
     }
 }
 
@@ -295,4 +309,3 @@ impl Future for Pipe {
         }
     }
 }
-

@@ -39,7 +39,13 @@ pub async fn sniff<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Sniffed, Rewi
             None => {}
         }
     };
-    Ok((sniffed, Rewind { first: Bytes::copy_from_slice(&seen[..length]), io }))
+    Ok((
+        sniffed,
+        Rewind {
+            first: Bytes::copy_from_slice(&seen[..length]),
+            io,
+        },
+    ))
 }
 
 /// `None` while more bytes are needed to tell.

@@ -14,7 +14,8 @@ const WINDOW: Duration = Duration::from_micros(250);
 const RUN: u8 = 16;
 
 /// With a single processor, looking keeps the peer from answering.
-static ALONE: LazyLock<bool> = LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() == 1));
+static ALONE: LazyLock<bool> =
+    LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() == 1));
 
 /// What a connection remembers of its calls.
 pub struct Vigil {

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import logging, sys
-for n in ("grpclib","grpclib.protocol","asyncio"):
-    l=logging.getLogger(n); l.setLevel(logging.DEBUG); l.addHandler(logging.StreamHandler(sys.stderr))
 
 from viam.components.motor import Motor
 from viam.components.sensor import Sensor

@@ -17,7 +17,7 @@ use crate::data_path::say;
 use crate::machine::command;
 
 fn machine() -> Machine {
-    Machine::new()
+    Machine::new().set("debug", json!(true))
         .module(Module::python("warm", "thermometer.py"))
         .module(Module::python("fast", "tachometer.py").set("log_level", json!("debug")))
         .module(Module::python("birds", "parrot.py"))

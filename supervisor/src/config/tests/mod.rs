@@ -2,6 +2,7 @@
 
 mod hostile;
 mod messages;
+mod redaction;
 mod values;
 
 use std::path::Path;

@@ -1,0 +1,99 @@
+//! What must never be shown.
+
+use super::read;
+
+/// Every place where a secret usually is, each holding `hunter2`.
+const PRETTY: &str = r#"{
+  "remotes": [{"name": "r", "address": "a:1", "secret": "hunter2",
+    "auth": {"credentials": {"type": "t", "payload": "hunter2"}}}],
+  "cloud": {
+    "id": "x",
+    "api_key": {"id": "y", "key": "hunter2"},
+    "location_secrets": [{"id": "z", "secret": "hunter2"}],
+    "tls_private_key": "hunter2"
+  },
+  "components": [{"name": "c", "type": "camera", "model": "a:b:c", "attributes": {
+    "url": "rtsp://me:hunter2@cam/1",
+    "wifi_password": "hunter2",
+    "AccessToken": ["hunter2"]
+  }}],
+  "modules": [{"name": "m", "executable_path": "/m", "env": {"API_KEY": "hunter2"}}],
+  "auth": {"handlers": [
+    {"type": "api-key", "config": {"keys": ["k"],
+      "k": "hunter2"}}]}
+}"#;
+
+const BLOCK: &str = "cloud:
+  id: x
+  api_key: {id: y, key: hunter2}
+components:
+  - name: c
+    type: camera
+    model: a:b:c
+    attributes:
+      wifi_password: 'hunter2'
+      tokens:
+        - hunter2
+modules:
+  - name: m
+    executable_path: /m
+    env:
+      API_KEY: hunter2
+auth:
+  handlers:
+    - type: api-key
+      config:
+        keys: [k]
+        k: hunter2
+";
+
+#[test]
+fn a_complaint_shows_its_line_and_no_secret() {
+    let text = "auth:\n  handlers:\n  - {type: api-key, config: {keys: [k1], k1: hunter2}, color: red}\n";
+    let loaded = read("r.yaml", text).expect("usable");
+    assert_eq!(
+        loaded.complaints[0].to_string(),
+        "\
+warning: an auth handler has no key `color`; it has no effect
+ --> r.yaml:3:56
+  |
+3 |   - {type: api-key, config: {keys: [k1], k1: *******}, color: red}
+  |                                                        ^^^^^"
+    );
+    assert!(loaded.complaints[0].render(true).contains('\u{1b}'));
+    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+}
+
+#[test]
+fn no_complaint_shows_a_secret_even_where_the_text_breaks_off() {
+    let compact = PRETTY.replace("\n", " ").replace("  ", "");
+    for (name, good) in [
+        ("r.json", PRETTY),
+        ("r.json", &compact),
+        ("r.yaml", PRETTY),
+        ("r.yaml", &compact),
+        ("r.yaml", BLOCK),
+    ] {
+        assert!(!format!("{:?}", read(name, good).expect(name)).contains("hunter2"));
+        for at in 0..good.len() {
+            let (before, after) = good.split_at(at);
+            // By the end, a sign that does not belong there, a quote too many, a bracket, a missing sign.
+            for text in [
+                before.to_owned(),
+                format!("{before}\u{1}{after}"),
+                format!("{before}\"{after}"),
+                format!("{before}] {after}"),
+                format!("{before}{}", &after[1..]),
+            ] {
+                let complaints = match read(name, &text) {
+                    Ok(loaded) => loaded.complaints,
+                    Err(refused) => refused.complaints,
+                };
+                for complaint in complaints {
+                    let shown = format!("{}\n{complaint}", complaint.line());
+                    assert!(!shown.contains("hunter2"), "{name} {at}:\n{shown}\n{text}");
+                }
+            }
+        }
+    }
+}
