@@ -5,14 +5,13 @@
 
 pub mod cli;
 pub mod config;
+pub mod identity;
 mod log;
 pub mod machine;
 pub mod module;
 pub mod robot;
 pub mod route;
-mod run;
+pub mod run;
 pub mod runtime_dir;
 pub mod serve;
 mod text;
-
-pub use run::run;

@@ -38,16 +38,33 @@ impl Log {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
-            Some(LogRule { pattern: format!("rdk.resource_manager.{}", resource.name), level })
+            Some(LogRule {
+                pattern: format!("rdk.resource_manager.{}", resource.name),
+                level,
+            })
         });
         let rules: Vec<_> = config.log.iter().cloned().chain(own).collect();
-        let most = rules.iter().map(|rule| of(rule.level)).chain([root]).max().unwrap_or(root);
+        let most = rules
+            .iter()
+            .map(|rule| of(rule.level))
+            .chain([root])
+            .max()
+            .unwrap_or(root);
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { root, rules, most, colour }
+        Self {
+            root,
+            rules,
+            most,
+            colour,
+        }
     }
 
     fn level_of(&self, logger: &str) -> Level {
-        self.rules.iter().rev().find(|rule| rule.matches(logger)).map_or(self.root, |rule| of(rule.level))
+        self.rules
+            .iter()
+            .rev()
+            .find(|rule| rule.matches(logger))
+            .map_or(self.root, |rule| of(rule.level))
     }
 }
 
@@ -62,7 +79,12 @@ fn of(level: config::Level) -> Level {
 
 /// The name by which `log` patterns know the origin of an event.
 fn logger(target: &str, fields: &Fields) -> String {
-    let room = target.strip_prefix("mainstay::").unwrap_or(target).split("::").next().unwrap_or_default();
+    let room = target
+        .strip_prefix("mainstay::")
+        .unwrap_or(target)
+        .split("::")
+        .next()
+        .unwrap_or_default();
     match (room, &fields.module, &fields.resource) {
         (PRINTED_BY_MODULE, Some(module), _) if fields.stderr => format!("rdk.modmanager.{module}.StdErr"),
         (PRINTED_BY_MODULE, Some(module), _) => format!("rdk.modmanager.{module}.StdOut"),
@@ -79,7 +101,11 @@ fn logger(target: &str, fields: &Fields) -> String {
 impl<S: Subscriber> Layer<S> for Log {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let ours = metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.most;
-        if metadata.is_event() && ours { Interest::always() } else { Interest::never() }
+        if metadata.is_event() && ours {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -98,7 +124,11 @@ impl<S: Subscriber> Layer<S> for Log {
         // Writing to a String cannot fail.
         let _ = SystemTime.format_time(&mut Writer::new(&mut line));
         let (word, colour) = word(*metadata.level());
-        let _ = if self.colour { write!(line, " \x1b[{colour}m{word}\x1b[0m ") } else { write!(line, " {word} ") };
+        let _ = if self.colour {
+            write!(line, " \x1b[{colour}m{word}\x1b[0m ")
+        } else {
+            write!(line, " {word} ")
+        };
         if let Some(module) = fields.module.as_deref().filter(|module| !module.is_empty()) {
             let _ = write!(line, "[{module}] ");
         }
@@ -179,10 +209,26 @@ mod tests {
             ..Fields::default()
         };
         for (target, fields, expected) in [
-            (PRINTED_BY_MODULE, fields(Some("gear"), None, false), "rdk.modmanager.gear.StdOut"),
-            (PRINTED_BY_MODULE, fields(Some("gear"), None, true), "rdk.modmanager.gear.StdErr"),
-            ("mainstay::module::actor", fields(Some("gear"), None, false), "rdk.modmanager.gear"),
-            ("mainstay::machine::actor", fields(None, Some("a:b:c/d"), false), "rdk.resource_manager.a:b:c/d"),
+            (
+                PRINTED_BY_MODULE,
+                fields(Some("gear"), None, false),
+                "rdk.modmanager.gear.StdOut",
+            ),
+            (
+                PRINTED_BY_MODULE,
+                fields(Some("gear"), None, true),
+                "rdk.modmanager.gear.StdErr",
+            ),
+            (
+                "mainstay::module::actor",
+                fields(Some("gear"), None, false),
+                "rdk.modmanager.gear",
+            ),
+            (
+                "mainstay::machine::actor",
+                fields(None, Some("a:b:c/d"), false),
+                "rdk.resource_manager.a:b:c/d",
+            ),
             ("mainstay::serve::listen", fields(None, None, false), "rdk.networking"),
             ("mainstay::run", fields(None, None, false), "rdk"),
         ] {

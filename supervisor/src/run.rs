@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::cli::{RunOptions, startup};
-use crate::config::{Config, Grade, colour_wanted, parse_duration};
+use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
@@ -23,7 +22,7 @@ use crate::robot::Robot;
 use crate::robot::operations::Operations;
 use crate::robot::sessions::Sessions;
 use crate::runtime_dir::{self, RuntimeDir};
-use crate::serve::control::{Control, Facts};
+use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
 
@@ -32,8 +31,25 @@ const WORKERS: usize = 2;
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start.
-pub fn run(options: RunOptions) -> ExitCode {
+/// A config that can be run, and how.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// Absolute path of the config file, without symlinks: what the machine is known by.
+    pub config_path: PathBuf,
+    /// The config, with what the command line overrides, and the complaints about it (already told on stderr).
+    pub loaded: Loaded,
+    /// VIAM_HOME for modules; absolute.
+    pub home: PathBuf,
+    /// The program that holds the built-in modules, where the command line names one; absolute.
+    pub builtins: Option<PathBuf>,
+}
+
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start. `announce` is given the
+/// states of the machine as they come, to tell of its start.
+pub fn run<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> ExitCode
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     crate::log::install(&options.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -43,8 +59,10 @@ pub fn run(options: RunOptions) -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(start(options)),
-        Err(error) => Err(failure(format_args!("the system refuses to start an event loop: {error}"))),
+        Ok(runtime) => runtime.block_on(start(options, announce)),
+        Err(error) => Err(failure(format_args!(
+            "the system refuses to start an event loop: {error}"
+        ))),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,9 +80,17 @@ fn failure(error: impl fmt::Display) -> Failure {
     format!("error: {error}")
 }
 
-async fn start(options: RunOptions) -> Result<(), Failure> {
+async fn start<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let started = SystemTime::now();
-    let RunOptions { config_path, loaded, home, builtins, json } = options;
+    let RunOptions {
+        config_path,
+        loaded,
+        home,
+        builtins,
+    } = options;
     let config = loaded.config;
     // Everything that can be refused is refused before anything starts.
     let listener = bind(&config).await?;
@@ -93,8 +119,17 @@ async fn start(options: RunOptions) -> Result<(), Failure> {
         operations: Operations::default(),
         shutdown: shutdown.clone(),
     };
-    let complaints = loaded.complaints.iter().map(|complaint| complaint.render(false)).collect();
-    let facts = Facts { config_path, complaints, address, started };
+    let complaints = loaded
+        .complaints
+        .iter()
+        .map(|complaint| complaint.render(false))
+        .collect();
+    let facts = Facts {
+        config_path,
+        complaints,
+        address,
+        started,
+    };
     let control = Control::new(facts, handle.published.clone(), shutdown.clone());
     let services = Arc::new(Services::new(robot.clone(), control.clone()));
 
@@ -106,8 +141,7 @@ async fn start(options: RunOptions) -> Result<(), Failure> {
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.watch_sessions());
-    let states = control.states(ANNOUNCE_EVERY);
-    rooms.spawn(async move { startup::announce(states, json).await });
+    rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
@@ -144,7 +178,9 @@ async fn bind(config: &Config) -> Result<TcpListener, Failure> {
         let complaint = config.complaint(Grade::Refused, &network.bind_place, message);
         complaint.render(colour_wanted())
     };
-    let (host, port) = wanted.rsplit_once(':').ok_or_else(|| refused(&"not of the form host:port"))?;
+    let (host, port) = wanted
+        .rsplit_once(':')
+        .ok_or_else(|| refused(&"not of the form host:port"))?;
     // `localhost` means this machine alone, and an empty host every interface, as peers have it.
     let candidates = match host {
         "localhost" => vec![format!("127.0.0.1:{port}")],
@@ -160,9 +196,9 @@ async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     }
     let error = last.unwrap_or_else(|| std::io::Error::other("no address"));
     Err(match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            refused(&format!("listen tcp {wanted}: bind: address already in use; stop the other program, or choose another port (0 takes any free one)"))
-        }
+        std::io::ErrorKind::AddrInUse => refused(&format!(
+            "listen tcp {wanted}: bind: address already in use; stop the other program, or choose another port (0 takes any free one)"
+        )),
         _ => refused(&error),
     })
 }
@@ -184,11 +220,16 @@ async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
 
 /// A limit that the environment may override with a Go duration text.
 fn limit(variable: &str, default: Duration) -> Duration {
-    let Some(text) = std::env::var_os(variable) else { return default };
+    let Some(text) = std::env::var_os(variable) else {
+        return default;
+    };
     match text.to_str().map(parse_duration) {
         Some(Ok(limit)) => limit,
         _ => {
-            warn!("{variable} is `{}`, which is no duration such as `90s` or `5m`; using {default:?}", text.display());
+            warn!(
+                "{variable} is `{}`, which is no duration such as `90s` or `5m`; using {default:?}",
+                text.display()
+            );
             default
         }
     }

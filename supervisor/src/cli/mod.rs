@@ -24,7 +24,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::failure::{Exit, Failure};
-pub use self::run::RunOptions;
 
 /// A robot server in which everything is a module
 ///

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use super::failure::{Exit, Failure};
 use super::output::note;
-use crate::config::{self, Loaded, Place};
+use super::startup;
+use crate::config::{self, Place};
+use crate::run::RunOptions;
 
 /// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
 const DEFAULT_HOME: &str = ".viam";
@@ -38,25 +40,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A config that can be run, and how.
-#[derive(Debug)]
-pub struct RunOptions {
-    /// Absolute path of the config file, without symlinks: what the machine is known by.
-    pub config_path: PathBuf,
-    /// The config, with what the command line overrides, and the complaints about it (already told on stderr).
-    pub loaded: Loaded,
-    /// VIAM_HOME for modules; absolute.
-    pub home: PathBuf,
-    /// The program that holds the built-in modules, where the command line names one; absolute.
-    pub builtins: Option<PathBuf>,
-    /// Announce the start as JSON (see [`super::startup::announce`]).
-    pub json: bool,
-}
-
 /// Runs the verb until the machine has stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     match options(&arguments) {
-        Ok(options) => crate::run(options),
+        Ok(options) => crate::run::run(options, |states| startup::announce(states, arguments.json)),
         Err(failure) => failure.report(arguments.json).into(),
     }
 }
@@ -98,7 +85,6 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         loaded,
         home: absolute(&home)?,
         builtins,
-        json: arguments.json,
     })
 }
 

@@ -161,13 +161,7 @@ impl Printer {
                 .to_owned(),
         ];
         // What the module itself printed usually names the cause.
-        lines.extend(
-            module
-                .last
-                .lines()
-                .skip(1)
-                .map(|line| format!("    | {}", plain(line))),
-        );
+        lines.extend(module.last.lines().skip(1).map(|line| format!("    | {}", plain(line))));
         lines
     }
 

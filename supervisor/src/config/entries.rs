@@ -433,7 +433,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
 /// A map whose values are texts.
 pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
-    for (key, span, value) in reader.any_keys("it", node) {
+    for (key, span, value) in reader.any_keys("`env`", node) {
         if matches!(value.value, Value::Null) {
             reader.warn(span, format!("{what} is null, which counts as an empty text"));
             texts.insert(key.to_owned(), String::new());

@@ -121,6 +121,11 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
         Ok(document) => document,
         Err(error) => {
             let mut hidden = secrets::in_tree(&error.partial, source.text());
+            // A quote too many cuts a URL in two.
+            hidden.extend(secrets::user_of_url(
+                source.text(),
+                source.line_of(error.note.span.start),
+            ));
             // Right behind a secret most likely stands the rest of it, cut off by a quote.
             let line = source.place(error.note.span).line;
             let beside = hidden
@@ -129,7 +134,10 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
             let clear = error.clear && !beside;
             hidden.extend(secrets::in_text(source.text(), error.from as usize, clear));
             if !clear {
-                hidden.push(source.rest_of_line(error.note.span.start));
+                hidden.push(Span {
+                    start: error.note.span.start,
+                    ..source.line_of(error.note.span.start)
+                });
             }
             source.hide(hidden);
             add(&mut reader, Grade::Refused, error.note);

@@ -173,18 +173,18 @@ impl Reader {
     }
 
     fn unknown_key(&mut self, what: &str, key: &str, span: Span, known: &[&'static str]) {
+        // As it stands in the file: a missing colon makes a key of what should be its value.
+        let shown = self.source.quote(span);
+        let shown = shown.trim_matches(['"', '\'']);
         if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| ignored.eq_ignore_ascii_case(key)) {
             if !why.is_empty() {
-                self.warn(span, format!("`{}` has no effect", key.escape_debug())).help = Some((*why).to_owned());
+                self.warn(span, format!("`{shown}` has no effect")).help = Some((*why).to_owned());
             }
             return;
         }
         let meant = nearest(key, known.iter().copied());
-        self.warn(
-            span,
-            format!("{what} has no key `{}`; it has no effect", key.escape_debug()),
-        )
-        .help = meant.map(|meant| format!("did you mean `{meant}`?"));
+        self.warn(span, format!("{what} has no key `{shown}`; it has no effect"))
+            .help = meant.map(|meant| format!("did you mean `{meant}`?"));
     }
 
     /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.

@@ -3,6 +3,8 @@
 //! Found in the tree by the names of keys and by the sections that hold keys of any name; in a text that is no tree,
 //! whatever is not known to be harmless. Hiding too much costs a little comfort, hiding too little costs a secret.
 
+use std::collections::HashMap;
+
 use super::node::{Entry, Node, Span, Value};
 use super::suggest::nearest;
 
@@ -52,10 +54,21 @@ fn camel(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// All spans to hide in a tree. `text` is what it was read from.
-pub(super) fn in_tree(root: &Node, text: &str) -> Vec<Span> {
-    let mut found = Vec::new();
-    walk(root, Within::Top, text, &mut found);
-    found
+pub(super) fn in_tree<'t>(root: &'t Node, text: &'t str) -> Vec<Span> {
+    let mut walk = Walk {
+        text,
+        found: Vec::new(),
+        known: HashMap::new(),
+    };
+    walk.node(root, Within::Top);
+    walk.found
+}
+
+struct Walk<'t> {
+    text: &'t str,
+    found: Vec<Span>,
+    /// The same few keys come again and again.
+    known: HashMap<&'t str, bool>,
 }
 
 /// Where in the tree we are.
@@ -73,56 +86,92 @@ enum Within {
     Secret,
 }
 
-fn walk(node: &Node, within: Within, text: &str, found: &mut Vec<Span>) {
-    match &node.value {
-        Value::List(items) => {
-            for item in items {
-                walk(item, within, text, found);
-            }
-            unfinished(node, items.last().map(|item| item.span), within, text, found);
-        }
-        Value::Map(entries) => {
-            for Entry { key, value, .. } in entries {
-                let inner = match within {
-                    Within::Secret if matches!(key.as_str(), "id" | "type") => Within::Open,
-                    Within::Secret => Within::Secret,
-                    Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
-                    Within::Keys => Within::Secret,
-                    _ if is_secret_key(key) => Within::Secret,
-                    Within::Auth if key == "config" || !HARMLESS.contains(&key.as_str()) => Within::Keys,
-                    Within::Auth => Within::Auth,
-                    Within::Top if key != "auth" && HARMLESS.contains(&key.as_str()) => Within::Open,
-                    Within::Top => Within::Auth,
-                    Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
-                    Within::Open => Within::Open,
-                };
-                walk(value, inner, text, found);
-            }
-            unfinished(node, entries.last().map(|entry| entry.value.span), within, text, found);
-        }
-        _ if within == Within::Secret => found.push(node.span),
-        Value::Text(_) => found.extend(user_of_url(text, node.span)),
-        _ => {}
+impl<'t> Walk<'t> {
+    fn is_secret(&mut self, key: &'t str) -> bool {
+        *self.known.entry(key).or_insert_with(|| is_secret_key(key))
     }
-}
 
-/// In a text that breaks off inside a secret section, all that follows may be one.
-fn unfinished(node: &Node, last: Option<Span>, within: Within, text: &str, found: &mut Vec<Span>) {
-    if matches!(within, Within::Secret | Within::Keys) && node.span.end as usize == text.len() {
-        found.push(Span {
-            start: last.map_or(node.span.start, |last| last.end),
-            end: node.span.end,
-        });
+    fn node(&mut self, node: &'t Node, within: Within) {
+        match &node.value {
+            Value::List(items) => {
+                for item in items {
+                    self.node(item, within);
+                }
+                self.unfinished(node, items.last().map(|item| item.span), within);
+            }
+            Value::Map(entries) => {
+                for Entry {
+                    key, key_span, value, ..
+                } in entries
+                {
+                    let inner = self.inside(within, key);
+                    if matches!(value.value, Value::Null) && matches!(within, Within::Secret | Within::Keys) {
+                        // Perhaps the colon is missing, and the key holds it all.
+                        self.found.push(*key_span);
+                    }
+                    self.node(value, inner);
+                }
+                self.unfinished(node, entries.last().map(|entry| entry.value.span), within);
+            }
+            _ if matches!(within, Within::Secret | Within::Keys) => self.found.push(node.span),
+            // A text that should have been a key and its value.
+            Value::Text(text)
+                if text
+                    .split([' ', '=', ':'])
+                    .rev()
+                    .skip(1)
+                    .any(|word| self.is_secret(word)) =>
+            {
+                self.found.push(node.span);
+            }
+            Value::Text(_) => self.found.extend(user_of_url(self.text, node.span)),
+            _ => {}
+        }
+    }
+
+    /// What the value of `key` is within.
+    fn inside(&mut self, within: Within, key: &'t str) -> Within {
+        match within {
+            Within::Secret if matches!(key, "id" | "type") => Within::Open,
+            Within::Secret => Within::Secret,
+            Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
+            Within::Keys => Within::Secret,
+            _ if self.is_secret(key) => Within::Secret,
+            Within::Auth if key == "config" || !HARMLESS.contains(&key) => Within::Keys,
+            Within::Auth => Within::Auth,
+            Within::Top if key != "auth" && HARMLESS.contains(&key) => Within::Open,
+            Within::Top => Within::Auth,
+            Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
+            Within::Open => Within::Open,
+        }
+    }
+
+    /// In a text that breaks off inside a secret list or map, all that follows may be secret. An empty one is hidden
+    /// itself, to show that secrets are near.
+    fn unfinished(&mut self, node: &Node, last: Option<Span>, within: Within) {
+        if !matches!(within, Within::Secret | Within::Keys) {
+            return;
+        }
+        match last {
+            None => self.found.push(node.span),
+            Some(last) if node.span.end as usize == self.text.len() => {
+                self.found.push(Span {
+                    start: last.end,
+                    end: node.span.end,
+                });
+            }
+            Some(_) => {}
+        }
     }
 }
 
 /// The part between `//` and `@` of a URL that names a user and a password.
-fn user_of_url(text: &str, span: Span) -> Option<Span> {
+pub(super) fn user_of_url(text: &str, span: Span) -> Option<Span> {
     let start = span.start as usize;
-    let value = text.get(start..span.end as usize)?;
+    let value = text.get(start..span.end as usize)?.trim_end_matches(['"', '\'']);
     let from = value.find("://")? + 3;
     let rest = &value[from..];
-    let host = &rest[..rest.find(['/', '"', '\'', ' ']).unwrap_or(rest.len())];
+    let host = &rest[..rest.find(['/', ' ', '\n']).unwrap_or(rest.len())];
     let (to, colon) = (host.rfind('@').unwrap_or(host.len()), host.find(':')?);
     // Without `@` it is host and port, or user and password of a text that breaks off.
     let port = to == host.len() && host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit());

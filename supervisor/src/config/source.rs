@@ -139,10 +139,10 @@ impl Source {
         Some(start..end)
     }
 
-    /// From `start` to the end of its line.
-    pub(super) fn rest_of_line(&self, start: u32) -> Span {
-        let rest = self.text.get(start as usize..).unwrap_or_default();
-        Span::new(start as usize, start as usize + rest.find('\n').unwrap_or(rest.len()))
+    /// The line that holds a byte.
+    pub(super) fn line_of(&self, at: u32) -> Span {
+        let line = self.line(self.lines.partition_point(|line| *line <= at) - 1);
+        line.map_or(Span { start: at, end: at }, |line| Span::new(line.start, line.end))
     }
 
     /// Where `span` is. Of a span over several lines only the part on the first is marked.

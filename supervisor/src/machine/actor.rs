@@ -1,28 +1,23 @@
 //! The driver of the machine: asks `plan` for the next steps, takes them, and publishes what came of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_proto::ResourceName;
-use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::calls;
-use super::plan::{Declared, Facts, Held, Shown, Stage, Step, World};
-use super::view::{ModuleEntry, Phase, Published, Rejected, Resource, ResourceState, View};
-use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
-use crate::module::ModuleName;
-use crate::module::actor::{Actor, Command as ModuleCommand, Context, Event};
-use crate::module::builtin::Builtins;
-use crate::module::environment::{ModuleSpec, log_level_argument};
+use super::plan::Step;
+use super::view::{ModuleEntry, Published, View};
+use super::world::{Declared, Facts, Held, Shown, Stage, World};
+use crate::identity::ModuleName;
+use crate::module::actor::{Command as ModuleCommand, Event};
 use crate::module::handshake::Handler;
-use crate::module::process::Spawner;
-use crate::module::sockets::Sockets;
+use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
 use crate::route::upstream::Upstream;
 
@@ -33,25 +28,6 @@ const FIRST_PASS: Duration = Duration::from_secs(30);
 /// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
 /// not answered by then is ended with what it holds.
 const REMOVE_ALL: Duration = Duration::from_secs(10);
-
-/// What a machine needs from outside.
-#[derive(Debug)]
-pub struct MachineOptions {
-    /// Private directory for sockets.
-    pub runtime: PathBuf,
-    /// VIAM_HOME.
-    pub home: PathBuf,
-    /// The built-in modules.
-    pub builtins: Builtins,
-    /// True if modules without a level of their own should log at debug level.
-    pub debug: bool,
-    /// Where the parent socket of each module goes to be served, before the module is started.
-    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener)>,
-    /// Limit from spawn to Ready.
-    pub start_timeout: Duration,
-    /// Limit for building one resource.
-    pub build_timeout: Duration,
-}
 
 /// Why a module was not restarted.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +56,11 @@ pub enum RestartError {
 }
 
 #[derive(Debug)]
-enum Command {
-    Restart { module: ModuleName, done: oneshot::Sender<Result<(), Arc<str>>> },
+pub(super) enum Command {
+    Restart {
+        module: ModuleName,
+        done: oneshot::Sender<Result<(), Arc<str>>>,
+    },
     Shutdown,
 }
 
@@ -90,7 +69,7 @@ enum Command {
 pub struct Handle {
     /// The published state.
     pub published: Published,
-    commands: mpsc::UnboundedSender<Command>,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Handle {
@@ -99,12 +78,21 @@ impl Handle {
     pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
         let view = View::clone(&self.published.load());
         let wanted = |entry: &&Arc<ModuleEntry>| {
-            if id.is_empty() { !name.is_empty() && entry.name.as_str() == name } else { entry.id == id }
+            if id.is_empty() {
+                !name.is_empty() && entry.name.as_str() == name
+            } else {
+                entry.id == id
+            }
         };
         let (id, name) = (id.to_owned(), name.to_owned());
-        let Some(entry) = view.modules.iter().find(wanted) else { return Err(RestartError::NotFound { id, name }) };
+        let Some(entry) = view.modules.iter().find(wanted) else {
+            return Err(RestartError::NotFound { id, name });
+        };
         let (done, outcome) = oneshot::channel();
-        let asked = self.commands.send(Command::Restart { module: entry.name.clone(), done });
+        let asked = self.commands.send(Command::Restart {
+            module: entry.name.clone(),
+            done,
+        });
         asked.map_err(|_| RestartError::ShuttingDown)?;
         match outcome.await {
             Ok(outcome) => outcome.map_err(|cause| RestartError::Failed { id, name, cause }),
@@ -121,38 +109,38 @@ impl Handle {
 /// The machine's own task.
 #[derive(Debug)]
 pub struct Machine {
-    world: World,
-    published: Published,
-    commands: mpsc::UnboundedReceiver<Command>,
-    events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
-    modules: BTreeMap<ModuleName, Running>,
-    resources: HashMap<ResourceName, Arc<Resource>>,
-    actors: JoinSet<()>,
-    calls: JoinSet<Ended>,
-    build_timeout: Duration,
-    revision: Arc<str>,
-    started: Instant,
-    running: bool,
+    pub(super) world: World,
+    pub(super) published: Published,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
+    pub(super) modules: BTreeMap<ModuleName, Running>,
+    pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
+    pub(super) actors: JoinSet<()>,
+    pub(super) calls: JoinSet<Ended>,
+    pub(super) build_timeout: Duration,
+    pub(super) revision: Arc<str>,
+    pub(super) started: Instant,
+    pub(super) running: bool,
     /// Cancelled when the machine is to end: nothing new is worth waiting for.
-    stopping: CancellationToken,
-    stop_by: Option<Instant>,
+    pub(super) stopping: CancellationToken,
+    pub(super) stop_by: Option<Instant>,
 }
 
 /// A module as the machine sees it.
 #[derive(Debug)]
-struct Running {
-    commands: mpsc::UnboundedSender<ModuleCommand>,
-    life: u64,
-    upstream: Option<Upstream>,
-    handlers: Arc<[Handler]>,
+pub(super) struct Running {
+    pub(super) commands: mpsc::UnboundedSender<ModuleCommand>,
+    pub(super) life: u64,
+    pub(super) upstream: Option<Upstream>,
+    pub(super) handlers: Arc<[Handler]>,
     /// When it is restarted even if its resources are still in it.
-    drain_by: Option<Instant>,
-    waiting: Vec<oneshot::Sender<Result<(), Arc<str>>>>,
+    pub(super) drain_by: Option<Instant>,
+    pub(super) waiting: Vec<oneshot::Sender<Result<(), Arc<str>>>>,
 }
 
 /// A call about a resource that came to its end.
 #[derive(Debug)]
-struct Ended {
+pub(super) struct Ended {
     name: ResourceName,
     module: ModuleName,
     life: u64,
@@ -160,107 +148,13 @@ struct Ended {
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Validated(Result<Declared, String>),
     Added(Vec<Held>, Result<(), String>),
     Removed(Result<(), String>),
 }
 
 impl Machine {
-    /// Sets up the machine of `config`; nothing starts before `run`.
-    pub fn new(config: &Config, options: MachineOptions) -> Result<(Self, Handle), Box<dyn std::error::Error + Send + Sync>> {
-        let published = Published::default();
-        let (command_sender, commands) = mpsc::unbounded_channel();
-        let (event_sender, events) = mpsc::unbounded_channel();
-        let handle = Handle { published: published.clone(), commands: command_sender };
-        let mut machine = Self {
-            world: World::default(),
-            published,
-            commands,
-            events,
-            modules: BTreeMap::new(),
-            resources: HashMap::new(),
-            actors: JoinSet::new(),
-            calls: JoinSet::new(),
-            build_timeout: options.build_timeout,
-            revision: config.revision.as_str().into(),
-            started: Instant::now(),
-            running: false,
-            stopping: CancellationToken::new(),
-            stop_by: None,
-        };
-        machine.set_up(config, options, &event_sender)?;
-        Ok((machine, handle))
-    }
-
-    fn set_up(
-        &mut self,
-        config: &Config,
-        options: MachineOptions,
-        events: &mpsc::UnboundedSender<(ModuleName, Event)>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let MachineOptions { runtime, home, builtins, debug, doors, start_timeout, .. } = options;
-        let spawner = Spawner::start()?;
-        let mut entries = Vec::new();
-        for (spec, fault) in specs(config, &builtins, debug) {
-            let sockets = Sockets::new(&runtime, spec.name.as_str())?;
-            let entry = Arc::new(ModuleEntry::new(&spec, self.published.changes.clone()));
-            entries.push(entry.clone());
-            self.world.add_module(spec.name.clone());
-            let (sender, commands) = mpsc::unbounded_channel();
-            let running = Running { commands: sender, life: 0, upstream: None, handlers: Arc::default(), drain_by: None, waiting: Vec::new() };
-            self.modules.insert(spec.name.clone(), running);
-            if let Some(fault) = fault {
-                let cause: Arc<str> = format!("module config validation error; skipping; module: {}, error: {fault}", spec.name).into();
-                entry.publish(|state| {
-                    state.phase = super::view::ModulePhase::Unhealthy;
-                    state.error = Some(cause.clone());
-                    state.last = Some(cause.clone());
-                    state.last_at = Some(SystemTime::now());
-                });
-                self.world.module_changed(&spec.name, Facts::Down(cause), None);
-                continue;
-            }
-            doors.send((spec.name.clone(), listen(&sockets)?))?;
-            let context = Context {
-                entry,
-                sockets,
-                home: home.clone(),
-                spawner: spawner.clone(),
-                events: events.clone(),
-                start_timeout,
-            };
-            self.actors.spawn(Actor::new(spec, context).run(commands));
-        }
-        let mut resources = Vec::new();
-        for config in &config.resources {
-            let resource = Arc::new(Resource::new(config.name.clone(), config.model.clone()));
-            self.resources.insert(config.name.clone(), resource.clone());
-            resources.push(resource);
-        }
-        let rejected = config.duplicates.resources.iter().map(|config| Rejected {
-            name: config.name.clone(),
-            model: config.model.clone(),
-            error: config.fault.clone().unwrap_or_default(),
-        });
-        let models = config.resources.iter().filter_map(|config| {
-            let module = builtins.module_of(&config.name.api, &config.model)?;
-            Some(((config.name.api.clone(), config.model.clone()), module.clone()))
-        });
-        self.world.want(config.resources.iter().cloned().map(Arc::new).collect(), models.collect(), builtins.problem.clone());
-        let table = Table::new(&resources, std::iter::empty());
-        self.published.publish(View {
-            running: false,
-            revision: self.revision.clone(),
-            config_time: Some(SystemTime::now()),
-            modules: entries.into(),
-            resources: resources.into(),
-            rejected: rejected.collect(),
-            table: Arc::new(table),
-        });
-        Ok(())
-    }
-
     /// Runs until everything was taken down.
     pub async fn run(mut self) {
         for module in self.modules.values() {
@@ -300,7 +194,8 @@ impl Machine {
 
     /// True when a machine that is to end holds nothing any more, or has waited long enough for what it holds.
     fn is_over(&self) -> bool {
-        self.stop_by.is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
+        self.stop_by
+            .is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
     }
 
     /// When something is due without anybody's doing.
@@ -332,16 +227,34 @@ impl Machine {
     }
 
     fn begin(&mut self, name: ResourceName, module: &ModuleName, stage: Stage, held: Vec<Held>) {
-        let Some(running) = self.modules.get(module) else { return };
-        let (Some(upstream), Some(node)) = (running.upstream.clone(), self.world.node(&name)) else { return };
+        let Some(running) = self.modules.get(module) else {
+            return;
+        };
+        let (Some(upstream), Some(node)) = (running.upstream.clone(), self.world.node(&name)) else {
+            return;
+        };
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
         self.world.begin(&name, stage, module);
         if stage == Stage::Removing {
-            self.show(&name, Shown { phase: Phase::Removing, cause: None, transient: true });
+            self.show(
+                &name,
+                Shown {
+                    phase: Phase::Removing,
+                    cause: None,
+                    transient: true,
+                },
+            );
         } else if stage == Stage::Adding {
-            self.show(&name, Shown { phase: Phase::Configuring, cause: Some("being built".into()), transient: true });
+            self.show(
+                &name,
+                Shown {
+                    phase: Phase::Configuring,
+                    cause: Some("being built".into()),
+                    transient: true,
+                },
+            );
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
@@ -362,7 +275,10 @@ impl Machine {
                     let outcome = match config.to_proto() {
                         Ok(proto) => {
                             let call = calls::add(upstream, name.clone(), proto, dependencies, tainted, limit);
-                            stopping.run_until_cancelled(call).await.unwrap_or_else(|| Err(stopped()))
+                            stopping
+                                .run_until_cancelled(call)
+                                .await
+                                .unwrap_or_else(|| Err(stopped()))
                         }
                         Err(problem) => Err(format!("resource config validation error: {problem}")),
                     };
@@ -370,12 +286,22 @@ impl Machine {
                 }
                 _ => What::Removed(calls::remove(upstream, &name, calls::REMOVE_TIMEOUT).await),
             };
-            Ended { name, module, life, what }
+            Ended {
+                name,
+                module,
+                life,
+                what,
+            }
         });
     }
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let Ended { name, module, life, what } = match ended {
+        let Ended {
+            name,
+            module,
+            life,
+            what,
+        } = match ended {
             Ok(ended) => ended,
             Err(problem) => return error!("a call about a resource broke off: {problem}"),
         };
@@ -398,7 +324,9 @@ impl Machine {
     }
 
     fn event(&mut self, name: ModuleName, event: Event) {
-        let Some(running) = self.modules.get_mut(&name) else { return };
+        let Some(running) = self.modules.get_mut(&name) else {
+            return;
+        };
         match event {
             Event::Starting => {
                 // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
@@ -407,7 +335,11 @@ impl Machine {
                     self.world.module_changed(&name, Facts::Starting, None);
                 }
             }
-            Event::Ready { life, upstream, handlers } => {
+            Event::Ready {
+                life,
+                upstream,
+                handlers,
+            } => {
                 let renewed = running.life == life && running.upstream.is_some();
                 running.life = life;
                 running.upstream = Some(upstream.clone());
@@ -443,7 +375,10 @@ impl Machine {
         for resource in self.resources.values() {
             let state = resource.state();
             if state.module.as_ref() == Some(module) && state.upstream.is_some() {
-                resource.publish(ResourceState { upstream: Some(upstream.clone()), ..ResourceState::clone(&state) });
+                resource.publish(ResourceState {
+                    upstream: Some(upstream.clone()),
+                    ..ResourceState::clone(&state)
+                });
             }
         }
     }
@@ -453,14 +388,19 @@ impl Machine {
         let mut view = View::clone(&self.published.load());
         let in_order = view.modules.iter().filter_map(|entry| self.modules.get(&entry.name));
         let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
-        view.table = Arc::new(Table::new(&view.resources, handlers.iter().flat_map(|handlers| handlers.iter())));
+        view.table = Arc::new(Table::new(
+            &view.resources,
+            handlers.iter().flat_map(|handlers| handlers.iter().map(Handler::offer)),
+        ));
         self.published.publish(view);
     }
 
     fn command(&mut self, command: Command) {
         match command {
             Command::Restart { module, done } => {
-                let Some(running) = self.modules.get_mut(&module) else { return };
+                let Some(running) = self.modules.get_mut(&module) else {
+                    return;
+                };
                 running.waiting.push(done);
                 if self.world.facts(&module) == Some(&Facts::Ready) {
                     info!(%module, "restart asked for; its resources are taken out first");
@@ -483,7 +423,10 @@ impl Machine {
 
     fn restart_drained(&mut self) {
         let now = Instant::now();
-        let overdue = self.modules.iter().filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
+        let overdue = self
+            .modules
+            .iter()
+            .filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
         let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
         for module in self.world.drained().into_iter().chain(overdue) {
             if let Some(running) = self.modules.get_mut(&module) {
@@ -499,7 +442,9 @@ impl Machine {
         if !self.world.show(name, &shown) {
             return;
         }
-        let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else { return };
+        let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else {
+            return;
+        };
         let before = resource.state();
         // What is down with its module, or with what it needs, was told there; once is enough.
         if shown.phase == Phase::Unhealthy && !shown.transient && before.error.as_deref() != shown.cause.as_deref() {
@@ -513,52 +458,22 @@ impl Machine {
             phase: shown.phase,
             error: shown.cause.clone(),
             transient: shown.transient,
-            since: if before.phase == shown.phase { before.since } else { SystemTime::now() },
+            since: if before.phase == shown.phase {
+                before.since
+            } else {
+                SystemTime::now()
+            },
             module: node.module.clone(),
             upstream: running.filter(|_| inside).and_then(|running| running.upstream.clone()),
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
-            revision: if ready { self.revision.clone() } else { before.revision.clone() },
+            revision: if ready {
+                self.revision.clone()
+            } else {
+                before.revision.clone()
+            },
         });
         self.published.changes.tell();
     }
-}
-
-/// The modules to run: built-in ones that the config uses, then the configured ones. With a fault: shown, not run.
-fn specs(config: &Config, builtins: &Builtins, debug: bool) -> Vec<(ModuleSpec, Option<String>)> {
-    let used = |config: &ResourceConfig| builtins.module_of(&config.name.api, &config.model).cloned();
-    let used: std::collections::BTreeSet<_> =
-        config.resources.iter().filter(|config| config.fault.is_none()).filter_map(used).collect();
-    let builtin = used.into_iter().map(|name| {
-        let which = name.as_str().trim_start_matches("builtin:").to_owned();
-        let mut arguments = vec![format!("--builtin={which}")];
-        arguments.extend(log_level_argument(None, debug));
-        let executable = builtins.executable.clone();
-        (ModuleSpec { name, id: String::new(), local: false, registry: false, executable, arguments, env: BTreeMap::new() }, None)
-    });
-    let configured = config.modules.iter().map(|module| (spec(config, module, debug), module.fault.clone()));
-    builtin.chain(configured).collect()
-}
-
-fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
-    let level = config.module_log_level(module, debug);
-    ModuleSpec {
-        name: module.name.as_str().into(),
-        id: module.module_id.clone(),
-        local: module.kind == ModuleType::Local,
-        registry: module.kind == ModuleType::Registry,
-        executable: module.executable.clone(),
-        arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
-        env: module.env.clone(),
-    }
-}
-
-/// Opens a module's parent socket; it takes connections from this moment on, even if nobody serves them yet.
-fn listen(sockets: &Sockets) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let path = sockets.parent();
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
-    Ok(listener)
 }
 
 async fn wake_at(wake: Option<Instant>) {

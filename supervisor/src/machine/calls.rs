@@ -9,7 +9,7 @@ use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest
 use tonic::{Code, Request, Response, Status};
 
 use super::graph::is_frame_system;
-use super::plan::Declared;
+use super::world::Declared;
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::upstream::Upstream;
 
@@ -21,7 +21,9 @@ pub const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 pub const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
-    ModuleServiceClient::new(upstream).max_decoding_message_size(MAX_MESSAGE_LEN).max_encoding_message_size(MAX_MESSAGE_LEN)
+    ModuleServiceClient::new(upstream)
+        .max_decoding_message_size(MAX_MESSAGE_LEN)
+        .max_encoding_message_size(MAX_MESSAGE_LEN)
 }
 
 /// Ends a call that the module does not answer, and tells the module the limit too.
@@ -44,15 +46,23 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
 /// Asks the module what it thinks of a config. A module without validation finds everything good.
 pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, String> {
     let answer = within(limit, |limit| async move {
-        client(upstream).validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit)).await
+        client(upstream)
+            .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
+            .await
     });
     match answer.await {
         Ok(answer) => {
             let known = |texts: Vec<String>| texts.into_iter().filter(|text| !is_frame_system(text)).collect();
-            Ok(Declared { required: known(answer.dependencies), optional: known(answer.optional_dependencies) })
+            Ok(Declared {
+                required: known(answer.dependencies),
+                optional: known(answer.optional_dependencies),
+            })
         }
         Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
-        Err(status) => Err(format!("modular resource config validation error: {}", rpc_error(&status))),
+        Err(status) => Err(format!(
+            "modular resource config validation error: {}",
+            rpc_error(&status)
+        )),
     }
 }
 
@@ -71,15 +81,28 @@ pub async fn add(
             let request = timed(RemoveResourceRequest { name: name.to_string() }, limit);
             let _free = client(upstream.clone()).remove_resource(request).await;
         }
-        client(upstream).add_resource(timed(AddResourceRequest { config: Some(config), dependencies }, limit)).await
+        client(upstream)
+            .add_resource(timed(
+                AddResourceRequest {
+                    config: Some(config),
+                    dependencies,
+                },
+                limit,
+            ))
+            .await
     });
-    answer.await.map(|_added| ()).map_err(|status| format!("resource build error: {}", rpc_error(&status)))
+    answer
+        .await
+        .map(|_added| ())
+        .map_err(|status| format!("resource build error: {}", rpc_error(&status)))
 }
 
 /// Takes a resource out of its module; one that the module does not know is out already.
 pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) -> Result<(), String> {
     let request = RemoveResourceRequest { name: name.to_string() };
-    let answer = within(limit, |limit| async move { client(upstream).remove_resource(timed(request, limit)).await });
+    let answer = within(limit, |limit| async move {
+        client(upstream).remove_resource(timed(request, limit)).await
+    });
     match answer.await {
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Ok(()),

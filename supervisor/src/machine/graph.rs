@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use mainstay_proto::ResourceName;
 
 /// Texts by which modules ask for the frame system; the core offers it by RPC, never as a resource.
-const FRAME_SYSTEM_ALIASES: [&str; 3] =
-    ["framesystem", "$framesystem", "rdk-internal:service:framesystem/$framesystem"];
+const FRAME_SYSTEM_ALIASES: [&str; 3] = [
+    "framesystem",
+    "$framesystem",
+    "rdk-internal:service:framesystem/$framesystem",
+];
 
 /// True for a text that names the frame system, which a host leaves out of every dependency list.
 pub fn is_frame_system(text: &str) -> bool {
@@ -46,7 +49,10 @@ impl Index {
         if let Ok(full) = text.parse::<ResourceName>() {
             // A name with a remote in front (`remote:arm`) is that of the resource behind it.
             let simple = full.name.rsplit(':').next().unwrap_or(&full.name).to_string();
-            let known = self.by_simple.get(&full.name).or_else(|| self.by_simple.get(simple.as_str()));
+            let known = self
+                .by_simple
+                .get(&full.name)
+                .or_else(|| self.by_simple.get(simple.as_str()));
             return known
                 .and_then(|same| same.iter().find(|name| name.api == full.api))
                 .cloned()
@@ -61,7 +67,10 @@ impl Index {
 }
 
 /// The path `a → b → a` if following `next` from `start` comes back to it.
-pub fn cycle<'a>(start: &ResourceName, next: impl Fn(&ResourceName) -> &'a [ResourceName]) -> Option<Vec<ResourceName>> {
+pub fn cycle<'a>(
+    start: &ResourceName,
+    next: impl Fn(&ResourceName) -> &'a [ResourceName],
+) -> Option<Vec<ResourceName>> {
     let mut seen = std::collections::HashSet::new();
     // Each entry is a name and how much of its list was followed; an explicit stack keeps long chains off the real one.
     let mut path = vec![(start.clone(), 0)];
@@ -94,7 +103,11 @@ mod tests {
 
     #[test]
     fn a_text_finds_its_resource_by_full_or_by_unique_simple_name() {
-        let all = names(&["rdk:component:motor/left", "rdk:component:encoder/left", "rdk:component:arm/a"]);
+        let all = names(&[
+            "rdk:component:motor/left",
+            "rdk:component:encoder/left",
+            "rdk:component:arm/a",
+        ]);
         let index = Index::new(&all);
         assert_eq!(index.resolve("a"), Ok(all[2].clone()));
         assert_eq!(index.resolve("rdk:component:encoder/left"), Ok(all[1].clone()));
@@ -116,6 +129,9 @@ mod tests {
         .into();
         let next = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
         assert_eq!(cycle(&all[0], next), None, "x leads into a cycle but is not in it");
-        assert_eq!(cycle(&all[1], next), Some(vec![all[1].clone(), all[2].clone(), all[1].clone()]));
+        assert_eq!(
+            cycle(&all[1], next),
+            Some(vec![all[1].clone(), all[2].clone(), all[1].clone()])
+        );
     }
 }

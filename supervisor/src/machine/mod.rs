@@ -1,6 +1,7 @@
 //! The machine: what is wanted, what runs, and the steps from one to the other.
 //!
-//! `plan` decides (pure), `actor` does it, `calls` is the wire to the modules, `view` is what everybody else may see.
+//! `world` is what is wanted and what runs (pure), `plan` the next steps (pure), `actor` takes them, `setup` makes it all
+//! from a config, `calls` is the wire to the modules, `view` is what everybody else may see.
 
 mod actor;
 mod calls;
@@ -8,7 +9,10 @@ pub mod graph;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod setup;
 pub mod view;
+pub mod world;
 
-pub use actor::{Handle, Machine, MachineOptions, RestartError};
+pub use actor::{Handle, Machine, RestartError};
 pub use calls::BUILD_TIMEOUT;
+pub use setup::MachineOptions;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use mainstay_proto::ResourceName;
 use proptest::prelude::*;
 
-use super::plan::{Declared, Facts, Held, Shown, Stage, Step, World};
-use super::view::Phase;
+use super::plan::Step;
+use super::world::{Declared, Facts, Held, Shown, Stage, World};
 use crate::config::{ResourceConfig, Surroundings, parse};
-use crate::module::ModuleName;
+use crate::identity::ModuleName;
+use crate::route::resource::Phase;
 
 /// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies.
 struct Toy {
@@ -29,24 +30,47 @@ fn name(text: &str) -> ResourceName {
     format!("rdk:component:generic/{text}").parse().expect("a name")
 }
 
-fn configs(lines: &[&str]) -> (Vec<Arc<ResourceConfig>>, HashMap<ResourceName, Declared>, Vec<ModuleName>) {
+fn configs(
+    lines: &[&str],
+) -> (
+    Vec<Arc<ResourceConfig>>,
+    HashMap<ResourceName, Declared>,
+    Vec<ModuleName>,
+) {
     let mut components = Vec::new();
     let mut declared = HashMap::new();
     let mut modules: Vec<ModuleName> = Vec::new();
     for line in lines {
         let (head, dependencies) = line.split_once(':').unwrap_or((line, ""));
         let (resource, module) = head.split_once('@').expect("name@module");
-        components.push(format!(r#"{{"name":"{resource}","api":"rdk:component:generic","model":"acme:{module}:x"}}"#));
-        let (optional, required): (Vec<_>, Vec<_>) = dependencies.split_whitespace().partition(|text| text.starts_with('?'));
-        let texts = |list: Vec<&str>| list.iter().map(|text| text.trim_start_matches('?').to_owned()).collect();
-        declared.insert(name(resource), Declared { required: texts(required), optional: texts(optional) });
+        components.push(format!(
+            r#"{{"name":"{resource}","api":"rdk:component:generic","model":"acme:{module}:x"}}"#
+        ));
+        let (optional, required): (Vec<_>, Vec<_>) =
+            dependencies.split_whitespace().partition(|text| text.starts_with('?'));
+        let texts = |list: Vec<&str>| {
+            list.iter()
+                .map(|text| text.trim_start_matches('?').to_owned())
+                .collect()
+        };
+        declared.insert(
+            name(resource),
+            Declared {
+                required: texts(required),
+                optional: texts(optional),
+            },
+        );
         if !modules.contains(&module.into()) {
             modules.push(module.into());
         }
     }
     let text = format!(r#"{{"components":[{}]}}"#, components.join(","));
     let loaded = parse(Path::new("toy.json"), text, &Surroundings::default()).expect("a good config");
-    (loaded.config.resources.into_iter().map(Arc::new).collect(), declared, modules)
+    (
+        loaded.config.resources.into_iter().map(Arc::new).collect(),
+        declared,
+        modules,
+    )
 }
 
 impl Toy {
@@ -58,7 +82,14 @@ impl Toy {
         }
         world.want(resources, HashMap::new(), None);
         let inside = modules.into_iter().map(|module| (module, Vec::new())).collect();
-        Self { world, declared, inside, now: Instant::now(), log: Vec::new(), open: Vec::new() }
+        Self {
+            world,
+            declared,
+            inside,
+            now: Instant::now(),
+            log: Vec::new(),
+            open: Vec::new(),
+        }
     }
 
     fn ready(&mut self, module: &str) {
@@ -71,7 +102,8 @@ impl Toy {
     fn down(&mut self, module: &str) {
         let module: ModuleName = module.into();
         self.inside.entry(module.clone()).or_default().clear();
-        self.world.module_changed(&module, Facts::Down(format!("{module} died").into()), None);
+        self.world
+            .module_changed(&module, Facts::Down(format!("{module} died").into()), None);
     }
 
     /// Decides everything that can be decided; steps that take time stay open.
@@ -93,7 +125,10 @@ impl Toy {
     }
 
     fn begin(&mut self, resource: &ResourceName, stage: Stage, module: &ModuleName, step: Step) {
-        assert!(self.open.iter().all(|(open, _)| open != resource), "{resource} has two steps at once");
+        assert!(
+            self.open.iter().all(|(open, _)| open != resource),
+            "{resource} has two steps at once"
+        );
         self.world.begin(resource, stage, module);
         self.open.push((resource.clone(), step));
     }
@@ -101,9 +136,12 @@ impl Toy {
     /// Ends the open step number `which`.
     fn end(&mut self, which: usize) {
         let (resource, step) = self.open.remove(which);
-        let alive = |world: &World, module: &ModuleName| matches!(world.facts(module), Some(Facts::Ready | Facts::Draining));
+        let alive =
+            |world: &World, module: &ModuleName| matches!(world.facts(module), Some(Facts::Ready | Facts::Draining));
         match step {
-            Step::Validate(_) => self.world.validated(&resource, Ok(self.declared[&resource].clone()), self.now),
+            Step::Validate(_) => self
+                .world
+                .validated(&resource, Ok(self.declared[&resource].clone()), self.now),
             Step::Add(module, held) => {
                 let alive = alive(&self.world, &module);
                 if alive {
@@ -116,7 +154,10 @@ impl Toy {
             Step::Remove(module) => {
                 if alive(&self.world, &module) {
                     self.log.push(format!("-{}", resource.name));
-                    self.inside.entry(module).or_default().retain(|inside| *inside != resource.name);
+                    self.inside
+                        .entry(module)
+                        .or_default()
+                        .retain(|inside| *inside != resource.name);
                 }
                 self.world.removed(&resource, true);
             }
@@ -129,7 +170,10 @@ impl Toy {
         let there = |wanted: &str| self.inside.values().flatten().any(|inside| inside == wanted);
         assert!(!there(&resource.name), "{resource} is added twice");
         for required in &self.declared[resource].required {
-            assert!(held.iter().any(|(held, _)| held.name == *required), "{resource} is built without {required}");
+            assert!(
+                held.iter().any(|(held, _)| held.name == *required),
+                "{resource} is built without {required}"
+            );
         }
     }
 
@@ -142,7 +186,10 @@ impl Toy {
             }
             self.end(0);
         }
-        panic!("does not come to rest; last: {:?}", &self.log[self.log.len().saturating_sub(20)..]);
+        panic!(
+            "does not come to rest; last: {:?}",
+            &self.log[self.log.len().saturating_sub(20)..]
+        );
     }
 
     fn shown(&self, resource: &str) -> (Phase, String) {
@@ -174,8 +221,16 @@ fn a_broken_one_holds_back_only_what_needs_it() {
     toy.ready("m");
     assert_eq!(toy.settle(), "+c");
     let cause = |resource| toy.shown(resource).1;
-    assert!(cause("a").contains("unresolved dependencies not found in machine config or connected remotes: [nothing]"), "{}", cause("a"));
-    assert!(cause("b").contains("dependency rdk:component:generic/a is not ready yet"), "{}", cause("b"));
+    assert!(
+        cause("a").contains("unresolved dependencies not found in machine config or connected remotes: [nothing]"),
+        "{}",
+        cause("a")
+    );
+    assert!(
+        cause("b").contains("dependency rdk:component:generic/a is not ready yet"),
+        "{}",
+        cause("b")
+    );
     assert!(cause("d").contains("cycle: d → d"), "{}", cause("d"));
     assert!(cause("e").contains("cycle: e → f → e"), "{}", cause("e"));
     assert!(cause("f").contains("cycle: f → e → f"), "{}", cause("f"));
@@ -188,12 +243,20 @@ fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
     let mut toy = Toy::new(&["a@m", "b@n: a"]);
     toy.settle();
     assert_eq!(toy.shown("a").0, Phase::Configuring);
-    assert!(toy.shown("a").1.contains("still starting: m, n"), "{}", toy.shown("a").1);
+    assert!(
+        toy.shown("a").1.contains("still starting: m, n"),
+        "{}",
+        toy.shown("a").1
+    );
     toy.down("m");
     toy.ready("n");
     toy.settle();
     assert_eq!(toy.shown("a").0, Phase::Unhealthy);
-    assert!(toy.shown("a").1.contains("May be in failing module: [m]"), "{}", toy.shown("a").1);
+    assert!(
+        toy.shown("a").1.contains("May be in failing module: [m]"),
+        "{}",
+        toy.shown("a").1
+    );
     toy.ready("m");
     assert_eq!(toy.settle(), "+a +b");
 }
@@ -205,10 +268,18 @@ fn a_crash_takes_down_its_own_and_rebuilds_dependents_when_it_is_back() {
     toy.ready("n");
     assert_eq!(toy.settle(), "+a +d +b +c");
     toy.down("m");
-    assert_eq!(toy.settle(), "", "nothing is removed while the module is down: Stop must get through");
+    assert_eq!(
+        toy.settle(),
+        "",
+        "nothing is removed while the module is down: Stop must get through"
+    );
     assert_eq!(toy.shown("a"), (Phase::Unhealthy, "m died".into()));
     assert_eq!(toy.shown("b").0, Phase::Configuring);
-    assert!(toy.shown("b").1.contains("waiting for a (component:generic): m died"), "{}", toy.shown("b").1);
+    assert!(
+        toy.shown("b").1.contains("waiting for a (component:generic): m died"),
+        "{}",
+        toy.shown("b").1
+    );
     assert_eq!(toy.shown("d").0, Phase::Ready);
     toy.ready("m");
     assert_eq!(toy.settle(), "-c -b +a +b +c");
@@ -247,7 +318,11 @@ fn optional_dependencies_come_and_go() {
     let mut toy = Toy::new(&["a@m", "b@n: ?a"]);
     toy.ready("n");
     toy.settle();
-    assert_eq!(toy.shown("b").0, Phase::Ready, "b does not wait for what it can do without");
+    assert_eq!(
+        toy.shown("b").0,
+        Phase::Ready,
+        "b does not wait for what it can do without"
+    );
     toy.ready("m");
     assert_eq!(toy.settle(), "+a -b +b");
     assert_eq!(toy.world.node(&name("b")).map(|node| node.held.len()), Some(1));

@@ -11,85 +11,11 @@ use arc_swap::{ArcSwap, Guard};
 use mainstay_proto::{Model, ResourceName};
 use tokio::sync::watch;
 
-use crate::module::ModuleName;
+use crate::identity::ModuleName;
 use crate::module::environment::ModuleSpec;
 use crate::module::handshake::Handler;
+use crate::route::resource::Resource;
 use crate::route::table::Table;
-use crate::route::upstream::Upstream;
-
-/// Where a resource is in its life; the numbers are those of `ResourceStatus.State` on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Phase {
-    /// Waiting to be built: for its module, for a dependency, or for its turn.
-    Configuring = 2,
-    /// Built and alive.
-    Ready = 3,
-    /// Being taken out of its module.
-    Removing = 4,
-    /// Cannot be built or is gone; `error` says why.
-    Unhealthy = 5,
-}
-
-/// The published state of one resource.
-#[derive(Debug, Clone)]
-pub struct ResourceState {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Why it is not READY; for people and for callers alike.
-    pub error: Option<Arc<str>>,
-    /// It may come back by itself, because what it lacks is a process rather than a better config.
-    pub transient: bool,
-    /// When `phase` last changed.
-    pub since: SystemTime,
-    /// The module it lives in, or would.
-    pub module: Option<ModuleName>,
-    /// Where its calls go. A resource that waits for a lost dependency keeps this: Stop must get through.
-    pub upstream: Option<Upstream>,
-    /// What it was built with.
-    pub dependencies: Arc<[ResourceName]>,
-    /// The config revision with which it last became READY.
-    pub revision: Arc<str>,
-}
-
-/// One configured resource.
-#[derive(Debug)]
-pub struct Resource {
-    /// Its full name.
-    pub name: ResourceName,
-    /// Its model.
-    pub model: Model,
-    /// Its full name as text, for messages.
-    pub label: Arc<str>,
-    state: ArcSwap<ResourceState>,
-}
-
-impl Resource {
-    /// A resource that nothing was done about yet.
-    pub fn new(name: ResourceName, model: Model) -> Self {
-        let state = ResourceState {
-            phase: Phase::Configuring,
-            error: None,
-            transient: true,
-            since: SystemTime::now(),
-            module: None,
-            upstream: None,
-            dependencies: Arc::default(),
-            revision: Arc::default(),
-        };
-        Self { label: name.to_string().into(), name, model, state: ArcSwap::from_pointee(state) }
-    }
-
-    /// Its state now.
-    pub fn state(&self) -> Guard<Arc<ResourceState>> {
-        self.state.load()
-    }
-
-    /// Replaces the state; for the machine alone.
-    pub(super) fn publish(&self, state: ResourceState) {
-        self.state.store(Arc::new(state));
-    }
-}
 
 /// Where a module is in its life; the numbers are those of `ModuleStatus.State` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +94,17 @@ impl ModuleEntry {
             next_try: None,
             handlers: Arc::default(),
         };
-        let ModuleSpec { name, id, executable, .. } = spec.clone();
-        Self { name, id, local: spec.local, executable, state: ArcSwap::from_pointee(state), changes }
+        let ModuleSpec {
+            name, id, executable, ..
+        } = spec.clone();
+        Self {
+            name,
+            id,
+            local: spec.local,
+            executable,
+            state: ArcSwap::from_pointee(state),
+            changes,
+        }
     }
 
     /// Its state now.

@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use super::ModuleName;
 use super::environment::{Launch, ModuleSpec, launch};
 use super::handshake::{Handler, HandshakeError, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::{Stream, Tail, drain};
 use super::process::{Process, Spawner, describe, exit_code};
 use super::sockets::Sockets;
+use crate::identity::ModuleName;
 use crate::machine::view::{ModuleEntry, ModulePhase};
 use crate::route::upstream::Upstream;
 
@@ -109,7 +109,14 @@ pub struct Context {
 impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
-        let Context { entry, sockets, home, spawner, events, start_timeout } = context;
+        let Context {
+            entry,
+            sockets,
+            home,
+            spawner,
+            events,
+            start_timeout,
+        } = context;
         Self {
             spec,
             entry,
@@ -183,7 +190,11 @@ impl Actor {
         self.handshake.abort_all();
         self.upstream = None;
         if let Some(process) = &self.process {
-            if group { process.signal_group(signal) } else { process.signal(signal) }
+            if group {
+                process.signal_group(signal)
+            } else {
+                process.signal(signal)
+            }
         }
     }
 
@@ -201,16 +212,23 @@ impl Actor {
         };
         prepare(&launch).map_err(failed)?;
         let executable = launch.executable.clone();
-        let mut process = self.spawner.spawn(launch).await.map_err(|error| failed(cannot_run(&executable, &error)))?;
+        let mut process = self
+            .spawner
+            .spawn(launch)
+            .await
+            .map_err(|error| failed(cannot_run(&executable, &error)))?;
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
-        self.output.spawn(drain(stdout, name.clone(), Stream::Stdout, self.tail.clone()));
-        self.output.spawn(drain(stderr, name.clone(), Stream::Stderr, self.tail.clone()));
+        self.output
+            .spawn(drain(stdout, name.clone(), Stream::Stdout, self.tail.clone()));
+        self.output
+            .spawn(drain(stderr, name.clone(), Stream::Stderr, self.tail.clone()));
         let pid = process.pid();
         self.process = Some(process);
         self.handshake = JoinSet::new();
         let (module, parent) = (name.clone(), self.sockets.parent());
-        self.handshake.spawn(async move { shake(&module, &socket, &parent).await });
+        self.handshake
+            .spawn(async move { shake(&module, &socket, &parent).await });
         debug!(module = %name, pid, life = self.life, "module started");
         let restarts = u32::try_from(self.life - 1).unwrap_or(u32::MAX);
         self.entry.publish(|state| {
@@ -229,7 +247,7 @@ impl Actor {
             Ok(Ok(Shaken { upstream, handlers })) => {
                 let took = self.started.elapsed();
                 info!(module = %self.spec.name, pid = self.pid(), ms = took.as_millis(), "module ready");
-                self.upstream = Some(upstream.clone());
+                self.upstream = Some(upstream);
                 self.entry.publish(|state| {
                     state.start_time = Some(took);
                     state.handlers = handlers.clone();
@@ -238,7 +256,10 @@ impl Actor {
                 Some(Input::Answered)
             }
             Ok(Err(problem)) => {
-                let problem = Problem { wire: format!("error adding module {}: {problem}", self.spec.name), short: problem.short() };
+                let problem = Problem {
+                    wire: format!("error adding module {}: {problem}", self.spec.name),
+                    short: problem.short(),
+                };
                 self.fault = Some(problem.clone());
                 self.down(problem);
                 Some(Input::Failed)
@@ -308,7 +329,8 @@ impl Actor {
         self.upstream = None;
         self.handshake.abort_all();
         // What it said last is in the pipes; what its grandchildren say later is not waited for.
-        let _late = tokio::time::timeout(OUTPUT_GRACE, async { while self.output.join_next().await.is_some() {} }).await;
+        let _late =
+            tokio::time::timeout(OUTPUT_GRACE, async { while self.output.join_next().await.is_some() {} }).await;
         self.output.abort_all();
         if let Err(error) = self.sockets.remove(self.life) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
@@ -325,26 +347,40 @@ impl Actor {
                         "error adding module {name}: error while starting module {name}: module {name} exited too quickly after attempted startup; \
                          it might have a fatal runtime issue ({how})"
                     ),
-                    _ => format!("module has unexpectedly exited; module: {name}, exit_code: {} ({how})", exit_code(status)),
+                    _ => format!(
+                        "module has unexpectedly exited; module: {name}, exit_code: {} ({how})",
+                        exit_code(status)
+                    ),
                 };
                 self.down(Problem { wire, short: how });
             }
             (Err(error), None) => {
                 let short = format!("ended; its exit status is unknown: {error}");
-                self.down(Problem { wire: format!("module {name} {short}"), short });
+                self.down(Problem {
+                    wire: format!("module {name} {short}"),
+                    short,
+                });
             }
         }
     }
 
     /// Publishes that the module cannot be used, and why. Said once for each cause, not once for each try.
     fn down(&mut self, Problem { wire, short }: Problem) {
-        let lines: Vec<_> = self.tail.lines().into_iter().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<_> = self
+            .tail
+            .lines()
+            .into_iter()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let cause: Arc<str> = match lines.last() {
             Some(last) => format!("{wire}; last output: `{}`", last.trim()).into(),
             None => wire.into(),
         };
         let shown = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        let last = std::iter::once(short).chain(shown.iter().cloned()).collect::<Vec<_>>().join("\n");
+        let last = std::iter::once(short)
+            .chain(shown.iter().cloned())
+            .collect::<Vec<_>>()
+            .join("\n");
         if self.entry.state().error.as_deref() == Some(&*cause) {
             debug!(module = %self.spec.name, "{cause}");
         } else {
@@ -379,7 +415,11 @@ impl Actor {
                 });
                 if let Some(upstream) = &self.upstream {
                     let handlers = self.entry.state().handlers.clone();
-                    self.tell(Event::Ready { life: self.life, upstream: upstream.clone(), handlers });
+                    self.tell(Event::Ready {
+                        life: self.life,
+                        upstream: upstream.clone(),
+                        handlers,
+                    });
                 }
             }
             State::Stopping { .. } => self.entry.publish(|state| {

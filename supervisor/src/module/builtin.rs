@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstay_proto::{Api, Model};
 use serde::Deserialize;
 
-use super::ModuleName;
+use crate::identity::ModuleName;
 
 /// How long the binary may take to print its own manifest; it prints some lines and does nothing else.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +82,10 @@ impl Builtins {
             matches!((manifest.modified(), binary.modified()), (Ok(manifest), Ok(binary)) if manifest >= binary)
         });
         let text = match fresh {
-            Some(_) => std::fs::read(&beside).map_err(|source| BuiltinError::Io { path: beside.clone(), source })?,
+            Some(_) => std::fs::read(&beside).map_err(|source| BuiltinError::Io {
+                path: beside.clone(),
+                source,
+            })?,
             None => ask(executable).await?,
         };
         Self::parse(executable, &text).map_err(|source| BuiltinError::Format { path: beside, source })
@@ -95,15 +98,25 @@ impl Builtins {
             .into_iter()
             .flat_map(|module| {
                 let name = ModuleName::builtin(&module.name);
-                module.models.into_iter().map(move |model| ((model.api, model.model), name.clone()))
+                module
+                    .models
+                    .into_iter()
+                    .map(move |model| ((model.api, model.model), name.clone()))
             })
             .collect();
-        Ok(Self { executable: executable.into(), problem: None, models })
+        Ok(Self {
+            executable: executable.into(),
+            problem: None,
+            models,
+        })
     }
 
     /// No built-in modules, because of `problem`.
     pub fn missing(problem: String) -> Self {
-        Self { problem: Some(problem), ..Self::default() }
+        Self {
+            problem: Some(problem),
+            ..Self::default()
+        }
     }
 
     /// The built-in module that offers `model` under `api`.
@@ -113,17 +126,27 @@ impl Builtins {
 
     /// The built-in models of an API, sorted: what a message about a wrong one may offer.
     pub fn models_of(&self, api: &Api) -> Vec<String> {
-        let mut models: Vec<_> =
-            self.models.keys().filter(|(offered, _)| offered == api).map(|(_, model)| model.to_string()).collect();
+        let mut models: Vec<_> = self
+            .models
+            .keys()
+            .filter(|(offered, _)| offered == api)
+            .map(|(_, model)| model.to_string())
+            .collect();
         models.sort();
         models
     }
 }
 
 async fn ask(executable: &Path) -> Result<Vec<u8>, BuiltinError> {
-    let io = |source| BuiltinError::Io { path: executable.into(), source };
+    let io = |source| BuiltinError::Io {
+        path: executable.into(),
+        source,
+    };
     let mut command = tokio::process::Command::new(executable);
-    command.arg("manifest").stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+        .arg("manifest")
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
     let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
         .await
         .map_err(|_| BuiltinError::Timeout(executable.into()))?
@@ -140,12 +163,16 @@ mod tests {
 
     #[test]
     fn a_manifest_tells_which_module_holds_a_model() {
-        let text = br#"{"modules":[{"name":"fake","models":[{"api":"rdk:component:motor","model":"rdk:builtin:fake"}]}]}"#;
+        let text =
+            br#"{"modules":[{"name":"fake","models":[{"api":"rdk:component:motor","model":"rdk:builtin:fake"}]}]}"#;
         let builtins = Builtins::parse(Path::new("/b"), text).expect("a good manifest");
         let motor: Api = "rdk:component:motor".parse().expect("an api");
         let fake: Model = "fake".parse().expect("a model");
         assert_eq!(builtins.module_of(&motor, &fake), Some(&ModuleName::builtin("fake")));
         assert_eq!(builtins.models_of(&motor), ["rdk:builtin:fake"]);
-        assert_eq!(builtins.module_of(&"rdk:component:arm".parse().expect("an api"), &fake), None);
+        assert_eq!(
+            builtins.module_of(&"rdk:component:arm".parse().expect("an api"), &fake),
+            None
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::ModuleName;
+use crate::identity::ModuleName;
 
 /// A module as the machine wants it run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,13 @@ pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path) -> Launch {
     let directory = env.get("VIAM_MODULE_ROOT").map_or(root, PathBuf::from);
     let mut arguments = vec![socket.as_os_str().to_owned()];
     arguments.extend(spec.arguments.iter().map(OsString::from));
-    Launch { executable: spec.executable.clone(), arguments, env, directory, data }
+    Launch {
+        executable: spec.executable.clone(),
+        arguments,
+        env,
+        directory,
+        data,
+    }
 }
 
 /// The `--log-level` argument: the module's own level, else `debug` where the core logs at debug level.

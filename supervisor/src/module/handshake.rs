@@ -11,9 +11,11 @@ use mainstay_proto::{Api, Model};
 use tonic::{Code, Request, Status};
 use tracing::warn;
 
-use super::ModuleName;
-use super::reflect::{self, CustomService};
+use super::reflect;
+use crate::identity::ModuleName;
+use crate::route::custom::CustomService;
 use crate::route::frames::MAX_MESSAGE_LEN;
+use crate::route::table::Offer;
 use crate::route::upstream::Upstream;
 
 /// First pause between two looks for the socket; a Rust module opens its own within some milliseconds.
@@ -40,6 +42,17 @@ pub struct Handler {
     pub custom: Option<Arc<CustomService>>,
 }
 
+impl Handler {
+    /// As the route table takes it.
+    pub fn offer(&self) -> Offer<'_> {
+        Offer {
+            api: &self.api,
+            service: &self.service,
+            custom: self.custom.as_ref(),
+        }
+    }
+}
+
 /// A module that answered.
 #[derive(Debug)]
 pub struct Shaken {
@@ -61,7 +74,9 @@ pub enum HandshakeError {
         status: Status,
     },
     /// It does not speak HTTP/2.
-    #[error("error while dialing module {module}: it accepts connections on its socket but does not answer as a gRPC server: {last}")]
+    #[error(
+        "error while dialing module {module}: it accepts connections on its socket but does not answer as a gRPC server: {last}"
+    )]
     Garbage {
         /// The module.
         module: ModuleName,
@@ -90,7 +105,14 @@ pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<
     let mut broken = 0;
     let mut broke = |last: String| {
         broken += 1;
-        if broken >= MAX_BROKEN { Err(HandshakeError::Garbage { module: module.clone(), last }) } else { Ok(()) }
+        if broken >= MAX_BROKEN {
+            Err(HandshakeError::Garbage {
+                module: module.clone(),
+                last,
+            })
+        } else {
+            Ok(())
+        }
     };
     let mut upstream = connect(socket).await;
     loop {
@@ -112,7 +134,10 @@ pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<
                     if handlers.iter().all(|handler| handler.models.is_empty()) {
                         return Err(HandshakeError::OffersNothing(module.clone()));
                     }
-                    return Ok(Shaken { upstream, handlers: handlers.into() });
+                    return Ok(Shaken {
+                        upstream,
+                        handlers: handlers.into(),
+                    });
                 }
             }
             Ok(Err(status)) => match status.code() {
@@ -125,7 +150,12 @@ pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<
                     broke(status.message().to_owned())?;
                     upstream = connect(socket).await;
                 }
-                _ => return Err(HandshakeError::Ready { module: module.clone(), status }),
+                _ => {
+                    return Err(HandshakeError::Ready {
+                        module: module.clone(),
+                        status,
+                    });
+                }
             },
             Err(_elapsed) => {}
         }
@@ -151,7 +181,10 @@ async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>,
     for definition in definitions {
         match read_handler(definition) {
             // One API given twice is one API with the models of both.
-            Ok(handler) => match handlers.iter_mut().find(|known| known.api == handler.api && known.service == handler.service) {
+            Ok(handler) => match handlers
+                .iter_mut()
+                .find(|known| known.api == handler.api && known.service == handler.service)
+            {
                 Some(known) => known.models.extend(handler.models),
                 None => handlers.push(handler),
             },
@@ -186,7 +219,9 @@ async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>,
 fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
     let subtype = definition.subtype.ok_or("an entry without an API")?;
     let service = subtype.proto_service;
-    let name = subtype.subtype.ok_or_else(|| format!("the entry of `{service}` without an API"))?;
+    let name = subtype
+        .subtype
+        .ok_or_else(|| format!("the entry of `{service}` without an API"))?;
     let api = Api::new(&name.namespace, &name.r#type, &name.subtype).map_err(|error| error.to_string())?;
     if service.is_empty() {
         return Err(format!("API `{api}` comes without its gRPC service"));
@@ -195,7 +230,12 @@ fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
     for text in definition.models {
         models.push(text.parse().map_err(|error| format!("API `{api}`: {error}"))?);
     }
-    Ok(Handler { api, service, models, custom: None })
+    Ok(Handler {
+        api,
+        service,
+        models,
+        custom: None,
+    })
 }
 
 #[cfg(test)]
@@ -206,9 +246,17 @@ mod tests {
     use super::*;
 
     fn definition(kind: &str, subtype: &str, service: &str, models: &[&str]) -> HandlerDefinition {
-        let name = ResourceName { namespace: "acme".into(), r#type: kind.into(), subtype: subtype.into(), name: String::new() };
+        let name = ResourceName {
+            namespace: "acme".into(),
+            r#type: kind.into(),
+            subtype: subtype.into(),
+            name: String::new(),
+        };
         HandlerDefinition {
-            subtype: Some(ResourceRpcSubtype { subtype: Some(name), proto_service: service.into() }),
+            subtype: Some(ResourceRpcSubtype {
+                subtype: Some(name),
+                proto_service: service.into(),
+            }),
             models: models.iter().map(|model| (*model).into()).collect(),
         }
     }
@@ -218,8 +266,14 @@ mod tests {
         let good = read_handler(definition("component", "gizmo", "acme.Gizmo", &["a:b:c", "short"])).expect("good");
         assert_eq!(good.models[1].to_string(), "rdk:builtin:short");
         for (bad, expected) in [
-            (definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]), "must be `component` or `service`"),
-            (definition("component", "gizmo", "", &["a:b:c"]), "without its gRPC service"),
+            (
+                definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]),
+                "must be `component` or `service`",
+            ),
+            (
+                definition("component", "gizmo", "", &["a:b:c"]),
+                "without its gRPC service",
+            ),
             (definition("component", "", "acme.Gizmo", &["a:b:c"]), "acme"),
             (definition("component", "gizmo", "acme.Gizmo", &["a:b"]), "a:b"),
             (HandlerDefinition::default(), "without an API"),

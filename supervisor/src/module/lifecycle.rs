@@ -94,7 +94,12 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A module that is not wanted yet.
     pub fn new(start_timeout: Duration) -> Self {
-        Self { state: State::Stopped, wanted: false, at_once: false, start_timeout }
+        Self {
+            state: State::Stopped,
+            wanted: false,
+            at_once: false,
+            start_timeout,
+        }
     }
 
     /// Where it is.
@@ -125,17 +130,44 @@ impl Lifecycle {
             (Starting { until }, Input::Tick) if until <= now => stop(now),
             (Starting { .. } | Ready, Input::Want(false) | Input::Failed) => stop(now),
             (Starting { .. } | Ready, Input::Restart) if self.wanted => stop(now),
-            (Stopping { next: Stronger::TerminateGroup { kill }, until }, Input::Tick) if until <= now => {
-                (Stopping { next: Stronger::KillGroup, until: kill }, Some(Action::TerminateGroup))
+            (
+                Stopping {
+                    next: Stronger::TerminateGroup { kill },
+                    until,
+                },
+                Input::Tick,
+            ) if until <= now => (
+                Stopping {
+                    next: Stronger::KillGroup,
+                    until: kill,
+                },
+                Some(Action::TerminateGroup),
+            ),
+            (
+                Stopping {
+                    next: Stronger::KillGroup,
+                    until,
+                },
+                Input::Tick,
+            ) if until <= now => (
+                Stopping {
+                    next: Stronger::KillGroup,
+                    until: now + KILL_AGAIN_AFTER,
+                },
+                Some(Action::KillGroup),
+            ),
+            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted && self.at_once => {
+                self.start(now)
             }
-            (Stopping { next: Stronger::KillGroup, until }, Input::Tick) if until <= now => {
-                (Stopping { next: Stronger::KillGroup, until: now + KILL_AGAIN_AFTER }, Some(Action::KillGroup))
+            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted => (
+                Waiting {
+                    until: now + RESTART_DELAY,
+                },
+                None,
+            ),
+            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) | (Waiting { .. }, Input::Want(false)) => {
+                (Stopped, None)
             }
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted && self.at_once => self.start(now),
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted => {
-                (Waiting { until: now + RESTART_DELAY }, None)
-            }
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) | (Waiting { .. }, Input::Want(false)) => (Stopped, None),
             // Inputs race, so a late or repeated one is normal and changes nothing.
             (state, _) => (state, None),
         };
@@ -145,13 +177,24 @@ impl Lifecycle {
 
     fn start(&mut self, now: Instant) -> (State, Option<Action>) {
         self.at_once = false;
-        (State::Starting { until: now + self.start_timeout }, Some(Action::Start))
+        (
+            State::Starting {
+                until: now + self.start_timeout,
+            },
+            Some(Action::Start),
+        )
     }
 }
 
 fn stop(now: Instant) -> (State, Option<Action>) {
     let next = Stronger::TerminateGroup { kill: now + KILL_AFTER };
-    (State::Stopping { next, until: now + GROUP_TERM_AFTER }, Some(Action::Terminate))
+    (
+        State::Stopping {
+            next,
+            until: now + GROUP_TERM_AFTER,
+        },
+        Some(Action::Terminate),
+    )
 }
 
 #[cfg(test)]
@@ -174,14 +217,33 @@ mod tests {
     #[test]
     fn a_wanted_module_starts_once_and_comes_back_after_a_second() {
         use Input::{Answered, Exited, Tick, Want};
-        check(&[(0, Want(true)), (0, Want(true)), (1, Answered), (5, Exited), (5, Tick), (6, Tick)], "0:Start 6:Start");
+        check(
+            &[
+                (0, Want(true)),
+                (0, Want(true)),
+                (1, Answered),
+                (5, Exited),
+                (5, Tick),
+                (6, Tick),
+            ],
+            "0:Start 6:Start",
+        );
     }
 
     #[test]
     fn a_stop_grows_stronger_until_the_process_is_gone() {
         use Input::{Answered, Exited, Tick, Want};
         check(
-            &[(0, Want(true)), (0, Answered), (1, Want(false)), (2, Tick), (5, Tick), (11, Tick), (12, Exited), (20, Tick)],
+            &[
+                (0, Want(true)),
+                (0, Answered),
+                (1, Want(false)),
+                (2, Tick),
+                (5, Tick),
+                (11, Tick),
+                (12, Exited),
+                (20, Tick),
+            ],
             "0:Start 1:Terminate 5:TerminateGroup 11:KillGroup",
         );
     }
@@ -189,15 +251,31 @@ mod tests {
     #[test]
     fn a_start_that_takes_too_long_is_ended_and_tried_again() {
         use Input::{Exited, Tick, Want};
-        check(&[(0, Want(true)), (29, Tick), (30, Tick), (31, Exited), (32, Tick)], "0:Start 30:Terminate 32:Start");
+        check(
+            &[(0, Want(true)), (29, Tick), (30, Tick), (31, Exited), (32, Tick)],
+            "0:Start 30:Terminate 32:Start",
+        );
     }
 
     #[test]
     fn a_restart_needs_no_pause() {
         use Input::{Answered, Exited, Restart, Tick, Want};
-        check(&[(0, Want(true)), (1, Answered), (2, Restart), (3, Exited)], "0:Start 2:Terminate 3:Start");
+        check(
+            &[(0, Want(true)), (1, Answered), (2, Restart), (3, Exited)],
+            "0:Start 2:Terminate 3:Start",
+        );
         check(&[(0, Want(true)), (1, Exited), (1, Restart)], "0:Start 1:Start");
-        check(&[(0, Want(true)), (1, Exited), (2, Tick), (2, Answered), (3, Exited), (3, Tick)], "0:Start 2:Start");
+        check(
+            &[
+                (0, Want(true)),
+                (1, Exited),
+                (2, Tick),
+                (2, Answered),
+                (3, Exited),
+                (3, Tick),
+            ],
+            "0:Start 2:Start",
+        );
         check(&[(0, Restart)], "");
     }
 
@@ -205,7 +283,14 @@ mod tests {
     fn a_change_of_mind_while_stopping_starts_again_after_the_end() {
         use Input::{Answered, Exited, Tick, Want};
         check(
-            &[(0, Want(true)), (1, Answered), (2, Want(false)), (2, Want(true)), (3, Exited), (4, Tick)],
+            &[
+                (0, Want(true)),
+                (1, Answered),
+                (2, Want(false)),
+                (2, Want(true)),
+                (3, Exited),
+                (4, Tick),
+            ],
             "0:Start 2:Terminate 4:Start",
         );
         check(&[(0, Want(true)), (1, Exited), (1, Want(false)), (9, Tick)], "0:Start");
@@ -214,6 +299,9 @@ mod tests {
     #[test]
     fn a_useless_process_is_ended_before_the_next_one_starts() {
         use Input::{Exited, Failed, Tick, Want};
-        check(&[(0, Want(true)), (1, Failed), (1, Failed), (2, Exited), (3, Tick)], "0:Start 1:Terminate 3:Start");
+        check(
+            &[(0, Want(true)), (1, Failed), (1, Failed), (2, Exited), (3, Tick)],
+            "0:Start 1:Terminate 3:Start",
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tracing::{info, warn};
 
-use super::ModuleName;
+use crate::identity::ModuleName;
 use crate::text::plain;
 
 /// Longest line, in bytes; a longer one is logged in pieces of this size.
@@ -24,7 +24,12 @@ pub struct Tail(Arc<Mutex<VecDeque<String>>>);
 impl Tail {
     /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     fn push(&self, line: &str) {
@@ -104,7 +109,11 @@ enum Admit {
 
 impl RateLimit {
     fn new(now: Instant) -> Self {
-        Self { second: now, shown: 0, dropped: 0 }
+        Self {
+            second: now,
+            shown: 0,
+            dropped: 0,
+        }
     }
 
     fn admit(&mut self, now: Instant) -> Admit {
@@ -116,7 +125,9 @@ impl RateLimit {
             return Admit::Drop;
         }
         self.shown += 1;
-        Admit::Show { dropped: std::mem::take(&mut self.dropped) }
+        Admit::Show {
+            dropped: std::mem::take(&mut self.dropped),
+        }
     }
 }
 

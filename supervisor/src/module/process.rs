@@ -35,14 +35,17 @@ impl Spawner {
     /// Starts the thread.
     pub fn start() -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel::<Request>();
-        std::thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || {
-            for request in inbox {
-                // Nobody waits for the answer any more: the guard below ends what was started.
-                if let Err(Ok(child)) = request.reply.send(spawn(&request.launch)) {
-                    drop(Process::unwatched(child));
+        std::thread::Builder::new()
+            .name("spawner".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                for request in inbox {
+                    // Nobody waits for the answer any more: the guard below ends what was started.
+                    if let Err(Ok(child)) = request.reply.send(spawn(&request.launch)) {
+                        drop(Process::unwatched(child));
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Self { requests })
     }
 
@@ -99,7 +102,11 @@ impl Process {
 
     fn unwatched(child: Child) -> Self {
         let group = Some(Pid::from_raw(child.id().cast_signed()));
-        Self { child, group, exit: ExitWatch::None }
+        Self {
+            child,
+            group,
+            exit: ExitWatch::None,
+        }
     }
 
     /// Process id.
@@ -180,16 +187,21 @@ impl ExitWatch {
         // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: the descriptor is valid and owned by what watches it.
-        Ok(Self::Fd(unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) }?))
+        Ok(Self::Fd(unsafe {
+            AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)
+        }?))
     }
 
     #[cfg(not(target_os = "linux"))]
     fn new(pid: Pid) -> io::Result<Self> {
         let (ended, watch) = oneshot::channel();
-        std::thread::Builder::new().name("wait".into()).stack_size(64 * 1024).spawn(move || {
-            let _looked = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-            let _nobody = ended.send(());
-        })?;
+        std::thread::Builder::new()
+            .name("wait".into())
+            .stack_size(64 * 1024)
+            .spawn(move || {
+                let _looked = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+                let _nobody = ended.send(());
+            })?;
         Ok(Self::Thread(watch))
     }
 

@@ -33,18 +33,31 @@ impl Sockets {
     /// whole keeps it apart from others with the same beginning.
     pub fn new(directory: &Path, name: &str) -> Result<Self, TooLong> {
         let used = directory.as_os_str().len();
-        let room = (MAX_SOCKET_PATH_LEN - SHORTEST + 8).checked_sub(used).ok_or_else(|| TooLong(directory.into()))?;
+        let room = (MAX_SOCKET_PATH_LEN - SHORTEST + 8)
+            .checked_sub(used)
+            .ok_or_else(|| TooLong(directory.into()))?;
         // `:` stands in built-in names only; `+` cannot stand in a configured one, so nothing clashes.
         let name = name.replace(':', "+");
         let stem = if name.len() <= room {
             name
         } else if room >= 8 {
-            let start: String = name.chars().take(room.saturating_sub(9)).filter(char::is_ascii).collect();
-            format!("{start}{}{:08x}", if start.is_empty() { "" } else { "-" }, hash(name.as_bytes()))
+            let start: String = name
+                .chars()
+                .take(room.saturating_sub(9))
+                .filter(char::is_ascii)
+                .collect();
+            format!(
+                "{start}{}{:08x}",
+                if start.is_empty() { "" } else { "-" },
+                hash(name.as_bytes())
+            )
         } else {
             return Err(TooLong(directory.into()));
         };
-        Ok(Self { directory: directory.into(), stem })
+        Ok(Self {
+            directory: directory.into(),
+            stem,
+        })
     }
 
     /// The socket on which the core answers this module.
@@ -69,7 +82,9 @@ impl Sockets {
 
 /// FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across versions, unlike the standard hasher.
 fn hash(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -78,7 +93,10 @@ mod tests {
 
     #[test]
     fn every_path_fits_and_differs() {
-        for directory in ["/tmp/mainstay-0/0123456789ab".to_owned(), format!("/{}", "d".repeat(76))] {
+        for directory in [
+            "/tmp/mainstay-0/0123456789ab".to_owned(),
+            format!("/{}", "d".repeat(76)),
+        ] {
             let directory = Path::new(&directory);
             let long = "m".repeat(200);
             let longer = format!("{long}x");
@@ -86,7 +104,12 @@ mod tests {
             for name in ["a", "builtin:fake", "builtin-fake", &long, &longer] {
                 let sockets = Sockets::new(directory, name).expect("fits");
                 for path in [sockets.parent(), sockets.module(1), sockets.module(9_999_999_999)] {
-                    assert!(path.as_os_str().len() <= MAX_SOCKET_PATH_LEN, "{}: {}", path.display(), path.as_os_str().len());
+                    assert!(
+                        path.as_os_str().len() <= MAX_SOCKET_PATH_LEN,
+                        "{}: {}",
+                        path.display(),
+                        path.as_os_str().len()
+                    );
                     assert!(seen.insert(path.clone()), "{} twice", path.display());
                 }
             }

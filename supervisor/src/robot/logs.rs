@@ -4,7 +4,7 @@ use mainstay_proto::viam::common::v1::LogEntry;
 use prost_types::{Struct, value::Kind};
 use tracing::{Level, event};
 
-use crate::module::ModuleName;
+use crate::identity::ModuleName;
 
 /// A level by any word that an SDK uses. What is above ERROR is ERROR, and a word that nobody knows is INFO: a line
 /// with a strange level is worth more than none.
@@ -41,8 +41,13 @@ pub fn write(module: Option<&ModuleName>, entry: &LogEntry) {
 /// Key and value of a field in the form that Go's zap library gives it: the value stands under a key of its own type.
 fn field(field: &Struct) -> Option<(String, String)> {
     let key = text(field.fields.get("Key")?)?;
-    let candidates = ["String", "Integer", "Interface"].iter().filter_map(|name| field.fields.get(*name));
-    let value = candidates.filter_map(text).find(|text| !text.is_empty() && text != "0").unwrap_or_default();
+    let candidates = ["String", "Integer", "Interface"]
+        .iter()
+        .filter_map(|name| field.fields.get(*name));
+    let value = candidates
+        .filter_map(text)
+        .find(|text| !text.is_empty() && text != "0")
+        .unwrap_or_default();
     Some((key, value))
 }
 

@@ -59,13 +59,23 @@ impl Operations {
             Some(outer) => (outer.cancel.child_token(), true),
             None => {
                 let cancel = CancellationToken::new();
-                let operation = Operation { method: method.to_owned(), started: SystemTime::now(), session, cancel: cancel.clone() };
+                let operation = Operation {
+                    method: method.to_owned(),
+                    started: SystemTime::now(),
+                    session,
+                    cancel: cancel.clone(),
+                };
                 running.insert(id, operation);
                 (cancel, false)
             }
         };
         drop(running);
-        Running { shared: self.0.clone(), id, cancel, joined }
+        Running {
+            shared: self.0.clone(),
+            id,
+            cancel,
+            joined,
+        }
     }
 
     /// All that run, oldest first, but for `asking`.
@@ -124,7 +134,11 @@ mod tests {
         let operations = Operations::default();
         let call = operations.begin(None, "/a.B/C", None);
         let asking = operations.begin(None, "/r.R/GetOperations", None);
-        let listed: Vec<_> = operations.list(Some(asking.id)).into_iter().map(|(id, operation)| (id, operation.method)).collect();
+        let listed: Vec<_> = operations
+            .list(Some(asking.id))
+            .into_iter()
+            .map(|(id, operation)| (id, operation.method))
+            .collect();
         assert_eq!(listed, [(call.id, "/a.B/C".to_owned())]);
         let id = call.id;
         let waiting = operations.ended(id);
@@ -152,7 +166,10 @@ mod tests {
     #[test]
     fn stop_all_spares_the_one_who_asks() {
         let operations = Operations::default();
-        let (call, asking) = (operations.begin(None, "/a.B/C", None), operations.begin(None, "/r.R/StopAll", None));
+        let (call, asking) = (
+            operations.begin(None, "/a.B/C", None),
+            operations.begin(None, "/r.R/StopAll", None),
+        );
         operations.cancel_all(Some(asking.id));
         assert!(call.cancel.is_cancelled() && !asking.cancel.is_cancelled());
         operations.cancel(Uuid::new_v4());

@@ -12,8 +12,8 @@ use tracing::info;
 
 use super::sessions::parse_id;
 use super::{Robot, logs, status, stop};
+use crate::identity::{Caller, Identity};
 use crate::machine::RestartError;
-use crate::serve::identity::{Caller, Identity};
 
 /// The API version whose messages we speak; see the wire tables.
 const API_VERSION: &str = "v0.1.601";
@@ -28,7 +28,11 @@ fn not_offered<T>(method: &str) -> Answer<T> {
 
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     // Every door puts it there; a call without one must not pass as somebody.
-    request.extensions().get::<Caller>().cloned().ok_or_else(|| Status::internal("the call came through no door"))
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| Status::internal("the call came through no door"))
 }
 
 impl From<RestartError> for Status {
@@ -51,7 +55,10 @@ impl RobotService for Robot {
         Ok(Response::new(pb::ResourceNamesResponse { resources }))
     }
 
-    async fn resource_rpc_subtypes(&self, _: Request<pb::ResourceRpcSubtypesRequest>) -> Answer<pb::ResourceRpcSubtypesResponse> {
+    async fn resource_rpc_subtypes(
+        &self,
+        _: Request<pb::ResourceRpcSubtypesRequest>,
+    ) -> Answer<pb::ResourceRpcSubtypesResponse> {
         let resource_rpc_subtypes = status::rpc_subtypes(&self.machine.published.load());
         Ok(Response::new(pb::ResourceRpcSubtypesResponse { resource_rpc_subtypes }))
     }
@@ -64,32 +71,51 @@ impl RobotService for Robot {
         Ok(Response::new(pb::GetModelsFromModulesResponse { models }))
     }
 
-    async fn get_machine_status(&self, _: Request<pb::GetMachineStatusRequest>) -> Answer<pb::GetMachineStatusResponse> {
+    async fn get_machine_status(
+        &self,
+        _: Request<pb::GetMachineStatusRequest>,
+    ) -> Answer<pb::GetMachineStatusResponse> {
         Ok(Response::new(status::machine_status(&self.machine.published.load())))
     }
 
     async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Answer<pb::GetVersionResponse> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(Response::new(pb::GetVersionResponse { platform: "mainstay".into(), version, api_version: API_VERSION.into() }))
+        Ok(Response::new(pb::GetVersionResponse {
+            platform: "mainstay".into(),
+            version,
+            api_version: API_VERSION.into(),
+        }))
     }
 
-    async fn get_cloud_metadata(&self, _: Request<pb::GetCloudMetadataRequest>) -> Answer<pb::GetCloudMetadataResponse> {
+    async fn get_cloud_metadata(
+        &self,
+        _: Request<pb::GetCloudMetadataRequest>,
+    ) -> Answer<pb::GetCloudMetadataResponse> {
         Err(Status::failed_precondition("cloud metadata not available"))
     }
 
     async fn get_operations(&self, request: Request<pb::GetOperationsRequest>) -> Answer<pb::GetOperationsResponse> {
         let own = caller(&request)?.operation;
-        let operations = self.operations.list(own).into_iter().map(|(id, operation)| pb::Operation {
-            id: id.to_string(),
-            method: operation.method,
-            arguments: Some(prost_types::Struct::default()),
-            started: Some(status::timestamp(operation.started)),
-            session_id: operation.session.map(|session| session.to_string()),
-        });
-        Ok(Response::new(pb::GetOperationsResponse { operations: operations.collect() }))
+        let operations = self
+            .operations
+            .list(own)
+            .into_iter()
+            .map(|(id, operation)| pb::Operation {
+                id: id.to_string(),
+                method: operation.method,
+                arguments: Some(prost_types::Struct::default()),
+                started: Some(status::timestamp(operation.started)),
+                session_id: operation.session.map(|session| session.to_string()),
+            });
+        Ok(Response::new(pb::GetOperationsResponse {
+            operations: operations.collect(),
+        }))
     }
 
-    async fn cancel_operation(&self, request: Request<pb::CancelOperationRequest>) -> Answer<pb::CancelOperationResponse> {
+    async fn cancel_operation(
+        &self,
+        request: Request<pb::CancelOperationRequest>,
+    ) -> Answer<pb::CancelOperationResponse> {
         // An id that runs nowhere, or is none, names an operation that is over.
         if let Ok(id) = parse_id(&request.get_ref().id) {
             self.operations.cancel(id);
@@ -97,7 +123,10 @@ impl RobotService for Robot {
         Ok(Response::new(pb::CancelOperationResponse {}))
     }
 
-    async fn block_for_operation(&self, request: Request<pb::BlockForOperationRequest>) -> Answer<pb::BlockForOperationResponse> {
+    async fn block_for_operation(
+        &self,
+        request: Request<pb::BlockForOperationRequest>,
+    ) -> Answer<pb::BlockForOperationResponse> {
         let own = caller(&request)?.operation;
         if let Ok(id) = parse_id(&request.get_ref().id)
             && Some(id) != own
@@ -116,16 +145,28 @@ impl RobotService for Robot {
                 local_address: None,
             }),
         });
-        Ok(Response::new(pb::GetSessionsResponse { sessions: sessions.collect() }))
+        Ok(Response::new(pb::GetSessionsResponse {
+            sessions: sessions.collect(),
+        }))
     }
 
     async fn start_session(&self, request: Request<pb::StartSessionRequest>) -> Answer<pb::StartSessionResponse> {
         let caller = caller(&request)?;
         let resume = request.into_inner().resume;
-        let resume = if resume.is_empty() { None } else { Some(parse_id(&resume)?) };
-        let id = self.sessions.start(resume, caller.identity.entity(), &caller.identity.peer())?;
-        let window = prost_types::Duration::try_from(self.sessions.window()).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(pb::StartSessionResponse { id: id.to_string(), heartbeat_window: Some(window) }))
+        let resume = if resume.is_empty() {
+            None
+        } else {
+            Some(parse_id(&resume)?)
+        };
+        let id = self
+            .sessions
+            .start(resume, caller.identity.entity(), &caller.identity.peer())?;
+        let window = prost_types::Duration::try_from(self.sessions.window())
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(pb::StartSessionResponse {
+            id: id.to_string(),
+            heartbeat_window: Some(window),
+        }))
     }
 
     async fn send_session_heartbeat(
@@ -134,7 +175,8 @@ impl RobotService for Robot {
     ) -> Answer<pb::SendSessionHeartbeatResponse> {
         let caller = caller(&request)?;
         let id = parse_id(&request.get_ref().id)?;
-        self.sessions.heartbeat(id, caller.identity.entity(), &caller.identity.peer())?;
+        self.sessions
+            .heartbeat(id, caller.identity.entity(), &caller.identity.peer())?;
         Ok(Response::new(pb::SendSessionHeartbeatResponse {}))
     }
 
@@ -171,7 +213,9 @@ impl RobotService for Robot {
 
     async fn shutdown(&self, request: Request<pb::ShutdownRequest>) -> Answer<pb::ShutdownResponse> {
         if let Identity::Module(module) = &*caller(&request)?.identity {
-            return Err(Status::permission_denied(format!("module {module} may not shut the machine down")));
+            return Err(Status::permission_denied(format!(
+                "module {module} may not shut the machine down"
+            )));
         }
         info!("shutdown asked for by a client");
         self.shutdown.cancel();
@@ -202,7 +246,10 @@ impl RobotService for Robot {
         not_offered("ListTunnels")
     }
 
-    async fn frame_system_config(&self, _: Request<pb::FrameSystemConfigRequest>) -> Answer<pb::FrameSystemConfigResponse> {
+    async fn frame_system_config(
+        &self,
+        _: Request<pb::FrameSystemConfigRequest>,
+    ) -> Answer<pb::FrameSystemConfigResponse> {
         not_offered("FrameSystemConfig")
     }
 
@@ -222,7 +269,10 @@ impl RobotService for Robot {
         not_offered("SendTraces")
     }
 
-    async fn upload_data_from_path(&self, _: Request<pb::UploadDataFromPathRequest>) -> Answer<pb::UploadDataFromPathResponse> {
+    async fn upload_data_from_path(
+        &self,
+        _: Request<pb::UploadDataFromPathRequest>,
+    ) -> Answer<pb::UploadDataFromPathResponse> {
         not_offered("UploadDataFromPath")
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::module::ModuleName;
+use crate::identity::ModuleName;
 
 /// The exact text by which clients know that they must start a new session.
 pub const SESSION_EXPIRED: &str = "SESSION_EXPIRED";
@@ -78,7 +78,12 @@ pub struct Book {
 impl Book {
     /// An empty book with this heartbeat window.
     pub fn new(window: Duration) -> Self {
-        Self { window, sessions: HashMap::new(), users: HashMap::new(), movers: HashMap::new() }
+        Self {
+            window,
+            sessions: HashMap::new(),
+            users: HashMap::new(),
+            movers: HashMap::new(),
+        }
     }
 
     /// Starts a session, or goes on with `resume` if that lives and has the same owner.
@@ -92,7 +97,14 @@ impl Book {
             return Err(SessionError::TooMany);
         }
         let id = Uuid::new_v4();
-        self.sessions.insert(id, Session { owner: owner.into(), peer: peer.into(), expires: now + self.window });
+        self.sessions.insert(
+            id,
+            Session {
+                owner: owner.into(),
+                peer: peer.into(),
+                expires: now + self.window,
+            },
+        );
         Ok(id)
     }
 
@@ -140,7 +152,11 @@ impl Book {
         let over: Vec<_> = over.map(|(id, _)| *id).collect();
         let ended = over.into_iter().map(|id| {
             self.sessions.remove(&id);
-            let mut used: Vec<_> = self.users.extract_if(|_, user| *user == id).map(|(resource, _)| resource).collect();
+            let mut used: Vec<_> = self
+                .users
+                .extract_if(|_, user| *user == id)
+                .map(|(resource, _)| resource)
+                .collect();
             used.sort();
             (id, used)
         });
@@ -164,7 +180,11 @@ pub struct Sessions {
 impl Sessions {
     /// No sessions yet; each lasts `window` beyond its last sign of life.
     pub fn new(window: Duration) -> Self {
-        Self { book: Mutex::new(Book::new(window)), window, changed: Notify::new() }
+        Self {
+            book: Mutex::new(Book::new(window)),
+            window,
+            changed: Notify::new(),
+        }
     }
 
     /// How long a client may be silent.
@@ -201,7 +221,12 @@ impl Sessions {
 
     /// All live sessions, oldest id first.
     pub fn list(&self) -> Vec<(Uuid, Session)> {
-        let mut all: Vec<_> = self.book().sessions.iter().map(|(id, session)| (*id, session.clone())).collect();
+        let mut all: Vec<_> = self
+            .book()
+            .sessions
+            .iter()
+            .map(|(id, session)| (*id, session.clone()))
+            .collect();
         all.sort_by_key(|(id, _)| *id);
         all
     }
@@ -299,8 +324,17 @@ mod tests {
 
     #[test]
     fn an_id_that_is_no_uuid_is_told_so() {
-        assert_eq!(parse_id("not-a-one").map_err(|error| error.to_string()), Err("invalid UUID length: 9".into()));
-        assert_eq!(parse_id("").map_err(|error| error.to_string()), Err("invalid UUID length: 0".into()));
-        assert_eq!(parse_id("zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"), Err(SessionError::BadFormat));
+        assert_eq!(
+            parse_id("not-a-one").map_err(|error| error.to_string()),
+            Err("invalid UUID length: 9".into())
+        );
+        assert_eq!(
+            parse_id("").map_err(|error| error.to_string()),
+            Err("invalid UUID length: 0".into())
+        );
+        assert_eq!(
+            parse_id("zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"),
+            Err(SessionError::BadFormat)
+        );
     }
 }

@@ -10,23 +10,33 @@ use mainstay_proto::viam::robot::v1::{
 };
 use prost_types::Timestamp;
 
-use crate::machine::view::{ModuleEntry, Phase, Resource, View};
+use crate::machine::view::{ModuleEntry, View};
+use crate::route::resource::{Phase, Resource};
 
 /// Every resource that can be used now, in config order.
 pub fn resource_names(view: &View) -> Vec<ResourceName> {
     let listed = |resource: &&std::sync::Arc<Resource>| resource.state().phase == Phase::Ready;
-    view.resources.iter().filter(listed).map(|resource| (&resource.name).into()).collect()
+    view.resources
+        .iter()
+        .filter(listed)
+        .map(|resource| (&resource.name).into())
+        .collect()
 }
 
 /// Every API that some resource has, ready or not, with its gRPC service.
 pub fn rpc_subtypes(view: &View) -> Vec<ResourceRpcSubtype> {
     let mut rows: Vec<ResourceRpcSubtype> = Vec::new();
     for resource in view.resources.iter() {
-        let Some(service) = view.table.service_of(&resource.name.api) else { continue };
+        let Some(service) = view.table.service_of(&resource.name.api) else {
+            continue;
+        };
         if rows.iter().all(|row| row.proto_service != service) {
             let mut subtype = ResourceName::from(&resource.name);
             subtype.name.clear();
-            rows.push(ResourceRpcSubtype { subtype: Some(subtype), proto_service: service.to_owned() });
+            rows.push(ResourceRpcSubtype {
+                subtype: Some(subtype),
+                proto_service: service.to_owned(),
+            });
         }
     }
     rows
@@ -67,9 +77,22 @@ pub fn machine_status(view: &View) -> GetMachineStatusResponse {
         remote: None,
     });
     GetMachineStatusResponse {
-        resources: view.resources.iter().map(|resource| resource_status(resource)).chain(rejected).collect(),
-        config: Some(ConfigStatus { revision: view.revision.to_string(), last_updated: view.config_time.map(timestamp) }),
-        state: if view.running { State::Running } else { State::Initializing }.into(),
+        resources: view
+            .resources
+            .iter()
+            .map(|resource| resource_status(resource))
+            .chain(rejected)
+            .collect(),
+        config: Some(ConfigStatus {
+            revision: view.revision.to_string(),
+            last_updated: view.config_time.map(timestamp),
+        }),
+        state: if view.running {
+            State::Running
+        } else {
+            State::Initializing
+        }
+        .into(),
         job_statuses: Vec::new(),
         modules: view.modules.iter().map(|entry| module_status(entry)).collect(),
         packages: Vec::new(),

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status};
 
-use crate::machine::view::{Published, Resource};
+use crate::machine::view::Published;
+use crate::route::resource::Resource;
 use crate::route::table::Stop;
 use crate::route::upstream::Upstream;
 
@@ -21,8 +22,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Stops one resource, if its API can and it is there.
 pub async fn stop(published: &Published, name: &ResourceName, extra: Option<&Struct>) -> Result<(), Status> {
     let view = published.load_full();
-    let Some(stop) = view.table.stop_of(name) else { return Ok(()) };
-    let upstream = view.resources.iter().find(|resource| resource.name == *name).and_then(|resource| upstream(resource));
+    let Some(stop) = view.table.stop_of(name) else {
+        return Ok(());
+    };
+    let upstream = view
+        .resources
+        .iter()
+        .find(|resource| resource.name == *name)
+        .and_then(|resource| upstream(resource));
     match upstream {
         Some(upstream) => call(upstream, &stop, name, extra).await,
         None => Ok(()), // Not in any module, so nothing of it can move.
@@ -30,7 +37,11 @@ pub async fn stop(published: &Published, name: &ResourceName, extra: Option<&Str
 }
 
 /// Stops every resource that can stop, all at once. One that fails does not keep the others from being asked.
-pub async fn stop_all(published: &Published, only: Option<&[ResourceName]>, extra: Vec<(ResourceName, Struct)>) -> Result<(), Status> {
+pub async fn stop_all(
+    published: &Published,
+    only: Option<&[ResourceName]>,
+    extra: Vec<(ResourceName, Struct)>,
+) -> Result<(), Status> {
     let extra: HashMap<_, _> = extra.into_iter().collect();
     let view = published.load_full();
     let mut calls = JoinSet::new();
@@ -43,7 +54,13 @@ pub async fn stop_all(published: &Published, only: Option<&[ResourceName]>, extr
             let (name, extra) = (name.clone(), extra.get(name).cloned());
             calls.spawn(async move {
                 let outcome = call(upstream, &stop, &name, extra.as_ref()).await;
-                outcome.map_err(|status| format!("failed to stop component named {} with error {}", name.name, status.message()))
+                outcome.map_err(|status| {
+                    format!(
+                        "failed to stop component named {} with error {}",
+                        name.name,
+                        status.message()
+                    )
+                })
             });
         }
     }
@@ -56,7 +73,11 @@ pub async fn stop_all(published: &Published, only: Option<&[ResourceName]>, extr
         }
     }
     problems.sort();
-    if problems.is_empty() { Ok(()) } else { Err(Status::unknown(problems.join("; "))) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::unknown(problems.join("; ")))
+    }
 }
 
 fn upstream(resource: &Resource) -> Option<Upstream> {
@@ -64,17 +85,25 @@ fn upstream(resource: &Resource) -> Option<Upstream> {
 }
 
 async fn call(upstream: Upstream, stop: &Stop, name: &ResourceName, extra: Option<&Struct>) -> Result<(), Status> {
-    let path = stop.path.parse().map_err(|error| Status::internal(format!("`{}` is no path: {error}", stop.path)))?;
+    let path = stop
+        .path
+        .parse()
+        .map_err(|error| Status::internal(format!("`{}` is no path: {error}", stop.path)))?;
     let mut request = Request::new(message(stop, &name.name, extra));
     request.set_timeout(STOP_TIMEOUT);
     let mut client = tonic::client::Grpc::new(upstream);
     let answer = tokio::time::timeout(STOP_TIMEOUT, async {
-        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        client
+            .ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         client.unary(request, path, RawCodec).await
     });
     match answer.await {
         Ok(answer) => answer.map(|_stopped| ()),
-        Err(_elapsed) => Err(Status::deadline_exceeded(format!("no answer to Stop within {STOP_TIMEOUT:?}"))),
+        Err(_elapsed) => Err(Status::deadline_exceeded(format!(
+            "no answer to Stop within {STOP_TIMEOUT:?}"
+        ))),
     }
 }
 
@@ -141,12 +170,30 @@ mod tests {
 
     #[test]
     fn a_stop_message_is_what_the_api_expects() {
-        let stop = Stop { path: "/x/Stop".into(), name_field: 1, extra_field: Some(99) };
-        let value = prost_types::Value { kind: Some(prost_types::value::Kind::BoolValue(true)) };
-        let extra = Struct { fields: [("fast".to_owned(), value)].into() };
+        let stop = Stop {
+            path: "/x/Stop".into(),
+            name_field: 1,
+            extra_field: Some(99),
+        };
+        let value = prost_types::Value {
+            kind: Some(prost_types::value::Kind::BoolValue(true)),
+        };
+        let extra = Struct {
+            fields: [("fast".to_owned(), value)].into(),
+        };
         let decoded = StopRequest::decode(message(&stop, "left", Some(&extra))).expect("a good message");
-        assert_eq!(decoded, StopRequest { name: "left".into(), extra: Some(extra) });
-        let custom = Stop { path: "/x/Stop".into(), name_field: 300, extra_field: None };
+        assert_eq!(
+            decoded,
+            StopRequest {
+                name: "left".into(),
+                extra: Some(extra)
+            }
+        );
+        let custom = Stop {
+            path: "/x/Stop".into(),
+            name_field: 300,
+            extra_field: None,
+        };
         assert_eq!(message(&custom, "a", None), [0xe2, 0x12, 1, b'a'].as_slice());
     }
 }

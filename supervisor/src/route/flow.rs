@@ -2,7 +2,7 @@
 
 /// Bytes that one stream may send ahead of its reader. Large enough for camera frames to flow without waiting, small
 /// enough that a reader who sleeps costs little.
-pub const STREAM_WINDOW: u32 = 16 << 20;
+pub const STREAM_WINDOW: u32 = 2 << 20;
 
 /// Bytes that all streams of a connection may send ahead together: without practical limit. Were it near
 /// [`STREAM_WINDOW`], one stream whose reader sleeps would stop every other on its connection, `Stop` included.

@@ -3,12 +3,15 @@
 pub mod batch;
 pub mod body;
 pub mod call;
+pub mod custom;
 pub mod deadline;
 pub mod flow;
 pub mod forward;
 pub mod frames;
+pub mod heap;
 pub mod metadata;
 pub mod peek;
+pub mod resource;
 pub mod scan;
 pub mod status;
 pub mod table;

@@ -7,10 +7,9 @@ use mainstay_proto::methods::{self, Kind};
 use mainstay_proto::{Api, ResourceName};
 use tonic::{Code, Status};
 
-use crate::machine::view::{Phase, Resource};
-use crate::module::handshake::Handler;
-use crate::module::reflect::CustomService;
-use crate::route::upstream::Upstream;
+use super::custom::CustomService;
+use super::resource::{Phase, Resource};
+use super::upstream::Upstream;
 
 const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
 const GENERIC_SERVICE: &str = "viam.service.generic.v1.GenericService";
@@ -83,6 +82,17 @@ pub struct Destination<'a> {
     pub path: Option<String>,
 }
 
+/// An API that a module offers.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The API.
+    pub api: &'a Api,
+    /// Its gRPC service.
+    pub service: &'a str,
+    /// Descriptors, for an API that only the module knows and told.
+    pub custom: Option<&'a Arc<CustomService>>,
+}
+
 /// All routes of the machine.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -92,16 +102,19 @@ pub struct Table {
 }
 
 impl Table {
-    /// Builds the table of these resources. `handlers` are what the modules offer, in config order: the first to
-    /// define a custom service is the one whose definition counts.
-    pub fn new<'a>(resources: &[Arc<Resource>], handlers: impl Iterator<Item = &'a Handler>) -> Self {
+    /// Builds the table of these resources. `offers` come in config order: the first to define a custom service is the
+    /// one whose definition counts.
+    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = Offer<'a>>) -> Self {
         let mut table = Self::default();
-        for handler in handlers {
-            if methods::service(&handler.service).is_some() {
+        for offer in offers {
+            if methods::service(offer.service).is_some() {
                 continue;
             }
-            table.service_of_api.entry(handler.api.clone()).or_insert_with(|| handler.service.clone());
-            if let Some(custom) = &handler.custom
+            table
+                .service_of_api
+                .entry(offer.api.clone())
+                .or_insert_with(|| offer.service.to_owned());
+            if let Some(custom) = offer.custom
                 && !table.customs.iter().any(|known| known.name == custom.name)
             {
                 table.customs.push(custom.clone());
@@ -110,7 +123,9 @@ impl Table {
         for resource in resources {
             let api = &resource.name.api;
             let standard = methods::service_of_api(api);
-            let Some(name) = standard.map(|service| service.name).or(table.service_of_api.get(api).map(String::as_str))
+            let Some(name) = standard
+                .map(|service| service.name)
+                .or(table.service_of_api.get(api).map(String::as_str))
             else {
                 continue; // An API of a module that has not told its service yet.
             };
@@ -122,7 +137,10 @@ impl Table {
                 standard,
                 resources: HashMap::new(),
             });
-            service.resources.entry(resource.name.name.to_string()).or_insert_with(|| resource.clone());
+            service
+                .resources
+                .entry(resource.name.name.to_string())
+                .or_insert_with(|| resource.clone());
         }
         table
     }
@@ -160,11 +178,19 @@ impl Table {
         let path = format!("/{service}/Stop");
         if let Some(method) = methods::find(service, "Stop") {
             let name_field = method.name_field.filter(|_| method.stops)?;
-            return Some(Stop { path, name_field, extra_field: method.extra_field });
+            return Some(Stop {
+                path,
+                name_field,
+                extra_field: method.extra_field,
+            });
         }
         let custom = self.customs.iter().find(|custom| custom.name == service)?;
         let method = custom.method("Stop").filter(|method| method.stops)?;
-        Some(Stop { path, name_field: method.name_field?, extra_field: method.extra_field })
+        Some(Stop {
+            path,
+            name_field: method.name_field?,
+            extra_field: method.extra_field,
+        })
     }
 
     /// What is known of a method; `None` if nothing here serves it.
@@ -191,25 +217,47 @@ impl Table {
                 stops: known.stops,
                 unknown: false,
             },
-            None => Shape { kind: None, name_path: NamePath::Field([1]), actuates: false, stops: false, unknown: true },
+            None => Shape {
+                kind: None,
+                name_path: NamePath::Field([1]),
+                actuates: false,
+                stops: false,
+                unknown: true,
+            },
         })
     }
 
     /// Where a call of `service`/`method` for the resource `name` goes.
     pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
         if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
-            return Ok(Destination { resource, upstream: available(resource)?, path: None });
+            return Ok(Destination {
+                resource,
+                upstream: available(resource)?,
+                path: None,
+            });
         }
         if method == "DoCommand" && (service == GENERIC_COMPONENT || service == GENERIC_SERVICE) {
-            let mut customs: Vec<_> =
-                self.services.values().filter(|routed| routed.standard.is_none() && routed.resources.contains_key(name)).collect();
+            let mut customs: Vec<_> = self
+                .services
+                .values()
+                .filter(|routed| routed.standard.is_none() && routed.resources.contains_key(name))
+                .collect();
             // A name may stand under several custom APIs: the same answer every time beats a random one.
             customs.sort_by_key(|routed| (!same_kind(service, &routed.api), routed.name.as_str()));
-            if let Some((routed, resource)) = customs.first().and_then(|routed| Some((*routed, routed.resources.get(name)?))) {
+            if let Some((routed, resource)) = customs
+                .first()
+                .and_then(|routed| Some((*routed, routed.resources.get(name)?)))
+            {
                 let own = routed.custom.as_ref().and_then(|custom| custom.method("DoCommand"));
                 // An API with a DoCommand of its own gets the call there; the request is the same message.
-                let path = own.filter(|own| own.name_field == Some(1)).map(|_| format!("/{}/DoCommand", routed.name));
-                return Ok(Destination { resource, upstream: available(resource)?, path });
+                let path = own
+                    .filter(|own| own.name_field == Some(1))
+                    .map(|_| format!("/{}/DoCommand", routed.name));
+                return Ok(Destination {
+                    resource,
+                    upstream: available(resource)?,
+                    path,
+                });
             }
         }
         Err(self.missing(service, name))
@@ -234,7 +282,12 @@ fn available(resource: &Resource) -> Result<Upstream, Status> {
     let state = resource.state();
     match &state.upstream {
         Some(upstream) if state.phase != Phase::Removing => Ok(upstream.clone()),
-        _ => Err(refusal(&resource.name, state.phase, state.transient, state.error.as_deref())),
+        _ => Err(refusal(
+            &resource.name,
+            state.phase,
+            state.transient,
+            state.error.as_deref(),
+        )),
     }
 }
 

@@ -15,10 +15,14 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::usage::{Sampler, memory_bytes};
-use crate::machine::view::{ModuleEntry, ModulePhase, Phase, Published, Resource, View};
+use crate::machine::view::{ModuleEntry, ModulePhase, Published, View};
+use crate::route::resource::{Phase, Resource};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// States of the machine, as they come.
+pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
 
 /// Facts about this run that do not change.
 #[derive(Debug)]
@@ -91,9 +95,16 @@ impl Control {
     fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
         let state = entry.state();
         let cpu = state.pid.and_then(|pid| {
-            self.sampler.lock().unwrap_or_else(PoisonError::into_inner).cpu(pid, Instant::now())
+            self.sampler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .cpu(pid, Instant::now())
         });
-        let count = view.resources.iter().filter(|resource| resource.state().module.as_ref() == Some(&entry.name)).count();
+        let count = view
+            .resources
+            .iter()
+            .filter(|resource| resource.state().module.as_ref() == Some(&entry.name))
+            .count();
         let phase = match state.phase {
             ModulePhase::Pending => pb::ModuleState::Pending,
             ModulePhase::Starting => pb::ModuleState::Starting,
@@ -122,10 +133,11 @@ impl Control {
     }
 
     /// A snapshot for each change, and at least one every `max`.
-    pub fn states(&self, max: Duration) -> impl Stream<Item = pb::Status> + use<> {
+    pub fn states(&self, max: Duration) -> States {
         let (sender, states) = mpsc::channel(1);
-        self.watchers.spawn(self.clone().watch(sender, Duration::from_millis(10), Some(max)));
-        ReceiverStream::new(states).filter_map(Result::ok)
+        self.watchers
+            .spawn(self.clone().watch(sender, Duration::from_millis(10), Some(max)));
+        Box::pin(ReceiverStream::new(states).filter_map(Result::ok))
     }
 
     /// Sends snapshots until the watcher is gone.
@@ -156,7 +168,11 @@ impl Control {
 
 /// Who may come in, in words.
 fn authentication(address: std::net::SocketAddr) -> &'static str {
-    if address.ip().is_loopback() { "no authentication: loopback only" } else { "no authentication: OPEN TO THE NETWORK" }
+    if address.ip().is_loopback() {
+        "no authentication: loopback only"
+    } else {
+        "no authentication: OPEN TO THE NETWORK"
+    }
 }
 
 fn resources(view: &View) -> Vec<pb::Resource> {
@@ -169,7 +185,11 @@ fn resources(view: &View) -> Vec<pb::Resource> {
         dependencies: Vec::new(),
         last_updated: view.config_time.map(Into::into),
     });
-    view.resources.iter().map(|resource| describe(resource)).chain(rejected).collect()
+    view.resources
+        .iter()
+        .map(|resource| describe(resource))
+        .chain(rejected)
+        .collect()
 }
 
 fn describe(resource: &Resource) -> pb::Resource {
@@ -200,7 +220,10 @@ impl ControlService for Control {
         Ok(Response::new(self.status()))
     }
 
-    async fn watch_status(&self, request: Request<pb::WatchStatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
+    async fn watch_status(
+        &self,
+        request: Request<pb::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
         let request = request.into_inner();
         let interval = |asked: Option<prost_types::Duration>, name: &str| match asked.map(Duration::try_from) {
             None => Ok(None),

@@ -14,8 +14,8 @@ use tower_service::Service;
 use uuid::Uuid;
 
 use super::control::Control;
-use super::identity::{Caller, Identity};
 use super::reflection::Reflection;
+use crate::identity::{Caller, Identity};
 use crate::robot::Robot;
 use crate::robot::operations::Running;
 use crate::robot::sessions::{SessionError, parse_id};
@@ -67,7 +67,9 @@ impl Services {
 
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Services").field("robot", &self.robot).finish_non_exhaustive()
+        f.debug_struct("Services")
+            .field("robot", &self.robot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,10 @@ pub struct Door {
 impl Door {
     /// A door for callers who are `identity`.
     pub fn new(services: Arc<Services>, identity: Identity) -> Self {
-        Self { services, identity: Arc::new(identity) }
+        Self {
+            services,
+            identity: Arc::new(identity),
+        }
     }
 
     /// Answers one request.
@@ -108,10 +113,17 @@ impl Door {
             Ok(deadline) => deadline,
             Err(bad) => return bad.into_response(),
         };
-        let operation = (service == ROBOT)
-            .then(|| self.services.robot.operations.begin(given_operation(request.headers()), request.uri().path(), None));
+        let operation = (service == ROBOT).then(|| {
+            self.services
+                .robot
+                .operations
+                .begin(given_operation(request.headers()), request.uri().path(), None)
+        });
         let id = operation.as_ref().map(|operation| operation.id);
-        request.extensions_mut().insert(Caller { identity: self.identity.clone(), operation: id });
+        request.extensions_mut().insert(Caller {
+            identity: self.identity.clone(),
+            operation: id,
+        });
         let answer = async {
             let never = match service {
                 ROBOT => self.services.robot_service.clone().call(request).await,
@@ -125,7 +137,10 @@ impl Door {
             };
             response.map(CallBody::from)
         };
-        let cancel = operation.as_ref().map(|operation| operation.cancel.clone()).unwrap_or_default();
+        let cancel = operation
+            .as_ref()
+            .map(|operation| operation.cancel.clone())
+            .unwrap_or_default();
         let mut response = tokio::select! {
             outcome = deadline.limit(answer) => outcome.unwrap_or_else(respond),
             () = cancel.cancelled() => respond(cancelled()),
@@ -151,7 +166,10 @@ impl Door {
             Err(bad) => return bad.into_response(),
         };
         let (parts, body) = request.into_parts();
-        let addressing = Addressing { path: shape.name_path.as_slice(), standard_api: table.standard_api(service) };
+        let addressing = Addressing {
+            path: shape.name_path.as_slice(),
+            standard_api: table.standard_api(service),
+        };
         let Peeked { name, body } = match deadline.limit(peek(body, &parts.headers, addressing)).await {
             Ok(Ok(peeked)) => peeked,
             // A method that nobody knows may take other messages than ours, so this is no fault of the message.
@@ -163,7 +181,11 @@ impl Door {
             Ok(session) => session,
             Err(refused) => return respond(refused.into()),
         };
-        let operation = self.services.robot.operations.begin(given_operation(&parts.headers), parts.uri.path(), session);
+        let operation =
+            self.services
+                .robot
+                .operations
+                .begin(given_operation(&parts.headers), parts.uri.path(), session);
         let opid = header(operation.id);
         match destination {
             Ok(destination) => {
@@ -211,9 +233,16 @@ fn terms(
     opid: Option<HeaderValue>,
 ) -> (crate::route::upstream::Upstream, Terms) {
     let state = destination.resource.state();
-    let module = state.module.as_ref().map(crate::module::ModuleName::shared).unwrap_or_default();
+    let module = state
+        .module
+        .as_ref()
+        .map(crate::identity::ModuleName::shared)
+        .unwrap_or_default();
     let terms = Terms {
-        target: Target { resource: destination.resource.label.clone(), module },
+        target: Target {
+            resource: destination.resource.label.clone(),
+            module,
+        },
         lane: if shape.stops { Lane::Control } else { Lane::Data },
         opid,
         deadline,
@@ -226,7 +255,10 @@ fn terms(
 
 /// The answer to what is no gRPC call.
 fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
-    let content_type = request.headers().get(http::header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let content_type = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .map_or(&[][..], HeaderValue::as_bytes);
     let grpc = content_type.starts_with(b"application/grpc") && !content_type.starts_with(b"application/grpc-web");
     let plain = |status: StatusCode, text: &'static str| {
         let mut response = Response::new(CallBody::from(bytes::Bytes::from_static(text.as_bytes())));
@@ -238,7 +270,11 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
     match (grpc, request.uri().path()) {
         (_, "/") => plain(StatusCode::OK, HELLO),
         (true, _) if request.version() == http::Version::HTTP_2 => {
-            if request.method() == Method::POST { None } else { plain(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST\n") }
+            if request.method() == Method::POST {
+                None
+            } else {
+                plain(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST\n")
+            }
         }
         _ => plain(StatusCode::BAD_REQUEST, ""),
     }
@@ -262,7 +298,11 @@ fn session_id(headers: &HeaderMap) -> Result<Option<Uuid>, SessionError> {
     match (given.next(), given.next()) {
         (None, _) => Ok(None),
         (Some(_), Some(_)) => Err(SessionError::Several),
-        (Some(id), None) => id.to_str().map_err(|_| SessionError::BadId(id.len())).and_then(parse_id).map(Some),
+        (Some(id), None) => id
+            .to_str()
+            .map_err(|_| SessionError::BadId(id.len()))
+            .and_then(parse_id)
+            .map(Some),
     }
 }
 

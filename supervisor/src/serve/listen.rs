@@ -12,8 +12,8 @@ use tracing::{debug, warn};
 
 use super::connection::serve_connection;
 use super::door::{Door, Services};
-use super::identity::Identity;
-use crate::module::ModuleName;
+use crate::identity::Identity;
+use crate::identity::ModuleName;
 
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

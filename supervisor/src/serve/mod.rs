@@ -5,7 +5,6 @@
 pub mod connection;
 pub mod control;
 pub mod door;
-pub mod identity;
 mod listen;
 pub mod reflection;
 mod sniff;

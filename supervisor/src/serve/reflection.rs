@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::machine::view::{Published, View};
-use crate::module::reflect::Pool;
+use crate::route::custom::Pool;
 
 /// Answers reflection requests from the descriptors that are known now.
 #[derive(Debug, Clone)]
@@ -60,8 +60,16 @@ impl Reflection {
 
 fn services(view: &View) -> Vec<String> {
     let custom = view.table.customs().iter().map(|custom| custom.name.clone());
-    let own = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"].map(str::to_owned);
-    descriptors::services().map(str::to_owned).chain(custom).chain(own).collect()
+    let own = [
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ]
+    .map(str::to_owned);
+    descriptors::services()
+        .map(str::to_owned)
+        .chain(custom)
+        .chain(own)
+        .collect()
 }
 
 fn not_found() -> Answer {
@@ -78,9 +86,16 @@ fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
         }
         // The definition that routing goes by comes first; messages are then looked for in all pools.
         let customs = view.table.customs();
-        let owner = customs.iter().find(|custom| custom.name == candidate).into_iter().chain(customs);
+        let owner = customs
+            .iter()
+            .find(|custom| custom.name == candidate)
+            .into_iter()
+            .chain(customs);
         for custom in owner {
-            let file = custom.pool.values().find(|file| file.symbols.iter().any(|known| known == candidate));
+            let file = custom
+                .pool
+                .values()
+                .find(|file| file.symbols.iter().any(|known| known == candidate));
             if let Some(file) = file {
                 memory.last = Some(custom.pool.clone());
                 return Answer::Files(pool_files(&custom.pool, &file.name, &mut memory.sent));
@@ -99,7 +114,12 @@ fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
     if let Some(file) = descriptors::file(name) {
         return Answer::Files(standard_files(file, &mut memory.sent));
     }
-    match view.table.customs().iter().find(|custom| custom.pool.contains_key(name)) {
+    match view
+        .table
+        .customs()
+        .iter()
+        .find(|custom| custom.pool.contains_key(name))
+    {
         Some(custom) => Answer::Files(pool_files(&custom.pool, name, &mut memory.sent)),
         None => not_found(),
     }
@@ -159,15 +179,24 @@ macro_rules! serve {
                         };
                         let answer = match reflection.answer(question, &mut memory) {
                             Answer::Files(file_descriptor_proto) => {
-                                MessageResponse::FileDescriptorResponse($version::FileDescriptorResponse { file_descriptor_proto })
+                                MessageResponse::FileDescriptorResponse($version::FileDescriptorResponse {
+                                    file_descriptor_proto,
+                                })
                             }
-                            Answer::Services(names) => MessageResponse::ListServicesResponse($version::ListServiceResponse {
-                                service: names.into_iter().map(|name| $version::ServiceResponse { name }).collect(),
-                            }),
-                            Answer::Error(code, error_message) => MessageResponse::ErrorResponse($version::ErrorResponse {
-                                error_code: code as i32,
-                                error_message,
-                            }),
+                            Answer::Services(names) => {
+                                MessageResponse::ListServicesResponse($version::ListServiceResponse {
+                                    service: names
+                                        .into_iter()
+                                        .map(|name| $version::ServiceResponse { name })
+                                        .collect(),
+                                })
+                            }
+                            Answer::Error(code, error_message) => {
+                                MessageResponse::ErrorResponse($version::ErrorResponse {
+                                    error_code: code as i32,
+                                    error_message,
+                                })
+                            }
                         };
                         Ok($version::ServerReflectionResponse {
                             valid_host: request.host.clone(),
@@ -203,9 +232,21 @@ mod tests {
         let symbol = |name: &str| Question::Symbol(name.to_owned());
         let first = files(reflection.answer(symbol("viam.component.motor.v1.MotorService"), &mut memory));
         assert!(first >= 3, "motor, common and struct at least: {first}");
-        assert_eq!(files(reflection.answer(symbol("viam.component.motor.v1.MotorService.SetPower"), &mut memory)), 0);
-        assert_eq!(files(reflection.answer(symbol("viam.component.sensor.v1.SensorService"), &mut memory)), 1);
-        assert_eq!(files(reflection.answer(Question::File("common/v1/common.proto".into()), &mut memory)), 1);
-        assert!(matches!(reflection.answer(symbol("no.Such"), &mut memory), Answer::Error(Code::NotFound, _)));
+        assert_eq!(
+            files(reflection.answer(symbol("viam.component.motor.v1.MotorService.SetPower"), &mut memory)),
+            0
+        );
+        assert_eq!(
+            files(reflection.answer(symbol("viam.component.sensor.v1.SensorService"), &mut memory)),
+            1
+        );
+        assert_eq!(
+            files(reflection.answer(Question::File("common/v1/common.proto".into()), &mut memory)),
+            1
+        );
+        assert!(matches!(
+            reflection.answer(symbol("no.Such"), &mut memory),
+            Answer::Error(Code::NotFound, _)
+        ));
     }
 }

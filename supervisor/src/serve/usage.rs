@@ -32,11 +32,19 @@ impl Sampler {
     /// needs two looks.
     pub fn cpu(&mut self, pid: u32, now: Instant) -> Option<f64> {
         let used = processor_time(pid)?;
-        let sample = self.last.entry(pid).or_insert(Sample { at: now, used, rate: None });
+        let sample = self.last.entry(pid).or_insert(Sample {
+            at: now,
+            used,
+            rate: None,
+        });
         let span = now.duration_since(sample.at);
         if span >= MIN_SPAN {
             let rate = used.saturating_sub(sample.used).as_secs_f64() / span.as_secs_f64();
-            *sample = Sample { at: now, used, rate: Some(rate) };
+            *sample = Sample {
+                at: now,
+                used,
+                rate: Some(rate),
+            };
         }
         sample.rate
     }

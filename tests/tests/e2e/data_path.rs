@@ -222,7 +222,10 @@ async fn a_call_ends_at_its_deadline_although_the_module_hangs() {
     let begun = Instant::now();
     // Over bare HTTP/2: a client library would end the call by itself.
     let call = Call::new("/mainstay.tests.echo.v1.EchoService/Say").header("grpc-timeout", "300m");
-    let answer = Connection::open(world.address()).await.call(call.message(&say("echo", ""))).await;
+    let answer = Connection::open(world.address())
+        .await
+        .call(call.message(&say("echo", "")))
+        .await;
     let took = begun.elapsed();
     proc::signal(pid, Signal::SIGCONT);
     assert_eq!(answer.code, Some(Code::DeadlineExceeded as i32), "{answer:?}");

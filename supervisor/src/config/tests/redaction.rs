@@ -57,7 +57,7 @@ fn a_complaint_shows_its_line_and_no_secret() {
 warning: an auth handler has no key `color`; it has no effect
  --> r.yaml:3:56
   |
-3 |   - {type: api-key, config: {keys: [k1], k1: *******}, color: red}
+3 |   - {type: api-key, config: {keys: [k1], k1: *******}, color: ***}
   |                                                        ^^^^^"
     );
     assert!(loaded.complaints[0].render(true).contains('\u{1b}'));

@@ -1,11 +1,10 @@
-//! Who is calling, as the socket tells it.
+//! Who is who: the names of modules, and who is calling, as the socket tells it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use uuid::Uuid;
-
-use crate::module::ModuleName;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -53,4 +52,48 @@ pub struct Caller {
     pub identity: Arc<Identity>,
     /// The operation that the call is.
     pub operation: Option<Uuid>,
+}
+
+/// The name of a module as the config gives it; `builtin:NAME` for a built-in one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleName(Arc<str>);
+
+impl ModuleName {
+    /// The built-in module `name`. The colon cannot stand in a configured name.
+    pub fn builtin(name: &str) -> Self {
+        Self(format!("builtin:{name}").into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
+    /// True for a module that the core brings along.
+    pub fn is_builtin(&self) -> bool {
+        self.0.starts_with("builtin:")
+    }
+}
+
+impl From<&str> for ModuleName {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for ModuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ModuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

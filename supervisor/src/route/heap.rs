@@ -1,0 +1,22 @@
+//! How the process keeps memory that it will need again in a moment.
+
+/// Free memory at the end of the heap that is kept, in bytes. glibc's default of 128 KiB gives every camera frame's
+/// memory back and faults it in again, page by page, for the next one: a third of what passing a large message on costs.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT: i32 = 4 << 20;
+
+/// Sets the allocator up for passing large messages on. Call it once, before the first thread is started.
+pub fn prepare() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
+        // One arena, because one thread does nearly all of the work and every arena keeps its own free memory.
+        for (option, value) in [(M_TRIM_THRESHOLD, KEPT), (M_MMAP_THRESHOLD, KEPT), (M_ARENA_MAX, 1)] {
+            #[expect(unsafe_code, reason = "glibc offers this to C only")]
+            // SAFETY: sets numbers in the allocator; any number is allowed, and a refused one changes nothing.
+            unsafe {
+                mallopt(option, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A resource as callers meet it: its name, its state, and where its calls go. The machine writes it, everybody reads it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, Guard};
+use mainstay_proto::{Model, ResourceName};
+
+use super::upstream::Upstream;
+use crate::identity::ModuleName;
+
+/// Where a resource is in its life; the numbers are those of `ResourceStatus.State` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Phase {
+    /// Waiting to be built: for its module, for a dependency, or for its turn.
+    Configuring = 2,
+    /// Built and alive.
+    Ready = 3,
+    /// Being taken out of its module.
+    Removing = 4,
+    /// Cannot be built or is gone; `error` says why.
+    Unhealthy = 5,
+}
+
+/// The published state of one resource.
+#[derive(Debug, Clone)]
+pub struct ResourceState {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Why it is not READY; for people and for callers alike.
+    pub error: Option<Arc<str>>,
+    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    pub transient: bool,
+    /// When `phase` last changed.
+    pub since: SystemTime,
+    /// The module it lives in, or would.
+    pub module: Option<ModuleName>,
+    /// Where its calls go. A resource that waits for a lost dependency keeps this: Stop must get through.
+    pub upstream: Option<Upstream>,
+    /// What it was built with.
+    pub dependencies: Arc<[ResourceName]>,
+    /// The config revision with which it last became READY.
+    pub revision: Arc<str>,
+}
+
+/// One configured resource.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its full name.
+    pub name: ResourceName,
+    /// Its model.
+    pub model: Model,
+    /// Its full name as text, for messages.
+    pub label: Arc<str>,
+    state: ArcSwap<ResourceState>,
+}
+
+impl Resource {
+    /// A resource that nothing was done about yet.
+    pub fn new(name: ResourceName, model: Model) -> Self {
+        let state = ResourceState {
+            phase: Phase::Configuring,
+            error: None,
+            transient: true,
+            since: SystemTime::now(),
+            module: None,
+            upstream: None,
+            dependencies: Arc::default(),
+            revision: Arc::default(),
+        };
+        Self {
+            label: name.to_string().into(),
+            name,
+            model,
+            state: ArcSwap::from_pointee(state),
+        }
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> Guard<Arc<ResourceState>> {
+        self.state.load()
+    }
+
+    /// Replaces the state; for the machine alone.
+    pub(crate) fn publish(&self, state: ResourceState) {
+        self.state.store(Arc::new(state));
+    }
+}
