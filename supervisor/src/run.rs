@@ -28,6 +28,8 @@ use crate::serve::{serve_control, serve_parents, serve_tcp};
 
 /// Threads that pass calls on. More cost more for each small call than they bring; see `cargo xtask bench`.
 const WORKERS: usize = 2;
+/// Signals that come within this time of the first say the same thing.
+const ONE_WISH: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -161,9 +163,19 @@ where
         inner.cancel();
         while rooms.join_next().await.is_some() {}
     };
+    let asked_again = async {
+        // Some tools signal a process and its group, which is one wish told twice.
+        let patience = tokio::time::Instant::now() + ONE_WISH;
+        loop {
+            let name = signals.next().await;
+            if tokio::time::Instant::now() >= patience {
+                return name;
+            }
+        }
+    };
     tokio::select! {
         () = orderly => {}
-        name = signals.next() => warn!(signal = name, "asked twice: ending at once"),
+        name = asked_again => warn!(signal = name, "asked twice: ending at once"),
     }
     drop(directory);
     Ok(())

@@ -38,20 +38,19 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
     let mut complaints = Vec::new();
     let source = &config.source;
     for module in config.modules.iter_mut().filter(|module| module.fault.is_none()) {
-        let shown = module.executable.display();
+        let shown = module.executable.display().to_string();
         let (cause, help) = match look(&module.executable) {
             Found::Program => continue,
-            Found::NotExecutable => (format!("stat {shown}: not executable"), format!("chmod +x {shown}")),
-            Found::NoFile => (format!("stat {shown}: not a file"), "name the program in it".to_owned()),
+            Found::NotExecutable => ("not executable".to_owned(), format!("chmod +x {shown}")),
+            Found::NoFile => ("not a file".to_owned(), "name the program in it".to_owned()),
             Found::Nothing(error) if error.kind() == io::ErrorKind::NotFound => (
-                format!("stat {shown}: no such file or directory"),
+                "no such file or directory".to_owned(),
                 "build or install it, or correct the path; relative paths start at the folder of the config".to_owned(),
             ),
-            Found::Nothing(error) => (
-                format!("stat {shown}: {error}"),
-                "let this user read the way to it".to_owned(),
-            ),
+            Found::Nothing(error) => (error.to_string(), "let this user read the way to it".to_owned()),
         };
+        let help = not_yet(&shown).map_or(help, str::to_owned);
+        let cause = format!("stat {shown}: {cause}");
         // The two blanks are what peers know.
         let message = format!("module  executable path error: {cause}");
         module.fault = Some(format!("{message}; {help} ({})", module.executable_place));
@@ -66,6 +65,17 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
         );
     }
     complaints
+}
+
+/// The cure for paths that mean something to others and not, or not yet, to us.
+fn not_yet(path: &str) -> Option<&'static str> {
+    if path.contains("${") {
+        Some("this version replaces no placeholders; write the path itself")
+    } else if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
+        Some("this version unpacks no archives; unpack it and name the program in it")
+    } else {
+        None
+    }
 }
 
 /// Moves the second and later holders of a name to `config.duplicates`, each with a fault that names both places

@@ -491,11 +491,11 @@ fn of_duplicates_the_first_counts_and_the_second_names_both_places() {
 
 #[test]
 fn programs_that_cannot_run_are_named_with_the_cure() {
-    let text = "modules:\n- {name: a, executable_path: /a}\n- {name: b, executable_path: /b}\n- {name: c, executable_path: /c}\n- {name: d, executable_path: /d}\n- {name: e}\n";
+    let text = "modules:\n- {name: a, executable_path: /a}\n- {name: b, executable_path: /b}\n- {name: c, executable_path: /c}\n- {name: d, executable_path: /d}\n- {name: e}\n- {name: f, executable_path: '/${x}'}\n- {name: g, executable_path: /g.tgz}\n";
     let mut config = read("r.yaml", text).expect("usable").config;
     let complaints = check::executables(&mut config, |path| match path.to_str() {
         Some("/a") => Found::Program,
-        Some("/b") => Found::NotExecutable,
+        Some("/b" | "/g.tgz") => Found::NotExecutable,
         Some("/c") => Found::NoFile,
         _ => Found::Nothing(std::io::ErrorKind::NotFound.into()),
     });
@@ -505,6 +505,8 @@ fn programs_that_cannot_run_are_named_with_the_cure() {
             "r.yaml:3:30: module `b`: executable path error: stat /b: not executable (chmod +x /b)",
             "r.yaml:4:30: module `c`: executable path error: stat /c: not a file (name the program in it)",
             "r.yaml:5:30: module `d`: executable path error: stat /d: no such file or directory (build or install it, or correct the path; relative paths start at the folder of the config)",
+            "r.yaml:7:30: module `f`: executable path error: stat /${x}: no such file or directory (this version replaces no placeholders; write the path itself)",
+            "r.yaml:8:30: module `g`: executable path error: stat /g.tgz: not executable (this version unpacks no archives; unpack it and name the program in it)",
         ]
     );
     assert_eq!(config.modules[0].fault, None);
