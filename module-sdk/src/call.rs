@@ -87,19 +87,10 @@ impl Scope {
         let _ = SCOPE.try_with(|scope| scope.0.label.set(label.clone()));
     }
 
-    /// The name for the log, and how much of it is wanted: the resource's own level, or more for a call that asks.
-    pub(crate) fn logging<T>(read: impl FnOnce(Option<&Label>, bool) -> T) -> T {
-        let mut read = Some(read);
-        let known = SCOPE.try_with(|scope| {
-            read.take()
-                .map(|read| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose))
-        });
-        match (known, read) {
-            (Ok(Some(answer)), _) => answer,
-            (_, Some(read)) => read(None, false),
-            // `take` above is the only one, and what it gave was used.
-            (_, None) => unreachable!("the reader runs once"),
-        }
+    /// Reads the name for the log, and whether the call asks for more than usual.
+    pub(crate) fn logging<T>(read: impl Fn(Option<&Label>, bool) -> T) -> T {
+        let known = SCOPE.try_with(|scope| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose));
+        known.unwrap_or_else(|_| read(None, false))
     }
 }
 

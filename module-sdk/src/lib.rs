@@ -44,7 +44,10 @@
 //! * **Logs** go to the machine, with the resource's name, through the macros of [`tracing`].
 //! * **Work between calls** belongs into [`Config::tasks`], which ends with the resource.
 //! * **Commands** of one's own: [`Resource::do_command`].
-//! * **An API of one's own**: [`ResourceApi`], in a few lines around the service that `tonic` generates.
+//! * **An API of one's own**: [`ResourceApi`], in a few lines around the service that `tonic` generates. The example
+//!   `jukebox` has one with all four kinds of calls.
+//!
+//! A module's `Cargo.toml` names `mainstay-module` and, for attributes, `serde`.
 //!
 //! # Waiting
 //!
@@ -93,7 +96,6 @@ pub use self::{
     config::{Config, Tasks},
     dependencies::{Dependencies, Dependency, OptionalDependency},
     error::{Code, Error, Result},
-    logs::LogLayer,
     module::Module,
     registry::Resources,
     resource::{Accepts, FromConfig, Halting, Needs, Resource, ResourceApi},

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::{Object, Robot, Value, call::Scope, object, value::wire};
 
-/// Entries that wait to be sent. More than this and the oldest ones get through, the newest are counted and lost.
+/// Entries that wait to be sent. Beyond that the newest are counted and lost.
 const QUEUE: usize = 1024;
 /// How long the core may take for one entry.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -29,8 +29,8 @@ const LAST: Duration = Duration::from_millis(500);
 /// Libraries under the SDK that tell too much below WARN.
 const NOISE: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "mio"];
 
-/// Sends what is logged to the core. Add it to a subscriber of one's own, or let [`run`](crate::run) install it.
-pub struct LogLayer {
+/// Takes what is logged, and never waits.
+pub(crate) struct LogLayer {
     shared: Arc<Shared>,
 }
 

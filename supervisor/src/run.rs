@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -101,7 +101,7 @@ where
     let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
     let directory = RuntimeDir::create(&directory).map_err(failure)?;
-    let control_listener = UnixListener::bind(directory.control_socket()).map_err(failure)?;
+    let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
     let (doors, parents) = mpsc::unbounded_channel();
     let options = MachineOptions {

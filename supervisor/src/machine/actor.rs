@@ -446,8 +446,13 @@ impl Machine {
             return;
         };
         let before = resource.state();
-        // What is down with its module, or with what it needs, was told there; once is enough.
-        if shown.phase == Phase::Unhealthy && !shown.transient && before.error.as_deref() != shown.cause.as_deref() {
+        // What is down with its module, or with what it needs, was told there, and what the start finds is in its
+        // summary; once is enough.
+        if self.running
+            && shown.phase == Phase::Unhealthy
+            && !shown.transient
+            && before.error.as_deref() != shown.cause.as_deref()
+        {
             let cause = shown.cause.as_deref().unwrap_or_default();
             warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
         }

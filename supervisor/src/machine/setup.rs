@@ -19,7 +19,7 @@ use crate::module::actor::{Actor, Context, Event};
 use crate::module::builtin::Builtins;
 use crate::module::environment::{ModuleSpec, log_level_argument};
 use crate::module::process::Spawner;
-use crate::module::sockets::Sockets;
+use crate::module::sockets::{self, Sockets};
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -93,7 +93,7 @@ impl Machine {
         let spawner = Spawner::start()?;
         let mut entries = Vec::new();
         for (spec, fault) in specs(config, &builtins, debug) {
-            let sockets = Sockets::new(&runtime, spec.name.as_str())?;
+            let names = Sockets::new(&runtime, spec.name.as_str())?;
             let entry = Arc::new(ModuleEntry::new(&spec, self.published.changes.clone()));
             entries.push(entry.clone());
             self.world.add_module(spec.name.clone());
@@ -116,16 +116,16 @@ impl Machine {
                 entry.publish(|state| {
                     state.phase = ModulePhase::Unhealthy;
                     state.error = Some(cause.clone());
-                    state.last = Some(cause.clone());
+                    state.last = Some(fault.as_str().into());
                     state.last_at = Some(SystemTime::now());
                 });
                 self.world.module_changed(&spec.name, Facts::Down(cause), None);
                 continue;
             }
-            doors.send((spec.name.clone(), listen(&sockets)?))?;
+            doors.send((spec.name.clone(), sockets::listen(&names.parent())?))?;
             let context = Context {
                 entry,
-                sockets,
+                sockets: names,
                 home: home.clone(),
                 spawner: spawner.clone(),
                 events: events.clone(),
@@ -212,13 +212,4 @@ fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
         arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
         env: module.env.clone(),
     }
-}
-
-/// Opens a module's parent socket; it takes connections from this moment on, even if nobody serves them yet.
-fn listen(sockets: &Sockets) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let path = sockets.parent();
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
-    Ok(listener)
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::net::UnixListener;
+
 use crate::runtime_dir::MAX_SOCKET_PATH_LEN;
 
 /// Room that the shortest socket name needs behind the directory: `/`, 8 characters, `-9999999999.sock`.
@@ -15,6 +17,14 @@ const SHORTEST: usize = 1 + 8 + 16;
      set XDG_RUNTIME_DIR to a shorter path", .0.display()
 )]
 pub struct TooLong(PathBuf);
+
+/// Listens on `path`, for our own user alone. Connections are taken from this moment on, even if nobody serves them yet.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    Ok(listener)
+}
 
 /// The directory and short name from which a module's socket paths are made.
 #[derive(Debug, Clone)]

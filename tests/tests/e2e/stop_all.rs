@@ -49,7 +49,6 @@ async fn stop_all_stops_everything_that_can_stop_and_ends_what_runs() {
         r#type: "component".into(),
         subtype: "motor".into(),
         name: "left".into(),
-        ..ResourceName::default()
     };
     let extra = vec![StopExtraParameters {
         name: Some(name),
