@@ -2,6 +2,10 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -17,11 +21,61 @@ const SENT_BY_MODULE: &str = "module";
 /// Lines that modules print.
 pub const PRINTED_BY_MODULE: &str = "module_output";
 
-/// Installs the log for the whole process.
-pub fn install(config: &Config) {
-    let subscriber = tracing_subscriber::registry().with(Log::new(config));
+/// Lines that may wait to be written.
+const WAITING: usize = 4096;
+/// How long the end of the process waits for a reader of the log.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Installs the log for the whole process. Dropping the guard writes what is left.
+pub fn install(config: &Config) -> Flush {
+    let (lines, inbox) = sync_channel(WAITING);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let lost = dropped.clone();
+    // A thread of its own: a reader of our log that sleeps must not hold up the machine.
+    let _without = std::thread::Builder::new().name("log".into()).stack_size(128 * 1024).spawn(move || write(&inbox, &lost));
+    let subscriber = tracing_subscriber::registry().with(Log::new(config, lines.clone(), dropped));
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);
+    Flush(lines)
+}
+
+/// What the writing thread is told.
+enum Line {
+    Text(String),
+    /// Everything before this was written.
+    Flushed(SyncSender<()>),
+}
+
+fn write(inbox: &Receiver<Line>, dropped: &AtomicU64) {
+    for line in inbox {
+        let text = match line {
+            Line::Text(text) => text,
+            Line::Flushed(done) => {
+                let _nobody = done.send(());
+                continue;
+            }
+        };
+        let mut stderr = std::io::stderr().lock();
+        // There is nowhere to tell that stderr is gone.
+        let _ = stderr.write_all(text.as_bytes());
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(stderr, "{lost} lines of the log were lost: nobody read them in time");
+        }
+    }
+}
+
+/// Waits, for a moment, until the log is written.
+#[derive(Debug)]
+pub struct Flush(SyncSender<Line>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        if self.0.try_send(Line::Flushed(done)).is_ok() {
+            let _late = written.recv_timeout(FLUSH);
+        }
+    }
 }
 
 struct Log {
@@ -31,10 +85,13 @@ struct Log {
     /// The most talkative level that any rule lets through.
     most: Level,
     colour: bool,
+    lines: SyncSender<Line>,
+    /// Lines for which there was no room.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Log {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, lines: SyncSender<Line>, dropped: Arc<AtomicU64>) -> Self {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
@@ -56,6 +113,8 @@ impl Log {
             rules,
             most,
             colour,
+            lines,
+            dropped,
         }
     }
 
@@ -135,8 +194,9 @@ impl<S: Subscriber> Layer<S> for Log {
         line.push_str(&fields.message);
         line.push_str(&fields.rest);
         line.push('\n');
-        // There is nowhere to tell that stderr is gone.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        if self.lines.try_send(Line::Text(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
 
 /// Threads that pass calls on. More cost more for each small call than they bring; see `cargo xtask bench`.
-const WORKERS: usize = 2;
+const WORKERS: usize = 1;
 /// Signals that come within this time of the first say the same thing.
 const ONE_WISH: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
@@ -52,7 +52,9 @@ pub fn run<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> ExitCo
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    crate::log::install(&options.loaded.config);
+    crate::route::heap::prepare();
+    // Dropped last: what is told at the end is written, too.
+    let _log = crate::log::install(&options.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("core")

@@ -87,7 +87,8 @@ impl Demo {
     /// Builds everything and writes the config. Listens on `port`, or on any free one if that is taken.
     fn prepare(port: u16) -> Result<Self, Failed> {
         let target = Target::find()?;
-        run_program(cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+        let packages = ["mainstay", "mainstay-builtins", "mainstay-example-weather"].map(|name| ["--package", name]);
+        run_program(cargo().args(["build", "--release"]).args(packages.as_flattened()))?;
         target.write_manifest("release")?;
         let folder = target.join("demo");
         let (home, runtime) = (folder.join("home"), folder.join("run"));

@@ -80,35 +80,43 @@ Ctrl-C stops it.
     )
 }
 
-/// One command and a text that its answer must contain.
-type Step = (&'static [&'static str], &'static str);
+/// One command of the command line, and what its answer must contain.
+struct Step {
+    arguments: &'static [&'static str],
+    answer: &'static str,
+}
+
+const fn step(arguments: &'static [&'static str], answer: &'static str) -> Step {
+    Step { arguments, answer }
+}
 
 const STEPS: &[Step] = &[
-    (&["status"], "left"),
-    (&["call", "left", "set_power", r#"{"power_pct": 0.5}"#], ""),
-    (&["call", "left", "is_moving"], "true"),
-    (&["call", "left", "get_position"], "position"),
-    (&["call", "left", "stop"], ""),
-    (&["call", "right", "is_powered"], ""),
-    (&["call", "left-encoder", "get_position"], ""),
-    (
+    step(&["status"], "left"),
+    step(&["call", "left", "set_power", r#"{"power_pct": 0.5}"#], ""),
+    step(&["call", "left", "is_moving"], "true"),
+    step(&["call", "right", "is_moving"], "false"),
+    step(
         &[
             "call",
             "board",
             "read_analog_reader",
             r#"{"analog_reader_name": "battery"}"#,
         ],
-        "",
+        "value",
     ),
-    (&["call", "camera", "get_properties"], ""),
-    (&["call", "sonar", "get_readings"], "a"),
-    (&["call", "roof", "get_readings"], "celsius"),
-    (&["call", "lights", "do_command", r#"{"command": {"on": true}}"#], "on"),
+    step(&["call", "camera", "get_properties"], "supports_pcd"),
+    step(&["call", "sonar", "get_readings"], "readings"),
+    step(&["call", "roof", "get_readings"], "celsius"),
+    step(&["call", "lights", "do_command", r#"{"command": {"on": true}}"#], "on"),
+    step(&["call", "left-encoder", "get_position"], "TICKS"),
+    step(&["call", "left", "get_position"], "position"),
+    step(&["call", "left", "stop"], ""),
+    step(&["call", "left", "is_moving"], "false"),
 ];
 
 /// Drives the machine through its command line and shows each step.
 pub fn drive(demo: &Demo) -> Result<(), Failed> {
-    for (arguments, expected) in STEPS {
+    for Step { arguments, answer } in STEPS {
         let mut command = demo.mainstay();
         command.args(*arguments).arg("--machine").arg(&demo.config);
         let output = capture(&mut command)?;
@@ -116,20 +124,23 @@ pub fn drive(demo: &Demo) -> Result<(), Failed> {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
-        println!("\n$ mainstay {}", arguments.join(" "));
-        print!("{out}");
-        if !output.status.success() || !out.contains(expected) {
-            let wanted = if expected.is_empty() {
-                String::new()
-            } else {
-                format!(", and no `{expected}` in the answer")
-            };
+        let shown = arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+        println!("\n$ mainstay {shown}\n{}", out.trim_end());
+        if !output.status.success() || !out.contains(answer) {
             return Err(Failed(format!(
-                "`mainstay {}`: {}{wanted}\n{complaint}",
-                arguments.join(" "),
+                "`mainstay {shown}`: {}, expected `{answer}`\n{complaint}",
                 output.status
             )));
         }
     }
     Ok(())
+}
+
+/// As one would type it.
+fn quoted(word: &str) -> String {
+    if word.contains(['{', ' ', '"']) {
+        format!("'{word}'")
+    } else {
+        word.to_owned()
+    }
 }

@@ -5,6 +5,32 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: i32 = 4 << 20;
 
+/// Shortest time between two rounds of giving memory back.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ROUND: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Gives memory that nobody uses back to the system, at most once in a while. Call it when things have calmed down.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use std::sync::Mutex;
+        use std::time::Instant;
+        static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+        // Whoever holds the lock is giving back already.
+        let Ok(mut last) = LAST.try_lock() else { return };
+        let now = Instant::now();
+        if last.is_some_and(|last| now.saturating_duration_since(last) < ROUND) {
+            return;
+        }
+        *last = Some(now);
+        #[expect(unsafe_code, reason = "glibc offers this to C only")]
+        // SAFETY: releases free memory only, under the allocator's own locks.
+        unsafe {
+            nix::libc::malloc_trim(0);
+        }
+    }
+}
+
 /// Sets the allocator up for passing large messages on. Call it once, before the first thread is started.
 pub fn prepare() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -27,7 +27,7 @@ use super::vigil::Vigil;
 use crate::route::batch::Batch;
 use crate::route::body::{CallBody, RequestBody};
 use crate::route::call::poll_room;
-use crate::route::{flow, status};
+use crate::route::{flow, heap, status};
 
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 const HELLO: Duration = Duration::from_secs(10);
@@ -177,6 +177,9 @@ where
             () = tokio::task::yield_now(), if vigil.is_awake() => {}
             () = &mut tick, if ticking => {
                 ticking = !calls.is_empty();
+                if !ticking {
+                    heap::give_back();
+                }
                 tick.as_mut().reset(Instant::now() + TICK);
             }
             () = stop.cancelled(), if !stopping => {

@@ -1,0 +1,86 @@
+//! Measures the server, always as ratios within one run: `cargo xtask bench`.
+//!
+//! The load comes from this process, one thread. The module and the core are processes of their own. Each number of the
+//! core stands beside the same thing done without it, taken in turns, so that a busy machine spoils both alike. Nothing
+//! passes or fails here: the bars are printed for a reader.
+
+mod load;
+mod machine;
+mod report;
+mod start;
+mod system;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Why nothing can be measured.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures a running machine: calls straight to a module and through the core, memory, start-up.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Options {
+    /// How long each of the turns lasts, in milliseconds.
+    #[arg(long, default_value_t = 300)]
+    turn_ms: u64,
+
+    /// Turns on each side, of which the median counts.
+    #[arg(long, default_value_t = 7)]
+    turns: usize,
+
+    /// Measures only what has this word in its name: calls, memory, start.
+    #[arg(long)]
+    only: Option<String>,
+
+    /// Where the programs are [default: the folder of this one].
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+impl Options {
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| part.contains(only.as_str()))
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // One thread, so that the load costs the same on both sides and never competes with itself.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let measured = match runtime {
+        Ok(runtime) => runtime.block_on(measure(&options)),
+        Err(error) => Err(error.into()),
+    };
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(options: &Options) -> Result<(), Failure> {
+    let programs = match &options.programs {
+        Some(folder) => folder.clone(),
+        None => std::env::current_exe()?
+            .parent()
+            .ok_or("this program lies nowhere")?
+            .to_owned(),
+    };
+    println!("{}", system::describe());
+    if options.wants("calls") {
+        load::measure(&programs, Duration::from_millis(options.turn_ms), options.turns).await?;
+    }
+    if options.wants("memory") {
+        start::memory(&programs).await?;
+    }
+    if options.wants("start") {
+        start::cold(&programs, options.turns).await?;
+        start::many(&programs).await?;
+    }
+    Ok(())
+}

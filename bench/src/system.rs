@@ -1,0 +1,44 @@
+//! What the kernel knows of processes. Linux only: elsewhere there is no PSS to read.
+
+use std::fs;
+
+use crate::Failure;
+
+/// The machine on which all this is measured, in a line: numbers of different machines must not be compared.
+pub fn describe() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| rest.trim_start_matches(['\t', ' ', ':']));
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("{count} x {model}, load {load} before the start (above 0.5 the numbers say little)")
+}
+
+/// Memory of its own and shared that a process has in RAM, in bytes.
+pub fn rss(pid: u32) -> Result<u64, Failure> {
+    field(pid, "status", "VmRSS:")
+}
+
+/// The largest [`rss`] that the process ever had, in bytes.
+pub fn peak_rss(pid: u32) -> Result<u64, Failure> {
+    field(pid, "status", "VmHWM:")
+}
+
+/// Like [`rss`], with what is shared divided among those who share it, in bytes.
+pub fn pss(pid: u32) -> Result<u64, Failure> {
+    field(pid, "smaps_rollup", "Pss:")
+}
+
+fn field(pid: u32, file: &str, key: &str) -> Result<u64, Failure> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .ok_or_else(|| format!("{path} has no {key}"))?;
+    let kib: u64 = value.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
