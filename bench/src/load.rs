@@ -30,15 +30,17 @@ enum Work {
 }
 
 /// One line of the table.
-struct Line {
-    what: &'static str,
+pub struct Line {
+    /// Its name.
+    pub what: &'static str,
     work: Work,
     callers: usize,
     /// What design asks for.
     bar: &'static str,
 }
 
-const LINES: [Line; 6] = [
+/// All of the table.
+pub const LINES: [Line; 6] = [
     Line {
         what: "16 B echo",
         work: Work::Echo(16),
@@ -85,7 +87,7 @@ struct Turn {
 }
 
 /// Prints the table, and what the core weighs before and after.
-pub async fn measure(programs: &Path, turn: Duration, turns: usize) -> Result<(), Failure> {
+pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: usize) -> Result<(), Failure> {
     let config = json!({
         "modules": [{"name": "bench", "executable_path": programs.join("bench-module")}],
         "components": [
@@ -101,7 +103,7 @@ pub async fn measure(programs: &Path, turn: Duration, turns: usize) -> Result<()
         "{:<11} {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9} | {:>7} {:>9}  bar",
         "", "callers", "p50", "p99", "calls/s", "p50", "p99", "calls/s", "p50 x", "calls of"
     );
-    for line in &LINES {
+    for line in lines {
         let (mut without, mut with) = (Vec::new(), Vec::new());
         // The first calls on a connection pay for what later ones find ready.
         for channel in [&straight, &through] {

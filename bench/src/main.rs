@@ -31,7 +31,7 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measures only what has this word in its name: calls, memory, start.
+    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start.
     #[arg(long)]
     only: Option<String>,
 
@@ -72,8 +72,12 @@ async fn measure(options: &Options) -> Result<(), Failure> {
             .to_owned(),
     };
     println!("{}", system::describe());
-    if options.wants("calls") {
-        load::measure(&programs, Duration::from_millis(options.turn_ms), options.turns).await?;
+    let lines: Vec<_> = load::LINES
+        .iter()
+        .filter(|line| options.wants("calls") || options.wants(line.what))
+        .collect();
+    if !lines.is_empty() {
+        load::measure(&programs, &lines, Duration::from_millis(options.turn_ms), options.turns).await?;
     }
     if options.wants("memory") {
         start::memory(&programs).await?;

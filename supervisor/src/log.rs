@@ -32,7 +32,10 @@ pub fn install(config: &Config) -> Flush {
     let dropped = Arc::new(AtomicU64::new(0));
     let lost = dropped.clone();
     // A thread of its own: a reader of our log that sleeps must not hold up the machine.
-    let _without = std::thread::Builder::new().name("log".into()).stack_size(128 * 1024).spawn(move || write(&inbox, &lost));
+    let _without = std::thread::Builder::new()
+        .name("log".into())
+        .stack_size(128 * 1024)
+        .spawn(move || write(&inbox, &lost));
     let subscriber = tracing_subscriber::registry().with(Log::new(config, lines.clone(), dropped));
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);

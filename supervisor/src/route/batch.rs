@@ -1,8 +1,11 @@
-//! Gathers what an HTTP/2 connection writes into few system calls.
+//! Paces an HTTP/2 connection: few system calls for many frames, and no more read at once than is passed on at once.
 //!
 //! The protocol writes and flushes every data frame by itself, and most peers accept frames of 16 KiB only: a camera
 //! frame would be hundreds of writes, each of which wakes the peer. Instead, writes are gathered until the connection has
 //! nothing more to say for now; its driver then calls [`Batch::poll_drain`].
+//!
+//! It would also read for as long as there is something to read. A camera frame would then lie in memory as a whole
+//! before its first byte goes on; so after a while the connection must let the calls on it have their turn.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Most bytes that are gathered before they are written anyway.
 const LIMIT: usize = 128 << 10;
 
+/// Most bytes that are read in one turn.
+const TURN: usize = 128 << 10;
+
 /// A drained buffer larger than this is given back.
 const SMALL: usize = 16 << 10;
 
@@ -24,6 +30,8 @@ pub struct Batch<I>(Arc<Mutex<State<I>>>);
 struct State<I> {
     io: I,
     gathered: BytesMut,
+    /// Bytes that may still be read in this turn.
+    readable: usize,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
@@ -32,6 +40,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
         Self(Arc::new(Mutex::new(State {
             io,
             gathered: BytesMut::new(),
+            readable: TURN,
         })))
     }
 
@@ -40,9 +49,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
         Self(Arc::clone(&self.0))
     }
 
-    /// Writes what was gathered. Ready when nothing is left.
+    /// Ends a turn of the connection: writes what was gathered. Ready when nothing is left.
     pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state().poll_drain(cx)
+        let mut state = self.state();
+        state.readable = TURN;
+        state.poll_drain(cx)
     }
 
     // Protocol and driver run in one task, so nobody ever waits here.
@@ -88,7 +99,15 @@ impl<I: AsyncWrite + Unpin> State<I> {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batch<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.state().io).poll_read(cx, buf)
+        let mut state = self.state();
+        if state.readable == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut state.io).poll_read(cx, buf))?;
+        state.readable = state.readable.saturating_sub(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -143,6 +162,20 @@ mod tests {
         assert!(early.is_none(), "nothing is written before the driver says so");
         poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
         assert_eq!(peer.read(&mut seen).await.unwrap(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn a_turn_of_reading_ends_until_the_driver_begins_another() {
+        let (io, mut peer) = tokio::io::duplex(4 * TURN);
+        let mut batch = Batch::new(io);
+        let driver = batch.handle();
+        peer.write_all(&vec![7; 3 * TURN]).await.unwrap();
+        let mut chunk = vec![0; TURN / 2];
+        let mut now = |batch: &mut Batch<_>| futures_util::FutureExt::now_or_never(batch.read(&mut chunk)).is_some();
+        assert!(now(&mut batch) && now(&mut batch));
+        assert!(!now(&mut batch), "the turn is over");
+        poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
+        assert!(now(&mut batch));
     }
 
     #[tokio::test]

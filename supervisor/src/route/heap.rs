@@ -9,18 +9,19 @@ const KEPT: i32 = 4 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ROUND: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Gives memory that nobody uses back to the system, at most once in a while. Call it when things have calmed down.
-pub fn give_back() {
+/// Gives memory that nobody uses back to the system. Call it when things have calmed down, and again later when it
+/// says no: it does so only once in a while.
+pub fn give_back() -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         use std::sync::Mutex;
         use std::time::Instant;
         static LAST: Mutex<Option<Instant>> = Mutex::new(None);
         // Whoever holds the lock is giving back already.
-        let Ok(mut last) = LAST.try_lock() else { return };
+        let Ok(mut last) = LAST.try_lock() else { return true };
         let now = Instant::now();
         if last.is_some_and(|last| now.saturating_duration_since(last) < ROUND) {
-            return;
+            return false;
         }
         *last = Some(now);
         #[expect(unsafe_code, reason = "glibc offers this to C only")]
@@ -29,6 +30,7 @@ pub fn give_back() {
             nix::libc::malloc_trim(0);
         }
     }
+    true
 }
 
 /// Sets the allocator up for passing large messages on. Call it once, before the first thread is started.

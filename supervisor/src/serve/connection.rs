@@ -152,7 +152,7 @@ where
     let mut calls = JoinSet::new();
     let mut stopping = false;
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-    let mut ticking = false;
+    let (mut ticking, mut called) = (false, false);
     let mut vigil = Vigil::new(std::time::Instant::now());
     loop {
         tokio::select! {
@@ -163,6 +163,7 @@ where
                     let request = Request::from_parts(parts, RequestBody::from(stream));
                     vigil.sign(std::time::Instant::now());
                     calls.spawn(answer(guarded(service(request)), respond));
+                    called = true;
                     if !ticking {
                         ticking = true;
                         tick.as_mut().reset(Instant::now() + TICK);
@@ -176,10 +177,8 @@ where
             Some(_) = calls.join_next() => vigil.sign(std::time::Instant::now()),
             () = tokio::task::yield_now(), if vigil.is_awake() => {}
             () = &mut tick, if ticking => {
-                ticking = !calls.is_empty();
-                if !ticking {
-                    heap::give_back();
-                }
+                let calm = calls.is_empty() && !std::mem::take(&mut called);
+                ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
             }
             () = stop.cancelled(), if !stopping => {

@@ -204,6 +204,19 @@ async fn every_unary_call_to_a_module_has_a_deadline_and_the_callers_own_counts(
     let seen = world.echo().say(request).await.expect("answers").into_inner().headers;
     let own = seconds(seen.get("grpc-timeout").expect("the caller's deadline"));
     assert!((5.0..=7.0).contains(&own), "{own}");
+
+    // A stream may last as long as it likes.
+    let request = CountRequest {
+        name: "echo".into(),
+        until: 1,
+        pause_ms: 0,
+    };
+    let mut counted = world.echo().count(request).await.expect("a stream").into_inner();
+    let seen = counted.next().await.expect("a message").expect("a number").headers;
+    assert!(
+        seen.contains_key("opid") && !seen.contains_key("grpc-timeout"),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]

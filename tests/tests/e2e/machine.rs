@@ -1,11 +1,12 @@
 //! Start and end of a machine, and what it gives its modules.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use mainstay_proto::viam::common::v1::{DoCommandRequest, DoCommandResponse};
 use mainstay_proto::viam::robot::v1::get_machine_status_response::State;
+use mainstay_tests::echo::CountRequest;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
 use mainstay_tests::status::Snapshot;
@@ -13,6 +14,7 @@ use mainstay_tests::world::{Place, World};
 use mainstay_tests::{bins, raw, rpc};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio_stream::StreamExt;
 
 pub const GENERIC_DO_COMMAND: &str = "/viam.component.generic.v1.GenericService/DoCommand";
 
@@ -323,4 +325,54 @@ async fn the_port_speaks_http_for_health_checks_and_refuses_tls_in_words() {
     let again = raw::talk(world.address(), ask.as_bytes()).await.expect("an answer");
     assert!(again.starts_with(b"HTTP/1.1 200"));
     assert!(eventually(Duration::from_secs(1), || proc::alive(world.pid())).await);
+}
+
+#[tokio::test]
+async fn each_module_has_a_process_group_of_its_own() {
+    let machine = Machine::new()
+        .module(Module::fixture("one"))
+        .module(Module::fixture("two"))
+        .resource(Resource::fake("motor", "motor"));
+    let world = World::settled(machine).await;
+    let now = world.snapshot().await;
+    for module in ["one", "two", "builtin:fake"] {
+        let pid = nix::unistd::Pid::from_raw(now.pid(module).expect("a process"));
+        assert_eq!(nix::unistd::getpgid(Some(pid)), Ok(pid), "{module}");
+    }
+}
+
+#[tokio::test]
+async fn a_hung_module_does_not_hold_up_the_end_for_ever() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("probe"))
+        .resource(Resource::generic("box").depends_on(&["probe"]))
+        .resource(Resource::fake("motor", "motor"));
+    let world = World::settled(machine).await;
+    let hung = world.snapshot().await.pid("eyes").expect("a process");
+    proc::signal(hung, Signal::SIGSTOP);
+    // It may be ended by force, which is no failure of the machine.
+    let remains = world.shutdown().await;
+    remains.with_code(0).left_nothing_behind();
+    assert!(remains.took < Duration::from_secs(20), "{:?}", remains.took);
+}
+
+#[tokio::test]
+async fn connections_and_streams_that_stay_open_do_not_hold_up_the_end() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::echo("echo"));
+    let world = World::settled(machine).await;
+    let _silent = TcpStream::connect(world.address()).expect("the port is open");
+    let _idle = raw::Connection::open(world.address()).await;
+    let request = CountRequest {
+        name: "echo".into(),
+        until: 0,
+        pause_ms: 5,
+    };
+    let mut stream = world.echo().count(request).await.expect("a stream").into_inner();
+    stream.next().await.expect("endless").expect("a number");
+    let remains = world.shutdown().await;
+    remains.with_code(0).left_nothing_behind();
+    assert!(remains.took < Duration::from_secs(5), "{:?}", remains.took);
 }

@@ -7,6 +7,7 @@ mod client_py;
 mod closed;
 mod crash;
 mod data_path;
+mod examples;
 mod machine;
 mod modules_py;
 mod operations;

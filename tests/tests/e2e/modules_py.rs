@@ -148,6 +148,18 @@ async fn rust_reaches_them() {
 }
 
 #[tokio::test]
+async fn two_modules_in_two_languages_may_serve_one_api() {
+    let machine = machine()
+        .module(Module::fixture("rust"))
+        .resource(Resource::echo("echo"));
+    let world = World::settled(machine).await;
+    for (name, nonce) in [("parrot", "birds"), ("echo", "rust"), ("parrot", "birds")] {
+        let said = world.echo().say(say(name, "who")).await.expect("answers").into_inner();
+        assert_eq!(said.stamp.expect("a stamp").nonce, nonce);
+    }
+}
+
+#[tokio::test]
 async fn what_they_log_and_print_reaches_the_log_and_they_are_closed_in_the_end() {
     let mut world = World::settled(machine()).await;
     world.until_printed("thermometer thermometer is warm").await;
