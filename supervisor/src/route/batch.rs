@@ -15,8 +15,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes that are gathered before they are written anyway.
-const LIMIT: usize = 128 << 10;
+/// Most bytes that are gathered before they are written anyway: what a turn reads, with room for the frame headers of
+/// peers that take small frames only.
+const LIMIT: usize = TURN + (16 << 10);
 
 /// Most bytes that are read in one turn.
 const TURN: usize = 128 << 10;
