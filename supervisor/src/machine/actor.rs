@@ -12,11 +12,12 @@ use tracing::{error, info, warn};
 
 use super::calls;
 use super::plan::Step;
-use super::view::{ModuleEntry, Published, View};
+use super::view::{Published, View};
 use super::world::{Declared, Facts, Held, Shown, Stage, World};
 use crate::identity::ModuleName;
 use crate::module::actor::{Command as ModuleCommand, Event};
 use crate::module::handshake::Handler;
+use crate::module::state::ModuleEntry;
 use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
 use crate::route::upstream::Upstream;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Handle, Machine, Running};
-use super::view::{ModuleEntry, ModulePhase, Published, Rejected, View};
+use super::view::{Published, Rejected, View};
 use super::world::{Facts, World};
 use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
 use crate::identity::ModuleName;
@@ -20,6 +20,7 @@ use crate::module::builtin::Builtins;
 use crate::module::environment::{ModuleSpec, log_level_argument};
 use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
+use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 

@@ -15,8 +15,8 @@ use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::{Stream, Tail, drain};
 use super::process::{Process, Spawner, describe, exit_code};
 use super::sockets::Sockets;
+use super::state::{ModuleEntry, ModulePhase};
 use crate::identity::ModuleName;
-use crate::machine::view::{ModuleEntry, ModulePhase};
 use crate::route::upstream::Upstream;
 
 /// How long a lost connection to a living process is tried again before the process counts as useless.

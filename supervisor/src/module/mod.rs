@@ -12,3 +12,4 @@ pub mod output;
 pub mod process;
 pub mod reflect;
 pub mod sockets;
+pub mod state;

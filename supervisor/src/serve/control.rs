@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::usage::{Sampler, memory_bytes};
-use crate::machine::view::{ModuleEntry, ModulePhase, Published, View};
+use crate::machine::view::{Published, View};
+use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::route::resource::{Phase, Resource};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.

@@ -1,0 +1,120 @@
+//! What a module's task publishes of it: the one place where everybody else reads a module's state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::environment::ModuleSpec;
+use super::handshake::Handler;
+use crate::changes::Changes;
+use crate::identity::ModuleName;
+
+/// Where a module is in its life; the numbers are those of `ModuleStatus.State` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum ModulePhase {
+    /// Not started yet.
+    Pending = 1,
+    /// Its process runs and has not answered Ready.
+    Starting = 2,
+    /// It answered Ready.
+    Ready = 3,
+    /// It failed or died; `error` says how, `next_try` when it is started again.
+    Unhealthy = 4,
+    /// It is being stopped.
+    Closing = 5,
+}
+
+/// The published state of one module; written by the module's own task.
+#[derive(Debug, Clone)]
+pub struct ModuleState {
+    /// Where it is in its life.
+    pub phase: ModulePhase,
+    /// Process id, while it has one.
+    pub pid: Option<u32>,
+    /// When `phase` last changed.
+    pub since: SystemTime,
+    /// When the present process was started.
+    pub started: Option<SystemTime>,
+    /// The newest thing worth saying: why it is not ready, or else why it was last restarted.
+    pub last: Option<Arc<str>>,
+    /// When `last` happened.
+    pub last_at: Option<SystemTime>,
+    /// How long the last start took until Ready.
+    pub start_time: Option<Duration>,
+    /// How often a process of it was started after the first.
+    pub restarts: u32,
+    /// Failures since it was last READY.
+    pub consecutive_failures: u32,
+    /// What went wrong last; kept until it is READY again.
+    pub error: Option<Arc<str>>,
+    /// When it is started again.
+    pub next_try: Option<SystemTime>,
+    /// What it offers, as of its last Ready.
+    pub handlers: Arc<[Handler]>,
+}
+
+/// One module: configured, or built in and used.
+#[derive(Debug)]
+pub struct ModuleEntry {
+    /// Its name; built-in ones read `builtin:fake`.
+    pub name: ModuleName,
+    /// Its registry id, where the config gives one.
+    pub id: String,
+    /// True if the config's `type` is `local`.
+    pub local: bool,
+    /// What is run.
+    pub executable: PathBuf,
+    state: ArcSwap<ModuleState>,
+    changes: Changes,
+}
+
+impl ModuleEntry {
+    /// A module that was not started yet.
+    pub fn new(spec: &ModuleSpec, changes: Changes) -> Self {
+        let state = ModuleState {
+            phase: ModulePhase::Pending,
+            pid: None,
+            since: SystemTime::now(),
+            started: None,
+            last: None,
+            last_at: None,
+            start_time: None,
+            restarts: 0,
+            consecutive_failures: 0,
+            error: None,
+            next_try: None,
+            handlers: Arc::default(),
+        };
+        let ModuleSpec {
+            name, id, executable, ..
+        } = spec.clone();
+        Self {
+            name,
+            id,
+            local: spec.local,
+            executable,
+            state: ArcSwap::from_pointee(state),
+            changes,
+        }
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> Guard<Arc<ModuleState>> {
+        self.state.load()
+    }
+
+    /// Changes the state; for the module's own task alone.
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
+        let mut state = ModuleState::clone(&self.state.load());
+        let phase = state.phase;
+        change(&mut state);
+        if state.phase != phase {
+            state.since = SystemTime::now();
+        }
+        self.state.store(Arc::new(state));
+        self.changes.tell();
+    }
+}
