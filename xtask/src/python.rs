@@ -8,7 +8,7 @@ use crate::steps::{Failed, Target, capture, run};
 
 /// Makes `target/venv` if it is not there as its requirements want it, and gives its interpreter.
 pub fn ensure(target: &Target) -> Result<PathBuf, Failed> {
-    let requirements = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/python/requirements.txt")).to_owned();
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests/python/requirements.txt");
     let wanted = fs::read_to_string(&requirements).map_err(|error| Failed::at(&requirements, error))?;
     let folder = target.join("venv");
     let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.stamp"));

@@ -24,3 +24,7 @@ pub const MAX_HEADERS: u32 = 1 << 20;
 /// Streams begun and reset again before the core saw them, until their connection counts as hostile. A client that
 /// drops a hundred calls at once is normal.
 pub const MAX_PENDING_RESETS: usize = 1_000;
+
+/// Streams that were reset lately and of which more may still be on its way. Such frames are dropped silently; those of
+/// older ones are answered with an error, and enough of these end the connection.
+pub const MAX_RECENT_RESETS: usize = 10_000;

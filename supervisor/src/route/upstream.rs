@@ -211,6 +211,9 @@ where
         .max_frame_size(flow::MAX_FRAME)
         .max_header_list_size(flow::MAX_HEADERS)
         .max_send_buffer_size(flow::SEND_BUFFER)
+        .max_concurrent_reset_streams(flow::MAX_RECENT_RESETS)
+        // The callers of a whole machine share the connection: none of them may end it by cancelling a lot.
+        .max_local_error_reset_streams(None)
         .enable_push(false)
         .handshake(io)
         .await

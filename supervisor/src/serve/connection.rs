@@ -135,6 +135,7 @@ where
         .max_header_list_size(flow::MAX_HEADERS)
         .max_concurrent_streams(flow::MAX_STREAMS)
         .max_send_buffer_size(flow::SEND_BUFFER)
+        .max_concurrent_reset_streams(flow::MAX_RECENT_RESETS)
         .max_pending_accept_reset_streams(flow::MAX_PENDING_RESETS)
         .handshake::<_, Bytes>(io);
     // The handshake's own words have no driver yet.

@@ -203,6 +203,16 @@ async fn a_broken_resource_says_what_is_wrong_and_the_rest_runs() {
             vec!["wall"],
         ),
         (
+            "ambiguous dependency",
+            vec![
+                Resource::probe("roof").depends_on(&["twin"]),
+                Resource::probe("twin"),
+                Resource::generic("twin"),
+            ],
+            "roof",
+            vec!["twin"],
+        ),
+        (
             "cycle",
             vec![
                 Resource::probe("hen").depends_on(&["egg"]),

@@ -300,6 +300,27 @@ async fn large_messages_arrive_whole() {
     assert!(said.text == text, "the text was changed on the way");
     assert_eq!(said.padding.len(), 8 << 20);
     assert!(said.padding.iter().all(|&byte| byte == 0x5a));
+
+    // Just below the limit of 32 MiB.
+    let request = say("echo", &"x".repeat((32 << 20) - 100));
+    let said = world.echo().say(request).await.map(|said| said.into_inner().text.len());
+    // The stamp makes the answer longer than the request, and that may be too long.
+    assert!(
+        matches!(&said, Err(status) if status.code() == Code::ResourceExhausted),
+        "{said:?}"
+    );
+    let request = say("echo", &"x".repeat(31 << 20));
+    assert_eq!(
+        world
+            .echo()
+            .say(request)
+            .await
+            .expect("answers")
+            .into_inner()
+            .text
+            .len(),
+        31 << 20
+    );
 }
 
 #[tokio::test]
@@ -307,7 +328,7 @@ async fn many_calls_at_once_get_their_own_answers() {
     let world = world().await;
     let channel = world.channel();
     let mut tasks = JoinSet::new();
-    for number in 0..90_u32 {
+    for number in 0..300_u32 {
         let channel = channel.clone();
         tasks.spawn(async move {
             let text = format!("number {number}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
 use mainstay_tests::echo;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::World;
@@ -9,6 +10,8 @@ use prost::Message;
 use prost_types::FileDescriptorProto;
 use tokio_stream::{StreamExt, iter};
 use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::data_path::say;
 
 /// What came back for one question, whichever the version.
 #[derive(Debug)]
@@ -205,4 +208,39 @@ async fn files_are_found_by_name_and_what_is_unknown_is_not_found() {
         );
         assert!(motor.iter().any(|file| file.name() == "component/motor/v1/motor.proto"));
     }
+}
+
+#[tokio::test]
+async fn modules_may_speak_either_version_and_none_costs_no_more_than_what_needs_it() {
+    for version in ["v1", "v1alpha"] {
+        let machine = Machine::new()
+            .module(Module::fixture("eyes").env("REFLECTION", version))
+            .resource(Resource::echo("echo"));
+        let world = World::settled(machine).await;
+        let said = world
+            .echo()
+            .say(say("echo", version))
+            .await
+            .expect("answers")
+            .into_inner();
+        assert_eq!(said.text, version);
+        let answers = ask(&world, "v1", &[Ask::Symbol(echo::SERVICE.into())]).await;
+        assert!(matches!(&answers[..], [Said::Files(..)]), "{version}: {answers:?}");
+    }
+    let machine = Machine::new()
+        .module(Module::fixture("eyes").env("REFLECTION", "none"))
+        .resource(Resource::probe("probe"))
+        .resource(Resource::echo("echo"));
+    let mut world = World::start(machine).await;
+    let now = world.until(|now| now.running() && now.ready("probe")).await;
+    assert!(now.module_ready("eyes"), "{now:?}");
+    let request = GetReadingsRequest {
+        name: "probe".into(),
+        extra: None,
+    };
+    let path = "/viam.component.sensor.v1.SensorService/GetReadings";
+    let _: GetReadingsResponse = world
+        .call(path, &request)
+        .await
+        .expect("a standard API needs no reflection");
 }

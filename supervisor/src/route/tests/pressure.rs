@@ -12,9 +12,12 @@ use crate::route::flow::{SEND_BUFFER, STREAM_WINDOW};
 
 const FLOOD: &str = "/flood";
 
+/// Streams at once whose reader sleeps.
+const FLOODS: usize = 3;
+
 /// What may be under way between a module and a client that reads nothing: the core's window, what it holds for the
 /// client's socket, both sockets, and the client's own window.
-const BOUND: usize = STREAM_WINDOW as usize + SEND_BUFFER + (16 << 20);
+const BOUND: usize = STREAM_WINDOW as usize + SEND_BUFFER + (8 << 20);
 
 /// Waits until the count stands still.
 async fn settled(count: &AtomicUsize) -> usize {
@@ -57,18 +60,21 @@ async fn a_client_that_does_not_read_holds_its_module_back_and_nobody_else() {
                 .initial_connection_window_size(1 << 20),
         )
         .await;
-    let mut flood = client.open(FLOOD, &[]).await;
-    flood.stream.send_data(named(1), true).unwrap();
-    let (_stream, _, mut body) = flood.head().await;
+    let mut bodies = Vec::new();
+    for _ in 0..FLOODS {
+        let mut flood = client.open(FLOOD, &[]).await;
+        flood.stream.send_data(named(1), true).unwrap();
+        bodies.push(flood.head().await.2);
+    }
     let held = settled(&sent).await;
-    assert!(held <= BOUND, "{held} bytes are held");
+    assert!(held <= FLOODS * BOUND, "{held} bytes are held");
     // The same client and the same module go on meanwhile.
-    for size in [5, 30_000] {
+    for size in [5, 300_000] {
         assert_eq!(client.call(ECHO, &[], named(size)).await.status().0, 0);
     }
     // And the stream itself goes on when it is read.
-    let mut read = 0;
-    while read < held + (1 << 20) {
+    let (mut body, mut read) = (bodies.remove(0), 0);
+    while read < BOUND {
         let chunk = soon(body.data()).await.unwrap().unwrap();
         let _ = body.flow_control().release_capacity(chunk.len());
         read += chunk.len();
@@ -94,21 +100,23 @@ async fn a_module_that_does_not_read_holds_its_caller_back_and_nobody_else() {
     })
     .await;
     let mut client = world.client().await;
-    let mut flood = client.open(FLOOD, &[]).await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&sent);
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(async move {
-        let _ = send_all(&mut flood.stream, named(10)).await;
-        let piece = message(&vec![1; 60_000]);
-        while send_all(&mut flood.stream, piece.clone()).await.is_ok() {
-            count.fetch_add(piece.len(), Ordering::SeqCst);
-        }
-        flood.response.await.map(|_| ())
-    });
+    for _ in 0..FLOODS {
+        let mut flood = client.open(FLOOD, &[]).await;
+        let count = Arc::clone(&sent);
+        tasks.spawn(async move {
+            let _ = send_all(&mut flood.stream, named(10)).await;
+            let piece = message(&vec![1; 60_000]);
+            while send_all(&mut flood.stream, piece.clone()).await.is_ok() {
+                count.fetch_add(piece.len(), Ordering::SeqCst);
+            }
+            flood.response.await.map(|_| ())
+        });
+    }
     let held = settled(&sent).await;
-    assert!(held <= BOUND, "{held} bytes are held");
-    for size in [5, 30_000] {
+    assert!(held <= FLOODS * BOUND, "{held} bytes are held");
+    for size in [5, 300_000] {
         assert_eq!(client.call(ECHO, &[], named(size)).await.status().0, 0);
     }
 }
@@ -119,8 +127,8 @@ async fn a_caller_that_writes_all_before_it_reads_does_not_lock_up() {
     let mut builder = h2::client::Builder::new();
     let mut client = world.client_with(builder.initial_window_size(1 << 16)).await;
     let mut call = client.open(ECHO, &[]).await;
-    // More than the way back holds before the client reads; less than both windows.
-    let request = named(10 << 20);
+    // More than the way there holds by itself, less than it holds together with the way back.
+    let request = named(STREAM_WINDOW as usize * 3 / 2);
     soon(send_all(&mut call.stream, request.clone())).await.unwrap();
     call.stream.send_data(Bytes::new(), true).unwrap();
     let got = soon(call.finish()).await;
@@ -166,4 +174,32 @@ async fn stop_gets_through_when_a_module_takes_no_more_streams() {
     assert_eq!(got.status().0, 4);
     drop(calls);
     until("all calls are over", || world.kept() == 0).await;
+}
+
+#[tokio::test]
+async fn many_streams_that_are_cancelled_at_once_do_not_cost_the_connection() {
+    let world = World::new(|request, mut respond| async move {
+        if request.uri().path() != FLOOD {
+            return echo(request, respond).await;
+        }
+        let mut stream = answer(&mut respond);
+        while send_all(&mut stream, message(&[1; 300])).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for _ in 0..4 {
+        let mut client = world.client().await;
+        let mut floods = Vec::new();
+        for _ in 0..100 {
+            let mut flood = client.open(FLOOD, &[]).await;
+            flood.stream.send_data(named(1), true).unwrap();
+            floods.push(flood.head().await);
+        }
+        assert_eq!(world.kept(), 100);
+        drop(floods);
+        until("all calls are over", || world.kept() == 0).await;
+        assert_eq!(client.call(ECHO, &[], named(5)).await.status().0, 0);
+    }
+    assert!(!world.upstream.is_closed());
 }

@@ -311,7 +311,7 @@ impl Client {
     /// A whole call with these bytes as its request.
     pub async fn call(&mut self, path: &str, headers: &[(&str, &str)], request: Bytes) -> Got {
         let mut call = self.open(path, headers).await;
-        send_all(&mut call.stream, request).await.unwrap();
+        soon(send_all(&mut call.stream, request)).await.unwrap();
         call.stream.send_data(Bytes::new(), true).unwrap();
         soon(call.finish()).await
     }
