@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
@@ -30,6 +31,8 @@ use crate::serve::{serve_control, serve_parents, serve_tcp};
 const WORKERS: usize = 1;
 /// Signals that come within this time of the first say the same thing.
 const ONE_WISH: Duration = Duration::from_secs(1);
+/// How long the end of the machine waits for stops that are under way.
+const STOPS_UNDER_WAY: Duration = Duration::from_millis(500);
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,7 @@ pub struct RunOptions {
     pub builtins: Option<PathBuf>,
 }
 
-/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start. `announce` is given the
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
 /// states of the machine as they come, to tell of its start.
 pub fn run<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> ExitCode
 where
@@ -89,6 +92,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let started = SystemTime::now();
+    // First of all: whoever wants it to end while it starts must not leave anything behind.
+    let mut signals = Signals::new().map_err(failure)?;
     let RunOptions {
         config_path,
         loaded,
@@ -122,7 +127,9 @@ where
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations: Operations::default(),
         shutdown: shutdown.clone(),
+        stops: TaskTracker::new(),
     };
+    let stops = robot.stops.clone();
     let complaints = loaded
         .complaints
         .iter()
@@ -149,16 +156,18 @@ where
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
-    let mut signals = Signals::new().map_err(failure)?;
-    tokio::select! {
-        name = signals.next() => info!(signal = name, "stopping"),
-        () = shutdown.cancelled() => {}
-        Some(ended) = machines.join_next() => error!("the machine ended early: {ended:?}"),
-    }
+    let ended = tokio::select! {
+        name = signals.next() => { info!(signal = name, "stopping"); Ok(()) }
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
+    };
     shutdown.cancel();
     public.cancel();
-    handle.shut_down();
     let orderly = async {
+        stops.close();
+        // A module that does not answer Stop is ended a moment later, which stops it, too.
+        let _late = tokio::time::timeout(STOPS_UNDER_WAY, stops.wait()).await;
+        handle.shut_down();
         while clients.join_next().await.is_some() {}
         while machines.join_next().await.is_some() {}
         // Modules may log and call to the end, so their own doors close last.
@@ -180,7 +189,7 @@ where
         name = asked_again => warn!(signal = name, "asked twice: ending at once"),
     }
     drop(directory);
-    Ok(())
+    ended
 }
 
 /// Opens the port, or says which line of the config asked for one that cannot be had.

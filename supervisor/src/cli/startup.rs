@@ -136,10 +136,13 @@ impl Printer {
         let config = file_name(&status.config_path);
         let resources = human::count(status.resources.len(), "resource");
         let modules = human::count(status.modules.len(), "module");
+        // Whoever waits for a free port to be chosen need not wait for the machine to be up.
+        let place = place(status).map(|place| format!("  serving on {place}"));
         format!(
-            "{} {}  {config}  ({resources}, {modules})",
+            "{} {}  {config}  ({resources}, {modules}){}",
             self.style.paint(Colour::Bold, "mainstay"),
-            status.version
+            status.version,
+            place.unwrap_or_default()
         )
     }
 
@@ -197,18 +200,19 @@ fn has_ended_its_start(state: ModuleState) -> bool {
     )
 }
 
-/// Where the machine is reached and how well it came up.
-fn serving(status: &Status) -> String {
+/// The addresses of the machine; `None` if it has its control socket only.
+fn place(status: &Status) -> Option<String> {
     let listeners: Vec<&str> = status
         .listeners
         .iter()
         .map(|listener| listener.address.as_str())
         .collect();
-    let place = if listeners.is_empty() {
-        "its control socket only".to_owned()
-    } else {
-        listeners.join(", ")
-    };
+    (!listeners.is_empty()).then(|| listeners.join(", "))
+}
+
+/// Where the machine is reached and how well it came up.
+fn serving(status: &Status) -> String {
+    let place = place(status).unwrap_or_else(|| "its control socket only".to_owned());
     let ready = status
         .resources
         .iter()
@@ -237,7 +241,7 @@ mod tests {
     #[test]
     fn a_settled_start_is_a_summary_with_each_fault_in_full() {
         let expected = "\
-mainstay 0.1.0  rover.yaml  (3 resources, 3 modules)
+mainstay 0.1.0  rover.yaml  (3 resources, 3 modules)  serving on 127.0.0.1:8080
   builtin:fake  ready     12 ms  pid 4121
   acme-lidar    ready    840 ms  pid 4188
   wheels        failed    31 ms  exit code 2; next try in 14 s

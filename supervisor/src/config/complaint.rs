@@ -209,13 +209,27 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// All complaints for a person; see [`Complaint::render`].
+    /// All complaints for a person; see [`Complaint::render`]. What makes the config unusable comes last, where the eye
+    /// is, and if there is anything else, a line says which is which.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let all: Vec<String> = self
+        let (refusing, others): (Vec<_>, Vec<_>) = self
             .complaints
             .iter()
+            .partition(|complaint| complaint.grade == Grade::Refused);
+        let closing = (!others.is_empty()).then(|| {
+            let (makes, last) = match refusing.len() {
+                1 => ("makes", "the last"),
+                _ => ("make", "the last ones"),
+            };
+            let (few, all) = (refusing.len(), self.complaints.len());
+            format!("not started: {few} of {all} complaints above, {last}, {makes} the config unusable")
+        });
+        let all: Vec<String> = others
+            .into_iter()
+            .chain(refusing)
             .map(|complaint| complaint.render(colour))
+            .chain(closing)
             .collect();
         all.join("\n\n")
     }

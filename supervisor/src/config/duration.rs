@@ -30,6 +30,27 @@ pub fn parse(text: &str) -> Result<Duration, BadDuration> {
         .map_err(|_| BadDuration(text.to_owned()))
 }
 
+/// Writes a duration as Go does: `5m0s`, `25s`, `1.5s`, `300ms`.
+pub fn show(duration: Duration) -> String {
+    let decimal = |unit: u64, name: &str| {
+        let nanos = duration.as_nanos() % 60_000_000_000;
+        let unit = u128::from(unit);
+        let digits = unit.ilog10() as usize;
+        let text = format!("{}.{:0digits$}", nanos / unit, nanos % unit);
+        format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    let (hours, minutes) = (duration.as_secs() / 3600, duration.as_secs() / 60 % 60);
+    match duration.as_nanos() {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{}ns", duration.as_nanos()),
+        1_000..1_000_000 => decimal(1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
+        1_000_000_000..60_000_000_000 => decimal(1_000_000_000, "s"),
+        60_000_000_000..3_600_000_000_000 => format!("{minutes}m{}", decimal(1_000_000_000, "s")),
+        _ => format!("{hours}h{minutes}m{}", decimal(1_000_000_000, "s")),
+    }
+}
+
 /// Reads a duration of either sign, in nanoseconds.
 pub(super) fn nanoseconds(text: &str) -> Result<i64, BadDuration> {
     let bad = || BadDuration(text.to_owned());
@@ -82,6 +103,24 @@ mod tests {
             ("1h2m3s4ms5us6ns", 3_723_004_005_006),
         ] {
             assert_eq!(nanoseconds(text), Ok(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5µs"),
+            (300_000_000, "300ms"),
+            (1_500_000_000, "1.5s"),
+            (25_000_000_000, "25s"),
+            (60_500_000_000, "1m0.5s"),
+            (300_000_000_000, "5m0s"),
+            (5_400_000_000_000, "1h30m0s"),
+        ] {
+            assert_eq!(show(Duration::from_nanos(nanos)), text);
+            assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
     }
 

@@ -27,7 +27,7 @@ mod tests;
 mod yaml;
 
 pub use complaint::{Complaint, Grade, Place, Refused, colour_wanted};
-pub use duration::parse as parse_duration;
+pub use duration::{parse as parse_duration, show as show_duration};
 pub use frame::{Frame, Geometry, Orientation, Shape};
 pub use load::{Surroundings, load, parse};
 pub use model::{

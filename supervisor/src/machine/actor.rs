@@ -8,6 +8,7 @@ use mainstay_proto::ResourceName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 use tracing::{error, info, warn};
 
 use super::calls;
@@ -28,7 +29,9 @@ const FIRST_PASS: Duration = Duration::from_secs(30);
 
 /// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
 /// not answered by then is ended with what it holds.
-const REMOVE_ALL: Duration = Duration::from_secs(10);
+const REMOVE_ALL: Duration = Duration::from_secs(20);
+/// How long one of them may take then, before its module is taken for one that does not answer.
+const REMOVE_AT_END: Duration = Duration::from_secs(5);
 
 /// Why a module was not restarted.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,8 @@ pub enum RestartError {
 pub(super) enum Command {
     Restart {
         module: ModuleName,
+        /// Number of the process that is to be replaced.
+        current: u64,
         done: oneshot::Sender<Result<(), Arc<str>>>,
     },
     Shutdown,
@@ -92,6 +97,7 @@ impl Handle {
         let (done, outcome) = oneshot::channel();
         let asked = self.commands.send(Command::Restart {
             module: entry.name.clone(),
+            current: u64::from(entry.state().restarts) + 1,
             done,
         });
         asked.map_err(|_| RestartError::ShuttingDown)?;
@@ -136,7 +142,8 @@ pub(super) struct Running {
     pub(super) handlers: Arc<[Handler]>,
     /// When it is restarted even if its resources are still in it.
     pub(super) drain_by: Option<Instant>,
-    pub(super) waiting: Vec<oneshot::Sender<Result<(), Arc<str>>>>,
+    /// Who waits for a process younger than the one of that number.
+    pub(super) waiting: Vec<(u64, oneshot::Sender<Result<(), Arc<str>>>)>,
 }
 
 /// A call about a resource that came to its end.
@@ -151,8 +158,8 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) enum What {
     Validated(Result<Declared, String>),
-    Added(Vec<Held>, Result<(), String>),
-    Removed(Result<(), String>),
+    Added(Result<(), String>),
+    Removed(Result<(), Status>),
 }
 
 impl Machine {
@@ -237,7 +244,7 @@ impl Machine {
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
-        self.world.begin(&name, stage, module);
+        self.world.begin(&name, stage, module, held.clone());
         if stage == Stage::Removing {
             self.show(
                 &name,
@@ -259,6 +266,8 @@ impl Machine {
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
+        let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&Facts::Draining);
+        let remove_limit = if ending { REMOVE_AT_END } else { calls::REMOVE_TIMEOUT };
         self.calls.spawn(async move {
             let stopped = || "the machine is shutting down".to_owned();
             let what = match stage {
@@ -283,9 +292,9 @@ impl Machine {
                         }
                         Err(problem) => Err(format!("resource config validation error: {problem}")),
                     };
-                    What::Added(held, outcome)
+                    What::Added(outcome)
                 }
-                _ => What::Removed(calls::remove(upstream, &name, calls::REMOVE_TIMEOUT).await),
+                _ => What::Removed(calls::remove(upstream, &name, remove_limit).await),
             };
             Ended {
                 name,
@@ -311,16 +320,33 @@ impl Machine {
         let now = Instant::now();
         match what {
             What::Validated(outcome) => {
-                let outcome = if alive { outcome } else { Ok(Declared::default()) };
-                self.world.validated(&name, outcome, now);
+                self.world.validated(&name, alive.then_some(outcome), now);
             }
-            What::Added(held, outcome) => self.world.added(&name, held, outcome, alive, now),
+            What::Added(outcome) => self.world.added(&name, outcome, alive, now),
             What::Removed(outcome) => {
-                if let (Err(problem), true) = (&outcome, alive) {
-                    warn!(resource = %name, %module, "RemoveResource failed: {problem}");
+                if let (Err(status), true) = (&outcome, alive) {
+                    warn!(resource = %name, %module, "RemoveResource failed: {}", status.message());
+                    if status.code() == Code::DeadlineExceeded {
+                        self.give_up(&module);
+                    }
                 }
                 self.world.removed(&name, outcome.is_ok());
             }
+        }
+    }
+
+    /// A module that is to end does not answer: what it holds ends with it, and what that holds need not wait.
+    fn give_up(&mut self, module: &ModuleName) {
+        let Some(running) = self.modules.get_mut(module) else {
+            return;
+        };
+        if self.stopping.is_cancelled() {
+            running.upstream = None;
+            let _over = running.commands.send(ModuleCommand::Want(false));
+            let cause = "it did not answer while the machine was shutting down";
+            self.world.module_changed(module, Facts::Down(cause.into()), None);
+        } else if running.drain_by.is_some() {
+            running.drain_by = Some(Instant::now());
         }
     }
 
@@ -345,7 +371,8 @@ impl Machine {
                 running.life = life;
                 running.upstream = Some(upstream.clone());
                 running.handlers = handlers.clone();
-                for waiting in running.waiting.drain(..) {
+                let answered = running.waiting.extract_if(.., |(after, _)| *after < life);
+                for (_, waiting) in answered {
                     let _gone = waiting.send(Ok(()));
                 }
                 if renewed {
@@ -362,7 +389,7 @@ impl Machine {
             Event::Down { cause } => {
                 running.upstream = None;
                 running.drain_by = None;
-                for waiting in running.waiting.drain(..) {
+                for (_, waiting) in running.waiting.drain(..) {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
                 self.world.module_changed(&name, Facts::Down(cause), None);
@@ -398,20 +425,26 @@ impl Machine {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Restart { module, done } => {
+            Command::Restart { module, current, done } => {
                 let Some(running) = self.modules.get_mut(&module) else {
                     return;
                 };
-                running.waiting.push(done);
-                if self.world.facts(&module) == Some(&Facts::Ready) {
-                    info!(%module, "restart asked for; its resources are taken out first");
-                    running.drain_by = Some(Instant::now() + REMOVE_ALL);
-                    self.world.module_changed(&module, Facts::Draining, None);
-                } else if running.commands.send(ModuleCommand::Restart).is_err() {
-                    let cause: Arc<str> = "its config entry is broken".into();
-                    for waiting in running.waiting.drain(..) {
-                        let _gone = waiting.send(Err(cause.clone()));
+                running.waiting.push((current, done));
+                match self.world.facts(&module) {
+                    Some(Facts::Ready) => {
+                        info!(%module, "restart asked for; its resources are taken out first");
+                        running.drain_by = Some(Instant::now() + REMOVE_ALL);
+                        self.world.module_changed(&module, Facts::Draining, None);
                     }
+                    // The restart that was asked for before is on its way.
+                    Some(Facts::Draining) => {}
+                    _ if running.commands.send(ModuleCommand::Restart).is_err() => {
+                        let cause: Arc<str> = "its config entry is broken".into();
+                        for (_, waiting) in running.waiting.drain(..) {
+                            let _gone = waiting.send(Err(cause.clone()));
+                        }
+                    }
+                    _ => {}
                 }
             }
             Command::Shutdown => {

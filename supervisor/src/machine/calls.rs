@@ -98,15 +98,14 @@ pub async fn add(
 }
 
 /// Takes a resource out of its module; one that the module does not know is out already.
-pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) -> Result<(), String> {
+pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) -> Result<(), Status> {
     let request = RemoveResourceRequest { name: name.to_string() };
     let answer = within(limit, |limit| async move {
         client(upstream).remove_resource(timed(request, limit)).await
     });
     match answer.await {
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::NotFound => Ok(()),
-        Err(status) => Err(rpc_error(&status)),
+        Err(status) if status.code() != Code::NotFound => Err(status),
+        _ => Ok(()),
     }
 }
 

@@ -66,31 +66,41 @@ impl Index {
     }
 }
 
-/// The path `a → b → a` if following `next` from `start` comes back to it.
-pub fn cycle<'a>(
-    start: &ResourceName,
+/// Circles that following `next` from any of `starts` runs into, each as its members in order. Every circle has a member
+/// in one of them; each resource is followed once, so the cost grows with the edges.
+pub fn cycles<'a>(
+    starts: impl Iterator<Item = &'a ResourceName>,
     next: impl Fn(&ResourceName) -> &'a [ResourceName],
-) -> Option<Vec<ResourceName>> {
-    let mut seen = std::collections::HashSet::new();
-    // Each entry is a name and how much of its list was followed; an explicit stack keeps long chains off the real one.
-    let mut path = vec![(start.clone(), 0)];
-    while let Some((name, followed)) = path.last_mut() {
-        let Some(dependency) = next(name).get(*followed) else {
-            path.pop();
+) -> Vec<Vec<ResourceName>> {
+    let mut found = Vec::new();
+    // The place on the present path, or none once everything behind the name was followed.
+    let mut seen: HashMap<&ResourceName, Option<usize>> = HashMap::new();
+    for start in starts {
+        if seen.contains_key(start) {
             continue;
-        };
-        *followed += 1;
-        if dependency == start {
-            let mut names: Vec<_> = path.into_iter().map(|(name, _)| name).collect();
-            names.push(start.clone());
-            return Some(names);
         }
-        if seen.insert(dependency.clone()) {
-            let dependency = dependency.clone();
-            path.push((dependency, 0));
+        // Each entry is a name and how much of its list was followed; an explicit stack keeps long chains off the real one.
+        let mut path: Vec<(&ResourceName, usize)> = vec![(start, 0)];
+        seen.insert(start, Some(0));
+        while let Some((name, followed)) = path.last_mut() {
+            let name = *name;
+            let Some(dependency) = next(name).get(*followed) else {
+                seen.insert(name, None);
+                path.pop();
+                continue;
+            };
+            *followed += 1;
+            match seen.get(dependency) {
+                None => {
+                    seen.insert(dependency, Some(path.len()));
+                    path.push((dependency, 0));
+                }
+                Some(Some(place)) => found.push(path[*place..].iter().map(|(name, _)| (*name).clone()).collect()),
+                Some(None) => {}
+            }
         }
     }
-    None
+    found
 }
 
 #[cfg(test)]
@@ -119,19 +129,38 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_told_with_its_path() {
-        let all = names(&["a:component:c/x", "a:component:c/y", "a:component:c/z"]);
+    fn circles_are_found_wherever_they_are_entered() {
+        let all = names(&[
+            "a:component:c/x",
+            "a:component:c/y",
+            "a:component:c/z",
+            "a:component:c/self",
+        ]);
         let edges: HashMap<_, _> = [
             (all[0].clone(), vec![all[1].clone(), all[2].clone()]),
             (all[1].clone(), vec![all[2].clone()]),
             (all[2].clone(), vec![all[1].clone()]),
+            (all[3].clone(), vec![all[3].clone()]),
         ]
         .into();
         let next = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
-        assert_eq!(cycle(&all[0], next), None, "x leads into a cycle but is not in it");
-        assert_eq!(
-            cycle(&all[1], next),
-            Some(vec![all[1].clone(), all[2].clone(), all[1].clone()])
+        assert_eq!(cycles([].iter(), next), Vec::<Vec<ResourceName>>::new());
+        let found = cycles(all.iter(), next);
+        assert_eq!(found, [vec![all[1].clone(), all[2].clone()], vec![all[3].clone()]]);
+        let chain: Vec<_> = (0..100_000)
+            .map(|number| names(&[&format!("a:component:c/r{number}")]).remove(0))
+            .collect();
+        let next = |name: &ResourceName| {
+            let number: usize = name.name[1..].parse().expect("a number");
+            if number == 0 {
+                &[][..]
+            } else {
+                &chain[number - 1..number]
+            }
+        };
+        assert!(
+            cycles(chain.iter().rev(), next).is_empty(),
+            "a long chain is no circle, and no deep recursion"
         );
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mainstay_proto::{Api, ResourceName};
 
-use super::graph::{Unresolved, cycle};
+use super::graph::Unresolved;
 use super::world::{Facts, Held, Module, Node, Shown, Stage, World};
 use crate::config::ResourceConfig;
 use crate::identity::ModuleName;
@@ -17,7 +17,7 @@ use crate::route::resource::Phase;
 
 /// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
 /// build one resource after the other anyway.
-const IN_FLIGHT_PER_MODULE: usize = 32;
+pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
 /// The next step for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,32 +46,33 @@ impl World {
         };
         match (node.stage, &node.module) {
             (Stage::Validating | Stage::Adding | Stage::Removing, _) => Step::Wait,
-            (Stage::Built, Some(module)) => self.next_of_built(name, node, module),
+            (Stage::Built, Some(module)) => self.next_of_built(node, module),
             (Stage::Built | Stage::Idle, _) => self.next_of_idle(name, node, now),
         }
     }
 
-    fn next_of_built(&self, name: &ResourceName, node: &Node, module: &ModuleName) -> Step {
-        if self.must_go(name) {
-            return if self.is_held(name) {
+    fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
+        if node.leaving {
+            return if node.holders > 0 {
                 Step::Show(Shown::waiting("being replaced, after the resources that use it"))
             } else {
                 self.unless_busy(module, Step::Remove(module.clone()))
             };
         }
-        let lost = node
-            .held
-            .iter()
-            .find(|(held, _)| self.nodes.get(held).is_none_or(|held| held.stage != Stage::Built));
-        match lost {
-            Some((held, _)) => Step::Show(Shown::waiting(self.why_not(held))),
+        let lost = |required: &&ResourceName| self.nodes.get(*required).is_none_or(|held| held.stage != Stage::Built);
+        match node.required().iter().find(lost) {
+            Some(required) => Step::Show(Shown::waiting(self.why_not(required))),
             None => Step::Show(Shown::READY),
         }
     }
 
     fn next_of_idle(&self, name: &ResourceName, node: &Node, now: Instant) -> Step {
         if !node.wanted {
-            return Step::Forget;
+            // An add that was broken off may have left something behind.
+            return match &node.module {
+                Some(module) if node.tainted && self.is_callable(module) => Step::Remove(module.clone()),
+                _ => Step::Forget,
+            };
         }
         if let Some(fault) = &node.config.fault {
             return Step::Show(Shown::broken(fault.as_str()));
@@ -90,47 +91,40 @@ impl World {
         {
             return Step::Show(Shown::broken(error.clone()));
         }
-        let Some(declared) = &node.declared else {
+        let Some(wishes) = &node.wishes else {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
-        let mut held = Vec::new();
-        let mut missing = Vec::new();
-        for text in &declared.required {
-            match self.index.resolve(text) {
-                Ok(dependency) => held.push(dependency),
-                Err(problem) => missing.push((text, problem)),
-            }
+        if !wishes.missing.is_empty() {
+            return Step::Show(Shown::broken(unresolved(&wishes.missing)));
         }
-        if !missing.is_empty() {
-            return Step::Show(Shown::broken(unresolved(&missing)));
-        }
-        if let Some(path) = cycle(name, |name| {
-            self.nodes.get(name).map_or(&[], |node| self.required_edges(node))
-        }) {
-            let path: Vec<_> = path.iter().map(|name| name.name.to_string()).collect();
+        if let Some(path) = &node.cycle {
+            let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
             return Step::Show(Shown::broken(format!(
                 "resource build error: dependency cycle: {}; one of them must not depend on the next",
                 path.join(" → ")
             )));
         }
-        if let Some(dependency) = held.iter().find(|dependency| !self.usable(dependency)) {
+        if let Some(dependency) = wishes.required.iter().find(|dependency| !self.usable(dependency)) {
             return Step::Show(self.blocked_by(dependency));
         }
-        if self.is_held(name) {
+        if node.holders > 0 {
             return Step::Show(Shown::waiting(
                 "waiting until its dependents have let go of the old one",
             ));
         }
         let optional = self.optional_of(name, node);
-        let coming = |(dependency, _): &&Held| !self.usable(dependency);
-        if optional.iter().find(coming).is_some() {
+        if optional.iter().any(|(dependency, _)| !self.usable(dependency)) {
             return Step::Show(Shown::waiting("an optional dependency is being built"));
         }
-        let mut held: Vec<Held> = held.into_iter().map(|name| self.with_build(name)).collect();
+        let mut held: Vec<Held> = wishes.required.iter().map(|name| self.with_build(name)).collect();
         held.extend(optional);
         held.sort();
         held.dedup();
         self.unless_busy(module, Step::Add(module.clone(), held))
+    }
+
+    fn is_callable(&self, module: &ModuleName) -> bool {
+        matches!(self.facts(module), Some(Facts::Ready | Facts::Draining))
     }
 
     fn unless_busy(&self, module: &ModuleName, step: Step) -> Step {
@@ -142,43 +136,27 @@ impl World {
 
     /// True if a built resource has to be taken out: not wanted, its module is to be restarted, or what it holds was
     /// replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop above all.
-    fn must_go(&self, name: &ResourceName) -> bool {
-        let Some(node) = self.nodes.get(name) else { return true };
-        if node.stage != Stage::Built {
-            return false;
-        }
+    pub(super) fn has_to_leave(&self, name: &ResourceName, node: &Node) -> bool {
         let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&Facts::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
             None => true,
-            Some(held_node) => match held_node.stage {
-                Stage::Built => held_node.build != *build || self.must_go(held),
+            Some(held) => match held.stage {
+                Stage::Built => held.build != *build || held.leaving,
                 Stage::Idle => self
-                    .module_of(&held_node.config)
+                    .module_of(&held.config)
                     .is_ok_and(|module| self.facts(module) == Some(&Facts::Ready)),
                 Stage::Validating | Stage::Adding | Stage::Removing => true,
             },
         };
-        !node.wanted || restarting || node.held.iter().any(stale) || self.optional_changed(name, node)
-    }
-
-    /// True if an optional dependency has come that the resource was built without.
-    fn optional_changed(&self, name: &ResourceName, node: &Node) -> bool {
-        let has_optional = node
-            .declared
-            .as_ref()
-            .is_some_and(|declared| !declared.optional.is_empty());
-        has_optional
-            && self
-                .optional_of(name, node)
-                .iter()
-                .any(|optional| !node.held.contains(optional) && self.usable(&optional.0))
+        let come = |optional: &Held| !node.held.contains(optional) && self.usable(&optional.0);
+        !node.wanted
+            || restarting
+            || node.held.iter().any(stale)
+            || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
     }
 
     /// The optional dependencies of `name` that are there or being built, less those that would close a circle.
     fn optional_of(&self, name: &ResourceName, node: &Node) -> Vec<Held> {
-        let Some(declared) = &node.declared else {
-            return Vec::new();
-        };
         let present = |dependency: &ResourceName| {
             self.nodes.get(dependency).is_some_and(|node| match node.stage {
                 Stage::Validating | Stage::Adding | Stage::Built => node.wanted,
@@ -187,13 +165,12 @@ impl World {
                 Stage::Removing => false,
             })
         };
-        declared
-            .optional
+        let fits = |dependency: &&ResourceName| {
+            *dependency != name && present(dependency) && !self.leads_back(dependency, name, node.order)
+        };
+        node.optional()
             .iter()
-            .filter_map(|text| self.index.resolve(text).ok())
-            .filter(|dependency| {
-                dependency != name && present(dependency) && !self.leads_back(dependency, name, node.order)
-            })
+            .filter(fits)
             .map(|dependency| self.with_build(dependency))
             .collect()
     }
@@ -209,11 +186,11 @@ impl World {
                 return true;
             }
             let Some(node) = self.nodes.get(current) else { continue };
-            let required = self.required_edges(node).len();
-            for (place, edge) in node.edges.iter().enumerate() {
-                let drawn =
-                    place < required || forward || self.nodes.get(edge).is_some_and(|edge| edge.order < node.order);
-                if drawn && seen.insert(edge) {
+            let drawn =
+                |edge: &&ResourceName| forward || self.nodes.get(*edge).is_some_and(|edge| edge.order < node.order);
+            let edges = node.required().iter().chain(node.optional().iter().filter(drawn));
+            for edge in edges {
+                if seen.insert(edge) {
                     open.push(edge);
                 }
             }
@@ -221,41 +198,15 @@ impl World {
         false
     }
 
-    /// The edges of the required dependencies: `link` puts them first.
-    fn required_edges<'a>(&self, node: &'a Node) -> &'a [ResourceName] {
-        let required = node.declared.iter().flat_map(|declared| &declared.required);
-        let count = required.filter(|text| self.index.resolve(text).is_ok()).count();
-        &node.edges[..count.min(node.edges.len())]
-    }
-
-    fn with_build(&self, name: ResourceName) -> Held {
-        let build = self.nodes.get(&name).map_or(0, |node| node.build);
-        (name, build)
+    fn with_build(&self, name: &ResourceName) -> Held {
+        (name.clone(), self.nodes.get(name).map_or(0, |node| node.build))
     }
 
     /// True if a new resource may be built on this one.
     fn usable(&self, name: &ResourceName) -> bool {
         let Some(node) = self.nodes.get(name) else { return false };
-        let whole = node
-            .held
-            .iter()
-            .all(|(held, _)| self.nodes.get(held).is_some_and(|held| held.stage == Stage::Built));
-        node.stage == Stage::Built && whole && !self.must_go(name)
-    }
-
-    /// True if somebody that is in a module was built with `name`.
-    fn is_held(&self, name: &ResourceName) -> bool {
-        let holds = |dependent: &&ResourceName| {
-            self.nodes.get(*dependent).is_some_and(|node| {
-                matches!(node.stage, Stage::Built | Stage::Adding | Stage::Removing)
-                    && node.held.iter().any(|(held, _)| held == name)
-            })
-        };
-        self.dependents
-            .get(name)
-            .into_iter()
-            .flatten()
-            .any(|dependent| holds(&dependent))
+        let built = |required: &ResourceName| self.nodes.get(required).is_some_and(|held| held.stage == Stage::Built);
+        node.stage == Stage::Built && !node.leaving && node.required().iter().all(built)
     }
 
     fn blocked_by(&self, dependency: &ResourceName) -> Shown {
@@ -349,7 +300,7 @@ impl World {
     }
 }
 
-fn unresolved(missing: &[(&String, Unresolved)]) -> String {
+fn unresolved(missing: &[(String, Unresolved)]) -> String {
     let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
     let mut error = format!(
         "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mainstay_proto::{Api, Model, ResourceName};
 
-use super::graph::Index;
+use super::graph::{Index, Unresolved, cycles};
+use super::plan::IN_FLIGHT_PER_MODULE;
 use crate::config::ResourceConfig;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
@@ -108,10 +109,41 @@ pub struct Node {
     pub tainted: bool,
     /// What was shown last.
     pub shown: Option<Shown>,
-    pub(super) declared: Option<Declared>,
-    pub(super) edges: Vec<ResourceName>,
+    /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
+    /// wanted. Kept by `spread`, so that asking costs nothing.
+    pub(super) leaving: bool,
+    /// How many resources in modules hold it.
+    pub(super) holders: usize,
+    /// What it needs and wants, once its module has told.
+    pub(super) wishes: Option<Wishes>,
+    /// The circle of dependencies that it is part of, itself first and last.
+    pub(super) cycle: Option<Vec<ResourceName>>,
     pub(super) failure: Option<(Arc<str>, Instant)>,
     failures: u32,
+    queued: bool,
+}
+
+/// The dependencies that a module declared for one resource, found by name.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Without these it cannot be built.
+    pub(super) required: Vec<ResourceName>,
+    /// These it takes if they are there.
+    pub(super) optional: Vec<ResourceName>,
+    /// Required texts that name nothing, or nothing for certain.
+    pub(super) missing: Vec<(String, Unresolved)>,
+}
+
+impl Node {
+    /// What it needs, as far as that is known.
+    pub(super) fn required(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
+    }
+
+    /// What it would like, as far as that is known.
+    pub(super) fn optional(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+    }
 }
 
 /// What is known of a module.
@@ -151,6 +183,14 @@ pub struct World {
     pub(super) index: Index,
     pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
     dirty: BTreeSet<(usize, ResourceName)>,
+    /// Whose `leaving` has to be looked at again.
+    unsettled: BTreeSet<ResourceName>,
+    retries: BTreeSet<(Instant, ResourceName)>,
+    /// Resources with a step under way; those that are being validated among them.
+    moving: usize,
+    validating: usize,
+    /// Dependencies were declared since circles were last looked for.
+    unexplored: bool,
 }
 
 impl World {
@@ -192,10 +232,13 @@ impl World {
                 build: 0,
                 tainted: false,
                 shown: None,
-                declared: None,
-                edges: Vec::new(),
+                leaving: false,
+                holders: 0,
+                wishes: None,
+                cycle: None,
                 failure: None,
                 failures: 0,
+                queued: false,
             };
             self.nodes.entry(name).or_insert(node);
         }
@@ -243,47 +286,81 @@ impl World {
 
     /// True once every module had its first outcome and nothing is under way or about to be.
     pub fn is_settled(&self) -> bool {
-        self.dirty.is_empty()
-            && self
-                .modules
-                .values()
-                .all(|module| !(module.untried && module.facts == Facts::Starting))
-            && self
-                .nodes
-                .values()
-                .all(|node| matches!(node.stage, Stage::Idle | Stage::Built))
+        let tried = |module: &Module| !(module.untried && module.facts == Facts::Starting);
+        self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
     /// When the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
-        // Few nodes fail at a time; a heap would have to be kept right for the sake of a rare scan.
-        self.nodes
-            .values()
-            .filter(|node| node.stage == Stage::Idle)
-            .filter_map(|node| Some(node.failure.as_ref()?.1))
-            .min()
+        self.retries.first().map(|(at, _)| *at)
     }
 
-    /// Marks the resources whose retry is due.
+    /// Takes up the resources whose retry is due.
     pub fn touch_due(&mut self, now: Instant) {
-        let due = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.failure.as_ref().is_some_and(|(_, at)| *at <= now));
-        let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
-        for name in due {
+        while let Some((at, name)) = self.retries.pop_first() {
+            if at > now {
+                self.retries.insert((at, name));
+                return;
+            }
+            if let Some(node) = self.nodes.get_mut(&name) {
+                node.failure = None;
+            }
             self.touch(&name);
         }
     }
 
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
+        self.spread();
+        if self.dirty.is_empty() && self.unexplored && self.validating == 0 {
+            self.explore();
+        }
         self.dirty.pop_first().map(|(_, name)| name)
+    }
+
+    /// Brings `leaving` up to date, from what is held to those who hold it. What is held never runs in a circle.
+    fn spread(&mut self) {
+        while let Some(name) = self.unsettled.pop_first() {
+            let Some(node) = self.nodes.get(&name) else { continue };
+            let leaving = node.stage == Stage::Built && self.has_to_leave(&name, node);
+            if leaving != node.leaving {
+                if let Some(node) = self.nodes.get_mut(&name) {
+                    node.leaving = leaving;
+                }
+                self.touch_around(&name);
+            }
+        }
+    }
+
+    /// Looks for circles among the required dependencies.
+    fn explore(&mut self) {
+        self.unexplored = false;
+        let waiting = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.stage == Stage::Idle && !node.required().is_empty());
+        let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
+        waiting.sort();
+        let starts = waiting.into_iter().map(|(_, name)| name);
+        let found = cycles(starts, |name| self.nodes.get(name).map_or(&[], Node::required));
+        for path in found {
+            for start in 0..path.len() {
+                let mut own: Vec<_> = path[start..].iter().chain(&path[..start]).cloned().collect();
+                own.push(path[start].clone());
+                if let Some(node) = self.nodes.get_mut(&path[start])
+                    && node.cycle.is_none()
+                {
+                    node.cycle = Some(own);
+                }
+                self.touch(&path[start]);
+            }
+        }
     }
 
     fn touch(&mut self, name: &ResourceName) {
         if let Some(node) = self.nodes.get(name) {
             self.dirty.insert((node.order, name.clone()));
+            self.unsettled.insert(name.clone());
         }
     }
 
@@ -293,6 +370,7 @@ impl World {
             .iter()
             .map(|(name, node)| (node.order, name.clone()))
             .collect();
+        self.unsettled = self.nodes.keys().cloned().collect();
     }
 
     /// Marks a resource and everybody whose next step may depend on it.
@@ -322,7 +400,7 @@ impl World {
         if let Some(offers) = offers {
             module.offers = offers;
         }
-        let mut touched = Vec::new();
+        let (mut touched, mut released) = (Vec::new(), Vec::new());
         for (resource, node) in &mut self.nodes {
             let inside = node.module.as_ref() == Some(name);
             if inside && gone {
@@ -330,59 +408,102 @@ impl World {
                 if node.stage == Stage::Built {
                     node.stage = Stage::Idle;
                     module.occupied -= 1;
+                    released.append(&mut node.held);
                 }
-                node.held.clear();
                 node.tainted = false;
-                node.declared = None;
+                node.wishes = None;
+            }
+            if node.stage == Stage::Idle {
+                node.queued = false;
+                // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
+                if (inside || node.module.is_none())
+                    && let Some((_, at)) = node.failure.take()
+                {
+                    self.retries.remove(&(at, resource.clone()));
+                }
+                if inside && module.facts == Facts::Ready {
+                    // What was said of it was said of the process before.
+                    node.shown = None;
+                }
             }
             if inside || node.stage == Stage::Idle {
-                node.failure = None;
                 touched.push(resource.clone());
             }
         }
         module.queue.clear();
+        self.release(released);
         for resource in touched {
             self.touch_around(&resource);
         }
     }
 
-    /// A step of `name` begins.
-    pub fn begin(&mut self, name: &ResourceName, stage: Stage, module: &ModuleName) {
+    /// A step of `name` begins; `held` is what it is built with.
+    pub fn begin(&mut self, name: &ResourceName, stage: Stage, module: &ModuleName, held: Vec<Held>) {
+        for (held, _) in &held {
+            if let Some(node) = self.nodes.get_mut(held) {
+                node.holders += 1;
+            }
+        }
         let Some(node) = self.nodes.get_mut(name) else { return };
         if let Some(module) = self.modules.get_mut(module) {
             module.in_flight += 1;
             module.adding += usize::from(stage == Stage::Adding);
             module.occupied += usize::from(node.stage == Stage::Idle);
         }
+        self.moving += 1;
+        self.validating += usize::from(stage == Stage::Validating);
+        if stage == Stage::Adding {
+            node.held = held;
+        }
         node.module = Some(module.clone());
         node.stage = stage;
+        self.touch_around(name);
+        self.dirty.remove(&(self.nodes[name].order, name.clone()));
     }
 
     fn finish(&mut self, name: &ResourceName, stage: Stage) -> Option<&mut Node> {
         let node = self.nodes.get_mut(name)?;
-        let next = if let Some(module) = node.module.as_ref().and_then(|module| self.modules.get_mut(module)) {
+        self.moving -= 1;
+        self.validating -= usize::from(node.stage == Stage::Validating);
+        let mut next = Vec::new();
+        if let Some(module) = node.module.as_ref().and_then(|module| self.modules.get_mut(module)) {
             module.in_flight = module.in_flight.saturating_sub(1);
             module.adding -= usize::from(node.stage == Stage::Adding);
             module.occupied -= usize::from(stage == Stage::Idle);
-            module.queue.pop_front()
-        } else {
-            None
-        };
+            // One of them may find that it has no step to take, so there is one for each place that is free.
+            let free = IN_FLIGHT_PER_MODULE
+                .saturating_sub(module.in_flight)
+                .min(module.queue.len());
+            next.extend(module.queue.drain(..free));
+        }
         node.stage = stage;
         self.touch_around(name);
-        if let Some(next) = next {
+        for next in next {
+            if let Some(node) = self.nodes.get_mut(&next) {
+                node.queued = false;
+            }
             self.touch(&next);
         }
         self.nodes.get_mut(name)
     }
 
-    /// ValidateConfig ended.
-    pub fn validated(&mut self, name: &ResourceName, outcome: Result<Declared, String>, now: Instant) {
+    /// These are not held any more by somebody who held them.
+    fn release(&mut self, held: Vec<Held>) {
+        for (held, _) in held {
+            if let Some(node) = self.nodes.get_mut(&held) {
+                node.holders -= 1;
+            }
+            self.touch(&held);
+        }
+    }
+
+    /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
+    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, String>>, now: Instant) {
         let Some(node) = self.finish(name, Stage::Idle) else {
             return;
         };
         match outcome {
-            Ok(mut declared) => {
+            Some(Ok(mut declared)) => {
                 let explicit = node
                     .config
                     .depends_on
@@ -390,67 +511,53 @@ impl World {
                     .filter(|text| !declared.required.contains(text));
                 let explicit: Vec<_> = explicit.cloned().collect();
                 declared.required.extend(explicit);
-                node.declared = Some(declared);
-                self.link(name);
+                node.failure = None;
+                self.link(name, declared);
             }
-            Err(error) => fail(node, error, now),
+            Some(Err(error)) => self.fail(name, error, now),
+            None => node.wishes = None,
         }
     }
 
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
-    pub fn added(
-        &mut self,
-        name: &ResourceName,
-        held: Vec<Held>,
-        outcome: Result<(), String>,
-        alive: bool,
-        now: Instant,
-    ) {
+    pub fn added(&mut self, name: &ResourceName, outcome: Result<(), String>, alive: bool, now: Instant) {
         let built = outcome.is_ok() && alive;
         let Some(node) = self.finish(name, if built { Stage::Built } else { Stage::Idle }) else {
             return;
         };
-        match outcome {
-            Ok(()) if built => {
-                node.held = held;
-                node.build += 1;
-                node.failures = 0;
-                node.failure = None;
-                node.tainted = false;
-            }
-            Err(error) if alive => {
-                node.tainted = true;
-                node.declared = None;
-                fail(node, error, now);
-            }
-            _ => {}
+        if built {
+            node.build += 1;
+            node.failures = 0;
+            node.failure = None;
+            node.tainted = false;
+        } else {
+            node.wishes = None;
+            node.tainted = alive;
+            let held = std::mem::take(&mut node.held);
+            self.release(held);
+        }
+        if let (Err(error), true) = (outcome, alive) {
+            self.fail(name, error, now);
         }
         self.touch_around(name);
     }
 
     /// RemoveResource ended, one way or the other.
     pub fn removed(&mut self, name: &ResourceName, clean: bool) {
-        let held: Vec<_> = self
-            .nodes
-            .get(name)
-            .into_iter()
-            .flat_map(|node| node.held.clone())
-            .collect();
         let Some(node) = self.finish(name, Stage::Idle) else {
             return;
         };
-        node.held.clear();
-        node.declared = None;
-        node.tainted = !clean;
-        for (dependency, _) in held {
-            self.touch(&dependency);
-        }
+        node.wishes = None;
+        // One try is enough for what nobody wants.
+        node.tainted = !clean && node.wanted;
+        let held = std::mem::take(&mut node.held);
+        self.release(held);
     }
 
     /// Queues a resource until its module has less to do.
     pub fn queue(&mut self, name: ResourceName, module: &ModuleName) {
-        if let Some(module) = self.modules.get_mut(module)
-            && !module.queue.contains(&name)
+        if let (Some(module), Some(node)) = (self.modules.get_mut(module), self.nodes.get_mut(&name))
+            && !std::mem::replace(&mut node.queued, true)
         {
             module.queue.push_back(name);
         }
@@ -480,38 +587,59 @@ impl World {
 
     /// Forgets a resource that is not wanted.
     pub fn forget(&mut self, name: &ResourceName) {
-        if let Some(node) = self.nodes.remove(name) {
-            for edge in node.edges {
-                if let Some(dependents) = self.dependents.get_mut(&edge) {
-                    dependents.remove(name);
-                }
-            }
-        }
+        self.unlink(name);
+        self.nodes.remove(name);
     }
 
-    /// Draws the edges of a resource from what it declared.
-    fn link(&mut self, name: &ResourceName) {
-        let Some(node) = self.nodes.get_mut(name) else { return };
-        let declared = node
-            .declared
-            .iter()
-            .flat_map(|declared| declared.required.iter().chain(&declared.optional));
-        let edges: Vec<_> = declared.filter_map(|text| self.index.resolve(text).ok()).collect();
-        for old in std::mem::replace(&mut node.edges, edges.clone()) {
-            if let Some(dependents) = self.dependents.get_mut(&old) {
+    fn unlink(&mut self, name: &ResourceName) {
+        let Some(old) = self.nodes.get_mut(name).and_then(|node| node.wishes.take()) else {
+            return;
+        };
+        for edge in old.required.iter().chain(&old.optional) {
+            if let Some(dependents) = self.dependents.get_mut(edge) {
                 dependents.remove(name);
             }
         }
-        for edge in edges {
-            self.dependents.entry(edge).or_default().insert(name.clone());
+    }
+
+    /// Finds the resources that `declared` names, and remembers who depends on whom.
+    fn link(&mut self, name: &ResourceName, declared: Declared) {
+        self.unlink(name);
+        let mut wishes = Wishes::default();
+        for text in declared.required {
+            match self.index.resolve(&text) {
+                Ok(dependency) => wishes.required.push(dependency),
+                Err(problem) => wishes.missing.push((text, problem)),
+            }
+        }
+        wishes.optional = declared
+            .optional
+            .iter()
+            .filter_map(|text| self.index.resolve(text).ok())
+            .collect();
+        for edge in wishes.required.iter().chain(&wishes.optional) {
+            self.dependents.entry(edge.clone()).or_default().insert(name.clone());
+        }
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        // A circle that it was part of may be open now; who else was in it is told when it is explored again.
+        let opened = node.cycle.take();
+        node.wishes = Some(wishes);
+        self.unexplored = true;
+        for member in opened.into_iter().flatten() {
+            if let Some(node) = self.nodes.get_mut(&member) {
+                node.cycle = None;
+            }
+            self.touch(&member);
         }
     }
-}
 
-fn fail(node: &mut Node, error: String, now: Instant) {
-    let pause = FIRST_RETRY
-        .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
-        .min(LAST_RETRY);
-    node.failures += 1;
-    node.failure = Some((error.into(), now + pause));
+    fn fail(&mut self, name: &ResourceName, error: String, now: Instant) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let pause = FIRST_RETRY
+            .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
+            .min(LAST_RETRY);
+        node.failures += 1;
+        node.failure = Some((error.into(), now + pause));
+        self.retries.insert((now + pause, name.clone()));
+    }
 }

@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use super::environment::{Launch, ModuleSpec, launch};
-use super::handshake::{Handler, HandshakeError, Shaken, shake};
+use super::handshake::{Handler, HandshakeError, Progress, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::{Stream, Tail, drain};
-use super::process::{Process, Spawner, describe, exit_code};
+use super::process::{Passed, Process, Spawner, describe, exit_code};
 use super::sockets::Sockets;
 use super::state::{ModuleEntry, ModulePhase};
+use crate::config::show_duration;
 use crate::identity::ModuleName;
 use crate::route::upstream::Upstream;
 
@@ -23,6 +24,8 @@ use crate::route::upstream::Upstream;
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the pipes of an ended process are still read: grandchildren may hold them open for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+/// How long they are read before anybody hears of the end: enough for what is in them already.
+const OUTPUT_AT_ONCE: Duration = Duration::from_millis(10);
 
 /// What the machine asks of a module.
 #[derive(Debug)]
@@ -73,8 +76,13 @@ pub struct Actor {
     output: JoinSet<()>,
     handshake: JoinSet<Result<Shaken, HandshakeError>>,
     started: Instant,
-    /// What to tell of the end of the present process, if more is known than its exit status.
+    /// Why the present process is of no use, if that was told before its end.
     fault: Option<Problem>,
+    /// The cause that was logged last, since it was ready.
+    said: Option<Arc<str>>,
+    start_timeout: Duration,
+    /// How far the handshake has come.
+    progress: Progress,
 }
 
 /// What went wrong with a module.
@@ -84,6 +92,23 @@ struct Problem {
     wire: String,
     /// In few words, for a table.
     short: String,
+}
+
+impl Problem {
+    /// With what the module printed last: the whole on one line, and the short form with some lines of output.
+    fn with_output(&self, printed: &[String]) -> (Arc<str>, Arc<str>) {
+        let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
+        let cause = match lines.last() {
+            Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()).into(),
+            None => self.wire.as_str().into(),
+        };
+        let mut last = self.short.clone();
+        for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+            last.push('\n');
+            last.push_str(line);
+        }
+        (cause, last.into())
+    }
 }
 
 /// Lines of a failed module's output that are shown with the reason.
@@ -133,6 +158,9 @@ impl Actor {
             handshake: JoinSet::new(),
             started: Instant::now(),
             fault: None,
+            said: None,
+            start_timeout,
+            progress: Progress::default(),
         }
     }
 
@@ -146,7 +174,7 @@ impl Actor {
                     Some(Command::Restart) => Input::Restart,
                     None => { open = false; Input::Want(false) }
                 },
-                status = ended(&mut self.process) => { self.exited(status).await; Input::Exited }
+                passed = passed(&mut self.process) => passed,
                 Some(outcome) = self.handshake.join_next() => match self.shaken(outcome) {
                     Some(input) => input,
                     None => continue,
@@ -173,7 +201,12 @@ impl Actor {
             match action {
                 Action::Start => {
                     let Err(problem) = self.start().await else { return };
-                    self.down(problem);
+                    let cause = self.down(&problem);
+                    self.say(cause);
+                    input = Input::Exited;
+                }
+                Action::Reap => {
+                    self.reap().await;
                     input = Input::Exited;
                 }
                 Action::Terminate => return self.signal(Signal::SIGTERM, false),
@@ -227,8 +260,10 @@ impl Actor {
         self.process = Some(process);
         self.handshake = JoinSet::new();
         let (module, parent) = (name.clone(), self.sockets.parent());
+        self.progress = Progress::default();
+        let progress = self.progress.clone();
         self.handshake
-            .spawn(async move { shake(&module, &socket, &parent).await });
+            .spawn(async move { shake(&module, &socket, &parent, progress).await });
         debug!(module = %name, pid, life = self.life, "module started");
         let restarts = u32::try_from(self.life - 1).unwrap_or(u32::MAX);
         self.entry.publish(|state| {
@@ -260,17 +295,18 @@ impl Actor {
                     wire: format!("error adding module {}: {problem}", self.spec.name),
                     short: problem.short(),
                 };
-                self.fault = Some(problem.clone());
-                self.down(problem);
+                self.fault(problem);
                 Some(Input::Failed)
             }
-            Err(aborted) => {
-                if aborted.is_panic() {
-                    error!(module = %self.spec.name, "the handshake panicked: {aborted}");
-                    return Some(Input::Failed);
-                }
-                None
+            Err(aborted) if aborted.is_panic() => {
+                let short = format!("the handshake panicked: {aborted}");
+                self.fault(Problem {
+                    wire: format!("error adding module {}: {short}", self.spec.name),
+                    short,
+                });
+                Some(Input::Failed)
             }
+            Err(_given_up) => None,
         }
     }
 
@@ -278,7 +314,6 @@ impl Actor {
     async fn reconnect(&mut self) -> Option<Input> {
         self.upstream = None;
         let socket = self.sockets.module(self.life);
-        let process = self.process.as_mut()?;
         let again = async {
             loop {
                 if let Ok(upstream) = Upstream::connect(&socket).await {
@@ -288,7 +323,7 @@ impl Actor {
             }
         };
         tokio::select! {
-            status = process.wait() => { self.exited(status).await; Some(Input::Exited) }
+            passed = passed(&mut self.process) => Some(passed),
             connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
@@ -300,8 +335,7 @@ impl Actor {
                 Err(_elapsed) => {
                     let short = "closed its connection and accepts no new one; it is being restarted".to_owned();
                     let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
-                    self.fault = Some(problem.clone());
-                    self.down(problem);
+                    self.fault(problem);
                     Some(Input::Failed)
                 }
             }
@@ -311,38 +345,77 @@ impl Actor {
     fn overdue(&mut self) -> Input {
         if let State::Starting { .. } = self.lifecycle.state() {
             let name = &self.spec.name;
-            let limit = self.started.elapsed().as_secs_f32();
-            let problem = Problem {
-                wire: format!(
-                    "error adding module {name}: error while starting module {name}: module {name} timed out after {limit:.1}s during startup"
-                ),
-                short: format!("not ready within {limit:.1} s"),
+            let limit = show_duration(self.start_timeout);
+            let why = if self.progress.connected() {
+                format!("error while waiting for module to be ready {name}: context deadline exceeded")
+            } else {
+                format!("error while starting module {name}: module {name} timed out after {limit} during startup")
             };
-            self.fault = Some(problem.clone());
-            self.down(problem);
+            let short = if self.progress.connected() {
+                format!("listens on its socket but did not answer Ready within {limit}")
+            } else {
+                format!("did not open its socket within {limit}")
+            };
+            self.fault(Problem {
+                wire: format!("error adding module {name}: {why}"),
+                short,
+            });
         }
         Input::Tick
     }
 
-    async fn exited(&mut self, status: std::io::Result<std::process::ExitStatus>) {
-        self.process = None;
+    /// Takes leave of a process that has ended: kills what is left of its group, reaps it, and tells of its end.
+    async fn reap(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        let status = process.end();
         self.upstream = None;
         self.handshake.abort_all();
-        // What it said last is in the pipes; what its grandchildren say later is not waited for.
-        let _late =
-            tokio::time::timeout(OUTPUT_GRACE, async { while self.output.join_next().await.is_some() {} }).await;
+        // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
+        let complete = self.read_out(OUTPUT_AT_ONCE).await;
+        let (problem, told) = match self.fault.take() {
+            Some(fault) => (Some(fault), true),
+            None => (self.problem(status), false),
+        };
+        let mut cause = match &problem {
+            Some(problem) if !told => Some(self.down(problem)),
+            _ => None,
+        };
+        if !complete {
+            // What its grandchildren say later is not waited for.
+            self.read_out(OUTPUT_GRACE).await;
+        }
         self.output.abort_all();
+        if let Some(problem) = &problem {
+            cause = self.down_in_full(problem).or(cause);
+        }
+        if let Some(cause) = cause.filter(|_| !told) {
+            self.say(cause);
+        }
         if let Err(error) = self.sockets.remove(self.life) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
-        let asked = matches!(self.lifecycle.state(), State::Stopping { .. });
+    }
+
+    /// Reads what the process printed, for `grace` at most; true if that was all.
+    async fn read_out(&mut self, grace: Duration) -> bool {
+        let read = async { while self.output.join_next().await.is_some() {} };
+        tokio::time::timeout(grace, read).await.is_ok()
+    }
+
+    /// What the end of the process means; `None` if it was asked for.
+    fn problem(&self, status: std::io::Result<std::process::ExitStatus>) -> Option<Problem> {
         let name = &self.spec.name;
-        match (status, self.fault.take()) {
-            (_, Some(fault)) => self.down(fault),
-            (Ok(status), None) if asked => debug!(module = %name, "module stopped: {}", describe(status)),
-            (Ok(status), None) => {
+        let state = self.lifecycle.state();
+        match status {
+            Ok(status) if matches!(state, State::Stopping { .. }) => {
+                debug!(module = %name, "module stopped: {}", describe(status));
+                None
+            }
+            Ok(status) => {
                 let how = describe(status);
-                let wire = match self.lifecycle.state() {
+                let wire = match state {
                     State::Starting { .. } => format!(
                         "error adding module {name}: error while starting module {name}: module {name} exited too quickly after attempted startup; \
                          it might have a fatal runtime issue ({how})"
@@ -352,55 +425,70 @@ impl Actor {
                         exit_code(status)
                     ),
                 };
-                self.down(Problem { wire, short: how });
+                Some(Problem { wire, short: how })
             }
-            (Err(error), None) => {
+            Err(error) => {
                 let short = format!("ended; its exit status is unknown: {error}");
-                self.down(Problem {
+                Some(Problem {
                     wire: format!("module {name} {short}"),
                     short,
-                });
+                })
             }
         }
     }
 
-    /// Publishes that the module cannot be used, and why. Said once for each cause, not once for each try.
-    fn down(&mut self, Problem { wire, short }: Problem) {
-        let lines: Vec<_> = self
-            .tail
-            .lines()
-            .into_iter()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        let cause: Arc<str> = match lines.last() {
-            Some(last) => format!("{wire}; last output: `{}`", last.trim()).into(),
-            None => wire.into(),
-        };
-        let shown = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        let last = std::iter::once(short)
-            .chain(shown.iter().cloned())
-            .collect::<Vec<_>>()
-            .join("\n");
-        if self.entry.state().error.as_deref() == Some(&*cause) {
-            debug!(module = %self.spec.name, "{cause}");
-        } else {
-            error!(module = %self.spec.name, "{cause}");
-        }
+    /// The process runs, but is of no use.
+    fn fault(&mut self, problem: Problem) {
+        let cause = self.down(&problem);
+        self.say(cause);
+        self.fault = Some(problem);
+    }
+
+    /// Publishes that the module cannot be used, and why. Once for each failure.
+    fn down(&mut self, problem: &Problem) -> Arc<str> {
+        let (cause, last) = problem.with_output(&self.tail.lines());
         let took = self.started.elapsed();
+        let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
             state.phase = ModulePhase::Unhealthy;
             state.error = Some(cause.clone());
-            state.last = Some(last.into());
+            state.last = Some(last);
             state.last_at = Some(SystemTime::now());
             state.start_time = Some(took);
             state.consecutive_failures += 1;
-            state.pid = None;
+            state.pid = pid;
         });
-        self.tell(Event::Down { cause });
+        self.tell(Event::Down { cause: cause.clone() });
+        cause
+    }
+
+    /// Completes what `down` published with what the process said last; `None` if that changes nothing.
+    fn down_in_full(&mut self, problem: &Problem) -> Option<Arc<str>> {
+        let (cause, last) = problem.with_output(&self.tail.lines());
+        let state = self.entry.state();
+        if state.last.as_deref() == Some(&*last) && state.error.as_deref() == Some(&*cause) {
+            return None;
+        }
+        self.entry.publish(|state| {
+            state.error = Some(cause.clone());
+            state.last = Some(last);
+        });
+        self.tell(Event::Down { cause: cause.clone() });
+        Some(cause)
+    }
+
+    /// Logs why the module is down: once for each cause, not once for each try.
+    fn say(&mut self, cause: Arc<str>) {
+        if self.said.as_ref() == Some(&cause) {
+            debug!(module = %self.spec.name, "{cause}");
+        } else {
+            error!(module = %self.spec.name, "{cause}");
+            self.said = Some(cause);
+        }
     }
 
     /// Publishes the state that the lifecycle has come to.
-    fn publish(&self, before: State) {
+    fn publish(&mut self, before: State) {
         let after = self.lifecycle.state();
         if before == after {
             return;
@@ -408,6 +496,7 @@ impl Actor {
         match after {
             State::Starting { .. } => self.entry.publish(|state| state.phase = ModulePhase::Starting),
             State::Ready => {
+                self.said = None;
                 self.entry.publish(|state| {
                     state.phase = ModulePhase::Ready;
                     state.error = None;
@@ -486,10 +575,17 @@ fn cannot_run(executable: &std::path::Path, error: &std::io::Error) -> String {
     }
 }
 
-async fn ended(process: &mut Option<Process>) -> std::io::Result<std::process::ExitStatus> {
-    match process {
-        Some(process) => process.wait().await,
-        None => std::future::pending().await,
+async fn passed(process: &mut Option<Process>) -> Input {
+    let Some(process) = process else {
+        return std::future::pending().await;
+    };
+    match process.passed().await {
+        Ok(Passed::Group) => Input::Empty,
+        Ok(Passed::Process) => Input::Ended,
+        Err(error) => {
+            warn!(pid = process.pid(), "cannot watch a process: {error}");
+            Input::Ended
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mainstay_proto::methods;
@@ -62,6 +63,17 @@ pub struct Shaken {
     pub handlers: Arc<[Handler]>,
 }
 
+/// How far a handshake has come, for whoever gives it up.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<AtomicBool>);
+
+impl Progress {
+    /// True once somebody listened on the socket.
+    pub fn connected(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Why a process that runs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -100,7 +112,12 @@ impl HandshakeError {
 }
 
 /// Waits for the socket, asks Ready until it is, and reads what the module offers. The caller limits the time.
-pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<Shaken, HandshakeError> {
+pub async fn shake(
+    module: &ModuleName,
+    socket: &Path,
+    parent: &Path,
+    progress: Progress,
+) -> Result<Shaken, HandshakeError> {
     let address = parent.display().to_string();
     let mut broken = 0;
     let mut broke = |last: String| {
@@ -115,6 +132,9 @@ pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<
         }
     };
     let mut upstream = connect(socket).await;
+    progress.0.store(true, Ordering::Relaxed);
+    // Every start has a socket of its own, and equal causes must read the same.
+    let text = |status: &Status| status.message().replace(&*socket.to_string_lossy(), module.as_str());
     loop {
         let mut request = Request::new(ReadyRequest {
             // Python reads only the first of the two, newer Go and C++ prefer the second.
@@ -142,18 +162,18 @@ pub async fn shake(module: &ModuleName, socket: &Path, parent: &Path) -> Result<
             }
             Ok(Err(status)) => match status.code() {
                 Code::Unavailable => {
-                    broke(status.message().to_owned())?;
+                    broke(text(&status))?;
                     upstream = connect(socket).await;
                 }
                 Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => {}
                 _ if upstream.is_closed() => {
-                    broke(status.message().to_owned())?;
+                    broke(text(&status))?;
                     upstream = connect(socket).await;
                 }
                 _ => {
                     return Err(HandshakeError::Ready {
                         module: module.clone(),
-                        status,
+                        status: Status::new(status.code(), text(&status)),
                     });
                 }
             },
@@ -179,7 +199,7 @@ async fn connect(socket: &Path) -> Upstream {
 async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>, upstream: &Upstream) -> Vec<Handler> {
     let mut handlers: Vec<Handler> = Vec::new();
     for definition in definitions {
-        match read_handler(definition) {
+        match read_handler(module, definition) {
             // One API given twice is one API with the models of both.
             Ok(handler) => match handlers
                 .iter_mut()
@@ -216,7 +236,7 @@ async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>,
     handlers
 }
 
-fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
+fn read_handler(module: &ModuleName, definition: HandlerDefinition) -> Result<Handler, String> {
     let subtype = definition.subtype.ok_or("an entry without an API")?;
     let service = subtype.proto_service;
     let name = subtype
@@ -228,7 +248,10 @@ fn read_handler(definition: HandlerDefinition) -> Result<Handler, String> {
     }
     let mut models = Vec::new();
     for text in definition.models {
-        models.push(text.parse().map_err(|error| format!("API `{api}`: {error}"))?);
+        match text.parse() {
+            Ok(model) => models.push(model),
+            Err(error) => warn!(%module, %api, "{error}; this model of its handler map is ignored"),
+        }
     }
     Ok(Handler {
         api,
@@ -262,9 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_needs_a_good_api_a_service_and_good_models() {
-        let good = read_handler(definition("component", "gizmo", "acme.Gizmo", &["a:b:c", "short"])).expect("good");
-        assert_eq!(good.models[1].to_string(), "rdk:builtin:short");
+    fn a_handler_needs_a_good_api_and_a_service_and_has_the_good_models() {
+        let module = ModuleName::from("acme");
+        let models = &["a:b:c", "a:b", "short"];
+        let good = read_handler(&module, definition("component", "gizmo", "acme.Gizmo", models)).expect("good");
+        let models: Vec<_> = good.models.iter().map(ToString::to_string).collect();
+        assert_eq!(models, ["a:b:c", "rdk:builtin:short"]);
         for (bad, expected) in [
             (
                 definition("thing", "gizmo", "acme.Gizmo", &["a:b:c"]),
@@ -275,10 +301,9 @@ mod tests {
                 "without its gRPC service",
             ),
             (definition("component", "", "acme.Gizmo", &["a:b:c"]), "acme"),
-            (definition("component", "gizmo", "acme.Gizmo", &["a:b"]), "a:b"),
             (HandlerDefinition::default(), "without an API"),
         ] {
-            let problem = read_handler(bad).expect_err("refused");
+            let problem = read_handler(&module, bad).expect_err("refused");
             assert!(problem.contains(expected), "{problem} should contain {expected}");
         }
     }

@@ -49,6 +49,8 @@ pub enum Stronger {
     },
     /// SIGKILL to the whole group.
     KillGroup,
+    /// The process has ended, others of its group have not: SIGKILL to them.
+    Reap,
 }
 
 /// What happens to a module.
@@ -62,7 +64,11 @@ pub enum Input {
     Answered,
     /// It runs but is of no use: a failed handshake, or a lost connection.
     Failed,
-    /// Its process is gone, or could not be spawned.
+    /// Its process has ended, but was not reaped; what it forked may live on.
+    Ended,
+    /// Nothing of its group lives any more.
+    Empty,
+    /// Its process was reaped, or could not be spawned.
     Exited,
     /// `deadline` is over.
     Tick,
@@ -79,6 +85,8 @@ pub enum Action {
     TerminateGroup,
     /// SIGKILL to its group.
     KillGroup,
+    /// SIGKILL to what is left of its group, and forget the process; `Exited` is the answer.
+    Reap,
 }
 
 /// One module's life.
@@ -156,6 +164,48 @@ impl Lifecycle {
                 },
                 Some(Action::KillGroup),
             ),
+            // Nobody asked for this end, and a restart must not wait for what a dead process forked.
+            (state @ (Starting { .. } | Ready), Input::Ended) => (state, Some(Action::Reap)),
+            // A wrapper that does not `exec` ends at the signal; the module itself is still to hear of it.
+            (
+                Stopping {
+                    next: Stronger::TerminateGroup { kill },
+                    ..
+                },
+                Input::Ended,
+            ) => (
+                Stopping {
+                    next: Stronger::Reap,
+                    until: kill,
+                },
+                Some(Action::TerminateGroup),
+            ),
+            (
+                Stopping {
+                    next: Stronger::KillGroup,
+                    until,
+                },
+                Input::Ended,
+            ) => (
+                Stopping {
+                    next: Stronger::Reap,
+                    until,
+                },
+                None,
+            ),
+            (
+                state @ Stopping {
+                    next: Stronger::Reap, ..
+                },
+                Input::Empty,
+            ) => (state, Some(Action::Reap)),
+            (
+                state @ Stopping {
+                    next: Stronger::Reap,
+                    until,
+                },
+                Input::Tick,
+            ) if until <= now => (state, Some(Action::Reap)),
             (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted && self.at_once => {
                 self.start(now)
             }
@@ -294,6 +344,49 @@ mod tests {
             "0:Start 2:Terminate 4:Start",
         );
         check(&[(0, Want(true)), (1, Exited), (1, Want(false)), (9, Tick)], "0:Start");
+    }
+
+    #[test]
+    fn what_a_stopped_process_forked_gets_the_rest_of_its_time() {
+        use Input::{Answered, Empty, Ended, Exited, Tick, Want};
+        let begin = [(0, Want(true)), (0, Answered), (1, Want(false))];
+        let check = |rest: &[(u64, Input)], expected: &str| {
+            check(&[&begin, rest].concat(), &format!("0:Start 1:Terminate {expected}"));
+        };
+        check(
+            &[(1, Ended), (5, Tick), (6, Empty), (6, Exited), (20, Tick)],
+            "1:TerminateGroup 6:Reap",
+        );
+        check(
+            &[(1, Ended), (10, Tick), (11, Tick), (11, Exited)],
+            "1:TerminateGroup 11:Reap",
+        );
+        check(
+            &[(5, Tick), (6, Ended), (10, Tick), (11, Tick), (11, Exited)],
+            "5:TerminateGroup 11:Reap",
+        );
+        check(
+            &[(5, Tick), (11, Tick), (12, Ended), (12, Empty), (12, Exited)],
+            "5:TerminateGroup 11:KillGroup 12:Reap",
+        );
+    }
+
+    #[test]
+    fn after_a_crash_nothing_waits_for_what_the_process_forked() {
+        use Input::{Answered, Ended, Exited, Tick, Want};
+        check(
+            &[
+                (0, Want(true)),
+                (1, Answered),
+                (5, Ended),
+                (5, Exited),
+                (6, Tick),
+                (7, Ended),
+                (7, Exited),
+                (8, Tick),
+            ],
+            "0:Start 5:Reap 6:Start 7:Reap 8:Start",
+        );
     }
 
     #[test]

@@ -56,10 +56,20 @@ pub async fn drain(pipe: impl AsyncRead + Unpin, module: ModuleName, stream: Str
     let mut limit = RateLimit::new(Instant::now());
     let mut line = Vec::new();
     loop {
-        let buffer = match reader.fill_buf().await {
-            Ok([]) | Err(_) => break,
-            Ok(buffer) => buffer,
+        let filled = match limit.report_at() {
+            None => reader.fill_buf().await.map(<[u8]>::len),
+            Some(at) => match tokio::time::timeout_at(at.into(), reader.fill_buf()).await {
+                Ok(filled) => filled.map(<[u8]>::len),
+                Err(_silent) => {
+                    limit.report(&module);
+                    continue;
+                }
+            },
         };
+        if !matches!(filled, Ok(1..)) {
+            break;
+        }
+        let buffer = reader.buffer();
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let take = end.unwrap_or(buffer.len()).min(MAX_LINE - line.len());
         let complete = end == Some(take);
@@ -73,6 +83,7 @@ pub async fn drain(pipe: impl AsyncRead + Unpin, module: ModuleName, stream: Str
     if !line.is_empty() {
         log(&line, &module, stream, &tail, &mut limit);
     }
+    limit.report(&module);
 }
 
 fn log(line: &[u8], module: &ModuleName, stream: Stream, tail: &Tail, limit: &mut RateLimit) {
@@ -82,14 +93,18 @@ fn log(line: &[u8], module: &ModuleName, stream: Stream, tail: &Tail, limit: &mu
     match limit.admit(Instant::now()) {
         Admit::Drop => {}
         Admit::Show { dropped } => {
-            if dropped > 0 {
-                warn!(%module, dropped, "the module prints too fast; lines were left out");
-            }
+            report(module, dropped);
             match stream {
                 Stream::Stdout => info!(target: crate::log::PRINTED_BY_MODULE, %module, "{text}"),
                 Stream::Stderr => info!(target: crate::log::PRINTED_BY_MODULE, %module, stream = "stderr", "{text}"),
             }
         }
+    }
+}
+
+fn report(module: &ModuleName, dropped: u64) {
+    if dropped > 0 {
+        warn!(%module, dropped, "the module prints too fast; lines were left out");
     }
 }
 
@@ -114,6 +129,15 @@ impl RateLimit {
             shown: 0,
             dropped: 0,
         }
+    }
+
+    /// When what was left out is told, even if no line follows.
+    fn report_at(&self) -> Option<Instant> {
+        (self.dropped > 0).then(|| self.second + Duration::from_secs(1))
+    }
+
+    fn report(&mut self, module: &ModuleName) {
+        report(module, std::mem::take(&mut self.dropped));
     }
 
     fn admit(&mut self, now: Instant) -> Admit {
@@ -157,8 +181,11 @@ mod tests {
         for _ in 0..LINES_PER_SECOND {
             assert_eq!(limit.admit(start), Admit::Show { dropped: 0 });
         }
+        assert_eq!(limit.report_at(), None);
         assert_eq!(limit.admit(start), Admit::Drop);
         assert_eq!(limit.admit(start), Admit::Drop);
+        assert_eq!(limit.report_at(), Some(start + Duration::from_secs(1)));
         assert_eq!(limit.admit(start + Duration::from_secs(1)), Admit::Show { dropped: 2 });
+        assert_eq!(limit.report_at(), None);
     }
 }

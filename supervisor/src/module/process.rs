@@ -8,8 +8,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
+#[cfg(not(target_os = "linux"))]
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 #[cfg(target_os = "linux")]
@@ -18,6 +20,14 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use super::environment::Launch;
+
+/// Pauses between two looks for what is left of a group.
+#[cfg(target_os = "linux")]
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+#[cfg(target_os = "linux")]
+const LAST_LOOK: Duration = Duration::from_millis(100);
+/// How long the rest of a group may take where nothing tells when it is gone.
+const BLIND_GRACE: Duration = Duration::from_millis(300);
 
 /// Spawns children from its own lasting thread.
 #[derive(Debug, Clone)]
@@ -91,6 +101,16 @@ pub struct Process {
     child: Child,
     group: Option<Pid>,
     exit: ExitWatch,
+    ended: bool,
+}
+
+/// How far the end of a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The process has ended. It is not reaped, so that its group keeps its number.
+    Process,
+    /// Nothing of its group lives any more.
+    Group,
 }
 
 impl Process {
@@ -106,6 +126,7 @@ impl Process {
             child,
             group,
             exit: ExitWatch::None,
+            ended: false,
         }
     }
 
@@ -136,15 +157,26 @@ impl Process {
         }
     }
 
-    /// Waits for the end of the process, ends what it left in its group, and reaps it.
-    ///
-    /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.exit.wait().await?;
-        self.end()
+    /// Waits for the end of the process, and at the next call for the end of all that it forked and that is still in its
+    /// group. May be dropped and called again at any time.
+    pub async fn passed(&mut self) -> io::Result<Passed> {
+        if !self.ended {
+            let watched = self.exit.wait().await;
+            // What cannot be watched is not waited for a second time.
+            self.ended = true;
+            watched?;
+            return Ok(Passed::Process);
+        }
+        if let Some(group) = self.group {
+            group_empty(group).await;
+        }
+        Ok(Passed::Group)
     }
 
-    fn end(&mut self) -> io::Result<ExitStatus> {
+    /// Kills what is left of the group, and reaps the process.
+    ///
+    /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
+    pub fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
             let _empty = killpg(group, Signal::SIGKILL);
         }
@@ -216,11 +248,54 @@ impl ExitWatch {
     }
 }
 
-/// True if the process has ended and was not reaped: a look, nothing else.
-pub fn has_ended(pid: u32) -> bool {
-    let id = Id::Pid(Pid::from_raw(pid.cast_signed()));
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    !matches!(waitid(id, flags), Ok(nix::sys::wait::WaitStatus::StillAlive))
+/// Returns when nothing of the group lives any more. Its leader, which is dead and not reaped, keeps the group's number
+/// in use, so signals find the group in any case and tell nothing.
+#[cfg(target_os = "linux")]
+async fn group_empty(group: Pid) {
+    let mut pause = FIRST_LOOK;
+    loop {
+        // A board has some hundred processes, and the thread that passes calls on must not read about them all.
+        match tokio::task::spawn_blocking(move || group_lives(group)).await {
+            Ok(Ok(true)) => tokio::time::sleep(pause).await,
+            Ok(Ok(false)) => return,
+            Ok(Err(_)) | Err(_) => return tokio::time::sleep(BLIND_GRACE).await,
+        }
+        pause = (pause * 2).min(LAST_LOOK);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn group_empty(_: Pid) {
+    tokio::time::sleep(BLIND_GRACE).await;
+}
+
+#[cfg(target_os = "linux")]
+fn group_lives(group: Pid) -> io::Result<bool> {
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let numbered = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        // A process may end while we look.
+        if numbered
+            && let Ok(stat) = std::fs::read(entry.path().join("stat"))
+            && lives_in(&String::from_utf8_lossy(&stat), group)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads a line of `/proc/PID/stat`: `PID (name) STATE PARENT GROUP …`. The name may hold anything, brackets too.
+#[cfg(target_os = "linux")]
+fn lives_in(stat: &str, group: Pid) -> bool {
+    let mut fields = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_ascii_whitespace())
+        .into_iter()
+        .flatten();
+    let state = fields.next();
+    let of = fields.nth(1).and_then(|group| group.parse().ok());
+    of == Some(group.as_raw()) && !matches!(state, Some("Z" | "X" | "x"))
 }
 
 /// How a process ended, in words: `exit code 2`, `killed by SIGSEGV`.
@@ -238,4 +313,48 @@ pub fn describe(status: ExitStatus) -> String {
 /// The number that peers put into messages: the exit code, or -1 for a death by signal.
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Process {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new("sh");
+        #[expect(clippy::disallowed_methods, reason = "a guard follows at once")]
+        let child = command
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        Process::guard(child.expect("there is a shell")).expect("it can be watched")
+    }
+
+    #[test]
+    fn a_process_lives_in_its_group_until_it_is_a_zombie() {
+        let group = Pid::from_raw(42);
+        for (stat, expected) in [
+            ("43 (sh) S 42 42 42 0 -1", true),
+            ("43 (a) Z 1 42) R 1 42 42 0", true),
+            ("42 (sh) Z 1 42 42 0", false),
+            ("43 (sh) S 42 43 42 0", false),
+            ("43 (sh)", false),
+            ("", false),
+        ] {
+            assert_eq!(lives_in(stat, group), expected, "{stat}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_process_forked_is_waited_for_after_its_end() {
+        let mut process = shell("sleep 1000 & exit 3");
+        assert_eq!(process.passed().await.expect("watched"), Passed::Process);
+        let early = tokio::time::timeout(Duration::from_millis(100), process.passed()).await;
+        assert!(early.is_err(), "the sleeper still lives");
+        process.signal_group(Signal::SIGTERM);
+        assert_eq!(process.passed().await.expect("watched"), Passed::Group);
+        assert_eq!(process.end().expect("reaped").code(), Some(3));
+    }
 }

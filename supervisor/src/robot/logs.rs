@@ -5,6 +5,7 @@ use prost_types::{Struct, value::Kind};
 use tracing::{Level, event};
 
 use crate::identity::ModuleName;
+use crate::text::plain;
 
 /// A level by any word that an SDK uses. What is above ERROR is ERROR, and a word that nobody knows is INFO: a line
 /// with a strange level is worth more than none.
@@ -21,14 +22,8 @@ pub fn level(word: &str) -> Level {
 /// Writes one entry. Filtering is the module's job: what it sends is wanted.
 pub fn write(module: Option<&ModuleName>, entry: &LogEntry) {
     let module = module.map_or("", ModuleName::as_str);
-    let logger = entry.logger_name.as_str();
-    let mut message = entry.message.clone();
-    for (key, value) in entry.fields.iter().filter_map(field) {
-        message.push_str(&format!(" {key}={value}"));
-    }
-    if let Some(place) = entry.caller.as_ref().and_then(caller) {
-        message.push_str(&format!(" ({place})"));
-    }
+    let logger = Some(plain(&entry.logger_name)).filter(|name| !name.is_empty());
+    let message = message(entry);
     match level(&entry.level) {
         Level::TRACE => event!(target: "module", Level::TRACE, module, logger, "{message}"),
         Level::DEBUG => event!(target: "module", Level::DEBUG, module, logger, "{message}"),
@@ -36,6 +31,19 @@ pub fn write(module: Option<&ModuleName>, entry: &LogEntry) {
         Level::WARN => event!(target: "module", Level::WARN, module, logger, "{message}"),
         Level::ERROR => event!(target: "module", Level::ERROR, module, logger, "{message}"),
     }
+}
+
+/// What an entry says. Lines after the first are marked, so that no line can pass for an entry of its own.
+fn message(entry: &LogEntry) -> String {
+    let mut message = entry.message.clone();
+    for (key, value) in entry.fields.iter().filter_map(field) {
+        message.push_str(&format!(" {key}={value}"));
+    }
+    if let Some(place) = entry.caller.as_ref().and_then(caller) {
+        message.push_str(&format!(" ({place})"));
+    }
+    let lines: Vec<_> = message.trim_end().lines().map(plain).collect();
+    lines.join("\n    | ")
 }
 
 /// Key and value of a field in the form that Go's zap library gives it: the value stands under a key of its own type.
@@ -71,6 +79,25 @@ fn text(value: &prost_types::Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal_nor_forge_an_entry() {
+        let entry = |message: &str| LogEntry {
+            message: message.into(),
+            ..LogEntry::default()
+        };
+        for (sent, shown) in [
+            ("up", "up"),
+            ("\x1b[31mred\x1b[0m\n", "red"),
+            (
+                "Traceback\n  line 1\nERROR forged",
+                "Traceback\n    |   line 1\n    | ERROR forged",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(message(&entry(sent)), shown);
+        }
+    }
 
     #[test]
     fn every_word_of_every_sdk_has_a_level() {

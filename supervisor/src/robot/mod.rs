@@ -9,7 +9,11 @@ pub mod stop;
 
 use std::sync::Arc;
 
+use mainstay_proto::ResourceName;
+use prost_types::Struct;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
 
 use self::operations::Operations;
 use self::sessions::Sessions;
@@ -26,12 +30,29 @@ pub struct Robot {
     pub operations: Operations,
     /// Cancelled when the core is to end.
     pub shutdown: CancellationToken,
+    /// Stops under way. They outlive whoever asked for them: a stop that began gets through.
+    pub stops: TaskTracker,
 }
 
 impl Robot {
+    /// Stops every resource that can stop, or those of `only`, and says how that went. It goes on when the caller no
+    /// longer waits.
+    pub async fn stop_all(
+        &self,
+        only: Option<Vec<ResourceName>>,
+        extra: Vec<(ResourceName, Struct)>,
+    ) -> Result<(), Status> {
+        let published = self.machine.published.clone();
+        let stopping = self
+            .stops
+            .spawn(async move { stop::stop_all(&published, only.as_deref(), extra).await });
+        stopping
+            .await
+            .unwrap_or_else(|ended| Err(Status::internal(ended.to_string())))
+    }
+
     /// Stops what silent clients set moving, until `shutdown`.
     pub async fn watch_sessions(self) {
-        let mut stops = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
@@ -42,7 +63,7 @@ impl Robot {
                             tracing::info!(%session, resource = %name, "its client fell silent: stopping it");
                             let published = self.machine.published.clone();
                             if table.stop_of(&name).is_some() {
-                                stops.spawn(async move {
+                                self.stops.spawn(async move {
                                     if let Err(status) = stop::stop(&published, &name, None).await {
                                         tracing::error!(resource = %name, "cannot stop it: {}", status.message());
                                     }
@@ -51,7 +72,6 @@ impl Robot {
                         }
                     }
                 }
-                Some(_) = stops.join_next() => {}
             }
         }
     }

@@ -18,6 +18,17 @@ pub struct Operation {
     /// The session that answers for it, if any.
     pub session: Option<Uuid>,
     cancel: CancellationToken,
+    on_stop_all: OnStopAll,
+}
+
+/// What StopAll does to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStopAll {
+    /// Cancels it: it may set something moving.
+    Cancel,
+    /// Leaves it alone: it stops something, or keeps a session alive. A stop always gets through, so the end of another
+    /// operation does not end this one either.
+    Spare,
 }
 
 #[derive(Debug, Default)]
@@ -51,10 +62,12 @@ pub struct Running {
 
 impl Operations {
     /// A call begins. `given` is the id that the caller sent; one that runs already is joined.
-    pub fn begin(&self, given: Option<Uuid>, method: &str, session: Option<Uuid>) -> Running {
+    pub fn begin(&self, given: Option<Uuid>, method: &str, session: Option<Uuid>, on_stop_all: OnStopAll) -> Running {
         let mut running = self.0.running();
         let id = given.unwrap_or_else(Uuid::new_v4);
         let (cancel, joined) = match running.get(&id) {
+            // Who cleans up after a cancelled call stops things on behalf of that very call.
+            Some(_outer) if on_stop_all == OnStopAll::Spare => (CancellationToken::new(), true),
             // Cancelling the outer call cancels this one; ending this one says nothing about the outer.
             Some(outer) => (outer.cancel.child_token(), true),
             None => {
@@ -64,6 +77,7 @@ impl Operations {
                     started: SystemTime::now(),
                     session,
                     cancel: cancel.clone(),
+                    on_stop_all,
                 };
                 running.insert(id, operation);
                 (cancel, false)
@@ -94,9 +108,10 @@ impl Operations {
         }
     }
 
-    /// Cancels all but `asking`.
+    /// Cancels all but `asking` and those that are spared.
     pub fn cancel_all(&self, asking: Option<Uuid>) {
-        for (_, operation) in self.list(asking) {
+        let all = self.list(asking).into_iter().map(|(_, operation)| operation);
+        for operation in all.filter(|operation| operation.on_stop_all == OnStopAll::Cancel) {
             operation.cancel.cancel();
         }
     }
@@ -132,8 +147,8 @@ mod tests {
     #[tokio::test]
     async fn an_operation_lasts_as_long_as_its_call() {
         let operations = Operations::default();
-        let call = operations.begin(None, "/a.B/C", None);
-        let asking = operations.begin(None, "/r.R/GetOperations", None);
+        let call = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
+        let asking = operations.begin(None, "/r.R/GetOperations", None, OnStopAll::Cancel);
         let listed: Vec<_> = operations
             .list(Some(asking.id))
             .into_iter()
@@ -153,22 +168,51 @@ mod tests {
     #[test]
     fn a_call_within_an_operation_joins_it() {
         let operations = Operations::default();
-        let outer = operations.begin(None, "/a.B/C", None);
-        let inner = operations.begin(Some(outer.id), "/d.E/F", None);
+        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
+        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel);
         assert_eq!(operations.list(None).len(), 1);
         drop(inner);
         assert_eq!(operations.list(None).len(), 1, "the outer call still runs");
-        let inner = operations.begin(Some(outer.id), "/d.E/F", None);
+        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel);
         operations.cancel(outer.id);
         assert!(inner.cancel.is_cancelled() && outer.cancel.is_cancelled());
+    }
+
+    #[test]
+    fn two_who_stop_all_at_once_spare_each_other_and_whatever_stops() {
+        let operations = Operations::default();
+        let begin = |method, on_stop_all| operations.begin(None, method, None, on_stop_all);
+        let work = begin("/m.M/SetPower", OnStopAll::Cancel);
+        let stop = begin("/m.M/Stop", OnStopAll::Spare);
+        let (one, other) = (
+            begin("/r.R/StopAll", OnStopAll::Spare),
+            begin("/r.R/StopAll", OnStopAll::Spare),
+        );
+        operations.cancel_all(Some(one.id));
+        operations.cancel_all(Some(other.id));
+        assert!(work.cancel.is_cancelled());
+        for spared in [stop, one, other] {
+            assert!(!spared.cancel.is_cancelled());
+        }
+    }
+
+    #[test]
+    fn a_stop_on_behalf_of_a_cancelled_call_gets_through() {
+        let operations = Operations::default();
+        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
+        operations.cancel(outer.id);
+        let stop = operations.begin(Some(outer.id), "/m.M/Stop", None, OnStopAll::Spare);
+        assert!(!stop.cancel.is_cancelled());
+        let work = operations.begin(Some(outer.id), "/m.M/SetPower", None, OnStopAll::Cancel);
+        assert!(work.cancel.is_cancelled());
     }
 
     #[test]
     fn stop_all_spares_the_one_who_asks() {
         let operations = Operations::default();
         let (call, asking) = (
-            operations.begin(None, "/a.B/C", None),
-            operations.begin(None, "/r.R/StopAll", None),
+            operations.begin(None, "/a.B/C", None, OnStopAll::Cancel),
+            operations.begin(None, "/r.R/StopAll", None, OnStopAll::Spare),
         );
         operations.cancel_all(Some(asking.id));
         assert!(call.cancel.is_cancelled() && !asking.cancel.is_cancelled());

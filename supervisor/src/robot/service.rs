@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::sessions::parse_id;
-use super::{Robot, logs, status, stop};
+use super::{Robot, logs, status};
 use crate::identity::{Caller, Identity};
 use crate::machine::RestartError;
 
@@ -186,18 +186,12 @@ impl RobotService for Robot {
             let name = ResourceName::try_from(extra.name?).ok()?;
             Some((name, extra.params.unwrap_or_default()))
         });
-        let published = &self.machine.published;
-        match caller.identity.module() {
-            // Some SDKs send StopAll whenever a module ends: that must not stop what others move.
-            Some(module) => {
-                let own = self.sessions.moved_by(module);
-                stop::stop_all(published, Some(&own), extra.collect()).await?;
-            }
-            None => {
-                self.operations.cancel_all(caller.operation);
-                stop::stop_all(published, None, extra.collect()).await?;
-            }
+        // Some SDKs send StopAll whenever a module ends: that must not stop what others move.
+        let only = caller.identity.module().map(|module| self.sessions.moved_by(module));
+        if only.is_none() {
+            self.operations.cancel_all(caller.operation);
         }
+        self.stop_all(only, extra.collect()).await?;
         Ok(Response::new(pb::StopAllResponse {}))
     }
 

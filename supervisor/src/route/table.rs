@@ -25,7 +25,7 @@ pub struct Shape {
     pub actuates: bool,
     /// The call stops something and goes before all data.
     pub stops: bool,
-    /// No descriptor knows the method; it may be newer than we are, so its module decides.
+    /// The service is described, and this method is not in it. It may be newer than we are, so its module decides.
     pub unknown: bool,
 }
 
@@ -36,6 +36,8 @@ pub enum NamePath {
     Standard(&'static [u32]),
     /// A field of the message itself.
     Field([u32; 1]),
+    /// The message has no name.
+    Nowhere,
 }
 
 impl NamePath {
@@ -44,6 +46,7 @@ impl NamePath {
         match self {
             Self::Standard(path) => path,
             Self::Field(path) => path,
+            Self::Nowhere => &[],
         }
     }
 }
@@ -212,7 +215,9 @@ impl Table {
         Some(match known {
             Some(known) => Shape {
                 kind: Some(known.kind),
-                name_path: NamePath::Field([known.name_field?]),
+                name_path: known
+                    .name_field
+                    .map_or(NamePath::Nowhere, |number| NamePath::Field([number])),
                 actuates: known.actuates,
                 stops: known.stops,
                 unknown: false,
@@ -222,7 +227,7 @@ impl Table {
                 name_path: NamePath::Field([1]),
                 actuates: false,
                 stops: false,
-                unknown: true,
+                unknown: routed.standard.is_some() || routed.custom.is_some(),
             },
         })
     }

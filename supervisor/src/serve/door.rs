@@ -17,7 +17,7 @@ use super::control::Control;
 use super::reflection::Reflection;
 use crate::identity::{Caller, Identity};
 use crate::robot::Robot;
-use crate::robot::operations::Running;
+use crate::robot::operations::{OnStopAll, Running};
 use crate::robot::sessions::{SessionError, parse_id};
 use crate::route::body::{CallBody, RequestBody};
 use crate::route::deadline::{DEFAULT_UNARY, Deadline};
@@ -26,13 +26,15 @@ use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::metadata::OPID;
 use crate::route::peek::{Addressing, Peeked, peek};
 use crate::route::status::{Target, cancelled, respond};
-use crate::route::table::{Destination, Shape};
+use crate::route::table::{Destination, NamePath, Shape};
 use crate::route::upstream::Lane;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+/// The answer to a method whose request names no resource, in the words that clients know.
+const NO_NAME: &str = "unable to determine resource name due to missing 'name' field";
 const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 /// What agents look for to see whether the machine is there.
 const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or on this host with `mainstay status`.\n";
@@ -114,10 +116,12 @@ impl Door {
             Err(bad) => return bad.into_response(),
         };
         let operation = (service == ROBOT).then(|| {
+            let path = request.uri().path();
+            let given = given_operation(request.headers());
             self.services
                 .robot
                 .operations
-                .begin(given_operation(request.headers()), request.uri().path(), None)
+                .begin(given, path, None, own_on_stop_all(path))
         });
         let id = operation.as_ref().map(|operation| operation.id);
         request.extensions_mut().insert(Caller {
@@ -160,6 +164,10 @@ impl Door {
             let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
             return with_opid(respond(Status::unimplemented("Unimplemented")), opid);
         };
+        if shape.name_path == NamePath::Nowhere {
+            let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
+            return with_opid(respond(Status::invalid_argument(NO_NAME)), opid);
+        }
         let unary = shape.kind == Some(mainstay_proto::methods::Kind::Unary);
         let deadline = match Deadline::of(request.headers(), unary.then_some(DEFAULT_UNARY), Instant::now()) {
             Ok(deadline) => deadline,
@@ -181,11 +189,17 @@ impl Door {
             Ok(session) => session,
             Err(refused) => return respond(refused.into()),
         };
-        let operation =
-            self.services
-                .robot
-                .operations
-                .begin(given_operation(&parts.headers), parts.uri.path(), session);
+        let on_stop_all = if shape.stops {
+            OnStopAll::Spare
+        } else {
+            OnStopAll::Cancel
+        };
+        let operation = self.services.robot.operations.begin(
+            given_operation(&parts.headers),
+            parts.uri.path(),
+            session,
+            on_stop_all,
+        );
         let opid = header(operation.id);
         match destination {
             Ok(destination) => {
@@ -284,6 +298,14 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
 fn split(path: &str) -> Option<(&str, &str)> {
     let (service, method) = path.strip_prefix('/')?.rsplit_once('/')?;
     (!service.is_empty() && !method.is_empty()).then_some((service, method))
+}
+
+/// What StopAll does to the core's own calls: it must not end another StopAll, nor the sessions of those who move things.
+fn own_on_stop_all(path: &str) -> OnStopAll {
+    match path.rsplit('/').next() {
+        Some("StopAll" | "StartSession" | "SendSessionHeartbeat") => OnStopAll::Spare,
+        _ => OnStopAll::Cancel,
+    }
 }
 
 /// The operation that the caller acts for; several or an unreadable one count as none.

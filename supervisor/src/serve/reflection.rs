@@ -34,11 +34,43 @@ enum Answer {
     Error(Code, String),
 }
 
+/// Where a file comes from. The files of two modules may differ under one name.
+#[derive(Clone)]
+enum Source {
+    Standard,
+    Module(Arc<Pool>),
+}
+
 /// What one stream has sent, and where its last answer came from.
 #[derive(Default)]
 struct Memory {
-    sent: HashSet<String>,
+    /// Names of the files that were sent, by source.
+    sent: Vec<(Source, HashSet<String>)>,
     last: Option<Arc<Pool>>,
+}
+
+impl Source {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Standard, Self::Standard) => true,
+            (Self::Module(one), Self::Module(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Memory {
+    /// The files of `source` that this stream has.
+    fn sent(&mut self, source: &Source) -> &mut HashSet<String> {
+        let index = match self.sent.iter().position(|(known, _)| known.is(source)) {
+            Some(index) => index,
+            None => {
+                self.sent.push((source.clone(), HashSet::new()));
+                self.sent.len() - 1
+            }
+        };
+        &mut self.sent[index].1
+    }
 }
 
 impl Reflection {
@@ -82,7 +114,7 @@ fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
     for candidate in candidates.into_iter().flatten() {
         if let Some(file) = descriptors::file_of(candidate) {
             memory.last = None;
-            return Answer::Files(standard_files(file, &mut memory.sent));
+            return Answer::Files(standard_files(file, memory));
         }
         // The definition that routing goes by comes first; messages are then looked for in all pools.
         let customs = view.table.customs();
@@ -98,7 +130,7 @@ fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
                 .find(|file| file.symbols.iter().any(|known| known == candidate));
             if let Some(file) = file {
                 memory.last = Some(custom.pool.clone());
-                return Answer::Files(pool_files(&custom.pool, &file.name, &mut memory.sent));
+                return Answer::Files(pool_files(&custom.pool, &file.name, memory));
             }
         }
     }
@@ -107,12 +139,14 @@ fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
 
 fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
     // Asked for by name, a file is wanted even if it was sent before.
-    memory.sent.remove(name);
+    for (_, sent) in &mut memory.sent {
+        sent.remove(name);
+    }
     if let Some(pool) = memory.last.clone().filter(|pool| pool.contains_key(name)) {
-        return Answer::Files(pool_files(&pool, name, &mut memory.sent));
+        return Answer::Files(pool_files(&pool, name, memory));
     }
     if let Some(file) = descriptors::file(name) {
-        return Answer::Files(standard_files(file, &mut memory.sent));
+        return Answer::Files(standard_files(file, memory));
     }
     match view
         .table
@@ -120,13 +154,14 @@ fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
         .iter()
         .find(|custom| custom.pool.contains_key(name))
     {
-        Some(custom) => Answer::Files(pool_files(&custom.pool, name, &mut memory.sent)),
+        Some(custom) => Answer::Files(pool_files(&custom.pool, name, memory)),
         None => not_found(),
     }
 }
 
 /// A file and all that it imports, less what was sent already.
-fn standard_files(file: &'static descriptors::File, sent: &mut HashSet<String>) -> Vec<Vec<u8>> {
+fn standard_files(file: &'static descriptors::File, memory: &mut Memory) -> Vec<Vec<u8>> {
+    let sent = memory.sent(&Source::Standard);
     let mut files = Vec::new();
     let mut open = VecDeque::from([file]);
     while let Some(file) = open.pop_front() {
@@ -138,7 +173,8 @@ fn standard_files(file: &'static descriptors::File, sent: &mut HashSet<String>) 
     files
 }
 
-fn pool_files(pool: &Pool, name: &str, sent: &mut HashSet<String>) -> Vec<Vec<u8>> {
+fn pool_files(pool: &Arc<Pool>, name: &str, memory: &mut Memory) -> Vec<Vec<u8>> {
+    let sent = memory.sent(&Source::Module(pool.clone()));
     let mut files = Vec::new();
     let mut open = VecDeque::from([name]);
     while let Some(name) = open.pop_front() {
@@ -217,12 +253,43 @@ serve!(v1alpha);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::custom::ReflectedFile;
 
     fn files(answer: Answer) -> usize {
         match answer {
             Answer::Files(files) => files.len(),
             _ => 0,
         }
+    }
+
+    fn pool(package: &str) -> Arc<Pool> {
+        let file = |name: &str, imports: &[&str], symbol: &str| ReflectedFile {
+            name: name.to_owned(),
+            bytes: bytes::Bytes::copy_from_slice(package.as_bytes()),
+            imports: imports.iter().map(|import| (*import).to_owned()).collect(),
+            symbols: vec![format!("{package}.{symbol}")],
+        };
+        let files = [
+            file("api.proto", &["common.proto"], "Gizmo"),
+            file("common.proto", &[], "Shape"),
+        ];
+        Arc::new(files.map(|file| (file.name.clone(), file)).into())
+    }
+
+    #[test]
+    fn files_of_two_modules_under_one_name_are_both_sent() {
+        let mut memory = Memory::default();
+        let (one, other) = (pool("one"), pool("other"));
+        let sent = |pool: &Arc<Pool>, name: &str, memory: &mut Memory| pool_files(pool, name, memory);
+        assert_eq!(sent(&one, "api.proto", &mut memory), [b"one".to_vec(), b"one".to_vec()]);
+        assert_eq!(
+            sent(&other, "api.proto", &mut memory),
+            [b"other".to_vec(), b"other".to_vec()]
+        );
+        assert!(
+            sent(&one, "common.proto", &mut memory).is_empty(),
+            "it was sent as an import"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ async fn world() -> World {
 #[tokio::test]
 async fn run_says_what_came_up_and_where() {
     let mut world = world().await;
-    world.until_printed("serving on").await;
+    world.until_printed("`mainstay status` for details").await;
     let address = world.address().to_owned();
     let output = world.output();
     for expected in ["eyes", address.as_str(), "6", "no device at address 0x68"] {
