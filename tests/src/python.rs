@@ -20,7 +20,8 @@ pub(crate) const PLACEHOLDER: &str = "python:";
 /// # Panics
 /// If there is none.
 pub fn interpreter() -> PathBuf {
-    let given = env::var_os("MAINSTAY_PYTHON").map(PathBuf::from);
+    // Absolute, because what runs it does so in a folder of its own; not resolved, because it is a link into the system.
+    let given = env::var_os("MAINSTAY_PYTHON").and_then(|path| std::path::absolute(path).ok());
     // target/debug or target/<triple>/debug: the environment lies in `target`.
     let made = bins::folder()
         .ancestors()
@@ -73,7 +74,7 @@ impl World {
     /// Runs a program of `tests/python/clients/` against this machine and gives what it printed, line by line as JSON.
     ///
     /// # Panics
-    /// If it fails or prints anything else.
+    /// If it fails.
     pub async fn python(&self, program: &str, arguments: &[&str]) -> Vec<Value> {
         let mut command = self.python_command(program);
         command.args(arguments);
@@ -82,7 +83,9 @@ impl World {
         let parse = |line| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{program} printed `{line}`: {error}\n{stderr}"))
         };
-        stdout.lines().map(parse).collect()
+        // The SDK logs to stdout as well; results are objects.
+        let results = stdout.lines().filter(|line| line.starts_with('{'));
+        results.map(parse).collect()
     }
 
     /// Starts a program of `tests/python/clients/` and leaves it running; its first output line is for the caller to

@@ -65,7 +65,7 @@ pub(super) enum Command {
         module: ModuleName,
         /// Number of the process that is to be replaced.
         current: u64,
-        done: oneshot::Sender<Result<(), Arc<str>>>,
+        done: Restarted,
     },
     Shutdown,
 }
@@ -133,6 +133,9 @@ pub struct Machine {
     pub(super) stop_by: Option<Instant>,
 }
 
+/// Where the end of a restart is told.
+type Restarted = oneshot::Sender<Result<(), Arc<str>>>;
+
 /// A module as the machine sees it.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -143,7 +146,7 @@ pub(super) struct Running {
     /// When it is restarted even if its resources are still in it.
     pub(super) drain_by: Option<Instant>,
     /// Who waits for a process younger than the one of that number.
-    pub(super) waiting: Vec<(u64, oneshot::Sender<Result<(), Arc<str>>>)>,
+    pub(super) waiting: Vec<(u64, Restarted)>,
 }
 
 /// A call about a resource that came to its end.

@@ -13,10 +13,10 @@ use super::environment::{Launch, ModuleSpec, launch};
 use super::handshake::{Handler, HandshakeError, Progress, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::{Stream, Tail, drain};
-use super::process::{Passed, Process, Spawner, describe, exit_code};
+use super::problem::{Problem, cannot_run};
+use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::{ModuleEntry, ModulePhase};
-use crate::config::show_duration;
 use crate::identity::ModuleName;
 use crate::route::upstream::Upstream;
 
@@ -84,35 +84,6 @@ pub struct Actor {
     /// How far the handshake has come.
     progress: Progress,
 }
-
-/// What went wrong with a module.
-#[derive(Debug, Clone)]
-struct Problem {
-    /// In the words of the wire protocol, for clients that know these texts.
-    wire: String,
-    /// In few words, for a table.
-    short: String,
-}
-
-impl Problem {
-    /// With what the module printed last: the whole on one line, and the short form with some lines of output.
-    fn with_output(&self, printed: &[String]) -> (Arc<str>, Arc<str>) {
-        let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
-        let cause = match lines.last() {
-            Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()).into(),
-            None => self.wire.as_str().into(),
-        };
-        let mut last = self.short.clone();
-        for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
-            last.push('\n');
-            last.push_str(line);
-        }
-        (cause, last.into())
-    }
-}
-
-/// Lines of a failed module's output that are shown with the reason.
-const LAST_LINES: usize = 5;
 
 /// What an actor needs from outside.
 #[derive(Debug)]
@@ -278,6 +249,10 @@ impl Actor {
 
     /// Takes the outcome of the handshake; `None` if it was given up on purpose.
     fn shaken(&mut self, outcome: Result<Result<Shaken, HandshakeError>, tokio::task::JoinError>) -> Option<Input> {
+        // It may have come to its outcome while the process ended or was told to: that was told already.
+        if !matches!(self.lifecycle.state(), State::Starting { .. }) {
+            return None;
+        }
         match outcome {
             Ok(Ok(Shaken { upstream, handlers })) => {
                 let took = self.started.elapsed();
@@ -344,22 +319,8 @@ impl Actor {
 
     fn overdue(&mut self) -> Input {
         if let State::Starting { .. } = self.lifecycle.state() {
-            let name = &self.spec.name;
-            let limit = show_duration(self.start_timeout);
-            let why = if self.progress.connected() {
-                format!("error while waiting for module to be ready {name}: context deadline exceeded")
-            } else {
-                format!("error while starting module {name}: module {name} timed out after {limit} during startup")
-            };
-            let short = if self.progress.connected() {
-                format!("listens on its socket but did not answer Ready within {limit}")
-            } else {
-                format!("did not open its socket within {limit}")
-            };
-            self.fault(Problem {
-                wire: format!("error adding module {name}: {why}"),
-                short,
-            });
+            let problem = Problem::overdue(&self.spec.name, self.start_timeout, self.progress.connected());
+            self.fault(problem);
         }
         Input::Tick
     }
@@ -376,7 +337,7 @@ impl Actor {
         let complete = self.read_out(OUTPUT_AT_ONCE).await;
         let (problem, told) = match self.fault.take() {
             Some(fault) => (Some(fault), true),
-            None => (self.problem(status), false),
+            None => (Problem::end(&self.spec.name, self.lifecycle.state(), status), false),
         };
         let mut cause = match &problem {
             Some(problem) if !told => Some(self.down(problem)),
@@ -402,39 +363,6 @@ impl Actor {
     async fn read_out(&mut self, grace: Duration) -> bool {
         let read = async { while self.output.join_next().await.is_some() {} };
         tokio::time::timeout(grace, read).await.is_ok()
-    }
-
-    /// What the end of the process means; `None` if it was asked for.
-    fn problem(&self, status: std::io::Result<std::process::ExitStatus>) -> Option<Problem> {
-        let name = &self.spec.name;
-        let state = self.lifecycle.state();
-        match status {
-            Ok(status) if matches!(state, State::Stopping { .. }) => {
-                debug!(module = %name, "module stopped: {}", describe(status));
-                None
-            }
-            Ok(status) => {
-                let how = describe(status);
-                let wire = match state {
-                    State::Starting { .. } => format!(
-                        "error adding module {name}: error while starting module {name}: module {name} exited too quickly after attempted startup; \
-                         it might have a fatal runtime issue ({how})"
-                    ),
-                    _ => format!(
-                        "module has unexpectedly exited; module: {name}, exit_code: {} ({how})",
-                        exit_code(status)
-                    ),
-                };
-                Some(Problem { wire, short: how })
-            }
-            Err(error) => {
-                let short = format!("ended; its exit status is unknown: {error}");
-                Some(Problem {
-                    wire: format!("module {name} {short}"),
-                    short,
-                })
-            }
-        }
     }
 
     /// The process runs, but is of no use.
@@ -561,18 +489,6 @@ fn prepare(launch: &Launch) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn cannot_run(executable: &std::path::Path, error: &std::io::Error) -> String {
-    let path = executable.display();
-    match error.kind() {
-        std::io::ErrorKind::NotFound if executable.exists() => {
-            format!("cannot run `{path}`: its interpreter (first line, `#!…`) or loader does not exist")
-        }
-        std::io::ErrorKind::NotFound => format!("cannot run `{path}`: no such file; correct `executable_path`"),
-        std::io::ErrorKind::PermissionDenied => format!("cannot run `{path}`: not executable; try `chmod +x {path}`"),
-        _ => format!("cannot run `{path}`: {error}"),
-    }
 }
 
 async fn passed(process: &mut Option<Process>) -> Input {

@@ -1,7 +1,7 @@
 //! One child process per module: how it is started, watched, restarted and ended.
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
-//! `reflect` are the first talk with it, `output` reads what it prints.
+//! `reflect` are the first talk with it, `output` reads what it prints, `problem` says what went wrong.
 
 pub mod actor;
 pub mod builtin;
@@ -9,6 +9,7 @@ pub mod environment;
 pub mod handshake;
 pub mod lifecycle;
 pub mod output;
+pub mod problem;
 pub mod process;
 pub mod reflect;
 pub mod sockets;

@@ -322,7 +322,6 @@ mod tests {
     fn shell(script: &str) -> Process {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("sh");
-        #[expect(clippy::disallowed_methods, reason = "a guard follows at once")]
         let child = command
             .args(["-c", script])
             .stdin(Stdio::null())

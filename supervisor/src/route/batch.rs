@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const LIMIT: usize = TURN + (16 << 10);
 
 /// Most bytes that are read in one turn.
-const TURN: usize = 128 << 10;
+const TURN: usize = 256 << 10;
 
 /// A drained buffer larger than this is given back.
 const SMALL: usize = 16 << 10;

@@ -268,7 +268,7 @@ impl FileDescriptor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn field(name: &str, number: i32, r#type: i32, type_name: &str) -> FieldDescriptor {
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    fn pool() -> Arc<Pool> {
+    pub(in crate::route) fn pool() -> Arc<Pool> {
         let request = MessageDescriptor {
             name: "Request".into(),
             field: vec![
@@ -318,6 +318,10 @@ mod tests {
                     method("Turn", (false, false), true),
                     method("Stop", (false, false), false),
                     method("Talk", (true, true), false),
+                    MethodDescriptor {
+                        input_type: ".acme.v1.Outer".into(),
+                        ..method("Anonymous", (false, false), false)
+                    },
                 ],
             }],
         };

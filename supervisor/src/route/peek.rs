@@ -347,4 +347,22 @@ mod tests {
             "left"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_survived(
+            stream in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            flag in 0u8..3,
+            length in 0u8..80,
+            chunk in 1usize..40,
+        ) {
+            // Half of the beginnings look like a message, so that the scan is reached as well.
+            let mut framed = vec![flag, 0, 0, 0, length];
+            framed.extend(&stream);
+            for stream in [&stream, &framed] {
+                let _ = run(stream, chunk, &encoded("gzip"), MOTOR);
+                let _ = run(stream, chunk, &HeaderMap::new(), CUSTOM);
+            }
+        }
+    }
 }

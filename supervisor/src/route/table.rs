@@ -308,3 +308,43 @@ pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option
     };
     Status::new(code, format!("resource {name} not available; reason={reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::Model;
+
+    use super::*;
+    use crate::route::custom::tests::pool;
+
+    /// A table with one resource of an API that only a module knows.
+    fn custom(described: bool) -> Table {
+        let name: ResourceName = "acme:component:gizmo/one".parse().expect("a name");
+        let model: Model = "acme:demo:gizmo".parse().expect("a model");
+        let service = "acme.v1.Gizmo";
+        let read = described.then(|| Arc::new(CustomService::read(service, &pool()).expect("defined")));
+        let offer = Offer {
+            api: &name.api.clone(),
+            service,
+            custom: read.as_ref(),
+        };
+        Table::new(&[Arc::new(Resource::new(name, model))], std::iter::once(offer))
+    }
+
+    #[test]
+    fn what_is_known_of_a_method_depends_on_who_describes_it() {
+        let show = |described, method| {
+            let shape = custom(described).shape("acme.v1.Gizmo", method).expect("served");
+            (shape.name_path, shape.unknown)
+        };
+        assert_eq!(show(true, "Turn"), (NamePath::Field([7]), false));
+        assert_eq!(show(true, "Anonymous"), (NamePath::Nowhere, false));
+        assert_eq!(show(true, "New"), (NamePath::Field([1]), true));
+        assert_eq!(show(false, "Turn"), (NamePath::Field([1]), false));
+        assert_eq!(custom(true).shape("acme.v1.Other", "Turn"), None);
+        assert_eq!(
+            custom(true).shape("viam.component.motor.v1.MotorService", "New"),
+            None,
+            "no resource has this API"
+        );
+    }
+}

@@ -310,10 +310,22 @@ async fn a_broken_module_says_what_is_wrong_and_the_rest_runs() {
             Module::faulty("bad", "exit-before-ready"),
             vec!["4", "cannot open the sensor bus"],
         ),
-        (Module::faulty("bad", "no-socket"), vec!["2.0s"]),
-        (Module::faulty("bad", "mute"), vec!["2.0s"]),
-        (Module::faulty("bad", "hang-ready"), vec!["2.0s"]),
-        (Module::faulty("bad", "never-ready"), vec!["2.0s"]),
+        (
+            Module::faulty("bad", "no-socket"),
+            vec!["timed out after 2s during startup"],
+        ),
+        (
+            Module::faulty("bad", "mute"),
+            vec!["be ready bad: context deadline exceeded"],
+        ),
+        (
+            Module::faulty("bad", "hang-ready"),
+            vec!["be ready bad: context deadline exceeded"],
+        ),
+        (
+            Module::faulty("bad", "never-ready"),
+            vec!["be ready bad: context deadline exceeded"],
+        ),
         (Module::faulty("bad", "ready-error"), vec!["the sensor bus is missing"]),
         (Module::faulty("bad", "garbage-bytes"), vec![]),
         (Module::faulty("bad", "garbage-http"), vec![]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-use mainstay_tests::machine::{Machine, Resource};
+use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{PATIENCE, World};
 use serde_json::{Value, json};
 
@@ -109,6 +109,31 @@ async fn it_drives_every_fake() {
     assert!(!got["no commands"].is_null(), "{got:#?}");
     assert_eq!(got["cloud"][0], "FAILED_PRECONDITION");
     world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn it_connects_in_every_way_that_needs_no_cloud() {
+    let world = World::settled(Machine::new().resource(Resource::fake("sensor", "sensor"))).await;
+    let got = results(world.python("dial_ways.py", &[]).await);
+    assert_eq!(got.len(), 5, "{got:#?}");
+    assert!(
+        got.values()
+            .all(|readings| *readings == json!({ "a": 1.0, "b": 2.0, "c": 3.0 })),
+        "{got:#?}"
+    );
+}
+
+#[tokio::test]
+async fn it_stops_restarts_and_shuts_down() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("probe"))
+        .resource(Resource::fake("motor", "motor"));
+    let mut world = World::settled(machine).await;
+    let got = results(world.python("manage.py", &[]).await);
+    let expected = json!({ "moving": false, "operations": [], "other process": true, "shut down": true });
+    assert_eq!(json!(got), expected);
+    world.ended().await.with_code(0).left_nothing_behind();
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
 use mainstay_proto::viam::robot::v1::{RestartModuleRequest, RestartModuleResponse};
 use mainstay_tests::echo::{CountRequest, SayRequest};
 use mainstay_tests::machine::{Machine, Module, Resource};
-use mainstay_tests::proc;
+use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{Place, World};
+use mainstay_tests::{proc, rpc};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
@@ -248,5 +250,61 @@ async fn a_resource_whose_constructor_kills_the_module_is_named() {
         .until(|now| now.ready("motor") && !now.module_error("eyes").is_empty())
         .await;
     assert!(!now.ready("bomb"), "{now:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn whatever_dies_in_whatever_order_comes_back() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .module(Module::fixture("spare"))
+        .resource(Resource::fake("floor", "generic"))
+        .resource(Resource::probe("roof").depends_on(&["wall"]))
+        .resource(Resource::generic("wall").depends_on(&["floor"]))
+        .resource(Resource::echo("echo").depends_on(&["roof"]));
+    let mut world = World::settled(machine).await;
+    let mut restarts = JoinSet::new();
+    for round in 0..24_u64 {
+        let now = world.snapshot().await;
+        let module = ["eyes", "builtin:fake", "spare"][usize::try_from(round % 3).expect("small")];
+        match (round / 3) % 4 {
+            0 | 2 => {
+                if let Some(pid) = now.pid(module) {
+                    proc::signal(pid, Signal::SIGKILL);
+                }
+            }
+            1 => {
+                let (channel, request) = (world.channel(), by_name(module));
+                // It may well fail: its module is killed meanwhile.
+                restarts.spawn(async move { rpc::call::<_, RestartModuleResponse>(channel, RESTART, &request).await });
+            }
+            _ => {
+                let answer = readings(&world, "roof").await;
+                assert!(
+                    answer
+                        .as_ref()
+                        .err()
+                        .is_none_or(|status| status.code() != Code::Unknown),
+                    "{answer:?}"
+                );
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(round * 37 % 150)).await;
+    }
+    while restarts.join_next().await.is_some() {}
+    let all = |now: &Snapshot| {
+        ["floor", "roof", "wall", "echo"].iter().all(|name| now.ready(name))
+            && ["eyes", "spare", "builtin:fake"]
+                .iter()
+                .all(|name| now.module_ready(name))
+    };
+    world.until(all).await;
+    readings(&world, "roof").await.expect("answers");
+    assert_eq!(
+        world.place.processes().len(),
+        4,
+        "the core and three modules: {:?}",
+        world.place.processes()
+    );
     world.shutdown().await.with_code(0).left_nothing_behind();
 }

@@ -615,3 +615,17 @@ fn sections_about_connections_refuse_what_is_wrong_in_the_words_of_peers() {
         ],
     );
 }
+
+#[test]
+fn what_refuses_a_config_is_said_last() {
+    let some =
+        "components:\n- {name: 1, model: a:b:c, type: motor}\n- {name: a b, model: a:b:c, type: motor}\nmodules: 3\n";
+    let refused = read("r.yaml", some).expect_err("refused").render(false);
+    let closing = refused.lines().last().unwrap_or_default();
+    assert!(
+        closing.starts_with("not started: ") && closing.contains(" make"),
+        "{refused}"
+    );
+    let alone = read("r.yaml", "modules: 3\n").expect_err("refused").render(false);
+    assert!(!alone.contains("not started"), "{alone}");
+}

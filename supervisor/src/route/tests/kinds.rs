@@ -24,11 +24,16 @@ use crate::serve::connection::serve_connection;
 
 struct Echo;
 
+/// As long as modules' texts get, and no ASCII: it fills several frames of headers.
+fn long_text() -> String {
+    "das fällt aus. ".repeat(400) + &"ü".repeat(3000)
+}
+
 #[tonic::async_trait]
 impl TestEchoService for Echo {
     async fn echo(&self, request: Request<EchoRequest>) -> Result<tonic::Response<EchoResponse>, Status> {
         match request.into_inner().message {
-            message if message == "fail" => Err(Status::new(Code::DataLoss, "das fällt aus")),
+            message if message == "fail" => Err(Status::new(Code::DataLoss, long_text())),
             message => Ok(tonic::Response::new(EchoResponse { message })),
         }
     }
@@ -117,7 +122,10 @@ async fn a_modules_error_passes_unchanged() {
         message: "fail".into(),
     };
     let status = soon(client.echo(request)).await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::DataLoss, "das fällt aus"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::DataLoss, long_text().as_str())
+    );
     assert_eq!(status.metadata().get("opid").unwrap(), OPID);
 }
 
