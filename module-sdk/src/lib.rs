@@ -120,8 +120,9 @@ pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 
 /// How many bytes a peer may send on one stream before it waits: a camera's picture goes through at once.
 const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// The same for all streams of a connection together: without practical limit, or one stream whose reader sleeps would
+/// stop every other.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Largest piece of a message. Larger ones cost less each, smaller ones let small calls pass between them.
 const MAX_FRAME: u32 = 256 * 1024;
 /// How many bytes of one answer may wait for the socket.

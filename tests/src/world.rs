@@ -35,6 +35,8 @@ pub struct Place {
     folder: TempDir,
     mark: String,
     env: Vec<(String, String)>,
+    server: Option<PathBuf>,
+    arguments: Vec<String>,
 }
 
 impl Place {
@@ -58,7 +60,21 @@ impl Place {
             folder,
             mark,
             env: Vec::new(),
+            server: None,
+            arguments: Vec::new(),
         }
+    }
+
+    /// Runs the server from another path than the usual.
+    pub fn server(mut self, path: &Path) -> Self {
+        self.server = Some(path.to_owned());
+        self
+    }
+
+    /// Adds an argument to `mainstay run`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
     }
 
     /// Adds to the environment of what runs here.
@@ -131,9 +147,11 @@ impl Place {
     pub async fn start_text(self, name: &str, content: &str) -> World {
         let path = self.write(name, content);
         let output = |name| File::create(self.file(name)).expect("the temporary folder is writable");
+        let server = self.server.clone().unwrap_or_else(bins::mainstay);
         let child = self
-            .command(&bins::mainstay())
+            .command(&server)
             .arg("run")
+            .args(&self.arguments)
             .arg(&path)
             .stdin(Stdio::null())
             .stdout(output("out.log"))

@@ -8,8 +8,7 @@ pub const STREAM_WINDOW: u32 = 2 << 20;
 /// [`STREAM_WINDOW`], one stream whose reader sleeps would stop every other on its connection, `Stop` included.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Largest frame that peers may send us, in bytes: large frames save system calls, smaller ones keep memory flat and
-/// let the next hop begin before the last byte has come.
+/// Largest frame that peers may send us, in bytes: large frames save system calls, smaller ones keep memory flat and let the next hop begin before the last byte has come.
 pub const MAX_FRAME: u32 = 256 << 10;
 
 /// Bytes that one stream may have waiting in the core for the socket.

@@ -1,7 +1,7 @@
 //! How the process keeps memory that it will need again in a moment.
 
 /// Free memory at the end of the heap that is kept, in bytes. glibc's default of 128 KiB gives every camera frame's
-/// memory back and faults it in again, page by page, for the next one: a third of what passing a large message on costs.
+/// memory back and faults it in again, page by page, for the next one.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: i32 = 4 << 20;
 

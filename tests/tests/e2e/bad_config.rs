@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use mainstay_tests::bins;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{Place, World};
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 /// A config whose only module would leave a journal if it were started.
 fn with_journal(place: &Place, text: &str) -> String {
-    text.replace("EXE", &mainstay_tests::bins::find("misbehave").display().to_string())
+    text.replace("EXE", &bins::find("misbehave").display().to_string())
         .replace("JOURNAL_PATH", &place.file("journal").display().to_string())
 }
 
@@ -376,4 +378,39 @@ async fn bad_module_names_and_doubles_are_told_and_the_rest_runs() {
         assert!(told || allowed, "{name}: {now:?}");
         world.shutdown().await.with_code(0).left_nothing_behind();
     }
+}
+
+#[tokio::test]
+async fn built_in_models_without_their_binary_say_where_it_should_be() {
+    // The server alone in a folder: a link of its own, because it looks beside what it was started from.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("alone");
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    let alone = folder.join("mainstay");
+    let _ = fs::remove_file(&alone);
+    fs::hard_link(bins::mainstay(), &alone).expect("one file system");
+
+    let machine = || {
+        Machine::new()
+            .module(Module::fixture("good"))
+            .resource(Resource::probe("probe"))
+    };
+    let machine = || machine().resource(Resource::fake("motor", "motor"));
+    let mut world = Place::new().server(&alone).start(machine()).await;
+    let now = world.until(|now| now.running() && now.ready("probe")).await;
+    assert!(now.unhealthy("motor"), "{now:?}");
+    let told = [now.resource_error("motor"), &world.output()].concat();
+    assert!(
+        told.contains("mainstay-builtins") && told.contains("--builtins"),
+        "{told}"
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
+
+    let builtins = bins::find("mainstay-builtins").display().to_string();
+    let mut world = Place::new()
+        .server(&alone)
+        .argument("--builtins")
+        .argument(&builtins)
+        .start(machine())
+        .await;
+    world.until(|now| now.running() && now.ready("motor")).await;
 }
