@@ -289,9 +289,10 @@ impl Actor {
     async fn reconnect(&mut self) -> Option<Input> {
         self.upstream = None;
         let socket = self.sockets.module(self.life);
+        let module = self.spec.name.clone();
         let again = async {
             loop {
-                if let Ok(upstream) = Upstream::connect(&socket).await {
+                if let Ok(upstream) = Upstream::connect_to(module.as_str(), &socket).await {
                     return upstream;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

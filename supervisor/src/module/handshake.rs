@@ -131,10 +131,8 @@ pub async fn shake(
             Ok(())
         }
     };
-    let mut upstream = connect(socket).await;
+    let mut upstream = connect(module, socket).await;
     progress.0.store(true, Ordering::Relaxed);
-    // Every start has a socket of its own, and equal causes must read the same.
-    let text = |status: &Status| status.message().replace(&*socket.to_string_lossy(), module.as_str());
     loop {
         let mut request = Request::new(ReadyRequest {
             // Python reads only the first of the two, newer Go and C++ prefer the second.
@@ -162,18 +160,18 @@ pub async fn shake(
             }
             Ok(Err(status)) => match status.code() {
                 Code::Unavailable => {
-                    broke(text(&status))?;
-                    upstream = connect(socket).await;
+                    broke(status.message().to_owned())?;
+                    upstream = connect(module, socket).await;
                 }
                 Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => {}
                 _ if upstream.is_closed() => {
-                    broke(text(&status))?;
-                    upstream = connect(socket).await;
+                    broke(status.message().to_owned())?;
+                    upstream = connect(module, socket).await;
                 }
                 _ => {
                     return Err(HandshakeError::Ready {
                         module: module.clone(),
-                        status: Status::new(status.code(), text(&status)),
+                        status,
                     });
                 }
             },
@@ -184,10 +182,10 @@ pub async fn shake(
 }
 
 /// Connects as soon as somebody listens on `socket`.
-async fn connect(socket: &Path) -> Upstream {
+async fn connect(module: &ModuleName, socket: &Path) -> Upstream {
     let mut pause = FIRST_PAUSE;
     loop {
-        if let Ok(upstream) = Upstream::connect(socket).await {
+        if let Ok(upstream) = Upstream::connect_to(module.as_str(), socket).await {
             return upstream;
         }
         tokio::time::sleep(pause).await;

@@ -68,25 +68,27 @@ enum Place {
 impl Upstream {
     /// Connects to a UNIX socket.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::open(
-            Place::Unix(path.as_ref().to_owned()),
-            Authority::from_static("localhost"),
-        )
-        .await
+        let path = path.as_ref();
+        Self::connect_to(&path.display().to_string(), path).await
+    }
+
+    /// Connects to the UNIX socket of somebody whom error texts call `peer`.
+    pub async fn connect_to(peer: &str, path: &Path) -> io::Result<Self> {
+        Self::open(Place::Unix(path.to_owned()), peer, Authority::from_static("localhost")).await
     }
 
     /// Connects to a TCP port, without TLS.
     pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
-        Self::open(Place::Tcp(address), authority).await
+        Self::open(Place::Tcp(address), &address.to_string(), authority).await
     }
 
-    async fn open(place: Place, authority: Authority) -> io::Result<Self> {
+    async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {
         let closed = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let data = place.dial(&mut tasks, Some(closed.clone())).await?;
-        let peer: Arc<str> = place.to_string().into();
-        // The core's own calls say no more about the peer than where it is.
+        let peer: Arc<str> = peer.into();
+        // The core's own calls are not about a resource.
         let target = Target {
             resource: Arc::clone(&peer),
             module: peer,
