@@ -27,7 +27,8 @@ use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
 
-/// Threads that pass calls on. More cost more for each small call than they bring; see `cargo xtask bench`.
+/// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
+/// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
 const WORKERS: usize = 1;
 /// Signals that come within this time of the first say the same thing.
 const ONE_WISH: Duration = Duration::from_secs(1);
