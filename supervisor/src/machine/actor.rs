@@ -12,9 +12,10 @@ use tonic::{Code, Status};
 use tracing::{error, info, warn};
 
 use super::calls;
+use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::view::{Published, View};
-use super::world::{Declared, Facts, Held, Shown, Stage, World};
+use super::world::World;
 use crate::identity::ModuleName;
 use crate::module::actor::{Command as ModuleCommand, Event};
 use crate::module::handshake::Handler;
@@ -272,30 +273,23 @@ impl Machine {
         let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&Facts::Draining);
         let remove_limit = if ending { REMOVE_AT_END } else { calls::REMOVE_TIMEOUT };
         self.calls.spawn(async move {
-            let stopped = || "the machine is shutting down".to_owned();
+            let proto = || {
+                config
+                    .to_proto()
+                    .map_err(|problem| format!("resource config validation error: {problem}"))
+            };
             let what = match stage {
-                Stage::Validating => What::Validated(match config.to_proto() {
+                Stage::Validating => {
                     // A module that is building something may answer nothing else until that is done.
-                    Ok(proto) => {
-                        let limit = if busy { limit } else { calls::VALIDATE_TIMEOUT };
-                        let call = stopping.run_until_cancelled(calls::validate(upstream, proto, limit));
-                        call.await.unwrap_or_else(|| Err(stopped()))
-                    }
-                    Err(problem) => Err(format!("resource config validation error: {problem}")),
-                }),
+                    let limit = if busy { limit } else { calls::VALIDATE_TIMEOUT };
+                    let call = async { calls::validate(upstream, proto()?, limit).await };
+                    What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
+                }
                 Stage::Adding => {
                     let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
-                    let outcome = match config.to_proto() {
-                        Ok(proto) => {
-                            let call = calls::add(upstream, name.clone(), proto, dependencies, tainted, limit);
-                            stopping
-                                .run_until_cancelled(call)
-                                .await
-                                .unwrap_or_else(|| Err(stopped()))
-                        }
-                        Err(problem) => Err(format!("resource config validation error: {problem}")),
-                    };
-                    What::Added(outcome)
+                    let call =
+                        async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
+                    What::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
                 _ => What::Removed(calls::remove(upstream, &name, remove_limit).await),
             };
@@ -516,6 +510,10 @@ impl Machine {
         });
         self.published.changes.tell();
     }
+}
+
+fn shutting_down<T>() -> Result<T, String> {
+    Err("the machine is shutting down".to_owned())
 }
 
 async fn wake_at(wake: Option<Instant>) {

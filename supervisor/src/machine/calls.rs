@@ -9,7 +9,7 @@ use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest
 use tonic::{Code, Request, Response, Status};
 
 use super::graph::is_frame_system;
-use super::world::Declared;
+use super::node::Declared;
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::upstream::Upstream;
 

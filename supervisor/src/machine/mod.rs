@@ -1,11 +1,12 @@
 //! The machine: what is wanted, what runs, and the steps from one to the other.
 //!
-//! `world` is what is wanted and what runs (pure), `plan` the next steps (pure), `actor` takes them, `setup` makes it all
+//! `node` is what is known of one resource, `world` what is wanted and what runs (pure), `plan` the next steps (pure), `actor` takes them, `setup` makes it all
 //! from a config, `calls` is the wire to the modules, `view` is what everybody else may see.
 
 mod actor;
 mod calls;
 pub mod graph;
+pub mod node;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

@@ -10,7 +10,8 @@ use std::time::Instant;
 use mainstay_proto::{Api, ResourceName};
 
 use super::graph::Unresolved;
-use super::world::{Facts, Held, Module, Node, Shown, Stage, World};
+use super::node::{Facts, Held, Module, Node, Shown, Stage};
+use super::world::World;
 use crate::config::ResourceConfig;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use mainstay_proto::ResourceName;
 use proptest::prelude::*;
 
+use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
-use super::world::{Declared, Facts, Held, Shown, Stage, World};
+use super::world::World;
 use crate::config::{ResourceConfig, Surroundings, parse};
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Handle, Machine, Running};
+use super::node::Facts;
 use super::view::{Published, Rejected, View};
-use super::world::{Facts, World};
+use super::world::World;
 use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
 use crate::identity::ModuleName;
 use crate::module::actor::{Actor, Context, Event};

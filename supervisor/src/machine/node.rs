@@ -1,0 +1,166 @@
+//! What is known of one resource and of one module: the data that `world` changes and `plan` decides by.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mainstay_proto::{Api, Model, ResourceName};
+
+use super::graph::Unresolved;
+use crate::config::ResourceConfig;
+use crate::identity::ModuleName;
+use crate::route::resource::Phase;
+
+/// What a module answered to ValidateConfig: the dependencies that it wants, as texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Without these it cannot be built.
+    pub required: Vec<String>,
+    /// These it takes if they are there.
+    pub optional: Vec<String>,
+}
+
+/// A dependency as it was handed over: which resource, and which build of it.
+pub type Held = (ResourceName, u64);
+
+/// How far one resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not in any module.
+    Idle,
+    /// ValidateConfig is under way.
+    Validating,
+    /// AddResource is under way.
+    Adding,
+    /// In its module.
+    Built,
+    /// RemoveResource is under way.
+    Removing,
+}
+
+/// What the world is shown of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its state.
+    pub phase: Phase,
+    /// Why it is not READY.
+    pub cause: Option<Arc<str>>,
+    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    pub transient: bool,
+}
+
+impl Shown {
+    pub(super) const READY: Self = Self {
+        phase: Phase::Ready,
+        cause: None,
+        transient: false,
+    };
+
+    pub(super) fn waiting(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Configuring,
+            cause: Some(cause.into()),
+            transient: true,
+        }
+    }
+
+    pub(super) fn broken(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Unhealthy,
+            cause: Some(cause.into()),
+            transient: false,
+        }
+    }
+
+    pub(super) fn gone(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Unhealthy,
+            cause: Some(cause.into()),
+            transient: true,
+        }
+    }
+}
+
+/// One resource of the plan.
+#[derive(Debug)]
+pub struct Node {
+    /// Its config entry.
+    pub config: Arc<ResourceConfig>,
+    /// Place in the config.
+    pub order: usize,
+    /// False once the config no longer has it.
+    pub wanted: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// The module that it is in, or goes to.
+    pub module: Option<ModuleName>,
+    /// What it was built with.
+    pub held: Vec<Held>,
+    /// Counts its builds, so that dependents see that what they hold was replaced.
+    pub build: u64,
+    /// An add failed or timed out: the module may hold something under this name.
+    pub tainted: bool,
+    /// What was shown last.
+    pub shown: Option<Shown>,
+    /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
+    /// wanted. Kept by `spread`, so that asking costs nothing.
+    pub(super) leaving: bool,
+    /// How many resources in modules hold it.
+    pub(super) holders: usize,
+    /// What it needs and wants, once its module has told.
+    pub(super) wishes: Option<Wishes>,
+    /// The circle of dependencies that it is part of, itself first and last.
+    pub(super) cycle: Option<Vec<ResourceName>>,
+    pub(super) failure: Option<(Arc<str>, Instant)>,
+    pub(super) failures: u32,
+    pub(super) queued: bool,
+}
+
+/// The dependencies that a module declared for one resource, found by name.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Without these it cannot be built.
+    pub(super) required: Vec<ResourceName>,
+    /// These it takes if they are there.
+    pub(super) optional: Vec<ResourceName>,
+    /// Required texts that name nothing, or nothing for certain.
+    pub(super) missing: Vec<(String, Unresolved)>,
+}
+
+impl Node {
+    /// What it needs, as far as that is known.
+    pub(super) fn required(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
+    }
+
+    /// What it would like, as far as that is known.
+    pub(super) fn optional(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+    }
+}
+
+/// What is known of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// Its process runs and did not answer yet.
+    Starting,
+    /// It can be called.
+    Ready,
+    /// It runs but is to be restarted: its resources are being taken out.
+    Draining,
+    /// It cannot be called, and why.
+    Down(Arc<str>),
+}
+
+/// What is known of a module, and what it has to do.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) facts: Facts,
+    /// True for the first start, which nobody should be judged by yet.
+    pub(super) untried: bool,
+    pub(super) offers: HashSet<(Api, Model)>,
+    pub(super) in_flight: usize,
+    pub(super) adding: usize,
+    pub(super) occupied: usize,
+    pub(super) queue: VecDeque<ResourceName>,
+}
