@@ -1,4 +1,4 @@
-//! The same calls straight to the module's socket and through the core's port, in turns.
+//! The same calls straight to the module's socket, through a proxy that does nothing, and through the core's port, in turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::Failure;
-use crate::machine::Machine;
+use crate::bare::Bare;
+use crate::machine::{Machine, connect};
 use crate::report::{self, median, millis};
 use crate::system;
 
@@ -79,11 +80,24 @@ pub const LINES: [Line; 6] = [
     },
 ];
 
+/// A way to the module.
+struct Way {
+    name: &'static str,
+    channel: Channel,
+    /// Who has a part in it: this process, the module, and what stands between.
+    processes: Vec<u32>,
+}
+
 /// What one turn, or the median of several, came to.
 struct Turn {
+    /// In milliseconds, like `p99`.
     p50: f64,
     p99: f64,
     per_second: f64,
+    /// Microseconds of processor per call: client, module, and what stands between.
+    cpu: [f64; 3],
+    /// How often any of them went to sleep, per call.
+    sleeps: f64,
 }
 
 /// Prints the table, and what the core weighs before and after.
@@ -96,38 +110,49 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
         ],
     });
     let machine = Machine::start(programs, &config).await?;
-    let (straight, through) = (machine.straight().await?, machine.through().await?);
+    let module = machine.modules().next().ok_or("the module has no process")?;
+    let own = std::process::id();
+    let bare = Bare::start(&machine.module_socket()?).await?;
+    let ways = [
+        Way {
+            name: "straight",
+            channel: machine.straight().await?,
+            processes: vec![own, module],
+        },
+        Way {
+            name: "bare proxy",
+            channel: connect(&format!("http://{}", bare.address)).await?,
+            processes: vec![own, module, bare.pid()?],
+        },
+        Way {
+            name: "core",
+            channel: machine.through().await?,
+            processes: vec![own, module, machine.core()],
+        },
+    ];
     let idle = system::rss(machine.core())?;
-    println!("\nCALLS  straight to the module's socket | through the core, in ms; {turns} turns of {turn:?} each");
     println!(
-        "{:<11} {:>7} | {:>8} {:>8} {:>9} | {:>8} {:>8} {:>9} | {:>7} {:>9}  bar",
-        "", "callers", "p50", "p99", "calls/s", "p50", "p99", "calls/s", "p50 x", "calls of"
+        "\nCALLS  {turns} turns of {turn:?} on each way; medians; x: of the way straight to the module's socket;\n       microseconds of processor and sleeps (of all together) per call"
+    );
+    println!(
+        "{:<10} {:>7}  {:<10} {:>8} {:>8} {:>9} {:>6} {:>8} |   client   module  between | sleeps",
+        "", "callers", "way", "p50 ms", "p99 ms", "calls/s", "p50 x", "calls x"
     );
     for line in lines {
-        let (mut without, mut with) = (Vec::new(), Vec::new());
+        let mut taken: [Vec<Turn>; 3] = Default::default();
         // The first calls on a connection pay for what later ones find ready.
-        for channel in [&straight, &through] {
-            take_turn(channel, line, turn / 4).await?;
+        for way in &ways {
+            take_turn(way, line, turn / 4).await?;
         }
         for _ in 0..turns {
-            without.push(take_turn(&straight, line, turn).await?);
-            with.push(take_turn(&through, line, turn).await?);
+            for (way, taken) in ways.iter().zip(&mut taken) {
+                taken.push(take_turn(way, line, turn).await?);
+            }
         }
-        let (without, with) = (middle(&without), middle(&with));
-        println!(
-            "{:<11} {:>7} | {:>8.3} {:>8.3} {:>9.0} | {:>8.3} {:>8.3} {:>9.0} | {:>7.2} {:>9.2}  {}",
-            line.what,
-            line.callers,
-            without.p50,
-            without.p99,
-            without.per_second,
-            with.p50,
-            with.p99,
-            with.per_second,
-            with.p50 / without.p50,
-            with.per_second / without.per_second,
-            line.bar
-        );
+        let straight = middle(&taken[0]);
+        for (way, taken) in ways.iter().zip(&taken) {
+            print(line, way, &middle(taken), &straight);
+        }
     }
     let after = system::rss(machine.core())?;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -143,6 +168,17 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
     machine.stop().await
 }
 
+fn print(line: &Line, way: &Way, turn: &Turn, straight: &Turn) {
+    let (what, callers) = (line.what, line.callers);
+    let (p50, calls) = (turn.p50 / straight.p50, turn.per_second / straight.per_second);
+    let [client, module, between] = turn.cpu;
+    let bar = if way.name == "core" { line.bar } else { "" };
+    println!(
+        "{what:<10} {callers:>7}  {:<10} {:>8.3} {:>8.3} {:>9.0} {p50:>6.2} {calls:>8.2} | {client:>8.0} {module:>8.0} {between:>8.0} | {:>6.2}  {bar}",
+        way.name, turn.p50, turn.p99, turn.per_second, turn.sleeps,
+    );
+}
+
 /// Median of a number of one turn after the other.
 fn middle(turns: &[Turn]) -> Turn {
     let of = |number: fn(&Turn) -> f64| median(turns.iter().map(number));
@@ -150,25 +186,42 @@ fn middle(turns: &[Turn]) -> Turn {
         p50: of(|turn| turn.p50),
         p99: of(|turn| turn.p99),
         per_second: of(|turn| turn.per_second),
+        cpu: std::array::from_fn(|index| median(turns.iter().map(|turn| turn.cpu[index]))),
+        sleeps: of(|turn| turn.sleeps),
     }
 }
 
-async fn take_turn(channel: &Channel, line: &Line, turn: Duration) -> Result<Turn, Failure> {
+async fn take_turn(way: &Way, line: &Line, turn: Duration) -> Result<Turn, Failure> {
+    let used = || {
+        way.processes
+            .iter()
+            .map(|&pid| system::used(pid))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let before = used()?;
     let begun = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..line.callers {
-        callers.spawn(call_until(channel.clone(), line.work, begun + turn));
+        callers.spawn(call_until(way.channel.clone(), line.work, begun + turn));
     }
     let mut all = Histogram::<u64>::new(3)?;
     while let Some(one) = callers.join_next().await {
         all.add(one??)?;
     }
     let quantile = |of| millis(Duration::from_nanos(all.value_at_quantile(of)));
-    let per_second = all.len() as f64 / begun.elapsed().as_secs_f64();
+    let calls = all.len() as f64;
+    let per_second = calls / begun.elapsed().as_secs_f64();
+    let (mut cpu, mut sleeps) = ([0.0; 3], 0.0);
+    for ((after, before), cpu) in used()?.iter().zip(&before).zip(&mut cpu) {
+        *cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6 / calls;
+        sleeps += (after.sleeps - before.sleeps) as f64 / calls;
+    }
     Ok(Turn {
         p50: quantile(0.5),
         p99: quantile(0.99),
         per_second,
+        cpu,
+        sleeps,
     })
 }
 

@@ -122,13 +122,18 @@ impl Machine {
 
     /// A connection straight to the socket of the machine's only module.
     pub async fn straight(&self) -> Result<Channel, Failure> {
+        connect(&format!("unix://{}", self.module_socket()?.display())).await
+    }
+
+    /// The socket of the machine's only module.
+    pub fn module_socket(&self) -> Result<PathBuf, Failure> {
         let mut sockets = Vec::new();
         find_sockets(self.folder.path(), &mut sockets)?;
         // Beside it lie the core's own: the one for the command line, and one for each module to call.
         sockets.retain(|path| !path.ends_with("control.sock") && !path.to_string_lossy().ends_with(".parent.sock"));
-        match &sockets[..] {
-            [socket] => connect(&format!("unix://{}", socket.display())).await,
-            _ => Err(format!("expected one module socket, found {sockets:?}").into()),
+        match sockets.pop() {
+            Some(socket) if sockets.is_empty() => Ok(socket),
+            last => Err(format!("expected one module socket, found {last:?} and {sockets:?}").into()),
         }
     }
 
@@ -167,7 +172,8 @@ fn find_sockets(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn connect(address: &str) -> Result<Channel, Failure> {
+/// A connection with windows that camera frames fit in.
+pub async fn connect(address: &str) -> Result<Channel, Failure> {
     let endpoint = Endpoint::try_from(address.to_owned())?
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)

@@ -4,6 +4,7 @@
 //! core stands beside the same thing done without it, taken in turns, so that a busy machine spoils both alike. Nothing
 //! passes or fails here: the bars are printed for a reader.
 
+mod bare;
 mod load;
 mod machine;
 mod report;
@@ -35,6 +36,10 @@ struct Options {
     #[arg(long)]
     only: Option<String>,
 
+    /// Copies bytes between a port of its own and this module's socket, and does nothing else.
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    bare_proxy: Option<PathBuf>,
+
     /// Where the programs are [default: the folder of this one].
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -48,13 +53,20 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(socket) = &options.bare_proxy {
+        return ended(bare::serve(socket));
+    }
     // One thread, so that the load costs the same on both sides and never competes with itself.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let measured = match runtime {
         Ok(runtime) => runtime.block_on(measure(&options)),
         Err(error) => Err(error.into()),
     };
-    match measured {
+    ended(measured)
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");

@@ -1,6 +1,7 @@
 //! What the kernel knows of processes. Linux only: elsewhere there is no PSS to read.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -32,13 +33,40 @@ pub fn pss(pid: u32) -> Result<u64, Failure> {
     field(pid, "smaps_rollup", "Pss:")
 }
 
+/// What a process has used of the processors so far.
+#[derive(Clone, Copy, Default)]
+pub struct Used {
+    /// Time on a processor, of all its living threads.
+    pub cpu: Duration,
+    /// How often one of them went to sleep, to be woken again.
+    pub sleeps: u64,
+}
+
+/// What the process has used so far.
+pub fn used(pid: u32) -> Result<Used, Failure> {
+    let mut used = Used::default();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?.path();
+        // Nanoseconds on a processor, nanoseconds waiting for one, and slices of time.
+        let times = fs::read_to_string(thread.join("schedstat"))?;
+        let nanos = times.split(' ').next().unwrap_or_default().parse()?;
+        used.cpu += Duration::from_nanos(nanos);
+        let status = fs::read_to_string(thread.join("status"))?;
+        used.sleeps += value(&status, "voluntary_ctxt_switches:")
+            .ok_or("no count of context switches")?
+            .parse::<u64>()?;
+    }
+    Ok(used)
+}
+
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
 fn field(pid: u32, file: &str, key: &str) -> Result<u64, Failure> {
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key))
-        .ok_or_else(|| format!("{path} has no {key}"))?;
-    let kib: u64 = value.trim().trim_end_matches(" kB").parse()?;
+    let value = value(&text, key).ok_or_else(|| format!("{path} has no {key}"))?;
+    let kib: u64 = value.trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }

@@ -120,7 +120,8 @@ impl Upstream {
     pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
         let mut sender = match lane {
             Lane::Data => self.0.data.clone(),
-            Lane::Control => self.0.control().await.map_err(Unsent::Dial)?,
+            // Boxed, because dialling is rare and its state large.
+            Lane::Control => Box::pin(self.0.control()).await.map_err(Unsent::Dial)?,
         };
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(Unsent::Stream)?;
         Ok(sender)

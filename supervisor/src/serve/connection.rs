@@ -163,7 +163,8 @@ where
                     let (parts, stream) = request.into_parts();
                     let request = Request::from_parts(parts, RequestBody::from(stream));
                     vigil.sign(std::time::Instant::now());
-                    calls.spawn(answer(guarded(service(request)), respond));
+                    // Boxed once, so that it is not copied on its way into the task.
+                    calls.spawn(answer(Box::pin(guarded(service(request))), respond));
                     called = true;
                     if !ticking {
                         ticking = true;
@@ -208,11 +209,10 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// The call's answer, or what a panic in it becomes.
-async fn guarded(call: impl Future<Output = Response<CallBody>>) -> Response<CallBody> {
+fn guarded(call: impl Future<Output = Response<CallBody>>) -> impl Future<Output = Response<CallBody>> {
     AssertUnwindSafe(call)
         .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| status::respond(panicked(&*panic)))
+        .map(|answer| answer.unwrap_or_else(|panic| status::respond(panicked(&*panic))))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
@@ -224,8 +224,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
 }
 
 /// Runs one call and sends its answer, until the caller loses interest.
-async fn answer(call: impl Future<Output = Response<CallBody>>, mut respond: SendResponse<Bytes>) {
-    let mut call = std::pin::pin!(call);
+async fn answer<F>(mut call: Pin<Box<F>>, mut respond: SendResponse<Bytes>)
+where
+    F: Future<Output = Response<CallBody>>,
+{
     let response = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
         // Ready means that the caller reset the stream or is gone; dropping the call is all there is to do.

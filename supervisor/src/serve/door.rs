@@ -101,8 +101,9 @@ impl Door {
             return respond(Status::unimplemented(format!("malformed method name: \"{path}\"")));
         };
         match service {
-            ROBOT | REFLECTION | REFLECTION_ALPHA => self.own(service, request).await,
-            CONTROL if matches!(*self.identity, Identity::Control) => self.own(service, request).await,
+            // Boxed, because every other call would carry the room for it.
+            ROBOT | REFLECTION | REFLECTION_ALPHA => Box::pin(self.own(service, request)).await,
+            CONTROL if matches!(*self.identity, Identity::Control) => Box::pin(self.own(service, request)).await,
             _ => self.pass_on(service, method, request).await,
         }
     }

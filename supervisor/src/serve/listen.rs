@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,19 @@ async fn accept_failed(error: io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
+/// Has the kernel notice within two minutes that a client's machine is gone, so that its connection and its calls end.
+fn keep_alive(io: &TcpStream) -> nix::Result<()> {
+    setsockopt(io, sockopt::KeepAlive, &true)?;
+    #[cfg(target_os = "linux")]
+    {
+        // Seconds of silence before the first question, and between the questions; how many go unanswered.
+        setsockopt(io, sockopt::TcpKeepIdle, &60)?;
+        setsockopt(io, sockopt::TcpKeepInterval, &15)?;
+        setsockopt(io, sockopt::TcpKeepCount, &4)?;
+    }
+    Ok(())
+}
+
 /// Serves clients on the network until `stop`.
 pub async fn serve_tcp(listener: TcpListener, services: Arc<Services>, stop: CancellationToken) {
     let mut connections = Connections::default();
@@ -63,6 +77,7 @@ pub async fn serve_tcp(listener: TcpListener, services: Arc<Services>, stop: Can
         match accepted.and_then(|(io, remote)| {
             // Small frames must not wait for each other.
             io.set_nodelay(true)?;
+            keep_alive(&io)?;
             let local = io.local_addr()?;
             Ok((io, Identity::Client { remote, local }))
         }) {
