@@ -10,6 +10,7 @@ pub mod identity;
 mod log;
 pub mod machine;
 pub mod module;
+pub mod policy;
 pub mod robot;
 pub mod route;
 pub mod run;

@@ -17,6 +17,7 @@ use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
+use crate::policy::Policy;
 
 /// How long the first run of a module may take unless its entry says otherwise.
 const FIRST_RUN_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -423,6 +424,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
         env,
         tcp_mode: reader.flag(&keys, "tcp_mode"),
         first_run_timeout: reader.duration(&keys, "first_run_timeout", FIRST_RUN_TIMEOUT),
+        policy: Policy::default(),
         status_error,
         place: reader.source.place(keys.span_of("name")),
         executable_place: reader.source.place(keys.span_of("executable_path")),

@@ -16,6 +16,7 @@ use prost_types::Struct;
 use super::complaint::{Complaint, Grade, Place};
 use super::frame::Frame;
 use super::source::Source;
+use crate::policy::Policy;
 
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
@@ -141,6 +142,8 @@ pub struct ModuleConfig {
     pub tcp_mode: bool,
     /// How long its first-run script may take. One hour unless set.
     pub first_run_timeout: Duration,
+    /// How it is to be treated.
+    pub policy: Policy,
     /// Why a cloud refuses this module. It is not started then, and `fault` says the same.
     pub status_error: Option<String>,
     /// Where the entry begins.
@@ -178,6 +181,7 @@ impl PartialEq for ModuleConfig {
             env,
             tcp_mode,
             first_run_timeout,
+            policy,
             status_error,
             place: _,
             executable_place: _,
@@ -191,6 +195,7 @@ impl PartialEq for ModuleConfig {
             && *env == other.env
             && *tcp_mode == other.tcp_mode
             && *first_run_timeout == other.first_run_timeout
+            && *policy == other.policy
             && *status_error == other.status_error
             && *fault == other.fault
     }

@@ -22,6 +22,7 @@ use crate::module::environment::{ModuleSpec, log_level_argument};
 use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::policy::Policy;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -192,6 +193,7 @@ fn specs(config: &Config, builtins: &Builtins, debug: bool) -> Vec<(ModuleSpec, 
                 executable,
                 arguments,
                 env: BTreeMap::new(),
+                policy: Policy::default(),
             },
             None,
         )
@@ -213,5 +215,6 @@ fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
         executable: module.executable.clone(),
         arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
         env: module.env.clone(),
+        policy: module.policy.clone(),
     }
 }

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::identity::ModuleName;
+use crate::policy::Policy;
 
 /// A module as the machine wants it run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModuleSpec {
     /// Its name.
     pub name: ModuleName,
@@ -23,6 +24,8 @@ pub struct ModuleSpec {
     pub arguments: Vec<String>,
     /// The config's variables, which win over ours.
     pub env: BTreeMap<String, String>,
+    /// How it is treated.
+    pub policy: Policy,
 }
 
 /// Everything that the process gets.
@@ -90,6 +93,7 @@ mod tests {
             executable: "/opt/gear/bin/run".into(),
             arguments: vec!["--log-level=warn".into()],
             env: BTreeMap::new(),
+            policy: Policy::default(),
         }
     }
 

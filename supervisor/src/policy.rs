@@ -1,0 +1,193 @@
+//! How a module is to be treated: what the own optional keys of its config entry say (`restart`, `health`, `stop`,
+//! `limits`, `sandbox`, `output` and so on), as values. The defaults need no thought: they are what an entry without
+//! any of these keys gets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Policy {
+    /// When it is started again after an end that nobody asked for.
+    pub restart: Restart,
+    /// How it is noticed that it hangs, and what is done then.
+    pub health: Health,
+    /// How it is stopped.
+    pub stop: Stop,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may touch.
+    pub sandbox: Sandbox,
+    /// Where its output goes besides the log.
+    pub output: Output,
+    /// Whether it is restarted by itself when its program's file changes.
+    pub watch: bool,
+    /// Whether what it left moving in *other* modules is left alone when it dies, hangs or is stopped.
+    pub keep_moving: bool,
+}
+
+/// When a module is started again. An end of its own accord, and a failed start, count as failures in the same way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restart {
+    /// After which ends.
+    pub when: RestartWhen,
+    /// Pause before the first try after a quiet time.
+    pub first: Duration,
+    /// Pause before the second try.
+    pub then: Duration,
+    /// By how much each further pause is longer than the one before.
+    pub factor: f64,
+    /// Share of a pause, 0 to 1, by which it is made longer or shorter at random, so that modules that died together do
+    /// not start together.
+    pub jitter: f64,
+    /// Longest pause, before jitter.
+    pub max_delay: Duration,
+    /// Failures in a row, none of them followed by a quiet time, after which no try follows. `None`: never give up.
+    pub limit: Option<u32>,
+    /// Uninterrupted READY after which the next failure counts as the first.
+    pub quiet: Duration,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            when: RestartWhen::Always,
+            first: Duration::ZERO,
+            then: Duration::from_millis(500),
+            factor: 2.0,
+            jitter: 0.2,
+            max_delay: Duration::from_secs(30),
+            limit: None,
+            quiet: Duration::from_secs(60),
+        }
+    }
+}
+
+/// After which ends a module is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartWhen {
+    /// After every end that nobody asked for.
+    #[default]
+    Always,
+    /// After all but an exit with code 0.
+    OnFailure,
+    /// After none.
+    Never,
+}
+
+/// How it is noticed that a module hangs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// Pause between two probes.
+    pub interval: Duration,
+    /// How long the answer to a probe may take.
+    pub timeout: Duration,
+    /// How long a module that answers no probe, sends no frame and makes no call is left alive.
+    pub kill_after: Duration,
+    /// What is done about a call that never returns, from a resource in a module that is otherwise alive.
+    pub on_stuck_call: OnStuckCall,
+    /// Longest time from spawn to Ready. `None`: the core's own limit (`VIAM_MODULE_STARTUP_TIMEOUT`, 5 min).
+    pub start_timeout: Option<Duration>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(2),
+            kill_after: Duration::from_secs(30),
+            on_stuck_call: OnStuckCall::Report,
+            start_timeout: None,
+        }
+    }
+}
+
+/// What is done about a call that never returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStuckCall {
+    /// The status shows it.
+    #[default]
+    Report,
+    /// The module is restarted.
+    Restart,
+}
+
+/// How a module is stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stop {
+    /// How long calls in flight may go on before a planned stop.
+    pub drain: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_secs(2),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a module may use. `None`: as much as it likes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Limits {
+    /// Memory of all its processes together, in bytes.
+    pub memory: Option<u64>,
+    /// Processors: 0.5 is half of one.
+    pub cpu: Option<f64>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Open files of each of its processes.
+    pub open_files: Option<u64>,
+}
+
+/// What a module may touch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sandbox {
+    /// Whether nothing that it runs can gain rights (setuid programs, file capabilities). On as soon as anything else
+    /// here is set.
+    pub no_new_privs: bool,
+    /// The only paths below which it may write, its own data directory and runtime sockets besides. `None`: no limit.
+    pub writable: Option<Vec<PathBuf>>,
+    /// Paths that it cannot see.
+    pub hidden: Vec<PathBuf>,
+    /// Which system calls it may not make.
+    pub seccomp: Option<Seccomp>,
+    /// User to run as.
+    pub user: Option<String>,
+    /// Group to run as. `None`: the user's own.
+    pub group: Option<String>,
+}
+
+/// A set of forbidden system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seccomp {
+    /// Nothing that changes the machine as a whole: mounting, loading kernel modules, tracing others, rebooting, setting
+    /// the clock, BPF, kexec and the like.
+    Default,
+    /// That, and no sockets but UNIX ones.
+    NoNetwork,
+}
+
+/// Files in which a module's output is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The file; `None`: memory alone. Older ones get `.1`, `.2` and so on behind their name.
+    pub file: Option<PathBuf>,
+    /// Bytes after which a new file is begun.
+    pub max_size: u64,
+    /// Files that are kept, the present one included.
+    pub keep: u32,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            file: None,
+            max_size: 10 << 20,
+            keep: 3,
+        }
+    }
+}
