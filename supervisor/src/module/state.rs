@@ -56,6 +56,16 @@ pub struct ModuleState {
     pub handlers: Arc<[Handler]>,
 }
 
+impl ModuleState {
+    /// Number of its newest process, from 1; 0 before the first.
+    pub fn life(&self) -> u64 {
+        match self.started {
+            Some(_) => u64::from(self.restarts) + 1,
+            None => 0,
+        }
+    }
+}
+
 /// One module: configured, or built in and used.
 #[derive(Debug)]
 pub struct ModuleEntry {
@@ -67,6 +77,8 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -96,6 +108,7 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
             state: ArcSwap::from_pointee(state),
             changes,
         }
