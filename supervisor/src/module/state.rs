@@ -72,16 +72,6 @@ pub struct ModuleState {
     pub handlers: Arc<[Handler]>,
 }
 
-impl ModuleState {
-    /// Number of its newest process, from 1; 0 before the first.
-    pub fn life(&self) -> u64 {
-        match self.started {
-            Some(_) => u64::from(self.restarts) + 1,
-            None => 0,
-        }
-    }
-}
-
 /// One module: configured, or built in and used.
 #[derive(Debug)]
 pub struct ModuleEntry {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Robot, stop};
 use crate::identity::ModuleName;
 use crate::machine::view::View;
-use crate::module::state::{ModuleEntry, ModulePhase, ModuleState};
+use crate::module::state::{ModuleEntry, ModulePhase};
 
 /// What is known of a module's processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +25,13 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(state: &ModuleState) -> Self {
-        let life = state.life();
+    /// `life` is the number of the newest process; `runs` says whether there is one now.
+    fn new(life: u64, runs: bool, phase: ModulePhase) -> Self {
+        // The number is told before the process is spawned.
+        let begun = runs || phase == ModulePhase::Starting;
         Self {
-            over: if state.pid.is_some() {
-                life.saturating_sub(1)
-            } else {
-                life
-            },
-            well: state.phase != ModulePhase::Unhealthy,
+            over: if begun { life.saturating_sub(1) } else { life },
+            well: !matches!(phase, ModulePhase::Unhealthy | ModulePhase::Unresponsive),
         }
     }
 }
@@ -54,10 +52,12 @@ struct Watch(HashMap<ModuleName, Seen>);
 impl Watch {
     /// Whether something was lost since the last look at this module.
     fn look(&mut self, module: &ModuleName, now: Seen) -> Option<Loss> {
-        let before = self
-            .0
-            .insert(module.clone(), now)
-            .unwrap_or(Seen { over: 0, well: true });
+        let unknown = Seen { over: 0, well: true };
+        let last = self.0.entry(module.clone()).or_insert(unknown);
+        let before = *last;
+        // What is over stays over while the next process is being made.
+        let over = now.over.max(before.over);
+        *last = Seen { over, ..now };
         if now.over > before.over {
             Some(Loss::Ended(now.over))
         } else {
@@ -74,7 +74,11 @@ impl Robot {
         loop {
             let view = self.machine.published.load_full();
             for entry in view.modules.iter() {
-                if let Some(loss) = watch.look(&entry.name, Seen::of(&entry.state())) {
+                let seen = {
+                    let state = entry.state();
+                    Seen::new(state.life, state.pid.is_some(), state.phase)
+                };
+                if let Some(loss) = watch.look(&entry.name, seen) {
                     self.lost(&view, entry, loss);
                 }
             }
@@ -140,54 +144,66 @@ fn outlives(view: &View, module: &ModuleName, name: &ResourceName) -> bool {
 mod tests {
     use super::*;
 
-    /// `over` and `well` as they are seen one after the other, and what each look says.
-    fn check(seen: &[(u64, bool)], wanted: &[Option<Loss>]) {
+    use Loss::{Astray, Ended};
+    use ModulePhase::{Closing, Pending, Ready, Starting, Unhealthy, Unresponsive};
+
+    /// What is seen of a module one after the other - its life, whether it has a process, its phase - and what that says.
+    fn check(story: &[(u64, bool, ModulePhase, Option<Loss>)]) {
         let (mut watch, module) = (Watch::default(), ModuleName::from("pilot"));
-        let said: Vec<_> = seen
-            .iter()
-            .map(|(over, well)| {
-                watch.look(
-                    &module,
-                    Seen {
-                        over: *over,
-                        well: *well,
-                    },
-                )
-            })
-            .collect();
-        assert_eq!(said, wanted, "{seen:?}");
+        for (at, (life, runs, phase, wanted)) in story.iter().enumerate() {
+            let said = watch.look(&module, Seen::new(*life, *runs, *phase));
+            assert_eq!(said, *wanted, "step {at} of {story:?}");
+        }
     }
 
     #[test]
-    fn every_end_and_every_hang_is_told_once() {
-        use Loss::{Astray, Ended};
-        // Started, ready, killed, waiting, started again, ready.
-        check(
-            &[(0, true), (1, false), (1, false), (1, true), (1, true)],
-            &[None, Some(Ended(1)), None, None, None],
-        );
-        // A planned restart: there is no moment without a process.
-        check(
-            &[(0, true), (1, true), (2, true)],
-            &[None, Some(Ended(1)), Some(Ended(2))],
-        );
-        // It hangs, comes to itself, hangs again and is killed for it.
-        check(
-            &[
-                (0, true),
-                (0, false),
-                (0, true),
-                (0, false),
-                (0, false),
-                (1, false),
-                (1, true),
-            ],
-            &[None, Some(Astray), None, Some(Astray), None, Some(Ended(1)), None],
-        );
-        // Two lives went by between two looks.
-        check(&[(0, true), (2, true)], &[None, Some(Ended(2))]);
-        // The first look comes late.
-        check(&[(1, false)], &[Some(Ended(1))]);
+    fn a_death_is_told_at_once_and_once() {
+        check(&[
+            (0, false, Pending, None),
+            (0, false, Starting, None),
+            (1, false, Starting, None),
+            (1, true, Starting, None),
+            (1, true, Ready, None),
+            (1, false, Unhealthy, Some(Ended(1))),
+            (1, false, Starting, None),
+            (2, false, Starting, None),
+            (2, true, Ready, None),
+            // Started again at once: no moment of rest between the two.
+            (2, false, Starting, None),
+            (3, false, Starting, Some(Ended(2))),
+            (3, true, Ready, None),
+            (3, true, Closing, None),
+            (3, false, Closing, Some(Ended(3))),
+        ]);
+    }
+
+    #[test]
+    fn the_process_that_is_being_made_is_not_over() {
+        // It cannot be spawned: that is an end, of nothing.
+        check(&[
+            (1, false, Starting, None),
+            (1, false, Unhealthy, Some(Ended(1))),
+            (2, false, Starting, None),
+            (2, true, Starting, None),
+        ]);
+    }
+
+    #[test]
+    fn a_hang_is_told_and_so_is_the_end_of_it() {
+        check(&[
+            (1, true, Ready, None),
+            (1, true, Unresponsive, Some(Astray)),
+            (1, true, Ready, None),
+            (1, true, Unresponsive, Some(Astray)),
+            (1, true, Unhealthy, None),
+            (2, true, Starting, Some(Ended(1))),
+        ]);
+    }
+
+    #[test]
+    fn what_happened_between_two_looks_is_not_missed() {
+        check(&[(1, true, Ready, None), (4, true, Ready, Some(Ended(3)))]);
+        check(&[(1, false, Unhealthy, Some(Ended(1)))]);
     }
 
     #[test]

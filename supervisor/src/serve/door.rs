@@ -100,7 +100,7 @@ impl Door {
         let life_of = |module: &ModuleName| {
             let view = self.services.robot.machine.published.load();
             let entry = view.modules.iter().find(|entry| entry.name == *module);
-            entry.map(|entry| entry.state().life())
+            entry.map(|entry| entry.state().life)
         };
         Self {
             life: self.identity.module().and_then(life_of).unwrap_or_default(),
