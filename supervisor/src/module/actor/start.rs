@@ -104,7 +104,8 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
-        self.upstream = None;
+        // Whoever still waits on it hears what became of the module.
+        let lost = self.upstream.take();
         let life = self.lifecycle.life();
         let socket = self.sockets.module(life);
         let module = self.spec.name.clone();
@@ -117,7 +118,10 @@ impl Actor {
             }
         };
         tokio::select! {
-            passed = passed(&mut self.process, life) => Some(passed),
+            passed = passed(&mut self.process, life) => {
+                self.upstream = lost;
+                Some(passed)
+            }
             connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
@@ -129,6 +133,7 @@ impl Actor {
                 Err(_elapsed) => {
                     let short = "closed its connection and accepts no new one".to_owned();
                     let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
+                    self.upstream = lost;
                     self.fault(problem);
                     Some(Input::Failed { life })
                 }
