@@ -152,6 +152,7 @@ where
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
+    rooms.spawn(robot.clone().watch_modules(inner.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let mut machines = JoinSet::new();

@@ -83,6 +83,8 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -113,6 +115,7 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
             state: ArcSwap::from_pointee(state),
             changes,
         }
