@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 use super::environment::{Launch, ModuleSpec, launch};
 use super::handshake::{Handler, HandshakeError, Progress, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
-use super::output::{Stream, Tail, drain};
+use super::output::{Stream, drain};
 use super::problem::{Problem, cannot_run};
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
@@ -26,6 +26,9 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 /// How long they are read before anybody hears of the end: enough for what is in them already.
 const OUTPUT_AT_ONCE: Duration = Duration::from_millis(10);
+
+/// Lines of output in which the last that says something is looked for.
+const LAST_LINES: usize = 20;
 
 /// What the machine asks of a module.
 #[derive(Debug)]
@@ -72,7 +75,6 @@ pub struct Actor {
     life: u64,
     process: Option<Process>,
     upstream: Option<Upstream>,
-    tail: Tail,
     output: JoinSet<()>,
     handshake: JoinSet<Result<Shaken, HandshakeError>>,
     started: Instant,
@@ -124,7 +126,6 @@ impl Actor {
             life: 0,
             process: None,
             upstream: None,
-            tail: Tail::default(),
             output: JoinSet::new(),
             handshake: JoinSet::new(),
             started: Instant::now(),
@@ -206,7 +207,7 @@ impl Actor {
         let name = &self.spec.name;
         self.life += 1;
         self.fault = None;
-        self.tail = Tail::default();
+        self.entry.output.begin();
         self.started = Instant::now();
         let socket = self.sockets.module(self.life);
         let launch = launch(&self.spec, &socket, &self.home);
@@ -223,11 +224,11 @@ impl Actor {
             .map_err(|error| failed(cannot_run(&executable, &error)))?;
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
-        self.output
-            .spawn(drain(stdout, name.clone(), Stream::Stdout, self.tail.clone()));
-        self.output
-            .spawn(drain(stderr, name.clone(), Stream::Stderr, self.tail.clone()));
+        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            self.output.spawn(drain(pipe, stream, self.entry.output.clone()));
+        }
         let pid = process.pid();
+        self.entry.output.note(Level::INFO, &format!("process {pid} started"));
         self.process = Some(process);
         self.handshake = JoinSet::new();
         let (module, parent) = (name.clone(), self.sockets.parent());
@@ -349,6 +350,11 @@ impl Actor {
             self.read_out(OUTPUT_GRACE).await;
         }
         self.output.abort_all();
+        self.entry.output.release();
+        match &problem {
+            Some(problem) => self.entry.output.note(Level::ERROR, &problem.short),
+            None => self.entry.output.note(Level::INFO, "stopped"),
+        }
         if let Some(problem) = &problem {
             cause = self.down_in_full(problem).or(cause);
         }
@@ -375,7 +381,7 @@ impl Actor {
 
     /// Publishes that the module cannot be used, and why. Once for each failure.
     fn down(&mut self, problem: &Problem) -> Arc<str> {
-        let (cause, last) = problem.with_output(&self.tail.lines());
+        let (cause, last) = problem.with_output(&self.entry.output.tail(LAST_LINES));
         let took = self.started.elapsed();
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
@@ -393,7 +399,7 @@ impl Actor {
 
     /// Completes what `down` published with what the process said last; `None` if that changes nothing.
     fn down_in_full(&mut self, problem: &Problem) -> Option<Arc<str>> {
-        let (cause, last) = problem.with_output(&self.tail.lines());
+        let (cause, last) = problem.with_output(&self.entry.output.tail(LAST_LINES));
         let state = self.entry.state();
         if state.last.as_deref() == Some(&*last) && state.error.as_deref() == Some(&*cause) {
             return None;
