@@ -250,11 +250,14 @@ impl Prober {
 
     /// True when a missed probe is to be replaced by another.
     fn renews(&self, now: Instant) -> bool {
-        matches!(self.step, Step::Waiting { .. }) && (self.excused.is_some() || self.silent(now) < self.health.kill_after)
+        matches!(self.step, Step::Waiting { .. })
+            && (self.excused.is_some() || self.silent(now) < self.health.kill_after)
     }
 
     fn looked(&mut self, tracer: Option<u32>, now: Instant) -> Option<Action> {
-        let Step::Looking { since, at } = self.step else { return None };
+        let Step::Looking { since, at } = self.step else {
+            return None;
+        };
         if now.saturating_duration_since(at) > LATE + LOOK_LIMIT {
             self.forgive(since, now);
             self.ask_anew(now);

@@ -50,14 +50,7 @@ fn play(table: &[(u64, Do)]) -> String {
     said.join(" ")
 }
 
-fn drive(
-    prober: &mut Prober,
-    input: Input,
-    now: Instant,
-    tracer: Option<u32>,
-    zero: Instant,
-    said: &mut Vec<String>,
-) {
+fn drive(prober: &mut Prober, input: Input, now: Instant, tracer: Option<u32>, zero: Instant, said: &mut Vec<String>) {
     let mut next = prober.handle(input, now);
     while let Some(action) = next {
         let time = now.duration_since(zero).as_millis() / 100;
@@ -143,7 +136,12 @@ fn a_call_that_begins_in_the_silence_excuses_nothing() {
     );
     // A chain of calls, each of which begins while the one before hangs, does not make an endless excuse.
     assert_eq!(
-        play(&[(10, Begin(1, 400)), (100, Begin(2, 1200)), (390, Begin(3, 1500)), (1600, Run)]),
+        play(&[
+            (10, Begin(1, 400)),
+            (100, Begin(2, 1200)),
+            (390, Begin(3, 1500)),
+            (1600, Run)
+        ]),
         "20:probe 400:probe 420:unresponsive 420:hung(42)"
     );
 }
@@ -170,14 +168,20 @@ fn a_traced_process_is_never_ended_and_has_all_its_time_afterwards() {
     assert!(said.starts_with("20:probe 40:traced 90:probe"), "{said}");
     let (_, end) = said.rsplit_once(' ').unwrap();
     let (time, hung) = end.split_once(':').unwrap();
-    assert!(hung == "hung(30)" && (9280..=9320).contains(&time.parse().unwrap()), "{said}");
+    assert!(
+        hung == "hung(30)" && (9280..=9320).contains(&time.parse().unwrap()),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_round_in_which_the_core_itself_was_late_does_not_count() {
     use Do::{Run, Stall};
     // Due at 40, and 1.1 s late; the next round counts.
-    assert_eq!(play(&[(20, Run), (51, Stall), (71, Run)]), "20:probe 51:probe 71:unresponsive");
+    assert_eq!(
+        play(&[(20, Run), (51, Stall), (71, Run)]),
+        "20:probe 51:probe 71:unresponsive"
+    );
     assert_eq!(play(&[(20, Run), (49, Stall)]), "20:probe 49:unresponsive");
     // A core that slept for an hour, whatever it was doing before, kills nobody when it wakes.
     for asleep in [5, 20, 30, 40, 60, 100, 290] {
@@ -191,8 +195,14 @@ fn a_look_that_took_too_long_begins_a_new_round() {
     let zero = Instant::now();
     let mut prober = Prober::new(Health::default(), zero);
     assert_eq!(prober.handle(Input::Tick, zero + seconds(2)), Some(Action::Probe));
-    assert_eq!(prober.handle(Input::Tick, zero + seconds(4)), Some(Action::LookForTracer));
-    assert_eq!(prober.handle(Input::Traced(None), zero + seconds(50)), Some(Action::Probe));
+    assert_eq!(
+        prober.handle(Input::Tick, zero + seconds(4)),
+        Some(Action::LookForTracer)
+    );
+    assert_eq!(
+        prober.handle(Input::Traced(None), zero + seconds(50)),
+        Some(Action::Probe)
+    );
     assert!(!prober.is_unresponsive());
 }
 
@@ -205,10 +215,18 @@ fn who_speaks_while_the_evidence_is_gathered_is_spared() {
     };
     for spared in [Input::Heard, Input::Answered] {
         let mut prober = Prober::new(health.clone(), zero);
-        for (at, input) in [(2, Input::Tick), (4, Input::Tick), (4, Input::Traced(None)), (4, Input::Tick)] {
+        for (at, input) in [
+            (2, Input::Tick),
+            (4, Input::Tick),
+            (4, Input::Traced(None)),
+            (4, Input::Tick),
+        ] {
             prober.handle(input, zero + seconds(at));
         }
-        assert_eq!(prober.handle(Input::Traced(None), zero + seconds(4)), Some(Action::Gather));
+        assert_eq!(
+            prober.handle(Input::Traced(None), zero + seconds(4)),
+            Some(Action::Gather)
+        );
         prober.handle(spared, zero + seconds(5));
         assert_eq!(prober.handle(Input::Gathered, zero + seconds(5)), None, "{spared:?}");
     }
@@ -288,7 +306,9 @@ fn live(seed: u64) -> (bool, bool) {
             }
             if let Some(place) = calls.len().checked_sub(1).filter(|_| random.below(10) == 0) {
                 inputs.push(Input::Heard);
-                inputs.push(Input::Ended { call: calls.remove(place).0 });
+                inputs.push(Input::Ended {
+                    call: calls.remove(place).0,
+                });
             }
         }
         for (call, _) in calls.extract_if(.., |(_, until)| *until <= now) {
@@ -330,7 +350,10 @@ fn live(seed: u64) -> (bool, bool) {
                 Some(Action::Hung { .. }) => {
                     assert!(was, "seed {seed}: hung without a word before");
                     assert!(!traced, "seed {seed}: ended under a debugger");
-                    assert!(now - guilty + credit >= health.kill_after, "seed {seed}: ended too early");
+                    assert!(
+                        now - guilty + credit >= health.kill_after,
+                        "seed {seed}: ended too early"
+                    );
                     hung = true;
                 }
                 Some(Action::LookForTracer | Action::Gather) => panic!("seed {seed}: looks for ever"),
@@ -366,5 +389,8 @@ fn whatever_happens_nobody_is_ended_without_cause_and_nobody_hangs_unnoticed() {
     let unresponsive = lives.iter().filter(|(unresponsive, _)| *unresponsive).count();
     let hung = lives.iter().filter(|(_, hung)| *hung).count();
     // A simulation in which nothing ever happens would show nothing.
-    assert!(unresponsive > 1000 && hung > 300 && hung < 3000, "{unresponsive} {hung}");
+    assert!(
+        unresponsive > 1000 && hung > 300 && hung < 3000,
+        "{unresponsive} {hung}"
+    );
 }
