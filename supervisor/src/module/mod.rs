@@ -4,6 +4,7 @@
 //! `reflect` are the first talk with it, `output` reads what it prints, `problem` says what went wrong.
 
 pub mod actor;
+pub mod backoff;
 pub mod builtin;
 pub mod environment;
 pub mod handshake;
