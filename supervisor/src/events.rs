@@ -78,21 +78,22 @@ impl Weigh for Event {
 
 /// What a change of a module's published state says to others; `None` if it is a detail, such as a new figure.
 pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<What> {
-    let news = match after.phase {
-        // A start is news when there is a process.
-        ModulePhase::Starting => before.pid != after.pid && after.pid.is_some(),
-        ModulePhase::Unhealthy => {
-            before.phase != after.phase || before.last != after.last || before.next_try != after.next_try
+    let told_why = before.last != after.last;
+    let (news, why) = match after.phase {
+        // A start is news when there is a process. One that follows a failure at once brings the cause of that.
+        ModulePhase::Starting => (told_why || (before.pid != after.pid && after.pid.is_some()), told_why),
+        ModulePhase::Unhealthy | ModulePhase::Unresponsive => {
+            let another = before.phase != after.phase || before.next_try != after.next_try;
+            (told_why || another, true)
         }
-        phase => before.phase != phase,
+        phase => (before.phase != phase, false),
     };
-    let wrong = after.phase == ModulePhase::Unhealthy;
     news.then(|| What::Module {
         name: name.clone(),
         phase: after.phase,
         pid: after.pid,
-        cause: after.last.clone().filter(|_| wrong),
-        next_try: after.next_try.filter(|_| wrong),
+        cause: after.last.clone().filter(|_| why),
+        next_try: after.next_try,
     })
 }
 
@@ -105,6 +106,7 @@ mod tests {
         let name = ModuleName::from("lidar");
         let mut state = ModuleState {
             phase: ModulePhase::Pending,
+            life: 0,
             pid: None,
             since: SystemTime::UNIX_EPOCH,
             started: None,
@@ -119,7 +121,7 @@ mod tests {
         };
         let mut told = Vec::new();
         type Change = fn(&mut ModuleState);
-        let changes: [Change; 9] = [
+        let changes: [Change; 11] = [
             |state| state.phase = ModulePhase::Starting,
             |state| state.pid = Some(7),
             |state| state.restarts = 3,
@@ -129,6 +131,8 @@ mod tests {
             |state| (state.pid, state.next_try) = (None, Some(SystemTime::UNIX_EPOCH)),
             |state| state.phase = ModulePhase::Starting,
             |state| (state.pid, state.next_try) = (Some(8), None),
+            |state| (state.phase, state.last, state.pid) = (ModulePhase::Starting, Some("again".into()), None),
+            |state| state.pid = Some(9),
         ];
         for change in changes {
             let before = state.clone();
@@ -156,7 +160,9 @@ mod tests {
                 "Ready 7 - false",
                 "Unhealthy 7 killed false",
                 "Unhealthy 0 killed true",
-                "Starting 8 - false"
+                "Starting 8 - false",
+                "Starting 0 again false",
+                "Starting 9 - false"
             ]
         );
     }

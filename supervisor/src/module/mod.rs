@@ -4,11 +4,13 @@
 //! `reflect` are the first talk with it, `output` reads what it prints, `problem` says what went wrong.
 
 pub mod actor;
+pub mod backoff;
 pub mod builtin;
 pub mod environment;
 pub mod handshake;
 pub mod lifecycle;
 pub mod output;
+pub mod probe;
 pub mod problem;
 pub mod process;
 pub mod reflect;

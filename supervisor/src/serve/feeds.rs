@@ -83,6 +83,7 @@ pub fn module_state(phase: ModulePhase, pid: Option<u32>, next_try: Option<Syste
         ModulePhase::Pending => pb::ModuleState::Pending,
         ModulePhase::Starting => pb::ModuleState::Starting,
         ModulePhase::Ready => pb::ModuleState::Ready,
+        ModulePhase::Unresponsive => pb::ModuleState::Unresponsive,
         ModulePhase::Unhealthy if pid.is_none() && next_try.is_none() => pb::ModuleState::Stopped,
         ModulePhase::Unhealthy => pb::ModuleState::BackOff,
         ModulePhase::Closing => pb::ModuleState::Stopping,
@@ -189,6 +190,7 @@ mod tests {
             feed.push(Line {
                 at: SystemTime::UNIX_EPOCH,
                 stream: Stream::Stdout,
+                life: 1,
                 level: Level::INFO,
                 text: Arc::from(text.to_string()),
             });

@@ -7,13 +7,14 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout_at;
 
 use super::split::Splitter;
-use super::{Output, Stream};
+use super::{Stream, Tail};
 
 /// Bytes that are read at once.
 const READ: usize = 32 * 1024;
 
 /// Reads `pipe` to its end.
-pub async fn drain(pipe: Receiver, stream: Stream, output: Output) {
+pub async fn drain(pipe: Receiver, stream: Stream, tail: Tail) {
+    let output = &tail.output;
     let mut splitter = Splitter::default();
     loop {
         let ready = match output.report_at() {
@@ -26,7 +27,7 @@ pub async fn drain(pipe: Receiver, stream: Stream, output: Output) {
                 }
             },
         };
-        match ready.and_then(|()| read(&pipe, &mut splitter, stream, &output)) {
+        match ready.and_then(|()| read(&pipe, &mut splitter, stream, &tail)) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -35,16 +36,16 @@ pub async fn drain(pipe: Receiver, stream: Stream, output: Output) {
         // A module that prints without end gets no more of this thread than a call does.
         tokio::task::yield_now().await;
     }
-    splitter.finish(|line| output.printed(stream, line, Instant::now()));
+    splitter.finish(|line| tail.printed(stream, line, Instant::now()));
     output.release();
 }
 
 /// Takes out what there is. The buffer lies on the stack: twenty modules that are silent need forty of none.
-fn read(pipe: &Receiver, splitter: &mut Splitter, stream: Stream, output: &Output) -> io::Result<usize> {
+fn read(pipe: &Receiver, splitter: &mut Splitter, stream: Stream, tail: &Tail) -> io::Result<usize> {
     let mut buffer = [0; READ];
     let length = pipe.try_read(&mut buffer)?;
     let now = Instant::now();
-    splitter.push(&buffer[..length], |line| output.printed(stream, line, now));
+    splitter.push(&buffer[..length], |line| tail.printed(stream, line, now));
     Ok(length)
 }
 
@@ -55,8 +56,16 @@ mod tests {
 
     use nix::fcntl::OFlag;
 
+    use super::super::Output;
     use super::*;
     use crate::policy;
+
+    fn tail_of(output: &Output) -> Vec<String> {
+        let ring = output.lines().ring();
+        let mut last: Vec<_> = ring.newest_first().take(2).map(|(_, line)| line.text.to_string()).collect();
+        last.reverse();
+        last
+    }
 
     #[tokio::test]
     async fn a_flood_is_taken_as_fast_as_it_comes_and_its_end_is_kept() {
@@ -69,11 +78,11 @@ mod tests {
             pipe.write_all(lines.as_bytes()).expect("somebody reads");
             pipe.write_all(b"\xff and no end of line").expect("somebody reads");
         });
-        tokio::time::timeout(Duration::from_secs(20), drain(pipe, Stream::Stdout, output.clone()))
+        tokio::time::timeout(Duration::from_secs(20), drain(pipe, Stream::Stdout, output.begin()))
             .await
             .expect("it is read to its end");
         writer.join().expect("the writer was not held up");
-        assert_eq!(output.tail(2), ["flood 199999", "\\xff and no end of line"]);
+        assert_eq!(tail_of(&output), ["flood 199999", "\\xff and no end of line"]);
         let ring = output.lines().ring();
         assert!(
             ring.newest_first()
@@ -86,7 +95,7 @@ mod tests {
         let output = Output::new("m".into(), &policy::Output::default());
         let (mut sender, pipe) = tokio::net::unix::pipe::pipe().expect("a pipe");
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(drain(pipe, Stream::Stderr, output.clone()));
+        tasks.spawn(drain(pipe, Stream::Stderr, output.begin()));
         let mut lines = output.lines().follow(0);
         let text: String = (0..300_u32).map(|line| format!("{line}\n")).collect();
         tokio::io::AsyncWriteExt::write_all(&mut sender, text.as_bytes())

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Stream;
+use super::Origin;
 
 /// Lines a second that are kept of one module.
 pub const LINES_PER_SECOND: u32 = 200;
@@ -18,7 +18,7 @@ pub struct RateLimit {
     shown: u32,
     suppressed: u64,
     /// The newest of the suppressed, as they came. Its buffers are used again and again.
-    held: VecDeque<(Stream, Vec<u8>)>,
+    held: VecDeque<(Origin, Vec<u8>)>,
 }
 
 /// What is to be done about a line.
@@ -39,12 +39,12 @@ pub struct Released {
     /// Lines that are lost.
     pub suppressed: u64,
     /// The newest lines, which come after those.
-    pub last: Vec<(Stream, Vec<u8>)>,
+    pub last: Vec<(Origin, Vec<u8>)>,
 }
 
 impl RateLimit {
     /// A line has come.
-    pub fn admit(&mut self, stream: Stream, line: &[u8], now: Instant) -> Admit {
+    pub fn admit(&mut self, origin: Origin, line: &[u8], now: Instant) -> Admit {
         let over = self.since.is_none_or(|since| now.duration_since(since) >= WINDOW);
         if over {
             (self.since, self.shown) = (Some(now), 0);
@@ -62,7 +62,7 @@ impl RateLimit {
         let mut buffer = spare.map(|(_, buffer)| buffer).unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(line);
-        self.held.push_back((stream, buffer));
+        self.held.push_back((origin, buffer));
         Admit::Suppress
     }
 
@@ -82,17 +82,23 @@ impl RateLimit {
     }
 
     /// The newest of the suppressed lines, oldest first.
-    pub fn held(&self) -> impl DoubleEndedIterator<Item = &(Stream, Vec<u8>)> {
+    pub fn held(&self) -> impl DoubleEndedIterator<Item = &(Origin, Vec<u8>)> {
         self.held.iter()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Stream;
     use super::*;
 
+    const ORIGIN: Origin = Origin {
+        stream: Stream::Stdout,
+        life: 1,
+    };
+
     fn flood(limit: &mut RateLimit, lines: u32, now: Instant) -> u32 {
-        let kept = |line: &u32| limit.admit(Stream::Stdout, line.to_string().as_bytes(), now) != Admit::Suppress;
+        let kept = |line: &u32| limit.admit(ORIGIN, line.to_string().as_bytes(), now) != Admit::Suppress;
         u32::try_from((0..lines).filter(kept).count()).expect("a count of u32")
     }
 
@@ -103,7 +109,7 @@ mod tests {
         assert_eq!(limit.report_at(), None);
         assert_eq!(flood(&mut limit, 500, start), 0);
         assert_eq!(limit.report_at(), Some(start + WINDOW));
-        let next = limit.admit(Stream::Stderr, b"next", start + WINDOW);
+        let next = limit.admit(ORIGIN, b"next", start + WINDOW);
         assert_eq!(next, Admit::Keep { suppressed: 500 });
         assert_eq!(limit.report_at(), None);
         assert_eq!(limit.release(), Released::default());

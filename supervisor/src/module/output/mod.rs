@@ -57,6 +57,13 @@ impl Stream {
     }
 }
 
+/// Which pipe of which process a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Origin {
+    stream: Stream,
+    life: u64,
+}
+
 /// One line of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -64,6 +71,8 @@ pub struct Line {
     pub at: SystemTime,
     /// How it came.
     pub stream: Stream,
+    /// Which of the module's processes said it, counted from 1.
+    pub life: u64,
     /// As the module said, or as guessed from the text.
     pub level: Level,
     /// Fit to be shown; without its end.
@@ -91,7 +100,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Gate {
     limit: RateLimit,
-    /// Number of the first line of the present process.
+    /// Number of the present process, from 1.
     life: u64,
 }
 
@@ -115,58 +124,44 @@ impl Output {
         &self.0.lines
     }
 
-    /// A new process begins; what came before is not its word.
-    pub fn begin(&self) {
-        self.release();
-        self.gate().life = self.0.lines.ring().next();
+    /// A new process begins. What the one before said last may still be on its way; what belongs to whom is told apart.
+    pub fn begin(&self) -> Tail {
+        let mut gate = self.gate();
+        gate.life += 1;
+        Tail {
+            output: self.clone(),
+            life: gate.life,
+        }
     }
 
     /// The core has something to say about the module.
     pub fn note(&self, level: Level, text: &str) {
-        self.keep(Stream::Core, level, text.into());
+        self.keep(self.present(Stream::Core), level, text.into());
     }
 
     /// The module logged an entry. It is not counted: a call can be refused, so a flood of them slows down its sender.
     pub fn logged(&self, level: Level, text: &str) {
         let cut = &text[..text.floor_char_boundary(MAX_ENTRY)];
-        self.keep(Stream::Log, level, cut.into());
+        self.keep(self.present(Stream::Log), level, cut.into());
     }
 
-    /// The module printed a line, as it came.
-    fn printed(&self, stream: Stream, line: &[u8], now: Instant) {
-        let admit = self.gate().limit.admit(stream, line, now);
-        let Admit::Keep { suppressed } = admit else { return };
-        self.suppressed(suppressed);
-        self.show(stream, line);
+    fn present(&self, stream: Stream) -> Origin {
+        let life = self.gate().life;
+        Origin { stream, life }
     }
 
     /// Tells what was suppressed, and the last of it.
     pub fn release(&self) {
         let released = self.gate().limit.release();
         self.suppressed(released.suppressed);
-        for (stream, line) in released.last {
-            self.show(stream, &line);
+        for (origin, line) in released.last {
+            self.show(origin, &line);
         }
     }
 
     /// When `release` is due.
     fn report_at(&self) -> Option<Instant> {
         self.gate().limit.report_at()
-    }
-
-    /// The last lines that the present process printed or logged, oldest first.
-    pub fn tail(&self, most: usize) -> Vec<String> {
-        let gate = self.gate();
-        let held = gate.limit.held().rev().map(|(_, line)| printable(line));
-        let ring = self.0.lines.ring();
-        let kept = ring.newest_first().take_while(|(number, _)| *number >= gate.life);
-        let kept = kept.filter(|(_, line)| line.stream != Stream::Core);
-        let mut tail: Vec<String> = held
-            .chain(kept.map(|(_, line)| line.text.to_string()))
-            .take(most)
-            .collect();
-        tail.reverse();
-        tail
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -185,11 +180,11 @@ impl Output {
     }
 
     /// A printed line: into the core's log, and kept.
-    fn show(&self, stream: Stream, line: &[u8]) {
+    fn show(&self, origin: Origin, line: &[u8]) {
         let text = printable(line);
         let level = level::guess(&text).unwrap_or(Level::INFO);
-        self.tell(stream, level, &text);
-        self.keep(stream, level, text.into());
+        self.tell(origin.stream, level, &text);
+        self.keep(origin, level, text.into());
     }
 
     /// Into the core's log. What is below `info` there shows as `info`: a guess must not hide what a module printed.
@@ -202,10 +197,12 @@ impl Output {
         }
     }
 
-    fn keep(&self, stream: Stream, level: Level, text: Arc<str>) {
+    fn keep(&self, origin: Origin, level: Level, text: Arc<str>) {
+        let Origin { stream, life } = origin;
         let line = Line {
             at: SystemTime::now(),
             stream,
+            life,
             level,
             text,
         };
@@ -218,6 +215,48 @@ impl Output {
             ));
         }
         self.0.lines.push(line);
+    }
+}
+
+/// What one process of a module says; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tail {
+    output: Output,
+    life: u64,
+}
+
+/// Lines that a tail is long.
+const TAIL: usize = 20;
+
+impl Tail {
+    /// A line was printed, as it came.
+    fn printed(&self, stream: Stream, line: &[u8], now: Instant) {
+        let origin = Origin {
+            stream,
+            life: self.life,
+        };
+        let admit = self.output.gate().limit.admit(origin, line, now);
+        let Admit::Keep { suppressed } = admit else { return };
+        self.output.suppressed(suppressed);
+        self.output.show(origin, line);
+    }
+
+    /// The last lines that this process printed or logged, oldest first; what the core said of it does not count.
+    pub fn lines(&self) -> Vec<String> {
+        let gate = self.output.gate();
+        let held = gate.limit.held().rev().filter(|(origin, _)| origin.life == self.life);
+        let ring = self.output.lines().ring();
+        let kept = ring.newest_first().map(|(_, line)| line);
+        // Two lives overlap by a moment at most, so there is no need to search all that was ever said.
+        let kept = kept.take_while(|line| line.life + 1 >= self.life);
+        let kept = kept.filter(|line| line.life == self.life && line.stream != Stream::Core);
+        let mut lines: Vec<String> = held
+            .map(|(_, line)| printable(line))
+            .chain(kept.map(|line| line.text.to_string()))
+            .take(TAIL)
+            .collect();
+        lines.reverse();
+        lines
     }
 }
 
@@ -235,36 +274,34 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_what_the_present_process_said() {
-        let output = output();
-        let now = Instant::now();
-        output.printed(Stream::Stdout, b"of an earlier life", now);
-        output.begin();
+    fn each_process_has_its_own_last_words_even_if_they_come_late() {
+        let (output, now) = (output(), Instant::now());
+        let first = output.begin();
+        first.printed(Stream::Stdout, b"1", now);
+        let second = output.begin();
         output.note(Level::INFO, "from the core");
-        assert!(output.tail(3).is_empty());
-        for text in ["1", "2", "3"] {
-            output.printed(Stream::Stderr, text.as_bytes(), now);
-        }
-        output.logged(Level::WARN, "4");
-        assert_eq!(output.tail(3), ["2", "3", "4"]);
-        assert_eq!(texts(&output).len(), 6, "the ring keeps all");
+        assert!(second.lines().is_empty());
+        second.printed(Stream::Stderr, b"2", now);
+        first.printed(Stream::Stdout, b"late", now);
+        output.logged(Level::WARN, "3");
+        assert_eq!(first.lines(), ["1", "late"]);
+        assert_eq!(second.lines(), ["2", "3"]);
+        assert_eq!(texts(&output), ["1", "from the core", "2", "late", "3"]);
     }
 
     #[test]
     fn the_last_words_of_a_flood_are_in_the_tail_and_in_the_ring() {
         let (output, now) = (output(), Instant::now());
+        let tail = output.begin();
         for line in 0..1000_u32 {
-            output.printed(Stream::Stdout, line.to_string().as_bytes(), now);
+            tail.printed(Stream::Stdout, line.to_string().as_bytes(), now);
         }
-        assert_eq!(output.tail(2), ["998", "999"]);
+        assert_eq!(tail.lines()[18..], ["998", "999"]);
         output.release();
         let texts = texts(&output);
         assert_eq!(texts.len(), 200 + 1 + 20);
-        assert_eq!(
-            texts[199..202],
-            ["199", "780 lines suppressed: more than 200 a second", "980"]
-        );
-        assert_eq!(output.tail(2), ["998", "999"]);
+        assert_eq!(texts[199..202], ["199", "780 lines suppressed: more than 200 a second", "980"]);
+        assert_eq!(tail.lines()[18..], ["998", "999"]);
     }
 
     #[test]
@@ -280,8 +317,9 @@ mod tests {
     #[test]
     fn a_line_has_the_level_that_it_names() {
         let (output, now) = (output(), Instant::now());
-        output.printed(Stream::Stderr, b"up", now);
-        output.printed(Stream::Stdout, b"WARNING:root:slow", now);
+        let tail = output.begin();
+        tail.printed(Stream::Stderr, b"up", now);
+        tail.printed(Stream::Stdout, b"WARNING:root:slow", now);
         let levels: Vec<_> = output
             .lines()
             .ring()
