@@ -6,6 +6,8 @@
 mod changes;
 pub mod cli;
 pub mod config;
+pub mod events;
+pub mod feed;
 pub mod identity;
 mod log;
 pub mod machine;

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod handshake;
 pub mod lifecycle;
 pub mod output;
+pub mod probe;
 pub mod problem;
 pub mod process;
 pub mod reflect;
