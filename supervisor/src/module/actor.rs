@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 use super::environment::{Launch, ModuleSpec, launch};
 use super::handshake::{Handler, HandshakeError, Progress, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
+use super::orphans::Life;
 use super::output::{Stream, Tail, drain};
 use super::problem::{Problem, cannot_run};
 use super::process::{Passed, Process, Spawner};
@@ -209,7 +210,8 @@ impl Actor {
         self.tail = Tail::default();
         self.started = Instant::now();
         let socket = self.sockets.module(self.life);
-        let launch = launch(&self.spec, &socket, &self.home);
+        let life = Life::new(&self.sockets.key(), name, self.life);
+        let launch = launch(&self.spec, &socket, &self.home, life);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
@@ -326,12 +328,12 @@ impl Actor {
         Input::Tick
     }
 
-    /// Takes leave of a process that has ended: kills what is left of its group, reaps it, and tells of its end.
+    /// Takes leave of a process that has ended: kills what is left of it, reaps it, and tells of its end.
     async fn reap(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let status = process.end();
+        let status = process.end().await;
         self.upstream = None;
         self.handshake.abort_all();
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
