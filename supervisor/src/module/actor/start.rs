@@ -9,6 +9,7 @@ use super::{Actor, Event, passed};
 use crate::module::environment::{Launch, launch};
 use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
 use crate::module::lifecycle::Input;
+use crate::module::orphans::Life;
 use crate::module::output::{Stream, drain};
 use crate::module::problem::{Problem, cannot_run};
 use crate::module::process::Process;
@@ -25,7 +26,8 @@ impl Actor {
         self.started = Instant::now();
         self.entry.publish(|state| state.life = life);
         let socket = self.sockets.module(life);
-        let launch = launch(&self.spec, &socket, &self.home);
+        let mark = Life::new(&self.sockets.key(), name, life);
+        let launch = launch(&self.spec, &socket, &self.home, mark);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
