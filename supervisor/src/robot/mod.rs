@@ -7,6 +7,7 @@ mod service;
 pub mod sessions;
 mod status;
 pub mod stop;
+pub mod stuck;
 
 use std::sync::Arc;
 

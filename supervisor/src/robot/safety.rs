@@ -210,8 +210,8 @@ mod tests {
     fn modules_are_told_apart() {
         let mut watch = Watch::default();
         let dead = Seen { over: 1, well: false };
-        assert_eq!(watch.look(&"a".into(), dead), Some(Loss::Ended(1)));
-        assert_eq!(watch.look(&"b".into(), dead), Some(Loss::Ended(1)));
+        assert_eq!(watch.look(&"a".into(), dead), Some(Ended(1)));
+        assert_eq!(watch.look(&"b".into(), dead), Some(Ended(1)));
         assert_eq!(watch.look(&"a".into(), dead), None);
     }
 }

@@ -17,7 +17,7 @@ use super::control::Control;
 use super::reflection::Reflection;
 use crate::identity::{Caller, Identity, ModuleName};
 use crate::robot::Robot;
-use crate::robot::operations::{OnStopAll, Running};
+use crate::robot::operations::{About, OnStopAll, Running};
 use crate::robot::sessions::{SessionError, parse_id};
 use crate::route::body::{CallBody, RequestBody};
 use crate::route::deadline::{DEFAULT_UNARY, Deadline};
@@ -139,7 +139,7 @@ impl Door {
             self.services
                 .robot
                 .operations
-                .begin(given, path, None, own_on_stop_all(path))
+                .begin(given, path, None, own_on_stop_all(path), None)
         });
         let id = operation.as_ref().map(|operation| operation.id);
         request.extensions_mut().insert(Caller {
@@ -217,6 +217,10 @@ impl Door {
             parts.uri.path(),
             session,
             on_stop_all,
+            destination
+                .as_ref()
+                .ok()
+                .map(|destination| self.about(&shape, destination)),
         );
         let opid = header(operation.id);
         match destination {
@@ -226,6 +230,17 @@ impl Door {
             }
             Err(_) if shape.unknown => with_opid(respond(Status::unimplemented("Unimplemented")), opid),
             Err(status) => with_opid(respond(status), opid),
+        }
+    }
+
+    /// What is remembered of a call while it runs.
+    fn about(&self, shape: &Shape, destination: &Destination<'_>) -> About {
+        About {
+            resource: destination.resource.label.clone(),
+            module: destination.resource.state().module.clone(),
+            caller: self.identity.clone(),
+            unary: shape.kind == Some(mainstay_proto::methods::Kind::Unary),
+            moves: shape.actuates,
         }
     }
 

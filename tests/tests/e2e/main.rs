@@ -8,6 +8,7 @@ mod closed;
 mod crash;
 mod data_path;
 mod examples;
+mod guardian;
 mod machine;
 mod modules_py;
 mod operations;
