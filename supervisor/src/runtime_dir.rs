@@ -185,7 +185,8 @@ fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
         "is not a directory"
     } else if metadata.uid() != uid() {
         "belongs to another user"
-    } else if metadata.permissions().mode() & 0o077 != 0 {
+    } else if metadata.permissions().mode() & 0o066 != 0 {
+        // Passing through is all that others may do, to a directory of their own: see `sandbox::user`.
         "is open to other users"
     } else {
         return Ok(());

@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
+use super::bounds::{Bounds, with_events};
 use super::environment::{Launch, ModuleSpec, launch};
 use super::handshake::{Handler, HandshakeError, Progress, Shaken, shake};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::{Stream, Tail, drain};
-use super::problem::{Problem, cannot_run};
+use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::{ModuleEntry, ModulePhase};
@@ -83,6 +84,8 @@ pub struct Actor {
     start_timeout: Duration,
     /// How far the handshake has come.
     progress: Progress,
+    /// What it may use and touch.
+    bounds: Bounds,
 }
 
 /// What an actor needs from outside.
@@ -100,6 +103,8 @@ pub struct Context {
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready.
     pub start_timeout: Duration,
+    /// What it may use and touch.
+    pub bounds: Bounds,
 }
 
 impl Actor {
@@ -112,6 +117,7 @@ impl Actor {
             spawner,
             events,
             start_timeout,
+            bounds,
         } = context;
         Self {
             spec,
@@ -132,6 +138,7 @@ impl Actor {
             said: None,
             start_timeout,
             progress: Progress::default(),
+            bounds,
         }
     }
 
@@ -154,6 +161,11 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
+                problem = self.bounds.broken(&self.spec.name) => {
+                    self.fault(problem);
+                    self.signal(Signal::SIGKILL, true);
+                    continue;
+                }
                 () = at(self.lifecycle.deadline()) => self.overdue(),
             };
             self.handle(input).await;
@@ -209,18 +221,23 @@ impl Actor {
         self.tail = Tail::default();
         self.started = Instant::now();
         let socket = self.sockets.module(self.life);
-        let launch = launch(&self.spec, &socket, &self.home);
+        let mut launch = launch(&self.spec, &socket, &self.home);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
         };
         prepare(&launch).map_err(failed)?;
         let executable = launch.executable.clone();
+        let confinement = self
+            .bounds
+            .confine(&self.spec, self.life, &mut launch, self.sockets.directory())
+            .map_err(failed)?;
         let mut process = self
             .spawner
-            .spawn(launch)
+            .spawn(launch, confinement)
             .await
-            .map_err(|error| failed(cannot_run(&executable, &error)))?;
+            .map_err(|error| failed(error.explain(&executable)))?;
+        self.bounds.begin(process.pid());
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
         self.output
@@ -331,14 +348,26 @@ impl Actor {
         let Some(mut process) = self.process.take() else {
             return;
         };
+        let held = process.clear().await;
+        if !held.is_empty() {
+            warn!(module = %self.spec.name, "killed, but the kernel does not let go of {held:?}");
+        }
         let status = process.end();
+        self.bounds.end();
         self.upstream = None;
         self.handshake.abort_all();
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
         let complete = self.read_out(OUTPUT_AT_ONCE).await;
         let (problem, told) = match self.fault.take() {
             Some(fault) => (Some(fault), true),
-            None => (Problem::end(&self.spec.name, self.lifecycle.state(), status), false),
+            None => {
+                let problem = Problem::end(&self.spec.name, self.lifecycle.state(), status);
+                let limits = &self.spec.policy.limits;
+                (
+                    problem.map(|problem| with_events(problem, process.events(), limits)),
+                    false,
+                )
+            }
         };
         let mut cause = match &problem {
             Some(problem) if !told => Some(self.down(problem)),

@@ -6,9 +6,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 #[cfg(not(target_os = "linux"))]
@@ -19,15 +20,20 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
+use super::cgroup::{Events, Group};
 use super::environment::Launch;
+use super::problem::cannot_run;
+use super::sandbox::{Confinement, Stage, stages};
 
 /// Pauses between two looks for what is left of a group.
-#[cfg(target_os = "linux")]
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-#[cfg(target_os = "linux")]
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long the rest of a group may take where nothing tells when it is gone.
 const BLIND_GRACE: Duration = Duration::from_millis(300);
+/// How long the kernel may take to clear away what was killed before it is left to it.
+const CLEARING: Duration = Duration::from_secs(1);
+/// Pause between two looks at that.
+const CLEARING_LOOK: Duration = Duration::from_millis(1);
 
 /// Spawns children from its own lasting thread.
 #[derive(Debug, Clone)]
@@ -38,7 +44,32 @@ pub struct Spawner {
 #[derive(Debug)]
 struct Request {
     launch: Launch,
-    reply: oneshot::Sender<io::Result<Child>>,
+    confinement: Arc<Confinement>,
+    reply: oneshot::Sender<Result<Child, SpawnError>>,
+}
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub struct SpawnError {
+    /// How far its confinement had come, if that failed.
+    stage: Option<Stage>,
+    error: io::Error,
+}
+
+impl SpawnError {
+    /// In words, with the cure where one is known.
+    pub fn explain(&self, executable: &Path) -> String {
+        match self.stage {
+            Some(stage) => stage.explain(&self.error),
+            None => cannot_run(executable, &self.error),
+        }
+    }
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(error: io::Error) -> Self {
+        Self { stage: None, error }
+    }
 }
 
 impl Spawner {
@@ -51,26 +82,50 @@ impl Spawner {
             .spawn(move || {
                 for request in inbox {
                     // Nobody waits for the answer any more: the guard below ends what was started.
-                    if let Err(Ok(child)) = request.reply.send(spawn(&request.launch)) {
-                        drop(Process::unwatched(child));
+                    let Request {
+                        launch,
+                        confinement,
+                        reply,
+                    } = request;
+                    let group = confinement.group().cloned();
+                    if let Err(Ok(child)) = reply.send(spawn(&launch, confinement)) {
+                        drop(Process::unwatched(child, group));
                     }
                 }
             })?;
         Ok(Self { requests })
     }
 
-    /// Runs `launch`: a new session, stdin from the null device, output through pipes.
-    pub async fn spawn(&self, launch: Launch) -> io::Result<Process> {
+    /// Runs `launch`, confined: a new session, stdin from the null device, output through pipes.
+    pub async fn spawn(&self, launch: Launch, confinement: Confinement) -> Result<Process, SpawnError> {
         let (reply, answer) = oneshot::channel();
         let ended = || io::Error::other("the spawning thread has ended");
-        self.requests.send(Request { launch, reply }).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?.and_then(Process::guard)
+        let group = confinement.group().cloned();
+        let request = Request {
+            launch,
+            confinement: Arc::new(confinement),
+            reply,
+        };
+        let spawned = match self.requests.send(request) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(ended().into())),
+            Err(_) => Err(ended().into()),
+        };
+        match spawned {
+            Ok(child) => Ok(Process::guard(child, group)?),
+            Err(error) => {
+                if let Some(group) = group {
+                    group.remove();
+                }
+                Err(error)
+            }
+        }
     }
 }
 
 #[expect(unsafe_code, reason = "pre_exec: only async-signal-safe calls between fork and exec")]
-fn spawn(launch: &Launch) -> io::Result<Child> {
+fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnError> {
     let core = Pid::this();
+    let (failed, stage) = stages()?;
     let mut command = Command::new(&launch.executable);
     command
         .args(&launch.arguments)
@@ -83,16 +138,24 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || {
             nix::unistd::setsid()?;
+            confinement.enter(&stage)?;
+            // Behind the change of user, which takes it away again.
             #[cfg(target_os = "linux")]
             nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            Ok(())
+            confinement.seal(&stage)
         });
     }
-    command.spawn()
+    let spawned = command.spawn();
+    // The writing end lies in it.
+    drop(command);
+    spawned.map_err(|error| SpawnError {
+        stage: failed.failed(),
+        error,
+    })
 }
 
 /// A running process that leads its own group. Dropping it kills the whole group.
@@ -100,6 +163,8 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
 pub struct Process {
     child: Child,
     group: Option<Pid>,
+    cgroup: Option<Arc<Group>>,
+    events: Events,
     exit: ExitWatch,
     ended: bool,
 }
@@ -114,17 +179,19 @@ pub enum Passed {
 }
 
 impl Process {
-    fn guard(child: Child) -> io::Result<Self> {
-        let mut guard = Self::unwatched(child);
+    fn guard(child: Child, cgroup: Option<Arc<Group>>) -> io::Result<Self> {
+        let mut guard = Self::unwatched(child, cgroup);
         guard.exit = ExitWatch::new(Pid::from_raw(guard.pid().cast_signed()))?;
         Ok(guard)
     }
 
-    fn unwatched(child: Child) -> Self {
+    fn unwatched(child: Child, cgroup: Option<Arc<Group>>) -> Self {
         let group = Some(Pid::from_raw(child.id().cast_signed()));
         Self {
             child,
             group,
+            cgroup,
+            events: Events::default(),
             exit: ExitWatch::None,
             ended: false,
         }
@@ -150,15 +217,26 @@ impl Process {
         }
     }
 
-    /// Signals the process and all that it forked.
+    /// Signals the process and all that it forked: its group, and what has left that but not its cgroup.
     pub fn signal_group(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            let _gone = killpg(group, signal);
+        let Some(group) = self.group else { return };
+        let _gone = killpg(group, signal);
+        match &self.cgroup {
+            Some(cgroup) if signal == Signal::SIGKILL => cgroup.kill(),
+            Some(cgroup) => {
+                for pid in cgroup.members().unwrap_or_default() {
+                    // A second SIGTERM would cut short what the first one began.
+                    if nix::unistd::getpgid(Some(pid)) != Ok(group) {
+                        let _gone = kill(pid, signal);
+                    }
+                }
+            }
+            None => {}
         }
     }
 
     /// Waits for the end of the process, and at the next call for the end of all that it forked and that is still in its
-    /// group. May be dropped and called again at any time.
+    /// cgroup, or in its group where there are no cgroups. May be dropped and called again at any time.
     pub async fn passed(&mut self) -> io::Result<Passed> {
         if !self.ended {
             let watched = self.exit.wait().await;
@@ -167,20 +245,46 @@ impl Process {
             watched?;
             return Ok(Passed::Process);
         }
-        if let Some(group) = self.group {
-            group_empty(group).await;
+        match (&self.cgroup, self.group) {
+            (Some(cgroup), _) => emptied(cgroup).await,
+            (None, Some(group)) => group_empty(group).await,
+            (None, None) => {}
         }
         Ok(Passed::Group)
     }
 
-    /// Kills what is left of the group, and reaps the process.
+    /// Kills what is left, and waits until the kernel has cleared it away, so that the next process finds no device held
+    /// by this one. Returns whom the kernel does not let go within a second.
+    pub async fn clear(&self) -> Vec<Pid> {
+        self.signal_group(Signal::SIGKILL);
+        let Some(cgroup) = &self.cgroup else { return Vec::new() };
+        let end = Instant::now() + CLEARING;
+        while cgroup.lives() {
+            if Instant::now() >= end {
+                return cgroup.members().unwrap_or_default();
+            }
+            tokio::time::sleep(CLEARING_LOOK).await;
+        }
+        Vec::new()
+    }
+
+    /// Kills what is left of the group, reaps the process, and removes its cgroup.
     ///
     /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
-        if let Some(group) = self.group.take() {
-            let _empty = killpg(group, Signal::SIGKILL);
+        self.signal_group(Signal::SIGKILL);
+        self.group = None;
+        let status = self.child.wait();
+        if let Some(cgroup) = self.cgroup.take() {
+            self.events = cgroup.events();
+            cgroup.remove();
         }
-        self.child.wait()
+        status
+    }
+
+    /// What its cgroup had counted at its end.
+    pub fn events(&self) -> Events {
+        self.events
     }
 }
 
@@ -245,6 +349,15 @@ impl ExitWatch {
             #[cfg(not(target_os = "linux"))]
             Self::Thread(ended) => ended.await.map_err(io::Error::other),
         }
+    }
+}
+
+/// Returns when nothing in the cgroup lives any more.
+async fn emptied(cgroup: &Group) {
+    let mut pause = FIRST_LOOK;
+    while cgroup.lives() {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK);
     }
 }
 
@@ -328,7 +441,7 @@ mod tests {
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn();
-        Process::guard(child.expect("there is a shell")).expect("it can be watched")
+        Process::guard(child.expect("there is a shell"), None).expect("it can be watched")
     }
 
     #[test]

@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::limits::Limit;
 use crate::changes::Changes;
 use crate::identity::ModuleName;
 
@@ -54,6 +55,8 @@ pub struct ModuleState {
     pub next_try: Option<SystemTime>,
     /// What it offers, as of its last Ready.
     pub handlers: Arc<[Handler]>,
+    /// How each of its configured limits is held.
+    pub limits: Arc<[Limit]>,
 }
 
 /// One module: configured, or built in and used.
@@ -87,6 +90,7 @@ impl ModuleEntry {
             error: None,
             next_try: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let ModuleSpec {
             name, id, executable, ..

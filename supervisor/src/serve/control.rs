@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::usage::{Sampler, memory_bytes};
 use crate::machine::view::{Published, View};
+use crate::module::limits::Limit;
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::route::resource::{Phase, Resource};
 
@@ -130,6 +131,7 @@ impl Control {
             resources: u32::try_from(count).unwrap_or(u32::MAX),
             start_took: state.start_time.and_then(|took| took.try_into().ok()),
             executable: entry.executable.display().to_string(),
+            limits: state.limits.iter().map(limit).collect(),
         }
     }
 
@@ -164,6 +166,15 @@ impl Control {
             }
             tokio::time::sleep(min.saturating_sub(started.elapsed())).await;
         }
+    }
+}
+
+fn limit(limit: &Limit) -> pb::Limit {
+    pb::Limit {
+        name: limit.name.to_owned(),
+        limit: limit.limit.clone(),
+        held: limit.held.as_str().to_owned(),
+        note: limit.note.to_owned(),
     }
 }
 
