@@ -98,7 +98,7 @@ impl Handle {
         let (done, outcome) = oneshot::channel();
         let asked = self.commands.send(Command::Restart {
             module: entry.name.clone(),
-            current: u64::from(entry.state().restarts) + 1,
+            current: entry.state().life,
             done,
         });
         asked.map_err(|_| RestartError::ShuttingDown)?;
@@ -383,10 +383,11 @@ impl Machine {
                     self.swap_table();
                 }
             }
-            Event::Down { cause } => {
+            Event::Down { life, cause } => {
                 running.upstream = None;
                 running.drain_by = None;
-                for (_, waiting) in running.waiting.drain(..) {
+                let failed = running.waiting.extract_if(.., |(after, _)| *after < life);
+                for (_, waiting) in failed {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
                 self.world.module_changed(&name, Facts::Down(cause), None);
@@ -431,6 +432,7 @@ impl Machine {
                     Some(Facts::Ready) => {
                         info!(%module, "restart asked for; its resources are taken out first");
                         running.drain_by = Some(Instant::now() + REMOVE_ALL);
+                        let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                         self.world.module_changed(&module, Facts::Draining, None);
                     }
                     // The restart that was asked for before is on its way.

@@ -1,6 +1,7 @@
 //! From a config to a machine that is ready to run: module tasks with their sockets, resources, the first view.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -144,6 +145,7 @@ impl Machine {
                 events: events.clone(),
                 start_timeout,
                 bounds,
+                seed: RandomState::new().hash_one(()),
             };
             self.actors.spawn(Actor::new(spec, context).run(commands));
         }

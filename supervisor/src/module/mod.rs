@@ -7,6 +7,7 @@
 //! module, with `cgroup`, `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
 
 pub mod actor;
+pub mod backoff;
 pub mod bounds;
 pub mod builtin;
 pub mod cgroup;

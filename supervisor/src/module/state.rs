@@ -12,20 +12,34 @@ use super::limits::Limit;
 use crate::changes::Changes;
 use crate::identity::ModuleName;
 
-/// Where a module is in its life; the numbers are those of `ModuleStatus.State` on the wire.
+/// Where a module is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
 pub enum ModulePhase {
     /// Not started yet.
-    Pending = 1,
+    Pending,
     /// Its process runs and has not answered Ready.
-    Starting = 2,
+    Starting,
     /// It answered Ready.
-    Ready = 3,
+    Ready,
+    /// It was READY and misses probes; nothing was done about it yet.
+    Unresponsive,
     /// It failed or died; `error` says how, `next_try` when it is started again.
-    Unhealthy = 4,
+    Unhealthy,
     /// It is being stopped.
-    Closing = 5,
+    Closing,
+}
+
+impl ModulePhase {
+    /// The number of `ModuleStatus.State` on the wire, which knows no module that does not answer.
+    pub fn wire(self) -> i32 {
+        match self {
+            Self::Pending => 1,
+            Self::Starting => 2,
+            Self::Ready => 3,
+            Self::Unhealthy | Self::Unresponsive => 4,
+            Self::Closing => 5,
+        }
+    }
 }
 
 /// The published state of one module; written by the module's own task.
@@ -33,6 +47,8 @@ pub enum ModulePhase {
 pub struct ModuleState {
     /// Where it is in its life.
     pub phase: ModulePhase,
+    /// Number of its newest process, from 1; 0 before the first. One that could not be spawned counts.
+    pub life: u64,
     /// Process id, while it has one.
     pub pid: Option<u32>,
     /// When `phase` last changed.
@@ -79,6 +95,7 @@ impl ModuleEntry {
     pub fn new(spec: &ModuleSpec, changes: Changes) -> Self {
         let state = ModuleState {
             phase: ModulePhase::Pending,
+            life: 0,
             pid: None,
             since: SystemTime::now(),
             started: None,

@@ -111,6 +111,7 @@ impl Control {
             ModulePhase::Pending => pb::ModuleState::Pending,
             ModulePhase::Starting => pb::ModuleState::Starting,
             ModulePhase::Ready => pb::ModuleState::Ready,
+            ModulePhase::Unresponsive => pb::ModuleState::Unresponsive,
             ModulePhase::Unhealthy if state.pid.is_none() && state.next_try.is_none() => pb::ModuleState::Stopped,
             ModulePhase::Unhealthy => pb::ModuleState::BackOff,
             ModulePhase::Closing => pb::ModuleState::Stopping,
