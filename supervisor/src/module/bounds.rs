@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::{Pid, geteuid};
+use tokio::task::JoinSet;
+use tracing::debug;
 
 use super::cgroup::{Events, Tree};
 use super::environment::{Launch, ModuleSpec};
-use super::limits::{self, Limit, Offer, Plan, bytes};
+use super::limits::{self, Held, Limit, Offer, Plan, bytes};
 use super::members::Members;
 use super::memory::Watch;
 use super::peers::Announcer;
@@ -25,6 +27,8 @@ pub struct Bounds {
     uid: u32,
     members: Members,
     watch: Watch,
+    /// Takes a process into its cgroup that did not enter it by itself.
+    taking_in: JoinSet<()>,
 }
 
 impl Bounds {
@@ -44,6 +48,7 @@ impl Bounds {
             uid: identity.map_or_else(|| geteuid().as_raw(), |identity| identity.uid),
             members: Members::default(),
             watch: Watch::default(),
+            taking_in: JoinSet::new(),
         }
     }
 
@@ -85,16 +90,32 @@ impl Bounds {
         };
         // It may call before we hear that it runs.
         self.peers.announce(self.members.clone(), self.uid);
-        Ok(confinement.into_group(group))
+        // What the kernel is to hold must hold from the first instruction on.
+        let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
+        Ok(confinement.into_group(group, held))
     }
 
     /// The process runs.
     pub fn begin(&mut self, pid: u32) {
-        self.members.leader = Some(Pid::from_raw(pid.cast_signed()));
+        let leader = Pid::from_raw(pid.cast_signed());
+        self.members.leader = Some(leader);
         self.peers.announce(self.members.clone(), self.uid);
+        let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
+        if let Some(group) = self.members.group.clone().filter(|_| !held) {
+            self.taking_in.spawn_blocking(move || {
+                if let Err(error) = group.take_in(leader) {
+                    debug!(pid, "cannot take a process into its cgroup: {error}");
+                }
+            });
+        }
         if let Some(limit) = self.plan.watched_memory {
             self.watch = Watch::start(self.members.clone(), limit);
         }
+    }
+
+    /// Waits until no cgroup is about to take the process in by its number; a moment, and only right after its start.
+    pub async fn settle(&mut self) {
+        while self.taking_in.join_next().await.is_some() {}
     }
 
     /// The process ended: its number may be given to a stranger.

@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tracing::debug;
 
+use super::members::Members;
 use crate::policy::Limits;
 use crate::runtime_dir;
 
@@ -364,6 +365,35 @@ impl Group {
     /// It was removed.
     pub fn members(&self) -> io::Result<Vec<Pid>> {
         members(&self.place.directory)
+    }
+
+    /// Takes in a process that runs already, with all that it forked meanwhile and that can still be told to be its own.
+    ///
+    /// Entering from outside takes the kernel some 10 ms (it waits for all processors), which the process itself does not
+    /// wait for; so what needs no limit of its cgroup starts at once and is taken in here. Blocks for so long.
+    ///
+    /// # Errors
+    /// The process is gone, or the kernel refuses.
+    pub fn take_in(&self, leader: Pid) -> io::Result<()> {
+        let procs = self.place.directory.join("cgroup.procs");
+        write(&procs, &leader.to_string())?;
+        let family = Members {
+            group: None,
+            leader: Some(leader),
+        };
+        // Whoever forks from now on forks into it, so each round finds fewer.
+        for _ in 0..8 {
+            let inside = self.members()?;
+            let outside: Vec<Pid> = family.all().into_iter().filter(|pid| !inside.contains(pid)).collect();
+            let mut taken = 0;
+            for pid in outside {
+                taken += usize::from(write(&procs, &pid.to_string()).is_ok());
+            }
+            if taken == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Kills everything in it.

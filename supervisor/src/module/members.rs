@@ -43,10 +43,18 @@ impl Members {
         }
         let Some(leader) = self.leader else { return Vec::new() };
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries
+        let mut all: Vec<Pid> = entries
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
             .filter(|pid| getsid(Some(*pid)) == Ok(leader))
-            .collect()
+            .collect();
+        // What left the session is still somebody's child.
+        let mut next = 0;
+        while let Some(pid) = all.get(next) {
+            let known = all.clone();
+            all.extend(children(*pid).into_iter().filter(|child| !known.contains(child)));
+            next += 1;
+        }
+        all
     }
 }
 
@@ -71,6 +79,23 @@ impl Relatives {
     fn parents(&self) -> impl Iterator<Item = Pid> {
         std::iter::successors(parent(self.pid), |pid| parent(*pid)).take(GENERATIONS)
     }
+}
+
+/// The children of a process; none where the kernel keeps no list of them.
+fn children(pid: Pid) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let mut children = Vec::new();
+    for list in lists {
+        children.extend(
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse().ok().map(Pid::from_raw)),
+        );
+    }
+    children
 }
 
 /// The parent of a process; none for the first one, or if it is gone.
@@ -119,7 +144,11 @@ mod tests {
         assert!(others.iter().all(|pid| members.contain(*pid)), "{others:?}");
         assert!(!members.contain(Pid::this()));
         assert!(!Members::default().contain(leader));
-        assert!(members.all().contains(&others[0]), "{:?}", members.all());
+        assert!(
+            others.iter().all(|pid| members.all().contains(pid)),
+            "{:?}",
+            members.all()
+        );
         for pid in others {
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("ours");
         }

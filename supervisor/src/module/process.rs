@@ -245,10 +245,12 @@ impl Process {
             watched?;
             return Ok(Passed::Process);
         }
-        match (&self.cgroup, self.group) {
-            (Some(cgroup), _) => emptied(cgroup).await,
-            (None, Some(group)) => group_empty(group).await,
-            (None, None) => {}
+        if let Some(cgroup) = &self.cgroup {
+            emptied(cgroup).await;
+        }
+        // One that ended right after its start may not have come into its cgroup.
+        if let Some(group) = self.group {
+            group_empty(group).await;
         }
         Ok(Passed::Group)
     }

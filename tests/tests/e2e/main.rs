@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod bad_requests;
+mod bounds;
 mod cli;
 mod client_py;
 mod closed;

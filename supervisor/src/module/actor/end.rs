@@ -29,6 +29,7 @@ impl Actor {
         let Some(mut process) = self.process.take() else {
             return false;
         };
+        self.bounds.settle().await;
         let held = process.clear().await;
         if !held.is_empty() {
             warn!(module = %self.spec.name, "killed, but the kernel does not let go of {held:?}");

@@ -41,6 +41,7 @@ pub struct Refused(pub String);
 #[derive(Debug, Default)]
 pub struct Confinement {
     group: Option<Arc<Group>>,
+    enters_group: bool,
     rlimits: Vec<(Resource, u64)>,
     identity: Option<Identity>,
     no_new_privs: bool,
@@ -63,11 +64,6 @@ pub struct Wish<'a> {
     pub sockets: &'a Path,
     /// Variables of its config, which nothing here overrides.
     pub env: &'a BTreeMap<String, String>,
-}
-
-/// Whether anything of the sandbox is asked for.
-pub fn any(sandbox: &Sandbox) -> bool {
-    *sandbox != Sandbox::default()
 }
 
 /// The user that the module is to run as, where that is not the core's own.
@@ -98,7 +94,8 @@ impl Confinement {
         let mut confinement = Self {
             rlimits: rlimit_values(rlimits)?,
             identity,
-            no_new_privs: any(sandbox),
+            // The kernel takes these two from an ordinary user only with it, and they would hold nobody without.
+            no_new_privs: sandbox.no_new_privs || sandbox.writable.is_some() || sandbox.seccomp.is_some(),
             ..Self::default()
         };
         confinement.restrict(sandbox, launch, sockets)?;
@@ -138,20 +135,21 @@ impl Confinement {
         }
     }
 
-    /// Has the process enter `group` first of all.
-    pub fn into_group(mut self, group: Option<Arc<Group>>) -> Self {
+    /// Gives the process its cgroup. `enters`: it enters that first of all; else whoever spawns it takes it in.
+    pub fn into_group(mut self, group: Option<Arc<Group>>, enters: bool) -> Self {
         self.group = group;
+        self.enters_group = enters;
         self
     }
 
-    /// The cgroup that the process enters.
+    /// The cgroup of the process.
     pub fn group(&self) -> Option<&Arc<Group>> {
         self.group.as_ref()
     }
 
     /// Does all that must be done while the process still has the core's rights. In the child: only system calls.
     pub fn enter(&self, stage: &StageWriter) -> io::Result<()> {
-        if let Some(group) = &self.group {
+        if let Some(group) = self.group.as_ref().filter(|_| self.enters_group) {
             stage.at(Stage::Cgroup, || Ok(nix::unistd::write(group.door(), b"0").map(drop)?))?;
         }
         #[cfg(target_os = "linux")]
