@@ -161,7 +161,6 @@ async fn a_module_does_not_see_what_is_hidden_from_it() {
     let mut world = {
         let machine = Machine::new()
             .module(Module::fixture("held").set("sandbox", json!({ "hidden": [folder, file] })))
-            .module(Module::fixture("free"))
             .resource(Resource::generic("thing"));
         place.start(machine).await
     };
@@ -247,8 +246,8 @@ async fn a_module_runs_as_its_user_in_directories_of_its_own() {
                 .set("sandbox", sandbox)
                 .set("limits", json!({ "pids": 500 })),
         )
-        .module(Module::fixture("other"))
-        .resource(Resource::generic("thing").set("model", json!("tests:fixture:generic")));
+        .resource(Resource::fake("motor", "motor"))
+        .resource(Resource::generic("thing"));
     let mut world = place.start(machine).await;
     let now = world.until(|now| now.running()).await;
     assert!(now.ready("thing"), "{now:?}");
@@ -262,7 +261,7 @@ async fn a_module_runs_as_its_user_in_directories_of_its_own() {
         format!("cat {private}"),
         "ls $VIAM_MODULE_DATA/..".to_owned(),
         format!("ls {sockets}/.."),
-        format!("ls {sockets}/../other"),
+        format!("ls {sockets}/../builtin+fake"),
     ] {
         let (code, output) = shell(&world, &script).await;
         assert!(code != 0 && output.contains("Permission denied"), "{script}: {output}");
