@@ -121,6 +121,7 @@ impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let tail = context.entry.output.begin();
         Self {
             spec,
             entry: context.entry,
@@ -131,7 +132,7 @@ impl Actor {
             lifecycle,
             process: None,
             upstream: None,
-            tail: Tail::default(),
+            tail,
             output: JoinSet::new(),
             farewell: None,
             handshake: JoinSet::new(),
@@ -208,7 +209,6 @@ impl Actor {
 
     fn signal(&mut self, signal: Signal, group: bool) {
         self.handshake.abort_all();
-        self.upstream = None;
         if let Some(process) = &self.process {
             if group {
                 process.signal_group(signal)

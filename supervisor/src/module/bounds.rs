@@ -90,6 +90,7 @@ impl Bounds {
         };
         // It may call before we hear that it runs.
         self.peers.announce(self.members.clone(), self.uid);
+        launch.life.cgroup = group.as_ref().map(|group| group.path().display().to_string());
         // What the kernel is to hold must hold from the first instruction on.
         let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
         Ok(confinement.into_group(group, held))

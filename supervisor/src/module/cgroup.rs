@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use tracing::debug;
 
 use super::members::Members;
+use crate::guardian::record;
 use crate::policy::Limits;
 use crate::runtime_dir;
 
@@ -202,6 +203,8 @@ impl Tree {
             reason: error.to_string(),
         };
         clear(&place.directory).map_err(refused)?;
+        // Another core, in another cgroup, may be the one to clear up after us.
+        record::note_cgroup(runtime, &place.directory).map_err(refused)?;
         fs::create_dir(&place.directory).map_err(refused)?;
         let offered = hand_down(&base.directory, &leaf);
         for name in offered.names() {
@@ -454,8 +457,11 @@ pub fn sweep(runtime: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills everything below `directory` and removes it; one that is not there is fine.
-fn clear(directory: &Path) -> io::Result<()> {
+/// Kills everything in and below the cgroup `directory` and removes it; one that is not there is fine.
+///
+/// # Errors
+/// Something in it does not die within half a second.
+pub fn clear(directory: &Path) -> io::Result<()> {
     if !directory.exists() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 #[cfg(not(target_os = "linux"))]
@@ -22,18 +22,20 @@ use tokio::sync::oneshot;
 
 use super::cgroup::{Events, Group};
 use super::environment::Launch;
+use super::orphans::Life;
 use super::problem::cannot_run;
 use super::sandbox::{Confinement, Stage, stages};
+use crate::guardian::children;
+use crate::service::PRIVATE_VARIABLES;
 
 /// Pauses between two looks for what is left of a group.
+#[cfg(target_os = "linux")]
 const FIRST_LOOK: Duration = Duration::from_millis(5);
+#[cfg(target_os = "linux")]
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long the rest of a group may take where nothing tells when it is gone.
+#[cfg(not(target_os = "linux"))]
 const BLIND_GRACE: Duration = Duration::from_millis(300);
-/// How long the kernel may take to clear away what was killed before it is left to it.
-const CLEARING: Duration = Duration::from_secs(1);
-/// Pause between two looks at that.
-const CLEARING_LOOK: Duration = Duration::from_millis(1);
 
 /// Spawns children from its own lasting thread.
 #[derive(Debug, Clone)]
@@ -80,16 +82,16 @@ impl Spawner {
             .name("spawner".into())
             .stack_size(256 * 1024)
             .spawn(move || {
-                for request in inbox {
+                for Request {
+                    launch,
+                    confinement,
+                    reply,
+                } in inbox
+                {
                     // Nobody waits for the answer any more: the guard below ends what was started.
-                    let Request {
-                        launch,
-                        confinement,
-                        reply,
-                    } = request;
                     let group = confinement.group().cloned();
                     if let Err(Ok(child)) = reply.send(spawn(&launch, confinement)) {
-                        drop(Process::unwatched(child, group));
+                        drop(Process::unwatched(child, launch.life, group));
                     }
                 }
             })?;
@@ -99,6 +101,7 @@ impl Spawner {
     /// Runs `launch`, confined: a new session, stdin from the null device, output through pipes.
     pub async fn spawn(&self, launch: Launch, confinement: Confinement) -> Result<Process, SpawnError> {
         let (reply, answer) = oneshot::channel();
+        let life = launch.life.clone();
         let ended = || io::Error::other("the spawning thread has ended");
         let group = confinement.group().cloned();
         let request = Request {
@@ -111,7 +114,7 @@ impl Spawner {
             Err(_) => Err(ended().into()),
         };
         match spawned {
-            Ok(child) => Ok(Process::guard(child, group)?),
+            Ok(child) => Ok(Process::guard(child, life, group)?),
             Err(error) => {
                 if let Some(group) = group {
                     group.remove();
@@ -134,6 +137,9 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    for private in PRIVATE_VARIABLES {
+        command.env_remove(private);
+    }
     // SAFETY: the closure only makes system calls; it allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(move || {
@@ -149,7 +155,7 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
             confinement.seal(&stage)
         });
     }
-    let spawned = command.spawn();
+    let spawned = children::spawn(&mut command);
     // The writing end lies in it.
     drop(command);
     spawned.map_err(|error| SpawnError {
@@ -162,6 +168,7 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    life: Life,
     group: Option<Pid>,
     cgroup: Option<Arc<Group>>,
     events: Events,
@@ -174,21 +181,22 @@ pub struct Process {
 pub enum Passed {
     /// The process has ended. It is not reaped, so that its group keeps its number.
     Process,
-    /// Nothing of its group lives any more.
+    /// Nothing of its group lives any more, nor of what left the group.
     Group,
 }
 
 impl Process {
-    fn guard(child: Child, cgroup: Option<Arc<Group>>) -> io::Result<Self> {
-        let mut guard = Self::unwatched(child, cgroup);
+    fn guard(child: Child, life: Life, cgroup: Option<Arc<Group>>) -> io::Result<Self> {
+        let mut guard = Self::unwatched(child, life, cgroup);
         guard.exit = ExitWatch::new(Pid::from_raw(guard.pid().cast_signed()))?;
         Ok(guard)
     }
 
-    fn unwatched(child: Child, cgroup: Option<Arc<Group>>) -> Self {
+    fn unwatched(child: Child, life: Life, cgroup: Option<Arc<Group>>) -> Self {
         let group = Some(Pid::from_raw(child.id().cast_signed()));
         Self {
             child,
+            life,
             group,
             cgroup,
             events: Events::default(),
@@ -217,26 +225,19 @@ impl Process {
         }
     }
 
-    /// Signals the process and all that it forked: its group, and what has left that but not its cgroup.
+    /// Signals the process and all that it forked, wherever that went.
     pub fn signal_group(&self, signal: Signal) {
-        let Some(group) = self.group else { return };
-        let _gone = killpg(group, signal);
-        match &self.cgroup {
-            Some(cgroup) if signal == Signal::SIGKILL => cgroup.kill(),
-            Some(cgroup) => {
-                for pid in cgroup.members().unwrap_or_default() {
-                    // A second SIGTERM would cut short what the first one began.
-                    if nix::unistd::getpgid(Some(pid)) != Ok(group) {
-                        let _gone = kill(pid, signal);
-                    }
-                }
-            }
-            None => {}
+        if let Some(group) = self.group {
+            let _gone = killpg(group, signal);
+            self.life.signal(group, signal);
+        }
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| signal == Signal::SIGKILL) {
+            cgroup.kill();
         }
     }
 
-    /// Waits for the end of the process, and at the next call for the end of all that it forked and that is still in its
-    /// cgroup, or in its group where there are no cgroups. May be dropped and called again at any time.
+    /// Waits for the end of the process, and at the next call for the end of all that it forked. May be dropped and called
+    /// again at any time.
     pub async fn passed(&mut self) -> io::Result<Passed> {
         if !self.ended {
             let watched = self.exit.wait().await;
@@ -245,38 +246,36 @@ impl Process {
             watched?;
             return Ok(Passed::Process);
         }
-        if let Some(cgroup) = &self.cgroup {
-            emptied(cgroup).await;
-        }
-        // One that ended right after its start may not have come into its cgroup.
         if let Some(group) = self.group {
-            group_empty(group).await;
+            self.all_gone(group).await;
         }
         Ok(Passed::Group)
     }
 
-    /// Kills what is left, and waits until the kernel has cleared it away, so that the next process finds no device held
-    /// by this one. Returns whom the kernel does not let go within a second.
-    pub async fn clear(&self) -> Vec<Pid> {
-        self.signal_group(Signal::SIGKILL);
-        let Some(cgroup) = &self.cgroup else { return Vec::new() };
-        let end = Instant::now() + CLEARING;
-        while cgroup.lives() {
-            if Instant::now() >= end {
-                return cgroup.members().unwrap_or_default();
-            }
-            tokio::time::sleep(CLEARING_LOOK).await;
+    /// Returns when nothing that the process forked lives any more. Its leader, which is dead and not reaped, keeps the
+    /// group's number in use, so signals find the group in any case and tell nothing.
+    #[cfg(target_os = "linux")]
+    async fn all_gone(&self, leader: Pid) {
+        let mut pause = FIRST_LOOK;
+        while !self.life.processes(leader).await.is_empty() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
         }
-        Vec::new()
     }
 
-    /// Kills what is left of the group, reaps the process, and removes its cgroup.
-    ///
-    /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
-    pub fn end(&mut self) -> io::Result<ExitStatus> {
-        self.signal_group(Signal::SIGKILL);
-        self.group = None;
-        let status = self.child.wait();
+    #[cfg(not(target_os = "linux"))]
+    async fn all_gone(&self, _: Pid) {
+        tokio::time::sleep(BLIND_GRACE).await;
+    }
+
+    /// Kills what is left of the group and the cgroup, reaps the process, kills what left the group, and removes the
+    /// cgroup.
+    pub async fn end(&mut self) -> io::Result<ExitStatus> {
+        let leader = self.group;
+        let status = self.reap();
+        if let Some(leader) = leader {
+            self.life.end(leader).await;
+        }
         if let Some(cgroup) = self.cgroup.take() {
             self.events = cgroup.events();
             cgroup.remove();
@@ -288,12 +287,28 @@ impl Process {
     pub fn events(&self) -> Events {
         self.events
     }
+
+    /// Kills what is left of the group, and reaps the process.
+    ///
+    /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if let Some(group) = self.group.take() {
+            let _empty = killpg(group, Signal::SIGKILL);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        let status = self.child.wait();
+        children::forget(self.child.id());
+        status
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if self.group.is_some() {
-            let _unused = self.end();
+            // What left the group is ended by the guardian at the latest.
+            let _unused = self.reap();
         }
     }
 }
@@ -354,65 +369,6 @@ impl ExitWatch {
     }
 }
 
-/// Returns when nothing in the cgroup lives any more.
-async fn emptied(cgroup: &Group) {
-    let mut pause = FIRST_LOOK;
-    while cgroup.lives() {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_LOOK);
-    }
-}
-
-/// Returns when nothing of the group lives any more. Its leader, which is dead and not reaped, keeps the group's number
-/// in use, so signals find the group in any case and tell nothing.
-#[cfg(target_os = "linux")]
-async fn group_empty(group: Pid) {
-    let mut pause = FIRST_LOOK;
-    loop {
-        // A board has some hundred processes, and the thread that passes calls on must not read about them all.
-        match tokio::task::spawn_blocking(move || group_lives(group)).await {
-            Ok(Ok(true)) => tokio::time::sleep(pause).await,
-            Ok(Ok(false)) => return,
-            Ok(Err(_)) | Err(_) => return tokio::time::sleep(BLIND_GRACE).await,
-        }
-        pause = (pause * 2).min(LAST_LOOK);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn group_empty(_: Pid) {
-    tokio::time::sleep(BLIND_GRACE).await;
-}
-
-#[cfg(target_os = "linux")]
-fn group_lives(group: Pid) -> io::Result<bool> {
-    for entry in std::fs::read_dir("/proc")? {
-        let entry = entry?;
-        let numbered = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        // A process may end while we look.
-        if numbered
-            && let Ok(stat) = std::fs::read(entry.path().join("stat"))
-            && lives_in(&String::from_utf8_lossy(&stat), group)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Reads a line of `/proc/PID/stat`: `PID (name) STATE PARENT GROUP …`. The name may hold anything, brackets too.
-#[cfg(target_os = "linux")]
-fn lives_in(stat: &str, group: Pid) -> bool {
-    let mut fields = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_ascii_whitespace())
-        .into_iter()
-        .flatten();
-    let state = fields.next();
-    let of = fields.nth(1).and_then(|group| group.parse().ok());
-    of == Some(group.as_raw()) && !matches!(state, Some("Z" | "X" | "x"))
-}
-
 /// How a process ended, in words: `exit code 2`, `killed by SIGSEGV`.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
@@ -435,30 +391,18 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Process {
+        // As the core is; no other test is harmed.
+        nix::sys::prctl::set_child_subreaper(true).expect("always granted");
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("sh");
-        let child = command
+        command
             .args(["-c", script])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn();
-        Process::guard(child.expect("there is a shell"), None).expect("it can be watched")
-    }
-
-    #[test]
-    fn a_process_lives_in_its_group_until_it_is_a_zombie() {
-        let group = Pid::from_raw(42);
-        for (stat, expected) in [
-            ("43 (sh) S 42 42 42 0 -1", true),
-            ("43 (a) Z 1 42) R 1 42 42 0", true),
-            ("42 (sh) Z 1 42 42 0", false),
-            ("43 (sh) S 42 43 42 0", false),
-            ("43 (sh)", false),
-            ("", false),
-        ] {
-            assert_eq!(lives_in(stat, group), expected, "{stat}");
-        }
+            .process_group(0);
+        let child = children::spawn(&mut command).expect("there is a shell");
+        let life = Life::new("test", &"shell".into(), 1);
+        Process::guard(child, life, None).expect("it can be watched")
     }
 
     #[tokio::test]
@@ -469,6 +413,6 @@ mod tests {
         assert!(early.is_err(), "the sleeper still lives");
         process.signal_group(Signal::SIGTERM);
         assert_eq!(process.passed().await.expect("watched"), Passed::Group);
-        assert_eq!(process.end().expect("reaped").code(), Some(3));
+        assert_eq!(process.end().await.expect("reaped").code(), Some(3));
     }
 }

@@ -79,6 +79,12 @@ impl Sockets {
         std::fs::DirBuilder::new().mode(0o700).create(&self.directory)
     }
 
+    /// The name of the runtime directory in which they lie.
+    pub fn key(&self) -> String {
+        let name = self.directory.parent().and_then(Path::file_name).unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The socket on which the core answers this module.
     pub fn parent(&self) -> PathBuf {
         self.directory.join("parent.sock")

@@ -147,7 +147,7 @@ async fn serve_parent(
     let door = Door::new(services, Identity::Module(module.clone()));
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
-        connections.serve_guest(io, guests.clone(), module.clone(), door.clone(), stop.clone());
+        connections.serve_guest(io, guests.clone(), module.clone(), door.for_connection(), stop.clone());
     }
     drop(listener);
     connections.finish().await;
