@@ -12,6 +12,7 @@ mod machine;
 mod modules_py;
 mod operations;
 mod reflection;
+mod restart;
 mod robot;
 mod sessions;
 mod stop_all;
