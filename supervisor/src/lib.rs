@@ -6,7 +6,11 @@
 mod changes;
 pub mod cli;
 pub mod config;
+pub mod events;
+pub mod feed;
+pub mod guardian;
 pub mod identity;
+mod kin;
 mod log;
 pub mod machine;
 pub mod module;
@@ -16,4 +20,5 @@ pub mod route;
 pub mod run;
 pub mod runtime_dir;
 pub mod serve;
+pub mod service;
 mod text;

@@ -16,6 +16,7 @@ use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::view::{Published, View};
 use super::world::World;
+use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
 use crate::module::actor::{Command as ModuleCommand, Event};
 use crate::module::handshake::Handler;
@@ -222,6 +223,7 @@ impl Machine {
 
     fn finish_first_pass(&mut self) {
         self.running = true;
+        self.published.changes.record(News::Machine(MachineNews::Running));
         let mut view = View::clone(&self.published.load());
         view.running = true;
         self.published.publish(view);
@@ -473,6 +475,7 @@ impl Machine {
                 }
             }
             Command::Shutdown => {
+                self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();
                 self.stop_by = self.stop_by.or(Some(Instant::now() + REMOVE_ALL));
                 self.world.want_nothing();
@@ -521,6 +524,14 @@ impl Machine {
         let inside = matches!(node.stage, Stage::Built | Stage::Removing);
         let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
+        let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
+        self.published.changes.record(News::Resource {
+            name: resource.label.clone(),
+            phase: shown.phase,
+            reachable: upstream.is_some(),
+            cause: shown.cause.clone(),
+            module: node.module.clone(),
+        });
         resource.publish(ResourceState {
             phase: shown.phase,
             error: shown.cause.clone(),
@@ -531,7 +542,7 @@ impl Machine {
                 SystemTime::now()
             },
             module: node.module.clone(),
-            upstream: running.filter(|_| inside).and_then(|running| running.upstream.clone()),
+            upstream,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
             revision: if ready {
                 self.revision.clone()

@@ -116,6 +116,7 @@ impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let tail = context.entry.output.begin();
         Self {
             spec,
             entry: context.entry,
@@ -126,7 +127,7 @@ impl Actor {
             lifecycle,
             process: None,
             upstream: None,
-            tail: Tail::default(),
+            tail,
             output: JoinSet::new(),
             farewell: None,
             handshake: JoinSet::new(),

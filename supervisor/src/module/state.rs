@@ -8,7 +8,9 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::output::Output;
 use crate::changes::Changes;
+use crate::events;
 use crate::identity::ModuleName;
 
 /// Where a module is in its life.
@@ -83,6 +85,10 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
+    /// What it printed and logged, over all its lives.
+    pub output: Output,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -105,6 +111,7 @@ impl ModuleEntry {
             next_try: None,
             handlers: Arc::default(),
         };
+        let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
             name, id, executable, ..
         } = spec.clone();
@@ -113,6 +120,8 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
+            output,
             state: ArcSwap::from_pointee(state),
             changes,
         }
@@ -125,13 +134,17 @@ impl ModuleEntry {
 
     /// Changes the state; for the module's own task alone.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
-        let mut state = ModuleState::clone(&self.state.load());
-        let phase = state.phase;
+        let before = self.state.load_full();
+        let mut state = ModuleState::clone(&before);
         change(&mut state);
-        if state.phase != phase {
+        if state.phase != before.phase {
             state.since = SystemTime::now();
         }
+        let news = events::of_module(&self.name, &before, &state);
         self.state.store(Arc::new(state));
+        if let Some(news) = news {
+            self.changes.record(news);
+        }
         self.changes.tell();
     }
 }
