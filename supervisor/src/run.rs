@@ -75,7 +75,7 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            crate::log::last_words(&error);
             ExitCode::FAILURE
         }
     }
@@ -112,10 +112,12 @@ where
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
     let (doors, parents) = mpsc::unbounded_channel();
+    let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: load_builtins(&config, builtins).await,
+        operations: operations.clone(),
         debug: config.debug,
         doors,
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
@@ -126,7 +128,7 @@ where
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
-        operations: Operations::default(),
+        operations,
         shutdown: shutdown.clone(),
         stops: TaskTracker::new(),
     };

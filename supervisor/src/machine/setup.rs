@@ -24,6 +24,7 @@ use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::policy::Policy;
+use crate::robot::operations::Operations;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -36,6 +37,8 @@ pub struct MachineOptions {
     pub home: PathBuf,
     /// The built-in modules.
     pub builtins: Builtins,
+    /// The calls that run.
+    pub operations: Operations,
     /// True if modules without a level of their own should log at debug level.
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
@@ -68,6 +71,7 @@ impl Machine {
             resources: HashMap::new(),
             actors: JoinSet::new(),
             calls: JoinSet::new(),
+            lost: HashMap::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
             started: Instant::now(),
@@ -89,6 +93,7 @@ impl Machine {
             runtime,
             home,
             builtins,
+            operations,
             debug,
             doors,
             start_timeout,
@@ -132,6 +137,7 @@ impl Machine {
                 sockets: names,
                 home: home.clone(),
                 spawner: spawner.clone(),
+                operations: operations.clone(),
                 events: events.clone(),
                 start_timeout,
                 seed: RandomState::new().hash_one(()),

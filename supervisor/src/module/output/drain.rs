@@ -62,7 +62,11 @@ mod tests {
 
     fn tail_of(output: &Output) -> Vec<String> {
         let ring = output.lines().ring();
-        let mut last: Vec<_> = ring.newest_first().take(2).map(|(_, line)| line.text.to_string()).collect();
+        let mut last: Vec<_> = ring
+            .newest_first()
+            .take(2)
+            .map(|(_, line)| line.text.to_string())
+            .collect();
         last.reverse();
         last
     }

@@ -300,7 +300,10 @@ mod tests {
         output.release();
         let texts = texts(&output);
         assert_eq!(texts.len(), 200 + 1 + 20);
-        assert_eq!(texts[199..202], ["199", "780 lines suppressed: more than 200 a second", "980"]);
+        assert_eq!(
+            texts[199..202],
+            ["199", "780 lines suppressed: more than 200 a second", "980"]
+        );
         assert_eq!(tail.lines()[18..], ["998", "999"]);
     }
 
