@@ -72,6 +72,7 @@ impl Machine {
             actors: JoinSet::new(),
             calls: JoinSet::new(),
             lost: HashMap::new(),
+            vigils: JoinSet::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
             started: Instant::now(),

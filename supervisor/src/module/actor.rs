@@ -204,7 +204,6 @@ impl Actor {
 
     fn signal(&mut self, signal: Signal, group: bool) {
         self.handshake.abort_all();
-        self.upstream = None;
         if let Some(process) = &self.process {
             if group {
                 process.signal_group(signal)

@@ -1,7 +1,8 @@
 //! One child process per module: how it is started, watched, restarted and ended.
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
-//! `reflect` are the first talk with it, `output` reads what it prints, `history` remembers how its processes ended, `problem` says what went wrong.
+//! `reflect` are the first talk with it, `output` reads what it prints, `history` remembers how its processes ended,
+//! `problem` says what went wrong, `orphans` finds and ends what it leaves behind.
 
 pub mod actor;
 pub mod backoff;
@@ -10,6 +11,7 @@ pub mod environment;
 pub mod handshake;
 pub mod history;
 pub mod lifecycle;
+pub mod orphans;
 pub mod output;
 pub mod probe;
 pub mod problem;

@@ -86,6 +86,8 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
     pub output: Output,
     history: Mutex<History>,
@@ -120,6 +122,7 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
             output,
             history: Mutex::default(),
             state: ArcSwap::from_pointee(state),

@@ -9,6 +9,7 @@ use super::{Actor, Event, passed};
 use crate::module::environment::{Launch, launch};
 use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
 use crate::module::lifecycle::Input;
+use crate::module::orphans::Life;
 use crate::module::output::{Stream, drain};
 use crate::module::problem::{Problem, cannot_run};
 use crate::module::process::Process;
@@ -25,7 +26,8 @@ impl Actor {
         self.started = Instant::now();
         self.entry.publish(|state| state.life = life);
         let socket = self.sockets.module(life);
-        let launch = launch(&self.spec, &socket, &self.home);
+        let mark = Life::new(&self.sockets.key(), name, life);
+        let launch = launch(&self.spec, &socket, &self.home, mark);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
@@ -104,7 +106,8 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
-        self.upstream = None;
+        // Whoever still waits on it hears what became of the module.
+        let lost = self.upstream.take();
         let life = self.lifecycle.life();
         let socket = self.sockets.module(life);
         let module = self.spec.name.clone();
@@ -117,7 +120,10 @@ impl Actor {
             }
         };
         tokio::select! {
-            passed = passed(&mut self.process, life) => Some(passed),
+            passed = passed(&mut self.process, life) => {
+                self.upstream = lost;
+                Some(passed)
+            }
             connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
@@ -129,6 +135,7 @@ impl Actor {
                 Err(_elapsed) => {
                     let short = "closed its connection and accepts no new one".to_owned();
                     let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
+                    self.upstream = lost;
                     self.fault(problem);
                     Some(Input::Failed { life })
                 }
