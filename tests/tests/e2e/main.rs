@@ -9,6 +9,7 @@ mod crash;
 mod data_path;
 mod examples;
 mod guardian;
+mod faults;
 mod machine;
 mod modules_py;
 mod operations;
