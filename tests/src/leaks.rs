@@ -44,7 +44,7 @@ impl Held {
         });
         Self {
             processes: count(programs.collect()),
-            files: count(open_files(core)),
+            files: count(open_files(core, &world.place.folder().display().to_string())),
             threads: entries(&format!("/proc/{core}/task")),
             sockets: world.place.sockets().len(),
             runtime: world
@@ -103,7 +103,8 @@ fn entries(folder: &str) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-fn open_files(pid: i32) -> Vec<String> {
+/// By kind; a path below `folder` without it, because another machine has another one.
+fn open_files(pid: i32, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
@@ -111,10 +112,18 @@ fn open_files(pid: i32) -> Vec<String> {
             // `socket:[4711]` and `pipe:[4711]`: the number is another one each time.
             Some(match target.split_once(":[") {
                 Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
-                _ => target,
+                _ => below(&target, folder),
             })
         })
         .collect()
+}
+
+/// The runtime directory's own name comes from the config's path: it says nothing either.
+fn below(path: &str, folder: &str) -> String {
+    match path.strip_prefix(folder) {
+        Some(rest) => rest.rsplit('/').next().unwrap_or_default().to_owned(),
+        None => path.to_owned(),
+    }
 }
 
 /// Resident memory of a process; 0 if it cannot be told.
@@ -160,7 +169,13 @@ mod tests {
         let own = i32::try_from(std::process::id()).expect("process ids are small");
         let (_here, _there) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
         if fs::metadata("/proc/self/fd").is_ok() {
-            assert!(open_files(own).iter().filter(|kind| *kind == "socket").count() >= 2);
+            assert!(
+                open_files(own, "/nowhere")
+                    .iter()
+                    .filter(|kind| *kind == "socket")
+                    .count()
+                    >= 2
+            );
             assert!(memory_kib(own) > 0);
         }
     }

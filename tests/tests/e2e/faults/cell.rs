@@ -299,6 +299,14 @@ async fn noticed(
     let found = match (shows(deed), moment) {
         // A process that ends after it was told to is no news.
         (_, Moment::Stop) | (Shows::Not, _) => return Ok(None),
+        (Shows::End(word), Moment::Socket | Moment::Ready) => {
+            // It has not told yet what it offers, so the resource can only name the module that fails.
+            let what = format!("the module failing, because of `{word}`, and its resource naming it");
+            let told = |state: &MachineStatus| {
+                !timeline::ready(state, "sore") && error(state).contains("ill") && module(state).last.contains(word)
+            };
+            timeline.until(since, limit, &what, told).await?
+        }
         (Shows::End(word), _) => {
             let what = format!("the resource not READY, because of `{word}`");
             let told = |state: &MachineStatus| {

@@ -3,6 +3,7 @@
 //! One list makes the cells, one function runs any of them. An empty cell, a failed one and one that leaves something
 //! behind fail the test; the table is printed in each case.
 
+mod besides;
 mod cell;
 
 use std::collections::BTreeMap;
