@@ -15,6 +15,7 @@ use mainstay_tests::fixture::trap::{Deed, Moment};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use cell::core;
 use cell::{Clean, Outcome};
 
 /// The rows. The columns are the moments.
