@@ -95,7 +95,7 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            crate::log::last_words(&error);
             ExitCode::FAILURE
         }
     }
@@ -140,10 +140,12 @@ where
         }
     };
     let (doors, parents) = mpsc::unbounded_channel();
+    let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: load_builtins(&config, builtins).await,
+        operations: operations.clone(),
         debug: config.debug,
         doors,
         cgroups: cgroups.clone(),
@@ -155,7 +157,7 @@ where
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
-        operations: Operations::default(),
+        operations,
         shutdown: shutdown.clone(),
         stops: TaskTracker::new(),
     };

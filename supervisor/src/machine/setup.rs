@@ -27,6 +27,7 @@ use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::policy::Policy;
+use crate::robot::operations::Operations;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -39,6 +40,8 @@ pub struct MachineOptions {
     pub home: PathBuf,
     /// The built-in modules.
     pub builtins: Builtins,
+    /// The calls that run.
+    pub operations: Operations,
     /// True if modules without a level of their own should log at debug level.
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
@@ -73,6 +76,7 @@ impl Machine {
             resources: HashMap::new(),
             actors: JoinSet::new(),
             calls: JoinSet::new(),
+            lost: HashMap::new(),
             vigils: JoinSet::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
@@ -95,6 +99,7 @@ impl Machine {
             runtime,
             home,
             builtins,
+            operations,
             debug,
             doors,
             cgroups,
@@ -143,6 +148,7 @@ impl Machine {
                 sockets: names,
                 home: home.clone(),
                 spawner: spawner.clone(),
+                operations: operations.clone(),
                 events: events.clone(),
                 start_timeout,
                 bounds,

@@ -21,12 +21,14 @@ use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::ModuleEntry;
 use crate::identity::ModuleName;
+use crate::robot::operations::Operations;
 use crate::route::upstream::Upstream;
 use end::Farewell;
 use publish::Trouble;
 
 mod end;
 mod publish;
+mod record;
 mod start;
 
 /// What the machine asks of a module.
@@ -76,6 +78,7 @@ pub struct Actor {
     sockets: Sockets,
     home: PathBuf,
     spawner: Spawner,
+    operations: Operations,
     events: mpsc::UnboundedSender<(ModuleName, Event)>,
     lifecycle: Lifecycle,
     process: Option<Process>,
@@ -107,6 +110,8 @@ pub struct Context {
     pub home: PathBuf,
     /// Starts processes.
     pub spawner: Spawner,
+    /// The calls that run.
+    pub operations: Operations,
     /// Where events go.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready, where the module's config has none.
@@ -128,6 +133,7 @@ impl Actor {
             sockets: context.sockets,
             home: context.home,
             spawner: context.spawner,
+            operations: context.operations,
             events: context.events,
             lifecycle,
             process: None,

@@ -272,4 +272,14 @@ impl ControlService for Control {
         let end = (&self.watchers, self.stopping.clone());
         Ok(Response::new(feeds::send(lines, from, follow, feeds::line, end)))
     }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::Explanation>, Status> {
+        let view = self.published.load_full();
+        let entry = self.entry(&view, &request.get_ref().module)?;
+        let ends = entry.history().ends().map(feeds::end).collect();
+        Ok(Response::new(pb::Explanation {
+            module: Some(self.module(&view, entry)),
+            ends,
+        }))
+    }
 }

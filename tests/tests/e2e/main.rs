@@ -14,6 +14,7 @@ mod machine;
 mod modules_py;
 mod operations;
 mod reflection;
+mod restart;
 mod robot;
 mod safety;
 mod sessions;

@@ -34,8 +34,14 @@ impl Actor {
         self.bounds.end();
         let clean = status.as_ref().is_ok_and(|status| status.success());
         self.handshake.abort_all();
-        if let Some(problem) = Problem::end(&self.spec.name, self.lifecycle.state(), status) {
-            self.fail(with_events(problem, process.events(), &self.spec.policy.limits));
+        let exit = status.as_ref().ok().copied();
+        match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
+            Some(problem) => self.fail(with_events(problem, process.events(), &self.spec.policy.limits)),
+            None => self.record_stop(),
+        }
+        let life = self.lifecycle.life();
+        if let Some(exit) = exit {
+            self.entry.history().exited(life, exit);
         }
         let mut farewell = Farewell {
             output: std::mem::take(&mut self.output),
@@ -44,6 +50,8 @@ impl Actor {
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
         let read = tokio::time::timeout(OUTPUT_AT_ONCE, farewell.heard_out()).await;
         self.farewell = read.is_err().then_some(farewell);
+        self.entry.output.release();
+        self.entry.history().said(life, self.tail.lines());
         if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
