@@ -404,13 +404,6 @@ impl Group {
         kill_all(&self.place.directory);
     }
 
-    /// Signals everything in it.
-    pub fn signal(&self, signal: Signal) {
-        for pid in self.members().unwrap_or_default() {
-            let _gone = kill(pid, signal);
-        }
-    }
-
     /// Removes it. What the kernel still holds is removed when the next one is made, or with the whole tree.
     pub fn remove(&self) {
         let directory = &self.place.directory;

@@ -147,7 +147,7 @@ pub fn bytes(number: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units
         .into_iter()
-        .find(|(_, shift)| number > 0 && number % (1 << shift) == 0)
+        .find(|(_, shift)| number > 0 && number.is_multiple_of(1 << shift))
     {
         Some((unit, shift)) => format!("{} {unit}", number >> shift),
         None => format!("{number} B"),
