@@ -333,7 +333,7 @@ impl Actor {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let status = process.end().await;
+        let status = process.end();
         self.upstream = None;
         self.handshake.abort_all();
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
@@ -346,6 +346,7 @@ impl Actor {
             Some(problem) if !told => Some(self.down(problem)),
             _ => None,
         };
+        process.end_orphans().await;
         if !complete {
             // What its grandchildren say later is not waited for.
             self.read_out(OUTPUT_GRACE).await;

@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 
 use super::environment::Launch;
 use super::orphans::Life;
+#[cfg(target_os = "linux")]
+use crate::guardian;
 use crate::guardian::children;
 use crate::service::PRIVATE_VARIABLES;
 
@@ -77,6 +79,8 @@ impl Spawner {
 #[expect(unsafe_code, reason = "pre_exec: only async-signal-safe calls between fork and exec")]
 fn spawn(launch: &Launch) -> io::Result<Child> {
     let core = Pid::this();
+    #[cfg(target_os = "linux")]
+    let guarded = guardian::is_guarded();
     let mut command = Command::new(&launch.executable);
     command
         .args(&launch.arguments)
@@ -92,8 +96,11 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || {
             nix::unistd::setsid()?;
+            // A guardian tells them to end once; the kernel does so once for each thread of the core that dies.
             #[cfg(target_os = "linux")]
-            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+            if !guarded {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+            }
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
@@ -201,20 +208,10 @@ impl Process {
         tokio::time::sleep(BLIND_GRACE).await;
     }
 
-    /// Kills what is left of the group, reaps the process, and kills what left the group.
-    pub async fn end(&mut self) -> io::Result<ExitStatus> {
-        let leader = self.group;
-        let status = self.reap();
-        if let Some(leader) = leader {
-            self.life.end(leader).await;
-        }
-        status
-    }
-
     /// Kills what is left of the group, and reaps the process.
     ///
     /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
+    pub fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
             let _empty = killpg(group, Signal::SIGKILL);
         }
@@ -222,13 +219,18 @@ impl Process {
         children::forget(self.child.id());
         status
     }
+
+    /// Kills what left the group, after `end` and before the next process is started.
+    pub async fn end_orphans(&self) {
+        self.life.end(Pid::from_raw(self.pid().cast_signed())).await;
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if self.group.is_some() {
             // What left the group is ended by the guardian at the latest.
-            let _unused = self.reap();
+            let _unused = self.end();
         }
     }
 }
@@ -333,6 +335,6 @@ mod tests {
         assert!(early.is_err(), "the sleeper still lives");
         process.signal_group(Signal::SIGTERM);
         assert_eq!(process.passed().await.expect("watched"), Passed::Group);
-        assert_eq!(process.end().await.expect("reaped").code(), Some(3));
+        assert_eq!(process.end().expect("reaped").code(), Some(3));
     }
 }
