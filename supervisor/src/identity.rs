@@ -31,6 +31,15 @@ impl Identity {
         }
     }
 
+    /// Who it is, in the words of a list of callers.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Client { remote, .. } => remote.to_string(),
+            Self::Module(name) => format!("module {name}"),
+            Self::Control => "the command line".to_owned(),
+        }
+    }
+
     /// Whose sessions these are: the authenticated entity. Nobody is asked to authenticate yet.
     pub fn entity(&self) -> &str {
         ""

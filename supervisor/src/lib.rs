@@ -6,6 +6,8 @@
 mod changes;
 pub mod cli;
 pub mod config;
+pub mod events;
+pub mod feed;
 pub mod guardian;
 pub mod identity;
 mod kin;

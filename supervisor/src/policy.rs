@@ -84,7 +84,10 @@ pub struct Health {
     pub timeout: Duration,
     /// How long a module that answers no probe, sends no frame and makes no call is left alive.
     pub kill_after: Duration,
-    /// What is done about a call that never returns, from a resource in a module that is otherwise alive.
+    /// After how long a unary call counts as one that never returns. Ten times as much where a call may rightly last: one that
+    /// sets something moving, and DoCommand, which may do anything.
+    pub stuck_after: Duration,
+    /// What is done about a call that never returns, to a resource in a module that is otherwise alive.
     pub on_stuck_call: OnStuckCall,
     /// Longest time from spawn to Ready. `None`: the core's own limit (`VIAM_MODULE_STARTUP_TIMEOUT`, 5 min).
     pub start_timeout: Option<Duration>,
@@ -96,6 +99,9 @@ impl Default for Health {
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(2),
             kill_after: Duration::from_secs(30),
+            // A reading takes milliseconds, the slowest of cameras some seconds, and what waits for a model to be loaded
+            // perhaps ten; whoever waits for half a minute wants to know. Default deadlines of SDKs are a minute and more.
+            stuck_after: Duration::from_secs(30),
             on_stuck_call: OnStuckCall::Report,
             start_timeout: None,
         }

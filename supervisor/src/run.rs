@@ -172,6 +172,7 @@ where
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
+    rooms.spawn(robot.clone().watch_modules(inner.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(orphans::reap(inner.clone()));
     let notify = Notify::from_environment();

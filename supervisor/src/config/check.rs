@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::hash::Hash;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::complaint::{Complaint, Grade, Place};
 use super::model::{Config, ModuleConfig, ResourceConfig};
@@ -104,6 +104,39 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
         }
         config.duplicates.resources.push(resource);
     }
+    complaints
+}
+
+/// Gives a fault to each module whose output would go into the file of an earlier one: two writers that rotate one file
+/// lose lines.
+pub(super) fn outputs(config: &mut Config) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let mut taken: HashMap<PathBuf, (String, Place)> = HashMap::new();
+    let mut modules = std::mem::take(&mut config.modules);
+    for module in &mut modules {
+        let Some(file) = module.policy.output.file.clone() else {
+            continue;
+        };
+        let Some((other, place)) = taken.get(&file) else {
+            taken.insert(file, (module.name.clone(), module.place.clone()));
+            continue;
+        };
+        if module.fault.is_none() {
+            let message = format!(
+                "module `{}` writes its output to the file of `{other}`",
+                module.name.escape_debug()
+            );
+            let help = "give each its own file";
+            module.fault = Some(format!("{message}; {help} ({})", module.place));
+            let complaint = config.complaint(Grade::Local, &module.place, message);
+            complaints.push(
+                complaint
+                    .with_help(help)
+                    .with_also(place.clone(), "this one came first"),
+            );
+        }
+    }
+    config.modules = modules;
     complaints
 }
 

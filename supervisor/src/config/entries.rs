@@ -15,9 +15,9 @@ use super::load::Surroundings;
 use super::model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
 use super::names;
 use super::node::{Node, Span, Value};
+use super::policy::policy;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
-use crate::policy::Policy;
 
 /// How long the first run of a module may take unless its entry says otherwise.
 const FIRST_RUN_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -362,6 +362,14 @@ const MODULE_KEYS: &[&str] = &[
     "tcp_mode",
     "first_run_timeout",
     "status",
+    "restart",
+    "health",
+    "stop",
+    "limits",
+    "sandbox",
+    "output",
+    "watch",
+    "keep_moving",
 ];
 
 /// Reads one module. `None` if it is no map.
@@ -412,6 +420,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
         fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
     }
+    let policy = policy(reader, &keys, &executable, surroundings, &mut fault);
     Some(ModuleConfig {
         name,
         kind,
@@ -424,7 +433,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
         env,
         tcp_mode: reader.flag(&keys, "tcp_mode"),
         first_run_timeout: reader.duration(&keys, "first_run_timeout", FIRST_RUN_TIMEOUT),
-        policy: Policy::default(),
+        policy,
         status_error,
         place: reader.source.place(keys.span_of("name")),
         executable_place: reader.source.place(keys.span_of("executable_path")),
@@ -451,6 +460,11 @@ fn executable(written: &str, surroundings: &Surroundings) -> Result<PathBuf, (St
     if written.is_empty() {
         return Err((names::missing("executable_path"), "name the program that is the module"));
     }
+    located(written, surroundings)
+}
+
+/// The absolute path that a written one stands for, or what is wrong with it and what would be right.
+pub(super) fn located(written: &str, surroundings: &Surroundings) -> Result<PathBuf, (String, &'static str)> {
     if written.contains('\0') {
         return Err(("the path holds a NUL character".to_owned(), "remove it"));
     }

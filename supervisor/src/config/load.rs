@@ -167,6 +167,7 @@ fn read(path: &Path, text: String, surroundings: &Surroundings) -> (Option<Confi
     let mut complaints = reader.complaints;
     if let Some(config) = &mut config {
         complaints.extend(check::duplicates(config));
+        complaints.extend(check::outputs(config));
     }
     (config, complaints)
 }

@@ -1,7 +1,7 @@
 //! The machine config: from the bytes of a file to checked, typed values, and every complaint about it at once.
 //!
 //! The way through: [`load`] reads the file → `json` or `yaml` makes a tree in which every node knows its place →
-//! `sections`, `entries`, `network` and `frame` walk the tree with the typed reader of `read` and collect complaints
+//! `sections`, `entries`, `policy`, `network` and `frame` walk the tree with the typed reader of `read` and collect complaints
 //! instead of stopping at the first → `check` compares the entries with each other and with the file system.
 //! Nothing here starts, stops or remembers anything; what is read is plain data, compared by the machine.
 
@@ -16,10 +16,12 @@ mod model;
 mod names;
 mod network;
 mod node;
+mod policy;
 mod proto;
 mod read;
 mod secrets;
 mod sections;
+mod size;
 mod source;
 mod suggest;
 #[cfg(test)]

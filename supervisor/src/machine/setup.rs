@@ -1,6 +1,7 @@
 //! From a config to a machine that is ready to run: module tasks with their sockets, resources, the first view.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,6 +68,7 @@ impl Machine {
             resources: HashMap::new(),
             actors: JoinSet::new(),
             calls: JoinSet::new(),
+            vigils: JoinSet::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
             started: Instant::now(),
@@ -133,6 +135,7 @@ impl Machine {
                 spawner: spawner.clone(),
                 events: events.clone(),
                 start_timeout,
+                seed: RandomState::new().hash_one(()),
             };
             self.actors.spawn(Actor::new(spec, context).run(commands));
         }

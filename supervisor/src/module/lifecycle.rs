@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a module may take from spawn to Ready, unless `VIAM_MODULE_STARTUP_TIMEOUT` says otherwise.
+use super::backoff::{Backoff, Next};
+use crate::policy::{Policy, Restart, RestartWhen};
+
+/// How long a module may take from spawn to Ready, unless its config or `VIAM_MODULE_STARTUP_TIMEOUT` says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// Pause between a death and the next start.
-pub const RESTART_DELAY: Duration = Duration::from_secs(1);
-/// How long after SIGTERM to the process the whole group gets it too.
-const GROUP_TERM_AFTER: Duration = Duration::from_millis(3_330);
-/// How long after the first SIGTERM the group is killed.
-const KILL_AFTER: Duration = Duration::from_secs(10);
 /// A killed process that is not gone after this long is in the kernel's hands; it is killed once more.
 const KILL_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -23,19 +20,44 @@ pub enum State {
         /// When the start counts as failed.
         until: Instant,
     },
-    /// It answered Ready.
-    Ready,
+    /// It answered Ready, and answers since then.
+    Ready {
+        /// Since when without interruption.
+        since: Instant,
+    },
+    /// It was READY and answers nothing any more; it may come to itself.
+    Unresponsive,
+    /// It is READY and will be restarted: its resources are being taken out.
+    Draining,
     /// It was told to end; at `until` the next stronger word follows.
     Stopping {
         /// What is done at `until`.
         next: Stronger,
         /// When.
         until: Instant,
+        /// True if nobody asked for this end: the process was of no use.
+        failed: bool,
     },
     /// No process; started again at `until`.
     Waiting {
         /// When.
         until: Instant,
+    },
+    /// No process, and none will be started before somebody asks for it.
+    Resting(Rest),
+}
+
+/// Why a module that is wanted is not started again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// `restart: never`.
+    Never,
+    /// `restart: on-failure`, and it exited with code 0.
+    Done,
+    /// It failed so often in a row that its limit is reached.
+    GaveUp {
+        /// That many times.
+        failures: u32,
     },
 }
 
@@ -53,32 +75,91 @@ pub enum Stronger {
     Reap,
 }
 
-/// What happens to a module.
+/// What happens to a module. What concerns one process carries its `life`: the word of an earlier one does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// Someone wants it to run, or not. Asking twice is harmless.
     Want(bool),
-    /// Someone wants a new process, whatever the present one does.
+    /// Someone is about to want a new process; this one is being emptied for that.
+    Drain {
+        /// Which process.
+        life: u64,
+    },
+    /// Someone wants a new process, whatever the present one does and however often it failed: a person, a changed
+    /// config, a changed program.
     Restart,
     /// It answered Ready.
-    Answered,
+    Answered {
+        /// Which process.
+        life: u64,
+    },
     /// It runs but is of no use: a failed handshake, or a lost connection.
-    Failed,
+    Failed {
+        /// Which process.
+        life: u64,
+    },
+    /// It missed a probe.
+    Silent {
+        /// Which process.
+        life: u64,
+    },
+    /// It was silent and is heard of again.
+    Heard {
+        /// Which process.
+        life: u64,
+    },
+    /// It was silent for so long that it is to be ended: it hangs.
+    Hung {
+        /// Which process.
+        life: u64,
+    },
     /// Its process has ended, but was not reaped; what it forked may live on.
-    Ended,
+    Ended {
+        /// Which process.
+        life: u64,
+    },
     /// Nothing of its group lives any more.
-    Empty,
+    Empty {
+        /// Which process.
+        life: u64,
+    },
     /// Its process was reaped, or could not be spawned.
-    Exited,
+    Exited {
+        /// Which process.
+        life: u64,
+        /// True if it ended with exit code 0.
+        clean: bool,
+    },
     /// `deadline` is over.
     Tick,
+}
+
+impl Input {
+    /// Which process it is about; `None`: none in particular.
+    fn life(self) -> Option<u64> {
+        match self {
+            Self::Want(_) | Self::Restart | Self::Tick => None,
+            Self::Drain { life }
+            | Self::Answered { life }
+            | Self::Failed { life }
+            | Self::Silent { life }
+            | Self::Heard { life }
+            | Self::Hung { life }
+            | Self::Ended { life }
+            | Self::Empty { life }
+            | Self::Exited { life, .. } => Some(life),
+        }
+    }
 }
 
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Spawn the process and shake hands.
-    Start,
+    /// Spawn process number `life` and shake hands.
+    Start {
+        /// Counts the processes, from 1.
+        life: u64,
+    },
     /// SIGTERM to the process.
     Terminate,
     /// SIGTERM to its group.
@@ -96,17 +177,28 @@ pub struct Lifecycle {
     wanted: bool,
     /// A restart was asked for: the next end is followed by a start at once.
     at_once: bool,
+    life: u64,
+    backoff: Backoff,
+    chance: Chance,
+    restart: Restart,
+    grace: Duration,
     start_timeout: Duration,
 }
 
 impl Lifecycle {
-    /// A module that is not wanted yet.
-    pub fn new(start_timeout: Duration) -> Self {
+    /// A module that is not wanted yet. `start_timeout` counts where `policy` has none of its own; `seed` decides about
+    /// the jitter.
+    pub fn new(policy: &Policy, start_timeout: Duration, seed: u64) -> Self {
         Self {
             state: State::Stopped,
             wanted: false,
             at_once: false,
-            start_timeout,
+            life: 0,
+            backoff: Backoff::default(),
+            chance: Chance(seed),
+            restart: policy.restart.clone(),
+            grace: policy.stop.grace,
+            start_timeout: policy.health.start_timeout.unwrap_or(start_timeout),
         }
     }
 
@@ -115,109 +207,56 @@ impl Lifecycle {
         self.state
     }
 
+    /// Number of the newest process, from 1; 0 before the first.
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Limit from spawn to Ready.
+    pub fn start_timeout(&self) -> Duration {
+        self.start_timeout
+    }
+
     /// When the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Starting { until } | State::Stopping { until, .. } | State::Waiting { until } => Some(until),
-            State::Stopped | State::Ready => None,
+            State::Stopped | State::Ready { .. } | State::Unresponsive | State::Draining | State::Resting(_) => None,
         }
     }
 
     /// Advances by one input and says what to do about it.
     pub fn handle(&mut self, input: Input, now: Instant) -> Option<Action> {
-        use State::{Ready, Starting, Stopped, Stopping, Waiting};
-        match input {
-            Input::Want(wanted) => self.wanted = wanted,
-            Input::Restart => self.at_once = self.wanted,
-            _ => {}
+        use State::{Draining, Ready, Resting, Starting, Stopped, Stopping, Unresponsive, Waiting};
+        if input.life().is_some_and(|life| life != self.life) {
+            return None;
         }
+        self.remember(input, now);
         let (state, action) = match (self.state, input) {
-            (Stopped, Input::Want(true)) | (Stopped | Waiting { .. }, Input::Restart) if self.wanted => self.start(now),
+            (Stopped, Input::Want(true)) => self.start(now),
+            (Waiting { .. } | Resting(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
-            (Starting { .. }, Input::Answered) => (Ready, None),
-            (Starting { until }, Input::Tick) if until <= now => stop(now),
-            (Starting { .. } | Ready, Input::Want(false) | Input::Failed) => stop(now),
-            (Starting { .. } | Ready, Input::Restart) if self.wanted => stop(now),
-            (
-                Stopping {
-                    next: Stronger::TerminateGroup { kill },
-                    until,
-                },
-                Input::Tick,
-            ) if until <= now => (
-                Stopping {
-                    next: Stronger::KillGroup,
-                    until: kill,
-                },
-                Some(Action::TerminateGroup),
-            ),
-            (
-                Stopping {
-                    next: Stronger::KillGroup,
-                    until,
-                },
-                Input::Tick,
-            ) if until <= now => (
-                Stopping {
-                    next: Stronger::KillGroup,
-                    until: now + KILL_AGAIN_AFTER,
-                },
-                Some(Action::KillGroup),
-            ),
+            (Waiting { .. } | Resting(_), Input::Want(false)) => (Stopped, None),
+            (Starting { .. }, Input::Answered { .. }) => (Ready { since: now }, None),
+            (Starting { until }, Input::Tick) if until <= now => self.stop(true, now),
+            (Ready { .. }, Input::Silent { .. }) => (Unresponsive, None),
+            (Unresponsive, Input::Heard { .. }) => (Ready { since: now }, None),
+            (Ready { .. } | Unresponsive, Input::Drain { .. }) => (Draining, None),
+            (Ready { .. } | Unresponsive | Draining, Input::Hung { .. }) => self.stop(true, now),
+            (Starting { .. } | Ready { .. } | Unresponsive | Draining, Input::Failed { .. }) => self.stop(true, now),
+            (Starting { .. } | Ready { .. } | Unresponsive | Draining, Input::Want(false)) => self.stop(false, now),
+            (Starting { .. } | Ready { .. } | Unresponsive | Draining, Input::Restart) if self.wanted => {
+                self.stop(false, now)
+            }
             // Nobody asked for this end, and a restart must not wait for what a dead process forked.
-            (state @ (Starting { .. } | Ready), Input::Ended) => (state, Some(Action::Reap)),
-            // A wrapper that does not `exec` ends at the signal; the module itself is still to hear of it.
-            (
-                Stopping {
-                    next: Stronger::TerminateGroup { kill },
-                    ..
-                },
-                Input::Ended,
-            ) => (
-                Stopping {
-                    next: Stronger::Reap,
-                    until: kill,
-                },
-                Some(Action::TerminateGroup),
-            ),
-            (
-                Stopping {
-                    next: Stronger::KillGroup,
-                    until,
-                },
-                Input::Ended,
-            ) => (
-                Stopping {
-                    next: Stronger::Reap,
-                    until,
-                },
-                None,
-            ),
-            (
-                state @ Stopping {
-                    next: Stronger::Reap, ..
-                },
-                Input::Empty,
-            ) => (state, Some(Action::Reap)),
-            (
-                state @ Stopping {
-                    next: Stronger::Reap,
-                    until,
-                },
-                Input::Tick,
-            ) if until <= now => (state, Some(Action::Reap)),
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted && self.at_once => {
-                self.start(now)
+            (state @ (Starting { .. } | Ready { .. } | Unresponsive | Draining), Input::Ended { .. }) => {
+                (state, Some(Action::Reap))
             }
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) if self.wanted => (
-                Waiting {
-                    until: now + RESTART_DELAY,
-                },
-                None,
-            ),
-            (Starting { .. } | Ready | Stopping { .. }, Input::Exited) | (Waiting { .. }, Input::Want(false)) => {
-                (Stopped, None)
+            (Starting { .. } | Ready { .. } | Unresponsive | Draining, Input::Exited { clean, .. }) => {
+                self.exited(Some(clean), now)
             }
+            (Stopping { failed, .. }, Input::Exited { .. }) => self.exited(failed.then_some(false), now),
+            (Stopping { next, until, failed }, input) => stopping(next, until, failed, input, now),
             // Inputs race, so a late or repeated one is normal and changes nothing.
             (state, _) => (state, None),
         };
@@ -225,176 +264,114 @@ impl Lifecycle {
         action
     }
 
+    /// Takes in what counts in whatever state it comes.
+    fn remember(&mut self, input: Input, now: Instant) {
+        match self.state {
+            State::Ready { since } if now.saturating_duration_since(since) >= self.restart.quiet => {
+                self.backoff.reset();
+            }
+            _ => {}
+        }
+        match input {
+            Input::Want(wanted) => {
+                if !wanted {
+                    self.at_once = false;
+                    self.backoff.reset();
+                }
+                self.wanted = wanted;
+            }
+            Input::Restart if self.wanted => self.owe_a_start(),
+            Input::Drain { .. } if matches!(self.state, State::Ready { .. } | State::Unresponsive) => {
+                self.owe_a_start();
+            }
+            _ => {}
+        }
+    }
+
+    fn owe_a_start(&mut self) {
+        self.at_once = true;
+        self.backoff.reset();
+    }
+
     fn start(&mut self, now: Instant) -> (State, Option<Action>) {
         self.at_once = false;
-        (
-            State::Starting {
-                until: now + self.start_timeout,
-            },
-            Some(Action::Start),
-        )
+        self.life += 1;
+        let until = now + self.start_timeout;
+        (State::Starting { until }, Some(Action::Start { life: self.life }))
+    }
+
+    fn stop(&self, failed: bool, now: Instant) -> (State, Option<Action>) {
+        let state = State::Stopping {
+            next: Stronger::TerminateGroup { kill: now + self.grace },
+            until: now + self.grace / 3,
+            failed,
+        };
+        (state, Some(Action::Terminate))
+    }
+
+    /// The process is gone. `clean`: by itself, and with exit code 0 or not; `None`: somebody asked for it.
+    fn exited(&mut self, clean: Option<bool>, now: Instant) -> (State, Option<Action>) {
+        let clean = match clean {
+            _ if !self.wanted => return (State::Stopped, None),
+            None => return self.start(now),
+            Some(_) if self.at_once => return self.start(now),
+            Some(clean) => clean,
+        };
+        match self.restart.when {
+            RestartWhen::Never => return (State::Resting(Rest::Never), None),
+            RestartWhen::OnFailure if clean => return (State::Resting(Rest::Done), None),
+            RestartWhen::OnFailure | RestartWhen::Always => {}
+        }
+        match self.backoff.failed(&self.restart, self.chance.next()) {
+            Next::After(Duration::ZERO) => self.start(now),
+            Next::After(pause) => (State::Waiting { until: now + pause }, None),
+            Next::GiveUp(failures) => (State::Resting(Rest::GaveUp { failures }), None),
+        }
     }
 }
 
-fn stop(now: Instant) -> (State, Option<Action>) {
-    let next = Stronger::TerminateGroup { kill: now + KILL_AFTER };
-    (
-        State::Stopping {
-            next,
-            until: now + GROUP_TERM_AFTER,
-        },
-        Some(Action::Terminate),
-    )
+/// The words to a process that is to end grow stronger until it is gone.
+fn stopping(next: Stronger, until: Instant, failed: bool, input: Input, now: Instant) -> (State, Option<Action>) {
+    let stay = |next, until| State::Stopping { next, until, failed };
+    match (next, input) {
+        (Stronger::TerminateGroup { kill }, Input::Tick) if until <= now => {
+            (stay(Stronger::KillGroup, kill), Some(Action::TerminateGroup))
+        }
+        (Stronger::KillGroup, Input::Tick) if until <= now => {
+            let again = stay(Stronger::KillGroup, now + KILL_AGAIN_AFTER);
+            (again, Some(Action::KillGroup))
+        }
+        // A wrapper that does not `exec` ends at the signal; the module itself is still to hear of it.
+        (Stronger::TerminateGroup { kill }, Input::Ended { .. }) => {
+            (stay(Stronger::Reap, kill), Some(Action::TerminateGroup))
+        }
+        (Stronger::KillGroup, Input::Ended { .. }) => (stay(Stronger::Reap, until), None),
+        (Stronger::Reap, Input::Empty { .. }) => (stay(next, until), Some(Action::Reap)),
+        (Stronger::Reap, Input::Tick) if until <= now => (stay(next, until), Some(Action::Reap)),
+        _ => (stay(next, until), None),
+    }
+}
+
+/// A row of numbers that looks like chance and is the same for the same seed (SplitMix64).
+#[derive(Debug)]
+struct Chance(u64);
+
+impl Chance {
+    /// From 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        f64::from(u32::try_from(bits >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "lifecycle_tests.rs"]
+mod tests;
 
-    /// Feeds inputs at seconds and compares the actions, each as `seconds:action`.
-    fn check(inputs: &[(u64, Input)], expected: &str) {
-        let zero = Instant::now();
-        let mut life = Lifecycle::new(Duration::from_secs(30));
-        let mut actions = Vec::new();
-        for (seconds, input) in inputs {
-            if let Some(action) = life.handle(*input, zero + Duration::from_secs(*seconds)) {
-                actions.push(format!("{seconds}:{action:?}"));
-            }
-        }
-        assert_eq!(actions.join(" "), expected, "{inputs:?}");
-    }
-
-    #[test]
-    fn a_wanted_module_starts_once_and_comes_back_after_a_second() {
-        use Input::{Answered, Exited, Tick, Want};
-        check(
-            &[
-                (0, Want(true)),
-                (0, Want(true)),
-                (1, Answered),
-                (5, Exited),
-                (5, Tick),
-                (6, Tick),
-            ],
-            "0:Start 6:Start",
-        );
-    }
-
-    #[test]
-    fn a_stop_grows_stronger_until_the_process_is_gone() {
-        use Input::{Answered, Exited, Tick, Want};
-        check(
-            &[
-                (0, Want(true)),
-                (0, Answered),
-                (1, Want(false)),
-                (2, Tick),
-                (5, Tick),
-                (11, Tick),
-                (12, Exited),
-                (20, Tick),
-            ],
-            "0:Start 1:Terminate 5:TerminateGroup 11:KillGroup",
-        );
-    }
-
-    #[test]
-    fn a_start_that_takes_too_long_is_ended_and_tried_again() {
-        use Input::{Exited, Tick, Want};
-        check(
-            &[(0, Want(true)), (29, Tick), (30, Tick), (31, Exited), (32, Tick)],
-            "0:Start 30:Terminate 32:Start",
-        );
-    }
-
-    #[test]
-    fn a_restart_needs_no_pause() {
-        use Input::{Answered, Exited, Restart, Tick, Want};
-        check(
-            &[(0, Want(true)), (1, Answered), (2, Restart), (3, Exited)],
-            "0:Start 2:Terminate 3:Start",
-        );
-        check(&[(0, Want(true)), (1, Exited), (1, Restart)], "0:Start 1:Start");
-        check(
-            &[
-                (0, Want(true)),
-                (1, Exited),
-                (2, Tick),
-                (2, Answered),
-                (3, Exited),
-                (3, Tick),
-            ],
-            "0:Start 2:Start",
-        );
-        check(&[(0, Restart)], "");
-    }
-
-    #[test]
-    fn a_change_of_mind_while_stopping_starts_again_after_the_end() {
-        use Input::{Answered, Exited, Tick, Want};
-        check(
-            &[
-                (0, Want(true)),
-                (1, Answered),
-                (2, Want(false)),
-                (2, Want(true)),
-                (3, Exited),
-                (4, Tick),
-            ],
-            "0:Start 2:Terminate 4:Start",
-        );
-        check(&[(0, Want(true)), (1, Exited), (1, Want(false)), (9, Tick)], "0:Start");
-    }
-
-    #[test]
-    fn what_a_stopped_process_forked_gets_the_rest_of_its_time() {
-        use Input::{Answered, Empty, Ended, Exited, Tick, Want};
-        let begin = [(0, Want(true)), (0, Answered), (1, Want(false))];
-        let check = |rest: &[(u64, Input)], expected: &str| {
-            check(&[&begin, rest].concat(), &format!("0:Start 1:Terminate {expected}"));
-        };
-        check(
-            &[(1, Ended), (5, Tick), (6, Empty), (6, Exited), (20, Tick)],
-            "1:TerminateGroup 6:Reap",
-        );
-        check(
-            &[(1, Ended), (10, Tick), (11, Tick), (11, Exited)],
-            "1:TerminateGroup 11:Reap",
-        );
-        check(
-            &[(5, Tick), (6, Ended), (10, Tick), (11, Tick), (11, Exited)],
-            "5:TerminateGroup 11:Reap",
-        );
-        check(
-            &[(5, Tick), (11, Tick), (12, Ended), (12, Empty), (12, Exited)],
-            "5:TerminateGroup 11:KillGroup 12:Reap",
-        );
-    }
-
-    #[test]
-    fn after_a_crash_nothing_waits_for_what_the_process_forked() {
-        use Input::{Answered, Ended, Exited, Tick, Want};
-        check(
-            &[
-                (0, Want(true)),
-                (1, Answered),
-                (5, Ended),
-                (5, Exited),
-                (6, Tick),
-                (7, Ended),
-                (7, Exited),
-                (8, Tick),
-            ],
-            "0:Start 5:Reap 6:Start 7:Reap 8:Start",
-        );
-    }
-
-    #[test]
-    fn a_useless_process_is_ended_before_the_next_one_starts() {
-        use Input::{Exited, Failed, Tick, Want};
-        check(
-            &[(0, Want(true)), (1, Failed), (1, Failed), (2, Exited), (3, Tick)],
-            "0:Start 1:Terminate 3:Start",
-        );
-    }
-}
+#[cfg(test)]
+#[path = "lifecycle_simulation.rs"]
+mod simulation;

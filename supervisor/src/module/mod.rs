@@ -5,12 +5,14 @@
 //! and ends what it leaves behind.
 
 pub mod actor;
+pub mod backoff;
 pub mod builtin;
 pub mod environment;
 pub mod handshake;
 pub mod lifecycle;
 pub mod orphans;
 pub mod output;
+pub mod probe;
 pub mod problem;
 pub mod process;
 pub mod reflect;

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::debug;
 
-use super::lifecycle::State;
+use super::lifecycle::{Rest, State};
 use super::process::{describe, exit_code};
 use crate::config::show_duration;
 use crate::identity::ModuleName;
@@ -23,6 +23,55 @@ pub struct Problem {
     pub wire: String,
     /// In few words, for a table.
     pub short: String,
+}
+
+/// What comes after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// The process is of no use and is being ended.
+    Ending,
+    /// A new process is being started.
+    Starting,
+    /// A new one will be.
+    Waiting {
+        /// When.
+        next_try: SystemTime,
+    },
+    /// None will be, unless somebody asks for it.
+    Resting(Rest),
+}
+
+impl Outlook {
+    fn of(self, name: &ModuleName) -> String {
+        let rest = match self {
+            Self::Ending => return "it is being ended".to_owned(),
+            Self::Starting => return "it is being started again".to_owned(),
+            Self::Waiting { next_try } => return format!("next try at {}", clock(next_try)),
+            Self::Resting(Rest::Never) => "not started again, as its `restart` is `never`".to_owned(),
+            Self::Resting(Rest::Done) => "it stays stopped, as its `restart` is `on-failure`".to_owned(),
+            Self::Resting(Rest::GaveUp { failures: 1 }) => "gave up after 1 failure".to_owned(),
+            Self::Resting(Rest::GaveUp { failures }) => format!("gave up after {failures} failures in a row"),
+        };
+        format!("{rest}; `mainstay restart {name}` starts it")
+    }
+}
+
+/// A moment, to the millisecond: `2026-11-21T16:43:01.512Z`.
+fn clock(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let whole = Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    prost_types::Timestamp::from(SystemTime::UNIX_EPOCH + whole).to_string()
+}
+
+/// A failure as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What went wrong, on one line: the same for the same failure.
+    pub reason: Arc<str>,
+    /// That, and what comes next.
+    pub cause: Arc<str>,
+    /// In few words, and some lines of output.
+    pub last: Arc<str>,
 }
 
 impl Problem {
@@ -77,19 +126,28 @@ impl Problem {
         }
     }
 
-    /// With what the module printed last: the whole on one line, and the short form with some lines of output.
-    pub fn with_output(&self, printed: &[String]) -> (Arc<str>, Arc<str>) {
+    /// With what module `name` printed last, and what comes next.
+    pub fn told(&self, printed: &[String], name: &ModuleName, outlook: Outlook) -> Told {
         let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
-        let cause = match lines.last() {
-            Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()).into(),
-            None => self.wire.as_str().into(),
+        let reason = match lines.last() {
+            Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()),
+            None => self.wire.clone(),
         };
+        let next = outlook.of(name);
         let mut last = self.short.clone();
+        // A table has a column of its own for all but this.
+        if let Outlook::Resting(_) = outlook {
+            last = format!("{last}; {next}");
+        }
         for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
             last.push('\n');
             last.push_str(line);
         }
-        (cause, last.into())
+        Told {
+            cause: format!("{reason}; {next}").into(),
+            reason: reason.into(),
+            last: last.into(),
+        }
     }
 }
 
@@ -119,8 +177,9 @@ mod tests {
         let name = ModuleName::from("gear");
         let until = Instant::now();
         let end = |state, raw| Problem::end(&name, state, Ok(ExitStatus::from_raw(raw))).map(|problem| problem.wire);
+        let ready = State::Ready { since: until };
         assert_eq!(
-            end(State::Ready, 9).as_deref(),
+            end(ready, 9).as_deref(),
             Some("module has unexpectedly exited; module: gear, exit_code: -1 (killed by SIGKILL)")
         );
         let early = end(State::Starting { until }, 3 << 8).unwrap_or_default();
@@ -128,8 +187,12 @@ mod tests {
             early.contains("exited too quickly") && early.ends_with("(exit code 3)"),
             "{early}"
         );
-        let next = Stronger::KillGroup;
-        assert_eq!(end(State::Stopping { next, until }, 0), None);
+        let stopping = State::Stopping {
+            next: Stronger::KillGroup,
+            until,
+            failed: false,
+        };
+        assert_eq!(end(stopping, 0), None);
     }
 
     #[test]
@@ -151,15 +214,25 @@ mod tests {
             wire: "it fell".into(),
             short: "fell".into(),
         };
-        let printed = |lines: &[&str]| {
+        let told = |lines: &[&str], outlook| {
             let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
-            let (cause, last) = problem.with_output(&lines);
-            (cause.to_string(), last.to_string())
+            let told = problem.told(&lines, &"gear".into(), outlook);
+            (told.cause.to_string(), told.last.to_string())
         };
-        assert_eq!(printed(&["", " "]), ("it fell".into(), "fell".into()));
         assert_eq!(
-            printed(&["1", "2", "3", "4", "", "5", " 6 ", ""]),
-            ("it fell; last output: `6`".into(), "fell\n2\n3\n4\n5\n 6 ".into())
+            told(&["", " "], Outlook::Starting),
+            ("it fell; it is being started again".into(), "fell".into())
         );
+        let next_try = SystemTime::UNIX_EPOCH + Duration::from_micros(1_800_000_000_500_900);
+        assert_eq!(
+            told(&["1", "2", "3", "4", "", "5", " 6 ", ""], Outlook::Waiting { next_try }),
+            (
+                "it fell; last output: `6`; next try at 2027-01-15T08:00:00.500Z".into(),
+                "fell\n2\n3\n4\n5\n 6 ".into()
+            )
+        );
+        let gave_up = Outlook::Resting(Rest::GaveUp { failures: 3 });
+        let expected = "fell; gave up after 3 failures in a row; `mainstay restart gear` starts it";
+        assert_eq!(told(&["x"], gave_up).1, format!("{expected}\nx"));
     }
 }

@@ -8,23 +8,39 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::output::Output;
 use crate::changes::Changes;
+use crate::events;
 use crate::identity::ModuleName;
 
-/// Where a module is in its life; the numbers are those of `ModuleStatus.State` on the wire.
+/// Where a module is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
 pub enum ModulePhase {
     /// Not started yet.
-    Pending = 1,
+    Pending,
     /// Its process runs and has not answered Ready.
-    Starting = 2,
+    Starting,
     /// It answered Ready.
-    Ready = 3,
+    Ready,
+    /// It was READY and misses probes; nothing was done about it yet.
+    Unresponsive,
     /// It failed or died; `error` says how, `next_try` when it is started again.
-    Unhealthy = 4,
+    Unhealthy,
     /// It is being stopped.
-    Closing = 5,
+    Closing,
+}
+
+impl ModulePhase {
+    /// The number of `ModuleStatus.State` on the wire, which knows no module that does not answer.
+    pub fn wire(self) -> i32 {
+        match self {
+            Self::Pending => 1,
+            Self::Starting => 2,
+            Self::Ready => 3,
+            Self::Unhealthy | Self::Unresponsive => 4,
+            Self::Closing => 5,
+        }
+    }
 }
 
 /// The published state of one module; written by the module's own task.
@@ -32,6 +48,8 @@ pub enum ModulePhase {
 pub struct ModuleState {
     /// Where it is in its life.
     pub phase: ModulePhase,
+    /// Number of its newest process, from 1; 0 before the first. One that could not be spawned counts.
+    pub life: u64,
     /// Process id, while it has one.
     pub pid: Option<u32>,
     /// When `phase` last changed.
@@ -67,6 +85,10 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
+    /// What it printed and logged, over all its lives.
+    pub output: Output,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -76,6 +98,7 @@ impl ModuleEntry {
     pub fn new(spec: &ModuleSpec, changes: Changes) -> Self {
         let state = ModuleState {
             phase: ModulePhase::Pending,
+            life: 0,
             pid: None,
             since: SystemTime::now(),
             started: None,
@@ -88,6 +111,7 @@ impl ModuleEntry {
             next_try: None,
             handlers: Arc::default(),
         };
+        let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
             name, id, executable, ..
         } = spec.clone();
@@ -96,6 +120,8 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
+            output,
             state: ArcSwap::from_pointee(state),
             changes,
         }
@@ -108,13 +134,17 @@ impl ModuleEntry {
 
     /// Changes the state; for the module's own task alone.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
-        let mut state = ModuleState::clone(&self.state.load());
-        let phase = state.phase;
+        let before = self.state.load_full();
+        let mut state = ModuleState::clone(&before);
         change(&mut state);
-        if state.phase != phase {
+        if state.phase != before.phase {
             state.since = SystemTime::now();
         }
+        let news = events::of_module(&self.name, &before, &state);
         self.state.store(Arc::new(state));
+        if let Some(news) = news {
+            self.changes.record(news);
+        }
         self.changes.tell();
     }
 }

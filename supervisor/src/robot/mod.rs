@@ -2,10 +2,12 @@
 
 pub mod logs;
 pub mod operations;
+mod safety;
 mod service;
 pub mod sessions;
 mod status;
 pub mod stop;
+pub mod stuck;
 
 use std::sync::Arc;
 

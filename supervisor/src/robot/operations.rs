@@ -1,12 +1,15 @@
-//! Operations: every call that runs now, so that it can be seen, waited for and cancelled.
+//! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources among
+//! them, so that one that never returns is noticed (see `stuck`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::identity::{Identity, ModuleName};
 
 /// One running call.
 #[derive(Debug, Clone)]
@@ -17,8 +20,27 @@ pub struct Operation {
     pub started: SystemTime,
     /// The session that answers for it, if any.
     pub session: Option<Uuid>,
+    /// When it began, by a clock that nobody sets.
+    pub begun: Instant,
+    /// Whose call to what it is; `None` for the core's own services.
+    pub about: Option<About>,
     cancel: CancellationToken,
     on_stop_all: OnStopAll,
+}
+
+/// What a call to a resource is about.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The resource's full name.
+    pub resource: Arc<str>,
+    /// The module that holds it.
+    pub module: Option<ModuleName>,
+    /// Who calls.
+    pub caller: Arc<Identity>,
+    /// One message in, one out: such a call is expected to return.
+    pub unary: bool,
+    /// It sets something moving, and may rightly last as long as that moves.
+    pub moves: bool,
 }
 
 /// What StopAll does to an operation.
@@ -33,13 +55,22 @@ pub enum OnStopAll {
 
 #[derive(Debug, Default)]
 struct Shared {
-    running: Mutex<HashMap<Uuid, Operation>>,
+    running: Mutex<Lists>,
     /// Told at every end; without waiters this costs one atomic read.
     ended: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Lists {
+    operations: HashMap<Uuid, Operation>,
+    /// Calls that are part of an operation which runs already.
+    joined: HashMap<u64, Operation>,
+    /// How many have joined so far.
+    count: u64,
+}
+
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, HashMap<Uuid, Operation>> {
+    fn running(&self) -> MutexGuard<'_, Lists> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,32 +87,47 @@ pub struct Running {
     pub id: Uuid,
     /// Cancelled when somebody cancels the operation.
     pub cancel: CancellationToken,
-    /// A call made on behalf of an operation that runs already is part of that one.
-    joined: bool,
+    /// A call made on behalf of an operation that runs already is part of that one, under a number of its own.
+    joined: Option<u64>,
 }
 
 impl Operations {
-    /// A call begins. `given` is the id that the caller sent; one that runs already is joined.
-    pub fn begin(&self, given: Option<Uuid>, method: &str, session: Option<Uuid>, on_stop_all: OnStopAll) -> Running {
+    /// A call begins. `given` is the id that the caller sent; one that runs already is joined. `about` says which resource it
+    /// is for.
+    pub fn begin(
+        &self,
+        given: Option<Uuid>,
+        method: &str,
+        session: Option<Uuid>,
+        on_stop_all: OnStopAll,
+        about: Option<About>,
+    ) -> Running {
         let mut running = self.0.running();
         let id = given.unwrap_or_else(Uuid::new_v4);
-        let (cancel, joined) = match running.get(&id) {
+        let (cancel, joined) = match running.operations.get(&id) {
             // Who cleans up after a cancelled call stops things on behalf of that very call.
             Some(_outer) if on_stop_all == OnStopAll::Spare => (CancellationToken::new(), true),
             // Cancelling the outer call cancels this one; ending this one says nothing about the outer.
             Some(outer) => (outer.cancel.child_token(), true),
-            None => {
-                let cancel = CancellationToken::new();
-                let operation = Operation {
-                    method: method.to_owned(),
-                    started: SystemTime::now(),
-                    session,
-                    cancel: cancel.clone(),
-                    on_stop_all,
-                };
-                running.insert(id, operation);
-                (cancel, false)
-            }
+            None => (CancellationToken::new(), false),
+        };
+        let operation = Operation {
+            method: method.to_owned(),
+            started: SystemTime::now(),
+            session,
+            begun: Instant::now(),
+            about,
+            cancel: cancel.clone(),
+            on_stop_all,
+        };
+        let joined = if joined {
+            running.count += 1;
+            let number = running.count;
+            running.joined.insert(number, operation);
+            Some(number)
+        } else {
+            running.operations.insert(id, operation);
+            None
         };
         drop(running);
         Running {
@@ -92,10 +138,21 @@ impl Operations {
         }
     }
 
+    /// Every call to a resource that runs, parts of other operations included, of which `wanted` says so.
+    pub fn calls(&self, wanted: impl Fn(&Operation, &About) -> bool) -> Vec<(Operation, About)> {
+        let running = self.0.running();
+        let all = running.operations.values().chain(running.joined.values());
+        all.filter_map(|operation| {
+            let about = operation.about.as_ref().filter(|about| wanted(operation, about))?;
+            Some((operation.clone(), about.clone()))
+        })
+        .collect()
+    }
+
     /// All that run, oldest first, but for `asking`.
     pub fn list(&self, asking: Option<Uuid>) -> Vec<(Uuid, Operation)> {
         let running = self.0.running();
-        let others = running.iter().filter(|(id, _)| Some(**id) != asking);
+        let others = running.operations.iter().filter(|(id, _)| Some(**id) != asking);
         let mut list: Vec<_> = others.map(|(id, operation)| (*id, operation.clone())).collect();
         list.sort_by_key(|(id, operation)| (operation.started, *id));
         list
@@ -103,7 +160,7 @@ impl Operations {
 
     /// Cancels an operation. One that does not run is over already.
     pub fn cancel(&self, id: Uuid) {
-        if let Some(operation) = self.0.running().get(&id) {
+        if let Some(operation) = self.0.running().operations.get(&id) {
             operation.cancel.cancel();
         }
     }
@@ -123,7 +180,7 @@ impl Operations {
             tokio::pin!(ended);
             // Registered before the look, so that an end in between is not missed.
             ended.as_mut().enable();
-            if !self.0.running().contains_key(&id) {
+            if !self.0.running().operations.contains_key(&id) {
                 return;
             }
             ended.await;
@@ -133,8 +190,10 @@ impl Operations {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.joined {
-            self.shared.running().remove(&self.id);
+        if let Some(number) = self.joined {
+            self.shared.running().joined.remove(&number);
+        } else {
+            self.shared.running().operations.remove(&self.id);
             self.shared.ended.notify_waiters();
         }
     }
@@ -147,8 +206,8 @@ mod tests {
     #[tokio::test]
     async fn an_operation_lasts_as_long_as_its_call() {
         let operations = Operations::default();
-        let call = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
-        let asking = operations.begin(None, "/r.R/GetOperations", None, OnStopAll::Cancel);
+        let call = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel, None);
+        let asking = operations.begin(None, "/r.R/GetOperations", None, OnStopAll::Cancel, None);
         let listed: Vec<_> = operations
             .list(Some(asking.id))
             .into_iter()
@@ -168,12 +227,12 @@ mod tests {
     #[test]
     fn a_call_within_an_operation_joins_it() {
         let operations = Operations::default();
-        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
-        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel);
+        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel, None);
+        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel, None);
         assert_eq!(operations.list(None).len(), 1);
         drop(inner);
         assert_eq!(operations.list(None).len(), 1, "the outer call still runs");
-        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel);
+        let inner = operations.begin(Some(outer.id), "/d.E/F", None, OnStopAll::Cancel, None);
         operations.cancel(outer.id);
         assert!(inner.cancel.is_cancelled() && outer.cancel.is_cancelled());
     }
@@ -181,7 +240,7 @@ mod tests {
     #[test]
     fn two_who_stop_all_at_once_spare_each_other_and_whatever_stops() {
         let operations = Operations::default();
-        let begin = |method, on_stop_all| operations.begin(None, method, None, on_stop_all);
+        let begin = |method, on_stop_all| operations.begin(None, method, None, on_stop_all, None);
         let work = begin("/m.M/SetPower", OnStopAll::Cancel);
         let stop = begin("/m.M/Stop", OnStopAll::Spare);
         let (one, other) = (
@@ -199,11 +258,11 @@ mod tests {
     #[test]
     fn a_stop_on_behalf_of_a_cancelled_call_gets_through() {
         let operations = Operations::default();
-        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel);
+        let outer = operations.begin(None, "/a.B/C", None, OnStopAll::Cancel, None);
         operations.cancel(outer.id);
-        let stop = operations.begin(Some(outer.id), "/m.M/Stop", None, OnStopAll::Spare);
+        let stop = operations.begin(Some(outer.id), "/m.M/Stop", None, OnStopAll::Spare, None);
         assert!(!stop.cancel.is_cancelled());
-        let work = operations.begin(Some(outer.id), "/m.M/SetPower", None, OnStopAll::Cancel);
+        let work = operations.begin(Some(outer.id), "/m.M/SetPower", None, OnStopAll::Cancel, None);
         assert!(work.cancel.is_cancelled());
     }
 
@@ -211,8 +270,8 @@ mod tests {
     fn stop_all_spares_the_one_who_asks() {
         let operations = Operations::default();
         let (call, asking) = (
-            operations.begin(None, "/a.B/C", None, OnStopAll::Cancel),
-            operations.begin(None, "/r.R/StopAll", None, OnStopAll::Spare),
+            operations.begin(None, "/a.B/C", None, OnStopAll::Cancel, None),
+            operations.begin(None, "/r.R/StopAll", None, OnStopAll::Spare, None),
         );
         operations.cancel_all(Some(asking.id));
         assert!(call.cancel.is_cancelled() && !asking.cancel.is_cancelled());

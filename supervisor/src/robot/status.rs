@@ -120,7 +120,7 @@ fn module_status(entry: &ModuleEntry) -> ModuleStatus {
     let state = entry.state();
     ModuleStatus {
         module_name: entry.name.to_string(),
-        state: state.phase as i32,
+        state: state.phase.wire(),
         last_updated: Some(timestamp(state.since)),
         error: state.error.as_deref().unwrap_or_default().to_owned(),
         consecutive_failures: state.consecutive_failures,

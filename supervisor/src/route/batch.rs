@@ -9,6 +9,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -33,6 +34,8 @@ struct State<I> {
     gathered: BytesMut,
     /// Bytes that may still be read in this turn.
     readable: usize,
+    /// Counts the bytes that were read, where somebody wants to know whether the peer still speaks.
+    received: Option<Arc<AtomicU64>>,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
@@ -42,7 +45,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
             io,
             gathered: BytesMut::new(),
             readable: TURN,
+            received: None,
         })))
+    }
+
+    /// Gathers for `io`, and adds the bytes that are read to `received`.
+    pub fn counting(io: I, received: Arc<AtomicU64>) -> Self {
+        let batch = Self::new(io);
+        batch.state().received = Some(received);
+        batch
     }
 
     /// Another handle for the driver.
@@ -107,7 +118,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batch<I> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut state.io).poll_read(cx, buf))?;
-        state.readable = state.readable.saturating_sub(buf.filled().len() - before);
+        let read = buf.filled().len() - before;
+        state.readable = state.readable.saturating_sub(read);
+        if let Some(received) = &state.received {
+            received.fetch_add(read as u64, Ordering::Relaxed);
+        }
         Poll::Ready(Ok(()))
     }
 }

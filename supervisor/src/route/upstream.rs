@@ -9,13 +9,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::uri::{self, Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ use super::batch::Batch;
 use super::body::{CallBody, RequestBody};
 use super::call::{Call, Guards};
 use super::deadline::Deadline;
+use super::fate::Fate;
 use super::flow;
 use super::status::Target;
 use super::unix_io::UnixIo;
@@ -55,6 +57,9 @@ struct Inner {
     data: SendRequest<Bytes>,
     control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
+    fate: Fate,
+    /// Bytes that the peer sent, on both lanes.
+    received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -85,8 +90,10 @@ impl Upstream {
 
     async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {
         let closed = CancellationToken::new();
+        let fate = Fate::default();
         let mut tasks = JoinSet::new();
-        let data = place.dial(&mut tasks, Some(closed.clone())).await?;
+        let received = Arc::default();
+        let data = place.dial(&mut tasks, &fate, &received, Some(closed.clone())).await?;
         let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
         let target = Target {
@@ -101,6 +108,8 @@ impl Upstream {
             data,
             control,
             closed,
+            fate,
+            received,
             tasks: Mutex::new(tasks),
         })))
     }
@@ -113,6 +122,51 @@ impl Upstream {
     /// True once the peer has ended the connection, or broken it.
     pub fn is_closed(&self) -> bool {
         self.0.closed.is_cancelled()
+    }
+
+    /// Says what became of the peer: calls that end with the connection end in these words. The first word counts.
+    pub fn bury(&self, cause: Arc<str>) {
+        self.0.fate.tell(cause);
+    }
+
+    /// What became of the peer, if that is known.
+    pub fn fate(&self) -> Option<&str> {
+        self.0.fate.get()
+    }
+
+    /// Bytes that the peer has sent so far: whether it still speaks.
+    pub fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Calls `path` with an empty message and waits for an answer. Whatever the answer, somebody is there to give it; the
+    /// error is the end of the connection. Waits for as long as it is polled; dropping it resets the call.
+    pub async fn hail(&self, path: &'static str) -> Result<(), Unsent> {
+        // A peer that takes no second connection any more may well answer on the first.
+        let mut sender = match self.sender(Lane::Control).await {
+            Err(Unsent::Dial(_)) => self.sender(Lane::Data).await?,
+            sender => sender?,
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.0.authority.clone())
+            .path_and_query(path)
+            .build()
+            .map_err(|error| Unsent::Dial(io::Error::other(error)))?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let (answer, mut stream) = sender.send_request(request, false).map_err(Unsent::Stream)?;
+        // An empty message in its frame; it is small enough to go without asking for room.
+        let _reset = stream.send_data(Bytes::from_static(&[0; 5]), true);
+        match answer.await {
+            Err(error) if !error.is_remote() || error.is_io() || error.is_go_away() => Err(Unsent::Stream(error)),
+            // A refused stream is an answer, too.
+            _ => Ok(()),
+        }
     }
 
     /// What begins calls on a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
@@ -148,7 +202,7 @@ impl Upstream {
         let over = body.is_over();
         let (response, stream) = sender
             .send_request(request, over)
-            .map_err(|error| guards.target.stream_failed(&error))?;
+            .map_err(|error| guards.target.stream_failed(&error, self.fate()))?;
         let upload = (!over).then_some((body, stream));
         Ok(Call::new(self.clone(), upload, response, guards))
     }
@@ -175,7 +229,7 @@ impl Inner {
             return Ok(sender.clone());
         }
         let mut tasks = JoinSet::new();
-        let sender = self.place.dial(&mut tasks, None).await?;
+        let sender = self.place.dial(&mut tasks, &self.fate, &self.received, None).await?;
         let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while held.try_join_next().is_some() {}
         // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
@@ -186,27 +240,35 @@ impl Inner {
 }
 
 impl Place {
-    async fn dial(&self, tasks: &mut JoinSet<()>, closed: Option<CancellationToken>) -> io::Result<SendRequest<Bytes>> {
+    async fn dial(
+        &self,
+        tasks: &mut JoinSet<()>,
+        fate: &Fate,
+        received: &Arc<AtomicU64>,
+        closed: Option<CancellationToken>,
+    ) -> io::Result<SendRequest<Bytes>> {
         match self {
-            Self::Unix(path) => handshake(UnixIo::new(UnixStream::connect(path).await?)?, tasks, closed).await,
+            Self::Unix(path) => {
+                let io = UnixIo::new(UnixStream::connect(path).await?)?;
+                handshake(Batch::counting(fate.awaited_by(io), received.clone()), tasks, closed).await
+            }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                handshake(stream, tasks, closed).await
+                handshake(Batch::counting(stream, received.clone()), tasks, closed).await
             }
         }
     }
 }
 
 async fn handshake<I>(
-    io: I,
+    io: Batch<I>,
     tasks: &mut JoinSet<()>,
     closed: Option<CancellationToken>,
 ) -> io::Result<SendRequest<Bytes>>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let io = Batch::new(io);
     let driver = io.handle();
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(flow::STREAM_WINDOW)
@@ -251,7 +313,7 @@ pub(super) async fn begin(
     mut guards: Guards,
 ) -> Result<Call, Status> {
     let sender = guards.watch(upstream.sender(lane)).await?;
-    let sender = sender.map_err(|error| guards.target.gone(error))?;
+    let sender = sender.map_err(|error| guards.target.gone(error, upstream.fate()))?;
     upstream.begin(sender, path, headers, body, guards)
 }
 

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::control::Control;
 use super::reflection::Reflection;
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Identity, ModuleName};
 use crate::robot::Robot;
-use crate::robot::operations::{OnStopAll, Running};
+use crate::robot::operations::{About, OnStopAll, Running};
 use crate::robot::sessions::{SessionError, parse_id};
 use crate::route::body::{CallBody, RequestBody};
 use crate::route::deadline::{DEFAULT_UNARY, Deadline};
@@ -80,6 +80,8 @@ impl std::fmt::Debug for Services {
 pub struct Door {
     services: Arc<Services>,
     identity: Arc<Identity>,
+    /// Which process of a module is at the other end; 0 for anybody else.
+    life: u64,
 }
 
 impl Door {
@@ -88,6 +90,21 @@ impl Door {
         Self {
             services,
             identity: Arc::new(identity),
+            life: 0,
+        }
+    }
+
+    /// This door for a connection that was made just now: what comes through it is the word of the process that the
+    /// module has now, however late it is read.
+    pub fn for_connection(&self) -> Self {
+        let life_of = |module: &ModuleName| {
+            let view = self.services.robot.machine.published.load();
+            let entry = view.modules.iter().find(|entry| entry.name == *module);
+            entry.map(|entry| entry.state().life)
+        };
+        Self {
+            life: self.identity.module().and_then(life_of).unwrap_or_default(),
+            ..self.clone()
         }
     }
 
@@ -122,7 +139,7 @@ impl Door {
             self.services
                 .robot
                 .operations
-                .begin(given, path, None, own_on_stop_all(path))
+                .begin(given, path, None, own_on_stop_all(path), None)
         });
         let id = operation.as_ref().map(|operation| operation.id);
         request.extensions_mut().insert(Caller {
@@ -188,7 +205,7 @@ impl Door {
         let destination = table.lookup(service, method, &name);
         let session = match self.answer_for(&shape, destination.as_ref().ok(), &parts.headers) {
             Ok(session) => session,
-            Err(refused) => return respond(refused.into()),
+            Err(refused) => return respond(refused),
         };
         let on_stop_all = if shape.stops {
             OnStopAll::Spare
@@ -200,6 +217,10 @@ impl Door {
             parts.uri.path(),
             session,
             on_stop_all,
+            destination
+                .as_ref()
+                .ok()
+                .map(|destination| self.about(&shape, destination)),
         );
         let opid = header(operation.id);
         match destination {
@@ -212,20 +233,31 @@ impl Door {
         }
     }
 
+    /// What is remembered of a call while it runs.
+    fn about(&self, shape: &Shape, destination: &Destination<'_>) -> About {
+        About {
+            resource: destination.resource.label.clone(),
+            module: destination.resource.state().module.clone(),
+            caller: self.identity.clone(),
+            unary: shape.kind == Some(mainstay_proto::methods::Kind::Unary),
+            moves: shape.actuates,
+        }
+    }
+
     /// Writes down who answers for what moves now, before it moves; the session, if one does.
     fn answer_for(
         &self,
         shape: &Shape,
         destination: Option<&Destination<'_>>,
         headers: &HeaderMap,
-    ) -> Result<Option<Uuid>, SessionError> {
+    ) -> Result<Option<Uuid>, Status> {
         if !shape.actuates {
             return Ok(None);
         }
         let sessions = &self.services.robot.sessions;
         if let Identity::Module(module) = &*self.identity {
             if let Some(destination) = destination {
-                sessions.moved_by_module(&destination.resource.name, module);
+                sessions.moved_by_module(&destination.resource.name, module, self.life)?;
             }
             return Ok(None);
         }
@@ -248,11 +280,7 @@ fn terms(
     opid: Option<HeaderValue>,
 ) -> (crate::route::upstream::Upstream, Terms) {
     let state = destination.resource.state();
-    let module = state
-        .module
-        .as_ref()
-        .map(crate::identity::ModuleName::shared)
-        .unwrap_or_default();
+    let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
     let terms = Terms {
         target: Target {
             resource: destination.resource.label.clone(),

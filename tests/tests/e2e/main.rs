@@ -14,5 +14,6 @@ mod modules_py;
 mod operations;
 mod reflection;
 mod robot;
+mod safety;
 mod sessions;
 mod stop_all;

@@ -2,7 +2,9 @@
 
 mod hostile;
 mod messages;
+mod policy;
 mod redaction;
+mod syntax;
 mod values;
 
 use std::path::Path;
@@ -37,4 +39,11 @@ fn lines(name: &str, text: &str) -> Vec<String> {
         .iter()
         .map(|complaint| format!("{:?} {}", complaint.grade, complaint.line()))
         .collect()
+}
+
+/// Checks all that is said about each text, to the letter.
+fn check(name: &str, cases: &[(&str, &[&str])]) {
+    for (text, wanted) in cases {
+        assert_eq!(lines(name, text), *wanted, "{text}");
+    }
 }

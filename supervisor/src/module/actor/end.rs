@@ -1,0 +1,79 @@
+//! How leave is taken of a process: what is left of its group is killed, it is reaped, and what it said last is read
+//! while the next one is already on its way.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::Actor;
+use crate::module::problem::Problem;
+
+/// How long the pipes of an ended process are still read: grandchildren may hold them open for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
+/// How long they are read before anything else is done about the end: enough for what is in them already.
+const OUTPUT_AT_ONCE: Duration = Duration::from_millis(2);
+
+/// What a process that is gone may still have in its pipes.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    output: JoinSet<()>,
+    until: Instant,
+}
+
+impl Actor {
+    /// Takes leave of a process that has ended: kills what is left of it and reaps it. True if it ended with
+    /// exit code 0. What follows from its end is told in `publish`.
+    pub(super) async fn reap(&mut self) -> bool {
+        let Some(mut process) = self.process.take() else {
+            return false;
+        };
+        let status = process.end();
+        // Nobody has to hear of the end later because of them.
+        self.orphans.spawn(async move { process.end_orphans().await });
+        let clean = status.as_ref().is_ok_and(|status| status.success());
+        self.handshake.abort_all();
+        if let Some(problem) = Problem::end(&self.spec.name, self.lifecycle.state(), status) {
+            self.fail(problem);
+        }
+        let mut farewell = Farewell {
+            output: std::mem::take(&mut self.output),
+            until: Instant::now() + OUTPUT_GRACE,
+        };
+        // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
+        let read = tokio::time::timeout(OUTPUT_AT_ONCE, farewell.heard_out()).await;
+        self.farewell = read.is_err().then_some(farewell);
+        if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
+            warn!(module = %self.spec.name, "cannot remove its socket: {error}");
+        }
+        clean
+    }
+
+    /// Returns when what the last process left outside its group is gone, too.
+    pub(super) async fn orphans_gone(&mut self) {
+        while self.orphans.join_next().await.is_some() {}
+    }
+
+    /// All that the last process said was read: what is told of its end is complete.
+    pub(super) fn heard_out(&mut self) {
+        self.farewell = None;
+        self.complete();
+    }
+}
+
+impl Farewell {
+    async fn heard_out(&mut self) {
+        while self.output.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until all that a process that is gone said was read, or for as long as that may take.
+pub(super) async fn all_said(farewell: &mut Option<Farewell>) {
+    match farewell {
+        Some(farewell) => {
+            let until = farewell.until.into();
+            let _late = tokio::time::timeout_at(until, farewell.heard_out()).await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,169 @@
+//! How a module's process is brought up and kept in touch with: spawn, handshake, a connection renewed.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::{JoinError, JoinSet};
+use tracing::{Level, debug, info, warn};
+
+use super::{Actor, Event, passed};
+use crate::module::environment::{Launch, launch};
+use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
+use crate::module::lifecycle::Input;
+use crate::module::orphans::Life;
+use crate::module::output::{Stream, drain};
+use crate::module::problem::{Problem, cannot_run};
+use crate::module::process::Process;
+use crate::route::upstream::Upstream;
+
+/// How long a lost connection to a living process is tried again before the process counts as useless.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Actor {
+    /// Spawns process number `life`, begins to read what it prints and to shake hands with it.
+    pub(super) async fn start(&mut self, life: u64) -> Result<(), Problem> {
+        self.orphans_gone().await;
+        let name = &self.spec.name;
+        self.tail = self.entry.output.begin();
+        self.started = Instant::now();
+        self.entry.publish(|state| state.life = life);
+        let socket = self.sockets.module(life);
+        let mark = Life::new(&self.sockets.key(), name, life);
+        let launch = launch(&self.spec, &socket, &self.home, mark);
+        let failed = |short: String| Problem {
+            wire: format!("error adding module {name}: error while starting module {name}: {short}"),
+            short,
+        };
+        prepare(&launch).map_err(failed)?;
+        let executable = launch.executable.clone();
+        let mut process = self
+            .spawner
+            .spawn(launch)
+            .await
+            .map_err(|error| failed(cannot_run(&executable, &error)))?;
+        let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
+        self.output = JoinSet::new();
+        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            self.output.spawn(drain(pipe, stream, self.tail.clone()));
+        }
+        let pid = process.pid();
+        self.entry.output.note(Level::INFO, &format!("process {pid} started"));
+        self.process = Some(process);
+        self.handshake = JoinSet::new();
+        let (module, parent) = (name.clone(), self.sockets.parent());
+        self.progress = Progress::default();
+        let progress = self.progress.clone();
+        self.handshake
+            .spawn(async move { (life, shake(&module, &socket, &parent, progress).await) });
+        debug!(module = %name, pid, life, "module started");
+        let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
+        self.entry.publish(|state| {
+            state.pid = Some(pid);
+            state.started = Some(SystemTime::now());
+            state.restarts = restarts;
+        });
+        self.tell(Event::Starting);
+        Ok(())
+    }
+
+    /// Takes the outcome of a handshake; `None` if it was given up on purpose.
+    pub(super) fn shaken(
+        &mut self,
+        outcome: Result<(u64, Result<Shaken, HandshakeError>), JoinError>,
+    ) -> Option<Input> {
+        let problem = match outcome {
+            // It may have come to its outcome while the process ended or was told to: that was told already.
+            Ok((life, _)) if !self.is_starting(life) => return None,
+            Ok((life, Ok(Shaken { upstream, handlers }))) => {
+                let took = self.started.elapsed();
+                info!(module = %self.spec.name, pid = self.pid(), ms = took.as_millis(), "module ready");
+                self.upstream = Some(upstream);
+                self.entry.publish(|state| {
+                    state.start_time = Some(took);
+                    state.handlers = handlers.clone();
+                });
+                // Only the lifecycle's word makes it READY; the event goes out after that, in `publish`.
+                return Some(Input::Answered { life });
+            }
+            Ok((_, Err(problem))) => Problem {
+                wire: format!("error adding module {}: {problem}", self.spec.name),
+                short: problem.short(),
+            },
+            Err(aborted) if aborted.is_panic() => {
+                let short = format!("the handshake panicked: {aborted}");
+                Problem {
+                    wire: format!("error adding module {}: {short}", self.spec.name),
+                    short,
+                }
+            }
+            Err(_given_up) => return None,
+        };
+        let life = self.lifecycle.life();
+        if !self.is_starting(life) {
+            return None;
+        }
+        self.fault(problem);
+        Some(Input::Failed { life })
+    }
+
+    /// The connection is gone while the process may live: it might have closed an idle one.
+    pub(super) async fn reconnect(&mut self) -> Option<Input> {
+        // Whoever still waits on it hears what became of the module.
+        let lost = self.upstream.take();
+        let life = self.lifecycle.life();
+        let socket = self.sockets.module(life);
+        let module = self.spec.name.clone();
+        let again = async {
+            loop {
+                if let Ok(upstream) = Upstream::connect_to(module.as_str(), &socket).await {
+                    return upstream;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            passed = passed(&mut self.process, life) => {
+                self.upstream = lost;
+                Some(passed)
+            }
+            connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
+                Ok(upstream) => {
+                    warn!(module = %self.spec.name, "the module closed its connection; connected again");
+                    self.upstream = Some(upstream.clone());
+                    let handlers = self.entry.state().handlers.clone();
+                    self.tell(Event::Ready { life, upstream, handlers });
+                    None
+                }
+                Err(_elapsed) => {
+                    let short = "closed its connection and accepts no new one".to_owned();
+                    let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
+                    self.upstream = lost;
+                    self.fault(problem);
+                    Some(Input::Failed { life })
+                }
+            }
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+}
+
+/// Makes the data directory and looks for what would make the start fail with a riddle.
+fn prepare(launch: &Launch) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(&launch.data)
+        .map_err(|error| format!("cannot make its data directory `{}`: {error}", launch.data.display()))?;
+    if !launch.directory.is_dir() {
+        let here = std::env::current_dir().unwrap_or_default();
+        return Err(format!(
+            "error setting process working directory to \"{}\" from current working directory \"{}\": no such directory",
+            launch.directory.display(),
+            here.display()
+        ));
+    }
+    Ok(())
+}
