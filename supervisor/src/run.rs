@@ -194,10 +194,14 @@ where
 
     let ended = tokio::select! {
         name = signals.next() => { info!(signal = name, "stopping"); Ok(()) }
-        () = lifeline.cut() => { warn!("the guardian has ended; stopping, because nobody would clear up after us"); Ok(()) }
+        () = lifeline.cut() => Ok(()),
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
     };
+    // The kernel's signal may have come first.
+    if tether.is_cut() {
+        warn!("the guardian has ended; stopping, because nobody would clear up after us");
+    }
     shutdown.cancel();
     public.cancel();
     let orderly = async {

@@ -465,10 +465,7 @@ mod tests {
         let lock = first.lock().try_clone_to_owned().unwrap();
         drop(first);
         let second = RuntimeDir::create(&path).expect("free");
-        assert!(
-            Leftover::take(path.clone(), Some(lock)).is_none(),
-            "its own lock file is gone"
-        );
+        assert!(Leftover::take(path, Some(lock)).is_none(), "its own lock file is gone");
         assert!(second.path().join(LOCK_FILE).exists());
     }
 
@@ -485,7 +482,7 @@ mod tests {
         let strange = base.join("strange");
         make_private(&strange).unwrap();
         fs::write(strange.join("precious"), "").unwrap();
-        assert_eq!(sweep(&base, own.path()), [dead.clone()]);
+        assert_eq!(sweep(&base, own.path()), std::slice::from_ref(&dead));
         assert!(own.path().exists() && other.path().exists() && strange.join("precious").exists());
         assert!(!dead.exists());
     }

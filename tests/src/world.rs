@@ -474,6 +474,7 @@ impl World {
 
     /// Starts the same config in the same place once more; the machine has to have ended.
     pub async fn restart(mut self) -> Self {
+        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place.
         let place = std::mem::take(&mut self.place);
         let text = fs::read_to_string(&self.config).expect("the config was written");
         let name = self

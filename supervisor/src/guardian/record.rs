@@ -71,7 +71,7 @@ mod tests {
         for cgroup in [&outer, &inner, &full, &temp.path().join("never-made"), &outer] {
             note_cgroup(temp.path(), cgroup).unwrap();
         }
-        assert_eq!(remove_noted(temp.path()), [full.clone()]);
+        assert_eq!(remove_noted(temp.path()), std::slice::from_ref(&full));
         assert!(!outer.exists() && full.join("something").exists());
         assert!(remove_noted(Path::new("/nowhere")).is_empty());
     }
@@ -95,7 +95,7 @@ mod tests {
         fs::write(cgroup.join("cgroup.procs"), "").unwrap();
         note_cgroup(temp.path(), &cgroup).unwrap();
         // A plain directory with a file in it cannot be removed, unlike a cgroup.
-        assert_eq!(remove_noted(temp.path()), [cgroup.clone()]);
+        assert_eq!(remove_noted(temp.path()), std::slice::from_ref(&cgroup));
         assert_eq!(fs::read_to_string(cgroup.join("cgroup.kill")).unwrap(), "1");
     }
 }

@@ -87,6 +87,8 @@ pub struct Actor {
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
     farewell: Option<Farewell>,
+    /// Ends what the last process left outside its group; the next one is not started before that.
+    orphans: JoinSet<()>,
     handshake: JoinSet<(u64, Result<Shaken, HandshakeError>)>,
     started: Instant,
     /// Why it is not READY, if something went wrong.
@@ -141,6 +143,7 @@ impl Actor {
             tail,
             output: JoinSet::new(),
             farewell: None,
+            orphans: JoinSet::new(),
             handshake: JoinSet::new(),
             started: Instant::now(),
             trouble: None,
@@ -181,6 +184,7 @@ impl Actor {
             };
             self.handle(input).await;
         }
+        self.orphans_gone().await;
     }
 
     async fn handle(&mut self, input: Input) {

@@ -25,6 +25,8 @@ use super::environment::Launch;
 use super::orphans::Life;
 use super::problem::cannot_run;
 use super::sandbox::{Confinement, Stage, stages};
+#[cfg(target_os = "linux")]
+use crate::guardian;
 use crate::guardian::children;
 use crate::service::PRIVATE_VARIABLES;
 
@@ -129,6 +131,8 @@ impl Spawner {
 fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnError> {
     let core = Pid::this();
     let (failed, stage) = stages()?;
+    #[cfg(target_os = "linux")]
+    let guarded = guardian::is_guarded();
     let mut command = Command::new(&launch.executable);
     command
         .args(&launch.arguments)
@@ -146,8 +150,11 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
             nix::unistd::setsid()?;
             confinement.enter(&stage)?;
             // Behind the change of user, which takes it away again.
+            // A guardian tells them to end once; the kernel does so once for each thread of the core that dies.
             #[cfg(target_os = "linux")]
-            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+            if !guarded {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+            }
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
@@ -268,30 +275,15 @@ impl Process {
         tokio::time::sleep(BLIND_GRACE).await;
     }
 
-    /// Kills what is left of the group and the cgroup, reaps the process, kills what left the group, and removes the
-    /// cgroup.
-    pub async fn end(&mut self) -> io::Result<ExitStatus> {
-        let leader = self.group;
-        let status = self.reap();
-        if let Some(leader) = leader {
-            self.life.end(leader).await;
-        }
-        if let Some(cgroup) = self.cgroup.take() {
-            self.events = cgroup.events();
-            cgroup.remove();
-        }
-        status
-    }
-
     /// What its cgroup had counted at its end.
     pub fn events(&self) -> Events {
         self.events
     }
 
-    /// Kills what is left of the group, and reaps the process.
+    /// Kills what is left of the group and the cgroup, and reaps the process.
     ///
     /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
+    pub fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
             let _empty = killpg(group, Signal::SIGKILL);
         }
@@ -300,7 +292,18 @@ impl Process {
         }
         let status = self.child.wait();
         children::forget(self.child.id());
+        if let Some(cgroup) = &self.cgroup {
+            self.events = cgroup.events();
+        }
         status
+    }
+
+    /// Kills what left the group, after `end` and before the next process is started; then its cgroup goes.
+    pub async fn end_orphans(&mut self) {
+        self.life.end(Pid::from_raw(self.pid().cast_signed())).await;
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove();
+        }
     }
 }
 
@@ -308,7 +311,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.group.is_some() {
             // What left the group is ended by the guardian at the latest.
-            let _unused = self.reap();
+            let _unused = self.end();
         }
     }
 }
@@ -413,6 +416,6 @@ mod tests {
         assert!(early.is_err(), "the sleeper still lives");
         process.signal_group(Signal::SIGTERM);
         assert_eq!(process.passed().await.expect("watched"), Passed::Group);
-        assert_eq!(process.end().await.expect("reaped").code(), Some(3));
+        assert_eq!(process.end().expect("reaped").code(), Some(3));
     }
 }

@@ -333,8 +333,8 @@ async fn whatever_dies_in_whatever_order_comes_back() {
     readings(&world, "roof").await.expect("answers");
     assert_eq!(
         world.place.processes().len(),
-        5,
-        "guardian, core and three modules: {:?}",
+        6,
+        "guardian, undertaker, core and three modules: {:?}",
         world.place.processes()
     );
     world.shutdown().await.with_code(0).left_nothing_behind();

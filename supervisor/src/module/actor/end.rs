@@ -30,13 +30,16 @@ impl Actor {
             return false;
         };
         self.bounds.settle().await;
-        let status = process.end().await;
+        let status = process.end();
         self.bounds.end();
+        let events = process.events();
+        // Nobody has to hear of the end later because of them.
+        self.orphans.spawn(async move { process.end_orphans().await });
         let clean = status.as_ref().is_ok_and(|status| status.success());
         self.handshake.abort_all();
         let exit = status.as_ref().ok().copied();
         match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
-            Some(problem) => self.fail(with_events(problem, process.events(), &self.spec.policy.limits)),
+            Some(problem) => self.fail(with_events(problem, events, &self.spec.policy.limits)),
             None => self.record_stop(),
         }
         let life = self.lifecycle.life();
@@ -56,6 +59,11 @@ impl Actor {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
         clean
+    }
+
+    /// Returns when what the last process left outside its group is gone, too.
+    pub(super) async fn orphans_gone(&mut self) {
+        while self.orphans.join_next().await.is_some() {}
     }
 
     /// All that the last process said was read: what is told of its end is complete.

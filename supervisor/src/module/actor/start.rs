@@ -21,6 +21,7 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 impl Actor {
     /// Spawns process number `life`, begins to read what it prints and to shake hands with it.
     pub(super) async fn start(&mut self, life: u64) -> Result<(), Problem> {
+        self.orphans_gone().await;
         let name = &self.spec.name;
         self.tail = self.entry.output.begin();
         self.started = Instant::now();
