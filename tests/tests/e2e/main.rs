@@ -11,6 +11,7 @@ mod examples;
 mod guardian;
 mod machine;
 mod modules_py;
+mod observability;
 mod operations;
 mod reflection;
 mod robot;
