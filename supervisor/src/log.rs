@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
 use tracing::error;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -83,10 +82,6 @@ struct Stderr(Option<File>);
 
 impl Stderr {
     fn open() -> Self {
-        // A terminal with `tostop` stops those who write to it from the background: as a whole, not this thread alone.
-        let mut mask = SigSet::empty();
-        mask.add(nix::sys::signal::Signal::SIGTTOU);
-        let _unmasked = mask.thread_block();
         let stderr = std::io::stderr();
         Self(stderr.as_fd().try_clone_to_owned().ok().map(File::from))
     }

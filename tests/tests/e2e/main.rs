@@ -16,6 +16,7 @@ mod guardian;
 mod machine;
 mod many;
 mod modules_py;
+mod observability;
 mod operations;
 mod reflection;
 mod restart;
