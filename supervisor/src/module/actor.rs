@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::bounds::Bounds;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::lifecycle::{Action, Input, Lifecycle, State};
@@ -20,12 +21,14 @@ use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::ModuleEntry;
 use crate::identity::ModuleName;
+use crate::robot::operations::Operations;
 use crate::route::upstream::Upstream;
 use end::Farewell;
 use publish::Trouble;
 
 mod end;
 mod publish;
+mod record;
 mod start;
 
 /// What the machine asks of a module.
@@ -75,6 +78,7 @@ pub struct Actor {
     sockets: Sockets,
     home: PathBuf,
     spawner: Spawner,
+    operations: Operations,
     events: mpsc::UnboundedSender<(ModuleName, Event)>,
     lifecycle: Lifecycle,
     process: Option<Process>,
@@ -83,6 +87,8 @@ pub struct Actor {
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
     farewell: Option<Farewell>,
+    /// Ends what the last process left outside its group; the next one is not started before that.
+    orphans: JoinSet<()>,
     handshake: JoinSet<(u64, Result<Shaken, HandshakeError>)>,
     started: Instant,
     /// Why it is not READY, if something went wrong.
@@ -91,6 +97,8 @@ pub struct Actor {
     said: Option<Arc<str>>,
     /// How far the handshake has come.
     progress: Progress,
+    /// What it may use and touch.
+    bounds: Bounds,
 }
 
 /// What an actor needs from outside.
@@ -104,12 +112,16 @@ pub struct Context {
     pub home: PathBuf,
     /// Starts processes.
     pub spawner: Spawner,
+    /// The calls that run.
+    pub operations: Operations,
     /// Where events go.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
     pub seed: u64,
+    /// What it may use and touch.
+    pub bounds: Bounds,
 }
 
 impl Actor {
@@ -123,6 +135,7 @@ impl Actor {
             sockets: context.sockets,
             home: context.home,
             spawner: context.spawner,
+            operations: context.operations,
             events: context.events,
             lifecycle,
             process: None,
@@ -130,11 +143,13 @@ impl Actor {
             tail,
             output: JoinSet::new(),
             farewell: None,
+            orphans: JoinSet::new(),
             handshake: JoinSet::new(),
             started: Instant::now(),
             trouble: None,
             said: None,
             progress: Progress::default(),
+            bounds: context.bounds,
         }
     }
 
@@ -160,10 +175,16 @@ impl Actor {
                     None => continue,
                 },
                 () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
+                problem = self.bounds.broken(&self.spec.name) => {
+                    self.fault(problem);
+                    self.signal(Signal::SIGKILL, true);
+                    continue;
+                }
                 () = at(self.lifecycle.deadline()) => self.overdue(),
             };
             self.handle(input).await;
         }
+        self.orphans_gone().await;
     }
 
     async fn handle(&mut self, input: Input) {

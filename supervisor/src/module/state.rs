@@ -1,13 +1,15 @@
 //! What a module's task publishes of it: the one place where everybody else reads a module's state.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::history::History;
+use super::limits::Limit;
 use super::output::Output;
 use crate::changes::Changes;
 use crate::events;
@@ -72,6 +74,8 @@ pub struct ModuleState {
     pub next_try: Option<SystemTime>,
     /// What it offers, as of its last Ready.
     pub handlers: Arc<[Handler]>,
+    /// How each of its configured limits is held.
+    pub limits: Arc<[Limit]>,
 }
 
 /// One module: configured, or built in and used.
@@ -89,6 +93,7 @@ pub struct ModuleEntry {
     pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
     pub output: Output,
+    history: Mutex<History>,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -110,6 +115,7 @@ impl ModuleEntry {
             error: None,
             next_try: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
@@ -122,6 +128,7 @@ impl ModuleEntry {
             executable,
             keep_moving: spec.policy.keep_moving,
             output,
+            history: Mutex::default(),
             state: ArcSwap::from_pointee(state),
             changes,
         }
@@ -130,6 +137,11 @@ impl ModuleEntry {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// How its processes ended. Not to be held for long.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state; for the module's own task alone.
@@ -141,6 +153,7 @@ impl ModuleEntry {
             state.since = SystemTime::now();
         }
         let news = events::of_module(&self.name, &before, &state);
+        self.history().observe(&before, &state, SystemTime::now());
         self.state.store(Arc::new(state));
         if let Some(news) = news {
             self.changes.record(news);
