@@ -376,7 +376,7 @@ mod tests {
         use std::os::unix::process::CommandExt;
         use std::process::Command;
         let mut command = Command::new("sh");
-        command.args(["-c", "exit 7"]).process_group(0);
+        command.args(["-c", "exit 7"]);
         #[expect(unsafe_code, reason = "setsid after fork, as for modules")]
         // SAFETY: one system call.
         unsafe {
