@@ -343,13 +343,20 @@ mod tests {
                 log.send("x".repeat(length));
             }
             let held: Vec<_> = inbox.try_iter().collect();
-            assert!(held.len() <= most && held.len() >= most - 1, "{} lines of {length}", held.len());
+            assert!(
+                held.len() <= most && held.len() >= most - 1,
+                "{} lines of {length}",
+                held.len()
+            );
             let dropped = waiting.dropped.load(Ordering::Relaxed);
             assert_eq!(dropped, (2 * WAITING - held.len()) as u64);
-            let bytes: usize = held.iter().map(|line| match line {
-                Line::Text(text) => text.len(),
-                Line::Flushed(_) => 0,
-            }).sum();
+            let bytes: usize = held
+                .iter()
+                .map(|line| match line {
+                    Line::Text(text) => text.len(),
+                    Line::Flushed(_) => 0,
+                })
+                .sum();
             assert_eq!(bytes, waiting.bytes.load(Ordering::Relaxed));
             assert!(bytes <= MAX_WAITING_BYTES, "{bytes}");
         }
