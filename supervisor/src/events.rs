@@ -131,6 +131,7 @@ mod tests {
             error: None,
             next_try: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let mut told = Vec::new();
         type Change = fn(&mut ModuleState);

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
+use crate::module::cgroup::{self, Tree};
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::robot::Robot;
@@ -131,6 +132,13 @@ where
     let directory = claim(&directory, tether).await.map_err(failure)?;
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
+    let cgroups = match Tree::open(directory.path()) {
+        Ok(tree) => Some(Arc::new(tree)),
+        Err(why) => {
+            debug!("modules are ended by process group alone: {why}");
+            None
+        }
+    };
     let (doors, parents) = mpsc::unbounded_channel();
     let operations = Operations::default();
     let options = MachineOptions {
@@ -140,6 +148,7 @@ where
         operations: operations.clone(),
         debug: config.debug,
         doors,
+        cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
@@ -185,10 +194,14 @@ where
 
     let ended = tokio::select! {
         name = signals.next() => { info!(signal = name, "stopping"); Ok(()) }
-        () = lifeline.cut() => { warn!("the guardian has ended; stopping, because nobody would clear up after us"); Ok(()) }
+        () = lifeline.cut() => Ok(()),
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
     };
+    // The kernel's signal may have come first.
+    if tether.is_cut() {
+        warn!("the guardian has ended; stopping, because nobody would clear up after us");
+    }
     shutdown.cancel();
     public.cancel();
     let orderly = async {
@@ -215,6 +228,11 @@ where
     tokio::select! {
         () = orderly => {}
         name = asked_again => warn!(signal = name, "asked twice: ending at once"),
+    }
+    if cgroups.is_some()
+        && let Err(error) = cgroup::sweep(directory.path())
+    {
+        warn!("cgroups are left: {error}");
     }
     drop(directory);
     ended

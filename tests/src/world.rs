@@ -165,6 +165,7 @@ impl Place {
             address: String::new(),
             core: 0,
             shown: false,
+            cgroups: Vec::new(),
         };
         world.await_address().await;
         world
@@ -178,6 +179,13 @@ impl Place {
     /// The sockets that lie here.
     pub fn sockets(&self) -> Vec<PathBuf> {
         proc::sockets_below(self.folder())
+    }
+
+    /// The cgroups that machines here have noted as theirs.
+    fn noted_cgroups(&self) -> Vec<PathBuf> {
+        let records = self.runtime_folders().into_iter().map(|folder| folder.join("cgroups"));
+        let texts: Vec<_> = records.filter_map(|record| fs::read_to_string(record).ok()).collect();
+        texts.iter().flat_map(|text| text.lines()).map(PathBuf::from).collect()
     }
 
     /// The runtime folders that machines made for themselves here.
@@ -239,6 +247,7 @@ pub struct World {
     address: String,
     core: i32,
     shown: bool,
+    cgroups: Vec<PathBuf>,
 }
 
 impl World {
@@ -364,6 +373,7 @@ impl World {
             {
                 self.address.clone_from(&listener.address);
                 self.core = i32::try_from(status.pid).expect("process ids are small");
+                self.cgroups = self.place.noted_cgroups();
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -458,11 +468,13 @@ impl World {
             processes: self.place.processes(),
             sockets: self.place.sockets(),
             folders: self.place.runtime_folders(),
+            cgroups: self.cgroups.iter().filter(|path| path.exists()).cloned().collect(),
         }
     }
 
     /// Starts the same config in the same place once more; the machine has to have ended.
     pub async fn restart(mut self) -> Self {
+        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place.
         let place = std::mem::take(&mut self.place);
         let text = fs::read_to_string(&self.config).expect("the config was written");
         let name = self
@@ -501,6 +513,13 @@ impl Drop for World {
                 proc::signal(process.pid, Signal::SIGKILL);
             }
         }
+        // Core and guardian died together, so nobody else does it.
+        for cgroup in &self.cgroups {
+            for life in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(life.path());
+            }
+            let _ = fs::remove_dir(cgroup);
+        }
     }
 }
 
@@ -518,14 +537,17 @@ pub struct Remains {
     pub sockets: Vec<PathBuf>,
     /// Runtime folders.
     pub folders: Vec<PathBuf>,
+    /// Cgroups.
+    pub cgroups: Vec<PathBuf>,
 }
 
 impl Remains {
-    /// Fails the test if a process, a socket or a runtime folder is left.
+    /// Fails the test if a process, a socket, a runtime folder or a cgroup is left.
     pub fn left_nothing_behind(&self) -> &Self {
         self.empty("processes", &self.processes)
             .empty("sockets", &self.sockets)
             .empty("runtime folders", &self.folders)
+            .empty("cgroups", &self.cgroups)
     }
 
     /// Fails the test if the exit code was not this one.

@@ -1,6 +1,5 @@
 //! How everything that descends from this process is ended: told to, given a moment, killed, reaped.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -22,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What is due at a moment of the ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
-    /// SIGTERM to whoever was not told yet, once; then patience.
+    /// SIGTERM, once; then patience.
     Terminate,
     /// SIGKILL to all.
     Kill,
@@ -39,35 +38,30 @@ fn due(elapsed: Duration, stuck: bool) -> Due {
     }
 }
 
-/// Ends all descendants of this process, and returns those that could not be ended. The processes in `told` have had
-/// their SIGTERM already. `pause` waits for the end of a child, for so long at most.
+/// Ends all descendants of this process but `spared`, and returns those that could not be ended. `pause` waits for the end
+/// of a child, for so long at most.
 ///
 /// Reaps every child: nobody in this process may wait for one.
-pub fn end_descendants(told: &BTreeSet<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
+pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
     let own = Pid::this().as_raw();
     let begun = Instant::now();
     let mut first = true;
     loop {
-        let children = reap();
+        reap();
         let table = kin::all();
-        let living: Vec<&Process> = kin::descendants(&table, own)
-            .into_iter()
-            .filter(|process| process.lives())
-            .collect();
-        if !children {
+        let mut left = kin::descendants(&table, own);
+        left.retain(|process| Some(process.pid) != spared);
+        if left.is_empty() {
             return Vec::new();
         }
+        // The others wait to be reaped, by us in the next round or by their parents.
+        let living: Vec<&Process> = left.into_iter().filter(|process| process.lives()).collect();
         let stuck = !living.is_empty() && living.iter().all(|process| process.uninterruptible());
         match due(begun.elapsed(), stuck) {
             Due::Terminate => {
-                // What is forked from now on helps somebody to end.
+                // Once: a second SIGTERM cuts short how an SDK stops, and what is forked from now on helps somebody to end.
                 if std::mem::take(&mut first) {
-                    // What was a direct child of the core is one of ours now.
-                    let spared = |process: &Process| process.parent == own && told.contains(&process.pid);
-                    living
-                        .iter()
-                        .filter(|process| !spared(process))
-                        .for_each(|process| process.signal(Signal::SIGTERM));
+                    living.iter().for_each(|process| process.signal(Signal::SIGTERM));
                 }
             }
             Due::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
@@ -77,15 +71,13 @@ pub fn end_descendants(told: &BTreeSet<i32>, pause: impl Fn(Duration)) -> Vec<Pr
     }
 }
 
-/// Reaps every child that has ended; false if no child is left.
-fn reap() -> bool {
+/// Reaps every child that has ended.
+fn reap() {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return true,
-            Err(Errno::ECHILD) => return false,
+            Ok(WaitStatus::StillAlive) => return,
             Ok(_) | Err(Errno::EINTR) => {}
-            // Nothing else is in the manual; the clock ends the loop around us.
-            Err(_) => return true,
+            Err(_) => return,
         }
     }
 }

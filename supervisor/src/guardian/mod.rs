@@ -1,18 +1,22 @@
-//! The two processes of `mainstay run`: the guardian, which does nothing but outlive, and the core, which does the work.
+//! The processes of `mainstay run`: the guardian, which does nothing but outlive, and the core, which does the work.
 //!
 //! The core may be killed at any moment, with SIGKILL too. Its guardian then gives what it left behind a moment to stop
 //! motors, kills it, reaps it, and removes the runtime directory and the cgroups. Both are subreapers, so a daemon that
 //! left its session and its parent is still a descendant of theirs. If the guardian dies, the core is told by the kernel
-//! and by the socket between them; it stops in order and does at its end what the guardian would have done.
+//! and by the socket between them; it stops in order and does at its end what the guardian would have done. If both die
+//! at once, a third process, the undertaker, ends what carries the machine's mark.
 //!
-//! `watch` is the guardian's life, `ending` how descendants are ended, `will` what the core tells it, `children` which
-//! processes the core spawned itself, `record` which cgroups there are, `survivors` what two deaths at once leave.
+//! `watch` is the guardian's life, `ending` how descendants are ended, `will` what the core tells it, `undertaker` the
+//! third process, `survivors` how it and the next start find what is left, `children` which processes the core spawned
+//! itself, `record` which cgroups there are.
 
 pub mod children;
 #[cfg(target_os = "linux")]
 mod ending;
 pub mod record;
 pub mod survivors;
+#[cfg(target_os = "linux")]
+mod undertaker;
 #[cfg(target_os = "linux")]
 mod watch;
 #[cfg(target_os = "linux")]
@@ -22,6 +26,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UnixStream;
 
@@ -39,6 +44,16 @@ pub enum Side {
 pub struct Tether {
     /// `None` where there is no guardian.
     socket: Option<std::os::unix::net::UnixStream>,
+    /// Keeps the undertaker asleep.
+    pipe: Option<io::PipeWriter>,
+}
+
+/// True in a core that has a guardian, and so needs no death signal for its modules.
+static GUARDED: AtomicBool = AtomicBool::new(false);
+
+/// True in a core that has a guardian, which will tell the modules to end if the core dies.
+pub fn is_guarded() -> bool {
+    GUARDED.load(Ordering::Relaxed)
 }
 
 /// Forks. The guardian returns from here when the core has ended and nothing of it is left.
@@ -52,25 +67,40 @@ pub struct Tether {
 pub fn split() -> io::Result<Side> {
     use nix::unistd::{ForkResult, Pid, fork, getpid, setpgid};
     let (ours, cores) = std::os::unix::net::UnixStream::pair()?;
-    children::share()?;
+    let (asleep, pipe) = io::pipe()?;
     let (signals, before) = watch::Signals::take()?;
     // Before the fork: whatever happens from now on, nothing gets lost to a process further up.
     nix::sys::prctl::set_child_subreaper(true)?;
     let guardian = getpid();
+    // SAFETY: there is one thread, so the child has everything that this process has.
+    let undertaker = match unsafe { fork() }? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            drop((ours, cores, signals, pipe));
+            return Ok(Side::Guardian(undertaker::wait(asleep)));
+        }
+    };
+    drop(asleep);
     // SAFETY: there is one thread, so the child has everything that this process has.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(cores);
             // Both sides do it, so that it is done whoever comes first.
             let _done = setpgid(child, child);
-            Ok(Side::Guardian(watch::guard(child, &signals, ours.into())))
+            let ended = watch::guard(child, undertaker, &signals, ours.into());
+            drop(pipe);
+            Ok(Side::Guardian(ended))
         }
         ForkResult::Child => {
             drop((ours, signals));
             enter(guardian, before)?;
             // A group of its own: Ctrl-C, and `kill -9 %1`, reach the guardian alone, and the guardian passes on.
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-            Ok(Side::Core(Tether { socket: Some(cores) }))
+            GUARDED.store(true, Ordering::Relaxed);
+            Ok(Side::Core(Tether {
+                socket: Some(cores),
+                pipe: Some(pipe),
+            }))
         }
     }
 }
@@ -105,8 +135,11 @@ impl Tether {
     /// The guardian is gone.
     pub fn tell_directory(&self, directory: &Path) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        if let Some(socket) = &self.socket {
+        if let (Some(socket), Some(mut pipe)) =
+            (&self.socket, self.pipe.as_ref().and_then(|pipe| pipe.try_clone().ok()))
+        {
             use std::os::fd::AsFd;
+            undertaker::tell(&mut pipe, directory)?;
             return will::tell_directory(socket.as_fd(), directory);
         }
         let _nobody = directory;
@@ -183,7 +216,7 @@ impl Lifeline {
 pub fn end_descendants() -> String {
     #[cfg(target_os = "linux")]
     {
-        ending::name(&ending::end_descendants(&Default::default(), std::thread::sleep))
+        ending::name(&ending::end_descendants(None, std::thread::sleep))
     }
     #[cfg(not(target_os = "linux"))]
     String::new()

@@ -13,8 +13,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::ending;
 use super::will::{self, Will};
-use super::{children, ending};
+use crate::kin;
 use crate::runtime_dir::Leftover;
 
 /// How long a reader of stderr may keep the guardian waiting.
@@ -86,8 +87,8 @@ impl Signals {
 }
 
 /// Guards the core to its end and ends what it left behind; returns what the process is to exit with, unless that is a
-/// signal's death, which it dies here and now.
-pub(super) fn guard(core: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
+/// signal's death, which it dies here and now. `undertaker` lives to the last moment.
+pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
     let mut passed_on = BTreeSet::new();
     let end = loop {
         if let Some(end) = ended(core) {
@@ -111,7 +112,7 @@ pub(super) fn guard(core: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
     };
     let Will { directory, lock } = will::read(socket.as_fd());
     let leftover = directory.and_then(|directory| Leftover::take(directory, lock));
-    let left = ending::end_descendants(&children::held(), |limit| {
+    let left = ending::end_descendants(Some(undertaker.as_raw()), |limit| {
         signals.wait(PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO));
         // Whoever presses Ctrl-C once more gets what is under way already.
         while signals.next().is_some() {}
@@ -127,6 +128,11 @@ pub(super) fn guard(core: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
         text += &format!("error: the core was killed by {signal}; what it left behind was ended\n");
     }
     say(&text);
+    // If it ended before, it was reaped, and its number may be somebody else's.
+    if kin::look(undertaker.as_raw()).is_some_and(|process| process.parent == Pid::this().as_raw()) {
+        let _gone = kill(undertaker, Signal::SIGKILL);
+        let _reaped = waitpid(undertaker, None);
+    }
     finish(end)
 }
 

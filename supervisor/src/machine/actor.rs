@@ -129,7 +129,7 @@ pub struct Machine {
     /// Resources that went with a module and did not come back yet, and with which.
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// One for each module that is being emptied: ends when it answers nothing any more.
-    pub(super) vigils: JoinSet<(ModuleName, u64)>,
+    pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -351,15 +351,13 @@ impl Machine {
             && let Some(upstream) = running.upstream.clone()
         {
             let whom = (module.clone(), running.life);
-            self.vigils.spawn(async move {
-                calls::falls_silent(upstream).await;
-                whom
-            });
+            self.vigils
+                .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
         }
     }
 
-    fn silent(&mut self, silent: Result<(ModuleName, u64), tokio::task::JoinError>) {
-        if let Ok((module, life)) = silent
+    fn silent(&mut self, silent: Result<Option<(ModuleName, u64)>, tokio::task::JoinError>) {
+        if let Ok(Some((module, life))) = silent
             && self.modules.get(&module).is_some_and(|running| running.life == life)
             && self.world.is_occupied(&module)
         {

@@ -18,8 +18,11 @@ use super::world::World;
 use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
 use crate::identity::ModuleName;
 use crate::module::actor::{Actor, Context, Event};
+use crate::module::bounds::Bounds;
 use crate::module::builtin::Builtins;
+use crate::module::cgroup::Tree;
 use crate::module::environment::{ModuleSpec, log_level_argument};
+use crate::module::peers::{self, Guests};
 use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
@@ -42,7 +45,9 @@ pub struct MachineOptions {
     /// True if modules without a level of their own should log at debug level.
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
-    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener)>,
+    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener, Guests)>,
+    /// The machine's cgroups, where there are any.
+    pub cgroups: Option<Arc<Tree>>,
     /// Limit from spawn to Ready.
     pub start_timeout: Duration,
     /// Limit for building one resource.
@@ -97,6 +102,7 @@ impl Machine {
             operations,
             debug,
             doors,
+            cgroups,
             start_timeout,
             ..
         } = options;
@@ -132,7 +138,11 @@ impl Machine {
                 self.world.module_changed(&spec.name, Facts::Down(cause), None);
                 continue;
             }
-            doors.send((spec.name.clone(), sockets::listen(&names.parent())?))?;
+            names.make_directory()?;
+            let (announcer, guests) = peers::pair();
+            doors.send((spec.name.clone(), sockets::listen(&names.parent())?, guests))?;
+            let bounds = Bounds::new(&spec, cgroups.clone(), announcer);
+            entry.publish(|state| state.limits = bounds.limits());
             let context = Context {
                 entry,
                 sockets: names,
@@ -141,6 +151,7 @@ impl Machine {
                 operations: operations.clone(),
                 events: events.clone(),
                 start_timeout,
+                bounds,
                 seed: RandomState::new().hash_one(()),
             };
             self.actors.spawn(Actor::new(spec, context).run(commands));

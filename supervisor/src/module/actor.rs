@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::bounds::Bounds;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::lifecycle::{Action, Input, Lifecycle, State};
@@ -86,6 +87,8 @@ pub struct Actor {
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
     farewell: Option<Farewell>,
+    /// Ends what the last process left outside its group; the next one is not started before that.
+    orphans: JoinSet<()>,
     handshake: JoinSet<(u64, Result<Shaken, HandshakeError>)>,
     started: Instant,
     /// Why it is not READY, if something went wrong.
@@ -94,6 +97,8 @@ pub struct Actor {
     said: Option<Arc<str>>,
     /// How far the handshake has come.
     progress: Progress,
+    /// What it may use and touch.
+    bounds: Bounds,
 }
 
 /// What an actor needs from outside.
@@ -115,6 +120,8 @@ pub struct Context {
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
     pub seed: u64,
+    /// What it may use and touch.
+    pub bounds: Bounds,
 }
 
 impl Actor {
@@ -136,11 +143,13 @@ impl Actor {
             tail,
             output: JoinSet::new(),
             farewell: None,
+            orphans: JoinSet::new(),
             handshake: JoinSet::new(),
             started: Instant::now(),
             trouble: None,
             said: None,
             progress: Progress::default(),
+            bounds: context.bounds,
         }
     }
 
@@ -166,10 +175,16 @@ impl Actor {
                     None => continue,
                 },
                 () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
+                problem = self.bounds.broken(&self.spec.name) => {
+                    self.fault(problem);
+                    self.signal(Signal::SIGKILL, true);
+                    continue;
+                }
                 () = at(self.lifecycle.deadline()) => self.overdue(),
             };
             self.handle(input).await;
         }
+        self.orphans_gone().await;
     }
 
     async fn handle(&mut self, input: Input) {

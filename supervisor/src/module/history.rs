@@ -262,6 +262,7 @@ mod tests {
             error: None,
             next_try: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         }
     }
 

@@ -3,19 +3,29 @@
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
 //! `reflect` are the first talk with it, `output` reads what it prints, `history` remembers how its processes ended,
 //! `problem` says what went wrong, `orphans` finds and ends what it leaves behind.
+//!
+//! `limits` decides how much it may use (pure) and `sandbox` prepares what it may touch; `bounds` brings both to one
+//! module, with `cgroup`, `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
 
 pub mod actor;
 pub mod backoff;
+pub mod bounds;
 pub mod builtin;
+pub mod cgroup;
 pub mod environment;
 pub mod handshake;
 pub mod history;
 pub mod lifecycle;
+pub mod limits;
+pub mod members;
+pub mod memory;
 pub mod orphans;
 pub mod output;
+pub mod peers;
 pub mod probe;
 pub mod problem;
 pub mod process;
 pub mod reflect;
+pub mod sandbox;
 pub mod sockets;
 pub mod state;

@@ -380,7 +380,7 @@ mod tests {
         #[expect(unsafe_code, reason = "setsid after fork, as for modules")]
         // SAFETY: one system call.
         unsafe {
-            command.pre_exec(|| Ok(nix::unistd::setsid().map(drop).unwrap_or_default()));
+            command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(std::io::Error::from));
         }
         let mut child = children::spawn(&mut command).expect("there is a shell");
         let pid = child.id().cast_signed();

@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
 use super::history::History;
+use super::limits::Limit;
 use super::output::Output;
 use crate::changes::Changes;
 use crate::events;
@@ -73,6 +74,8 @@ pub struct ModuleState {
     pub next_try: Option<SystemTime>,
     /// What it offers, as of its last Ready.
     pub handlers: Arc<[Handler]>,
+    /// How each of its configured limits is held.
+    pub limits: Arc<[Limit]>,
 }
 
 /// One module: configured, or built in and used.
@@ -112,6 +115,7 @@ impl ModuleEntry {
             error: None,
             next_try: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {

@@ -189,8 +189,52 @@ async fn a_core_without_its_guardian_stops_in_order() {
     assert!(world.output().contains("the guardian has ended"), "{}", world.output());
 }
 
+/// Kills them so that none can act on the death of another.
+fn kill_together(pids: &[i32]) {
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        pids.iter().for_each(|&pid| proc::signal(pid, signal));
+    }
+}
+
+fn undertaker(world: &World) -> i32 {
+    let named = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "undertaker\n");
+    let pids = world.place.processes().into_iter().map(|process| process.pid);
+    pids.into_iter().find(named).expect("an undertaker")
+}
+
 #[tokio::test]
-async fn two_deaths_at_once_end_direct_children_and_the_next_start_ends_the_rest() {
+async fn core_and_guardian_killed_at_once_leave_nothing_and_motors_are_stopped() {
+    let place = Place::new();
+    let (daemon, _) = script(&place, "daemon", DAEMON);
+    let (motor, stopped) = script(&place, "motor", MOTOR);
+    let machine = Machine::new()
+        .module(daemon)
+        .module(motor)
+        .module(Module::faulty("stubborn", "stubborn"))
+        .resource(Resource::probe("probe"));
+    let mut world = place.start(machine).await;
+    world
+        .until(|now| {
+            now.running()
+                && ["daemon", "motor", "stubborn"]
+                    .iter()
+                    .all(|name| now.module_ready(name))
+        })
+        .await;
+    let killed = Instant::now();
+    kill_together(&[world.guardian(), world.pid()]);
+    let gone = eventually(PATIENCE, || world.place.processes().is_empty()).await;
+    println!(
+        "SIGKILL of core and guardian to no process left: {:?}",
+        killed.elapsed()
+    );
+    assert!(gone, "{:?}", world.place.processes());
+    world.ended().await.with_code(137).left_nothing_behind();
+    assert_eq!(lines(&stopped), ["stopped"]);
+}
+
+#[tokio::test]
+async fn what_lives_on_after_all_three_were_killed_is_ended_by_the_next_start() {
     let place = Place::new();
     let (daemon, daemons) = script(&place, "daemon", DAEMON);
     let machine = Machine::new()
@@ -198,24 +242,27 @@ async fn two_deaths_at_once_end_direct_children_and_the_next_start_ends_the_rest
         .module(Module::fixture("eyes"))
         .resource(Resource::probe("probe"));
     let mut world = place.start(machine).await;
-    let now = world
-        .until(|now| now.running() && now.module_ready("daemon") && now.module_ready("eyes"))
-        .await;
-    // Neither may act on the other's death.
-    for pid in [world.guardian(), world.pid()] {
-        proc::signal(pid, Signal::SIGSTOP);
-    }
-    for pid in [world.guardian(), world.pid()] {
-        proc::signal(pid, Signal::SIGKILL);
-    }
-    let direct = ["daemon", "eyes"].map(|name| now.pid(name).expect("a process"));
-    let ended = eventually(PATIENCE, || direct.iter().all(|&pid| !proc::alive(pid))).await;
-    assert!(ended, "{:?}", world.place.processes());
-    let _killed = world.ended().await;
-    let daemon = numbers(&daemons)[0];
+    let ready = |now: &Snapshot| now.running() && now.module_ready("daemon") && now.module_ready("eyes");
+    let now = world.until(ready).await;
+    kill_together(&[undertaker(&world), world.guardian(), world.pid()]);
+    let _left = world.ended().await;
+    let old = [
+        now.pid("daemon").expect("a process"),
+        now.pid("eyes").expect("a process"),
+        numbers(&daemons)[0],
+    ];
     let mut again = world.restart().await;
-    again.until(|now| now.running() && now.module_ready("daemon")).await;
-    assert!(!proc::alive(daemon), "the daemon of the killed machine lives on");
+    again.until(ready).await;
+    assert!(
+        old.iter().all(|&pid| !proc::alive(pid)),
+        "{:?}",
+        again.place.processes()
+    );
+    assert!(
+        again.output().contains("killed together with its guardian"),
+        "{}",
+        again.output()
+    );
     again.shutdown().await.with_code(0).left_nothing_behind();
 }
 

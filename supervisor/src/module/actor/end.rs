@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::Actor;
+use crate::module::bounds::with_events;
 use crate::module::problem::Problem;
 
 /// How long the pipes of an ended process are still read: grandchildren may hold them open for ever.
@@ -28,12 +29,17 @@ impl Actor {
         let Some(mut process) = self.process.take() else {
             return false;
         };
-        let status = process.end().await;
+        self.bounds.settle().await;
+        let status = process.end();
+        self.bounds.end();
+        let events = process.events();
+        // Nobody has to hear of the end later because of them.
+        self.orphans.spawn(async move { process.end_orphans().await });
         let clean = status.as_ref().is_ok_and(|status| status.success());
         self.handshake.abort_all();
         let exit = status.as_ref().ok().copied();
         match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
-            Some(problem) => self.fail(problem),
+            Some(problem) => self.fail(with_events(problem, events, &self.spec.policy.limits)),
             None => self.record_stop(),
         }
         let life = self.lifecycle.life();
@@ -53,6 +59,11 @@ impl Actor {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
         clean
+    }
+
+    /// Returns when what the last process left outside its group is gone, too.
+    pub(super) async fn orphans_gone(&mut self) {
+        while self.orphans.join_next().await.is_some() {}
     }
 
     /// All that the last process said was read: what is told of its end is complete.
