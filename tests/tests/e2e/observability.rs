@@ -9,6 +9,7 @@ use mainstay_tests::bins;
 use mainstay_tests::echo::SayRequest;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
+use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{PATIENCE, Place, World};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -43,6 +44,11 @@ async fn until_printed(world: &World, module: &str, wanted: &str) -> Vec<String>
     }
 }
 
+/// A process after `pid` is ready.
+fn back(now: &Snapshot, pid: i32) -> bool {
+    now.module_ready("eyes") && now.pid("eyes").is_some_and(|new| new != pid)
+}
+
 #[tokio::test]
 async fn a_crash_is_explained_with_its_signal_its_last_words_the_calls_and_what_was_rebuilt() {
     let machine = Machine::new()
@@ -72,7 +78,7 @@ async fn a_crash_is_explained_with_its_signal_its_last_words_the_calls_and_what_
     });
     assert!(waited.is_err() && died.is_err());
     world
-        .until(|now| now.ready("echo") && now.ready("box") && now.ready("holder") && now.pid("eyes") != Some(pid))
+        .until(|now| back(now, pid) && now.ready("echo") && now.ready("box") && now.ready("holder"))
         .await;
 
     let explained = lines(&world, &["explain", "eyes", "--json"]).await.remove(0);
@@ -145,9 +151,7 @@ async fn logs_outlive_the_process_that_wrote_them_and_can_be_followed() {
     until_printed(&world, "eyes", "first life").await;
     let before = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(before, Signal::SIGKILL);
-    world
-        .until(|now| now.ready("box") && now.pid("eyes") != Some(before))
-        .await;
+    world.until(|now| back(now, before) && now.ready("box")).await;
 
     let mut follower = world.place.command(&bins::mainstay());
     let out = File::create(world.place.file("follow.log")).expect("a file");
@@ -194,9 +198,7 @@ async fn events_tell_what_happened_to_a_module_and_its_resources_in_order() {
     let mut world = World::settled(machine).await;
     let pid = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(pid, Signal::SIGKILL);
-    world
-        .until(|now| now.ready("box") && now.pid("eyes") != Some(pid))
-        .await;
+    world.until(|now| back(now, pid) && now.ready("box")).await;
     let events = lines(&world, &["events", "--json"]).await;
     let numbers: Vec<_> = events
         .iter()
@@ -303,7 +305,12 @@ async fn lives_with(place: Place, output: impl Fn() -> Stdio) {
         .spawn()
         .expect("it starts");
     let end = Instant::now() + PATIENCE;
-    while !place.mainstay(&["status"]).await.stdout.contains("eyes  ready") {
+    while !place
+        .mainstay(&["status", "--json"])
+        .await
+        .stdout
+        .contains(r#""state":"running""#)
+    {
         assert!(Instant::now() < end, "it never came up");
     }
     for _ in 0..3 {
