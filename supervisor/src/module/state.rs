@@ -144,6 +144,11 @@ impl ModuleEntry {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A process of it is of no use, or has ended, and why; told at once, whatever follows.
+    pub(crate) fn tell_failure(&self, pid: Option<u32>, cause: &str) {
+        self.changes.record(events::failure(&self.name, pid, cause));
+    }
+
     /// Changes the state; for the module's own task alone.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
         let before = self.state.load_full();

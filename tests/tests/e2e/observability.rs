@@ -5,11 +5,12 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use mainstay_tests::bins;
 use mainstay_tests::echo::SayRequest;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
+use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{PATIENCE, Place, World};
-use mainstay_tests::bins;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -26,7 +27,10 @@ async fn lines(world: &World, arguments: &[&str]) -> Vec<Value> {
 
 async fn printed(world: &World, module: &str) -> Vec<String> {
     let lines = lines(world, &["logs", module, "--json"]).await;
-    lines.iter().map(|line| line["text"].as_str().expect("a text").to_owned()).collect()
+    lines
+        .iter()
+        .map(|line| line["text"].as_str().expect("a text").to_owned())
+        .collect()
 }
 
 async fn until_printed(world: &World, module: &str, wanted: &str) -> Vec<String> {
@@ -40,6 +44,11 @@ async fn until_printed(world: &World, module: &str, wanted: &str) -> Vec<String>
     }
 }
 
+/// A process after `pid` is ready.
+fn back(now: &Snapshot, pid: i32) -> bool {
+    now.module_ready("eyes") && now.pid("eyes").is_some_and(|new| new != pid)
+}
+
 #[tokio::test]
 async fn a_crash_is_explained_with_its_signal_its_last_words_the_calls_and_what_was_rebuilt() {
     let machine = Machine::new()
@@ -50,9 +59,13 @@ async fn a_crash_is_explained_with_its_signal_its_last_words_the_calls_and_what_
     let mut world = World::settled(machine).await;
     let settled = world.until(|now| now.ready("holder")).await;
     let pid = settled.pid("eyes").expect("a process");
-    command(&world, "box", json!({ "complain": "ERROR:lidar:realloc(): invalid next size" }))
-        .await
-        .expect("answers");
+    command(
+        &world,
+        "box",
+        json!({ "complain": "ERROR:lidar:realloc(): invalid next size" }),
+    )
+    .await
+    .expect("answers");
     until_printed(&world, "eyes", "ERROR:lidar:realloc(): invalid next size").await;
     let waiting = SayRequest {
         delay_ms: 60_000,
@@ -65,25 +78,50 @@ async fn a_crash_is_explained_with_its_signal_its_last_words_the_calls_and_what_
     });
     assert!(waited.is_err() && died.is_err());
     world
-        .until(|now| now.ready("echo") && now.ready("box") && now.ready("holder") && now.pid("eyes") != Some(pid))
+        .until(|now| back(now, pid) && now.ready("echo") && now.ready("box") && now.ready("holder"))
         .await;
 
     let explained = lines(&world, &["explain", "eyes", "--json"]).await.remove(0);
     let ends = explained["ends"].as_array().expect("a list");
     assert_eq!((ends.len(), &explained["state"]), (1, &json!("ready")), "{explained:#}");
     let end = &ends[0];
-    assert_eq!((&end["cause"], &end["signal"]), (&json!("killed by SIGSEGV"), &json!("SIGSEGV")), "{end:#}");
-    assert_eq!((&end["asked"], &end["was_ready"]), (&json!(false), &json!(true)), "{end:#}");
+    assert_eq!(
+        (&end["cause"], &end["signal"]),
+        (&json!("killed by SIGSEGV"), &json!("SIGSEGV")),
+        "{end:#}"
+    );
+    assert_eq!(
+        (&end["asked"], &end["was_ready"]),
+        (&json!(false), &json!(true)),
+        "{end:#}"
+    );
     let last = end["last_output"].as_array().expect("a list").last();
-    assert_eq!(last, Some(&json!("ERROR:lidar:realloc(): invalid next size")), "{end:#}");
+    assert_eq!(
+        last,
+        Some(&json!("ERROR:lidar:realloc(): invalid next size")),
+        "{end:#}"
+    );
     let calls = end["in_flight"].as_array().expect("a list");
     assert_eq!(calls.len(), 2, "{end:#}");
-    let of = |method: &str| calls.iter().find(|call| call["method"] == method).expect("it was under way");
+    let of = |method: &str| {
+        calls
+            .iter()
+            .find(|call| call["method"] == method)
+            .expect("it was under way")
+    };
     assert_eq!(of("Say")["resource"], "tests:component:echo/echo");
-    assert!(of("Say")["caller"].as_str().is_some_and(|caller| caller.starts_with("127.0.0.1:")), "{end:#}");
+    assert!(
+        of("Say")["caller"]
+            .as_str()
+            .is_some_and(|caller| caller.starts_with("127.0.0.1:")),
+        "{end:#}"
+    );
     assert!(end["ready_after_s"].as_f64().is_some(), "{end:#}");
     let rebuilt = end["rebuilt"].as_array().expect("a list");
-    let names: Vec<_> = rebuilt.iter().map(|one| one["name"].as_str().unwrap_or_default()).collect();
+    let names: Vec<_> = rebuilt
+        .iter()
+        .map(|one| one["name"].as_str().unwrap_or_default())
+        .collect();
     assert_eq!(names.len(), 3, "{end:#}");
     assert_eq!(names[2], "rdk:component:generic/holder", "{end:#}");
     assert_eq!(rebuilt[2]["because"], "tests:component:echo/echo", "{end:#}");
@@ -107,25 +145,46 @@ async fn logs_outlive_the_process_that_wrote_them_and_can_be_followed() {
         .module(Module::fixture("eyes"))
         .resource(Resource::generic("box"));
     let mut world = World::settled(machine).await;
-    command(&world, "box", json!({ "print": "first life" })).await.expect("answers");
+    command(&world, "box", json!({ "print": "first life" }))
+        .await
+        .expect("answers");
     until_printed(&world, "eyes", "first life").await;
     let before = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(before, Signal::SIGKILL);
-    world.until(|now| now.ready("box") && now.pid("eyes") != Some(before)).await;
+    world.until(|now| back(now, before) && now.ready("box")).await;
 
     let mut follower = world.place.command(&bins::mainstay());
     let out = File::create(world.place.file("follow.log")).expect("a file");
-    follower.args(["logs", "eyes", "-f", "-n", "1000"]).stdin(Stdio::null()).stdout(out);
-    let mut follower = tokio::process::Command::from(follower).kill_on_drop(true).spawn().expect("it runs");
+    follower
+        .args(["logs", "eyes", "-f", "-n", "1000"])
+        .stdin(Stdio::null())
+        .stdout(out);
+    let mut follower = tokio::process::Command::from(follower)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it runs");
     let followed = || fs::read_to_string(world.place.file("follow.log")).unwrap_or_default();
-    assert!(eventually(PATIENCE, || followed().contains("first life")).await, "{}", followed());
-    command(&world, "box", json!({ "complain": "[warning] second life" })).await.expect("answers");
-    assert!(eventually(PATIENCE, || followed().contains("WARN  stderr [warning] second life")).await, "{}", followed());
+    assert!(
+        eventually(PATIENCE, || followed().contains("first life")).await,
+        "{}",
+        followed()
+    );
+    command(&world, "box", json!({ "complain": "[warning] second life" }))
+        .await
+        .expect("answers");
+    assert!(
+        eventually(PATIENCE, || followed().contains("WARN  stderr [warning] second life")).await,
+        "{}",
+        followed()
+    );
     assert!(followed().contains("ERROR core   killed by SIGKILL"), "{}", followed());
     follower.kill().await.expect("it runs");
 
     let last = lines(&world, &["logs", "eyes", "-n", "1", "--json"]).await;
-    assert_eq!((last.len(), &last[0]["level"], &last[0]["stream"]), (1, &json!("warn"), &json!("stderr")));
+    assert_eq!(
+        (last.len(), &last[0]["level"], &last[0]["stream"]),
+        (1, &json!("warn"), &json!("stderr"))
+    );
     let unknown = world.cli(&["logs", "eye"]).await;
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("did you mean `eyes`?"), "{unknown:?}");
@@ -139,17 +198,25 @@ async fn events_tell_what_happened_to_a_module_and_its_resources_in_order() {
     let mut world = World::settled(machine).await;
     let pid = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(pid, Signal::SIGKILL);
-    world.until(|now| now.ready("box") && now.pid("eyes") != Some(pid)).await;
+    world.until(|now| back(now, pid) && now.ready("box")).await;
     let events = lines(&world, &["events", "--json"]).await;
-    let numbers: Vec<_> = events.iter().map(|event| event["number"].as_u64().expect("a number")).collect();
+    let numbers: Vec<_> = events
+        .iter()
+        .map(|event| event["number"].as_u64().expect("a number"))
+        .collect();
     assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
     let mut rest = events.iter();
     for (about, name, state, cause) in [
         ("module", "eyes", "starting", ""),
         ("module", "eyes", "ready", ""),
         ("resource", "rdk:component:generic/box", "ready", ""),
-        ("module", "eyes", "starting", "killed by SIGKILL"),
-        ("resource", "rdk:component:generic/box", "unhealthy", "killed by SIGKILL"),
+        ("module", "eyes", "back-off", "killed by SIGKILL"),
+        (
+            "resource",
+            "rdk:component:generic/box",
+            "unhealthy",
+            "killed by SIGKILL",
+        ),
         ("module", "eyes", "ready", ""),
         ("resource", "rdk:component:generic/box", "ready", ""),
     ] {
@@ -160,7 +227,10 @@ async fn events_tell_what_happened_to_a_module_and_its_resources_in_order() {
         assert!(found, "{about} {name} {state} {cause:?} does not follow in {events:#?}");
     }
     let own = world.cli(&["events", "box"]).await.stdout;
-    assert!(own.lines().all(|line| line.contains("box")) && own.contains("ready"), "{own}");
+    assert!(
+        own.lines().all(|line| line.contains("box")) && own.contains("ready"),
+        "{own}"
+    );
 }
 
 #[tokio::test]
@@ -173,14 +243,21 @@ async fn a_module_that_floods_stdout_is_not_held_up_and_does_not_grow_the_core()
     let world = World::settled(machine).await;
     let memory = async || world.snapshot().await.control.rss_bytes.expect("Linux tells");
     // Whatever is made once is made by the first.
-    command(&world, "box", json!({ "flood": LINES / 10 })).await.expect("answers");
+    command(&world, "box", json!({ "flood": LINES / 10 }))
+        .await
+        .expect("answers");
     let before = memory().await;
-    let answer = command(&world, "box", json!({ "flood": LINES })).await.expect("answers");
+    let answer = command(&world, "box", json!({ "flood": LINES }))
+        .await
+        .expect("answers");
     let after = memory().await;
     let took = Duration::from_secs_f64(answer["ms"].as_f64().expect("a number") / 1000.0);
     println!("{LINES} lines in {took:?}; core {before} → {after} bytes");
     assert!(took < Duration::from_secs(20), "the module was held up: {took:?}");
-    assert!(after < before + (4 << 20), "the core grew from {before} to {after} bytes");
+    assert!(
+        after < before + (4 << 20),
+        "the core grew from {before} to {after} bytes"
+    );
     let last = format!("flood {}", LINES - 1);
     let kept = until_printed(&world, "loud", &last).await;
     assert!(kept.len() <= 1000, "{}", kept.len());
@@ -195,9 +272,15 @@ async fn binary_output_is_shown_and_a_closed_stdout_ends_nothing() {
         .resource(Resource::generic("box"));
     let world = World::settled(machine).await;
     let pid = world.snapshot().await.pid("eyes");
-    command(&world, "box", json!({ "garble": true })).await.expect("answers");
-    command(&world, "box", json!({ "close_stdout": true })).await.expect("answers");
-    command(&world, "box", json!({ "complain": "still here" })).await.expect("answers");
+    command(&world, "box", json!({ "garble": true }))
+        .await
+        .expect("answers");
+    command(&world, "box", json!({ "close_stdout": true }))
+        .await
+        .expect("answers");
+    command(&world, "box", json!({ "complain": "still here" }))
+        .await
+        .expect("answers");
     let kept = until_printed(&world, "eyes", "still here").await;
     assert!(kept.iter().any(|line| line.contains("\\xff\\xfe")), "{kept:#?}");
     assert_eq!(world.snapshot().await.pid("eyes"), pid, "it was restarted");
@@ -211,23 +294,48 @@ async fn lives_with(place: Place, output: impl Fn() -> Stdio) {
         .resource(Resource::generic("box"));
     let config = place.write("machine.json", &machine.json().to_string());
     let mut server = place.command(&bins::mainstay());
-    server.arg("run").arg(&config).stdin(Stdio::null()).stdout(output()).stderr(output());
-    let mut server = tokio::process::Command::from(server).kill_on_drop(true).spawn().expect("it starts");
+    server
+        .arg("run")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(output())
+        .stderr(output());
+    let mut server = tokio::process::Command::from(server)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
     let end = Instant::now() + PATIENCE;
-    while !place.mainstay(&["status"]).await.stdout.contains("eyes  ready") {
+    while !place
+        .mainstay(&["status", "--json"])
+        .await
+        .stdout
+        .contains(r#""state":"running""#)
+    {
         assert!(Instant::now() < end, "it never came up");
     }
     for _ in 0..3 {
-        let call = place.mainstay(&["call", "box", "do_command", r#"{"command": {"flood": 20000}}"#]).await;
+        let call = place
+            .mainstay(&["call", "box", "do_command", r#"{"command": {"flood": 20000}}"#])
+            .await;
         assert_eq!(call.code, 0, "{call:?}");
     }
     let begun = Instant::now();
     assert_eq!(place.mainstay(&["status"]).await.code, 0);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    proc::signal(i32::try_from(server.id().expect("it runs")).expect("small"), Signal::SIGTERM);
-    let status = tokio::time::timeout(PATIENCE, server.wait()).await.expect("it ends").expect("a status");
+    proc::signal(
+        i32::try_from(server.id().expect("it runs")).expect("small"),
+        Signal::SIGTERM,
+    );
+    let status = tokio::time::timeout(PATIENCE, server.wait())
+        .await
+        .expect("it ends")
+        .expect("a status");
     assert_eq!(status.code(), Some(0), "{status:?}");
-    assert!(eventually(PATIENCE, || place.processes().is_empty()).await, "{:?}", place.processes());
+    assert!(
+        eventually(PATIENCE, || place.processes().is_empty()).await,
+        "{:?}",
+        place.processes()
+    );
 }
 
 #[tokio::test]

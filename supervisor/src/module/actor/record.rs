@@ -15,6 +15,8 @@ impl Actor {
     /// The process is of no use, or ended without being asked to.
     pub(super) fn record_failure(&self, cause: &str) {
         self.entry.output.note(Level::ERROR, cause);
+        // Reaped or not, it is the process that was published last.
+        self.entry.tell_failure(self.entry.state().pid, cause);
         let end = self.end(cause);
         self.entry.history().failed(end);
     }
