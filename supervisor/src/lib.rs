@@ -16,4 +16,5 @@ pub mod route;
 pub mod run;
 pub mod runtime_dir;
 pub mod serve;
+pub mod state_dir;
 mod text;

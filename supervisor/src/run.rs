@@ -112,12 +112,14 @@ where
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
     let (doors, parents) = mpsc::unbounded_channel();
+    let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: load_builtins(&config, builtins).await,
         debug: config.debug,
         doors,
+        operations: operations.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
@@ -126,7 +128,7 @@ where
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
-        operations: Operations::default(),
+        operations,
         shutdown: shutdown.clone(),
         stops: TaskTracker::new(),
     };
@@ -142,7 +144,12 @@ where
         address,
         started,
     };
-    let control = Control::new(facts, handle.published.clone(), shutdown.clone());
+    let control = Control::new(
+        facts,
+        handle.published.clone(),
+        robot.operations.clone(),
+        shutdown.clone(),
+    );
     let services = Arc::new(Services::new(robot.clone(), control.clone()));
 
     // Clients are served from the first moment: what is not built yet says so.

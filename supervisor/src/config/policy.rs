@@ -193,7 +193,14 @@ impl Part<'_> {
     }
 
     fn health(&mut self, node: &Node) -> Option<Health> {
-        const KEYS: &[&str] = &["interval", "timeout", "kill_after", "on_stuck_call", "start_timeout"];
+        const KEYS: &[&str] = &[
+            "interval",
+            "timeout",
+            "kill_after",
+            "stuck_after",
+            "on_stuck_call",
+            "start_timeout",
+        ];
         let keys = Section("health", self.reader.keys("`health`", node, KEYS)?);
         let usual = Health::default();
         let health = Health {
@@ -206,6 +213,9 @@ impl Part<'_> {
             kill_after: self
                 .duration(&keys, "kill_after", SHORTEST..=DAY)
                 .unwrap_or(usual.kill_after),
+            stuck_after: self
+                .duration(&keys, "stuck_after", SHORTEST..=DAY)
+                .unwrap_or(usual.stuck_after),
             on_stuck_call: keys
                 .get("on_stuck_call")
                 .and_then(|node| self.word("`health.on_stuck_call`", node, STUCK_WORDS))

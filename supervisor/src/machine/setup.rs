@@ -24,6 +24,7 @@ use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::policy::Policy;
+use crate::robot::operations::Operations;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -40,6 +41,8 @@ pub struct MachineOptions {
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
     pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener)>,
+    /// The calls that run now.
+    pub operations: Operations,
     /// Limit from spawn to Ready.
     pub start_timeout: Duration,
     /// Limit for building one resource.
@@ -91,6 +94,7 @@ impl Machine {
             builtins,
             debug,
             doors,
+            operations,
             start_timeout,
             ..
         } = options;
@@ -107,6 +111,7 @@ impl Machine {
                 life: 0,
                 upstream: None,
                 handlers: Arc::default(),
+                activity: entry.activity.clone(),
                 drain_by: None,
                 waiting: Vec::new(),
             };
@@ -133,6 +138,7 @@ impl Machine {
                 home: home.clone(),
                 spawner: spawner.clone(),
                 events: events.clone(),
+                operations: operations.clone(),
                 start_timeout,
                 seed: RandomState::new().hash_one(()),
             };

@@ -4,15 +4,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
+use super::health::{self, News, Subject, Watch};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::Tail;
 use super::problem::Problem;
@@ -20,6 +21,7 @@ use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::ModuleEntry;
 use crate::identity::ModuleName;
+use crate::robot::operations::Operations;
 use crate::route::upstream::Upstream;
 use end::Farewell;
 use publish::Trouble;
@@ -79,6 +81,9 @@ pub struct Actor {
     lifecycle: Lifecycle,
     process: Option<Process>,
     upstream: Option<Upstream>,
+    /// Whether the present process answers is watched.
+    watch: Option<Watch>,
+    operations: Operations,
     tail: Tail,
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
@@ -106,6 +111,8 @@ pub struct Context {
     pub spawner: Spawner,
     /// Where events go.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    /// The calls that run now.
+    pub operations: Operations,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
@@ -126,6 +133,8 @@ impl Actor {
             lifecycle,
             process: None,
             upstream: None,
+            watch: None,
+            operations: context.operations,
             tail: Tail::default(),
             output: JoinSet::new(),
             farewell: None,
@@ -158,6 +167,7 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
+                news = health::news(&mut self.watch) => self.hear(news),
                 () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
                 () = at(self.lifecycle.deadline()) => self.overdue(),
             };
@@ -197,12 +207,66 @@ impl Actor {
 
     fn signal(&mut self, signal: Signal, group: bool) {
         self.handshake.abort_all();
-        self.upstream = None;
+        (self.watch, self.upstream) = (None, None);
         if let Some(process) = &self.process {
             if group {
                 process.signal_group(signal)
             } else {
                 process.signal(signal)
+            }
+        }
+    }
+
+    /// Watches from now on whether the process answers on its present connection.
+    fn watch(&mut self) {
+        let (Some(process), Some(upstream)) = (&self.process, &self.upstream) else {
+            return;
+        };
+        self.watch = Some(Watch::begin(Subject {
+            entry: self.entry.clone(),
+            pid: process.pid(),
+            health: self.spec.policy.health.clone(),
+            upstream: upstream.clone(),
+            operations: self.operations.clone(),
+            tail: self.tail.clone(),
+        }));
+    }
+
+    /// Publishes what the watch tells, and passes it on to the lifecycle.
+    fn hear(&mut self, news: News) -> Input {
+        let (name, life) = (&self.spec.name, self.lifecycle.life());
+        match news {
+            News::Silent(what) => {
+                warn!(module = %name, "module {what}");
+                let cause = format!("module {name} {what}");
+                self.entry.publish(|state| {
+                    state.error = Some(cause.into());
+                    state.last = Some(what.into());
+                    state.last_at = Some(SystemTime::now());
+                });
+                Input::Silent { life }
+            }
+            News::Heard => {
+                if self.lifecycle.state() == State::Unresponsive {
+                    info!(module = %name, "module answers again");
+                    self.entry.publish(|state| {
+                        state.last = Some("answers again".into());
+                        state.last_at = Some(SystemTime::now());
+                    });
+                }
+                Input::Heard { life }
+            }
+            News::Hung { why, evidence } => {
+                let lies = evidence
+                    .as_ref()
+                    .map(|folder| format!("; evidence in {}", folder.display()));
+                let short = format!("{why}{}", lies.unwrap_or_default());
+                self.entry.publish(|state| state.evidence = evidence);
+                self.fault(Problem {
+                    wire: format!("module {name} {short}"),
+                    short,
+                });
+                Input::Hung { life }
             }
         }
     }

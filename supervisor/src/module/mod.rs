@@ -1,13 +1,17 @@
 //! One child process per module: how it is started, watched, restarted and ended.
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
-//! `reflect` are the first talk with it, `output` reads what it prints, `problem` says what went wrong.
+//! `reflect` are the first talk with it, `probe` decides whether it hangs (pure) and `health` asks it, `evidence` is what is
+//! written down then, `output` reads what it prints, `problem` says what went wrong.
 
+pub mod activity;
 pub mod actor;
 pub mod backoff;
 pub mod builtin;
 pub mod environment;
+pub mod evidence;
 pub mod handshake;
+pub mod health;
 pub mod lifecycle;
 pub mod output;
 pub mod probe;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::activity::Activity;
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
 use crate::changes::Changes;
@@ -68,6 +69,8 @@ pub struct ModuleState {
     pub error: Option<Arc<str>>,
     /// When it is started again.
     pub next_try: Option<SystemTime>,
+    /// Where the evidence lies of when it hung last.
+    pub evidence: Option<PathBuf>,
     /// What it offers, as of its last Ready.
     pub handlers: Arc<[Handler]>,
 }
@@ -83,6 +86,10 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// What shows that it lives.
+    pub activity: Activity,
+    /// After how long a call in it counts as stuck.
+    pub stuck_after: Duration,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -103,6 +110,7 @@ impl ModuleEntry {
             consecutive_failures: 0,
             error: None,
             next_try: None,
+            evidence: None,
             handlers: Arc::default(),
         };
         let ModuleSpec {
@@ -113,6 +121,8 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            activity: Activity::default(),
+            stuck_after: spec.policy.health.stuck_after,
             state: ArcSwap::from_pointee(state),
             changes,
         }
@@ -121,6 +131,11 @@ impl ModuleEntry {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// Something about it is to be shown otherwise, though its state is the same.
+    pub(crate) fn tell_change(&self) {
+        self.changes.tell();
     }
 
     /// Changes the state; for the module's own task alone.

@@ -15,8 +15,11 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::usage::{Sampler, memory_bytes};
+use crate::identity::ModuleName;
 use crate::machine::view::{Published, View};
 use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::robot::operations::Operations;
+use crate::robot::stuck::{Stuck, stuck};
 use crate::route::resource::{Phase, Resource};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
@@ -43,6 +46,7 @@ pub struct Facts {
 pub struct Control {
     facts: Arc<Facts>,
     published: Published,
+    operations: Operations,
     settled: Arc<OnceLock<SystemTime>>,
     sampler: Arc<Mutex<Sampler>>,
     stopping: tokio_util::sync::CancellationToken,
@@ -51,10 +55,16 @@ pub struct Control {
 
 impl Control {
     /// A service over the machine's view. `stopping` ends the watchers.
-    pub fn new(facts: Facts, published: Published, stopping: tokio_util::sync::CancellationToken) -> Self {
+    pub fn new(
+        facts: Facts,
+        published: Published,
+        operations: Operations,
+        stopping: tokio_util::sync::CancellationToken,
+    ) -> Self {
         Self {
             facts: Arc::new(facts),
             published,
+            operations,
             settled: Arc::default(),
             sampler: Arc::default(),
             stopping,
@@ -88,7 +98,7 @@ impl Control {
             pid: std::process::id(),
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
-            resources: resources(&view),
+            resources: self.resources(&view),
             complaints: self.facts.complaints.clone(),
         }
     }
@@ -134,6 +144,18 @@ impl Control {
         }
     }
 
+    fn resources(&self, view: &View) -> Vec<pb::Resource> {
+        let after = |name: &ModuleName| {
+            view.modules
+                .iter()
+                .find(|entry| entry.name == *name)
+                .map(|entry| entry.stuck_after)
+        };
+        let stuck = stuck(&self.operations, after, Instant::now());
+        let known = view.resources.iter().map(|resource| describe(resource, &stuck));
+        known.chain(rejected(view)).collect()
+    }
+
     /// A snapshot for each change, and at least one every `max`.
     pub fn states(&self, max: Duration) -> States {
         let (sender, states) = mpsc::channel(1);
@@ -177,8 +199,20 @@ fn authentication(address: std::net::SocketAddr) -> &'static str {
     }
 }
 
-fn resources(view: &View) -> Vec<pb::Resource> {
-    let rejected = view.rejected.iter().map(|rejected| pb::Resource {
+/// What is stuck in the resource of this name.
+fn stuck_calls(stuck: &[Stuck], resource: &str) -> Vec<pb::StuckCalls> {
+    let own = stuck.iter().filter(|stuck| &*stuck.resource == resource);
+    own.map(|stuck| pb::StuckCalls {
+        method: stuck.method.clone(),
+        age: stuck.age.try_into().ok(),
+        calls: stuck.calls,
+        callers: stuck.callers.clone(),
+    })
+    .collect()
+}
+
+fn rejected(view: &View) -> impl Iterator<Item = pb::Resource> {
+    view.rejected.iter().map(|rejected| pb::Resource {
         name: Some((&rejected.name).into()),
         model: rejected.model.to_string(),
         state: pb::ResourceState::Unhealthy.into(),
@@ -186,15 +220,11 @@ fn resources(view: &View) -> Vec<pb::Resource> {
         module: String::new(),
         dependencies: Vec::new(),
         last_updated: view.config_time.map(Into::into),
-    });
-    view.resources
-        .iter()
-        .map(|resource| describe(resource))
-        .chain(rejected)
-        .collect()
+        stuck: Vec::new(),
+    })
 }
 
-fn describe(resource: &Resource) -> pb::Resource {
+fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
     let state = resource.state();
     let shown = match state.phase {
         Phase::Configuring if state.upstream.is_none() => pb::ResourceState::Pending,
@@ -211,6 +241,7 @@ fn describe(resource: &Resource) -> pb::Resource {
         module: state.module.as_ref().map(ToString::to_string).unwrap_or_default(),
         dependencies: state.dependencies.iter().map(Into::into).collect(),
         last_updated: Some(state.since.into()),
+        stuck: stuck_calls(stuck, &resource.label),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happens to every call, whoever makes it: name, session, operation, then the module or the core's own services.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::control::Control;
 use super::reflection::Reflection;
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Identity, ModuleName};
+use crate::module::activity::Activity;
 use crate::robot::Robot;
 use crate::robot::operations::{About, OnStopAll, Running};
 use crate::robot::sessions::{SessionError, parse_id};
@@ -80,6 +81,8 @@ impl std::fmt::Debug for Services {
 pub struct Door {
     services: Arc<Services>,
     identity: Arc<Identity>,
+    /// Where the calls of a module are counted, once that was looked up.
+    activity: Arc<OnceLock<Activity>>,
 }
 
 impl Door {
@@ -88,6 +91,7 @@ impl Door {
         Self {
             services,
             identity: Arc::new(identity),
+            activity: Arc::default(),
         }
     }
 
@@ -95,6 +99,9 @@ impl Door {
     pub async fn call(self, request: Request<RequestBody>) -> Response<CallBody> {
         if let Some(answer) = not_grpc(&request) {
             return answer;
+        }
+        if let Identity::Module(module) = &*self.identity {
+            self.made_a_call(module);
         }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
@@ -105,6 +112,17 @@ impl Door {
             ROBOT | REFLECTION | REFLECTION_ALPHA => Box::pin(self.own(service, request)).await,
             CONTROL if matches!(*self.identity, Identity::Control) => Box::pin(self.own(service, request)).await,
             _ => self.pass_on(service, method, request).await,
+        }
+    }
+
+    /// A module that calls is alive.
+    fn made_a_call(&self, module: &ModuleName) {
+        if let Some(activity) = self.activity.get() {
+            return activity.made_a_call();
+        }
+        let view = self.services.robot.machine.published.load();
+        if let Some(entry) = view.modules.iter().find(|entry| entry.name == *module) {
+            self.activity.get_or_init(|| entry.activity.clone()).made_a_call();
         }
     }
 
@@ -263,11 +281,7 @@ fn terms(
     opid: Option<HeaderValue>,
 ) -> (crate::route::upstream::Upstream, Terms) {
     let state = destination.resource.state();
-    let module = state
-        .module
-        .as_ref()
-        .map(crate::identity::ModuleName::shared)
-        .unwrap_or_default();
+    let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
     let terms = Terms {
         target: Target {
             resource: destination.resource.label.clone(),

@@ -30,7 +30,7 @@ impl Actor {
         };
         let status = process.end();
         let clean = status.as_ref().is_ok_and(|status| status.success());
-        self.upstream = None;
+        (self.watch, self.upstream) = (None, None);
         self.handshake.abort_all();
         if let Some(problem) = Problem::end(&self.spec.name, self.lifecycle.state(), status) {
             self.fail(problem);

@@ -104,7 +104,7 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
-        self.upstream = None;
+        (self.watch, self.upstream) = (None, None);
         let life = self.lifecycle.life();
         let socket = self.sockets.module(life);
         let module = self.spec.name.clone();
@@ -122,6 +122,7 @@ impl Actor {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
                     self.upstream = Some(upstream.clone());
+                    self.watch();
                     let handlers = self.entry.state().handlers.clone();
                     self.tell(Event::Ready { life, upstream, handlers });
                     None
