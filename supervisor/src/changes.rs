@@ -1,27 +1,44 @@
 //! News that something about the machine changed, for whoever follows it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-/// Tells everyone who follows the machine that something in the view changed.
+use crate::events::{Event, MAX_BYTES, MAX_EVENTS, What};
+use crate::feed::Feed;
+
+/// Tells everyone who follows the machine that something in the view changed, and what happened.
 #[derive(Debug, Clone)]
-pub struct Changes(Arc<watch::Sender<()>>);
+pub struct Changes {
+    news: Arc<watch::Sender<()>>,
+    /// What happened, as far as that is kept.
+    pub events: Feed<Event>,
+}
 
 impl Changes {
     /// Says that something changed.
     pub fn tell(&self) {
-        self.0.send_replace(());
+        self.news.send_replace(());
+    }
+
+    /// Writes down what happened. Whoever follows the view is told by `tell`.
+    pub fn record(&self, what: What) {
+        let at = SystemTime::now();
+        self.events.push(Event { at, what });
     }
 
     /// A receiver that is marked changed after every `tell`.
     pub fn follow(&self) -> watch::Receiver<()> {
-        self.0.subscribe()
+        self.news.subscribe()
     }
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(())))
+        Self {
+            news: Arc::new(watch::Sender::new(())),
+            events: Feed::new(MAX_EVENTS, MAX_BYTES),
+        }
     }
 }

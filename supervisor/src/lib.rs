@@ -6,7 +6,11 @@
 mod changes;
 pub mod cli;
 pub mod config;
+pub mod events;
+pub mod feed;
+pub mod guardian;
 pub mod identity;
+mod kin;
 mod log;
 pub mod machine;
 pub mod module;
@@ -16,5 +20,6 @@ pub mod route;
 pub mod run;
 pub mod runtime_dir;
 pub mod serve;
+pub mod service;
 pub mod state_dir;
 mod text;

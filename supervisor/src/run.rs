@@ -1,7 +1,7 @@
 //! `mainstay run`, from a loaded config to the last process gone.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,17 +15,19 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
+use crate::guardian::{self, Tether, survivors};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
-use crate::module::sockets;
+use crate::module::{orphans, sockets};
 use crate::robot::Robot;
 use crate::robot::operations::Operations;
 use crate::robot::sessions::Sessions;
-use crate::runtime_dir::{self, RuntimeDir};
+use crate::runtime_dir::{self, RuntimeDir, RuntimeDirError};
 use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
+use crate::service::Notify;
 
 /// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
 /// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
@@ -34,6 +36,14 @@ const WORKERS: usize = 1;
 const ONE_WISH: Duration = Duration::from_secs(1);
 /// How long the end of the machine waits for stops that are under way.
 const STOPS_UNDER_WAY: Duration = Duration::from_millis(500);
+/// How long the end of the process waits for threads that block.
+const BLOCKED: Duration = Duration::from_millis(500);
+/// How long a start waits for the guardian of a dead core of the same config.
+const ENDING: Duration = Duration::from_secs(5);
+/// Pause between two looks whether it is done.
+const ENDING_LOOK: Duration = Duration::from_millis(20);
+/// How long a start waits for the end of what two deaths at once left behind.
+const SURVIVORS: Duration = Duration::from_secs(3);
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,8 +61,8 @@ pub struct RunOptions {
 }
 
 /// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
-/// states of the machine as they come, to tell of its start.
-pub fn run<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> ExitCode
+/// states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
+pub fn run<F>(options: RunOptions, tether: Tether, announce: impl FnOnce(States) -> F) -> ExitCode
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -67,11 +77,20 @@ where
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(start(options, announce)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(start(options, &tether, announce));
+            // A thread that reads about a hung process may never come back.
+            runtime.shutdown_timeout(BLOCKED);
+            ended
+        }
         Err(error) => Err(failure(format_args!(
             "the system refuses to start an event loop: {error}"
         ))),
     };
+    if tether.is_cut() {
+        // Nobody else is there to do it.
+        eprint!("{}", guardian::end_descendants());
+    }
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -88,13 +107,14 @@ fn failure(error: impl fmt::Display) -> Failure {
     format!("error: {error}")
 }
 
-async fn start<F>(options: RunOptions, announce: impl FnOnce(States) -> F) -> Result<(), Failure>
+async fn start<F>(options: RunOptions, tether: &Tether, announce: impl FnOnce(States) -> F) -> Result<(), Failure>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let started = SystemTime::now();
     // First of all: whoever wants it to end while it starts must not leave anything behind.
     let mut signals = Signals::new().map_err(failure)?;
+    let lifeline = tether.watch().map_err(failure)?;
     let RunOptions {
         config_path,
         loaded,
@@ -108,7 +128,7 @@ where
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
-    let directory = RuntimeDir::create(&directory).map_err(failure)?;
+    let directory = claim(&directory, tether).await.map_err(failure)?;
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
     let (doors, parents) = mpsc::unbounded_channel();
@@ -159,13 +179,18 @@ where
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
+    rooms.spawn(robot.clone().watch_modules(inner.clone()));
     rooms.spawn(robot.watch_sessions());
+    rooms.spawn(orphans::reap(inner.clone()));
+    let notify = Notify::from_environment();
+    rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
     let ended = tokio::select! {
         name = signals.next() => { info!(signal = name, "stopping"); Ok(()) }
+        () = lifeline.cut() => { warn!("the guardian has ended; stopping, because nobody would clear up after us"); Ok(()) }
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
     };
@@ -198,6 +223,56 @@ where
     }
     drop(directory);
     ended
+}
+
+/// Takes the runtime directory, after whatever an earlier core left has been put away.
+async fn claim(path: &Path, tether: &Tether) -> Result<RuntimeDir, RuntimeDirError> {
+    // Before it exists, so that there is no moment in which nobody would remove it. A guardian that is gone is noticed
+    // elsewhere.
+    let _gone = tether.tell_directory(path);
+    let patience = tokio::time::Instant::now() + ENDING;
+    let directory = loop {
+        match RuntimeDir::create(path) {
+            Err(RuntimeDirError::Ending) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(ENDING_LOOK).await;
+            }
+            done => break done?,
+        }
+    };
+    let _gone = tether.tell_lock(directory.lock());
+    let mut dead = match path.parent() {
+        Some(base) => runtime_dir::sweep(base, path),
+        None => Vec::new(),
+    };
+    if directory.was_stale() {
+        dead.push(path.to_owned());
+    }
+    let keys = dead
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str())
+        .map(str::to_owned);
+    for key in keys {
+        end_survivors(key).await;
+    }
+    Ok(directory)
+}
+
+/// Ends what a machine left behind whose core and guardian were killed together.
+async fn end_survivors(key: String) {
+    let ended = tokio::task::spawn_blocking(move || survivors::end(&key));
+    match tokio::time::timeout(SURVIVORS, ended).await {
+        Ok(Ok((0, _))) => {}
+        Ok(Ok((count, left))) => {
+            warn!(
+                count,
+                "processes of a machine that was killed together with its guardian were still running; ended them"
+            );
+            for process in left {
+                warn!(pid = process.pid, name = process.name, "one of them does not end");
+            }
+        }
+        Ok(Err(_)) | Err(_) => warn!("could not look in time for what a killed machine left behind"),
+    }
 }
 
 /// Opens the port, or says which line of the config asked for one that cannot be had.

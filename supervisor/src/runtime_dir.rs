@@ -8,11 +8,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+use crate::guardian::record;
 
 /// Longest path of a UNIX socket, in bytes. Linux allows 107 and macOS 103; the smaller keeps configs portable.
 pub const MAX_SOCKET_PATH_LEN: usize = 103;
@@ -22,6 +25,9 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
 const LOCK_FILE: &str = "lock";
+
+/// What the lock file holds instead, while a guardian puts away what a dead core left.
+const ENDING: &str = "ending";
 
 /// Why a runtime directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +41,9 @@ pub enum RuntimeDirError {
         /// Process id that the other core wrote down.
         pid: Option<u32>,
     },
+    /// The core of the same config has just died, and what it left behind is being put away.
+    #[error("a machine with this config has just ended, and its modules are still being ended; try again in a second")]
+    Ending,
     /// Somebody else could put things where the sockets belong.
     #[error("`{}` {problem}: remove it, or set XDG_RUNTIME_DIR to a private directory", .path.display())]
     NotPrivate {
@@ -106,7 +115,8 @@ pub fn all(bases: &[PathBuf]) -> Vec<PathBuf> {
 pub struct RuntimeDir {
     path: PathBuf,
     // The lock ends with the file, also when the process is killed.
-    _lock: File,
+    lock: File,
+    stale: bool,
 }
 
 impl RuntimeDir {
@@ -127,10 +137,12 @@ impl RuntimeDir {
                 made => made?,
             }
             let Some(lock) = take_lock(path)? else { continue };
-            clear(path)?;
+            record::remove_noted(path);
+            let stale = clear(path)? > 0;
             return Ok(Self {
                 path: path.to_owned(),
-                _lock: lock,
+                lock,
+                stale,
             });
         }
     }
@@ -138,6 +150,16 @@ impl RuntimeDir {
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// True if something lay in it: its last core and that one's guardian were killed together.
+    pub fn was_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// The lock. Whoever holds a copy of this descriptor holds the lock as well.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Where the command line calls.
@@ -148,11 +170,63 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        // Best effort: what stays behind is removed by the next start. The lock file goes last, still locked.
-        let _ = clear(&self.path);
-        let _ = fs::remove_file(self.path.join(LOCK_FILE));
-        let _ = fs::remove_dir(&self.path);
+        remove(&self.path);
     }
+}
+
+/// A runtime directory whose core is dead, locked while what is in it is put away.
+#[derive(Debug)]
+pub struct Leftover {
+    path: PathBuf,
+    // Held to the end.
+    _lock: File,
+}
+
+impl Leftover {
+    /// Takes charge of what a dead core left at `path`, with the `lock` that it handed over, if it did. `None` if nothing is
+    /// there, or another core has taken it over.
+    pub fn take(path: PathBuf, lock: Option<OwnedFd>) -> Option<Self> {
+        check_private(&path).ok()?;
+        let mut lock = match lock {
+            Some(lock) => File::from(lock),
+            None => {
+                let lock = open_lock(&path, false).ok()?;
+                lock.try_lock().ok()?;
+                lock
+            }
+        };
+        if !is_at(&lock, &path.join(LOCK_FILE)) {
+            return None;
+        }
+        // A core that starts now waits a moment instead of giving up.
+        let _full = write_lock(&mut lock, ENDING);
+        Some(Self { path, _lock: lock })
+    }
+
+    /// Removes it, and the cgroups that are noted in it; returns those that could not be removed.
+    pub fn remove(self) -> Vec<PathBuf> {
+        let left = record::remove_noted(&self.path);
+        remove(&self.path);
+        left
+    }
+}
+
+/// Removes what dead cores left in `base`, the directory `own` apart, and returns what it removed. Whatever is locked
+/// belongs to somebody alive.
+pub fn sweep(base: &Path, own: &Path) -> Vec<PathBuf> {
+    let mut others = all(&[base.to_owned()]);
+    others.retain(|path| {
+        let leftover = (path != own).then(|| Leftover::take(path.clone(), None)).flatten();
+        leftover.map(Leftover::remove).is_some()
+    });
+    others
+}
+
+/// Best effort: what stays behind is removed by the next start. The lock file goes last, still locked.
+fn remove(path: &Path) {
+    let _ = clear(path);
+    let _ = fs::remove_file(path.join(LOCK_FILE));
+    let _ = fs::remove_dir(path);
 }
 
 /// Makes `path` and all above it, then makes sure that it is ours alone.
@@ -203,15 +277,7 @@ fn take_lock(dir: &Path) -> Result<Option<File>, RuntimeDirError> {
         let path = path.clone();
         move |source| RuntimeDirError::Io { action, path, source }
     };
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(&path);
-    let mut file = match opened {
+    let mut file = match open_lock(dir, true) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed("open")(source)),
@@ -221,30 +287,47 @@ fn take_lock(dir: &Path) -> Result<Option<File>, RuntimeDirError> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             let _ = file.read_to_string(&mut text);
-            return Err(RuntimeDirError::Running {
-                pid: text.trim().parse().ok(),
+            return Err(match text.trim() {
+                ENDING => RuntimeDirError::Ending,
+                pid => RuntimeDirError::Running { pid: pid.parse().ok() },
             });
         }
         Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
     }
-    let same = fs::symlink_metadata(&path).is_ok_and(|there| {
-        file.metadata()
-            .is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-    });
-    if !same {
+    if !is_at(&file, &path) {
         return Ok(None);
     }
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write(&mut file).map_err(failed("write"))?;
+    write_lock(&mut file, &std::process::id().to_string()).map_err(failed("write"))?;
     Ok(Some(file))
 }
 
-/// Removes everything in `dir` but the lock file. Symlinks are removed, not followed.
-fn clear(dir: &Path) -> Result<(), RuntimeDirError> {
+fn open_lock(dir: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(dir.join(LOCK_FILE))
+}
+
+/// True if `file` is what lies at `path` now.
+fn is_at(file: &File, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| {
+        file.metadata()
+            .is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+    })
+}
+
+fn write_lock(file: &mut File, text: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{text}")
+}
+
+/// Removes everything in `dir` but the lock file, and counts it. Symlinks are removed, not followed.
+fn clear(dir: &Path) -> Result<usize, RuntimeDirError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RuntimeDirError::Io {
@@ -253,11 +336,13 @@ fn clear(dir: &Path) -> Result<(), RuntimeDirError> {
             source,
         }
     };
+    let mut count = 0;
     for entry in fs::read_dir(dir).map_err(failed(dir))? {
         let entry = entry.map_err(failed(dir))?;
         if entry.file_name() == OsStr::new(LOCK_FILE) {
             continue;
         }
+        count += 1;
         let path = entry.path();
         let is_dir = entry.file_type().map_err(failed(&path))?.is_dir();
         let removed = if is_dir {
@@ -267,7 +352,7 @@ fn clear(dir: &Path) -> Result<(), RuntimeDirError> {
         };
         removed.map_err(failed(&path))?;
     }
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -337,13 +422,67 @@ mod tests {
         fs::write(path.join(LOCK_FILE), "99").unwrap();
         symlink(&outside, path.join("link")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        let _dir = RuntimeDir::create(&path).unwrap();
+        let dir = RuntimeDir::create(&path).unwrap();
+        assert!(dir.was_stale());
         let left: Vec<_> = fs::read_dir(&path)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(left, [LOCK_FILE]);
         assert!(outside.join("keep").exists(), "symlinks are not followed");
+    }
+
+    #[test]
+    fn what_a_dead_core_left_is_held_by_who_puts_it_away() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let core = RuntimeDir::create(&path).unwrap();
+        assert!(!core.was_stale());
+        fs::write(core.control_socket(), "").unwrap();
+        assert!(Leftover::take(path.clone(), None).is_none(), "the core lives");
+        let lock = core.lock().try_clone_to_owned().unwrap();
+        // As if killed: nothing of it runs, not even its drop.
+        std::mem::forget(core);
+        let leftover = Leftover::take(path.clone(), Some(lock)).expect("nobody else has it");
+        assert!(matches!(RuntimeDir::create(&path), Err(RuntimeDirError::Ending)));
+        assert!(leftover.remove().is_empty());
+        assert!(!path.exists());
+        let next = RuntimeDir::create(&path).expect("free again");
+        drop(next);
+        assert!(Leftover::take(path, None).is_none(), "nothing is there");
+    }
+
+    #[test]
+    fn a_late_guardian_leaves_the_next_core_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let first = RuntimeDir::create(&path).unwrap();
+        let lock = first.lock().try_clone_to_owned().unwrap();
+        drop(first);
+        let second = RuntimeDir::create(&path).expect("free");
+        assert!(
+            Leftover::take(path.clone(), Some(lock)).is_none(),
+            "its own lock file is gone"
+        );
+        assert!(second.path().join(LOCK_FILE).exists());
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_swept() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("mainstay");
+        let own = RuntimeDir::create(&base.join("own")).unwrap();
+        let other = RuntimeDir::create(&base.join("other")).unwrap();
+        let dead = base.join("dead");
+        make_private(&dead).unwrap();
+        fs::write(dead.join(LOCK_FILE), "99").unwrap();
+        fs::write(dead.join(CONTROL_SOCKET), "").unwrap();
+        let strange = base.join("strange");
+        make_private(&strange).unwrap();
+        fs::write(strange.join("precious"), "").unwrap();
+        assert_eq!(sweep(&base, own.path()), [dead.clone()]);
+        assert!(own.path().exists() && other.path().exists() && strange.join("precious").exists());
+        assert!(!dead.exists());
     }
 
     #[test]

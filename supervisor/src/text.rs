@@ -1,4 +1,18 @@
-//! Text from strangers, made fit to show.
+//! Text from strangers, made fit to show; times as text.
+
+use std::time::SystemTime;
+
+/// A time as logs have it: RFC 3339 in UTC, to the millisecond.
+pub fn time(at: SystemTime) -> String {
+    let mut at = prost_types::Timestamp::from(at);
+    at.nanos -= at.nanos % 1_000_000;
+    let text = at.to_string();
+    // A whole second comes without its fraction, and columns should stay columns.
+    match text.strip_suffix('Z') {
+        Some(whole) if !whole.contains('.') => format!("{whole}.000Z"),
+        _ => text,
+    }
+}
 
 /// A line that a program printed, without colours and whatever else would steer the terminal. Tabs become spaces.
 pub fn plain(line: &str) -> String {
@@ -22,7 +36,20 @@ pub fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn times_have_three_decimals() {
+        for (nanos, text) in [
+            (1_700_000_000_000_000_000, "2023-11-14T22:13:20.000Z"),
+            (1_700_000_000_123_456_789, "2023-11-14T22:13:20.123Z"),
+            (1_700_000_000_120_000_000, "2023-11-14T22:13:20.120Z"),
+        ] {
+            assert_eq!(time(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)), text);
+        }
+    }
 
     #[test]
     fn what_would_steer_the_terminal_is_left_out() {

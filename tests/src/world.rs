@@ -117,6 +117,7 @@ impl Place {
             .env("HOME", self.file("home"))
             .env("VIAM_HOME", self.file("home"))
             .env("XDG_RUNTIME_DIR", self.file("run"))
+            .env("STATE_DIRECTORY", self.file("state"))
             .env("NO_COLOR", "1")
             .env(name, value)
             .envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -163,6 +164,7 @@ impl Place {
             child,
             config: path,
             address: String::new(),
+            core: 0,
             shown: false,
         };
         world.await_address().await;
@@ -236,6 +238,7 @@ pub struct World {
     child: Child,
     config: PathBuf,
     address: String,
+    core: i32,
     shown: bool,
 }
 
@@ -257,8 +260,13 @@ impl World {
         &self.address
     }
 
-    /// Process id of what `mainstay run` started first.
+    /// Process id of the core.
     pub fn pid(&self) -> i32 {
+        self.core
+    }
+
+    /// Process id of what a shell would have started: the guardian.
+    pub fn guardian(&self) -> i32 {
         i32::try_from(self.child.id()).expect("process ids are small")
     }
 
@@ -356,6 +364,7 @@ impl World {
                 && let Some(listener) = status.listeners.first()
             {
                 self.address.clone_from(&listener.address);
+                self.core = i32::try_from(status.pid).expect("process ids are small");
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -427,7 +436,7 @@ impl World {
 
     /// Sends a signal, waits for the end and tells what is left.
     pub async fn stop_with(mut self, signal: Signal) -> Remains {
-        proc::signal(self.pid(), signal);
+        proc::signal(self.guardian(), signal);
         self.ended().await
     }
 
@@ -480,8 +489,18 @@ impl Drop for World {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for process in self.place.processes() {
-            proc::signal(process.pid, Signal::SIGKILL);
+        // The core first, which would start others anew. Then whatever was being started meanwhile.
+        if self.core > 0 && proc::alive(self.core) {
+            proc::signal(self.core, Signal::SIGKILL);
+        }
+        for _ in 0..10 {
+            let living = self.place.processes();
+            if living.is_empty() {
+                break;
+            }
+            for process in living {
+                proc::signal(process.pid, Signal::SIGKILL);
+            }
         }
     }
 }

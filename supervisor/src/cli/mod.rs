@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
 mod call;
+mod events;
 mod failure;
 mod human;
+mod logs;
 mod output;
 mod run;
 #[cfg(test)]
@@ -62,6 +64,10 @@ enum Verb {
     Status(status::Arguments),
     /// Call a method of a resource, or list the methods it has
     Call(call::Arguments),
+    /// Show what a module printed and logged
+    Logs(logs::Arguments),
+    /// Show what happened to the machine, its modules and its resources
+    Events(events::Arguments),
 }
 
 /// Parses the command line, runs the verb and tells how it ended. The whole program.
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(arguments),
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
         Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
+        Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
+        Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
     }
 }
 
@@ -124,6 +132,9 @@ mod tests {
             "call left set_power {} --json --timeout 2s",
             "call cam get_images --out pictures --every 200ms",
             "call walker steps -",
+            "logs wheels -f -n 20",
+            "logs builtin:fake --json --machine rover.yaml",
+            "events -f --json left",
         ];
         for line in good {
             let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));
@@ -135,6 +146,8 @@ mod tests {
             "call",
             "call left set_power {} --every fast",
             "status --machine a --address b",
+            "logs",
+            "logs wheels -n many",
             "explode",
         ];
         for line in bad {

@@ -7,6 +7,7 @@ use super::failure::{Exit, Failure};
 use super::output::note;
 use super::startup;
 use crate::config::{self, Place};
+use crate::guardian::{self, Side};
 use crate::run::RunOptions;
 
 /// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
@@ -42,8 +43,17 @@ pub struct Arguments {
 
 /// Runs the verb until the machine has stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
+    // First of all, while there is one thread and next to nothing in memory.
+    let tether = match guardian::split() {
+        Ok(Side::Guardian(code)) => return code,
+        Ok(Side::Core(tether)) => tether,
+        Err(error) => {
+            let failure = Failure::wrong(format!("the system refuses to start the core's process: {error}"));
+            return failure.report(arguments.json).into();
+        }
+    };
     match options(&arguments) {
-        Ok(options) => crate::run::run(options, |states| startup::announce(states, arguments.json)),
+        Ok(options) => crate::run::run(options, tether, |states| startup::announce(states, arguments.json)),
         Err(failure) => failure.report(arguments.json).into(),
     }
 }

@@ -212,7 +212,8 @@ pub fn resource_state(state: ResourceState) -> &'static str {
     }
 }
 
-fn time(at: Option<&Timestamp>) -> Option<String> {
+/// A time as scripts get it.
+pub(super) fn time(at: Option<&Timestamp>) -> Option<String> {
     at.map(ToString::to_string)
 }
 

@@ -9,7 +9,7 @@ use mainstay_proto::mainstay::control::v1::control_service_client::ControlServic
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::table::Table;
 use super::terminal::Style;
 use crate::route::upstream::Upstream;
@@ -61,6 +61,34 @@ pub async fn find(which: &Which) -> Result<Target, Failure> {
         (Some(address), _) => dial(address).await,
         (None, Some(config)) => by_config(config).await,
         (None, None) => only_one().await,
+    }
+}
+
+/// Finds a machine on this host and connects to its control service, for verbs that no robot service has words for.
+///
+/// # Errors
+/// As [`find`]; and a machine that was named by its address (exit 2).
+pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<Upstream>, Failure> {
+    let target = find(which).await?;
+    match target.door {
+        Door::Control => Ok(ControlServiceClient::new(target.upstream).max_decoding_message_size(usize::MAX)),
+        Door::Network { address } => Err(Failure::usage(format!(
+            "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
+        ))),
+    }
+}
+
+/// Runs a verb that reads a stream to its end. One that follows ends well at Ctrl-C; otherwise its end is the machine's.
+///
+/// # Errors
+/// Those of the verb; and when following, that the machine stopped (exit 3).
+pub async fn until_interrupted(follow: bool, verb: impl Future<Output = Result<(), Failure>>) -> Result<Exit, Failure> {
+    if !follow {
+        return verb.await.map(|()| Exit::Done);
+    }
+    tokio::select! {
+        ended = verb => ended.and(Err(Failure::no_machine("the machine has stopped"))),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
     }
 }
 

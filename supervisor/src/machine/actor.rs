@@ -16,6 +16,7 @@ use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::view::{Published, View};
 use super::world::World;
+use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event};
@@ -126,6 +127,8 @@ pub struct Machine {
     pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
     pub(super) actors: JoinSet<()>,
     pub(super) calls: JoinSet<Ended>,
+    /// One for each module that is being emptied: ends when it answers nothing any more.
+    pub(super) vigils: JoinSet<(ModuleName, u64)>,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -190,6 +193,7 @@ impl Machine {
                 Some(command) = self.commands.recv() => self.command(command),
                 Some((module, event)) = self.events.recv() => self.event(module, event),
                 Some(ended) = self.calls.join_next() => self.ended(ended),
+                Some(silent) = self.vigils.join_next() => self.silent(silent),
                 () = wake_at(wake) => self.world.touch_due(Instant::now()),
                 () = &mut first_pass, if !self.running => {}
             }
@@ -198,6 +202,7 @@ impl Machine {
                 self.ended(ended);
             }
         }
+        self.vigils.abort_all();
         // The last thing a module is told; dropping the senders would say the same.
         for module in self.modules.values() {
             let _over = module.commands.send(ModuleCommand::Want(false));
@@ -220,6 +225,7 @@ impl Machine {
 
     fn finish_first_pass(&mut self) {
         self.running = true;
+        self.published.changes.record(News::Machine(MachineNews::Running));
         let mut view = View::clone(&self.published.load());
         view.running = true;
         self.published.publish(view);
@@ -342,6 +348,29 @@ impl Machine {
         }
     }
 
+    /// Watches a module that is being emptied: one that is frozen would hold up everything else.
+    fn watch_over(&mut self, module: &ModuleName) {
+        if let Some(running) = self.modules.get(module)
+            && let Some(upstream) = running.upstream.clone()
+        {
+            let whom = (module.clone(), running.life);
+            self.vigils.spawn(async move {
+                calls::falls_silent(upstream).await;
+                whom
+            });
+        }
+    }
+
+    fn silent(&mut self, silent: Result<(ModuleName, u64), tokio::task::JoinError>) {
+        if let Ok((module, life)) = silent
+            && self.modules.get(&module).is_some_and(|running| running.life == life)
+            && self.world.is_occupied(&module)
+        {
+            warn!(%module, "it answers nothing; its resources are not taken out one by one");
+            self.give_up(&module);
+        }
+    }
+
     /// A module that is to end does not answer: what it holds ends with it, and what that holds need not wait.
     fn give_up(&mut self, module: &ModuleName) {
         let Some(running) = self.modules.get_mut(module) else {
@@ -444,6 +473,7 @@ impl Machine {
                         running.drain_by = Some(Instant::now() + REMOVE_ALL);
                         let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                         self.world.module_changed(&module, Facts::Draining, None);
+                        self.watch_over(&module);
                     }
                     // The restart that was asked for before is on its way.
                     Some(Facts::Draining) => {}
@@ -457,9 +487,13 @@ impl Machine {
                 }
             }
             Command::Shutdown => {
+                self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();
                 self.stop_by = self.stop_by.or(Some(Instant::now() + REMOVE_ALL));
                 self.world.want_nothing();
+                for module in self.modules.keys().cloned().collect::<Vec<_>>() {
+                    self.watch_over(&module);
+                }
             }
         }
     }
@@ -502,6 +536,14 @@ impl Machine {
         let inside = matches!(node.stage, Stage::Built | Stage::Removing);
         let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
+        let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
+        self.published.changes.record(News::Resource {
+            name: resource.label.clone(),
+            phase: shown.phase,
+            reachable: upstream.is_some(),
+            cause: shown.cause.clone(),
+            module: node.module.clone(),
+        });
         resource.publish(ResourceState {
             phase: shown.phase,
             error: shown.cause.clone(),
@@ -512,7 +554,7 @@ impl Machine {
                 SystemTime::now()
             },
             module: node.module.clone(),
-            upstream: running.filter(|_| inside).and_then(|running| running.upstream.clone()),
+            upstream,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
             revision: if ready {
                 self.revision.clone()

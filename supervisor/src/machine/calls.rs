@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
@@ -19,6 +20,12 @@ pub const VALIDATE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 /// Limit for taking one resource out.
 pub const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a module that is about to end may take to show that it lives. Whoever has not answered by then is ended
+/// with what it holds, so that a frozen module costs little more than its own grace.
+const ALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Pause before it is asked again.
+const ALIVE_PAUSE: Duration = Duration::from_millis(500);
 
 fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
     ModuleServiceClient::new(upstream)
@@ -106,6 +113,21 @@ pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) ->
     match answer.await {
         Err(status) if status.code() != Code::NotFound => Err(status),
         _ => Ok(()),
+    }
+}
+
+/// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse at
+/// once, whatever else they do.
+pub async fn falls_silent(upstream: Upstream) {
+    let path = PathAndQuery::from_static("/mainstay.module.v1.NobodyService/AreYouThere");
+    loop {
+        let mut client = tonic::client::Grpc::new(upstream.clone());
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let asked = client.unary(Request::new(()), path.clone(), codec);
+        if tokio::time::timeout(ALIVE_TIMEOUT, asked).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(ALIVE_PAUSE).await;
     }
 }
 

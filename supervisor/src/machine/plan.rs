@@ -60,9 +60,11 @@ impl World {
                 self.unless_busy(module, Step::Remove(module.clone()))
             };
         }
-        let lost = |required: &&ResourceName| self.nodes.get(*required).is_none_or(|held| held.stage != Stage::Built);
-        match node.required().iter().find(lost) {
-            Some(required) => Step::Show(Shown::waiting(self.why_not(required))),
+        let lost = |held: &&ResourceName| self.nodes.get(*held).is_none_or(|held| held.stage != Stage::Built);
+        // An optional dependency that it holds is missed like any other: what it does with it fails.
+        let held = node.held.iter().map(|(held, _)| held);
+        match node.required().iter().chain(held).find(lost) {
+            Some(lost) => Step::Show(Shown::waiting(self.why_not(lost))),
             None => Step::Show(Shown::READY),
         }
     }

@@ -328,6 +328,13 @@ fn optional_dependencies_come_and_go() {
     toy.ready("m");
     assert_eq!(toy.settle(), "+a -b +b");
     assert_eq!(toy.world.node(&name("b")).map(|node| node.held.len()), Some(1));
+    toy.down("m");
+    assert_eq!(toy.settle(), "");
+    let (phase, cause) = toy.shown("b");
+    assert!(
+        phase == Phase::Configuring && cause.contains("m died"),
+        "what it holds is gone: {phase:?} {cause}"
+    );
     // Two that would like each other: the later one in the config gets the earlier.
     check(&["x@m: ?y", "y@m: ?x"], "+x +y");
 }

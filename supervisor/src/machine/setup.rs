@@ -71,6 +71,7 @@ impl Machine {
             resources: HashMap::new(),
             actors: JoinSet::new(),
             calls: JoinSet::new(),
+            vigils: JoinSet::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
             started: Instant::now(),

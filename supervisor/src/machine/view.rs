@@ -44,6 +44,13 @@ pub struct View {
     pub table: Arc<Table>,
 }
 
+impl View {
+    /// A module by its name.
+    pub fn module(&self, name: &str) -> Option<&Arc<ModuleEntry>> {
+        self.modules.iter().find(|entry| entry.name.as_str() == name)
+    }
+}
+
 /// The cell that holds the current view.
 #[derive(Debug, Clone, Default)]
 pub struct Published {

@@ -124,6 +124,11 @@ impl World {
         self.modules.get(module).map(|module| &module.facts)
     }
 
+    /// True while this module holds a resource, or a call about one is under way there.
+    pub fn is_occupied(&self, module: &ModuleName) -> bool {
+        self.modules.get(module).is_some_and(|module| module.occupied > 0)
+    }
+
     /// True while AddResource calls of this module are under way: some modules answer nothing else meanwhile.
     pub fn is_adding(&self, module: &ModuleName) -> bool {
         self.modules.get(module).is_some_and(|module| module.adding > 0)

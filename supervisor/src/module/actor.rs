@@ -1,19 +1,20 @@
 //! The driver of one module: does what `lifecycle` says and reports what happened. Decides nothing itself.
 //!
-//! `start` brings a process up, `end` takes leave of it, `publish` tells the world; the loop is here.
+//! `start` brings a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the world; the
+//! loop is here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
-use super::health::{self, News, Subject, Watch};
+use super::health::{self, Watch};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::Tail;
 use super::problem::Problem;
@@ -29,6 +30,7 @@ use publish::Trouble;
 mod end;
 mod publish;
 mod start;
+mod watch;
 
 /// What the machine asks of a module.
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let tail = context.entry.output.begin();
         Self {
             spec,
             entry: context.entry,
@@ -135,7 +138,7 @@ impl Actor {
             upstream: None,
             watch: None,
             operations: context.operations,
-            tail: Tail::default(),
+            tail,
             output: JoinSet::new(),
             farewell: None,
             handshake: JoinSet::new(),
@@ -207,66 +210,12 @@ impl Actor {
 
     fn signal(&mut self, signal: Signal, group: bool) {
         self.handshake.abort_all();
-        (self.watch, self.upstream) = (None, None);
+        self.watch = None;
         if let Some(process) = &self.process {
             if group {
                 process.signal_group(signal)
             } else {
                 process.signal(signal)
-            }
-        }
-    }
-
-    /// Watches from now on whether the process answers on its present connection.
-    fn watch(&mut self) {
-        let (Some(process), Some(upstream)) = (&self.process, &self.upstream) else {
-            return;
-        };
-        self.watch = Some(Watch::begin(Subject {
-            entry: self.entry.clone(),
-            pid: process.pid(),
-            health: self.spec.policy.health.clone(),
-            upstream: upstream.clone(),
-            operations: self.operations.clone(),
-            tail: self.tail.clone(),
-        }));
-    }
-
-    /// Publishes what the watch tells, and passes it on to the lifecycle.
-    fn hear(&mut self, news: News) -> Input {
-        let (name, life) = (&self.spec.name, self.lifecycle.life());
-        match news {
-            News::Silent(what) => {
-                warn!(module = %name, "module {what}");
-                let cause = format!("module {name} {what}");
-                self.entry.publish(|state| {
-                    state.error = Some(cause.into());
-                    state.last = Some(what.into());
-                    state.last_at = Some(SystemTime::now());
-                });
-                Input::Silent { life }
-            }
-            News::Heard => {
-                if self.lifecycle.state() == State::Unresponsive {
-                    info!(module = %name, "module answers again");
-                    self.entry.publish(|state| {
-                        state.last = Some("answers again".into());
-                        state.last_at = Some(SystemTime::now());
-                    });
-                }
-                Input::Heard { life }
-            }
-            News::Hung { why, evidence } => {
-                let lies = evidence
-                    .as_ref()
-                    .map(|folder| format!("; evidence in {}", folder.display()));
-                let short = format!("{why}{}", lies.unwrap_or_default());
-                self.entry.publish(|state| state.evidence = evidence);
-                self.fault(Problem {
-                    wire: format!("module {name} {short}"),
-                    short,
-                });
-                Input::Hung { life }
             }
         }
     }

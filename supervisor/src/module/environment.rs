@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::orphans::Life;
+use crate::guardian::survivors::MARK;
 use crate::identity::ModuleName;
 use crate::policy::Policy;
 
@@ -41,10 +43,12 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Its lasting data directory, to be made before the start.
     pub data: PathBuf,
+    /// What it and all that comes of it are known by.
+    pub life: Life,
 }
 
-/// Puts together the start of `spec` on `socket`. `home` is VIAM_HOME.
-pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path) -> Launch {
+/// Puts together the start of `spec` on `socket`, as `life`. `home` is VIAM_HOME.
+pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path, life: Life) -> Launch {
     let root = spec.executable.parent().unwrap_or(Path::new("/")).to_path_buf();
     let data = home.join("module-data/local").join(spec.name.as_str());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
@@ -58,8 +62,10 @@ pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path) -> Launch {
         env.insert("VIAM_MODULE_ROOT".into(), root.clone().into());
     }
     env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.into())));
-    // The one variable that a config cannot override: it is the address of the socket that we watch.
+    // The two variables that a config cannot override: the address of the socket that we watch, and the mark by which we
+    // find what left its parents.
     env.insert("VIAM_MODULE_ADDRESS".into(), socket.into());
+    env.insert(MARK.into(), life.mark.clone().into());
     let directory = env.get("VIAM_MODULE_ROOT").map_or(root, PathBuf::from);
     let mut arguments = vec![socket.as_os_str().to_owned()];
     arguments.extend(spec.arguments.iter().map(OsString::from));
@@ -69,6 +75,7 @@ pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path) -> Launch {
         env,
         directory,
         data,
+        life,
     }
 }
 
@@ -97,9 +104,13 @@ mod tests {
         }
     }
 
+    fn life() -> Life {
+        Life::new("0123", &"gear".into(), 3)
+    }
+
     #[test]
     fn a_module_gets_the_socket_first_and_starts_in_its_own_folder() {
-        let launch = launch(&spec(), Path::new("/r/s.sock"), Path::new("/h"));
+        let launch = launch(&spec(), Path::new("/r/s.sock"), Path::new("/h"), life());
         assert_eq!(launch.arguments, ["/r/s.sock", "--log-level=warn"]);
         assert_eq!(launch.directory, Path::new("/opt/gear/bin"));
         assert_eq!(launch.env["VIAM_MODULE_DATA"], "/h/module-data/local/gear");
@@ -113,11 +124,13 @@ mod tests {
         spec.env = BTreeMap::from([
             ("VIAM_MODULE_ROOT".into(), "/elsewhere".into()),
             ("VIAM_MODULE_ADDRESS".into(), "/evil".into()),
+            (MARK.into(), "another/module/1".into()),
             ("PORT".into(), "x".into()),
         ]);
-        let launch = launch(&spec, Path::new("/r/s.sock"), Path::new("/h"));
+        let launch = launch(&spec, Path::new("/r/s.sock"), Path::new("/h"), life());
         assert_eq!(launch.directory, Path::new("/elsewhere"));
         assert_eq!(launch.env["VIAM_MODULE_ADDRESS"], "/r/s.sock");
+        assert_eq!(launch.env[MARK], "0123/gear/3");
         assert_eq!(launch.env["PORT"], "x");
     }
 

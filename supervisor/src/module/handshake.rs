@@ -21,8 +21,10 @@ use crate::route::upstream::Upstream;
 
 /// First pause between two looks for the socket; a Rust module opens its own within some milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// Longest such pause; a Python module needs half a second.
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// Looks with that pause.
+const FIRST_LOOKS: u32 = 20;
+/// Longest pause; a Python module needs half a second.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// Limit for one `Ready` call; a module that is busy is asked again.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before `Ready` is asked again.
@@ -184,13 +186,16 @@ pub async fn shake(
 /// Connects as soon as somebody listens on `socket`.
 async fn connect(module: &ModuleName, socket: &Path) -> Upstream {
     let mut pause = FIRST_PAUSE;
-    loop {
+    for look in 1.. {
         if let Ok(upstream) = Upstream::connect_to(module.as_str(), socket).await {
             return upstream;
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        if look > FIRST_LOOKS {
+            pause = (pause * 5 / 4).min(LAST_PAUSE);
+        }
     }
+    unreachable!("the looks never end")
 }
 
 /// Reads the handler map. What is wrong in it is told and left out; the rest of the module works.

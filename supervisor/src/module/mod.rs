@@ -2,7 +2,8 @@
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
 //! `reflect` are the first talk with it, `probe` decides whether it hangs (pure) and `health` asks it, `evidence` is what is
-//! written down then, `output` reads what it prints, `problem` says what went wrong.
+//! written down then, `output` reads what it prints, `problem` says what went wrong, `orphans` finds and ends what it
+//! leaves behind.
 
 pub mod activity;
 pub mod actor;
@@ -13,6 +14,7 @@ pub mod evidence;
 pub mod handshake;
 pub mod health;
 pub mod lifecycle;
+pub mod orphans;
 pub mod output;
 pub mod probe;
 pub mod problem;

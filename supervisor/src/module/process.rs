@@ -20,6 +20,9 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use super::environment::Launch;
+use super::orphans::Life;
+use crate::guardian::children;
+use crate::service::PRIVATE_VARIABLES;
 
 /// Pauses between two looks for what is left of a group.
 #[cfg(target_os = "linux")]
@@ -27,6 +30,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(5);
 #[cfg(target_os = "linux")]
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long the rest of a group may take where nothing tells when it is gone.
+#[cfg(not(target_os = "linux"))]
 const BLIND_GRACE: Duration = Duration::from_millis(300);
 
 /// Spawns children from its own lasting thread.
@@ -49,10 +53,10 @@ impl Spawner {
             .name("spawner".into())
             .stack_size(256 * 1024)
             .spawn(move || {
-                for request in inbox {
+                for Request { launch, reply } in inbox {
                     // Nobody waits for the answer any more: the guard below ends what was started.
-                    if let Err(Ok(child)) = request.reply.send(spawn(&request.launch)) {
-                        drop(Process::unwatched(child));
+                    if let Err(Ok(child)) = reply.send(spawn(&launch)) {
+                        drop(Process::unwatched(child, launch.life));
                     }
                 }
             })?;
@@ -62,9 +66,11 @@ impl Spawner {
     /// Runs `launch`: a new session, stdin from the null device, output through pipes.
     pub async fn spawn(&self, launch: Launch) -> io::Result<Process> {
         let (reply, answer) = oneshot::channel();
+        let life = launch.life.clone();
         let ended = || io::Error::other("the spawning thread has ended");
         self.requests.send(Request { launch, reply }).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?.and_then(Process::guard)
+        let child = answer.await.map_err(|_| ended())??;
+        Process::guard(child, life)
     }
 }
 
@@ -79,6 +85,9 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    for private in PRIVATE_VARIABLES {
+        command.env_remove(private);
+    }
     // SAFETY: the closure only makes system calls; it allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(move || {
@@ -92,13 +101,14 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
             Ok(())
         });
     }
-    command.spawn()
+    children::spawn(&mut command)
 }
 
 /// A running process that leads its own group. Dropping it kills the whole group.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    life: Life,
     group: Option<Pid>,
     exit: ExitWatch,
     ended: bool,
@@ -109,21 +119,22 @@ pub struct Process {
 pub enum Passed {
     /// The process has ended. It is not reaped, so that its group keeps its number.
     Process,
-    /// Nothing of its group lives any more.
+    /// Nothing of its group lives any more, nor of what left the group.
     Group,
 }
 
 impl Process {
-    fn guard(child: Child) -> io::Result<Self> {
-        let mut guard = Self::unwatched(child);
+    fn guard(child: Child, life: Life) -> io::Result<Self> {
+        let mut guard = Self::unwatched(child, life);
         guard.exit = ExitWatch::new(Pid::from_raw(guard.pid().cast_signed()))?;
         Ok(guard)
     }
 
-    fn unwatched(child: Child) -> Self {
+    fn unwatched(child: Child, life: Life) -> Self {
         let group = Some(Pid::from_raw(child.id().cast_signed()));
         Self {
             child,
+            life,
             group,
             exit: ExitWatch::None,
             ended: false,
@@ -150,15 +161,16 @@ impl Process {
         }
     }
 
-    /// Signals the process and all that it forked.
+    /// Signals the process and all that it forked, wherever that went.
     pub fn signal_group(&self, signal: Signal) {
         if let Some(group) = self.group {
             let _gone = killpg(group, signal);
+            self.life.signal(group, signal);
         }
     }
 
-    /// Waits for the end of the process, and at the next call for the end of all that it forked and that is still in its
-    /// group. May be dropped and called again at any time.
+    /// Waits for the end of the process, and at the next call for the end of all that it forked. May be dropped and called
+    /// again at any time.
     pub async fn passed(&mut self) -> io::Result<Passed> {
         if !self.ended {
             let watched = self.exit.wait().await;
@@ -168,26 +180,55 @@ impl Process {
             return Ok(Passed::Process);
         }
         if let Some(group) = self.group {
-            group_empty(group).await;
+            self.all_gone(group).await;
         }
         Ok(Passed::Group)
+    }
+
+    /// Returns when nothing that the process forked lives any more. Its leader, which is dead and not reaped, keeps the
+    /// group's number in use, so signals find the group in any case and tell nothing.
+    #[cfg(target_os = "linux")]
+    async fn all_gone(&self, leader: Pid) {
+        let mut pause = FIRST_LOOK;
+        while !self.life.processes(leader).await.is_empty() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn all_gone(&self, _: Pid) {
+        tokio::time::sleep(BLIND_GRACE).await;
+    }
+
+    /// Kills what is left of the group, reaps the process, and kills what left the group.
+    pub async fn end(&mut self) -> io::Result<ExitStatus> {
+        let leader = self.group;
+        let status = self.reap();
+        if let Some(leader) = leader {
+            self.life.end(leader).await;
+        }
+        status
     }
 
     /// Kills what is left of the group, and reaps the process.
     ///
     /// In this order: once a process is reaped the kernel may give its number, and so its group's, to a stranger.
-    pub fn end(&mut self) -> io::Result<ExitStatus> {
+    fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
             let _empty = killpg(group, Signal::SIGKILL);
         }
-        self.child.wait()
+        let status = self.child.wait();
+        children::forget(self.child.id());
+        status
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if self.group.is_some() {
-            let _unused = self.end();
+            // What left the group is ended by the guardian at the latest.
+            let _unused = self.reap();
         }
     }
 }
@@ -248,56 +289,6 @@ impl ExitWatch {
     }
 }
 
-/// Returns when nothing of the group lives any more. Its leader, which is dead and not reaped, keeps the group's number
-/// in use, so signals find the group in any case and tell nothing.
-#[cfg(target_os = "linux")]
-async fn group_empty(group: Pid) {
-    let mut pause = FIRST_LOOK;
-    loop {
-        // A board has some hundred processes, and the thread that passes calls on must not read about them all.
-        match tokio::task::spawn_blocking(move || group_lives(group)).await {
-            Ok(Ok(true)) => tokio::time::sleep(pause).await,
-            Ok(Ok(false)) => return,
-            Ok(Err(_)) | Err(_) => return tokio::time::sleep(BLIND_GRACE).await,
-        }
-        pause = (pause * 2).min(LAST_LOOK);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn group_empty(_: Pid) {
-    tokio::time::sleep(BLIND_GRACE).await;
-}
-
-#[cfg(target_os = "linux")]
-fn group_lives(group: Pid) -> io::Result<bool> {
-    for entry in std::fs::read_dir("/proc")? {
-        let entry = entry?;
-        let numbered = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        // A process may end while we look.
-        if numbered
-            && let Ok(stat) = std::fs::read(entry.path().join("stat"))
-            && lives_in(&String::from_utf8_lossy(&stat), group)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Reads a line of `/proc/PID/stat`: `PID (name) STATE PARENT GROUP …`. The name may hold anything, brackets too.
-#[cfg(target_os = "linux")]
-fn lives_in(stat: &str, group: Pid) -> bool {
-    let mut fields = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_ascii_whitespace())
-        .into_iter()
-        .flatten();
-    let state = fields.next();
-    let of = fields.nth(1).and_then(|group| group.parse().ok());
-    of == Some(group.as_raw()) && !matches!(state, Some("Z" | "X" | "x"))
-}
-
 /// How a process ended, in words: `exit code 2`, `killed by SIGSEGV`.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
@@ -320,30 +311,18 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Process {
+        // As the core is; no other test is harmed.
+        nix::sys::prctl::set_child_subreaper(true).expect("always granted");
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("sh");
-        let child = command
+        command
             .args(["-c", script])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn();
-        Process::guard(child.expect("there is a shell")).expect("it can be watched")
-    }
-
-    #[test]
-    fn a_process_lives_in_its_group_until_it_is_a_zombie() {
-        let group = Pid::from_raw(42);
-        for (stat, expected) in [
-            ("43 (sh) S 42 42 42 0 -1", true),
-            ("43 (a) Z 1 42) R 1 42 42 0", true),
-            ("42 (sh) Z 1 42 42 0", false),
-            ("43 (sh) S 42 43 42 0", false),
-            ("43 (sh)", false),
-            ("", false),
-        ] {
-            assert_eq!(lives_in(stat, group), expected, "{stat}");
-        }
+            .process_group(0);
+        let child = children::spawn(&mut command).expect("there is a shell");
+        let life = Life::new("test", &"shell".into(), 1);
+        Process::guard(child, life).expect("it can be watched")
     }
 
     #[tokio::test]
@@ -354,6 +333,6 @@ mod tests {
         assert!(early.is_err(), "the sleeper still lives");
         process.signal_group(Signal::SIGTERM);
         assert_eq!(process.passed().await.expect("watched"), Passed::Group);
-        assert_eq!(process.end().expect("reaped").code(), Some(3));
+        assert_eq!(process.end().await.expect("reaped").code(), Some(3));
     }
 }

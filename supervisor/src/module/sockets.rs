@@ -70,6 +70,12 @@ impl Sockets {
         })
     }
 
+    /// The name of the runtime directory in which they lie.
+    pub fn key(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The socket on which the core answers this module.
     pub fn parent(&self) -> PathBuf {
         self.directory.join(format!("{}.parent.sock", self.stem))

@@ -9,7 +9,9 @@ use arc_swap::{ArcSwap, Guard};
 use super::activity::Activity;
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::output::Output;
 use crate::changes::Changes;
+use crate::events;
 use crate::identity::ModuleName;
 
 /// Where a module is in its life.
@@ -86,6 +88,10 @@ pub struct ModuleEntry {
     pub local: bool,
     /// What is run.
     pub executable: PathBuf,
+    /// Whether what it left moving in other modules is left alone; from its config.
+    pub keep_moving: bool,
+    /// What it printed and logged, over all its lives.
+    pub output: Output,
     /// What shows that it lives.
     pub activity: Activity,
     /// After how long a call in it counts as stuck.
@@ -113,6 +119,7 @@ impl ModuleEntry {
             evidence: None,
             handlers: Arc::default(),
         };
+        let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
             name, id, executable, ..
         } = spec.clone();
@@ -121,6 +128,8 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            keep_moving: spec.policy.keep_moving,
+            output,
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
             state: ArcSwap::from_pointee(state),
@@ -140,13 +149,17 @@ impl ModuleEntry {
 
     /// Changes the state; for the module's own task alone.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
-        let mut state = ModuleState::clone(&self.state.load());
-        let phase = state.phase;
+        let before = self.state.load_full();
+        let mut state = ModuleState::clone(&before);
         change(&mut state);
-        if state.phase != phase {
+        if state.phase != before.phase {
             state.since = SystemTime::now();
         }
+        let news = events::of_module(&self.name, &before, &state);
         self.state.store(Arc::new(state));
+        if let Some(news) = news {
+            self.changes.record(news);
+        }
         self.changes.tell();
     }
 }

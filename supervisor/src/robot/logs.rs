@@ -5,25 +5,24 @@ use prost_types::{Struct, value::Kind};
 use tracing::{Level, event};
 
 use crate::identity::ModuleName;
+use crate::module::output::{self, Output};
 use crate::text::plain;
 
 /// A level by any word that an SDK uses. What is above ERROR is ERROR, and a word that nobody knows is INFO: a line
 /// with a strange level is worth more than none.
 pub fn level(word: &str) -> Level {
-    match word.to_ascii_lowercase().as_str() {
-        "trace" => Level::TRACE,
-        "debug" => Level::DEBUG,
-        "warn" | "warning" => Level::WARN,
-        "error" | "critical" | "fatal" | "panic" | "dpanic" => Level::ERROR,
-        _ => Level::INFO,
-    }
+    output::word(word).unwrap_or(Level::INFO)
 }
 
-/// Writes one entry. Filtering is the module's job: what it sends is wanted.
-pub fn write(module: Option<&ModuleName>, entry: &LogEntry) {
+/// Writes one entry, and keeps it with what the module printed. Filtering is the module's job: what it sends is wanted.
+pub fn write(module: Option<&ModuleName>, entry: &LogEntry, output: Option<&Output>) {
     let module = module.map_or("", ModuleName::as_str);
     let logger = Some(plain(&entry.logger_name)).filter(|name| !name.is_empty());
     let message = message(entry);
+    if let Some(output) = output {
+        let name = logger.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        output.logged(level(&entry.level), &format!("{name}{message}"));
+    }
     match level(&entry.level) {
         Level::TRACE => event!(target: "module", Level::TRACE, module, logger, "{message}"),
         Level::DEBUG => event!(target: "module", Level::DEBUG, module, logger, "{message}"),

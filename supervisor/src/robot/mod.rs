@@ -2,6 +2,7 @@
 
 pub mod logs;
 pub mod operations;
+mod safety;
 mod service;
 pub mod sessions;
 mod status;

@@ -218,8 +218,11 @@ impl RobotService for Robot {
 
     async fn log(&self, request: Request<pb::LogRequest>) -> Answer<pb::LogResponse> {
         let caller = caller(&request)?;
+        let module = caller.identity.module();
+        let view = self.machine.published.load();
+        let output = module.and_then(|module| view.module(module.as_str()));
         for entry in &request.get_ref().logs {
-            logs::write(caller.identity.module(), entry);
+            logs::write(module, entry, output.map(|entry| &entry.output));
         }
         Ok(Response::new(pb::LogResponse {}))
     }

@@ -38,6 +38,17 @@ pub enum SessionError {
     TooMany,
 }
 
+/// What is left of a call whose module has ended meanwhile: it moves nothing any more.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("module {0} has ended since it made this call")]
+pub struct CallerEnded(pub ModuleName);
+
+impl From<CallerEnded> for Status {
+    fn from(error: CallerEnded) -> Self {
+        Self::unavailable(error.to_string())
+    }
+}
+
 impl From<SessionError> for Status {
     fn from(error: SessionError) -> Self {
         match error {
@@ -72,7 +83,16 @@ pub struct Book {
     window: Duration,
     sessions: HashMap<Uuid, Session>,
     users: HashMap<ResourceName, Uuid>,
-    movers: HashMap<ResourceName, ModuleName>,
+    movers: HashMap<ResourceName, Mover>,
+    /// The last life of each module that is over.
+    over: HashMap<ModuleName, u64>,
+}
+
+/// The module that moved something last, and in which of its lives.
+#[derive(Debug)]
+struct Mover {
+    module: ModuleName,
+    life: u64,
 }
 
 impl Book {
@@ -83,6 +103,7 @@ impl Book {
             sessions: HashMap::new(),
             users: HashMap::new(),
             movers: HashMap::new(),
+            over: HashMap::new(),
         }
     }
 
@@ -135,15 +156,44 @@ impl Book {
         self.movers.remove(resource);
     }
 
-    /// A module moves `resource`: what a session answers for stays as it is.
-    pub fn moved_by_module(&mut self, resource: &ResourceName, module: &ModuleName) {
-        self.movers.insert(resource.clone(), module.clone());
+    /// Process number `life` of a module moves `resource`: what a session answers for stays as it is.
+    ///
+    /// # Errors
+    /// That process has ended. Its last words may be read after that, and nobody is left to answer for them.
+    pub fn moved_by_module(
+        &mut self,
+        resource: &ResourceName,
+        module: &ModuleName,
+        life: u64,
+    ) -> Result<(), CallerEnded> {
+        if self.over.get(module).is_some_and(|over| life <= *over) {
+            return Err(CallerEnded(module.clone()));
+        }
+        let module = module.clone();
+        self.movers.insert(resource.clone(), Mover { module, life });
+        Ok(())
     }
 
-    /// What `module` itself set moving, and nobody else since.
+    /// What `module` itself set moving, in any of its lives, and nobody else since.
     pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
-        let own = self.movers.iter().filter(|(_, mover)| *mover == module);
+        let own = self.movers.iter().filter(|(_, mover)| mover.module == *module);
         own.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    /// The module's processes up to number `life` have ended: from now on they move nothing.
+    pub fn module_ended(&mut self, module: &ModuleName, life: u64) {
+        let over = self.over.entry(module.clone()).or_default();
+        *over = life.max(*over);
+    }
+
+    /// Takes what `module` set moving, in its lives up to `life`, and nobody else since. It answers for that no longer,
+    /// so a second question gets another answer.
+    pub fn take_moved_by(&mut self, module: &ModuleName, life: u64) -> Vec<ResourceName> {
+        let own = |mover: &Mover| mover.module == *module && mover.life <= life;
+        let taken = self.movers.extract_if(|_, mover| own(mover));
+        let mut taken: Vec<_> = taken.map(|(resource, _)| resource).collect();
+        taken.sort();
+        taken
     }
 
     /// Forgets the sessions that fell silent and returns what has to stop for each.
@@ -209,9 +259,22 @@ impl Sessions {
         self.book().moved_by_client(resource, session);
     }
 
-    /// A module moves `resource`.
-    pub fn moved_by_module(&self, resource: &ResourceName, module: &ModuleName) {
-        self.book().moved_by_module(resource, module);
+    /// A module moves `resource`; see [`Book::moved_by_module`].
+    ///
+    /// # Errors
+    /// The process that asks has ended.
+    pub fn moved_by_module(&self, resource: &ResourceName, module: &ModuleName, life: u64) -> Result<(), CallerEnded> {
+        self.book().moved_by_module(resource, module, life)
+    }
+
+    /// From now on the module's processes up to number `life` move nothing.
+    pub fn module_ended(&self, module: &ModuleName, life: u64) {
+        self.book().module_ended(module, life);
+    }
+
+    /// Takes what the module set moving in its lives up to `life`; see [`Book::take_moved_by`].
+    pub fn take_moved_by(&self, module: &ModuleName, life: u64) -> Vec<ResourceName> {
+        self.book().take_moved_by(module, life)
     }
 
     /// What `module` itself set moving.
@@ -304,13 +367,46 @@ mod tests {
     fn a_module_answers_for_what_it_moved_until_a_client_takes_over() {
         let mut book = Book::new(WINDOW);
         let (pilot, other): (ModuleName, ModuleName) = ("pilot".into(), "other".into());
-        book.moved_by_module(&motor("left"), &pilot);
-        book.moved_by_module(&motor("right"), &pilot);
+        assert_eq!(book.moved_by_module(&motor("left"), &pilot, 1), Ok(()));
+        assert_eq!(book.moved_by_module(&motor("right"), &pilot, 1), Ok(()));
         assert_eq!(book.moved_by(&other), []);
         book.moved_by_client(&motor("right"), None);
         assert_eq!(book.moved_by(&pilot), [motor("left")]);
-        book.moved_by_module(&motor("left"), &other);
+        assert_eq!(book.moved_by_module(&motor("left"), &other, 1), Ok(()));
         assert_eq!(book.moved_by(&pilot), []);
+    }
+
+    #[test]
+    fn what_an_ended_process_moved_is_taken_once_and_what_others_moved_since_is_not() {
+        let mut book = Book::new(WINDOW);
+        let (pilot, other): (ModuleName, ModuleName) = ("pilot".into(), "other".into());
+        for name in ["c", "a", "client", "other", "again"] {
+            assert_eq!(book.moved_by_module(&motor(name), &pilot, 1), Ok(()));
+        }
+        book.moved_by_client(&motor("client"), None);
+        assert_eq!(book.moved_by_module(&motor("other"), &other, 7), Ok(()));
+        assert_eq!(book.moved_by_module(&motor("again"), &pilot, 2), Ok(()));
+        assert_eq!(book.take_moved_by(&pilot, 1), [motor("a"), motor("c")]);
+        assert_eq!(book.take_moved_by(&pilot, 1), []);
+        assert_eq!(
+            (book.moved_by(&pilot), book.moved_by(&other)),
+            (vec![motor("again")], vec![motor("other")])
+        );
+    }
+
+    #[test]
+    fn the_last_words_of_an_ended_process_move_nothing() {
+        let mut book = Book::new(WINDOW);
+        let pilot: ModuleName = "pilot".into();
+        book.module_ended(&pilot, 2);
+        book.module_ended(&pilot, 1);
+        for life in [1, 2] {
+            let refused = book.moved_by_module(&motor("left"), &pilot, life);
+            assert_eq!(refused, Err(CallerEnded(pilot.clone())));
+        }
+        assert_eq!(book.moved_by(&pilot), []);
+        assert_eq!(book.moved_by_module(&motor("left"), &pilot, 3), Ok(()));
+        assert_eq!(book.moved_by_module(&motor("right"), &"other".into(), 1), Ok(()));
     }
 
     #[test]

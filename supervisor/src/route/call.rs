@@ -83,8 +83,8 @@ pub struct Call {
     guards: Guards,
     request: Option<Upload>,
     answer: Answer,
-    /// Keeps the connection while the call lasts.
-    _upstream: Upstream,
+    /// Keeps the connection while the call lasts, and knows what became of the module.
+    upstream: Upstream,
 }
 
 /// The request's way: caller to module.
@@ -153,7 +153,7 @@ impl Call {
             guards,
             request: upload.map(fresh),
             answer: Answer::Awaited(response),
-            _upstream: upstream,
+            upstream,
         }
     }
 
@@ -183,7 +183,10 @@ impl Call {
             unreachable!("the head is awaited once")
         };
         let response = ready!(Pin::new(response).poll(cx));
-        Poll::Ready(response.map_err(|error| self.guards.target.stream_failed(&error)))
+        Poll::Ready(response.map_err(|error| {
+            let fate = self.upstream.fate();
+            self.guards.target.stream_failed(&error, fate)
+        }))
     }
 
     /// The next piece of the answer. The last one is always trailers with a status.
@@ -211,13 +214,13 @@ impl Call {
                         }
                         continue;
                     }
-                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error)),
+                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
                     None => match ready!(stream.poll_trailers(cx)) {
                         Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
                             Ok((trailers, way.at_boundary()))
                         }
                         Ok(_) => Err(self.guards.target.no_status()),
-                        Err(error) => Err(self.guards.target.stream_failed(&error)),
+                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
                     },
                 },
             };

@@ -5,6 +5,7 @@ pub mod body;
 pub mod call;
 pub mod custom;
 pub mod deadline;
+mod fate;
 pub mod flow;
 pub mod forward;
 pub mod frames;

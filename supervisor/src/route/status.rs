@@ -25,19 +25,22 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// The module's connection ended, or could not be used.
-    pub fn gone(&self, why: impl fmt::Display) -> Status {
+    /// The module's connection ended, or could not be used. `fate` is what became of the module, where that is known:
+    /// then calls in flight end in the words that new ones get.
+    pub fn gone(&self, why: impl fmt::Display, fate: Option<&str>) -> Status {
         let Self { resource, module } = self;
-        Status::unavailable(format!(
-            "resource {resource} not available; reason=the connection to module `{module}` was lost: {why}"
-        ))
+        let reason = match fate {
+            Some(fate) => fate.to_owned(),
+            None => format!("the connection to module `{module}` was lost: {why}"),
+        };
+        Status::unavailable(format!("resource {resource} not available; reason={reason}"))
     }
 
     /// What an error of the module's stream means to the caller.
-    pub fn stream_failed(&self, error: &h2::Error) -> Status {
+    pub fn stream_failed(&self, error: &h2::Error, fate: Option<&str>) -> Status {
         let ended = |code| Status::new(code, format!("{self} ended the call: {error}"));
         match error.reason() {
-            _ if error.is_io() || error.is_go_away() || !error.is_remote() => self.gone(error),
+            _ if error.is_io() || error.is_go_away() || !error.is_remote() => self.gone(error, fate),
             // As in the gRPC specification, "HTTP/2 errors".
             Some(Reason::REFUSED_STREAM) => ended(Code::Unavailable),
             Some(Reason::CANCEL) => ended(Code::Cancelled),

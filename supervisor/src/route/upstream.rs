@@ -28,6 +28,7 @@ use super::batch::Batch;
 use super::body::{CallBody, RequestBody};
 use super::call::{Call, Guards};
 use super::deadline::Deadline;
+use super::fate::Fate;
 use super::flow;
 use super::status::Target;
 use super::unix_io::UnixIo;
@@ -56,6 +57,7 @@ struct Inner {
     data: SendRequest<Bytes>,
     control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
+    fate: Fate,
     /// Bytes that the peer sent, on both lanes.
     received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
@@ -88,9 +90,10 @@ impl Upstream {
 
     async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {
         let closed = CancellationToken::new();
+        let fate = Fate::default();
         let mut tasks = JoinSet::new();
         let received = Arc::default();
-        let data = place.dial(&mut tasks, &received, Some(closed.clone())).await?;
+        let data = place.dial(&mut tasks, &fate, &received, Some(closed.clone())).await?;
         let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
         let target = Target {
@@ -105,6 +108,7 @@ impl Upstream {
             data,
             control,
             closed,
+            fate,
             received,
             tasks: Mutex::new(tasks),
         })))
@@ -118,6 +122,16 @@ impl Upstream {
     /// True once the peer has ended the connection, or broken it.
     pub fn is_closed(&self) -> bool {
         self.0.closed.is_cancelled()
+    }
+
+    /// Says what became of the peer: calls that end with the connection end in these words. The first word counts.
+    pub fn bury(&self, cause: Arc<str>) {
+        self.0.fate.tell(cause);
+    }
+
+    /// What became of the peer, if that is known.
+    pub fn fate(&self) -> Option<&str> {
+        self.0.fate.get()
     }
 
     /// Bytes that the peer has sent so far: whether it still speaks.
@@ -188,7 +202,7 @@ impl Upstream {
         let over = body.is_over();
         let (response, stream) = sender
             .send_request(request, over)
-            .map_err(|error| guards.target.stream_failed(&error))?;
+            .map_err(|error| guards.target.stream_failed(&error, self.fate()))?;
         let upload = (!over).then_some((body, stream));
         Ok(Call::new(self.clone(), upload, response, guards))
     }
@@ -215,7 +229,7 @@ impl Inner {
             return Ok(sender.clone());
         }
         let mut tasks = JoinSet::new();
-        let sender = self.place.dial(&mut tasks, &self.received, None).await?;
+        let sender = self.place.dial(&mut tasks, &self.fate, &self.received, None).await?;
         let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while held.try_join_next().is_some() {}
         // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
@@ -229,13 +243,14 @@ impl Place {
     async fn dial(
         &self,
         tasks: &mut JoinSet<()>,
+        fate: &Fate,
         received: &Arc<AtomicU64>,
         closed: Option<CancellationToken>,
     ) -> io::Result<SendRequest<Bytes>> {
         match self {
             Self::Unix(path) => {
                 let io = UnixIo::new(UnixStream::connect(path).await?)?;
-                handshake(Batch::counting(io, received.clone()), tasks, closed).await
+                handshake(Batch::counting(fate.awaited_by(io), received.clone()), tasks, closed).await
             }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
@@ -298,7 +313,7 @@ pub(super) async fn begin(
     mut guards: Guards,
 ) -> Result<Call, Status> {
     let sender = guards.watch(upstream.sender(lane)).await?;
-    let sender = sender.map_err(|error| guards.target.gone(error))?;
+    let sender = sender.map_err(|error| guards.target.gone(error, upstream.fate()))?;
     upstream.begin(sender, path, headers, body, guards)
 }
 

@@ -35,6 +35,12 @@ const HELLO: Duration = Duration::from_secs(10);
 /// How long a peer may take to read a refusal before its connection is closed.
 const REFUSAL: Duration = Duration::from_secs(1);
 
+/// How long calls in flight may delay the news that the connection is about to end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How long a client may take to read an answer before it hears of the end.
+const READING: Duration = Duration::from_millis(50);
+
 /// How often a connection with calls in flight looks after itself.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -151,11 +157,13 @@ where
     };
     // Dropped with the connection, so no call outlives its caller.
     let mut calls = JoinSet::new();
-    let mut stopping = false;
+    // Once the stop has come: when the peer is told, whatever is still in flight.
+    let (mut stopping, mut told) = (None, false);
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let (mut ticking, mut called) = (false, false);
     let mut vigil = Vigil::new(std::time::Instant::now());
     loop {
+        let (quiet, last) = (calls.is_empty(), vigil.last_sign());
         tokio::select! {
             biased;
             accepted = next_call(&mut connection, &driver) => match accepted {
@@ -183,11 +191,22 @@ where
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
+            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + LAST_WORDS),
+            () = last_words(stopping, quiet.then_some(last)), if !told => {
+                told = true;
                 connection.graceful_shutdown();
             }
         }
+    }
+}
+
+/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet when
+/// they hear of it, so it comes a moment after the last one, but no later than `by`.
+async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
+    match (by, quiet_since) {
+        (Some(by), Some(since)) => tokio::time::sleep_until(by.min((since + READING).into())).await,
+        (Some(by), None) => tokio::time::sleep_until(by).await,
+        (None, _) => std::future::pending().await,
     }
 }
 

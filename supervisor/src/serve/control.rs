@@ -14,13 +14,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
+use super::feeds::{self, Answers, module_state, resource_state};
 use super::usage::{Sampler, memory_bytes};
+use crate::config::nearest;
 use crate::identity::ModuleName;
 use crate::machine::view::{Published, View};
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::robot::operations::Operations;
 use crate::robot::stuck::{Stuck, stuck};
-use crate::route::resource::{Phase, Resource};
+use crate::route::resource::Resource;
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -116,15 +118,7 @@ impl Control {
             .iter()
             .filter(|resource| resource.state().module.as_ref() == Some(&entry.name))
             .count();
-        let phase = match state.phase {
-            ModulePhase::Pending => pb::ModuleState::Pending,
-            ModulePhase::Starting => pb::ModuleState::Starting,
-            ModulePhase::Ready => pb::ModuleState::Ready,
-            ModulePhase::Unresponsive => pb::ModuleState::Unresponsive,
-            ModulePhase::Unhealthy if state.pid.is_none() && state.next_try.is_none() => pb::ModuleState::Stopped,
-            ModulePhase::Unhealthy => pb::ModuleState::BackOff,
-            ModulePhase::Closing => pb::ModuleState::Stopping,
-        };
+        let phase = module_state(state.phase, state.pid, state.next_try);
         let ready = state.phase == ModulePhase::Ready;
         pb::Module {
             name: entry.name.to_string(),
@@ -154,6 +148,17 @@ impl Control {
         let stuck = stuck(&self.operations, after, Instant::now());
         let known = view.resources.iter().map(|resource| describe(resource, &stuck));
         known.chain(rejected(view)).collect()
+    }
+
+    fn entry<'a>(&self, view: &'a View, name: &str) -> Result<&'a ModuleEntry, Status> {
+        view.module(name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<_> = view.modules.iter().map(|entry| entry.name.as_str()).collect();
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            Status::not_found(format!("no module `{name}` on this machine; {hint}"))
+        })
     }
 
     /// A snapshot for each change, and at least one every `max`.
@@ -226,13 +231,7 @@ fn rejected(view: &View) -> impl Iterator<Item = pb::Resource> {
 
 fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
     let state = resource.state();
-    let shown = match state.phase {
-        Phase::Configuring if state.upstream.is_none() => pb::ResourceState::Pending,
-        Phase::Configuring => pb::ResourceState::Configuring,
-        Phase::Ready => pb::ResourceState::Ready,
-        Phase::Removing => pb::ResourceState::Removing,
-        Phase::Unhealthy => pb::ResourceState::Unhealthy,
-    };
+    let shown = resource_state(state.phase, state.upstream.is_some());
     pb::Resource {
         name: Some((&resource.name).into()),
         model: resource.model.to_string(),
@@ -247,7 +246,9 @@ fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
 
 #[tonic::async_trait]
 impl ControlService for Control {
-    type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<pb::Status, Status>> + Send>>;
+    type WatchStatusStream = Answers<pb::Status>;
+    type EventsStream = Answers<pb::Event>;
+    type LogsStream = Answers<pb::LogLine>;
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))
@@ -268,5 +269,27 @@ impl ControlService for Control {
         let (sender, answers) = mpsc::channel(1);
         self.watchers.spawn(self.clone().watch(sender, min, max));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn events(&self, request: Request<pb::EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let pb::EventsRequest { follow, from } = request.into_inner();
+        let events = &self.published.changes.events;
+        // Who names no first event wants what is kept, and misses nothing by it.
+        let from = from.unwrap_or_else(|| events.ring().oldest());
+        let end = (&self.watchers, self.stopping.clone());
+        Ok(Response::new(feeds::send(events, from, follow, feeds::event, end)))
+    }
+
+    async fn logs(&self, request: Request<pb::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let pb::LogsRequest { module, follow, last } = request.into_inner();
+        let view = self.published.load_full();
+        let lines = self.entry(&view, &module)?.output.lines();
+        let from = {
+            let ring = lines.ring();
+            let last = last.map_or(0, |last| ring.next().saturating_sub(last.into()));
+            last.max(ring.oldest())
+        };
+        let end = (&self.watchers, self.stopping.clone());
+        Ok(Response::new(feeds::send(lines, from, follow, feeds::line, end)))
     }
 }

@@ -81,6 +81,8 @@ impl std::fmt::Debug for Services {
 pub struct Door {
     services: Arc<Services>,
     identity: Arc<Identity>,
+    /// Which process of a module is at the other end; 0 for anybody else.
+    life: u64,
     /// Where the calls of a module are counted, once that was looked up.
     activity: Arc<OnceLock<Activity>>,
 }
@@ -92,6 +94,21 @@ impl Door {
             services,
             identity: Arc::new(identity),
             activity: Arc::default(),
+            life: 0,
+        }
+    }
+
+    /// This door for a connection that was made just now: what comes through it is the word of the process that the
+    /// module has now, however late it is read.
+    pub fn for_connection(&self) -> Self {
+        let life_of = |module: &ModuleName| {
+            let view = self.services.robot.machine.published.load();
+            let entry = view.modules.iter().find(|entry| entry.name == *module);
+            entry.map(|entry| entry.state().life)
+        };
+        Self {
+            life: self.identity.module().and_then(life_of).unwrap_or_default(),
+            ..self.clone()
         }
     }
 
@@ -206,7 +223,7 @@ impl Door {
         let destination = table.lookup(service, method, &name);
         let session = match self.answer_for(&shape, destination.as_ref().ok(), &parts.headers) {
             Ok(session) => session,
-            Err(refused) => return respond(refused.into()),
+            Err(refused) => return respond(refused),
         };
         let on_stop_all = if shape.stops {
             OnStopAll::Spare
@@ -251,14 +268,14 @@ impl Door {
         shape: &Shape,
         destination: Option<&Destination<'_>>,
         headers: &HeaderMap,
-    ) -> Result<Option<Uuid>, SessionError> {
+    ) -> Result<Option<Uuid>, Status> {
         if !shape.actuates {
             return Ok(None);
         }
         let sessions = &self.services.robot.sessions;
         if let Identity::Module(module) = &*self.identity {
             if let Some(destination) = destination {
-                sessions.moved_by_module(&destination.resource.name, module);
+                sessions.moved_by_module(&destination.resource.name, module, self.life)?;
             }
             return Ok(None);
         }

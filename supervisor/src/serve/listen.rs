@@ -119,7 +119,7 @@ async fn serve_unix(listener: UnixListener, services: Arc<Services>, identity: I
         tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((io, _)) => connections.serve(io, door.clone(), stop.clone()),
+                Ok((io, _)) => connections.serve(io, door.for_connection(), stop.clone()),
                 Err(error) => accept_failed(error).await,
             }
         }

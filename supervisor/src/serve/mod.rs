@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod control;
 pub mod door;
+mod feeds;
 mod listen;
 pub mod reflection;
 mod sniff;

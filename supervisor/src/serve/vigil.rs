@@ -48,6 +48,11 @@ impl Vigil {
         self.last = now;
     }
 
+    /// When a call last came or ended.
+    pub fn last_sign(&self) -> Instant {
+        self.last
+    }
+
     /// True while it is worth looking again at once.
     pub fn is_awake(&self) -> bool {
         // The clock is read only where it matters.

@@ -63,7 +63,7 @@ async fn dependencies_are_built_first_and_closed_last() {
     let mut world = place.start(machine).await;
     world.until(|now| now.running() && now.ready("roof")).await;
     // The folder lives as long as the world does.
-    proc::signal(world.pid(), Signal::SIGTERM);
+    proc::signal(world.guardian(), Signal::SIGTERM);
     world.ended().await.with_code(0).left_nothing_behind();
     let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
     let at = |event: &str| {
@@ -187,7 +187,6 @@ async fn the_same_config_can_run_again_after_a_crash() {
     world.until(Snapshot::running).await;
     proc::signal(world.pid(), Signal::SIGKILL);
     let _ = world.ended().await;
-    // The folder and the sockets of the dead core are still there.
     let mut again = world.restart().await;
     again.until(|now| now.running() && now.ready("motor")).await;
     again.shutdown().await.with_code(0).left_nothing_behind();

@@ -56,7 +56,7 @@ fn the_short_form_of_restart_is_its_policy() {
 fn the_long_forms_take_every_key() {
     let read = policy(
         "restart: {policy: on-failure, first: 100ms, then: 1s, factor: 1.5, jitter: 0, max_delay: 1m30s, limit: 5, quiet: 2m}, \
-         health: {interval: 1s, timeout: 500ms, kill_after: 1h, stuck_after: 5s, on_stuck_call: restart, start_timeout: 20s}, \
+         health: {interval: 1s, timeout: 500ms, kill_after: 1h, stuck_after: 90s, on_stuck_call: restart, start_timeout: 20s}, \
          stop: {drain: 0s, grace: 3s}, \
          limits: {memory: 200MB, cpu: 0.5, pids: 64, open_files: 256}, \
          sandbox: {no_new_privs: true, writable: [data, /var/tmp], hidden: ['~/.ssh'], seccomp: no-network, user: mod, group: dialout}, \
@@ -77,7 +77,7 @@ fn the_long_forms_take_every_key() {
             interval: MS(1000),
             timeout: MS(500),
             kill_after: MS(3_600_000),
-            stuck_after: MS(5000),
+            stuck_after: MS(90_000),
             on_stuck_call: OnStuckCall::Restart,
             start_timeout: Some(MS(20_000)),
         },

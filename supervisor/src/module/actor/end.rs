@@ -22,15 +22,15 @@ pub(super) struct Farewell {
 }
 
 impl Actor {
-    /// Takes leave of a process that has ended: kills what is left of its group and reaps it. True if it ended with
+    /// Takes leave of a process that has ended: kills what is left of it and reaps it. True if it ended with
     /// exit code 0. What follows from its end is told in `publish`.
     pub(super) async fn reap(&mut self) -> bool {
         let Some(mut process) = self.process.take() else {
             return false;
         };
-        let status = process.end();
+        let status = process.end().await;
         let clean = status.as_ref().is_ok_and(|status| status.success());
-        (self.watch, self.upstream) = (None, None);
+        self.watch = None;
         self.handshake.abort_all();
         if let Some(problem) = Problem::end(&self.spec.name, self.lifecycle.state(), status) {
             self.fail(problem);

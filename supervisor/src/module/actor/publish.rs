@@ -70,6 +70,9 @@ impl Actor {
             };
             state.pid = pid;
         });
+        if let Some(upstream) = self.upstream.take() {
+            upstream.bury(told.cause.clone());
+        }
         // What is told without the last words of a process is worth a line only when it is complete.
         if self.farewell.is_none() {
             self.say(&told.reason, &told.cause);
@@ -132,6 +135,12 @@ impl Actor {
             State::Stopping { failed: true, .. } | State::Waiting { .. } | State::Resting(_) => ModulePhase::Unhealthy,
             State::Stopping { failed: false, .. } | State::Stopped => ModulePhase::Closing,
         };
+        if phase == ModulePhase::Closing
+            && after != State::Draining
+            && let Some(upstream) = self.upstream.take()
+        {
+            upstream.bury(format!("module {} was stopped", self.spec.name).into());
+        }
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
             state.phase = phase;

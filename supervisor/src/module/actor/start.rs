@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use super::{Actor, Event, passed};
 use crate::module::environment::{Launch, launch};
 use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
 use crate::module::lifecycle::Input;
-use crate::module::output::{Stream, Tail, drain};
+use crate::module::orphans::Life;
+use crate::module::output::{Stream, drain};
 use crate::module::problem::{Problem, cannot_run};
 use crate::module::process::Process;
 use crate::route::upstream::Upstream;
@@ -21,11 +22,12 @@ impl Actor {
     /// Spawns process number `life`, begins to read what it prints and to shake hands with it.
     pub(super) async fn start(&mut self, life: u64) -> Result<(), Problem> {
         let name = &self.spec.name;
-        self.tail = Tail::default();
+        self.tail = self.entry.output.begin();
         self.started = Instant::now();
         self.entry.publish(|state| state.life = life);
         let socket = self.sockets.module(life);
-        let launch = launch(&self.spec, &socket, &self.home);
+        let mark = Life::new(&self.sockets.key(), name, life);
+        let launch = launch(&self.spec, &socket, &self.home, mark);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
@@ -39,11 +41,11 @@ impl Actor {
             .map_err(|error| failed(cannot_run(&executable, &error)))?;
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
-        self.output
-            .spawn(drain(stdout, name.clone(), Stream::Stdout, self.tail.clone()));
-        self.output
-            .spawn(drain(stderr, name.clone(), Stream::Stderr, self.tail.clone()));
+        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            self.output.spawn(drain(pipe, stream, self.tail.clone()));
+        }
         let pid = process.pid();
+        self.entry.output.note(Level::INFO, &format!("process {pid} started"));
         self.process = Some(process);
         self.handshake = JoinSet::new();
         let (module, parent) = (name.clone(), self.sockets.parent());
@@ -104,7 +106,9 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
-        (self.watch, self.upstream) = (None, None);
+        self.watch = None;
+        // Whoever still waits on it hears what became of the module.
+        let lost = self.upstream.take();
         let life = self.lifecycle.life();
         let socket = self.sockets.module(life);
         let module = self.spec.name.clone();
@@ -117,7 +121,10 @@ impl Actor {
             }
         };
         tokio::select! {
-            passed = passed(&mut self.process, life) => Some(passed),
+            passed = passed(&mut self.process, life) => {
+                self.upstream = lost;
+                Some(passed)
+            }
             connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
@@ -130,6 +137,7 @@ impl Actor {
                 Err(_elapsed) => {
                     let short = "closed its connection and accepts no new one".to_owned();
                     let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
+                    self.upstream = lost;
                     self.fault(problem);
                     Some(Input::Failed { life })
                 }

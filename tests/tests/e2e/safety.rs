@@ -1,0 +1,109 @@
+//! What a module set moving in another one stops when nobody steers it any more.
+
+use std::time::{Duration, Instant};
+
+use mainstay_proto::viam::component::motor::v1::{SetPowerRequest, SetPowerResponse};
+use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
+use mainstay_proto::viam::robot::v1::{RestartModuleRequest, RestartModuleResponse};
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::world::{PATIENCE, World};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::sessions::{powered, set_power};
+
+const SET_POWER: &str = "/viam.component.motor.v1.MotorService/SetPower";
+const RESTART: &str = "/viam.robot.v1.RobotService/RestartModule";
+/// Five times as long as it may take on a machine that has nothing else to do.
+const CEILING: Duration = Duration::from_millis(500);
+const LOGGED: &str = "module pilot has ended: stopping what it moved last: ";
+
+/// Motors in one module, and a pilot in another.
+async fn world(pilot: Module) -> World {
+    let machine = Machine::new()
+        .module(pilot)
+        .resource(Resource::echo("helm"))
+        .resource(Resource::fake("left", "motor"))
+        .resource(Resource::fake("mid", "motor"))
+        .resource(Resource::fake("right", "motor"));
+    World::settled(machine).await
+}
+
+async fn pilot_moves(world: &World, motor: &str) {
+    let request = SetPowerRequest {
+        name: motor.into(),
+        power_pct: 0.5,
+        extra: None,
+    };
+    let _: SetPowerResponse = world.from_module("helm", SET_POWER, &request).await.expect("moves");
+    assert!(powered(world, motor).await);
+}
+
+/// Kills the pilot and waits until it is there again. How long `motor` ran on, unless it still does.
+async fn kill_the_pilot(world: &mut World, motor: &str) -> Option<Duration> {
+    let before = world.snapshot().await;
+    let restarts = before.process("pilot").map_or(0, |pilot| pilot.restarts);
+    let begun = Instant::now();
+    proc::signal(before.pid("pilot").expect("it runs"), Signal::SIGKILL);
+    let mut stopped = None;
+    while stopped.is_none() && begun.elapsed() < CEILING {
+        stopped = (!powered(world, motor).await).then(|| begun.elapsed());
+    }
+    world
+        .until(|now| now.ready("helm") && now.process("pilot").is_some_and(|pilot| pilot.restarts > restarts))
+        .await;
+    stopped
+}
+
+#[tokio::test]
+async fn what_a_killed_module_moved_last_stands_still_at_once_and_nothing_else() {
+    let mut world = world(Module::fixture("pilot")).await;
+    pilot_moves(&world, "left").await;
+    // A client takes one over, and another one was never the pilot's.
+    pilot_moves(&world, "mid").await;
+    set_power(&world, "mid", None).await.expect("moves");
+    set_power(&world, "right", None).await.expect("moves");
+    let took = kill_the_pilot(&mut world, "left").await.expect("it was never stopped");
+    println!("stopped {took:?} after SIGKILL");
+    assert!(powered(&world, "mid").await, "a client moved it last");
+    assert!(powered(&world, "right").await, "the module never moved it");
+    assert_eq!(world.output().matches(&format!("{LOGGED}left")).count(), 1);
+
+    // A client that takes over what was stopped is left alone when the next process dies, which moved something else.
+    set_power(&world, "left", None).await.expect("moves");
+    pilot_moves(&world, "right").await;
+    kill_the_pilot(&mut world, "right").await.expect("it was never stopped");
+    assert!(powered(&world, "left").await && powered(&world, "mid").await);
+    assert_eq!(world.output().matches(LOGGED).count(), 2, "{}", world.output());
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_that_asks_for_it_leaves_moving_what_it_moved() {
+    let mut world = world(Module::fixture("pilot").set("keep_moving", json!(true))).await;
+    pilot_moves(&world, "left").await;
+    assert_eq!(kill_the_pilot(&mut world, "left").await, None);
+    assert!(powered(&world, "left").await);
+    assert!(!world.output().contains(LOGGED));
+}
+
+#[tokio::test]
+async fn a_planned_restart_is_an_end_too() {
+    let mut world = world(Module::fixture("pilot")).await;
+    pilot_moves(&world, "left").await;
+    set_power(&world, "right", None).await.expect("moves");
+    let request = RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleName("pilot".into())),
+    };
+    let _: RestartModuleResponse = world.call(RESTART, &request).await.expect("restarted");
+    let end = Instant::now() + PATIENCE;
+    while powered(&world, "left").await {
+        assert!(Instant::now() < end, "it was never stopped");
+    }
+    assert!(powered(&world, "right").await);
+    // The new process may move it like any other.
+    world.until(|now| now.ready("helm")).await;
+    pilot_moves(&world, "left").await;
+    assert_eq!(world.output().matches(LOGGED).count(), 1, "{}", world.output());
+}
