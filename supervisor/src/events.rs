@@ -117,8 +117,8 @@ mod tests {
             consecutive_failures: 0,
             error: None,
             next_try: None,
-            evidence: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let mut told = Vec::new();
         type Change = fn(&mut ModuleState);

@@ -1,12 +1,17 @@
 //! The core's log: one line per event on stderr, filtered by the config's `log` patterns.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io::{IsTerminal, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use nix::sys::signal::SigSet;
+use tracing::error;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -23,23 +28,72 @@ pub const PRINTED_BY_MODULE: &str = "module_output";
 
 /// Lines that may wait to be written.
 const WAITING: usize = 4096;
+/// Bytes that these may have together.
+const MAX_WAITING_BYTES: usize = 2 << 20;
+/// Longest line, in bytes; the rest of a longer one is left out.
+const MAX_LINE: usize = 64 << 10;
 /// How long the end of the process waits for a reader of the log.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Installs the log for the whole process. Dropping the guard writes what is left.
 pub fn install(config: &Config) -> Flush {
     let (lines, inbox) = sync_channel(WAITING);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let lost = dropped.clone();
+    let waiting = Arc::new(Waiting::default());
+    let shared = waiting.clone();
     // A thread of its own: a reader of our log that sleeps must not hold up the machine.
     let _without = std::thread::Builder::new()
         .name("log".into())
         .stack_size(128 * 1024)
-        .spawn(move || write(&inbox, &lost));
-    let subscriber = tracing_subscriber::registry().with(Log::new(config, lines.clone(), dropped));
+        .spawn(move || write(&inbox, &shared));
+    let subscriber = tracing_subscriber::registry().with(Log::new(config, lines.clone(), waiting));
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);
+    // The usual report of a panic is written by the thread that panics, which waits for the reader like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => error!("{panic}\n{trace}"),
+            _ => error!("{panic}"),
+        }
+    }));
     Flush(lines)
+}
+
+/// Says something on stderr when there is no log any more, or not yet: for as long as a reader may take, and no longer.
+pub fn last_words(text: &str) {
+    let text = format!("{text}\n");
+    let (done, written) = sync_channel(1);
+    let _without = std::thread::Builder::new().spawn(move || {
+        let _unheard = Stderr::open().write(text.as_bytes());
+        let _late = done.send(());
+    });
+    let _late = written.recv_timeout(FLUSH);
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    /// Lines for which there was no room.
+    dropped: AtomicU64,
+}
+
+/// Our own way to standard error: the usual one has a lock, and whoever holds it may wait for a reader.
+struct Stderr(Option<File>);
+
+impl Stderr {
+    fn open() -> Self {
+        // A terminal with `tostop` stops those who write to it from the background: as a whole, not this thread alone.
+        let mut mask = SigSet::empty();
+        mask.add(nix::sys::signal::Signal::SIGTTOU);
+        let _unmasked = mask.thread_block();
+        let stderr = std::io::stderr();
+        Self(stderr.as_fd().try_clone_to_owned().ok().map(File::from))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
 }
 
 /// What the writing thread is told.
@@ -49,7 +103,8 @@ enum Line {
     Flushed(SyncSender<()>),
 }
 
-fn write(inbox: &Receiver<Line>, dropped: &AtomicU64) {
+fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
+    let mut stderr = Stderr::open();
     for line in inbox {
         let text = match line {
             Line::Text(text) => text,
@@ -58,12 +113,14 @@ fn write(inbox: &Receiver<Line>, dropped: &AtomicU64) {
                 continue;
             }
         };
-        let mut stderr = std::io::stderr().lock();
-        // There is nowhere to tell that stderr is gone.
-        let _ = stderr.write_all(text.as_bytes());
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let _ = writeln!(stderr, "{lost} lines of the log were lost: nobody read them in time");
+        // There is nowhere to tell that stderr is gone: a closed pipe, a terminal that was hung up, a full disk. It may
+        // be mended, so every line is tried.
+        let written = stderr.write(text.as_bytes());
+        waiting.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+        let lost = waiting.dropped.load(Ordering::Relaxed);
+        if written.is_ok() && lost > 0 {
+            waiting.dropped.fetch_sub(lost, Ordering::Relaxed);
+            let _ = stderr.write(format!("{lost} lines of the log were lost: nobody read them in time\n").as_bytes());
         }
     }
 }
@@ -89,12 +146,11 @@ struct Log {
     most: Level,
     colour: bool,
     lines: SyncSender<Line>,
-    /// Lines for which there was no room.
-    dropped: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
 }
 
 impl Log {
-    fn new(config: &Config, lines: SyncSender<Line>, dropped: Arc<AtomicU64>) -> Self {
+    fn new(config: &Config, lines: SyncSender<Line>, waiting: Arc<Waiting>) -> Self {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
@@ -117,7 +173,22 @@ impl Log {
             most,
             colour,
             lines,
-            dropped,
+            waiting,
+        }
+    }
+
+    /// Hands a line to the writing thread. Waits for nothing: without room it is counted.
+    fn send(&self, mut line: String) {
+        if line.len() > MAX_LINE {
+            line.truncate(line.floor_char_boundary(MAX_LINE));
+            line.push('…');
+        }
+        line.push('\n');
+        let length = line.len();
+        let room = self.waiting.bytes.fetch_add(length, Ordering::Relaxed) + length <= MAX_WAITING_BYTES;
+        if !(room && self.lines.try_send(Line::Text(line)).is_ok()) {
+            self.waiting.bytes.fetch_sub(length, Ordering::Relaxed);
+            self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -196,10 +267,7 @@ impl<S: Subscriber> Layer<S> for Log {
         }
         line.push_str(&fields.message);
         line.push_str(&fields.rest);
-        line.push('\n');
-        if self.lines.try_send(Line::Text(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.send(line);
     }
 }
 
@@ -262,6 +330,42 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_a_reader_is_bounded_in_lines_and_in_bytes() {
+        for (length, most) in [(10, WAITING), (MAX_LINE * 2, MAX_WAITING_BYTES / MAX_LINE)] {
+            let (lines, inbox) = sync_channel(WAITING);
+            let waiting = Arc::new(Waiting::default());
+            let log = Log {
+                root: Level::INFO,
+                rules: Vec::new(),
+                most: Level::INFO,
+                colour: false,
+                lines,
+                waiting: waiting.clone(),
+            };
+            for _ in 0..2 * WAITING {
+                log.send("x".repeat(length));
+            }
+            let held: Vec<_> = inbox.try_iter().collect();
+            assert!(
+                held.len() <= most && held.len() >= most - 1,
+                "{} lines of {length}",
+                held.len()
+            );
+            let dropped = waiting.dropped.load(Ordering::Relaxed);
+            assert_eq!(dropped, (2 * WAITING - held.len()) as u64);
+            let bytes: usize = held
+                .iter()
+                .map(|line| match line {
+                    Line::Text(text) => text.len(),
+                    Line::Flushed(_) => 0,
+                })
+                .sum();
+            assert_eq!(bytes, waiting.bytes.load(Ordering::Relaxed));
+            assert!(bytes <= MAX_WAITING_BYTES, "{bytes}");
+        }
+    }
 
     #[test]
     fn patterns_meet_the_names_that_the_config_documents() {

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
+use crate::module::cgroup::{self, Tree};
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::robot::Robot;
@@ -94,7 +95,7 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            crate::log::last_words(&error);
             ExitCode::FAILURE
         }
     }
@@ -131,15 +132,23 @@ where
     let directory = claim(&directory, tether).await.map_err(failure)?;
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
+    let cgroups = match Tree::open(directory.path()) {
+        Ok(tree) => Some(Arc::new(tree)),
+        Err(why) => {
+            debug!("modules are ended by process group alone: {why}");
+            None
+        }
+    };
     let (doors, parents) = mpsc::unbounded_channel();
     let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: load_builtins(&config, builtins).await,
+        operations: operations.clone(),
         debug: config.debug,
         doors,
-        operations: operations.clone(),
+        cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
@@ -220,6 +229,11 @@ where
     tokio::select! {
         () = orderly => {}
         name = asked_again => warn!(signal = name, "asked twice: ending at once"),
+    }
+    if cgroups.is_some()
+        && let Err(error) = cgroup::sweep(directory.path())
+    {
+        warn!("cgroups are left: {error}");
     }
     drop(directory);
     ended

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::guardian::record;
+use crate::module::cgroup;
 
 /// Longest path of a UNIX socket, in bytes. Linux allows 107 and macOS 103; the smaller keeps configs portable.
 pub const MAX_SOCKET_PATH_LEN: usize = 103;
@@ -170,6 +171,8 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        // A machine that failed to start may have made them already.
+        let _left = record::remove_noted(&self.path);
         remove(&self.path);
     }
 }
@@ -206,6 +209,7 @@ impl Leftover {
     /// Removes it, and the cgroups that are noted in it; returns those that could not be removed.
     pub fn remove(self) -> Vec<PathBuf> {
         let left = record::remove_noted(&self.path);
+        let _elsewhere = cgroup::sweep(&self.path);
         remove(&self.path);
         left
     }
@@ -259,7 +263,8 @@ fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
         "is not a directory"
     } else if metadata.uid() != uid() {
         "belongs to another user"
-    } else if metadata.permissions().mode() & 0o077 != 0 {
+    } else if metadata.permissions().mode() & 0o066 != 0 {
+        // Passing through is all that others may do, to a directory of their own: see `sandbox::user`.
         "is open to other users"
     } else {
         return Ok(());

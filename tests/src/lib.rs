@@ -6,16 +6,21 @@
 //! * [`raw`]: bare HTTP/2, for requests that no client library would send
 //! * [`rpc`]: gRPC calls by path and bytes, and typed clients
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
+//! * [`timeline`]: all that a machine said about itself; [`traffic`]: callers that remember each failed call;
+//!   [`leaks`]: what it holds of the system
 //! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
 
 pub mod bins;
 pub mod fixture;
+pub mod leaks;
 pub mod machine;
 pub mod proc;
 pub mod python;
 pub mod raw;
 pub mod rpc;
 pub mod status;
+pub mod timeline;
+pub mod traffic;
 pub mod world;
 
 /// The tests' own API, which no part of the server knows.

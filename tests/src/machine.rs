@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::bins;
+use crate::fixture::trap::{Deed, Moment};
 
 /// A machine config under construction. Binds to a free loopback port unless told otherwise.
 #[derive(Debug, Clone)]
@@ -99,6 +100,20 @@ impl Module {
         Self::fixture(name).env("FAULT", fault)
     }
 
+    /// The fixture with models of its own: `tests:<name>:probe` and so on. See [`Resource::of`].
+    pub fn family(name: &str) -> Self {
+        Self::fixture(name).env("MODELS", name)
+    }
+
+    /// Sets a trap: what goes wrong, and when. Once for all of its processes with a file for a marker, else always.
+    pub fn trap(self, deed: Deed, moment: Moment, marker: Option<&Path>) -> Self {
+        let armed = self.env("TRAP", &format!("{deed}@{moment}"));
+        match marker {
+            Some(marker) => armed.env("TRAP_ONCE", marker.to_str().expect("a path in UTF-8")),
+            None => armed,
+        }
+    }
+
     /// A program of `tests/python/modules/`. The script that starts it is written when the world starts.
     pub fn python(name: &str, program: &str) -> Self {
         let mut module = Self::new(name, Path::new("")).env("NONCE", name);
@@ -145,6 +160,16 @@ impl Resource {
     /// A sensor of the fixture.
     pub fn probe(name: &str) -> Self {
         Self::new(name, "rdk:component:sensor", crate::fixture::PROBE)
+    }
+
+    /// A resource of [`Module::family`]: a `probe`, an `echo` or a `generic`.
+    pub fn of(family: &str, kind: &str, name: &str) -> Self {
+        let api = match kind {
+            "probe" => "rdk:component:sensor",
+            "generic" => "rdk:component:generic",
+            _ => crate::echo::API,
+        };
+        Self::new(name, api, &format!("tests:{family}:{kind}"))
     }
 
     /// A resource of the tests' own API, held by the fixture.

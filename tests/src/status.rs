@@ -70,6 +70,12 @@ impl Snapshot {
         self.control.modules.iter().find(|module| module.name == name)
     }
 
+    /// A resource by its simple name, as the control socket tells of it.
+    pub fn shown(&self, name: &str) -> Option<&control::Resource> {
+        let named = |resource: &&control::Resource| resource.name.as_ref().is_some_and(|full| full.name == name);
+        self.control.resources.iter().find(named)
+    }
+
     /// Process id of a module, while it has one.
     pub fn pid(&self, module: &str) -> Option<i32> {
         i32::try_from(self.process(module)?.pid?).ok()

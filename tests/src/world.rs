@@ -166,6 +166,7 @@ impl Place {
             address: String::new(),
             core: 0,
             shown: false,
+            cgroups: Vec::new(),
         };
         world.await_address().await;
         world
@@ -179,6 +180,13 @@ impl Place {
     /// The sockets that lie here.
     pub fn sockets(&self) -> Vec<PathBuf> {
         proc::sockets_below(self.folder())
+    }
+
+    /// The cgroups that machines here have noted as theirs.
+    fn noted_cgroups(&self) -> Vec<PathBuf> {
+        let records = self.runtime_folders().into_iter().map(|folder| folder.join("cgroups"));
+        let texts: Vec<_> = records.filter_map(|record| fs::read_to_string(record).ok()).collect();
+        texts.iter().flat_map(|text| text.lines()).map(PathBuf::from).collect()
     }
 
     /// The runtime folders that machines made for themselves here.
@@ -240,6 +248,7 @@ pub struct World {
     address: String,
     core: i32,
     shown: bool,
+    cgroups: Vec<PathBuf>,
 }
 
 impl World {
@@ -365,6 +374,7 @@ impl World {
             {
                 self.address.clone_from(&listener.address);
                 self.core = i32::try_from(status.pid).expect("process ids are small");
+                self.cgroups = self.place.noted_cgroups();
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -459,6 +469,7 @@ impl World {
             processes: self.place.processes(),
             sockets: self.place.sockets(),
             folders: self.place.runtime_folders(),
+            cgroups: self.cgroups.iter().filter(|path| path.exists()).cloned().collect(),
         }
     }
 
@@ -502,6 +513,13 @@ impl Drop for World {
                 proc::signal(process.pid, Signal::SIGKILL);
             }
         }
+        // Core and guardian died together, so nobody else does it.
+        for cgroup in &self.cgroups {
+            for life in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(life.path());
+            }
+            let _ = fs::remove_dir(cgroup);
+        }
     }
 }
 
@@ -519,14 +537,17 @@ pub struct Remains {
     pub sockets: Vec<PathBuf>,
     /// Runtime folders.
     pub folders: Vec<PathBuf>,
+    /// Cgroups.
+    pub cgroups: Vec<PathBuf>,
 }
 
 impl Remains {
-    /// Fails the test if a process, a socket or a runtime folder is left.
+    /// Fails the test if a process, a socket, a runtime folder or a cgroup is left.
     pub fn left_nothing_behind(&self) -> &Self {
         self.empty("processes", &self.processes)
             .empty("sockets", &self.sockets)
             .empty("runtime folders", &self.folders)
+            .empty("cgroups", &self.cgroups)
     }
 
     /// Fails the test if the exit code was not this one.

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`,
+//! `cargo xtask soak`.
 //!
 //! Everything that they write lies in the target folder.
 
@@ -18,6 +19,9 @@ The project's own commands.
   cargo xtask test [FILTER]    build everything and run all tests, or those whose name contains FILTER;
                                real clients and modules of the Python SDK are set up in target/venv
   cargo xtask demo [--once]    start a small robot of fakes and show how to drive it; --once drives it and ends
+  cargo xtask soak [CYCLES] [SEED]
+                               let a module die 2,000 times, in an order that the seed gives, and show what that
+                               cost: memory before and after, times, failed calls of others, leaks
   cargo xtask bench [ARGS]     measure the server; ARGS are those of the harness, `--help` lists them
 ";
 
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         ["test", filter] if !filter.starts_with('-') => test(Some(filter)),
         ["demo"] => demo::run(),
         ["demo", "--once"] => demo::run_once(),
+        ["soak", ref rest @ ..] if rest.len() <= 2 => soak(rest),
         ["bench", ref rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -60,6 +65,23 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
         tests.arg(filter);
     }
     run(&mut tests)
+}
+
+/// The crash cycles that `cargo xtask test` runs a hundred of.
+fn soak(arguments: &[&str]) -> Result<(), Failed> {
+    let number = |position: usize, otherwise: &'static str| match arguments.get(position) {
+        Some(text) if text.parse::<u64>().is_err() => Err(Failed(format!("`{text}` is no number"))),
+        text => Ok(text.map_or(otherwise, |text| *text).to_owned()),
+    };
+    let (cycles, seed) = (number(0, "2000")?, number(1, "4")?);
+    let target = Target::find()?;
+    run(cargo().args(["build", "--workspace", "--bins"]))?;
+    target.write_manifest("debug")?;
+    run(cargo()
+        .args(["test", "--package", "mainstay-tests", "--test", "e2e"])
+        .args(["--", "a_machine_is_the_same_after_a_hundred_crashes", "--nocapture"])
+        .env("SOAK_CYCLES", cycles)
+        .env("SOAK_SEED", seed))
 }
 
 fn bench(arguments: &[&str]) -> Result<(), Failed> {

@@ -4,6 +4,7 @@
 
 mod call;
 mod events;
+mod explain;
 mod failure;
 mod human;
 mod logs;
@@ -66,6 +67,8 @@ enum Verb {
     Call(call::Arguments),
     /// Show what a module printed and logged
     Logs(logs::Arguments),
+    /// Say why a module was restarted: each end of a process, what was going on, and what followed
+    Explain(explain::Arguments),
     /// Show what happened to the machine, its modules and its resources
     Events(events::Arguments),
 }
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
         Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
         Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
+        Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
     }
 }
@@ -135,6 +139,7 @@ mod tests {
             "logs wheels -f -n 20",
             "logs builtin:fake --json --machine rover.yaml",
             "events -f --json left",
+            "explain wheels --json",
         ];
         for line in good {
             let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));

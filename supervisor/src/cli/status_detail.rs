@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mainstay_proto::mainstay::control::v1::{Module, Resource, Status};
+use mainstay_proto::mainstay::control::v1::{Limit, Module, Resource, Status};
 
 use super::call::resolve;
 use super::human;
@@ -86,6 +86,10 @@ fn module_summary(module: &Module, now: SystemTime) -> String {
     )
 }
 
+fn limit_label(limit: &Limit) -> String {
+    format!("max {}", limit.name.replace('_', " "))
+}
+
 /// One module in full, with all it said last and its resources.
 pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -> Vec<String> {
     let mut table = Table::plain(2);
@@ -106,6 +110,12 @@ pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -
     }
     if let Some(cpu) = module.cpu {
         row("cpu", human::percent(cpu).into());
+    }
+    for limit in &module.limits {
+        row(
+            &limit_label(limit),
+            format!("{}: {} ({})", limit.limit, limit.held, limit.note).into(),
+        );
     }
     if !module.executable.is_empty() {
         row("runs", module.executable.as_str().into());

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use mainstay_proto::mainstay::control::v1::{
-    Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status, StuckCalls,
+    Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status, StuckCalls,
 };
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -59,6 +59,18 @@ pub struct ModuleJson {
     /// Number of resources configured for it.
     resources: u32,
     executable: Option<String>,
+    /// The limits in its config.
+    limits: Vec<LimitJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitJson {
+    /// `memory`, `cpu`, `pids` or `open_files`.
+    name: String,
+    limit: String,
+    /// `cgroup`, `rlimit`, `watched` or `not enforced`.
+    held: String,
+    note: Option<String>,
 }
 
 /// One resource.
@@ -143,6 +155,18 @@ impl ModuleJson {
             next_try_at: time(module.next_try_at.as_ref()),
             resources: module.resources,
             executable: some_text(&module.executable),
+            limits: module.limits.iter().map(LimitJson::new).collect(),
+        }
+    }
+}
+
+impl LimitJson {
+    fn new(limit: &Limit) -> Self {
+        Self {
+            name: limit.name.clone(),
+            limit: limit.limit.clone(),
+            held: limit.held.clone(),
+            note: some_text(&limit.note),
         }
     }
 }

@@ -7,12 +7,11 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
+
+use crate::module::cgroup;
 
 /// Name of the record, inside a runtime directory: one absolute path per line.
 const RECORD: &str = "cgroups";
-/// How long the kernel may take to empty a cgroup whose processes were killed.
-const EMPTY: Duration = Duration::from_millis(300);
 
 /// Writes down `cgroup` in the runtime directory `directory`. Call it *before* the cgroup is made. One that is noted and
 /// was never made, or is gone already, does no harm.
@@ -33,27 +32,19 @@ pub fn note_cgroup(directory: &Path, cgroup: &Path) -> io::Result<()> {
     record.write_all(&[cgroup.as_os_str().as_bytes(), b"\n"].concat())
 }
 
-/// Kills what lives in the noted cgroups, and removes them, inner ones first. Returns those that are still there.
+/// Kills what lives in and below the noted cgroups, and removes them. Returns those that are still there.
 pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
-    let noted = read(&text);
-    for cgroup in &noted {
-        // An older kernel has no such file; then its processes were found by other means, or nobody could.
-        let _ = OpenOptions::new()
-            .write(true)
-            .open(cgroup.join("cgroup.kill"))
-            .and_then(|mut kill| kill.write_all(b"1"));
-    }
-    let end = Instant::now() + EMPTY;
-    let mut left: Vec<PathBuf> = noted.into_iter().rev().collect();
-    loop {
-        // Removes nothing but empty directories, and a cgroup counts as one once no process is in it.
-        left.retain(|cgroup| fs::remove_dir(cgroup).is_err_and(|error| error.kind() != io::ErrorKind::NotFound));
-        if left.is_empty() || Instant::now() >= end {
-            return left;
+    let mut left: Vec<PathBuf> = read(&text).into_iter().rev().collect();
+    left.retain(|cgroup| {
+        if cgroup.join("cgroup.procs").exists() {
+            cgroup::clear(cgroup).is_err()
+        } else {
+            // No cgroup: never made, or something else by that name, which stays unless it is empty.
+            fs::remove_dir(cgroup).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
         }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    });
+    left
 }
 
 /// The usable lines, each once, outer cgroups before inner ones.
@@ -101,6 +92,7 @@ mod tests {
         let cgroup = temp.path().join("life");
         fs::create_dir(&cgroup).unwrap();
         fs::write(cgroup.join("cgroup.kill"), "").unwrap();
+        fs::write(cgroup.join("cgroup.procs"), "").unwrap();
         note_cgroup(temp.path(), &cgroup).unwrap();
         // A plain directory with a file in it cannot be removed, unlike a cgroup.
         assert_eq!(remove_noted(temp.path()), [cgroup.clone()]);

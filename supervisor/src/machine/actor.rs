@@ -1,6 +1,6 @@
 //! The driver of the machine: asks `plan` for the next steps, takes them, and publishes what came of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -127,8 +127,10 @@ pub struct Machine {
     pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
     pub(super) actors: JoinSet<()>,
     pub(super) calls: JoinSet<Ended>,
+    /// Resources that went with a module and did not come back yet, and with which.
+    pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// One for each module that is being emptied: ends when it answers nothing any more.
-    pub(super) vigils: JoinSet<(ModuleName, u64)>,
+    pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -335,7 +337,12 @@ impl Machine {
             What::Validated(outcome) => {
                 self.world.validated(&name, alive.then_some(outcome), now);
             }
-            What::Added(outcome) => self.world.added(&name, outcome, alive, now),
+            What::Added(outcome) => {
+                if outcome.is_ok() && alive {
+                    self.built(&name);
+                }
+                self.world.added(&name, outcome, alive, now);
+            }
             What::Removed(outcome) => {
                 if let (Err(status), true) = (&outcome, alive) {
                     warn!(resource = %name, %module, "RemoveResource failed: {}", status.message());
@@ -354,15 +361,13 @@ impl Machine {
             && let Some(upstream) = running.upstream.clone()
         {
             let whom = (module.clone(), running.life);
-            self.vigils.spawn(async move {
-                calls::falls_silent(upstream).await;
-                whom
-            });
+            self.vigils
+                .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
         }
     }
 
-    fn silent(&mut self, silent: Result<(ModuleName, u64), tokio::task::JoinError>) {
-        if let Ok((module, life)) = silent
+    fn silent(&mut self, silent: Result<Option<(ModuleName, u64)>, tokio::task::JoinError>) {
+        if let Ok(Some((module, life))) = silent
             && self.modules.get(&module).is_some_and(|running| running.life == life)
             && self.world.is_occupied(&module)
         {
@@ -429,6 +434,7 @@ impl Machine {
                 for (_, waiting) in failed {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
+                self.lose(&name);
                 self.world.module_changed(&name, Facts::Down(cause), None);
             }
             Event::Stopped => running.upstream = None,
@@ -463,6 +469,7 @@ impl Machine {
     fn command(&mut self, command: Command) {
         match command {
             Command::Restart { module, current, done } => {
+                self.restart_announced(&module);
                 let Some(running) = self.modules.get_mut(&module) else {
                     return;
                 };

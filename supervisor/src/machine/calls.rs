@@ -117,17 +117,19 @@ pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) ->
 }
 
 /// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse at
-/// once, whatever else they do.
-pub async fn falls_silent(upstream: Upstream) {
+/// once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
+pub async fn falls_silent(upstream: Upstream) -> bool {
     let path = PathAndQuery::from_static("/mainstay.module.v1.NobodyService/AreYouThere");
     loop {
         let mut client = tonic::client::Grpc::new(upstream.clone());
         let codec = tonic_prost::ProstCodec::<(), ()>::default();
         let asked = client.unary(Request::new(()), path.clone(), codec);
         if tokio::time::timeout(ALIVE_TIMEOUT, asked).await.is_err() {
-            return;
+            return true;
         }
-        tokio::time::sleep(ALIVE_PAUSE).await;
+        if tokio::time::timeout(ALIVE_PAUSE, upstream.closed()).await.is_ok() {
+            return false;
+        }
     }
 }
 

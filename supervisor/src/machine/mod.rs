@@ -6,6 +6,7 @@
 mod actor;
 mod calls;
 pub mod graph;
+mod lost;
 pub mod node;
 pub mod plan;
 #[cfg(test)]

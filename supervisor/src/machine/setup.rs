@@ -18,8 +18,11 @@ use super::world::World;
 use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
 use crate::identity::ModuleName;
 use crate::module::actor::{Actor, Context, Event};
+use crate::module::bounds::Bounds;
 use crate::module::builtin::Builtins;
+use crate::module::cgroup::Tree;
 use crate::module::environment::{ModuleSpec, log_level_argument};
+use crate::module::peers::{self, Guests};
 use crate::module::process::Spawner;
 use crate::module::sockets::{self, Sockets};
 use crate::module::state::{ModuleEntry, ModulePhase};
@@ -37,12 +40,14 @@ pub struct MachineOptions {
     pub home: PathBuf,
     /// The built-in modules.
     pub builtins: Builtins,
+    /// The calls that run.
+    pub operations: Operations,
     /// True if modules without a level of their own should log at debug level.
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
-    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener)>,
-    /// The calls that run now.
-    pub operations: Operations,
+    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener, Guests)>,
+    /// The machine's cgroups, where there are any.
+    pub cgroups: Option<Arc<Tree>>,
     /// Limit from spawn to Ready.
     pub start_timeout: Duration,
     /// Limit for building one resource.
@@ -71,6 +76,7 @@ impl Machine {
             resources: HashMap::new(),
             actors: JoinSet::new(),
             calls: JoinSet::new(),
+            lost: HashMap::new(),
             vigils: JoinSet::new(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
@@ -93,9 +99,10 @@ impl Machine {
             runtime,
             home,
             builtins,
+            operations,
             debug,
             doors,
-            operations,
+            cgroups,
             start_timeout,
             ..
         } = options;
@@ -132,15 +139,20 @@ impl Machine {
                 self.world.module_changed(&spec.name, Facts::Down(cause), None);
                 continue;
             }
-            doors.send((spec.name.clone(), sockets::listen(&names.parent())?))?;
+            names.make_directory()?;
+            let (announcer, guests) = peers::pair();
+            doors.send((spec.name.clone(), sockets::listen(&names.parent())?, guests))?;
+            let bounds = Bounds::new(&spec, cgroups.clone(), announcer);
+            entry.publish(|state| state.limits = bounds.limits());
             let context = Context {
                 entry,
                 sockets: names,
                 home: home.clone(),
                 spawner: spawner.clone(),
-                events: events.clone(),
                 operations: operations.clone(),
+                events: events.clone(),
                 start_timeout,
+                bounds,
                 seed: RandomState::new().hash_one(()),
             };
             self.actors.spawn(Actor::new(spec, context).run(commands));

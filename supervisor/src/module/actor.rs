@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::bounds::Bounds;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::health::{self, Watch};
@@ -29,6 +30,7 @@ use publish::Trouble;
 
 mod end;
 mod publish;
+mod record;
 mod start;
 mod watch;
 
@@ -79,13 +81,13 @@ pub struct Actor {
     sockets: Sockets,
     home: PathBuf,
     spawner: Spawner,
+    operations: Operations,
     events: mpsc::UnboundedSender<(ModuleName, Event)>,
     lifecycle: Lifecycle,
     process: Option<Process>,
     upstream: Option<Upstream>,
     /// Whether the present process answers is watched.
     watch: Option<Watch>,
-    operations: Operations,
     tail: Tail,
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
@@ -98,6 +100,8 @@ pub struct Actor {
     said: Option<Arc<str>>,
     /// How far the handshake has come.
     progress: Progress,
+    /// What it may use and touch.
+    bounds: Bounds,
 }
 
 /// What an actor needs from outside.
@@ -111,14 +115,16 @@ pub struct Context {
     pub home: PathBuf,
     /// Starts processes.
     pub spawner: Spawner,
+    /// The calls that run.
+    pub operations: Operations,
     /// Where events go.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
-    /// The calls that run now.
-    pub operations: Operations,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
     pub seed: u64,
+    /// What it may use and touch.
+    pub bounds: Bounds,
 }
 
 impl Actor {
@@ -132,12 +138,12 @@ impl Actor {
             sockets: context.sockets,
             home: context.home,
             spawner: context.spawner,
+            operations: context.operations,
             events: context.events,
             lifecycle,
             process: None,
             upstream: None,
             watch: None,
-            operations: context.operations,
             tail,
             output: JoinSet::new(),
             farewell: None,
@@ -146,6 +152,7 @@ impl Actor {
             trouble: None,
             said: None,
             progress: Progress::default(),
+            bounds: context.bounds,
         }
     }
 
@@ -172,6 +179,11 @@ impl Actor {
                 },
                 news = health::news(&mut self.watch) => self.hear(news),
                 () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
+                problem = self.bounds.broken(&self.spec.name) => {
+                    self.fault(problem);
+                    self.signal(Signal::SIGKILL, true);
+                    continue;
+                }
                 () = at(self.lifecycle.deadline()) => self.overdue(),
             };
             self.handle(input).await;

@@ -6,8 +6,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -19,8 +20,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
+use super::cgroup::{Events, Group};
 use super::environment::Launch;
 use super::orphans::Life;
+use super::problem::cannot_run;
+use super::sandbox::{Confinement, Stage, stages};
 use crate::guardian::children;
 use crate::service::PRIVATE_VARIABLES;
 
@@ -42,7 +46,32 @@ pub struct Spawner {
 #[derive(Debug)]
 struct Request {
     launch: Launch,
-    reply: oneshot::Sender<io::Result<Child>>,
+    confinement: Arc<Confinement>,
+    reply: oneshot::Sender<Result<Child, SpawnError>>,
+}
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub struct SpawnError {
+    /// How far its confinement had come, if that failed.
+    stage: Option<Stage>,
+    error: io::Error,
+}
+
+impl SpawnError {
+    /// In words, with the cure where one is known.
+    pub fn explain(&self, executable: &Path) -> String {
+        match self.stage {
+            Some(stage) => stage.explain(&self.error),
+            None => cannot_run(executable, &self.error),
+        }
+    }
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(error: io::Error) -> Self {
+        Self { stage: None, error }
+    }
 }
 
 impl Spawner {
@@ -53,30 +82,53 @@ impl Spawner {
             .name("spawner".into())
             .stack_size(256 * 1024)
             .spawn(move || {
-                for Request { launch, reply } in inbox {
+                for Request {
+                    launch,
+                    confinement,
+                    reply,
+                } in inbox
+                {
                     // Nobody waits for the answer any more: the guard below ends what was started.
-                    if let Err(Ok(child)) = reply.send(spawn(&launch)) {
-                        drop(Process::unwatched(child, launch.life));
+                    let group = confinement.group().cloned();
+                    if let Err(Ok(child)) = reply.send(spawn(&launch, confinement)) {
+                        drop(Process::unwatched(child, launch.life, group));
                     }
                 }
             })?;
         Ok(Self { requests })
     }
 
-    /// Runs `launch`: a new session, stdin from the null device, output through pipes.
-    pub async fn spawn(&self, launch: Launch) -> io::Result<Process> {
+    /// Runs `launch`, confined: a new session, stdin from the null device, output through pipes.
+    pub async fn spawn(&self, launch: Launch, confinement: Confinement) -> Result<Process, SpawnError> {
         let (reply, answer) = oneshot::channel();
         let life = launch.life.clone();
         let ended = || io::Error::other("the spawning thread has ended");
-        self.requests.send(Request { launch, reply }).map_err(|_| ended())?;
-        let child = answer.await.map_err(|_| ended())??;
-        Process::guard(child, life)
+        let group = confinement.group().cloned();
+        let request = Request {
+            launch,
+            confinement: Arc::new(confinement),
+            reply,
+        };
+        let spawned = match self.requests.send(request) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(ended().into())),
+            Err(_) => Err(ended().into()),
+        };
+        match spawned {
+            Ok(child) => Ok(Process::guard(child, life, group)?),
+            Err(error) => {
+                if let Some(group) = group {
+                    group.remove();
+                }
+                Err(error)
+            }
+        }
     }
 }
 
 #[expect(unsafe_code, reason = "pre_exec: only async-signal-safe calls between fork and exec")]
-fn spawn(launch: &Launch) -> io::Result<Child> {
+fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnError> {
     let core = Pid::this();
+    let (failed, stage) = stages()?;
     let mut command = Command::new(&launch.executable);
     command
         .args(&launch.arguments)
@@ -92,16 +144,24 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || {
             nix::unistd::setsid()?;
+            confinement.enter(&stage)?;
+            // Behind the change of user, which takes it away again.
             #[cfg(target_os = "linux")]
             nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            Ok(())
+            confinement.seal(&stage)
         });
     }
-    children::spawn(&mut command)
+    let spawned = children::spawn(&mut command);
+    // The writing end lies in it.
+    drop(command);
+    spawned.map_err(|error| SpawnError {
+        stage: failed.failed(),
+        error,
+    })
 }
 
 /// A running process that leads its own group. Dropping it kills the whole group.
@@ -110,6 +170,8 @@ pub struct Process {
     child: Child,
     life: Life,
     group: Option<Pid>,
+    cgroup: Option<Arc<Group>>,
+    events: Events,
     exit: ExitWatch,
     ended: bool,
 }
@@ -124,18 +186,20 @@ pub enum Passed {
 }
 
 impl Process {
-    fn guard(child: Child, life: Life) -> io::Result<Self> {
-        let mut guard = Self::unwatched(child, life);
+    fn guard(child: Child, life: Life, cgroup: Option<Arc<Group>>) -> io::Result<Self> {
+        let mut guard = Self::unwatched(child, life, cgroup);
         guard.exit = ExitWatch::new(Pid::from_raw(guard.pid().cast_signed()))?;
         Ok(guard)
     }
 
-    fn unwatched(child: Child, life: Life) -> Self {
+    fn unwatched(child: Child, life: Life, cgroup: Option<Arc<Group>>) -> Self {
         let group = Some(Pid::from_raw(child.id().cast_signed()));
         Self {
             child,
             life,
             group,
+            cgroup,
+            events: Events::default(),
             exit: ExitWatch::None,
             ended: false,
         }
@@ -166,6 +230,9 @@ impl Process {
         if let Some(group) = self.group {
             let _gone = killpg(group, signal);
             self.life.signal(group, signal);
+        }
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| signal == Signal::SIGKILL) {
+            cgroup.kill();
         }
     }
 
@@ -201,14 +268,24 @@ impl Process {
         tokio::time::sleep(BLIND_GRACE).await;
     }
 
-    /// Kills what is left of the group, reaps the process, and kills what left the group.
+    /// Kills what is left of the group and the cgroup, reaps the process, kills what left the group, and removes the
+    /// cgroup.
     pub async fn end(&mut self) -> io::Result<ExitStatus> {
         let leader = self.group;
         let status = self.reap();
         if let Some(leader) = leader {
             self.life.end(leader).await;
         }
+        if let Some(cgroup) = self.cgroup.take() {
+            self.events = cgroup.events();
+            cgroup.remove();
+        }
         status
+    }
+
+    /// What its cgroup had counted at its end.
+    pub fn events(&self) -> Events {
+        self.events
     }
 
     /// Kills what is left of the group, and reaps the process.
@@ -217,6 +294,9 @@ impl Process {
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
             let _empty = killpg(group, Signal::SIGKILL);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
         }
         let status = self.child.wait();
         children::forget(self.child.id());
@@ -322,7 +402,7 @@ mod tests {
             .process_group(0);
         let child = children::spawn(&mut command).expect("there is a shell");
         let life = Life::new("test", &"shell".into(), 1);
-        Process::guard(child, life).expect("it can be watched")
+        Process::guard(child, life, None).expect("it can be watched")
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::net::UnixListener;
 
 use crate::runtime_dir::MAX_SOCKET_PATH_LEN;
 
-/// Room that the shortest socket name needs behind the directory: `/`, 8 characters, `-9999999999.sock`.
+/// Room that the shortest socket name needs behind the directory: `/`, 8 characters, `/9999999999.sock`.
 const SHORTEST: usize = 1 + 8 + 16;
 
 /// The runtime directory's path is so long that no socket fits into it.
@@ -26,11 +26,10 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The directory and short name from which a module's socket paths are made.
+/// The directory in which a module's sockets lie, and nothing else: it can be the module's own.
 #[derive(Debug, Clone)]
 pub struct Sockets {
     directory: PathBuf,
-    stem: String,
 }
 
 /// Makes sure that a module's sockets fit into `directory`, whatever its name.
@@ -65,26 +64,36 @@ impl Sockets {
             return Err(TooLong(directory.into()));
         };
         Ok(Self {
-            directory: directory.into(),
-            stem,
+            directory: directory.join(stem),
         })
+    }
+
+    /// Where the sockets lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes that directory, for our own user alone.
+    pub fn make_directory(&self) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new().mode(0o700).create(&self.directory)
     }
 
     /// The name of the runtime directory in which they lie.
     pub fn key(&self) -> String {
-        let name = self.directory.file_name().unwrap_or_default();
+        let name = self.directory.parent().and_then(Path::file_name).unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
     /// The socket on which the core answers this module.
     pub fn parent(&self) -> PathBuf {
-        self.directory.join(format!("{}.parent.sock", self.stem))
+        self.directory.join("parent.sock")
     }
 
     /// The socket on which the module's process number `life` listens; a new one at every start, so that a late
     /// writer to an old one meets nobody.
     pub fn module(&self, life: u64) -> PathBuf {
-        self.directory.join(format!("{}-{life}.sock", self.stem))
+        self.directory.join(format!("{life}.sock"))
     }
 
     /// Removes the module socket of `life`; one that is gone already is fine.

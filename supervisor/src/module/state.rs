@@ -1,7 +1,7 @@
 //! What a module's task publishes of it: the one place where everybody else reads a module's state.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, Guard};
 use super::activity::Activity;
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
+use super::history::History;
+use super::limits::Limit;
 use super::output::Output;
 use crate::changes::Changes;
 use crate::events;
@@ -71,10 +73,10 @@ pub struct ModuleState {
     pub error: Option<Arc<str>>,
     /// When it is started again.
     pub next_try: Option<SystemTime>,
-    /// Where the evidence lies of when it hung last.
-    pub evidence: Option<PathBuf>,
     /// What it offers, as of its last Ready.
     pub handlers: Arc<[Handler]>,
+    /// How each of its configured limits is held.
+    pub limits: Arc<[Limit]>,
 }
 
 /// One module: configured, or built in and used.
@@ -92,6 +94,7 @@ pub struct ModuleEntry {
     pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
     pub output: Output,
+    history: Mutex<History>,
     /// What shows that it lives.
     pub activity: Activity,
     /// After how long a call in it counts as stuck.
@@ -116,8 +119,8 @@ impl ModuleEntry {
             consecutive_failures: 0,
             error: None,
             next_try: None,
-            evidence: None,
             handlers: Arc::default(),
+            limits: Arc::default(),
         };
         let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
@@ -130,6 +133,7 @@ impl ModuleEntry {
             executable,
             keep_moving: spec.policy.keep_moving,
             output,
+            history: Mutex::default(),
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
             state: ArcSwap::from_pointee(state),
@@ -147,6 +151,11 @@ impl ModuleEntry {
         self.changes.tell();
     }
 
+    /// How its processes ended. Not to be held for long.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the state; for the module's own task alone.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
         let before = self.state.load_full();
@@ -156,6 +165,7 @@ impl ModuleEntry {
             state.since = SystemTime::now();
         }
         let news = events::of_module(&self.name, &before, &state);
+        self.history().observe(&before, &state, SystemTime::now());
         self.state.store(Arc::new(state));
         if let Some(news) = news {
             self.changes.record(news);

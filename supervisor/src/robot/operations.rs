@@ -1,15 +1,16 @@
 //! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources among
 //! them, so that one that never returns is noticed (see `stuck`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::identity::{Identity, ModuleName};
+use crate::route::upstream::Upstream;
 
 /// One running call.
 #[derive(Debug, Clone)]
@@ -67,7 +68,12 @@ struct Lists {
     joined: HashMap<u64, Operation>,
     /// How many have joined so far.
     count: u64,
+    /// The last calls that ended because the module's connection did, and when.
+    broken: VecDeque<(Instant, Operation)>,
 }
+
+/// Calls that are remembered after their module went away under them.
+const MAX_BROKEN: usize = 64;
 
 impl Shared {
     fn running(&self) -> MutexGuard<'_, Lists> {
@@ -89,6 +95,15 @@ pub struct Running {
     pub cancel: CancellationToken,
     /// A call made on behalf of an operation that runs already is part of that one, under a number of its own.
     joined: Option<u64>,
+    /// Where the call goes.
+    upstream: Option<Upstream>,
+}
+
+impl Running {
+    /// The call goes to a module through this connection: if it ends with that, it is remembered for a while.
+    pub fn through(&mut self, upstream: &Upstream) {
+        self.upstream = Some(upstream.clone()).filter(|upstream| !upstream.is_closed());
+    }
 }
 
 impl Operations {
@@ -135,7 +150,25 @@ impl Operations {
             id,
             cancel,
             joined,
+            upstream: None,
         }
+    }
+
+    /// The calls to resources in `module` that run, or that ended since `since` because its connection did; each with
+    /// how long it had been running.
+    pub fn in_flight(&self, module: &ModuleName, since: Instant, now: Instant) -> Vec<(Operation, About, Duration)> {
+        let running = self.0.running();
+        let broken = running.broken.iter().filter(|(ended, _)| *ended >= since);
+        let all = running.operations.values().chain(running.joined.values());
+        all.map(|operation| (now, operation))
+            .chain(broken.map(|(ended, operation)| (*ended, operation)))
+            .filter_map(|(until, operation)| {
+                let about = operation.about.as_ref()?;
+                let ours = about.module.as_ref() == Some(module);
+                let age = until.saturating_duration_since(operation.begun);
+                ours.then(|| (operation.clone(), about.clone(), age))
+            })
+            .collect()
     }
 
     /// Every call to a resource that runs, parts of other operations included, of which `wanted` says so.
@@ -190,10 +223,20 @@ impl Operations {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(number) = self.joined {
-            self.shared.running().joined.remove(&number);
-        } else {
-            self.shared.running().operations.remove(&self.id);
+        let mut running = self.shared.running();
+        let ended = match self.joined {
+            Some(number) => running.joined.remove(&number),
+            None => running.operations.remove(&self.id),
+        };
+        let broken = self.upstream.take().is_some_and(|upstream| upstream.is_closed());
+        if let Some(operation) = ended.filter(|_| broken) {
+            if running.broken.len() == MAX_BROKEN {
+                running.broken.pop_front();
+            }
+            running.broken.push_back((Instant::now(), operation));
+        }
+        drop(running);
+        if self.joined.is_none() {
             self.shared.ended.notify_waiters();
         }
     }

@@ -19,6 +19,7 @@ use super::usage::{Sampler, memory_bytes};
 use crate::config::nearest;
 use crate::identity::ModuleName;
 use crate::machine::view::{Published, View};
+use crate::module::limits::Limit;
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::robot::operations::Operations;
 use crate::robot::stuck::{Stuck, stuck};
@@ -135,6 +136,7 @@ impl Control {
             resources: u32::try_from(count).unwrap_or(u32::MAX),
             start_took: state.start_time.and_then(|took| took.try_into().ok()),
             executable: entry.executable.display().to_string(),
+            limits: state.limits.iter().map(limit).collect(),
         }
     }
 
@@ -192,6 +194,15 @@ impl Control {
             }
             tokio::time::sleep(min.saturating_sub(started.elapsed())).await;
         }
+    }
+}
+
+fn limit(limit: &Limit) -> pb::Limit {
+    pb::Limit {
+        name: limit.name.to_owned(),
+        limit: limit.limit.clone(),
+        held: limit.held.as_str().to_owned(),
+        note: limit.note.to_owned(),
     }
 }
 
@@ -291,5 +302,15 @@ impl ControlService for Control {
         };
         let end = (&self.watchers, self.stopping.clone());
         Ok(Response::new(feeds::send(lines, from, follow, feeds::line, end)))
+    }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::Explanation>, Status> {
+        let view = self.published.load_full();
+        let entry = self.entry(&view, &request.get_ref().module)?;
+        let ends = entry.history().ends().map(feeds::end).collect();
+        Ok(Response::new(pb::Explanation {
+            module: Some(self.module(&view, entry)),
+            ends,
+        }))
     }
 }

@@ -294,9 +294,10 @@ fn terms(
     destination: Destination<'_>,
     shape: &Shape,
     deadline: Deadline,
-    operation: Running,
+    mut operation: Running,
     opid: Option<HeaderValue>,
 ) -> (crate::route::upstream::Upstream, Terms) {
+    operation.through(&destination.upstream);
     let state = destination.resource.state();
     let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
     let terms = Terms {

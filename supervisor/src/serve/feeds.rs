@@ -1,7 +1,7 @@
 //! What happens and what modules print, as the command line reads it: streams of `mainstay.control.v1`.
 
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mainstay_proto::mainstay::control::v1 as pb;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tracing::Level;
 
 use crate::events::{Event, MachineNews, What};
 use crate::feed::{Feed, Follower, Weigh};
+use crate::module::history::End;
 use crate::module::output::{Line, Stream};
 use crate::module::state::ModulePhase;
 use crate::route::resource::Phase;
@@ -168,6 +169,46 @@ pub fn line(number: u64, missed: u64, line: Line) -> pb::LogLine {
         level: level.into(),
         text: line.text.as_ref().to_owned(),
         missed,
+    }
+}
+
+/// The end of a process on the wire.
+pub fn end(end: &End) -> pb::ProcessEnd {
+    let length = |length: Duration| prost_types::Duration::try_from(length).ok();
+    let followed = &end.followed;
+    let in_flight = end.in_flight.iter().map(|call| pb::CallInFlight {
+        method: call.method.clone(),
+        resource: call.resource.as_ref().to_owned(),
+        age: length(call.age),
+        caller: call.caller.clone(),
+    });
+    let rebuilt = followed.rebuilt.iter().map(|rebuilt| pb::RebuiltResource {
+        name: rebuilt.name.as_ref().to_owned(),
+        because: rebuilt.because.as_deref().unwrap_or_default().to_owned(),
+    });
+    pb::ProcessEnd {
+        life: end.life,
+        time: end.at.map(Into::into),
+        up: length(end.up),
+        was_ready: end.was_ready,
+        cause: end.cause.clone(),
+        asked: end.asked,
+        exit_code: end.exit_code,
+        signal: end.signal.clone().unwrap_or_default(),
+        in_flight: in_flight.collect(),
+        calls: end.calls,
+        last_output: end.last_output.clone(),
+        evidence: end
+            .evidence
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        within_day: end.within_day,
+        next_try_at: followed.next_try.map(Into::into),
+        started_after: followed.started_after.and_then(length),
+        ready_after: followed.ready_after.and_then(length),
+        rebuilt: rebuilt.collect(),
+        more_rebuilt: followed.more_rebuilt,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use super::connection::serve_connection;
 use super::door::{Door, Services};
 use crate::identity::Identity;
 use crate::identity::ModuleName;
+use crate::module::peers::Guests;
 
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,6 +36,24 @@ impl Connections {
         while self.tasks.try_join_next().is_some() {}
         let service = move |request| door.clone().call(request);
         self.tasks.spawn(async move {
+            if let Err(error) = serve_connection(io, service, stop).await {
+                debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+            }
+        });
+    }
+
+    /// Serves a module on its parent socket, if it is one of `guests`.
+    fn serve_guest(&mut self, io: UnixStream, guests: Guests, module: ModuleName, door: Door, stop: CancellationToken) {
+        while self.tasks.try_join_next().is_some() {}
+        let service = move |request| door.clone().call(request);
+        self.tasks.spawn(async move {
+            let admitted = match io.peer_cred() {
+                Ok(peer) => guests.admit(peer).await,
+                Err(error) => return warn!(%module, "cannot tell who called on the module's parent socket: {error}"),
+            };
+            if let Err(stranger) = admitted {
+                return warn!(%module, "refused a stranger on the module's parent socket: {stranger}");
+            }
             if let Err(error) = serve_connection(io, service, stop).await {
                 debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
             }
@@ -91,12 +110,18 @@ pub async fn serve_tcp(listener: TcpListener, services: Arc<Services>, stop: Can
 
 /// Serves the command line on the control socket until `stop`.
 pub async fn serve_control(listener: UnixListener, services: Arc<Services>, stop: CancellationToken) {
-    serve_unix(listener, services, Identity::Control, stop).await;
+    let door = Door::new(services, Identity::Control);
+    let mut connections = Connections::default();
+    while let Some(io) = accept(&listener, &stop).await {
+        connections.serve(io, door.clone(), stop.clone());
+    }
+    drop(listener);
+    connections.finish().await;
 }
 
 /// Serves the parent socket of every module that comes through `doors`, until `stop`.
 pub async fn serve_parents(
-    mut doors: mpsc::UnboundedReceiver<(ModuleName, UnixListener)>,
+    mut doors: mpsc::UnboundedReceiver<(ModuleName, UnixListener, Guests)>,
     services: Arc<Services>,
     stop: CancellationToken,
 ) {
@@ -104,26 +129,39 @@ pub async fn serve_parents(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some((module, listener)) = doors.recv() => {
-                parents.spawn(serve_unix(listener, services.clone(), Identity::Module(module), stop.clone()));
+            Some((module, listener, guests)) = doors.recv() => {
+                parents.spawn(serve_parent(module, listener, guests, services.clone(), stop.clone()));
             }
         }
     }
     while parents.join_next().await.is_some() {}
 }
 
-async fn serve_unix(listener: UnixListener, services: Arc<Services>, identity: Identity, stop: CancellationToken) {
-    let door = Door::new(services, identity);
+async fn serve_parent(
+    module: ModuleName,
+    listener: UnixListener,
+    guests: Guests,
+    services: Arc<Services>,
+    stop: CancellationToken,
+) {
+    let door = Door::new(services, Identity::Module(module.clone()));
     let mut connections = Connections::default();
+    while let Some(io) = accept(&listener, &stop).await {
+        connections.serve_guest(io, guests.clone(), module.clone(), door.for_connection(), stop.clone());
+    }
+    drop(listener);
+    connections.finish().await;
+}
+
+/// The next connection; `None` once it is time to stop.
+async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<UnixStream> {
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return None,
             accepted = listener.accept() => match accepted {
-                Ok((io, _)) => connections.serve(io, door.for_connection(), stop.clone()),
+                Ok((io, _)) => return Some(io),
                 Err(error) => accept_failed(error).await,
             }
         }
     }
-    drop(listener);
-    connections.finish().await;
 }

@@ -2,19 +2,26 @@
 
 mod bad_config;
 mod bad_requests;
+mod bounds;
 mod cli;
 mod client_py;
 mod closed;
+mod core_dies;
 mod crash;
 mod data_path;
 mod examples;
+mod faults;
+mod figures;
 mod guardian;
 mod hang;
 mod machine;
+mod many;
 mod modules_py;
 mod operations;
 mod reflection;
+mod restart;
 mod robot;
 mod safety;
 mod sessions;
+mod soak;
 mod stop_all;

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::Actor;
+use crate::module::bounds::with_events;
 use crate::module::problem::Problem;
 
 /// How long the pipes of an ended process are still read: grandchildren may hold them open for ever.
@@ -28,12 +29,20 @@ impl Actor {
         let Some(mut process) = self.process.take() else {
             return false;
         };
+        self.bounds.settle().await;
         let status = process.end().await;
+        self.bounds.end();
         let clean = status.as_ref().is_ok_and(|status| status.success());
         self.watch = None;
         self.handshake.abort_all();
-        if let Some(problem) = Problem::end(&self.spec.name, self.lifecycle.state(), status) {
-            self.fail(problem);
+        let exit = status.as_ref().ok().copied();
+        match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
+            Some(problem) => self.fail(with_events(problem, process.events(), &self.spec.policy.limits)),
+            None => self.record_stop(),
+        }
+        let life = self.lifecycle.life();
+        if let Some(exit) = exit {
+            self.entry.history().exited(life, exit);
         }
         let mut farewell = Farewell {
             output: std::mem::take(&mut self.output),
@@ -42,6 +51,8 @@ impl Actor {
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
         let read = tokio::time::timeout(OUTPUT_AT_ONCE, farewell.heard_out()).await;
         self.farewell = read.is_err().then_some(farewell);
+        self.entry.output.release();
+        self.entry.history().said(life, self.tail.lines());
         if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }

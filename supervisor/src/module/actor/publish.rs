@@ -37,6 +37,7 @@ impl Actor {
         if self.trouble.as_ref().is_some_and(|trouble| trouble.life == life) {
             return;
         }
+        self.record_failure(&problem.short);
         self.trouble = Some(Trouble {
             problem,
             life,
@@ -85,6 +86,9 @@ impl Actor {
 
     /// All that a process said last is known: what was told of its end is completed.
     pub(super) fn complete(&mut self) {
+        if let Some(trouble) = &self.trouble {
+            self.entry.history().said(trouble.life, trouble.tail.lines());
+        }
         if let Some(outlook) = self.outlook() {
             self.down(outlook);
         }

@@ -11,7 +11,7 @@ use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
 use crate::module::lifecycle::Input;
 use crate::module::orphans::Life;
 use crate::module::output::{Stream, drain};
-use crate::module::problem::{Problem, cannot_run};
+use crate::module::problem::Problem;
 use crate::module::process::Process;
 use crate::route::upstream::Upstream;
 
@@ -27,18 +27,23 @@ impl Actor {
         self.entry.publish(|state| state.life = life);
         let socket = self.sockets.module(life);
         let mark = Life::new(&self.sockets.key(), name, life);
-        let launch = launch(&self.spec, &socket, &self.home, mark);
+        let mut launch = launch(&self.spec, &socket, &self.home, mark);
         let failed = |short: String| Problem {
             wire: format!("error adding module {name}: error while starting module {name}: {short}"),
             short,
         };
         prepare(&launch).map_err(failed)?;
         let executable = launch.executable.clone();
+        let confinement = self
+            .bounds
+            .confine(&self.spec, life, &mut launch, self.sockets.directory())
+            .map_err(failed)?;
         let mut process = self
             .spawner
-            .spawn(launch)
+            .spawn(launch, confinement)
             .await
-            .map_err(|error| failed(cannot_run(&executable, &error)))?;
+            .map_err(|error| failed(error.explain(&executable)))?;
+        self.bounds.begin(process.pid());
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {

@@ -53,12 +53,13 @@ impl Actor {
                 let lies = evidence
                     .as_ref()
                     .map(|folder| format!("; evidence in {}", folder.display()));
-                let short = format!("{why}{}", lies.unwrap_or_default());
-                self.entry.publish(|state| state.evidence = evidence);
                 self.fault(Problem {
-                    wire: format!("module {name} {short}"),
-                    short,
+                    wire: format!("module {name} {why}{}", lies.unwrap_or_default()),
+                    short: why,
                 });
+                if let Some(folder) = evidence {
+                    self.entry.history().evidence(life, folder);
+                }
                 Input::Hung { life }
             }
         }

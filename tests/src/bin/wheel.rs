@@ -1,0 +1,82 @@
+//! A motor on the Rust SDK that comes to rest when its process is told to end, and writes that down where STOPPED says.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::{env, fs};
+
+use mainstay_module::{api::motor::Powered, prelude::*};
+
+struct Wheel {
+    power: Mutex<f64>,
+}
+
+impl Wheel {
+    fn power(&self) -> f64 {
+        *self.power.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Gives the power that it had before.
+    fn set(&self, power: f64) -> f64 {
+        std::mem::replace(
+            &mut *self.power.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            power,
+        )
+    }
+
+    fn rest(&self) {
+        if self.set(0.0) == 0.0 {
+            return;
+        }
+        let Ok(path) = env::var("STOPPED") else { return };
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(b"stopped\n")) {
+            eprintln!("wheel: {error}");
+        }
+    }
+}
+
+#[async_trait]
+impl Resource for Wheel {
+    async fn close(&self) {
+        self.rest();
+    }
+}
+
+impl FromConfig for Wheel {
+    type Attributes = ();
+    async fn from_config(_: Config<()>, _: Dependencies) -> Result<Self> {
+        Ok(Self {
+            power: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Motor for Wheel {
+    async fn set_power(&self, power: f64, _: &Object) -> Result<()> {
+        self.set(power);
+        Ok(())
+    }
+
+    async fn stop(&self, _: &Object) -> Result<()> {
+        self.rest();
+        Ok(())
+    }
+
+    async fn powered(&self, _: &Object) -> Result<Powered> {
+        let power = self.power();
+        Ok(Powered {
+            on: power != 0.0,
+            power,
+        })
+    }
+
+    async fn is_moving(&self) -> Result<bool> {
+        Ok(self.power() != 0.0)
+    }
+}
+
+fn main() -> ExitCode {
+    run(Module::new().model::<dyn Motor, Wheel>("tests:sdk:wheel"))
+}

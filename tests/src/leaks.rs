@@ -1,0 +1,182 @@
+//! What a running machine holds of the system, to be compared with what it held after it had warmed up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::world::World;
+
+/// How long a machine may take to let go of what it needed for a moment: connections of callers that have gone, idle
+/// threads of the pool for blocking work (10 s).
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the core and all that it started hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Processes of this machine, by the name of their program.
+    pub processes: BTreeMap<String, usize>,
+    /// Open files of the core by their kind: `socket`, `pipe`, `anon_inode:[eventpoll]`, or a path.
+    pub files: BTreeMap<String, usize>,
+    /// Threads of the core.
+    pub threads: usize,
+    /// Socket files below the machine's folders.
+    pub sockets: usize,
+    /// Files and directories in its runtime directory.
+    pub runtime: usize,
+    /// Resident memory of the core in KiB. Shown, not compared.
+    pub memory_kib: u64,
+}
+
+impl Held {
+    /// What the machine whose core has this process id holds now.
+    pub fn of(world: &World, core: i32) -> Self {
+        let count = |names: Vec<String>| {
+            let mut counts = BTreeMap::new();
+            for name in names {
+                *counts.entry(name).or_insert(0) += 1;
+            }
+            counts
+        };
+        let programs = world.place.processes().into_iter().map(|process| {
+            let program = process.command.split(' ').next().unwrap_or_default();
+            program.rsplit('/').next().unwrap_or_default().to_owned()
+        });
+        Self {
+            processes: count(programs.collect()),
+            files: count(open_files(core, &world.place.folder().display().to_string())),
+            threads: entries(&format!("/proc/{core}/task")),
+            sockets: world.place.sockets().len(),
+            runtime: world
+                .place
+                .runtime_folders()
+                .iter()
+                .map(|folder| entries(&folder.display().to_string()))
+                .sum(),
+            memory_kib: memory_kib(core),
+        }
+    }
+
+    /// What is more now than it was in `before`, in words; empty if nothing is.
+    pub fn more_than(&self, before: &Self) -> String {
+        let mut more = String::new();
+        let mut compare = |what: &str, now: usize, then: usize| {
+            if now > then {
+                let _ = write!(more, "{what}: {then} → {now}; ");
+            }
+        };
+        for (kinds, now, then) in [
+            ("process", &self.processes, &before.processes),
+            ("open file", &self.files, &before.files),
+        ] {
+            for (kind, count) in now {
+                compare(&format!("{kinds} {kind}"), *count, then.get(kind).copied().unwrap_or(0));
+            }
+        }
+        compare("threads", self.threads, before.threads);
+        compare("socket files", self.sockets, before.sockets);
+        compare("files in the runtime directory", self.runtime, before.runtime);
+        more
+    }
+
+    /// Waits until the machine holds no more than it did in `before`.
+    ///
+    /// # Errors
+    /// When it still does after [`PATIENCE`]: what.
+    pub async fn no_more_than(world: &World, core: i32, before: &Self) -> Result<Self, String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let now = Self::of(world, core);
+            let more = now.more_than(before);
+            if more.is_empty() {
+                return Ok(now);
+            }
+            if Instant::now() > end {
+                return Err(format!("leaked: {more}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn entries(folder: &str) -> usize {
+    fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// By kind; a path below `folder` without it, because another machine has another one.
+fn open_files(pid: i32, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.path()).ok()?.display().to_string();
+            // `socket:[4711]` and `pipe:[4711]`: the number is another one each time.
+            Some(match target.split_once(":[") {
+                Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
+                _ => below(&target, folder),
+            })
+        })
+        .collect()
+}
+
+/// The runtime directory's own name comes from the config's path: it says nothing either.
+fn below(path: &str, folder: &str) -> String {
+    match path.strip_prefix(folder) {
+        Some(rest) => rest.rsplit('/').next().unwrap_or_default().to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Resident memory of a process; 0 if it cannot be told.
+pub fn memory_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_grew_is_a_leak() {
+        let before = Held {
+            processes: BTreeMap::from([("mainstay".into(), 2), ("misbehave".into(), 1)]),
+            files: BTreeMap::from([("socket".into(), 9), ("pipe".into(), 4)]),
+            threads: 5,
+            ..Held::default()
+        };
+        assert_eq!(before.more_than(&before), "");
+        let fewer = Held {
+            threads: 4,
+            files: BTreeMap::new(),
+            ..before.clone()
+        };
+        assert_eq!(fewer.more_than(&before), "");
+        let more = Held {
+            processes: BTreeMap::from([("sleep".into(), 1)]),
+            files: BTreeMap::from([("socket".into(), 10)]),
+            ..Held::default()
+        };
+        assert_eq!(
+            more.more_than(&before),
+            "process sleep: 0 → 1; open file socket: 9 → 10; "
+        );
+    }
+
+    #[test]
+    fn own_files_are_told_by_kind() {
+        let own = i32::try_from(std::process::id()).expect("process ids are small");
+        let (_here, _there) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        if fs::metadata("/proc/self/fd").is_ok() {
+            assert!(
+                open_files(own, "/nowhere")
+                    .iter()
+                    .filter(|kind| *kind == "socket")
+                    .count()
+                    >= 2
+            );
+            assert!(memory_kib(own) > 0);
+        }
+    }
+}

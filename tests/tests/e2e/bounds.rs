@@ -1,0 +1,314 @@
+//! What a module may use and touch, and who may speak in its name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use mainstay_proto::viam::robot::v1::{ResourceNamesRequest, ResourceNamesResponse};
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::rpc;
+use mainstay_tests::world::{Place, World};
+use serde_json::{Value, json};
+use tonic::transport::Endpoint;
+
+use crate::machine::command;
+
+async fn bound(key: &str, value: Value) -> World {
+    bound_in(Place::new(), key, value).await
+}
+
+/// A machine with one module that is bound so.
+async fn bound_in(place: Place, key: &str, value: Value) -> World {
+    let machine = Machine::new()
+        .module(Module::fixture("held").set(key, value))
+        .resource(Resource::generic("thing"));
+    let mut world = place.start(machine).await;
+    world.until(|now| now.running()).await;
+    world
+}
+
+/// What the module's shell says: its exit code and what it printed.
+async fn shell(world: &World, script: &str) -> (i64, String) {
+    let answer = command(world, "thing", json!({ "shell": script }))
+        .await
+        .expect("answers");
+    (
+        answer["code"].as_f64().expect("a code") as i64,
+        answer["output"].as_str().expect("a text").trim().to_owned(),
+    )
+}
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: only root can run a module as another user");
+    }
+    root
+}
+
+#[tokio::test]
+async fn every_limit_is_shown_with_how_it_is_held() {
+    let limits = json!({ "memory": "3 GB", "cpu": 0.5, "pids": 500, "open_files": 123 });
+    let world = bound("limits", limits).await;
+    assert_eq!(shell(&world, "ulimit -n; ulimit -Hn").await.1, "123\n123");
+    let status = world.snapshot().await.control;
+    let module = status
+        .modules
+        .iter()
+        .find(|module| module.name == "held")
+        .expect("there");
+    let shown: Vec<_> = module.limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(shown, ["memory", "cpu", "pids", "open_files"]);
+    for limit in &module.limits {
+        let possible: &[&str] = match limit.name.as_str() {
+            "memory" => &["cgroup", "watched"],
+            "open_files" => &["rlimit"],
+            _ => &["cgroup", "not enforced"],
+        };
+        assert!(possible.contains(&limit.held.as_str()), "{limit:?}");
+        assert!(!limit.note.is_empty(), "{limit:?}");
+    }
+    let shown = world.cli(&["status", "held"]).await.stdout;
+    assert!(
+        shown.contains("max open files") && shown.contains("123: rlimit"),
+        "{shown}"
+    );
+    let json: Value = serde_json::from_str(&world.cli(&["status", "held", "--json"]).await.stdout).expect("JSON");
+    let text = json.to_string();
+    assert!(text.contains(r#""held":"rlimit""#), "{text}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_above_its_memory_limit_is_killed_with_the_cause_and_comes_back() {
+    let mut world = bound("limits", json!({ "memory": "96 MiB" })).await;
+    let pid = world.snapshot().await.pid("held").expect("a process");
+    command(&world, "thing", json!({ "hoard_mib": 40 }))
+        .await
+        .expect("below the limit");
+    assert_eq!(world.snapshot().await.pid("held"), Some(pid));
+    // It may die before it can answer.
+    let _cut_off = command(&world, "thing", json!({ "hoard_mib": 120 })).await;
+    let killed = |text: &str| text.contains("memory limit") && text.contains("96 MiB");
+    world
+        .until(|now| {
+            let last = now.control.modules.iter().find(|module| module.name == "held");
+            now.ready("thing") && now.pid("held") != Some(pid) && last.is_some_and(|module| killed(&module.last))
+        })
+        .await;
+    assert!(killed(&world.output()), "the log tells it, too");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn nothing_that_a_module_runs_gains_rights() {
+    let world = bound("sandbox", json!({ "no_new_privs": true })).await;
+    let (_, line) = shell(&world, "grep NoNewPrivs /proc/self/status").await;
+    assert_eq!(line.split_whitespace().last(), Some("1"), "{line}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_writes_only_where_it_may() {
+    let place = Place::new();
+    let (open, shut) = (place.file("open"), place.file("shut"));
+    fs::create_dir(&open).expect("writable");
+    fs::create_dir(&shut).expect("writable");
+    fs::write(shut.join("there"), "words").expect("writable");
+    let mut world = {
+        let machine = Machine::new()
+            .module(Module::fixture("held").set("sandbox", json!({ "writable": [open] })))
+            .resource(Resource::generic("thing"));
+        place.start(machine).await
+    };
+    let now = world.until(|now| now.running()).await;
+    if !now.ready("thing") {
+        let error = now.module_error("held");
+        assert!(error.contains("Landlock"), "{error}");
+        return eprintln!("SKIPPED: {error}");
+    }
+    let touch = |folder: &Path| format!("echo x > {}/new", folder.display());
+    assert_eq!(shell(&world, &touch(&open)).await, (0, String::new()));
+    for script in [
+        touch(&shut),
+        format!("rm {}/there", shut.display()),
+        format!("echo x >> {}/there", shut.display()),
+        format!("mkdir {}/below", shut.display()),
+    ] {
+        let (code, output) = shell(&world, &script).await;
+        assert!(code != 0 && output.contains("Permission denied"), "{script}: {output}");
+    }
+    for script in [
+        format!("cat {}/there", shut.display()),
+        "echo x > /dev/null".to_owned(),
+        "echo x > $VIAM_MODULE_DATA/mine".to_owned(),
+    ] {
+        let (code, output) = shell(&world, &script).await;
+        assert_eq!(code, 0, "{script}: {output}");
+    }
+    assert_eq!(fs::read_to_string(shut.join("there")).expect("there"), "words");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_does_not_see_what_is_hidden_from_it() {
+    let place = Place::new();
+    let (folder, file) = (place.file("keys"), place.file("password"));
+    fs::create_dir(&folder).expect("writable");
+    fs::write(folder.join("key"), "secret").expect("writable");
+    fs::write(&file, "secret").expect("writable");
+    let mut world = {
+        let machine = Machine::new()
+            .module(Module::fixture("held").set("sandbox", json!({ "hidden": [folder, file] })))
+            .resource(Resource::generic("thing"));
+        place.start(machine).await
+    };
+    let now = world.until(|now| now.running()).await;
+    if !now.ready("thing") {
+        let error = now.module_error("held");
+        assert!(error.contains("no mount namespace"), "{error}");
+        return eprintln!("SKIPPED: {error}");
+    }
+    for script in [
+        format!("cat {}/key", folder.display()),
+        format!("ls {} | grep key", folder.display()),
+        format!("grep secret {}", file.display()),
+        format!("umount {} && cat {}/key", folder.display(), folder.display()),
+        format!("cat /proc/1/root{}/key", folder.display()),
+        format!("cat /proc/{}/root{}/key", world.pid(), folder.display()),
+    ] {
+        let (code, output) = shell(&world, &script).await;
+        assert!(code != 0 && !output.contains("secret"), "{script}: {output}");
+    }
+    assert_eq!(fs::read_to_string(folder.join("key")).expect("still here"), "secret");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn what_cannot_be_hidden_is_an_error_of_that_module_alone() {
+    let place = Place::new();
+    let missing = place.file("missing");
+    let machine = Machine::new()
+        .module(Module::fixture("held").set("sandbox", json!({ "hidden": [missing] })))
+        .resource(Resource::fake("motor", "motor"));
+    let mut world = place.start(machine).await;
+    let now = world
+        .until(|now| now.ready("motor") && now.module_error("held").contains("sandbox.hidden"))
+        .await;
+    assert!(
+        now.module_error("held").contains("missing"),
+        "{}",
+        now.module_error("held")
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_without_network_has_its_own_sockets_only() {
+    let free = bound("sandbox", json!({ "seccomp": "default" })).await;
+    let answer = command(&free, "thing", json!({ "listen": true }))
+        .await
+        .expect("answers");
+    assert_eq!(answer["error"], Value::Null);
+    let (code, output) = shell(&free, "unshare -U true").await;
+    assert!(code != 0 && output.contains("not permitted"), "{output}");
+    free.shutdown().await.with_code(0).left_nothing_behind();
+    let held = bound("sandbox", json!({ "seccomp": "no-network" })).await;
+    let answer = command(&held, "thing", json!({ "listen": true }))
+        .await
+        .expect("answers");
+    let error = answer["error"].as_str().unwrap_or_default();
+    assert!(error.contains("Address family not supported"), "{answer}");
+    held.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_runs_as_its_user_in_directories_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    // Its user passes through to its own folders and the fixture, and to nothing else.
+    for folder in [place.folder().to_owned(), place.file("home"), place.file("run")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("ours");
+    }
+    fs::write(place.file("private"), "secret").expect("writable");
+    fs::set_permissions(place.file("private"), fs::Permissions::from_mode(0o600)).expect("ours");
+    let fixture = place.file("misbehave");
+    fs::copy(mainstay_tests::bins::find("misbehave"), &fixture).expect("writable");
+    let sandbox = json!({ "user": "nobody" });
+    let private = place.file("private").display().to_string();
+    let machine = Machine::new()
+        .module(
+            Module::new("held", &fixture)
+                .env("NONCE", "held")
+                .set("sandbox", sandbox)
+                .set("limits", json!({ "pids": 500 })),
+        )
+        .resource(Resource::fake("motor", "motor"))
+        .resource(Resource::generic("thing"));
+    let mut world = place.start(machine).await;
+    let now = world.until(|now| now.running()).await;
+    assert!(now.ready("thing"), "{now:?}");
+    assert_eq!(shell(&world, "id -un; echo $USER").await.1, "nobody\nnobody");
+    assert_eq!(
+        shell(&world, "echo x > $VIAM_MODULE_DATA/mine && cat $VIAM_MODULE_DATA/mine").await,
+        (0, "x".into())
+    );
+    let sockets = "$(dirname $VIAM_MODULE_ADDRESS)";
+    for script in [
+        format!("cat {private}"),
+        "ls $VIAM_MODULE_DATA/..".to_owned(),
+        format!("ls {sockets}/.."),
+        format!("ls {sockets}/../builtin+fake"),
+    ] {
+        let (code, output) = shell(&world, &script).await;
+        assert!(code != 0 && output.contains("Permission denied"), "{script}: {output}");
+    }
+    let status = world.snapshot().await.control;
+    let module = status
+        .modules
+        .iter()
+        .find(|module| module.name == "held")
+        .expect("there");
+    assert!(
+        ["cgroup", "rlimit"].contains(&module.limits[0].held.as_str()),
+        "{module:?}"
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_user_that_does_not_exist_is_an_error_of_that_module_with_the_cure() {
+    let mut world = bound("sandbox", json!({ "user": "nobody-of-that-name" })).await;
+    let now = world.until(|now| !now.module_error("held").is_empty()).await;
+    let error = now.module_error("held");
+    assert!(
+        error.contains("there is no user `nobody-of-that-name`") && error.contains("useradd"),
+        "{error}"
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_stranger_gets_nothing_from_a_modules_parent_socket() {
+    let world = bound("keep_moving", json!(false)).await;
+    let sockets = world.place.sockets();
+    let parent = sockets
+        .iter()
+        .find(|path| path.ends_with("held/parent.sock"))
+        .expect("a parent socket");
+    let path = "/viam.robot.v1.RobotService/ResourceNames";
+    let request = ResourceNamesRequest::default();
+    // We run as the same user, but were not started by the module.
+    let channel = Endpoint::from_shared(format!("unix:{}", parent.display()))
+        .expect("a path")
+        .connect_timeout(Duration::from_secs(5))
+        .connect_lazy();
+    let refused: Result<ResourceNamesResponse, _> = rpc::call(channel, path, &request).await;
+    let status = refused.expect_err("a stranger");
+    assert_ne!(status.code(), tonic::Code::Unimplemented, "{status:?}");
+    world.until_printed("refused a stranger").await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}

@@ -1,0 +1,385 @@
+//! One cell of the fault table: a machine with a faulty module and a healthy one, from its start to its end.
+
+use std::time::{Duration, Instant};
+
+use mainstay_proto::mainstay::control::v1::{ModuleState, Status as MachineStatus};
+use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
+use mainstay_proto::viam::robot::v1::{RestartModuleRequest, RestartModuleResponse};
+use mainstay_tests::echo::{CountRequest, SayRequest};
+use mainstay_tests::fixture::trap::{Deed, Moment};
+use mainstay_tests::leaks::Held;
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::timeline::{self, Timeline};
+use mainstay_tests::traffic::Traffic;
+use mainstay_tests::world::{Place, World};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+use tonic::{Code, Status};
+
+/// Pause before the first new start: long enough that the state before it is seen.
+const PAUSE: Duration = Duration::from_millis(500);
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(1);
+/// Unanswered time after which a hanging process is killed.
+const KILL_AFTER: Duration = Duration::from_secs(1);
+/// Limit for a start, and for building a resource.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Limit of ValidateConfig and of RemoveResource, which no config changes.
+const VALIDATE_LIMIT: Duration = Duration::from_secs(5);
+const REMOVE_LIMIT: Duration = Duration::from_secs(20);
+/// What a machine under test may take beyond what is configured: five times the bar of 1 s, or of 3 s for a shutdown.
+const SLACK: Duration = Duration::from_secs(5);
+const SHUTDOWN_SLACK: Duration = Duration::from_secs(15);
+
+/// How a cell that holds went.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// All of it.
+    pub took: Duration,
+    /// From the fault to the status that tells of it.
+    pub noticed: Option<Duration>,
+    /// From the fault to its resource being READY again.
+    pub back: Option<Duration>,
+    /// From SIGTERM to the end.
+    pub shutdown: Option<Duration>,
+}
+
+/// What a machine without any fault holds of the system once it has warmed up.
+pub struct Clean {
+    held: Held,
+}
+
+impl Clean {
+    /// Runs one, restarts its modules once, and looks.
+    pub async fn measure() -> Result<Self, String> {
+        let place = Place::new();
+        let mut world = start(place, Module::family("ill")).await;
+        world.until(|now| now.ready("sore") && now.ready("calm")).await;
+        let core = core(&world).await;
+        restart(&world).await.map_err(|status| status.to_string())?;
+        world.until(|now| now.ready("sore")).await;
+        say(&world).await.map_err(|status| status.to_string())?;
+        // Until the connections of these calls are closed.
+        let mut held = Held::of(&world, core);
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = Held::of(&world, core);
+            if held.more_than(&now).is_empty() {
+                continue;
+            }
+            held = now;
+        }
+        world.shutdown().await.with_code(0).left_nothing_behind();
+        Ok(Self { held })
+    }
+
+    /// Fails when a machine of a cell holds more than that.
+    pub async fn compare(&self, world: &World) -> Result<(), String> {
+        Held::no_more_than(world, core(world).await, &self.held).await.map(drop)
+    }
+}
+
+/// How a fault shows.
+enum Shows<'a> {
+    /// Its process ends; the cause names this.
+    End(&'a str),
+    /// Its process does nothing any more.
+    Silence,
+    /// Not until it is told to stop.
+    Not,
+}
+
+fn shows(deed: Deed) -> Shows<'static> {
+    match deed {
+        Deed::Exit0 => Shows::End("code 0"),
+        Deed::Exit2 => Shows::End("code 2"),
+        Deed::Segv => Shows::End("SIGSEGV"),
+        Deed::Abort => Shows::End("SIGABRT"),
+        Deed::Freeze | Deed::Spin | Deed::Sleep => Shows::Silence,
+        _ => Shows::Not,
+    }
+}
+
+/// Longest time from the fault to its being noticed.
+fn notice(deed: Deed, moment: Moment) -> Duration {
+    let own = match (shows(deed), moment) {
+        (Shows::Silence, Moment::Socket | Moment::Ready | Moment::Add) => LIMIT,
+        (Shows::Silence, Moment::Validate) => VALIDATE_LIMIT,
+        (Shows::Silence, Moment::Remove) => REMOVE_LIMIT,
+        (Shows::Silence, _) => KILL_AFTER,
+        _ => Duration::ZERO,
+    };
+    own + SLACK
+}
+
+/// Longest time from the fault to being back.
+pub fn patience(deed: Deed, moment: Moment) -> Duration {
+    let end = match shows(deed) {
+        Shows::Silence => KILL_AFTER + GRACE,
+        _ => Duration::ZERO,
+    };
+    notice(deed, moment) + end + PAUSE + SLACK
+}
+
+/// The policy of every module here, and a machine of a faulty module and a healthy one that knows nothing of it.
+pub async fn start(place: Place, ill: Module) -> World {
+    let quick = |module: Module| {
+        module
+            .set(
+                "restart",
+                json!({ "policy": "always", "first": "500ms", "then": "500ms", "factor": 1, "jitter": 0 }),
+            )
+            .set(
+                "health",
+                json!({ "interval": "200ms", "timeout": "500ms", "kill_after": "1s", "start_timeout": "3s" }),
+            )
+            .set("stop", json!({ "drain": "0s", "grace": "1s" }))
+    };
+    let machine = Machine::new()
+        .module(quick(Module::family("well")))
+        .module(quick(ill))
+        .resource(Resource::of("well", "probe", "calm"))
+        .resource(Resource::fake("floor", "generic"))
+        .resource(Resource::of("ill", "echo", "sore").depends_on(&["floor"]));
+    let place = place
+        .env("VIAM_MODULE_STARTUP_TIMEOUT", "3s")
+        .env("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", "3s");
+    place.start(machine).await
+}
+
+/// Process id of the core.
+pub async fn core(world: &World) -> i32 {
+    i32::try_from(world.snapshot().await.control.pid).expect("process ids are small")
+}
+
+/// One call to the faulty module's resource.
+pub async fn say(world: &World) -> Result<i32, Status> {
+    let request = SayRequest {
+        name: "sore".into(),
+        ..SayRequest::default()
+    };
+    let answer = world.echo().say(request).await?.into_inner();
+    Ok(i32::try_from(answer.stamp.unwrap_or_default().pid).expect("process ids are small"))
+}
+
+/// Restarts the faulty module by hand.
+pub async fn restart(world: &World) -> Result<(), Status> {
+    let request = RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleName("ill".into())),
+    };
+    let path = "/viam.robot.v1.RobotService/RestartModule";
+    world.call::<_, RestartModuleResponse>(path, &request).await.map(drop)
+}
+
+/// Reads a stream of the faulty module's resource to its end.
+async fn stream_to_the_end(world: &World) -> Result<(), Status> {
+    let request = CountRequest {
+        name: "sore".into(),
+        until: 6,
+        pause_ms: 1,
+    };
+    let mut numbers = world.echo().count(request).await?.into_inner();
+    while let Some(number) = numbers.next().await {
+        number?;
+    }
+    Ok(())
+}
+
+/// Runs the cell; gives what is wrong with the machine, if anything is.
+pub async fn run(deed: Deed, moment: Moment, clean: &Clean) -> Result<Outcome, String> {
+    let begun = Instant::now();
+    let place = Place::new();
+    let marker = place.file("sprung");
+    // What goes wrong at the end of a life goes wrong again at the machine's end.
+    let once = !matches!(moment, Moment::Remove | Moment::Stop);
+    let ill = Module::family("ill").trap(deed, moment, once.then_some(marker.as_path()));
+    let world = start(place, ill).await;
+    let outcome = played(&world, deed, moment, clean, begun).await;
+    let outcome = outcome.map_err(|why| format!("{why}\n{}", last_lines(&world.output(), 12)))?;
+    let remains = world.shutdown().await;
+    let limit = GRACE + SHUTDOWN_SLACK;
+    if remains.took > limit {
+        return Err(format!("its shutdown took {:?}, more than {limit:?}", remains.took));
+    }
+    remains.with_code(0).left_nothing_behind();
+    Ok(Outcome {
+        took: begun.elapsed(),
+        shutdown: Some(remains.took),
+        ..outcome
+    })
+}
+
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun: Instant) -> Result<Outcome, String> {
+    let timeline = Timeline::follow(world).await;
+    let calm = |state: &MachineStatus| timeline::ready(state, "calm");
+    let (_, state) = timeline.until(begun, SLACK, "the neighbour READY", calm).await?;
+    let neighbour = timeline::module(&state, "well").and_then(|module| module.pid);
+    let traffic = Traffic::on(world, &["calm"], Duration::from_millis(20));
+
+    // What is due at a start has happened; everything else needs something to happen to.
+    let mut since = begun;
+    if !matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add) {
+        let sore = |state: &MachineStatus| timeline::ready(state, "sore");
+        (_, _) = timeline
+            .until(begun, SLACK, "the faulty one READY at first", sore)
+            .await?;
+        since = Instant::now();
+    }
+    let before = timeline::module(&timeline.now(), "ill").and_then(|module| module.pid);
+    let mut calls = JoinSet::new();
+    match moment {
+        Moment::Call => drop(calls.spawn(unfinished(world.echo(), false))),
+        Moment::Stream => drop(calls.spawn(unfinished(world.echo(), true))),
+        Moment::Remove => {
+            let floor = timeline::module(&timeline.now(), "builtin:fake").and_then(|module| module.pid);
+            let floor = floor.and_then(|pid| i32::try_from(pid).ok());
+            proc::signal(floor.ok_or("builtin:fake has no process")?, Signal::SIGKILL);
+        }
+        Moment::Stop => within(GRACE + SLACK, "RestartModule", restart(world)).await??,
+        _ => {}
+    }
+    let noticed = noticed(&timeline, deed, moment, since, before).await?;
+    while let Some(ended) = tokio::time::timeout(SLACK, calls.join_next())
+        .await
+        .map_err(|_| "a call in flight did not end with its process")?
+    {
+        in_flight(deed, ended.map_err(|error| error.to_string())?)?;
+    }
+    if let (Shows::Not, true) = (shows(deed), moment != Moment::Stop) {
+        // It is told to stop now, and does not listen.
+        within(GRACE + SLACK, "RestartModule", restart(world)).await??;
+    }
+    let changed = deed != Deed::Deaf || moment != Moment::Stop;
+    let back = |state: &MachineStatus| {
+        let pid = timeline::module(state, "ill").and_then(|module| module.pid);
+        timeline::ready(state, "sore") && pid.is_some() && (!changed || pid != before || before.is_none())
+    };
+    let (back, _) = timeline
+        .until(since, patience(deed, moment), "READY again", back)
+        .await?;
+    within(SLACK, "a call to the one that came back", say(world)).await??;
+    within(SLACK, "a stream of the one that came back", stream_to_the_end(world)).await??;
+
+    traffic.end().none_failed()?;
+    let after = timeline::module(&timeline.now(), "well").and_then(|module| module.pid);
+    if after != neighbour {
+        return Err("the healthy neighbour was restarted".to_owned());
+    }
+    drop(timeline);
+    clean.compare(world).await?;
+    Ok(Outcome {
+        took: Duration::ZERO,
+        noticed,
+        back: Some(back),
+        shutdown: None,
+    })
+}
+
+/// Waits until the status tells of the fault, as it must for this one.
+async fn noticed(
+    timeline: &Timeline,
+    deed: Deed,
+    moment: Moment,
+    since: Instant,
+    before: Option<u32>,
+) -> Result<Option<Duration>, String> {
+    let limit = notice(deed, moment);
+    let module = |state: &MachineStatus| timeline::module(state, "ill").cloned().unwrap_or_default();
+    let error =
+        |state: &MachineStatus| timeline::resource(state, "sore").map_or(String::new(), |sore| sore.error.clone());
+    let found = match (shows(deed), moment) {
+        // A process that ends after it was told to is no news.
+        (_, Moment::Stop) | (Shows::Not, _) => return Ok(None),
+        (Shows::End(word), Moment::Socket | Moment::Ready) => {
+            // It has not told yet what it offers, so the resource can only name the module that fails.
+            let what = format!("the module failing, because of `{word}`, and its resource naming it");
+            let told = |state: &MachineStatus| {
+                !timeline::ready(state, "sore") && error(state).contains("ill") && module(state).last.contains(word)
+            };
+            timeline.until(since, limit, &what, told).await?
+        }
+        (Shows::End(word), _) => {
+            let what = format!("the resource not READY, because of `{word}`");
+            let told = |state: &MachineStatus| {
+                !timeline::ready(state, "sore") && error(state).contains(word) && module(state).last.contains(word)
+            };
+            timeline.until(since, limit, &what, told).await?
+        }
+        (Shows::Silence, Moment::Call | Moment::Stream | Moment::After) => {
+            let silent = |state: &MachineStatus| module(state).state() == ModuleState::Unresponsive;
+            timeline.until(since, limit, "the module unresponsive", silent).await?
+        }
+        (Shows::Silence, _) => {
+            let told = |state: &MachineStatus| {
+                !timeline::ready(state, "sore") && (!error(state).is_empty() || module(state).pid != before)
+            };
+            timeline
+                .until(since, limit, "the resource not READY, with a cause", told)
+                .await?
+        }
+    };
+    Ok(Some(found.0))
+}
+
+/// A call, or a stream, that is to be met by the fault; gives how it ended.
+async fn unfinished(
+    mut echo: mainstay_tests::echo::echo_service_client::EchoServiceClient<tonic::transport::Channel>,
+    stream: bool,
+) -> Result<(), Status> {
+    let name = "sore".to_owned();
+    if !stream {
+        let request = SayRequest {
+            name,
+            ..SayRequest::default()
+        };
+        return echo.say(request).await.map(drop);
+    }
+    let request = CountRequest {
+        name,
+        until: 6,
+        pause_ms: 1,
+    };
+    let mut numbers = echo.count(request).await?.into_inner();
+    while let Some(number) = numbers.next().await {
+        number?;
+    }
+    Ok(())
+}
+
+/// A call in flight ends with the process, and says why.
+fn in_flight(deed: Deed, ended: Result<(), Status>) -> Result<(), String> {
+    match (shows(deed), ended) {
+        (Shows::Not, Ok(())) => Ok(()),
+        (Shows::Not, Err(status)) => Err(format!("the call in flight failed: {status}")),
+        (_, Ok(())) => Err("the call in flight was answered by a process that had ended".to_owned()),
+        (Shows::End(word), Err(status)) if !status.message().contains(word) => {
+            Err(format!("the call in flight does not say `{word}`: {status}"))
+        }
+        (_, Err(status)) if status.code() != Code::Unavailable => {
+            Err(format!("the call in flight did not get UNAVAILABLE: {status}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Something that must end within `limit`.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<Result<T, String>, String> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(done)) => Ok(Ok(done)),
+        Ok(Err(status)) => Ok(Err(format!("{what}: {status}"))),
+        Err(_elapsed) => Err(format!("{what} did not end within {limit:?}")),
+    }
+}

@@ -1,0 +1,156 @@
+//! Crash cycles: the same module dies again and again, each time in another way, and the machine stays as it was.
+//!
+//! 100 cycles as a test; `cargo xtask soak` runs 2,000. `SOAK_CYCLES` and `SOAK_SEED` say otherwise.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use mainstay_tests::fixture::trap::Deed;
+use mainstay_tests::leaks::Held;
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::traffic::Traffic;
+use mainstay_tests::world::{PATIENCE, World};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tonic::Code;
+
+use crate::faults::core;
+use crate::machine::command;
+
+/// Cycles before the state that later ones are compared with.
+const WARM_UP: u64 = 10;
+/// What the core may grow by over all cycles: an allocator keeps a little.
+const GROWTH_KIB: u64 = 3 << 10;
+/// Five times the bar for a module that answers again after its death.
+const CEILING: Duration = Duration::from_millis(125);
+
+/// How the module dies.
+#[derive(Debug, Clone, Copy)]
+enum Death {
+    Own(Deed),
+    Killed(Signal),
+}
+
+const DEATHS: [Death; 7] = [
+    Death::Own(Deed::Exit0),
+    Death::Own(Deed::Exit2),
+    Death::Own(Deed::Segv),
+    Death::Own(Deed::Abort),
+    Death::Killed(Signal::SIGKILL),
+    Death::Killed(Signal::SIGTERM),
+    Death::Killed(Signal::SIGBUS),
+];
+
+/// SplitMix64: the same seed gives the same order on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).expect("less than `sides`")
+    }
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => otherwise,
+    }
+}
+
+/// Asks until the resource answers, and gives the process that did.
+async fn answering(world: &World) -> i32 {
+    let begun = Instant::now();
+    loop {
+        match command(world, "box", json!({ "who": true })).await {
+            Ok(answer) => return answer["pid"].as_f64().expect("a process id") as i32,
+            Err(status) => assert!(
+                begun.elapsed() < PATIENCE && matches!(status.code(), Code::Unavailable | Code::FailedPrecondition),
+                "after {:?}: {status}",
+                begun.elapsed()
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// One death and one return; gives the time between.
+async fn cycle(world: &World, death: Death) -> Duration {
+    let before = answering(world).await;
+    let begun = Instant::now();
+    match death {
+        Death::Own(deed) => {
+            let call = command(world, "box", json!({ "deed": deed.word() })).await;
+            let status = call.expect_err("its process ends before it answers");
+            assert_eq!(status.code(), Code::Unavailable, "{death:?}: {status}");
+        }
+        Death::Killed(signal) => proc::signal(before, signal),
+    }
+    while answering(world).await == before {
+        assert!(begun.elapsed() < PATIENCE, "{death:?} did not end it");
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_the_same_after_a_hundred_crashes() {
+    let (cycles, seed) = (number("SOAK_CYCLES", 100), number("SOAK_SEED", 4));
+    let restart = json!({ "first": "0s", "then": "1ms", "factor": 1, "jitter": 0 });
+    let machine = Machine::new()
+        .module(Module::family("well"))
+        .module(Module::family("ill").set("restart", restart))
+        .resource(Resource::of("well", "probe", "calm"))
+        .resource(Resource::of("ill", "generic", "box"));
+    let mut world = World::settled(machine).await;
+    world.until(|now| now.ready("calm") && now.ready("box")).await;
+    let core = core(&world).await;
+    let traffic = Traffic::on(&world, &["calm"], Duration::from_millis(5));
+    let mut dice = Dice(seed);
+    for _ in 0..WARM_UP {
+        cycle(&world, DEATHS[dice.roll(DEATHS.len())]).await;
+    }
+    let before = Held::of(&world, core);
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    for _ in 0..cycles {
+        times.push(cycle(&world, DEATHS[dice.roll(DEATHS.len())]).await);
+    }
+    let took = begun.elapsed();
+    let calls = traffic.end();
+    let leaked = Held::no_more_than(&world, core, &before).await;
+    let after = Held::of(&world, core);
+    times.sort();
+    let of = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1000.0;
+    let _ = writeln!(
+        std::io::stderr(),
+        "soak: {cycles} crash cycles, seed {seed}, {:.0} s; death to answering again p50 {:.0} ms, p99 {:.0} ms, most {:.0} ms; \
+         memory of the core {} → {} KiB; threads {} → {}; neighbour: {} calls, {} failed, slowest {:.0?}; leaks: {}",
+        took.as_secs_f64(),
+        of(50),
+        of(99),
+        of(100),
+        before.memory_kib,
+        after.memory_kib,
+        before.threads,
+        after.threads,
+        calls.answered,
+        calls.failed.len(),
+        calls.slowest,
+        leaked.as_ref().map_or_else(String::as_str, |_| "none")
+    );
+    calls.none_failed().expect("the neighbour does not notice");
+    leaked.expect("nothing leaks");
+    assert!(
+        after.memory_kib <= before.memory_kib + GROWTH_KIB,
+        "the core grew from {} to {} KiB",
+        before.memory_kib,
+        after.memory_kib
+    );
+    assert!(times[times.len() / 2] < CEILING, "{:?}", times[times.len() / 2]);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
