@@ -21,4 +21,5 @@ pub mod run;
 pub mod runtime_dir;
 pub mod serve;
 pub mod service;
+pub mod state_dir;
 mod text;

@@ -117,6 +117,7 @@ impl Place {
             .env("HOME", self.file("home"))
             .env("VIAM_HOME", self.file("home"))
             .env("XDG_RUNTIME_DIR", self.file("run"))
+            .env("STATE_DIRECTORY", self.file("state"))
             .env("NO_COLOR", "1")
             .env(name, value)
             .envs(self.env.iter().map(|(name, value)| (name, value)));

@@ -8,7 +8,7 @@ use super::call::resolve;
 use super::human;
 use super::status_json::module_state;
 use super::status_text::{
-    cleaned, module_colour, names, resource_colour, resources, since, state_cell, state_text, trouble, until,
+    age, cleaned, module_colour, names, resource_colour, resources, since, state_cell, state_text, trouble, until,
 };
 use super::table::{Cell, Table};
 use super::terminal::{Colour, Style};
@@ -22,6 +22,16 @@ pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: St
         "state",
         state_cell(&state_text(resource, true), resource_colour(resource.state())),
     );
+    for stuck in &resource.stuck {
+        let (method, callers) = (&stuck.method, stuck.callers.join(", "));
+        let calls = if stuck.calls == 1 {
+            "1 call".to_owned()
+        } else {
+            format!("{} calls", stuck.calls)
+        };
+        let text = format!("{method} for {}: {calls} by {callers}", human::duration(age(stuck)));
+        row("stuck", state_cell(&text, Colour::Red));
+    }
     if let Some(ago) = since(resource.last_updated.as_ref(), now) {
         row("since", format!("{} ago", human::duration(ago)).into());
     }

@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use mainstay_proto::mainstay::control::v1::{
-    Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status,
+    Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status, StuckCalls,
 };
 use prost_types::Timestamp;
 use serde::Serialize;
 
 use super::call::resolve;
+use super::status_text::age;
 
 /// A whole machine. Times are RFC 3339 in UTC; what is unknown is `null`.
 #[derive(Debug, Serialize)]
@@ -86,6 +87,20 @@ pub struct ResourceJson {
     /// Full names, `namespace:type:subtype/name`.
     dependencies: Vec<String>,
     last_updated: Option<String>,
+    /// Calls that do not return; empty if all do.
+    stuck: Vec<StuckJson>,
+}
+
+/// Calls of one method that do not return.
+#[derive(Debug, Serialize)]
+struct StuckJson {
+    /// Without its service.
+    method: String,
+    /// Of the oldest.
+    age_s: f64,
+    calls: u32,
+    /// Each once.
+    callers: Vec<String>,
 }
 
 impl MachineJson {
@@ -169,6 +184,18 @@ impl ResourceJson {
             module: some_text(&resource.module),
             dependencies: resource.dependencies.iter().map(resolve::full).collect(),
             last_updated: time(resource.last_updated.as_ref()),
+            stuck: resource.stuck.iter().map(StuckJson::new).collect(),
+        }
+    }
+}
+
+impl StuckJson {
+    fn new(stuck: &StuckCalls) -> Self {
+        Self {
+            method: stuck.method.clone(),
+            age_s: age(stuck).as_secs_f64(),
+            calls: stuck.calls,
+            callers: stuck.callers.clone(),
         }
     }
 }

@@ -77,6 +77,43 @@ base      component:base  acme:wheels:four  unhealthy: module `wheels` is not ru
 }
 
 #[test]
+fn calls_that_never_return_are_told_in_every_form() {
+    let mut status = rover();
+    status.resources[1].stuck = vec![mainstay_proto::mainstay::control::v1::StuckCalls {
+        method: "GetReadings".into(),
+        age: Duration::from_secs(41).try_into().ok(),
+        calls: 4,
+        callers: vec!["127.0.0.1:7".into(), "module slam".into(), "the command line".into()],
+    }];
+    let shown = |query| render(&status, query, false, now(), Style::PLAIN).unwrap();
+    assert!(
+        shown(None).contains("ready; stuck: GetReadings for 41 s, 3 callers"),
+        "{}",
+        shown(None)
+    );
+    let one = shown(Some("lidar"));
+    assert!(
+        one.contains("GetReadings for 41 s: 4 calls by 127.0.0.1:7, module slam, the command line"),
+        "{one}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&render(&status, None, true, now(), Style::PLAIN).unwrap()).unwrap();
+    let expected = serde_json::json!([{ "method": "GetReadings", "age_s": 41.0, "calls": 4,
+        "callers": ["127.0.0.1:7", "module slam", "the command line"] }]);
+    assert_eq!(json["resources"][1]["stuck"], expected);
+    assert_eq!(json["resources"][0]["stuck"], serde_json::json!([]));
+    let mut follower = Follower::new(None, false, Style::PLAIN);
+    follower.before = Some(rover());
+    assert_eq!(
+        follower.text(&status, now()).unwrap().unwrap(),
+        "rdk:component:camera/lidar ready; stuck: GetReadings for 41 s, 3 callers"
+    );
+    follower.before = Some(status.clone());
+    status.resources[1].stuck[0].age = Duration::from_secs(42).try_into().ok();
+    assert_eq!(follower.text(&status, now()).unwrap(), None, "only older");
+}
+
+#[test]
 fn an_unknown_name_ends_with_1_and_a_suggestion() {
     let failure = render(&rover(), Some("weels"), false, now(), Style::PLAIN).unwrap_err();
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status};
+use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status, StuckCalls};
 use prost_types::Timestamp;
 
 use super::call::resolve;
@@ -142,7 +142,7 @@ pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
             name.into(),
             short(&api, "rdk:").into(),
             or_nothing(Some(short(&resource.model, "rdk:builtin:"))).into(),
-            state_cell(&state_text(resource, false), resource_colour(resource.state())),
+            state_cell(&state_and_stuck(resource), colour_of(resource)),
         ]);
     }
     table.lines(style)
@@ -174,6 +174,33 @@ pub fn state_text(resource: &Resource, in_full: bool) -> String {
     }
 }
 
+/// `stuck: GetReadings for 41 s, 3 callers`, for each method of which calls do not return; empty if all do.
+pub fn stuck_text(resource: &Resource) -> String {
+    let texts = resource.stuck.iter().map(|stuck| {
+        let callers = match stuck.callers.len() {
+            1 => "1 caller".to_owned(),
+            several => format!("{several} callers"),
+        };
+        format!("stuck: {} for {}, {callers}", stuck.method, human::duration(age(stuck)))
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+/// How long the oldest of them has been waiting.
+pub(super) fn age(stuck: &StuckCalls) -> Duration {
+    stuck.age.and_then(|age| age.try_into().ok()).unwrap_or_default()
+}
+
+/// The state, and what is stuck.
+fn state_and_stuck(resource: &Resource) -> String {
+    let parts = [state_text(resource, false), stuck_text(resource)];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 pub(super) fn state_cell(text: &str, colour: Colour) -> Cell {
     Cell::from(text).colour(colour)
 }
@@ -197,6 +224,15 @@ pub(super) fn resource_colour(state: ResourceState) -> Colour {
     }
 }
 
+/// Red for what is stuck, whatever its state.
+fn colour_of(resource: &Resource) -> Colour {
+    if resource.stuck.is_empty() {
+        resource_colour(resource.state())
+    } else {
+        Colour::Red
+    }
+}
+
 /// What a person following in a pipe needs to know: a line for each module and resource whose state is another one.
 pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> {
     let mut lines = Vec::new();
@@ -214,11 +250,21 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
     }
     for resource in &after.resources {
         let old = before.resources.iter().find(|old| old.name == resource.name);
-        if old.is_none_or(|old| (old.state, &old.error) != (resource.state, &resource.error)) {
+        let methods = |resource: &Resource| {
+            resource
+                .stuck
+                .iter()
+                .map(|stuck| stuck.method.clone())
+                .collect::<Vec<_>>()
+        };
+        let same = |old: &Resource| {
+            (old.state, &old.error) == (resource.state, &resource.error) && methods(old) == methods(resource)
+        };
+        if !old.is_some_and(same) {
             lines.push(format!(
                 "{} {}",
                 resource.name.as_ref().map(resolve::full).unwrap_or_default(),
-                state_text(resource, false)
+                state_and_stuck(resource)
             ));
         }
     }

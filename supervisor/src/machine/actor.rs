@@ -18,6 +18,7 @@ use super::view::{Published, View};
 use super::world::World;
 use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
+use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event};
 use crate::module::handshake::Handler;
 use crate::module::state::ModuleEntry;
@@ -149,6 +150,7 @@ pub(super) struct Running {
     pub(super) life: u64,
     pub(super) upstream: Option<Upstream>,
     pub(super) handlers: Arc<[Handler]>,
+    pub(super) activity: Activity,
     /// When it is restarted even if its resources are still in it.
     pub(super) drain_by: Option<Instant>,
     /// Who waits for a process younger than the one of that number.
@@ -254,6 +256,7 @@ impl Machine {
             return;
         };
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
+        let activity = running.activity.clone();
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
         self.world.begin(&name, stage, module, held.clone());
@@ -279,7 +282,15 @@ impl Machine {
         let module = module.clone();
         let stopping = self.stopping.clone();
         let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&Facts::Draining);
-        let remove_limit = if ending { REMOVE_AT_END } else { calls::REMOVE_TIMEOUT };
+        let (what, limit) = match stage {
+            // A module that is building something may answer nothing else until that is done.
+            Stage::Validating if !busy => ("ValidateConfig", calls::VALIDATE_TIMEOUT),
+            Stage::Validating => ("ValidateConfig", limit),
+            Stage::Adding => ("AddResource", limit),
+            _ if ending => ("RemoveResource", REMOVE_AT_END),
+            _ => ("RemoveResource", calls::REMOVE_TIMEOUT),
+        };
+        let doing = activity.begin(what, name.clone(), limit);
         self.calls.spawn(async move {
             let proto = || {
                 config
@@ -288,8 +299,6 @@ impl Machine {
             };
             let what = match stage {
                 Stage::Validating => {
-                    // A module that is building something may answer nothing else until that is done.
-                    let limit = if busy { limit } else { calls::VALIDATE_TIMEOUT };
                     let call = async { calls::validate(upstream, proto()?, limit).await };
                     What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
@@ -299,8 +308,9 @@ impl Machine {
                         async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
                     What::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
-                _ => What::Removed(calls::remove(upstream, &name, remove_limit).await),
+                _ => What::Removed(calls::remove(upstream, &name, limit).await),
             };
+            drop(doing);
             Ended {
                 name,
                 module,

@@ -119,6 +119,7 @@ impl Machine {
                 life: 0,
                 upstream: None,
                 handlers: Arc::default(),
+                activity: entry.activity.clone(),
                 drain_by: None,
                 waiting: Vec::new(),
             };

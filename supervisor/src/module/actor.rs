@@ -1,6 +1,7 @@
 //! The driver of one module: does what `lifecycle` says and reports what happened. Decides nothing itself.
 //!
-//! `start` brings a process up, `end` takes leave of it, `publish` tells the world; the loop is here.
+//! `start` brings a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the world; the
+//! loop is here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tracing::{debug, warn};
 use super::bounds::Bounds;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
+use super::health::{self, Watch};
 use super::lifecycle::{Action, Input, Lifecycle, State};
 use super::output::Tail;
 use super::problem::Problem;
@@ -30,6 +32,7 @@ mod end;
 mod publish;
 mod record;
 mod start;
+mod watch;
 
 /// What the machine asks of a module.
 #[derive(Debug)]
@@ -83,6 +86,8 @@ pub struct Actor {
     lifecycle: Lifecycle,
     process: Option<Process>,
     upstream: Option<Upstream>,
+    /// Whether the present process answers is watched.
+    watch: Option<Watch>,
     tail: Tail,
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
@@ -140,6 +145,7 @@ impl Actor {
             lifecycle,
             process: None,
             upstream: None,
+            watch: None,
             tail,
             output: JoinSet::new(),
             farewell: None,
@@ -174,6 +180,7 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
+                news = health::news(&mut self.watch) => self.hear(news),
                 () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
                 problem = self.bounds.broken(&self.spec.name) => {
                     self.fault(problem);
@@ -219,6 +226,7 @@ impl Actor {
 
     fn signal(&mut self, signal: Signal, group: bool) {
         self.handshake.abort_all();
+        self.watch = None;
         if let Some(process) = &self.process {
             if group {
                 process.signal_group(signal)

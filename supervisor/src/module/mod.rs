@@ -1,19 +1,23 @@
 //! One child process per module: how it is started, watched, restarted and ended.
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
-//! `reflect` are the first talk with it, `output` reads what it prints, `history` remembers how its processes ended,
-//! `problem` says what went wrong, `orphans` finds and ends what it leaves behind.
+//! `reflect` are the first talk with it, `probe` decides whether it hangs (pure) and `health` asks it, `evidence` is what is
+//! written down then, `output` reads what it prints, `history` remembers how its processes ended, `problem` says what went
+//! wrong, `orphans` finds and ends what it leaves behind.
 //!
 //! `limits` decides how much it may use (pure) and `sandbox` prepares what it may touch; `bounds` brings both to one
 //! module, with `cgroup`, `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
 
+pub mod activity;
 pub mod actor;
 pub mod backoff;
 pub mod bounds;
 pub mod builtin;
 pub mod cgroup;
 pub mod environment;
+pub mod evidence;
 pub mod handshake;
+pub mod health;
 pub mod history;
 pub mod lifecycle;
 pub mod limits;

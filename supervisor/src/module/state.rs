@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::activity::Activity;
 use super::environment::ModuleSpec;
 use super::handshake::Handler;
 use super::history::History;
@@ -94,6 +95,10 @@ pub struct ModuleEntry {
     /// What it printed and logged, over all its lives.
     pub output: Output,
     history: Mutex<History>,
+    /// What shows that it lives.
+    pub activity: Activity,
+    /// After how long a call in it counts as stuck.
+    pub stuck_after: Duration,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -129,6 +134,8 @@ impl ModuleEntry {
             keep_moving: spec.policy.keep_moving,
             output,
             history: Mutex::default(),
+            activity: Activity::default(),
+            stuck_after: spec.policy.health.stuck_after,
             state: ArcSwap::from_pointee(state),
             changes,
         }
@@ -137,6 +144,11 @@ impl ModuleEntry {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// Something about it is to be shown otherwise, though its state is the same.
+    pub(crate) fn tell_change(&self) {
+        self.changes.tell();
     }
 
     /// How its processes ended. Not to be held for long.

@@ -17,9 +17,12 @@ use tonic::{Request, Response, Status};
 use super::feeds::{self, Answers, module_state, resource_state};
 use super::usage::{Sampler, memory_bytes};
 use crate::config::nearest;
+use crate::identity::ModuleName;
 use crate::machine::view::{Published, View};
 use crate::module::limits::Limit;
 use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::robot::operations::Operations;
+use crate::robot::stuck::{Stuck, stuck};
 use crate::route::resource::Resource;
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
@@ -46,6 +49,7 @@ pub struct Facts {
 pub struct Control {
     facts: Arc<Facts>,
     published: Published,
+    operations: Operations,
     settled: Arc<OnceLock<SystemTime>>,
     sampler: Arc<Mutex<Sampler>>,
     stopping: tokio_util::sync::CancellationToken,
@@ -54,10 +58,16 @@ pub struct Control {
 
 impl Control {
     /// A service over the machine's view. `stopping` ends the watchers.
-    pub fn new(facts: Facts, published: Published, stopping: tokio_util::sync::CancellationToken) -> Self {
+    pub fn new(
+        facts: Facts,
+        published: Published,
+        operations: Operations,
+        stopping: tokio_util::sync::CancellationToken,
+    ) -> Self {
         Self {
             facts: Arc::new(facts),
             published,
+            operations,
             settled: Arc::default(),
             sampler: Arc::default(),
             stopping,
@@ -91,7 +101,7 @@ impl Control {
             pid: std::process::id(),
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
-            resources: resources(&view),
+            resources: self.resources(&view),
             complaints: self.facts.complaints.clone(),
         }
     }
@@ -128,6 +138,18 @@ impl Control {
             executable: entry.executable.display().to_string(),
             limits: state.limits.iter().map(limit).collect(),
         }
+    }
+
+    fn resources(&self, view: &View) -> Vec<pb::Resource> {
+        let after = |name: &ModuleName| {
+            view.modules
+                .iter()
+                .find(|entry| entry.name == *name)
+                .map(|entry| entry.stuck_after)
+        };
+        let stuck = stuck(&self.operations, after, Instant::now());
+        let known = view.resources.iter().map(|resource| describe(resource, &stuck));
+        known.chain(rejected(view)).collect()
     }
 
     fn entry<'a>(&self, view: &'a View, name: &str) -> Result<&'a ModuleEntry, Status> {
@@ -193,8 +215,20 @@ fn authentication(address: std::net::SocketAddr) -> &'static str {
     }
 }
 
-fn resources(view: &View) -> Vec<pb::Resource> {
-    let rejected = view.rejected.iter().map(|rejected| pb::Resource {
+/// What is stuck in the resource of this name.
+fn stuck_calls(stuck: &[Stuck], resource: &str) -> Vec<pb::StuckCalls> {
+    let own = stuck.iter().filter(|stuck| &*stuck.resource == resource);
+    own.map(|stuck| pb::StuckCalls {
+        method: stuck.method.clone(),
+        age: stuck.age.try_into().ok(),
+        calls: stuck.calls,
+        callers: stuck.callers.clone(),
+    })
+    .collect()
+}
+
+fn rejected(view: &View) -> impl Iterator<Item = pb::Resource> {
+    view.rejected.iter().map(|rejected| pb::Resource {
         name: Some((&rejected.name).into()),
         model: rejected.model.to_string(),
         state: pb::ResourceState::Unhealthy.into(),
@@ -202,15 +236,11 @@ fn resources(view: &View) -> Vec<pb::Resource> {
         module: String::new(),
         dependencies: Vec::new(),
         last_updated: view.config_time.map(Into::into),
-    });
-    view.resources
-        .iter()
-        .map(|resource| describe(resource))
-        .chain(rejected)
-        .collect()
+        stuck: Vec::new(),
+    })
 }
 
-fn describe(resource: &Resource) -> pb::Resource {
+fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
     let state = resource.state();
     let shown = resource_state(state.phase, state.upstream.is_some());
     pb::Resource {
@@ -221,6 +251,7 @@ fn describe(resource: &Resource) -> pb::Resource {
         module: state.module.as_ref().map(ToString::to_string).unwrap_or_default(),
         dependencies: state.dependencies.iter().map(Into::into).collect(),
         last_updated: Some(state.since.into()),
+        stuck: stuck_calls(stuck, &resource.label),
     }
 }
 

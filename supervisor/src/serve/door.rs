@@ -1,6 +1,6 @@
 //! What happens to every call, whoever makes it: name, session, operation, then the module or the core's own services.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::control::Control;
 use super::reflection::Reflection;
 use crate::identity::{Caller, Identity, ModuleName};
+use crate::module::activity::Activity;
 use crate::robot::Robot;
 use crate::robot::operations::{About, OnStopAll, Running};
 use crate::robot::sessions::{SessionError, parse_id};
@@ -82,6 +83,8 @@ pub struct Door {
     identity: Arc<Identity>,
     /// Which process of a module is at the other end; 0 for anybody else.
     life: u64,
+    /// Where the calls of a module are counted, once that was looked up.
+    activity: Arc<OnceLock<Activity>>,
 }
 
 impl Door {
@@ -90,6 +93,7 @@ impl Door {
         Self {
             services,
             identity: Arc::new(identity),
+            activity: Arc::default(),
             life: 0,
         }
     }
@@ -113,6 +117,9 @@ impl Door {
         if let Some(answer) = not_grpc(&request) {
             return answer;
         }
+        if let Identity::Module(module) = &*self.identity {
+            self.made_a_call(module);
+        }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
             return respond(Status::unimplemented(format!("malformed method name: \"{path}\"")));
@@ -122,6 +129,17 @@ impl Door {
             ROBOT | REFLECTION | REFLECTION_ALPHA => Box::pin(self.own(service, request)).await,
             CONTROL if matches!(*self.identity, Identity::Control) => Box::pin(self.own(service, request)).await,
             _ => self.pass_on(service, method, request).await,
+        }
+    }
+
+    /// A module that calls is alive.
+    fn made_a_call(&self, module: &ModuleName) {
+        if let Some(activity) = self.activity.get() {
+            return activity.made_a_call();
+        }
+        let view = self.services.robot.machine.published.load();
+        if let Some(entry) = view.modules.iter().find(|entry| entry.name == *module) {
+            self.activity.get_or_init(|| entry.activity.clone()).made_a_call();
         }
     }
 

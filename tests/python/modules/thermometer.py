@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from viam.components.sensor import Sensor
 from viam.module.module import Module
@@ -22,6 +23,8 @@ class Thermometer(Sensor, EasyResource):
     def new(cls, config, dependencies):
         self = super().new(config, dependencies)
         self.attributes = struct_to_dict(config.attributes)
+        # As constructors do that wait for a device: nothing else runs in this process meanwhile.
+        time.sleep(self.attributes.get("block", 0))
         self.logger.info("thermometer %s is warm", config.name)
         return self
 

@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod figures;
 mod guardian;
+mod hang;
 mod machine;
 mod many;
 mod modules_py;

@@ -36,6 +36,7 @@ impl Actor {
         // Nobody has to hear of the end later because of them.
         self.orphans.spawn(async move { process.end_orphans().await });
         let clean = status.as_ref().is_ok_and(|status| status.success());
+        self.watch = None;
         self.handshake.abort_all();
         let exit = status.as_ref().ok().copied();
         match Problem::end(&self.spec.name, self.lifecycle.state(), status) {

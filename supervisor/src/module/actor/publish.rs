@@ -177,6 +177,9 @@ impl Actor {
             state.consecutive_failures = 0;
         });
         // Whoever was only silent for a while has lost nothing.
+        if let State::Starting { .. } = before {
+            self.watch();
+        }
         if let (State::Starting { .. }, Some(upstream)) = (before, &self.upstream) {
             self.tell(Event::Ready {
                 life: self.lifecycle.life(),

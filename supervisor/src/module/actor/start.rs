@@ -112,6 +112,7 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
+        self.watch = None;
         // Whoever still waits on it hears what became of the module.
         let lost = self.upstream.take();
         let life = self.lifecycle.life();
@@ -134,6 +135,7 @@ impl Actor {
                 Ok(upstream) => {
                     warn!(module = %self.spec.name, "the module closed its connection; connected again");
                     self.upstream = Some(upstream.clone());
+                    self.watch();
                     let handlers = self.entry.state().handlers.clone();
                     self.tell(Event::Ready { life, upstream, handlers });
                     None

@@ -1,0 +1,137 @@
+//! What shows that a module is alive, or has a reason not to answer: the calls that it makes, and the core's own calls to it
+//! that may keep it busy. Written by whoever sees it, read by `health`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mainstay_proto::ResourceName;
+use tokio::sync::Notify;
+
+/// One module's; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Activity(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Calls that came through its parent socket so far.
+    made: AtomicU64,
+    doing: Mutex<Doings>,
+    /// Told when a call of the core begins or ends.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Doings {
+    count: u64,
+    running: BTreeMap<u64, Doing>,
+}
+
+/// A call of the core that a module may be busy with.
+#[derive(Debug, Clone)]
+pub struct Doing {
+    /// `ValidateConfig`, `AddResource` or `RemoveResource`.
+    pub what: &'static str,
+    /// About which resource.
+    pub resource: ResourceName,
+    /// When it began.
+    pub begun: Instant,
+    /// When the core gives it up.
+    pub until: Instant,
+}
+
+/// Such a call while it lasts. Dropping it is its end.
+#[derive(Debug)]
+pub struct Busy {
+    activity: Activity,
+    number: u64,
+}
+
+impl Activity {
+    /// The module made a call.
+    pub fn made_a_call(&self) {
+        self.0.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls it has made.
+    pub fn calls_made(&self) -> u64 {
+        self.0.made.load(Ordering::Relaxed)
+    }
+
+    /// The core begins a call, which it gives up after `limit`.
+    pub fn begin(&self, what: &'static str, resource: ResourceName, limit: Duration) -> Busy {
+        let begun = Instant::now();
+        let doing = Doing {
+            what,
+            resource,
+            begun,
+            until: begun + limit,
+        };
+        let mut doings = self.doings();
+        doings.count += 1;
+        let number = doings.count;
+        doings.running.insert(number, doing);
+        drop(doings);
+        self.0.changed.notify_waiters();
+        Busy {
+            activity: self.clone(),
+            number,
+        }
+    }
+
+    /// The calls of the core that run now, by number, oldest first.
+    pub fn running(&self) -> BTreeMap<u64, Doing> {
+        self.doings().running.clone()
+    }
+
+    /// Their numbers, and when each is given up.
+    pub fn deadlines(&self) -> BTreeMap<u64, Instant> {
+        let doings = self.doings();
+        let deadlines = doings.running.iter().map(|(number, doing)| (*number, doing.until));
+        deadlines.collect()
+    }
+
+    /// Waits until one begins or ends after this was first polled.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    fn doings(&self) -> MutexGuard<'_, Doings> {
+        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.activity.doings().running.remove(&self.number);
+        self.activity.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_is_known_from_its_begin_to_its_end_and_both_are_told() {
+        let activity = Activity::default();
+        let name: ResourceName = "rdk:component:motor/left".parse().unwrap();
+        let mut told = std::pin::pin!(activity.changed());
+        assert!(futures_util::poll!(told.as_mut()).is_pending());
+        let busy = activity.begin("AddResource", name, Duration::from_secs(120));
+        told.await;
+        let running = activity.running();
+        let doing = running.values().next().unwrap();
+        assert_eq!(
+            (doing.what, doing.until - doing.begun),
+            ("AddResource", Duration::from_secs(120))
+        );
+        assert_eq!(activity.deadlines().len(), 1);
+        let mut told = std::pin::pin!(activity.changed());
+        assert!(futures_util::poll!(told.as_mut()).is_pending());
+        drop(busy);
+        told.await;
+        assert!(activity.running().is_empty());
+    }
+}
