@@ -173,12 +173,7 @@ where
         address,
         started,
     };
-    let control = Control::new(
-        facts,
-        handle.published.clone(),
-        robot.operations.clone(),
-        shutdown.clone(),
-    );
+    let control = Control::new(facts, handle.clone(), robot.operations.clone(), shutdown.clone());
     let services = Arc::new(Services::new(robot.clone(), control.clone()));
 
     // Clients are served from the first moment: what is not built yet says so.

@@ -9,6 +9,7 @@ mod failure;
 mod human;
 mod logs;
 mod output;
+mod restart;
 mod run;
 #[cfg(test)]
 mod samples;
@@ -65,6 +66,10 @@ enum Verb {
     Status(status::Arguments),
     /// Call a method of a resource, or list the methods it has
     Call(call::Arguments),
+    /// Restart a module, and wait until it is ready
+    Restart(restart::RestartArguments),
+    /// Restart a module if its program was built anew
+    Reload(restart::ReloadArguments),
     /// Show what a module printed and logged
     Logs(logs::Arguments),
     /// Say why a module was restarted: each end of a process, what was going on, and what followed
@@ -80,6 +85,8 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(arguments),
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
         Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
+        Verb::Restart(arguments) => client(arguments.json, restart::restart(arguments)),
+        Verb::Reload(arguments) => client(arguments.json, restart::reload(arguments)),
         Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
         Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
@@ -136,6 +143,9 @@ mod tests {
             "call left set_power {} --json --timeout 2s",
             "call cam get_images --out pictures --every 200ms",
             "call walker steps -",
+            "restart acme-lidar",
+            "restart builtin:fake --json --address rover",
+            "reload acme-lidar --force --machine rover.yaml",
             "logs wheels -f -n 20",
             "logs builtin:fake --json --machine rover.yaml",
             "events -f --json left",
@@ -154,6 +164,8 @@ mod tests {
             "logs",
             "logs wheels -n many",
             "explode",
+            "restart",
+            "reload acme-lidar --address rover",
         ];
         for line in bad {
             let parsed = Arguments::try_parse_from(

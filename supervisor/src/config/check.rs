@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::complaint::{Complaint, Grade, Place};
-use super::model::{Config, ModuleConfig, ResourceConfig};
+use super::model::{Config, ModuleConfig, ModuleType, ResourceConfig};
 
 /// What lies at the path of a program.
 #[derive(Debug)]
@@ -39,8 +39,13 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
     let source = &config.source;
     for module in config.modules.iter_mut().filter(|module| module.fault.is_none()) {
         let shown = module.executable.display().to_string();
+        // What is unpacked need not be executable itself; and where a `meta.json` lies, it names the program.
+        let beside = module.executable.with_file_name("meta.json");
+        let meta = |found| matches!(found, Found::Program | Found::NotExecutable);
         let (cause, help) = match look(&module.executable) {
             Found::Program => continue,
+            Found::NotExecutable if module.is_tarball() => continue,
+            _ if module.kind != ModuleType::Local && meta(look(&beside)) => continue,
             Found::NotExecutable => ("not executable".to_owned(), format!("chmod +x {shown}")),
             Found::NoFile => ("not a file".to_owned(), "name the program in it".to_owned()),
             Found::Nothing(error) if error.kind() == io::ErrorKind::NotFound => (
@@ -49,7 +54,9 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
             ),
             Found::Nothing(error) => (error.to_string(), "let this user read the way to it".to_owned()),
         };
-        let help = not_yet(&shown).map_or(help, str::to_owned);
+        let help = not_yet(&shown)
+            .filter(|_| !module.is_tarball())
+            .map_or(help, str::to_owned);
         let cause = format!("stat {shown}: {cause}");
         // The two blanks are what peers know.
         let message = format!("module  executable path error: {cause}");
@@ -72,7 +79,7 @@ fn not_yet(path: &str) -> Option<&'static str> {
     if path.contains("${") {
         Some("this version replaces no placeholders; write the path itself")
     } else if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
-        Some("this version unpacks no archives; unpack it and name the program in it")
+        Some("only modules with `type: local` have their archive unpacked; add it, or name the program itself")
     } else {
         None
     }

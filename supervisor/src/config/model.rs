@@ -154,6 +154,15 @@ pub struct ModuleConfig {
     pub fault: Option<String>,
 }
 
+impl ModuleConfig {
+    /// True if the path names a local tarball, which is unpacked before it is run.
+    #[must_use]
+    pub fn is_tarball(&self) -> bool {
+        let path = self.executable.as_os_str().as_encoded_bytes().to_ascii_lowercase();
+        self.kind == ModuleType::Local && (path.ends_with(b".tgz") || path.ends_with(b".tar.gz"))
+    }
+}
+
 impl fmt::Debug for ModuleConfig {
     /// Without the values of its environment: they may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

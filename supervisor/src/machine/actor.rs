@@ -14,12 +14,13 @@ use tracing::{error, info, warn};
 use super::calls;
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
+use super::reload;
 use super::view::{Published, View};
 use super::world::World;
 use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
 use crate::module::activity::Activity;
-use crate::module::actor::{Command as ModuleCommand, Event};
+use crate::module::actor::{Command as ModuleCommand, Event, Wish};
 use crate::module::handshake::Handler;
 use crate::module::state::ModuleEntry;
 use crate::route::resource::{Phase, Resource, ResourceState};
@@ -68,6 +69,7 @@ pub(super) enum Command {
         module: ModuleName,
         /// Number of the process that is to be replaced.
         current: u64,
+        wish: Wish,
         done: Restarted,
     },
     Shutdown,
@@ -83,8 +85,12 @@ pub struct Handle {
 
 impl Handle {
     /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
-    /// id is compared.
+    /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
     pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
+        self.restart_for(Wish::Asked, id, name).await
+    }
+
+    pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {
         let view = View::clone(&self.published.load());
         let wanted = |entry: &&Arc<ModuleEntry>| {
             if id.is_empty() {
@@ -97,10 +103,14 @@ impl Handle {
         let Some(entry) = view.modules.iter().find(wanted) else {
             return Err(RestartError::NotFound { id, name });
         };
+        if let Err(cause) = reload::renew(entry).await {
+            return Err(RestartError::Failed { id, name, cause });
+        }
         let (done, outcome) = oneshot::channel();
         let asked = self.commands.send(Command::Restart {
             module: entry.name.clone(),
             current: entry.state().life,
+            wish,
             done,
         });
         asked.map_err(|_| RestartError::ShuttingDown)?;
@@ -153,6 +163,8 @@ pub(super) struct Running {
     pub(super) activity: Activity,
     /// When it is restarted even if its resources are still in it.
     pub(super) drain_by: Option<Instant>,
+    /// Why it is restarted.
+    pub(super) wish: Wish,
     /// Who waits for a process younger than the one of that number.
     pub(super) waiting: Vec<(u64, Restarted)>,
 }
@@ -468,15 +480,21 @@ impl Machine {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Restart { module, current, done } => {
+            Command::Restart {
+                module,
+                current,
+                wish,
+                done,
+            } => {
                 self.restart_announced(&module);
                 let Some(running) = self.modules.get_mut(&module) else {
                     return;
                 };
                 running.waiting.push((current, done));
+                running.wish = wish;
                 match self.world.facts(&module) {
                     Some(Facts::Ready) => {
-                        info!(%module, "restart asked for; its resources are taken out first");
+                        info!(%module, "{wish}; restarting it, its resources are taken out first");
                         running.drain_by = Some(Instant::now() + REMOVE_ALL);
                         let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                         self.world.module_changed(&module, Facts::Draining, None);
@@ -484,7 +502,7 @@ impl Machine {
                     }
                     // The restart that was asked for before is on its way.
                     Some(Facts::Draining) => {}
-                    _ if running.commands.send(ModuleCommand::Restart).is_err() => {
+                    _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
                         let cause: Arc<str> = "its config entry is broken".into();
                         for (_, waiting) in running.waiting.drain(..) {
                             let _gone = waiting.send(Err(cause.clone()));
@@ -516,7 +534,7 @@ impl Machine {
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
                 running.drain_by = None;
-                let _over = running.commands.send(ModuleCommand::Restart);
+                let _over = running.commands.send(ModuleCommand::Restart(running.wish));
             }
             self.world.module_changed(&module, Facts::Starting, None);
         }

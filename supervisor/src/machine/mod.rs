@@ -11,6 +11,7 @@ pub mod node;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
+pub mod reload;
 mod setup;
 pub mod view;
 pub mod world;

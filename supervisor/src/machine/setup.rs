@@ -6,25 +6,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Handle, Machine, Running};
 use super::node::Facts;
+use super::reload;
 use super::view::{Published, Rejected, View};
 use super::world::World;
 use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
 use crate::identity::ModuleName;
-use crate::module::actor::{Actor, Context, Event};
+use crate::module::actor::{Actor, Context, Event, Wish};
 use crate::module::bounds::Bounds;
 use crate::module::builtin::Builtins;
 use crate::module::cgroup::Tree;
 use crate::module::environment::{ModuleSpec, log_level_argument};
-use crate::module::peers::{self, Guests};
+use crate::module::parent::{ParentDoor, ParentListener};
+use crate::module::peers;
 use crate::module::process::Spawner;
-use crate::module::sockets::{self, Sockets};
+use crate::module::sockets::Sockets;
 use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::policy::Policy;
 use crate::robot::operations::Operations;
@@ -45,7 +46,7 @@ pub struct MachineOptions {
     /// True if modules without a level of their own should log at debug level.
     pub debug: bool,
     /// Where the parent socket of each module goes to be served, before the module is started.
-    pub doors: mpsc::UnboundedSender<(ModuleName, UnixListener, Guests)>,
+    pub doors: mpsc::UnboundedSender<ParentDoor>,
     /// The machine's cgroups, where there are any.
     pub cgroups: Option<Arc<Tree>>,
     /// Limit from spawn to Ready.
@@ -85,7 +86,7 @@ impl Machine {
             stopping: CancellationToken::new(),
             stop_by: None,
         };
-        machine.set_up(config, options, &event_sender)?;
+        machine.set_up(config, options, &event_sender, &handle)?;
         Ok((machine, handle))
     }
 
@@ -94,6 +95,7 @@ impl Machine {
         config: &Config,
         options: MachineOptions,
         events: &mpsc::UnboundedSender<(ModuleName, Event)>,
+        handle: &Handle,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let MachineOptions {
             runtime,
@@ -110,7 +112,7 @@ impl Machine {
         let mut entries = Vec::new();
         for (spec, fault) in specs(config, &builtins, debug) {
             let names = Sockets::new(&runtime, spec.name.as_str())?;
-            let entry = Arc::new(ModuleEntry::new(&spec, self.published.changes.clone()));
+            let entry = Arc::new(ModuleEntry::new(&spec, &home, self.published.changes.clone()));
             entries.push(entry.clone());
             self.world.add_module(spec.name.clone());
             let (sender, commands) = mpsc::unbounded_channel();
@@ -121,6 +123,7 @@ impl Machine {
                 handlers: Arc::default(),
                 activity: entry.activity.clone(),
                 drain_by: None,
+                wish: Wish::Asked,
                 waiting: Vec::new(),
             };
             self.modules.insert(spec.name.clone(), running);
@@ -141,12 +144,24 @@ impl Machine {
             }
             names.make_directory()?;
             let (announcer, guests) = peers::pair();
-            doors.send((spec.name.clone(), sockets::listen(&names.parent())?, guests))?;
+            let (listener, parent) = ParentListener::open(&spec, &names)?;
+            doors.send(ParentDoor {
+                module: entry.clone(),
+                listener,
+                guests,
+            })?;
+            if spec.policy.watch {
+                let (follow, stopping) = (reload::follow(entry.clone(), handle.clone()), self.stopping.clone());
+                self.actors.spawn(async move {
+                    stopping.run_until_cancelled(follow).await;
+                });
+            }
             let bounds = Bounds::new(&spec, cgroups.clone(), announcer);
             entry.publish(|state| state.limits = bounds.limits());
             let context = Context {
                 entry,
                 sockets: names,
+                parent,
                 home: home.clone(),
                 spawner: spawner.clone(),
                 operations: operations.clone(),
@@ -212,6 +227,10 @@ fn specs(config: &Config, builtins: &Builtins, debug: bool) -> Vec<(ModuleSpec, 
                 local: false,
                 registry: false,
                 executable,
+                tarball: false,
+                // Ours speak over UNIX sockets, which are private, whatever others need.
+                tcp: false,
+                first_run_timeout: Duration::ZERO,
                 arguments,
                 env: BTreeMap::new(),
                 policy: Policy::default(),
@@ -234,8 +253,17 @@ fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
         local: module.kind == ModuleType::Local,
         registry: module.kind == ModuleType::Registry,
         executable: module.executable.clone(),
+        tarball: module.is_tarball(),
+        tcp: module.tcp_mode || tcp_for_all(),
+        first_run_timeout: module.first_run_timeout,
         arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
         env: module.env.clone(),
         policy: module.policy.clone(),
     }
+}
+
+/// True if the environment has every configured module speak TCP.
+fn tcp_for_all() -> bool {
+    let wish = std::env::var_os("VIAM_TCP_SOCKETS");
+    wish.is_some_and(|wish| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| wish == *yes))
 }

@@ -1,7 +1,7 @@
 //! The driver of one module: does what `lifecycle` says and reports what happened. Decides nothing itself.
 //!
-//! `start` brings a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the world; the
-//! loop is here.
+//! `prepare` and `start` bring a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the
+//! world; the loop is here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::address::Address;
 use super::bounds::Bounds;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
@@ -26,9 +27,11 @@ use crate::identity::ModuleName;
 use crate::robot::operations::Operations;
 use crate::route::upstream::Upstream;
 use end::Farewell;
+use prepare::Preparation;
 use publish::Trouble;
 
 mod end;
+mod prepare;
 mod publish;
 mod record;
 mod start;
@@ -45,7 +48,25 @@ pub enum Command {
         life: u64,
     },
     /// End the present process and start a new one, at once.
-    Restart,
+    Restart(Wish),
+}
+
+/// Why somebody wants a new process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// A client or a person asked for it.
+    Asked,
+    /// The program's file, or its tarball, is another one.
+    BinaryChanged,
+}
+
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "restart asked for",
+            Self::BinaryChanged => "binary changed",
+        })
+    }
 }
 
 /// What a module tells the machine. `life` counts its processes: the word of an earlier one no longer counts.
@@ -104,6 +125,12 @@ pub struct Actor {
     progress: Progress,
     /// What it may use and touch.
     bounds: Bounds,
+    /// What is under way before the module's own process.
+    preparation: Preparation,
+    /// Where the present process listens.
+    address: Address,
+    /// Where the core answers it.
+    parent: Address,
 }
 
 /// What an actor needs from outside.
@@ -113,6 +140,8 @@ pub struct Context {
     pub entry: Arc<ModuleEntry>,
     /// Its socket names.
     pub sockets: Sockets,
+    /// Where the core answers it.
+    pub parent: Address,
     /// VIAM_HOME.
     pub home: PathBuf,
     /// Starts processes.
@@ -156,6 +185,9 @@ impl Actor {
             said: None,
             progress: Progress::default(),
             bounds: context.bounds,
+            preparation: Preparation::default(),
+            address: context.parent.clone(),
+            parent: context.parent,
         }
     }
 
@@ -168,10 +200,17 @@ impl Actor {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart) => Input::Restart,
+                    Some(Command::Restart(wish)) => { self.wished(wish); Input::Restart }
                     None => { open = false; Input::Want(false) }
                 },
-                passed = passed(&mut self.process, life) => passed,
+                passed = passed(&mut self.process, life) => match self.script_passed(passed).await {
+                    Some(input) => input,
+                    None => continue,
+                },
+                found = self.preparation.unpacked() => match self.found(found).await {
+                    Some(input) => input,
+                    None => continue,
+                },
                 Some(outcome) = self.handshake.join_next() => match self.shaken(outcome) {
                     Some(input) => input,
                     None => continue,
@@ -205,14 +244,25 @@ impl Actor {
             debug!(module = %self.spec.name, ?action, "module");
             match action {
                 Action::Start { life } => {
-                    let Err(problem) = self.start(life).await else { return };
-                    self.fail(problem);
-                    input = Input::Exited { life, clean: false };
+                    input = match self.start(life).await {
+                        Ok(None) => return,
+                        Ok(Some(limit)) => Input::Underway { life, limit },
+                        Err(problem) => {
+                            self.fail(problem);
+                            Input::Exited { life, clean: false }
+                        }
+                    };
                 }
                 Action::Reap => {
                     let life = self.lifecycle.life();
                     let clean = self.reap().await;
                     input = Input::Exited { life, clean };
+                }
+                // Nothing but its preparation is under way.
+                Action::Terminate if self.process.is_none() => {
+                    self.preparation.give_up();
+                    let life = self.lifecycle.life();
+                    input = Input::Exited { life, clean: false };
                 }
                 Action::Terminate => return self.signal(Signal::SIGTERM, false),
                 Action::TerminateGroup => return self.signal(Signal::SIGTERM, true),
@@ -239,7 +289,9 @@ impl Actor {
     fn overdue(&mut self) -> Input {
         if let State::Starting { .. } = self.lifecycle.state() {
             let limit = self.lifecycle.start_timeout();
-            let problem = Problem::overdue(&self.spec.name, limit, self.progress.connected());
+            let problem = self
+                .preparation_overdue()
+                .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.progress.connected()));
             self.fault(problem);
         }
         Input::Tick

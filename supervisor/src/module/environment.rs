@@ -1,10 +1,12 @@
 //! What a module's process is started with: arguments, environment, working directory (spec: module protocol §1.1–1.3).
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::orphans::Life;
+use super::package::Program;
 use crate::guardian::survivors::MARK;
 use crate::identity::ModuleName;
 use crate::policy::Policy;
@@ -20,8 +22,14 @@ pub struct ModuleSpec {
     pub local: bool,
     /// True if the config's `type` is `registry`.
     pub registry: bool,
-    /// What to run.
+    /// What the config names: a program, or a tarball with one.
     pub executable: PathBuf,
+    /// True if that is a tarball to unpack.
+    pub tarball: bool,
+    /// True if it listens on a TCP port instead of a UNIX socket.
+    pub tcp: bool,
+    /// How long its script for the first run may take.
+    pub first_run_timeout: Duration,
     /// Arguments behind the socket address.
     pub arguments: Vec<String>,
     /// The config's variables, which win over ours.
@@ -31,7 +39,7 @@ pub struct ModuleSpec {
 }
 
 /// Everything that the process gets.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// What to run.
     pub executable: PathBuf,
@@ -47,9 +55,9 @@ pub struct Launch {
     pub life: Life,
 }
 
-/// Puts together the start of `spec` on `socket`, as `life`. `home` is VIAM_HOME.
-pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path, life: Life) -> Launch {
-    let root = spec.executable.parent().unwrap_or(Path::new("/")).to_path_buf();
+/// Puts together the start of `program`, which is that of `spec`, on `address`, as `life`. `home` is VIAM_HOME.
+pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path, life: Life) -> Launch {
+    let Program { executable, root, .. } = program.clone();
     let data = home.join("module-data/local").join(spec.name.as_str());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
         ("VIAM_HOME".into(), home.into()),
@@ -64,13 +72,16 @@ pub fn launch(spec: &ModuleSpec, socket: &Path, home: &Path, life: Life) -> Laun
     env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.into())));
     // The two variables that a config cannot override: the address of the socket that we watch, and the mark by which we
     // find what left its parents.
-    env.insert("VIAM_MODULE_ADDRESS".into(), socket.into());
+    env.insert("VIAM_MODULE_ADDRESS".into(), address.into());
     env.insert(MARK.into(), life.mark.clone().into());
     let directory = env.get("VIAM_MODULE_ROOT").map_or(root, PathBuf::from);
-    let mut arguments = vec![socket.as_os_str().to_owned()];
+    let mut arguments = vec![address.to_owned()];
     arguments.extend(spec.arguments.iter().map(OsString::from));
+    if spec.tcp {
+        arguments.push("--tcp-mode".into());
+    }
     Launch {
-        executable: spec.executable.clone(),
+        executable,
         arguments,
         env,
         directory,
@@ -88,29 +99,40 @@ pub fn log_level_argument(own: Option<&str>, debug: bool) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn spec() -> ModuleSpec {
+    pub fn spec() -> ModuleSpec {
         ModuleSpec {
             name: "gear".into(),
             id: String::new(),
             local: true,
             registry: false,
             executable: "/opt/gear/bin/run".into(),
+            tarball: false,
+            tcp: false,
+            first_run_timeout: Duration::from_secs(60),
             arguments: vec!["--log-level=warn".into()],
             env: BTreeMap::new(),
             policy: Policy::default(),
         }
     }
 
-    fn life() -> Life {
+    pub fn life() -> Life {
         Life::new("0123", &"gear".into(), 3)
+    }
+
+    fn program() -> Program {
+        Program {
+            executable: "/opt/gear/bin/run".into(),
+            root: "/opt/gear/bin".into(),
+            first_run: None,
+        }
     }
 
     #[test]
     fn a_module_gets_the_socket_first_and_starts_in_its_own_folder() {
-        let launch = launch(&spec(), Path::new("/r/s.sock"), Path::new("/h"), life());
+        let launch = launch(&spec(), &program(), OsStr::new("/r/s.sock"), Path::new("/h"), life());
         assert_eq!(launch.arguments, ["/r/s.sock", "--log-level=warn"]);
         assert_eq!(launch.directory, Path::new("/opt/gear/bin"));
         assert_eq!(launch.env["VIAM_MODULE_DATA"], "/h/module-data/local/gear");
@@ -127,11 +149,28 @@ mod tests {
             (MARK.into(), "another/module/1".into()),
             ("PORT".into(), "x".into()),
         ]);
-        let launch = launch(&spec, Path::new("/r/s.sock"), Path::new("/h"), life());
+        let launch = launch(&spec, &program(), OsStr::new("/r/s.sock"), Path::new("/h"), life());
         assert_eq!(launch.directory, Path::new("/elsewhere"));
         assert_eq!(launch.env["VIAM_MODULE_ADDRESS"], "/r/s.sock");
         assert_eq!(launch.env[MARK], "0123/gear/3");
         assert_eq!(launch.env["PORT"], "x");
+    }
+
+    #[test]
+    fn tcp_mode_is_told_last_and_an_unpacked_module_has_its_own_root() {
+        let mut spec = spec();
+        spec.tcp = true;
+        let program = Program {
+            executable: "/u/gear/bin/run".into(),
+            root: "/u/gear".into(),
+            first_run: None,
+        };
+        let launch = launch(&spec, &program, OsStr::new("127.0.0.1:4711"), Path::new("/h"), life());
+        assert_eq!(launch.arguments, ["127.0.0.1:4711", "--log-level=warn", "--tcp-mode"]);
+        assert_eq!(launch.env["VIAM_MODULE_ADDRESS"], "127.0.0.1:4711");
+        assert_eq!(launch.env["VIAM_MODULE_ROOT"], "/u/gear");
+        assert_eq!(launch.executable, Path::new("/u/gear/bin/run"));
+        assert_eq!(launch.directory, Path::new("/u/gear"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The first talk with a new process: its socket, Ready, what it offers.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use mainstay_proto::{Api, Model};
 use tonic::{Code, Request, Status};
 use tracing::warn;
 
+use super::address::{Address, Unreachable};
 use super::reflect;
 use crate::identity::ModuleName;
 use crate::route::custom::CustomService;
@@ -97,6 +97,19 @@ pub enum HandshakeError {
         /// What went wrong last.
         last: String,
     },
+    /// Another program was faster to take its TCP port.
+    #[error(
+        "error while dialing module {module}: another program (of user id {uid}) listens on its TCP port {port}; \
+         the next start takes another port"
+    )]
+    PortTaken {
+        /// The module.
+        module: ModuleName,
+        /// The port.
+        port: u16,
+        /// Whose program it is.
+        uid: u32,
+    },
     /// It offers no API at all.
     #[error("module {0} offers nothing: its Ready answer names no model; register at least one before it serves")]
     OffersNothing(ModuleName),
@@ -108,19 +121,22 @@ impl HandshakeError {
         match self {
             Self::Ready { status, .. } => format!("Ready failed: {}", status.message()),
             Self::Garbage { .. } => "does not answer as a gRPC server on its socket".to_owned(),
+            Self::PortTaken { port, .. } => format!("another program took its TCP port {port}"),
             Self::OffersNothing(_) => "offers no model: register at least one before it serves".to_owned(),
         }
     }
 }
 
-/// Waits for the socket, asks Ready until it is, and reads what the module offers. The caller limits the time.
+/// Waits until the module, whose process is `pid`, listens at `socket`, asks Ready until it is, and reads what the module
+/// offers. It is told that the core answers at `parent`. The caller limits the time.
 pub async fn shake(
     module: &ModuleName,
-    socket: &Path,
-    parent: &Path,
+    socket: &Address,
+    pid: u32,
+    parent: &Address,
     progress: Progress,
 ) -> Result<Shaken, HandshakeError> {
-    let address = parent.display().to_string();
+    let address = parent.to_string();
     let mut broken = 0;
     let mut broke = |last: String| {
         broken += 1;
@@ -133,7 +149,7 @@ pub async fn shake(
             Ok(())
         }
     };
-    let mut upstream = connect(module, socket).await;
+    let mut upstream = connect(module, socket, pid).await?;
     progress.0.store(true, Ordering::Relaxed);
     loop {
         let mut request = Request::new(ReadyRequest {
@@ -163,12 +179,12 @@ pub async fn shake(
             Ok(Err(status)) => match status.code() {
                 Code::Unavailable => {
                     broke(status.message().to_owned())?;
-                    upstream = connect(module, socket).await;
+                    upstream = connect(module, socket, pid).await?;
                 }
                 Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => {}
                 _ if upstream.is_closed() => {
                     broke(status.message().to_owned())?;
-                    upstream = connect(module, socket).await;
+                    upstream = connect(module, socket, pid).await?;
                 }
                 _ => {
                     return Err(HandshakeError::Ready {
@@ -184,11 +200,19 @@ pub async fn shake(
 }
 
 /// Connects as soon as somebody listens on `socket`.
-async fn connect(module: &ModuleName, socket: &Path) -> Upstream {
+async fn connect(module: &ModuleName, socket: &Address, pid: u32) -> Result<Upstream, HandshakeError> {
     let mut pause = FIRST_PAUSE;
     for look in 1.. {
-        if let Ok(upstream) = Upstream::connect_to(module.as_str(), socket).await {
-            return upstream;
+        match socket.connect(module, pid).await {
+            Ok(upstream) => return Ok(upstream),
+            Err(Unreachable::NotYet) => {}
+            Err(Unreachable::Taken { port, uid }) => {
+                return Err(HandshakeError::PortTaken {
+                    module: module.clone(),
+                    port,
+                    uid,
+                });
+            }
         }
         tokio::time::sleep(pause).await;
         if look > FIRST_LOOKS {

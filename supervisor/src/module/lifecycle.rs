@@ -88,6 +88,13 @@ pub enum Input {
     /// Someone wants a new process, whatever the present one does and however often it failed: a person, a changed
     /// config, a changed program.
     Restart,
+    /// Its start goes on with a part that has a limit of its own: unpacking, a script for the first run, the module itself.
+    Underway {
+        /// Which process.
+        life: u64,
+        /// How long that part may take.
+        limit: Duration,
+    },
     /// It answered Ready.
     Answered {
         /// Which process.
@@ -140,6 +147,7 @@ impl Input {
         match self {
             Self::Want(_) | Self::Restart | Self::Tick => None,
             Self::Drain { life }
+            | Self::Underway { life, .. }
             | Self::Answered { life }
             | Self::Failed { life }
             | Self::Silent { life }
@@ -237,6 +245,7 @@ impl Lifecycle {
             (Waiting { .. } | Resting(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
             (Waiting { .. } | Resting(_), Input::Want(false)) => (Stopped, None),
+            (Starting { .. }, Input::Underway { limit, .. }) => (Starting { until: now + limit }, None),
             (Starting { .. }, Input::Answered { .. }) => (Ready { since: now }, None),
             (Starting { until }, Input::Tick) if until <= now => self.stop(true, now),
             (Ready { .. }, Input::Silent { .. }) => (Unresponsive, None),

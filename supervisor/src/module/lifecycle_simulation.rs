@@ -108,6 +108,10 @@ impl<'a> World<'a> {
                 Input::Heard { life },
                 Input::Hung { life },
                 Input::Drain { life },
+                Input::Underway {
+                    life,
+                    limit: Duration::from_secs(7),
+                },
             ][chance]
         };
         match self.pick(20) {
@@ -126,10 +130,10 @@ impl<'a> World<'a> {
                 } else {
                     life.saturating_sub(1)
                 };
-                let input = match self.pick(9) {
-                    6 => Input::Ended { life: stale },
-                    7 => Input::Empty { life: stale },
-                    8 => Input::Exited {
+                let input = match self.pick(10) {
+                    7 => Input::Ended { life: stale },
+                    8 => Input::Empty { life: stale },
+                    9 => Input::Exited {
                         life: stale,
                         clean: true,
                     },
@@ -150,7 +154,7 @@ impl<'a> World<'a> {
                     process.ended = true;
                     return self.feed(Input::Ended { life });
                 }
-                let what = self.pick(6);
+                let what = self.pick(7);
                 self.feed(talk(what, life));
             }
         }

@@ -381,3 +381,30 @@ fn a_useless_process_is_ended_before_the_next_one_starts() {
         "0:Start 1:Terminate 2:Start",
     );
 }
+
+#[test]
+fn each_part_of_a_start_has_a_limit_of_its_own() {
+    let part = |seconds| Input::Underway {
+        life: LIFE,
+        limit: Duration::from_secs(seconds),
+    };
+    // The usual limit is 30 s.
+    check(
+        &[(0, Want(true)), (0, part(100)), (30_000, Tick), (100_000, Tick)],
+        "0:Start 100000:Terminate",
+    );
+    check(
+        &[
+            (0, Want(true)),
+            (0, part(100)),
+            (90_000, part(30)),
+            (100_000, Tick),
+            (120_000, Tick),
+        ],
+        "0:Start 120000:Terminate",
+    );
+    check(
+        &[(0, Want(true)), (1, answered(LIFE)), (2, part(1)), (5_000, Tick)],
+        "0:Start",
+    );
+}

@@ -5,26 +5,35 @@
 //! written down then, `output` reads what it prints, `history` remembers how its processes ended, `problem` says what went
 //! wrong, `orphans` finds and ends what it leaves behind.
 //!
+//! `source` is where its program comes from (`package`: meta.json, `unpack`: tarballs, `watch`: changes), `first_run` the
+//! script before it, `address`, `parent` and `loopback` where both sides listen.
+//!
 //! `limits` decides how much it may use (pure) and `sandbox` prepares what it may touch; `bounds` brings both to one
 //! module, with `cgroup`, `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
 
 pub mod activity;
 pub mod actor;
+pub mod address;
 pub mod backoff;
 pub mod bounds;
 pub mod builtin;
 pub mod cgroup;
 pub mod environment;
 pub mod evidence;
+pub mod file_mark;
+pub mod first_run;
 pub mod handshake;
 pub mod health;
 pub mod history;
 pub mod lifecycle;
 pub mod limits;
+pub mod loopback;
 pub mod members;
 pub mod memory;
 pub mod orphans;
 pub mod output;
+pub mod package;
+pub mod parent;
 pub mod peers;
 pub mod probe;
 pub mod problem;
@@ -32,4 +41,7 @@ pub mod process;
 pub mod reflect;
 pub mod sandbox;
 pub mod sockets;
+pub mod source;
 pub mod state;
+pub mod unpack;
+pub mod watch;

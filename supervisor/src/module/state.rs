@@ -1,6 +1,6 @@
 //! What a module's task publishes of it: the one place where everybody else reads a module's state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use super::handshake::Handler;
 use super::history::History;
 use super::limits::Limit;
 use super::output::Output;
+use super::source::Source;
 use crate::changes::Changes;
 use crate::events;
 use crate::identity::ModuleName;
@@ -88,8 +89,10 @@ pub struct ModuleEntry {
     pub id: String,
     /// True if the config's `type` is `local`.
     pub local: bool,
-    /// What is run.
+    /// What the config names.
     pub executable: PathBuf,
+    /// Where its program comes from.
+    pub source: Arc<Source>,
     /// Whether what it left moving in other modules is left alone; from its config.
     pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
@@ -104,8 +107,8 @@ pub struct ModuleEntry {
 }
 
 impl ModuleEntry {
-    /// A module that was not started yet.
-    pub fn new(spec: &ModuleSpec, changes: Changes) -> Self {
+    /// A module that was not started yet. `home` is VIAM_HOME.
+    pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
         let state = ModuleState {
             phase: ModulePhase::Pending,
             life: 0,
@@ -131,6 +134,7 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
+            source: Arc::new(Source::new(spec, home)),
             keep_moving: spec.policy.keep_moving,
             output,
             history: Mutex::default(),

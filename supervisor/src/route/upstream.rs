@@ -84,8 +84,13 @@ impl Upstream {
 
     /// Connects to a TCP port, without TLS.
     pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_tcp_to(&address.to_string(), address).await
+    }
+
+    /// Connects to the TCP port of somebody whom error texts call `peer`.
+    pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
-        Self::open(Place::Tcp(address), &address.to_string(), authority).await
+        Self::open(Place::Tcp(address), peer, authority).await
     }
 
     async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {

@@ -18,6 +18,8 @@ use super::feeds::{self, Answers, module_state, resource_state};
 use super::usage::{Sampler, memory_bytes};
 use crate::config::nearest;
 use crate::identity::ModuleName;
+use crate::machine::Handle;
+use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
 use crate::module::limits::Limit;
 use crate::module::state::{ModuleEntry, ModulePhase};
@@ -50,6 +52,7 @@ pub struct Control {
     facts: Arc<Facts>,
     published: Published,
     operations: Operations,
+    machine: Handle,
     settled: Arc<OnceLock<SystemTime>>,
     sampler: Arc<Mutex<Sampler>>,
     stopping: tokio_util::sync::CancellationToken,
@@ -57,16 +60,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// A service over the machine's view. `stopping` ends the watchers.
+    /// A service over the machine. `stopping` ends the watchers.
     pub fn new(
         facts: Facts,
-        published: Published,
+        machine: Handle,
         operations: Operations,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
         Self {
             facts: Arc::new(facts),
-            published,
+            published: machine.published.clone(),
+            machine,
             operations,
             settled: Arc::default(),
             sampler: Arc::default(),
@@ -263,6 +267,15 @@ impl ControlService for Control {
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))
+    }
+
+    async fn reload_module(
+        &self,
+        request: Request<pb::ReloadModuleRequest>,
+    ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
+        let pb::ReloadModuleRequest { name, force } = request.into_inner();
+        let restarted = self.machine.reload(&name, force).await? == Reloaded::Restarted;
+        Ok(Response::new(pb::ReloadModuleResponse { restarted }))
     }
 
     async fn watch_status(

@@ -15,7 +15,9 @@ use super::connection::serve_connection;
 use super::door::{Door, Services};
 use crate::identity::Identity;
 use crate::identity::ModuleName;
+use crate::module::parent::{ParentDoor, ParentListener, admit};
 use crate::module::peers::Guests;
+use crate::module::state::ModuleEntry;
 
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -121,7 +123,7 @@ pub async fn serve_control(listener: UnixListener, services: Arc<Services>, stop
 
 /// Serves the parent socket of every module that comes through `doors`, until `stop`.
 pub async fn serve_parents(
-    mut doors: mpsc::UnboundedReceiver<(ModuleName, UnixListener, Guests)>,
+    mut doors: mpsc::UnboundedReceiver<ParentDoor>,
     services: Arc<Services>,
     stop: CancellationToken,
 ) {
@@ -129,8 +131,15 @@ pub async fn serve_parents(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some((module, listener, guests)) = doors.recv() => {
-                parents.spawn(serve_parent(module, listener, guests, services.clone(), stop.clone()));
+            Some(ParentDoor { module, listener, guests }) = doors.recv() => match listener {
+                ParentListener::Unix(listener) => {
+                    let name = module.name.clone();
+                    parents.spawn(serve_parent(name, listener, guests, services.clone(), stop.clone()));
+                }
+                ParentListener::Tcp(listener) => {
+                    let door = Door::new(services.clone(), Identity::Module(module.name.clone()));
+                    parents.spawn(serve_parent_tcp(listener, door, module, stop.clone()));
+                }
             }
         }
     }
@@ -164,4 +173,29 @@ async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<Uni
             }
         }
     }
+}
+
+/// Serves the loopback port of a module in TCP mode. Whoever else comes there is sent away.
+async fn serve_parent_tcp(listener: TcpListener, door: Door, module: Arc<ModuleEntry>, stop: CancellationToken) {
+    let mut connections = Connections::default();
+    let mut arriving = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((io, _)) => {
+                    let module = module.clone();
+                    arriving.spawn(async move { admit(&io, &module).await.map(|()| io) });
+                }
+                Err(error) => accept_failed(error).await,
+            },
+            Some(arrived) = arriving.join_next() => match arrived {
+                Ok(Ok(io)) => connections.serve(io, door.for_connection(), stop.clone()),
+                Ok(Err(error)) => warn!(module = %module.name, "a connection to its parent port was refused: {error}"),
+                Err(panicked) => warn!(module = %module.name, "a connection to its parent port broke off: {panicked}"),
+            },
+        }
+    }
+    drop(listener);
+    connections.finish().await;
 }

@@ -9,6 +9,7 @@ mod closed;
 mod core_dies;
 mod crash;
 mod data_path;
+mod developing;
 mod examples;
 mod faults;
 mod figures;

@@ -354,7 +354,7 @@ fn programs_that_cannot_run_are_named_with_the_cure() {
             "r.yaml:4:30: module `c`: executable path error: stat /c: not a file (name the program in it)",
             "r.yaml:5:30: module `d`: executable path error: stat /d: no such file or directory (build or install it, or correct the path; relative paths start at the folder of the config)",
             "r.yaml:7:30: module `f`: executable path error: stat /${x}: no such file or directory (this version replaces no placeholders; write the path itself)",
-            "r.yaml:8:30: module `g`: executable path error: stat /g.tgz: not executable (this version unpacks no archives; unpack it and name the program in it)",
+            "r.yaml:8:30: module `g`: executable path error: stat /g.tgz: not executable (only modules with `type: local` have their archive unpacked; add it, or name the program itself)",
         ]
     );
     assert_eq!(config.modules[0].fault, None);

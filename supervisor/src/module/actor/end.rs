@@ -47,6 +47,15 @@ impl Actor {
         if let Some(exit) = exit {
             self.entry.history().exited(life, exit);
         }
+        self.take_leave().await;
+        if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
+            warn!(module = %self.spec.name, "cannot remove its socket: {error}");
+        }
+        clean
+    }
+
+    /// Reads what a process that is gone said last: at once what is there, the rest while other things go on.
+    pub(super) async fn take_leave(&mut self) {
         let mut farewell = Farewell {
             output: std::mem::take(&mut self.output),
             until: Instant::now() + OUTPUT_GRACE,
@@ -55,11 +64,8 @@ impl Actor {
         let read = tokio::time::timeout(OUTPUT_AT_ONCE, farewell.heard_out()).await;
         self.farewell = read.is_err().then_some(farewell);
         self.entry.output.release();
+        let life = self.lifecycle.life();
         self.entry.history().said(life, self.tail.lines());
-        if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
-            warn!(module = %self.spec.name, "cannot remove its socket: {error}");
-        }
-        clean
     }
 
     /// Returns when what the last process left outside its group is gone, too.

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tracing::{debug, error};
 
-use super::{Actor, Event};
+use super::{Actor, Event, Wish};
 use crate::module::lifecycle::State;
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
@@ -29,6 +29,14 @@ impl Actor {
     pub(super) fn fault(&mut self, problem: Problem) {
         self.fail(problem);
         self.down(Outlook::Ending);
+    }
+
+    /// Tells why it is restarted, for as long as nothing goes wrong.
+    pub(super) fn wished(&self, wish: Wish) {
+        self.entry.publish(|state| {
+            state.last = Some(wish.to_string().into());
+            state.last_at = Some(SystemTime::now());
+        });
     }
 
     /// Counts a failure of the present process, once. What is told of it depends on what follows: see `publish`.

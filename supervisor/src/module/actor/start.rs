@@ -1,39 +1,66 @@
 //! How a module's process is brought up and kept in touch with: spawn, handshake, a connection renewed.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Level, debug, info, warn};
 
+use super::prepare::cannot_start;
 use super::{Actor, Event, passed};
+use crate::module::address::Address;
 use crate::module::environment::{Launch, launch};
 use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
 use crate::module::lifecycle::Input;
 use crate::module::orphans::Life;
 use crate::module::output::{Stream, drain};
+use crate::module::package::Program;
 use crate::module::problem::Problem;
 use crate::module::process::Process;
-use crate::route::upstream::Upstream;
 
 /// How long a lost connection to a living process is tried again before the process counts as useless.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Actor {
-    /// Spawns process number `life`, begins to read what it prints and to shake hands with it.
-    pub(super) async fn start(&mut self, life: u64) -> Result<(), Problem> {
-        self.orphans_gone().await;
-        let name = &self.spec.name;
-        self.tail = self.entry.output.begin();
-        self.started = Instant::now();
-        self.entry.publish(|state| state.life = life);
-        let socket = self.sockets.module(life);
-        let mark = Life::new(&self.sockets.key(), name, life);
-        let mut launch = launch(&self.spec, &socket, &self.home, mark);
-        let failed = |short: String| Problem {
-            wire: format!("error adding module {name}: error while starting module {name}: {short}"),
-            short,
+    /// Spawns process number `life` and begins to shake hands with it, or spawns the script that comes before. Gives the
+    /// limit for that, if it is not the usual one.
+    pub(super) async fn run_program(&mut self, life: u64, program: Program) -> Result<Option<Duration>, Problem> {
+        let failed = |short| cannot_start(&self.spec.name, short);
+        self.address = if self.spec.tcp {
+            Address::free_port().map_err(|error| failed(format!("no TCP port for it: {error}")))?
+        } else {
+            Address::Unix(self.sockets.module(life))
         };
+        let mark = Life::new(&self.sockets.key(), &self.spec.name, life);
+        let launch = launch(&self.spec, &program, &self.address.to_os_string(), &self.home, mark);
         prepare(&launch).map_err(failed)?;
+        let limit = if self.run_script(life, &program, &launch).await? {
+            Some(self.spec.first_run_timeout)
+        } else {
+            let pid = self.spawn(life, launch).await?;
+            self.progress = Progress::default();
+            self.handshake = JoinSet::new();
+            let (module, address, parent) = (self.spec.name.clone(), self.address.clone(), self.parent.clone());
+            let progress = self.progress.clone();
+            self.handshake
+                .spawn(async move { (life, shake(&module, &address, pid, &parent, progress).await) });
+            None
+        };
+        let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
+        let pid = self.pid();
+        debug!(module = %self.spec.name, pid, life, "module started");
+        self.entry.publish(|state| {
+            state.pid = Some(pid);
+            state.started = Some(SystemTime::now());
+            state.restarts = restarts;
+        });
+        self.tell(Event::Starting);
+        Ok(limit)
+    }
+
+    /// Spawns a process in this module's place and begins to read what it prints. Gives its number.
+    pub(super) async fn spawn(&mut self, life: u64, mut launch: Launch) -> Result<u32, Problem> {
+        let name = &self.spec.name;
+        let failed = |short| cannot_start(name, short);
         let executable = launch.executable.clone();
         let confinement = self
             .bounds
@@ -53,21 +80,7 @@ impl Actor {
         let pid = process.pid();
         self.entry.output.note(Level::INFO, &format!("process {pid} started"));
         self.process = Some(process);
-        self.handshake = JoinSet::new();
-        let (module, parent) = (name.clone(), self.sockets.parent());
-        self.progress = Progress::default();
-        let progress = self.progress.clone();
-        self.handshake
-            .spawn(async move { (life, shake(&module, &socket, &parent, progress).await) });
-        debug!(module = %name, pid, life, "module started");
-        let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
-        self.entry.publish(|state| {
-            state.pid = Some(pid);
-            state.started = Some(SystemTime::now());
-            state.restarts = restarts;
-        });
-        self.tell(Event::Starting);
-        Ok(())
+        Ok(pid)
     }
 
     /// Takes the outcome of a handshake; `None` if it was given up on purpose.
@@ -116,11 +129,10 @@ impl Actor {
         // Whoever still waits on it hears what became of the module.
         let lost = self.upstream.take();
         let life = self.lifecycle.life();
-        let socket = self.sockets.module(life);
-        let module = self.spec.name.clone();
+        let (module, address, pid) = (self.spec.name.clone(), self.address.clone(), self.pid());
         let again = async {
             loop {
-                if let Ok(upstream) = Upstream::connect_to(module.as_str(), &socket).await {
+                if let Ok(upstream) = address.connect(&module, pid).await {
                     return upstream;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,81 @@
+//! A module's program was built anew: the module is restarted with it, when somebody asks or by itself (`watch: true`).
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::actor::{Handle, RestartError};
+use super::view::View;
+use crate::module::actor::Wish;
+use crate::module::source::apart;
+use crate::module::state::ModuleEntry;
+use crate::module::watch::Watch;
+
+/// What came of a wish to reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// A new process is ready.
+    Restarted,
+    /// Its program is the one that runs already; nothing was done.
+    Unchanged,
+}
+
+impl Handle {
+    /// Restarts module `name` if its program or tarball is another one than that which runs, or in any case with `force`.
+    ///
+    /// # Errors
+    /// No such module; no such file; or a restart that failed.
+    pub async fn reload(&self, name: &str, force: bool) -> Result<Reloaded, RestartError> {
+        let view = View::clone(&self.published.load());
+        let failed = |cause| RestartError::Failed {
+            id: String::new(),
+            name: name.to_owned(),
+            cause,
+        };
+        if let Some(entry) = view.modules.iter().find(|entry| entry.name.as_str() == name) {
+            let source = entry.source.clone();
+            let changed = apart(move |_| source.is_changed()).await;
+            let changed = changed.map_err(|error| failed(error.to_string().into()))?;
+            match changed {
+                Ok(true) => {}
+                Ok(false) if force => return self.restart(NO_ID, name).await.map(|()| Reloaded::Restarted),
+                Ok(false) => return Ok(Reloaded::Unchanged),
+                Err(error) => return Err(failed(error.to_string().into())),
+            }
+        }
+        self.restart_for(Wish::BinaryChanged, NO_ID, name)
+            .await
+            .map(|()| Reloaded::Restarted)
+    }
+}
+
+const NO_ID: &str = "";
+
+/// Unpacks the module's tarball into the next version's folder, if it is one. The present process runs on meanwhile.
+pub(super) async fn renew(entry: &ModuleEntry) -> Result<(), Arc<str>> {
+    if !entry.source.is_tarball() {
+        return Ok(());
+    }
+    let source = entry.source.clone();
+    match apart(move |give_up| source.renew(give_up)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string().into()),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
+/// Restarts the module whenever its program or tarball was replaced. Never ends by itself.
+pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: Handle) {
+    let mut watch = Watch::new(entry.source.clone());
+    loop {
+        let file = watch.changed().await;
+        info!(module = %entry.name, file = %file.display(), "binary changed");
+        // A start that fails is told by the module's own task; here is only what never came to a start.
+        if let Err(error) = handle
+            .restart_for(Wish::BinaryChanged, NO_ID, entry.name.as_str())
+            .await
+        {
+            warn!(module = %entry.name, "not restarted with its changed binary: {error}");
+        }
+    }
+}
