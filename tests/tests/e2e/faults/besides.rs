@@ -40,7 +40,7 @@ enum Wrong {
 enum Then {
     /// It goes on as if nothing were wrong, and can be restarted.
     GoesOn,
-    /// It is started again and again, and its resource says this.
+    /// It is started again and again, and its status says this.
     TriedAgain(&'static str),
     /// It is READY; its resource cannot be built, and says this.
     Useless(&'static str),
@@ -147,7 +147,7 @@ const ROWS: &[Row] = &[
         "no handlers",
         Wrong::Fault("no-handlers"),
         &[],
-        Then::Useless("tests:ill:echo"),
+        Then::TriedAgain("offers no model"),
     ),
     Row(
         "wrong handlers",
@@ -233,9 +233,11 @@ async fn played(world: &World, then: Then) -> Result<(), String> {
     let module = |state: &MachineStatus| timeline::module(state, "ill").cloned().unwrap_or_default();
     let error =
         |state: &MachineStatus| timeline::resource(state, "sore").map_or(String::new(), |sore| sore.error.clone());
+    // A module that never became ready has not told what it offers: its resource can only name it then.
+    let why = |state: &MachineStatus| format!("{}\n{}", error(state), module(state).last);
     match then {
         Then::TriedAgain(word) => {
-            let tried = |state: &MachineStatus| module(state).restarts >= 2 && error(state).contains(word);
+            let tried = |state: &MachineStatus| module(state).restarts >= 2 && why(state).contains(word);
             let what = format!("two more tries, and why: `{word}`");
             timeline.until(begun, LIMIT, &what, tried).await?;
         }
@@ -250,7 +252,7 @@ async fn played(world: &World, then: Then) -> Result<(), String> {
                 .await?;
         }
         Then::Ended(word) => {
-            let told = |state: &MachineStatus| !timeline::ready(state, "sore") && error(state).contains(word);
+            let told = |state: &MachineStatus| !timeline::ready(state, "sore") && why(state).contains(word);
             let (after, _) = timeline
                 .until(begun, LIMIT, &format!("its end, and why: `{word}`"), told)
                 .await?;
@@ -337,6 +339,9 @@ async fn played(world: &World, then: Then) -> Result<(), String> {
             }
         }
     }
+    // A few calls after all of that.
+    let before = traffic.so_far().answered;
+    eventually(LIMIT, || traffic.so_far().answered > before + 5).await;
     traffic.end().none_failed()
 }
 

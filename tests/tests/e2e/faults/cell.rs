@@ -258,10 +258,11 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
         // It is told to stop now, and does not listen.
         within(GRACE + SLACK, "RestartModule", restart(world)).await??;
     }
-    let changed = deed != Deed::Deaf || moment != Moment::Stop;
+    // At a start that went wrong, the process that was seen first may well be the one that came back.
+    let early = matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add);
     let back = |state: &MachineStatus| {
         let pid = timeline::module(state, "ill").and_then(|module| module.pid);
-        timeline::ready(state, "sore") && pid.is_some() && (!changed || pid != before || before.is_none())
+        timeline::ready(state, "sore") && pid.is_some() && (early || pid != before)
     };
     let (back, _) = timeline
         .until(since, patience(deed, moment), "READY again", back)
