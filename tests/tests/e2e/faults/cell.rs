@@ -226,8 +226,10 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
     let traffic = Traffic::on(world, &["calm"], Duration::from_millis(20));
 
     // What is due at a start has happened; everything else needs something to happen to.
+    let at_start = matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add);
+    let early = at_start && !matches!(shows(deed), Shows::Not);
     let mut since = begun;
-    if !matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add) {
+    if !early {
         let sore = |state: &MachineStatus| timeline::ready(state, "sore");
         (_, _) = timeline
             .until(begun, SLACK, "the faulty one READY at first", sore)
@@ -259,7 +261,6 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
         within(GRACE + SLACK, "RestartModule", restart(world)).await??;
     }
     // At a start that went wrong, the process that was seen first may well be the one that came back.
-    let early = matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add);
     let back = |state: &MachineStatus| {
         let pid = timeline::module(state, "ill").and_then(|module| module.pid);
         timeline::ready(state, "sore") && pid.is_some() && (early || pid != before)
