@@ -118,12 +118,17 @@ fn open_files(pid: i32, folder: &str) -> Vec<String> {
         .collect()
 }
 
-/// The runtime directory's own name comes from the config's path: it says nothing either.
+/// The runtime directory's own name comes from the config's path, a control group's from that and from the order of
+/// starts: neither says anything.
 fn below(path: &str, folder: &str) -> String {
-    match path.strip_prefix(folder) {
-        Some(rest) => rest.rsplit('/').next().unwrap_or_default().to_owned(),
-        None => path.to_owned(),
+    let name = || path.rsplit('/').next().unwrap_or_default();
+    if path.starts_with("/sys/fs/cgroup/") {
+        return format!("cgroup {}", name());
     }
+    if path.starts_with(folder) {
+        return name().to_owned();
+    }
+    path.to_owned()
 }
 
 /// Resident memory of a process; 0 if it cannot be told.

@@ -68,7 +68,8 @@ fn chosen(deed: Deed, moment: Moment) -> bool {
 /// What one cell of the table came to.
 enum Verdict {
     Holds(Outcome),
-    NotYet(&'static str),
+    /// What is missing, and what is seen because of that.
+    NotYet(&'static str, String),
     Fails(String),
 }
 
@@ -76,7 +77,7 @@ impl Verdict {
     fn short(&self) -> String {
         match self {
             Self::Holds(outcome) => format!("ok {:.1} s", outcome.took.as_secs_f64()),
-            Self::NotYet(_) => "not yet".to_owned(),
+            Self::NotYet(..) => "not yet".to_owned(),
             Self::Fails(_) => "FAILED".to_owned(),
         }
     }
@@ -129,7 +130,7 @@ async fn every_fault_at_every_moment_harms_nobody_else_and_leaves_nothing_behind
                 }
                 Verdict::Holds(outcome)
             }
-            (Err(_), Some(reason)) => Verdict::NotYet(reason),
+            (Err(why), Some(reason)) => Verdict::NotYet(reason, first_line(&why)),
             (Err(why), None) => Verdict::Fails(why),
         };
         if std::env::var_os("FAULT_CELLS").is_some() {
@@ -145,6 +146,10 @@ async fn every_fault_at_every_moment_harms_nobody_else_and_leaves_nothing_behind
     assert_eq!(table.len(), count, "empty cells in the fault table");
     let failed = table.values().filter(|verdict| matches!(verdict, Verdict::Fails(_)));
     assert_eq!(failed.count(), 0, "failed cells in the fault table");
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {
@@ -195,7 +200,9 @@ fn render(table: &BTreeMap<(Deed, Moment), Verdict>, took: Duration) -> String {
     for ((deed, moment), verdict) in table {
         match verdict {
             Verdict::Fails(why) => text.push_str(&format!("{deed}@{moment} FAILED: {why}\n")),
-            Verdict::NotYet(reason) => text.push_str(&format!("{deed}@{moment} not yet: {reason}\n")),
+            Verdict::NotYet(reason, seen) => {
+                text.push_str(&format!("{deed}@{moment} not yet: {reason} (seen: {seen})\n"));
+            }
             Verdict::Holds(_) => {}
         }
     }
