@@ -31,25 +31,7 @@ const FAULTS: [Deed; 8] = [
 ];
 
 /// Cells that cannot hold yet, and what is missing for it. They run all the same, and are shown as `not yet`.
-const NOT_YET: &[(&[Deed], &[Moment], &str)] = &[
-    (
-        &[Deed::Freeze, Deed::Spin, Deed::Sleep],
-        &[
-            Moment::After,
-            Moment::Validate,
-            Moment::Add,
-            Moment::Remove,
-            Moment::Call,
-            Moment::Stream,
-        ],
-        "nobody notices yet that a process hangs",
-    ),
-    (
-        &[Deed::Exit0, Deed::Exit2, Deed::Segv, Deed::Abort],
-        &[Moment::Call, Moment::Stream],
-        "a call in flight may tell of the lost connection instead of how the process ended",
-    ),
-];
+const NOT_YET: &[(&[Deed], &[Moment], &str)] = &[];
 
 /// Machines that run at the same time. Most of a cell's time is waiting.
 const AT_ONCE: usize = 8;
