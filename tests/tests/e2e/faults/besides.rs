@@ -253,9 +253,8 @@ async fn played(world: &World, then: Then) -> Result<(), String> {
             let (after, _) = timeline
                 .until(begun, LIMIT, &format!("its end, and why: `{word}`"), told)
                 .await?;
-            timeline
-                .until(begun + after, LIMIT, "READY again", is_ready("sore"))
-                .await?;
+            let back = |state: &MachineStatus| timeline::ready(state, "sore") && module(state).restarts >= 1;
+            timeline.until(begun + after, LIMIT, "READY again", back).await?;
             within(LIMIT, "a call to the one that came back", say(world)).await??;
         }
         Then::GoesOn => {
