@@ -221,7 +221,6 @@ impl Part<'_> {
                 .and_then(|node| self.word("`health.on_stuck_call`", node, STUCK_WORDS))
                 .unwrap_or(usual.on_stuck_call),
             start_timeout: self.duration(&keys, "start_timeout", SHORTEST..=DAY),
-            ..usual
         };
         // A probe that is asked every `interval` and answered within `timeout` is no sign of a hang.
         if health.kill_after < health.interval.max(health.timeout) {

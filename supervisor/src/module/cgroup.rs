@@ -231,7 +231,17 @@ impl Tree {
     pub fn create(&self, module: &str, life: u64, limits: &Limits) -> io::Result<Group> {
         self.remove_left();
         let place = self.place.join(&format!("{module}-{life}").replace('/', "_"));
-        fs::create_dir(&place.directory)?;
+        match fs::create_dir(&place.directory) {
+            // Somebody tidied up: the machine's own directory is empty whenever no module runs.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(&self.place.directory)?;
+                for name in self.controllers.names() {
+                    enable(&self.place.directory, name)?;
+                }
+                fs::create_dir(&place.directory)?;
+            }
+            made => made?,
+        }
         let make = || {
             for (file, value) in values(limits, self.controllers) {
                 write(&place.directory.join(file), &value).map_err(|error| {

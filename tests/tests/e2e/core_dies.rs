@@ -79,7 +79,7 @@ async fn nothing_outlives_a_killed_core_not_even_a_daemon_or_one_that_ignores_si
     let machine = Machine::new()
         .module(Module::family("ill").trap(Deed::Daemon, Moment::Call, None))
         .module(Module::faulty("deaf", "stubborn").env("MODELS", "deaf"))
-        .module(Module::faulty("parent", "offspring").env("MODELS", "parent"))
+        .module(Module::faulty("mother", "offspring").env("MODELS", "mother"))
         .resource(Resource::of("ill", "echo", "sore"))
         .resource(Resource::fake("motor", "motor"));
     let mut world = World::start(machine).await;

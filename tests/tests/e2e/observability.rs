@@ -159,6 +159,7 @@ async fn logs_outlive_the_process_that_wrote_them_and_can_be_followed() {
         .args(["logs", "eyes", "-f", "-n", "1000"])
         .stdin(Stdio::null())
         .stdout(out);
+    #[expect(clippy::disallowed_methods, reason = "it is killed when dropped")]
     let mut follower = tokio::process::Command::from(follower)
         .kill_on_drop(true)
         .spawn()
@@ -300,6 +301,7 @@ async fn lives_with(place: Place, output: impl Fn() -> Stdio) {
         .stdin(Stdio::null())
         .stdout(output())
         .stderr(output());
+    #[expect(clippy::disallowed_methods, reason = "it is killed when dropped")]
     let mut server = tokio::process::Command::from(server)
         .kill_on_drop(true)
         .spawn()

@@ -80,7 +80,6 @@ fn the_long_forms_take_every_key() {
             stuck_after: MS(90_000),
             on_stuck_call: OnStuckCall::Restart,
             start_timeout: Some(MS(20_000)),
-            ..Health::default()
         },
         stop: Stop {
             drain: Duration::ZERO,

@@ -105,7 +105,7 @@ mod tests {
             (&[b"\n\n"], &["", ""]),
             (&[b""], &[]),
             (&["gr\u{fc}".as_bytes(), "n\n".as_bytes()], &["grün"]),
-            (&[&[b'\xc3'], &[b'\xbc', b'\n']], &["ü"]),
+            (&[b"\xc3", b"\xbc\n"], &["ü"]),
         ];
         for (reads, expected) in cases {
             assert_eq!(split(reads), expected, "{reads:?}");

@@ -138,7 +138,7 @@ fn a_bomb_or_a_damaged_archive_is_refused_before_anything_is_written() {
     name.set_cksum();
     let mut long_name = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     long_name
-        .append(&name, zeros[..512 << 10].as_bytes())
+        .append(&name, &zeros.as_bytes()[..512 << 10])
         .expect("appended");
     let long_name = long_name.into_inner().expect("written").finish().expect("compressed");
     let whole = tarball(&[(FILE, "a", "content")]);
