@@ -27,8 +27,8 @@ use crate::module::peers;
 use crate::module::process::Spawner;
 use crate::module::sockets::Sockets;
 use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::operations::Operations;
 use crate::policy::Policy;
-use crate::robot::operations::Operations;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 

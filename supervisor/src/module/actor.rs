@@ -24,7 +24,7 @@ use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
 use super::state::ModuleEntry;
 use crate::identity::ModuleName;
-use crate::robot::operations::Operations;
+use crate::operations::Operations;
 use crate::route::upstream::Upstream;
 use end::Farewell;
 use prepare::Preparation;

@@ -21,9 +21,9 @@ use super::output::Tail;
 use super::probe::{Action, Input, LOOK_LIMIT, Prober};
 use super::state::ModuleEntry;
 use crate::config::show_duration;
+use crate::operations::Operations;
+use crate::operations::stuck::{Stuck, stuck};
 use crate::policy::{Health, OnStuckCall};
-use crate::robot::operations::Operations;
-use crate::robot::stuck::{Stuck, stuck};
 use crate::route::upstream::Upstream;
 use crate::state_dir::Surroundings;
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::members::Members;
-use crate::serve::usage::memory_bytes;
+use crate::usage::memory_bytes;
 
 /// Pause between two looks.
 const PERIOD: Duration = Duration::from_secs(1);

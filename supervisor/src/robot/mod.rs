@@ -1,13 +1,11 @@
 //! `viam.robot.v1.RobotService`: the machine as a whole, on every socket. One file per family of methods.
 
 pub mod logs;
-pub mod operations;
 mod safety;
 mod service;
 pub mod sessions;
 mod status;
 pub mod stop;
-pub mod stuck;
 
 use std::sync::Arc;
 
@@ -17,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use self::operations::Operations;
 use self::sessions::Sessions;
 use crate::machine;
+use crate::operations::Operations;
 
 /// What the robot service works on.
 #[derive(Debug, Clone)]

@@ -15,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::feeds::{self, Answers, module_state, resource_state};
-use super::usage::{Sampler, memory_bytes};
 use crate::config::nearest;
 use crate::identity::ModuleName;
 use crate::machine::Handle;
@@ -23,9 +22,10 @@ use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
 use crate::module::limits::Limit;
 use crate::module::state::{ModuleEntry, ModulePhase};
-use crate::robot::operations::Operations;
-use crate::robot::stuck::{Stuck, stuck};
+use crate::operations::Operations;
+use crate::operations::stuck::{Stuck, stuck};
 use crate::route::resource::Resource;
+use crate::usage::{Sampler, memory_bytes};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);

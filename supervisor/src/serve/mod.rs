@@ -9,7 +9,6 @@ mod feeds;
 mod listen;
 pub mod reflection;
 mod sniff;
-pub(crate) mod usage;
 mod vigil;
 
 pub use listen::{serve_control, serve_parents, serve_tcp};

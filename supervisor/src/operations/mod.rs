@@ -1,6 +1,8 @@
 //! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources among
 //! them, so that one that never returns is noticed (see `stuck`).
 
+pub mod stuck;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

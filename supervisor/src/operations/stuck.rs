@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::operations::{About, Operation, Operations};
+use super::{About, Operation, Operations};
 use crate::identity::ModuleName;
 
 /// By how much longer a call may take that rightly lasts.
@@ -89,7 +89,7 @@ fn group(calls: Vec<(Operation, About)>, now: Instant) -> Vec<Stuck> {
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::robot::operations::{OnStopAll, Running};
+    use crate::operations::{OnStopAll, Running};
 
     fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> Running {
         let about = About {
