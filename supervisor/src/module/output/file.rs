@@ -77,14 +77,18 @@ impl LogFile {
 fn write(lines: &Receiver<String>, mut files: Files, module: &ModuleName, lost: &AtomicU64) {
     let mut failing = false;
     for line in lines {
-        let missing = lost.swap(0, Ordering::Relaxed);
+        // Counted until the note is in the file, which may take as long as the disk likes.
+        let missing = lost.load(Ordering::Relaxed);
         let note =
             (missing > 0).then(|| format!("… {missing} lines are missing here: the disk was too slow or full\n"));
-        let written = note.map_or(Ok(()), |note| files.append(&note));
-        match written.and_then(|()| files.append(&line)) {
+        let noted = note.map_or(Ok(()), |note| files.append(&note));
+        if noted.is_ok() {
+            lost.fetch_sub(missing, Ordering::Relaxed);
+        }
+        match noted.and_then(|()| files.append(&line)) {
             Ok(()) => failing = false,
             Err(error) => {
-                lost.fetch_add(missing + 1, Ordering::Relaxed);
+                lost.fetch_add(1, Ordering::Relaxed);
                 // Once for each trouble, not once for each line.
                 if !std::mem::replace(&mut failing, true) {
                     let path = files.path.display();
