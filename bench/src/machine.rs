@@ -130,7 +130,7 @@ impl Machine {
         let mut sockets = Vec::new();
         find_sockets(self.folder.path(), &mut sockets)?;
         // Beside it lie the core's own: the one for the command line, and one for each module to call.
-        sockets.retain(|path| !path.ends_with("control.sock") && !path.to_string_lossy().ends_with(".parent.sock"));
+        sockets.retain(|path| !path.ends_with("control.sock") && !path.ends_with("parent.sock"));
         match sockets.pop() {
             Some(socket) if sockets.is_empty() => Ok(socket),
             last => Err(format!("expected one module socket, found {last:?} and {sockets:?}").into()),
