@@ -117,22 +117,7 @@ mod tests {
     #[test]
     fn a_modules_life_is_told_without_repetitions() {
         let name = ModuleName::from("lidar");
-        let mut state = ModuleState {
-            phase: ModulePhase::Pending,
-            life: 0,
-            pid: None,
-            since: SystemTime::UNIX_EPOCH,
-            started: None,
-            last: None,
-            last_at: None,
-            start_time: None,
-            restarts: 0,
-            consecutive_failures: 0,
-            error: None,
-            next_try: None,
-            handlers: Arc::default(),
-            limits: Arc::default(),
-        };
+        let mut state = ModuleState::pending(SystemTime::UNIX_EPOCH);
         let mut told = Vec::new();
         type Change = fn(&mut ModuleState);
         let changes: [Change; 12] = [

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
@@ -119,13 +118,11 @@ pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) ->
 /// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse at
 /// once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
 pub async fn falls_silent(upstream: Upstream) -> bool {
-    let path = PathAndQuery::from_static("/mainstay.module.v1.NobodyService/AreYouThere");
     loop {
-        let mut client = tonic::client::Grpc::new(upstream.clone());
-        let codec = tonic_prost::ProstCodec::<(), ()>::default();
-        let asked = client.unary(Request::new(()), path.clone(), codec);
-        if tokio::time::timeout(ALIVE_TIMEOUT, asked).await.is_err() {
-            return true;
+        match tokio::time::timeout(ALIVE_TIMEOUT, upstream.hail()).await {
+            Err(_elapsed) => return true,
+            Ok(Err(_ended)) => return false,
+            Ok(Ok(())) => {}
         }
         if tokio::time::timeout(ALIVE_PAUSE, upstream.closed()).await.is_ok() {
             return false;

@@ -27,9 +27,6 @@ use crate::policy::{Health, OnStuckCall};
 use crate::route::upstream::Upstream;
 use crate::state_dir::Surroundings;
 
-/// The method that no one has.
-const PROBE: &str = "/mainstay.probe.v1.Probe/AreYouThere";
-
 /// What is watched over.
 #[derive(Debug)]
 pub struct Subject {
@@ -191,7 +188,7 @@ impl Watcher {
             match action {
                 Action::Probe => {
                     let upstream = self.subject.upstream.clone();
-                    self.hail = Some(Box::pin(async move { upstream.hail(PROBE).await.is_ok() }));
+                    self.hail = Some(Box::pin(async move { upstream.hail().await.is_ok() }));
                     return false;
                 }
                 Action::LookForTracer => {

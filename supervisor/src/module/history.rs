@@ -252,17 +252,8 @@ mod tests {
             phase,
             life,
             pid,
-            since: SystemTime::UNIX_EPOCH,
-            started: None,
-            last: None,
-            last_at: None,
             start_time: Some(Duration::from_millis(610)),
-            restarts: 0,
-            consecutive_failures: 0,
-            error: None,
-            next_try: None,
-            handlers: Arc::default(),
-            limits: Arc::default(),
+            ..ModuleState::pending(SystemTime::UNIX_EPOCH)
         }
     }
 

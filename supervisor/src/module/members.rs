@@ -9,6 +9,7 @@ use std::sync::Arc;
 use nix::unistd::{Pid, getsid};
 
 use super::cgroup::{self, Group};
+use crate::kin;
 
 /// How many parents up a process is looked for.
 const GENERATIONS: usize = 32;
@@ -100,11 +101,7 @@ fn children(pid: Pid) -> Vec<Pid> {
 
 /// The parent of a process; none for the first one, or if it is gone.
 fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The name in brackets may hold anything, brackets too.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let parent = kin::look(pid.as_raw())?.parent;
     (parent > 1).then(|| Pid::from_raw(parent))
 }
 

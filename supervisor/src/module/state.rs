@@ -80,6 +80,28 @@ pub struct ModuleState {
     pub limits: Arc<[Limit]>,
 }
 
+impl ModuleState {
+    /// Not started yet, since `since`.
+    pub fn pending(since: SystemTime) -> Self {
+        Self {
+            phase: ModulePhase::Pending,
+            life: 0,
+            pid: None,
+            since,
+            started: None,
+            last: None,
+            last_at: None,
+            start_time: None,
+            restarts: 0,
+            consecutive_failures: 0,
+            error: None,
+            next_try: None,
+            handlers: Arc::default(),
+            limits: Arc::default(),
+        }
+    }
+}
+
 /// One module: configured, or built in and used.
 #[derive(Debug)]
 pub struct ModuleEntry {
@@ -109,22 +131,7 @@ pub struct ModuleEntry {
 impl ModuleEntry {
     /// A module that was not started yet. `home` is VIAM_HOME.
     pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
-        let state = ModuleState {
-            phase: ModulePhase::Pending,
-            life: 0,
-            pid: None,
-            since: SystemTime::now(),
-            started: None,
-            last: None,
-            last_at: None,
-            start_time: None,
-            restarts: 0,
-            consecutive_failures: 0,
-            error: None,
-            next_try: None,
-            handlers: Arc::default(),
-            limits: Arc::default(),
-        };
+        let state = ModuleState::pending(SystemTime::now());
         let output = Output::new(spec.name.clone(), &spec.policy.output);
         let ModuleSpec {
             name, id, executable, ..

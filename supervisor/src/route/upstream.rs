@@ -33,6 +33,9 @@ use super::flow;
 use super::status::Target;
 use super::unix_io::UnixIo;
 
+/// The method that no one has: all that live refuse it at once, whatever else they do.
+const NOBODYS: &str = "/mainstay.probe.v1.Probe/AreYouThere";
+
 /// Which connection a call takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
@@ -144,9 +147,9 @@ impl Upstream {
         self.0.received.load(Ordering::Relaxed)
     }
 
-    /// Calls `path` with an empty message and waits for an answer. Whatever the answer, somebody is there to give it; the
+    /// Calls a method that no one has and waits for an answer. Whatever the answer, somebody is there to give it; the
     /// error is the end of the connection. Waits for as long as it is polled; dropping it resets the call.
-    pub async fn hail(&self, path: &'static str) -> Result<(), Unsent> {
+    pub async fn hail(&self) -> Result<(), Unsent> {
         // A peer that takes no second connection any more may well answer on the first.
         let mut sender = match self.sender(Lane::Control).await {
             Err(Unsent::Dial(_)) => self.sender(Lane::Data).await?,
@@ -158,7 +161,7 @@ impl Upstream {
         *request.uri_mut() = Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.0.authority.clone())
-            .path_and_query(path)
+            .path_and_query(NOBODYS)
             .build()
             .map_err(|error| Unsent::Dial(io::Error::other(error)))?;
         let headers = request.headers_mut();
