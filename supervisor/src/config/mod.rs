@@ -5,6 +5,7 @@
 //! instead of stopping at the first → `check` compares the entries with each other and with the file system.
 //! Nothing here starts, stops or remembers anything; what is read is plain data, compared by the machine.
 
+mod bundle;
 pub mod check;
 mod complaint;
 mod duration;
@@ -28,6 +29,7 @@ mod suggest;
 mod tests;
 mod yaml;
 
+pub use bundle::{Bundle, RawFile};
 pub use complaint::{Complaint, Grade, Place, Refused, colour_wanted};
 pub use duration::{parse as parse_duration, show as show_duration};
 pub use frame::{Frame, Geometry, Orientation, Shape};
