@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Handle, Machine, Running};
+use super::actor::{Machine, Running};
+use super::handle::Handle;
 use super::node::Facts;
 use super::reload;
 use super::view::{Published, Rejected, View};
