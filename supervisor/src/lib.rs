@@ -6,11 +6,13 @@
 mod changes;
 pub mod cli;
 pub mod config;
+pub mod config_file;
 pub mod events;
 pub mod feed;
 pub mod guardian;
 pub mod identity;
 mod kin;
+mod links;
 mod log;
 pub mod machine;
 pub mod module;
