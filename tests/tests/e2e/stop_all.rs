@@ -106,6 +106,43 @@ async fn a_stop_gets_through_while_other_calls_take_all_that_the_module_takes_at
 }
 
 #[tokio::test]
+async fn stops_under_way_are_ended_neither_by_their_callers_nor_by_another_stop_all() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes").env("STOP_MS", "1500"))
+        .resource(Resource::echo("echo"))
+        .resource(Resource::echo("other"));
+    let world = World::settled(machine).await;
+    let (mut client, all) = (world.echo(), StopAllRequest::default());
+    {
+        // Whoever asked for this StopAll goes when both Stops have arrived.
+        let mut asking = std::pin::pin!(world.call::<_, StopAllResponse>(STOP_ALL, &all));
+        let arrived = async {
+            for name in ["echo", "other"] {
+                world.until_report(name, |report| report.running == 1).await;
+            }
+        };
+        tokio::select! {
+            answer = &mut asking => panic!("it was to take longer: {answer:?}"),
+            () = arrived => {}
+        }
+    }
+    // A Stop of one of them, and another StopAll while that runs.
+    let stop = client.stop(StopRequest { name: "echo".into() });
+    let again = async {
+        world.until_report("echo", |report| report.running == 2).await;
+        world.call::<_, StopAllResponse>(STOP_ALL, &all).await
+    };
+    let (stopped, again) = tokio::join!(stop, again);
+    stopped.expect("a StopAll does not end a Stop");
+    again.expect("stopped");
+    for (name, stops) in [("echo", 3), ("other", 2)] {
+        let report = world.until_report(name, |report| report.running == 0).await;
+        assert_eq!((report.stops, report.cancelled), (stops, 0), "{name}: {report:?}");
+    }
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
 async fn from_a_module_it_stops_only_what_that_module_set_moving() {
     let world = world().await;
     set_power(&world, "right", None).await.expect("moves");
