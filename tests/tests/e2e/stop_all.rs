@@ -95,7 +95,10 @@ async fn a_stop_gets_through_while_other_calls_take_all_that_the_module_takes_at
     let waited = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
     assert!(waited.is_err(), "it was to wait: {waited:?}");
     let mut client = world.echo();
-    let stop = client.stop(StopRequest { name: "echo".into() });
+    let stop = client.stop(StopRequest {
+        name: "echo".into(),
+        ..StopRequest::default()
+    });
     let stopped = tokio::time::timeout(PATIENCE, stop).await;
     stopped.expect("a Stop does not wait behind data").expect("stopped");
     drop(streams);
@@ -127,7 +130,10 @@ async fn stops_under_way_are_ended_neither_by_their_callers_nor_by_another_stop_
         }
     }
     // A Stop of one of them, and another StopAll while that runs.
-    let stop = client.stop(StopRequest { name: "echo".into() });
+    let stop = client.stop(StopRequest {
+        name: "echo".into(),
+        ..StopRequest::default()
+    });
     let again = async {
         world.until_report("echo", |report| report.running == 2).await;
         world.call::<_, StopAllResponse>(STOP_ALL, &all).await

@@ -58,6 +58,9 @@ enum Then {
 /// One row: its name, what is wrong, other keys of the module, what must be true.
 struct Row(&'static str, Wrong, &'static [(&'static str, &'static str)], Then);
 
+/// For a module whose only thread now and then waits until somebody has read what it printed.
+const PATIENT: &[(&str, &str)] = &[("health", r#"{"interval": "200ms", "kill_after": "20s"}"#)];
+
 const ROWS: &[Row] = &[
     Row(
         "daemon",
@@ -68,13 +71,13 @@ const ROWS: &[Row] = &[
     Row(
         "flooding stdout",
         Wrong::Once(Deed::Flood, Moment::Call),
-        &[],
+        PATIENT,
         Then::GoesOn,
     ),
     Row(
         "binary on stderr",
         Wrong::Once(Deed::Binary, Moment::Call),
-        &[],
+        PATIENT,
         Then::GoesOn,
     ),
     Row(

@@ -111,19 +111,19 @@ impl Patient {
     }
 }
 
-/// The policy of every module in these machines.
+/// The policy of every module in these machines, as far as it has none of its own.
 pub fn quick(module: Module, start_limit: Duration) -> Module {
     let start_timeout = format!("{}s", start_limit.as_secs());
     module
-        .set(
+        .set_if_unset(
             "restart",
             json!({ "policy": "always", "first": "500ms", "then": "500ms", "factor": 1, "jitter": 0 }),
         )
-        .set(
+        .set_if_unset(
             "health",
             json!({ "interval": "200ms", "timeout": "500ms", "kill_after": "1s", "start_timeout": start_timeout }),
         )
-        .set("stop", json!({ "drain": "0s", "grace": "1s" }))
+        .set_if_unset("stop", json!({ "drain": "0s", "grace": "1s" }))
 }
 
 /// How a fault shows.
