@@ -12,6 +12,7 @@
 //! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
 
 pub mod bins;
+pub mod dice;
 pub mod fixture;
 pub mod leaks;
 pub mod machine;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod timeline;
 pub mod tracer;
 pub mod traffic;
+pub mod walk;
 pub mod world;
 
 /// The tests' own API, which no part of the server knows.
