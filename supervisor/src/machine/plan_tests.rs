@@ -1,7 +1,6 @@
 //! The plan against a toy world: every step is carried out at once or in any order, and the end is what was wanted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mainstay_proto::ResourceName;
@@ -12,7 +11,7 @@ use super::change::{self, How, Known, Part, Plan};
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::world::World;
-use crate::config::{Config, Surroundings, parse};
+use crate::config::{Bundle, Config, Surroundings, parse};
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
@@ -82,7 +81,7 @@ pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>
         modules.join(","),
         components.join(",")
     );
-    let loaded = parse(Path::new("toy.json"), text, &Surroundings::default()).expect("a good config");
+    let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
     (loaded.config, declared)
 }
 
