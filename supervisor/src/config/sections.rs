@@ -1,5 +1,6 @@
 //! The top level of a config, and its smaller sections: log, packages, jobs, tracing, maintenance.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use mainstay_proto::ResourceName;
 
 use super::apply::apply;
 use super::complaint::Place;
-use super::duration;
 use super::entries::{List, log_level, module, resource, unknown_level};
 use super::include;
 use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
@@ -16,6 +16,7 @@ use super::network;
 use super::node::{Node, Value};
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
+use crate::jobs::schedule::Schedule;
 
 const KEYS: &[&str] = &[
     "components",
@@ -193,6 +194,7 @@ const JOB_KEYS: &[&str] = &["name", "schedule", "resource", "method", "command",
 
 fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     let mut jobs = Vec::new();
+    let mut first: BTreeMap<String, Place> = BTreeMap::new();
     for node in reader.lists(files, "jobs") {
         let Some(keys) = reader.keys("a job", node, JOB_KEYS) else {
             continue;
@@ -206,10 +208,23 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
             }
         }
         let [name, schedule, resource, method] = texts;
-        if !schedule.is_empty() && !is_schedule(&schedule) {
-            let message = format!("`{}` is no schedule", schedule.escape_debug());
+        let place = reader.source.place(keys.span_of("name"));
+        match first.get(&name) {
+            Some(holder) => {
+                let message = format!("Duplicate job {} in robot config", name.escape_debug());
+                let help = format!("the one at {holder} runs; rename one of them");
+                fault.get_or_insert(reader.local(keys.span_of("name"), message, Some(&help)));
+            }
+            None if name.is_empty() => {}
+            None => {
+                first.insert(name.clone(), place);
+            }
+        }
+        if !schedule.is_empty()
+            && let Err(bad) = schedule.parse::<Schedule>()
+        {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), message, Some(help)));
+            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
         }
         let command = keys.get("command").map(|node| reader.structure("`command`", node));
         if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
@@ -229,12 +244,6 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
         });
     }
     jobs
-}
-
-fn is_schedule(text: &str) -> bool {
-    text == "continuous"
-        || duration::parse(text).is_ok_and(|interval| !interval.is_zero())
-        || text.split_whitespace().count() >= 5
 }
 
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
