@@ -11,6 +11,7 @@ pub mod events;
 pub mod feed;
 pub mod guardian;
 pub mod identity;
+pub mod jobs;
 mod kin;
 mod links;
 mod log;

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
+use crate::jobs::{self, Jobs};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
 use crate::module::cgroup::{self, Tree};
@@ -157,10 +158,13 @@ where
     let config = Arc::new(config);
     let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
+    let jobs = jobs::Handle::default();
+    jobs.set(config.jobs.clone());
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
+        jobs: jobs.clone(),
         shutdown: shutdown.clone(),
         traces,
         stops: TaskTracker::new(),
@@ -188,6 +192,14 @@ where
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
+    let caller = jobs::Caller::new(
+        handle.published.clone(),
+        robot.operations.clone(),
+        robot.sessions.clone(),
+        robot.traces.clone(),
+    );
+    // Jobs end first: what stops must not be set moving again.
+    clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));

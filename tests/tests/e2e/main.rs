@@ -15,6 +15,7 @@ mod faults;
 mod figures;
 mod guardian;
 mod hang;
+mod jobs;
 mod machine;
 mod many;
 mod modules_py;
