@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::view::{Published, View};
 use crate::identity::ModuleName;
 use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
-use crate::module::state::ModuleEntry;
 
 /// Why a module was not restarted.
 #[derive(Debug, thiserror::Error)]

@@ -28,7 +28,7 @@ impl Machine {
                 info!(%module, "{wish}; restarting it, its resources are taken out first");
                 running.drain_by = Some(Instant::now() + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.world.module_changed(&module, Facts::Draining, None);
+                self.world.module_changed(module, Facts::Draining, None);
                 self.watch_over(module);
             }
             // The restart that was asked for before is on its way.

@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use mainstay_proto::{Model, ResourceName};
 
 use crate::changes::Changes;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::address::Address;
 use super::bounds::Bounds;
+use super::entry::ModuleEntry;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::health::{self, Watch};
@@ -22,7 +23,6 @@ use super::output::Tail;
 use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
-use super::state::ModuleEntry;
 use crate::identity::ModuleName;
 use crate::operations::Operations;
 use crate::route::upstream::Upstream;
