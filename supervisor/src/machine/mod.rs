@@ -1,11 +1,13 @@
 //! The machine: what is wanted, what runs, and the steps from one to the other.
 //!
-//! `node` is what is known of one resource, `world` what is wanted and what runs (pure), `plan` the next steps (pure), `actor` takes them, `restart`
+//! `node` is what is known of one resource, `world` what is wanted and what runs (pure), `plan` the next steps (pure), `actor` takes them, `drain`
+//! waits for calls before a resource is taken out, `restart`
 //! empties a module and replaces its process, `handle` is what others may ask, `setup` makes it all
 //! from a config, `calls` is the wire to the modules, `view` is what everybody else may see.
 
 mod actor;
 mod calls;
+mod drain;
 pub mod graph;
 mod handle;
 mod lost;

@@ -81,6 +81,7 @@ impl Machine {
             calls: JoinSet::new(),
             lost: HashMap::new(),
             vigils: JoinSet::new(),
+            operations: options.operations.clone(),
             build_timeout: options.build_timeout,
             revision: config.revision.as_str().into(),
             started: Instant::now(),

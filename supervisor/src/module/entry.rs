@@ -38,6 +38,10 @@ pub struct ModuleEntry {
     pub activity: Activity,
     /// After how long a call in it counts as stuck.
     pub stuck_after: Duration,
+    /// How long calls in flight may go on before something in it is taken out as planned.
+    pub drain: Duration,
+    /// How long it may be silent before it counts as hung.
+    pub kill_after: Duration,
     state: ArcSwap<ModuleState>,
     changes: Changes,
 }
@@ -61,6 +65,8 @@ impl ModuleEntry {
             history: Mutex::default(),
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
+            drain: spec.policy.stop.drain,
+            kill_after: spec.policy.health.kill_after,
             state: ArcSwap::from_pointee(state),
             changes,
         }

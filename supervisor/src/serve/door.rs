@@ -26,6 +26,7 @@ use crate::route::forward::{Terms, forward};
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::metadata::OPID;
 use crate::route::peek::{Addressing, Peeked, peek};
+use crate::route::resource;
 use crate::route::status::{Target, cancelled, respond};
 use crate::route::table::{Destination, NamePath, Shape};
 use crate::route::upstream::Lane;
@@ -243,11 +244,23 @@ impl Door {
         let opid = header(operation.id);
         match destination {
             Ok(destination) => {
+                // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
+                if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
+                    return with_opid(respond(refused), opid);
+                }
                 let (upstream, terms) = terms(destination, &shape, deadline, operation, opid);
                 forward(&parts, body, &upstream, terms).await
             }
             Err(_) if shape.unknown => with_opid(respond(Status::unimplemented("Unimplemented")), opid),
             Err(status) => with_opid(respond(status), opid),
+        }
+    }
+
+    fn caller(&self, shape: &Shape) -> resource::Caller {
+        match *self.identity {
+            _ if shape.stops => resource::Caller::Stop,
+            Identity::Module(_) => resource::Caller::Module,
+            Identity::Client { .. } | Identity::Control => resource::Caller::Client,
         }
     }
 
