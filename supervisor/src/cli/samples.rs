@@ -120,5 +120,6 @@ pub fn rover() -> Status {
             base,
         ],
         complaints: Vec::new(),
+        config: None,
     }
 }
