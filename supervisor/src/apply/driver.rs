@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::keeper::{Errand, Keeper, Kept};
 use super::maintenance;
 use super::network::{Bound, Network};
+use super::preflight;
 use super::progress::{self, Command, Inbox, Progress};
 use super::start::{self, Start};
 use super::status::{self, Published};
@@ -141,7 +142,7 @@ impl Driver {
             // The first text was given to the machine before this began.
             let machine = self.tools.machine.clone();
             self.work.spawn(async move {
-                machine.first_pass().await;
+                first_pass(&machine).await;
                 Done::Input(Input::Applied(Ticket::default(), Ok(())))
             });
         }
@@ -336,13 +337,13 @@ impl Driver {
                         Ok(bound) => bound,
                         Err(complaint) => return Done::Checked(ticket, Err(vec![complaint.line()])),
                     };
-                    if offer.revert.is_some() {
-                        let objections = machine.objections(&offer.what.config).await;
-                        if !objections.is_empty() {
-                            return Done::Checked(ticket, Err(objections));
+                    match offer.revert {
+                        Some(_) => {
+                            let objections = preflight::objections(&machine, &offer.what.config).await;
+                            Done::Checked(ticket, if objections.is_empty() { Ok(bound) } else { Err(objections) })
                         }
+                        None => Done::Checked(ticket, Ok(bound)),
                     }
-                    Done::Checked(ticket, Ok(bound))
                 });
             }
             Action::Apply {
@@ -365,8 +366,6 @@ impl Driver {
 
     fn apply(&mut self, ticket: Ticket, taken: &Arc<Taken>, way: &Way, fresh: bool) {
         let config = taken.config.clone();
-        let from = self.tools.machine.config();
-        let plan = Arc::new(change::plan(&from, &config, &self.tools.machine.known()));
         let target = self.transaction.committed().map(|kept| kept.what.config.clone());
         self.watcher.begin(target.as_deref(), &config, way, fresh);
         self.begin_reload();
@@ -377,18 +376,29 @@ impl Driver {
             // Of a text that was superseded.
             _ => {}
         }
-        info!(changes = plan.changes.len(), "applying {}", taken.bundle.path.display());
-        if let Some(follower) = self.followers.get(&ticket) {
-            let _gone = follower.send(Progress::Plan(plan));
-        }
+        info!("applying {}", taken.bundle.path.display());
+        let follower = self.followers.get(&ticket).cloned();
         if let Some(earlier) = self.applying.take() {
             earlier.abort();
         }
         self.applied = SystemTime::now();
         let machine = self.tools.machine.clone();
         self.applying = Some(self.work.spawn(async move {
-            let outcome = machine.apply(config).await;
-            let outcome = outcome.map(|_applied| ()).map_err(|error| error.to_string());
+            if let (Some(follower), Ok(known)) = (follower, machine.known().await) {
+                let from = machine.published.load_full().config.clone();
+                let plan = Arc::new(change::plan(&from, &config, &known));
+                let _gone = follower.send(Progress::Plan(plan));
+            }
+            let outcome = match machine.apply(config).await {
+                Ok(applied) => {
+                    debug!(changes = applied.plan.changes.len(), "all that changed had its first outcome");
+                    for part in applied.unfinished {
+                        warn!("{part} takes long; it is not waited for any more");
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            };
             Done::Input(Input::Applied(ticket, outcome))
         }));
     }
@@ -474,6 +484,12 @@ impl Driver {
             self.tools.machine.published.changes.tell();
         }
     }
+}
+
+/// Waits for the end of a start.
+async fn first_pass(machine: &machine::Handle) {
+    let mut changes = machine.published.changes.follow();
+    while !machine.published.load().running && changes.changed().await.is_ok() {}
 }
 
 async fn at(moment: Option<Instant>) {

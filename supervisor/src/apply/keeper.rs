@@ -82,6 +82,9 @@ fn run(store: &LastGood, errand: &Errand) -> Kept {
     match errand {
         Errand::Keep(bundle) => store.keep(bundle).map(Some).map_err(text),
         Errand::Reject(bundle, reasons) => store.reject(bundle, reasons).map(|()| None).map_err(text),
-        Errand::Pardon(digest) => store.pardon(digest).map(|()| None).map_err(text),
+        Errand::Pardon(digest) => {
+            store.pardon(digest);
+            Ok(None)
+        }
     }
 }

@@ -204,7 +204,7 @@ async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Box<Co
 
 /// Listens there, also where a listener of our own has the port for other addresses.
 fn listen(address: SocketAddr, served: &[Served]) -> io::Result<TcpListener> {
-    let open = |shared: bool| {
+    let open = |shared: bool| -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         if shared {

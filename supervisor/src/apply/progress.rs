@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
+use super::preflight;
 use super::start::Start;
 use super::status::{Published, Status};
 use super::taken::{Overrides, Taken};
@@ -60,8 +61,10 @@ impl Handle {
     /// It cannot be used.
     pub async fn plan(&self, bundle: Bundle) -> Result<Planned, Refused> {
         let taken = read(bundle, &self.overrides).await?;
-        let from = self.machine.config();
-        let known = self.machine.preflight(&taken.config).await;
+        let from = self.machine.published.load_full().config.clone();
+        // A machine that shuts down knows nothing.
+        let mut known = self.machine.known().await.unwrap_or_default();
+        known.answers = preflight::ask(&self.machine, &taken.config).await;
         Ok(Planned {
             plan: change::plan(&from, &taken.config, &known),
             complaints: taken.complaints,
