@@ -137,7 +137,9 @@ where
     } = options;
     let config = &start.taken.config;
     // Everything that can be refused is refused before anything starts.
-    let bound = bind(config).await.map_err(|complaint| complaint.render(colour_wanted()))?;
+    let bound = bind(config)
+        .await
+        .map_err(|complaint| complaint.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
@@ -181,7 +183,13 @@ where
         started,
     };
     let (configs, inbox) = apply::channel(&given, &start, handle.clone(), overrides);
-    let control = Control::new(facts, handle.clone(), configs, robot.operations.clone(), shutdown.clone());
+    let control = Control::new(
+        facts,
+        handle.clone(),
+        configs,
+        robot.operations.clone(),
+        shutdown.clone(),
+    );
     let services = Arc::new(Services::new(robot.clone(), control.clone()));
 
     // Clients are served from the first moment: what is not built yet says so.

@@ -97,7 +97,13 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "machine {:?}", self.machine.state())?;
         let config = self.config();
-        writeln!(f, "  config {:?}, revision {:?}: {:?}", config.state(), config.revision, config.reasons)?;
+        writeln!(
+            f,
+            "  config {:?}, revision {:?}: {:?}",
+            config.state(),
+            config.revision,
+            config.reasons
+        )?;
         for module in &self.machine.modules {
             writeln!(
                 f,

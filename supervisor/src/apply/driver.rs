@@ -208,7 +208,10 @@ impl Driver {
     fn refused(&mut self, refused: &Refused) {
         // What is still being read is older.
         self.sights += 1;
-        error!("the config is refused; what runs is left as it is\n{}", refused.render(false));
+        error!(
+            "the config is refused; what runs is left as it is\n{}",
+            refused.render(false)
+        );
         self.input(Input::Refused(start::reasons(refused)));
     }
 
@@ -340,7 +343,14 @@ impl Driver {
                     match offer.revert {
                         Some(_) => {
                             let objections = preflight::objections(&machine, &offer.what.config).await;
-                            Done::Checked(ticket, if objections.is_empty() { Ok(bound) } else { Err(objections) })
+                            Done::Checked(
+                                ticket,
+                                if objections.is_empty() {
+                                    Ok(bound)
+                                } else {
+                                    Err(objections)
+                                },
+                            )
                         }
                         None => Done::Checked(ticket, Ok(bound)),
                     }
@@ -391,7 +401,10 @@ impl Driver {
             }
             let outcome = match machine.apply(config).await {
                 Ok(applied) => {
-                    debug!(changes = applied.plan.changes.len(), "all that changed had its first outcome");
+                    debug!(
+                        changes = applied.plan.changes.len(),
+                        "all that changed had its first outcome"
+                    );
                     for part in applied.unfinished {
                         warn!("{part} takes long; it is not waited for any more");
                     }
@@ -413,7 +426,10 @@ impl Driver {
             News::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
             News::Reverted(_) => warn!("the config from before the change runs again"),
             News::Degraded(reasons) => {
-                error!("the change was taken back, and yet not all is well: {}", reasons.join("; "));
+                error!(
+                    "the change was taken back, and yet not all is well: {}",
+                    reasons.join("; ")
+                );
             }
         }
         if matches!(news, News::Reverted(_) | News::Degraded(_)) {

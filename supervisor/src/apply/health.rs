@@ -64,9 +64,15 @@ pub enum Verdict {
 pub fn touched(from: &Config, to: &Config) -> BTreeSet<Part> {
     let modules: BTreeMap<_, _> = from.modules.iter().map(|module| (&module.name, module)).collect();
     let resources: BTreeMap<_, _> = from.resources.iter().map(|config| (&config.name, config)).collect();
-    let touched = to.modules.iter().filter(|module| modules.get(&module.name) != Some(module));
+    let touched = to
+        .modules
+        .iter()
+        .filter(|module| modules.get(&module.name) != Some(module));
     let touched = touched.map(|module| Part::Module(module.name.as_str().into()));
-    let built = to.resources.iter().filter(|config| resources.get(&config.name) != Some(config));
+    let built = to
+        .resources
+        .iter()
+        .filter(|config| resources.get(&config.name) != Some(config));
     touched
         .chain(built.map(|config| Part::Resource(config.name.clone())))
         .collect()
@@ -79,7 +85,10 @@ pub fn judge(before: &Picture, touched: &BTreeSet<Part>, now: &Picture) -> Verdi
         Some(Condition::Broken(_)) => false,
         Some(Condition::Pending(_)) | None => touched.contains(part),
     };
-    let died = now.deaths.iter().filter(|(name, _)| counts(&Part::Module((*name).clone())));
+    let died = now
+        .deaths
+        .iter()
+        .filter(|(name, _)| counts(&Part::Module((*name).clone())));
     let died: Vec<_> = died.map(|(name, how)| format!("module {name} died: {how}")).collect();
     if !died.is_empty() {
         return Verdict::Died(died);
@@ -149,7 +158,7 @@ mod tests {
             ("a?", "a", "a-", "a"),
             ("", "a", "a+", "well"),
             ("", "a", "a-", "a"),
-            ("", "a", "", "a"), // Wanted, and nothing shows it.
+            ("", "a", "", "a"),     // Wanted, and nothing shows it.
             ("", "", "a-", "well"), // At a start: the last commit has it, too.
             ("m+", "", "m!", "died"),
             ("m-", "", "m!", "well"),

@@ -48,7 +48,9 @@ fn judge(readings: &HashMap<String, Value>, key: &str) -> Result<(), String> {
     match readings.get(key).map(|value| &value.kind) {
         Some(Some(Kind::BoolValue(true))) => Ok(()),
         Some(Some(Kind::BoolValue(false))) => Err(format!("does not allow it now: its reading `{key}` is false")),
-        Some(_) => Err(format!("does not allow it: its reading `{key}` is neither true nor false")),
+        Some(_) => Err(format!(
+            "does not allow it: its reading `{key}` is neither true nor false"
+        )),
         None => {
             let mut known: Vec<_> = readings.keys().map(String::as_str).collect();
             known.sort_unstable();

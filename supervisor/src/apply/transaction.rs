@@ -320,7 +320,12 @@ impl<T: Clone> Transaction<T> {
     pub fn state(&self) -> (State, Vec<String>) {
         match &self.trial {
             Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
-            Trial::Applying { way: Way::Back(why), .. } | Trial::Watching { way: Way::Back(why), .. } => {
+            Trial::Applying {
+                way: Way::Back(why), ..
+            }
+            | Trial::Watching {
+                way: Way::Back(why), ..
+            } => {
                 return (State::Reverted, why.clone());
             }
             _ => {}
@@ -438,7 +443,11 @@ impl<T: Clone> Transaction<T> {
 
     /// The file no longer holds the candidate.
     fn withdraw(&mut self, actions: &mut Vec<Action<T>>) {
-        if self.candidate.as_ref().is_some_and(|candidate| candidate.offer.origin == Origin::File) {
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.offer.origin == Origin::File)
+        {
             self.drop_candidate(actions);
         }
     }
@@ -579,15 +588,36 @@ impl<T: Clone> Transaction<T> {
 
     fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
         match (self.trial.clone(), verdict) {
-            (Trial::Watching { ticket, way: Way::Forward, .. }, Verdict::Died(reasons)) => {
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    ..
+                },
+                Verdict::Died(reasons),
+            ) => {
                 self.revert(ticket, reasons, actions);
             }
-            (Trial::Watching { ticket, way: Way::Forward, until }, verdict) if until <= now => match verdict {
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    until,
+                },
+                verdict,
+            ) if until <= now => match verdict {
                 Verdict::Healthy => self.commit(ticket, actions),
                 Verdict::Died(reasons) | Verdict::Unwell(reasons) => self.revert(ticket, reasons, actions),
             },
             // There is no need to wait until the end: nobody takes it back once more.
-            (Trial::Watching { ticket, way: Way::Back(reasons), .. }, Verdict::Healthy) => {
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Back(reasons),
+                    ..
+                },
+                Verdict::Healthy,
+            ) => {
                 self.trial = Trial::Settled;
                 actions.push(Action::Tell(ticket, News::Reverted(reasons)));
             }
@@ -611,6 +641,10 @@ impl<T: Clone> Transaction<T> {
         self.rejected.insert(bad.digest.clone(), reasons.clone());
         if self.file == File::Holds(bad.digest.clone()) {
             self.file = File::Rejected(reasons.clone());
+        }
+        let same = |candidate: &mut Candidate<T>| candidate.offer.digest == bad.digest;
+        if let Some(candidate) = self.candidate.take_if(same) {
+            actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
         }
         actions.push(Action::Reject(bad, reasons.clone()));
         actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));

@@ -9,10 +9,18 @@ pub(super) fn offer(text: &str) -> Offer<()> {
     let name = text.trim_end_matches(['~', '?', '!', '@']);
     Offer {
         digest: name.into(),
-        origin: if text.contains('@') { Origin::Command } else { Origin::File },
+        origin: if text.contains('@') {
+            Origin::Command
+        } else {
+            Origin::File
+        },
         revert: text.contains('~').then_some(WINDOW),
         guarded: text.contains('?'),
-        faults: text.contains('!').then(|| format!("{name} is faulty")).into_iter().collect(),
+        faults: text
+            .contains('!')
+            .then(|| format!("{name} is faulty"))
+            .into_iter()
+            .collect(),
         what: (),
     }
 }
@@ -22,7 +30,11 @@ fn word(action: &Action<()>) -> String {
         Action::Ask(_, offer) => format!("ask {}", offer.digest),
         Action::Check(_, offer) => format!("check {}", offer.digest),
         Action::Apply { offer, way, fresh, .. } => {
-            let way = if matches!(way, Way::Back(_)) { "back to" } else { "apply" };
+            let way = if matches!(way, Way::Back(_)) {
+                "back to"
+            } else {
+                "apply"
+            };
             format!("{way} {}{}", offer.digest, if *fresh { " afresh" } else { "" })
         }
         Action::Commit(_, offer) => format!("commit {}", offer.digest),
@@ -272,7 +284,11 @@ fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
         ("b~", Some("a"), "watches"),
     ] {
         let mut transaction = Transaction::new(offer(first), committed.map(offer), holds.clone());
-        assert_eq!(words(transaction.handle(done(), now)), expected, "{first} {committed:?}");
+        assert_eq!(
+            words(transaction.handle(done(), now)),
+            expected,
+            "{first} {committed:?}"
+        );
         if expected == "watches" {
             let died = Input::Look(Verdict::Died(Vec::new()));
             assert_eq!(words(transaction.handle(died, now)), "reject b, back to a");

@@ -31,7 +31,9 @@ impl Watcher {
     /// For a machine that starts, of which nothing was READY before.
     pub fn new(transaction: &Transaction<Arc<Taken>>, machine: &machine::Handle) -> Self {
         let config = &transaction.running().what.config;
-        let touched = transaction.committed().map(|kept| health::touched(&kept.what.config, config));
+        let touched = transaction
+            .committed()
+            .map(|kept| health::touched(&kept.what.config, config));
         Self {
             machine: machine.clone(),
             before: Picture::default(),
@@ -53,7 +55,12 @@ impl Watcher {
         if fresh || *way != Way::Forward {
             let entries = view.modules.iter();
             self.ended = entries
-                .map(|entry| (entry.name.clone(), (entry.clone(), last_end(entry).map_or(0, |(life, _)| life))))
+                .map(|entry| {
+                    (
+                        entry.name.clone(),
+                        (entry.clone(), last_end(entry).map_or(0, |(life, _)| life)),
+                    )
+                })
                 .collect();
         }
         self.touched = match (way, committed) {
@@ -69,7 +76,10 @@ impl Watcher {
         let deaths = view.modules.iter().filter_map(|entry| {
             let (life, cause) = last_end(entry)?;
             // A module of another make has another entry, whose processes count anew.
-            let before = self.ended.get(&entry.name).filter(|(before, _)| Arc::ptr_eq(before, entry));
+            let before = self
+                .ended
+                .get(&entry.name)
+                .filter(|(before, _)| Arc::ptr_eq(before, entry));
             (life > before.map_or(0, |(_, life)| *life)).then(|| (entry.name.clone(), cause))
         });
         let now = Picture {
@@ -89,8 +99,14 @@ fn last_end(entry: &ModuleEntry) -> Option<(u64, String)> {
 
 /// What a config names.
 fn parts(config: &Config) -> BTreeSet<Part> {
-    let modules = config.modules.iter().map(|module| Part::Module(module.name.as_str().into()));
-    let resources = config.resources.iter().map(|config| Part::Resource(config.name.clone()));
+    let modules = config
+        .modules
+        .iter()
+        .map(|module| Part::Module(module.name.as_str().into()));
+    let resources = config
+        .resources
+        .iter()
+        .map(|config| Part::Resource(config.name.clone()));
     modules.chain(resources).collect()
 }
 

@@ -83,8 +83,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     for complaint in &start.taken.complaints {
         note(&complaint.render(colour));
     }
-    let config_path =
-        apply::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
+    let config_path = apply::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
     let home = home(
         arguments.home.clone(),
         std::env::var_os("VIAM_HOME").map(PathBuf::from),

@@ -16,7 +16,13 @@ pub fn lines(config: &ConfigStatus, now: SystemTime, style: Style) -> Vec<String
     if let Some((sentence, colour)) = sentence(config, now) {
         let wrapped = wrap(&sentence, style.width);
         lines.extend(wrapped.iter().map(|line| style.paint(colour, line)));
-        lines.extend(config.reasons.iter().flat_map(|reason| reason.lines()).map(|line| format!("  {}", plain(line))));
+        lines.extend(
+            config
+                .reasons
+                .iter()
+                .flat_map(|reason| reason.lines())
+                .map(|line| format!("  {}", plain(line))),
+        );
     }
     if !config.unkept.is_empty() {
         let line = format!("the config is not kept on the disk: {}", plain(&config.unkept));
@@ -26,9 +32,16 @@ pub fn lines(config: &ConfigStatus, now: SystemTime, style: Style) -> Vec<String
 }
 
 fn sentence(config: &ConfigStatus, now: SystemTime) -> Option<(String, Colour)> {
-    let ago = since(config.since.as_ref(), now).map(human::duration).unwrap_or_default();
-    let left = until(config.until.as_ref(), now).map(human::duration).unwrap_or_default();
-    let kept = config.revision.map(|revision| format!(" (revision {revision})")).unwrap_or_default();
+    let ago = since(config.since.as_ref(), now)
+        .map(human::duration)
+        .unwrap_or_default();
+    let left = until(config.until.as_ref(), now)
+        .map(human::duration)
+        .unwrap_or_default();
+    let kept = config
+        .revision
+        .map(|revision| format!(" (revision {revision})"))
+        .unwrap_or_default();
     let (text, colour) = match config.state() {
         ConfigState::Current | ConfigState::Unspecified => return None,
         ConfigState::Refused => (
@@ -43,7 +56,10 @@ fn sentence(config: &ConfigStatus, now: SystemTime) -> Option<(String, Colour)> 
             format!("a change of the config waits for maintenance since {ago}; asked again in {left}"),
             Colour::Yellow,
         ),
-        ConfigState::Applying => (format!("a change of the config is being applied, since {ago}"), Colour::Yellow),
+        ConfigState::Applying => (
+            format!("a change of the config is being applied, since {ago}"),
+            Colour::Yellow,
+        ),
         ConfigState::Watching => (
             format!("a change of the config is watched for {left} more; it goes back if not all is well"),
             Colour::Yellow,
@@ -57,7 +73,10 @@ fn sentence(config: &ConfigStatus, now: SystemTime) -> Option<(String, Colour)> 
             Colour::Red,
         ),
         ConfigState::Overridden => (
-            format!("not the config file but `{}` runs, applied {ago} ago", plain(&config.from)),
+            format!(
+                "not the config file but `{}` runs, applied {ago} ago",
+                plain(&config.from)
+            ),
             Colour::Yellow,
         ),
     };
@@ -75,7 +94,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let style = Style {
             colour: false,
-            width: 200,
+            width: Some(200),
         };
         let config = |state: ConfigState| ConfigStatus {
             from: "/tmp/x.yaml".into(),
@@ -104,6 +123,9 @@ mod tests {
             unkept: "disk full".into(),
             ..ConfigStatus::default()
         };
-        assert_eq!(lines(&unkept, now, style), ["the config is not kept on the disk: disk full"]);
+        assert_eq!(
+            lines(&unkept, now, style),
+            ["the config is not kept on the disk: disk full"]
+        );
     }
 }

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use mainstay_proto::mainstay::control::v1::{
-    ConfigState, ConfigStatus, Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status, StuckCalls,
+    ConfigState, ConfigStatus, Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status,
+    StuckCalls,
 };
 use prost_types::Timestamp;
 use serde::Serialize;

@@ -74,7 +74,9 @@ fn headline(status: &Status, now: SystemTime) -> String {
 /// What the config calls its revision, or else the number of its commit.
 fn revision(status: &Status) -> Option<String> {
     let number = || Some(status.config.as_ref()?.revision?.to_string());
-    Some(status.revision.clone()).filter(|text| !text.is_empty()).or_else(number)
+    Some(status.revision.clone())
+        .filter(|text| !text.is_empty())
+        .or_else(number)
 }
 
 /// The last part of a path; people know their config by it.

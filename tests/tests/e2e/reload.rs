@@ -50,7 +50,11 @@ async fn a_file_that_is_edited_is_taken_up_and_untouched_resources_miss_no_call(
     world.until(runs(2)).await;
     // Another attribute; then by rename, and what is gone is gone.
     let attributes = json!({ "rate": 2 });
-    world.replace(&more.clone().resource(Resource::of("busy", "probe", "third").attributes(attributes)));
+    world.replace(
+        &more
+            .clone()
+            .resource(Resource::of("busy", "probe", "third").attributes(attributes)),
+    );
     world.until(|now| runs(3)(now) && now.ready("third")).await;
     world.replace(&two());
     let now = world
@@ -77,8 +81,13 @@ async fn a_text_that_cannot_be_used_changes_nothing_and_the_status_says_so() {
     world.rewrite_text(&good.replacen("\"components\": [", "\"components\": 7, \"other\": [", 1));
     let now = world.until(is(ConfigState::Refused)).await;
     let reasons = now.config().reasons;
-    assert!(reasons.iter().any(|reason| reason.contains("machine.json:")), "{reasons:?}");
-    world.until_printed("the config is refused; what runs is left as it is").await;
+    assert!(
+        reasons.iter().any(|reason| reason.contains("machine.json:")),
+        "{reasons:?}"
+    );
+    world
+        .until_printed("the config is refused; what runs is left as it is")
+        .await;
     let told = world.cli(&["status"]).await;
     assert!(told.stdout.contains("config refused"), "{told:?}");
     let told = world.cli(&["status", "--json"]).await;
@@ -91,7 +100,10 @@ async fn a_text_that_cannot_be_used_changes_nothing_and_the_status_says_so() {
     world.until(is(ConfigState::Refused)).await;
     world.rewrite_text(&good);
     let after = world.until(runs(1)).await;
-    assert_eq!((before.pid("busy"), before.pid("calm")), (after.pid("busy"), after.pid("calm")));
+    assert_eq!(
+        (before.pid("busy"), before.pid("calm")),
+        (after.pid("busy"), after.pid("calm"))
+    );
     assert!(after.ready("still") && after.ready("moved"));
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
@@ -117,13 +129,20 @@ async fn a_change_that_is_not_healthy_goes_back_and_is_not_tried_again() {
         .until(|now| now.config_is(ConfigState::Reverted) && now.module("sick").is_none() && now.ready("new"))
         .await;
     let reasons = now.config().reasons;
-    assert!(reasons.iter().any(|reason| reason.contains("module sick died")), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason.contains("module sick died")),
+        "{reasons:?}"
+    );
     world.until(|now| now.resource("newer").is_none()).await;
     // One that does not come up goes back at the end of its window.
-    let fourth = second.clone().resource(Resource::of("busy", "probe", "bad").depends_on(&["nothing"]));
+    let fourth = second
+        .clone()
+        .resource(Resource::of("busy", "probe", "bad").depends_on(&["nothing"]));
     world.rewrite(&fourth);
     world.until(is(ConfigState::Watching)).await;
-    let now = world.until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none()).await;
+    let now = world
+        .until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none())
+        .await;
     assert_eq!(now.config().revision, Some(2));
     let calls = traffic.end();
     assert!(calls.failed.is_empty(), "{:?}", calls.failed);
@@ -133,13 +152,18 @@ async fn a_change_that_is_not_healthy_goes_back_and_is_not_tried_again() {
         world.restart().await
     };
     let now = world.until(|now| now.running() && now.ready("new")).await;
-    assert!(now.config_is(ConfigState::Reverted) && now.resource("bad").is_none(), "{now:?}");
+    assert!(
+        now.config_is(ConfigState::Reverted) && now.resource("bad").is_none(),
+        "{now:?}"
+    );
     let output = world.output();
     assert!(output.contains("it was applied before and taken back"), "{output}");
     // Who insists gets it tried again, with the same end.
     proc::signal(world.guardian(), Signal::SIGHUP);
     world.until(is(ConfigState::Watching)).await;
-    world.until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none()).await;
+    world
+        .until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none())
+        .await;
     world.rewrite(&second);
     world.until(runs(2)).await;
     world.shutdown().await.with_code(0).left_nothing_behind();
@@ -154,19 +178,34 @@ async fn a_machine_without_a_usable_file_starts_with_the_last_good_one_unless_it
             Some(text) => world.rewrite_text(text),
             None => fs::remove_file(world.config()).expect("it is there"),
         }
-        world.until(is(if text.is_some() { ConfigState::Refused } else { ConfigState::Away })).await;
+        world
+            .until(is(if text.is_some() {
+                ConfigState::Refused
+            } else {
+                ConfigState::Away
+            }))
+            .await;
         world.stop_core().await;
         let config = world.config().to_str().expect("a path in UTF-8").to_owned();
         let strict = world.place.mainstay(&["run", "--strict", &config]).await;
         assert_eq!(strict.code, 1, "{strict:?}");
         assert!(strict.stderr.contains("without --strict"), "{strict:?}");
         world = world.restart_as_it_is().await;
-        let now = world.until(|now| now.running() && now.ready("still") && now.ready("moved")).await;
+        let now = world
+            .until(|now| now.running() && now.ready("still") && now.ready("moved"))
+            .await;
         assert_eq!(now.config().revision, Some(1), "{now:?}");
-        let expected = if text.is_some() { ConfigState::Refused } else { ConfigState::Away };
+        let expected = if text.is_some() {
+            ConfigState::Refused
+        } else {
+            ConfigState::Away
+        };
         assert!(now.config_is(expected), "{now:?}");
         let output = world.output();
-        assert!(output.contains("the last good config runs instead (revision 1)"), "{output}");
+        assert!(
+            output.contains("the last good config runs instead (revision 1)"),
+            "{output}"
+        );
     }
     // And goes on with the file when that is there again.
     world.rewrite(&two().resource(Resource::of("busy", "probe", "new")));
@@ -187,8 +226,15 @@ async fn a_core_that_is_killed_during_a_change_comes_back_with_the_old_config_or
         // What was written last is of no use, so that what was kept has to be.
         world.rewrite_text("{");
         world = world.restart_as_it_is().await;
-        let now = world.until(|now| now.running() && now.ready("still") && now.ready("moved")).await;
-        let names: Vec<_> = now.machine.resources.iter().filter_map(|resource| resource.name.clone()).collect();
+        let now = world
+            .until(|now| now.running() && now.ready("still") && now.ready("moved"))
+            .await;
+        let names: Vec<_> = now
+            .machine
+            .resources
+            .iter()
+            .filter_map(|resource| resource.name.clone())
+            .collect();
         let others: Vec<_> = names.iter().filter(|name| name.name.starts_with("at")).collect();
         assert!(others.len() <= 1, "{delay} ms: {now:?}");
         world.rewrite(&two());
@@ -206,7 +252,10 @@ async fn a_machine_moves_to_another_port_and_not_to_one_that_is_taken() {
     world.rewrite(&two().bind(&address));
     let now = world.until(is(ConfigState::Refused)).await;
     let reasons = now.config().reasons;
-    assert!(reasons.iter().any(|reason| reason.contains("address already in use")), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason.contains("address already in use")),
+        "{reasons:?}"
+    );
     assert_eq!(now.control.listeners.len(), 1);
     drop(taken);
     // Asked for once more, it works: the text is the same, the world is another.
@@ -244,7 +293,12 @@ async fn a_sensor_that_forbids_it_holds_a_change_up_until_it_allows_it() {
     let now = world.until(is(ConfigState::Waiting)).await;
     assert!(now.resource("new").is_none());
     let reasons = now.config().reasons;
-    assert!(reasons.iter().any(|reason| reason.contains("reading `allowed` is false")), "{reasons:?}");
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("reading `allowed` is false")),
+        "{reasons:?}"
+    );
     let told = world.cli(&["status"]).await;
     assert!(told.stdout.contains("waits for maintenance"), "{told:?}");
     fs::write(&flag, "").expect("the folder can be written");
