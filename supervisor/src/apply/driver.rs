@@ -27,6 +27,7 @@ use crate::machine;
 use crate::machine::change;
 use crate::robot::sessions::Sessions;
 use crate::service::Notify;
+use crate::traces::Traces;
 
 /// How long the end of the machine waits for the disk.
 const DISK: Duration = Duration::from_secs(1);
@@ -44,6 +45,10 @@ pub struct Tools {
     pub sessions: Arc<Sessions>,
     /// What is logged.
     pub levels: Levels,
+    /// Where traces go.
+    pub traces: Traces,
+    /// VIAM_HOME.
+    pub home: PathBuf,
     /// The service manager.
     pub notify: Arc<Notify>,
 }
@@ -380,6 +385,7 @@ impl Driver {
         self.watcher.begin(target.as_deref(), &config, way, fresh);
         self.begin_reload();
         self.tools.levels.set(&config);
+        self.tools.traces.configure(&config, &self.tools.home);
         self.tools.sessions.set_window(config.network.heartbeat_window);
         match self.bound.take() {
             Some((bound_for, bound)) if bound_for == ticket => self.tools.network.serve(bound),

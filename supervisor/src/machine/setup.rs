@@ -258,7 +258,7 @@ fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
         tcp: module.tcp_mode || tcp_for_all(),
         first_run_timeout: module.first_run_timeout,
         arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
-        env: module.env.clone(),
+        env: config.module_env(module),
         policy: module.policy.clone(),
     }
 }

@@ -28,3 +28,4 @@ mod safety;
 mod sessions;
 mod soak;
 mod stop_all;
+mod traces;
