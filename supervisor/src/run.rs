@@ -177,7 +177,7 @@ where
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
         shutdown: shutdown.clone(),
-        traces,
+        traces: traces.clone(),
         stops: TaskTracker::new(),
     };
     let stops = robot.stops.clone();
@@ -208,7 +208,7 @@ where
         network,
         sessions: robot.sessions.clone(),
         levels,
-        traces: traces.clone(),
+        traces,
         home,
         notify: notify.clone(),
     };
