@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::apply::network::bind;
 use crate::apply::{self, Addresses, Driver, Network, Overrides, Start, Tools};
-use crate::config::{Config, colour_wanted, parse_duration};
+use crate::config::{colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
 use crate::log::Levels;
 use crate::machine::{Machine, MachineOptions};
@@ -159,9 +159,8 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: load_builtins(config, builtins).await,
+        builtins: builtins.unwrap_or_else(Builtins::default_path),
         operations: operations.clone(),
-        debug: config.debug,
         doors,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
@@ -170,7 +169,7 @@ where
     let (traces, exporter) = Traces::new();
     let home = options.home.clone();
     traces.configure(config, &home);
-    let (machine, handle) = Machine::new(config, options).map_err(failure)?;
+    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
     let robot = Robot {
         machine: handle.clone(),
@@ -327,21 +326,6 @@ async fn end_survivors(key: String) {
             }
         }
         Ok(Err(_)) | Err(_) => warn!("could not look in time for what a killed machine left behind"),
-    }
-}
-
-/// The built-in modules, if the config uses any. Without them the rest of the machine runs.
-async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
-    if !config.resources.iter().any(|resource| resource.model.is_builtin()) {
-        return Builtins::default();
-    }
-    let path = path.unwrap_or_else(Builtins::default_path);
-    match Builtins::load(&path).await {
-        Ok(builtins) => builtins,
-        Err(problem) => {
-            error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        }
     }
 }
 

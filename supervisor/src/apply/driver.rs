@@ -13,7 +13,6 @@ use tracing::{debug, error, info, warn};
 use super::keeper::{Errand, Keeper, Kept};
 use super::maintenance;
 use super::network::{Bound, Network};
-use super::preflight;
 use super::progress::{self, Command, Inbox, Progress};
 use super::start::{self, Start};
 use super::status::{self, Published};
@@ -339,26 +338,12 @@ impl Driver {
             }
             Action::Check(ticket, offer) => {
                 let binding = self.tools.network.prepare(offer.what.config.clone());
-                let machine = self.tools.machine.clone();
                 self.work.spawn(async move {
                     let bound = match binding.await {
                         Ok(bound) => bound,
                         Err(complaint) => return Done::Checked(ticket, Err(vec![complaint.line()])),
                     };
-                    match offer.revert {
-                        Some(_) => {
-                            let objections = preflight::objections(&machine, &offer.what.config).await;
-                            Done::Checked(
-                                ticket,
-                                if objections.is_empty() {
-                                    Ok(bound)
-                                } else {
-                                    Err(objections)
-                                },
-                            )
-                        }
-                        None => Done::Checked(ticket, Ok(bound)),
-                    }
+                    Done::Checked(ticket, Ok(bound))
                 });
             }
             Action::Apply {

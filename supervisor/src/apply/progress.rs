@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
-use super::preflight;
 use super::start::Start;
 use super::status::{Published, Status};
 use super::taken::{Overrides, Taken};
@@ -63,8 +62,7 @@ impl Handle {
         let taken = read(bundle, &self.overrides).await?;
         let from = self.machine.published.load_full().config.clone();
         // A machine that shuts down knows nothing.
-        let mut known = self.machine.known().await.unwrap_or_default();
-        known.answers = preflight::ask(&self.machine, &taken.config).await;
+        let known = self.machine.known().await.unwrap_or_default();
         Ok(Planned {
             plan: change::plan(&from, &taken.config, &known),
             complaints: taken.complaints,
