@@ -15,6 +15,7 @@ mod run;
 mod samples;
 pub mod startup;
 mod status;
+mod status_config;
 mod status_detail;
 mod status_json;
 mod status_text;
