@@ -8,6 +8,7 @@
 pub mod check;
 mod complaint;
 mod duration;
+pub mod edit;
 mod entries;
 mod frame;
 mod json;

@@ -183,6 +183,25 @@ impl Source {
         quoted
     }
 
+    /// The text of `range`, every character of a secret as `*`. Line breaks stay.
+    pub(super) fn masked(&self, range: Range<usize>) -> String {
+        let start = range.start;
+        let text = self.text.get(range).unwrap_or_default().char_indices();
+        text.map(|(at, c)| {
+            if c != '\n' && self.is_hidden(start + at) {
+                '*'
+            } else {
+                c
+            }
+        })
+        .collect()
+    }
+
+    /// True if a secret begins where this span does.
+    pub(super) fn is_hidden_at(&self, span: Span) -> bool {
+        self.is_hidden(span.start as usize)
+    }
+
     /// The line of `place`, or the part of it around the place. `None` if the place is not in this text.
     pub(super) fn excerpt(&self, place: &Place) -> Option<Excerpt> {
         let line = self.line((place.line as usize).checked_sub(1)?)?;
