@@ -13,10 +13,11 @@ use std::time::Duration;
 use mainstay_proto::{Model, ResourceName};
 use prost_types::Struct;
 
+use super::bundle::Bundle;
 use super::complaint::{Complaint, Grade, Place};
 use super::frame::Frame;
 use super::source::Source;
-use crate::policy::Policy;
+use crate::policy::{ApplyPolicy, Policy};
 
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Loaded {
     pub config: Config,
     /// Complaints of the grades [`Grade::Warning`] and [`Grade::Local`].
     pub complaints: Vec<Complaint>,
+    /// The files it was read from.
+    pub bundle: Arc<Bundle>,
 }
 
 /// One machine, as its config file describes it.
@@ -64,6 +67,8 @@ pub struct Config {
     pub tracing: Tracing,
     /// When changes may be applied. `None`: always.
     pub maintenance: Option<Maintenance>,
+    /// How a changed config is applied.
+    pub apply: ApplyPolicy,
     /// The text, for complaints that are found later, at run time.
     pub source: Arc<Source>,
 }

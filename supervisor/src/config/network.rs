@@ -323,9 +323,9 @@ const REMOTE_KEYS: &[&str] = &[
 ];
 
 /// Reads `remotes`. What is wrong with one of them is local.
-pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
+pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
-    for node in reader.list(keys, "remotes") {
+    for node in reader.lists(files, "remotes") {
         let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else {
             continue;
         };

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
 
+use super::apply::apply;
 use super::complaint::Place;
 use super::duration;
 use super::entries::{List, log_level, module, resource, unknown_level};
-use super::load::Surroundings;
+use super::include;
 use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
 use super::names;
 use super::network;
-use super::node::Node;
+use super::node::{Node, Value};
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
 
@@ -34,11 +35,42 @@ const KEYS: &[&str] = &[
     "enable_web_profile",
     "revision",
     "processes",
+    "apply",
+    include::KEY,
+];
+/// Those whose items are put one behind the other when they stand in several files.
+const LISTS: [&str; 8] = [
+    "components",
+    "services",
+    "modules",
+    "packages",
+    "remotes",
+    "jobs",
+    "log",
+    include::KEY,
 ];
 
-/// Reads a whole config. `None` if it is no map.
-pub(super) fn machine(reader: &mut Reader, root: &Node, surroundings: &Surroundings) -> Option<Config> {
-    let keys = reader.keys("the config", root, KEYS)?;
+/// Reads a whole config from the trees of its files. `None` if one of them is no map.
+pub(super) fn machine(reader: &mut Reader, roots: &[Node]) -> Option<Config> {
+    let mut files = Vec::with_capacity(roots.len());
+    for (number, root) in roots.iter().enumerate() {
+        if number > 0 && matches!(root.value, Value::Null) {
+            reader.warn(root.span, "this included file is empty");
+            continue;
+        }
+        files.push(reader.keys("the config", root, KEYS)?);
+    }
+    let single: Vec<&'static str> = KEYS.iter().copied().filter(|key| !LISTS.contains(key)).collect();
+    let (keys, again) = Keys::first_of(&files, &single);
+    for (key, first, span) in again {
+        let first = reader.source.place(first);
+        let complaint = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
+        complaint.help = Some("put the two together".to_owned());
+        complaint.also = Some((first, "given here before".to_owned()));
+    }
+    for keys in &files {
+        include::check(reader, keys);
+    }
     if let Some(processes) = keys.get("processes") {
         reader
             .warn(processes.span, "`processes` are not run; they were abolished")
@@ -47,38 +79,36 @@ pub(super) fn machine(reader: &mut Reader, root: &Node, surroundings: &Surroundi
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();
     for (key, list) in [("components", List::Components), ("services", List::Services)] {
-        for node in reader.list(&keys, key) {
+        for node in reader.lists(&files, key) {
             resources.extend(resource(reader, node, list));
         }
     }
-    let modules = reader.list(&keys, "modules");
-    let modules = modules
-        .into_iter()
-        .filter_map(|node| module(reader, node, surroundings))
-        .collect();
+    let modules = reader.lists(&files, "modules");
+    let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
     Some(Config {
         revision: reader.text_or_empty(&keys, "revision"),
         modules,
         resources,
         duplicates: Duplicates::default(),
         network: network::network(reader, keys.get("network"), whole(&path)),
-        log: log(reader, &keys),
+        log: log(reader, &files),
         debug: reader.flag(&keys, "debug"),
         disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
         enable_web_profile: reader.flag(&keys, "enable_web_profile"),
-        remotes: network::remotes(reader, &keys),
+        remotes: network::remotes(reader, &files),
         auth: keys
             .get("auth")
             .map(|node| network::auth(reader, node))
             .unwrap_or_default(),
         cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
-        packages: packages(reader, &keys),
-        jobs: jobs(reader, &keys),
+        packages: packages(reader, &files),
+        jobs: jobs(reader, &files),
         tracing: keys
             .get("tracing")
             .map(|node| tracing(reader, node))
             .unwrap_or_default(),
         maintenance: keys.get("maintenance").and_then(|node| maintenance(reader, node)),
+        apply: keys.get("apply").map(|node| apply(reader, node)).unwrap_or_default(),
         source: Arc::clone(&reader.source),
         path,
     })
@@ -89,9 +119,9 @@ fn whole(path: &Path) -> Place {
 }
 
 /// Bad rules are left out with a warning.
-fn log(reader: &mut Reader, keys: &Keys<'_>) -> Vec<LogRule> {
+fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
     let mut rules = Vec::new();
-    for node in reader.list(keys, "log") {
+    for node in reader.lists(files, "log") {
         let Some(keys) = reader.keys("an item of `log`", node, &["pattern", "level"]) else {
             continue;
         };
@@ -116,9 +146,9 @@ fn log(reader: &mut Reader, keys: &Keys<'_>) -> Vec<LogRule> {
 const PACKAGE_KEYS: &[&str] = &["name", "package", "version", "type", "status"];
 const PACKAGE_TYPES: [&str; 4] = ["ml_model", "module", "slam_map", "archive"];
 
-fn packages(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Package> {
+fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
     let mut packages = Vec::new();
-    for node in reader.list(keys, "packages") {
+    for node in reader.lists(files, "packages") {
         let Some(keys) = reader.keys("a package", node, PACKAGE_KEYS) else {
             continue;
         };
@@ -161,9 +191,9 @@ fn packages(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Package> {
 
 const JOB_KEYS: &[&str] = &["name", "schedule", "resource", "method", "command", "log_configuration"];
 
-fn jobs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Job> {
+fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for node in reader.list(keys, "jobs") {
+    for node in reader.lists(files, "jobs") {
         let Some(keys) = reader.keys("a job", node, JOB_KEYS) else {
             continue;
         };
