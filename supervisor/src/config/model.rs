@@ -80,6 +80,17 @@ impl Config {
         Complaint::new(grade, message, place.clone()).with_source(Arc::clone(&self.source))
     }
 
+    /// What the config puts into the environment of `module`: its own `env`, and the word that the machine is traced.
+    #[must_use]
+    pub fn module_env(&self, module: &ModuleConfig) -> BTreeMap<String, String> {
+        let mut env = module.env.clone();
+        if self.tracing.is_active() {
+            env.entry("VIAM_MODULE_TRACING".to_owned())
+                .or_insert_with(|| "1".to_owned());
+        }
+        env
+    }
+
     /// The level that `module` is started with: its own `log_level`, else `debug` if the process logs at debug level
     /// or a rule of exactly `debug` matches the module's bare name, else none.
     #[must_use]
@@ -553,6 +564,14 @@ pub struct Tracing {
     pub console: bool,
     /// To a collector at `host:port`. Empty: none.
     pub otlp_endpoint: String,
+}
+
+impl Tracing {
+    /// True if anything is traced: enabled, and with a place to go to.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.enabled && (self.disk || self.console || !self.otlp_endpoint.is_empty())
+    }
 }
 
 /// A sensor that says when changes may be applied.

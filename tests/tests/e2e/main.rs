@@ -27,3 +27,4 @@ mod safety;
 mod sessions;
 mod soak;
 mod stop_all;
+mod traces;
