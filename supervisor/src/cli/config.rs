@@ -14,6 +14,9 @@ use super::terminal::{Colour, Style};
 use crate::config::edit::{Change, Document, Impossible, Line, NewValue, ValuePath};
 use crate::config::{self, Complaint, Grade};
 
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Arguments of `mainstay config`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
@@ -138,11 +141,13 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     let complaints = if change.is_nothing() {
         Vec::new()
     } else {
-        check(&arguments.file, change.text())?
+        check(&arguments.file, change.text().as_bytes())?
     };
     let written = !change.is_nothing() && !arguments.dry_run;
     if written {
-        replace(&arguments.file, &old, change.text().as_bytes())?;
+        // A mark at its beginning, which says that it is UTF-8, stays.
+        let mark = if old.starts_with(MARK) { MARK } else { &[] };
+        replace(&arguments.file, &old, &[mark, change.text().as_bytes()].concat())?;
     }
     if arguments.json {
         print(&set_json(&arguments.file, &change, written, &complaints))?;
@@ -155,27 +160,33 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is wrong with the new text. What would be refused is not written.
-fn check(file: &Path, text: &str) -> Result<Vec<Complaint>, Failure> {
-    let surroundings = config::Surroundings::of(file);
-    match config::parse(file, text.to_owned(), &surroundings) {
-        Ok(loaded) => Ok(loaded
+/// What is wrong with the config if the file has the new text. What would be refused is not written.
+fn check(file: &Path, text: &[u8]) -> Result<Vec<Complaint>, Failure> {
+    let refused = |refused: config::Refused| {
+        let refusing = refused
             .complaints
             .into_iter()
-            .filter(|complaint| complaint.grade > Grade::Warning)
-            .collect()),
-        Err(refused) => {
-            let refusing: Vec<_> = refused
-                .complaints
-                .into_iter()
-                .filter(|complaint| complaint.grade == Grade::Refused)
-                .collect();
-            let shown = complaints::render(&refusing, config::colour_wanted());
-            Err(Failure::wrong(format!(
-                "nothing is written, because the config could not be used then:\n\n{shown}"
-            )))
+            .filter(|complaint| complaint.grade == Grade::Refused);
+        let shown = complaints::render(&refusing.collect::<Vec<_>>(), config::colour_wanted());
+        Failure::wrong(format!(
+            "nothing is written, because the config could not be used then:\n\n{shown}"
+        ))
+    };
+    let mut read = |path: &Path| {
+        if path == file {
+            Ok(text.to_owned())
+        } else {
+            config::read_file(path)
         }
-    }
+    };
+    let bundle = config::Bundle::gather(file, &mut read).map_err(refused)?;
+    let mut loaded = config::parse(&bundle, &config::Surroundings::of(file)).map_err(refused)?;
+    loaded.look_for_programs();
+    let heavy = loaded
+        .complaints
+        .into_iter()
+        .filter(|complaint| complaint.grade > Grade::Warning);
+    Ok(heavy.collect())
 }
 
 fn parse_path(text: &str) -> Result<ValuePath, Failure> {
@@ -191,7 +202,8 @@ fn impossible(error: Impossible) -> Failure {
 fn read(file: &Path) -> Result<(Document, Vec<u8>), Failure> {
     let bytes =
         fs::read(file).map_err(|error| Failure::wrong(format!("`{}` cannot be read: {error}", file.display())))?;
-    let text = String::from_utf8(bytes.clone())
+    let content = bytes.strip_prefix(MARK).unwrap_or(&bytes);
+    let text = String::from_utf8(content.to_owned())
         .map_err(|_| Failure::wrong(format!("`{}` is not UTF-8 text; save it as UTF-8", file.display())))?;
     let document = Document::read(file, text).map_err(|refused| {
         Failure::wrong(format!(

@@ -10,6 +10,7 @@ mod apply;
 mod bundle;
 pub mod check;
 mod complaint;
+pub mod difference;
 mod document;
 mod duration;
 pub mod edit;

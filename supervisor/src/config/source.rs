@@ -307,18 +307,17 @@ impl Source {
         quoted
     }
 
-    /// The text of `range`, every character of a secret as `*`. Line breaks stay.
-    pub(super) fn masked(&self, range: Range<usize>) -> String {
-        let start = range.start;
-        let text = self.text.get(range).unwrap_or_default().char_indices();
-        text.map(|(at, c)| {
+    /// The text of `span`, every character of a secret as `*`. Line breaks stay.
+    pub(super) fn masked(&self, span: Span) -> String {
+        let start = span.start as usize;
+        let mask = |(at, c)| {
             if c != '\n' && self.is_hidden(start + at) {
                 '*'
             } else {
                 c
             }
-        })
-        .collect()
+        };
+        self.slice(span).char_indices().map(mask).collect()
     }
 
     /// True if a secret begins where this span does.

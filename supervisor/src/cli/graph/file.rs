@@ -61,8 +61,6 @@ fn nothing(text: &str, problem: &Unresolved) -> To {
 
 #[cfg(test)]
 pub mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config;
 
@@ -75,8 +73,8 @@ pub mod tests {
                 needs.join(", ")
             );
         }
-        let file = Path::new("/rover.yaml");
-        let loaded = config::parse(file, text, &config::Surroundings::default()).expect("usable");
+        let bundle = config::Bundle::single("/rover.yaml", text);
+        let loaded = config::parse(&bundle, &config::Surroundings::default()).expect("usable");
         graph(&loaded.config)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
 use super::write::{self, Manner, Quotes};
-use super::{Document, Format, Impossible, NewValue, Node, Value};
+use super::{Document, Format, Impossible, NewValue, Node, Value, text_of};
 use crate::config::complaint::Place;
 use crate::config::node::{Entry, Span};
 use crate::config::source::Source;
@@ -46,21 +46,22 @@ impl Change {
     /// True if the value was that already. The text is the same then.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.old.text() == self.new.text()
+        text_of(&self.old) == text_of(&self.new)
     }
 
     /// The whole new text, with all its secrets.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.new.text()
+        text_of(&self.new)
     }
 
     /// The lines that differ, with a few around them.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        let (old, new) = (line_ranges(self.old.text()), line_ranges(self.new.text()));
-        let same =
-            |(a, b): &(&Range<usize>, &Range<usize>)| self.old.text()[(*a).clone()] == self.new.text()[(*b).clone()];
+        let (old, new) = (line_ranges(text_of(&self.old)), line_ranges(text_of(&self.new)));
+        let same = |(a, b): &(&Range<usize>, &Range<usize>)| {
+            text_of(&self.old)[(*a).clone()] == text_of(&self.new)[(*b).clone()]
+        };
         let head = old.iter().zip(&new).take_while(same).count();
         if head == old.len() && head == new.len() {
             return Vec::new();
@@ -76,7 +77,10 @@ impl Change {
         let line = |sign, source: &Source, ranges: &[Range<usize>], index: usize| Line {
             sign,
             number: index + 1,
-            text: source.masked(ranges[index].clone()).trim_end().to_owned(),
+            text: source
+                .masked(Span::new(ranges[index].start, ranges[index].end))
+                .trim_end()
+                .to_owned(),
         };
         let (old_end, new_end) = (old.len() - tail, new.len() - tail);
         let before = (head.saturating_sub(CONTEXT)..head).map(|index| line(' ', &self.new, &new, index));
@@ -110,7 +114,7 @@ impl Edit {
 }
 
 pub(super) fn set(document: &Document, path: &ValuePath, new: &NewValue) -> Result<Change, Impossible> {
-    let text = document.source.text();
+    let text = document.text();
     let Reached { node, slots, rest } = reach(&document.root, path)?;
     let fits = match (&node.value, rest) {
         (_, []) => true,
@@ -197,7 +201,7 @@ fn finish(
     wanted: &Node,
     before: Option<&Node>,
 ) -> Result<Change, Impossible> {
-    let text = document.source.text();
+    let text = document.text();
     let mut changed = text.to_owned();
     for edit in edits.into_iter().rev() {
         changed.replace_range(edit.range, &edit.with);

@@ -16,9 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::complaint::{Complaint, Grade, Place, Refused};
-use super::node::{Node, SyntaxError, Value};
+use super::node::{Node, Span, SyntaxError, Value};
 use super::source::Source;
-use super::{json, secrets, yaml};
+use super::{document, json, secrets, surroundings, yaml};
 
 pub use self::change::{Change, Line};
 pub use self::path::{BadPath, ValuePath};
@@ -139,28 +139,41 @@ impl NewValue {
 }
 
 impl Document {
-    /// Reads the text of the file at `path`.
+    /// Reads the text of the file at `path`. Variables stay as they are written, unless only their values make it YAML or
+    /// JSON; what the file includes is not looked at.
     ///
     /// # Errors
     /// It is no YAML or JSON; says where.
     pub fn read(path: &Path, text: String) -> Result<Self, Refused> {
         let format = Format::of(path, &text);
-        let source = Arc::new(Source::new(path, text));
-        match format.read(source.text()) {
+        let source = Arc::new(Source::new([(path, text)]));
+        let text = text_of(&source);
+        let error = match format.read(text) {
             Ok(root) => {
-                source.hide(secrets::in_tree(&root, source.text()));
-                Ok(Self { source, root, format })
+                source.hide(secrets::in_tree(&root, text));
+                return Ok(Self { source, root, format });
             }
-            // What is no tree hides all that is not known to be harmless.
-            Err(error) => {
-                let place = source.place(error.note.span);
-                let mut complaint = Complaint::new(Grade::Refused, error.note.message, place).with_source(source);
-                complaint.help = error.note.help;
-                Err(Refused {
-                    complaints: vec![complaint],
-                })
+            Err(error) => error,
+        };
+        if text.contains('$') {
+            let parsed = document::read(&source, 0, &surroundings::environment());
+            if !parsed.broken {
+                source.hide(parsed.hidden);
+                let root = parsed.root;
+                return Ok(Self { source, root, format });
             }
         }
+        // What is no tree hides all that is not known to be harmless.
+        let place = source.place(error.note.span);
+        let mut complaint = Complaint::new(Grade::Refused, error.note.message, place).with_source(source);
+        complaint.help = error.note.help;
+        Err(Refused {
+            complaints: vec![complaint],
+        })
+    }
+
+    fn text(&self) -> &str {
+        text_of(&self.source)
     }
 
     /// The value at `path`.
@@ -176,7 +189,8 @@ impl Document {
         let shown = match &node.value {
             Value::List(_) | Value::Map(_) => self.excerpt(node, reveal),
             Value::Text(_) if self.source.is_hidden_at(node.span) && !reveal => "***".to_owned(),
-            Value::Text(text) => text.clone(),
+            Value::Text(text) if !self.is_variable(node) => text.clone(),
+            Value::Text(_) => self.source.slice(node.span).trim_matches(['"', '\'']).to_owned(),
             Value::Null => "null".to_owned(),
             Value::Bool(_) | Value::Number(_) => self.written(node, reveal),
         };
@@ -230,21 +244,25 @@ impl Document {
     /// The text of one value on one line, without secrets.
     fn written(&self, node: &Node, reveal: bool) -> String {
         if reveal {
-            let range = node.span.start as usize..node.span.end as usize;
-            return self.source.text().get(range).unwrap_or_default().to_owned();
+            return self.source.slice(node.span).to_owned();
         }
         self.source.quote(node.span)
     }
 
+    /// True for a value that holds a variable: it is shown as it is written.
+    fn is_variable(&self, node: &Node) -> bool {
+        !is_collection(node) && self.source.slice(node.span).contains('$')
+    }
+
     /// A list or map as it is written, moved to the left edge.
     fn excerpt(&self, node: &Node, reveal: bool) -> String {
-        let text = self.source.text();
+        let text = self.text();
         let start = node.span.start as usize;
-        let range = start..change::extent(text, node).max(start);
+        let span = Span::new(start, change::extent(text, node));
         let shown = if reveal {
-            text.get(range).unwrap_or_default().to_owned()
+            self.source.slice(span).to_owned()
         } else {
-            self.source.masked(range)
+            self.source.masked(span)
         };
         let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
         let indent = text[line..start].chars().count();
@@ -261,6 +279,10 @@ impl Document {
         use serde_json::Value as Json;
         match &node.value {
             _ if !reveal && !is_collection(node) && self.source.is_hidden_at(node.span) => Json::from("***"),
+            _ if self.is_variable(node) => {
+                let written = self.source.slice(node.span);
+                Json::from(written.trim_matches(['"', '\'']))
+            }
             Value::Null => Json::Null,
             Value::Bool(flag) => Json::Bool(*flag),
             Value::Number(number) => write::json_number(*number),
@@ -275,6 +297,11 @@ impl Document {
             }
         }
     }
+}
+
+/// The text of the only file.
+fn text_of(source: &Source) -> &str {
+    source.file(0).map_or("", |(_, text, _)| text)
 }
 
 fn is_collection(node: &Node) -> bool {

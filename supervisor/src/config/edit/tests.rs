@@ -306,6 +306,30 @@ fn secrets_are_shown_to_nobody_who_did_not_ask() {
 }
 
 #[test]
+fn variables_stay_as_they_are_written() {
+    let text = "a: ${HOME}\nb: 1\n";
+    assert_eq!(
+        read("a.yaml", text)
+            .get(&"a".parse().expect("a path"), false)
+            .expect("there")
+            .shown,
+        "${HOME}"
+    );
+    check("a.yaml", text, "b", "2", "a: ${HOME}\nb: 2\n");
+    // Without its value this is no JSON.
+    let text = "{\"a\": ${NOT_SET_ANYWHERE:-7}, \"b\": 1}";
+    let got = read("a.json", text)
+        .get(&"a".parse().expect("a path"), false)
+        .expect("there");
+    assert_eq!(
+        (got.shown.as_str(), got.value),
+        ("${NOT_SET_ANYWHERE:-7}", "${NOT_SET_ANYWHERE:-7}".into())
+    );
+    check("a.json", text, "b", "2", &text.replace("\"b\": 1", "\"b\": 2"));
+    check("a.json", text, "a", "2", "{\"a\": 2, \"b\": 1}");
+}
+
+#[test]
 fn a_difference_has_a_few_lines_around_it() {
     let value = NewValue::read("20").expect("a number");
     let path = "components.left.attributes.rate_hz".parse().expect("a path");
@@ -350,7 +374,7 @@ fn a_new_value_is_read_as_yaml_reads_it() {
         ("{a: 1}", "a map of keys and values"),
         ("[1, 2]", "a list"),
     ] {
-        let span = crate::config::node::Span::default();
+        let span = Span::default();
         let value = NewValue::read(typed).expect(typed).value;
         assert_eq!(Node { value, span }.kind(), kind, "{typed}");
     }
