@@ -71,6 +71,8 @@ pub struct Document {
     source: Arc<Source>,
     root: Node,
     format: Format,
+    /// Variables have been replaced in `root`, because the text is no tree without their values.
+    replaced: bool,
 }
 
 /// A value in a file.
@@ -151,7 +153,12 @@ impl Document {
         let error = match format.read(text) {
             Ok(root) => {
                 source.hide(secrets::in_tree(&root, text));
-                return Ok(Self { source, root, format });
+                return Ok(Self {
+                    source,
+                    root,
+                    format,
+                    replaced: false,
+                });
             }
             Err(error) => error,
         };
@@ -159,8 +166,12 @@ impl Document {
             let parsed = document::read(&source, 0, &surroundings::environment());
             if !parsed.broken {
                 source.hide(parsed.hidden);
-                let root = parsed.root;
-                return Ok(Self { source, root, format });
+                return Ok(Self {
+                    source,
+                    root: parsed.root,
+                    format,
+                    replaced: true,
+                });
             }
         }
         // What is no tree hides all that is not known to be harmless.
@@ -249,9 +260,9 @@ impl Document {
         self.source.quote(node.span)
     }
 
-    /// True for a value that holds a variable: it is shown as it is written.
+    /// True for a value that was put in for a variable: it is shown as it is written.
     fn is_variable(&self, node: &Node) -> bool {
-        !is_collection(node) && self.source.slice(node.span).contains('$')
+        self.replaced && !is_collection(node) && self.source.slice(node.span).contains('$')
     }
 
     /// A list or map as it is written, moved to the left edge.
