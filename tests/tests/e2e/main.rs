@@ -6,6 +6,7 @@ mod bounds;
 mod cli;
 mod client_py;
 mod closed;
+mod config_cli;
 mod core_dies;
 mod crash;
 mod data_path;
