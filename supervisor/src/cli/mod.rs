@@ -6,6 +6,8 @@ mod call;
 mod check;
 mod complaints;
 mod config;
+mod config_text;
+mod diff;
 mod events;
 mod explain;
 mod failure;
@@ -13,6 +15,8 @@ mod graph;
 mod human;
 mod logs;
 mod output;
+mod plan;
+mod plan_text;
 mod replace_file;
 mod restart;
 mod run;
@@ -83,6 +87,10 @@ enum Verb {
     Events(events::Arguments),
     /// Say everything that is wrong with a config file
     Check(check::Arguments),
+    /// Say what a config would start, stop, rebuild and leave alone, and why
+    Plan(plan::Arguments),
+    /// Show how a config file differs from what runs
+    Diff(diff::Arguments),
     /// Show or change one value of a config file
     Config(config::Arguments),
     /// Show which resource needs which
@@ -102,8 +110,10 @@ pub fn main() -> ExitCode {
         Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
         Verb::Check(arguments) => ended(arguments.json, check::run(&arguments)),
+        Verb::Plan(arguments) => client(arguments.json, plan::run(arguments)),
+        Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
-        Verb::Graph(arguments) => ended(arguments.json, graph::run(&arguments)),
+        Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
     }
 }
 
@@ -169,6 +179,9 @@ mod tests {
             "events -f --json left",
             "explain wheels --json",
             "check rover.yaml --json",
+            "plan rover.yaml --json",
+            "diff",
+            "diff rover.yaml --last-good",
             "config get rover.yaml components[0].name --reveal",
             "config set rover.yaml components.a.attributes.x -1.5 --dry-run --json",
             "graph rover.yaml --format mermaid",
@@ -190,6 +203,8 @@ mod tests {
             "reload acme-lidar --address rover",
             "check",
             "config set rover.yaml debug",
+            "diff --last-good",
+            "plan",
             "graph rover.yaml --format ascii",
         ];
         for line in bad {

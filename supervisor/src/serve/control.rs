@@ -110,6 +110,16 @@ impl Control {
         }
     }
 
+    /// The machine as others see it.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &Handle {
+        &self.machine
+    }
+
     fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
         let state = entry.state();
         let cpu = state.pid.and_then(|pid| {
@@ -325,5 +335,23 @@ impl ControlService for Control {
             module: Some(self.module(&view, entry)),
             ends,
         }))
+    }
+
+    async fn plan_config(
+        &self,
+        request: Request<pb::PlanConfigRequest>,
+    ) -> Result<Response<pb::PlanConfigResponse>, Status> {
+        self.plan_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffConfigRequest>,
+    ) -> Result<Response<pb::DiffConfigResponse>, Status> {
+        self.diff_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_graph(&self, _: Request<pb::GetGraphRequest>) -> Result<Response<pb::Graph>, Status> {
+        self.graph_of().await.map(Response::new)
     }
 }

@@ -47,7 +47,7 @@ pub fn graph(config: &Config) -> Graph {
 /// Where a text leads that names no single resource.
 fn nothing(text: &str, problem: &Unresolved) -> To {
     let problem = match problem {
-        Unresolved::Missing => "no resource has this name".to_owned(),
+        Unresolved::Missing | Unresolved::Removed(_) => "no resource has this name".to_owned(),
         Unresolved::Ambiguous(several) => {
             let several: Vec<_> = several.iter().map(ToString::to_string).collect();
             format!("could mean {}: give the full name", several.join(" or "))
