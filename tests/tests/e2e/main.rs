@@ -26,6 +26,7 @@ mod reflection;
 mod restart;
 mod robot;
 mod safety;
+mod service;
 mod sessions;
 mod soak;
 mod stop_all;
