@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
+mod apply;
 mod call;
 mod check;
 mod complaints;
@@ -24,6 +25,7 @@ mod run;
 mod samples;
 pub mod startup;
 mod status;
+mod status_config;
 mod status_detail;
 mod status_json;
 mod status_text;
@@ -89,6 +91,8 @@ enum Verb {
     Check(check::Arguments),
     /// Say what a config would start, stop, rebuild and leave alone, and why
     Plan(plan::Arguments),
+    /// Apply a config to the running machine, and say how it went
+    Apply(apply::Arguments),
     /// Show how a config file differs from what runs
     Diff(diff::Arguments),
     /// Show or change one value of a config file
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
         Verb::Check(arguments) => ended(arguments.json, check::run(&arguments)),
         Verb::Plan(arguments) => client(arguments.json, plan::run(arguments)),
+        Verb::Apply(arguments) => client(arguments.json, apply::run(arguments)),
         Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
         Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
@@ -180,6 +185,7 @@ mod tests {
             "explain wheels --json",
             "check rover.yaml --json",
             "plan rover.yaml --json",
+            "apply rover.yaml --revert-after 10s --yes",
             "diff",
             "diff rover.yaml --last-good",
             "config get rover.yaml components[0].name --reveal",
@@ -204,6 +210,7 @@ mod tests {
             "check",
             "config set rover.yaml debug",
             "diff --last-good",
+            "apply rover.yaml --revert-after soon",
             "plan",
             "graph rover.yaml --format ascii",
         ];

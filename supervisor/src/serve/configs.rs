@@ -2,13 +2,15 @@
 //! having it run.
 
 use mainstay_proto::mainstay::control::v1 as pb;
-use tonic::Status;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Response, Status};
 
 use super::control::Control;
+use super::feeds::Answers;
 use super::wire;
-use crate::config::{self, Bundle, Loaded, Refused, Surroundings, difference};
+use crate::config::{Bundle, difference};
 use crate::machine::apply::ApplyError;
-use crate::machine::change;
 
 /// The config that a request is about.
 fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
@@ -20,18 +22,6 @@ fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
     Ok(bundle)
 }
 
-/// Reads a text on a thread that may block.
-async fn read(bundle: Bundle) -> Result<Result<Loaded, Refused>, Status> {
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut loaded = config::parse(&bundle, &Surroundings::of(&bundle.path))?;
-        loaded.look_for_programs();
-        Ok(loaded)
-    });
-    reading
-        .await
-        .map_err(|broken| Status::internal(format!("the config cannot be read: {broken}")))
-}
-
 /// The machine says nothing of itself any more.
 fn ending(error: ApplyError) -> Status {
     Status::unavailable(error.to_string())
@@ -39,12 +29,8 @@ fn ending(error: ApplyError) -> Status {
 
 impl Control {
     pub(super) async fn plan_of(&self, request: pb::PlanConfigRequest) -> Result<pb::PlanConfigResponse, Status> {
-        let (plan, complaints) = match read(text(request.config)?).await? {
-            Ok(loaded) => {
-                let known = self.machine().known().await.map_err(ending)?;
-                let plan = change::plan(&self.view().config, &loaded.config, &known);
-                (Some(wire::plan(&plan)), loaded.complaints)
-            }
+        let (plan, complaints) = match self.configs().plan(text(request.config)?).await {
+            Ok(planned) => (Some(wire::plan(&planned.plan)), planned.complaints),
             Err(refused) => (None, refused.complaints),
         };
         Ok(pb::PlanConfigResponse {
@@ -53,13 +39,23 @@ impl Control {
         })
     }
 
+    pub(super) fn apply_of(
+        &self,
+        request: pb::ApplyConfigRequest,
+    ) -> Result<Response<Answers<pb::ApplyConfigProgress>>, Status> {
+        let revert_after = request.revert_after.map(TryInto::try_into).transpose();
+        let revert_after = revert_after.map_err(|_| Status::invalid_argument("`revert_after` is negative"))?;
+        let steps = self.configs().apply(text(request.config)?, revert_after);
+        let steps = UnboundedReceiverStream::new(steps).map(|step| Ok(wire::progress(&step)));
+        Ok(Response::new(Box::pin(steps)))
+    }
+
     pub(super) async fn diff_of(&self, request: pb::DiffConfigRequest) -> Result<pb::DiffConfigResponse, Status> {
-        let running = self.view().config.clone();
-        let from = running.path.display().to_string();
-        let (usable, complaints, differences) = match read(text(request.config)?).await? {
-            Ok(loaded) => {
-                let differences = difference::configs(&running, &loaded.config);
-                (true, loaded.complaints, differences)
+        let from = self.configs().status().from.display().to_string();
+        let (usable, complaints, differences) = match self.configs().read(text(request.config)?).await {
+            Ok(taken) => {
+                let differences = difference::configs(&self.view().config, &taken.config);
+                (true, taken.complaints, differences)
             }
             Err(refused) => (false, refused.complaints, Vec::new()),
         };
@@ -78,9 +74,7 @@ impl Control {
         let config = &view.config;
         let names: Vec<_> = view.resources.iter().map(|resource| resource.name.clone()).collect();
         let entry = |name: &_| config.resources.iter().find(|entry| entry.name == *name);
-        let edges = wire::edges(&names, &known, |name| {
-            entry(name).map_or(&[], |entry| &entry.depends_on)
-        });
+        let edges = wire::edges(&names, &known, |name| entry(name).map_or(&[], |entry| &entry.depends_on));
         Ok(pb::Graph {
             resources: status.resources,
             edges,

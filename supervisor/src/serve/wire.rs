@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_proto::ResourceName;
 use mainstay_proto::mainstay::control::v1 as pb;
 
+use crate::apply::{News, Progress};
 use crate::config::difference::{Difference, DifferenceKind};
 use crate::config::{Bundle, Complaint, Grade, Place, RawFile};
 use crate::machine::change::{Known, Part, Plan};
@@ -38,10 +40,7 @@ pub fn plan(plan: &Plan) -> pb::ConfigPlan {
     });
     let stays = |wanted: &'static str| {
         let parts = plan.stays.iter().map(part);
-        parts
-            .filter(move |(part, _)| *part == wanted)
-            .map(|(_, name)| name)
-            .collect()
+        parts.filter(move |(part, _)| *part == wanted).map(|(_, name)| name).collect()
     };
     pb::ConfigPlan {
         changes: changes.collect(),
@@ -110,6 +109,38 @@ pub fn difference(difference: Difference) -> pb::ConfigDifference {
     }
 }
 
+/// How far a change has come.
+pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
+    use pb::ApplyConfigState as State;
+    use pb::apply_config_progress::Step;
+    let news = match progress {
+        Progress::Plan(made) => {
+            return pb::ApplyConfigProgress {
+                step: Some(Step::Plan(plan(made))),
+                ..pb::ApplyConfigProgress::default()
+            };
+        }
+        Progress::News(news) => news,
+    };
+    let none: (Vec<String>, Option<Duration>) = (Vec::new(), None);
+    let (state, (reasons, length)) = match news {
+        News::Waiting(why, pause) => (State::Waiting, (vec![why.clone()], Some(*pause))),
+        News::Applying => (State::Applying, none),
+        News::Watching(window) => (State::Watching, (Vec::new(), Some(*window))),
+        News::Committed => (State::Committed, none),
+        News::Refused(reasons) => (State::Refused, (reasons.clone(), None)),
+        News::Reverting(reasons) => (State::Reverting, (reasons.clone(), None)),
+        News::Reverted(reasons) => (State::Reverted, (reasons.clone(), None)),
+        News::Degraded(reasons) => (State::Degraded, (reasons.clone(), None)),
+        News::Superseded => (State::Superseded, none),
+    };
+    pb::ApplyConfigProgress {
+        step: Some(Step::State(state.into())),
+        reasons,
+        length: length.and_then(|length| length.try_into().ok()),
+    }
+}
+
 /// Who needs whom among `resources`, as far as their modules told. `explicit` is what the config says of a resource
 /// of which nobody told anything yet.
 pub fn edges<'a>(
@@ -125,10 +156,7 @@ pub fn edges<'a>(
         let declared = facts.and_then(|facts| facts.declared.as_deref());
         let required = declared.map_or_else(|| explicit(name), |declared| &declared.required);
         let optional = declared.map_or(&[][..], |declared| &declared.optional);
-        let texts = required
-            .iter()
-            .map(|text| (text, false))
-            .chain(optional.iter().map(|text| (text, true)));
+        let texts = required.iter().map(|text| (text, false)).chain(optional.iter().map(|text| (text, true)));
         let mut seen = HashMap::new();
         for (text, optional) in texts.filter(|(text, _)| !is_frame_system(text)) {
             let (to, problem) = match index.resolve(text) {

@@ -23,6 +23,7 @@ mod modules_py;
 mod observability;
 mod operations;
 mod reflection;
+mod reload;
 mod restart;
 mod robot;
 mod safety;
