@@ -29,6 +29,7 @@ use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
 use crate::service::Notify;
+use crate::traces::Traces;
 
 /// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
 /// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
@@ -152,6 +153,8 @@ where
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
+    let (traces, exporter) = Traces::new();
+    traces.configure(&config, &options.home);
     let (machine, handle) = Machine::new(&config, options).map_err(failure)?;
     let shutdown = CancellationToken::new();
     let robot = Robot {
@@ -159,6 +162,7 @@ where
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
         shutdown: shutdown.clone(),
+        traces,
         stops: TaskTracker::new(),
     };
     let stops = robot.stops.clone();
@@ -185,6 +189,7 @@ where
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
     rooms.spawn(robot.watch_sessions());
+    rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     let notify = Notify::from_environment();
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_proto::ResourceName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::calls;
+use super::handle::{Command, Restarted};
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
-use super::reload;
 use super::view::{Published, View};
 use super::world::World;
 use crate::events::{MachineNews, What as News};
@@ -22,7 +22,6 @@ use crate::identity::ModuleName;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, Wish};
 use crate::module::handshake::Handler;
-use crate::module::state::ModuleEntry;
 use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
 use crate::route::upstream::Upstream;
@@ -33,98 +32,9 @@ const FIRST_PASS: Duration = Duration::from_secs(30);
 
 /// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
 /// not answered by then is ended with what it holds.
-const REMOVE_ALL: Duration = Duration::from_secs(20);
+pub(super) const REMOVE_ALL: Duration = Duration::from_secs(20);
 /// How long one of them may take then, before its module is taken for one that does not answer.
 const REMOVE_AT_END: Duration = Duration::from_secs(5);
-
-/// Why a module was not restarted.
-#[derive(Debug, thiserror::Error)]
-pub enum RestartError {
-    /// No such module.
-    #[error("module not found with id={id}, name={name}. make sure it is configured and running on your machine")]
-    NotFound {
-        /// The id that was asked for.
-        id: String,
-        /// The name that was asked for.
-        name: String,
-    },
-    /// It was started and failed.
-    #[error("while restarting module id={id}, name={name}: {cause}")]
-    Failed {
-        /// The id that was asked for.
-        id: String,
-        /// The name that was asked for.
-        name: String,
-        /// What went wrong.
-        cause: Arc<str>,
-    },
-    /// The machine is shutting down.
-    #[error("the machine is shutting down")]
-    ShuttingDown,
-}
-
-#[derive(Debug)]
-pub(super) enum Command {
-    Restart {
-        module: ModuleName,
-        /// Number of the process that is to be replaced.
-        current: u64,
-        wish: Wish,
-        done: Restarted,
-    },
-    Shutdown,
-}
-
-/// Asks things of the machine, and reads it.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    /// The published state.
-    pub published: Published,
-    pub(super) commands: mpsc::UnboundedSender<Command>,
-}
-
-impl Handle {
-    /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
-    /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
-    pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
-        self.restart_for(Wish::Asked, id, name).await
-    }
-
-    pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {
-        let view = View::clone(&self.published.load());
-        let wanted = |entry: &&Arc<ModuleEntry>| {
-            if id.is_empty() {
-                !name.is_empty() && entry.name.as_str() == name
-            } else {
-                entry.id == id
-            }
-        };
-        let (id, name) = (id.to_owned(), name.to_owned());
-        let Some(entry) = view.modules.iter().find(wanted) else {
-            return Err(RestartError::NotFound { id, name });
-        };
-        if let Err(cause) = reload::renew(entry).await {
-            return Err(RestartError::Failed { id, name, cause });
-        }
-        let (done, outcome) = oneshot::channel();
-        let asked = self.commands.send(Command::Restart {
-            module: entry.name.clone(),
-            current: entry.state().life,
-            wish,
-            done,
-        });
-        asked.map_err(|_| RestartError::ShuttingDown)?;
-        match outcome.await {
-            Ok(outcome) => outcome.map_err(|cause| RestartError::Failed { id, name, cause }),
-            Err(_dropped) => Err(RestartError::ShuttingDown),
-        }
-    }
-
-    /// Takes everything down in order; the machine's `run` returns when that is done.
-    pub fn shut_down(&self) {
-        let _over = self.commands.send(Command::Shutdown);
-    }
-}
 
 /// The machine's own task.
 #[derive(Debug)]
@@ -149,9 +59,6 @@ pub struct Machine {
     pub(super) stopping: CancellationToken,
     pub(super) stop_by: Option<Instant>,
 }
-
-/// Where the end of a restart is told.
-type Restarted = oneshot::Sender<Result<(), Arc<str>>>;
 
 /// A module as the machine sees it.
 #[derive(Debug)]
@@ -367,42 +274,6 @@ impl Machine {
         }
     }
 
-    /// Watches a module that is being emptied: one that is frozen would hold up everything else.
-    fn watch_over(&mut self, module: &ModuleName) {
-        if let Some(running) = self.modules.get(module)
-            && let Some(upstream) = running.upstream.clone()
-        {
-            let whom = (module.clone(), running.life);
-            self.vigils
-                .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
-        }
-    }
-
-    fn silent(&mut self, silent: Result<Option<(ModuleName, u64)>, tokio::task::JoinError>) {
-        if let Ok(Some((module, life))) = silent
-            && self.modules.get(&module).is_some_and(|running| running.life == life)
-            && self.world.is_occupied(&module)
-        {
-            warn!(%module, "it answers nothing; its resources are not taken out one by one");
-            self.give_up(&module);
-        }
-    }
-
-    /// A module that is to end does not answer: what it holds ends with it, and what that holds need not wait.
-    fn give_up(&mut self, module: &ModuleName) {
-        let Some(running) = self.modules.get_mut(module) else {
-            return;
-        };
-        if self.stopping.is_cancelled() {
-            running.upstream = None;
-            let _over = running.commands.send(ModuleCommand::Want(false));
-            let cause = "it did not answer while the machine was shutting down";
-            self.world.module_changed(module, Facts::Down(cause.into()), None);
-        } else if running.drain_by.is_some() {
-            running.drain_by = Some(Instant::now());
-        }
-    }
-
     fn event(&mut self, name: ModuleName, event: Event) {
         let Some(running) = self.modules.get_mut(&name) else {
             return;
@@ -485,32 +356,7 @@ impl Machine {
                 current,
                 wish,
                 done,
-            } => {
-                self.restart_announced(&module);
-                let Some(running) = self.modules.get_mut(&module) else {
-                    return;
-                };
-                running.waiting.push((current, done));
-                running.wish = wish;
-                match self.world.facts(&module) {
-                    Some(Facts::Ready) => {
-                        info!(%module, "{wish}; restarting it, its resources are taken out first");
-                        running.drain_by = Some(Instant::now() + REMOVE_ALL);
-                        let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                        self.world.module_changed(&module, Facts::Draining, None);
-                        self.watch_over(&module);
-                    }
-                    // The restart that was asked for before is on its way.
-                    Some(Facts::Draining) => {}
-                    _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
-                        let cause: Arc<str> = "its config entry is broken".into();
-                        for (_, waiting) in running.waiting.drain(..) {
-                            let _gone = waiting.send(Err(cause.clone()));
-                        }
-                    }
-                    _ => {}
-                }
-            }
+            } => self.restart(&module, current, wish, done),
             Command::Shutdown => {
                 self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();
@@ -520,23 +366,6 @@ impl Machine {
                     self.watch_over(&module);
                 }
             }
-        }
-    }
-
-    fn restart_drained(&mut self) {
-        let now = Instant::now();
-        let overdue = self
-            .modules
-            .iter()
-            .filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
-        let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
-        for module in self.world.drained().into_iter().chain(overdue) {
-            if let Some(running) = self.modules.get_mut(&module) {
-                running.upstream = None;
-                running.drain_by = None;
-                let _over = running.commands.send(ModuleCommand::Restart(running.wish));
-            }
-            self.world.module_changed(&module, Facts::Starting, None);
         }
     }
 

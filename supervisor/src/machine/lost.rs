@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstay_proto::ResourceName;
 
 use super::actor::Machine;
-use super::node::{Facts, Held, Stage};
+use super::node::{Held, Stage};
 use super::world::World;
 use crate::identity::ModuleName;
 
@@ -54,17 +54,6 @@ impl Machine {
         for (name, _) in lost {
             self.lost.entry(name).or_default().insert(module.clone());
         }
-    }
-
-    /// A module that is at work will be restarted because somebody asked for it.
-    pub(super) fn restart_announced(&mut self, module: &ModuleName) {
-        if self.world.facts(module) != Some(&Facts::Ready) {
-            return;
-        }
-        if let Some(entry) = self.published.load().module(module.as_str()) {
-            entry.history().announce("restarted: somebody asked for it");
-        }
-        self.lose(module);
     }
 
     /// A resource was built.

@@ -1,7 +1,6 @@
 //! The plan against a toy world: every step is carried out at once or in any order, and the end is what was wanted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::world::World;
-use crate::config::{ResourceConfig, Surroundings, parse};
+use crate::config::{Bundle, ResourceConfig, Surroundings, parse};
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
@@ -66,7 +65,7 @@ fn configs(
         }
     }
     let text = format!(r#"{{"components":[{}]}}"#, components.join(","));
-    let loaded = parse(Path::new("toy.json"), text, &Surroundings::default()).expect("a good config");
+    let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
     (
         loaded.config.resources.into_iter().map(Arc::new).collect(),
         declared,

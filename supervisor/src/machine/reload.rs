@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::actor::{Handle, RestartError};
+use super::handle::{Handle, RestartError};
 use super::view::View;
 use crate::module::actor::Wish;
 use crate::module::source::apart;
@@ -50,19 +50,6 @@ impl Handle {
 }
 
 const NO_ID: &str = "";
-
-/// Unpacks the module's tarball into the next version's folder, if it is one. The present process runs on meanwhile.
-pub(super) async fn renew(entry: &ModuleEntry) -> Result<(), Arc<str>> {
-    if !entry.source.is_tarball() {
-        return Ok(());
-    }
-    let source = entry.source.clone();
-    match apart(move |give_up| source.renew(give_up)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string().into()),
-        Err(error) => Err(error.to_string().into()),
-    }
-}
 
 /// Restarts the module whenever its program or tarball was replaced. Never ends by itself.
 pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: Handle) {

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Handle, Machine, Running};
+use super::actor::{Machine, Running};
+use super::handle::Handle;
 use super::node::Facts;
 use super::reload;
 use super::view::{Published, Rejected, View};
@@ -257,7 +258,7 @@ fn spec(config: &Config, module: &ModuleConfig, debug: bool) -> ModuleSpec {
         tcp: module.tcp_mode || tcp_for_all(),
         first_run_timeout: module.first_run_timeout,
         arguments: log_level_argument(level.as_deref(), debug).into_iter().collect(),
-        env: module.env.clone(),
+        env: config.module_env(module),
         policy: module.policy.clone(),
     }
 }

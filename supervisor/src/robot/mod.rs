@@ -18,6 +18,7 @@ use tonic::Status;
 use self::sessions::Sessions;
 use crate::machine;
 use crate::operations::Operations;
+use crate::traces::Traces;
 
 /// What the robot service works on.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Robot {
     pub operations: Operations,
     /// Cancelled when the core is to end.
     pub shutdown: CancellationToken,
+    /// Records of calls.
+    pub traces: Traces,
     /// Stops under way. They outlive whoever asked for them: a stop that began gets through.
     pub stops: TaskTracker,
 }

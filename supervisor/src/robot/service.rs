@@ -262,8 +262,9 @@ impl RobotService for Robot {
         not_offered("TransformPCD")
     }
 
-    async fn send_traces(&self, _: Request<pb::SendTracesRequest>) -> Answer<pb::SendTracesResponse> {
-        not_offered("SendTraces")
+    async fn send_traces(&self, request: Request<pb::SendTracesRequest>) -> Answer<pb::SendTracesResponse> {
+        self.traces.send(request.into_inner().resource_spans);
+        Ok(Response::new(pb::SendTracesResponse {}))
     }
 
     async fn upload_data_from_path(

@@ -22,6 +22,7 @@ use super::deadline::{self, Deadline};
 use super::frames::Follower;
 use super::status::{self, Target};
 use super::upstream::Upstream;
+use crate::traces::Span;
 
 /// Whatever must live exactly as long as the call does.
 pub type Keep = Box<dyn Any + Send>;
@@ -37,11 +38,18 @@ pub struct Guards {
     deadline: Option<Pin<Box<Sleep>>>,
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     keep: Option<Keep>,
+    span: Option<Span>,
 }
 
 impl Guards {
-    /// Watches over a call to `target`. `keep` is dropped when the call is over.
-    pub fn new(target: Target, deadline: Deadline, cancel: Option<CancellationToken>, keep: Option<Keep>) -> Self {
+    /// Watches over a call to `target`. `keep` is dropped when the call is over, and `span` told how it ended.
+    pub fn new(
+        target: Target,
+        deadline: Deadline,
+        cancel: Option<CancellationToken>,
+        keep: Option<Keep>,
+        span: Option<Span>,
+    ) -> Self {
         let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
         let cancel = cancel.map(|token| Box::pin(token.cancelled_owned()));
         Self {
@@ -49,6 +57,15 @@ impl Guards {
             deadline,
             cancel,
             keep,
+            span,
+        }
+    }
+
+    /// The call is over, with these trailers.
+    fn ended(&mut self, trailers: &HeaderMap) {
+        if let Some(span) = self.span.take() {
+            let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::unknown(""));
+            span.end(status.code(), status.message());
         }
     }
 
@@ -164,6 +181,7 @@ impl Call {
         let over = stream.is_end_stream();
         self.guards.target.check_head(parts.status, &parts.headers, over)?;
         let body = if over {
+            self.guards.ended(&parts.headers);
             CallBody::Empty
         } else {
             self.answer = Answer::Flowing(stream, Way::default());
@@ -261,6 +279,7 @@ impl Call {
     /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the call.
     fn end_with(&mut self, trailers: HeaderMap) {
         self.request = None;
+        self.guards.ended(&trailers);
         self.answer = Answer::Ending(trailers);
         self.guards.keep = None;
         self.guards.cancel = None;

@@ -28,3 +28,4 @@ mod service;
 mod sessions;
 mod soak;
 mod stop_all;
+mod traces;
