@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::apply::{Answers, Applied};
+use super::change::Known;
+use super::setup::Made;
 use super::view::{Published, View};
+use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::module::actor::Wish;
 use crate::module::source::apart;
@@ -45,6 +49,14 @@ pub(super) enum Command {
         wish: Wish,
         done: Restarted,
     },
+    /// Take up this config.
+    Apply {
+        config: Arc<Config>,
+        answers: Answers,
+        done: oneshot::Sender<Applied>,
+    },
+    /// Tell what a plan has to know.
+    Know(oneshot::Sender<Known>),
     Shutdown,
 }
 
@@ -54,6 +66,7 @@ pub struct Handle {
     /// The published state.
     pub published: Published,
     pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) made: Arc<Made>,
 }
 
 impl Handle {

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::actor::{Machine, REMOVE_ALL};
 use super::calls;
 use super::handle::Restarted;
+use super::modules::Then;
 use super::node::Facts;
 use crate::identity::ModuleName;
 use crate::module::actor::{Command as ModuleCommand, Wish};
@@ -28,11 +29,13 @@ impl Machine {
                 info!(%module, "{wish}; restarting it, its resources are taken out first");
                 running.drain_by = Some(Instant::now() + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.world.module_changed(&module, Facts::Draining, None);
+                self.world.module_changed(module, Facts::Draining, None);
                 self.watch_over(module);
             }
             // The restart that was asked for before is on its way.
             Some(Facts::Draining) => {}
+            // A process younger than the present one follows anyway.
+            _ if running.ending && matches!(running.then, Some(Then::Anew(_))) => {}
             _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
                 let cause: Arc<str> = "its config entry is broken".into();
                 for (_, waiting) in running.waiting.drain(..) {
@@ -51,6 +54,10 @@ impl Machine {
             .filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
         let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
         for module in self.world.drained().into_iter().chain(overdue) {
+            if self.modules.get(&module).is_some_and(|running| running.then.is_some()) {
+                self.end_process(&module);
+                continue;
+            }
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
                 running.drain_by = None;

@@ -49,6 +49,8 @@ pub enum Command {
     },
     /// End the present process and start a new one, at once.
     Restart(Wish),
+    /// The next process is given these behind its address.
+    Arguments(Vec<String>),
 }
 
 /// Why somebody wants a new process.
@@ -162,6 +164,7 @@ impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let lifecycle = lifecycle.after(context.entry.state().life);
         let tail = context.entry.output.begin();
         Self {
             spec,
@@ -201,6 +204,7 @@ impl Actor {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
                     Some(Command::Restart(wish)) => { self.wished(wish); Input::Restart }
+                    Some(Command::Arguments(arguments)) => { self.spec.arguments = arguments; continue }
                     None => { open = false; Input::Want(false) }
                 },
                 passed = passed(&mut self.process, life) => match self.script_passed(passed).await {

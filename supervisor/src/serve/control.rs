@@ -25,7 +25,7 @@ use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};
 use crate::route::resource::Resource;
-use crate::usage::{Sampler, memory_bytes};
+use crate::usage::{Sampler, memory_bytes, threads};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -107,6 +107,8 @@ impl Control {
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
             complaints: self.facts.complaints.clone(),
+            tasks: living_tasks(),
+            threads: threads(std::process::id()),
         }
     }
 
@@ -199,6 +201,14 @@ impl Control {
             tokio::time::sleep(min.saturating_sub(started.elapsed())).await;
         }
     }
+}
+
+/// Tasks of the runtime that this runs in.
+fn living_tasks() -> u32 {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.map_or(0, |runtime| {
+        u32::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(u32::MAX)
+    })
 }
 
 fn limit(limit: &Limit) -> pb::Limit {

@@ -25,6 +25,7 @@ mod reflection;
 mod restart;
 mod robot;
 mod safety;
+mod service;
 mod sessions;
 mod soak;
 mod stop_all;
