@@ -4,6 +4,7 @@
 //! `route::table` for where a call goes and `serve::door` for what every call meets on its way.
 
 pub mod apply;
+pub mod cgroup;
 mod changes;
 pub mod cli;
 pub mod config;
@@ -12,12 +13,14 @@ pub mod events;
 pub mod feed;
 pub mod guardian;
 pub mod identity;
+pub mod jobs;
 mod kin;
 mod links;
 mod log;
 pub mod machine;
 pub mod module;
 pub mod operations;
+pub mod phase;
 pub mod policy;
 pub mod robot;
 mod rotating;

@@ -21,6 +21,7 @@ use super::transaction::{Action, Input, News, Origin, State, Ticket, Transaction
 use super::watcher::Watcher;
 use crate::config::{Bundle, Refused};
 use crate::config_file::{LastGood, Seen, Watch};
+use crate::jobs;
 use crate::log::Levels;
 use crate::machine;
 use crate::machine::change;
@@ -44,10 +45,10 @@ pub struct Tools {
     pub sessions: Arc<Sessions>,
     /// What is logged.
     pub levels: Levels,
+    /// What is called by the clock.
+    pub jobs: jobs::Handle,
     /// Where traces go.
     pub traces: Traces,
-    /// VIAM_HOME.
-    pub home: PathBuf,
     /// The service manager.
     pub notify: Arc<Notify>,
 }
@@ -370,7 +371,8 @@ impl Driver {
         self.watcher.begin(target.as_deref(), &config, way, fresh);
         self.begin_reload();
         self.tools.levels.set(&config);
-        self.tools.traces.configure(&config, &self.tools.home);
+        self.tools.traces.configure(&config, &self.overrides.home);
+        self.tools.jobs.set(config.jobs.clone());
         self.tools.sessions.set_window(config.network.heartbeat_window);
         match self.bound.take() {
             Some((bound_for, bound)) if bound_for == ticket => self.tools.network.serve(bound),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::taken::{Overrides, Taken};
 use super::transaction::{File, Offer, Origin, Transaction};
-use crate::config::{Refused, load};
+use crate::config::{Refused, load_in};
 use crate::config_file::LastGood;
 
 /// The config to start with.
@@ -48,7 +48,7 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
             None
         }
     });
-    let refused = match load(path) {
+    let refused = match load_in(path, &overrides.surroundings(path)) {
         Ok(loaded) => {
             let taken = Taken::new(loaded, overrides);
             let rejection = store.rejection(&taken.digest).map(|rejection| rejection.reasons);

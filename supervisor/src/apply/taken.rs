@@ -1,7 +1,7 @@
 //! A config that can be run, with all that travels with it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,23 @@ use super::transaction::{Offer, Origin};
 use crate::config::{Bundle, Complaint, Config, Grade, Loaded, Place, Refused, Surroundings, parse};
 use crate::policy::OnFailure;
 
-/// What the command line overrides in every config.
+/// What the command line says about every config.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Serve here, whatever the config says.
     pub bind: Option<String>,
     /// Log at debug level, whatever the config says.
     pub debug: bool,
+    /// VIAM_HOME, in which packages lie.
+    pub home: PathBuf,
 }
 
 impl Overrides {
+    /// Where a config at `path` lies.
+    pub fn surroundings(&self, path: &Path) -> Surroundings {
+        Surroundings::of(path).with_viam_home(&self.home)
+    }
+
     fn apply(&self, config: &mut Config) {
         if let Some(bind) = &self.bind {
             config.network.bind_address.clone_from(bind);
@@ -50,7 +57,7 @@ impl Taken {
     /// # Errors
     /// It cannot be used.
     pub fn read(bundle: &Bundle, overrides: &Overrides) -> Result<Self, Refused> {
-        let mut loaded = parse(bundle, &Surroundings::of(&bundle.path))?;
+        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path))?;
         loaded.look_for_programs();
         Ok(Self::new(loaded, overrides))
     }

@@ -64,9 +64,18 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let colour = config::colour_wanted();
+    let home = home(
+        arguments.home.clone(),
+        std::env::var_os("VIAM_HOME").map(PathBuf::from),
+        std::env::home_dir(),
+    );
+    let home = home
+        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
+    let home = absolute(&home)?;
     let overrides = Overrides {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
+        home: home.clone(),
     };
     let start = apply::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);
@@ -84,20 +93,13 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         note(&complaint.render(colour));
     }
     let config_path = apply::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
-    let home = home(
-        arguments.home.clone(),
-        std::env::var_os("VIAM_HOME").map(PathBuf::from),
-        std::env::home_dir(),
-    );
-    let home = home
-        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     Ok(RunOptions {
         given: arguments.config.clone(),
         config_path,
         overrides,
         start,
-        home: absolute(&home)?,
+        home,
         builtins,
     })
 }

@@ -121,5 +121,7 @@ pub fn rover() -> Status {
         ],
         complaints: Vec::new(),
         config: None,
+        tasks: 61,
+        threads: Some(5),
     }
 }

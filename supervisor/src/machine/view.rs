@@ -11,7 +11,7 @@ use mainstay_proto::{Model, ResourceName};
 
 use crate::changes::Changes;
 use crate::config::Config;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -74,7 +74,7 @@ impl Published {
     }
 
     /// Swaps the view; for the machine alone.
-    pub(super) fn publish(&self, view: View) {
+    pub(crate) fn publish(&self, view: View) {
         self.view.store(Arc::new(view));
         self.changes.tell();
     }
