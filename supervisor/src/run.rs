@@ -59,7 +59,7 @@ pub struct RunOptions {
     pub given: PathBuf,
     /// Its absolute path, without symlinks: what the machine is known by.
     pub config_path: PathBuf,
-    /// What the command line overrides in every config.
+    /// What the command line says about every config.
     pub overrides: Overrides,
     /// What it starts with; what is to be said about that was told on stderr.
     pub start: Start,
@@ -168,8 +168,7 @@ where
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
     let (traces, exporter) = Traces::new();
-    let home = options.home.clone();
-    traces.configure(config, &home);
+    traces.configure(config, &options.home);
     let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::Handle::default();
@@ -213,7 +212,6 @@ where
         levels,
         traces,
         jobs: jobs.clone(),
-        home,
         notify: notify.clone(),
     };
     let (hang_up, hang_ups) = mpsc::unbounded_channel();
@@ -221,7 +219,8 @@ where
     // The driver has what it needs of it.
     drop(start);
     let mut clients = JoinSet::new();
-    clients.spawn(driver.run(hang_ups, public.clone()));
+    let ending = public.clone();
+    clients.spawn(async move { driver.run(hang_ups, ending).await.finish().await });
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
@@ -233,8 +232,7 @@ where
         robot.traces.clone(),
     );
     // Jobs end first: what stops must not be set moving again.
-    let mut clocks = JoinSet::new();
-    clocks.spawn(Jobs::new(jobs, caller).run(public.clone()));
+    clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
@@ -260,12 +258,7 @@ where
         // A module that does not answer Stop is ended a moment later, which stops it, too.
         let _late = tokio::time::timeout(STOPS_UNDER_WAY, stops.wait()).await;
         handle.shut_down();
-        while clocks.join_next().await.is_some() {}
-        while let Some(network) = clients.join_next().await {
-            if let Ok(network) = network {
-                network.finish().await;
-            }
-        }
+        while clients.join_next().await.is_some() {}
         while machines.join_next().await.is_some() {}
         // Modules may log and call to the end, so their own doors close last.
         inner.cancel();

@@ -49,8 +49,6 @@ pub struct Tools {
     pub jobs: jobs::Handle,
     /// Where traces go.
     pub traces: Traces,
-    /// VIAM_HOME.
-    pub home: PathBuf,
     /// The service manager.
     pub notify: Arc<Notify>,
 }
@@ -373,7 +371,7 @@ impl Driver {
         self.watcher.begin(target.as_deref(), &config, way, fresh);
         self.begin_reload();
         self.tools.levels.set(&config);
-        self.tools.traces.configure(&config, &self.tools.home);
+        self.tools.traces.configure(&config, &self.overrides.home);
         self.tools.jobs.set(config.jobs.clone());
         self.tools.sessions.set_window(config.network.heartbeat_window);
         match self.bound.take() {

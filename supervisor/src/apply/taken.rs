@@ -9,25 +9,21 @@ use super::transaction::{Offer, Origin};
 use crate::config::{Bundle, Complaint, Config, Grade, Loaded, Place, Refused, Surroundings, parse};
 use crate::policy::OnFailure;
 
-/// What the command line overrides in every config.
+/// What the command line says about every config.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Serve here, whatever the config says.
     pub bind: Option<String>,
     /// Log at debug level, whatever the config says.
     pub debug: bool,
-    /// VIAM_HOME, where the command line has settled it.
-    pub home: Option<PathBuf>,
+    /// VIAM_HOME, in which packages lie.
+    pub home: PathBuf,
 }
 
 impl Overrides {
-    /// What a config at `path` is read with.
+    /// Where a config at `path` lies.
     pub fn surroundings(&self, path: &Path) -> Surroundings {
-        let surroundings = Surroundings::of(path);
-        match &self.home {
-            Some(home) => surroundings.with_viam_home(home),
-            None => surroundings,
-        }
+        Surroundings::of(path).with_viam_home(&self.home)
     }
 
     fn apply(&self, config: &mut Config) {

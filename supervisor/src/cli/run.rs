@@ -75,7 +75,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let overrides = Overrides {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
-        home: Some(home.clone()),
+        home: home.clone(),
     };
     let start = apply::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);

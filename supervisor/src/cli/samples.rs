@@ -120,8 +120,8 @@ pub fn rover() -> Status {
             base,
         ],
         complaints: Vec::new(),
+        config: None,
         tasks: 61,
         threads: Some(5),
-        config: None,
     }
 }
