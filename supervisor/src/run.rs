@@ -12,13 +12,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
+use crate::cgroup::{self, Tree};
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
+use crate::jobs::{self, Jobs};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
-use crate::module::cgroup::{self, Tree};
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::operations::Operations;
@@ -145,9 +146,8 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: load_builtins(&config, builtins).await,
+        builtins: builtins.unwrap_or_else(Builtins::default_path),
         operations: operations.clone(),
-        debug: config.debug,
         doors,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
@@ -155,12 +155,16 @@ where
     };
     let (traces, exporter) = Traces::new();
     traces.configure(&config, &options.home);
-    let (machine, handle) = Machine::new(&config, options).map_err(failure)?;
+    let config = Arc::new(config);
+    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
+    let jobs = jobs::Handle::default();
+    jobs.set(config.jobs.clone());
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
+        jobs: jobs.clone(),
         shutdown: shutdown.clone(),
         traces,
         stops: TaskTracker::new(),
@@ -188,6 +192,14 @@ where
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
+    let caller = jobs::Caller::new(
+        handle.published.clone(),
+        robot.operations.clone(),
+        robot.sessions.clone(),
+        robot.traces.clone(),
+    );
+    // Jobs end first: what stops must not be set moving again.
+    clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
@@ -325,21 +337,6 @@ async fn bind(config: &Config) -> Result<TcpListener, Failure> {
         )),
         _ => refused(&error),
     })
-}
-
-/// The built-in modules, if the config uses any. Without them the rest of the machine runs.
-async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
-    if !config.resources.iter().any(|resource| resource.model.is_builtin()) {
-        return Builtins::default();
-    }
-    let path = path.unwrap_or_else(Builtins::default_path);
-    match Builtins::load(&path).await {
-        Ok(builtins) => builtins,
-        Err(problem) => {
-            error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        }
-    }
 }
 
 /// A limit that the environment may override with a Go duration text.

@@ -393,6 +393,12 @@ impl World {
         rpc::call(self.control(), path, &control::GetStatusRequest::default()).await
     }
 
+    /// Tasks that live in the core. The one that answers this is among them, and the connection that it came by.
+    pub async fn tasks(&self) -> usize {
+        let status = self.control_status().await.expect("GetStatus answers at any time");
+        usize::try_from(status.tasks).expect("as many as fit into memory")
+    }
+
     /// What the machine says about itself now.
     pub async fn snapshot(&self) -> Snapshot {
         let path = "/viam.robot.v1.RobotService/GetMachineStatus";
@@ -475,8 +481,10 @@ impl World {
 
     /// Starts the same config in the same place once more; the machine has to have ended.
     pub async fn restart(mut self) -> Self {
-        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place.
+        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place, and at no
+        // cgroup, because the next machine's are called the same.
         let place = std::mem::take(&mut self.place);
+        self.cgroups.clear();
         let text = fs::read_to_string(&self.config).expect("the config was written");
         let name = self
             .config

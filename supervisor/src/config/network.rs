@@ -23,17 +23,24 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
+impl Network {
+    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    pub(super) fn standard(whole: Place) -> Self {
+        Self {
+            bind_address: BIND_ADDRESS.to_owned(),
+            bind_place: whole,
+            fqdn: String::new(),
+            tls_files: None,
+            no_tls: false,
+            heartbeat_window: HEARTBEAT_WINDOW,
+            tunnels: Vec::new(),
+        }
+    }
+}
+
 /// Reads `network`; `whole` is the place to name for what it leaves out.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
-    let mut network = Network {
-        bind_address: BIND_ADDRESS.to_owned(),
-        bind_place: whole,
-        fqdn: String::new(),
-        tls_files: None,
-        no_tls: false,
-        heartbeat_window: HEARTBEAT_WINDOW,
-        tunnels: Vec::new(),
-    };
+    let mut network = Network::standard(whole);
     let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
         return network;
     };
