@@ -58,6 +58,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long configs of random bytes are read.
+const FUZZ_SECONDS: &str = "30";
+
 /// Builds all binaries first, because the end-to-end tests run them, then everything else.
 fn test(filter: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
@@ -65,7 +68,10 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     target.write_manifest("debug")?;
     let mut tests = cargo();
-    tests.args(["test", "--workspace"]).env("MAINSTAY_PYTHON", python);
+    tests
+        .args(["test", "--workspace"])
+        .env("MAINSTAY_PYTHON", python)
+        .env("FUZZ_SECONDS", FUZZ_SECONDS);
     if let Some(filter) = filter {
         tests.arg(filter);
     }
