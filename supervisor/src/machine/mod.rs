@@ -8,7 +8,7 @@
 
 mod actor;
 mod adopt;
-mod apply;
+pub mod apply;
 mod calls;
 pub mod change;
 #[cfg(test)]

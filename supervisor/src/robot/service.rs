@@ -75,7 +75,10 @@ impl RobotService for Robot {
         &self,
         _: Request<pb::GetMachineStatusRequest>,
     ) -> Answer<pb::GetMachineStatusResponse> {
-        Ok(Response::new(status::machine_status(&self.machine.published.load())))
+        Ok(Response::new(status::machine_status(
+            &self.machine.published.load(),
+            self.jobs.runs(),
+        )))
     }
 
     async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Answer<pb::GetVersionResponse> {
