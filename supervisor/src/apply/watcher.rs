@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::machine;
 use crate::machine::view::View;
-use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::module::entry::ModuleEntry;
+use crate::phase::ModulePhase;
 use crate::route::resource::Phase;
 
 /// What a change is measured by.
