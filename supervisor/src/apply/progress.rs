@@ -54,6 +54,14 @@ impl Handle {
         self.status.get()
     }
 
+    /// Reads this text as the machine would.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn read(&self, bundle: Bundle) -> Result<Taken, Refused> {
+        read(bundle, &self.overrides).await
+    }
+
     /// What would happen if this text were applied now. Running modules are asked what they think of it.
     ///
     /// # Errors

@@ -117,6 +117,21 @@ impl Control {
         }
     }
 
+    /// The machine as others see it.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &Handle {
+        &self.machine
+    }
+
+    /// For what is asked about configs.
+    pub(super) fn configs(&self) -> &apply::Handle {
+        &self.config
+    }
+
     fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
         let state = entry.state();
         let cpu = state.pid.and_then(|pid| {
@@ -279,6 +294,7 @@ impl ControlService for Control {
     type WatchStatusStream = Answers<pb::Status>;
     type EventsStream = Answers<pb::Event>;
     type LogsStream = Answers<pb::LogLine>;
+    type ApplyConfigStream = Answers<pb::ApplyConfigProgress>;
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))
@@ -340,5 +356,30 @@ impl ControlService for Control {
             module: Some(self.module(&view, entry)),
             ends,
         }))
+    }
+
+    async fn plan_config(
+        &self,
+        request: Request<pb::PlanConfigRequest>,
+    ) -> Result<Response<pb::PlanConfigResponse>, Status> {
+        self.plan_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<pb::ApplyConfigRequest>,
+    ) -> Result<Response<Self::ApplyConfigStream>, Status> {
+        self.apply_of(request.into_inner())
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffConfigRequest>,
+    ) -> Result<Response<pb::DiffConfigResponse>, Status> {
+        self.diff_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_graph(&self, _: Request<pb::GetGraphRequest>) -> Result<Response<pb::Graph>, Status> {
+        self.graph_of().await.map(Response::new)
     }
 }

@@ -6,6 +6,8 @@ mod bounds;
 mod cli;
 mod client_py;
 mod closed;
+mod config_cli;
+mod config_live;
 mod core_dies;
 mod crash;
 mod data_path;
