@@ -32,17 +32,24 @@ const NETWORK_KEYS: &[&str] = &[
     "traffic_tunnel_endpoints",
 ];
 
+impl Network {
+    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    pub(super) fn standard(whole: Place) -> Self {
+        Self {
+            bind_address: BIND_ADDRESS.to_owned(),
+            bind_place: whole,
+            fqdn: String::new(),
+            tls_files: None,
+            no_tls: false,
+            heartbeat_window: HEARTBEAT_WINDOW,
+            tunnels: Vec::new(),
+        }
+    }
+}
+
 /// Reads `network`; `whole` is the place to name for what it leaves out.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
-    let mut network = Network {
-        bind_address: BIND_ADDRESS.to_owned(),
-        bind_place: whole,
-        fqdn: String::new(),
-        tls_files: None,
-        no_tls: false,
-        heartbeat_window: HEARTBEAT_WINDOW,
-        tunnels: Vec::new(),
-    };
+    let mut network = Network::standard(whole);
     let Some(keys) = node.and_then(|node| reader.keys("`network`", node, NETWORK_KEYS)) else {
         return network;
     };

@@ -8,7 +8,6 @@ use mainstay_proto::ResourceName;
 
 use super::apply::apply;
 use super::complaint::Place;
-use super::duration;
 use super::entries::{List, log_level, module, resource, unknown_level};
 use super::include;
 use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
@@ -20,6 +19,7 @@ use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
+use crate::jobs::schedule::Schedule;
 
 const KEYS: &[&str] = &[
     "components",
@@ -251,10 +251,11 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
         }
         let [name, schedule, resource, method] = texts;
         fault = fault.or(seen.again(reader, "job", &name, keys.span_of("name")));
-        if !schedule.is_empty() && !is_schedule(&schedule) {
-            let message = format!("`{}` is no schedule", schedule.escape_debug());
+        if !schedule.is_empty()
+            && let Err(bad) = schedule.parse::<Schedule>()
+        {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), message, Some(help)));
+            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
         }
         let command = keys.get("command").map(|node| reader.structure("`command`", node));
         if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
@@ -274,12 +275,6 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
         });
     }
     jobs
-}
-
-fn is_schedule(text: &str) -> bool {
-    text == "continuous"
-        || duration::parse(text).is_ok_and(|interval| !interval.is_zero())
-        || text.split_whitespace().count() >= 5
 }
 
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
