@@ -199,12 +199,13 @@ impl RobotService for Robot {
     }
 
     async fn restart_module(&self, request: Request<pb::RestartModuleRequest>) -> Answer<pb::RestartModuleResponse> {
+        let by = caller(&request)?.identity.clone();
         let (id, name) = match request.into_inner().id_or_name {
             Some(IdOrName::ModuleId(id)) => (id, String::new()),
             Some(IdOrName::ModuleName(name)) => (String::new(), name),
             None => (String::new(), String::new()),
         };
-        self.machine.restart(&id, &name).await?;
+        self.machine.restart(&by, &id, &name).await?;
         Ok(Response::new(pb::RestartModuleResponse {}))
     }
 

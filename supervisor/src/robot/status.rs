@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 
 use crate::jobs::JobRuns;
 use crate::machine::view::View;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::{Phase, Resource};
 
 /// Every resource that can be used now, in config order.

@@ -16,14 +16,15 @@ use tonic::{Request, Response, Status};
 
 use super::feeds::{self, Answers, module_state, resource_state};
 use crate::config::nearest;
-use crate::identity::ModuleName;
+use crate::identity::{Identity, ModuleName};
 use crate::machine::Handle;
 use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
+use crate::module::entry::ModuleEntry;
 use crate::module::limits::Limit;
-use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};
+use crate::phase::ModulePhase;
 use crate::route::resource::Resource;
 use crate::usage::{Sampler, memory_bytes, threads};
 
@@ -284,7 +285,7 @@ impl ControlService for Control {
         request: Request<pb::ReloadModuleRequest>,
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
-        let restarted = self.machine.reload(&name, force).await? == Reloaded::Restarted;
+        let restarted = self.machine.reload(&Identity::Control, &name, force).await? == Reloaded::Restarted;
         Ok(Response::new(pb::ReloadModuleResponse { restarted }))
     }
 

@@ -10,6 +10,8 @@ mod core_dies;
 mod crash;
 mod data_path;
 mod developing;
+mod drain;
+
 mod examples;
 mod faults;
 mod figures;

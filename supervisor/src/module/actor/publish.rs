@@ -10,7 +10,7 @@ use crate::module::lifecycle::State;
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
 use crate::module::process::Process;
-use crate::module::state::ModulePhase;
+use crate::phase::ModulePhase;
 
 /// What went wrong with a module that is not READY.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Actor {
     }
 
     /// Tells why it is restarted, for as long as nothing goes wrong.
-    pub(super) fn wished(&self, wish: Wish) {
+    pub(super) fn wished(&self, wish: &Wish) {
         self.entry.publish(|state| {
             state.last = Some(wish.to_string().into());
             state.last_at = Some(SystemTime::now());
