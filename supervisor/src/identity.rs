@@ -1,9 +1,12 @@
-//! Who is who: the names of modules, and who is calling, as the socket tells it.
+//! Who is who: the names of modules, the key of a machine, and who is calling, as the socket tells it.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// Who is at the other end of a connection.
@@ -105,4 +108,10 @@ impl fmt::Debug for ModuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What one machine's runtime directory and cgroups are called by: the first 12 hex digits of the SHA-256 of its config's path.
+pub fn key(canonical_path: &Path) -> String {
+    let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 //! Read `machine::plan` for what happens on a change, `module::lifecycle` for what happens when a module dies,
 //! `route::table` for where a call goes and `serve::door` for what every call meets on its way.
 
+pub mod cgroup;
 mod changes;
 pub mod cli;
 pub mod config;
@@ -17,6 +18,7 @@ mod log;
 pub mod machine;
 pub mod module;
 pub mod operations;
+pub mod phase;
 pub mod policy;
 pub mod robot;
 mod rotating;

@@ -475,8 +475,10 @@ impl World {
 
     /// Starts the same config in the same place once more; the machine has to have ended.
     pub async fn restart(mut self) -> Self {
-        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place.
+        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place, and at no
+        // cgroup, because the next machine's are called the same.
         let place = std::mem::take(&mut self.place);
+        self.cgroups.clear();
         let text = fs::read_to_string(&self.config).expect("the config was written");
         let name = self
             .config

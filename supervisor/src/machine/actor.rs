@@ -25,8 +25,9 @@ use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, Wish};
+use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
-use crate::module::state::ModuleEntry;
+use crate::operations::Operations;
 use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
 use crate::route::upstream::Upstream;
@@ -66,6 +67,8 @@ pub struct Machine {
     pub(super) watched: Vec<Watched>,
     /// A resource is gone that others may still see.
     pub(super) forgotten: bool,
+    /// The calls that run.
+    pub(super) operations: Operations,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -212,6 +215,7 @@ impl Machine {
         };
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
         let activity = running.activity.clone();
+        let drain = (stage == Stage::Removing).then(|| self.drain(&name, module)).flatten();
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
         self.world.begin(&name, stage, module, held.clone());
@@ -245,8 +249,17 @@ impl Machine {
             _ if ending => ("RemoveResource", REMOVE_AT_END),
             _ => ("RemoveResource", calls::REMOVE_TIMEOUT),
         };
-        let doing = activity.begin(what, name.clone(), limit);
+        // Silence during RemoveResource is excused no longer than any other.
+        let excused = if stage == Stage::Removing {
+            limit.min(self.kill_after(&module))
+        } else {
+            limit
+        };
         self.calls.spawn(async move {
+            if let Some(drain) = drain {
+                drain.over(&upstream).await;
+            }
+            let doing = activity.begin(what, name.clone(), excused);
             let proto = || {
                 config
                     .to_proto()
@@ -416,7 +429,9 @@ impl Machine {
             Command::Shutdown => {
                 self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();
-                self.stop_by = self.stop_by.or(Some(Instant::now() + REMOVE_ALL));
+                self.stop_by = self
+                    .stop_by
+                    .or(Some(Instant::now() + self.longest_drain() + REMOVE_ALL));
                 self.want_nothing();
                 for module in self.modules.keys().cloned().collect::<Vec<_>>() {
                     self.watch_over(&module);
@@ -433,6 +448,7 @@ impl Machine {
             return;
         };
         let before = resource.state();
+        let closed = self.closed(node, before.closed.as_ref());
         // What is down with its module, or with what it needs, was told there, and what the start finds is in its
         // summary; once is enough.
         if self.running
@@ -465,6 +481,7 @@ impl Machine {
             },
             module: node.module.clone(),
             upstream,
+            closed,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
             revision: if ready {
                 self.revision.clone()

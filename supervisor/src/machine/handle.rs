@@ -11,8 +11,8 @@ use super::view::{Published, View};
 use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
-use crate::module::state::ModuleEntry;
 
 /// Why a module was not restarted.
 #[derive(Debug, thiserror::Error)]

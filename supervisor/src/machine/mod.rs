@@ -2,7 +2,8 @@
 //!
 //! `node` is what is known of one resource, `world` what is wanted and what runs (pure), `relations` who depends on whom,
 //! `plan` the next steps (pure), `actor` takes them. `change` is what separates two configs (pure), `apply` takes another
-//! config up: `adopt` the resources, `modules` the modules, which `wanted` reads from the config. `restart` empties a module
+//! config up: `adopt` the resources, `modules` the modules, which `wanted` reads from the config. `drain` waits for calls
+//! before a resource is taken out, `restart` empties a module
 //! and replaces its process, `handle` is what others may ask, `setup` makes it all, `calls` is the wire to the modules,
 //! `view` is what everybody else may see.
 
@@ -13,6 +14,7 @@ mod calls;
 pub mod change;
 #[cfg(test)]
 mod change_tests;
+mod drain;
 pub mod graph;
 mod handle;
 mod lost;

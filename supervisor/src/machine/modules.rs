@@ -19,11 +19,14 @@ use super::setup::Made;
 use super::wanted::WantedModule;
 use crate::identity::ModuleName;
 use crate::module::actor::{Actor, Command as ModuleCommand, Context, Wish};
+use crate::module::address::Address;
 use crate::module::bounds::Bounds;
+use crate::module::entry::ModuleEntry;
+use crate::module::environment::ModuleSpec;
 use crate::module::parent::{ParentDoor, ParentListener};
 use crate::module::peers;
 use crate::module::sockets::Sockets;
-use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::phase::ModulePhase;
 
 /// What follows the end of a module.
 #[derive(Debug)]
@@ -126,6 +129,7 @@ impl Machine {
     /// Ends a module, after the resources in it; then follows `then`.
     pub(super) fn end_module(&mut self, name: &ModuleName, then: Then) {
         let gone = matches!(then, Then::Gone);
+        let patience = self.longest_drain();
         let Some(running) = self.modules.get_mut(name) else {
             return;
         };
@@ -141,7 +145,8 @@ impl Machine {
             Some(Facts::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);
-                running.drain_by = Some(Instant::now() + REMOVE_ALL);
+                running.wish = Wish::ConfigChanged;
+                running.drain_by = Some(Instant::now() + patience + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.lose(name);
                 self.world.module_changed(name, Facts::Draining, None);
@@ -211,12 +216,12 @@ impl Machine {
     }
 }
 
-type Prepared = (Sockets, crate::module::address::Address, Bounds);
+type Prepared = (Sockets, Address, Bounds);
 
 /// Opens what a module needs before it can be started.
 fn prepare(
     made: &Made,
-    spec: &crate::module::environment::ModuleSpec,
+    spec: &ModuleSpec,
     entry: &Arc<ModuleEntry>,
     closed: &CancellationToken,
 ) -> Result<Prepared, String> {

@@ -7,8 +7,8 @@ use tracing::{info, warn};
 use super::handle::{Handle, RestartError};
 use super::view::View;
 use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
-use crate::module::state::ModuleEntry;
 use crate::module::watch::Watch;
 
 /// What came of a wish to reload.

@@ -19,6 +19,7 @@ impl Machine {
     /// to be replaced; `done` is told when a younger one is ready, or has failed.
     pub(super) fn restart(&mut self, module: &ModuleName, current: u64, wish: Wish, done: Restarted) {
         self.restart_announced(module);
+        let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
@@ -27,7 +28,7 @@ impl Machine {
         match self.world.facts(module) {
             Some(Facts::Ready) => {
                 info!(%module, "{wish}; restarting it, its resources are taken out first");
-                running.drain_by = Some(Instant::now() + REMOVE_ALL);
+                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.world.module_changed(module, Facts::Draining, None);
                 self.watch_over(module);

@@ -15,11 +15,11 @@ use super::apply::Answers;
 use super::handle::Handle;
 use super::view::Published;
 use super::world::World;
+use crate::cgroup::Tree;
 use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::module::actor::Event;
 use crate::module::builtin::Builtins;
-use crate::module::cgroup::Tree;
 use crate::module::parent::ParentDoor;
 use crate::module::process::Spawner;
 use crate::operations::Operations;
@@ -122,6 +122,7 @@ impl Machine {
             vigils: JoinSet::new(),
             watched: Vec::new(),
             forgotten: false,
+            operations: handle.made.operations.clone(),
             build_timeout: options.build_timeout,
             revision: Arc::default(),
             started: Instant::now(),

@@ -11,7 +11,7 @@ use mainstay_proto::{Model, ResourceName};
 
 use crate::changes::Changes;
 use crate::config::Config;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::address::Address;
 use super::bounds::Bounds;
+use super::entry::ModuleEntry;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::health::{self, Watch};
@@ -22,7 +23,6 @@ use super::output::Tail;
 use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
-use super::state::ModuleEntry;
 use crate::identity::ModuleName;
 use crate::operations::Operations;
 use crate::route::upstream::Upstream;
@@ -60,6 +60,8 @@ pub enum Wish {
     Asked,
     /// The program's file, or its tarball, is another one.
     BinaryChanged,
+    /// Its entry in the config is another one, or there is none any more.
+    ConfigChanged,
 }
 
 impl std::fmt::Display for Wish {
@@ -67,6 +69,7 @@ impl std::fmt::Display for Wish {
         f.write_str(match self {
             Self::Asked => "restart asked for",
             Self::BinaryChanged => "binary changed",
+            Self::ConfigChanged => "config changed",
         })
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use super::state::{ModulePhase, ModuleState};
+use super::state::ModuleState;
+use crate::phase::ModulePhase;
 
 /// Ends that are kept of one module.
 const MAX_ENDS: usize = 20;

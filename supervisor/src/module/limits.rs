@@ -1,7 +1,7 @@
 //! How each of a module's limits is held on this system: decided here, done by `cgroup`, by rlimits in the child, or by
 //! the watch in `memory`. Pure.
 
-use super::cgroup::Controllers;
+use crate::cgroup::Controllers;
 use crate::policy::Limits;
 
 /// Room that the kernel's limit per process (RLIMIT_DATA) leaves above the memory limit where that is watched. It counts

@@ -20,11 +20,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
-use super::cgroup::{Events, Group};
 use super::environment::Launch;
 use super::orphans::Life;
 use super::problem::cannot_run;
 use super::sandbox::{Confinement, Stage, stages};
+use crate::cgroup::{Events, Group};
 #[cfg(target_os = "linux")]
 use crate::guardian;
 use crate::guardian::children;

@@ -11,7 +11,7 @@ use mainstay_proto::viam::robot::v1::{
 use prost_types::Timestamp;
 
 use crate::machine::view::View;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::{Phase, Resource};
 
 /// Every resource that can be used now, in config order.

@@ -20,10 +20,11 @@ use crate::identity::ModuleName;
 use crate::machine::Handle;
 use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
+use crate::module::entry::ModuleEntry;
 use crate::module::limits::Limit;
-use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};
+use crate::phase::ModulePhase;
 use crate::route::resource::Resource;
 use crate::usage::{Sampler, memory_bytes};
 

@@ -17,7 +17,6 @@ use crate::identity::Identity;
 use crate::identity::ModuleName;
 use crate::module::parent::{ParentDoor, ParentListener, admit};
 use crate::module::peers::Guests;
-use crate::module::state::ModuleEntry;
 
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -141,7 +140,7 @@ pub async fn serve_parents(
                 }
                 ParentListener::Tcp(listener) => {
                     let door = Door::new(services.clone(), Identity::Module(module.name.clone()));
-                    parents.spawn(serve_parent_tcp(listener, door, module, stop.clone()));
+                    parents.spawn(serve_parent_tcp(module.name.clone(), listener, guests, door, stop.clone()));
                 }
                 }
             }
@@ -191,7 +190,13 @@ async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<Uni
 }
 
 /// Serves the loopback port of a module in TCP mode. Whoever else comes there is sent away.
-async fn serve_parent_tcp(listener: TcpListener, door: Door, module: Arc<ModuleEntry>, stop: CancellationToken) {
+async fn serve_parent_tcp(
+    module: ModuleName,
+    listener: TcpListener,
+    guests: Guests,
+    door: Door,
+    stop: CancellationToken,
+) {
     let mut connections = Connections::default();
     let mut arriving = JoinSet::new();
     loop {
@@ -199,15 +204,15 @@ async fn serve_parent_tcp(listener: TcpListener, door: Door, module: Arc<ModuleE
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((io, _)) => {
-                    let module = module.clone();
-                    arriving.spawn(async move { admit(&io, &module).await.map(|()| io) });
+                    let guests = guests.clone();
+                    arriving.spawn(async move { admit(&io, &guests).await.map(|()| io) });
                 }
                 Err(error) => accept_failed(error).await,
             },
             Some(arrived) = arriving.join_next() => match arrived {
                 Ok(Ok(io)) => connections.serve(io, door.for_connection(), stop.clone()),
-                Ok(Err(error)) => warn!(module = %module.name, "a connection to its parent port was refused: {error}"),
-                Err(panicked) => warn!(module = %module.name, "a connection to its parent port broke off: {panicked}"),
+                Ok(Err(error)) => warn!(%module, "a connection to its parent port was refused: {error}"),
+                Err(panicked) => warn!(%module, "a connection to its parent port broke off: {panicked}"),
             },
         }
     }

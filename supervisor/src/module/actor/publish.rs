@@ -10,7 +10,7 @@ use crate::module::lifecycle::State;
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
 use crate::module::process::Process;
-use crate::module::state::ModulePhase;
+use crate::phase::ModulePhase;
 
 /// What went wrong with a module that is not READY.
 #[derive(Debug)]

@@ -36,13 +36,13 @@ impl Actor {
         let limit = if self.run_script(life, &program, &launch).await? {
             Some(self.spec.first_run_timeout)
         } else {
-            let pid = self.spawn(life, launch).await?;
+            self.spawn(life, launch).await?;
             self.progress = Progress::default();
             self.handshake = JoinSet::new();
             let (module, address, parent) = (self.spec.name.clone(), self.address.clone(), self.parent.clone());
-            let progress = self.progress.clone();
+            let (progress, members) = (self.progress.clone(), self.bounds.members().clone());
             self.handshake
-                .spawn(async move { (life, shake(&module, &address, pid, &parent, progress).await) });
+                .spawn(async move { (life, shake(&module, &address, &members, &parent, progress).await) });
             None
         };
         let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
@@ -129,10 +129,11 @@ impl Actor {
         // Whoever still waits on it hears what became of the module.
         let lost = self.upstream.take();
         let life = self.lifecycle.life();
-        let (module, address, pid) = (self.spec.name.clone(), self.address.clone(), self.pid());
+        let (module, address) = (self.spec.name.clone(), self.address.clone());
+        let members = self.bounds.members().clone();
         let again = async {
             loop {
-                if let Ok(upstream) = address.connect(&module, pid).await {
+                if let Ok(upstream) = address.connect(&module, &members).await {
                     return upstream;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,192 @@
+//! The cgroups of one machine: its directory, the controllers in it, and one cgroup for each life of a module.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use nix::unistd::Pid;
+use tracing::debug;
+
+use super::files::{Controllers, enable, members, write};
+use super::group::{Group, Left};
+use super::place::{Place, name};
+use super::record;
+use super::sweep::clear;
+use crate::policy::Limits;
+
+/// Span over which a share of processor time is counted, in microseconds: the kernel's own default.
+const CPU_PERIOD_US: f64 = 100_000.0;
+/// The kernel takes no quota below this, in microseconds.
+const LEAST_CPU_QUOTA_US: f64 = 1_000.0;
+
+/// Why there are no cgroups for modules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The system has none of version 2, or hides them.
+    #[error("cgroup version 2 is not mounted here")]
+    NotMounted,
+    /// They belong to somebody else.
+    #[error("cannot make cgroups below `{}`: {reason} (as a service: `Delegate=yes`)", .directory.display())]
+    NotOurs {
+        /// Our own cgroup.
+        directory: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// The cgroups of one machine.
+#[derive(Debug)]
+pub struct Tree {
+    pub(super) place: Place,
+    controllers: Controllers,
+    left: Left,
+}
+
+impl Tree {
+    /// Makes the machine's directory, removing what an earlier core left in it, and hands down what controllers it can.
+    ///
+    /// # Errors
+    /// There is no version 2, or our own cgroup is not ours to divide.
+    pub fn open(runtime: &Path) -> Result<Self, Unavailable> {
+        let name = name(runtime);
+        let leaf = format!("{name}-core");
+        let base = Place::own().ok_or(Unavailable::NotMounted)?.base(&leaf);
+        let place = base.join(&name);
+        let refused = |error: io::Error| Unavailable::NotOurs {
+            directory: base.directory.clone(),
+            reason: error.to_string(),
+        };
+        clear(&place.directory).map_err(refused)?;
+        // Another core, in another cgroup, may be the one to clear up after us.
+        record::note(runtime, &place.directory).map_err(refused)?;
+        fs::create_dir(&place.directory).map_err(refused)?;
+        let offered = hand_down(&base.directory, &leaf);
+        for name in offered.names() {
+            let _refused = enable(&place.directory, name);
+        }
+        let controllers = Controllers::read(&place.directory.join("cgroup.subtree_control"));
+        debug!(directory = %place.directory.display(), ?controllers, "cgroups");
+        Ok(Self {
+            place,
+            controllers,
+            left: Left::default(),
+        })
+    }
+
+    /// What is limited here.
+    pub fn controllers(&self) -> Controllers {
+        self.controllers
+    }
+
+    /// Makes the cgroup for one life of `module`, with its limits as far as there are controllers for them.
+    ///
+    /// # Errors
+    /// The system refuses to make it or to take a limit.
+    pub fn create(&self, module: &str, life: u64, limits: &Limits) -> io::Result<Group> {
+        self.remove_left();
+        let place = self.place.join(&format!("{module}-{life}").replace('/', "_"));
+        match fs::create_dir(&place.directory) {
+            // Somebody tidied up: the machine's own directory is empty whenever no module runs.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match fs::create_dir(&self.place.directory) {
+                    // Another module is being started, too.
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+                for name in self.controllers.names() {
+                    enable(&self.place.directory, name)?;
+                }
+                fs::create_dir(&place.directory)?;
+            }
+            made => made?,
+        }
+        let make = || {
+            for (file, value) in values(limits, self.controllers) {
+                write(&place.directory.join(file), &value).map_err(|error| {
+                    io::Error::new(error.kind(), format!("`{file}` does not take `{value}`: {error}"))
+                })?;
+            }
+            if self.controllers.memory && limits.memory.is_some() {
+                // Where there is no swap there is nothing to limit.
+                let _no_swap = write(&place.directory.join("memory.swap.max"), "0");
+            }
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(nix::libc::O_CLOEXEC)
+                .open(place.directory.join("cgroup.procs"))
+        };
+        match make() {
+            Ok(procs) => Ok(Group {
+                place,
+                procs,
+                left: self.left.clone(),
+            }),
+            Err(error) => {
+                let _left = fs::remove_dir(&place.directory);
+                Err(error)
+            }
+        }
+    }
+
+    fn remove_left(&self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|directory| fs::remove_dir(directory).is_err() && directory.exists());
+    }
+}
+
+/// The files that hold `limits`, and what to write into them.
+pub(super) fn values(limits: &Limits, controllers: Controllers) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    if let Some(memory) = limits.memory.filter(|_| controllers.memory) {
+        values.push(("memory.max", memory.to_string()));
+        // A module that lost one of its processes is seldom of use: all of it goes, and comes back whole.
+        values.push(("memory.oom.group", "1".to_owned()));
+    }
+    if let Some(cpu) = limits.cpu.filter(|_| controllers.cpu) {
+        let quota = (cpu * CPU_PERIOD_US).max(LEAST_CPU_QUOTA_US);
+        values.push(("cpu.max", format!("{quota:.0} {CPU_PERIOD_US:.0}")));
+    }
+    if let Some(pids) = limits.pids.filter(|_| controllers.pids) {
+        values.push(("pids.max", pids.to_string()));
+    }
+    values
+}
+
+/// Has `base` hand down what it can; moves the core and its guardian out of the way where nobody else is in it.
+fn hand_down(base: &Path, leaf: &str) -> Controllers {
+    let offered = Controllers::read(&base.join("cgroup.controllers"));
+    let mut busy = false;
+    for name in offered.names() {
+        busy |= enable(base, name).is_err();
+    }
+    if busy && move_to_leaf(base, leaf).is_ok() {
+        for name in offered.names() {
+            let _refused = enable(base, name);
+        }
+    }
+    Controllers::read(&base.join("cgroup.subtree_control"))
+}
+
+/// Moves the core, and the guardian above it, from `base` to its leaf; refuses if anybody else would be left behind.
+fn move_to_leaf(base: &Path, leaf: &str) -> io::Result<()> {
+    let exe = |pid: Pid| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let (core, parent) = (Pid::this(), Pid::parent());
+    let guarded = exe(parent).is_some_and(|parent| Some(parent) == exe(core));
+    let ours = |pid: &Pid| *pid == core || (guarded && *pid == parent);
+    let there = members(base)?;
+    if !there.iter().all(ours) {
+        return Err(io::Error::other("its cgroup holds other processes"));
+    }
+    let leaf = base.join(leaf);
+    match fs::create_dir(&leaf) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for pid in there {
+        write(&leaf.join("cgroup.procs"), &pid.to_string())?;
+    }
+    Ok(())
+}
