@@ -219,7 +219,7 @@ impl Machine {
 type Prepared = (Sockets, Address, Bounds);
 
 /// Opens what a module needs before it can be started.
-fn prepare(
+pub(super) fn prepare(
     made: &Made,
     spec: &ModuleSpec,
     entry: &Arc<ModuleEntry>,
