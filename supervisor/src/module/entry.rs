@@ -51,6 +51,29 @@ impl ModuleEntry {
     pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
         let state = ModuleState::pending(SystemTime::now());
         let output = Output::new(spec.name.clone(), &spec.policy.output);
+        Self::with(spec, home, changes, state, output, Arc::default())
+    }
+
+    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
+    /// how many there were goes on.
+    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
+        let before = self.state.load();
+        let mut state = ModuleState::pending(SystemTime::now());
+        (state.life, state.restarts) = (before.life, before.restarts);
+        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
+        self.output.keep_in(&spec.policy.output);
+        let (output, history) = (self.output.clone(), self.history.clone());
+        Self::with(spec, home, self.changes.clone(), state, output, history)
+    }
+
+    fn with(
+        spec: &ModuleSpec,
+        home: &Path,
+        changes: Changes,
+        state: ModuleState,
+        output: Output,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
         let ModuleSpec {
             name, id, executable, ..
         } = spec.clone();
@@ -62,29 +85,13 @@ impl ModuleEntry {
             source: Arc::new(Source::new(spec, home)),
             keep_moving: spec.policy.keep_moving,
             output,
-            history: Arc::default(),
+            history,
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
             drain: spec.policy.stop.drain,
             kill_after: spec.policy.health.kill_after,
             state: ArcSwap::from_pointee(state),
             changes,
-        }
-    }
-
-    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
-    /// how many there were goes on.
-    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
-        let before = self.state.load();
-        let mut state = ModuleState::pending(SystemTime::now());
-        (state.life, state.restarts) = (before.life, before.restarts);
-        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
-        self.output.keep_in(&spec.policy.output);
-        Self {
-            output: self.output.clone(),
-            history: self.history.clone(),
-            state: ArcSwap::from_pointee(state),
-            ..Self::new(spec, home, self.changes.clone())
         }
     }
 

@@ -20,7 +20,9 @@ async fn rover() -> World {
 
 /// ROVER with another rate.
 fn faster(world: &World) -> PathBuf {
-    world.place.write("faster.yaml", &ROVER.replace("rate_hz: 10", "rate_hz: 20"))
+    world
+        .place
+        .write("faster.yaml", &ROVER.replace("rate_hz: 10", "rate_hz: 20"))
 }
 
 #[tokio::test]
@@ -31,28 +33,54 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
     assert_eq!(start.code, 0, "{start:?}");
     assert!(start.stderr.contains("the plan of a start"), "{start:?}");
     for line in ["+ left", "+ right", "+ base"] {
-        assert!(start.stdout.lines().any(|shown| shown.starts_with(line)), "no `{line}`: {start:?}");
+        assert!(
+            start.stdout.lines().any(|shown| shown.starts_with(line)),
+            "no `{line}`: {start:?}"
+        );
     }
     let shown = json_of(&place.mainstay(&["plan", text(&file), "--json"]).await);
-    assert_eq!(keys(&shown), ["file", "running", "usable", "changes", "stays", "complaints"]);
-    assert_eq!(keys(&shown["changes"][0]), ["part", "name", "how", "because", "known_after_start"]);
+    assert_eq!(
+        keys(&shown),
+        ["file", "running", "usable", "changes", "stays", "complaints"]
+    );
+    assert_eq!(
+        keys(&shown["changes"][0]),
+        ["part", "name", "how", "because", "known_after_start"]
+    );
     assert_eq!((&shown["running"], &shown["usable"]), (&json!(false), &json!(true)));
     let refused = place.write("refused.yaml", "debug: maybe");
     let ended = place.mainstay(&["plan", text(&refused)]).await;
-    assert!(ended.code == 1 && ended.stdout.is_empty() && ended.stderr.contains("refused.yaml:1:8"), "{ended:?}");
+    assert!(
+        ended.code == 1 && ended.stdout.is_empty() && ended.stderr.contains("refused.yaml:1:8"),
+        "{ended:?}"
+    );
 
     let world = rover().await;
     let before = world.snapshot().await.control;
     let own = text(&world.config().to_owned()).to_owned();
     let nothing = world.cli(&["plan", &own]).await;
-    assert!(nothing.code == 0 && nothing.stdout.starts_with("= nothing to do: 3 resources"), "{nothing:?}");
+    assert!(
+        nothing.code == 0 && nothing.stdout.starts_with("= nothing to do: 3 resources"),
+        "{nothing:?}"
+    );
     let file = faster(&world);
     let planned = world.cli(&["plan", text(&file)]).await;
     assert_eq!(planned.code, 0, "{planned:?}");
     let lines: Vec<_> = planned.stdout.lines().collect();
-    let of = |start: &str| *lines.iter().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{planned:?}"));
-    assert!(of("~ left").contains("rebuild") && of("~ left").contains("attributes.rate_hz 10 → 20"), "{planned:?}");
-    assert!(of("~ base").contains("rebuild") && of("~ base").contains("left"), "{planned:?}");
+    let of = |start: &str| {
+        *lines
+            .iter()
+            .find(|line| line.starts_with(start))
+            .unwrap_or_else(|| panic!("{planned:?}"))
+    };
+    assert!(
+        of("~ left").contains("rebuild") && of("~ left").contains("attributes.rate_hz 10 → 20"),
+        "{planned:?}"
+    );
+    assert!(
+        of("~ base").contains("rebuild") && of("~ base").contains("left"),
+        "{planned:?}"
+    );
     assert!(of("= ").contains("1 resource"), "{planned:?}");
     let json = json_of(&world.cli(&["plan", text(&file), "--json"]).await);
     assert_eq!(json["stays"]["resources"], json!(["rdk:component:motor/right"]));
@@ -67,7 +95,10 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
 async fn diff_names_each_value() {
     let world = rover().await;
     let same = world.cli(&["diff"]).await;
-    assert!(same.code == 0 && same.stdout.contains("says the same as what runs"), "{same:?}");
+    assert!(
+        same.code == 0 && same.stdout.contains("says the same as what runs"),
+        "{same:?}"
+    );
     let file = faster(&world);
     let differs = world.cli(&["diff", text(&file)]).await;
     assert_eq!(
@@ -79,7 +110,12 @@ async fn diff_names_each_value() {
     assert_eq!(keys(&shown), ["file", "from", "usable", "differences", "complaints"]);
     assert_eq!(keys(&shown["differences"][0]), ["path", "kind", "before", "after"]);
     // A layout is no difference, and neither is a comment.
-    let layout = world.place.write("layout.yaml", &ROVER.replace("# Hz", "").replace("[left, right]", "\n    - left\n    - right"));
+    let layout = world.place.write(
+        "layout.yaml",
+        &ROVER
+            .replace("# Hz", "")
+            .replace("[left, right]", "\n    - left\n    - right"),
+    );
     let same = world.cli(&["diff", text(&layout)]).await;
     assert!(same.stdout.contains("says the same as what runs"), "{same:?}");
 }
@@ -100,13 +136,24 @@ async fn apply_runs_another_file_and_says_how_it_went() {
 
     let refused = world.place.write("refused.yaml", "debug: maybe");
     let ended = world.cli(&["apply", text(&refused)]).await;
-    assert!(ended.code == 1 && ended.stderr.contains("nothing was changed"), "{ended:?}");
+    assert!(
+        ended.code == 1 && ended.stderr.contains("nothing was changed"),
+        "{ended:?}"
+    );
 
     // A rate that went up goes down again, step by step for scripts.
     let own = world.config().to_owned();
     let ended = world.cli(&["apply", text(&own), "--json"]).await;
-    let steps: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(steps.first().map(|step| &step["step"]), Some(&json!("plan")), "{ended:?}");
+    let steps: Vec<Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(
+        steps.first().map(|step| &step["step"]),
+        Some(&json!("plan")),
+        "{ended:?}"
+    );
     let last = steps.last().expect("a last step");
     assert_eq!((ended.code, &last["step"]), (0, &json!("committed")), "{ended:?}");
     assert_eq!(keys(&last["parts"][0]), ["part", "name", "how", "state", "error"]);
@@ -125,13 +172,26 @@ async fn a_change_that_does_not_come_up_goes_back_and_apply_says_why() {
     assert_eq!(ended.code, 1, "{ended:?}");
     let last = ended.stdout.lines().find(|line| line.contains("went back"));
     assert!(last.is_some(), "{ended:?}");
-    assert!(ended.stdout.contains("sick") && ended.stdout.contains("no device at address 0x68"), "{ended:?}");
-    world.until(|now| !now.control.resources.iter().any(|resource| resource.name.as_ref().is_some_and(|name| name.name == "sick"))).await;
+    assert!(
+        ended.stdout.contains("sick") && ended.stdout.contains("no device at address 0x68"),
+        "{ended:?}"
+    );
+    world
+        .until(|now| {
+            !now.control
+                .resources
+                .iter()
+                .any(|resource| resource.name.as_ref().is_some_and(|name| name.name == "sick"))
+        })
+        .await;
 
     // Without a watch what works stays, and the exit code tells of the rest.
     let ended = world.cli(&["apply", text(&bad)]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stdout.contains("applied, but one part does not come up"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("applied, but one part does not come up"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +204,12 @@ async fn graph_shows_what_runs_with_what_it_holds() {
     let shown = json_of(&world.cli(&["graph", "--json"]).await);
     let edges = shown["edges"].as_array().expect("a list");
     assert_eq!(edges.len(), 2, "{shown}");
-    assert!(edges.iter().all(|edge| edge["held"] == true && edge["kind"] == "required"), "{shown}");
+    assert!(
+        edges
+            .iter()
+            .all(|edge| edge["held"] == true && edge["kind"] == "required"),
+        "{shown}"
+    );
     let dot = world.cli(&["graph", "--format", "dot"]).await;
     assert!(dot.stdout.contains("builtin:fake"), "{dot:?}");
 }
