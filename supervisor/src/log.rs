@@ -154,7 +154,14 @@ impl Log {
                 level,
             })
         });
-        let rules: Vec<_> = config.log.iter().cloned().chain(own).collect();
+        let jobs = config.jobs.iter().filter_map(|job| {
+            let level = job.log_level?;
+            Some(LogRule {
+                pattern: format!("rdk.job_manager.{}", job.name),
+                level,
+            })
+        });
+        let rules: Vec<_> = config.log.iter().cloned().chain(own).chain(jobs).collect();
         let most = rules
             .iter()
             .map(|rule| of(rule.level))
@@ -218,6 +225,10 @@ fn logger(target: &str, fields: &Fields) -> String {
         (PRINTED_BY_MODULE, Some(module), _) => format!("rdk.modmanager.{module}.StdOut"),
         ("module", Some(module), _) => format!("rdk.modmanager.{module}"),
         ("module", None, _) => "rdk.modmanager".into(),
+        ("jobs", ..) => match &fields.job {
+            Some(job) => format!("rdk.job_manager.{job}"),
+            None => "rdk.job_manager".into(),
+        },
         (_, _, Some(resource)) => format!("rdk.resource_manager.{resource}"),
         ("machine", ..) => "rdk.resource_manager".into(),
         ("serve" | "route", ..) => "rdk.networking".into(),
@@ -282,6 +293,7 @@ struct Fields {
     message: String,
     module: Option<String>,
     resource: Option<String>,
+    job: Option<String>,
     stderr: bool,
     rest: String,
 }
@@ -294,8 +306,10 @@ impl Fields {
             "stream" => self.stderr = text == "stderr",
             name => {
                 let _ = write!(self.rest, " {name}={text}");
-                if name == "resource" {
-                    self.resource = Some(text);
+                match name {
+                    "resource" => self.resource = Some(text),
+                    "job" => self.job = Some(text),
+                    _ => {}
                 }
             }
         }

@@ -1,11 +1,52 @@
-//! How a module is to be treated: what the own optional keys of its config entry say (`restart`, `health`, `stop`,
-//! `limits`, `sandbox`, `output` and so on), as values. The defaults need no thought: they are what an entry without
-//! any of these keys gets.
+//! How a module is to be treated, and how a changed config is applied: what the own optional keys of a config say (`restart`,
+//! `health`, `stop`, `limits`, `sandbox`, `output` and so on of a module's entry, `apply` of the whole), as values. The
+//! defaults need no thought: they are what a config without any of these keys gets.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// All of it.
+/// How a changed config is applied: the top-level key `apply`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyPolicy {
+    /// What follows when a part that was changed does not come up.
+    pub on_failure: OnFailure,
+    /// How long after its end a change is watched, for [`OnFailure::Revert`].
+    pub window: Duration,
+    /// How a change is tried before it is applied.
+    pub preflight: Preflight,
+}
+
+impl Default for ApplyPolicy {
+    fn default() -> Self {
+        Self {
+            on_failure: OnFailure::Keep,
+            window: Duration::from_secs(10),
+            preflight: Preflight::Running,
+        }
+    }
+}
+
+/// What follows when a part that was changed does not come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// What works stays applied, the rest is tried again.
+    #[default]
+    Keep,
+    /// The whole change goes back.
+    Revert,
+}
+
+/// How a change is tried before it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preflight {
+    /// Running modules are asked what they think of it.
+    #[default]
+    Running,
+    /// Besides, each changed module is started once more beside the running one, asked, and ended.
+    Spare,
+}
+
+/// All that a module's entry says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
     /// When it is started again after an end that nobody asked for.

@@ -12,11 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::cgroup::{self, Tree};
 use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
+use crate::jobs::{self, Jobs};
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
@@ -29,6 +30,7 @@ use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
 use crate::serve::{serve_control, serve_parents, serve_tcp};
 use crate::service::Notify;
+use crate::traces::Traces;
 
 /// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
 /// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
@@ -144,21 +146,27 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: load_builtins(&config, builtins).await,
+        builtins: builtins.unwrap_or_else(Builtins::default_path),
         operations: operations.clone(),
-        debug: config.debug,
         doors,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
-    let (machine, handle) = Machine::new(&config, options).map_err(failure)?;
+    let (traces, exporter) = Traces::new();
+    traces.configure(&config, &options.home);
+    let config = Arc::new(config);
+    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
+    let jobs = jobs::Handle::default();
+    jobs.set(config.jobs.clone());
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
+        jobs: jobs.clone(),
         shutdown: shutdown.clone(),
+        traces,
         stops: TaskTracker::new(),
     };
     let stops = robot.stops.clone();
@@ -184,7 +192,16 @@ where
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
+    let caller = jobs::Caller::new(
+        handle.published.clone(),
+        robot.operations.clone(),
+        robot.sessions.clone(),
+        robot.traces.clone(),
+    );
+    // Jobs end first: what stops must not be set moving again.
+    clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
+    rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     let notify = Notify::from_environment();
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
@@ -320,21 +337,6 @@ async fn bind(config: &Config) -> Result<TcpListener, Failure> {
         )),
         _ => refused(&error),
     })
-}
-
-/// The built-in modules, if the config uses any. Without them the rest of the machine runs.
-async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
-    if !config.resources.iter().any(|resource| resource.model.is_builtin()) {
-        return Builtins::default();
-    }
-    let path = path.unwrap_or_else(Builtins::default_path);
-    match Builtins::load(&path).await {
-        Ok(builtins) => builtins,
-        Err(problem) => {
-            error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        }
-    }
 }
 
 /// A limit that the environment may override with a Go duration text.

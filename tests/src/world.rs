@@ -393,6 +393,12 @@ impl World {
         rpc::call(self.control(), path, &control::GetStatusRequest::default()).await
     }
 
+    /// Tasks that live in the core. The one that answers this is among them, and the connection that it came by.
+    pub async fn tasks(&self) -> usize {
+        let status = self.control_status().await.expect("GetStatus answers at any time");
+        usize::try_from(status.tasks).expect("as many as fit into memory")
+    }
+
     /// What the machine says about itself now.
     pub async fn snapshot(&self) -> Snapshot {
         let path = "/viam.robot.v1.RobotService/GetMachineStatus";

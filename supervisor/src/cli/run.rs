@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::failure::{Exit, Failure};
 use super::output::note;
 use super::startup;
-use crate::config::{self, Place};
+use crate::config::{self, Place, Surroundings};
 use crate::guardian::{self, Side};
 use crate::run::RunOptions;
 
@@ -60,7 +60,16 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let colour = config::colour_wanted();
-    let mut loaded = config::load(&arguments.config).map_err(|refused| {
+    let home = home(
+        arguments.home.clone(),
+        std::env::var_os("VIAM_HOME").map(PathBuf::from),
+        std::env::home_dir(),
+    );
+    let home = home
+        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
+    let home = absolute(&home)?;
+    let surroundings = Surroundings::of(&arguments.config).with_viam_home(&home);
+    let mut loaded = config::load_in(&arguments.config, &surroundings).map_err(|refused| {
         note(&refused.render(colour));
         Failure {
             exit: Exit::Wrong,
@@ -82,18 +91,11 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         network.bind_place = Place::file(Path::new("--bind"));
     }
     loaded.config.debug |= arguments.debug;
-    let home = home(
-        arguments.home.clone(),
-        std::env::var_os("VIAM_HOME").map(PathBuf::from),
-        std::env::home_dir(),
-    );
-    let home = home
-        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     Ok(RunOptions {
         config_path,
         loaded,
-        home: absolute(&home)?,
+        home,
         builtins,
     })
 }

@@ -120,5 +120,7 @@ pub fn rover() -> Status {
             base,
         ],
         complaints: Vec::new(),
+        tasks: 61,
+        threads: Some(5),
     }
 }

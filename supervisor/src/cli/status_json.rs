@@ -25,6 +25,9 @@ pub struct MachineJson {
     settled_at: Option<String>,
     uptime_s: Option<f64>,
     rss_bytes: Option<u64>,
+    /// Of the core: what it has going on inside.
+    tasks: Option<u32>,
+    threads: Option<u32>,
     listeners: Vec<ListenerJson>,
     modules: Vec<ModuleJson>,
     resources: Vec<ResourceJson>,
@@ -118,6 +121,8 @@ impl MachineJson {
             settled_at: time(status.settled_at.as_ref()),
             uptime_s: seconds_since(status.started_at.as_ref(), now),
             rss_bytes: status.rss_bytes,
+            tasks: some_number(status.tasks),
+            threads: status.threads,
             listeners: status.listeners.iter().map(ListenerJson::new).collect(),
             modules: status
                 .modules

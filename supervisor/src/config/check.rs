@@ -57,7 +57,9 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
         let help = not_yet(&shown)
             .filter(|_| !module.is_tarball())
             .map_or(help, str::to_owned);
-        let cause = format!("stat {shown}: {cause}");
+        let place = &module.executable_place;
+        let (cause, help) = (format!("stat {shown}: {cause}"), source.scrub(help, place));
+        let cause = source.scrub(cause, place);
         // The two blanks are what peers know.
         let message = format!("module  executable path error: {cause}");
         module.fault = Some(format!("{message}; {help} ({})", module.executable_place));
@@ -77,7 +79,7 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
 /// The cure for paths that mean something to others and not, or not yet, to us.
 fn not_yet(path: &str) -> Option<&'static str> {
     if path.contains("${") {
-        Some("this version replaces no placeholders; write the path itself")
+        Some("the placeholder in it cannot be replaced; a warning says why")
     } else if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
         Some("only modules with `type: local` have their archive unpacked; add it, or name the program itself")
     } else {

@@ -122,6 +122,12 @@ impl Complaint {
         self
     }
 
+    /// Takes out of its words what came from the environment.
+    pub(super) fn scrub(&mut self, source: &Source) {
+        self.message = source.scrub(std::mem::take(&mut self.message), &self.place);
+        self.help = self.help.take().map(|help| source.scrub(help, &self.place));
+    }
+
     /// Everything on one line: `file:line:column: message (help)`. For logs and statuses.
     #[must_use]
     pub fn line(&self) -> String {

@@ -4,14 +4,13 @@
 //! visible and carries its `fault`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_proto::{Api, IdError, Model, ResourceName};
 use prost_types::Struct;
 
 use super::frame;
-use super::load::Surroundings;
 use super::model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
 use super::names;
 use super::node::{Node, Span, Value};
@@ -83,7 +82,7 @@ pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<R
         model_place: reader.source.place(keys.span_of("model")),
         name: ResourceName::new(api, name),
         model,
-        attributes: attributes.map_or_else(Struct::default, |node| reader.structure("`attributes`", node)),
+        attributes: attributes.map_or_else(Struct::default, |node| reader.filled_structure("`attributes`", node)),
         depends_on,
         depends_on_places: places.into_iter().map(|span| reader.source.place(span)).collect(),
         frame,
@@ -115,7 +114,9 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut 
         },
     };
     if let Err(message) = names::check_resource(&name) {
-        let help = (!name.is_empty()).then(|| names::repaired(&name)).flatten();
+        // Of what came from the environment no part may be shown, not even repaired.
+        let written = reader.source.slice(keys.span_of("name")).contains(name.as_str());
+        let help = (!name.is_empty() && written).then(|| names::repaired(&name)).flatten();
         let help = help.map(|name| format!("for example `{name}`"));
         faults.add(reader.local(keys.span_of("name"), message, help.as_deref()));
     }
@@ -373,7 +374,7 @@ const MODULE_KEYS: &[&str] = &[
 ];
 
 /// Reads one module. `None` if it is no map.
-pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundings) -> Option<ModuleConfig> {
+pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
     let keys = reader.keys("a module", node, MODULE_KEYS)?;
     let mut fault: Option<String> = None;
     let name = reader.text(&keys, "name");
@@ -398,8 +399,9 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
             ModuleType::Unset
         }
     };
-    let written = reader.text_or_empty(&keys, "executable_path");
-    let executable = executable(&written, surroundings).unwrap_or_else(|(message, help)| {
+    let written = reader.text(&keys, "executable_path").unwrap_or_default();
+    let written = reader.filled(written, keys.span_of("executable_path"));
+    let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
         if !matches!(keys.get("executable_path"), Some(node) if !matches!(node.value, Value::Text(_))) {
             fault.get_or_insert(reader.local(keys.span_of("executable_path"), message, Some(help)));
         }
@@ -420,7 +422,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
         fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
     }
-    let policy = policy(reader, &keys, &executable, surroundings, &mut fault);
+    let policy = policy(reader, &keys, &executable, &mut fault);
     Some(ModuleConfig {
         name,
         kind,
@@ -441,7 +443,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node, surroundings: &Surroundin
     })
 }
 
-/// A map whose values are texts.
+/// A map whose values are texts, placeholders in them replaced.
 pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (key, span, value) in reader.any_keys("`env`", node) {
@@ -449,41 +451,17 @@ pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTre
             reader.warn(span, format!("{what} is null, which counts as an empty text"));
             texts.insert(key.to_owned(), String::new());
         } else if let Some(text) = reader.as_text(what, value) {
-            texts.insert(key.to_owned(), text.to_owned());
+            let text = reader.filled(text, value.span);
+            texts.insert(key.to_owned(), text);
         }
     }
     texts
 }
 
 /// The absolute path of a program, or what is wrong with the written one and what would be right.
-fn executable(written: &str, surroundings: &Surroundings) -> Result<PathBuf, (String, &'static str)> {
+fn executable(reader: &Reader, written: &str, span: Span) -> Result<PathBuf, (String, &'static str)> {
     if written.is_empty() {
         return Err((names::missing("executable_path"), "name the program that is the module"));
     }
-    located(written, surroundings)
-}
-
-/// The absolute path that a written one stands for, or what is wrong with it and what would be right.
-pub(super) fn located(written: &str, surroundings: &Surroundings) -> Result<PathBuf, (String, &'static str)> {
-    if written.contains('\0') {
-        return Err(("the path holds a NUL character".to_owned(), "remove it"));
-    }
-    let below_home = if written == "~" {
-        Some("")
-    } else {
-        written.strip_prefix("~/")
-    };
-    match (below_home, &surroundings.home) {
-        (Some(rest), Some(home)) => Ok(home.join(rest)),
-        (Some(_), None) => Err((
-            "`~` stands for nothing: HOME is not set".to_owned(),
-            "write the whole path",
-        )),
-        (None, _) => Ok(tidy(&surroundings.folder.join(written))),
-    }
-}
-
-/// Without `.` parts, so that paths in messages read well. `..` stays: it may lead through a link.
-fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
+    reader.located(written, span)
 }

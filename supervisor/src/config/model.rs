@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use std::time::Duration;
 use mainstay_proto::{Model, ResourceName};
 use prost_types::Struct;
 
+use super::bundle::Bundle;
 use super::complaint::{Complaint, Grade, Place};
 use super::frame::Frame;
 use super::source::Source;
-use crate::policy::Policy;
+use crate::policy::{ApplyPolicy, Policy};
 
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Loaded {
     pub config: Config,
     /// Complaints of the grades [`Grade::Warning`] and [`Grade::Local`].
     pub complaints: Vec<Complaint>,
+    /// The files it was read from.
+    pub bundle: Arc<Bundle>,
 }
 
 /// One machine, as its config file describes it.
@@ -64,15 +67,60 @@ pub struct Config {
     pub tracing: Tracing,
     /// When changes may be applied. `None`: always.
     pub maintenance: Option<Maintenance>,
+    /// How a changed config is applied.
+    pub apply: ApplyPolicy,
     /// The text, for complaints that are found later, at run time.
     pub source: Arc<Source>,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self::empty(Path::new(""))
+    }
+}
+
 impl Config {
+    /// The config of a machine that has nothing, for a file at `path`.
+    #[must_use]
+    pub fn empty(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            revision: String::new(),
+            modules: Vec::new(),
+            resources: Vec::new(),
+            duplicates: Duplicates::default(),
+            network: Network::standard(Place::file(path)),
+            log: Vec::new(),
+            debug: false,
+            disable_log_deduplication: false,
+            enable_web_profile: false,
+            remotes: Vec::new(),
+            auth: Auth::default(),
+            cloud: None,
+            packages: Vec::new(),
+            jobs: Vec::new(),
+            tracing: Tracing::default(),
+            maintenance: None,
+            apply: ApplyPolicy::default(),
+            source: Arc::new(Source::new([(path, String::new())])),
+        }
+    }
+
     /// A complaint about a place in this config, with the line underlined as in those that [`load`](super::load) makes.
     #[must_use]
     pub fn complaint(&self, grade: Grade, place: &Place, message: impl Into<String>) -> Complaint {
         Complaint::new(grade, message, place.clone()).with_source(Arc::clone(&self.source))
+    }
+
+    /// What the config puts into the environment of `module`: its own `env`, and the word that the machine is traced.
+    #[must_use]
+    pub fn module_env(&self, module: &ModuleConfig) -> BTreeMap<String, String> {
+        let mut env = module.env.clone();
+        if self.tracing.is_active() {
+            env.entry("VIAM_MODULE_TRACING".to_owned())
+                .or_insert_with(|| "1".to_owned());
+        }
+        env
     }
 
     /// The level that `module` is started with: its own `log_level`, else `debug` if the process logs at debug level
@@ -548,6 +596,14 @@ pub struct Tracing {
     pub console: bool,
     /// To a collector at `host:port`. Empty: none.
     pub otlp_endpoint: String,
+}
+
+impl Tracing {
+    /// True if anything is traced: enabled, and with a place to go to.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.enabled && (self.disk || self.console || !self.otlp_endpoint.is_empty())
+    }
 }
 
 /// A sensor that says when changes may be applied.

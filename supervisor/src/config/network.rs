@@ -11,6 +11,7 @@ use super::model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, Tunnel};
 use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
+use super::sections::Seen;
 
 const BIND_ADDRESS: &str = "localhost:8080";
 const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
@@ -31,17 +32,24 @@ const NETWORK_KEYS: &[&str] = &[
     "traffic_tunnel_endpoints",
 ];
 
+impl Network {
+    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    pub(super) fn standard(whole: Place) -> Self {
+        Self {
+            bind_address: BIND_ADDRESS.to_owned(),
+            bind_place: whole,
+            fqdn: String::new(),
+            tls_files: None,
+            no_tls: false,
+            heartbeat_window: HEARTBEAT_WINDOW,
+            tunnels: Vec::new(),
+        }
+    }
+}
+
 /// Reads `network`; `whole` is the place to name for what it leaves out.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
-    let mut network = Network {
-        bind_address: BIND_ADDRESS.to_owned(),
-        bind_place: whole,
-        fqdn: String::new(),
-        tls_files: None,
-        no_tls: false,
-        heartbeat_window: HEARTBEAT_WINDOW,
-        tunnels: Vec::new(),
-    };
+    let mut network = Network::standard(whole);
     let Some(keys) = node.and_then(|node| reader.keys("`network`", node, NETWORK_KEYS)) else {
         return network;
     };
@@ -179,10 +187,13 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
         .collect();
     if let Some(node) = keys.get("external_auth_config")
         && let Some(keys) = reader.keys("`external_auth_config`", node, &["jwks"])
-        && let Some(node) = keys.get("jwks")
     {
-        auth.external_jwks = Some(reader.structure("`jwks`", node));
-        check_jwks(reader, node);
+        if let Some(node) = keys.get("jwks") {
+            auth.external_jwks = Some(reader.structure("`jwks`", node));
+            check_jwks(reader, node);
+        } else {
+            reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
+        }
     }
     auth
 }
@@ -323,9 +334,10 @@ const REMOTE_KEYS: &[&str] = &[
 ];
 
 /// Reads `remotes`. What is wrong with one of them is local.
-pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
+pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
-    for node in reader.list(keys, "remotes") {
+    let mut seen = Seen::default();
+    for node in reader.lists(files, "remotes") {
         let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else {
             continue;
         };
@@ -336,9 +348,8 @@ pub(super) fn remotes(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Remote> {
         let mut fault = None;
         if let Err(message) = names::check_resource(&name) {
             fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
-        } else if remotes.iter().any(|other| other.name == name) {
-            let message = format!("another remote is named `{name}`; the first one counts");
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, Some("rename or remove one")));
+        } else {
+            fault = seen.again(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
             fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));

@@ -15,6 +15,14 @@ impl Span {
             end: end.max(start) as u32,
         }
     }
+
+    /// The same range, `by` bytes further back in the text.
+    pub(super) fn moved(self, by: u32) -> Self {
+        Self {
+            start: self.start + by,
+            end: self.end + by,
+        }
+    }
 }
 
 /// A value and where it is written.
@@ -55,6 +63,21 @@ impl Node {
             Value::Text(_) => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map of keys and values",
+        }
+    }
+
+    /// Changes every span in this tree.
+    pub(super) fn respan(&mut self, change: &dyn Fn(Span) -> Span) {
+        self.span = change(self.span);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.respan(change)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.key_span = change(entry.key_span);
+                    entry.value.respan(change);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -100,6 +123,14 @@ impl Note {
             message: message.into(),
             help: help.map(str::to_owned),
             quoted: false,
+        }
+    }
+
+    /// The same words about another place.
+    pub(super) fn at(self, change: impl Fn(Span) -> Span) -> Self {
+        Self {
+            span: change(self.span),
+            ..self
         }
     }
 }

@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration;
-use super::entries::located;
-use super::load::Surroundings;
 use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
@@ -46,18 +44,8 @@ const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_BYTES: u64 = 1 << 50;
 
 /// Reads all of it. The first local error goes to `fault`; the others are complaints all the same.
-pub(super) fn policy(
-    reader: &mut Reader,
-    keys: &Keys<'_>,
-    executable: &Path,
-    surroundings: &Surroundings,
-    fault: &mut Option<String>,
-) -> Policy {
-    let mut part = Part {
-        reader,
-        surroundings,
-        fault,
-    };
+pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path, fault: &mut Option<String>) -> Policy {
+    let mut part = Part { reader, fault };
     let policy = Policy {
         restart: keys
             .get("restart")
@@ -94,7 +82,6 @@ pub(super) fn policy(
 /// The reader, and where local errors go.
 struct Part<'a> {
     reader: &'a mut Reader,
-    surroundings: &'a Surroundings,
     fault: &'a mut Option<String>,
 }
 
@@ -369,7 +356,7 @@ impl Part<'_> {
             );
             return None;
         }
-        match located(written, self.surroundings) {
+        match self.reader.located(written, span) {
             Ok(path) => Some(path),
             Err((message, help)) => {
                 self.local(span, format!("{what}: {message}"), Some(help));

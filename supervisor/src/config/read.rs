@@ -3,16 +3,20 @@
 //! Every method that finds a wrong type complains and answers as if nothing were there, so the walk goes on and all
 //! complaints are known at its end.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
+use super::bundle::{Bundle, RawFile};
 use super::complaint::{Complaint, Grade};
 use super::duration;
 use super::node::{Node, Span, Value};
+use super::placeholder::Placeholders;
 use super::source::Source;
 use super::suggest::nearest;
+use super::surroundings::Surroundings;
 
 /// Keys that others read, or once read. They are known, and they do nothing.
 const IGNORED: [(&str, &str); 8] = [
@@ -48,6 +52,12 @@ const IGNORED: [(&str, &str); 8] = [
 pub(super) struct Reader {
     pub(super) source: Arc<Source>,
     pub(super) complaints: Vec<Complaint>,
+    /// Where each file lies, absolute: relative paths in it start there.
+    folders: Vec<(u32, PathBuf)>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
+    /// What placeholders stand for, once the packages have been read.
+    pub(super) placeholders: Placeholders,
 }
 
 /// The keys of one map, looked up in the way that peers do.
@@ -66,6 +76,21 @@ impl<'n> Keys<'n> {
             .map(|(_, node)| *node)
     }
 
+    /// Of what stands in several files, the first that has each key. A key that is in more than one of them is given
+    /// with where it is again.
+    pub(super) fn first_of(files: &[Self], keys: &[&'static str]) -> (Self, Vec<(&'static str, Span, Span)>) {
+        let mut again = Vec::new();
+        let mut found: Vec<(&'static str, &'n Node)> = Vec::new();
+        for key in keys {
+            let mut holders = files.iter().filter_map(|file| file.get(key));
+            let Some(first) = holders.next() else { continue };
+            again.extend(holders.map(|other| (*key, first.span, other.span)));
+            found.push((*key, first));
+        }
+        let span = files.first().map_or_else(Span::default, |file| file.span);
+        (Self { found, span }, again)
+    }
+
     /// Where the value of a key is, else the whole map.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.span, |node| node.span)
@@ -73,10 +98,56 @@ impl<'n> Keys<'n> {
 }
 
 impl Reader {
-    pub(super) fn new(source: Arc<Source>) -> Self {
+    pub(super) fn new(source: Arc<Source>, bundle: &Bundle, surroundings: &Surroundings) -> Self {
+        let folder = |file: &RawFile| match bundle.relative(&file.path).parent() {
+            Some(below) => surroundings.folder.join(below),
+            None => surroundings.folder.clone(),
+        };
+        let folders = bundle.files.iter().enumerate();
+        let folders = folders.map(|(number, file)| (source.file(number).map_or(0, |(.., base)| base), folder(file)));
         Self {
+            folders: folders.collect(),
+            home: surroundings.home.clone(),
+            placeholders: Placeholders::default(),
             source,
             complaints: Vec::new(),
+        }
+    }
+
+    /// All complaints, without what came from the environment.
+    pub(super) fn finish(self) -> Vec<Complaint> {
+        let mut complaints = self.complaints;
+        for complaint in &mut complaints {
+            complaint.scrub(&self.source);
+        }
+        complaints
+    }
+
+    /// The absolute path that the one written at `span` stands for, or what is wrong with it and what would be right.
+    pub(super) fn located(&self, written: &str, span: Span) -> Result<PathBuf, (String, &'static str)> {
+        if written.contains('\0') {
+            return Err(("the path holds a NUL character".to_owned(), "remove it"));
+        }
+        let below_home = if written == "~" {
+            Some("")
+        } else {
+            written.strip_prefix("~/")
+        };
+        match (below_home, &self.home) {
+            (Some(rest), Some(home)) => Ok(home.join(rest)),
+            (Some(_), None) => Err((
+                "`~` stands for nothing: HOME is not set".to_owned(),
+                "write the whole path",
+            )),
+            (None, _) => {
+                let after = self.folders.partition_point(|(base, _)| *base <= span.start);
+                let folder = self
+                    .folders
+                    .get(after.saturating_sub(1))
+                    .map(|(_, folder)| folder.as_path());
+                // Without `.` parts, so that paths in messages read well. `..` stays: it may lead through a link.
+                Ok(folder.unwrap_or(Path::new("/")).join(written).components().collect())
+            }
         }
     }
 
@@ -98,9 +169,11 @@ impl Reader {
 
     /// Complains about a local error and gives back the text that the status of the entry shows: what and where.
     pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) -> String {
+        let source = Arc::clone(&self.source);
         let complaint = self.complain(Grade::Local, span, message);
         complaint.help = help.map(str::to_owned);
-        match help {
+        complaint.scrub(&source);
+        match &complaint.help {
             Some(help) => format!("{}; {help} ({})", complaint.message, complaint.place),
             None => format!("{} ({})", complaint.message, complaint.place),
         }
@@ -258,6 +331,11 @@ impl Reader {
         }
     }
 
+    /// The items of the lists that a key has in several maps, one behind the other.
+    pub(super) fn lists<'n>(&mut self, files: &[Keys<'n>], key: &str) -> Vec<&'n Node> {
+        files.iter().flat_map(|keys| self.list(keys, key)).collect()
+    }
+
     /// The items of a list without those that are null; none if it is not there.
     pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n Node> {
         let Some(node) = keys.get(key) else { return Vec::new() };
@@ -308,17 +386,46 @@ impl Reader {
         nanos.filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
     }
 
+    /// A text with its placeholders replaced. Those that cannot be are warned about and stay.
+    pub(super) fn filled(&mut self, text: &str, span: Span) -> String {
+        if !text.contains("${") {
+            return text.to_owned();
+        }
+        let filled = self.placeholders.fill(text);
+        for (value, placeholder) in filled.borrowed {
+            self.source.borrow(&value, &placeholder, span);
+        }
+        for problem in filled.problems {
+            // Escapes may make it look different in the file; then the whole text is marked.
+            let at = self.source.slice(span).find(&problem.placeholder);
+            let place = at.map_or(span, |at| {
+                Span::new(0, problem.placeholder.len()).moved(span.start + at as u32)
+            });
+            self.warn(place, problem.message).help = problem.help;
+        }
+        filled.text
+    }
+
     /// A free-form map as the message that travels to modules.
     pub(super) fn structure(&mut self, what: &str, node: &Node) -> Struct {
+        self.free_form(what, node, false)
+    }
+
+    /// [`Reader::structure`] with placeholders replaced.
+    pub(super) fn filled_structure(&mut self, what: &str, node: &Node) -> Struct {
+        self.free_form(what, node, true)
+    }
+
+    fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Struct {
         let entries = self.any_keys(what, node);
         let fields = entries
             .into_iter()
-            .map(|(key, _, value)| (key.to_owned(), self.proto_value(value)))
+            .map(|(key, _, value)| (key.to_owned(), self.proto_value(value, fill)))
             .collect();
         Struct { fields }
     }
 
-    fn proto_value(&mut self, node: &Node) -> ProtoValue {
+    fn proto_value(&mut self, node: &Node, fill: bool) -> ProtoValue {
         let kind = match &node.value {
             Value::Null => Kind::NullValue(0),
             Value::Bool(flag) => Kind::BoolValue(*flag),
@@ -326,11 +433,12 @@ impl Reader {
                 self.check_number(*number, node.span);
                 Kind::NumberValue(*number)
             }
+            Value::Text(text) if fill => Kind::StringValue(self.filled(text, node.span)),
             Value::Text(text) => Kind::StringValue(text.clone()),
             Value::List(items) => Kind::ListValue(ListValue {
-                values: items.iter().map(|item| self.proto_value(item)).collect(),
+                values: items.iter().map(|item| self.proto_value(item, fill)).collect(),
             }),
-            Value::Map(_) => Kind::StructValue(self.structure("this", node)),
+            Value::Map(_) => Kind::StructValue(self.free_form("this", node, fill)),
         };
         ProtoValue { kind: Some(kind) }
     }
@@ -340,12 +448,12 @@ impl Reader {
         if !number.is_finite() {
             self.refuse(span, "free-form values take finite numbers only");
         } else if number.abs() >= 9_007_199_254_740_992.0 {
-            let text = self
+            if self
                 .source
-                .text()
-                .get(span.start as usize..span.end as usize)
-                .unwrap_or_default();
-            if text.parse::<i128>().is_ok_and(|exact| exact != number as i128) {
+                .slice(span)
+                .parse::<i128>()
+                .is_ok_and(|exact| exact != number as i128)
+            {
                 self.warn(span, "modules receive this number rounded").help =
                     Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
             }

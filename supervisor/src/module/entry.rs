@@ -34,11 +34,15 @@ pub struct ModuleEntry {
     pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
     pub output: Output,
-    history: Mutex<History>,
+    history: Arc<Mutex<History>>,
     /// What shows that it lives.
     pub activity: Activity,
     /// After how long a call in it counts as stuck.
     pub stuck_after: Duration,
+    /// How long calls in flight may go on before something in it is taken out as planned.
+    pub drain: Duration,
+    /// How long it may be silent before it counts as hung.
+    pub kill_after: Duration,
     state: ArcSwap<ModuleState>,
     /// The cgroup of its present process.
     group: ArcSwapOption<Group>,
@@ -61,12 +65,30 @@ impl ModuleEntry {
             source: Arc::new(Source::new(spec, home)),
             keep_moving: spec.policy.keep_moving,
             output,
-            history: Mutex::default(),
+            history: Arc::default(),
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
+            drain: spec.policy.stop.drain,
+            kill_after: spec.policy.health.kill_after,
             state: ArcSwap::from_pointee(state),
             group: ArcSwapOption::empty(),
             changes,
+        }
+    }
+
+    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
+    /// how many there were goes on.
+    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
+        let before = self.state.load();
+        let mut state = ModuleState::pending(SystemTime::now());
+        (state.life, state.restarts) = (before.life, before.restarts);
+        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
+        self.output.keep_in(&spec.policy.output);
+        Self {
+            output: self.output.clone(),
+            history: self.history.clone(),
+            state: ArcSwap::from_pointee(state),
+            ..Self::new(spec, home, self.changes.clone())
         }
     }
 

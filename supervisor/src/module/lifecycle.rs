@@ -220,6 +220,13 @@ impl Lifecycle {
         }
     }
 
+    /// That many processes of it were there before.
+    #[must_use]
+    pub fn after(mut self, life: u64) -> Self {
+        self.life = life;
+        self
+    }
+
     /// Where it is.
     pub fn state(&self) -> State {
         self.state

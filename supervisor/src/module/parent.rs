@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
 use super::entry::ModuleEntry;
@@ -31,6 +32,8 @@ pub struct ParentDoor {
     pub listener: ParentListener,
     /// Who may come in.
     pub guests: Guests,
+    /// Cancelled when the module is gone for good, or another door takes the place of this one.
+    pub closed: CancellationToken,
 }
 
 /// A listener for one module.

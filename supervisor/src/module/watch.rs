@@ -2,7 +2,7 @@
 //! hints; what counts is a look at the file.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::file_mark::FileMark;
 use super::source::{Source, apart};
+use crate::links;
 
 /// How long a changed file must stay as it is before it is taken for whole.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -19,8 +20,6 @@ const SETTLE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_secs(10);
 /// The same where the system refuses to tell of changes.
 const LOOK_BLIND: Duration = Duration::from_secs(1);
-/// Links that are followed before a chain of them counts as a circle.
-const MAX_HOPS: u32 = 40;
 
 /// A watch over one module's program.
 #[derive(Debug)]
@@ -118,7 +117,7 @@ impl Watch {
     /// Watches the folders that the path leads through now.
     fn attach(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        let wanted = folders(&self.source.watched());
+        let wanted = links::folders(&links::entries(&self.source.watched()));
         for gone in self.folders.difference(&wanted) {
             let _no_more = watcher.unwatch(gone);
         }
@@ -151,48 +150,6 @@ fn look(source: &Source, told: Option<&FileMark>) -> Found {
     } else {
         Found::Unfit
     }
-}
-
-/// The folders in which a change may lead `path` elsewhere: those of each link on its way, and that of the file itself; or
-/// the last one there is, if the way breaks off.
-fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    let mut at = PathBuf::from("/");
-    let mut left: Vec<_> = path
-        .components()
-        .rev()
-        .map(|part| part.as_os_str().to_owned())
-        .collect();
-    let mut hops = 0;
-    while let Some(part) = left.pop() {
-        match Path::new(&part).components().next() {
-            Some(Component::RootDir) => at = PathBuf::from("/"),
-            Some(Component::ParentDir) => {
-                at.pop();
-            }
-            Some(Component::Normal(name)) => {
-                let next = at.join(name);
-                match std::fs::symlink_metadata(&next) {
-                    Err(_) => {
-                        folders.insert(at);
-                        return folders;
-                    }
-                    Ok(metadata) if metadata.is_symlink() && hops < MAX_HOPS => {
-                        hops += 1;
-                        folders.insert(at.clone());
-                        let target = std::fs::read_link(&next).unwrap_or_default();
-                        left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
-                    }
-                    Ok(_) => at = next,
-                }
-            }
-            Some(Component::CurDir | Component::Prefix(_)) | None => {}
-        }
-    }
-    if let Some(parent) = at.parent() {
-        folders.insert(parent.to_owned());
-    }
-    folders
 }
 
 /// True if a process has the file open for writing, as far as this user may see.

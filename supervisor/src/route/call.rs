@@ -3,9 +3,9 @@
 //! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets the
 //! module's stream, so a caller that goes away needs no code of its own.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -22,9 +22,18 @@ use super::deadline::{self, Deadline};
 use super::frames::Follower;
 use super::status::{self, Target};
 use super::upstream::Upstream;
+use crate::traces::Span;
 
 /// Whatever must live exactly as long as the call does.
-pub type Keep = Box<dyn Any + Send>;
+pub trait Kept: Send {
+    /// Why the core ended the call before its time; nothing if a person did.
+    fn why_cut(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// The same, wherever it comes from.
+pub type Keep = Box<dyn Kept>;
 
 /// A first chunk up to this many bytes is handed over without asking for window: nearly every request is one such
 /// chunk.
@@ -37,11 +46,18 @@ pub struct Guards {
     deadline: Option<Pin<Box<Sleep>>>,
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     keep: Option<Keep>,
+    span: Option<Span>,
 }
 
 impl Guards {
-    /// Watches over a call to `target`. `keep` is dropped when the call is over.
-    pub fn new(target: Target, deadline: Deadline, cancel: Option<CancellationToken>, keep: Option<Keep>) -> Self {
+    /// Watches over a call to `target`. `keep` is dropped when the call is over, and `span` told how it ended.
+    pub fn new(
+        target: Target,
+        deadline: Deadline,
+        cancel: Option<CancellationToken>,
+        keep: Option<Keep>,
+        span: Option<Span>,
+    ) -> Self {
         let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
         let cancel = cancel.map(|token| Box::pin(token.cancelled_owned()));
         Self {
@@ -49,6 +65,15 @@ impl Guards {
             deadline,
             cancel,
             keep,
+            span,
+        }
+    }
+
+    /// The call is over, with these trailers.
+    fn ended(&mut self, trailers: &HeaderMap) {
+        if let Some(span) = self.span.take() {
+            let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::unknown(""));
+            span.end(status.code(), status.message());
         }
     }
 
@@ -57,7 +82,11 @@ impl Guards {
         if let Some(cancel) = &mut self.cancel
             && cancel.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(status::cancelled());
+            let cut = self.keep.as_ref().and_then(|keep| keep.why_cut());
+            return Poll::Ready(match cut {
+                Some(cause) => self.target.cut(&cause),
+                None => status::cancelled(),
+            });
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
@@ -164,6 +193,7 @@ impl Call {
         let over = stream.is_end_stream();
         self.guards.target.check_head(parts.status, &parts.headers, over)?;
         let body = if over {
+            self.guards.ended(&parts.headers);
             CallBody::Empty
         } else {
             self.answer = Answer::Flowing(stream, Way::default());
@@ -261,6 +291,7 @@ impl Call {
     /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the call.
     fn end_with(&mut self, trailers: HeaderMap) {
         self.request = None;
+        self.guards.ended(&trailers);
         self.answer = Answer::Ending(trailers);
         self.guards.keep = None;
         self.guards.cancel = None;

@@ -13,6 +13,7 @@ use super::deadline::{self, Deadline};
 use super::metadata::{self, OPID};
 use super::status::{self, Target};
 use super::upstream::{self, Lane, Upstream};
+use crate::traces::Span;
 
 /// On what terms a call is passed on.
 pub struct Terms {
@@ -28,6 +29,8 @@ pub struct Terms {
     pub cancel: Option<CancellationToken>,
     /// Dropped when the call is over, however it ends.
     pub keep: Option<Keep>,
+    /// Its record, if it is traced.
+    pub span: Option<Span>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
 }
@@ -42,6 +45,7 @@ impl Terms {
             deadline: Deadline::NEVER,
             cancel: None,
             keep: None,
+            span: None,
             path: None,
         }
     }
@@ -50,10 +54,15 @@ impl Terms {
 /// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
 /// longer than the terms allow.
 pub async fn forward(caller: &Parts, body: RequestBody, upstream: &Upstream, terms: Terms) -> Response<CallBody> {
-    let opid = terms.opid.clone();
+    let (opid, span) = (terms.opid.clone(), terms.span.clone());
     let mut response = match start(caller, body, upstream, terms).await {
         Ok(response) => response,
-        Err(status) => status::respond(status),
+        Err(status) => {
+            if let Some(span) = span {
+                span.end(status.code(), status.message());
+            }
+            status::respond(status)
+        }
     };
     if let Some(opid) = opid {
         // Whatever the module says, the id that the core knows counts.
@@ -75,6 +84,7 @@ async fn start(
         deadline,
         cancel,
         keep,
+        span,
         path,
     } = terms;
     let remaining = deadline.remaining(Instant::now());
@@ -85,7 +95,7 @@ async fn start(
     let path = path
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let guards = Guards::new(target, deadline, cancel, keep);
+    let guards = Guards::new(target, deadline, cancel, keep, span);
     upstream::begin(upstream, lane, path, headers, body, guards)
         .await?
         .head()

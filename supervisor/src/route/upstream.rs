@@ -345,7 +345,7 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
                 .into_parts()
                 .path_and_query
                 .unwrap_or_else(|| PathAndQuery::from_static("/"));
-            let guards = Guards::new(this.0.target.clone(), deadline, None, None);
+            let guards = Guards::new(this.0.target.clone(), deadline, None, None, None);
             begin(&this, Lane::Control, path, parts.headers, body.into(), guards)
                 .await?
                 .head()

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use super::feeds::{self, Answers, module_state, resource_state};
 use crate::cgroup::Events;
 use crate::config::nearest;
-use crate::identity::ModuleName;
+use crate::identity::{Identity, ModuleName};
 use crate::machine::Handle;
 use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
@@ -27,7 +27,7 @@ use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};
 use crate::phase::ModulePhase;
 use crate::route::resource::Resource;
-use crate::usage::{Sampler, memory_bytes};
+use crate::usage::{Sampler, memory_bytes, threads};
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -109,6 +109,8 @@ impl Control {
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
             complaints: self.facts.complaints.clone(),
+            tasks: living_tasks(),
+            threads: threads(std::process::id()),
         }
     }
 
@@ -204,6 +206,14 @@ impl Control {
     }
 }
 
+/// Tasks of the runtime that this runs in.
+fn living_tasks() -> u32 {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.map_or(0, |runtime| {
+        u32::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(u32::MAX)
+    })
+}
+
 fn limit(limit: &Limit, counted: Events) -> pb::Limit {
     pb::Limit {
         name: limit.name.to_owned(),
@@ -278,7 +288,7 @@ impl ControlService for Control {
         request: Request<pb::ReloadModuleRequest>,
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
-        let restarted = self.machine.reload(&name, force).await? == Reloaded::Restarted;
+        let restarted = self.machine.reload(&Identity::Control, &name, force).await? == Reloaded::Restarted;
         Ok(Response::new(pb::ReloadModuleResponse { restarted }))
     }
 

@@ -26,9 +26,11 @@ use crate::route::forward::{Terms, forward};
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::metadata::OPID;
 use crate::route::peek::{Addressing, Peeked, peek};
+use crate::route::resource;
 use crate::route::status::{Target, cancelled, respond};
 use crate::route::table::{Destination, NamePath, Shape};
 use crate::route::upstream::Lane;
+use crate::traces::TRACEPARENT;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
@@ -160,6 +162,14 @@ impl Door {
                 .begin(given, path, None, own_on_stop_all(path), None)
         });
         let id = operation.as_ref().map(|operation| operation.id);
+        let span = (service == ROBOT && is_recorded(request.uri().path()))
+            .then(|| {
+                self.services
+                    .robot
+                    .traces
+                    .begin(request.uri().path(), request.headers())
+            })
+            .flatten();
         request.extensions_mut().insert(Caller {
             identity: self.identity.clone(),
             operation: id,
@@ -185,6 +195,12 @@ impl Door {
             outcome = deadline.limit(answer) => outcome.unwrap_or_else(respond),
             () = cancel.cancelled() => respond(cancelled()),
         };
+        if let Some(span) = span {
+            // An answer that fails says so before its body.
+            let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
+            span.about("", "", &self.identity.label());
+            span.end(status.code(), status.message());
+        }
         if let Some(opid) = id.and_then(header) {
             response.headers_mut().insert(OPID, opid);
         }
@@ -209,7 +225,7 @@ impl Door {
             Ok(deadline) => deadline,
             Err(bad) => return bad.into_response(),
         };
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let addressing = Addressing {
             path: shape.name_path.as_slice(),
             standard_api: table.standard_api(service),
@@ -241,13 +257,41 @@ impl Door {
                 .map(|destination| self.about(&shape, destination)),
         );
         let opid = header(operation.id);
+        let span = self.services.robot.traces.begin(parts.uri.path(), &parts.headers);
         match destination {
             Ok(destination) => {
-                let (upstream, terms) = terms(destination, &shape, deadline, operation, opid);
+                // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
+                if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
+                    if let Some(span) = span {
+                        span.about(&name, "", &self.identity.label());
+                        span.end(refused.code(), refused.message());
+                    }
+                    return with_opid(respond(refused), opid);
+                }
+                let (upstream, mut terms) = terms(destination, &shape, deadline, operation, opid);
+                if let Some(span) = &span {
+                    span.about(&terms.target.resource, &terms.target.module, &self.identity.label());
+                    parts.headers.insert(TRACEPARENT, span.header());
+                }
+                terms.span = span;
                 forward(&parts, body, &upstream, terms).await
             }
             Err(_) if shape.unknown => with_opid(respond(Status::unimplemented("Unimplemented")), opid),
-            Err(status) => with_opid(respond(status), opid),
+            Err(status) => {
+                if let Some(span) = span {
+                    span.about(&name, "", &self.identity.label());
+                    span.end(status.code(), status.message());
+                }
+                with_opid(respond(status), opid)
+            }
+        }
+    }
+
+    fn caller(&self, shape: &Shape) -> resource::Caller {
+        match *self.identity {
+            _ if shape.stops => resource::Caller::Stop,
+            Identity::Module(_) => resource::Caller::Module,
+            Identity::Client { .. } | Identity::Control => resource::Caller::Client,
         }
     }
 
@@ -310,6 +354,7 @@ fn terms(
         deadline,
         cancel: Some(operation.cancel.clone()),
         keep: Some(Box::new(operation)),
+        span: None,
         path: destination.path.and_then(|path| path.parse::<PathAndQuery>().ok()),
     };
     (destination.upstream, terms)
@@ -354,6 +399,14 @@ fn own_on_stop_all(path: &str) -> OnStopAll {
         Some("StopAll" | "StartSession" | "SendSessionHeartbeat") => OnStopAll::Spare,
         _ => OnStopAll::Cancel,
     }
+}
+
+/// Whether a call of the core's own is worth a record: what carries records and logs, or only keeps things alive, is not.
+fn is_recorded(path: &str) -> bool {
+    !matches!(
+        path.rsplit('/').next(),
+        Some("Log" | "SendTraces" | "SendSessionHeartbeat" | "ResourceNames" | "GetMachineStatus")
+    )
 }
 
 /// The operation that the caller acts for; several or an unreadable one count as none.

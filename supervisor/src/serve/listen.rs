@@ -130,7 +130,10 @@ pub async fn serve_parents(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ParentDoor { module, listener, guests }) = doors.recv() => match listener {
+            Some(_ended) = parents.join_next() => {}
+            Some(ParentDoor { module, listener, guests, closed }) = doors.recv() => {
+                let stop = either(&stop, closed, &mut parents);
+                match listener {
                 ParentListener::Unix(listener) => {
                     let name = module.name.clone();
                     parents.spawn(serve_parent(name, listener, guests, services.clone(), stop.clone()));
@@ -139,10 +142,22 @@ pub async fn serve_parents(
                     let door = Door::new(services.clone(), Identity::Module(module.name.clone()));
                     parents.spawn(serve_parent_tcp(module.name.clone(), listener, guests, door, stop.clone()));
                 }
+                }
             }
         }
     }
     while parents.join_next().await.is_some() {}
+}
+
+/// A token that ends with `stop`, or with `closed`.
+fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinSet<()>) -> CancellationToken {
+    let both = stop.child_token();
+    let end = both.clone();
+    tasks.spawn(async move {
+        end.run_until_cancelled(closed.cancelled()).await;
+        end.cancel();
+    });
+    both
 }
 
 async fn serve_parent(

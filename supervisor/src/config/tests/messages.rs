@@ -151,7 +151,7 @@ fn keys_match_as_they_do_for_peers_and_each_liberty_earns_a_warning() {
                     "Warning r.json:1:65: `disabled` has no effect (nothing reads it: the entry runs all the same; remove the entry to switch it off)",
                     "Warning r.json:1:106: `a` is given more than once; the last one counts",
                     "Warning r.json:1:119: modules receive this number rounded (numbers travel as doubles, exact up to 9007199254740992; write it in quotes)",
-                    "Warning r.json:1:142: this version replaces no placeholders: texts with `${` stay as they are",
+                    "Warning r.json:1:143: the environment has no variable `x`, so this is empty (set it, or write `${x:-default}`, or `$$` for a dollar sign)",
                 ],
             ),
             (
@@ -339,7 +339,7 @@ fn of_duplicates_the_first_counts_and_the_second_names_both_places() {
 
 #[test]
 fn programs_that_cannot_run_are_named_with_the_cure() {
-    let text = "modules:\n- {name: a, executable_path: /a}\n- {name: b, executable_path: /b}\n- {name: c, executable_path: /c}\n- {name: d, executable_path: /d}\n- {name: e}\n- {name: f, executable_path: '/${x}'}\n- {name: g, executable_path: /g.tgz}\n";
+    let text = "modules:\n- {name: a, executable_path: /a}\n- {name: b, executable_path: /b}\n- {name: c, executable_path: /c}\n- {name: d, executable_path: /d}\n- {name: e}\n- {name: g, executable_path: /g.tgz}\n";
     let mut config = read("r.yaml", text).expect("usable").config;
     let complaints = executables(&mut config, |path| match path.to_str() {
         Some("/a") => Found::Program,
@@ -353,8 +353,7 @@ fn programs_that_cannot_run_are_named_with_the_cure() {
             "r.yaml:3:30: module `b`: executable path error: stat /b: not executable (chmod +x /b)",
             "r.yaml:4:30: module `c`: executable path error: stat /c: not a file (name the program in it)",
             "r.yaml:5:30: module `d`: executable path error: stat /d: no such file or directory (build or install it, or correct the path; relative paths start at the folder of the config)",
-            "r.yaml:7:30: module `f`: executable path error: stat /${x}: no such file or directory (this version replaces no placeholders; write the path itself)",
-            "r.yaml:8:30: module `g`: executable path error: stat /g.tgz: not executable (only modules with `type: local` have their archive unpacked; add it, or name the program itself)",
+            "r.yaml:7:30: module `g`: executable path error: stat /g.tgz: not executable (only modules with `type: local` have their archive unpacked; add it, or name the program itself)",
         ]
     );
     assert_eq!(config.modules[0].fault, None);

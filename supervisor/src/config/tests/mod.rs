@@ -1,5 +1,8 @@
 //! Tests of the whole way from a text to a config.
 
+mod dependencies;
+mod environment;
+mod files;
 mod hostile;
 mod messages;
 mod policy;
@@ -7,19 +10,20 @@ mod redaction;
 mod syntax;
 mod values;
 
-use std::path::Path;
-
+use super::bundle::Bundle;
 use super::complaint::Refused;
-use super::load::{Surroundings, parse};
+use super::load::parse;
 use super::model::Loaded;
+use super::surroundings::Surroundings;
 
 /// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
 fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
     let surroundings = Surroundings {
         folder: "/etc/robot".into(),
         home: Some("/home/ada".into()),
+        ..Surroundings::default()
     };
-    parse(Path::new(name), text.to_owned(), &surroundings)
+    parse(&Bundle::single(name, text), &surroundings)
 }
 
 /// Reads a YAML text about which there is nothing to say.

@@ -1,0 +1,179 @@
+//! What is worth telling of what a look at the file found, and when. Pure: time comes in.
+//!
+//! A lone change is told at once. What comes in a burst is told when it rests, and not later than [`LONGEST`] after it began.
+//! That a file is away or unreadable is told only when it stays so: editors and deployments take it away for a moment.
+
+use std::time::{Duration, Instant};
+
+/// Absence that is no news yet.
+pub const GRACE: Duration = Duration::from_millis(500);
+/// A change this soon after one that was told belongs to a burst.
+const BURST: Duration = Duration::from_millis(250);
+/// How long the content must rest within a burst.
+const REST: Duration = Duration::from_millis(60);
+/// Longest time that a change is held back.
+const LONGEST: Duration = Duration::from_millis(600);
+
+/// What a look found, as far as it matters whether it is the same as before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A readable config, by its digest.
+    Text(String),
+    /// One whose files do not fit together, by a hash of what was read.
+    Refused(String),
+    /// No file.
+    Missing,
+    /// A file that cannot be read, and why.
+    Unreadable(String),
+}
+
+/// What to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is known already.
+    Known,
+    /// It may pass by itself, or change again: look again after this time.
+    Wait(Duration),
+    /// It is news.
+    Tell,
+}
+
+/// What was told, and what may have to be.
+#[derive(Debug)]
+pub struct News {
+    told: Option<Found>,
+    told_at: Option<Instant>,
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    found: Found,
+    /// Since when it is what is found.
+    since: Instant,
+    /// Since when what is found is not what was told.
+    differs_since: Instant,
+}
+
+impl News {
+    /// Begins with what the listener knows, if anything.
+    pub fn new(known: Option<Found>) -> Self {
+        Self {
+            told: known,
+            told_at: None,
+            pending: None,
+        }
+    }
+
+    /// Judges what a look at `now` found. `sudden`: some file was not there or not readable, so this may be the middle of a change.
+    pub fn judge(&mut self, found: &Found, sudden: bool, now: Instant) -> Verdict {
+        if self.told.as_ref() == Some(found) {
+            self.pending = None;
+            return Verdict::Known;
+        }
+        let differs_since = self.pending.as_ref().map_or(now, |pending| pending.differs_since);
+        let since = match &self.pending {
+            Some(pending) if pending.found == *found => pending.since,
+            _ => now,
+        };
+        let in_burst = self.told_at.is_some_and(|at| differs_since.duration_since(at) < BURST);
+        let due = if sudden {
+            since + GRACE
+        } else if in_burst {
+            (since + REST).min(differs_since + LONGEST)
+        } else {
+            now
+        };
+        if due <= now {
+            self.told(found.clone(), now);
+            return Verdict::Tell;
+        }
+        self.pending = Some(Pending {
+            found: found.clone(),
+            since,
+            differs_since,
+        });
+        Verdict::Wait(due - now)
+    }
+
+    /// Notes that this was told, whatever was told before.
+    pub fn told(&mut self, found: Found, now: Instant) {
+        self.told = Some(found);
+        self.told_at = Some(now);
+        self.pending = None;
+    }
+
+    /// True if something may have to be told though nothing changes any more.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at the given milliseconds, each with what it finds: `-` nothing, `!` unreadable, else a text. Gives what is told when.
+    fn told(known: Option<&str>, looks: &[(u64, &str)]) -> String {
+        let text = |text: &str| Found::Text(text.to_owned());
+        let mut news = News::new(known.map(text));
+        let start = Instant::now();
+        let mut told = Vec::new();
+        for (at_ms, found) in looks {
+            let (found_now, sudden) = match *found {
+                "-" => (Found::Missing, true),
+                "!" => (Found::Unreadable("no".to_owned()), true),
+                other => (text(other), false),
+            };
+            if news.judge(&found_now, sudden, start + Duration::from_millis(*at_ms)) == Verdict::Tell {
+                told.push(format!("{found}@{at_ms}"));
+            }
+        }
+        told.join(" ")
+    }
+
+    #[test]
+    fn a_lone_change_is_told_at_once_and_nothing_twice() {
+        assert_eq!(
+            told(None, &[(0, "a"), (1, "a"), (2000, "a"), (4000, "b")]),
+            "a@0 b@4000"
+        );
+        assert_eq!(told(Some("a"), &[(0, "a"), (1000, "b"), (3000, "a")]), "b@1000 a@3000");
+    }
+
+    #[test]
+    fn a_burst_is_told_at_its_begin_and_when_it_rests() {
+        let burst: Vec<(u64, &str)> = vec![(0, "a"), (10, "b"), (20, "c"), (30, "d"), (89, "d"), (90, "d")];
+        assert_eq!(told(None, &burst), "a@0 d@90");
+    }
+
+    #[test]
+    fn a_burst_without_rest_is_told_now_and_then() {
+        let texts: Vec<String> = (0..300).map(|n| format!("t{n}")).collect();
+        let looks: Vec<(u64, &str)> = texts
+            .iter()
+            .enumerate()
+            .map(|(n, t)| (n as u64 * 10, t.as_str()))
+            .collect();
+        assert_eq!(told(None, &looks), "t0@0 t61@610 t122@1220 t183@1830 t244@2440");
+    }
+
+    #[test]
+    fn what_returns_within_a_burst_is_no_news() {
+        assert_eq!(told(Some("a"), &[(0, "b"), (10, "a"), (20, "b"), (200, "b")]), "b@0");
+    }
+
+    #[test]
+    fn absence_is_told_when_it_stays_and_return_always() {
+        assert_eq!(told(Some("a"), &[(0, "-"), (5, "a"), (700, "a")]), "");
+        assert_eq!(
+            told(Some("a"), &[(0, "-"), (499, "-"), (500, "-"), (900, "-"), (5000, "a")]),
+            "-@500 a@5000"
+        );
+        assert_eq!(
+            told(Some("a"), &[(0, "-"), (400, "!"), (600, "!"), (900, "!")]),
+            "!@900"
+        );
+        assert_eq!(told(Some("a"), &[(0, "-"), (100, "b")]), "b@100");
+    }
+}
