@@ -209,7 +209,7 @@ fn a_killed_process_that_no_signal_reaches_is_not_waited_for() {
     let told = "Terminate 4334:TerminateGroup 11000:KillGroup 12500:GiveUp";
     for (why, expected, state) in [
         (Want(false), format!("0:Start 1000:{told}"), Some(State::Stopped)),
-        (Input::Restart, format!("0:Start 1000:{told} 12500:Start"), None),
+        (Restart, format!("0:Start 1000:{told} 12500:Start"), None),
         (
             Input::Hung { life: 1 },
             format!("0:Start 1000:{told} 12500:Start"),
