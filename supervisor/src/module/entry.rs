@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::activity::Activity;
 use super::environment::ModuleSpec;
@@ -13,6 +13,7 @@ use super::news;
 use super::output::Output;
 use super::source::Source;
 use super::state::ModuleState;
+use crate::cgroup::{Events, Group};
 use crate::changes::Changes;
 use crate::identity::ModuleName;
 
@@ -43,6 +44,8 @@ pub struct ModuleEntry {
     /// How long it may be silent before it counts as hung.
     pub kill_after: Duration,
     state: ArcSwap<ModuleState>,
+    /// The cgroup of its present process.
+    group: ArcSwapOption<Group>,
     changes: Changes,
 }
 
@@ -91,6 +94,7 @@ impl ModuleEntry {
             drain: spec.policy.stop.drain,
             kill_after: spec.policy.health.kill_after,
             state: ArcSwap::from_pointee(state),
+            group: ArcSwapOption::empty(),
             changes,
         }
     }
@@ -98,6 +102,20 @@ impl ModuleEntry {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// What the cgroup of its present process has counted; nothing where there is none.
+    pub fn counted(&self) -> Events {
+        self.group
+            .load()
+            .as_ref()
+            .map(|group| group.events())
+            .unwrap_or_default()
+    }
+
+    /// Its present process lives in this cgroup.
+    pub(crate) fn lives_in(&self, group: Option<Arc<Group>>) {
+        self.group.store(group);
     }
 
     /// Something about it is to be shown otherwise, though its state is the same.
