@@ -122,5 +122,6 @@ pub fn rover() -> Status {
         complaints: Vec::new(),
         tasks: 61,
         threads: Some(5),
+        config: None,
     }
 }

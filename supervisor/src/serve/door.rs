@@ -291,7 +291,7 @@ impl Door {
         match *self.identity {
             _ if shape.stops => resource::Caller::Stop,
             Identity::Module(_) => resource::Caller::Module,
-            Identity::Client { .. } | Identity::Control => resource::Caller::Client,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::Caller::Client,
         }
     }
 
