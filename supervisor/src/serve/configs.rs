@@ -74,7 +74,9 @@ impl Control {
         let config = &view.config;
         let names: Vec<_> = view.resources.iter().map(|resource| resource.name.clone()).collect();
         let entry = |name: &_| config.resources.iter().find(|entry| entry.name == *name);
-        let edges = wire::edges(&names, &known, |name| entry(name).map_or(&[], |entry| &entry.depends_on));
+        let edges = wire::edges(&names, &known, |name| {
+            entry(name).map_or(&[], |entry| &entry.depends_on)
+        });
         Ok(pb::Graph {
             resources: status.resources,
             edges,

@@ -40,7 +40,10 @@ pub fn plan(plan: &Plan) -> pb::ConfigPlan {
     });
     let stays = |wanted: &'static str| {
         let parts = plan.stays.iter().map(part);
-        parts.filter(move |(part, _)| *part == wanted).map(|(_, name)| name).collect()
+        parts
+            .filter(move |(part, _)| *part == wanted)
+            .map(|(_, name)| name)
+            .collect()
     };
     pb::ConfigPlan {
         changes: changes.collect(),
@@ -156,7 +159,10 @@ pub fn edges<'a>(
         let declared = facts.and_then(|facts| facts.declared.as_deref());
         let required = declared.map_or_else(|| explicit(name), |declared| &declared.required);
         let optional = declared.map_or(&[][..], |declared| &declared.optional);
-        let texts = required.iter().map(|text| (text, false)).chain(optional.iter().map(|text| (text, true)));
+        let texts = required
+            .iter()
+            .map(|text| (text, false))
+            .chain(optional.iter().map(|text| (text, true)));
         let mut seen = HashMap::new();
         for (text, optional) in texts.filter(|(text, _)| !is_frame_system(text)) {
             let (to, problem) = match index.resolve(text) {
