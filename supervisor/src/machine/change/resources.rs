@@ -7,10 +7,13 @@ use mainstay_proto::ResourceName;
 
 use super::order::dependencies_first;
 use super::{Change, How, Known, KnownResource, Modules, Part};
-use crate::config::{Config, ResourceConfig};
+use crate::config::{Config, ResourceConfig, difference};
 use crate::identity::ModuleName;
 use crate::machine::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::machine::node::Declared;
+
+/// Values of an entry that a reason names.
+const SHOWN: usize = 3;
 
 /// What happens to the resources, in order.
 #[derive(Debug, Default)]
@@ -75,7 +78,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         fates: HashMap::new(),
     };
     compare.find_needs();
-    compare.entries(from);
+    compare.entries(from, to);
     compare.of_modules();
     if !same_names {
         compare.names();
@@ -156,7 +159,7 @@ impl<'a> Compare<'a> {
     }
 
     /// What the entries themselves say.
-    fn entries(&mut self, from: &'a Config) {
+    fn entries(&mut self, from: &'a Config, to: &'a Config) {
         for old in &from.resources {
             if !self.to.contains_key(&old.name) {
                 self.set(&old.name, How::Close, "no longer in the config", false);
@@ -184,7 +187,7 @@ impl<'a> Compare<'a> {
                 None => {
                     let how = if built { How::Rebuild } else { How::Build };
                     let after = !built && self.answer_is_open(name, new);
-                    self.set(name, how, differences(old, new), after);
+                    self.set(name, how, differences(from, old, to, new), after);
                 }
             }
         }
@@ -546,22 +549,21 @@ fn missing(text: &str, problem: &Unresolved) -> String {
     }
 }
 
-/// The keys in which two entries of one resource differ.
-fn differences(old: &ResourceConfig, new: &ResourceConfig) -> String {
-    let differ = [
-        ("model", old.model != new.model),
-        ("attributes", old.attributes != new.attributes),
-        ("depends_on", old.depends_on != new.depends_on),
-        ("frame", old.frame != new.frame),
-        ("log_configuration", old.log_level != new.log_level),
-    ];
-    let differ: Vec<_> = differ
-        .iter()
-        .filter(|(_, differ)| *differ)
-        .map(|(key, _)| *key)
+/// The values in which two entries of one resource differ, the first of them in full.
+fn differences(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> String {
+    // Those concern the services that they are for.
+    let own = |found: &difference::Difference| !found.path.starts_with("service_configs.");
+    let found: Vec<_> = difference::resource(from, old, to, new)
+        .into_iter()
+        .filter(own)
         .collect();
-    match (differ.as_slice(), &old.fault) {
+    let mut shown: Vec<_> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+    if found.len() > SHOWN {
+        shown.push(format!("{} more", found.len() - SHOWN));
+    }
+    match (shown.as_slice(), &old.fault) {
         ([], Some(_)) => "its entry was broken and is not any more".to_owned(),
-        (differ, _) => format!("{} changed", differ.join(", ")),
+        ([], None) => "its entry changed".to_owned(),
+        _ => shown.join(", "),
     }
 }
