@@ -23,6 +23,8 @@ pub enum Identity {
     Module(ModuleName),
     /// The command line on the control socket.
     Control,
+    /// A job of the config, by its name.
+    Job(Arc<str>),
 }
 
 impl Identity {
@@ -30,7 +32,7 @@ impl Identity {
     pub fn peer(&self) -> String {
         match self {
             Self::Client { remote, .. } => remote.to_string(),
-            Self::Module(_) | Self::Control => String::new(),
+            Self::Module(_) | Self::Control | Self::Job(_) => String::new(),
         }
     }
 
@@ -40,6 +42,7 @@ impl Identity {
             Self::Client { remote, .. } => remote.to_string(),
             Self::Module(name) => format!("module {name}"),
             Self::Control => "the command line".to_owned(),
+            Self::Job(name) => format!("job {name}"),
         }
     }
 
@@ -52,7 +55,7 @@ impl Identity {
     pub fn module(&self) -> Option<&ModuleName> {
         match self {
             Self::Module(name) => Some(name),
-            Self::Client { .. } | Self::Control => None,
+            Self::Client { .. } | Self::Control | Self::Job(_) => None,
         }
     }
 }

@@ -14,6 +14,12 @@ pub fn memory_bytes(pid: u32) -> Option<u64> {
     Some(pages * u64::try_from(page).ok()?)
 }
 
+/// Number of threads of a process.
+pub fn threads(pid: u32) -> Option<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    u32::try_from(entries.count()).ok()
+}
+
 /// Remembers what each process had used when it was last asked, so that the next answer is a rate.
 #[derive(Debug, Default)]
 pub struct Sampler {

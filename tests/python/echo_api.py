@@ -5,6 +5,7 @@ for both languages and no generated code to keep.
 """
 
 import abc
+import asyncio
 import os
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -76,6 +77,9 @@ class Echo(ComponentBase):
     @abc.abstractmethod
     def stamp(self): ...
 
+    async def counted(self, value):
+        """Called after each number of a stream."""
+
 
 class EchoService(ResourceRPCServiceBase):
     RESOURCE_TYPE = Echo
@@ -94,6 +98,8 @@ class EchoService(ResourceRPCServiceBase):
         echo = self.get_resource(request.name)
         for value in range(1, request.until + 1):
             await stream.send_message(CountResponse(value=value, stamp=echo.stamp()))
+            await echo.counted(value)
+            await asyncio.sleep(request.pause_ms / 1000)
 
     async def Sum(self, stream):
         total, echo = 0, None

@@ -20,6 +20,8 @@ pub struct Held {
     pub files: BTreeMap<String, usize>,
     /// Threads of the core.
     pub threads: usize,
+    /// Tasks of the core's runtime. Those of our own connections are among them, until they are closed.
+    pub tasks: usize,
     /// Socket files below the machine's folders.
     pub sockets: usize,
     /// Files and directories in its runtime directory.
@@ -30,7 +32,7 @@ pub struct Held {
 
 impl Held {
     /// What the machine whose core has this process id holds now.
-    pub fn of(world: &World, core: i32) -> Self {
+    pub async fn of(world: &World, core: i32) -> Self {
         let count = |names: Vec<String>| {
             let mut counts = BTreeMap::new();
             for name in names {
@@ -42,10 +44,11 @@ impl Held {
             let program = process.command.split(' ').next().unwrap_or_default();
             program.rsplit('/').next().unwrap_or_default().to_owned()
         });
-        Self {
+        let seen = Self {
             processes: count(programs.collect()),
             files: count(open_files(core, &world.place.folder().display().to_string())),
             threads: entries(&format!("/proc/{core}/task")),
+            tasks: 0,
             sockets: world.place.sockets().len(),
             runtime: world
                 .place
@@ -54,7 +57,10 @@ impl Held {
                 .map(|folder| entries(&folder.display().to_string()))
                 .sum(),
             memory_kib: memory_kib(core),
-        }
+        };
+        // At last, because asking takes a connection, which is open a little longer.
+        let tasks = world.tasks().await;
+        Self { tasks, ..seen }
     }
 
     /// What is more now than it was in `before`, in words; empty if nothing is.
@@ -74,9 +80,25 @@ impl Held {
             }
         }
         compare("threads", self.threads, before.threads);
+        compare("tasks", self.tasks, before.tasks);
         compare("socket files", self.sockets, before.sockets);
         compare("files in the runtime directory", self.runtime, before.runtime);
         more
+    }
+
+    /// The least of what it holds over a second: what comes and goes - probes, the connections of earlier calls - is not
+    /// in it.
+    pub async fn at_rest(world: &World, core: i32) -> Self {
+        let mut held = Self::of(world, core).await;
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = Self::of(world, core).await;
+            if !held.more_than(&now).is_empty() {
+                held = now;
+            }
+        }
+        held
     }
 
     /// Waits until the machine holds no more than it did in `before`.
@@ -86,7 +108,7 @@ impl Held {
     pub async fn no_more_than(world: &World, core: i32, before: &Self) -> Result<Self, String> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let now = Self::of(world, core);
+            let now = Self::of(world, core).await;
             let more = now.more_than(before);
             if more.is_empty() {
                 return Ok(now);
@@ -149,6 +171,7 @@ mod tests {
             processes: BTreeMap::from([("mainstay".into(), 2), ("misbehave".into(), 1)]),
             files: BTreeMap::from([("socket".into(), 9), ("pipe".into(), 4)]),
             threads: 5,
+            tasks: 40,
             ..Held::default()
         };
         assert_eq!(before.more_than(&before), "");
@@ -161,11 +184,12 @@ mod tests {
         let more = Held {
             processes: BTreeMap::from([("sleep".into(), 1)]),
             files: BTreeMap::from([("socket".into(), 10)]),
+            tasks: 41,
             ..Held::default()
         };
         assert_eq!(
             more.more_than(&before),
-            "process sleep: 0 → 1; open file socket: 9 → 10; "
+            "process sleep: 0 → 1; open file socket: 9 → 10; tasks: 40 → 41; "
         );
     }
 

@@ -8,6 +8,7 @@
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all that a machine said about itself; [`traffic`]: callers that remember each failed call;
 //!   [`leaks`]: what it holds of the system
+//! * [`tracer`]: a debugger that holds a process
 //! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
 
 pub mod bins;
@@ -20,6 +21,7 @@ pub mod raw;
 pub mod rpc;
 pub mod status;
 pub mod timeline;
+pub mod tracer;
 pub mod traffic;
 pub mod world;
 

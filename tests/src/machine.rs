@@ -136,6 +136,12 @@ impl Module {
         self.0.insert(key.into(), value);
         self
     }
+
+    /// Sets a key that is not set yet.
+    pub fn set_if_unset(mut self, key: &str, value: Value) -> Self {
+        self.0.entry(key).or_insert(value);
+        self
+    }
 }
 
 /// An entry of `components` or `services`.

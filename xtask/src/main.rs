@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`,
-//! `cargo xtask soak`.
+//! `cargo xtask soak`, `cargo xtask faults`.
 //!
 //! Everything that they write lies in the target folder.
 
@@ -9,7 +9,7 @@ mod python;
 mod steps;
 
 use std::env;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use steps::{Failed, Target, cargo, run};
 
@@ -19,9 +19,12 @@ The project's own commands.
   cargo xtask test [FILTER]    build everything and run all tests, or those whose name contains FILTER;
                                real clients and modules of the Python SDK are set up in target/venv
   cargo xtask demo [--once]    start a small robot of fakes and show how to drive it; --once drives it and ends
-  cargo xtask soak [CYCLES] [SEED]
+  cargo xtask soak [--release] [CYCLES] [SEED]
                                let a module die 2,000 times, in an order that the seed gives, and show what that
-                               cost: memory before and after, times, failed calls of others, leaks
+                               cost: memory on the way, times, failed calls of others, leaks
+  cargo xtask faults [CELL ...]
+                               the whole fault table, also that of a module on the Python SDK, of which the tests
+                               run a part; or some of it: `segv@add` (a cell), `segv` (a row), `add` (a column)
   cargo xtask bench [ARGS]     measure the server; ARGS are those of the harness, `--help` lists them
 ";
 
@@ -33,7 +36,9 @@ fn main() -> ExitCode {
         ["test", filter] if !filter.starts_with('-') => test(Some(filter)),
         ["demo"] => demo::run(),
         ["demo", "--once"] => demo::run_once(),
-        ["soak", ref rest @ ..] if rest.len() <= 2 => soak(rest),
+        ["soak", "--release", ref rest @ ..] if rest.len() <= 2 => soak("release", rest),
+        ["soak", ref rest @ ..] if rest.len() <= 2 => soak("debug", rest),
+        ["faults", ref cells @ ..] => faults(cells),
         ["bench", ref rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -67,21 +72,48 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     run(&mut tests)
 }
 
-/// The crash cycles that `cargo xtask test` runs a hundred of.
-fn soak(arguments: &[&str]) -> Result<(), Failed> {
+/// The crash cycles that `cargo xtask test` runs a hundred of. `profile` as its folder is called.
+fn soak(profile: &str, arguments: &[&str]) -> Result<(), Failed> {
     let number = |position: usize, otherwise: &'static str| match arguments.get(position) {
         Some(text) if text.parse::<u64>().is_err() => Err(Failed(format!("`{text}` is no number"))),
         text => Ok(text.map_or(otherwise, |text| *text).to_owned()),
     };
     let (cycles, seed) = (number(0, "2000")?, number(1, "4")?);
-    let target = Target::find()?;
-    run(cargo().args(["build", "--workspace", "--bins"]))?;
-    target.write_manifest("debug")?;
-    run(cargo()
+    let mut test = end_to_end(profile, "a_machine_is_the_same_after_a_hundred_crashes")?;
+    run(test.env("SOAK_CYCLES", cycles).env("SOAK_SEED", seed))
+}
+
+/// The fault tables, whole or the cells that are named.
+fn faults(cells: &[&str]) -> Result<(), Failed> {
+    let python = python::ensure(&Target::find()?)?;
+    let cells = if cells.is_empty() {
+        "all".to_owned()
+    } else {
+        cells.join(" ")
+    };
+    // Both tables, one after the other: what is measured in one would be late because of the other.
+    for table in [
+        "every_fault_at_every_moment_harms_nobody_else",
+        "the_same_faults_of_a_python_module",
+    ] {
+        let mut test = end_to_end("debug", table)?;
+        run(test.env("FAULT_CELLS", &cells).env("MAINSTAY_PYTHON", &python))?;
+    }
+    Ok(())
+}
+
+/// The end-to-end tests with this in their names, ready to run: all that they need is built.
+fn end_to_end(profile: &str, test: &str) -> Result<Command, Failed> {
+    let release: &[&str] = if profile == "release" { &["--release"] } else { &[] };
+    let packages = ["mainstay", "mainstay-builtins", "mainstay-tests"].map(|package| ["--package", package]);
+    run(cargo().args(["build", "--bins"]).args(packages.concat()).args(release))?;
+    Target::find()?.write_manifest(profile)?;
+    let mut command = cargo();
+    command
         .args(["test", "--package", "mainstay-tests", "--test", "e2e"])
-        .args(["--", "a_machine_is_the_same_after_a_hundred_crashes", "--nocapture"])
-        .env("SOAK_CYCLES", cycles)
-        .env("SOAK_SEED", seed))
+        .args(release)
+        .args(["--", test, "--nocapture"]);
+    Ok(command)
 }
 
 fn bench(arguments: &[&str]) -> Result<(), Failed> {

@@ -120,5 +120,8 @@ pub fn rover() -> Status {
             base,
         ],
         complaints: Vec::new(),
+        tasks: 61,
+        threads: Some(5),
+        config: None,
     }
 }

@@ -78,7 +78,9 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
 
 /// The cure for paths that mean something to others and not, or not yet, to us.
 fn not_yet(path: &str) -> Option<&'static str> {
-    if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
+    if path.contains("${") {
+        Some("the placeholder in it cannot be replaced; a warning says why")
+    } else if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
         Some("only modules with `type: local` have their archive unpacked; add it, or name the program itself")
     } else {
         None

@@ -82,7 +82,7 @@ pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<R
         model_place: reader.source.place(keys.span_of("model")),
         name: ResourceName::new(api, name),
         model,
-        attributes: attributes.map_or_else(Struct::default, |node| reader.structure("`attributes`", node)),
+        attributes: attributes.map_or_else(Struct::default, |node| reader.filled_structure("`attributes`", node)),
         depends_on,
         depends_on_places: places.into_iter().map(|span| reader.source.place(span)).collect(),
         frame,
@@ -114,7 +114,9 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut 
         },
     };
     if let Err(message) = names::check_resource(&name) {
-        let help = (!name.is_empty()).then(|| names::repaired(&name)).flatten();
+        // Of what came from the environment no part may be shown, not even repaired.
+        let written = reader.source.slice(keys.span_of("name")).contains(name.as_str());
+        let help = (!name.is_empty() && written).then(|| names::repaired(&name)).flatten();
         let help = help.map(|name| format!("for example `{name}`"));
         faults.add(reader.local(keys.span_of("name"), message, help.as_deref()));
     }
@@ -397,7 +399,8 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
             ModuleType::Unset
         }
     };
-    let written = reader.text_or_empty(&keys, "executable_path");
+    let written = reader.text(&keys, "executable_path").unwrap_or_default();
+    let written = reader.filled(written, keys.span_of("executable_path"));
     let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
         if !matches!(keys.get("executable_path"), Some(node) if !matches!(node.value, Value::Text(_))) {
             fault.get_or_insert(reader.local(keys.span_of("executable_path"), message, Some(help)));
@@ -440,7 +443,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
     })
 }
 
-/// A map whose values are texts.
+/// A map whose values are texts, placeholders in them replaced.
 pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (key, span, value) in reader.any_keys("`env`", node) {
@@ -448,7 +451,8 @@ pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTre
             reader.warn(span, format!("{what} is null, which counts as an empty text"));
             texts.insert(key.to_owned(), String::new());
         } else if let Some(text) = reader.as_text(what, value) {
-            texts.insert(key.to_owned(), text.to_owned());
+            let text = reader.filled(text, value.span);
+            texts.insert(key.to_owned(), text);
         }
     }
     texts

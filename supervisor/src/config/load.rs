@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::bundle::{Bundle, MAX_SIZE, beside};
 use super::check;
 use super::complaint::{Complaint, Grade, Place, Refused};
+use super::dependencies;
 use super::document::{self, Parsed};
 use super::include;
 use super::model::{Config, Loaded};
@@ -127,11 +128,15 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
         return (None, reader.finish());
     }
     check_includes(&mut reader, bundle, &roots);
-    let mut config = sections::machine(&mut reader, &roots);
+    let mut config = sections::machine(&mut reader, &roots, surroundings);
     let mut complaints = reader.finish();
     if let Some(config) = &mut config {
         complaints.extend(check::duplicates(config));
         complaints.extend(check::outputs(config));
+        complaints.extend(dependencies::check(config));
+        for complaint in &mut complaints {
+            complaint.scrub(&source);
+        }
     }
     (config, complaints)
 }

@@ -11,6 +11,7 @@ use super::model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, Tunnel};
 use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
+use super::sections::Seen;
 
 const BIND_ADDRESS: &str = "localhost:8080";
 const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
@@ -186,10 +187,13 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
         .collect();
     if let Some(node) = keys.get("external_auth_config")
         && let Some(keys) = reader.keys("`external_auth_config`", node, &["jwks"])
-        && let Some(node) = keys.get("jwks")
     {
-        auth.external_jwks = Some(reader.structure("`jwks`", node));
-        check_jwks(reader, node);
+        if let Some(node) = keys.get("jwks") {
+            auth.external_jwks = Some(reader.structure("`jwks`", node));
+            check_jwks(reader, node);
+        } else {
+            reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
+        }
     }
     auth
 }
@@ -332,6 +336,7 @@ const REMOTE_KEYS: &[&str] = &[
 /// Reads `remotes`. What is wrong with one of them is local.
 pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
+    let mut seen = Seen::default();
     for node in reader.lists(files, "remotes") {
         let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else {
             continue;
@@ -343,9 +348,8 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
         let mut fault = None;
         if let Err(message) = names::check_resource(&name) {
             fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
-        } else if remotes.iter().any(|other| other.name == name) {
-            let message = format!("another remote is named `{name}`; the first one counts");
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, Some("rename or remove one")));
+        } else {
+            fault = seen.again(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
             fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));

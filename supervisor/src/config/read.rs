@@ -13,6 +13,7 @@ use super::bundle::{Bundle, RawFile};
 use super::complaint::{Complaint, Grade};
 use super::duration;
 use super::node::{Node, Span, Value};
+use super::placeholder::Placeholders;
 use super::source::Source;
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
@@ -55,6 +56,8 @@ pub(super) struct Reader {
     folders: Vec<(u32, PathBuf)>,
     /// What `~` stands for.
     home: Option<PathBuf>,
+    /// What placeholders stand for, once the packages have been read.
+    pub(super) placeholders: Placeholders,
 }
 
 /// The keys of one map, looked up in the way that peers do.
@@ -105,6 +108,7 @@ impl Reader {
         Self {
             folders: folders.collect(),
             home: surroundings.home.clone(),
+            placeholders: Placeholders::default(),
             source,
             complaints: Vec::new(),
         }
@@ -382,17 +386,46 @@ impl Reader {
         nanos.filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
     }
 
+    /// A text with its placeholders replaced. Those that cannot be are warned about and stay.
+    pub(super) fn filled(&mut self, text: &str, span: Span) -> String {
+        if !text.contains("${") {
+            return text.to_owned();
+        }
+        let filled = self.placeholders.fill(text);
+        for (value, placeholder) in filled.borrowed {
+            self.source.borrow(&value, &placeholder, span);
+        }
+        for problem in filled.problems {
+            // Escapes may make it look different in the file; then the whole text is marked.
+            let at = self.source.slice(span).find(&problem.placeholder);
+            let place = at.map_or(span, |at| {
+                Span::new(0, problem.placeholder.len()).moved(span.start + at as u32)
+            });
+            self.warn(place, problem.message).help = problem.help;
+        }
+        filled.text
+    }
+
     /// A free-form map as the message that travels to modules.
     pub(super) fn structure(&mut self, what: &str, node: &Node) -> Struct {
+        self.free_form(what, node, false)
+    }
+
+    /// [`Reader::structure`] with placeholders replaced.
+    pub(super) fn filled_structure(&mut self, what: &str, node: &Node) -> Struct {
+        self.free_form(what, node, true)
+    }
+
+    fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Struct {
         let entries = self.any_keys(what, node);
         let fields = entries
             .into_iter()
-            .map(|(key, _, value)| (key.to_owned(), self.proto_value(value)))
+            .map(|(key, _, value)| (key.to_owned(), self.proto_value(value, fill)))
             .collect();
         Struct { fields }
     }
 
-    fn proto_value(&mut self, node: &Node) -> ProtoValue {
+    fn proto_value(&mut self, node: &Node, fill: bool) -> ProtoValue {
         let kind = match &node.value {
             Value::Null => Kind::NullValue(0),
             Value::Bool(flag) => Kind::BoolValue(*flag),
@@ -400,11 +433,12 @@ impl Reader {
                 self.check_number(*number, node.span);
                 Kind::NumberValue(*number)
             }
+            Value::Text(text) if fill => Kind::StringValue(self.filled(text, node.span)),
             Value::Text(text) => Kind::StringValue(text.clone()),
             Value::List(items) => Kind::ListValue(ListValue {
-                values: items.iter().map(|item| self.proto_value(item)).collect(),
+                values: items.iter().map(|item| self.proto_value(item, fill)).collect(),
             }),
-            Value::Map(_) => Kind::StructValue(self.structure("this", node)),
+            Value::Map(_) => Kind::StructValue(self.free_form("this", node, fill)),
         };
         ProtoValue { kind: Some(kind) }
     }

@@ -1,5 +1,6 @@
 //! The top level of a config, and its smaller sections: log, packages, jobs, tracing, maintenance.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,15 +8,18 @@ use mainstay_proto::ResourceName;
 
 use super::apply::apply;
 use super::complaint::Place;
-use super::duration;
 use super::entries::{List, log_level, module, resource, unknown_level};
 use super::include;
 use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
 use super::names;
 use super::network;
-use super::node::{Node, Value};
+use super::node::{Node, Span, Value};
+use super::placeholder::{PACKAGE_TYPES, Placeholders};
+use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
+use super::surroundings::Surroundings;
+use crate::jobs::schedule::Schedule;
 
 const KEYS: &[&str] = &[
     "components",
@@ -51,7 +55,7 @@ const LISTS: [&str; 8] = [
 ];
 
 /// Reads a whole config from the trees of its files. `None` if one of them is no map.
-pub(super) fn machine(reader: &mut Reader, roots: &[Node]) -> Option<Config> {
+pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surroundings) -> Option<Config> {
     let mut files = Vec::with_capacity(roots.len());
     for (number, root) in roots.iter().enumerate() {
         if number > 0 && matches!(root.value, Value::Null) {
@@ -71,11 +75,12 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node]) -> Option<Config> {
     for keys in &files {
         include::check(reader, keys);
     }
-    if let Some(processes) = keys.get("processes") {
-        reader
-            .warn(processes.span, "`processes` are not run; they were abolished")
-            .help = Some("make it a module, or a unit of the system's service manager".to_owned());
+    if let Some(node) = keys.get("processes") {
+        processes::check(reader, node);
     }
+    // First of all, because placeholders name them.
+    let packages = packages(reader, &files);
+    reader.placeholders = Placeholders::new(&packages, surroundings);
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();
     for (key, list) in [("components", List::Components), ("services", List::Services)] {
@@ -101,7 +106,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node]) -> Option<Config> {
             .map(|node| network::auth(reader, node))
             .unwrap_or_default(),
         cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
-        packages: packages(reader, &files),
+        packages,
         jobs: jobs(reader, &files),
         tracing: keys
             .get("tracing")
@@ -143,11 +148,45 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
     rules
 }
 
+/// Names that entries of one list have, and where.
+#[derive(Default)]
+pub(super) struct Seen(HashMap<String, Span>);
+
+impl Seen {
+    /// The fault of an entry whose name an earlier one has; it has been complained about.
+    pub(super) fn again(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) -> Option<String> {
+        if name.is_empty() {
+            return None;
+        }
+        let Some(first) = self.0.get(name) else {
+            self.0.insert(name.to_owned(), span);
+            return None;
+        };
+        let first = reader.source.place(*first);
+        let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
+        let help = format!("the first is at {first} and counts; rename or remove one");
+        let fault = reader.local(span, message, Some(&help));
+        if let Some(complaint) = reader.complaints.last_mut() {
+            complaint.also = Some((first, "first here".to_owned()));
+        }
+        Some(fault)
+    }
+}
+
+fn is_package_id(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let good = |part: &&str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && part.chars().all(letters) && !part.chars().all(|c| c == '.')
+    };
+    parts.len() == 2 && parts.iter().all(good)
+}
+
 const PACKAGE_KEYS: &[&str] = &["name", "package", "version", "type", "status"];
-const PACKAGE_TYPES: [&str; 4] = ["ml_model", "module", "slam_map", "archive"];
 
 fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
     let mut packages = Vec::new();
+    let mut seen = Seen::default();
     for node in reader.lists(files, "packages") {
         let Some(keys) = reader.keys("a package", node, PACKAGE_KEYS) else {
             continue;
@@ -158,8 +197,12 @@ fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
         if let Err(message) = names::check_package(&name) {
             fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
         }
+        fault = fault.or(seen.again(reader, "package", &name, keys.span_of("name")));
         if package.is_empty() {
             fault.get_or_insert(reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>")));
+        } else if !is_package_id(&package) {
+            let message = format!("`{}` is no package id", package.escape_debug());
+            fault.get_or_insert(reader.local(keys.span_of("package"), message, Some("write <org>/<name>")));
         }
         if !PACKAGE_TYPES.contains(&kind.as_str()) {
             let message = format!(
@@ -193,6 +236,7 @@ const JOB_KEYS: &[&str] = &["name", "schedule", "resource", "method", "command",
 
 fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     let mut jobs = Vec::new();
+    let mut seen = Seen::default();
     for node in reader.lists(files, "jobs") {
         let Some(keys) = reader.keys("a job", node, JOB_KEYS) else {
             continue;
@@ -206,10 +250,12 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
             }
         }
         let [name, schedule, resource, method] = texts;
-        if !schedule.is_empty() && !is_schedule(&schedule) {
-            let message = format!("`{}` is no schedule", schedule.escape_debug());
+        fault = fault.or(seen.again(reader, "job", &name, keys.span_of("name")));
+        if !schedule.is_empty()
+            && let Err(bad) = schedule.parse::<Schedule>()
+        {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), message, Some(help)));
+            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
         }
         let command = keys.get("command").map(|node| reader.structure("`command`", node));
         if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
@@ -231,23 +277,23 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     jobs
 }
 
-fn is_schedule(text: &str) -> bool {
-    text == "continuous"
-        || duration::parse(text).is_ok_and(|interval| !interval.is_zero())
-        || text.split_whitespace().count() >= 5
-}
-
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
     const KEYS: &[&str] = &["enabled", "disk", "console", "otlpendpoint"];
     let Some(keys) = reader.keys("`tracing`", node, KEYS) else {
         return Tracing::default();
     };
-    Tracing {
+    let tracing = Tracing {
         enabled: reader.flag(&keys, "enabled"),
         disk: reader.flag(&keys, "disk"),
         console: reader.flag(&keys, "console"),
         otlp_endpoint: reader.text_or_empty(&keys, "otlpendpoint"),
+    };
+    if tracing.enabled && !tracing.disk && !tracing.console && tracing.otlp_endpoint.is_empty() {
+        reader
+            .warn(keys.span_of("enabled"), "traces go nowhere, so nothing is traced")
+            .help = Some("set `disk`, `console` or `otlpendpoint`".to_owned());
     }
+    tracing
 }
 
 fn maintenance(reader: &mut Reader, node: &Node) -> Option<Maintenance> {

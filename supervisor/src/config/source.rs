@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::complaint::Place;
 use super::node::Span;
@@ -200,31 +200,37 @@ impl Source {
 
     /// Tells that a value of the environment is used at `span`; messages show `shown` instead of it.
     pub(super) fn borrow(&self, value: &str, shown: &str, span: Span) {
-        if value.is_empty() {
-            return;
-        }
         let place = self.place(span);
         let line = (place.file, place.line);
-        let mut borrowed = self.borrowed.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match borrowed.iter_mut().find(|known| known.value == value) {
-            Some(known) if value.len() >= SHORT || known.lines.contains(&line) => {}
-            Some(known) => known.lines.push(line),
-            None => {
-                let at = borrowed.partition_point(|known| known.value.len() >= value.len());
-                // The longest come first: one may be part of another.
-                let new = Borrowed {
-                    value: value.to_owned(),
-                    shown: shown.to_owned(),
-                    lines: vec![line],
-                };
-                borrowed.insert(at, new);
+        // Messages show control characters and quotes escaped.
+        let escaped = value.escape_debug().to_string();
+        let forms = if escaped == value {
+            vec![escaped]
+        } else {
+            vec![escaped, value.to_owned()]
+        };
+        let mut borrowed = self.borrowed.write().unwrap_or_else(PoisonError::into_inner);
+        for value in forms.into_iter().filter(|value| !value.is_empty()) {
+            match borrowed.iter_mut().find(|known| known.value == value) {
+                Some(known) if value.len() >= SHORT || known.lines.contains(&line) => {}
+                Some(known) => known.lines.push(line.clone()),
+                None => {
+                    // The longest come first: one may be part of another.
+                    let at = borrowed.partition_point(|known| known.value.len() >= value.len());
+                    let new = Borrowed {
+                        value,
+                        shown: shown.to_owned(),
+                        lines: vec![line.clone()],
+                    };
+                    borrowed.insert(at, new);
+                }
             }
         }
     }
 
     /// A message about `place` without what came from the environment.
     pub(super) fn scrub(&self, text: String, place: &Place) -> String {
-        let borrowed = self.borrowed.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let borrowed = self.borrowed.read().unwrap_or_else(PoisonError::into_inner);
         let near = |known: &Borrowed| {
             known.value.len() >= SHORT
                 || known
@@ -305,6 +311,24 @@ impl Source {
             });
         }
         quoted
+    }
+
+    /// The text of `span`, every character of a secret as `*`. Line breaks stay.
+    pub(super) fn masked(&self, span: Span) -> String {
+        let start = span.start as usize;
+        let mask = |(at, c)| {
+            if c != '\n' && self.is_hidden(start + at) {
+                '*'
+            } else {
+                c
+            }
+        };
+        self.slice(span).char_indices().map(mask).collect()
+    }
+
+    /// True if a secret begins where this span does.
+    pub(super) fn is_hidden_at(&self, span: Span) -> bool {
+        self.is_hidden(span.start as usize)
     }
 
     /// The line of `place`, or the part of it around the place. `None` if the place is not in this text.

@@ -27,7 +27,6 @@ use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, Wish};
 use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
-use crate::operations::Operations;
 use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
 use crate::route::upstream::Upstream;
@@ -67,8 +66,6 @@ pub struct Machine {
     pub(super) watched: Vec<Watched>,
     /// A resource is gone that others may still see.
     pub(super) forgotten: bool,
-    /// The calls that run.
-    pub(super) operations: Operations,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,

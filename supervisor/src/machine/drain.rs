@@ -110,10 +110,10 @@ impl Machine {
             Planned::NotWanted => "it is no longer in the config".into(),
             Planned::Replaced => "it is being built anew".into(),
             Planned::Restart(module) => match self.modules.get(module) {
-                Some(running) if matches!(running.then, Some(Then::Gone)) => {
-                    format!("module {module} is no longer in the config").into()
-                }
-                Some(running) => format!("module {module} is being restarted: {}", running.wish).into(),
+                Some(running) => match running.then {
+                    Some(Then::Gone) => format!("module {module} is no longer in the config").into(),
+                    _ => format!("module {module} is being restarted: {}", running.wish).into(),
+                },
                 None => format!("module {module} is being restarted").into(),
             },
         }
@@ -130,7 +130,7 @@ impl Machine {
             None => (Instant::now(), self.explain(&planned)),
         };
         Some(Drain {
-            operations: self.operations.clone(),
+            operations: self.made.operations.clone(),
             resource: resource.label.clone(),
             by: since + self.patience(module),
             cause,
@@ -154,5 +154,43 @@ impl Machine {
     pub(super) fn longest_drain(&self) -> Duration {
         let view = self.published.load();
         view.modules.iter().map(|entry| entry.drain).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_tests::{Toy, name};
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_so_waits_for_calls_and_what_was_lost_does_not() {
+        let lines = ["a@m:", "b@n: a", "c@n: b", "d@n:"];
+        let begin = || {
+            let mut toy = Toy::new(&lines);
+            toy.ready("m");
+            toy.ready("n");
+            toy.settle();
+            toy
+        };
+        let planned = |toy: &Toy| ["a", "b", "c"].map(|resource| toy.world.planned(&name(resource)));
+        let restart = Some(Planned::Restart("m".into()));
+
+        let mut toy = begin();
+        toy.world.module_changed(&"m".into(), Facts::Draining, None);
+        toy.decide();
+        assert_eq!(planned(&toy), [restart.clone(), restart.clone(), restart]);
+
+        // `a` is gone; what holds it, and what holds that, is to come back at once.
+        let mut toy = begin();
+        toy.down("m");
+        toy.ready("m");
+        toy.decide();
+        assert_eq!(planned(&toy)[1..], [None, None]);
+
+        let mut toy = begin();
+        toy.take_up(&["b@n: a", "c@n: b", "d@n:"]);
+        toy.decide();
+        assert_eq!(toy.world.planned(&name("a")), Some(Planned::NotWanted));
+        assert_eq!(toy.world.planned(&name("c")), Some(Planned::Replaced));
     }
 }

@@ -10,7 +10,7 @@ use super::preflight::Lines;
 use super::setup::Made;
 use super::view::{Published, View};
 use crate::config::Config;
-use crate::identity::ModuleName;
+use crate::identity::{Identity, ModuleName};
 use crate::module::actor::Wish;
 use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
@@ -75,8 +75,10 @@ pub struct Handle {
 impl Handle {
     /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
     /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
-    pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
-        self.restart_for(Wish::Asked, id, name).await
+    /// `by` is who asks.
+    pub async fn restart(&self, by: &Identity, id: &str, name: &str) -> Result<(), RestartError> {
+        let by = by.label().into();
+        self.restart_for(Wish::Asked { by }, id, name).await
     }
 
     pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {

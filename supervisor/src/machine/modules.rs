@@ -64,7 +64,7 @@ impl Machine {
             handlers: Arc::default(),
             activity: entry.activity.clone(),
             drain_by: None,
-            wish: Wish::Asked,
+            wish: Wish::ConfigChanged,
             waiting: before.map(|before| before.waiting).unwrap_or_default(),
             entry: entry.clone(),
             closed: CancellationToken::new(),
@@ -129,24 +129,28 @@ impl Machine {
     /// Ends a module, after the resources in it; then follows `then`.
     pub(super) fn end_module(&mut self, name: &ModuleName, then: Then) {
         let gone = matches!(then, Then::Gone);
-        let patience = self.longest_drain();
+        let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(name) else {
             return;
         };
         running.then = Some(then);
+        running.wish = Wish::ConfigChanged;
         if gone {
             self.world.retire(name);
         }
         if running.ending {
             return;
         }
-        let why = if gone { "no longer wanted" } else { "its config changed" };
+        let why = if gone {
+            "stopped: it is no longer in the config"
+        } else {
+            "restarted: config changed"
+        };
         match self.world.facts(name) {
             Some(Facts::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);
-                running.wish = Wish::ConfigChanged;
-                running.drain_by = Some(Instant::now() + patience + REMOVE_ALL);
+                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.lose(name);
                 self.world.module_changed(name, Facts::Draining, None);

@@ -288,6 +288,13 @@ impl World {
             text.push_str(&format!("May be in failing module: [{}]; ", failing.join(" ")));
         }
         text.push_str("There may be no module in config that provides this model");
+        // What they hear who know these words; the rest is why that module fails, and when it is tried again.
+        for (_, module) in configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty()) {
+            if let Facts::Down(cause) = &module.facts {
+                text.push_str("; ");
+                text.push_str(cause);
+            }
+        }
         let mut offered: Vec<_> = configured()
             .flat_map(|(_, module)| module.offers.iter())
             .filter(|(offered, _)| offered == api)

@@ -346,7 +346,7 @@ fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
     toy.settle();
     assert_eq!(toy.shown("a").0, Phase::Unhealthy);
     assert!(
-        toy.shown("a").1.contains("May be in failing module: [m]"),
+        toy.shown("a").1.contains("May be in failing module: [m]") && toy.shown("a").1.contains("; m died"),
         "{}",
         toy.shown("a").1
     );

@@ -18,13 +18,13 @@ impl Machine {
     /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process that is
     /// to be replaced; `done` is told when a younger one is ready, or has failed.
     pub(super) fn restart(&mut self, module: &ModuleName, current: u64, wish: Wish, done: Restarted) {
-        self.restart_announced(module);
+        self.restart_announced(module, &wish);
         let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
         running.waiting.push((current, done));
-        running.wish = wish;
+        running.wish = wish.clone();
         match self.world.facts(module) {
             Some(Facts::Ready) => {
                 info!(%module, "{wish}; restarting it, its resources are taken out first");
@@ -62,19 +62,19 @@ impl Machine {
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
                 running.drain_by = None;
-                let _over = running.commands.send(ModuleCommand::Restart(running.wish));
+                let _over = running.commands.send(ModuleCommand::Restart(running.wish.clone()));
             }
             self.world.module_changed(&module, Facts::Starting, None);
         }
     }
 
-    /// A module that is at work will be restarted because somebody asked for it.
-    fn restart_announced(&mut self, module: &ModuleName) {
+    /// A module that is at work will be restarted because of that.
+    fn restart_announced(&mut self, module: &ModuleName, wish: &Wish) {
         if self.world.facts(module) != Some(&Facts::Ready) {
             return;
         }
         if let Some(entry) = self.published.load().module(module.as_str()) {
-            entry.history().announce("restarted: somebody asked for it");
+            entry.history().announce(&format!("restarted: {wish}"));
         }
         self.lose(module);
     }

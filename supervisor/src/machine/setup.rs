@@ -122,7 +122,6 @@ impl Machine {
             vigils: JoinSet::new(),
             watched: Vec::new(),
             forgotten: false,
-            operations: handle.made.operations.clone(),
             build_timeout: options.build_timeout,
             revision: Arc::default(),
             started: Instant::now(),

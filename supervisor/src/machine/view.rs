@@ -74,7 +74,7 @@ impl Published {
     }
 
     /// Swaps the view; for the machine alone.
-    pub(super) fn publish(&self, view: View) {
+    pub(crate) fn publish(&self, view: View) {
         self.view.store(Arc::new(view));
         self.changes.tell();
     }

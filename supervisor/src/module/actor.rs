@@ -54,23 +54,32 @@ pub enum Command {
 }
 
 /// Why somebody wants a new process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// A client or a person asked for it.
-    Asked,
-    /// The program's file, or its tarball, is another one.
+    /// Somebody asked for a restart.
+    Asked {
+        /// Who: `the command line`, `module gripper`, `10.0.0.7:51234`.
+        by: Arc<str>,
+    },
+    /// Somebody asked for a reload, and the program's file, or its tarball, is another one.
+    Reloaded {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// The program's file, or its tarball, is another one, which was noticed by itself (`watch: true`).
     BinaryChanged,
-    /// Its entry in the config is another one, or there is none any more.
+    /// Its config entry, or what is made of it, is another one.
     ConfigChanged,
 }
 
 impl std::fmt::Display for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Asked => "restart asked for",
-            Self::BinaryChanged => "binary changed",
-            Self::ConfigChanged => "config changed",
-        })
+        match self {
+            Self::Asked { by } => write!(f, "restart asked for by {by}"),
+            Self::Reloaded { by } => write!(f, "binary changed; reload asked for by {by}"),
+            Self::BinaryChanged => f.write_str("binary changed"),
+            Self::ConfigChanged => f.write_str("config changed"),
+        }
     }
 }
 
@@ -206,7 +215,7 @@ impl Actor {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart(wish)) => { self.wished(wish); Input::Restart }
+                    Some(Command::Restart(wish)) => { self.wished(&wish); Input::Restart }
                     Some(Command::Arguments(arguments)) => { self.spec.arguments = arguments; continue }
                     None => { open = false; Input::Want(false) }
                 },

@@ -262,6 +262,10 @@ impl Door {
             Ok(destination) => {
                 // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
                 if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
+                    if let Some(span) = span {
+                        span.about(&name, "", &self.identity.label());
+                        span.end(refused.code(), refused.message());
+                    }
                     return with_opid(respond(refused), opid);
                 }
                 let (upstream, mut terms) = terms(destination, &shape, deadline, operation, opid);
@@ -287,7 +291,7 @@ impl Door {
         match *self.identity {
             _ if shape.stops => resource::Caller::Stop,
             Identity::Module(_) => resource::Caller::Module,
-            Identity::Client { .. } | Identity::Control => resource::Caller::Client,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::Caller::Client,
         }
     }
 

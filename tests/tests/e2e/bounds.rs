@@ -2,30 +2,61 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_proto::viam::robot::v1::{ResourceNamesRequest, ResourceNamesResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::rpc;
+use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{Place, World};
 use serde_json::{Value, json};
 use tonic::transport::Endpoint;
 
 use crate::machine::command;
 
+/// A machine with one module that is bound so, and its resource.
 async fn bound(key: &str, value: Value) -> World {
-    bound_in(Place::new(), key, value).await
+    bound_in(Place::new(), key, value).await.0
 }
 
-/// A machine with one module that is bound so.
-async fn bound_in(place: Place, key: &str, value: Value) -> World {
+/// The same in given folders; also what the machine said when its start was over.
+async fn bound_in(place: Place, key: &str, value: Value) -> (World, Snapshot) {
     let machine = Machine::new()
         .module(Module::fixture("held").set(key, value))
-        .resource(Resource::generic("thing"));
+        .resource(Resource::generic("thing"))
+        .resource(Resource::fake("motor", "motor"));
     let mut world = place.start(machine).await;
-    world.until(|now| now.running()).await;
-    world
+    let now = world.until(Snapshot::running).await;
+    (world, now)
+}
+
+/// The same, where this host can bind a module so; else says why it cannot, which has to have `expected` in it.
+async fn bound_if_possible(place: Place, key: &str, value: Value, expected: &str) -> Option<World> {
+    let (world, now) = bound_in(place, key, value).await;
+    if now.ready("thing") {
+        return Some(world);
+    }
+    let error = now.module_error("held");
+    assert!(error.contains(expected), "{error}");
+    eprintln!("SKIPPED: {error}");
+    None
+}
+
+/// A folder with a file in it.
+fn folder_with(place: &Place, name: &str, file: &str, content: &str) -> PathBuf {
+    let folder = place.file(name);
+    fs::create_dir(&folder).expect("writable");
+    fs::write(folder.join(file), content).expect("writable");
+    folder
+}
+
+/// What a module does with a file or folder, and must not be able to.
+async fn refused(world: &World, scripts: &[String], why: &str) {
+    for script in scripts {
+        let (code, output) = shell(world, script).await;
+        assert!(code != 0 && output.contains(why), "{script}: {output}");
+    }
 }
 
 /// What the module's shell says: its exit code and what it printed.
@@ -52,12 +83,8 @@ async fn every_limit_is_shown_with_how_it_is_held() {
     let limits = json!({ "memory": "3 GB", "cpu": 0.5, "pids": 500, "open_files": 123 });
     let world = bound("limits", limits).await;
     assert_eq!(shell(&world, "ulimit -n; ulimit -Hn").await.1, "123\n123");
-    let status = world.snapshot().await.control;
-    let module = status
-        .modules
-        .iter()
-        .find(|module| module.name == "held")
-        .expect("there");
+    let now = world.snapshot().await;
+    let module = now.process("held").expect("there");
     let shown: Vec<_> = module.limits.iter().map(|limit| limit.name.as_str()).collect();
     assert_eq!(shown, ["memory", "cpu", "pids", "open_files"]);
     for limit in &module.limits {
@@ -93,8 +120,8 @@ async fn a_module_above_its_memory_limit_is_killed_with_the_cause_and_comes_back
     let killed = |text: &str| text.contains("memory limit") && text.contains("96 MiB");
     world
         .until(|now| {
-            let last = now.control.modules.iter().find(|module| module.name == "held");
-            now.ready("thing") && now.pid("held") != Some(pid) && last.is_some_and(|module| killed(&module.last))
+            let told = now.process("held").is_some_and(|module| killed(&module.last));
+            now.ready("thing") && now.pid("held") != Some(pid) && told
         })
         .await;
     assert!(killed(&world.output()), "the log tells it, too");
@@ -112,33 +139,21 @@ async fn nothing_that_a_module_runs_gains_rights() {
 #[tokio::test]
 async fn a_module_writes_only_where_it_may() {
     let place = Place::new();
-    let (open, shut) = (place.file("open"), place.file("shut"));
+    let (open, shut) = (place.file("open"), folder_with(&place, "shut", "there", "words"));
     fs::create_dir(&open).expect("writable");
-    fs::create_dir(&shut).expect("writable");
-    fs::write(shut.join("there"), "words").expect("writable");
-    let mut world = {
-        let machine = Machine::new()
-            .module(Module::fixture("held").set("sandbox", json!({ "writable": [open] })))
-            .resource(Resource::generic("thing"));
-        place.start(machine).await
+    let sandbox = json!({ "writable": [open] });
+    let Some(world) = bound_if_possible(place, "sandbox", sandbox, "Landlock").await else {
+        return;
     };
-    let now = world.until(|now| now.running()).await;
-    if !now.ready("thing") {
-        let error = now.module_error("held");
-        assert!(error.contains("Landlock"), "{error}");
-        return eprintln!("SKIPPED: {error}");
-    }
     let touch = |folder: &Path| format!("echo x > {}/new", folder.display());
     assert_eq!(shell(&world, &touch(&open)).await, (0, String::new()));
-    for script in [
+    let scripts = [
         touch(&shut),
         format!("rm {}/there", shut.display()),
         format!("echo x >> {}/there", shut.display()),
         format!("mkdir {}/below", shut.display()),
-    ] {
-        let (code, output) = shell(&world, &script).await;
-        assert!(code != 0 && output.contains("Permission denied"), "{script}: {output}");
-    }
+    ];
+    refused(&world, &scripts, "Permission denied").await;
     for script in [
         format!("cat {}/there", shut.display()),
         "echo x > /dev/null".to_owned(),
@@ -154,22 +169,12 @@ async fn a_module_writes_only_where_it_may() {
 #[tokio::test]
 async fn a_module_does_not_see_what_is_hidden_from_it() {
     let place = Place::new();
-    let (folder, file) = (place.file("keys"), place.file("password"));
-    fs::create_dir(&folder).expect("writable");
-    fs::write(folder.join("key"), "secret").expect("writable");
-    fs::write(&file, "secret").expect("writable");
-    let mut world = {
-        let machine = Machine::new()
-            .module(Module::fixture("held").set("sandbox", json!({ "hidden": [folder, file] })))
-            .resource(Resource::generic("thing"));
-        place.start(machine).await
+    let folder = folder_with(&place, "keys", "key", "secret");
+    let file = place.write("password", "secret");
+    let sandbox = json!({ "hidden": [folder, file] });
+    let Some(world) = bound_if_possible(place, "sandbox", sandbox, "no mount namespace").await else {
+        return;
     };
-    let now = world.until(|now| now.running()).await;
-    if !now.ready("thing") {
-        let error = now.module_error("held");
-        assert!(error.contains("no mount namespace"), "{error}");
-        return eprintln!("SKIPPED: {error}");
-    }
     for script in [
         format!("cat {}/key", folder.display()),
         format!("ls {} | grep key", folder.display()),
@@ -189,10 +194,7 @@ async fn a_module_does_not_see_what_is_hidden_from_it() {
 async fn what_cannot_be_hidden_is_an_error_of_that_module_alone() {
     let place = Place::new();
     let missing = place.file("missing");
-    let machine = Machine::new()
-        .module(Module::fixture("held").set("sandbox", json!({ "hidden": [missing] })))
-        .resource(Resource::fake("motor", "motor"));
-    let mut world = place.start(machine).await;
+    let (mut world, _) = bound_in(place, "sandbox", json!({ "hidden": [missing] })).await;
     let now = world
         .until(|now| now.ready("motor") && now.module_error("held").contains("sandbox.hidden"))
         .await;
@@ -257,21 +259,15 @@ async fn a_module_runs_as_its_user_in_directories_of_its_own() {
         (0, "x".into())
     );
     let sockets = "$(dirname $VIAM_MODULE_ADDRESS)";
-    for script in [
+    let scripts = [
         format!("cat {private}"),
         "ls $VIAM_MODULE_DATA/..".to_owned(),
         format!("ls {sockets}/.."),
         format!("ls {sockets}/../builtin+fake"),
-    ] {
-        let (code, output) = shell(&world, &script).await;
-        assert!(code != 0 && output.contains("Permission denied"), "{script}: {output}");
-    }
-    let status = world.snapshot().await.control;
-    let module = status
-        .modules
-        .iter()
-        .find(|module| module.name == "held")
-        .expect("there");
+    ];
+    refused(&world, &scripts, "Permission denied").await;
+    let now = world.snapshot().await;
+    let module = now.process("held").expect("there");
     assert!(
         ["cgroup", "rlimit"].contains(&module.limits[0].held.as_str()),
         "{module:?}"

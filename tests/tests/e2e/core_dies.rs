@@ -1,14 +1,18 @@
 //! The core dies by SIGKILL, and nothing of its machine stays: its motors come to rest first, whoever forked what.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use mainstay_proto::mainstay::control::v1::ModuleState;
 use mainstay_proto::viam::component::motor::v1::{SetPowerRequest, SetPowerResponse};
 use mainstay_tests::bins;
 use mainstay_tests::fixture::trap::{Deed, Moment};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
-use mainstay_tests::world::{Place, World};
+use mainstay_tests::world::{PATIENCE, Place, World};
 use nix::sys::signal::Signal;
 
 use crate::data_path::say;
@@ -102,4 +106,92 @@ async fn nothing_outlives_a_killed_core_not_even_a_daemon_or_one_that_ignores_si
     let mut world = world.restart().await;
     world.until(|now| now.running() && now.ready("motor")).await;
     world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+/// Packs the fixture's starter, and a file that takes `mebibytes` to unpack, into a tarball; what lay there is replaced.
+fn pack(place: &Place, mebibytes: u64) -> PathBuf {
+    let folder = place.file("package");
+    fs::create_dir_all(&folder).expect("the temporary folder is writable");
+    let start = format!("#!/bin/sh\nexec '{}' \"$@\"\n", bins::find("misbehave").display());
+    fs::write(folder.join("run.sh"), start).expect("written");
+    fs::set_permissions(folder.join("run.sh"), fs::Permissions::from_mode(0o755)).expect("ours");
+    fs::write(folder.join("meta.json"), r#"{"entrypoint": "run.sh"}"#).expect("written");
+    let ballast = fs::File::create(folder.join("ballast")).expect("written");
+    ballast.set_len(mebibytes << 20).expect("there is room");
+    let (tarball, new) = (place.file("m.tar.gz"), place.file("new"));
+    let mut tar = Command::new("tar");
+    tar.arg("czf").arg(&new).arg("-C").arg(&folder).arg(".");
+    assert!(tar.status().expect("there is tar").success());
+    fs::rename(&new, &tarball).expect("renamed");
+    tarball
+}
+
+/// What lies where tarballs are unpacked and is not whole.
+fn parts(place: &Place) -> Vec<String> {
+    let store = place.file("home/packages-local/data/module");
+    let entries = fs::read_dir(store).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".part")).collect()
+}
+
+/// Takes long enough to unpack to be met by a signal.
+const LARGE_MIB: u64 = if cfg!(debug_assertions) { 48 } else { 800 };
+
+#[tokio::test]
+async fn a_core_killed_while_it_unpacks_or_reloads_a_module_leaves_nothing_in_the_way_of_the_next() {
+    for moment in [
+        "unpacking at a start",
+        "unpacking at a reload",
+        "ending the old process",
+    ] {
+        let place = Place::new();
+        let size = if moment == "unpacking at a start" { LARGE_MIB } else { 0 };
+        let tarball = pack(&place, size);
+        let packed = Module::new("packed", &tarball)
+            .env("NONCE", "packed")
+            .env("FAULT", "stubborn");
+        let machine = Machine::new()
+            .module(packed.set("stop", serde_json::json!({ "grace": "20s" })))
+            .resource(Resource::probe("probe"));
+        let mut world = place.start(machine).await;
+        if moment != "unpacking at a start" {
+            world.until(|now| now.ready("probe")).await;
+        }
+        if moment == "unpacking at a reload" {
+            pack(&world.place, LARGE_MIB);
+        }
+        let reload = async {
+            if moment == "unpacking at a start" {
+                return;
+            }
+            let told = world.cli(&["reload", "packed", "--force"]).await;
+            assert_ne!(told.code, 0, "{moment}: {told:?}");
+        };
+        let kill = async {
+            let begun = Instant::now();
+            loop {
+                let met = match moment {
+                    "ending the old process" => {
+                        let now = world.snapshot().await;
+                        now.process("packed")
+                            .is_some_and(|module| module.state() == ModuleState::Stopping)
+                    }
+                    _ => !parts(&world.place).is_empty(),
+                };
+                if met {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{moment} was not seen");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            proc::signal(world.pid(), Signal::SIGKILL);
+        };
+        tokio::join!(reload, kill);
+        world.ended().await.with_code(137).left_nothing_behind();
+        let mut world = world.restart().await;
+        world.until(|now| now.ready("probe")).await;
+        assert_eq!(parts(&world.place), [""; 0], "{moment}: what was half unpacked is gone");
+        proc::signal(world.pid(), Signal::SIGKILL);
+        world.ended().await.with_code(137).left_nothing_behind();
+    }
 }

@@ -1,17 +1,15 @@
 //! Nothing is left behind, whoever dies: the core, its guardian, a module, or several of them at once.
 
 use std::fs;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mainstay_tests::bins;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{PATIENCE, Place, World};
-use mainstay_tests::{bins, rpc};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid};
 
@@ -342,67 +340,4 @@ async fn adopted_processes_that_end_are_reaped_and_exit_codes_are_not_stolen() {
     let process = now.process("crash").expect("it is listed");
     assert!(process.last.contains("exit code 3"), "{process:?}");
     world.shutdown().await.with_code(0).left_nothing_behind();
-}
-
-/// Messages to the service manager, without the beats of the watchdog, and how many of those there were.
-fn heard(manager: &UnixDatagram) -> (Vec<String>, usize) {
-    manager.set_nonblocking(true).expect("a socket");
-    let mut buffer = [0; 1024];
-    let (mut texts, mut beats) = (Vec::new(), 0);
-    while let Ok(length) = manager.recv(&mut buffer) {
-        match String::from_utf8_lossy(&buffer[..length]).into_owned() {
-            beat if beat == "WATCHDOG=1" => beats += 1,
-            text => texts.push(text),
-        }
-    }
-    (texts, beats)
-}
-
-#[tokio::test]
-async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
-    let name = format!("mainstay-e2e-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).expect("short");
-    let manager = UnixDatagram::bind_addr(&address).expect("free");
-    let place = Place::new()
-        .env("NOTIFY_SOCKET", &format!("@{name}"))
-        .env("WATCHDOG_USEC", "40000");
-    let machine = Machine::new()
-        .module(Module::fixture("eyes"))
-        .resource(Resource::generic("box"));
-    let mut world = place.start(machine).await;
-    world.until(|now| now.running() && now.ready("box")).await;
-    let (mut texts, mut beats) = (Vec::new(), 0);
-    let told = eventually(PATIENCE, || {
-        let (more, beaten) = heard(&manager);
-        texts.extend(more);
-        beats += beaten;
-        !texts.is_empty() && beats >= 3
-    });
-    assert!(told.await, "{texts:?}, {beats} beats");
-    assert!(
-        texts[0].starts_with("READY=1\nSTATUS=serving on ") && texts[0].contains("1 of 1 resources ready"),
-        "{texts:?}"
-    );
-    // What is meant for us is not for modules.
-    let mut command = mainstay_proto::viam::common::v1::DoCommandRequest {
-        name: "box".into(),
-        ..Default::default()
-    };
-    let text = prost_types::Value {
-        kind: Some(prost_types::value::Kind::StringValue("NOTIFY_SOCKET".into())),
-    };
-    command.command = Some(prost_types::Struct {
-        fields: [("env".to_owned(), text)].into(),
-    });
-    let path = "/viam.component.generic.v1.GenericService/DoCommand";
-    let answer: mainstay_proto::viam::common::v1::DoCommandResponse =
-        rpc::call(world.channel(), path, &command).await.expect("answers");
-    let value = answer.result.expect("a result").fields["env"].kind.clone();
-    assert!(
-        !matches!(&value, Some(prost_types::value::Kind::StringValue(text)) if !text.is_empty()),
-        "{value:?}"
-    );
-    world.shutdown().await.with_code(0).left_nothing_behind();
-    let (texts, _) = heard(&manager);
-    assert!(texts.iter().any(|text| text.starts_with("STOPPING=1")), "{texts:?}");
 }

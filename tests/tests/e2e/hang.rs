@@ -8,6 +8,7 @@ use mainstay_tests::echo::{CountRequest, SayRequest};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc;
 use mainstay_tests::status::Snapshot;
+use mainstay_tests::tracer::Tracer;
 use mainstay_tests::world::World;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -147,6 +148,49 @@ async fn a_module_that_hangs_is_ended_after_its_evidence_is_written_and_comes_ba
     let calls =
         fs::read_to_string(world.place.file("state/evidence/eyes-0001/calls.txt")).expect("the evidence is there");
     assert!(calls.contains("Say of tests:component:echo/echo for "), "{calls}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_in_a_debugger_is_never_ended_for_its_silence_and_is_watched_again_afterwards() {
+    let module = |name: &str| {
+        Module::family(name)
+            .set("health", quick())
+            .set("stop", json!({ "grace": "100ms" }))
+            .set(
+                "restart",
+                json!({ "first": "0s", "then": "10ms", "factor": 1, "jitter": 0 }),
+            )
+    };
+    let machine = Machine::new()
+        .module(module("held"))
+        .module(module("frozen"))
+        .resource(Resource::of("held", "probe", "probe"))
+        .resource(Resource::of("frozen", "probe", "other"));
+    let mut world = World::settled(machine).await;
+    let held = world.snapshot().await.pid("held").expect("a process");
+    let tracer = Tracer::attach(held).unwrap_or_else(|error| panic!("cannot trace process {held}: {error}"));
+    // The same silence without a debugger ends the other one, twice.
+    for ended in 1..=2 {
+        let frozen = world.snapshot().await.pid("frozen").expect("a process");
+        proc::signal(frozen, Signal::SIGSTOP);
+        world
+            .until(|now| restarts(now, "frozen") == ended && now.module_ready("frozen"))
+            .await;
+    }
+    let now = world.snapshot().await;
+    assert_eq!(state(&now, "held"), ModuleState::Unresponsive, "{now:?}");
+    assert_eq!((now.pid("held"), restarts(&now, "held")), (Some(held), 0), "{now:?}");
+    assert!(last(&now, "held").contains("traces it"), "{}", last(&now, "held"));
+
+    drop(tracer);
+    let now = world.until(|now| now.module_ready("held") && now.ready("probe")).await;
+    assert_eq!((now.pid("held"), restarts(&now, "held")), (Some(held), 0), "{now:?}");
+    proc::signal(held, Signal::SIGSTOP);
+    let now = world
+        .until(|now| restarts(now, "held") == 1 && now.module_ready("held"))
+        .await;
+    assert!(last(&now, "held").contains("hung"), "{}", last(&now, "held"));
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
 

@@ -10,7 +10,7 @@ use mainstay_tests::echo::{CountRequest, SayRequest};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{PATIENCE, World};
 use tokio_stream::StreamExt;
-use tonic::Code;
+use tonic::{Code, Response};
 
 use crate::data_path::say;
 
@@ -23,6 +23,32 @@ async fn world() -> World {
             .resource(Resource::echo("echo")),
     )
     .await
+}
+
+/// A call that lasts for `delay_ms`.
+fn lasting(delay_ms: u32) -> SayRequest {
+    SayRequest {
+        delay_ms,
+        ..say("echo", "")
+    }
+}
+
+/// The id of an operation, as its answer tells it.
+fn opid<T>(answer: &Response<T>) -> String {
+    let id = answer.metadata().get("opid").expect("an operation");
+    id.to_str().expect("ASCII").to_owned()
+}
+
+/// What runs once a call has arrived in the module.
+async fn once_running(world: &World) -> Vec<Operation> {
+    world.until_report("echo", |report| report.running == 1).await;
+    operations(world).await
+}
+
+async fn block_for(world: &World, id: &str) {
+    let path = "/viam.robot.v1.RobotService/BlockForOperation";
+    let request = BlockForOperationRequest { id: id.into() };
+    let _: BlockForOperationResponse = world.call(path, &request).await.expect("answers");
 }
 
 async fn operations(world: &World) -> Vec<Operation> {
@@ -51,13 +77,7 @@ async fn a_running_stream_is_shown_and_cancelling_it_ends_it_in_the_module() {
         pause_ms: 5,
     };
     let answer = world.echo().count(request).await.expect("a stream");
-    let opid = answer
-        .metadata()
-        .get("opid")
-        .expect("an operation")
-        .to_str()
-        .expect("ASCII")
-        .to_owned();
+    let opid = opid(&answer);
     let mut stream = answer.into_inner();
     stream.next().await.expect("endless").expect("a number");
 
@@ -83,17 +103,10 @@ async fn a_running_stream_is_shown_and_cancelling_it_ends_it_in_the_module() {
 async fn a_unary_call_can_be_cancelled_too() {
     let world = world().await;
     let mut echo = world.echo();
-    let (answer, ()) = tokio::join!(
-        echo.say(SayRequest {
-            delay_ms: 60_000,
-            ..say("echo", "")
-        }),
-        async {
-            world.until_report("echo", |report| report.running == 1).await;
-            let running = operations(&world).await;
-            cancel(&world, &running[0].id).await;
-        }
-    );
+    let (answer, ()) = tokio::join!(echo.say(lasting(60_000)), async {
+        let running = once_running(&world).await;
+        cancel(&world, &running[0].id).await;
+    });
     assert_eq!(answer.expect_err("cancelled").code(), Code::Cancelled);
     world.until_report("echo", |report| report.cancelled == 1).await;
 }
@@ -101,24 +114,13 @@ async fn a_unary_call_can_be_cancelled_too() {
 #[tokio::test]
 async fn blocking_for_an_operation_lasts_as_long_as_it_does() {
     let world = world().await;
-    let path = "/viam.robot.v1.RobotService/BlockForOperation";
     let mut echo = world.echo();
     let begun = Instant::now();
-    let (said, blocked) = tokio::join!(
-        echo.say(SayRequest {
-            delay_ms: 700,
-            ..say("echo", "")
-        }),
-        async {
-            world.until_report("echo", |report| report.running == 1).await;
-            let running = operations(&world).await;
-            let request = BlockForOperationRequest {
-                id: running[0].id.clone(),
-            };
-            let _: BlockForOperationResponse = world.call(path, &request).await.expect("answers");
-            begun.elapsed()
-        }
-    );
+    let (said, blocked) = tokio::join!(echo.say(lasting(700)), async {
+        let running = once_running(&world).await;
+        block_for(&world, &running[0].id).await;
+        begun.elapsed()
+    });
     said.expect("answers");
     assert!(
         blocked >= Duration::from_millis(690) && blocked < PATIENCE,
@@ -127,8 +129,7 @@ async fn blocking_for_an_operation_lasts_as_long_as_it_does() {
 
     // One that is not known is over.
     for id in ["7a2c7a3e-0000-4000-8000-0123456789ab", "no-uuid"] {
-        let request = BlockForOperationRequest { id: id.into() };
-        let _: BlockForOperationResponse = world.call(path, &request).await.expect("answers");
+        block_for(&world, id).await;
         cancel(&world, id).await;
     }
 }
@@ -139,10 +140,7 @@ async fn a_module_that_calls_back_joins_the_operation_of_its_caller() {
     use prost::Message;
     let world = world().await;
     let opid = "7a2c7a3e-0000-4000-8000-0123456789ab";
-    let inner = SayRequest {
-        delay_ms: 60_000,
-        ..say("echo", "")
-    };
+    let inner = lasting(60_000);
     let request = CallParentRequest {
         name: "echo".into(),
         method: "/mainstay.tests.echo.v1.EchoService/Say".into(),
@@ -153,8 +151,7 @@ async fn a_module_that_calls_back_joins_the_operation_of_its_caller() {
     request.metadata_mut().insert("opid", opid.parse().expect("ASCII"));
     let mut echo = world.echo();
     let (_, running) = tokio::join!(echo.call_parent(request), async {
-        world.until_report("echo", |report| report.running == 1).await;
-        let running = operations(&world).await;
+        let running = once_running(&world).await;
         cancel(&world, opid).await;
         running
     });
@@ -169,13 +166,7 @@ async fn an_opid_that_is_no_uuid_is_replaced() {
     let mut request = tonic::Request::new(say("echo", ""));
     request.metadata_mut().insert("opid", "mine".parse().expect("ASCII"));
     let answer = world.echo().say(request).await.expect("answers");
-    let given = answer
-        .metadata()
-        .get("opid")
-        .expect("an operation")
-        .to_str()
-        .expect("ASCII")
-        .to_owned();
+    let given = opid(&answer);
     assert!(given != "mine" && given.len() == 36, "{given}");
     let seen = answer.into_inner().headers;
     assert_eq!(seen.get("opid"), Some(&given), "the module is told the same");

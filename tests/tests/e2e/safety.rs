@@ -17,6 +17,7 @@ const SET_POWER: &str = "/viam.component.motor.v1.MotorService/SetPower";
 const RESTART: &str = "/viam.robot.v1.RobotService/RestartModule";
 /// Five times as long as it may take on a machine that has nothing else to do.
 const CEILING: Duration = Duration::from_millis(500);
+const ASTRAY: &str = "module pilot no longer answers: stopping what it moved last: left";
 const LOGGED: &str = "module pilot has ended: stopping what it moved last: ";
 
 /// Motors in one module, and a pilot in another.
@@ -42,12 +43,17 @@ async fn pilot_moves(world: &World, motor: &str) {
 
 /// Kills the pilot and waits until it is there again. How long `motor` ran on, unless it still does.
 async fn kill_the_pilot(world: &mut World, motor: &str) -> Option<Duration> {
+    lose_the_pilot(world, motor, Signal::SIGKILL, CEILING).await
+}
+
+/// Sends the pilot a signal that ends it sooner or later; `limit` is for the motor.
+async fn lose_the_pilot(world: &mut World, motor: &str, signal: Signal, limit: Duration) -> Option<Duration> {
     let before = world.snapshot().await;
     let restarts = before.process("pilot").map_or(0, |pilot| pilot.restarts);
     let begun = Instant::now();
-    proc::signal(before.pid("pilot").expect("it runs"), Signal::SIGKILL);
+    proc::signal(before.pid("pilot").expect("it runs"), signal);
     let mut stopped = None;
-    while stopped.is_none() && begun.elapsed() < CEILING {
+    while stopped.is_none() && begun.elapsed() < limit {
         stopped = (!powered(world, motor).await).then(|| begun.elapsed());
     }
     world
@@ -88,15 +94,64 @@ async fn a_module_that_asks_for_it_leaves_moving_what_it_moved() {
     assert!(!world.output().contains(LOGGED));
 }
 
+/// A pilot that is ended a second after it has frozen.
+fn watched_pilot() -> Module {
+    Module::fixture("pilot")
+        .set(
+            "health",
+            json!({ "interval": "200ms", "timeout": "300ms", "kill_after": "1s" }),
+        )
+        .set("stop", json!({ "grace": "100ms" }))
+}
+
+#[tokio::test]
+async fn what_a_frozen_module_moved_stands_still_before_the_module_is_ended() {
+    let mut world = world(watched_pilot()).await;
+    pilot_moves(&world, "left").await;
+    set_power(&world, "right", None).await.expect("moves");
+    let took = lose_the_pilot(&mut world, "left", Signal::SIGSTOP, PATIENCE).await;
+    let took = took.expect("it was never stopped");
+    println!("stopped {took:?} after SIGSTOP (interval 200 ms, timeout 300 ms)");
+    assert!(powered(&world, "right").await, "the module never moved it");
+    let output = world.output();
+    assert_eq!(output.matches(ASTRAY).count(), 1, "{output}");
+    let (stopped, ended) = (output.find(ASTRAY), output.find("module pilot hung"));
+    assert!(stopped.is_some() && stopped < ended, "{output}");
+    // The new process is none that lost its way.
+    pilot_moves(&world, "left").await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_that_asks_for_it_leaves_moving_what_it_moved_when_it_freezes_or_is_restarted() {
+    let mut world = world(watched_pilot().set("keep_moving", json!(true))).await;
+    pilot_moves(&world, "left").await;
+    assert_eq!(lose_the_pilot(&mut world, "left", Signal::SIGSTOP, CEILING).await, None);
+    assert!(powered(&world, "left").await, "its module was ended and came back");
+    restart_the_pilot(&world).await;
+    world.until(|now| now.ready("helm")).await;
+    assert!(powered(&world, "left").await);
+    assert!(
+        !world.output().contains("stopping what it moved last"),
+        "{}",
+        world.output()
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+async fn restart_the_pilot(world: &World) {
+    let request = RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleName("pilot".into())),
+    };
+    let _: RestartModuleResponse = world.call(RESTART, &request).await.expect("restarted");
+}
+
 #[tokio::test]
 async fn a_planned_restart_is_an_end_too() {
     let mut world = world(Module::fixture("pilot")).await;
     pilot_moves(&world, "left").await;
     set_power(&world, "right", None).await.expect("moves");
-    let request = RestartModuleRequest {
-        id_or_name: Some(IdOrName::ModuleName("pilot".into())),
-    };
-    let _: RestartModuleResponse = world.call(RESTART, &request).await.expect("restarted");
+    restart_the_pilot(&world).await;
     let end = Instant::now() + PATIENCE;
     while powered(&world, "left").await {
         assert!(Instant::now() < end, "it was never stopped");

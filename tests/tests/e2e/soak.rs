@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mainstay_tests::fixture::trap::Deed;
-use mainstay_tests::leaks::Held;
+use mainstay_tests::leaks::{self, Held};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc;
 use mainstay_tests::traffic::Traffic;
@@ -96,9 +96,20 @@ async fn cycle(world: &World, death: Death) -> Duration {
     begun.elapsed()
 }
 
+fn progress(done: u64, cycles: u64, took: Duration, memory_kib: u64) {
+    if std::env::var_os("SOAK_CYCLES").is_some() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "soak: {done} of {cycles} after {:.0} s, memory of the core {memory_kib} KiB",
+            took.as_secs_f64()
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_is_the_same_after_a_hundred_crashes() {
     let (cycles, seed) = (number("SOAK_CYCLES", 100), number("SOAK_SEED", 4));
+    assert!(cycles >= 4, "SOAK_CYCLES={cycles}: four at least, one for each quarter");
     let restart = json!({ "first": "0s", "then": "10ms", "factor": 1, "jitter": 0 });
     let machine = Machine::new()
         .module(Module::family("well"))
@@ -113,29 +124,44 @@ async fn a_machine_is_the_same_after_a_hundred_crashes() {
     for _ in 0..WARM_UP {
         cycle(&world, DEATHS[dice.roll(DEATHS.len())]).await;
     }
-    let before = Held::of(&world, core);
+    let before = Held::at_rest(&world, core).await;
     let (begun, mut times) = (Instant::now(), Vec::new());
-    for _ in 0..cycles {
+    // At 0, 25, 50, 75 and 100 %: what grows with every crash grows from each of these to the next.
+    let mut memory = vec![leaks::memory_kib(core)];
+    for done in 1..=cycles {
         times.push(cycle(&world, DEATHS[dice.roll(DEATHS.len())]).await);
+        if (1..=4).any(|quarter| done == cycles * quarter / 4) {
+            memory.push(leaks::memory_kib(core));
+            progress(
+                done,
+                cycles,
+                begun.elapsed(),
+                memory.last().copied().unwrap_or_default(),
+            );
+        }
     }
     let took = begun.elapsed();
     let calls = traffic.end();
     let leaked = Held::no_more_than(&world, core, &before).await;
-    let after = Held::of(&world, core);
+    let after = Held::of(&world, core).await;
     times.sort();
     let of = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1000.0;
+    let on_the_way: Vec<_> = memory.iter().map(u64::to_string).collect();
     let _ = writeln!(
         std::io::stderr(),
         "soak: {cycles} crash cycles, seed {seed}, {:.0} s; death to answering again p50 {:.0} ms, p99 {:.0} ms, most {:.0} ms; \
-         memory of the core {} → {} KiB; threads {} → {}; neighbour: {} calls, {} failed, slowest {:.0?}; leaks: {}",
+         memory of the core at 0, 25, 50, 75, 100 %: {} KiB, then {} KiB; threads {} → {}; tasks {} → {}; \
+         neighbour: {} calls, {} failed, slowest {:.0?}; leaks: {}",
         took.as_secs_f64(),
         of(50),
         of(99),
         of(100),
-        before.memory_kib,
+        on_the_way.join(" "),
         after.memory_kib,
         before.threads,
         after.threads,
+        before.tasks,
+        after.tasks,
         calls.answered,
         calls.failed.len(),
         calls.slowest,

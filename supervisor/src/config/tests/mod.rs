@@ -1,5 +1,8 @@
 //! Tests of the whole way from a text to a config.
 
+mod dependencies;
+mod environment;
+mod files;
 mod hostile;
 mod messages;
 mod policy;

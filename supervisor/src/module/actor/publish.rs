@@ -32,7 +32,7 @@ impl Actor {
     }
 
     /// Tells why it is restarted, for as long as nothing goes wrong.
-    pub(super) fn wished(&self, wish: Wish) {
+    pub(super) fn wished(&self, wish: &Wish) {
         self.entry.publish(|state| {
             state.last = Some(wish.to_string().into());
             state.last_at = Some(SystemTime::now());

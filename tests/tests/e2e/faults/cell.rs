@@ -14,25 +14,11 @@ use mainstay_tests::timeline::{self, Timeline};
 use mainstay_tests::traffic::Traffic;
 use mainstay_tests::world::{Place, World};
 use nix::sys::signal::Signal;
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
-/// Pause before the first new start: long enough that the state before it is seen.
-const PAUSE: Duration = Duration::from_millis(500);
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(1);
-/// Unanswered time after which a hanging process is killed.
-const KILL_AFTER: Duration = Duration::from_secs(1);
-/// Limit for a start, and for building a resource.
-const LIMIT: Duration = Duration::from_secs(3);
-/// Limit of ValidateConfig and of RemoveResource, which no config changes.
-const VALIDATE_LIMIT: Duration = Duration::from_secs(5);
-const REMOVE_LIMIT: Duration = Duration::from_secs(20);
-/// What a machine under test may take beyond what is configured: five times the bar of 1 s, or of 3 s for a shutdown.
-const SLACK: Duration = Duration::from_secs(5);
-const SHUTDOWN_SLACK: Duration = Duration::from_secs(15);
+use super::patient::{GRACE, Patient, SHUTDOWN_SLACK, SLACK, Shows, quick, shows};
 
 /// How a cell that holds went.
 #[derive(Debug, Clone, Copy)]
@@ -54,25 +40,14 @@ pub struct Clean {
 
 impl Clean {
     /// Runs one, restarts its modules once, and looks.
-    pub async fn measure() -> Result<Self, String> {
-        let place = Place::new();
-        let mut world = start(place, Module::family("ill")).await;
+    pub async fn measure(patient: Patient) -> Result<Self, String> {
+        let mut world = start(Place::new(), patient, patient.well()).await;
         world.until(|now| now.ready("sore") && now.ready("calm")).await;
         let core = core(&world).await;
         restart(&world).await.map_err(|status| status.to_string())?;
         world.until(|now| now.ready("sore")).await;
         say(&world).await.map_err(|status| status.to_string())?;
-        // Until the connections of these calls are closed.
-        let mut held = Held::of(&world, core);
-        let end = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let now = Held::of(&world, core);
-            if held.more_than(&now).is_empty() {
-                continue;
-            }
-            held = now;
-        }
+        let held = Held::at_rest(&world, core).await;
         world.shutdown().await.with_code(0).left_nothing_behind();
         Ok(Self { held })
     }
@@ -83,71 +58,16 @@ impl Clean {
     }
 }
 
-/// How a fault shows.
-enum Shows<'a> {
-    /// Its process ends; the cause names this.
-    End(&'a str),
-    /// Its process does nothing any more.
-    Silence,
-    /// Not until it is told to stop.
-    Not,
-}
-
-fn shows(deed: Deed) -> Shows<'static> {
-    match deed {
-        Deed::Exit0 => Shows::End("code 0"),
-        Deed::Exit2 => Shows::End("code 2"),
-        Deed::Segv => Shows::End("SIGSEGV"),
-        Deed::Abort => Shows::End("SIGABRT"),
-        Deed::Freeze | Deed::Spin | Deed::Sleep => Shows::Silence,
-        _ => Shows::Not,
-    }
-}
-
-/// Longest time from the fault to its being noticed.
-fn notice(deed: Deed, moment: Moment) -> Duration {
-    let own = match (shows(deed), moment) {
-        (Shows::Silence, Moment::Socket | Moment::Ready | Moment::Add) => LIMIT,
-        (Shows::Silence, Moment::Validate) => VALIDATE_LIMIT,
-        (Shows::Silence, Moment::Remove) => REMOVE_LIMIT,
-        (Shows::Silence, _) => KILL_AFTER,
-        _ => Duration::ZERO,
-    };
-    own + SLACK
-}
-
-/// Longest time from the fault to being back.
-pub fn patience(deed: Deed, moment: Moment) -> Duration {
-    let end = match shows(deed) {
-        Shows::Silence => KILL_AFTER + GRACE,
-        _ => Duration::ZERO,
-    };
-    notice(deed, moment) + end + PAUSE + SLACK
-}
-
-/// The policy of every module here, and a machine of a faulty module and a healthy one that knows nothing of it.
-pub async fn start(place: Place, ill: Module) -> World {
-    let quick = |module: Module| {
-        module
-            .set(
-                "restart",
-                json!({ "policy": "always", "first": "500ms", "then": "500ms", "factor": 1, "jitter": 0 }),
-            )
-            .set(
-                "health",
-                json!({ "interval": "200ms", "timeout": "500ms", "kill_after": "1s", "start_timeout": "3s" }),
-            )
-            .set("stop", json!({ "drain": "0s", "grace": "1s" }))
-    };
+/// A machine of a faulty module and a healthy one that knows nothing of it.
+pub async fn start(place: Place, patient: Patient, ill: Module) -> World {
     let machine = Machine::new()
-        .module(quick(Module::family("well")))
-        .module(quick(ill))
+        .module(quick(Module::family("well"), Patient::Fixture.start_limit()))
+        .module(quick(ill, patient.start_limit()))
         .resource(Resource::of("well", "probe", "calm"))
         .resource(Resource::fake("floor", "generic"))
         .resource(Resource::of("ill", "echo", "sore").depends_on(&["floor"]));
-    let place = place
-        .env("VIAM_MODULE_STARTUP_TIMEOUT", "3s")
-        .env("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", "3s");
+    let build_limit = format!("{}s", patient.build_limit().as_secs());
+    let place = place.env("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", &build_limit);
     place.start(machine).await
 }
 
@@ -190,15 +110,15 @@ async fn stream_to_the_end(world: &World) -> Result<(), Status> {
 }
 
 /// Runs the cell; gives what is wrong with the machine, if anything is.
-pub async fn run(deed: Deed, moment: Moment, clean: &Clean) -> Result<Outcome, String> {
+pub async fn run(patient: Patient, deed: Deed, moment: Moment, clean: &Clean) -> Result<Outcome, String> {
     let begun = Instant::now();
     let place = Place::new();
     let marker = place.file("sprung");
     // What goes wrong at the end of a life goes wrong again at the machine's end.
     let once = !matches!(moment, Moment::Remove | Moment::Stop);
-    let ill = Module::family("ill").trap(deed, moment, once.then_some(marker.as_path()));
-    let world = start(place, ill).await;
-    let outcome = played(&world, deed, moment, clean, begun).await;
+    let ill = patient.trapped(deed, moment, once.then_some(marker.as_path()));
+    let world = start(place, patient, ill).await;
+    let outcome = played(&world, (patient, deed, moment), clean, begun).await;
     let outcome = outcome.map_err(|why| format!("{why}\n{}", last_lines(&world.output(), 12)))?;
     let remains = world.shutdown().await;
     let limit = GRACE + SHUTDOWN_SLACK;
@@ -218,7 +138,12 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun: Instant) -> Result<Outcome, String> {
+async fn played(
+    world: &World,
+    (patient, deed, moment): (Patient, Deed, Moment),
+    clean: &Clean,
+    begun: Instant,
+) -> Result<Outcome, String> {
     let timeline = Timeline::follow(world).await;
     let calm = |state: &MachineStatus| timeline::ready(state, "calm");
     let (_, state) = timeline.until(begun, SLACK, "the neighbour READY", calm).await?;
@@ -232,7 +157,7 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
     if !early {
         let sore = |state: &MachineStatus| timeline::ready(state, "sore");
         (_, _) = timeline
-            .until(begun, SLACK, "the faulty one READY at first", sore)
+            .until(begun, patient.first_start(), "the faulty one READY at first", sore)
             .await?;
         since = Instant::now();
     }
@@ -246,10 +171,11 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
             let floor = floor.and_then(|pid| i32::try_from(pid).ok());
             proc::signal(floor.ok_or("builtin:fake has no process")?, Signal::SIGKILL);
         }
-        Moment::Stop => within(GRACE + SLACK, "RestartModule", restart(world)).await??,
+        Moment::Stop => within(GRACE + patient.first_start(), "RestartModule", restart(world)).await??,
         _ => {}
     }
-    let noticed = noticed(&timeline, deed, moment, since, before).await?;
+    let limit = patient.notice(deed, moment);
+    let noticed = noticed(&timeline, deed, moment, (since, limit), before).await?;
     while let Some(ended) = tokio::time::timeout(SLACK, calls.join_next())
         .await
         .map_err(|_| "a call in flight did not end with its process")?
@@ -258,7 +184,7 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
     }
     if let (Shows::Not, true) = (shows(deed), moment != Moment::Stop) {
         // It is told to stop now, and does not listen.
-        within(GRACE + SLACK, "RestartModule", restart(world)).await??;
+        within(GRACE + patient.first_start(), "RestartModule", restart(world)).await??;
     }
     // At a start that went wrong, the process that was seen first may well be the one that came back.
     let back = |state: &MachineStatus| {
@@ -266,7 +192,7 @@ async fn played(world: &World, deed: Deed, moment: Moment, clean: &Clean, begun:
         timeline::ready(state, "sore") && pid.is_some() && (early || pid != before)
     };
     let (back, _) = timeline
-        .until(since, patience(deed, moment), "READY again", back)
+        .until(since, patient.patience(deed, moment), "READY again", back)
         .await?;
     within(SLACK, "a call to the one that came back", say(world)).await??;
     within(SLACK, "a stream of the one that came back", stream_to_the_end(world)).await??;
@@ -291,10 +217,9 @@ async fn noticed(
     timeline: &Timeline,
     deed: Deed,
     moment: Moment,
-    since: Instant,
+    (since, limit): (Instant, Duration),
     before: Option<u32>,
 ) -> Result<Option<Duration>, String> {
-    let limit = notice(deed, moment);
     let module = |state: &MachineStatus| timeline::module(state, "ill").cloned().unwrap_or_default();
     let error =
         |state: &MachineStatus| timeline::resource(state, "sore").map_or(String::new(), |sore| sore.error.clone());
@@ -319,6 +244,23 @@ async fn noticed(
         (Shows::Silence, Moment::Call | Moment::Stream | Moment::After) => {
             let silent = |state: &MachineStatus| module(state).state() == ModuleState::Unresponsive;
             timeline.until(since, limit, "the module unresponsive", silent).await?
+        }
+        (Shows::Silence, Moment::Socket | Moment::Ready) => {
+            let overdue = |state: &MachineStatus| {
+                !timeline::ready(state, "sore") && error(state).contains("ill") && module(state).last.contains("within")
+            };
+            timeline
+                .until(since, limit, "the module overdue, and its resource naming it", overdue)
+                .await?
+        }
+        (Shows::Silence, Moment::Validate | Moment::Add) => {
+            let word = match moment {
+                Moment::Validate => "validation error",
+                _ => "build error",
+            };
+            let overdue = |state: &MachineStatus| !timeline::ready(state, "sore") && error(state).contains(word);
+            let what = format!("the resource not READY, because of a `{word}`");
+            timeline.until(since, limit, &what, overdue).await?
         }
         (Shows::Silence, _) => {
             let told = |state: &MachineStatus| {
