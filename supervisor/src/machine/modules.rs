@@ -150,7 +150,6 @@ impl Machine {
             Some(Facts::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);
-                running.wish = Wish::ConfigChanged;
                 running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.lose(name);
