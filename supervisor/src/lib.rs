@@ -3,6 +3,7 @@
 //! Read `machine::plan` for what happens on a change, `module::lifecycle` for what happens when a module dies,
 //! `route::table` for where a call goes and `serve::door` for what every call meets on its way.
 
+pub mod apply;
 pub mod cgroup;
 mod changes;
 pub mod cli;

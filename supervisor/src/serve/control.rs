@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::feeds::{self, Answers, module_state, resource_state};
+use crate::apply::{self, Addresses};
 use crate::config::nearest;
 use crate::identity::{Identity, ModuleName};
 use crate::machine::Handle;
@@ -39,10 +40,8 @@ pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
 pub struct Facts {
     /// The config file.
     pub config_path: PathBuf,
-    /// What is wrong with it, as told at start.
-    pub complaints: Vec<String>,
-    /// Where it is served: the bound address.
-    pub address: std::net::SocketAddr,
+    /// Where it is served.
+    pub addresses: Addresses,
     /// When the core started.
     pub started: SystemTime,
 }
@@ -51,6 +50,7 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub struct Control {
     facts: Arc<Facts>,
+    config: apply::Handle,
     published: Published,
     operations: Operations,
     machine: Handle,
@@ -65,11 +65,13 @@ impl Control {
     pub fn new(
         facts: Facts,
         machine: Handle,
+        config: apply::Handle,
         operations: Operations,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
         Self {
             facts: Arc::new(facts),
+            config,
             published: machine.published.clone(),
             machine,
             operations,
@@ -91,10 +93,11 @@ impl Control {
             (false, true) => pb::MachineState::Running,
             (false, false) => pb::MachineState::Starting,
         };
-        let listener = pb::Listener {
-            address: self.facts.address.to_string(),
-            authentication: authentication(self.facts.address).to_owned(),
-        };
+        let listeners = self.facts.addresses.get().into_iter().map(|address| pb::Listener {
+            address: address.to_string(),
+            authentication: authentication(address).to_owned(),
+        });
+        let config = self.config.status();
         pb::Status {
             config_path: self.facts.config_path.display().to_string(),
             revision: view.revision.to_string(),
@@ -102,15 +105,31 @@ impl Control {
             state: state.into(),
             started_at: Some(self.facts.started.into()),
             settled_at: self.settled.get().map(|settled| (*settled).into()),
-            listeners: vec![listener],
+            listeners: listeners.collect(),
             pid: std::process::id(),
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
-            complaints: self.facts.complaints.clone(),
+            complaints: config.complaints.to_vec(),
+            config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),
         }
+    }
+
+    /// The machine as others see it.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &Handle {
+        &self.machine
+    }
+
+    /// For what is asked about configs.
+    pub(super) fn configs(&self) -> &apply::Handle {
+        &self.config
     }
 
     fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
@@ -275,6 +294,7 @@ impl ControlService for Control {
     type WatchStatusStream = Answers<pb::Status>;
     type EventsStream = Answers<pb::Event>;
     type LogsStream = Answers<pb::LogLine>;
+    type ApplyConfigStream = Answers<pb::ApplyConfigProgress>;
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))
@@ -336,5 +356,30 @@ impl ControlService for Control {
             module: Some(self.module(&view, entry)),
             ends,
         }))
+    }
+
+    async fn plan_config(
+        &self,
+        request: Request<pb::PlanConfigRequest>,
+    ) -> Result<Response<pb::PlanConfigResponse>, Status> {
+        self.plan_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<pb::ApplyConfigRequest>,
+    ) -> Result<Response<Self::ApplyConfigStream>, Status> {
+        self.apply_of(request.into_inner())
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffConfigRequest>,
+    ) -> Result<Response<pb::DiffConfigResponse>, Status> {
+        self.diff_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_graph(&self, _: Request<pb::GetGraphRequest>) -> Result<Response<pb::Graph>, Status> {
+        self.graph_of().await.map(Response::new)
     }
 }
