@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use super::place::Place;
 use super::sweep;
 
 /// Name of the record, inside a runtime directory: one absolute path per line.
@@ -36,8 +37,12 @@ pub fn note(directory: &Path, cgroup: &Path) -> io::Result<()> {
 pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
     let mut left: Vec<PathBuf> = read(&text).into_iter().rev().collect();
+    let own = Place::own();
     left.retain(|cgroup| {
-        if cgroup.join("cgroup.procs").exists() {
+        if own.as_ref().is_some_and(|own| own.directory.starts_with(cgroup)) {
+            // The leaf of core and guardian, seen from inside: `sweep` leaves it first.
+            false
+        } else if cgroup.join("cgroup.procs").exists() {
             sweep::clear(cgroup).is_err()
         } else {
             // No cgroup: never made, or something else by that name, which stays unless it is empty.

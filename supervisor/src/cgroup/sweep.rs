@@ -26,18 +26,29 @@ pub fn sweep(runtime: &Path) -> io::Result<()> {
     let Some(own) = Place::own() else { return Ok(()) };
     let moved = own.path.ends_with(&leaf);
     let base = own.base(&leaf);
-    clear(&base.join(&name).directory)?;
+    let tree = base.join(&name).directory;
+    let cleared = clear(&tree);
     if moved {
-        // Only a cgroup that hands nothing down may hold processes again.
-        let control = base.directory.join("cgroup.subtree_control");
-        for name in Controllers::read(&control).names() {
-            write(&control, &format!("-{name}"))?;
+        if cleared.is_err() {
+            // What cannot be ended is left without limits; nothing else hands them back.
+            hand_back(&tree)?;
         }
+        // Only a cgroup that hands nothing down may hold processes again.
+        hand_back(&base.directory)?;
         let leaf = base.join(&leaf).directory;
         for pid in members(&leaf)? {
             write(&base.directory.join("cgroup.procs"), &pid.to_string())?;
         }
         fs::remove_dir(leaf)?;
+    }
+    cleared
+}
+
+/// Has a cgroup hand down nothing any more.
+fn hand_back(directory: &Path) -> io::Result<()> {
+    let control = directory.join("cgroup.subtree_control");
+    for name in Controllers::read(&control).names() {
+        write(&control, &format!("-{name}"))?;
     }
     Ok(())
 }

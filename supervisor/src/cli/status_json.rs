@@ -98,6 +98,8 @@ struct LimitJson {
     /// `cgroup`, `rlimit`, `watched` or `not enforced`.
     held: String,
     note: Option<String>,
+    /// What the kernel has refused the present process because of it.
+    reached: Option<String>,
 }
 
 /// One resource.
@@ -229,6 +231,7 @@ impl LimitJson {
             limit: limit.limit.clone(),
             held: limit.held.clone(),
             note: some_text(&limit.note),
+            reached: some_text(&limit.reached),
         }
     }
 }

@@ -19,6 +19,7 @@ mod entries;
 mod frame;
 mod include;
 mod json;
+mod keys;
 mod load;
 mod model;
 mod names;
@@ -29,6 +30,7 @@ mod policy;
 mod processes;
 mod proto;
 mod read;
+mod schema;
 mod secrets;
 mod sections;
 mod size;
@@ -49,6 +51,7 @@ pub use model::{
     Auth, AuthHandler, Cloud, Config, Duplicates, Job, Level, Loaded, LogRule, Maintenance, ModuleConfig, ModuleType,
     Network, Package, Remote, ResourceConfig, Secret, ServiceConfig, Tracing, Tunnel,
 };
+pub use schema::schema;
 pub use source::Source;
 pub use suggest::nearest;
 pub use surroundings::Surroundings;

@@ -423,6 +423,9 @@ impl Machine {
             Command::Know(reply) => {
                 let _gone = reply.send(self.known());
             }
+            Command::Lines(reply) => {
+                let _gone = reply.send(self.lines());
+            }
             Command::Shutdown => {
                 self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();

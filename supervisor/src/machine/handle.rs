@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{Answers, Applied};
 use super::change::Known;
+use super::preflight::Lines;
 use super::setup::Made;
 use super::view::{Published, View};
 use crate::config::Config;
@@ -57,6 +58,8 @@ pub(super) enum Command {
     },
     /// Tell what a plan has to know.
     Know(oneshot::Sender<Known>),
+    /// Tell who can be asked about which models.
+    Lines(oneshot::Sender<Lines>),
     Shutdown,
 }
 

@@ -19,8 +19,10 @@ use super::setup::Made;
 use super::wanted::WantedModule;
 use crate::identity::ModuleName;
 use crate::module::actor::{Actor, Command as ModuleCommand, Context, Wish};
+use crate::module::address::Address;
 use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
+use crate::module::environment::ModuleSpec;
 use crate::module::parent::{ParentDoor, ParentListener};
 use crate::module::peers;
 use crate::module::sockets::Sockets;
@@ -148,6 +150,7 @@ impl Machine {
             Some(Facts::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);
+                running.wish = Wish::ConfigChanged;
                 running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.lose(name);
@@ -218,12 +221,12 @@ impl Machine {
     }
 }
 
-type Prepared = (Sockets, crate::module::address::Address, Bounds);
+type Prepared = (Sockets, Address, Bounds);
 
 /// Opens what a module needs before it can be started.
-fn prepare(
+pub(super) fn prepare(
     made: &Made,
-    spec: &crate::module::environment::ModuleSpec,
+    spec: &ModuleSpec,
     entry: &Arc<ModuleEntry>,
     closed: &CancellationToken,
 ) -> Result<Prepared, String> {

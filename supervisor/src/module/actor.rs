@@ -18,7 +18,7 @@ use super::entry::ModuleEntry;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::health::{self, Watch};
-use super::lifecycle::{Action, Input, Lifecycle, State};
+use super::lifecycle::{Action, Input, Lifecycle, State, Stronger};
 use super::output::Tail;
 use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
@@ -286,6 +286,11 @@ impl Actor {
                     warn!(module = %self.spec.name, "module did not end when told to; killing it");
                     return self.signal(Signal::SIGKILL, true);
                 }
+                Action::GiveUp => {
+                    let life = self.lifecycle.life();
+                    self.give_up().await;
+                    input = Input::Exited { life, clean: false };
+                }
             }
         }
     }
@@ -310,7 +315,19 @@ impl Actor {
                 .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.progress.connected()));
             self.fault(problem);
         }
-        Input::Tick
+        let last = matches!(
+            self.lifecycle.state(),
+            State::Stopping {
+                next: Stronger::KillGroup,
+                ..
+            }
+        );
+        match &self.process {
+            Some(process) if last && process.stuck().is_some() => Input::Stuck {
+                life: self.lifecycle.life(),
+            },
+            _ => Input::Tick,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::memory::Watch;
 use super::peers::Announcer;
 use super::problem::Problem;
 use super::sandbox::{self, Confinement, Wish};
-use crate::cgroup::{Events, Tree};
+use crate::cgroup::{Events, Group, Tree};
 use crate::identity::ModuleName;
 use crate::policy::Limits;
 
@@ -128,6 +128,11 @@ impl Bounds {
         while self.taking_in.join_next().await.is_some() {}
     }
 
+    /// The cgroup of the present process.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.members.group.clone()
+    }
+
     /// The process ended: its number may be given to a stranger.
     pub fn end(&mut self) {
         self.watch = Watch::default();
@@ -157,10 +162,7 @@ pub fn with_events(problem: Problem, events: Events, limits: &Limits) -> Problem
     let Some(told) = told(events, limits) else {
         return problem;
     };
-    Problem {
-        wire: format!("{}; {told}", problem.wire),
-        short: format!("{}; {told}", problem.short),
-    }
+    problem.with(&told)
 }
 
 fn told(events: Events, limits: &Limits) -> Option<String> {

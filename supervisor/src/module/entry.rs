@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::activity::Activity;
 use super::environment::ModuleSpec;
@@ -13,6 +13,7 @@ use super::news;
 use super::output::Output;
 use super::source::Source;
 use super::state::ModuleState;
+use crate::cgroup::{Events, Group};
 use crate::changes::Changes;
 use crate::identity::ModuleName;
 
@@ -43,6 +44,8 @@ pub struct ModuleEntry {
     /// How long it may be silent before it counts as hung.
     pub kill_after: Duration,
     state: ArcSwap<ModuleState>,
+    /// The cgroup of its present process.
+    group: ArcSwapOption<Group>,
     changes: Changes,
 }
 
@@ -51,6 +54,29 @@ impl ModuleEntry {
     pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
         let state = ModuleState::pending(SystemTime::now());
         let output = Output::new(spec.name.clone(), &spec.policy.output);
+        Self::with(spec, home, changes, state, output, Arc::default())
+    }
+
+    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
+    /// how many there were goes on.
+    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
+        let before = self.state.load();
+        let mut state = ModuleState::pending(SystemTime::now());
+        (state.life, state.restarts) = (before.life, before.restarts);
+        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
+        self.output.keep_in(&spec.policy.output);
+        let (output, history) = (self.output.clone(), self.history.clone());
+        Self::with(spec, home, self.changes.clone(), state, output, history)
+    }
+
+    fn with(
+        spec: &ModuleSpec,
+        home: &Path,
+        changes: Changes,
+        state: ModuleState,
+        output: Output,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
         let ModuleSpec {
             name, id, executable, ..
         } = spec.clone();
@@ -62,35 +88,34 @@ impl ModuleEntry {
             source: Arc::new(Source::new(spec, home)),
             keep_moving: spec.policy.keep_moving,
             output,
-            history: Arc::default(),
+            history,
             activity: Activity::default(),
             stuck_after: spec.policy.health.stuck_after,
             drain: spec.policy.stop.drain,
             kill_after: spec.policy.health.kill_after,
             state: ArcSwap::from_pointee(state),
+            group: ArcSwapOption::empty(),
             changes,
-        }
-    }
-
-    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
-    /// how many there were goes on.
-    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
-        let before = self.state.load();
-        let mut state = ModuleState::pending(SystemTime::now());
-        (state.life, state.restarts) = (before.life, before.restarts);
-        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
-        self.output.keep_in(&spec.policy.output);
-        Self {
-            output: self.output.clone(),
-            history: self.history.clone(),
-            state: ArcSwap::from_pointee(state),
-            ..Self::new(spec, home, self.changes.clone())
         }
     }
 
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// What the cgroup of its present process has counted; nothing where there is none.
+    pub fn counted(&self) -> Events {
+        self.group
+            .load()
+            .as_ref()
+            .map(|group| group.events())
+            .unwrap_or_default()
+    }
+
+    /// Its present process lives in this cgroup.
+    pub(crate) fn lives_in(&self, group: Option<Arc<Group>>) {
+        self.group.store(group);
     }
 
     /// Something about it is to be shown otherwise, though its state is the same.

@@ -157,6 +157,13 @@ impl History {
         self.ends.push_back(end);
     }
 
+    /// There is more to know of why the process of this life ended.
+    pub fn add(&mut self, life: u64, more: &str) {
+        if let Some(end) = self.of(life) {
+            end.cause = format!("{}; {more}", end.cause);
+        }
+    }
+
     /// How the process of this life ended.
     pub fn exited(&mut self, life: u64, status: ExitStatus) {
         if let Some(end) = self.of(life) {

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::feeds::{self, Answers, module_state, resource_state};
 use crate::apply::{self, Addresses};
+use crate::cgroup::Events;
 use crate::config::nearest;
 use crate::identity::{Identity, ModuleName};
 use crate::machine::Handle;
@@ -147,6 +148,7 @@ impl Control {
             .count();
         let phase = module_state(state.phase, state.pid, state.next_try);
         let ready = state.phase == ModulePhase::Ready;
+        let counted = entry.counted();
         pb::Module {
             name: entry.name.to_string(),
             state: phase.into(),
@@ -162,7 +164,7 @@ impl Control {
             resources: u32::try_from(count).unwrap_or(u32::MAX),
             start_took: state.start_time.and_then(|took| took.try_into().ok()),
             executable: entry.executable.display().to_string(),
-            limits: state.limits.iter().map(limit).collect(),
+            limits: state.limits.iter().map(|shown| limit(shown, counted)).collect(),
         }
     }
 
@@ -231,12 +233,13 @@ fn living_tasks() -> u32 {
     })
 }
 
-fn limit(limit: &Limit) -> pb::Limit {
+fn limit(limit: &Limit, counted: Events) -> pb::Limit {
     pb::Limit {
         name: limit.name.to_owned(),
         limit: limit.limit.clone(),
         held: limit.held.as_str().to_owned(),
         note: limit.note.to_owned(),
+        reached: limit.reached(counted),
     }
 }
 

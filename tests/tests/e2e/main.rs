@@ -13,7 +13,6 @@ mod crash;
 mod data_path;
 mod developing;
 mod drain;
-
 mod examples;
 mod faults;
 mod figures;

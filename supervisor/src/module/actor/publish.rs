@@ -60,6 +60,18 @@ impl Actor {
         });
     }
 
+    /// Adds to what went wrong with the present process; or else this is what went wrong.
+    pub(super) fn add_or_fail(&mut self, problem: Problem) {
+        let life = self.lifecycle.life();
+        match self.trouble.as_mut().filter(|trouble| trouble.life == life) {
+            Some(trouble) => {
+                trouble.problem = trouble.problem.with(&problem.short);
+                self.entry.history().add(life, &problem.short);
+            }
+            None => self.fail(problem),
+        }
+    }
+
     /// Publishes that the module cannot be used, why, and what comes next.
     fn down(&mut self, outlook: Outlook) {
         let Some(trouble) = &self.trouble else { return };

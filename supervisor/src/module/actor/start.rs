@@ -72,6 +72,7 @@ impl Actor {
             .await
             .map_err(|error| failed(error.explain(&executable)))?;
         self.bounds.begin(process.pid());
+        self.entry.lives_in(self.bounds.group());
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
