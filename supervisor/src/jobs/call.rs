@@ -18,6 +18,7 @@ use crate::robot::sessions::Sessions;
 use crate::route::body::RequestBody;
 use crate::route::deadline::{DEFAULT_UNARY, Deadline};
 use crate::route::forward::{Terms, forward};
+use crate::route::resource;
 use crate::route::status::Target;
 use crate::route::upstream::Lane;
 use crate::traces::{TRACEPARENT, Traces};
@@ -55,12 +56,21 @@ impl Caller {
         let unary = request.shape.kind.is_none_or(|kind| kind == Kind::Unary);
         let deadline = Deadline::of(&http::HeaderMap::new(), unary.then_some(DEFAULT_UNARY), Instant::now())
             .map_err(|bad| Status::internal(bad.to_string()))?;
+        let (mut parts, body) = message(&request)?;
+        let mut terms = self.terms(job, &request, unary, deadline);
+        // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
+        let asks = if request.shape.stops {
+            resource::Caller::Stop
+        } else {
+            resource::Caller::Client
+        };
+        if let Some(refused) = request.resource.refuses(asks) {
+            return Err(refused);
+        }
         if request.shape.actuates {
             // Whoever moved it before is not answerable for it any more.
             self.sessions.moved_by_client(&request.resource.name, None);
         }
-        let (mut parts, body) = message(&request)?;
-        let mut terms = self.terms(job, &request, unary, deadline);
         terms.span = self.traces.begin(request.path.as_str(), &parts.headers);
         if let Some(span) = &terms.span {
             let caller = format!("job {}", job.name);
