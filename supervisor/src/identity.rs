@@ -1,9 +1,12 @@
-//! Who is who: the names of modules, and who is calling, as the socket tells it.
+//! Who is who: the names of modules, the key of a machine, and who is calling, as the socket tells it.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// Who is at the other end of a connection.
@@ -20,6 +23,8 @@ pub enum Identity {
     Module(ModuleName),
     /// The command line on the control socket.
     Control,
+    /// A job of the config, by its name.
+    Job(Arc<str>),
 }
 
 impl Identity {
@@ -27,7 +32,7 @@ impl Identity {
     pub fn peer(&self) -> String {
         match self {
             Self::Client { remote, .. } => remote.to_string(),
-            Self::Module(_) | Self::Control => String::new(),
+            Self::Module(_) | Self::Control | Self::Job(_) => String::new(),
         }
     }
 
@@ -37,6 +42,7 @@ impl Identity {
             Self::Client { remote, .. } => remote.to_string(),
             Self::Module(name) => format!("module {name}"),
             Self::Control => "the command line".to_owned(),
+            Self::Job(name) => format!("job {name}"),
         }
     }
 
@@ -49,7 +55,7 @@ impl Identity {
     pub fn module(&self) -> Option<&ModuleName> {
         match self {
             Self::Module(name) => Some(name),
-            Self::Client { .. } | Self::Control => None,
+            Self::Client { .. } | Self::Control | Self::Job(_) => None,
         }
     }
 }
@@ -105,4 +111,10 @@ impl fmt::Debug for ModuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What one machine's runtime directory and cgroups are called by: the first 12 hex digits of the SHA-256 of its config's path.
+pub fn key(canonical_path: &Path) -> String {
+    let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

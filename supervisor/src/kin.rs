@@ -66,8 +66,23 @@ impl Process {
 
 /// One process as it is now; `None` if there is none with this number.
 pub fn look(pid: i32) -> Option<Process> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    Process::parse(&String::from_utf8_lossy(&stat))
+    let mut process = read(&format!("/proc/{pid}/stat"))?;
+    if process.state == 'Z' {
+        // Its first thread has ended, and is shown as long as another one waits in the kernel.
+        process.state = rest(pid).unwrap_or(process.state);
+    }
+    Some(process)
+}
+
+/// The state of a thread that lives on after its process' first one, if there is any.
+fn rest(pid: i32) -> Option<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let mut stats = threads.filter_map(|thread| read(thread.path().join("stat").to_str()?));
+    stats.find(Process::lives).map(|thread| thread.state)
+}
+
+fn read(stat: &str) -> Option<Process> {
+    Process::parse(&String::from_utf8_lossy(&std::fs::read(stat).ok()?))
 }
 
 /// All processes that this user may see.

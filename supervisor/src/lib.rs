@@ -3,6 +3,8 @@
 //! Read `machine::plan` for what happens on a change, `module::lifecycle` for what happens when a module dies,
 //! `route::table` for where a call goes and `serve::door` for what every call meets on its way.
 
+pub mod apply;
+pub mod cgroup;
 mod changes;
 pub mod cli;
 pub mod config;
@@ -11,12 +13,14 @@ pub mod events;
 pub mod feed;
 pub mod guardian;
 pub mod identity;
+pub mod jobs;
 mod kin;
 mod links;
 mod log;
 pub mod machine;
 pub mod module;
 pub mod operations;
+pub mod phase;
 pub mod policy;
 pub mod robot;
 mod rotating;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tracing::error;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -35,7 +36,7 @@ const MAX_LINE: usize = 64 << 10;
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Installs the log for the whole process. Dropping the guard writes what is left.
-pub fn install(config: &Config) -> Flush {
+pub fn install(config: &Config) -> (Flush, Levels) {
     let (lines, inbox) = sync_channel(WAITING);
     let waiting = Arc::new(Waiting::default());
     let shared = waiting.clone();
@@ -44,7 +45,8 @@ pub fn install(config: &Config) -> Flush {
         .name("log".into())
         .stack_size(128 * 1024)
         .spawn(move || write(&inbox, &shared));
-    let subscriber = tracing_subscriber::registry().with(Log::new(config, lines.clone(), waiting));
+    let levels = Levels(Arc::new(ArcSwap::from_pointee(Rules::new(config))));
+    let subscriber = tracing_subscriber::registry().with(Log::new(levels.clone(), lines.clone(), waiting));
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);
     // The usual report of a panic is written by the thread that panics, which waits for the reader like any other.
@@ -55,7 +57,23 @@ pub fn install(config: &Config) -> Flush {
             _ => error!("{panic}"),
         }
     }));
-    Flush(lines)
+    (Flush(lines), levels)
+}
+
+/// What is logged, which may change at any time.
+#[derive(Clone, Debug)]
+pub struct Levels(Arc<ArcSwap<Rules>>);
+
+impl Levels {
+    /// From now on as this config has it.
+    pub fn set(&self, config: &Config) {
+        let rules = Rules::new(config);
+        if **self.0.load() != rules {
+            self.0.store(Arc::new(rules));
+            // What was of no interest so far may be now.
+            tracing::callsite::rebuild_interest_cache();
+        }
+    }
 }
 
 /// Says something on stderr when there is no log any more, or not yet: for as long as a reader may take, and no longer.
@@ -133,19 +151,25 @@ impl Drop for Flush {
     }
 }
 
-struct Log {
+/// What a config says about levels.
+#[derive(Debug, PartialEq)]
+struct Rules {
     root: Level,
     /// In config order; the last that matches counts.
     rules: Vec<LogRule>,
     /// The most talkative level that any rule lets through.
     most: Level,
+}
+
+struct Log {
+    levels: Levels,
     colour: bool,
     lines: SyncSender<Line>,
     waiting: Arc<Waiting>,
 }
 
-impl Log {
-    fn new(config: &Config, lines: SyncSender<Line>, waiting: Arc<Waiting>) -> Self {
+impl Rules {
+    fn new(config: &Config) -> Self {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
@@ -154,18 +178,37 @@ impl Log {
                 level,
             })
         });
-        let rules: Vec<_> = config.log.iter().cloned().chain(own).collect();
+        let jobs = config.jobs.iter().filter_map(|job| {
+            let level = job.log_level?;
+            Some(LogRule {
+                pattern: format!("rdk.job_manager.{}", job.name),
+                level,
+            })
+        });
+        let rules: Vec<_> = config.log.iter().cloned().chain(own).chain(jobs).collect();
         let most = rules
             .iter()
             .map(|rule| of(rule.level))
             .chain([root])
             .max()
             .unwrap_or(root);
+        Self { root, rules, most }
+    }
+
+    fn level_of(&self, logger: &str) -> Level {
+        self.rules
+            .iter()
+            .rev()
+            .find(|rule| rule.matches(logger))
+            .map_or(self.root, |rule| of(rule.level))
+    }
+}
+
+impl Log {
+    fn new(levels: Levels, lines: SyncSender<Line>, waiting: Arc<Waiting>) -> Self {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self {
-            root,
-            rules,
-            most,
+            levels,
             colour,
             lines,
             waiting,
@@ -185,14 +228,6 @@ impl Log {
             self.waiting.bytes.fetch_sub(length, Ordering::Relaxed);
             self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn level_of(&self, logger: &str) -> Level {
-        self.rules
-            .iter()
-            .rev()
-            .find(|rule| rule.matches(logger))
-            .map_or(self.root, |rule| of(rule.level))
     }
 }
 
@@ -218,6 +253,10 @@ fn logger(target: &str, fields: &Fields) -> String {
         (PRINTED_BY_MODULE, Some(module), _) => format!("rdk.modmanager.{module}.StdOut"),
         ("module", Some(module), _) => format!("rdk.modmanager.{module}"),
         ("module", None, _) => "rdk.modmanager".into(),
+        ("jobs", ..) => match &fields.job {
+            Some(job) => format!("rdk.job_manager.{job}"),
+            None => "rdk.job_manager".into(),
+        },
         (_, _, Some(resource)) => format!("rdk.resource_manager.{resource}"),
         ("machine", ..) => "rdk.resource_manager".into(),
         ("serve" | "route", ..) => "rdk.networking".into(),
@@ -228,7 +267,7 @@ fn logger(target: &str, fields: &Fields) -> String {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let ours = metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.most;
+        let ours = metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.levels.0.load().most;
         if metadata.is_event() && ours {
             Interest::always()
         } else {
@@ -237,7 +276,7 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.most
+        metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.levels.0.load().most
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -245,7 +284,7 @@ impl<S: Subscriber> Layer<S> for Log {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let unconditional = metadata.target() == SENT_BY_MODULE;
-        if !unconditional && *metadata.level() > self.level_of(&logger(metadata.target(), &fields)) {
+        if !unconditional && *metadata.level() > self.levels.0.load().level_of(&logger(metadata.target(), &fields)) {
             return;
         }
         let mut line = String::with_capacity(160);
@@ -282,6 +321,7 @@ struct Fields {
     message: String,
     module: Option<String>,
     resource: Option<String>,
+    job: Option<String>,
     stderr: bool,
     rest: String,
 }
@@ -294,8 +334,10 @@ impl Fields {
             "stream" => self.stderr = text == "stderr",
             name => {
                 let _ = write!(self.rest, " {name}={text}");
-                if name == "resource" {
-                    self.resource = Some(text);
+                match name {
+                    "resource" => self.resource = Some(text),
+                    "job" => self.job = Some(text),
+                    _ => {}
                 }
             }
         }
@@ -332,9 +374,11 @@ mod tests {
             let (lines, inbox) = sync_channel(WAITING);
             let waiting = Arc::new(Waiting::default());
             let log = Log {
-                root: Level::INFO,
-                rules: Vec::new(),
-                most: Level::INFO,
+                levels: Levels(Arc::new(ArcSwap::from_pointee(Rules {
+                    root: Level::INFO,
+                    rules: Vec::new(),
+                    most: Level::INFO,
+                }))),
                 colour: false,
                 lines,
                 waiting: waiting.clone(),

@@ -6,19 +6,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::config::{Config, Grade, Loaded, colour_wanted, parse_duration};
+use crate::apply::network::bind;
+use crate::apply::{self, Addresses, Driver, Network, Overrides, Start, Tools};
+use crate::cgroup::{self, Tree};
+use crate::config::{colour_wanted, parse_duration};
 use crate::guardian::{self, Tether, survivors};
+use crate::jobs::{self, Jobs};
+use crate::log::Levels;
 use crate::machine::{Machine, MachineOptions};
 use crate::module::builtin::Builtins;
-use crate::module::cgroup::{self, Tree};
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::operations::Operations;
@@ -27,7 +30,7 @@ use crate::robot::sessions::Sessions;
 use crate::runtime_dir::{self, RuntimeDir, RuntimeDirError};
 use crate::serve::control::{Control, Facts, States};
 use crate::serve::door::Services;
-use crate::serve::{serve_control, serve_parents, serve_tcp};
+use crate::serve::{serve_control, serve_parents};
 use crate::service::Notify;
 use crate::traces::Traces;
 
@@ -52,10 +55,14 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// A config that can be run, and how.
 #[derive(Debug)]
 pub struct RunOptions {
-    /// Absolute path of the config file, without symlinks: what the machine is known by.
+    /// The config file, as its path was given: what is followed, and kept as last good.
+    pub given: PathBuf,
+    /// Its absolute path, without symlinks: what the machine is known by.
     pub config_path: PathBuf,
-    /// The config, with what the command line overrides, and the complaints about it (already told on stderr).
-    pub loaded: Loaded,
+    /// What the command line says about every config.
+    pub overrides: Overrides,
+    /// What it starts with; what is to be said about that was told on stderr.
+    pub start: Start,
     /// VIAM_HOME for modules; absolute.
     pub home: PathBuf,
     /// The program that holds the built-in modules, where the command line names one; absolute.
@@ -70,7 +77,7 @@ where
 {
     crate::route::heap::prepare();
     // Dropped last: what is told at the end is written, too.
-    let _log = crate::log::install(&options.loaded.config);
+    let (_log, levels) = crate::log::install(&options.start.taken.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("core")
@@ -80,7 +87,7 @@ where
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(start(options, &tether, announce));
+            let ended = runtime.block_on(start(options, levels, &tether, announce));
             // A thread that reads about a hung process may never come back.
             runtime.shutdown_timeout(BLOCKED);
             ended
@@ -109,7 +116,12 @@ fn failure(error: impl fmt::Display) -> Failure {
     format!("error: {error}")
 }
 
-async fn start<F>(options: RunOptions, tether: &Tether, announce: impl FnOnce(States) -> F) -> Result<(), Failure>
+async fn start<F>(
+    options: RunOptions,
+    levels: Levels,
+    tether: &Tether,
+    announce: impl FnOnce(States) -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -118,15 +130,18 @@ where
     let mut signals = Signals::new().map_err(failure)?;
     let lifeline = tether.watch().map_err(failure)?;
     let RunOptions {
+        given,
         config_path,
-        loaded,
+        overrides,
+        start,
         home,
         builtins,
     } = options;
-    let config = loaded.config;
+    let config = &start.taken.config;
     // Everything that can be refused is refused before anything starts.
-    let listener = bind(&config).await?;
-    let address = listener.local_addr().map_err(failure)?;
+    let bound = bind(config)
+        .await
+        .map_err(|complaint| complaint.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
@@ -145,60 +160,89 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: load_builtins(&config, builtins).await,
+        builtins: builtins.unwrap_or_else(Builtins::default_path),
         operations: operations.clone(),
-        debug: config.debug,
         doors,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
     };
     let (traces, exporter) = Traces::new();
-    traces.configure(&config, &options.home);
-    let (machine, handle) = Machine::new(&config, options).map_err(failure)?;
+    traces.configure(config, &options.home);
+    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
+    let jobs = jobs::Handle::default();
+    jobs.set(config.jobs.clone());
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
+        jobs: jobs.clone(),
         shutdown: shutdown.clone(),
-        traces,
+        traces: traces.clone(),
         stops: TaskTracker::new(),
     };
     let stops = robot.stops.clone();
-    let complaints = loaded
-        .complaints
-        .iter()
-        .map(|complaint| complaint.render(false))
-        .collect();
+    let addresses = Addresses::default();
     let facts = Facts {
         config_path,
-        complaints,
-        address,
+        addresses: addresses.clone(),
         started,
     };
-    let control = Control::new(facts, handle.clone(), robot.operations.clone(), shutdown.clone());
+    let (configs, inbox) = apply::channel(&given, &start, handle.clone(), overrides);
+    let control = Control::new(
+        facts,
+        handle.clone(),
+        configs,
+        robot.operations.clone(),
+        shutdown.clone(),
+    );
     let services = Arc::new(Services::new(robot.clone(), control.clone()));
 
     // Clients are served from the first moment: what is not built yet says so.
     let (public, inner) = (CancellationToken::new(), CancellationToken::new());
+    let mut network = Network::new(services.clone(), public.clone(), addresses);
+    network.serve(bound);
+    let notify = Arc::new(Notify::from_environment());
+    let tools = Tools {
+        path: given,
+        machine: handle.clone(),
+        network,
+        sessions: robot.sessions.clone(),
+        levels,
+        traces,
+        jobs: jobs.clone(),
+        notify: notify.clone(),
+    };
+    let (hang_up, hang_ups) = mpsc::unbounded_channel();
+    let driver = Driver::new(tools, &start, inbox);
+    // The driver has what it needs of it.
+    drop(start);
     let mut clients = JoinSet::new();
-    clients.spawn(serve_tcp(listener, services.clone(), public.clone()));
+    let ending = public.clone();
+    clients.spawn(async move { driver.run(hang_ups, ending).await.finish().await });
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, services, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
+    let caller = jobs::Caller::new(
+        handle.published.clone(),
+        robot.operations.clone(),
+        robot.sessions.clone(),
+        robot.traces.clone(),
+    );
+    // Jobs end first: what stops must not be set moving again.
+    clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
-    let notify = Notify::from_environment();
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
     let ended = tokio::select! {
-        name = signals.next() => { info!(signal = name, "stopping"); Ok(()) }
+        name = signals.ending(&hang_up) => { info!(signal = name, "stopping"); Ok(()) }
         () = lifeline.cut() => Ok(()),
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
@@ -224,7 +268,7 @@ where
         // Some tools signal a process and its group, which is one wish told twice.
         let patience = tokio::time::Instant::now() + ONE_WISH;
         loop {
-            let name = signals.next().await;
+            let name = signals.ending(&hang_up).await;
             if tokio::time::Instant::now() >= patience {
                 return name;
             }
@@ -293,55 +337,6 @@ async fn end_survivors(key: String) {
     }
 }
 
-/// Opens the port, or says which line of the config asked for one that cannot be had.
-async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    let network = &config.network;
-    let wanted = &network.bind_address;
-    let refused = |problem: &dyn fmt::Display| {
-        let message = format!("cannot serve on `{wanted}`: {problem}");
-        let complaint = config.complaint(Grade::Refused, &network.bind_place, message);
-        complaint.render(colour_wanted())
-    };
-    let (host, port) = wanted
-        .rsplit_once(':')
-        .ok_or_else(|| refused(&"not of the form host:port"))?;
-    // `localhost` means this machine alone, and an empty host every interface, as peers have it.
-    let candidates = match host {
-        "localhost" => vec![format!("127.0.0.1:{port}")],
-        "" => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
-        _ => vec![wanted.clone()],
-    };
-    let mut last = None;
-    for candidate in candidates {
-        match TcpListener::bind(&candidate).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.unwrap_or_else(|| std::io::Error::other("no address"));
-    Err(match error.kind() {
-        std::io::ErrorKind::AddrInUse => refused(&format!(
-            "listen tcp {wanted}: bind: address already in use; stop the other program, or choose another port (0 takes any free one)"
-        )),
-        _ => refused(&error),
-    })
-}
-
-/// The built-in modules, if the config uses any. Without them the rest of the machine runs.
-async fn load_builtins(config: &Config, path: Option<PathBuf>) -> Builtins {
-    if !config.resources.iter().any(|resource| resource.model.is_builtin()) {
-        return Builtins::default();
-    }
-    let path = path.unwrap_or_else(Builtins::default_path);
-    match Builtins::load(&path).await {
-        Ok(builtins) => builtins,
-        Err(problem) => {
-            error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        }
-    }
-}
-
 /// A limit that the environment may override with a Go duration text.
 fn limit(variable: &str, default: Duration) -> Duration {
     let Some(text) = std::env::var_os(variable) else {
@@ -359,11 +354,13 @@ fn limit(variable: &str, default: Duration) -> Duration {
     }
 }
 
-/// The signals that end a machine.
+/// The signals that a machine hears.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// There is a terminal that may go away.
+    terminal: bool,
 }
 
 impl Signals {
@@ -372,14 +369,29 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            terminal: has_terminal(),
         })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+    /// The next one that ends the machine. SIGHUP says that the config is to be read again, unless it comes because the
+    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C.
+    async fn ending(&mut self, reload: &mpsc::UnboundedSender<()>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => {
+                    if self.terminal && !has_terminal() {
+                        return "SIGHUP, its terminal is gone";
+                    }
+                    let _ending = reload.send(());
+                }
+            }
         }
     }
+}
+
+/// Whether this process has a controlling terminal.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }

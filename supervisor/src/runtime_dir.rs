@@ -9,14 +9,11 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::guardian::record;
-use crate::module::cgroup;
+use crate::cgroup::{self, record};
+use crate::identity;
 
 /// Longest path of a UNIX socket, in bytes. Linux allows 107 and macOS 103; the smaller keeps configs portable.
 pub const MAX_SOCKET_PATH_LEN: usize = 103;
@@ -67,7 +64,7 @@ pub enum RuntimeDirError {
 
 /// The runtime directory of the machine that runs the config at `canonical_path`. Reads nothing but its arguments.
 pub fn for_config(canonical_path: &Path, uid: u32, xdg: Option<&Path>) -> PathBuf {
-    base(uid, xdg).join(key(canonical_path))
+    base(uid, xdg).join(identity::key(canonical_path))
 }
 
 /// The directory in which all runtime directories of one user lie.
@@ -76,12 +73,6 @@ pub fn base(uid: u32, xdg: Option<&Path>) -> PathBuf {
         Some(xdg) => xdg.join("mainstay"),
         None => PathBuf::from(format!("/tmp/mainstay-{uid}")),
     }
-}
-
-/// The name of one machine's runtime directory: the first 12 hex digits of the SHA-256 of its config's path.
-pub fn key(canonical_path: &Path) -> String {
-    let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The session's run-time directory, if the session has a usable one: absolute, present and owned by this user.

@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_proto::mainstay::control::v1::{ResourceState, Status};
@@ -90,7 +91,7 @@ impl Notify {
     /// Reports until `over`: readiness once `states` tells of the end of the first pass, stopping once that is
     /// cancelled, and all the while that the event loop turns.
     pub async fn report(
-        self,
+        self: Arc<Self>,
         states: impl Stream<Item = Status>,
         stopping: CancellationToken,
         over: CancellationToken,
@@ -244,7 +245,7 @@ mod tests {
         let (states, incoming) = tokio::sync::mpsc::unbounded_channel();
         let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(notify.report(incoming, stopping.clone(), over.clone()));
+        tasks.spawn(Arc::new(notify).report(incoming, stopping.clone(), over.clone()));
         let until = async |wanted: &str| loop {
             let manager = manager.try_clone().expect("a descriptor");
             let text = tokio::task::spawn_blocking(move || heard(&manager))

@@ -76,6 +76,16 @@ impl Snapshot {
         self.control.resources.iter().find(named)
     }
 
+    /// True if the config is in this state.
+    pub fn config_is(&self, state: control::ConfigState) -> bool {
+        self.config().state() == state
+    }
+
+    /// How the config that runs compares with its file.
+    pub fn config(&self) -> control::ConfigStatus {
+        self.control.config.clone().unwrap_or_default()
+    }
+
     /// Process id of a module, while it has one.
     pub fn pid(&self, module: &str) -> Option<i32> {
         i32::try_from(self.process(module)?.pid?).ok()
@@ -86,6 +96,14 @@ impl Snapshot {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "machine {:?}", self.machine.state())?;
+        let config = self.config();
+        writeln!(
+            f,
+            "  config {:?}, revision {:?}: {:?}",
+            config.state(),
+            config.revision,
+            config.reasons
+        )?;
         for module in &self.machine.modules {
             writeln!(
                 f,

@@ -140,20 +140,24 @@ impl Place {
     /// Starts the machine and waits until it can be talked to.
     pub async fn start(self, mut machine: Machine) -> World {
         python::write_starters(&self, machine.json_mut());
-        let text = serde_json::to_string_pretty(machine.json()).expect("a Value is JSON");
-        self.start_text("machine.json", &text).await
+        self.start_text("machine.json", &text(&machine)).await
     }
 
     /// The same with the config as text, whatever its format.
     pub async fn start_text(self, name: &str, content: &str) -> World {
         let path = self.write(name, content);
+        self.start_file(&path).await
+    }
+
+    /// The same with the file at `path`, whatever it holds.
+    async fn start_file(self, path: &Path) -> World {
         let output = |name| File::create(self.file(name)).expect("the temporary folder is writable");
         let server = self.server.clone().unwrap_or_else(bins::mainstay);
         let child = self
             .command(&server)
             .arg("run")
             .args(&self.arguments)
-            .arg(&path)
+            .arg(path)
             .stdin(Stdio::null())
             .stdout(output("out.log"))
             .stderr(output("err.log"))
@@ -162,7 +166,7 @@ impl Place {
         let mut world = World {
             place: self,
             child,
-            config: path,
+            config: path.to_owned(),
             address: String::new(),
             core: 0,
             shown: false,
@@ -200,6 +204,10 @@ impl Default for Place {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn text(machine: &Machine) -> String {
+    serde_json::to_string_pretty(machine.json()).expect("a Value is JSON")
 }
 
 /// How a command ended.
@@ -282,6 +290,28 @@ impl World {
     /// The config file.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Writes another config into its file, in place, as `echo … > FILE` does.
+    pub fn rewrite(&self, machine: &Machine) {
+        self.rewrite_text(&text(machine));
+    }
+
+    /// The same with any text.
+    pub fn rewrite_text(&self, content: &str) {
+        fs::write(&self.config, content).expect("the config can be written");
+    }
+
+    /// Puts another config in the place of its file, as editors do: written beside it, and renamed.
+    pub fn replace(&self, machine: &Machine) {
+        let beside = self.config.with_extension("new");
+        fs::write(&beside, text(machine)).expect("the folder can be written");
+        fs::rename(&beside, &self.config).expect("the config can be replaced");
+    }
+
+    /// Clients of this world use this address from now on.
+    pub fn moved_to(&mut self, address: &str) {
+        address.clone_into(&mut self.address);
     }
 
     /// A new connection to its TCP port, made at the first call.
@@ -479,10 +509,24 @@ impl World {
         }
     }
 
+    /// Ends the machine in order, to be started again.
+    pub async fn stop_core(&mut self) {
+        proc::signal(self.guardian(), Signal::SIGTERM);
+        let _remains = self.ended().await;
+    }
+
+    /// Starts what its config file holds now, if it is there at all; the machine has to have ended.
+    pub async fn restart_as_it_is(mut self) -> Self {
+        let place = std::mem::take(&mut self.place);
+        place.start_file(&self.config.clone()).await
+    }
+
     /// Starts the same config in the same place once more; the machine has to have ended.
     pub async fn restart(mut self) -> Self {
-        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place.
+        // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place, and at no
+        // cgroup, because the next machine's are called the same.
         let place = std::mem::take(&mut self.place);
+        self.cgroups.clear();
         let text = fs::read_to_string(&self.config).expect("the config was written");
         let name = self
             .config

@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`,
-//! `cargo xtask soak`, `cargo xtask faults`.
+//! `cargo xtask soak`, `cargo xtask faults`, `cargo xtask vm`.
 //!
 //! Everything that they write lies in the target folder.
 
@@ -7,17 +7,24 @@ mod demo;
 mod drive;
 mod python;
 mod steps;
+mod vm;
 
 use std::env;
 use std::process::{Command, ExitCode};
 
 use steps::{Failed, Target, cargo, run};
 
+/// With the value `require` it is a failure when there can be no virtual machine; otherwise its checks are skipped then.
+const VM: &str = "MAINSTAY_VM";
+
 const HELP: &str = "\
 The project's own commands.
 
   cargo xtask test [FILTER]    build everything and run all tests, or those whose name contains FILTER;
-                               real clients and modules of the Python SDK are set up in target/venv
+                               real clients and modules of the Python SDK are set up in target/venv;
+                               without FILTER also `cargo xtask vm`, where that can be had
+  cargo xtask vm [GROUP]       what only a kernel of our own can show, in a virtual machine: limits that cgroups hold,
+                               processes that no signal reaches; needs qemu-system-x86, fetches Debian's kernel
   cargo xtask demo [--once]    start a small robot of fakes and show how to drive it; --once drives it and ends
   cargo xtask soak [--release] [CYCLES] [SEED]
                                let a module die 2,000 times, in an order that the seed gives, and show what that
@@ -34,6 +41,8 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(None),
         ["test", filter] if !filter.starts_with('-') => test(Some(filter)),
+        ["vm"] => vm(None),
+        ["vm", group] if !group.starts_with('-') => vm(Some(group)),
         ["demo"] => demo::run(),
         ["demo", "--once"] => demo::run_once(),
         ["soak", "--release", ref rest @ ..] if rest.len() <= 2 => soak("release", rest),
@@ -58,6 +67,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long configs of random bytes are read.
+const FUZZ_SECONDS: &str = "30";
+
 /// Builds all binaries first, because the end-to-end tests run them, then everything else.
 fn test(filter: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
@@ -65,11 +77,36 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     target.write_manifest("debug")?;
     let mut tests = cargo();
-    tests.args(["test", "--workspace"]).env("MAINSTAY_PYTHON", python);
+    tests
+        .args(["test", "--workspace"])
+        .env("MAINSTAY_PYTHON", python)
+        .env("FUZZ_SECONDS", FUZZ_SECONDS);
     if let Some(filter) = filter {
         tests.arg(filter);
     }
-    run(&mut tests)
+    run(&mut tests)?;
+    if filter.is_some() {
+        return Ok(());
+    }
+    match vm::Machine::prepare(&target) {
+        Ok(machine) => machine.run(None),
+        Err(failed) if env::var_os(VM).is_some_and(|wish| wish == "require") => Err(failed),
+        Err(Failed(why)) => {
+            eprintln!(
+                "\nSKIPPED: NO VIRTUAL MACHINE, so nothing was shown of limits held by cgroups and of processes in"
+            );
+            eprintln!("SKIPPED: state D: {why}\n");
+            Ok(())
+        }
+    }
+}
+
+/// The checks that need a kernel of their own.
+fn vm(group: Option<&str>) -> Result<(), Failed> {
+    let target = Target::find()?;
+    let packages = ["mainstay", "mainstay-builtins", "mainstay-tests"].map(|name| ["--package", name]);
+    run(cargo().args(["build", "--bins"]).args(packages.as_flattened()))?;
+    vm::Machine::prepare(&target)?.run(group)
 }
 
 /// The crash cycles that `cargo xtask test` runs a hundred of. `profile` as its folder is called.

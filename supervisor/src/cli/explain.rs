@@ -76,6 +76,11 @@ fn lines(explanation: &Explanation, now: SystemTime, style: Style) -> Vec<String
     let news = news.filter(|news| !news.is_empty()).map(|news| format!(": {news}"));
     let (up, news) = (up.unwrap_or_default(), news.unwrap_or_default());
     lines.push(format!("now {state}{up}{pid}{news}"));
+    let reached = module.limits.iter().filter(|limit| !limit.reached.is_empty());
+    lines.extend(reached.map(|limit| {
+        let (name, limit, reached) = (&limit.name, &limit.limit, &limit.reached);
+        format!("    limit of {limit} {name} {reached}")
+    }));
     lines
 }
 

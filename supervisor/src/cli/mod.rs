@@ -2,19 +2,30 @@
 //!
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
+mod apply;
 mod call;
+mod check;
+mod complaints;
+mod config;
+mod config_text;
+mod diff;
 mod events;
 mod explain;
 mod failure;
+mod graph;
 mod human;
 mod logs;
 mod output;
+mod plan;
+mod plan_text;
+mod replace_file;
 mod restart;
 mod run;
 #[cfg(test)]
 mod samples;
 pub mod startup;
 mod status;
+mod status_config;
 mod status_detail;
 mod status_json;
 mod status_text;
@@ -76,6 +87,18 @@ enum Verb {
     Explain(explain::Arguments),
     /// Show what happened to the machine, its modules and its resources
     Events(events::Arguments),
+    /// Say everything that is wrong with a config file
+    Check(check::Arguments),
+    /// Say what a config would start, stop, rebuild and leave alone, and why
+    Plan(plan::Arguments),
+    /// Apply a config to the running machine, and say how it went
+    Apply(apply::Arguments),
+    /// Show how a config file differs from what runs
+    Diff(diff::Arguments),
+    /// Show or change one value of a config file
+    Config(config::Arguments),
+    /// Show which resource needs which
+    Graph(graph::Arguments),
 }
 
 /// Parses the command line, runs the verb and tells how it ended. The whole program.
@@ -90,7 +113,17 @@ pub fn main() -> ExitCode {
         Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
         Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
+        Verb::Check(arguments) => ended(arguments.json, check::run(&arguments)),
+        Verb::Plan(arguments) => client(arguments.json, plan::run(arguments)),
+        Verb::Apply(arguments) => client(arguments.json, apply::run(arguments)),
+        Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
+        Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
+        Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
     }
+}
+
+fn ended(json: bool, outcome: Result<Exit, Failure>) -> ExitCode {
+    outcome.unwrap_or_else(|failure| failure.report(json)).into()
 }
 
 /// Runs a verb that talks to a machine. One thread is enough for one conversation.
@@ -102,7 +135,7 @@ fn client(json: bool, verb: impl Future<Output = Result<Exit, Failure>>) -> Exit
             "the system refuses to start an event loop: {error}"
         ))),
     };
-    ended.unwrap_or_else(|failure| failure.report(json)).into()
+    self::ended(json, ended)
 }
 
 #[cfg(test)]
@@ -150,6 +183,14 @@ mod tests {
             "logs builtin:fake --json --machine rover.yaml",
             "events -f --json left",
             "explain wheels --json",
+            "check rover.yaml --json",
+            "plan rover.yaml --json",
+            "apply rover.yaml --revert-after 10s --yes",
+            "diff",
+            "diff rover.yaml --last-good",
+            "config get rover.yaml components[0].name --reveal",
+            "config set rover.yaml components.a.attributes.x -1.5 --dry-run --json",
+            "graph rover.yaml --format mermaid",
         ];
         for line in good {
             let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));
@@ -166,6 +207,12 @@ mod tests {
             "explode",
             "restart",
             "reload acme-lidar --address rover",
+            "check",
+            "config set rover.yaml debug",
+            "diff --last-good",
+            "apply rover.yaml --revert-after soon",
+            "plan",
+            "graph rover.yaml --format ascii",
         ];
         for line in bad {
             let parsed = Arguments::try_parse_from(

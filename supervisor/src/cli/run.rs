@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::failure::{Exit, Failure};
 use super::output::note;
 use super::startup;
-use crate::config::{self, Place, Surroundings};
+use crate::apply::{self, Overrides};
+use crate::config;
 use crate::guardian::{self, Side};
 use crate::run::RunOptions;
 
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// Log everything, as `debug: true` in the config does
     #[arg(long)]
     debug: bool,
+    /// Start with what CONFIG holds or not at all, and never with the last good config instead
+    #[arg(long)]
+    strict: bool,
     /// Print the state as JSON, with the keys of `status --json`: once when the address is known, once when all is up
     #[arg(long)]
     json: bool,
@@ -68,33 +72,33 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let home = home
         .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let home = absolute(&home)?;
-    let surroundings = Surroundings::of(&arguments.config).with_viam_home(&home);
-    let mut loaded = config::load_in(&arguments.config, &surroundings).map_err(|refused| {
-        note(&refused.render(colour));
+    let overrides = Overrides {
+        bind: arguments.bind.clone(),
+        debug: arguments.debug,
+        home: home.clone(),
+    };
+    let start = apply::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
+        note(&refused);
         Failure {
             exit: Exit::Wrong,
             message: String::new(),
             code: None,
         }
     })?;
-    for complaint in &loaded.complaints {
+    // That something else runs than the file holds is said first.
+    for text in &start.notes {
+        note(text);
+    }
+    for complaint in &start.taken.complaints {
         note(&complaint.render(colour));
     }
-    let config_path = arguments
-        .config
-        .canonicalize()
-        .map_err(|error| unusable(&arguments.config, &error))?;
-    if let Some(bind) = &arguments.bind {
-        let network = &mut loaded.config.network;
-        network.bind_address.clone_from(bind);
-        // A complaint about the address is then one about the flag.
-        network.bind_place = Place::file(Path::new("--bind"));
-    }
-    loaded.config.debug |= arguments.debug;
+    let config_path = apply::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
     let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     Ok(RunOptions {
+        given: arguments.config.clone(),
         config_path,
-        loaded,
+        overrides,
+        start,
         home,
         builtins,
     })

@@ -120,6 +120,7 @@ pub fn rover() -> Status {
             base,
         ],
         complaints: Vec::new(),
+        config: None,
         tasks: 61,
         threads: Some(5),
     }

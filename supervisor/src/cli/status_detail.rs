@@ -86,6 +86,14 @@ fn module_summary(module: &Module, now: SystemTime) -> String {
     )
 }
 
+fn limit_cell(limit: &Limit) -> Cell {
+    let text = format!("{}: {} ({})", limit.limit, limit.held, limit.note);
+    if limit.reached.is_empty() {
+        return text.into();
+    }
+    Cell::from(format!("{text}; {}", limit.reached)).colour(Colour::Yellow)
+}
+
 fn limit_label(limit: &Limit) -> String {
     format!("max {}", limit.name.replace('_', " "))
 }
@@ -112,10 +120,7 @@ pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -
         row("cpu", human::percent(cpu).into());
     }
     for limit in &module.limits {
-        row(
-            &limit_label(limit),
-            format!("{}: {} ({})", limit.limit, limit.held, limit.note).into(),
-        );
+        row(&limit_label(limit), limit_cell(limit));
     }
     if !module.executable.is_empty() {
         row("runs", module.executable.as_str().into());

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use mainstay_proto::mainstay::control::v1::{
-    Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status, StuckCalls,
+    ConfigState, ConfigStatus, Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status,
+    StuckCalls,
 };
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -33,6 +34,29 @@ pub struct MachineJson {
     resources: Vec<ResourceJson>,
     /// What is wrong with the config, as text.
     complaints: Vec<String>,
+    /// How the config that runs compares with its file; `null` for a machine on another host.
+    config_status: Option<ConfigJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConfigJson {
+    /// As it was given to `mainstay run`.
+    path: String,
+    /// The file that the running config was read from.
+    from: String,
+    /// Number of the last config that counts.
+    revision: Option<u64>,
+    /// `current`, `refused`, `away`, `waiting for maintenance`, `applying`, `watching`, `reverted`, `degraded` or
+    /// `overridden`.
+    state: &'static str,
+    /// Why it is not `current`.
+    reasons: Vec<String>,
+    since: Option<String>,
+    applied_at: Option<String>,
+    /// End of the watch, or the next question to the maintenance sensor.
+    until: Option<String>,
+    /// Why the last config that counts is not on the disk.
+    unkept: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +98,8 @@ struct LimitJson {
     /// `cgroup`, `rlimit`, `watched` or `not enforced`.
     held: String,
     note: Option<String>,
+    /// What the kernel has refused the present process because of it.
+    reached: Option<String>,
 }
 
 /// One resource.
@@ -129,7 +155,40 @@ impl MachineJson {
                 .collect(),
             resources: status.resources.iter().map(ResourceJson::new).collect(),
             complaints: status.complaints.clone(),
+            config_status: status.config.as_ref().map(ConfigJson::new),
         }
+    }
+}
+
+impl ConfigJson {
+    fn new(config: &ConfigStatus) -> Self {
+        Self {
+            path: config.path.clone(),
+            from: config.from.clone(),
+            revision: config.revision,
+            state: config_state(config.state()),
+            reasons: config.reasons.clone(),
+            since: time(config.since.as_ref()),
+            applied_at: time(config.applied_at.as_ref()),
+            until: time(config.until.as_ref()),
+            unkept: Some(config.unkept.clone()).filter(|why| !why.is_empty()),
+        }
+    }
+}
+
+/// The state of the config in one word.
+pub fn config_state(state: ConfigState) -> &'static str {
+    match state {
+        ConfigState::Unspecified => "unknown",
+        ConfigState::Current => "current",
+        ConfigState::Refused => "refused",
+        ConfigState::Away => "away",
+        ConfigState::Waiting => "waiting for maintenance",
+        ConfigState::Applying => "applying",
+        ConfigState::Watching => "watching",
+        ConfigState::Reverted => "reverted",
+        ConfigState::Degraded => "degraded",
+        ConfigState::Overridden => "overridden",
     }
 }
 
@@ -172,6 +231,7 @@ impl LimitJson {
             limit: limit.limit.clone(),
             held: limit.held.clone(),
             note: some_text(&limit.note),
+            reached: some_text(&limit.reached),
         }
     }
 }

@@ -7,6 +7,7 @@ use prost_types::Timestamp;
 
 use super::call::resolve;
 use super::human;
+use super::status_config;
 use super::status_json::{machine_state, module_state, resource_state};
 use super::table::{Cell, Table, wrap};
 use super::terminal::{Colour, Style};
@@ -21,6 +22,9 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
     if let Some(first) = lines.first_mut() {
         let name = file_name(&status.config_path);
         *first = first.replacen(name, &style.paint(Colour::Bold, name), usize::from(!name.is_empty()));
+    }
+    if let Some(config) = &status.config {
+        lines.extend(status_config::lines(config, now, style));
     }
     if !status.modules.is_empty() {
         lines.push(String::new());
@@ -59,12 +63,20 @@ fn headline(status: &Status, now: SystemTime) -> String {
         });
     let parts = [file_name(&status.config_path).to_owned()]
         .into_iter()
-        .chain((!status.revision.is_empty()).then(|| format!("revision {}", status.revision)))
+        .chain(revision(status).map(|revision| format!("revision {revision}")))
         .chain([format!("{state}{}", up.unwrap_or_default())])
         .chain((status.pid != 0).then(|| format!("pid {}", status.pid)))
         .chain(status.rss_bytes.map(human::bytes))
         .chain(listeners);
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}
+
+/// What the config calls its revision, or else the number of its commit.
+fn revision(status: &Status) -> Option<String> {
+    let number = || Some(status.config.as_ref()?.revision?.to_string());
+    Some(status.revision.clone())
+        .filter(|text| !text.is_empty())
+        .or_else(number)
 }
 
 /// The last part of a path; people know their config by it.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::failure::{Exit, Failure};
 use super::table::Table;
 use super::terminal::Style;
+use crate::identity;
 use crate::route::upstream::Upstream;
 use crate::runtime_dir;
 
@@ -137,7 +138,7 @@ async fn by_config(config: &Path) -> Result<Target, Failure> {
     let canonical = config.canonicalize().or_else(|_| std::path::absolute(config));
     let canonical = canonical.map_err(|error| Failure::usage(format!("`{}`: {error}", config.display())))?;
     let mut places = Vec::new();
-    for dir in bases().iter().map(|base| base.join(runtime_dir::key(&canonical))) {
+    for dir in bases().iter().map(|base| base.join(identity::key(&canonical))) {
         if let Some((target, _)) = knock(&dir).await {
             return Ok(target);
         }

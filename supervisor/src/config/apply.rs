@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::keys::APPLY;
 use super::node::Node;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
@@ -16,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Reads it.
 pub(super) fn apply(reader: &mut Reader, node: &Node) -> ApplyPolicy {
     let usual = ApplyPolicy::default();
-    let Some(keys) = reader.keys("`apply`", node, &["on_failure", "window", "preflight"]) else {
+    let Some(keys) = reader.keys(&APPLY, node) else {
         return usual;
     };
     ApplyPolicy {

@@ -67,6 +67,7 @@ pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Co
             "module `{}`: executable path error: {cause}",
             module.name.escape_debug()
         );
+        let message = source.scrub(message, &module.executable_place);
         complaints.push(
             Complaint::new(Grade::Local, message, module.executable_place.clone())
                 .with_help(help)

@@ -51,8 +51,8 @@ fn unresolved(
 ) -> Option<Complaint> {
     let (who, shown) = (resource.name.name.escape_debug(), text.escape_debug());
     match problem {
-        Unresolved::Missing if !config.remotes.is_empty() => None,
-        Unresolved::Missing => {
+        Unresolved::Missing | Unresolved::Removed(_) if !config.remotes.is_empty() => None,
+        Unresolved::Missing | Unresolved::Removed(_) => {
             let simple = text.rsplit(['/', ':']).next().unwrap_or(text);
             let names = config.resources.iter().filter(|other| other.name != resource.name);
             let near = nearest(simple, names.map(|other| other.name.name.as_str()));

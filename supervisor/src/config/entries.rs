@@ -11,6 +11,7 @@ use mainstay_proto::{Api, IdError, Model, ResourceName};
 use prost_types::Struct;
 
 use super::frame;
+use super::keys;
 use super::model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
 use super::names;
 use super::node::{Node, Span, Value};
@@ -38,30 +39,13 @@ impl List {
     }
 }
 
-const RESOURCE_KEYS: &[&str] = &[
-    "name",
-    "api",
-    "namespace",
-    "type",
-    "model",
-    "attributes",
-    "depends_on",
-    "frame",
-    "service_configs",
-    "log_configuration",
-];
-
 /// Reads one component or service. `None` if it is no map.
 pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<ResourceConfig> {
-    let keys = reader.keys(
-        if list == List::Components {
-            "a component"
-        } else {
-            "a service"
-        },
-        node,
-        RESOURCE_KEYS,
-    )?;
+    let section = match list {
+        List::Components => &keys::COMPONENT,
+        List::Services => &keys::SERVICE,
+    };
+    let keys = reader.keys(section, node)?;
     let mut faults = Faults::default();
     let name = resource_name(reader, &keys, list, &mut faults);
     let api = api(reader, &keys, list, &mut faults);
@@ -123,9 +107,6 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut 
     name
 }
 
-const API_KEYS: &[&str] = &["namespace", "type", "subtype"];
-const MODEL_KEYS: &[&str] = &["namespace", "model_family", "name"];
-
 fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Api {
     let unknown = || {
         if list == List::Components {
@@ -162,7 +143,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
             },
         },
         Some(node) => {
-            let Some(parts) = reader.keys("`api`", node, API_KEYS) else {
+            let Some(parts) = reader.keys(&keys::API, node) else {
                 return unknown();
             };
             let part = |reader: &mut Reader, key| reader.text_or_empty(&parts, key);
@@ -265,7 +246,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
                 value: Value::Map(_), ..
             },
         ) => {
-            let Some(parts) = reader.keys("`model`", node, MODEL_KEYS) else {
+            let Some(parts) = reader.keys(&keys::MODEL, node) else {
                 return unknown();
             };
             let [mut namespace, mut family, name] =
@@ -306,7 +287,7 @@ fn shown(reader: &Reader, span: Span) -> String {
 
 /// `log_configuration`: an unknown level is refused.
 pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
-    let inner = reader.keys("`log_configuration`", keys.get("log_configuration")?, &["level"])?;
+    let inner = reader.keys(&keys::LOG_CONFIGURATION, keys.get("log_configuration")?)?;
     let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
     text.parse()
         .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
@@ -327,7 +308,7 @@ pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &super::mode
 pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<ServiceConfig> {
     let mut configs = Vec::new();
     for node in reader.list(keys, "service_configs") {
-        let Some(keys) = reader.keys("an item of `service_configs`", node, &["type", "attributes"]) else {
+        let Some(keys) = reader.keys(&keys::SERVICE_CONFIG, node) else {
             continue;
         };
         let text = reader.text_or_empty(&keys, "type");
@@ -353,29 +334,9 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
     configs
 }
 
-const MODULE_KEYS: &[&str] = &[
-    "name",
-    "type",
-    "executable_path",
-    "module_id",
-    "log_level",
-    "env",
-    "tcp_mode",
-    "first_run_timeout",
-    "status",
-    "restart",
-    "health",
-    "stop",
-    "limits",
-    "sandbox",
-    "output",
-    "watch",
-    "keep_moving",
-];
-
 /// Reads one module. `None` if it is no map.
 pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
-    let keys = reader.keys("a module", node, MODULE_KEYS)?;
+    let keys = reader.keys(&keys::MODULE, node)?;
     let mut fault: Option<String> = None;
     let name = reader.text(&keys, "name");
     let unread = name.is_none() && keys.get("name").is_some();
@@ -412,7 +373,7 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
         Some(node) => texts_by_key(reader, node, "a value of `env`"),
     };
     let status_error = keys.get("status").and_then(|node| {
-        let status = reader.keys("`status`", node, &["error"])?;
+        let status = reader.keys(&keys::STATUS, node)?;
         reader
             .text(&status, "error")
             .filter(|text| !text.is_empty())

@@ -1,5 +1,6 @@
 //! `frame`: where a part sits, how it is turned and what shape it has. Lengths are millimetres.
 
+use super::keys;
 use super::names;
 use super::node::{Node, Value};
 use super::read::{Keys, Reader};
@@ -93,30 +94,15 @@ pub enum Shape {
     },
 }
 
-const FRAME_KEYS: &[&str] = &["parent", "id", "translation", "orientation", "geometry"];
-const GEOMETRY_KEYS: &[&str] = &[
-    "type",
-    "x",
-    "y",
-    "z",
-    "r",
-    "l",
-    "translation",
-    "orientation",
-    "label",
-    "mesh_data",
-    "mesh_content_type",
-    "mesh_file_path",
-];
-const SHAPES: [&str; 6] = ["box", "sphere", "capsule", "cylinder", "point", "mesh"];
-const ORIENTATIONS: [&str; 5] = ["ov_degrees", "ov_radians", "axis_angles", "euler_angles", "quaternion"];
+pub(super) const SHAPES: [&str; 6] = ["box", "sphere", "capsule", "cylinder", "point", "mesh"];
+pub(super) const ORIENTATIONS: [&str; 5] = ["ov_degrees", "ov_radians", "axis_angles", "euler_angles", "quaternion"];
 
 /// Reads the `frame` of the entry `owner`. `Ok(None)`: it has none.
 ///
 /// # Errors
 /// It means nothing: a local error, which has been complained about, in the words for the status.
 pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, String> {
-    let Some(keys) = reader.keys("`frame`", node, FRAME_KEYS) else {
+    let Some(keys) = reader.keys(&keys::FRAME, node) else {
         return Ok(None);
     };
     let parent = reader.text_or_empty(&keys, "parent");
@@ -147,12 +133,10 @@ pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Opt
     }))
 }
 
-const XYZ: &[&str] = &["x", "y", "z"];
-
 fn translation(reader: &mut Reader, keys: &Keys<'_>) -> [f64; 3] {
     let keys = keys
         .get("translation")
-        .and_then(|node| reader.keys("`translation`", node, XYZ));
+        .and_then(|node| reader.keys(&keys::TRANSLATION, node));
     keys.map_or([0.0; 3], |keys| {
         ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default())
     })
@@ -162,15 +146,15 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
     let Some(node) = keys.get("orientation") else {
         return Ok(Orientation::None);
     };
-    let Some(keys) = reader.keys("`orientation`", node, &["type", "value"]) else {
+    let Some(keys) = reader.keys(&keys::ORIENTATION, node) else {
         return Ok(Orientation::None);
     };
     let kind = reader.text_or_empty(&keys, "type");
-    let known: &'static [&'static str] = match kind.as_str() {
+    let known: &'static keys::Section = match kind.as_str() {
         "" => return Ok(Orientation::None),
-        "ov_degrees" | "ov_radians" | "axis_angles" => &["x", "y", "z", "th"],
-        "euler_angles" => &["roll", "pitch", "yaw"],
-        "quaternion" => &["w", "x", "y", "z"],
+        "ov_degrees" | "ov_radians" | "axis_angles" => &keys::VECTOR,
+        "euler_angles" => &keys::EULER,
+        "quaternion" => &keys::QUATERNION,
         _ => {
             let help = nearest(&kind, ORIENTATIONS).map_or_else(
                 || format!("it is one of {}", ORIENTATIONS.join(", ")),
@@ -180,7 +164,7 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
             return Err(reader.local(keys.span_of("type"), message, Some(&help)));
         }
     };
-    let value = keys.get("value").and_then(|node| reader.keys("`value`", node, known));
+    let value = keys.get("value").and_then(|node| reader.keys(known, node));
     let mut number = |key: &str| {
         value
             .as_ref()
@@ -221,13 +205,13 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
 }
 
 fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String> {
-    let Some(keys) = reader.keys("`geometry`", node, GEOMETRY_KEYS) else {
+    let Some(keys) = reader.keys(&keys::GEOMETRY, node) else {
         return Ok(None);
     };
     let written = reader.text_or_empty(&keys, "type");
     let guessed = if !written.is_empty() {
         written.as_str()
-    } else if XYZ.iter().any(|key| keys.get(key).is_some()) {
+    } else if ["x", "y", "z"].iter().any(|key| keys.get(key).is_some()) {
         "box"
     } else if keys.get("l").is_some() {
         "capsule"

@@ -137,6 +137,12 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
         for complaint in &mut complaints {
             complaint.scrub(&source);
         }
+        let modules = config.modules.iter_mut().chain(&mut config.duplicates.modules);
+        let faults = modules.map(|module| (&mut module.fault, &module.place));
+        let resources = config.resources.iter_mut().chain(&mut config.duplicates.resources);
+        for (fault, place) in faults.chain(resources.map(|resource| (&mut resource.fault, &resource.place))) {
+            *fault = fault.take().map(|fault| source.scrub(fault, place));
+        }
     }
     (config, complaints)
 }

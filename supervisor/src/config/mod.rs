@@ -11,12 +11,15 @@ mod bundle;
 pub mod check;
 mod complaint;
 mod dependencies;
+pub mod difference;
 mod document;
 mod duration;
+pub mod edit;
 mod entries;
 mod frame;
 mod include;
 mod json;
+mod keys;
 mod load;
 mod model;
 mod names;
@@ -27,6 +30,7 @@ mod policy;
 mod processes;
 mod proto;
 mod read;
+mod schema;
 mod secrets;
 mod sections;
 mod size;
@@ -47,6 +51,7 @@ pub use model::{
     Auth, AuthHandler, Cloud, Config, Duplicates, Job, Level, Loaded, LogRule, Maintenance, ModuleConfig, ModuleType,
     Network, Package, Remote, ResourceConfig, Secret, ServiceConfig, Tracing, Tunnel,
 };
+pub use schema::schema;
 pub use source::Source;
 pub use suggest::nearest;
 pub use surroundings::Surroundings;

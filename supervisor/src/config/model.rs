@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,39 @@ pub struct Config {
     pub source: Arc<Source>,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self::empty(Path::new(""))
+    }
+}
+
 impl Config {
+    /// The config of a machine that has nothing, for a file at `path`.
+    #[must_use]
+    pub fn empty(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            revision: String::new(),
+            modules: Vec::new(),
+            resources: Vec::new(),
+            duplicates: Duplicates::default(),
+            network: Network::standard(Place::file(path)),
+            log: Vec::new(),
+            debug: false,
+            disable_log_deduplication: false,
+            enable_web_profile: false,
+            remotes: Vec::new(),
+            auth: Auth::default(),
+            cloud: None,
+            packages: Vec::new(),
+            jobs: Vec::new(),
+            tracing: Tracing::default(),
+            maintenance: None,
+            apply: ApplyPolicy::default(),
+            source: Arc::new(Source::new([(path, String::new())])),
+        }
+    }
+
     /// A complaint about a place in this config, with the line underlined as in those that [`load`](super::load) makes.
     #[must_use]
     pub fn complaint(&self, grade: Grade, place: &Place, message: impl Into<String>) -> Complaint {

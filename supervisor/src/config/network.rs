@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::complaint::Place;
 use super::entries::service_configs;
 use super::frame;
+use super::keys;
 use super::model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, Tunnel};
 use super::names;
 use super::node::{Node, Span, Value};
@@ -22,28 +23,25 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-const NETWORK_KEYS: &[&str] = &[
-    "bind_address",
-    "fqdn",
-    "tls_cert_file",
-    "tls_key_file",
-    "no_tls",
-    "sessions",
-    "traffic_tunnel_endpoints",
-];
+impl Network {
+    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    pub(super) fn standard(whole: Place) -> Self {
+        Self {
+            bind_address: BIND_ADDRESS.to_owned(),
+            bind_place: whole,
+            fqdn: String::new(),
+            tls_files: None,
+            no_tls: false,
+            heartbeat_window: HEARTBEAT_WINDOW,
+            tunnels: Vec::new(),
+        }
+    }
+}
 
 /// Reads `network`; `whole` is the place to name for what it leaves out.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
-    let mut network = Network {
-        bind_address: BIND_ADDRESS.to_owned(),
-        bind_place: whole,
-        fqdn: String::new(),
-        tls_files: None,
-        no_tls: false,
-        heartbeat_window: HEARTBEAT_WINDOW,
-        tunnels: Vec::new(),
-    };
-    let Some(keys) = node.and_then(|node| reader.keys("`network`", node, NETWORK_KEYS)) else {
+    let mut network = Network::standard(whole);
+    let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
         return network;
     };
     if let Some(address) = reader.text(&keys, "bind_address").filter(|address| !address.is_empty()) {
@@ -74,7 +72,7 @@ pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) ->
 }
 
 fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
-    let keys = reader.keys("`sessions`", node, &["heartbeat_window"])?;
+    let keys = reader.keys(&keys::SESSIONS, node)?;
     let nanos = reader.nanoseconds(&keys, "heartbeat_window")?;
     let window = u64::try_from(nanos).map(Duration::from_nanos).ok();
     // Zero is how peers say that nothing is set.
@@ -93,8 +91,7 @@ fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
 fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
     let mut tunnels = Vec::new();
     for node in reader.list(keys, "traffic_tunnel_endpoints") {
-        let what = "an item of `traffic_tunnel_endpoints`";
-        let Some(keys) = reader.keys(what, node, &["port", "connection_timeout"]) else {
+        let Some(keys) = reader.keys(&keys::TUNNEL, node) else {
             continue;
         };
         let connection_timeout = reader.duration(&keys, "connection_timeout", TUNNEL_TIMEOUT);
@@ -134,17 +131,15 @@ fn check_address(address: &str) -> Result<(), String> {
     }
 }
 
-const AUTH_KEYS: &[&str] = &["handlers", "tls_auth_entities", "external_auth_config"];
-
 /// Reads `auth`. Every error in it is refused.
 pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
     let mut auth = Auth::default();
-    let Some(keys) = reader.keys("`auth`", node, AUTH_KEYS) else {
+    let Some(keys) = reader.keys(&keys::AUTH, node) else {
         return auth;
     };
     let mut types: Vec<&str> = Vec::new();
     for node in reader.list(&keys, "handlers") {
-        let Some(keys) = reader.keys("an auth handler", node, &["type", "config"]) else {
+        let Some(keys) = reader.keys(&keys::HANDLER, node) else {
             continue;
         };
         let kind = reader.text(&keys, "type").unwrap_or_default();
@@ -179,7 +174,7 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
         .map(|(text, _)| text)
         .collect();
     if let Some(node) = keys.get("external_auth_config")
-        && let Some(keys) = reader.keys("`external_auth_config`", node, &["jwks"])
+        && let Some(keys) = reader.keys(&keys::EXTERNAL_AUTH, node)
     {
         if let Some(node) = keys.get("jwks") {
             auth.external_jwks = Some(reader.structure("`jwks`", node));
@@ -265,36 +260,15 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
     }
 }
 
-const CLOUD_KEYS: &[&str] = &[
-    "id",
-    "api_key",
-    "secret",
-    "app_address",
-    "refresh_interval",
-    // These come from the cloud; in a file they do nothing.
-    "fqdn",
-    "local_fqdn",
-    "location_id",
-    "primary_org_id",
-    "machine_id",
-    "managed_by",
-    "signaling_address",
-    "signaling_insecure",
-    "location_secret",
-    "location_secrets",
-    "tls_certificate",
-    "tls_private_key",
-];
-
 /// Reads `cloud`. Every error in it is refused.
 pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
-    let keys = reader.keys("`cloud`", node, CLOUD_KEYS)?;
+    let keys = reader.keys(&keys::CLOUD, node)?;
     let id = reader.text_or_empty(&keys, "id");
     if id.is_empty() {
         reader.refuse(keys.span, names::missing("id"));
     }
     let api_key = keys.get("api_key").and_then(|node| {
-        let keys = reader.keys("`api_key`", node, &["id", "key"])?;
+        let keys = reader.keys(&keys::API_KEY, node)?;
         let (id, key) = (reader.text_or_empty(&keys, "id"), reader.text_or_empty(&keys, "key"));
         (!id.is_empty() && !key.is_empty()).then_some((id, Secret(key)))
     });
@@ -312,26 +286,12 @@ pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
     })
 }
 
-const REMOTE_KEYS: &[&str] = &[
-    "name",
-    "address",
-    "frame",
-    "auth",
-    "secret",
-    "prefix",
-    "insecure",
-    "connection_check_interval",
-    "reconnect_interval",
-    "service_configs",
-    "managed_by",
-];
-
 /// Reads `remotes`. What is wrong with one of them is local.
 pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
     let mut seen = Seen::default();
     for node in reader.lists(files, "remotes") {
-        let Some(keys) = reader.keys("a remote", node, REMOTE_KEYS) else {
+        let Some(keys) = reader.keys(&keys::REMOTE, node) else {
             continue;
         };
         let (name, address) = (
@@ -379,16 +339,14 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
 }
 
 fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {
-    let auth = keys
-        .get("auth")
-        .and_then(|node| reader.keys("`auth`", node, &["credentials", "entity"]));
+    let auth = keys.get("auth").and_then(|node| reader.keys(&keys::REMOTE_AUTH, node));
     let entity = auth
         .as_ref()
         .map(|keys| reader.text_or_empty(keys, "entity"))
         .unwrap_or_default();
     let node = auth.as_ref().and_then(|keys| keys.get("credentials"));
     let credentials = node.and_then(|node| {
-        let keys = reader.keys("`credentials`", node, &["type", "payload"])?;
+        let keys = reader.keys(&keys::CREDENTIALS, node)?;
         Some((
             reader.text_or_empty(&keys, "type"),
             Secret(reader.text_or_empty(&keys, "payload")),

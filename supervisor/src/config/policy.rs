@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration;
+use super::keys;
 use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
@@ -87,16 +88,6 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn restart(&mut self, node: &Node) -> Restart {
-        const KEYS: &[&str] = &[
-            "policy",
-            "first",
-            "then",
-            "factor",
-            "jitter",
-            "max_delay",
-            "limit",
-            "quiet",
-        ];
         let usual = Restart::default();
         let policy = |part: &mut Self, what, node| part.word(what, node, RESTART_WORDS).unwrap_or(usual.when);
         match &node.value {
@@ -114,7 +105,7 @@ impl Part<'_> {
                 return usual;
             }
         }
-        let Some(keys) = self.reader.keys("`restart`", node, KEYS) else {
+        let Some(keys) = self.reader.keys(&keys::RESTART, node) else {
             return usual;
         };
         let keys = Section("restart", keys);
@@ -180,15 +171,7 @@ impl Part<'_> {
     }
 
     fn health(&mut self, node: &Node) -> Option<Health> {
-        const KEYS: &[&str] = &[
-            "interval",
-            "timeout",
-            "kill_after",
-            "stuck_after",
-            "on_stuck_call",
-            "start_timeout",
-        ];
-        let keys = Section("health", self.reader.keys("`health`", node, KEYS)?);
+        let keys = Section("health", self.reader.keys(&keys::HEALTH, node)?);
         let usual = Health::default();
         let health = Health {
             interval: self
@@ -227,7 +210,7 @@ impl Part<'_> {
     }
 
     fn stop(&mut self, node: &Node) -> Option<Stop> {
-        let keys = Section("stop", self.reader.keys("`stop`", node, &["drain", "grace"])?);
+        let keys = Section("stop", self.reader.keys(&keys::STOP, node)?);
         let usual = Stop::default();
         Some(Stop {
             drain: self
@@ -240,9 +223,7 @@ impl Part<'_> {
     }
 
     fn limits(&mut self, node: &Node) -> Option<Limits> {
-        let keys = self
-            .reader
-            .keys("`limits`", node, &["memory", "cpu", "pids", "open_files"])?;
+        let keys = self.reader.keys(&keys::LIMITS, node)?;
         let keys = Section("limits", keys);
         Some(Limits {
             memory: self.size(&keys, "memory", LEAST_MEMORY..=MOST_BYTES),
@@ -255,8 +236,7 @@ impl Part<'_> {
     }
 
     fn sandbox(&mut self, node: &Node, executable: &Path) -> Option<Sandbox> {
-        const KEYS: &[&str] = &["no_new_privs", "writable", "hidden", "seccomp", "user", "group"];
-        let keys = self.reader.keys("`sandbox`", node, KEYS)?;
+        let keys = self.reader.keys(&keys::SANDBOX, node)?;
         let written = keys.get("no_new_privs").map(|node| node.span);
         let asked = self.reader.flag(&keys, "no_new_privs");
         let keys = Section("sandbox", keys);
@@ -306,7 +286,7 @@ impl Part<'_> {
                 return usual;
             }
         }
-        let Some(keys) = self.reader.keys("`output`", node, &["file", "max_size", "keep"]) else {
+        let Some(keys) = self.reader.keys(&keys::OUTPUT, node) else {
             return usual;
         };
         let file = match keys.get("file") {

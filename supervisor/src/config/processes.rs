@@ -1,20 +1,8 @@
 //! `processes`: no longer run, but a config whose entries do not decode is refused by peers, and so it is here.
 
+use super::keys::PROCESS;
 use super::node::{Node, Value};
 use super::read::Reader;
-
-const KEYS: &[&str] = &[
-    "id",
-    "name",
-    "args",
-    "cwd",
-    "one_shot",
-    "username",
-    "env",
-    "log",
-    "stop_signal",
-    "stop_timeout",
-];
 
 /// Says that they are not run, and reads them as far as they could be refused.
 pub(super) fn check(reader: &mut Reader, node: &Node) {
@@ -25,7 +13,7 @@ pub(super) fn check(reader: &mut Reader, node: &Node) {
         return reader.wrong_type("`processes`", node, "a list");
     };
     for item in items {
-        let Some(keys) = reader.keys("a process", item, KEYS) else {
+        let Some(keys) = reader.keys(&PROCESS, item) else {
             continue;
         };
         reader.nanoseconds(&keys, "stop_timeout");

@@ -12,6 +12,7 @@ use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 use super::bundle::{Bundle, RawFile};
 use super::complaint::{Complaint, Grade};
 use super::duration;
+use super::keys::Section;
 use super::node::{Node, Span, Value};
 use super::placeholder::Placeholders;
 use super::source::Source;
@@ -19,7 +20,7 @@ use super::suggest::nearest;
 use super::surroundings::Surroundings;
 
 /// Keys that others read, or once read. They are known, and they do nothing.
-const IGNORED: [(&str, &str); 8] = [
+pub(super) const IGNORED: [(&str, &str); 8] = [
     (
         "disabled",
         "nothing reads it: the entry runs all the same; remove the entry to switch it off",
@@ -65,11 +66,13 @@ pub(super) struct Keys<'n> {
     found: Vec<(&'static str, &'n Node)>,
     /// The whole map.
     pub(super) span: Span,
+    section: &'static Section,
 }
 
 impl<'n> Keys<'n> {
     /// The value of a key. `null` counts as not there.
     pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        debug_assert!(self.section.find(key).is_some(), "`{key}` is in no table");
         self.found
             .iter()
             .find(|(known, _)| *known == key)
@@ -78,7 +81,11 @@ impl<'n> Keys<'n> {
 
     /// Of what stands in several files, the first that has each key. A key that is in more than one of them is given
     /// with where it is again.
-    pub(super) fn first_of(files: &[Self], keys: &[&'static str]) -> (Self, Vec<(&'static str, Span, Span)>) {
+    pub(super) fn first_of(
+        section: &'static Section,
+        files: &[Self],
+        keys: &[&'static str],
+    ) -> (Self, Vec<(&'static str, Span, Span)>) {
         let mut again = Vec::new();
         let mut found: Vec<(&'static str, &'n Node)> = Vec::new();
         for key in keys {
@@ -88,7 +95,7 @@ impl<'n> Keys<'n> {
             found.push((*key, first));
         }
         let span = files.first().map_or_else(Span::default, |file| file.span);
-        (Self { found, span }, again)
+        (Self { found, span, section }, again)
     }
 
     /// Where the value of a key is, else the whole map.
@@ -204,8 +211,9 @@ impl Reader {
     }
 
     /// Looks up the keys of a map: without regard to case, the last of several counts, `null` is not there, unknown
-    /// ones have no effect. Each of these earns a warning. `what` names the map in messages.
-    pub(super) fn keys<'n>(&mut self, what: &str, node: &'n Node, known: &'static [&'static str]) -> Option<Keys<'n>> {
+    /// ones have no effect. Each of these earns a warning.
+    pub(super) fn keys<'n>(&mut self, section: &'static Section, node: &'n Node) -> Option<Keys<'n>> {
+        let what = section.what;
         let Value::Map(entries) = &node.value else {
             self.wrong_type(what, node, "a map of keys and values");
             return None;
@@ -213,19 +221,19 @@ impl Reader {
         let mut keys = Keys {
             found: Vec::with_capacity(entries.len()),
             span: node.span,
+            section,
         };
         let mut seen: Vec<(&str, Span, bool)> = Vec::with_capacity(entries.len());
         for entry in entries {
-            let exact = known.iter().find(|known| **known == entry.key);
-            let Some(key) = exact.or_else(|| known.iter().find(|known| known.eq_ignore_ascii_case(&entry.key))) else {
-                self.unknown_key(what, &entry.key, entry.key_span, known);
+            let Some((key, exact)) = section.find(&entry.key) else {
+                self.unknown_key(section, &entry.key, entry.key_span);
                 continue;
             };
-            if exact.is_none() {
+            if !exact {
                 let message = format!("the key `{}` counts as `{key}`", entry.key.escape_debug());
                 self.warn(entry.key_span, message).help = Some(format!("write `{key}`"));
             }
-            if let Some((_, first, merged)) = seen.iter_mut().find(|(seen, ..)| seen == key) {
+            if let Some((_, first, merged)) = seen.iter_mut().find(|(seen, ..)| *seen == key) {
                 let first_place = self.source.place(*first);
                 if !*merged {
                     let message = format!("`{key}` is given more than once in {what}; the last one counts");
@@ -233,19 +241,19 @@ impl Reader {
                 }
                 (*first, *merged) = (entry.key_span, entry.merged);
             } else {
-                seen.push((*key, entry.key_span, entry.merged));
+                seen.push((key, entry.key_span, entry.merged));
             }
-            keys.found.retain(|(found, _)| found != key);
+            keys.found.retain(|(found, _)| *found != key);
             if matches!(entry.value.value, Value::Null) {
                 self.warn(entry.key_span, format!("`{key}` is null, which counts as not set"));
             } else {
-                keys.found.push((*key, &entry.value));
+                keys.found.push((key, &entry.value));
             }
         }
         Some(keys)
     }
 
-    fn unknown_key(&mut self, what: &str, key: &str, span: Span, known: &[&'static str]) {
+    fn unknown_key(&mut self, section: &'static Section, key: &str, span: Span) {
         // As it stands in the file: a missing colon makes a key of what should be its value.
         let shown = self.source.quote(span);
         let shown = shown.trim_matches(['"', '\'']);
@@ -255,7 +263,8 @@ impl Reader {
             }
             return;
         }
-        let meant = nearest(key, known.iter().copied());
+        let meant = nearest(key, section.keys.iter().map(|key| key.name));
+        let what = section.what;
         self.warn(span, format!("{what} has no key `{shown}`; it has no effect"))
             .help = meant.map(|meant| format!("did you mean `{meant}`?"));
     }

@@ -9,7 +9,7 @@ use super::node::{Entry, Node, Span, Value};
 use super::suggest::nearest;
 
 /// True if the value of a key of this name is a secret. A slip in the name does not make it less of one.
-fn is_secret_key(key: &str) -> bool {
+pub(super) fn is_secret_key(key: &str) -> bool {
     const PARTS: [&str; 9] = [
         "secret",
         "password",

@@ -8,9 +8,9 @@ use mainstay_proto::ResourceName;
 
 use super::apply::apply;
 use super::complaint::Place;
-use super::duration;
 use super::entries::{List, log_level, module, resource, unknown_level};
 use super::include;
+use super::keys;
 use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
 use super::names;
 use super::network;
@@ -20,28 +20,8 @@ use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
+use crate::jobs::schedule::Schedule;
 
-const KEYS: &[&str] = &[
-    "components",
-    "services",
-    "modules",
-    "packages",
-    "remotes",
-    "network",
-    "auth",
-    "cloud",
-    "jobs",
-    "log",
-    "disable_log_deduplication",
-    "debug",
-    "tracing",
-    "maintenance",
-    "enable_web_profile",
-    "revision",
-    "processes",
-    "apply",
-    include::KEY,
-];
 /// Those whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 8] = [
     "components",
@@ -62,10 +42,15 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
             reader.warn(root.span, "this included file is empty");
             continue;
         }
-        files.push(reader.keys("the config", root, KEYS)?);
+        files.push(reader.keys(&keys::MACHINE, root)?);
     }
-    let single: Vec<&'static str> = KEYS.iter().copied().filter(|key| !LISTS.contains(key)).collect();
-    let (keys, again) = Keys::first_of(&files, &single);
+    let single: Vec<&'static str> = keys::MACHINE
+        .keys
+        .iter()
+        .map(|key| key.name)
+        .filter(|key| !LISTS.contains(key))
+        .collect();
+    let (keys, again) = Keys::first_of(&keys::MACHINE, &files, &single);
     for (key, first, span) in again {
         let first = reader.source.place(first);
         let complaint = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
@@ -127,7 +112,7 @@ fn whole(path: &Path) -> Place {
 fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
     let mut rules = Vec::new();
     for node in reader.lists(files, "log") {
-        let Some(keys) = reader.keys("an item of `log`", node, &["pattern", "level"]) else {
+        let Some(keys) = reader.keys(&keys::LOG_RULE, node) else {
             continue;
         };
         let (pattern, level) = (
@@ -182,13 +167,11 @@ fn is_package_id(text: &str) -> bool {
     parts.len() == 2 && parts.iter().all(good)
 }
 
-const PACKAGE_KEYS: &[&str] = &["name", "package", "version", "type", "status"];
-
 fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
     let mut packages = Vec::new();
     let mut seen = Seen::default();
     for node in reader.lists(files, "packages") {
-        let Some(keys) = reader.keys("a package", node, PACKAGE_KEYS) else {
+        let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
             continue;
         };
         let [name, package, version, kind] =
@@ -213,9 +196,7 @@ fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
             let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
             fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
         }
-        let status = keys
-            .get("status")
-            .and_then(|node| reader.keys("`status`", node, &["error"]));
+        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
         let error = status.and_then(|status| reader.text(&status, "error"));
         if let Some(error) = error.filter(|error| !error.is_empty()) {
             let message = format!("the cloud refuses this package: {}", error.escape_debug());
@@ -232,13 +213,11 @@ fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
     packages
 }
 
-const JOB_KEYS: &[&str] = &["name", "schedule", "resource", "method", "command", "log_configuration"];
-
 fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut seen = Seen::default();
     for node in reader.lists(files, "jobs") {
-        let Some(keys) = reader.keys("a job", node, JOB_KEYS) else {
+        let Some(keys) = reader.keys(&keys::JOB, node) else {
             continue;
         };
         let required = ["name", "schedule", "resource", "method"];
@@ -251,10 +230,11 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
         }
         let [name, schedule, resource, method] = texts;
         fault = fault.or(seen.again(reader, "job", &name, keys.span_of("name")));
-        if !schedule.is_empty() && !is_schedule(&schedule) {
-            let message = format!("`{}` is no schedule", schedule.escape_debug());
+        if !schedule.is_empty()
+            && let Err(bad) = schedule.parse::<Schedule>()
+        {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), message, Some(help)));
+            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
         }
         let command = keys.get("command").map(|node| reader.structure("`command`", node));
         if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
@@ -276,15 +256,8 @@ fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
     jobs
 }
 
-fn is_schedule(text: &str) -> bool {
-    text == "continuous"
-        || duration::parse(text).is_ok_and(|interval| !interval.is_zero())
-        || text.split_whitespace().count() >= 5
-}
-
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
-    const KEYS: &[&str] = &["enabled", "disk", "console", "otlpendpoint"];
-    let Some(keys) = reader.keys("`tracing`", node, KEYS) else {
+    let Some(keys) = reader.keys(&keys::TRACING, node) else {
         return Tracing::default();
     };
     let tracing = Tracing {
@@ -302,7 +275,7 @@ fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
 }
 
 fn maintenance(reader: &mut Reader, node: &Node) -> Option<Maintenance> {
-    let keys = reader.keys("`maintenance`", node, &["sensor_name", "maintenance_allowed_key"])?;
+    let keys = reader.keys(&keys::MAINTENANCE, node)?;
     let sensor_name = reader.text_or_empty(&keys, "sensor_name");
     if sensor_name.parse::<ResourceName>().is_err() && keys.get("sensor_name").is_some() {
         reader

@@ -313,6 +313,24 @@ impl Source {
         quoted
     }
 
+    /// The text of `span`, every character of a secret as `*`. Line breaks stay.
+    pub(super) fn masked(&self, span: Span) -> String {
+        let start = span.start as usize;
+        let mask = |(at, c)| {
+            if c != '\n' && self.is_hidden(start + at) {
+                '*'
+            } else {
+                c
+            }
+        };
+        self.slice(span).char_indices().map(mask).collect()
+    }
+
+    /// True if a secret begins where this span does.
+    pub(super) fn is_hidden_at(&self, span: Span) -> bool {
+        self.is_hidden(span.start as usize)
+    }
+
     /// The line of `place`, or the part of it around the place. `None` if the place is not in this text.
     pub(super) fn excerpt(&self, place: &Place) -> Option<Excerpt> {
         let file = self.files.iter().find(|file| file.path == place.file)?;

@@ -8,12 +8,11 @@
 //!
 //! `watch` is the guardian's life, `ending` how descendants are ended, `will` what the core tells it, `undertaker` the
 //! third process, `survivors` how it and the next start find what is left, `children` which processes the core spawned
-//! itself, `record` which cgroups there are.
+//! itself.
 
 pub mod children;
 #[cfg(target_os = "linux")]
 mod ending;
-pub mod record;
 pub mod survivors;
 #[cfg(target_os = "linux")]
 mod undertaker;

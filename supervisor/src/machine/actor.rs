@@ -11,16 +11,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{error, warn};
 
+use super::apply::Watched;
 use super::calls;
-use super::handle::{Command, Restarted};
+use super::handle::{Command, Handle, Restarted};
+use super::modules::Then;
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
+use super::setup::Made;
 use super::view::{Published, View};
 use super::world::World;
+use crate::config::Config;
 use crate::events::{MachineNews, What as News};
 use crate::identity::ModuleName;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, Wish};
+use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
 use crate::route::resource::{Phase, Resource, ResourceState};
 use crate::route::table::Table;
@@ -40,20 +45,32 @@ const REMOVE_AT_END: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Machine {
     pub(super) world: World,
+    /// What is wanted.
+    pub(super) config: Arc<Config>,
     pub(super) published: Published,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
+    /// For those who ask by themselves.
+    pub(super) handle: Handle,
+    pub(super) made: Arc<Made>,
     pub(super) modules: BTreeMap<ModuleName, Running>,
     pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
-    pub(super) actors: JoinSet<()>,
+    /// The tasks of modules, each with its name, and those that follow their programs.
+    pub(super) actors: JoinSet<Option<ModuleName>>,
     pub(super) calls: JoinSet<Ended>,
     /// Resources that went with a module and did not come back yet, and with which.
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// One for each module that is being emptied: ends when it answers nothing any more.
     pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
+    /// Who waits for the first outcome of a change.
+    pub(super) watched: Vec<Watched>,
+    /// A resource is gone that others may still see.
+    pub(super) forgotten: bool,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
+    /// Modules may start.
+    pub(super) begun: bool,
     pub(super) running: bool,
     /// Cancelled when the machine is to end: nothing new is worth waiting for.
     pub(super) stopping: CancellationToken,
@@ -74,6 +91,16 @@ pub(super) struct Running {
     pub(super) wish: Wish,
     /// Who waits for a process younger than the one of that number.
     pub(super) waiting: Vec<(u64, Restarted)>,
+    /// What others may see of it.
+    pub(super) entry: Arc<ModuleEntry>,
+    /// Cancelled when the core does not answer it any more.
+    pub(super) closed: CancellationToken,
+    /// False for one whose entry is broken.
+    pub(super) has_task: bool,
+    /// It was told to end for good, and nothing that it says counts any more.
+    pub(super) ending: bool,
+    /// It is to end, and what follows.
+    pub(super) then: Option<Then>,
 }
 
 /// A call about a resource that came to its end.
@@ -95,6 +122,7 @@ pub(super) enum What {
 impl Machine {
     /// Runs until everything was taken down.
     pub async fn run(mut self) {
+        self.begun = true;
         for module in self.modules.values() {
             let _faulty = module.commands.send(ModuleCommand::Want(true));
         }
@@ -103,6 +131,8 @@ impl Machine {
         loop {
             self.take_steps();
             self.restart_drained();
+            self.publish_forgotten();
+            self.answer_watched(Instant::now());
             if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
                 self.finish_first_pass();
             }
@@ -114,6 +144,7 @@ impl Machine {
                 Some(command) = self.commands.recv() => self.command(command),
                 Some((module, event)) = self.events.recv() => self.event(module, event),
                 Some(ended) = self.calls.join_next() => self.ended(ended),
+                Some(ended) = self.actors.join_next() => self.task_ended(ended),
                 Some(silent) = self.vigils.join_next() => self.silent(silent),
                 () = wake_at(wake) => self.world.touch_due(Instant::now()),
                 () = &mut first_pass, if !self.running => {}
@@ -141,7 +172,12 @@ impl Machine {
     /// When something is due without anybody's doing.
     fn next_wake(&self) -> Option<Instant> {
         let drains = self.modules.values().filter_map(|running| running.drain_by);
-        drains.chain(self.world.next_retry()).chain(self.stop_by).min()
+        let watched = self.watched.iter().map(|watched| watched.by);
+        drains
+            .chain(watched)
+            .chain(self.world.next_retry())
+            .chain(self.stop_by)
+            .min()
     }
 
     fn finish_first_pass(&mut self) {
@@ -158,7 +194,7 @@ impl Machine {
             match self.world.next(&name, now) {
                 Step::Wait => {}
                 Step::Show(shown) => self.show(&name, shown),
-                Step::Forget => self.world.forget(&name),
+                Step::Forget => self.forget(&name),
                 Step::Queue(module) => self.world.queue(name, &module),
                 Step::Validate(module) => self.begin(name, &module, Stage::Validating, Vec::new()),
                 Step::Add(module, held) => self.begin(name, &module, Stage::Adding, held),
@@ -176,6 +212,7 @@ impl Machine {
         };
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
         let activity = running.activity.clone();
+        let drain = (stage == Stage::Removing).then(|| self.drain(&name, module)).flatten();
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
         self.world.begin(&name, stage, module, held.clone());
@@ -209,8 +246,17 @@ impl Machine {
             _ if ending => ("RemoveResource", REMOVE_AT_END),
             _ => ("RemoveResource", calls::REMOVE_TIMEOUT),
         };
-        let doing = activity.begin(what, name.clone(), limit);
+        // Silence during RemoveResource is excused no longer than any other.
+        let excused = if stage == Stage::Removing {
+            limit.min(self.kill_after(&module))
+        } else {
+            limit
+        };
         self.calls.spawn(async move {
+            if let Some(drain) = drain {
+                drain.over(&upstream).await;
+            }
+            let doing = activity.begin(what, name.clone(), excused);
             let proto = || {
                 config
                     .to_proto()
@@ -274,8 +320,15 @@ impl Machine {
         }
     }
 
-    fn event(&mut self, name: ModuleName, event: Event) {
-        let Some(running) = self.modules.get_mut(&name) else {
+    fn forget(&mut self, name: &ResourceName) {
+        self.world.forget(name);
+        self.resources.remove(name);
+        self.lost.remove(name);
+        self.forgotten = true;
+    }
+
+    pub(super) fn event(&mut self, name: ModuleName, event: Event) {
+        let Some(running) = self.modules.get_mut(&name).filter(|running| !running.ending) else {
             return;
         };
         match event {
@@ -317,8 +370,12 @@ impl Machine {
                 for (_, waiting) in failed {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
+                let ends = running.then.is_some();
                 self.lose(&name);
                 self.world.module_changed(&name, Facts::Down(cause), None);
+                if ends {
+                    self.end_process(&name);
+                }
             }
             Event::Stopped => running.upstream = None,
         }
@@ -340,13 +397,18 @@ impl Machine {
     /// Which gRPC service an API has may only be known when its module has told.
     fn swap_table(&self) {
         let mut view = View::clone(&self.published.load());
-        let in_order = view.modules.iter().filter_map(|entry| self.modules.get(&entry.name));
-        let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
-        view.table = Arc::new(Table::new(
-            &view.resources,
-            handlers.iter().flat_map(|handlers| handlers.iter().map(Handler::offer)),
-        ));
+        view.table = Arc::new(self.table(&view.resources));
         self.published.publish(view);
+    }
+
+    /// The routes to these resources, by what the modules told, in config order.
+    pub(super) fn table(&self, resources: &[Arc<Resource>]) -> Table {
+        let in_order = self.world.module_order.iter().filter_map(|name| self.modules.get(name));
+        let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
+        Table::new(
+            resources,
+            handlers.iter().flat_map(|handlers| handlers.iter().map(Handler::offer)),
+        )
     }
 
     fn command(&mut self, command: Command) {
@@ -357,11 +419,20 @@ impl Machine {
                 wish,
                 done,
             } => self.restart(&module, current, wish, done),
+            Command::Apply { config, answers, done } => self.apply(config, answers, done),
+            Command::Know(reply) => {
+                let _gone = reply.send(self.known());
+            }
+            Command::Lines(reply) => {
+                let _gone = reply.send(self.lines());
+            }
             Command::Shutdown => {
                 self.published.changes.record(News::Machine(MachineNews::Stopping));
                 self.stopping.cancel();
-                self.stop_by = self.stop_by.or(Some(Instant::now() + REMOVE_ALL));
-                self.world.want_nothing();
+                self.stop_by = self
+                    .stop_by
+                    .or(Some(Instant::now() + self.longest_drain() + REMOVE_ALL));
+                self.want_nothing();
                 for module in self.modules.keys().cloned().collect::<Vec<_>>() {
                     self.watch_over(&module);
                 }
@@ -377,6 +448,7 @@ impl Machine {
             return;
         };
         let before = resource.state();
+        let closed = self.closed(node, before.closed.as_ref());
         // What is down with its module, or with what it needs, was told there, and what the start finds is in its
         // summary; once is enough.
         if self.running
@@ -409,6 +481,7 @@ impl Machine {
             },
             module: node.module.clone(),
             upstream,
+            closed,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
             revision: if ready {
                 self.revision.clone()

@@ -21,8 +21,21 @@ pub fn is_frame_system(text: &str) -> bool {
 pub enum Unresolved {
     /// Nothing has that name.
     Missing,
+    /// It meant this resource, which is no longer in the config.
+    Removed(ResourceName),
     /// Several resources have that simple name; the text must give the full one.
     Ambiguous(Vec<ResourceName>),
+}
+
+/// The simple names whose holders decide what `text` means.
+pub fn simple_names(text: &str) -> Vec<String> {
+    match text.parse::<ResourceName>() {
+        Err(_) => vec![text.to_owned()],
+        Ok(full) => match full.name.rsplit_once(':') {
+            Some((_, behind)) => vec![behind.to_owned(), full.name],
+            None => vec![full.name],
+        },
+    }
 }
 
 /// Finds resources by full name (`rdk:component:motor/left`) or, where only one has it, by simple name (`left`).
@@ -36,12 +49,33 @@ impl Index {
     pub fn new<'a>(names: impl IntoIterator<Item = &'a ResourceName>) -> Self {
         let mut index = Self::default();
         for name in names {
-            let same = index.by_simple.entry(name.name.clone()).or_default();
-            if !same.contains(name) {
-                same.push(name.clone());
-            }
+            index.add(name);
         }
         index
+    }
+
+    /// Takes a name up. True if it is new.
+    pub fn add(&mut self, name: &ResourceName) -> bool {
+        let same = self.by_simple.entry(name.name.clone()).or_default();
+        let new = !same.contains(name);
+        if new {
+            same.push(name.clone());
+        }
+        new
+    }
+
+    /// Forgets a name. True if it was there.
+    pub fn remove(&mut self, name: &ResourceName) -> bool {
+        let Some(same) = self.by_simple.get_mut(&name.name) else {
+            return false;
+        };
+        let before = same.len();
+        same.retain(|known| known != name);
+        let removed = same.len() < before;
+        if same.is_empty() {
+            self.by_simple.remove(&name.name);
+        }
+        removed
     }
 
     /// The resource that `text` means.

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::apply::{Answers, Applied};
+use super::change::Known;
+use super::preflight::Lines;
+use super::setup::Made;
 use super::view::{Published, View};
-use crate::identity::ModuleName;
+use crate::config::Config;
+use crate::identity::{Identity, ModuleName};
 use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
-use crate::module::state::ModuleEntry;
 
 /// Why a module was not restarted.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,16 @@ pub(super) enum Command {
         wish: Wish,
         done: Restarted,
     },
+    /// Take up this config.
+    Apply {
+        config: Arc<Config>,
+        answers: Answers,
+        done: oneshot::Sender<Applied>,
+    },
+    /// Tell what a plan has to know.
+    Know(oneshot::Sender<Known>),
+    /// Tell who can be asked about which models.
+    Lines(oneshot::Sender<Lines>),
     Shutdown,
 }
 
@@ -54,13 +69,16 @@ pub struct Handle {
     /// The published state.
     pub published: Published,
     pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) made: Arc<Made>,
 }
 
 impl Handle {
     /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
     /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
-    pub async fn restart(&self, id: &str, name: &str) -> Result<(), RestartError> {
-        self.restart_for(Wish::Asked, id, name).await
+    /// `by` is who asks.
+    pub async fn restart(&self, by: &Identity, id: &str, name: &str) -> Result<(), RestartError> {
+        let by = by.label().into();
+        self.restart_for(Wish::Asked { by }, id, name).await
     }
 
     pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {

@@ -20,6 +20,20 @@ pub struct Declared {
     pub optional: Vec<String>,
 }
 
+impl Declared {
+    /// With those that the resource's own entry names.
+    #[must_use]
+    pub fn with(mut self, explicit: &[String]) -> Self {
+        let more: Vec<_> = explicit
+            .iter()
+            .filter(|text| !self.required.contains(text))
+            .cloned()
+            .collect();
+        self.required.extend(more);
+        self
+    }
+}
+
 /// A dependency as it was handed over: which resource, and which build of it.
 pub type Held = (ResourceName, u64);
 
@@ -107,8 +121,14 @@ pub struct Node {
     pub(super) leaving: bool,
     /// How many resources in modules hold it.
     pub(super) holders: usize,
-    /// What it needs and wants, once its module has told.
+    /// Its entry is another one than that by which it is, or is being, built or asked about.
+    pub(super) changed: bool,
+    /// It has to be taken out once, whatever its entry says.
+    pub(super) out: bool,
+    /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
     pub(super) wishes: Option<Wishes>,
+    /// Its module was asked since it was last taken out, or failed.
+    pub(super) asked: bool,
     /// The circle of dependencies that it is part of, itself first and last.
     pub(super) cycle: Option<Vec<ResourceName>>,
     pub(super) failure: Option<(Arc<str>, Instant)>,
@@ -119,6 +139,8 @@ pub struct Node {
 /// The dependencies that a module declared for one resource, found by name.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
+    /// As texts, those of its entry included.
+    pub(super) declared: Arc<Declared>,
     /// Without these it cannot be built.
     pub(super) required: Vec<ResourceName>,
     /// These it takes if they are there.
@@ -128,6 +150,41 @@ pub(super) struct Wishes {
 }
 
 impl Node {
+    /// One that nothing was done about yet.
+    pub(super) fn new(config: Arc<ResourceConfig>, order: usize) -> Self {
+        Self {
+            config,
+            order,
+            wanted: true,
+            stage: Stage::Idle,
+            module: None,
+            held: Vec::new(),
+            build: 0,
+            tainted: false,
+            shown: None,
+            leaving: false,
+            holders: 0,
+            changed: false,
+            out: false,
+            wishes: None,
+            asked: false,
+            cycle: None,
+            failure: None,
+            failures: 0,
+            queued: false,
+        }
+    }
+
+    /// True if it was built with something else than what it asks for.
+    pub(super) fn holds_otherwise(&self) -> bool {
+        let Some(wishes) = &self.wishes else { return false };
+        let asked = |held: &ResourceName| wishes.required.contains(held) || wishes.optional.contains(held);
+        let held = |required: &ResourceName| self.held.iter().any(|(held, _)| held == required);
+        !wishes.missing.is_empty()
+            || !wishes.required.iter().all(held)
+            || !self.held.iter().all(|(held, _)| asked(held))
+    }
+
     /// What it needs, as far as that is known.
     pub(super) fn required(&self) -> &[ResourceName] {
         self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
@@ -158,7 +215,7 @@ pub(super) struct Module {
     pub(super) facts: Facts,
     /// True for the first start, which nobody should be judged by yet.
     pub(super) untried: bool,
-    pub(super) offers: HashSet<(Api, Model)>,
+    pub(super) offers: Arc<HashSet<(Api, Model)>>,
     pub(super) in_flight: usize,
     pub(super) adding: usize,
     pub(super) occupied: usize,

@@ -74,6 +74,8 @@ impl World {
             // An add that was broken off may have left something behind.
             return match &node.module {
                 Some(module) if node.tainted && self.is_callable(module) => Step::Remove(module.clone()),
+                // Who holds it counts on it to be known, and is taken out first.
+                _ if node.holders > 0 => Step::Wait,
                 _ => Step::Forget,
             };
         }
@@ -94,7 +96,14 @@ impl World {
         {
             return Step::Show(Shown::broken(error.clone()));
         }
-        let Some(wishes) = &node.wishes else {
+        // A name that may still be taken in another module is freed first.
+        if let Some(other) = node.module.as_ref().filter(|other| *other != module)
+            && node.tainted
+            && self.is_callable(other)
+        {
+            return self.unless_busy(other, Step::Remove(other.clone()));
+        }
+        let Some(wishes) = node.wishes.as_ref().filter(|_| node.asked) else {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
         if !wishes.missing.is_empty() {
@@ -153,7 +162,10 @@ impl World {
         };
         let come = |optional: &Held| !node.held.contains(optional) && self.usable(&optional.0);
         !node.wanted
+            || node.changed
+            || node.out
             || restarting
+            || node.holds_otherwise()
             || node.held.iter().any(stale)
             || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
     }
@@ -242,7 +254,7 @@ impl World {
     }
 
     /// The module that builds this resource: a built-in one, else the first in the config that offers the model.
-    fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, Shown> {
+    pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, Shown> {
         let key = (config.name.api.clone(), config.model.clone());
         if let Some(builtin) = self.builtin.get(&key) {
             return Ok(builtin);
@@ -276,8 +288,15 @@ impl World {
             text.push_str(&format!("May be in failing module: [{}]; ", failing.join(" ")));
         }
         text.push_str("There may be no module in config that provides this model");
+        // What they hear who know these words; the rest is why that module fails, and when it is tried again.
+        for (_, module) in configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty()) {
+            if let Facts::Down(cause) = &module.facts {
+                text.push_str("; ");
+                text.push_str(cause);
+            }
+        }
         let mut offered: Vec<_> = configured()
-            .flat_map(|(_, module)| &module.offers)
+            .flat_map(|(_, module)| module.offers.iter())
             .filter(|(offered, _)| offered == api)
             .map(|(_, model)| model.to_string())
             .collect();
@@ -310,12 +329,16 @@ fn unresolved(missing: &[(String, Unresolved)]) -> String {
         names.join(" ")
     );
     for (text, problem) in missing {
-        if let Unresolved::Ambiguous(several) = problem {
-            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-            error.push_str(&format!(
-                "; `{text}` could mean {}: give the full name",
-                several.join(" or ")
-            ));
+        match problem {
+            Unresolved::Missing => {}
+            Unresolved::Removed(name) => error.push_str(&format!("; {name} was removed from the config")),
+            Unresolved::Ambiguous(several) => {
+                let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                error.push_str(&format!(
+                    "; `{text}` could mean {}: give the full name",
+                    several.join(" or ")
+                ));
+            }
         }
     }
     error

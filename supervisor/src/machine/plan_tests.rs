@@ -1,50 +1,61 @@
 //! The plan against a toy world: every step is carried out at once or in any order, and the end is what was wanted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_proto::ResourceName;
 use proptest::prelude::*;
 
+use super::adopt::Around;
+use super::change::{self, How, Known, Part, Plan};
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
 use super::world::World;
-use crate::config::{Bundle, ResourceConfig, Surroundings, parse};
+use crate::config::{Bundle, Config, Surroundings, parse};
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
-/// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies.
-struct Toy {
-    world: World,
+/// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies. `a@m*2` is the same
+/// resource with another attribute, `a@m!` one whose
+/// module is not in the config; a line `@m` is a module without resources, and `@m*2` the same with another variable.
+pub(super) struct Toy {
+    pub(super) world: World,
+    pub(super) config: Config,
     declared: HashMap<ResourceName, Declared>,
     /// What the modules hold, with the order of events.
-    inside: BTreeMap<ModuleName, Vec<String>>,
-    now: Instant,
+    pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
+    pub(super) now: Instant,
     log: Vec<String>,
     /// Steps begun and not ended.
     open: Vec<(ResourceName, Step)>,
 }
 
-fn name(text: &str) -> ResourceName {
+pub(super) fn name(text: &str) -> ResourceName {
     format!("rdk:component:generic/{text}").parse().expect("a name")
 }
 
-fn configs(
-    lines: &[&str],
-) -> (
-    Vec<Arc<ResourceConfig>>,
-    HashMap<ResourceName, Declared>,
-    Vec<ModuleName>,
-) {
+/// The config of these lines, and what its modules declare.
+pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>) {
     let mut components = Vec::new();
     let mut declared = HashMap::new();
-    let mut modules: Vec<ModuleName> = Vec::new();
+    let mut modules: BTreeMap<&str, &str> = BTreeMap::new();
     for line in lines {
         let (head, dependencies) = line.split_once(':').unwrap_or((line, ""));
         let (resource, module) = head.split_once('@').expect("name@module");
+        let (module, version) = module.split_once('*').unwrap_or((module, "1"));
+        if resource.is_empty() {
+            modules.insert(module, version);
+            continue;
+        }
+        let module = match module.strip_suffix('!') {
+            Some(absent) => absent,
+            None => {
+                modules.entry(module).or_insert("1");
+                module
+            }
+        };
         components.push(format!(
-            r#"{{"name":"{resource}","api":"rdk:component:generic","model":"acme:{module}:x"}}"#
+            r#"{{"name":"{resource}","api":"rdk:component:generic","model":"acme:{module}:x","attributes":{{"v":{version},"needs":"{dependencies}"}}}}"#
         ));
         let (optional, required): (Vec<_>, Vec<_>) =
             dependencies.split_whitespace().partition(|text| text.starts_with('?'));
@@ -60,46 +71,127 @@ fn configs(
                 optional: texts(optional),
             },
         );
-        if !modules.contains(&module.into()) {
-            modules.push(module.into());
-        }
     }
-    let text = format!(r#"{{"components":[{}]}}"#, components.join(","));
+    let modules: Vec<_> = modules
+        .iter()
+        .map(|(module, version)| format!(r#"{{"name":"{module}","executable_path":"/x","env":{{"V":"{version}"}}}}"#))
+        .collect();
+    let text = format!(
+        r#"{{"modules":[{}],"components":[{}]}}"#,
+        modules.join(","),
+        components.join(",")
+    );
     let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
-    (
-        loaded.config.resources.into_iter().map(Arc::new).collect(),
-        declared,
-        modules,
-    )
+    (loaded.config, declared)
 }
 
 impl Toy {
-    fn new(lines: &[&str]) -> Self {
-        let (resources, declared, modules) = configs(lines);
-        let mut world = World::default();
-        for module in &modules {
-            world.add_module(module.clone());
-        }
-        world.want(resources, HashMap::new(), None);
-        let inside = modules.into_iter().map(|module| (module, Vec::new())).collect();
-        Self {
-            world,
-            declared,
-            inside,
+    pub(super) fn new(lines: &[&str]) -> Self {
+        let mut toy = Self {
+            world: World::default(),
+            config: Config::default(),
+            declared: HashMap::new(),
+            inside: BTreeMap::new(),
             now: Instant::now(),
             log: Vec::new(),
             open: Vec::new(),
-        }
+        };
+        toy.take_up(lines);
+        toy
     }
 
-    fn ready(&mut self, module: &str) {
+    /// Wants what these lines say from now on. Modules that are to end are being emptied then.
+    pub(super) fn take_up(&mut self, lines: &[&str]) -> Plan {
+        let (config, declared) = config(lines);
+        let known = Known {
+            answers: declared
+                .iter()
+                .map(|(name, declared)| (name.clone(), Ok(declared.clone())))
+                .collect(),
+            ..self.world.known()
+        };
+        let plan = change::plan(&self.config, &config, &known);
+        (self.config, self.declared) = (config, declared);
+        for change in &plan.changes {
+            let Part::Module(module) = &change.part else { continue };
+            match change.how {
+                How::Start => {
+                    self.world.add_module(module.clone());
+                    self.inside.insert(module.clone(), Vec::new());
+                }
+                How::Stop => self.world.retire(module),
+                _ => {}
+            }
+            if change.how != How::Start && self.world.facts(module) == Some(&Facts::Ready) {
+                self.world.module_changed(module, Facts::Draining, None);
+            }
+        }
+        let modules = self
+            .config
+            .modules
+            .iter()
+            .map(|module| ModuleName::from(module.name.as_str()));
+        let around = Around {
+            modules: modules.collect(),
+            ..Around::default()
+        };
+        self.world.take_up(&plan, &self.config, around);
+        plan
+    }
+
+    /// Takes up what these lines say, and does all that follows from it.
+    pub(super) fn apply(&mut self, lines: &[&str]) -> (Plan, String) {
+        let plan = self.take_up(lines);
+        let mut log = vec![self.settle()];
+        for change in &plan.changes {
+            let Part::Module(module) = &change.part else { continue };
+            if change.how != How::Start {
+                self.down(module.as_str());
+            }
+            if change.how == How::Stop {
+                self.world.remove_module(module);
+                self.inside.remove(module);
+            } else {
+                self.world.add_module(module.clone());
+                self.ready(module.as_str());
+            }
+        }
+        log.push(self.settle());
+        (plan, log.join(" ").trim().to_owned())
+    }
+
+    /// Goes on until `resource` is added, and lets that fail.
+    pub(super) fn fail_next(&mut self, resource: &str, why: &str) {
+        let resource = name(resource);
+        for _ in 0..100 {
+            self.decide();
+            let (open, step) = self.open.first().cloned().expect("a step");
+            if open == resource && matches!(step, Step::Add(..)) {
+                self.open.remove(0);
+                self.world.added(&resource, Err(why.into()), true, self.now);
+                self.settle();
+                return;
+            }
+            self.end(0);
+        }
+        panic!("{resource} is not added");
+    }
+
+    /// Wants nothing any more.
+    fn want_nothing(&mut self) {
+        let nothing = Config::default();
+        let plan = change::plan(&self.config, &nothing, &self.world.known());
+        self.world.take_up(&plan, &nothing, Around::default());
+    }
+
+    pub(super) fn ready(&mut self, module: &str) {
         let module: ModuleName = module.into();
         let model = format!("acme:{module}:x").parse().expect("a model");
         let offers = HashSet::from([(name("x").api, model)]);
         self.world.module_changed(&module, Facts::Ready, Some(offers));
     }
 
-    fn down(&mut self, module: &str) {
+    pub(super) fn down(&mut self, module: &str) {
         let module: ModuleName = module.into();
         self.inside.entry(module.clone()).or_default().clear();
         self.world
@@ -107,7 +199,7 @@ impl Toy {
     }
 
     /// Decides everything that can be decided; steps that take time stay open.
-    fn decide(&mut self) {
+    pub(super) fn decide(&mut self) {
         while let Some(resource) = self.world.next_dirty() {
             let step = self.world.next(&resource, self.now);
             match &step {
@@ -134,7 +226,7 @@ impl Toy {
     }
 
     /// Ends the open step number `which`.
-    fn end(&mut self, which: usize) {
+    pub(super) fn end(&mut self, which: usize) {
         let (resource, step) = self.open.remove(which);
         let alive =
             |world: &World, module: &ModuleName| matches!(world.facts(module), Some(Facts::Ready | Facts::Draining));
@@ -179,8 +271,8 @@ impl Toy {
     }
 
     /// Ends every step, first begun first ended, until nothing is left to do.
-    fn settle(&mut self) -> String {
-        for _ in 0..100_000 {
+    pub(super) fn settle(&mut self) -> String {
+        for _ in 0..20_000 {
             self.decide();
             if self.open.is_empty() {
                 return std::mem::take(&mut self.log).join(" ");
@@ -193,7 +285,7 @@ impl Toy {
         );
     }
 
-    fn shown(&self, resource: &str) -> (Phase, String) {
+    pub(super) fn shown(&self, resource: &str) -> (Phase, String) {
         let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
         let Shown { phase, cause, .. } = shown.expect("shown");
         (phase, cause.as_deref().unwrap_or_default().to_owned())
@@ -254,7 +346,7 @@ fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
     toy.settle();
     assert_eq!(toy.shown("a").0, Phase::Unhealthy);
     assert!(
-        toy.shown("a").1.contains("May be in failing module: [m]"),
+        toy.shown("a").1.contains("May be in failing module: [m]") && toy.shown("a").1.contains("; m died"),
         "{}",
         toy.shown("a").1
     );
@@ -307,7 +399,7 @@ fn shutdown_takes_dependents_before_what_they_use() {
     toy.ready("m");
     toy.ready("n");
     toy.settle();
-    toy.world.want_nothing();
+    toy.want_nothing();
     let order = toy.settle();
     let place = |text: &str| order.find(text).expect("removed");
     assert!(place("-c") < place("-b") && place("-b") < place("-a"), "{order}");
@@ -414,7 +506,7 @@ proptest! {
         for number in 0..12 {
             prop_assert_eq!(toy.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
         }
-        toy.world.want_nothing();
+        toy.want_nothing();
         toy.settle();
         prop_assert_eq!(toy.world.nodes().count(), 0);
         prop_assert!(toy.inside.values().all(Vec::is_empty), "{:?}", toy.inside);
@@ -443,7 +535,7 @@ fn the_work_grows_with_the_config_and_no_faster() {
     toy.ready("m0");
     toy.settle();
     assert_eq!(toy.shown("r1199").0, Phase::Ready);
-    toy.world.want_nothing();
+    toy.want_nothing();
     toy.settle();
     assert_eq!(toy.world.nodes().count(), 0);
 }

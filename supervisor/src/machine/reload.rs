@@ -6,9 +6,10 @@ use tracing::{info, warn};
 
 use super::handle::{Handle, RestartError};
 use super::view::View;
+use crate::identity::Identity;
 use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
-use crate::module::state::ModuleEntry;
 use crate::module::watch::Watch;
 
 /// What came of a wish to reload.
@@ -21,11 +22,12 @@ pub enum Reloaded {
 }
 
 impl Handle {
-    /// Restarts module `name` if its program or tarball is another one than that which runs, or in any case with `force`.
+    /// Restarts module `name` if its program or tarball is another one than that which runs, or in any case with `force`. `by`
+    /// is who asks.
     ///
     /// # Errors
     /// No such module; no such file; or a restart that failed.
-    pub async fn reload(&self, name: &str, force: bool) -> Result<Reloaded, RestartError> {
+    pub async fn reload(&self, by: &Identity, name: &str, force: bool) -> Result<Reloaded, RestartError> {
         let view = View::clone(&self.published.load());
         let failed = |cause| RestartError::Failed {
             id: String::new(),
@@ -38,12 +40,13 @@ impl Handle {
             let changed = changed.map_err(|error| failed(error.to_string().into()))?;
             match changed {
                 Ok(true) => {}
-                Ok(false) if force => return self.restart(NO_ID, name).await.map(|()| Reloaded::Restarted),
+                Ok(false) if force => return self.restart(by, NO_ID, name).await.map(|()| Reloaded::Restarted),
                 Ok(false) => return Ok(Reloaded::Unchanged),
                 Err(error) => return Err(failed(error.to_string().into())),
             }
         }
-        self.restart_for(Wish::BinaryChanged, NO_ID, name)
+        let by = by.label().into();
+        self.restart_for(Wish::Reloaded { by }, NO_ID, name)
             .await
             .map(|()| Reloaded::Restarted)
     }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::actor::{Machine, REMOVE_ALL};
 use super::calls;
 use super::handle::Restarted;
+use super::modules::Then;
 use super::node::Facts;
 use crate::identity::ModuleName;
 use crate::module::actor::{Command as ModuleCommand, Wish};
@@ -17,22 +18,25 @@ impl Machine {
     /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process that is
     /// to be replaced; `done` is told when a younger one is ready, or has failed.
     pub(super) fn restart(&mut self, module: &ModuleName, current: u64, wish: Wish, done: Restarted) {
-        self.restart_announced(module);
+        self.restart_announced(module, &wish);
+        let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
         running.waiting.push((current, done));
-        running.wish = wish;
+        running.wish = wish.clone();
         match self.world.facts(module) {
             Some(Facts::Ready) => {
                 info!(%module, "{wish}; restarting it, its resources are taken out first");
-                running.drain_by = Some(Instant::now() + REMOVE_ALL);
+                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.world.module_changed(&module, Facts::Draining, None);
+                self.world.module_changed(module, Facts::Draining, None);
                 self.watch_over(module);
             }
             // The restart that was asked for before is on its way.
             Some(Facts::Draining) => {}
+            // A process younger than the present one follows anyway.
+            _ if running.ending && matches!(running.then, Some(Then::Anew(_))) => {}
             _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
                 let cause: Arc<str> = "its config entry is broken".into();
                 for (_, waiting) in running.waiting.drain(..) {
@@ -51,22 +55,26 @@ impl Machine {
             .filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
         let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
         for module in self.world.drained().into_iter().chain(overdue) {
+            if self.modules.get(&module).is_some_and(|running| running.then.is_some()) {
+                self.end_process(&module);
+                continue;
+            }
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
                 running.drain_by = None;
-                let _over = running.commands.send(ModuleCommand::Restart(running.wish));
+                let _over = running.commands.send(ModuleCommand::Restart(running.wish.clone()));
             }
             self.world.module_changed(&module, Facts::Starting, None);
         }
     }
 
-    /// A module that is at work will be restarted because somebody asked for it.
-    fn restart_announced(&mut self, module: &ModuleName) {
+    /// A module that is at work will be restarted because of that.
+    fn restart_announced(&mut self, module: &ModuleName, wish: &Wish) {
         if self.world.facts(module) != Some(&Facts::Ready) {
             return;
         }
         if let Some(entry) = self.published.load().module(module.as_str()) {
-            entry.history().announce("restarted: somebody asked for it");
+            entry.history().announce(&format!("restarted: {wish}"));
         }
         self.lose(module);
     }

@@ -10,7 +10,8 @@ use arc_swap::{ArcSwap, Guard};
 use mainstay_proto::{Model, ResourceName};
 
 use crate::changes::Changes;
-use crate::module::state::ModuleEntry;
+use crate::config::Config;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::Resource;
 use crate::route::table::Table;
 
@@ -32,6 +33,8 @@ pub struct View {
     pub running: bool,
     /// The config's revision text.
     pub revision: Arc<str>,
+    /// The config that is applied: what is wanted.
+    pub config: Arc<Config>,
     /// When that config was taken up.
     pub config_time: Option<SystemTime>,
     /// Modules, in config order, built-in ones first.
@@ -71,7 +74,7 @@ impl Published {
     }
 
     /// Swaps the view; for the machine alone.
-    pub(super) fn publish(&self, view: View) {
+    pub(crate) fn publish(&self, view: View) {
         self.view.store(Arc::new(view));
         self.changes.tell();
     }

@@ -1,15 +1,15 @@
-//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in `plan`.
+//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in `plan`;
+//! what is wanted changes in `adopt`, who depends on whom in `relations`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_proto::{Api, Model, ResourceName};
 
 use super::graph::{Index, cycles};
-use super::node::{Declared, Facts, Held, Module, Node, Shown, Stage, Wishes};
+use super::node::{Declared, Facts, Held, Module, Node, Shown, Stage};
 use super::plan::IN_FLIGHT_PER_MODULE;
-use crate::config::ResourceConfig;
 use crate::identity::ModuleName;
 
 /// Pause before a failed resource is tried again, doubled each time.
@@ -27,78 +27,20 @@ pub struct World {
     pub(super) builtin_problem: Option<String>,
     pub(super) index: Index,
     pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
-    dirty: BTreeSet<(usize, ResourceName)>,
+    /// Who names a resource of that simple name among its dependencies.
+    pub(super) mentions: HashMap<String, BTreeSet<ResourceName>>,
+    pub(super) dirty: BTreeSet<(usize, ResourceName)>,
     /// Whose `leaving` has to be looked at again.
-    unsettled: BTreeSet<ResourceName>,
-    retries: BTreeSet<(Instant, ResourceName)>,
+    pub(super) unsettled: BTreeSet<ResourceName>,
+    pub(super) retries: BTreeSet<(Instant, ResourceName)>,
     /// Resources with a step under way; those that are being validated among them.
     moving: usize,
     validating: usize,
     /// Dependencies were declared since circles were last looked for.
-    unexplored: bool,
+    pub(super) unexplored: bool,
 }
 
 impl World {
-    /// Makes room for a module; configured ones in config order.
-    pub fn add_module(&mut self, name: ModuleName) {
-        let module = Module {
-            facts: Facts::Starting,
-            untried: true,
-            offers: HashSet::new(),
-            in_flight: 0,
-            adding: 0,
-            occupied: 0,
-            queue: VecDeque::new(),
-        };
-        self.module_order.push(name.clone());
-        self.modules.insert(name, module);
-    }
-
-    /// Takes up the resources of a config. `builtin` tells which of their models are built in, and where.
-    ///
-    /// `builtin_problem` is why there are no built-in models, if so.
-    pub fn want(
-        &mut self,
-        resources: Vec<Arc<ResourceConfig>>,
-        builtin: HashMap<(Api, Model), ModuleName>,
-        builtin_problem: Option<String>,
-    ) {
-        self.builtin = builtin;
-        self.builtin_problem = builtin_problem;
-        for (order, config) in resources.into_iter().enumerate() {
-            let name = config.name.clone();
-            let node = Node {
-                config,
-                order,
-                wanted: true,
-                stage: Stage::Idle,
-                module: None,
-                held: Vec::new(),
-                build: 0,
-                tainted: false,
-                shown: None,
-                leaving: false,
-                holders: 0,
-                wishes: None,
-                cycle: None,
-                failure: None,
-                failures: 0,
-                queued: false,
-            };
-            self.nodes.entry(name).or_insert(node);
-        }
-        self.index = Index::new(self.nodes.keys());
-        self.touch_all();
-    }
-
-    /// Wants nothing any more: everything is taken out, dependents first.
-    pub fn want_nothing(&mut self) {
-        for node in self.nodes.values_mut() {
-            node.wanted = false;
-        }
-        self.touch_all();
-    }
-
     /// A node by name.
     pub fn node(&self, name: &ResourceName) -> Option<&Node> {
         self.nodes.get(name)
@@ -207,24 +149,15 @@ impl World {
         }
     }
 
-    fn touch(&mut self, name: &ResourceName) {
+    pub(super) fn touch(&mut self, name: &ResourceName) {
         if let Some(node) = self.nodes.get(name) {
             self.dirty.insert((node.order, name.clone()));
             self.unsettled.insert(name.clone());
         }
     }
 
-    fn touch_all(&mut self) {
-        self.dirty = self
-            .nodes
-            .iter()
-            .map(|(name, node)| (node.order, name.clone()))
-            .collect();
-        self.unsettled = self.nodes.keys().cloned().collect();
-    }
-
     /// Marks a resource and everybody whose next step may depend on it.
-    fn touch_around(&mut self, name: &ResourceName) {
+    pub(super) fn touch_around(&mut self, name: &ResourceName) {
         let mut around: Vec<_> = self.dependents.get(name).into_iter().flatten().cloned().collect();
         around.extend(
             self.nodes
@@ -248,20 +181,22 @@ impl World {
         module.untried &= facts == Facts::Starting;
         module.facts = facts;
         if let Some(offers) = offers {
-            module.offers = offers;
+            module.offers = Arc::new(offers);
         }
-        let (mut touched, mut released) = (Vec::new(), Vec::new());
+        let (mut touched, mut released, mut freed) = (Vec::new(), Vec::new(), Vec::new());
         for (resource, node) in &mut self.nodes {
             let inside = node.module.as_ref() == Some(name);
             if inside && gone {
                 // The process is gone, and everything in it; calls under way end by themselves and count for nothing.
                 if node.stage == Stage::Built {
                     node.stage = Stage::Idle;
+                    node.leaving = false;
                     module.occupied -= 1;
                     released.append(&mut node.held);
+                    freed.push(resource.clone());
                 }
                 node.tainted = false;
-                node.wishes = None;
+                node.asked = false;
             }
             if node.stage == Stage::Idle {
                 node.queued = false;
@@ -282,6 +217,9 @@ impl World {
         }
         module.queue.clear();
         self.release(released);
+        for resource in freed {
+            self.let_go(&resource);
+        }
         for resource in touched {
             self.touch_around(&resource);
         }
@@ -318,8 +256,8 @@ impl World {
         let mut next = Vec::new();
         if let Some(module) = node.module.as_ref().and_then(|module| self.modules.get_mut(module)) {
             module.in_flight = module.in_flight.saturating_sub(1);
-            module.adding -= usize::from(node.stage == Stage::Adding);
-            module.occupied -= usize::from(stage == Stage::Idle);
+            module.adding = module.adding.saturating_sub(usize::from(node.stage == Stage::Adding));
+            module.occupied = module.occupied.saturating_sub(usize::from(stage == Stage::Idle));
             // One of them may find that it has no step to take, so there is one for each place that is free.
             let free = IN_FLIGHT_PER_MODULE
                 .saturating_sub(module.in_flight)
@@ -328,6 +266,9 @@ impl World {
         }
         node.stage = stage;
         self.touch_around(name);
+        if stage == Stage::Idle {
+            self.let_go(name);
+        }
         for next in next {
             if let Some(node) = self.nodes.get_mut(&next) {
                 node.queued = false;
@@ -349,29 +290,27 @@ impl World {
 
     /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
     pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, String>>, now: Instant) {
+        let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
         let Some(node) = self.finish(name, Stage::Idle) else {
             return;
         };
         match outcome {
-            Some(Ok(mut declared)) => {
-                let explicit = node
-                    .config
-                    .depends_on
-                    .iter()
-                    .filter(|text| !declared.required.contains(text));
-                let explicit: Vec<_> = explicit.cloned().collect();
-                declared.required.extend(explicit);
-                node.failure = None;
-                self.link(name, declared);
+            // The answer is about an entry that nobody wants any more.
+            _ if outdated => {}
+            Some(Ok(declared)) => {
+                let declared = declared.with(&node.config.depends_on);
+                (node.failure, node.asked) = (None, true);
+                self.link(name, Arc::new(declared));
             }
             Some(Err(error)) => self.fail(name, error, now),
-            None => node.wishes = None,
+            None => node.asked = false,
         }
     }
 
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
     pub fn added(&mut self, name: &ResourceName, outcome: Result<(), String>, alive: bool, now: Instant) {
         let built = outcome.is_ok() && alive;
+        let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
         let Some(node) = self.finish(name, if built { Stage::Built } else { Stage::Idle }) else {
             return;
         };
@@ -380,13 +319,14 @@ impl World {
             node.failures = 0;
             node.failure = None;
             node.tainted = false;
+            self.hurry_dependents(name);
         } else {
-            node.wishes = None;
+            node.asked = false;
             node.tainted = alive;
             let held = std::mem::take(&mut node.held);
             self.release(held);
         }
-        if let (Err(error), true) = (outcome, alive) {
+        if let (Err(error), true, false) = (outcome, alive, outdated) {
             self.fail(name, error, now);
         }
         self.touch_around(name);
@@ -394,12 +334,14 @@ impl World {
 
     /// RemoveResource ended, one way or the other.
     pub fn removed(&mut self, name: &ResourceName, clean: bool) {
+        let here = |node: &Node| self.module_of(&node.config).ok() == node.module.as_ref();
+        let elsewhere = !self.nodes.get(name).is_some_and(here);
         let Some(node) = self.finish(name, Stage::Idle) else {
             return;
         };
-        node.wishes = None;
-        // One try is enough for what nobody wants.
-        node.tainted = !clean && node.wanted;
+        node.asked = false;
+        // One try is enough for what nobody wants, or not there any more.
+        node.tainted = !clean && node.wanted && !elsewhere;
         let held = std::mem::take(&mut node.held);
         self.release(held);
     }
@@ -435,51 +377,14 @@ impl World {
         true
     }
 
-    /// Forgets a resource that is not wanted.
-    pub fn forget(&mut self, name: &ResourceName) {
-        self.unlink(name);
-        self.nodes.remove(name);
-    }
-
-    fn unlink(&mut self, name: &ResourceName) {
-        let Some(old) = self.nodes.get_mut(name).and_then(|node| node.wishes.take()) else {
-            return;
-        };
-        for edge in old.required.iter().chain(&old.optional) {
-            if let Some(dependents) = self.dependents.get_mut(edge) {
-                dependents.remove(name);
+    /// A resource was built: those that need or want it and failed are tried at once.
+    fn hurry_dependents(&mut self, name: &ResourceName) {
+        for dependent in self.dependents.get(name).into_iter().flatten() {
+            if let Some(node) = self.nodes.get_mut(dependent)
+                && let Some((_, at)) = node.failure.take()
+            {
+                self.retries.remove(&(at, dependent.clone()));
             }
-        }
-    }
-
-    /// Finds the resources that `declared` names, and remembers who depends on whom.
-    fn link(&mut self, name: &ResourceName, declared: Declared) {
-        self.unlink(name);
-        let mut wishes = Wishes::default();
-        for text in declared.required {
-            match self.index.resolve(&text) {
-                Ok(dependency) => wishes.required.push(dependency),
-                Err(problem) => wishes.missing.push((text, problem)),
-            }
-        }
-        wishes.optional = declared
-            .optional
-            .iter()
-            .filter_map(|text| self.index.resolve(text).ok())
-            .collect();
-        for edge in wishes.required.iter().chain(&wishes.optional) {
-            self.dependents.entry(edge.clone()).or_default().insert(name.clone());
-        }
-        let Some(node) = self.nodes.get_mut(name) else { return };
-        // A circle that it was part of may be open now; who else was in it is told when it is explored again.
-        let opened = node.cycle.take();
-        node.wishes = Some(wishes);
-        self.unexplored = true;
-        for member in opened.into_iter().flatten() {
-            if let Some(node) = self.nodes.get_mut(&member) {
-                node.cycle = None;
-            }
-            self.touch(&member);
         }
     }
 

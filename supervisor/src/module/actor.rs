@@ -14,15 +14,15 @@ use tracing::{debug, warn};
 
 use super::address::Address;
 use super::bounds::Bounds;
+use super::entry::ModuleEntry;
 use super::environment::ModuleSpec;
 use super::handshake::{Handler, HandshakeError, Progress, Shaken};
 use super::health::{self, Watch};
-use super::lifecycle::{Action, Input, Lifecycle, State};
+use super::lifecycle::{Action, Input, Lifecycle, State, Stronger};
 use super::output::Tail;
 use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
-use super::state::ModuleEntry;
 use crate::identity::ModuleName;
 use crate::operations::Operations;
 use crate::route::upstream::Upstream;
@@ -49,23 +49,37 @@ pub enum Command {
     },
     /// End the present process and start a new one, at once.
     Restart(Wish),
+    /// The next process is given these behind its address.
+    Arguments(Vec<String>),
 }
 
 /// Why somebody wants a new process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// A client or a person asked for it.
-    Asked,
-    /// The program's file, or its tarball, is another one.
+    /// Somebody asked for a restart.
+    Asked {
+        /// Who: `the command line`, `module gripper`, `10.0.0.7:51234`.
+        by: Arc<str>,
+    },
+    /// Somebody asked for a reload, and the program's file, or its tarball, is another one.
+    Reloaded {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// The program's file, or its tarball, is another one, which was noticed by itself (`watch: true`).
     BinaryChanged,
+    /// Its config entry, or what is made of it, is another one.
+    ConfigChanged,
 }
 
 impl std::fmt::Display for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Asked => "restart asked for",
-            Self::BinaryChanged => "binary changed",
-        })
+        match self {
+            Self::Asked { by } => write!(f, "restart asked for by {by}"),
+            Self::Reloaded { by } => write!(f, "binary changed; reload asked for by {by}"),
+            Self::BinaryChanged => f.write_str("binary changed"),
+            Self::ConfigChanged => f.write_str("config changed"),
+        }
     }
 }
 
@@ -162,6 +176,7 @@ impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
     pub fn new(spec: ModuleSpec, context: Context) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let lifecycle = lifecycle.after(context.entry.state().life);
         let tail = context.entry.output.begin();
         Self {
             spec,
@@ -200,7 +215,8 @@ impl Actor {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart(wish)) => { self.wished(wish); Input::Restart }
+                    Some(Command::Restart(wish)) => { self.wished(&wish); Input::Restart }
+                    Some(Command::Arguments(arguments)) => { self.spec.arguments = arguments; continue }
                     None => { open = false; Input::Want(false) }
                 },
                 passed = passed(&mut self.process, life) => match self.script_passed(passed).await {
@@ -270,6 +286,11 @@ impl Actor {
                     warn!(module = %self.spec.name, "module did not end when told to; killing it");
                     return self.signal(Signal::SIGKILL, true);
                 }
+                Action::GiveUp => {
+                    let life = self.lifecycle.life();
+                    self.give_up().await;
+                    input = Input::Exited { life, clean: false };
+                }
             }
         }
     }
@@ -294,7 +315,19 @@ impl Actor {
                 .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.progress.connected()));
             self.fault(problem);
         }
-        Input::Tick
+        let last = matches!(
+            self.lifecycle.state(),
+            State::Stopping {
+                next: Stronger::KillGroup,
+                ..
+            }
+        );
+        match &self.process {
+            Some(process) if last && process.stuck().is_some() => Input::Stuck {
+                life: self.lifecycle.life(),
+            },
+            _ => Input::Tick,
+        }
     }
 }
 

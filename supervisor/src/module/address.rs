@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use super::loopback::{self, Holder};
+use super::members::Members;
 use crate::identity::ModuleName;
 use crate::route::upstream::Upstream;
 
@@ -52,17 +53,17 @@ impl Address {
         }
     }
 
-    /// Connects to the module that was told this address, whose process leads the session `pid`.
+    /// Connects to the module that was told this address, whose processes are `members`.
     ///
     /// # Errors
     /// While nobody listens, and when somebody else does.
-    pub async fn connect(&self, module: &ModuleName, pid: u32) -> Result<Upstream, Unreachable> {
+    pub async fn connect(&self, module: &ModuleName, members: &Members) -> Result<Upstream, Unreachable> {
         match self {
             Self::Unix(path) => Upstream::connect_to(module.as_str(), path).await,
             Self::Tcp(address) => {
-                let port = address.port();
+                let (port, members) = (address.port(), members.clone());
                 // A file in a private folder is the module's own; a port is whoever took it.
-                match tokio::task::spawn_blocking(move || loopback::listener(port, pid)).await {
+                match tokio::task::spawn_blocking(move || loopback::listener(port, &members)).await {
                     Ok(Holder::Nobody) => return Err(Unreachable::NotYet),
                     Ok(Holder::Other { uid }) => return Err(Unreachable::Taken { port, uid }),
                     Ok(Holder::Module | Holder::Unknown) | Err(_) => {}
@@ -105,13 +106,12 @@ mod tests {
     async fn a_port_that_somebody_else_took_is_not_the_module() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = Address::Tcp(listener.local_addr().expect("bound"));
-        // Init is no module of ours, and its session is not that of this test.
-        let outcome = address.connect(&"gear".into(), 1).await;
+        let outcome = address.connect(&"gear".into(), &Members::default()).await;
         if cfg!(target_os = "linux") {
             assert!(matches!(outcome, Err(Unreachable::Taken { .. })), "{outcome:?}");
         }
         drop(listener);
-        let outcome = address.connect(&"gear".into(), 1).await;
+        let outcome = address.connect(&"gear".into(), &Members::default()).await;
         assert!(matches!(outcome, Err(Unreachable::NotYet)), "{outcome:?}");
     }
 }

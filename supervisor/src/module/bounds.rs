@@ -7,7 +7,6 @@ use nix::unistd::{Pid, geteuid};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::cgroup::{Events, Tree};
 use super::environment::{Launch, ModuleSpec};
 use super::limits::{self, Held, Limit, Offer, Plan, bytes};
 use super::members::Members;
@@ -15,6 +14,7 @@ use super::memory::Watch;
 use super::peers::Announcer;
 use super::problem::Problem;
 use super::sandbox::{self, Confinement, Wish};
+use crate::cgroup::{Events, Group, Tree};
 use crate::identity::ModuleName;
 use crate::policy::Limits;
 
@@ -50,6 +50,11 @@ impl Bounds {
             watch: Watch::default(),
             taking_in: JoinSet::new(),
         }
+    }
+
+    /// The processes of the present life.
+    pub fn members(&self) -> &Members {
+        &self.members
     }
 
     /// How each configured limit is held.
@@ -104,7 +109,11 @@ impl Bounds {
         let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
         if let Some(group) = self.members.group.clone().filter(|_| !held) {
             self.taking_in.spawn_blocking(move || {
-                if let Err(error) = group.take_in(leader) {
+                let family = Members {
+                    group: None,
+                    leader: Some(leader),
+                };
+                if let Err(error) = group.take_in(leader, || family.all()) {
                     debug!(pid, "cannot take a process into its cgroup: {error}");
                 }
             });
@@ -117,6 +126,11 @@ impl Bounds {
     /// Waits until no cgroup is about to take the process in by its number; a moment, and only right after its start.
     pub async fn settle(&mut self) {
         while self.taking_in.join_next().await.is_some() {}
+    }
+
+    /// The cgroup of the present process.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.members.group.clone()
     }
 
     /// The process ended: its number may be given to a stranger.
@@ -148,10 +162,7 @@ pub fn with_events(problem: Problem, events: Events, limits: &Limits) -> Problem
     let Some(told) = told(events, limits) else {
         return problem;
     };
-    Problem {
-        wire: format!("{}; {told}", problem.wire),
-        short: format!("{}; {told}", problem.short),
-    }
+    problem.with(&told)
 }
 
 fn told(events: Events, limits: &Limits) -> Option<String> {

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Status};
 use tracing::warn;
 
 use super::address::{Address, Unreachable};
+use super::members::Members;
 use super::reflect;
 use crate::identity::ModuleName;
 use crate::route::custom::CustomService;
@@ -127,12 +128,12 @@ impl HandshakeError {
     }
 }
 
-/// Waits until the module, whose process is `pid`, listens at `socket`, asks Ready until it is, and reads what the module
+/// Waits until the module, whose processes are `members`, listens at `socket`, asks Ready until it is, and reads what the module
 /// offers. It is told that the core answers at `parent`. The caller limits the time.
 pub async fn shake(
     module: &ModuleName,
     socket: &Address,
-    pid: u32,
+    members: &Members,
     parent: &Address,
     progress: Progress,
 ) -> Result<Shaken, HandshakeError> {
@@ -149,7 +150,7 @@ pub async fn shake(
             Ok(())
         }
     };
-    let mut upstream = connect(module, socket, pid).await?;
+    let mut upstream = connect(module, socket, members).await?;
     progress.0.store(true, Ordering::Relaxed);
     loop {
         let mut request = Request::new(ReadyRequest {
@@ -179,12 +180,12 @@ pub async fn shake(
             Ok(Err(status)) => match status.code() {
                 Code::Unavailable => {
                     broke(status.message().to_owned())?;
-                    upstream = connect(module, socket, pid).await?;
+                    upstream = connect(module, socket, members).await?;
                 }
                 Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => {}
                 _ if upstream.is_closed() => {
                     broke(status.message().to_owned())?;
-                    upstream = connect(module, socket, pid).await?;
+                    upstream = connect(module, socket, members).await?;
                 }
                 _ => {
                     return Err(HandshakeError::Ready {
@@ -200,10 +201,10 @@ pub async fn shake(
 }
 
 /// Connects as soon as somebody listens on `socket`.
-async fn connect(module: &ModuleName, socket: &Address, pid: u32) -> Result<Upstream, HandshakeError> {
+async fn connect(module: &ModuleName, socket: &Address, members: &Members) -> Result<Upstream, HandshakeError> {
     let mut pause = FIRST_PAUSE;
     for look in 1.. {
-        match socket.connect(module, pid).await {
+        match socket.connect(module, members).await {
             Ok(upstream) => return Ok(upstream),
             Err(Unreachable::NotYet) => {}
             Err(Unreachable::Taken { port, uid }) => {

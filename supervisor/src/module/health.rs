@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::entry::ModuleEntry;
 use super::evidence::{self, Case, Gathered};
 use super::output::Tail;
 use super::probe::{Action, Input, LOOK_LIMIT, Prober};
-use super::state::ModuleEntry;
 use crate::config::show_duration;
 use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};

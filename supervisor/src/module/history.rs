@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use super::state::{ModulePhase, ModuleState};
+use super::state::ModuleState;
+use crate::phase::ModulePhase;
 
 /// Ends that are kept of one module.
 const MAX_ENDS: usize = 20;
@@ -154,6 +155,13 @@ impl History {
             self.ends.pop_front();
         }
         self.ends.push_back(end);
+    }
+
+    /// There is more to know of why the process of this life ended.
+    pub fn add(&mut self, life: u64, more: &str) {
+        if let Some(end) = self.of(life) {
+            end.cause = format!("{}; {more}", end.cause);
+        }
     }
 
     /// How the process of this life ended.

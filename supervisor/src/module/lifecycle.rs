@@ -7,8 +7,9 @@ use crate::policy::{Policy, Restart, RestartWhen};
 
 /// How long a module may take from spawn to Ready, unless its config or `VIAM_MODULE_STARTUP_TIMEOUT` says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// A killed process that is not gone after this long is in the kernel's hands; it is killed once more.
-const KILL_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A killed process that is not gone after this long is in the kernel's hands: it is killed once more, or given up if no
+/// signal reaches it.
+const KILL_AGAIN_AFTER: Duration = Duration::from_millis(1_500);
 
 /// Where the module is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,12 @@ pub enum Input {
         /// Which process.
         life: u64,
     },
+    /// It was killed and waits in the kernel where no signal reaches it (state D): not a step of its program is made any
+    /// more, whenever that wait ends.
+    Stuck {
+        /// Which process.
+        life: u64,
+    },
     /// Nothing of its group lives any more.
     Empty {
         /// Which process.
@@ -154,6 +161,7 @@ impl Input {
             | Self::Heard { life }
             | Self::Hung { life }
             | Self::Ended { life }
+            | Self::Stuck { life }
             | Self::Empty { life }
             | Self::Exited { life, .. } => Some(life),
         }
@@ -176,6 +184,8 @@ pub enum Action {
     KillGroup,
     /// SIGKILL to what is left of its group, and forget the process; `Exited` is the answer.
     Reap,
+    /// Name the process and wait for it no longer; `Exited` is the answer.
+    GiveUp,
 }
 
 /// One module's life.
@@ -208,6 +218,13 @@ impl Lifecycle {
             grace: policy.stop.grace,
             start_timeout: policy.health.start_timeout.unwrap_or(start_timeout),
         }
+    }
+
+    /// That many processes of it were there before.
+    #[must_use]
+    pub fn after(mut self, life: u64) -> Self {
+        self.life = life;
+        self
     }
 
     /// Where it is.
@@ -353,6 +370,10 @@ fn stopping(next: Stronger, until: Instant, failed: bool, input: Input, now: Ins
         // A wrapper that does not `exec` ends at the signal; the module itself is still to hear of it.
         (Stronger::TerminateGroup { kill }, Input::Ended { .. }) => {
             (stay(Stronger::Reap, kill), Some(Action::TerminateGroup))
+        }
+        (Stronger::KillGroup, Input::Stuck { .. }) => {
+            let again = stay(Stronger::KillGroup, now + KILL_AGAIN_AFTER);
+            (again, Some(Action::GiveUp))
         }
         (Stronger::KillGroup, Input::Ended { .. }) => (stay(Stronger::Reap, until), None),
         (Stronger::Reap, Input::Empty { .. }) => (stay(next, until), Some(Action::Reap)),

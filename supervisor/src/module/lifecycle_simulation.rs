@@ -31,6 +31,7 @@ struct Met {
     done: u64,
     quiet: u64,
     kills: u64,
+    given_up: u64,
     stale: u64,
     hangs: u64,
 }
@@ -150,6 +151,9 @@ impl<'a> World<'a> {
                 let told = process.told.is_some();
                 // What is told to end does so sooner or later; what was killed, too.
                 let ends = what == 15 || (told && (process.obeys || process.killed) && what < 18);
+                if what == 19 && process.killed {
+                    return self.feed(Input::Stuck { life });
+                }
                 if ends {
                     process.ended = true;
                     return self.feed(Input::Ended { life });
@@ -230,6 +234,7 @@ impl<'a> World<'a> {
                 }
             }
             Some(Action::Reap) => self.reap(input),
+            Some(Action::GiveUp) => self.give_up(),
         }
     }
 
@@ -317,6 +322,17 @@ impl<'a> World<'a> {
         assert!(process.told.is_none(), "told twice");
         process.told = Some(self.now);
         process.failed = !matches!(input, Input::Want(_) | Input::Restart);
+    }
+
+    fn give_up(&mut self) {
+        let process = self.process.take().expect("there is something to give up");
+        assert!(
+            process.killed && !process.ended,
+            "given up though it was not killed, or had ended"
+        );
+        self.met.given_up += 1;
+        self.asked |= !process.failed;
+        self.exit(process.life, false, false);
     }
 
     fn reap(&mut self, input: Input) {
@@ -446,6 +462,14 @@ fn whatever_happens_to_it_in_whatever_order_a_module_has_one_process_at_most_and
     // A simulation that meets nothing shows nothing.
     assert!(met.starts > 10 * SEEDS, "{met:?}");
     assert!(met.longest > Duration::from_secs(24), "{met:?}");
-    let each = [met.gave_up, met.done, met.quiet, met.kills, met.stale, met.hangs];
+    let each = [
+        met.gave_up,
+        met.done,
+        met.quiet,
+        met.kills,
+        met.given_up,
+        met.stale,
+        met.hangs,
+    ];
     assert!(each.iter().all(|count| *count > 1_000), "{met:?}");
 }

@@ -182,17 +182,45 @@ fn a_stop_grows_stronger_until_the_process_is_gone() {
             (4_334, Tick),
             (10_999, Tick),
             (11_000, Tick),
-            (15_999, Tick),
-            (16_000, Tick),
-            (16_001, exited(1)),
+            (12_499, Tick),
+            (12_500, Tick),
+            (12_501, exited(1)),
             (20_000, Tick),
         ],
-        "0:Start 1000:Terminate 4334:TerminateGroup 11000:KillGroup 16000:KillGroup",
+        "0:Start 1000:Terminate 4334:TerminateGroup 11000:KillGroup 12500:KillGroup",
     );
     let mut policy = policy();
     policy.stop.grace = Duration::ZERO;
     let (actions, _) = run(&policy, &[(0, Want(true)), (1, Want(false)), (1, Tick), (1, Tick)]);
     assert_eq!(actions, "0:Start 1:Terminate 1:TerminateGroup 1:KillGroup");
+}
+
+#[test]
+fn a_killed_process_that_no_signal_reaches_is_not_waited_for() {
+    let stuck = Input::Stuck { life: 1 };
+    let begun = [(0, Want(true)), (0, answered(1)), (0, stuck)];
+    let killed = [
+        (4_333, stuck),
+        (4_334, Tick),
+        (11_000, Tick),
+        (12_500, stuck),
+        (12_500, exited(1)),
+    ];
+    let told = "Terminate 4334:TerminateGroup 11000:KillGroup 12500:GiveUp";
+    for (why, expected, state) in [
+        (Want(false), format!("0:Start 1000:{told}"), Some(State::Stopped)),
+        (Restart, format!("0:Start 1000:{told} 12500:Start"), None),
+        (
+            Input::Hung { life: 1 },
+            format!("0:Start 1000:{told} 12500:Start"),
+            None,
+        ),
+    ] {
+        let inputs = [&begun[..], &[(1_000, why)], &killed[..]].concat();
+        let (actions, after) = run(&policy(), &inputs);
+        assert_eq!(actions, expected, "{why:?}");
+        assert!(state.is_none_or(|state| state == after), "{why:?}: {after:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How each of a module's limits is held on this system: decided here, done by `cgroup`, by rlimits in the child, or by
 //! the watch in `memory`. Pure.
 
-use super::cgroup::Controllers;
+use crate::cgroup::{Controllers, Events};
 use crate::policy::Limits;
 
 /// Room that the kernel's limit per process (RLIMIT_DATA) leaves above the memory limit where that is watched. It counts
@@ -56,6 +56,16 @@ pub struct Limit {
     pub held: Held,
     /// What else there is to know: what it counts, or why it is not held and the cure.
     pub note: &'static str,
+}
+
+impl Limit {
+    /// What the kernel has refused because of it, for the status; empty if nothing.
+    pub fn reached(&self, events: Events) -> String {
+        match (self.name, self.held, events.refused_forks) {
+            ("pids", Held::Cgroup, refused @ 1..) => format!("reached: {refused} more were refused"),
+            _ => String::new(),
+        }
+    }
 }
 
 /// Limits that the child sets for itself before it becomes the module.
@@ -238,6 +248,28 @@ mod tests {
         });
         assert_eq!(plan.watched_memory, ALL.memory);
         assert!(plan.rlimits.data > ALL.memory);
+    }
+
+    #[test]
+    fn what_the_kernel_refused_is_shown_with_its_limit_alone() {
+        let groups = Controllers {
+            memory: true,
+            cpu: true,
+            pids: true,
+        };
+        let (_, plan) = held(Offer {
+            controllers: groups,
+            ..Offer::default()
+        });
+        let reached = |refused_forks| -> Vec<String> {
+            let events = Events {
+                refused_forks,
+                ..Events::default()
+            };
+            plan.limits.iter().map(|limit| limit.reached(events)).collect()
+        };
+        assert_eq!(reached(7), ["", "", "reached: 7 more were refused", ""]);
+        assert_eq!(reached(0), [""; 4]);
     }
 
     #[test]

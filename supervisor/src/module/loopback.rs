@@ -1,10 +1,17 @@
 //! Who is at a loopback port, as far as the system tells: a UNIX socket lies in a private folder, a port is open to
 //! every user of the machine.
 //!
-//! Read from `/proc/net/tcp*` (user id and inode of a socket) and from the descriptors of the processes in a module's
-//! session. A module that moved its sockets to a process in another session is not recognised.
+//! Read from `/proc/net/tcp*` (user id and inode of a socket) and from the descriptors of the module's processes: those in
+//! its cgroup, in its session, or descended from its first.
 
 use std::net::SocketAddr;
+
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
+
+use super::members::Members;
+#[cfg(target_os = "linux")]
+use crate::kin;
 
 /// Whose socket it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +29,14 @@ pub enum Holder {
     Unknown,
 }
 
-/// Who listens on loopback port `port`: the module whose process leads session `pid`, or somebody else. Blocks.
-pub fn listener(port: u16, pid: u32) -> Holder {
-    look(pid, |row| row.listens && row.local == port)
+/// Who listens on loopback port `port`: the module whose processes are `members`, or somebody else. Blocks.
+pub fn listener(port: u16, members: &Members) -> Holder {
+    look(members, |row| row.listens && row.local == port)
 }
 
 /// Who is at `remote`, the other end of a connection to our port `local`. Blocks.
-pub fn peer(remote: SocketAddr, local: u16, pid: u32) -> Holder {
-    look(pid, |row| {
+pub fn peer(remote: SocketAddr, local: u16, members: &Members) -> Holder {
+    look(members, |row| {
         !row.listens && row.local == remote.port() && row.remote == local
     })
 }
@@ -45,12 +52,12 @@ struct Row {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn look(_: u32, _: impl Fn(&Row) -> bool) -> Holder {
+fn look(_: &Members, _: impl Fn(&Row) -> bool) -> Holder {
     Holder::Unknown
 }
 
 #[cfg(target_os = "linux")]
-fn look(pid: u32, wanted: impl Fn(&Row) -> bool) -> Holder {
+fn look(members: &Members, wanted: impl Fn(&Row) -> bool) -> Holder {
     let tables: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
@@ -61,7 +68,7 @@ fn look(pid: u32, wanted: impl Fn(&Row) -> bool) -> Holder {
     let mut holder = Holder::Nobody;
     for row in tables.iter().flat_map(|table| table.lines()).filter_map(read) {
         if wanted(&row) {
-            if session_holds(pid, row.inode) {
+            if hold(members, row.inode) {
                 return Holder::Module;
             }
             holder = Holder::Other { uid: row.uid };
@@ -99,36 +106,33 @@ fn read(line: &str) -> Option<Row> {
     })
 }
 
-/// True if a process of the session that `pid` leads has the socket open. Inode 0 is that of a connection that is in
-/// nobody's hands yet, or no more.
+/// True if a process of the module has the socket open. Inode 0 is that of a connection that is in nobody's hands yet,
+/// or no more.
 #[cfg(target_os = "linux")]
-fn session_holds(pid: u32, inode: u64) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    inode != 0
-        && entries
-            .filter(|entry| {
-                let stat = std::fs::read(entry.path().join("stat")).unwrap_or_default();
-                session_of(&String::from_utf8_lossy(&stat)) == Some(pid)
-            })
-            .any(|entry| {
-                let open = std::fs::read_dir(entry.path().join("fd"))
-                    .into_iter()
-                    .flatten()
-                    .flatten();
-                open.into_iter().any(|descriptor| {
-                    std::fs::metadata(descriptor.path()).is_ok_and(|metadata| {
-                        // Sockets are numbered by themselves, files of a disk too.
-                        metadata.ino() == inode && metadata.mode() & nix::libc::S_IFMT == nix::libc::S_IFSOCK
-                    })
-                })
-            })
+fn hold(members: &Members, inode: u64) -> bool {
+    let has = |pid: &Pid| has_socket(pid.as_raw(), inode);
+    // Nearly always it is one that is counted already; one that is on its way into its cgroup is found by descent.
+    let inside = || members.all().iter().any(has);
+    let descends = || {
+        let mut others = kin::all().into_iter().map(|process| Pid::from_raw(process.pid));
+        others.any(|pid| has(&pid) && members.contain(pid))
+    };
+    inode != 0 && (inside() || descends())
 }
 
-/// The session in a line of `/proc/PID/stat`: `PID (name) STATE PARENT GROUP SESSION …`.
 #[cfg(target_os = "linux")]
-fn session_of(stat: &str) -> Option<u32> {
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+fn has_socket(pid: i32, inode: u64) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    open.into_iter().any(|descriptor| {
+        std::fs::metadata(descriptor.path()).is_ok_and(|metadata| {
+            // Sockets are numbered by themselves, files of a disk too.
+            metadata.ino() == inode && metadata.mode() & nix::libc::S_IFMT == nix::libc::S_IFSOCK
+        })
+    })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -169,34 +173,27 @@ mod tests {
 
     #[test]
     fn our_own_sockets_are_found_and_told_from_those_of_others() {
-        let own = nix::unistd::getsid(None).expect("a session").as_raw().cast_unsigned();
+        let own = Members {
+            group: None,
+            leader: Some(Pid::this()),
+        };
+        let stranger = Members {
+            group: None,
+            leader: Some(Pid::from_raw(i32::MAX)),
+        };
         let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listening.local_addr().expect("bound").port();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
         let remote = client.local_addr().expect("connected");
-        // Session 0 is the kernel's.
         let other = Holder::Other {
             uid: nix::unistd::getuid().as_raw(),
         };
-        assert_eq!(listener(port, 4_000_000_000), other);
-        assert_eq!(peer(remote, port, 4_000_000_000), other);
-        if own != 0 {
-            assert_eq!(listener(port, own), Holder::Module);
-            assert_eq!(peer(remote, port, own), Holder::Module);
-        }
+        assert_eq!(listener(port, &stranger), other);
+        assert_eq!(peer(remote, port, &stranger), other);
+        assert_eq!(listener(port, &Members::default()), other);
+        assert_eq!(listener(port, &own), Holder::Module);
+        assert_eq!(peer(remote, port, &own), Holder::Module);
         drop((listening, client));
-        assert_eq!(listener(port, own), Holder::Nobody);
-    }
-
-    #[test]
-    fn a_session_is_read_whatever_the_name_of_the_process() {
-        for (stat, expected) in [
-            ("43 (sh) S 1 42 41 0 -1", Some(41)),
-            ("43 (a) Z 1 2) S 1 42 40 0", Some(40)),
-            ("43 (sh)", None),
-            ("", None),
-        ] {
-            assert_eq!(session_of(stat), expected, "{stat}");
-        }
+        assert_eq!(listener(port, &own), Holder::Nobody);
     }
 }

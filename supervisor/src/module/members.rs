@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nix::unistd::{Pid, getsid};
 
-use super::cgroup::{self, Group};
+use crate::cgroup::{self, Group};
 use crate::kin;
 
 /// How many parents up a process is looked for.

@@ -9,7 +9,7 @@
 //! script before it, `address`, `parent` and `loopback` where both sides listen.
 //!
 //! `limits` decides how much it may use (pure) and `sandbox` prepares what it may touch; `bounds` brings both to one
-//! module, with `cgroup`, `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
+//! module, with `memory` (the watch), `members` (who belongs to it) and `peers` (who may call on its socket).
 
 pub mod activity;
 pub mod actor;
@@ -17,7 +17,7 @@ pub mod address;
 pub mod backoff;
 pub mod bounds;
 pub mod builtin;
-pub mod cgroup;
+pub mod entry;
 pub mod environment;
 pub mod evidence;
 pub mod file_mark;
@@ -30,6 +30,7 @@ pub mod limits;
 pub mod loopback;
 pub mod members;
 pub mod memory;
+mod news;
 pub mod orphans;
 pub mod output;
 pub mod package;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
+use super::entry::ModuleEntry;
 use super::environment::ModuleSpec;
 use super::loopback::{self, Holder};
 use super::peers::Guests;
 use super::sockets::{self, Sockets};
-use super::state::ModuleEntry;
 
 /// A process may call before the task that spawned it has published its number.
 const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
@@ -29,8 +30,10 @@ pub struct ParentDoor {
     pub module: Arc<ModuleEntry>,
     /// Where it knocks.
     pub listener: ParentListener,
-    /// Who may come in, where the listener tells the process at the other end.
+    /// Who may come in.
     pub guests: Guests,
+    /// Cancelled when the module is gone for good, or another door takes the place of this one.
+    pub closed: CancellationToken,
 }
 
 /// A listener for one module.
@@ -64,14 +67,13 @@ impl ParentListener {
 ///
 /// # Errors
 /// If it belongs to somebody else.
-pub async fn admit(io: &TcpStream, module: &ModuleEntry) -> io::Result<()> {
+pub async fn admit(io: &TcpStream, guests: &Guests) -> io::Result<()> {
     io.set_nodelay(true)?;
     let (remote, port) = (io.peer_addr()?, io.local_addr()?.port());
     let until = Instant::now() + NUMBER_IS_LATE;
     loop {
-        // Nothing has session 0.
-        let pid = module.state().pid.unwrap_or_default();
-        let holder = tokio::task::spawn_blocking(move || loopback::peer(remote, port, pid)).await?;
+        let members = guests.members();
+        let holder = tokio::task::spawn_blocking(move || loopback::peer(remote, port, &members)).await?;
         match holder {
             Holder::Module | Holder::Unknown => return Ok(()),
             Holder::Nobody | Holder::Other { .. } if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,

@@ -63,6 +63,12 @@ pub enum Stranger {
 }
 
 impl Guests {
+    /// Who belongs to the module now; nobody while none of its processes runs.
+    pub fn members(&self) -> Members {
+        let known = self.0.borrow();
+        known.as_ref().map(|known| known.members.clone()).unwrap_or_default()
+    }
+
     /// Lets a peer in that belongs to the module.
     ///
     /// # Errors

@@ -95,6 +95,25 @@ impl Problem {
         }
     }
 
+    /// Its process was killed and stays, because it waits in the kernel.
+    pub fn stuck(name: &ModuleName, pid: u32) -> Self {
+        let short = format!(
+            "process {pid} does not end though it was killed: it waits in the kernel (state D), where no signal reaches it; going on without it"
+        );
+        Self {
+            wire: format!("module {name}: {short}"),
+            short,
+        }
+    }
+
+    /// The same with something more to know.
+    pub fn with(&self, more: &str) -> Self {
+        Self {
+            wire: format!("{}; {more}", self.wire),
+            short: format!("{}; {more}", self.short),
+        }
+    }
+
     /// What the end of its process in `state` means; `None` if it was asked for.
     pub fn end(name: &ModuleName, state: State, status: io::Result<ExitStatus>) -> Option<Self> {
         match status {

@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 #[cfg(not(target_os = "linux"))]
@@ -20,14 +21,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
-use super::cgroup::{Events, Group};
 use super::environment::Launch;
 use super::orphans::Life;
 use super::problem::cannot_run;
 use super::sandbox::{Confinement, Stage, stages};
+use crate::cgroup::{Events, Group};
 #[cfg(target_os = "linux")]
 use crate::guardian;
 use crate::guardian::children;
+use crate::kin;
 use crate::service::PRIVATE_VARIABLES;
 
 /// Pauses between two looks for what is left of a group.
@@ -38,6 +40,9 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long the rest of a group may take where nothing tells when it is gone.
 #[cfg(not(target_os = "linux"))]
 const BLIND_GRACE: Duration = Duration::from_millis(300);
+
+/// How long the end of a killed process is waited for where nobody can be told of it any more.
+const DROPPED: Duration = Duration::from_millis(500);
 
 /// Spawns children from its own lasting thread.
 #[derive(Debug, Clone)]
@@ -181,6 +186,7 @@ pub struct Process {
     events: Events,
     exit: ExitWatch,
     ended: bool,
+    killed: AtomicBool,
 }
 
 /// How far the end of a process has come.
@@ -209,6 +215,7 @@ impl Process {
             events: Events::default(),
             exit: ExitWatch::None,
             ended: false,
+            killed: AtomicBool::new(false),
         }
     }
 
@@ -238,8 +245,27 @@ impl Process {
             let _gone = killpg(group, signal);
             self.life.signal(group, signal);
         }
-        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| signal == Signal::SIGKILL) {
-            cgroup.kill();
+        if signal == Signal::SIGKILL {
+            self.killed.store(true, Ordering::Relaxed);
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.kill();
+            }
+        }
+    }
+
+    /// The process as the kernel shows it, if it was killed and waits where no signal reaches it.
+    pub fn stuck(&self) -> Option<kin::Process> {
+        let killed = self.killed.load(Ordering::Relaxed) && !self.ended;
+        let shown = killed.then(|| kin::look(self.pid().cast_signed())).flatten();
+        shown.filter(kin::Process::uninterruptible)
+    }
+
+    /// Waits no longer for a process that is stuck. Whoever reaps adopted processes reaps it, should that wait ever end.
+    pub fn give_up(mut self) {
+        self.group = None;
+        children::forget(self.pid());
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove();
         }
     }
 
@@ -309,10 +335,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.group.is_some() {
-            // What left the group is ended by the guardian at the latest.
-            let _unused = self.end();
+        let Some(group) = self.group.take() else { return };
+        let _empty = killpg(group, Signal::SIGKILL);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
         }
+        // Whatever the kernel does not let go, and what left the group, is left to the guardian.
+        let end = Instant::now() + DROPPED;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        children::forget(self.pid());
     }
 }
 

@@ -79,6 +79,16 @@ impl Sockets {
         std::fs::DirBuilder::new().mode(0o700).create(&self.directory)
     }
 
+    /// Removes that directory with all that is in it; the module has ended. One that is gone already is fine.
+    pub fn remove_directory(&self) {
+        match std::fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %self.directory.display(), "cannot remove a module's sockets: {error}");
+            }
+            _ => {}
+        }
+    }
+
     /// The name of the runtime directory in which they lie.
     pub fn key(&self) -> String {
         let name = self.directory.parent().and_then(Path::file_name).unwrap_or_default();

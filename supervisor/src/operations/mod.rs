@@ -1,6 +1,7 @@
 //! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources among
-//! them, so that one that never returns is noticed (see `stuck`).
+//! them, so that one that never returns is noticed (see `stuck`), and that a resource is not taken out under them (`drain`).
 
+pub mod drain;
 pub mod stuck;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::identity::{Identity, ModuleName};
+use crate::route::call::Kept;
 use crate::route::upstream::Upstream;
 
 /// One running call.
@@ -28,6 +30,8 @@ pub struct Operation {
     /// Whose call to what it is; `None` for the core's own services.
     pub about: Option<About>,
     cancel: CancellationToken,
+    /// Why the core ended it, if it did.
+    cut: Option<Arc<str>>,
     on_stop_all: OnStopAll,
 }
 
@@ -108,6 +112,17 @@ impl Running {
     }
 }
 
+impl Kept for Running {
+    fn why_cut(&self) -> Option<Arc<str>> {
+        let running = self.shared.running();
+        let operation = match self.joined {
+            Some(number) => running.joined.get(&number),
+            None => running.operations.get(&self.id),
+        };
+        operation?.cut.clone()
+    }
+}
+
 impl Operations {
     /// A call begins. `given` is the id that the caller sent; one that runs already is joined. `about` says which resource it
     /// is for.
@@ -135,6 +150,7 @@ impl Operations {
             begun: Instant::now(),
             about,
             cancel: cancel.clone(),
+            cut: None,
             on_stop_all,
         };
         let joined = if joined {
@@ -238,9 +254,7 @@ impl Drop for Running {
             running.broken.push_back((Instant::now(), operation));
         }
         drop(running);
-        if self.joined.is_none() {
-            self.shared.ended.notify_waiters();
-        }
+        self.shared.ended.notify_waiters();
     }
 }
 

@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use self::sessions::Sessions;
-use crate::machine;
 use crate::operations::Operations;
 use crate::traces::Traces;
+use crate::{jobs, machine};
 
 /// What the robot service works on.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Robot {
     pub sessions: Arc<Sessions>,
     /// What runs now.
     pub operations: Operations,
+    /// What the machine calls by itself.
+    pub jobs: jobs::Handle,
     /// Cancelled when the core is to end.
     pub shutdown: CancellationToken,
     /// Records of calls.

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Robot, stop};
 use crate::identity::ModuleName;
 use crate::machine::view::View;
-use crate::module::state::{ModuleEntry, ModulePhase};
+use crate::module::entry::ModuleEntry;
+use crate::phase::ModulePhase;
 
 /// What is known of a module's processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

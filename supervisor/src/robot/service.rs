@@ -75,7 +75,10 @@ impl RobotService for Robot {
         &self,
         _: Request<pb::GetMachineStatusRequest>,
     ) -> Answer<pb::GetMachineStatusResponse> {
-        Ok(Response::new(status::machine_status(&self.machine.published.load())))
+        Ok(Response::new(status::machine_status(
+            &self.machine.published.load(),
+            self.jobs.runs(),
+        )))
     }
 
     async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Answer<pb::GetVersionResponse> {
@@ -196,12 +199,13 @@ impl RobotService for Robot {
     }
 
     async fn restart_module(&self, request: Request<pb::RestartModuleRequest>) -> Answer<pb::RestartModuleResponse> {
+        let by = caller(&request)?.identity.clone();
         let (id, name) = match request.into_inner().id_or_name {
             Some(IdOrName::ModuleId(id)) => (id, String::new()),
             Some(IdOrName::ModuleName(name)) => (String::new(), name),
             None => (String::new(), String::new()),
         };
-        self.machine.restart(&id, &name).await?;
+        self.machine.restart(&by, &id, &name).await?;
         Ok(Response::new(pb::RestartModuleResponse {}))
     }
 

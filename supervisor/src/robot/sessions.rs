@@ -223,7 +223,6 @@ impl Book {
 #[derive(Debug)]
 pub struct Sessions {
     book: Mutex<Book>,
-    window: Duration,
     changed: Notify,
 }
 
@@ -232,14 +231,18 @@ impl Sessions {
     pub fn new(window: Duration) -> Self {
         Self {
             book: Mutex::new(Book::new(window)),
-            window,
             changed: Notify::new(),
         }
     }
 
     /// How long a client may be silent.
     pub fn window(&self) -> Duration {
-        self.window
+        self.book().window
+    }
+
+    /// From its next sign of life on, each client may be silent for this long.
+    pub fn set_window(&self, window: Duration) {
+        self.book().window = window;
     }
 
     /// Starts or resumes a session.
@@ -340,6 +343,19 @@ mod tests {
         assert_eq!(book.heartbeat(a, "", "p", zero + WINDOW), Err(SessionError::Expired));
         assert_eq!(book.expire(zero + Duration::from_secs(3)), [(b, vec![motor("right")])]);
         assert_eq!(book.next_expiry(), None);
+    }
+
+    #[test]
+    fn another_window_counts_from_the_next_sign_of_life() {
+        let sessions = Sessions::new(WINDOW);
+        let id = sessions.start(None, "", "p").expect("room");
+        let due = |sessions: &Sessions| sessions.book().next_expiry().expect("one session");
+        let before = due(&sessions);
+        sessions.set_window(WINDOW * 30);
+        assert_eq!(due(&sessions), before);
+        assert_eq!(sessions.heartbeat(id, "", "p"), Ok(()));
+        assert!(due(&sessions) >= before + WINDOW * 28);
+        assert_eq!(sessions.window(), WINDOW * 30);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::SystemTime;
 use mainstay_proto::viam::common::v1::ResourceName;
 use mainstay_proto::viam::robot::v1::get_machine_status_response::State;
 use mainstay_proto::viam::robot::v1::{
-    ConfigStatus, GetCloudMetadataResponse, GetMachineStatusResponse, ModuleModel, ModuleStatus, ResourceRpcSubtype,
-    ResourceStatus, resource_status::Reachability,
+    ConfigStatus, GetCloudMetadataResponse, GetMachineStatusResponse, JobStatus, ModuleModel, ModuleStatus,
+    ResourceRpcSubtype, ResourceStatus, resource_status::Reachability,
 };
 use prost_types::Timestamp;
 
+use crate::jobs::JobRuns;
 use crate::machine::view::View;
-use crate::module::state::ModuleEntry;
+use crate::module::entry::ModuleEntry;
 use crate::route::resource::{Phase, Resource};
 
 /// Every resource that can be used now, in config order.
@@ -66,7 +67,7 @@ pub fn models(view: &View) -> Vec<ModuleModel> {
 }
 
 /// The whole machine.
-pub fn machine_status(view: &View) -> GetMachineStatusResponse {
+pub fn machine_status(view: &View, jobs: Vec<JobRuns>) -> GetMachineStatusResponse {
     let rejected = view.rejected.iter().map(|rejected| ResourceStatus {
         name: Some((&rejected.name).into()),
         state: Phase::Unhealthy as i32,
@@ -94,9 +95,18 @@ pub fn machine_status(view: &View) -> GetMachineStatusResponse {
             State::Initializing
         }
         .into(),
-        job_statuses: Vec::new(),
+        job_statuses: jobs.into_iter().map(job_status).collect(),
         modules: view.modules.iter().map(|entry| module_status(entry)).collect(),
         packages: Vec::new(),
+    }
+}
+
+fn job_status(runs: JobRuns) -> JobStatus {
+    let times = |times: Vec<SystemTime>| times.into_iter().map(timestamp).collect();
+    JobStatus {
+        job_name: runs.name,
+        recent_successful_runs: times(runs.succeeded),
+        recent_failed_runs: times(runs.failed),
     }
 }
 

@@ -3,9 +3,9 @@
 //! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets the
 //! module's stream, so a caller that goes away needs no code of its own.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -25,7 +25,15 @@ use super::upstream::Upstream;
 use crate::traces::Span;
 
 /// Whatever must live exactly as long as the call does.
-pub type Keep = Box<dyn Any + Send>;
+pub trait Kept: Send {
+    /// Why the core ended the call before its time; nothing if a person did.
+    fn why_cut(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// The same, wherever it comes from.
+pub type Keep = Box<dyn Kept>;
 
 /// A first chunk up to this many bytes is handed over without asking for window: nearly every request is one such
 /// chunk.
@@ -74,7 +82,11 @@ impl Guards {
         if let Some(cancel) = &mut self.cancel
             && cancel.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(status::cancelled());
+            let cut = self.keep.as_ref().and_then(|keep| keep.why_cut());
+            return Poll::Ready(match cut {
+                Some(cause) => self.target.cut(&cause),
+                None => status::cancelled(),
+            });
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()

@@ -1,11 +1,13 @@
 //! A resource as callers meet it: its name, its state, and where its calls go. The machine writes it, everybody reads it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use mainstay_proto::{Model, ResourceName};
+use tonic::Status;
 
+use super::status::pending;
 use super::upstream::Upstream;
 use crate::identity::ModuleName;
 
@@ -23,6 +25,39 @@ pub enum Phase {
     Unhealthy = 5,
 }
 
+/// Who calls, as far as a resource that is about to be taken out asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Anybody outside.
+    Client,
+    /// A module; it may hold the resource, and need it to end what it is doing.
+    Module,
+    /// Whoever stops something.
+    Stop,
+}
+
+/// A resource that is about to be taken out takes no new calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Since when; calls that were in flight then may go on for a while.
+    pub since: Instant,
+    /// Modules that hold it are still in the way of its end, and may call it.
+    pub held: bool,
+    /// Why.
+    pub cause: Arc<str>,
+}
+
+impl Closed {
+    /// Whether a new call is refused.
+    pub fn refuses(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Client => true,
+            Caller::Module => !self.held,
+            Caller::Stop => false,
+        }
+    }
+}
+
 /// The published state of one resource.
 #[derive(Debug, Clone)]
 pub struct ResourceState {
@@ -38,6 +73,8 @@ pub struct ResourceState {
     pub module: Option<ModuleName>,
     /// Where its calls go. A resource that waits for a lost dependency keeps this: Stop must get through.
     pub upstream: Option<Upstream>,
+    /// It takes no new calls any more.
+    pub closed: Option<Closed>,
     /// What it was built with.
     pub dependencies: Arc<[ResourceName]>,
     /// The config revision with which it last became READY.
@@ -66,6 +103,7 @@ impl Resource {
             since: SystemTime::now(),
             module: None,
             upstream: None,
+            closed: None,
             dependencies: Arc::default(),
             revision: Arc::default(),
         };
@@ -80,6 +118,17 @@ impl Resource {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ResourceState>> {
         self.state.load()
+    }
+
+    /// The refusal of a new call, if the resource is about to be taken out.
+    pub fn refuses(&self, caller: Caller) -> Option<Status> {
+        let state = self.state();
+        let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
+        let reason = pending(&closed.cause);
+        Some(Status::unavailable(format!(
+            "resource {} not available; reason={reason}",
+            self.label
+        )))
     }
 
     /// Replaces the state; for the machine alone.

@@ -36,6 +36,15 @@ impl Target {
         Status::unavailable(format!("resource {resource} not available; reason={reason}"))
     }
 
+    /// The resource is taken out, and the call did not end in the time that it had for that.
+    pub fn cut(&self, cause: &str) -> Status {
+        Status::unavailable(format!(
+            "resource {} not available; reason={}",
+            self.resource,
+            pending(cause)
+        ))
+    }
+
     /// What an error of the module's stream means to the caller.
     pub fn stream_failed(&self, error: &h2::Error, fate: Option<&str>) -> Status {
         let ended = |code| Status::new(code, format!("{self} ended the call: {error}"));
@@ -104,6 +113,11 @@ pub fn trailers(status: &Status) -> HeaderMap {
         trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
     }
     trailers
+}
+
+/// Why a resource that is about to be taken out cannot be called, in words that clients know and the reason.
+pub fn pending(cause: &str) -> String {
+    format!("resource is pending removal; {cause}")
 }
 
 /// The status of a call that was cancelled by `CancelOperation`.

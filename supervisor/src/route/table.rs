@@ -286,7 +286,7 @@ fn same_kind(service: &str, api: &Api) -> bool {
 fn available(resource: &Resource) -> Result<Upstream, Status> {
     let state = resource.state();
     match &state.upstream {
-        Some(upstream) if state.phase != Phase::Removing => Ok(upstream.clone()),
+        Some(upstream) => Ok(upstream.clone()),
         _ => Err(refusal(
             &resource.name,
             state.phase,

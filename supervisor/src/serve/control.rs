@@ -15,15 +15,18 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::feeds::{self, Answers, module_state, resource_state};
+use crate::apply::{self, Addresses};
+use crate::cgroup::Events;
 use crate::config::nearest;
-use crate::identity::ModuleName;
+use crate::identity::{Identity, ModuleName};
 use crate::machine::Handle;
 use crate::machine::reload::Reloaded;
 use crate::machine::view::{Published, View};
+use crate::module::entry::ModuleEntry;
 use crate::module::limits::Limit;
-use crate::module::state::{ModuleEntry, ModulePhase};
 use crate::operations::Operations;
 use crate::operations::stuck::{Stuck, stuck};
+use crate::phase::ModulePhase;
 use crate::route::resource::Resource;
 use crate::usage::{Sampler, memory_bytes, threads};
 
@@ -38,10 +41,8 @@ pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
 pub struct Facts {
     /// The config file.
     pub config_path: PathBuf,
-    /// What is wrong with it, as told at start.
-    pub complaints: Vec<String>,
-    /// Where it is served: the bound address.
-    pub address: std::net::SocketAddr,
+    /// Where it is served.
+    pub addresses: Addresses,
     /// When the core started.
     pub started: SystemTime,
 }
@@ -50,6 +51,7 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub struct Control {
     facts: Arc<Facts>,
+    config: apply::Handle,
     published: Published,
     operations: Operations,
     machine: Handle,
@@ -64,11 +66,13 @@ impl Control {
     pub fn new(
         facts: Facts,
         machine: Handle,
+        config: apply::Handle,
         operations: Operations,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
         Self {
             facts: Arc::new(facts),
+            config,
             published: machine.published.clone(),
             machine,
             operations,
@@ -90,10 +94,11 @@ impl Control {
             (false, true) => pb::MachineState::Running,
             (false, false) => pb::MachineState::Starting,
         };
-        let listener = pb::Listener {
-            address: self.facts.address.to_string(),
-            authentication: authentication(self.facts.address).to_owned(),
-        };
+        let listeners = self.facts.addresses.get().into_iter().map(|address| pb::Listener {
+            address: address.to_string(),
+            authentication: authentication(address).to_owned(),
+        });
+        let config = self.config.status();
         pb::Status {
             config_path: self.facts.config_path.display().to_string(),
             revision: view.revision.to_string(),
@@ -101,15 +106,31 @@ impl Control {
             state: state.into(),
             started_at: Some(self.facts.started.into()),
             settled_at: self.settled.get().map(|settled| (*settled).into()),
-            listeners: vec![listener],
+            listeners: listeners.collect(),
             pid: std::process::id(),
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
-            complaints: self.facts.complaints.clone(),
+            complaints: config.complaints.to_vec(),
+            config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),
         }
+    }
+
+    /// The machine as others see it.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &Handle {
+        &self.machine
+    }
+
+    /// For what is asked about configs.
+    pub(super) fn configs(&self) -> &apply::Handle {
+        &self.config
     }
 
     fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
@@ -127,6 +148,7 @@ impl Control {
             .count();
         let phase = module_state(state.phase, state.pid, state.next_try);
         let ready = state.phase == ModulePhase::Ready;
+        let counted = entry.counted();
         pb::Module {
             name: entry.name.to_string(),
             state: phase.into(),
@@ -142,7 +164,7 @@ impl Control {
             resources: u32::try_from(count).unwrap_or(u32::MAX),
             start_took: state.start_time.and_then(|took| took.try_into().ok()),
             executable: entry.executable.display().to_string(),
-            limits: state.limits.iter().map(limit).collect(),
+            limits: state.limits.iter().map(|shown| limit(shown, counted)).collect(),
         }
     }
 
@@ -211,12 +233,13 @@ fn living_tasks() -> u32 {
     })
 }
 
-fn limit(limit: &Limit) -> pb::Limit {
+fn limit(limit: &Limit, counted: Events) -> pb::Limit {
     pb::Limit {
         name: limit.name.to_owned(),
         limit: limit.limit.clone(),
         held: limit.held.as_str().to_owned(),
         note: limit.note.to_owned(),
+        reached: limit.reached(counted),
     }
 }
 
@@ -274,6 +297,7 @@ impl ControlService for Control {
     type WatchStatusStream = Answers<pb::Status>;
     type EventsStream = Answers<pb::Event>;
     type LogsStream = Answers<pb::LogLine>;
+    type ApplyConfigStream = Answers<pb::ApplyConfigProgress>;
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))
@@ -284,7 +308,7 @@ impl ControlService for Control {
         request: Request<pb::ReloadModuleRequest>,
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
-        let restarted = self.machine.reload(&name, force).await? == Reloaded::Restarted;
+        let restarted = self.machine.reload(&Identity::Control, &name, force).await? == Reloaded::Restarted;
         Ok(Response::new(pb::ReloadModuleResponse { restarted }))
     }
 
@@ -335,5 +359,30 @@ impl ControlService for Control {
             module: Some(self.module(&view, entry)),
             ends,
         }))
+    }
+
+    async fn plan_config(
+        &self,
+        request: Request<pb::PlanConfigRequest>,
+    ) -> Result<Response<pb::PlanConfigResponse>, Status> {
+        self.plan_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<pb::ApplyConfigRequest>,
+    ) -> Result<Response<Self::ApplyConfigStream>, Status> {
+        self.apply_of(request.into_inner())
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffConfigRequest>,
+    ) -> Result<Response<pb::DiffConfigResponse>, Status> {
+        self.diff_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_graph(&self, _: Request<pb::GetGraphRequest>) -> Result<Response<pb::Graph>, Status> {
+        self.graph_of().await.map(Response::new)
     }
 }

@@ -26,6 +26,7 @@ use crate::route::forward::{Terms, forward};
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::metadata::OPID;
 use crate::route::peek::{Addressing, Peeked, peek};
+use crate::route::resource;
 use crate::route::status::{Target, cancelled, respond};
 use crate::route::table::{Destination, NamePath, Shape};
 use crate::route::upstream::Lane;
@@ -259,6 +260,14 @@ impl Door {
         let span = self.services.robot.traces.begin(parts.uri.path(), &parts.headers);
         match destination {
             Ok(destination) => {
+                // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
+                if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
+                    if let Some(span) = span {
+                        span.about(&name, "", &self.identity.label());
+                        span.end(refused.code(), refused.message());
+                    }
+                    return with_opid(respond(refused), opid);
+                }
                 let (upstream, mut terms) = terms(destination, &shape, deadline, operation, opid);
                 if let Some(span) = &span {
                     span.about(&terms.target.resource, &terms.target.module, &self.identity.label());
@@ -275,6 +284,14 @@ impl Door {
                 }
                 with_opid(respond(status), opid)
             }
+        }
+    }
+
+    fn caller(&self, shape: &Shape) -> resource::Caller {
+        match *self.identity {
+            _ if shape.stops => resource::Caller::Stop,
+            Identity::Module(_) => resource::Caller::Module,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::Caller::Client,
         }
     }
 

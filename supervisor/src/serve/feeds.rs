@@ -15,7 +15,7 @@ use crate::events::{Event, MachineNews, What};
 use crate::feed::{Feed, Follower, Weigh};
 use crate::module::history::End;
 use crate::module::output::{Line, Stream};
-use crate::module::state::ModulePhase;
+use crate::phase::ModulePhase;
 use crate::route::resource::Phase;
 
 /// Answers of one stream that wait for its reader; what comes after that waits in the feed, which is bounded too.

@@ -17,7 +17,6 @@ use crate::identity::Identity;
 use crate::identity::ModuleName;
 use crate::module::parent::{ParentDoor, ParentListener, admit};
 use crate::module::peers::Guests;
-use crate::module::state::ModuleEntry;
 
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -131,19 +130,34 @@ pub async fn serve_parents(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ParentDoor { module, listener, guests }) = doors.recv() => match listener {
+            Some(_ended) = parents.join_next() => {}
+            Some(ParentDoor { module, listener, guests, closed }) = doors.recv() => {
+                let stop = either(&stop, closed, &mut parents);
+                match listener {
                 ParentListener::Unix(listener) => {
                     let name = module.name.clone();
                     parents.spawn(serve_parent(name, listener, guests, services.clone(), stop.clone()));
                 }
                 ParentListener::Tcp(listener) => {
                     let door = Door::new(services.clone(), Identity::Module(module.name.clone()));
-                    parents.spawn(serve_parent_tcp(listener, door, module, stop.clone()));
+                    parents.spawn(serve_parent_tcp(module.name.clone(), listener, guests, door, stop.clone()));
+                }
                 }
             }
         }
     }
     while parents.join_next().await.is_some() {}
+}
+
+/// A token that ends with `stop`, or with `closed`.
+fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinSet<()>) -> CancellationToken {
+    let both = stop.child_token();
+    let end = both.clone();
+    tasks.spawn(async move {
+        end.run_until_cancelled(closed.cancelled()).await;
+        end.cancel();
+    });
+    both
 }
 
 async fn serve_parent(
@@ -176,7 +190,13 @@ async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<Uni
 }
 
 /// Serves the loopback port of a module in TCP mode. Whoever else comes there is sent away.
-async fn serve_parent_tcp(listener: TcpListener, door: Door, module: Arc<ModuleEntry>, stop: CancellationToken) {
+async fn serve_parent_tcp(
+    module: ModuleName,
+    listener: TcpListener,
+    guests: Guests,
+    door: Door,
+    stop: CancellationToken,
+) {
     let mut connections = Connections::default();
     let mut arriving = JoinSet::new();
     loop {
@@ -184,15 +204,15 @@ async fn serve_parent_tcp(listener: TcpListener, door: Door, module: Arc<ModuleE
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((io, _)) => {
-                    let module = module.clone();
-                    arriving.spawn(async move { admit(&io, &module).await.map(|()| io) });
+                    let guests = guests.clone();
+                    arriving.spawn(async move { admit(&io, &guests).await.map(|()| io) });
                 }
                 Err(error) => accept_failed(error).await,
             },
             Some(arrived) = arriving.join_next() => match arrived {
                 Ok(Ok(io)) => connections.serve(io, door.for_connection(), stop.clone()),
-                Ok(Err(error)) => warn!(module = %module.name, "a connection to its parent port was refused: {error}"),
-                Err(panicked) => warn!(module = %module.name, "a connection to its parent port broke off: {panicked}"),
+                Ok(Err(error)) => warn!(%module, "a connection to its parent port was refused: {error}"),
+                Err(panicked) => warn!(%module, "a connection to its parent port broke off: {panicked}"),
             },
         }
     }

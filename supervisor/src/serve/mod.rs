@@ -2,6 +2,7 @@
 //!
 //! Every socket leads to the same `door`, which knows who is calling; what differs is the identity.
 
+mod configs;
 pub mod connection;
 pub mod control;
 pub mod door;
@@ -10,5 +11,6 @@ mod listen;
 pub mod reflection;
 mod sniff;
 mod vigil;
+pub mod wire;
 
 pub use listen::{serve_control, serve_parents, serve_tcp};

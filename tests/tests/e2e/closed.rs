@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{Place, World};
@@ -71,6 +71,11 @@ async fn sockets_lie_in_private_folders_one_pair_per_module() {
     // Control, and for each of three modules its parent socket and its own.
     assert_eq!(sockets.len(), 7, "{sockets:?}");
     assert!(sockets.iter().all(|socket| socket.starts_with(folder)), "{sockets:?}");
+    let private = |socket: &PathBuf| mode(socket.parent().expect("a folder")) == 0o700;
+    assert!(
+        sockets.iter().all(private),
+        "a module's folder is open to others: {sockets:?}"
+    );
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
 

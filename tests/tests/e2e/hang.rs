@@ -175,7 +175,8 @@ async fn a_module_in_a_debugger_is_never_ended_for_its_silence_and_is_watched_ag
         let frozen = world.snapshot().await.pid("frozen").expect("a process");
         proc::signal(frozen, Signal::SIGSTOP);
         world
-            .until(|now| restarts(now, "frozen") == ended && now.module_ready("frozen"))
+            // While its resource is built, that call's own limit counts.
+            .until(|now| restarts(now, "frozen") == ended && now.module_ready("frozen") && now.ready("other"))
             .await;
     }
     let now = world.snapshot().await;

@@ -5,6 +5,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
@@ -12,25 +16,67 @@ use mainstay_tests::world::{PATIENCE, Place};
 use mainstay_tests::{bins, rpc};
 use nix::sys::signal::Signal;
 
-/// Messages to the service manager, without the beats of the watchdog, and how many of those there were.
-fn heard(manager: &UnixDatagram) -> (Vec<String>, usize) {
-    manager.set_nonblocking(true).expect("a socket");
-    let mut buffer = [0; 1024];
-    let (mut texts, mut beats) = (Vec::new(), 0);
-    while let Ok(length) = manager.recv(&mut buffer) {
-        match String::from_utf8_lossy(&buffer[..length]).into_owned() {
-            beat if beat == "WATCHDOG=1" => beats += 1,
-            text => texts.push(text),
+/// A service manager that takes what it is told as it comes: the kernel keeps ten messages, and the rest is lost.
+struct Manager {
+    said: Arc<Mutex<Vec<String>>>,
+    over: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Manager {
+    fn listen(socket: UnixDatagram) -> Self {
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a socket");
+        let (said, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (list, end) = (Arc::clone(&said), Arc::clone(&over));
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while !end.load(Ordering::SeqCst) {
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    list.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                }
+            }
+        });
+        Self {
+            said,
+            over,
+            reader: Some(reader),
         }
     }
-    (texts, beats)
+
+    /// All that was said so far, in order.
+    fn heard(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until something was said that begins so.
+    async fn hears(&self, beginning: &str) {
+        let told = eventually(PATIENCE, || self.heard().iter().any(|text| text.starts_with(beginning)));
+        assert!(told.await, "no {beginning}: {:?}", self.heard());
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Signs of life, without which the watchdog barks.
+fn beats(texts: &[String]) -> usize {
+    texts.iter().filter(|text| *text == "WATCHDOG=1").count()
 }
 
 #[tokio::test]
 async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
     let name = format!("mainstay-e2e-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("short");
-    let manager = UnixDatagram::bind_addr(&address).expect("free");
+    let manager = Manager::listen(UnixDatagram::bind_addr(&address).expect("free"));
     let place = Place::new()
         .env("NOTIFY_SOCKET", &format!("@{name}"))
         .env("WATCHDOG_USEC", "40000");
@@ -38,19 +84,15 @@ async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
         .module(Module::fixture("eyes"))
         .resource(Resource::generic("box"));
     let mut world = place.start(machine).await;
-    world.until(|now| now.running() && now.ready("box")).await;
-    let (mut texts, mut beats) = (Vec::new(), 0);
-    let told = eventually(PATIENCE, || {
-        let (more, beaten) = heard(&manager);
-        texts.extend(more);
-        beats += beaten;
-        !texts.is_empty() && beats >= 3
-    });
-    assert!(told.await, "{texts:?}, {beats} beats");
+    manager.hears("READY=1").await;
+    assert!(eventually(PATIENCE, || beats(&manager.heard()) >= 3).await);
+    let mut texts = manager.heard();
+    texts.retain(|text| text != "WATCHDOG=1");
     assert!(
         texts[0].starts_with("READY=1\nSTATUS=serving on ") && texts[0].contains("1 of 1 resources ready"),
         "{texts:?}"
     );
+    world.until(|now| now.running() && now.ready("box")).await;
     // What is meant for us is not for modules.
     let mut command = mainstay_proto::viam::common::v1::DoCommandRequest {
         name: "box".into(),
@@ -71,17 +113,7 @@ async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
         "{value:?}"
     );
     world.shutdown().await.with_code(0).left_nothing_behind();
-    let (texts, _) = heard(&manager);
-    assert!(texts.iter().any(|text| text.starts_with("STOPPING=1")), "{texts:?}");
-}
-
-/// All that was said, in order.
-fn all_heard(manager: &UnixDatagram, texts: &mut Vec<String>) {
-    manager.set_nonblocking(true).expect("a socket");
-    let mut buffer = [0; 1024];
-    while let Ok(length) = manager.recv(&mut buffer) {
-        texts.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
-    }
+    manager.hears("STOPPING=1").await;
 }
 
 #[tokio::test]
@@ -89,7 +121,7 @@ async fn on_a_socket_with_a_path_beats_come_before_readiness_and_go_on_until_the
     // Not among the machine's own folders: its sockets have to be gone at the end.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("free");
+    let manager = Manager::listen(UnixDatagram::bind(&path).expect("free"));
     let place = Place::new()
         .env("NOTIFY_SOCKET", path.to_str().expect("UTF-8"))
         .env("WATCHDOG_USEC", "40000");
@@ -97,12 +129,8 @@ async fn on_a_socket_with_a_path_beats_come_before_readiness_and_go_on_until_the
     let late = Module::faulty("late", "mute").set("health", serde_json::json!({ "start_timeout": "400ms" }));
     let machine = Machine::new().module(late).module(Module::fixture("eyes"));
     let mut world = place.start(machine).await;
-    let mut texts = Vec::new();
-    let ready = eventually(PATIENCE, || {
-        all_heard(&manager, &mut texts);
-        texts.iter().any(|text| text.starts_with("READY=1"))
-    });
-    assert!(ready.await, "{texts:?}");
+    manager.hears("READY=1").await;
+    let texts = manager.heard();
     let beats_before = texts.iter().take_while(|text| *text == "WATCHDOG=1").count();
     assert!(
         beats_before >= 3 && texts[beats_before].starts_with("READY=1"),
@@ -113,12 +141,11 @@ async fn on_a_socket_with_a_path_beats_come_before_readiness_and_go_on_until_the
     world.until(|now| now.module_ready("eyes")).await;
     let eyes = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(eyes, Signal::SIGSTOP);
-    texts.clear();
     world.shutdown().await.with_code(0).left_nothing_behind();
-    all_heard(&manager, &mut texts);
+    manager.hears("STOPPING=1").await;
+    let texts = manager.heard().split_off(beats_before + 1);
     let stopping = texts.iter().position(|text| text.starts_with("STOPPING=1"));
     let stopping = stopping.unwrap_or_else(|| panic!("{texts:?}"));
-    let beats = |texts: &[String]| texts.iter().filter(|text| *text == "WATCHDOG=1").count();
     assert_eq!(texts.len(), beats(&texts) + 1, "nothing else: {texts:?}");
     assert!(beats(&texts[stopping..]) >= 3, "{texts:?}");
 }

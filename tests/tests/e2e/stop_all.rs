@@ -7,7 +7,7 @@ use mainstay_proto::viam::component::motor::v1::{SetPowerRequest, SetPowerRespon
 use mainstay_proto::viam::robot::v1::{
     ShutdownRequest, ShutdownResponse, StopAllRequest, StopAllResponse, StopExtraParameters,
 };
-use mainstay_tests::echo::{CountRequest, MoveRequest, StopRequest};
+use mainstay_tests::echo::{CountRequest, MoveRequest, ReportRequest, StopRequest};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{PATIENCE, World};
 use tokio_stream::StreamExt;
@@ -121,7 +121,11 @@ async fn stops_under_way_are_ended_neither_by_their_callers_nor_by_another_stop_
         let mut asking = std::pin::pin!(world.call::<_, StopAllResponse>(STOP_ALL, &all));
         let arrived = async {
             for name in ["echo", "other"] {
-                world.until_report(name, |report| report.running == 1).await;
+                // The StopAll ends what else runs, so also a question.
+                let report = || async { world.echo().report(ReportRequest { name: name.into() }).await };
+                while !matches!(report().await, Ok(answer) if answer.get_ref().running == 1) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
             }
         };
         tokio::select! {

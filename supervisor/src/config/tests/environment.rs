@@ -16,6 +16,7 @@ fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
         ("QUOTE", "a\"b"),
         ("ENTRY", "{\"name\": \"a\", \"type\": \"arm\", \"model\": \"fake\"}"),
         ("X", "x"),
+        ("WORD", "hunter2"),
         ("BAD", "hunter2 has blanks"),
         ("ODD", "hunter2 \"é\": \\ \u{1} x"),
         ("LINES", "one\ntwo"),
@@ -241,6 +242,8 @@ fn no_message_and_no_fault_shows_what_came_from_the_environment() {
         "debug: [$BAD",
         "{'$BAD': 1",
         "include: '$BAD'",
+        "modules: [{name: '$WORD', executable_path: /m}, {name: '$WORD', executable_path: /m}]",
+        "components: [{name: '$WORD', type: arm, model: fake}, {name: '$WORD', type: arm, model: fake}]",
     ]
     .into_iter()
     .flat_map(|text| [text.to_owned(), text.replace("BAD", "ODD")])
@@ -257,7 +260,12 @@ fn no_message_and_no_fault_shows_what_came_from_the_environment() {
                     .into_iter()
                     .filter_map(|resource| resource.fault),
             );
-            said.extend(loaded.config.modules.into_iter().filter_map(|module| module.fault));
+            let all = loaded
+                .config
+                .modules
+                .into_iter()
+                .chain(loaded.config.duplicates.modules);
+            said.extend(all.filter_map(|module| module.fault));
             said.push(format!("{:?}", loaded.bundle));
             let raw: Vec<u8> = loaded.bundle.files.iter().flat_map(|file| file.text.to_vec()).collect();
             said.push(String::from_utf8_lossy(&raw).into_owned());

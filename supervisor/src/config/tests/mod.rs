@@ -3,10 +3,12 @@
 mod dependencies;
 mod environment;
 mod files;
+mod fuzz;
 mod hostile;
 mod messages;
 mod policy;
 mod redaction;
+mod schema;
 mod syntax;
 mod values;
 

@@ -10,7 +10,7 @@ use super::super::{load, nearest};
 use super::{good, read};
 
 /// Two modules, both naming styles, a frame, capture, a remote, a job.
-const SAMPLE_JSON: &str = r#"{
+pub(super) const SAMPLE_JSON: &str = r#"{
   "network": {
     "bind_address": "0.0.0.0:8080",
     "sessions": { "heartbeat_window": "4s" },
@@ -45,7 +45,7 @@ const SAMPLE_JSON: &str = r#"{
 }"#;
 
 /// The same machine as a person would write it.
-const SAMPLE_YAML: &str = r#"
+pub(super) const SAMPLE_YAML: &str = r#"
 network:
   bind_address: 0.0.0.0:8080
   sessions: {heartbeat_window: 4s}

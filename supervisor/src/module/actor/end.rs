@@ -32,6 +32,7 @@ impl Actor {
         self.bounds.settle().await;
         let status = process.end();
         self.bounds.end();
+        self.entry.lives_in(None);
         let events = process.events();
         // Nobody has to hear of the end later because of them.
         self.orphans.spawn(async move { process.end_orphans().await });
@@ -52,6 +53,24 @@ impl Actor {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
         clean
+    }
+
+    /// Waits no longer for a process that was killed and stays: it is named, and that life counts as ended.
+    pub(super) async fn give_up(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        self.bounds.settle().await;
+        let problem = Problem::stuck(&self.spec.name, process.pid());
+        warn!(module = %self.spec.name, pid = process.pid(), "{}", problem.short);
+        self.add_or_fail(problem);
+        process.give_up();
+        self.bounds.end();
+        self.entry.lives_in(None);
+        self.watch = None;
+        self.handshake.abort_all();
+        self.take_leave().await;
+        if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
+            warn!(module = %self.spec.name, "cannot remove its socket: {error}");
+        }
     }
 
     /// Reads what a process that is gone said last: at once what is there, the rest while other things go on.

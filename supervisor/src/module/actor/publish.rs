@@ -10,7 +10,7 @@ use crate::module::lifecycle::State;
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
 use crate::module::process::Process;
-use crate::module::state::ModulePhase;
+use crate::phase::ModulePhase;
 
 /// What went wrong with a module that is not READY.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Actor {
     }
 
     /// Tells why it is restarted, for as long as nothing goes wrong.
-    pub(super) fn wished(&self, wish: Wish) {
+    pub(super) fn wished(&self, wish: &Wish) {
         self.entry.publish(|state| {
             state.last = Some(wish.to_string().into());
             state.last_at = Some(SystemTime::now());
@@ -58,6 +58,18 @@ impl Actor {
             state.start_time = Some(took);
             state.consecutive_failures += 1;
         });
+    }
+
+    /// Adds to what went wrong with the present process; or else this is what went wrong.
+    pub(super) fn add_or_fail(&mut self, problem: Problem) {
+        let life = self.lifecycle.life();
+        match self.trouble.as_mut().filter(|trouble| trouble.life == life) {
+            Some(trouble) => {
+                trouble.problem = trouble.problem.with(&problem.short);
+                self.entry.history().add(life, &problem.short);
+            }
+            None => self.fail(problem),
+        }
     }
 
     /// Publishes that the module cannot be used, why, and what comes next.

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::Actor;
 use crate::module::history::{End, InFlight};
-use crate::module::state::ModulePhase;
+use crate::phase::ModulePhase;
 
 /// Calls that broke off within this time before an end belong to it: its connection ends a moment before it is noticed.
 const MOMENT: Duration = Duration::from_secs(1);

@@ -36,13 +36,13 @@ impl Actor {
         let limit = if self.run_script(life, &program, &launch).await? {
             Some(self.spec.first_run_timeout)
         } else {
-            let pid = self.spawn(life, launch).await?;
+            self.spawn(life, launch).await?;
             self.progress = Progress::default();
             self.handshake = JoinSet::new();
             let (module, address, parent) = (self.spec.name.clone(), self.address.clone(), self.parent.clone());
-            let progress = self.progress.clone();
+            let (progress, members) = (self.progress.clone(), self.bounds.members().clone());
             self.handshake
-                .spawn(async move { (life, shake(&module, &address, pid, &parent, progress).await) });
+                .spawn(async move { (life, shake(&module, &address, &members, &parent, progress).await) });
             None
         };
         let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
@@ -72,6 +72,7 @@ impl Actor {
             .await
             .map_err(|error| failed(error.explain(&executable)))?;
         self.bounds.begin(process.pid());
+        self.entry.lives_in(self.bounds.group());
         let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
         self.output = JoinSet::new();
         for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
@@ -129,10 +130,11 @@ impl Actor {
         // Whoever still waits on it hears what became of the module.
         let lost = self.upstream.take();
         let life = self.lifecycle.life();
-        let (module, address, pid) = (self.spec.name.clone(), self.address.clone(), self.pid());
+        let (module, address) = (self.spec.name.clone(), self.address.clone());
+        let members = self.bounds.members().clone();
         let again = async {
             loop {
-                if let Ok(upstream) = address.connect(&module, pid).await {
+                if let Ok(upstream) = address.connect(&module, &members).await {
                     return upstream;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -13,6 +13,7 @@ mod split;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use tracing::{Level, error, info, warn};
 
 pub use self::drain::drain;
@@ -94,7 +95,7 @@ struct Shared {
     module: ModuleName,
     lines: Feed<Line>,
     gate: Mutex<Gate>,
-    file: Option<LogFile>,
+    file: ArcSwapOption<LogFile>,
 }
 
 #[derive(Debug, Default)]
@@ -107,10 +108,7 @@ struct Gate {
 impl Output {
     /// Of a module that has said nothing yet.
     pub fn new(module: ModuleName, policy: &policy::Output) -> Self {
-        let file = policy
-            .file
-            .clone()
-            .map(|path| LogFile::new(module.clone(), path, policy.max_size, policy.keep));
+        let file = ArcSwapOption::new(file_of(&module, policy));
         Self(Arc::new(Shared {
             module,
             lines: Feed::new(MAX_LINES, MAX_BYTES),
@@ -122,6 +120,11 @@ impl Output {
     /// The lines that are kept.
     pub fn lines(&self) -> &Feed<Line> {
         &self.0.lines
+    }
+
+    /// From now on it is kept in files like this.
+    pub fn keep_in(&self, policy: &policy::Output) {
+        self.0.file.store(file_of(&self.0.module, policy));
     }
 
     /// A new process begins. What the one before said last may still be on its way; what belongs to whom is told apart.
@@ -206,7 +209,7 @@ impl Output {
             level,
             text,
         };
-        if let Some(file) = &self.0.file {
+        if let Some(file) = &*self.0.file.load() {
             let Line { at, text, .. } = &line;
             file.write(format!(
                 "{} {level:<5} {:<6} {text}\n",
@@ -216,6 +219,16 @@ impl Output {
         }
         self.0.lines.push(line);
     }
+}
+
+fn file_of(module: &ModuleName, policy: &policy::Output) -> Option<Arc<LogFile>> {
+    let path = policy.file.clone()?;
+    Some(Arc::new(LogFile::new(
+        module.clone(),
+        path,
+        policy.max_size,
+        policy.keep,
+    )))
 }
 
 /// What one process of a module says; cheap to clone.

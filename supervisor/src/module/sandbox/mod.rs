@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::cgroup::Group;
 use super::environment::Launch;
 use super::limits::Rlimits;
+use crate::cgroup::Group;
 use crate::policy::Sandbox;
 pub use user::Identity;
 

@@ -69,6 +69,8 @@ pub struct Core {
 
 struct Kept(Arc<AtomicUsize>);
 
+impl crate::route::call::Kept for Kept {}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);

@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::cell::{self, core, last_lines, say, start, within};
-use super::patient::Patient;
+use super::patient::{Patient, START_LIMIT};
 use super::{panic_text, show};
 
-/// Five times what any of this takes on an idle machine.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Far more than any of this takes, because all of it is waited for beside other tests.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the module does wrong.
 #[derive(Clone, Copy)]
@@ -211,7 +211,12 @@ async fn run(wrong: Wrong, keys: &[(&str, &str)], then: Then) -> Result<(), Stri
     for (key, value) in keys {
         ill = ill.set(key, serde_json::from_str::<Value>(value).unwrap_or(json!(null)));
     }
-    let world = start(place, Patient::Fixture, ill).await;
+    let start_limit = match wrong {
+        Wrong::Once(Deed::Never, Moment::Ready) => Duration::from_secs(3),
+        Wrong::Fault(_) => Duration::from_secs(5),
+        _ => START_LIMIT,
+    };
+    let world = start(place, Patient::Fixture, ill, start_limit).await;
     let played = played(&world, then).await;
     played.map_err(|why| format!("{why}\n{}", last_lines(&world.output(), 12)))?;
     world.shutdown().await.with_code(0).left_nothing_behind();

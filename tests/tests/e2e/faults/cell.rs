@@ -18,7 +18,10 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
-use super::patient::{GRACE, Patient, SHUTDOWN_SLACK, SLACK, Shows, quick, shows};
+use super::patient::{GRACE, Patient, SHUTDOWN_SLACK, SLACK, START_LIMIT, Shows, quick, shows};
+
+/// How long the fixture takes from the machine's start to READY on a host that has nothing else to do, and a little more.
+const USUAL_START: Duration = Duration::from_secs(1);
 
 /// How a cell that holds went.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +44,7 @@ pub struct Clean {
 impl Clean {
     /// Runs one, restarts its modules once, and looks.
     pub async fn measure(patient: Patient) -> Result<Self, String> {
-        let mut world = start(Place::new(), patient, patient.well()).await;
+        let mut world = start(Place::new(), patient, patient.well(), START_LIMIT).await;
         world.until(|now| now.ready("sore") && now.ready("calm")).await;
         let core = core(&world).await;
         restart(&world).await.map_err(|status| status.to_string())?;
@@ -59,10 +62,10 @@ impl Clean {
 }
 
 /// A machine of a faulty module and a healthy one that knows nothing of it.
-pub async fn start(place: Place, patient: Patient, ill: Module) -> World {
+pub async fn start(place: Place, patient: Patient, ill: Module, start_limit: Duration) -> World {
     let machine = Machine::new()
-        .module(quick(Module::family("well"), Patient::Fixture.start_limit()))
-        .module(quick(ill, patient.start_limit()))
+        .module(quick(Module::family("well"), START_LIMIT))
+        .module(quick(ill, start_limit))
         .resource(Resource::of("well", "probe", "calm"))
         .resource(Resource::fake("floor", "generic"))
         .resource(Resource::of("ill", "echo", "sore").depends_on(&["floor"]));
@@ -117,7 +120,7 @@ pub async fn run(patient: Patient, deed: Deed, moment: Moment, clean: &Clean) ->
     // What goes wrong at the end of a life goes wrong again at the machine's end.
     let once = !matches!(moment, Moment::Remove | Moment::Stop);
     let ill = patient.trapped(deed, moment, once.then_some(marker.as_path()));
-    let world = start(place, patient, ill).await;
+    let world = start(place, patient, ill, patient.start_limit(deed, moment)).await;
     let outcome = played(&world, (patient, deed, moment), clean, begun).await;
     let outcome = outcome.map_err(|why| format!("{why}\n{}", last_lines(&world.output(), 12)))?;
     let remains = world.shutdown().await;
@@ -146,7 +149,7 @@ async fn played(
 ) -> Result<Outcome, String> {
     let timeline = Timeline::follow(world).await;
     let calm = |state: &MachineStatus| timeline::ready(state, "calm");
-    let (_, state) = timeline.until(begun, SLACK, "the neighbour READY", calm).await?;
+    let (up, state) = timeline.until(begun, START_LIMIT, "the neighbour READY", calm).await?;
     let neighbour = timeline::module(&state, "well").and_then(|module| module.pid);
     let traffic = Traffic::on(world, &["calm"], Duration::from_millis(20));
 
@@ -154,10 +157,12 @@ async fn played(
     let at_start = matches!(moment, Moment::Socket | Moment::Ready | Moment::Validate | Moment::Add);
     let early = at_start && !matches!(shows(deed), Shows::Not);
     let mut since = begun;
+    // What others do on this host meanwhile stretches all times: a neighbour is up in half a second when nobody does.
+    let stretch = (up.as_secs_f64() / USUAL_START.as_secs_f64()).clamp(1.0, 6.0);
     if !early {
         let sore = |state: &MachineStatus| timeline::ready(state, "sore");
         (_, _) = timeline
-            .until(begun, patient.first_start(), "the faulty one READY at first", sore)
+            .until(begun, START_LIMIT, "the faulty one READY at first", sore)
             .await?;
         since = Instant::now();
     }
@@ -171,12 +176,12 @@ async fn played(
             let floor = floor.and_then(|pid| i32::try_from(pid).ok());
             proc::signal(floor.ok_or("builtin:fake has no process")?, Signal::SIGKILL);
         }
-        Moment::Stop => within(GRACE + patient.first_start(), "RestartModule", restart(world)).await??,
+        Moment::Stop => within(GRACE + START_LIMIT, "RestartModule", restart(world)).await??,
         _ => {}
     }
-    let limit = patient.notice(deed, moment);
+    let limit = patient.notice(deed, moment).mul_f64(stretch);
     let noticed = noticed(&timeline, deed, moment, (since, limit), before).await?;
-    while let Some(ended) = tokio::time::timeout(SLACK, calls.join_next())
+    while let Some(ended) = tokio::time::timeout(SLACK.mul_f64(stretch), calls.join_next())
         .await
         .map_err(|_| "a call in flight did not end with its process")?
     {
@@ -184,7 +189,7 @@ async fn played(
     }
     if let (Shows::Not, true) = (shows(deed), moment != Moment::Stop) {
         // It is told to stop now, and does not listen.
-        within(GRACE + patient.first_start(), "RestartModule", restart(world)).await??;
+        within(GRACE + START_LIMIT, "RestartModule", restart(world)).await??;
     }
     // At a start that went wrong, the process that was seen first may well be the one that came back.
     let back = |state: &MachineStatus| {
@@ -192,10 +197,20 @@ async fn played(
         timeline::ready(state, "sore") && pid.is_some() && (early || pid != before)
     };
     let (back, _) = timeline
-        .until(since, patient.patience(deed, moment), "READY again", back)
+        .until(
+            since,
+            patient.patience(deed, moment).mul_f64(stretch),
+            "READY again",
+            back,
+        )
         .await?;
-    within(SLACK, "a call to the one that came back", say(world)).await??;
-    within(SLACK, "a stream of the one that came back", stream_to_the_end(world)).await??;
+    within(SLACK.mul_f64(stretch), "a call to the one that came back", say(world)).await??;
+    within(
+        SLACK.mul_f64(stretch),
+        "a stream of the one that came back",
+        stream_to_the_end(world),
+    )
+    .await??;
 
     traffic.end().none_failed()?;
     let after = timeline::module(&timeline.now(), "well").and_then(|module| module.pid);

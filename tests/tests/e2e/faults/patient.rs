@@ -14,6 +14,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub const GRACE: Duration = Duration::from_secs(1);
 /// Unanswered time after which a hanging process is killed.
 const KILL_AFTER: Duration = Duration::from_secs(1);
+/// Limit for a start that nothing is wrong with. Nothing is learnt from a machine that is only slow.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
 /// Limit of ValidateConfig and of RemoveResource, which no config changes.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(5);
 const REMOVE_LIMIT: Duration = Duration::from_secs(20);
@@ -53,12 +55,13 @@ impl Patient {
         self.well().trap(deed, moment, marker)
     }
 
-    /// Limit for its start.
-    pub fn start_limit(self) -> Duration {
-        match self {
-            Self::Fixture => Duration::from_secs(3),
-            // An interpreter and its imports take a second of processor time, and four of them start at once.
-            Self::Python => Duration::from_secs(12),
+    /// Limit for its start: short where the fault is that it does not come up, and no matter where it is another one.
+    pub fn start_limit(self, deed: Deed, moment: Moment) -> Duration {
+        match (self, shows(deed), moment) {
+            (Self::Fixture, Shows::Silence, Moment::Socket | Moment::Ready) => Duration::from_secs(5),
+            // An interpreter and its imports take a second of processor time, and some of them start at once.
+            (Self::Python, Shows::Silence, Moment::Socket | Moment::Ready) => Duration::from_secs(12),
+            _ => START_LIMIT,
         }
     }
 
@@ -86,7 +89,7 @@ impl Patient {
     /// Longest time from the fault to its being noticed; from the machine's start for a fault that is due then.
     pub fn notice(self, deed: Deed, moment: Moment) -> Duration {
         let own = match (shows(deed), moment) {
-            (Shows::Silence, Moment::Socket | Moment::Ready) => self.start_limit(),
+            (Shows::Silence, Moment::Socket | Moment::Ready) => self.start_limit(deed, moment),
             (Shows::Silence, Moment::Add) => self.build_limit(),
             (Shows::Silence, Moment::Validate) => VALIDATE_LIMIT,
             (Shows::Silence, Moment::Remove) => REMOVE_LIMIT,
@@ -103,11 +106,6 @@ impl Patient {
             _ => Duration::ZERO,
         };
         self.notice(deed, moment) + end + PAUSE + self.own_start() + SLACK
-    }
-
-    /// Longest time from a machine's start to its resource being READY for the first time.
-    pub fn first_start(self) -> Duration {
-        self.own_start() + SLACK
     }
 }
 

@@ -1,8 +1,15 @@
 //! Where cgroups are found, what is written into them; and, where the system lets us, real ones.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use super::tree::values;
 use super::*;
+use crate::policy::Limits;
+
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(2);
 
 const HYBRID: &str = "\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -93,14 +100,14 @@ fn what_leaves_its_session_is_still_killed_and_nothing_is_left() {
     let end = Instant::now() + Duration::from_secs(10);
     while group.members().expect("it exists").len() < 3 {
         assert!(Instant::now() < end, "{:?}", group.members());
-        std::thread::sleep(SWEEP_LOOK);
+        std::thread::sleep(LOOK);
     }
     assert!(group.lives());
     group.kill();
     child.wait().expect("it was ours");
     while group.lives() {
         assert!(Instant::now() < end, "{:?}", group.members());
-        std::thread::sleep(SWEEP_LOOK);
+        std::thread::sleep(LOOK);
     }
     group.remove();
     let directory = tree.place.directory.clone();
@@ -111,7 +118,7 @@ fn what_leaves_its_session_is_still_killed_and_nothing_is_left() {
     let mut child = Command::new("sh").args(["-c", &script]).spawn().expect("a shell");
     while !left.lives() {
         assert!(Instant::now() < end, "nobody entered");
-        std::thread::sleep(SWEEP_LOOK);
+        std::thread::sleep(LOOK);
     }
     sweep(runtime.path()).expect("swept");
     assert!(!child.wait().expect("it was ours").success());

@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use crate::module::cgroup;
+use super::place::Place;
+use super::sweep;
 
 /// Name of the record, inside a runtime directory: one absolute path per line.
 const RECORD: &str = "cgroups";
@@ -18,7 +19,7 @@ const RECORD: &str = "cgroups";
 ///
 /// # Errors
 /// The path is relative, leaves itself by `..`, or holds a line end; or the file system refuses.
-pub fn note_cgroup(directory: &Path, cgroup: &Path) -> io::Result<()> {
+pub fn note(directory: &Path, cgroup: &Path) -> io::Result<()> {
     if !usable(cgroup) {
         let text = format!("`{}` is no absolute path of a cgroup", cgroup.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -36,9 +37,13 @@ pub fn note_cgroup(directory: &Path, cgroup: &Path) -> io::Result<()> {
 pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
     let mut left: Vec<PathBuf> = read(&text).into_iter().rev().collect();
+    let own = Place::own();
     left.retain(|cgroup| {
-        if cgroup.join("cgroup.procs").exists() {
-            cgroup::clear(cgroup).is_err()
+        if own.as_ref().is_some_and(|own| own.directory.starts_with(cgroup)) {
+            // The leaf of core and guardian, seen from inside: `sweep` leaves it first.
+            false
+        } else if cgroup.join("cgroup.procs").exists() {
+            sweep::clear(cgroup).is_err()
         } else {
             // No cgroup: never made, or something else by that name, which stays unless it is empty.
             fs::remove_dir(cgroup).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
@@ -69,7 +74,7 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         fs::create_dir_all(full.join("something")).unwrap();
         for cgroup in [&outer, &inner, &full, &temp.path().join("never-made"), &outer] {
-            note_cgroup(temp.path(), cgroup).unwrap();
+            note(temp.path(), cgroup).unwrap();
         }
         assert_eq!(remove_noted(temp.path()), std::slice::from_ref(&full));
         assert!(!outer.exists() && full.join("something").exists());
@@ -80,7 +85,7 @@ mod tests {
     fn a_path_that_could_lead_elsewhere_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         for path in ["relative", "/sys/fs/cgroup/../x", "/a\nb"] {
-            let error = note_cgroup(temp.path(), Path::new(path)).unwrap_err();
+            let error = note(temp.path(), Path::new(path)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
         }
         assert!(read("relative\n/a/../b\n\n").is_empty());
@@ -93,7 +98,7 @@ mod tests {
         fs::create_dir(&cgroup).unwrap();
         fs::write(cgroup.join("cgroup.kill"), "").unwrap();
         fs::write(cgroup.join("cgroup.procs"), "").unwrap();
-        note_cgroup(temp.path(), &cgroup).unwrap();
+        note(temp.path(), &cgroup).unwrap();
         // A plain directory with a file in it cannot be removed, unlike a cgroup.
         assert_eq!(remove_noted(temp.path()), std::slice::from_ref(&cgroup));
         assert_eq!(fs::read_to_string(cgroup.join("cgroup.kill")).unwrap(), "1");

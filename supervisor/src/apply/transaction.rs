@@ -1,0 +1,661 @@
+//! What is done about a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time
+//! in, actions out. The driver is its neighbour `driver`; who is healthy is said by `health`.
+//!
+//! Two things go on side by side. A *candidate* is a text on its way to the machine: it waits for leave (`maintenance`)
+//! and is checked. The *trial* is about what the machine was last told to be: it is being applied, is watched, or is
+//! settled. A new text replaces the candidate, never waits for a trial, and is compared with what runs; the target of a
+//! way back stays the last commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health::Verdict;
+
+/// Pause before the maintenance sensor is asked again, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Number of one text's way through the transaction; answers that carry an older one no longer count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Who wants a text to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It stands in the machine's config file.
+    File,
+    /// Somebody asked for it over the control socket.
+    Command,
+}
+
+/// A config that can be run, as far as the transaction has to know it.
+#[derive(Clone, Debug)]
+pub struct Offer<T> {
+    /// Tells it from other texts.
+    pub digest: Arc<str>,
+    /// Who wants it.
+    pub origin: Origin,
+    /// How long it is watched before it counts, and goes back if it is not healthy. `None`: it stays as it is.
+    pub revert: Option<Duration>,
+    /// It names a maintenance sensor that is to be asked first.
+    pub guarded: bool,
+    /// Its local errors, without their places in the text.
+    pub faults: BTreeSet<String>,
+    /// The config itself.
+    pub what: T,
+}
+
+/// What the config file holds, compared with what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum File {
+    /// This text, which runs, or is on its way.
+    Holds(Arc<str>),
+    /// A text that cannot be used, and why.
+    Refused(Vec<String>),
+    /// A text that was applied and taken back, and why.
+    Rejected(Vec<String>),
+    /// It is gone or cannot be read, and why.
+    Away(String),
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input<T> {
+    /// A text that can be run was seen, or asked for.
+    Seen {
+        /// The text.
+        offer: Offer<T>,
+        /// Why it was taken back before, if it was.
+        rejected: Option<Vec<String>>,
+        /// Somebody wants it now, even if nothing has changed and whatever happened to it before.
+        insisted: bool,
+    },
+    /// The file's text cannot be used.
+    Refused(Vec<String>),
+    /// The file is gone or cannot be read.
+    Away(String),
+    /// The maintenance sensor was asked: may it be applied now?
+    Maintained(Ticket, Result<(), String>),
+    /// It was checked with all that can be checked before anything is touched.
+    Checked(Ticket, Result<(), Vec<String>>),
+    /// The machine has taken it up, and all that it touched had its first outcome; or it was not taken up at all.
+    Applied(Ticket, Result<(), String>),
+    /// How things are; to be told when that changes, and when the deadline has come.
+    Look(Verdict),
+    /// The machine is to end.
+    Stop,
+}
+
+/// Which way the machine goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To a new text.
+    Forward,
+    /// To the last commit, for these reasons.
+    Back(Vec<String>),
+}
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+pub enum Action<T> {
+    /// Ask the maintenance sensor of this config. Ends in [`Input::Maintained`].
+    Ask(Ticket, Offer<T>),
+    /// Check what can be checked. Ends in [`Input::Checked`].
+    Check(Ticket, Offer<T>),
+    /// Have the machine be this; whatever was applied before is no longer waited for. Ends in [`Input::Applied`].
+    Apply {
+        /// Its number.
+        ticket: Ticket,
+        /// What it shall be.
+        offer: Offer<T>,
+        /// From or to the last commit.
+        way: Way,
+        /// What is healthy now is what has to be healthy afterwards.
+        fresh: bool,
+    },
+    /// Keep it as the last good config.
+    Commit(Ticket, Offer<T>),
+    /// Remember that it was taken back, and why.
+    Reject(Offer<T>, Vec<String>),
+    /// Forget that a text of this digest was taken back.
+    Pardon(Arc<str>),
+    /// Tell whoever follows this text.
+    Tell(Ticket, News),
+}
+
+/// How far a text has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The maintenance sensor does not allow it, for this reason; asked again after this pause.
+    Waiting(String, Duration),
+    /// It is being applied.
+    Applying,
+    /// It is applied and watched for this long.
+    Watching(Duration),
+    /// It counts.
+    Committed,
+    /// Nothing was changed, for these reasons.
+    Refused(Vec<String>),
+    /// It is being taken back, for these reasons.
+    Reverting(Vec<String>),
+    /// The last commit runs again, for these reasons.
+    Reverted(Vec<String>),
+    /// The last commit was applied again, and these parts are not well.
+    Degraded(Vec<String>),
+    /// Another text came before it was done, or its file went away.
+    Superseded,
+}
+
+impl News {
+    /// True if nothing follows.
+    pub fn is_last(&self) -> bool {
+        use News::{Committed, Degraded, Refused, Reverted, Superseded};
+        matches!(self, Committed | Refused(_) | Reverted(_) | Degraded(_) | Superseded)
+    }
+}
+
+/// The state of the config in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The file's text runs.
+    Current,
+    /// The file's text cannot be used; the one before runs.
+    Refused,
+    /// The file is gone or cannot be read; its last text runs.
+    Away,
+    /// The maintenance sensor does not allow the file's text yet.
+    Waiting,
+    /// A text is being applied.
+    Applying,
+    /// A text is applied and watched; it may go back.
+    Watching,
+    /// The file's text was applied and taken back.
+    Reverted,
+    /// A text was taken back, and the machine is not as it was before.
+    Degraded,
+    /// Another text than the file's runs, because somebody asked for it.
+    Overridden,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Current => "current",
+            Self::Refused => "refused",
+            Self::Away => "away",
+            Self::Waiting => "waiting for maintenance",
+            Self::Applying => "applying",
+            Self::Watching => "watching",
+            Self::Reverted => "reverted",
+            Self::Degraded => "degraded",
+            Self::Overridden => "overridden",
+        })
+    }
+}
+
+/// What the machine was last told, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    /// It is the last commit.
+    Settled,
+    Applying {
+        ticket: Ticket,
+        way: Way,
+    },
+    Watching {
+        ticket: Ticket,
+        way: Way,
+        until: Instant,
+    },
+    /// It is the last commit, and yet not as it was.
+    Degraded(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Asking {
+        pause: Duration,
+    },
+    Postponed {
+        pause: Duration,
+        until: Instant,
+        reason: String,
+    },
+    Checking,
+}
+
+/// A text on its way to the machine.
+#[derive(Clone, Debug)]
+struct Candidate<T> {
+    ticket: Ticket,
+    offer: Offer<T>,
+    stage: Stage,
+}
+
+/// The state of it all.
+#[derive(Debug)]
+pub struct Transaction<T> {
+    committed: Option<Offer<T>>,
+    running: Offer<T>,
+    /// What ran before, until the machine has taken up what it was told.
+    before: Option<Offer<T>>,
+    trial: Trial,
+    /// How long the last trial was, or is to be, watched.
+    window: Duration,
+    candidate: Option<Candidate<T>>,
+    file: File,
+    rejected: BTreeMap<Arc<str>, Vec<String>>,
+    last_ticket: Ticket,
+    stopped: bool,
+}
+
+impl<T: Clone> Transaction<T> {
+    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first pass
+    /// is over. `committed` is the last good config, if there is one.
+    pub fn new(first: Offer<T>, committed: Option<Offer<T>>, file: File) -> Self {
+        let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
+        let trial = if known {
+            Trial::Settled
+        } else {
+            let (ticket, way) = (Ticket::default(), Way::Forward);
+            Trial::Applying { ticket, way }
+        };
+        Self {
+            committed,
+            window: first.revert.unwrap_or_default(),
+            running: first,
+            before: None,
+            trial,
+            candidate: None,
+            file,
+            rejected: BTreeMap::new(),
+            last_ticket: Ticket::default(),
+            stopped: false,
+        }
+    }
+
+    /// What the machine was last told to be.
+    pub fn running(&self) -> &Offer<T> {
+        &self.running
+    }
+
+    /// What it goes back to.
+    pub fn committed(&self) -> Option<&Offer<T>> {
+        self.committed.as_ref()
+    }
+
+    /// True while health is of interest.
+    pub fn is_on_trial(&self) -> bool {
+        !matches!(self.trial, Trial::Settled)
+    }
+
+    /// True while something is under way that ends by itself, and soon.
+    pub fn is_busy(&self) -> bool {
+        let stage = self.candidate.as_ref().map(|candidate| &candidate.stage);
+        matches!(stage, Some(Stage::Asking { .. } | Stage::Checking)) || matches!(self.trial, Trial::Applying { .. })
+    }
+
+    /// Number of the text that came last.
+    pub fn last_ticket(&self) -> Ticket {
+        self.last_ticket
+    }
+
+    /// When [`Input::Look`] is due even if nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let watched = match &self.trial {
+            Trial::Watching { until, .. } => Some(*until),
+            _ => None,
+        };
+        let postponed = match self.candidate.as_ref().map(|candidate| &candidate.stage) {
+            Some(Stage::Postponed { until, .. }) => Some(*until),
+            _ => None,
+        };
+        watched.into_iter().chain(postponed).min()
+    }
+
+    /// The state in one word, and why it is not `current`.
+    pub fn state(&self) -> (State, Vec<String>) {
+        match &self.trial {
+            Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
+            Trial::Applying {
+                way: Way::Back(why), ..
+            }
+            | Trial::Watching {
+                way: Way::Back(why), ..
+            } => {
+                return (State::Reverted, why.clone());
+            }
+            _ => {}
+        }
+        if let Some(candidate) = &self.candidate {
+            match &candidate.stage {
+                Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),
+                // Between two questions it waits all the same.
+                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (State::Waiting, Vec::new()),
+                _ => return (State::Applying, Vec::new()),
+            }
+        }
+        match &self.file {
+            File::Refused(reasons) => return (State::Refused, reasons.clone()),
+            File::Away(why) => return (State::Away, vec![why.clone()]),
+            File::Rejected(reasons) => return (State::Reverted, reasons.clone()),
+            File::Holds(_) => {}
+        }
+        match &self.trial {
+            Trial::Applying { .. } => (State::Applying, Vec::new()),
+            Trial::Watching { .. } => (State::Watching, Vec::new()),
+            _ if File::Holds(self.running.digest.clone()) != self.file => (State::Overridden, Vec::new()),
+            _ => (State::Current, Vec::new()),
+        }
+    }
+
+    /// Takes in what happened, and says what to do about it, in this order.
+    pub fn handle(&mut self, input: Input<T>, now: Instant) -> Vec<Action<T>> {
+        let mut actions = Vec::new();
+        if self.stopped {
+            return actions;
+        }
+        match input {
+            Input::Seen {
+                offer,
+                rejected,
+                insisted,
+            } => self.seen(offer, rejected, insisted, &mut actions),
+            Input::Refused(reasons) => {
+                self.file = File::Refused(reasons);
+                self.withdraw(&mut actions);
+            }
+            Input::Away(why) => {
+                self.file = File::Away(why);
+                self.withdraw(&mut actions);
+            }
+            Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
+            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, &mut actions),
+            Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
+            Input::Look(verdict) => {
+                self.ask_again(now, &mut actions);
+                self.look(verdict, now, &mut actions);
+            }
+            Input::Stop => {
+                self.stopped = true;
+                self.drop_candidate(&mut actions);
+            }
+        }
+        actions
+    }
+
+    fn seen(&mut self, offer: Offer<T>, rejected: Option<Vec<String>>, insisted: bool, actions: &mut Vec<Action<T>>) {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket = ticket;
+        let by_file = offer.origin == Origin::File;
+        let rejected = self.rejected.get(&offer.digest).cloned().or(rejected);
+        // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
+        if by_file {
+            self.file = File::Holds(offer.digest.clone());
+            self.withdraw(actions);
+        }
+        match rejected {
+            Some(_) if insisted => {
+                self.rejected.remove(&offer.digest);
+                actions.push(Action::Pardon(offer.digest.clone()));
+            }
+            Some(reasons) => return self.refuse(ticket, &offer, reasons, File::Rejected, actions),
+            None => {}
+        }
+        if !insisted && offer.digest == self.running.digest {
+            return;
+        }
+        let known = self.committed.as_ref().map(|committed| &committed.faults);
+        if let (Some(known), true) = (known, offer.revert.is_some()) {
+            let new: Vec<_> = offer.faults.difference(known).cloned().collect();
+            if !new.is_empty() {
+                return self.refuse(ticket, &offer, new, File::Refused, actions);
+            }
+        }
+        self.drop_candidate(actions);
+        let (stage, action) = if offer.guarded {
+            let pause = FIRST_PAUSE;
+            (Stage::Asking { pause }, Action::Ask(ticket, offer.clone()))
+        } else {
+            (Stage::Checking, Action::Check(ticket, offer.clone()))
+        };
+        actions.push(action);
+        self.candidate = Some(Candidate { ticket, offer, stage });
+    }
+
+    fn refuse(
+        &mut self,
+        ticket: Ticket,
+        offer: &Offer<T>,
+        reasons: Vec<String>,
+        file: fn(Vec<String>) -> File,
+        actions: &mut Vec<Action<T>>,
+    ) {
+        // The file may hold something else by now.
+        if self.file == File::Holds(offer.digest.clone()) && offer.digest != self.running.digest {
+            self.file = file(reasons.clone());
+        }
+        actions.push(Action::Tell(ticket, News::Refused(reasons)));
+    }
+
+    /// The file no longer holds the candidate.
+    fn withdraw(&mut self, actions: &mut Vec<Action<T>>) {
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.offer.origin == Origin::File)
+        {
+            self.drop_candidate(actions);
+        }
+    }
+
+    fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
+        if let Some(candidate) = self.candidate.take() {
+            actions.push(Action::Tell(candidate.ticket, News::Superseded));
+        }
+    }
+
+    fn maintained(&mut self, ticket: Ticket, answer: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(candidate) = self.candidate.as_mut().filter(|candidate| candidate.ticket == ticket) else {
+            return;
+        };
+        let Stage::Asking { pause } = candidate.stage else {
+            return;
+        };
+        match answer {
+            Ok(()) => {
+                candidate.stage = Stage::Checking;
+                actions.push(Action::Check(ticket, candidate.offer.clone()));
+            }
+            Err(reason) => {
+                actions.push(Action::Tell(ticket, News::Waiting(reason.clone(), pause)));
+                let until = now + pause;
+                candidate.stage = Stage::Postponed { pause, until, reason };
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(candidate) = &mut self.candidate else { return };
+        if let Stage::Postponed { pause, until, .. } = candidate.stage
+            && until <= now
+        {
+            let pause = (pause * 2).min(LAST_PAUSE);
+            candidate.stage = Stage::Asking { pause };
+            actions.push(Action::Ask(candidate.ticket, candidate.offer.clone()));
+        }
+    }
+
+    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Vec<String>>, actions: &mut Vec<Action<T>>) {
+        let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
+        let Some(Candidate { offer, .. }) = self.candidate.take_if(mine) else {
+            return;
+        };
+        if let Err(reasons) = outcome {
+            return self.refuse(ticket, &offer, reasons, File::Refused, actions);
+        }
+        if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
+            actions.push(Action::Tell(*ticket, News::Superseded));
+        }
+        let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
+        self.window = offer.revert.unwrap_or_default();
+        self.go(ticket, offer, Way::Forward, fresh, actions);
+        actions.push(Action::Tell(ticket, News::Applying));
+    }
+
+    fn go(&mut self, ticket: Ticket, offer: Offer<T>, way: Way, fresh: bool, actions: &mut Vec<Action<T>>) {
+        let old = std::mem::replace(&mut self.running, offer.clone());
+        // A text that the machine may not have taken up is nothing to go back to.
+        self.before = match self.trial {
+            Trial::Applying { .. } => self.before.take().or(Some(old)),
+            _ => Some(old),
+        };
+        self.trial = Trial::Applying {
+            ticket,
+            way: way.clone(),
+        };
+        actions.push(Action::Apply {
+            ticket,
+            offer,
+            way,
+            fresh,
+        });
+    }
+
+    fn applied(&mut self, number: Ticket, outcome: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Trial::Applying { ticket, way } = &self.trial else {
+            return;
+        };
+        if *ticket != number {
+            return;
+        }
+        let (ticket, way) = (number, way.clone());
+        let before = self.before.take();
+        let until = now + self.window;
+        match (way, outcome) {
+            (Way::Forward, Ok(())) => {
+                let committed = self.committed.as_ref();
+                let back = committed.filter(|committed| committed.digest != self.running.digest);
+                if self.running.revert.is_some() && back.is_some() {
+                    let way = Way::Forward;
+                    self.trial = Trial::Watching { ticket, way, until };
+                    actions.push(Action::Tell(ticket, News::Watching(self.window)));
+                } else {
+                    self.commit(ticket, actions);
+                }
+            }
+            (Way::Forward, Err(problem)) => {
+                let failed = match before {
+                    Some(before) => std::mem::replace(&mut self.running, before),
+                    None => self.running.clone(),
+                };
+                let settled = self.committed.as_ref().map(|kept| &kept.digest) == Some(&self.running.digest);
+                self.trial = match self.running.revert {
+                    // What ran on trial until now goes on, for nobody who would follow it.
+                    Some(window) if !settled && self.committed.is_some() => {
+                        self.window = window;
+                        self.last_ticket.0 += 1;
+                        Trial::Watching {
+                            ticket: self.last_ticket,
+                            way: Way::Forward,
+                            until: now + window,
+                        }
+                    }
+                    _ => Trial::Settled,
+                };
+                self.refuse(ticket, &failed, vec![problem], File::Refused, actions);
+            }
+            (Way::Back(reasons), Ok(())) => {
+                let way = Way::Back(reasons);
+                self.trial = Trial::Watching { ticket, way, until };
+            }
+            (Way::Back(_), Err(problem)) => {
+                actions.push(Action::Tell(ticket, News::Degraded(vec![problem.clone()])));
+                self.trial = Trial::Degraded(vec![problem]);
+            }
+        }
+    }
+
+    fn commit(&mut self, ticket: Ticket, actions: &mut Vec<Action<T>>) {
+        self.trial = Trial::Settled;
+        self.committed = Some(self.running.clone());
+        actions.push(Action::Commit(ticket, self.running.clone()));
+        actions.push(Action::Tell(ticket, News::Committed));
+    }
+
+    fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
+        match (self.trial.clone(), verdict) {
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    ..
+                },
+                Verdict::Died(reasons),
+            ) => {
+                self.revert(ticket, reasons, actions);
+            }
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    until,
+                },
+                verdict,
+            ) if until <= now => match verdict {
+                Verdict::Healthy => self.commit(ticket, actions),
+                Verdict::Died(reasons) | Verdict::Unwell(reasons) => self.revert(ticket, reasons, actions),
+            },
+            // There is no need to wait until the end: nobody takes it back once more.
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Back(reasons),
+                    ..
+                },
+                Verdict::Healthy,
+            ) => {
+                self.trial = Trial::Settled;
+                actions.push(Action::Tell(ticket, News::Reverted(reasons)));
+            }
+            (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
+                if until <= now =>
+            {
+                actions.push(Action::Tell(ticket, News::Degraded(reasons.clone())));
+                self.trial = Trial::Degraded(reasons);
+            }
+            (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
+            _ => {}
+        }
+    }
+
+    /// Goes back to the last commit. There is one, or nothing would be watched.
+    fn revert(&mut self, ticket: Ticket, reasons: Vec<String>, actions: &mut Vec<Action<T>>) {
+        let Some(target) = self.committed.clone() else {
+            return;
+        };
+        let bad = self.running.clone();
+        self.rejected.insert(bad.digest.clone(), reasons.clone());
+        if self.file == File::Holds(bad.digest.clone()) {
+            self.file = File::Rejected(reasons.clone());
+        }
+        let same = |candidate: &mut Candidate<T>| candidate.offer.digest == bad.digest;
+        if let Some(candidate) = self.candidate.take_if(same) {
+            actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
+        }
+        actions.push(Action::Reject(bad, reasons.clone()));
+        actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));
+        self.go(ticket, target, Way::Back(reasons), false, actions);
+    }
+}
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "transaction_simulation.rs"]
+mod simulation;

@@ -1,0 +1,224 @@
+//! Random walks through the transaction, checked by books of our own.
+
+use std::collections::HashSet;
+
+use super::tests::{WINDOW, offer};
+use super::*;
+
+/// Numbers that are the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((bits ^ (bits >> 31)) >> 33).expect("31 bits") % limit
+    }
+
+    fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn one_of<'a, V>(&mut self, values: &'a [V]) -> &'a V {
+        &values[self.below(values.len())]
+    }
+}
+
+/// What we know without the transaction.
+struct Books {
+    /// What the machine was told last, and what was kept last.
+    told: Arc<str>,
+    kept: Arc<str>,
+    /// Since when nobody may take what is told back any more.
+    bad: HashSet<Arc<str>>,
+    allowed: HashSet<Ticket>,
+    checked: HashSet<Ticket>,
+    begun: HashSet<Ticket>,
+    over: HashSet<Ticket>,
+    asking: Vec<Ticket>,
+    checking: Vec<Ticket>,
+    applying: Option<Ticket>,
+    guarded: HashSet<Arc<str>>,
+    reverts: HashSet<Arc<str>>,
+    /// What must come next.
+    back: bool,
+}
+
+impl Books {
+    fn note(&mut self, action: &Action<()>) {
+        assert!(
+            !self.back || matches!(action, Action::Tell(..) | Action::Apply { .. }),
+            "between a rejection and the way back: {action:?}"
+        );
+        match action {
+            Action::Ask(ticket, _) => {
+                self.begun.insert(*ticket);
+                self.asking.push(*ticket);
+            }
+            Action::Check(ticket, offer) => {
+                self.begun.insert(*ticket);
+                assert!(
+                    !self.guarded.contains(&offer.digest) || self.allowed.contains(ticket),
+                    "not allowed"
+                );
+                self.checking.push(*ticket);
+            }
+            Action::Apply { ticket, offer, way, .. } => {
+                if *way == Way::Forward {
+                    assert!(self.checked.contains(ticket), "not checked");
+                    assert!(!self.bad.contains(&offer.digest), "{} was taken back", offer.digest);
+                    assert!(!self.back);
+                } else {
+                    assert!(self.back, "back for nothing");
+                    assert_eq!(offer.digest, self.kept, "back to something else than the last commit");
+                }
+                self.back = false;
+                self.told = offer.digest.clone();
+                self.applying = Some(*ticket);
+            }
+            Action::Commit(_, offer) => {
+                assert_eq!(offer.digest, self.told, "kept and not running");
+                assert_eq!(self.applying, None, "kept before it is there");
+                self.kept = offer.digest.clone();
+            }
+            Action::Reject(offer, _) => {
+                assert_eq!(offer.digest, self.told, "rejected and not running");
+                assert_ne!(offer.digest, self.kept, "the last commit was rejected");
+                assert!(self.reverts.contains(&offer.digest), "nobody asked for a way back");
+                self.bad.insert(offer.digest.clone());
+                self.back = true;
+            }
+            Action::Pardon(digest) => {
+                self.bad.remove(digest);
+            }
+            Action::Tell(ticket, news) => {
+                assert!(
+                    !self.over.contains(ticket),
+                    "{ticket:?} goes on after its end: {news:?}"
+                );
+                if news.is_last() {
+                    self.over.insert(*ticket);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_the_last_commit() {
+    let marks = ["", "~", "?", "~?"];
+    let texts: Vec<String> = (0..8).map(|i| format!("t{i}{}", marks[i % 4])).collect();
+    for seed in 0..1_000 {
+        let mut random = Chance(seed);
+        let mut now = Instant::now();
+        let first = random.one_of(&texts);
+        let mut transaction = Transaction::new(offer(first), Some(offer("t0")), File::Holds(offer(first).digest));
+        let of = |mark: char| {
+            let marked = texts.iter().filter(|text| text.contains(mark));
+            marked.map(|text| offer(text).digest).collect()
+        };
+        let first_applied = (offer(first).digest != offer("t0").digest).then_some(Ticket(0));
+        let mut books = Books {
+            told: offer(first).digest,
+            kept: "t0".into(),
+            bad: HashSet::new(),
+            allowed: HashSet::new(),
+            checked: HashSet::new(),
+            begun: HashSet::new(),
+            over: HashSet::new(),
+            asking: Vec::new(),
+            checking: Vec::new(),
+            applying: first_applied,
+            guarded: of('?'),
+            reverts: of('~'),
+            back: false,
+        };
+        let mut last_seen = None;
+        for step in 0..900 {
+            // The storm is over at some time: then all goes well.
+            let calm = step >= 200;
+            let input = match random.below(10) {
+                0 | 1 if !calm => {
+                    let text = random.one_of(&texts);
+                    let (mut offer, mut insisted) = (offer(text), random.percent(30));
+                    if random.percent(20) {
+                        offer.origin = Origin::Command;
+                        insisted = true;
+                    }
+                    // What runs already does not stand in the way of what somebody asked for.
+                    last_seen = (insisted || offer.digest != books.told).then(|| offer.digest.clone());
+                    let rejected = None;
+                    Input::Seen {
+                        offer,
+                        rejected,
+                        insisted,
+                    }
+                }
+                2 if !calm && random.percent(20) => {
+                    last_seen = None;
+                    if random.percent(50) {
+                        Input::Refused(vec!["bad".into()])
+                    } else {
+                        Input::Away("gone".into())
+                    }
+                }
+                3 if !books.asking.is_empty() => {
+                    let ticket = books.asking.remove(random.below(books.asking.len()));
+                    if calm || random.percent(60) {
+                        books.allowed.insert(ticket);
+                        Input::Maintained(ticket, Ok(()))
+                    } else {
+                        Input::Maintained(ticket, Err("busy".into()))
+                    }
+                }
+                4 | 5 if !books.checking.is_empty() => {
+                    let ticket = books.checking.remove(random.below(books.checking.len()));
+                    if calm || random.percent(90) {
+                        books.checked.insert(ticket);
+                        Input::Checked(ticket, Ok(()))
+                    } else {
+                        last_seen = None;
+                        Input::Checked(ticket, Err(vec!["bad".into()]))
+                    }
+                }
+                6 | 7 => match books.applying.take() {
+                    Some(ticket) => Input::Applied(ticket, Ok(())),
+                    // An answer that nobody waits for any more.
+                    None => Input::Applied(Ticket(1_000_000), Ok(())),
+                },
+                _ => {
+                    now += WINDOW / 10 * u32::try_from(random.below(6)).expect("small");
+                    let reasons = vec!["bad".into()];
+                    Input::Look(match random.below(8) {
+                        0 if !calm => Verdict::Died(reasons),
+                        1 if !calm => Verdict::Unwell(reasons),
+                        _ => Verdict::Healthy,
+                    })
+                }
+            };
+            let shown = format!("seed {seed}, step {step}: {input:?}");
+            for action in transaction.handle(input, now) {
+                books.note(&action);
+            }
+            assert!(!books.back, "{shown}: nothing leads back");
+            assert_eq!(transaction.running().digest, books.told, "{shown}");
+            assert_eq!(
+                transaction.committed().map(|kept| &kept.digest),
+                Some(&books.kept),
+                "{shown}"
+            );
+        }
+        assert_eq!(books.told, books.kept, "seed {seed}: it never settled: {transaction:?}");
+        assert!(!transaction.is_on_trial(), "seed {seed}");
+        assert_eq!(transaction.deadline(), None, "seed {seed}");
+        if let Some(digest) = last_seen
+            && !books.bad.contains(&digest)
+        {
+            assert_eq!(books.told, digest, "seed {seed}: the last text does not run");
+        }
+        let open: Vec<_> = books.begun.difference(&books.over).collect();
+        assert!(open.is_empty(), "seed {seed}: {open:?} were never told their end");
+    }
+}

@@ -1,0 +1,569 @@
+//! What happens to the resources.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use mainstay_proto::ResourceName;
+
+use super::order::dependencies_first;
+use super::{Change, How, Known, KnownResource, Modules, Part};
+use crate::config::{Config, ResourceConfig, difference};
+use crate::identity::ModuleName;
+use crate::machine::graph::{Index, Unresolved, cycles, is_frame_system};
+use crate::machine::node::Declared;
+
+/// Values of an entry that a reason names.
+const SHOWN: usize = 3;
+
+/// What happens to the resources, in order.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    pub(super) closed: Vec<Change>,
+    pub(super) built: Vec<Change>,
+    pub(super) taken_out: Vec<ResourceName>,
+}
+
+/// What happens to one of them.
+#[derive(Debug, Clone)]
+struct Fate {
+    how: How,
+    because: String,
+    after_start: bool,
+}
+
+/// The dependencies of one resource, found by name in the new config.
+#[derive(Debug, Default)]
+struct Needs<'a> {
+    required: Vec<&'a ResourceName>,
+    optional: Vec<&'a ResourceName>,
+    /// What is wrong with the first required text that means nothing, or nothing for certain.
+    missing: Option<String>,
+}
+
+struct Compare<'a> {
+    known: &'a Known,
+    modules: &'a Modules,
+    from: HashMap<&'a ResourceName, &'a ResourceConfig>,
+    to: HashMap<&'a ResourceName, &'a ResourceConfig>,
+    /// Names of the new config, in its order.
+    order: Vec<&'a ResourceName>,
+    old_index: Index,
+    index: Index,
+    needs: HashMap<&'a ResourceName, Needs<'a>>,
+    fates: HashMap<&'a ResourceName, Fate>,
+}
+
+pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> Compared {
+    let by_name = |config: &'_ Config| -> Vec<ResourceName> {
+        config.resources.iter().map(|config| config.name.clone()).collect()
+    };
+    let same_names = {
+        let old: HashSet<_> = from.resources.iter().map(|config| &config.name).collect();
+        old.len() == to.resources.len() && to.resources.iter().all(|config| old.contains(&config.name))
+    };
+    let index = Index::new(&by_name(to));
+    let mut compare = Compare {
+        known,
+        modules,
+        from: from.resources.iter().map(|config| (&config.name, config)).collect(),
+        to: to.resources.iter().map(|config| (&config.name, config)).collect(),
+        order: to.resources.iter().map(|config| &config.name).collect(),
+        old_index: if same_names {
+            Index::default()
+        } else {
+            Index::new(&by_name(from))
+        },
+        index,
+        needs: HashMap::new(),
+        fates: HashMap::new(),
+    };
+    compare.find_needs();
+    compare.entries(from, to);
+    compare.of_modules();
+    if !same_names {
+        compare.names();
+    }
+    compare.blocked();
+    compare.spread();
+    compare.waiting();
+    compare.finish(from)
+}
+
+impl<'a> Compare<'a> {
+    fn known(&self, name: &ResourceName) -> Option<&'a KnownResource> {
+        self.known.resources.get(name)
+    }
+
+    fn is_built(&self, name: &ResourceName) -> bool {
+        self.known(name).is_some_and(|known| known.built_in.is_some())
+    }
+
+    /// True if nothing but what is around it can touch this resource.
+    fn is_same(&self, name: &ResourceName) -> bool {
+        match (self.from.get(name), self.to.get(name)) {
+            (Some(old), Some(new)) => old.builds_the_same_as(new),
+            _ => false,
+        }
+    }
+
+    /// Its dependencies as far as anybody knows: its module's answer about the new entry, what it declared of the same
+    /// entry before, or the entry's own list.
+    fn declared(&self, name: &ResourceName) -> (Arc<Declared>, bool) {
+        let explicit = self.to.get(name).map_or(&[][..], |config| &config.depends_on);
+        if self.is_same(name)
+            && let Some(declared) = self.known(name).and_then(|known| known.declared.clone())
+        {
+            return (declared, true);
+        }
+        match self.known.answers.get(name) {
+            Some(Ok(answer)) => (Arc::new(answer.clone().with(explicit)), true),
+            _ => (Arc::new(Declared::default().with(explicit)), false),
+        }
+    }
+
+    fn find_needs(&mut self) {
+        for name in self.order.clone() {
+            let (declared, _) = self.declared(name);
+            let mut needs = Needs::default();
+            let find = |text: &str| match self.index.resolve(text) {
+                Ok(found) => self
+                    .to
+                    .get_key_value(&found)
+                    .map(|(name, _)| *name)
+                    .ok_or(Unresolved::Missing),
+                Err(problem) => Err(problem),
+            };
+            for text in declared.required.iter().filter(|text| !is_frame_system(text)) {
+                match find(text) {
+                    Ok(found) => needs.required.push(found),
+                    Err(problem) => {
+                        needs.missing.get_or_insert(missing(text, &problem));
+                    }
+                }
+            }
+            needs.optional = declared.optional.iter().filter_map(|text| find(text).ok()).collect();
+            self.needs.insert(name, needs);
+        }
+    }
+
+    fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
+        let because = because.into();
+        self.fates.insert(
+            name,
+            Fate {
+                how,
+                because,
+                after_start,
+            },
+        );
+    }
+
+    /// What the entries themselves say.
+    fn entries(&mut self, from: &'a Config, to: &'a Config) {
+        for old in &from.resources {
+            if !self.to.contains_key(&old.name) {
+                self.set(&old.name, How::Close, "no longer in the config", false);
+            }
+        }
+        for name in self.order.clone() {
+            let new = self.to[name];
+            let built = self.is_built(name);
+            let Some(old) = self.from.get(name).copied() else {
+                let how = if new.fault.is_some() { How::Update } else { How::Build };
+                let after = self.answer_is_open(name, new);
+                self.set(name, how, super::new_and(new.fault.as_deref()), after);
+                continue;
+            };
+            if old.builds_the_same_as(new) {
+                if old.service_configs != new.service_configs {
+                    let because = "service_configs changed, which concerns the services that they are for";
+                    self.set(name, How::Update, because, false);
+                }
+                continue;
+            }
+            match &new.fault {
+                Some(fault) if built => self.set(name, How::Close, format!("its entry is broken: {fault}"), false),
+                Some(fault) => self.set(name, How::Update, format!("its entry is broken: {fault}"), false),
+                None => {
+                    let how = if built { How::Rebuild } else { How::Build };
+                    let after = !built && self.answer_is_open(name, new);
+                    self.set(name, how, differences(from, old, to, new), after);
+                }
+            }
+        }
+    }
+
+    /// True if it is not known what its module says of this entry.
+    fn answer_is_open(&self, name: &ResourceName, config: &ResourceConfig) -> bool {
+        !self.known.answers.contains_key(name) && config.fault.is_none()
+    }
+
+    /// The module that builds this entry after the change, if one is known to.
+    fn module_of(&self, config: &ResourceConfig) -> Option<&'a ModuleName> {
+        let key = (config.name.api.clone(), config.model.clone());
+        let known = self.known;
+        if let Some(builtin) = self.modules.builtin.get(&key) {
+            return Some(builtin);
+        }
+        self.modules.wanted.iter().find(|name| {
+            known
+                .modules
+                .get(*name)
+                .is_some_and(|module| module.offers.contains(&key))
+        })
+    }
+
+    /// What follows from modules that start, restart and stop.
+    fn of_modules(&mut self) {
+        let modules = self.modules;
+        let some_start = !modules.started.is_empty() || !modules.restarted.is_empty();
+        for name in self.order.clone() {
+            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let config = self.to[name];
+            if config.fault.is_some() {
+                continue;
+            }
+            let inside = self.known(name).and_then(|known| known.built_in.as_ref());
+            match inside {
+                Some(module) if modules.restarted.contains(module) => {
+                    self.set(name, How::Rebuild, format!("its module {module} is restarted"), false);
+                }
+                Some(module) if modules.stopped.contains(module) => match self.module_of(config) {
+                    Some(other) => {
+                        let because = format!("its module {module} is stopped; {other} offers its model, too");
+                        self.set(name, How::Rebuild, because, false);
+                    }
+                    None if some_start => {
+                        let because = format!("its module {module} is stopped; one that starts may offer its model");
+                        self.set(name, How::Rebuild, because, false);
+                    }
+                    None => {
+                        let because = format!("its module {module} is stopped, and no other offers its model");
+                        self.set(name, How::Close, because, false);
+                    }
+                },
+                Some(_) => {}
+                None => match self.module_of(config) {
+                    Some(module) if modules.restarted.contains(module) => {
+                        self.set(name, How::Build, format!("its module {module} is restarted"), true);
+                    }
+                    None if some_start => self.set(name, How::Build, "a module that starts may offer its model", true),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// What follows from names that came or went: what a dependency text means may be something else now.
+    fn names(&mut self) {
+        for name in self.order.clone() {
+            if !self.is_same(name) || self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let (declared, _) = self.declared(name);
+            let changed = |texts: &[String]| {
+                let changed = texts
+                    .iter()
+                    .find(|text| self.old_index.resolve(text) != self.index.resolve(text));
+                changed.cloned()
+            };
+            let needs = &self.needs[name];
+            let held = self.known(name).map_or(&[][..], |known| &known.held);
+            let lets_go = held
+                .iter()
+                .find(|held| !needs.required.contains(held) && !needs.optional.contains(held))
+                .cloned();
+            let missing = needs.missing.clone();
+            let (required, built) = (changed(&declared.required), self.is_built(name));
+            match (missing, required, lets_go) {
+                (Some(missing), Some(_), _) if built => self.set(name, How::Close, missing, false),
+                (Some(_), ..) => {}
+                (None, Some(text), _) if built => {
+                    self.set(
+                        name,
+                        How::Rebuild,
+                        format!("its dependency `{text}` means another resource now"),
+                        false,
+                    );
+                }
+                (None, Some(text), _) => {
+                    self.set(name, How::Build, format!("its dependency `{text}` is there now"), true);
+                }
+                (None, None, Some(held)) if built => {
+                    self.set(name, How::Rebuild, format!("it lets go of {held}"), false);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Of what is to be built, that for which it is certain already that it cannot be.
+    fn blocked(&mut self) {
+        let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
+        let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
+        // Only what can be reached from there.
+        let mut follow: HashMap<&ResourceName, Vec<ResourceName>> = HashMap::new();
+        let mut open = coming.clone();
+        while let Some(name) = open.pop() {
+            if !follow.contains_key(name) {
+                let required = &self.needs[name].required;
+                follow.insert(name, required.iter().map(|name| (*name).clone()).collect());
+                open.extend(required);
+            }
+        }
+        let circles = cycles(coming.iter().copied(), |name| {
+            follow.get(name).map_or(&[][..], Vec::as_slice)
+        });
+        for circle in &circles {
+            let path: Vec<_> = circle.iter().map(|name| name.name.as_str()).collect();
+            for member in circle {
+                let because = format!("dependency cycle: {} → {}", path.join(" → "), path[0]);
+                if let Some((name, _)) = self.to.get_key_value(member) {
+                    blocked.insert(name, because);
+                }
+            }
+        }
+        let required = self.needs.iter().map(|(name, needs)| (*name, needs.required.clone()));
+        for name in dependencies_first(coming, &required.collect()) {
+            let needs = &self.needs[name];
+            if let Some(missing) = &needs.missing {
+                blocked.entry(name).or_insert_with(|| missing.clone());
+            }
+            let lost = |required: &&&ResourceName| {
+                let fate = self.fates.get(*required);
+                blocked.contains_key(*required)
+                    || fate.is_some_and(|fate| fate.how == How::Close)
+                    || self.to.get(*required).is_some_and(|config| config.fault.is_some())
+            };
+            if let Some(lost) = needs.required.iter().find(lost) {
+                blocked
+                    .entry(name)
+                    .or_insert_with(|| format!("it needs {lost}, which cannot be built"));
+            }
+        }
+        for name in self
+            .order
+            .clone()
+            .into_iter()
+            .filter(|name| !blocked.contains_key(*name))
+        {
+            let open = |required: &&ResourceName| !self.is_built(required) && !self.comes(required);
+            if self.comes(name) && self.needs[name].required.iter().any(open) && !self.is_built(name) {
+                if let Some(fate) = self.fates.get_mut(name) {
+                    fate.after_start = true;
+                }
+            }
+        }
+        for (name, because) in blocked {
+            let built = self.is_built(name);
+            if let Some(fate) = self.fates.get_mut(name).filter(|fate| fate.how != How::Close) {
+                fate.how = if built { How::Close } else { How::Update };
+                fate.because = format!("{}; {because}", fate.because);
+                fate.after_start = false;
+            }
+        }
+    }
+
+    fn comes(&self, name: &ResourceName) -> bool {
+        self.fates
+            .get(name)
+            .is_some_and(|fate| matches!(fate.how, How::Build | How::Rebuild))
+    }
+
+    /// Who holds something that is taken out is taken out, too.
+    fn spread(&mut self) {
+        let mut holders: HashMap<&ResourceName, Vec<&'a ResourceName>> = HashMap::new();
+        for (name, known) in &self.known.resources {
+            for held in &known.held {
+                holders.entry(held).or_default().push(name);
+            }
+        }
+        let mut open: Vec<&'a ResourceName> = Vec::new();
+        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close);
+        open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
+        // What is told of a resource must not depend on chance.
+        open.sort_unstable();
+        while let Some(name) = open.pop() {
+            let fate = self.fates[name].clone();
+            for holder in holders.get(name).into_iter().flatten() {
+                let Some(holder) = self.to.get_key_value(*holder).map(|(name, _)| *name) else {
+                    continue;
+                };
+                let gone = fate.how == How::Close;
+                let needed = self.needs[holder].required.contains(&name);
+                let (how, because) = match (gone, needed) {
+                    (true, true) => (How::Close, format!("it needs {name}, which is closed")),
+                    (true, false) => (How::Rebuild, format!("it lets go of {name}")),
+                    (false, _) => (How::Rebuild, format!("it holds {name}, which is rebuilt")),
+                };
+                match self.fates.get(holder) {
+                    Some(present) if present.how == How::Close => continue,
+                    Some(present) if present.how == How::Rebuild && how == How::Rebuild => continue,
+                    _ => {}
+                }
+                self.set(holder, how, because, false);
+                open.push(holder);
+            }
+        }
+    }
+
+    /// Who waits for something that comes may be built then, and who would like it may take it.
+    fn waiting(&mut self) {
+        let mut wanting: HashMap<&ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
+        for name in &self.order {
+            let needs = &self.needs[*name];
+            for required in &needs.required {
+                wanting.entry(required).or_default().push((name, true));
+            }
+            for optional in &needs.optional {
+                wanting.entry(optional).or_default().push((name, false));
+            }
+        }
+        let mut open: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
+        open.reverse();
+        while let Some(name) = open.pop() {
+            for (waiting, required) in wanting.get(name).cloned().unwrap_or_default() {
+                let built = self.is_built(waiting);
+                let held = |known: &KnownResource| known.held.contains(name);
+                let fits = match self.fates.get(waiting) {
+                    Some(fate) if fate.how != How::Update => false,
+                    _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
+                    _ if required => !built,
+                    _ => built && !self.known(waiting).is_some_and(held) && !self.leads_to(name, waiting),
+                };
+                if fits {
+                    let (how, because) = if built {
+                        (How::Rebuild, format!("it would like {name}, if that becomes READY"))
+                    } else {
+                        (How::Build, format!("it waits for {name}"))
+                    };
+                    self.set(waiting, how, because, true);
+                    open.push(waiting);
+                }
+            }
+        }
+        // Who holds what may be rebuilt may be rebuilt with it.
+        let maybe: Vec<_> = self.order.iter().copied().filter(|name| self.may_move(name)).collect();
+        let mut holders: HashMap<&ResourceName, Vec<&'a ResourceName>> = HashMap::new();
+        for name in self.order.iter().filter(|_| !maybe.is_empty()) {
+            for held in self.known(name).into_iter().flat_map(|known| &known.held) {
+                holders.entry(held).or_default().push(name);
+            }
+        }
+        let mut open = maybe;
+        while let Some(name) = open.pop() {
+            for holder in holders.get(name).cloned().unwrap_or_default() {
+                if !self.fates.get(holder).is_some_and(|fate| fate.how != How::Update) {
+                    self.set(
+                        holder,
+                        How::Rebuild,
+                        format!("it holds {name}, which may be rebuilt"),
+                        true,
+                    );
+                    open.push(holder);
+                }
+            }
+        }
+    }
+
+    fn may_move(&self, name: &ResourceName) -> bool {
+        let fate = self.fates.get(name);
+        fate.is_some_and(|fate| fate.how == How::Rebuild && fate.after_start)
+    }
+
+    /// True if `start` needs `end`, directly or not.
+    fn leads_to(&self, start: &ResourceName, end: &ResourceName) -> bool {
+        let (mut seen, mut open) = (HashSet::from([start]), vec![start]);
+        while let Some(name) = open.pop() {
+            if name == end {
+                return true;
+            }
+            let needs = self.needs.get(name);
+            open.extend(
+                needs
+                    .into_iter()
+                    .flat_map(|needs| &needs.required)
+                    .copied()
+                    .filter(|needed| seen.insert(*needed)),
+            );
+        }
+        false
+    }
+
+    fn finish(self, from: &'a Config) -> Compared {
+        let mut found = Compared::default();
+        let out = |name: &&ResourceName| {
+            let fate = self.fates.get(*name);
+            self.is_built(name)
+                && fate.is_some_and(|fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.after_start)
+        };
+        let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
+            .known
+            .resources
+            .iter()
+            .map(|(name, known)| (name, known.held.iter().collect()))
+            .collect();
+        let known = from.resources.iter().map(|config| &config.name);
+        let taken_out = dependencies_first(known.clone().filter(out), &held);
+        found.taken_out = taken_out.into_iter().rev().cloned().collect();
+        let closes = |name: &&ResourceName| self.fates.get(*name).is_some_and(|fate| fate.how == How::Close);
+        let closed = dependencies_first(known.filter(closes), &held);
+        found.closed = closed.into_iter().rev().map(|name| self.change(name)).collect();
+        let needs = self.needs.iter().map(|(name, needs)| {
+            let all = needs.required.iter().chain(&needs.optional).copied();
+            (*name, all.collect::<Vec<_>>())
+        });
+        let rest = self.order.iter().copied().filter(|name| {
+            let fate = self.fates.get(*name);
+            fate.is_some_and(|fate| fate.how != How::Close)
+        });
+        let built = dependencies_first(rest, &needs.collect());
+        found.built = built.into_iter().map(|name| self.change(name)).collect();
+        found
+    }
+
+    fn change(&self, name: &ResourceName) -> Change {
+        let Fate {
+            how,
+            because,
+            after_start,
+        } = self.fates[name].clone();
+        Change {
+            part: Part::Resource(name.clone()),
+            how,
+            because,
+            known_after_start: after_start,
+        }
+    }
+}
+
+fn missing(text: &str, problem: &Unresolved) -> String {
+    match problem {
+        Unresolved::Missing | Unresolved::Removed(_) => format!("it needs `{text}`, which is not in the config"),
+        Unresolved::Ambiguous(several) => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            format!("it needs `{text}`, which could mean {}", several.join(" or "))
+        }
+    }
+}
+
+/// The values in which two entries of one resource differ, the first of them in full.
+fn differences(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> String {
+    // Those concern the services that they are for.
+    let own = |found: &difference::Difference| !found.path.starts_with("service_configs.");
+    let found: Vec<_> = difference::resource(from, old, to, new)
+        .into_iter()
+        .filter(own)
+        .collect();
+    let mut shown: Vec<_> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+    if found.len() > SHOWN {
+        shown.push(format!("{} more", found.len() - SHOWN));
+    }
+    match (shown.as_slice(), &old.fault) {
+        ([], Some(_)) => "its entry was broken and is not any more".to_owned(),
+        ([], None) => "its entry changed".to_owned(),
+        _ => shown.join(", "),
+    }
+}

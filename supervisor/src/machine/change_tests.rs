@@ -1,0 +1,293 @@
+//! Plans against toy worlds: what a plan says is what is done, and its end is what a fresh start comes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::change::{self, How, Known, Part, Plan};
+use super::plan_tests::{Toy, config, name};
+use crate::config::Config;
+use crate::identity::ModuleName;
+use crate::route::resource::Phase;
+
+/// `rebuild a, build b …`, with `?` behind what is known after the start.
+fn show(plan: &Plan) -> String {
+    let show = |change: &change::Change| {
+        let part = match &change.part {
+            Part::Resource(name) => name.name.clone(),
+            part => part.to_string(),
+        };
+        let open = if change.known_after_start { "?" } else { "" };
+        format!("{} {part}{open}", change.how)
+    };
+    plan.changes.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+/// A machine that runs what the lines say.
+fn running(lines: &[&str]) -> Toy {
+    let mut toy = Toy::new(lines);
+    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
+        toy.ready(module.as_str());
+    }
+    toy.settle();
+    toy
+}
+
+/// From the one to the other: what is planned, and what is done.
+fn check(from: &[&str], to: &[&str], planned: &str, done: &str) -> Toy {
+    let mut toy = running(from);
+    let (plan, log) = toy.apply(to);
+    assert_eq!(show(&plan), planned, "{from:?} → {to:?}: {plan:#?}");
+    assert_eq!(log, done, "{from:?} → {to:?}");
+    toy
+}
+
+#[test]
+fn nothing_is_done_where_nothing_changed() {
+    check(&["a@m", "b@m: a"], &["a@m", "b@m: a"], "", "");
+    check(&["a@m", "b@m"], &["b@m", "a@m"], "", "");
+}
+
+#[test]
+fn what_comes_is_built_after_what_it_needs_and_what_goes_is_closed_before() {
+    check(&["a@m"], &["c@m: b", "a@m", "b@m: a"], "build b, build c", "+b +c");
+    check(&["a@m", "b@m: a", "c@m: b"], &["a@m"], "close c, close b", "-c -b");
+    check(&["a@m"], &["a@m", "b@n"], "start module n, build b", "+b");
+    check(&["a@m", "b@n"], &["a@m"], "close b, stop module n", "-b");
+}
+
+#[test]
+fn who_holds_what_is_rebuilt_is_rebuilt_with_it() {
+    check(
+        &["a@m", "b@m: a", "c@m: b", "d@m"],
+        &["a@m*2", "b@m: a", "c@m: b", "d@m"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["a@m", "b@n: ?a", "c@n"],
+        &["a@m*2", "b@n: ?a", "c@n"],
+        "rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+}
+
+#[test]
+fn a_changed_module_is_emptied_first_and_takes_only_its_own_along() {
+    check(
+        &["@m", "@n", "a@m", "b@n: a", "c@n"],
+        &["@m*2", "@n", "a@m", "b@n: a", "c@n"],
+        "restart module m, rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+}
+
+#[test]
+fn who_needs_what_goes_stays_visible_and_says_why() {
+    let toy = check(
+        &["a@m", "b@m: a", "c@m: b", "d@m: ?a"],
+        &["b@m: a", "c@m: b", "d@m: ?a"],
+        "close c, close b, close a, rebuild d",
+        "-c -d -b -a +d",
+    );
+    let (phase, cause) = toy.shown("b");
+    assert_eq!(phase, Phase::Unhealthy);
+    let removed = "config or connected remotes: [a]; rdk:component:generic/a was removed from the config";
+    assert!(cause.contains(removed), "{cause}");
+    let (phase, cause) = toy.shown("c");
+    assert_eq!(phase, Phase::Unhealthy);
+    assert!(
+        cause.contains("dependency rdk:component:generic/b is not ready yet"),
+        "{cause}"
+    );
+    assert!(toy.world.node(&name("a")).is_none());
+}
+
+#[test]
+fn what_waited_for_a_name_is_built_when_it_comes() {
+    let toy = check(
+        &["b@m: a", "c@m: b"],
+        &["a@m", "b@m: a", "c@m: b"],
+        "build a, build b?, build c?",
+        "+a +b +c",
+    );
+    assert_eq!(toy.shown("c").0, Phase::Ready);
+}
+
+#[test]
+fn an_optional_dependency_that_comes_is_taken_up() {
+    check(&["b@m: ?a"], &["b@m: ?a", "a@m"], "build a, rebuild b?", "+a -b +b");
+}
+
+#[test]
+fn a_module_that_goes_leaves_its_resources_visible() {
+    let toy = check(
+        &["a@m", "b@n: a"],
+        &["a@m!", "b@n: a"],
+        "close b, close a, stop module m",
+        "-b -a",
+    );
+    let (phase, cause) = toy.shown("a");
+    assert_eq!(phase, Phase::Unhealthy);
+    assert!(
+        cause.contains("There may be no module in config that provides this model"),
+        "{cause}"
+    );
+    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+}
+
+#[test]
+fn a_circle_that_is_opened_is_built() {
+    let mut toy = running(&["a@m: b", "b@m: a", "c@m: a"]);
+    assert!(toy.shown("a").1.contains("cycle"), "{}", toy.shown("a").1);
+    let (_, log) = toy.apply(&["a@m: b", "b@m*2", "c@m: a"]);
+    assert_eq!(log, "+b +a +c");
+    let (_, log) = toy.apply(&["a@m: b", "b@m*3: a", "c@m: a"]);
+    assert_eq!(log, "-c -a -b");
+    assert!(toy.shown("b").1.contains("cycle"), "{}", toy.shown("b").1);
+}
+
+#[test]
+fn a_change_while_the_old_entry_is_being_built_wins() {
+    let mut toy = Toy::new(&["a@m"]);
+    toy.ready("m");
+    toy.decide();
+    // ValidateConfig of the old entry is under way.
+    toy.take_up(&["a@m*2"]);
+    toy.decide();
+    toy.end(0);
+    toy.decide();
+    assert_eq!(
+        toy.world.node(&name("a")).map(|node| node.asked),
+        Some(false),
+        "asked again"
+    );
+    toy.end(0);
+    toy.decide();
+    // AddResource of the second is under way.
+    toy.take_up(&["a@m*3"]);
+    assert_eq!(toy.settle(), "+a -a +a");
+    // And what is taken back before it was done is not done.
+    toy.take_up(&[]);
+    toy.take_up(&["a@m*3"]);
+    assert_eq!(toy.settle(), "");
+    assert_eq!(toy.shown("a").0, Phase::Ready);
+}
+
+#[test]
+fn a_failed_resource_is_tried_at_once_when_what_it_depends_on_was_built_anew() {
+    let mut toy = running(&["a@m", "b@m: a"]);
+    toy.take_up(&["a@m", "b@m*2: a"]);
+    toy.fail_next("b", "no");
+    assert_eq!(toy.shown("b"), (Phase::Unhealthy, "no".into()));
+    let (_, log) = toy.apply(&["a@m*2", "b@m*2: a"]);
+    assert_eq!(log, "-a +a +b");
+}
+
+#[test]
+fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
+    let lines: Vec<String> = (0..1000).map(|number| format!("r{number}@m")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut toy = Toy::new(&[]);
+    let plan = toy.take_up(&lines);
+    assert_eq!(plan.changes.len(), 1001);
+    toy.ready("m");
+    toy.settle();
+    let mut changed = lines.clone();
+    changed[500] = "r500@m*2";
+    let (plan, log) = toy.apply(&changed);
+    assert_eq!((show(&plan).as_str(), log.as_str()), ("rebuild r500", "-r500 +r500"));
+    assert_eq!(plan.stays.len(), 1000);
+}
+
+/// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
+fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
+    let set = toy.world.nodes().map(|node| {
+        let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
+        let built = node.stage == super::node::Stage::Built;
+        (
+            node.config.name.name.clone(),
+            (node.module.clone().filter(|_| built), held),
+        )
+    });
+    set.collect()
+}
+
+/// Lines from numbers: resources in modules, with edges to others by name, some optional, some towards later ones (so
+/// that there are circles and names that nobody has).
+fn lines(entries: &BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>, versions: &[usize]) -> Vec<String> {
+    let resources = entries.iter().map(|(number, (module, version, edges))| {
+        // Optional ones only backwards: of those that would like each other, the order decides, and that is kept.
+        let texts = edges.iter().filter(|(to, optional)| !optional || to < number);
+        let texts: Vec<_> = texts
+            .map(|(to, optional)| format!("{}r{to}", if *optional { "?" } else { "" }))
+            .collect();
+        format!("r{number}@m{module}*{version}: {}", texts.join(" "))
+    });
+    let modules = versions
+        .iter()
+        .enumerate()
+        .map(|(module, version)| format!("@m{module}*{version}"));
+    modules.chain(resources).collect()
+}
+
+fn entries() -> impl Strategy<Value = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>> {
+    let edges = prop::collection::vec((0usize..8, any::<bool>()), 0..3);
+    prop::collection::btree_map(0usize..8, (0usize..3, 1usize..3, edges), 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the plan
+    /// names; and what b leaves to do is nothing.
+    #[test]
+    fn what_is_planned_is_done_and_comes_to_the_same_as_a_fresh_start(
+        walk in prop::collection::vec((entries(), prop::collection::vec(1usize..3, 3)), 2..5),
+    ) {
+        let walk: Vec<Vec<String>> = walk.iter().map(|(entries, versions)| lines(entries, versions)).collect();
+        let texts = |lines: &'_ [String]| -> Vec<String> { lines.to_vec() };
+        let first = texts(&walk[0]);
+        let mut toy = running(&first.iter().map(String::as_str).collect::<Vec<_>>());
+        for next in &walk[1..] {
+            let next: Vec<&str> = next.iter().map(String::as_str).collect();
+            let before = running_set(&toy);
+            let (plan, log) = toy.apply(&next);
+            let fresh = running(&next);
+            prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
+            for name in next.iter().filter_map(|line| line.split_once('@').map(|(name, _)| name)).filter(|name| !name.is_empty()) {
+                prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}, fresh {:?}", name, &next, toy.shown(name), fresh.shown(name));
+            }
+            // The deed does not differ from the plan.
+            let touched: BTreeSet<&str> = log.split_whitespace().map(|step| &step[1..]).collect();
+            let planned = |how: &dyn Fn(&change::Change) -> bool| -> BTreeSet<&str> {
+                let named = plan.changes.iter().filter(|change| how(change)).filter_map(|change| match &change.part {
+                    Part::Resource(name) => Some(name.name.as_str()),
+                    _ => None,
+                });
+                named.collect()
+            };
+            prop_assert!(touched.is_subset(&planned(&|_| true)), "{:?}: {} did {}", &next, show(&plan), log);
+            let certain = planned(&|change| matches!(change.how, How::Build | How::Rebuild) && !change.known_after_start);
+            prop_assert!(certain.is_subset(&touched), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
+            let out: BTreeSet<&str> = plan.taken_out.iter().map(|name| name.name.as_str()).collect();
+            let removed: BTreeSet<&str> = log.split_whitespace().filter_map(|step| step.strip_prefix('-')).collect();
+            prop_assert!(out.is_subset(&removed), "{} did {}", show(&plan), log);
+            // Both ways in order: taken out before what it held, built after what it needs.
+            for (place, name) in plan.taken_out.iter().enumerate() {
+                for later in &plan.taken_out[..place] {
+                    let held = &before[&name.name].1;
+                    prop_assert!(!held.contains(&later.name), "{} is taken out before {}, which holds it", later, name);
+                }
+            }
+            let (again, declared) = config(&next);
+            let known = Known {
+                answers: declared.iter().map(|(name, declared)| (name.clone(), Ok(declared.clone()))).collect(),
+                ..toy.world.known()
+            };
+            prop_assert!(change::plan(&toy.config, &again, &known).is_empty());
+        }
+        let last = change::plan(&toy.config, &Config::default(), &toy.world.known());
+        prop_assert!(last.changes.iter().all(|change| matches!(change.how, How::Close | How::Stop)));
+    }
+}

@@ -1,0 +1,108 @@
+//! Which modules a config wants run, and with what: built-in ones that it uses, then the configured ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use mainstay_proto::{Api, Model};
+
+use crate::config::{Config, ModuleConfig, ModuleType, ResourceConfig};
+use crate::identity::ModuleName;
+use crate::module::builtin::Builtins;
+use crate::module::environment::{ModuleSpec, log_level_argument};
+use crate::policy::Policy;
+
+/// A module that a config wants.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WantedModule {
+    /// How it is run.
+    pub(super) spec: ModuleSpec,
+    /// Why it cannot be. It is shown, not run.
+    pub(super) fault: Option<String>,
+    /// The level that its own entry asks for. One that follows from `log` or `debug` is in the spec alone.
+    level: Option<String>,
+}
+
+impl WantedModule {
+    /// True if a process started for `self` serves `other`, too. The level that `log` and `debug` give does not count: it
+    /// is that of the next start.
+    pub(super) fn runs_the_same_as(&self, other: &Self) -> bool {
+        let with_level = |wanted: &Self| ModuleSpec {
+            arguments: wanted.level.clone().into_iter().collect(),
+            ..wanted.spec.clone()
+        };
+        self.fault == other.fault && with_level(self) == with_level(other)
+    }
+}
+
+/// The modules to run: built-in ones that the config uses, then the configured ones.
+pub(super) fn modules(config: &Config, builtins: &Builtins) -> Vec<WantedModule> {
+    let used = |config: &ResourceConfig| builtins.module_of(&config.name.api, &config.model).cloned();
+    let used: BTreeSet<_> = config
+        .resources
+        .iter()
+        .filter(|config| config.fault.is_none())
+        .filter_map(used)
+        .collect();
+    let builtin = used.into_iter().map(|name| {
+        let which = name.as_str().trim_start_matches("builtin:").to_owned();
+        let mut arguments = vec![format!("--builtin={which}")];
+        arguments.extend(log_level_argument(None, config.debug));
+        let spec = ModuleSpec {
+            name,
+            id: String::new(),
+            local: false,
+            registry: false,
+            executable: builtins.executable.clone(),
+            tarball: false,
+            // Ours speak over UNIX sockets, which are private, whatever others need.
+            tcp: false,
+            first_run_timeout: Duration::ZERO,
+            arguments,
+            env: BTreeMap::new(),
+            policy: Policy::default(),
+        };
+        WantedModule {
+            spec,
+            fault: None,
+            level: None,
+        }
+    });
+    let configured = config.modules.iter().map(|module| WantedModule {
+        spec: spec(config, module),
+        fault: module.fault.clone(),
+        level: module.log_level.clone(),
+    });
+    builtin.chain(configured).collect()
+}
+
+/// Which of the models that a config uses are built in, and where.
+pub(super) fn builtin_models(config: &Config, builtins: &Builtins) -> HashMap<(Api, Model), ModuleName> {
+    let models = config.resources.iter().filter_map(|config| {
+        let module = builtins.module_of(&config.name.api, &config.model)?;
+        Some(((config.name.api.clone(), config.model.clone()), module.clone()))
+    });
+    models.collect()
+}
+
+fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
+    let level = config.module_log_level(module, config.debug);
+    ModuleSpec {
+        name: module.name.as_str().into(),
+        id: module.module_id.clone(),
+        local: module.kind == ModuleType::Local,
+        registry: module.kind == ModuleType::Registry,
+        executable: module.executable.clone(),
+        tarball: module.is_tarball(),
+        tcp: module.tcp_mode || tcp_for_all(),
+        first_run_timeout: module.first_run_timeout,
+        arguments: log_level_argument(level.as_deref(), config.debug).into_iter().collect(),
+        env: config.module_env(module),
+        policy: module.policy.clone(),
+    }
+}
+
+/// True if the environment has every configured module speak TCP.
+fn tcp_for_all() -> bool {
+    let wish = std::env::var_os("VIAM_TCP_SOCKETS");
+    wish.is_some_and(|wish| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| wish == *yes))
+}

@@ -1,0 +1,307 @@
+//! The file of a running machine changes: what works is taken up, what does not changes nothing, and what turns out badly
+//! goes back.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use mainstay_proto::mainstay::control::v1::ConfigState;
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::status::Snapshot;
+use mainstay_tests::traffic::Traffic;
+use mainstay_tests::world::{Place, World};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+/// Two modules, each with a sensor. The first one is never touched.
+fn two() -> Machine {
+    Machine::new()
+        .module(Module::family("calm"))
+        .module(Module::family("busy"))
+        .resource(Resource::of("calm", "probe", "still"))
+        .resource(Resource::of("busy", "probe", "moved"))
+}
+
+/// Changes that are not healthy go back after this long.
+fn reverting(machine: Machine, window: &str) -> Machine {
+    machine.set("apply", json!({ "on_failure": "revert", "window": window }))
+}
+
+fn is(state: ConfigState) -> impl Fn(&Snapshot) -> bool {
+    move |now| now.config_is(state)
+}
+
+/// The file's text runs, and is the one of this revision.
+fn runs(revision: u64) -> impl Fn(&Snapshot) -> bool {
+    move |now| now.config_is(ConfigState::Current) && now.config().revision == Some(revision)
+}
+
+#[tokio::test]
+async fn a_file_that_is_edited_is_taken_up_and_untouched_resources_miss_no_call() {
+    let mut world = World::settled(two()).await;
+    let now = world.until(runs(1)).await;
+    let calm = now.pid("calm");
+    let traffic = Traffic::on(&world, &["still"], Duration::from_millis(5));
+    let more = two().resource(Resource::of("busy", "probe", "new"));
+    let begun = Instant::now();
+    world.rewrite(&more);
+    world.until(|now| now.ready("new")).await;
+    eprintln!("write → the new resource is READY: {:?}", begun.elapsed());
+    world.until(runs(2)).await;
+    // Another attribute; then by rename, and what is gone is gone.
+    let attributes = json!({ "rate": 2 });
+    world.replace(
+        &more
+            .clone()
+            .resource(Resource::of("busy", "probe", "third").attributes(attributes)),
+    );
+    world.until(|now| runs(3)(now) && now.ready("third")).await;
+    world.replace(&two());
+    let now = world
+        .until(|now| runs(4)(now) && now.resource("third").is_none() && now.resource("new").is_none())
+        .await;
+    assert_eq!(now.pid("calm"), calm);
+    // A burst: the last content wins.
+    for number in 0..50 {
+        world.rewrite(&two().set("revision", json!(format!("r{number}"))));
+    }
+    let last = |now: &Snapshot| now.control.revision == "r49" && now.config_is(ConfigState::Current);
+    world.until(last).await;
+    let calls = traffic.end();
+    assert!(calls.failed.is_empty(), "{:?}", calls.failed);
+    assert!(calls.answered > 10, "{calls:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_used_changes_nothing_and_the_status_says_so() {
+    let mut world = World::settled(two()).await;
+    let before = world.until(runs(1)).await;
+    let good = fs::read_to_string(world.config()).expect("it was written");
+    world.rewrite_text(&good.replacen("\"components\": [", "\"components\": 7, \"other\": [", 1));
+    let now = world.until(is(ConfigState::Refused)).await;
+    let reasons = now.config().reasons;
+    assert!(
+        reasons.iter().any(|reason| reason.contains("machine.json:")),
+        "{reasons:?}"
+    );
+    world
+        .until_printed("the config is refused; what runs is left as it is")
+        .await;
+    let told = world.cli(&["status"]).await;
+    assert!(told.stdout.contains("config refused"), "{told:?}");
+    let told = world.cli(&["status", "--json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).expect("JSON");
+    assert_eq!(told["config_status"]["state"], "refused");
+    assert_eq!(told["config_status"]["revision"], 1);
+    fs::remove_file(world.config()).expect("it is there");
+    world.until(is(ConfigState::Away)).await;
+    world.rewrite_text("");
+    world.until(is(ConfigState::Refused)).await;
+    world.rewrite_text(&good);
+    let after = world.until(runs(1)).await;
+    assert_eq!(
+        (before.pid("busy"), before.pid("calm")),
+        (after.pid("busy"), after.pid("calm"))
+    );
+    assert!(after.ready("still") && after.ready("moved"));
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_healthy_goes_back_and_is_not_tried_again() {
+    let first = reverting(two(), "1s");
+    let mut world = World::settled(first.clone()).await;
+    world.until(runs(1)).await;
+    let traffic = Traffic::on(&world, &["still"], Duration::from_millis(5));
+    // It is watched, and then it counts.
+    let second = first.clone().resource(Resource::of("busy", "probe", "new"));
+    world.rewrite(&second);
+    world.until(is(ConfigState::Watching)).await;
+    world.until(|now| runs(2)(now) && now.ready("new")).await;
+    // A module that dies takes all of its change with it.
+    let third = second
+        .clone()
+        .module(Module::faulty("sick", "exit-after-ready"))
+        .resource(Resource::of("busy", "probe", "newer"));
+    world.rewrite(&third);
+    let now = world
+        .until(|now| now.config_is(ConfigState::Reverted) && now.module("sick").is_none() && now.ready("new"))
+        .await;
+    let reasons = now.config().reasons;
+    assert!(
+        reasons.iter().any(|reason| reason.contains("module sick died")),
+        "{reasons:?}"
+    );
+    world.until(|now| now.resource("newer").is_none()).await;
+    // One that does not come up goes back at the end of its window.
+    let fourth = second
+        .clone()
+        .resource(Resource::of("busy", "probe", "bad").depends_on(&["nothing"]));
+    world.rewrite(&fourth);
+    world.until(is(ConfigState::Watching)).await;
+    let now = world
+        .until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none())
+        .await;
+    assert_eq!(now.config().revision, Some(2));
+    let calls = traffic.end();
+    assert!(calls.failed.is_empty(), "{:?}", calls.failed);
+    // The next start knows it, and says so first.
+    let mut world = {
+        world.stop_core().await;
+        world.restart().await
+    };
+    let now = world.until(|now| now.running() && now.ready("new")).await;
+    assert!(
+        now.config_is(ConfigState::Reverted) && now.resource("bad").is_none(),
+        "{now:?}"
+    );
+    let output = world.output();
+    assert!(output.contains("it was applied before and taken back"), "{output}");
+    // Who insists gets it tried again, with the same end.
+    proc::signal(world.guardian(), Signal::SIGHUP);
+    world.until(is(ConfigState::Watching)).await;
+    world
+        .until(|now| now.config_is(ConfigState::Reverted) && now.resource("bad").is_none())
+        .await;
+    world.rewrite(&second);
+    world.until(runs(2)).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_machine_without_a_usable_file_starts_with_the_last_good_one_unless_it_is_to_be_strict() {
+    let mut world = World::settled(two()).await;
+    world.until(runs(1)).await;
+    for text in [Some("{ \"modules\": "), None] {
+        match text {
+            Some(text) => world.rewrite_text(text),
+            None => fs::remove_file(world.config()).expect("it is there"),
+        }
+        world
+            .until(is(if text.is_some() {
+                ConfigState::Refused
+            } else {
+                ConfigState::Away
+            }))
+            .await;
+        world.stop_core().await;
+        let config = world.config().to_str().expect("a path in UTF-8").to_owned();
+        let strict = world.place.mainstay(&["run", "--strict", &config]).await;
+        assert_eq!(strict.code, 1, "{strict:?}");
+        assert!(strict.stderr.contains("without --strict"), "{strict:?}");
+        world = world.restart_as_it_is().await;
+        let now = world
+            .until(|now| now.running() && now.ready("still") && now.ready("moved"))
+            .await;
+        assert_eq!(now.config().revision, Some(1), "{now:?}");
+        let expected = if text.is_some() {
+            ConfigState::Refused
+        } else {
+            ConfigState::Away
+        };
+        assert!(now.config_is(expected), "{now:?}");
+        let output = world.output();
+        assert!(
+            output.contains("the last good config runs instead (revision 1)"),
+            "{output}"
+        );
+    }
+    // And goes on with the file when that is there again.
+    world.rewrite(&two().resource(Resource::of("busy", "probe", "new")));
+    world.until(|now| runs(2)(now) && now.ready("new")).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_core_that_is_killed_during_a_change_comes_back_with_the_old_config_or_the_new_one() {
+    let mut world = World::settled(two()).await;
+    world.until(runs(1)).await;
+    for delay in [0, 3, 8, 15, 30, 60, 120] {
+        let name = format!("at{delay}");
+        world.rewrite(&two().resource(Resource::of("busy", "probe", &name)));
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        proc::signal(world.pid(), Signal::SIGKILL);
+        let _killed = world.ended().await;
+        // What was written last is of no use, so that what was kept has to be.
+        world.rewrite_text("{");
+        world = world.restart_as_it_is().await;
+        let now = world
+            .until(|now| now.running() && now.ready("still") && now.ready("moved"))
+            .await;
+        let names: Vec<_> = now
+            .machine
+            .resources
+            .iter()
+            .filter_map(|resource| resource.name.clone())
+            .collect();
+        let others: Vec<_> = names.iter().filter(|name| name.name.starts_with("at")).collect();
+        assert!(others.len() <= 1, "{delay} ms: {now:?}");
+        world.rewrite(&two());
+        world.until(is(ConfigState::Current)).await;
+    }
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_machine_moves_to_another_port_and_not_to_one_that_is_taken() {
+    let mut world = World::settled(two()).await;
+    world.until(runs(1)).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("some port");
+    let address = taken.local_addr().expect("bound").to_string();
+    world.rewrite(&two().bind(&address));
+    let now = world.until(is(ConfigState::Refused)).await;
+    let reasons = now.config().reasons;
+    assert!(
+        reasons.iter().any(|reason| reason.contains("address already in use")),
+        "{reasons:?}"
+    );
+    assert_eq!(now.control.listeners.len(), 1);
+    drop(taken);
+    // Asked for once more, it works: the text is the same, the world is another.
+    proc::signal(world.guardian(), Signal::SIGHUP);
+    let end = Instant::now() + Duration::from_secs(30);
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        assert!(Instant::now() < end, "nobody listens on {address}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let old = world.address().to_owned();
+    world.moved_to(&address);
+    let only = |now: &Snapshot| now.control.listeners.len() == 1 && now.control.listeners[0].address == address;
+    world.until(|now| only(now) && runs(2)(now)).await;
+    let refused = tokio::net::TcpStream::connect(&old).await;
+    assert!(refused.is_err(), "{old} is still open");
+    assert!(world.snapshot().await.ready("still"));
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_sensor_that_forbids_it_holds_a_change_up_until_it_allows_it() {
+    let place = Place::new();
+    let flag = place.file("allowed");
+    let attributes = json!({ "allowed_by": flag.to_str().expect("a path in UTF-8") });
+    let guarded = two()
+        .resource(Resource::of("calm", "probe", "idle").attributes(attributes))
+        .set(
+            "maintenance",
+            json!({ "sensor_name": "rdk:component:sensor/idle", "maintenance_allowed_key": "allowed" }),
+        );
+    let mut world = place.start(guarded.clone()).await;
+    // A start is never held up.
+    world.until(|now| runs(1)(now) && now.ready("idle")).await;
+    world.rewrite(&guarded.clone().resource(Resource::of("busy", "probe", "new")));
+    let now = world.until(is(ConfigState::Waiting)).await;
+    assert!(now.resource("new").is_none());
+    let reasons = now.config().reasons;
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("reading `allowed` is false")),
+        "{reasons:?}"
+    );
+    let told = world.cli(&["status"]).await;
+    assert!(told.stdout.contains("waits for maintenance"), "{told:?}");
+    fs::write(&flag, "").expect("the folder can be written");
+    world.until(|now| runs(2)(now) && now.ready("new")).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
