@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
+use mainstay_proto::viam::common::v1::GetReadingsRequest;
+use prost::Message as _;
 use tokio::task::JoinSet;
+use tonic::Request;
 
 use crate::rpc;
 use crate::world::World;
@@ -23,7 +25,7 @@ pub struct Calls {
     pub slowest: Duration,
 }
 
-/// One caller per sensor, each on a connection of its own, until it is dropped or [`Traffic::end`]s.
+/// One caller per resource, each on a connection of its own, until it is dropped or [`Traffic::end`]s.
 pub struct Traffic {
     calls: Arc<Mutex<Calls>>,
     _callers: JoinSet<()>,
@@ -32,23 +34,35 @@ pub struct Traffic {
 impl Traffic {
     /// Calls `GetReadings` of each of these sensors once every `pause`.
     pub fn on(world: &World, sensors: &[&str], pause: Duration) -> Self {
+        Self::start(
+            world,
+            "/viam.component.sensor.v1.SensorService/GetReadings",
+            sensors,
+            pause,
+        )
+    }
+
+    /// Asks this motor whether it moves, once every `pause`.
+    pub fn of_motor(world: &World, motor: &str, pause: Duration) -> Self {
+        Self::start(world, "/viam.component.motor.v1.MotorService/IsMoving", &[motor], pause)
+    }
+
+    fn start(world: &World, method: &'static str, resources: &[&str], pause: Duration) -> Self {
         let calls = Arc::new(Mutex::new(Calls::default()));
         let mut callers = JoinSet::new();
         let begun = Instant::now();
-        for sensor in sensors {
+        for resource in resources {
             let (calls, channel) = (Arc::clone(&calls), world.channel());
             let request = GetReadingsRequest {
-                name: (*sensor).to_owned(),
+                name: (*resource).to_owned(),
                 extra: None,
             };
             callers.spawn(async move {
                 loop {
                     let sent = Instant::now();
-                    let call = rpc::call::<_, GetReadingsResponse>(
-                        channel.clone(),
-                        "/viam.component.sensor.v1.SensorService/GetReadings",
-                        &request,
-                    );
+                    // The name is field 1 of either request; what the answer says is of no interest.
+                    let message = Request::new(request.encode_to_vec().into());
+                    let call = rpc::call_raw(channel.clone(), method, message);
                     let outcome = match tokio::time::timeout(CALL_LIMIT, call).await {
                         Ok(Ok(_)) => Ok(()),
                         Ok(Err(status)) => Err(format!("{}: {status}", request.name)),

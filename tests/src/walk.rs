@@ -88,7 +88,10 @@ impl Walk {
                 self.resources.remove(place);
             }
             6 if self.resources.len() > 1 => {
-                let (one, other) = (self.dice.roll(self.resources.len()), self.dice.roll(self.resources.len()));
+                let (one, other) = (
+                    self.dice.roll(self.resources.len()),
+                    self.dice.roll(self.resources.len()),
+                );
                 self.resources.swap(one, other);
             }
             7 if !self.resources.is_empty() => {
@@ -147,7 +150,10 @@ impl Walk {
         };
         if self.dice.once_in(4) {
             let x = self.dice.roll(100);
-            resource = resource.set("frame", json!({ "parent": "world", "translation": { "x": x, "y": 0, "z": 0 } }));
+            resource = resource.set(
+                "frame",
+                json!({ "parent": "world", "translation": { "x": x, "y": 0, "z": 0 } }),
+            );
         }
         if self.dice.once_in(4) {
             resource = resource.set("log_configuration", json!({ "level": "debug" }));

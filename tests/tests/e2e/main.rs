@@ -34,3 +34,4 @@ mod sessions;
 mod soak;
 mod stop_all;
 mod traces;
+mod walk;

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use mainstay_tests::dice::{Dice, number};
 use mainstay_tests::fixture::trap::Deed;
 use mainstay_tests::leaks::{self, Held};
 use mainstay_tests::machine::{Machine, Module, Resource};
@@ -39,28 +40,6 @@ const DEATHS: [Death; 7] = [
     Death::Killed(Signal::SIGTERM),
     Death::Killed(Signal::SIGQUIT),
 ];
-
-/// SplitMix64: the same seed gives the same order on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).expect("less than `sides`")
-    }
-}
-
-fn number(variable: &str, otherwise: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
-        Err(_) => otherwise,
-    }
-}
 
 /// Asks until the resource answers, and gives the process that did.
 async fn answering(world: &World) -> i32 {
@@ -120,7 +99,7 @@ async fn a_machine_is_the_same_after_a_hundred_crashes() {
     world.until(|now| now.ready("calm") && now.ready("box")).await;
     let core = core(&world).await;
     let traffic = Traffic::on(&world, &["calm"], Duration::from_millis(5));
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     for _ in 0..WARM_UP {
         cycle(&world, DEATHS[dice.roll(DEATHS.len())]).await;
     }
