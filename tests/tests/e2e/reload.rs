@@ -134,10 +134,13 @@ async fn a_change_that_is_not_healthy_goes_back_and_is_not_tried_again() {
         "{reasons:?}"
     );
     world.until(|now| now.resource("newer").is_none()).await;
+    // What can be told to be wrong beforehand is not even tried.
+    let typo = Resource::of("busy", "probe", "bad").depends_on(&["nothing"]);
+    world.rewrite(&second.clone().resource(typo));
+    world.until(is(ConfigState::Refused)).await;
     // One that does not come up goes back at the end of its window.
-    let fourth = second
-        .clone()
-        .resource(Resource::of("busy", "probe", "bad").depends_on(&["nothing"]));
+    let broken = Resource::of("busy", "probe", "bad").attributes(json!({ "fault": "build-error" }));
+    let fourth = second.clone().resource(broken);
     world.rewrite(&fourth);
     world.until(is(ConfigState::Watching)).await;
     let now = world
