@@ -17,9 +17,10 @@ pub fn graph(told: pb::Graph) -> Graph {
             continue;
         };
         // The second of two equal names is shown in the status, and bound to nothing.
-        if place.insert(name.to_string(), nodes.len()).is_some() {
+        if place.contains_key(&name.to_string()) {
             continue;
         }
+        place.insert(name.to_string(), nodes.len());
         nodes.push(Node {
             name,
             model: resource.model,
