@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(planned(&toy)[1..], [None, None]);
 
         let mut toy = begin();
-        toy.take_up(&["b@n: a", "c@n: b", "d@n:"]);
+        toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n:"]);
         toy.decide();
         assert_eq!(toy.world.planned(&name("a")), Some(Planned::NotWanted));
         assert_eq!(toy.world.planned(&name("c")), Some(Planned::Replaced));
