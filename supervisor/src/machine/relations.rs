@@ -60,7 +60,9 @@ impl World {
             })
         };
         let mut wishes = Wishes::default();
-        for text in &declared.required {
+        let mut seen = BTreeSet::new();
+        // What is said twice is wanted once.
+        for text in declared.required.iter().filter(|text| seen.insert(text.as_str())) {
             match self.index.resolve(text) {
                 Ok(dependency) => wishes.required.push(dependency),
                 Err(Unresolved::Missing) => {

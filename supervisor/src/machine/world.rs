@@ -104,7 +104,7 @@ impl World {
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
         self.spread();
-        if self.dirty.is_empty() && self.unexplored && self.validating == 0 {
+        if self.unexplored && self.validating == 0 {
             self.explore();
         }
         self.dirty.pop_first().map(|(_, name)| name)
