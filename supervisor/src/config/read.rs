@@ -456,16 +456,15 @@ impl Reader {
     fn check_number(&mut self, number: f64, span: Span) {
         if !number.is_finite() {
             self.refuse(span, "free-form values take finite numbers only");
-        } else if number.abs() >= 9_007_199_254_740_992.0 {
-            if self
+        } else if number.abs() >= 9_007_199_254_740_992.0
+            && self
                 .source
                 .slice(span)
                 .parse::<i128>()
                 .is_ok_and(|exact| exact != number as i128)
-            {
-                self.warn(span, "modules receive this number rounded").help =
-                    Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
-            }
+        {
+            self.warn(span, "modules receive this number rounded").help =
+                Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
         }
     }
 }
