@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod config_file;
 pub mod events;
+pub mod executable;
 pub mod feed;
 pub mod guardian;
 pub mod identity;

@@ -24,6 +24,8 @@ pub struct ModuleSpec {
     pub registry: bool,
     /// What the config names: a program, or a tarball with one.
     pub executable: PathBuf,
+    /// Its path as people may see it.
+    pub shown: String,
     /// True if that is a tarball to unpack.
     pub tarball: bool,
     /// True if it listens on a TCP port instead of a UNIX socket.
@@ -109,6 +111,7 @@ pub(super) mod tests {
             local: true,
             registry: false,
             executable: "/opt/gear/bin/run".into(),
+            shown: "/opt/gear/bin/run".into(),
             tarball: false,
             tcp: false,
             first_run_timeout: Duration::from_secs(60),
