@@ -51,6 +51,8 @@ pub struct Launch {
     pub env: BTreeMap<String, OsString>,
     /// Where it starts.
     pub directory: PathBuf,
+    /// The folder that its tarball was unpacked into.
+    pub unpacked: Option<PathBuf>,
     /// Its lasting data directory, to be made before the start.
     pub data: PathBuf,
     /// What it and all that comes of it are known by.
@@ -61,6 +63,7 @@ pub struct Launch {
 pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path, life: Life) -> Launch {
     let Program { executable, root, .. } = program.clone();
     let data = home.join("module-data/local").join(spec.name.as_str());
+    let unpacked = spec.tarball.then(|| root.clone());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
         ("VIAM_HOME".into(), home.into()),
         ("VIAM_MODULE_DATA".into(), data.clone().into()),
@@ -87,6 +90,7 @@ pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path
         arguments,
         env,
         directory,
+        unpacked,
         data,
         life,
     }
