@@ -11,13 +11,13 @@ use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
 use super::bundle::{Bundle, RawFile};
 use super::complaint::{Complaint, Grade};
-use super::duration;
 use super::keys::Section;
 use super::node::{Node, Span, Value};
 use super::placeholder::Placeholders;
 use super::source::Source;
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
+use crate::duration;
 
 /// Keys that others read, or once read. They are known, and they do nothing.
 pub(super) const IGNORED: [(&str, &str); 8] = [

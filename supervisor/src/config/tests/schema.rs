@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::duration;
 use super::super::keys::{Key, MACHINE, Section, Takes};
 use super::super::schema::schema;
 use super::super::size;
 use super::values::{SAMPLE_JSON, SAMPLE_YAML};
 use super::{lines, read};
+use crate::duration;
 
 /// What a value breaks of a schema: one line each. Knows what this schema uses, and fails on anything else.
 fn faults(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
