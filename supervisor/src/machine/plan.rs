@@ -9,16 +9,12 @@ use std::time::Instant;
 
 use mainstay_proto::{Api, ResourceName};
 
-use super::graph::Unresolved;
-use super::node::{Facts, Held, Module, Node, Shown, Stage};
+use super::node::{Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
 use super::world::World;
 use crate::config::ResourceConfig;
+use crate::graph::Unresolved;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
-
-/// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
-/// build one resource after the other anyway.
-pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
 /// The next step for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

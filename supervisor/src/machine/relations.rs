@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
 
-use super::graph::{Unresolved, simple_names};
 use super::node::{Declared, Wishes};
 use super::world::World;
+use crate::graph::{Unresolved, simple_names};
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.

@@ -1,6 +1,6 @@
 //! The verbs about configs that ask a running machine: plan, diff, apply and graph.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{Place, World};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config_cli::{ROVER, json_of, keys};
 
-fn text(path: &PathBuf) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
@@ -57,7 +57,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
 
     let world = rover().await;
     let before = world.snapshot().await.control;
-    let own = text(&world.config().to_owned()).to_owned();
+    let own = text(world.config()).to_owned();
     let nothing = world.cli(&["plan", &own]).await;
     assert!(
         nothing.code == 0 && nothing.stdout.starts_with("= nothing to do: 3 resources"),
