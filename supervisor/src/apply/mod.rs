@@ -9,6 +9,7 @@ pub mod health;
 mod keeper;
 pub mod maintenance;
 pub mod network;
+mod preflight;
 mod progress;
 mod start;
 mod status;

@@ -350,10 +350,12 @@ impl<'a> Compare<'a> {
             .filter(|name| !blocked.contains_key(*name))
         {
             let open = |required: &&ResourceName| !self.is_built(required) && !self.comes(required);
-            if self.comes(name) && self.needs[name].required.iter().any(open) && !self.is_built(name) {
-                if let Some(fate) = self.fates.get_mut(name) {
-                    fate.after_start = true;
-                }
+            if self.comes(name)
+                && self.needs[name].required.iter().any(open)
+                && !self.is_built(name)
+                && let Some(fate) = self.fates.get_mut(name)
+            {
+                fate.after_start = true;
             }
         }
         for (name, because) in blocked {
@@ -455,7 +457,7 @@ impl<'a> Compare<'a> {
         let mut open = maybe;
         while let Some(name) = open.pop() {
             for holder in holders.get(name).cloned().unwrap_or_default() {
-                if !self.fates.get(holder).is_some_and(|fate| fate.how != How::Update) {
+                if self.fates.get(holder).is_none_or(|fate| fate.how == How::Update) {
                     self.set(
                         holder,
                         How::Rebuild,
