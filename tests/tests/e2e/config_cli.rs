@@ -272,3 +272,14 @@ base      component:base
     let ended = place.mainstay(&["graph", text(&refused)]).await;
     assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
 }
+
+#[tokio::test]
+async fn schema_prints_what_editors_check_a_config_by() {
+    let place = Place::new();
+    let shown = json_of(&place.mainstay(&["schema"]).await);
+    assert_eq!(shown["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(
+        shown["properties"]["components"].is_object() && shown["$defs"].is_object(),
+        "{shown}"
+    );
+}
