@@ -18,7 +18,7 @@ components:
       rate_hz: 10   # Hz
   - {name: right, api: \"rdk:component:motor\", model: fake}
   - name: base
-    api: rdk:component:base
+    api: rdk:component:generic
     model: fake
     depends_on: [left, right]
 ";
@@ -115,7 +115,7 @@ async fn config_get_shows_one_value() {
     for (path, shown) in [
         ("components.left.attributes.rate_hz", "10"),
         ("components[1].name", "right"),
-        ("components.left.attributes", "rate_hz: 10   # Hz"),
+        ("components.left.attributes", "rate_hz: 10"),
         ("components.base.depends_on", "[left, right]"),
         ("cloud.secret", "***"),
     ] {
@@ -227,8 +227,8 @@ async fn graph_draws_what_a_file_says() {
     let file = place.write("rover.yaml", ROVER);
     let tree = place.mainstay(&["graph", text(&file)]).await;
     let expected = "\
-RESOURCE  API              STATE
-base      component:base
+RESOURCE  API                STATE
+base      component:generic
 ├─ left   component:motor
 └─ right  component:motor";
     assert_eq!((tree.code, tree.stdout.trim_end()), (0, expected), "{tree:?}");

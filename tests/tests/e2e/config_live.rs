@@ -45,7 +45,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
     );
     assert_eq!(
         keys(&shown["changes"][0]),
-        ["part", "name", "how", "because", "known_after_start"]
+        ["part", "name", "how", "because", "known_after_start", "through"]
     );
     assert_eq!((&shown["running"], &shown["usable"]), (&json!(false), &json!(true)));
     let refused = place.write("refused.yaml", "debug: maybe");
@@ -78,7 +78,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
         "{planned:?}"
     );
     assert!(
-        of("~ base").contains("rebuild") && of("~ base").contains("left"),
+        of("  └ base").contains("rebuild") && of("  └ base").ends_with("holds left"),
         "{planned:?}"
     );
     assert!(of("= ").contains("1 resource"), "{planned:?}");
