@@ -248,13 +248,13 @@ pub mod tests {
             ),
         ]);
         let expected = "\
-~ network    update   network.bind_address localhost:1 → localhost:2
-~ lidar      rebuild  attributes.rate_hz 10 → 20
-  └ slam     rebuild  holds lidar
-    └ map    rebuild  holds slam
-+ alone      build    new
-~ yin        rebuild  holds yang
-  └ yang     rebuild  holds yin
+~ network  update   network.bind_address localhost:1 → localhost:2
+~ lidar    rebuild  attributes.rate_hz 10 → 20
+  └ slam   rebuild  holds lidar
+    └ map  rebuild  holds slam
++ alone    build    new
+~ yin      rebuild  holds yang
+  └ yang   rebuild  holds yin
 = 2 resources and 1 module stay as they are";
         assert_eq!(lines(&plan, Style::PLAIN).join("\n"), expected);
     }

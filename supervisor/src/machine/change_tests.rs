@@ -112,7 +112,10 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
     );
     assert_eq!(
         told(&["a@m", "b@m: a"], &["b@m: a"]),
-        [format!("needs a ({a})"), "no longer in the config".to_owned()]
+        [
+            format!("it needs `a`, which is not in the config ({a})"),
+            "no longer in the config".to_owned()
+        ]
     );
     assert_eq!(
         told(&["b@m: ?a"], &["b@m: ?a", "a@m"]),

@@ -282,7 +282,12 @@ impl<'a> Compare<'a> {
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
             match (missing, required, lets_go) {
-                (Some(missing), Some(_), _) if built => self.set(name, How::Close, missing, false),
+                (Some(missing), Some(_), held) if built => {
+                    self.set(name, How::Close, missing, false);
+                    if let Some(held) = held {
+                        self.through(name, Part::Resource(held));
+                    }
+                }
                 (Some(_), ..) => {}
                 (None, Some(text), _) if built => {
                     self.set(
@@ -296,7 +301,8 @@ impl<'a> Compare<'a> {
                     self.set(name, How::Build, format!("its dependency `{text}` is there now"), true);
                 }
                 (None, None, Some(held)) if built => {
-                    self.set(name, How::Rebuild, format!("it lets go of {held}"), false);
+                    self.set(name, How::Rebuild, format!("lets go of {}", held.name), false);
+                    self.through(name, Part::Resource(held));
                 }
                 _ => {}
             }
