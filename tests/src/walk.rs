@@ -142,7 +142,7 @@ impl Walk {
                     attributes[*self.dice.pick(&["needs", "wants"])] = json!(others);
                 }
                 if self.dice.once_in(10) {
-                    attributes["fault"] = "validate".into();
+                    attributes["fault"] = "validate-error".into();
                 }
                 Resource::of(family, kind, name).attributes(attributes)
             }

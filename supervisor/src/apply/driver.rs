@@ -14,6 +14,7 @@ use super::keeper::{Errand, Keeper, Kept};
 use super::maintenance;
 use super::network::{Bound, Network};
 use super::news::{News, State};
+use super::preflight as trial;
 use super::progress::{self, Command, Inbox, Progress};
 use super::start::{self, Start};
 use super::status::{self, Published};
@@ -25,7 +26,8 @@ use crate::config_file::{LastGood, Seen, Watch};
 use crate::jobs;
 use crate::log::Levels;
 use crate::machine;
-use crate::machine::change;
+use crate::machine::change::{self, Known};
+use crate::machine::preflight;
 use crate::robot::sessions::Sessions;
 use crate::service::Notify;
 use crate::traces::Traces;
@@ -65,8 +67,8 @@ enum Done {
     },
     /// Something that the transaction waits for.
     Input(Input<Arc<Taken>>),
-    /// A text was checked, and its port is open.
-    Checked(Ticket, Result<Option<Bound>, Vec<String>>),
+    /// A text was checked: its port is open, and modules were asked.
+    Checked(Ticket, Result<(Option<Bound>, preflight::Asked), Vec<String>>),
 }
 
 /// Why a text is read.
@@ -94,6 +96,10 @@ pub struct Driver {
     applying: Option<AbortHandle>,
     /// A port that is open for a text that is on its way.
     bound: Option<(Ticket, Bound)>,
+    /// What modules said of a text that is on its way.
+    asked: Option<(Ticket, preflight::Asked)>,
+    /// Whose modules are being asked, and how to end that.
+    asking: Option<(Ticket, CancellationToken)>,
     followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
     /// Counts what the file was seen to be: only the newest counts.
     sights: u64,
@@ -130,6 +136,8 @@ impl Driver {
             work: JoinSet::new(),
             applying: None,
             bound: None,
+            asked: None,
+            asking: None,
             followers: BTreeMap::new(),
             sights: 0,
             reading: 0,
@@ -267,7 +275,8 @@ impl Driver {
     fn done(&mut self, done: Done) {
         match done {
             Done::Input(input) => self.input(input),
-            Done::Checked(ticket, Ok(bound)) => {
+            Done::Checked(ticket, Ok((bound, asked))) => {
+                self.asked = Some((ticket, asked));
                 if let Some(bound) = bound {
                     self.bound = Some((ticket, bound));
                 }
@@ -340,12 +349,17 @@ impl Driver {
             }
             Action::Check(ticket, offer) => {
                 let binding = self.tools.network.prepare(offer.what.config.clone());
+                let machine = self.tools.machine.clone();
+                let give_up = CancellationToken::new();
+                self.stop_asking();
+                self.asking = Some((ticket, give_up.clone()));
                 self.work.spawn(async move {
                     let bound = match binding.await {
                         Ok(bound) => bound,
                         Err(complaint) => return Done::Checked(ticket, Err(vec![complaint.line()])),
                     };
-                    Done::Checked(ticket, Ok(bound))
+                    let asked = trial::ask(&machine, &offer, &give_up).await;
+                    Done::Checked(ticket, asked.map(|asked| (bound, asked)))
                 });
             }
             Action::Apply {
@@ -366,6 +380,12 @@ impl Driver {
         }
     }
 
+    fn stop_asking(&mut self) {
+        if let Some((_, give_up)) = self.asking.take() {
+            give_up.cancel();
+        }
+    }
+
     fn apply(&mut self, ticket: Ticket, taken: &Arc<Taken>, way: &Way, fresh: bool) {
         let config = taken.config.clone();
         let target = self.transaction.committed().map(|kept| kept.what.config.clone());
@@ -380,6 +400,8 @@ impl Driver {
             // Of a text that was superseded.
             _ => {}
         }
+        let asked = self.asked.take().filter(|(asked_for, _)| *asked_for == ticket);
+        let asked = asked.map(|(_, asked)| asked).unwrap_or_default();
         info!("applying {}", taken.bundle.path.display());
         let follower = self.followers.get(&ticket).cloned();
         if let Some(earlier) = self.applying.take() {
@@ -390,10 +412,11 @@ impl Driver {
         self.applying = Some(self.work.spawn(async move {
             if let (Some(follower), Ok(known)) = (follower, machine.known().await) {
                 let from = machine.published.load_full().config.clone();
-                let plan = Arc::new(change::plan(&from, &config, &known));
+                let answers = asked.answers.clone();
+                let plan = Arc::new(change::plan(&from, &config, &Known { answers, ..known }));
                 let _gone = follower.send(Progress::Plan(plan));
             }
-            let outcome = match machine.apply(config).await {
+            let outcome = match machine.apply_with(config, asked).await {
                 Ok(applied) => {
                     debug!(
                         changes = applied.plan.changes.len(),
@@ -436,6 +459,9 @@ impl Driver {
         }
         if last {
             self.followers.remove(&ticket);
+            if self.asking.as_ref().is_some_and(|(asking, _)| *asking == ticket) {
+                self.stop_asking();
+            }
             if self.bound.as_ref().is_some_and(|(bound_for, _)| *bound_for == ticket) {
                 self.bound = None;
             }

@@ -10,6 +10,7 @@ mod keeper;
 pub mod maintenance;
 pub mod network;
 mod news;
+mod preflight;
 mod progress;
 mod start;
 mod status;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::news::News;
 use super::start::Start;
@@ -12,7 +13,8 @@ use super::status::{Published, Status};
 use super::taken::{Overrides, Taken};
 use crate::config::{Bundle, Complaint, Refused};
 use crate::machine;
-use crate::machine::change::{self, Plan};
+use crate::machine::change::{self, Known, Plan};
+use crate::policy::Preflight;
 
 /// How far the application of a text has come.
 #[derive(Clone, Debug)]
@@ -68,11 +70,17 @@ impl Handle {
     /// It cannot be used.
     pub async fn plan(&self, bundle: Bundle) -> Result<Planned, Refused> {
         let taken = read(bundle, &self.overrides).await?;
-        let from = self.machine.published.load_full().config.clone();
-        // A machine that shuts down knows nothing.
-        let known = self.machine.known().await.unwrap_or_default();
+        let (config, never) = (&taken.config, CancellationToken::new());
+        let plan = match self.machine.ask(config, Preflight::Running, None, &never).await {
+            Ok(asked) => asked.plan,
+            // A machine that shuts down knows nothing.
+            Err(_ending) => {
+                let from = self.machine.published.load_full().config.clone();
+                change::plan(&from, config, &Known::default())
+            }
+        };
         Ok(Planned {
-            plan: change::plan(&from, &taken.config, &known),
+            plan,
             complaints: taken.complaints,
         })
     }

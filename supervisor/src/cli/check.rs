@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
 use serde_json::json;
 
 use super::complaints::{self, ComplaintJson, tally};
+use super::config_text::{self, gather, machine_for, rendered};
 use super::failure::{Exit, Failure};
 use super::human::count;
 use super::output::print;
@@ -17,17 +19,24 @@ use crate::config::{self, Complaint, Config};
 #[command(after_help = "\
 Examples:
   mainstay check rover.yaml
+  mainstay check rover.yaml --live    running modules look at their entries, too
   mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
 
 Exit code 0: nothing is wrong, or only worth a warning; 1: errors, even if they concern single entries alone.
-What only a module can tell about its attributes is found out when it is asked to build.
+What only a module can tell about its attributes is found out with `--live`, or when it is asked to build.
 
 JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help,
-also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`.")]
+also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. With `--live` also asked: [full name].")]
 pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Ask the modules of the running machine what they think of their entries
+    #[arg(long)]
+    live: bool,
+    /// With `--live`: the machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG", requires = "live")]
+    machine: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -36,13 +45,74 @@ pub struct Arguments {
 /// Runs the verb.
 ///
 /// # Errors
-/// Nobody reads the result.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+/// With `--live` no machine (3), or several and none was named (2).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    if arguments.live {
+        return live(&arguments).await;
+    }
     let (config, complaints) = match config::load(&arguments.file) {
         Ok(loaded) => (Some(loaded.config), loaded.complaints),
         Err(refused) => (None, refused.complaints),
     };
     tell(&arguments.file, config.as_ref(), &complaints, arguments.json)
+}
+
+/// Asks the running machine, whose modules look at their entries.
+async fn live(arguments: &Arguments) -> Result<Exit, Failure> {
+    let mut machine = machine_for(&arguments.machine, &arguments.file, "check --live").await?;
+    let request = CheckConfigRequest {
+        config: Some(gather(&arguments.file)?),
+    };
+    let answer = machine.check_config(request).await?.into_inner();
+    print(&if arguments.json {
+        live_json(&arguments.file, &answer)
+    } else {
+        live_text(&arguments.file, &answer)
+    })?;
+    Ok(match live_tally(&answer) {
+        (0, _) => Exit::Done,
+        _ => Exit::Wrong,
+    })
+}
+
+fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
+    let warnings = answer
+        .complaints
+        .iter()
+        .filter(|complaint| complaint.grade == "warning")
+        .count();
+    (answer.complaints.len() - warnings, warnings)
+}
+
+fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
+    let (errors, warnings) = live_tally(answer);
+    let listed: Vec<_> = answer.complaints.iter().map(config_text::as_json).collect();
+    json!({
+        "file": file.display().to_string(),
+        "usable": answer.usable,
+        "errors": errors,
+        "warnings": warnings,
+        "complaints": listed,
+        "asked": answer.asked,
+    })
+    .to_string()
+}
+
+fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
+    let name = file_name(&file.display().to_string()).to_owned();
+    let asked = format!(
+        "{} of {} seen by their modules",
+        answer.asked.len(),
+        count(answer.resources as usize, "resource")
+    );
+    let closing = match complaints::tally_of(live_tally(answer), file) {
+        None => format!("{name} is good: {asked}"),
+        Some(tally) => format!("{tally}; {asked}; the running machine is untouched"),
+    };
+    match rendered(&answer.complaints).as_str() {
+        "" => closing,
+        shown => format!("{shown}\n\n{closing}"),
+    }
 }
 
 /// Prints the result and chooses the exit code.

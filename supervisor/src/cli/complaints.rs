@@ -89,7 +89,11 @@ pub fn tally(complaints: &[Complaint]) -> (usize, usize) {
 
 /// `2 errors, 1 warning in rover.yaml`. `None` if there is neither.
 pub fn tally_text(complaints: &[Complaint], file: &Path) -> Option<String> {
-    let (errors, warnings) = tally(complaints);
+    tally_of(tally(complaints), file)
+}
+
+/// The same of so many errors and warnings.
+pub fn tally_of((errors, warnings): (usize, usize), file: &Path) -> Option<String> {
     let parts: Vec<_> = [(errors, "error"), (warnings, "warning")]
         .into_iter()
         .filter(|(number, _)| *number > 0)

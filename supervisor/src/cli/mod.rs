@@ -23,6 +23,7 @@ mod restart;
 mod run;
 #[cfg(test)]
 mod samples;
+mod schema;
 pub mod startup;
 mod status;
 mod status_config;
@@ -89,6 +90,8 @@ enum Verb {
     Events(events::Arguments),
     /// Say everything that is wrong with a config file
     Check(check::Arguments),
+    /// Print the JSON Schema of a config, with which editors complete and check
+    Schema(schema::Arguments),
     /// Say what a config would start, stop, rebuild and leave alone, and why
     Plan(plan::Arguments),
     /// Apply a config to the running machine, and say how it went
@@ -113,7 +116,8 @@ pub fn main() -> ExitCode {
         Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
         Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
         Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
-        Verb::Check(arguments) => ended(arguments.json, check::run(&arguments)),
+        Verb::Check(arguments) => client(arguments.json, check::run(arguments)),
+        Verb::Schema(arguments) => ended(false, schema::run(&arguments)),
         Verb::Plan(arguments) => client(arguments.json, plan::run(arguments)),
         Verb::Apply(arguments) => client(arguments.json, apply::run(arguments)),
         Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
@@ -184,6 +188,8 @@ mod tests {
             "events -f --json left",
             "explain wheels --json",
             "check rover.yaml --json",
+            "check rover.yaml --live --machine rover.yaml",
+            "schema",
             "plan rover.yaml --json",
             "apply rover.yaml --revert-after 10s --yes",
             "diff",
@@ -208,6 +214,8 @@ mod tests {
             "restart",
             "reload acme-lidar --address rover",
             "check",
+            "check rover.yaml --machine rover.yaml",
+            "schema rover.yaml",
             "config set rover.yaml debug",
             "diff --last-good",
             "apply rover.yaml --revert-after soon",

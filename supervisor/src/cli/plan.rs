@@ -21,10 +21,11 @@ Examples:
   mainstay plan rover.yaml
   mainstay plan rover.yaml --machine /etc/mainstay/rover.yaml
 
-+ comes, - goes, ~ is there before and after, = stays as it is. `known after start` stands at what is decided by a
++ comes, - goes, ~ is there before and after, = stays as it is, └ follows from what stands above it. `known after start` stands at what is decided by a
 module that does not run yet. Without a running machine, the plan is that of a start.
 
-JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start}], stays: {resources, modules},
+JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start,
+through: {part, name}}], stays: {resources, modules},
 complaints}; complaints as in `mainstay check`. `running` is false for a plan from nothing.")]
 pub struct Arguments {
     /// The config file, JSON or YAML

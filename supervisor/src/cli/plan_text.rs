@@ -1,6 +1,6 @@
 //! A plan as people read it and as scripts do. Pure functions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mainstay_proto::mainstay::control::v1::{ConfigPlan, PlannedChange};
 use serde_json::{Value, json};
@@ -14,14 +14,18 @@ use crate::text::plain;
 pub fn lines(plan: &ConfigPlan, style: Style) -> Vec<String> {
     let mut table = Table::plain(0);
     let names = Names::of(plan);
-    for change in &plan.changes {
+    for (depth, change) in nested(plan) {
         let (sign, colour) = sign(change);
+        let name = match depth {
+            0 => format!("{sign} {}", names.show(change)),
+            depth => format!("{}└ {}", "  ".repeat(depth), names.show(change)),
+        };
         let mut because = plain(&change.because);
         if change.known_after_start {
             because += " (known after start)";
         }
         table.row([
-            Cell::from(format!("{sign} {}", names.show(change))).colour(colour),
+            Cell::from(name).colour(colour),
             change.how.as_str().into(),
             because.into(),
         ]);
@@ -29,6 +33,41 @@ pub fn lines(plan: &ConfigPlan, style: Style) -> Vec<String> {
     let mut lines = table.lines(style);
     lines.push(stays(plan));
     lines
+}
+
+/// What follows from another change stands below that, a step further in; the rest as it comes.
+fn nested(plan: &ConfigPlan) -> Vec<(usize, &PlannedChange)> {
+    let own = |change: &'_ PlannedChange| (change.part.clone(), change.name.clone());
+    let known: HashSet<_> = plan.changes.iter().map(own).collect();
+    let mut below: HashMap<_, Vec<&PlannedChange>> = HashMap::new();
+    let mut first = Vec::new();
+    for change in &plan.changes {
+        let above = (change.through_part.clone(), change.through_name.clone());
+        if known.contains(&above) && above != own(change) {
+            below.entry(above).or_default().push(change);
+        } else {
+            first.push(change);
+        }
+    }
+    let mut found = Vec::with_capacity(plan.changes.len());
+    let mut open: Vec<_> = first.into_iter().rev().map(|change| (0, change)).collect();
+    loop {
+        while let Some((depth, change)) = open.pop() {
+            found.push((depth, change));
+            let next = below.remove(&own(change)).unwrap_or_default();
+            open.extend(next.into_iter().rev().map(|change| (depth + 1, change)));
+        }
+        // A circle has no beginning; nothing may be missing for that.
+        let rest = plan.changes.iter().find_map(|change| {
+            let above = (change.through_part.clone(), change.through_name.clone());
+            below.remove(&above)
+        });
+        match rest {
+            Some(rest) => open.extend(rest.into_iter().rev().map(|change| (0, change))),
+            None => break,
+        }
+    }
+    found
 }
 
 /// `+` comes, `-` goes, `~` is there before and after.
@@ -101,6 +140,10 @@ pub fn json(plan: &ConfigPlan) -> Value {
             "how": change.how,
             "because": change.because,
             "known_after_start": change.known_after_start,
+            "through": (!change.through_part.is_empty()).then(|| json!({
+                "part": change.through_part,
+                "name": change.through_name,
+            })),
         })
     };
     json!({
@@ -120,6 +163,15 @@ pub mod tests {
             how: how.into(),
             because: because.into(),
             known_after_start: because.is_empty(),
+            ..PlannedChange::default()
+        }
+    }
+
+    fn through(part: &str, name: &str, change: PlannedChange) -> PlannedChange {
+        PlannedChange {
+            through_part: part.into(),
+            through_name: name.into(),
+            ..change
         }
     }
 
@@ -162,6 +214,49 @@ pub mod tests {
 + arm            build     (known after start)
 = 2 resources and 1 module stay as they are";
         assert_eq!(lines(&sample(), Style::PLAIN).join("\n"), expected);
+    }
+
+    #[test]
+    fn what_follows_from_another_change_stands_below_it() {
+        let resource = |name: &str, how: &str, because: &str| {
+            change("resource", &format!("rdk:service:generic/{name}"), how, because)
+        };
+        let mut plan = sample();
+        plan.changes.truncate(1);
+        plan.changes.extend([
+            through(
+                "resource",
+                "rdk:service:generic/slam",
+                resource("map", "rebuild", "holds slam"),
+            ),
+            resource("lidar", "rebuild", "attributes.rate_hz 10 → 20"),
+            through(
+                "resource",
+                "rdk:service:generic/lidar",
+                resource("slam", "rebuild", "holds lidar"),
+            ),
+            through("module", "unknown", resource("alone", "build", "new")),
+            through(
+                "resource",
+                "rdk:service:generic/yang",
+                resource("yin", "rebuild", "holds yang"),
+            ),
+            through(
+                "resource",
+                "rdk:service:generic/yin",
+                resource("yang", "rebuild", "holds yin"),
+            ),
+        ]);
+        let expected = "\
+~ network  update   network.bind_address localhost:1 → localhost:2
+~ lidar    rebuild  attributes.rate_hz 10 → 20
+  └ slam   rebuild  holds lidar
+    └ map  rebuild  holds slam
++ alone    build    new
+~ yin      rebuild  holds yang
+  └ yang   rebuild  holds yin
+= 2 resources and 1 module stay as they are";
+        assert_eq!(lines(&plan, Style::PLAIN).join("\n"), expected);
     }
 
     #[test]

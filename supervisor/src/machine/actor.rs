@@ -17,6 +17,7 @@ use super::handle::{Command, Handle, Restarted};
 use super::modules::Then;
 use super::node::{Declared, Facts, Held, Shown, Stage};
 use super::plan::Step;
+use super::preflight::Process;
 use super::setup::Made;
 use super::view::{Published, View};
 use super::world::World;
@@ -64,6 +65,8 @@ pub struct Machine {
     pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
     /// Who waits for the first outcome of a change.
     pub(super) watched: Vec<Watched>,
+    /// What running processes said of entries before they were taken up.
+    pub(super) heard: HashMap<ResourceName, (Result<Declared, String>, Process)>,
     /// A resource is gone that others may still see.
     pub(super) forgotten: bool,
     pub(super) build_timeout: Duration,
@@ -196,7 +199,10 @@ impl Machine {
                 Step::Show(shown) => self.show(&name, shown),
                 Step::Forget => self.forget(&name),
                 Step::Queue(module) => self.world.queue(name, &module),
-                Step::Validate(module) => self.begin(name, &module, Stage::Validating, Vec::new()),
+                Step::Validate(module) => match self.heard(&name, &module) {
+                    Some(outcome) => self.world.answered(&name, &module, outcome, now),
+                    None => self.begin(name, &module, Stage::Validating, Vec::new()),
+                },
                 Step::Add(module, held) => self.begin(name, &module, Stage::Adding, held),
                 Step::Remove(module) => self.begin(name, &module, Stage::Removing, Vec::new()),
             }
@@ -419,7 +425,7 @@ impl Machine {
                 wish,
                 done,
             } => self.restart(&module, current, wish, done),
-            Command::Apply { config, answers, done } => self.apply(config, answers, done),
+            Command::Apply { config, asked, done } => self.apply(config, *asked, done),
             Command::Know(reply) => {
                 let _gone = reply.send(self.known());
             }

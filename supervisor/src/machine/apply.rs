@@ -14,6 +14,7 @@ use super::change::{self, How, Known, Part, Plan};
 use super::handle::{Command, Handle};
 use super::modules::Then;
 use super::node::{Declared, Facts, Stage};
+use super::preflight::Asked;
 use super::view::{Rejected, View};
 use super::wanted;
 use crate::config::Config;
@@ -60,17 +61,19 @@ impl Handle {
     /// # Errors
     /// The machine is shutting down.
     pub async fn apply(&self, config: Arc<Config>) -> Result<Applied, ApplyError> {
-        self.apply_with(config, Answers::new()).await
+        self.apply_with(config, Asked::default()).await
     }
 
-    /// As `apply`, with what modules said of its entries; that makes the plan more certain and changes nothing else.
+    /// As `apply`, with what modules said of its entries: that makes the plan more certain, and who still runs is not asked
+    /// a second time.
     ///
     /// # Errors
     /// The machine is shutting down.
-    pub async fn apply_with(&self, config: Arc<Config>, answers: Answers) -> Result<Applied, ApplyError> {
+    pub async fn apply_with(&self, config: Arc<Config>, asked: Asked) -> Result<Applied, ApplyError> {
         self.made.load_builtins(&config).await;
         let (done, applied) = oneshot::channel();
-        let command = Command::Apply { config, answers, done };
+        let asked = Box::new(asked);
+        let command = Command::Apply { config, asked, done };
         self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
         applied.await.map_err(|_| ApplyError::ShuttingDown)
     }
@@ -108,11 +111,11 @@ impl Machine {
     }
 
     /// Takes up a config while the machine runs.
-    pub(super) fn apply(&mut self, config: Arc<Config>, answers: Answers, done: oneshot::Sender<Applied>) {
+    pub(super) fn apply(&mut self, config: Arc<Config>, asked: Asked, done: oneshot::Sender<Applied>) {
         if self.stopping.is_cancelled() {
             return;
         }
-        let plan = self.take_up(config, answers);
+        let plan = self.take_up(config, asked);
         debug!(
             changes = plan.changes.len(),
             stays = plan.stays.len(),
@@ -128,9 +131,10 @@ impl Machine {
     }
 
     /// Wants `config` from now on: makes the plan, and does what it says.
-    pub(super) fn take_up(&mut self, config: Arc<Config>, answers: Answers) -> Plan {
+    pub(super) fn take_up(&mut self, config: Arc<Config>, asked: Asked) -> Plan {
+        self.remember(&asked);
         let known = Known {
-            answers,
+            answers: asked.answers,
             ..self.known()
         };
         let plan = change::plan(&self.config, &config, &known);

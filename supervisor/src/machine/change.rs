@@ -13,6 +13,7 @@ use mainstay_proto::{Api, Model, ResourceName};
 use super::node::Declared;
 use super::wanted::{self, WantedModule};
 use crate::config::Config;
+use crate::config::difference::{self, Difference};
 use crate::identity::ModuleName;
 use crate::module::builtin::Builtins;
 
@@ -110,6 +111,8 @@ pub struct Change {
     /// Whether, or how far, this happens is decided by what is not known yet: a module that does not run, or whether
     /// something becomes READY.
     pub known_after_start: bool,
+    /// The change that it follows from, if its own entry is not the reason.
+    pub through: Option<Part>,
 }
 
 /// What leads from one config to another, in order: what is closed, modules, then what is built, after what it needs.
@@ -248,7 +251,7 @@ impl Modules {
                     );
                 }
                 Some(changed) => {
-                    found.add(&name, How::Restart, &differences(changed, &wanted));
+                    found.add(&name, How::Restart, &differences((from, changed), (to, &wanted)));
                     found.restarted.insert(name.clone());
                 }
             }
@@ -263,8 +266,21 @@ impl Modules {
             how,
             because: because.to_owned(),
             known_after_start: false,
+            through: None,
         });
     }
+}
+
+/// Values of an entry that a reason names.
+const SHOWN: usize = 3;
+
+/// The first differences, and how many more there are.
+fn listed(found: &[Difference]) -> String {
+    let mut shown: Vec<_> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+    if found.len() > SHOWN {
+        shown.push(format!("{} more", found.len() - SHOWN));
+    }
+    shown.join(", ")
 }
 
 fn new_and(fault: Option<&str>) -> String {
@@ -274,10 +290,20 @@ fn new_and(fault: Option<&str>) -> String {
     }
 }
 
-/// The keys in which two entries of one module differ.
-fn differences(old: &WantedModule, new: &WantedModule) -> String {
+/// In what two entries of one module differ, or else what is made of them.
+fn differences((from, old): (&Config, &WantedModule), (to, new): (&Config, &WantedModule)) -> String {
     if let Some(fault) = &new.fault {
         return format!("its entry is broken: {fault}");
+    }
+    let entry = |config: &'_ Config| {
+        let mut modules = config.modules.iter();
+        modules.position(|module| module.name == new.spec.name.as_str())
+    };
+    if let (Some(before), Some(after)) = (entry(from), entry(to)) {
+        let found = difference::module(from, &from.modules[before], to, &to.modules[after]);
+        if !found.is_empty() {
+            return listed(&found);
+        }
     }
     let (old, new) = (&old.spec, &new.spec);
     let differ = [

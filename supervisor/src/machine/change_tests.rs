@@ -83,6 +83,50 @@ fn a_changed_module_is_emptied_first_and_takes_only_its_own_along() {
 }
 
 #[test]
+fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
+    let told = |from: &[&str], to: &[&str]| {
+        let (plan, _) = running(from).apply(to);
+        let told = |change: &change::Change| {
+            let through = change.through.as_ref().map(|part| format!(" ({part})"));
+            format!("{}{}", change.because, through.unwrap_or_default())
+        };
+        plan.changes.iter().map(told).collect::<Vec<_>>()
+    };
+    let a = name("a").to_string();
+    let b = name("b").to_string();
+    assert_eq!(
+        told(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
+        [
+            "attributes.v 1 → 2".to_owned(),
+            format!("holds a ({a})"),
+            format!("holds b ({b})"),
+        ]
+    );
+    assert_eq!(
+        told(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
+        [
+            "env.V changed".to_owned(),
+            "its module m is restarted (module m)".to_owned(),
+            format!("holds a ({a})"),
+        ]
+    );
+    assert_eq!(
+        told(&["a@m", "b@m: a"], &["b@m: a"]),
+        [
+            format!("it needs `a`, which is not in the config ({a})"),
+            "no longer in the config".to_owned()
+        ]
+    );
+    assert_eq!(
+        told(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
+        [
+            "new in the config".to_owned(),
+            format!("would like a, if that becomes READY ({a})")
+        ]
+    );
+}
+
+#[test]
 fn who_needs_what_goes_stays_visible_and_says_why() {
     let toy = check(
         &["a@m", "b@m: a", "c@m: b", "d@m: ?a"],

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::apply::{Answers, Applied};
+use super::apply::Applied;
 use super::change::Known;
-use super::preflight::Lines;
+use super::preflight::{Asked, Lines};
 use super::setup::Made;
 use super::view::{Published, View};
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub(super) enum Command {
     /// Take up this config.
     Apply {
         config: Arc<Config>,
-        answers: Answers,
+        asked: Box<Asked>,
         done: oneshot::Sender<Applied>,
     },
     /// Tell what a plan has to know.

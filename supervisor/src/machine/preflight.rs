@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mainstay_proto::{Api, Model, ResourceName};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
 use super::apply::{Answers, ApplyError};
@@ -28,8 +30,12 @@ const AT_A_TIME: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     upstream: Upstream,
-    activity: Option<Activity>,
+    /// Of the process that runs for the machine; a spare one has none.
+    running: Option<(Process, Activity)>,
 }
+
+/// One process of one module.
+pub(super) type Process = (ModuleName, u64);
 
 /// Who can be asked about which models.
 pub(super) type Lines = HashMap<(Api, Model), (ModuleName, Line)>;
@@ -39,6 +45,8 @@ pub(super) type Lines = HashMap<(Api, Model), (ModuleName, Line)>;
 pub struct Asked {
     /// What modules say of new and changed entries.
     pub answers: Answers,
+    /// Which process gave an answer; missing where it was a spare one.
+    pub(super) processes: HashMap<ResourceName, Process>,
     /// Modules of which a spare instance could not be used, and why.
     pub unfit: Vec<(ModuleName, SpareError)>,
     /// What would be done, with these answers.
@@ -47,20 +55,21 @@ pub struct Asked {
 
 impl Handle {
     /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds them
-    /// stays as it is.
-    ///
-    /// # Errors
-    /// The machine is shutting down.
-    pub async fn preflight(&self, config: Arc<Config>) -> Result<Answers, ApplyError> {
-        Ok(self.ask(&config, Preflight::Running).await?.answers)
-    }
-
-    /// As `preflight`; with [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one after the
+    /// stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one after the
     /// other, and asked there.
     ///
+    /// `patience`: who takes longer is not waited for, and has not answered; without it, that is an answer, and a bad one.
+    /// When `give_up` is cancelled, spare instances are ended, and nothing that this returns is of use.
+    ///
     /// # Errors
     /// The machine is shutting down.
-    pub async fn ask(&self, config: &Arc<Config>, how: Preflight) -> Result<Asked, ApplyError> {
+    pub async fn ask(
+        &self,
+        config: &Arc<Config>,
+        how: Preflight,
+        patience: Option<Duration>,
+        give_up: &CancellationToken,
+    ) -> Result<Asked, ApplyError> {
         self.made.load_builtins(config).await;
         let present = self.published.load_full().config.clone();
         let mut known = self.known().await?;
@@ -82,35 +91,42 @@ impl Handle {
             let (module, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
             (!moved(module)).then(|| (Arc::new(ResourceConfig::clone(entry)), line.clone()))
         });
-        let mut asked = Asked {
-            answers: ask_all(entries.collect()).await,
-            ..Asked::default()
-        };
+        let mut asked = Asked::default();
+        asked.take(ask_all(entries.collect(), patience).await);
         if how == Preflight::Spare {
+            // Of one module there is one spare instance at a time: its sockets and its data go by its name.
+            let _alone = self.made.spares.lock().await;
             for wanted in wanted::modules(config, &known.builtins) {
                 let name = wanted.spec.name.clone();
                 if name.is_builtin() || wanted.fault.is_some() || !moved(&name) {
                     continue;
                 }
-                match spare::start(&self.made, wanted.spec).await {
+                if give_up.is_cancelled() {
+                    break;
+                }
+                match spare::start(&self.made, wanted.spec, give_up).await {
                     Ok(spare) => {
                         let line = Line {
                             upstream: spare.upstream.clone(),
-                            activity: None,
+                            running: None,
                         };
                         let offered = unknown
                             .iter()
                             .filter(|entry| spare.offers(&entry.name.api, &entry.model));
                         let entries = offered.map(|entry| (Arc::new(ResourceConfig::clone(entry)), line.clone()));
-                        asked.answers.extend(ask_all(entries.collect()).await);
+                        asked.take(ask_all(entries.collect(), patience).await);
                         spare.end().await;
                     }
                     Err(error) => asked.unfit.push((name, error)),
                 }
             }
         }
-        known.answers = asked.answers.clone();
-        asked.plan = change::plan(&present, config, &known);
+        asked.plan = if asked.answers.is_empty() {
+            plan
+        } else {
+            known.answers.clone_from(&asked.answers);
+            change::plan(&present, config, &known)
+        };
         Ok(asked)
     }
 
@@ -126,7 +142,9 @@ impl Handle {
             let (_, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
             Some((entry, line.clone()))
         });
-        Ok(ask_all(asked.collect()).await)
+        let mut all = Asked::default();
+        all.take(ask_all(asked.collect(), None).await);
+        Ok(all.answers)
     }
 
     async fn lines(&self) -> Result<Lines, ApplyError> {
@@ -137,12 +155,40 @@ impl Handle {
     }
 }
 
+impl Asked {
+    fn take(&mut self, given: Vec<Given>) {
+        for Given { name, outcome, process } in given {
+            if let Some(process) = process {
+                self.processes.insert(name.clone(), process);
+            }
+            self.answers.insert(name, outcome);
+        }
+    }
+}
+
 impl Machine {
-    /// Which running module builds which model.
+    /// What the present process of `module` said of the entry before it was taken up. It counts once.
+    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, String>> {
+        let (outcome, (asked, life)) = self.heard.remove(name)?;
+        let running = self.modules.get(module)?;
+        (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)
+    }
+
+    /// The answers of running processes in `asked` are to be had by `heard`, until the next config.
+    pub(super) fn remember(&mut self, asked: &Asked) {
+        let answers = asked.processes.iter().filter_map(|(name, process)| {
+            let outcome = asked.answers.get(name)?.clone();
+            Some((name.clone(), (outcome, process.clone())))
+        });
+        self.heard = answers.collect();
+    }
+
+    /// Which running module builds which model. One that is building something may answer nothing else until that is done,
+    /// and is not asked.
     pub(super) fn lines(&self) -> Lines {
         let mut lines = Lines::new();
         for name in &self.world.module_order {
-            let ready = self.world.facts(name) == Some(&Facts::Ready);
+            let ready = self.world.facts(name) == Some(&Facts::Ready) && !self.world.is_adding(name);
             let Some(running) = self.modules.get(name).filter(|_| ready) else {
                 continue;
             };
@@ -153,7 +199,7 @@ impl Machine {
                 for model in &handler.models {
                     let line = Line {
                         upstream: upstream.clone(),
-                        activity: Some(running.activity.clone()),
+                        running: Some(((name.clone(), running.life), running.activity.clone())),
                     };
                     lines
                         .entry((handler.api.clone(), model.clone()))
@@ -165,36 +211,48 @@ impl Machine {
     }
 }
 
-type Answer = (ResourceName, Result<Declared, String>);
+/// An answer about one entry.
+#[derive(Debug)]
+struct Given {
+    name: ResourceName,
+    outcome: Result<Declared, String>,
+    process: Option<Process>,
+}
 
 /// Asks about each entry where it can be asked about, some at a time.
-async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>) -> Answers {
-    let mut answers = Answers::new();
-    let mut asking: JoinSet<Option<Answer>> = JoinSet::new();
+async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Duration>) -> Vec<Given> {
+    let by = patience.map(|patience| Instant::now() + patience);
+    let mut answers = Vec::new();
+    let mut asking: JoinSet<Option<Given>> = JoinSet::new();
     for (entry, line) in entries {
         if asking.len() >= AT_A_TIME
-            && let Some(Ok(Some((name, answer)))) = asking.join_next().await
+            && let Some(Ok(Some(answer))) = asking.join_next().await
         {
-            answers.insert(name, answer);
+            answers.push(answer);
         }
         asking.spawn(async move {
             let limit = calls::VALIDATE_TIMEOUT;
             let name = entry.name.clone();
-            let doing = line
-                .activity
-                .map(|activity| activity.begin("ValidateConfig", name.clone(), limit));
-            let answer = match entry.to_proto() {
-                Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
-                Err(problem) => Err(format!("resource config validation error: {problem}")),
+            let (process, activity) = line.running.unzip();
+            let doing = activity.map(|activity| activity.begin("ValidateConfig", name.clone(), limit));
+            let call = async {
+                match entry.to_proto() {
+                    Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
+                    Err(problem) => Err(format!("resource config validation error: {problem}")),
+                }
+            };
+            let outcome = match by {
+                None => call.await,
+                Some(by) => tokio::time::timeout_at(by.into(), call).await.ok()?,
             };
             drop(doing);
             // Of a module that went meanwhile nothing is known.
-            (!(answer.is_err() && line.upstream.is_closed())).then_some((name, answer))
+            (!(outcome.is_err() && line.upstream.is_closed())).then_some(Given { name, outcome, process })
         });
     }
     while let Some(answer) = asking.join_next().await {
-        if let Ok(Some((name, answer))) = answer {
-            answers.insert(name, answer);
+        if let Ok(Some(answer)) = answer {
+            answers.push(answer);
         }
     }
     answers

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
-use super::apply::Answers;
 use super::handle::Handle;
+use super::preflight::Asked;
 use super::view::Published;
 use super::world::World;
 use crate::cgroup::Tree;
@@ -59,6 +59,8 @@ pub(super) struct Made {
     pub(super) spawner: Spawner,
     pub(super) events: mpsc::UnboundedSender<(ModuleName, Event)>,
     pub(super) start_timeout: Duration,
+    /// Held by who runs spare instances.
+    pub(super) spares: tokio::sync::Mutex<()>,
 }
 
 impl Made {
@@ -99,6 +101,7 @@ impl Machine {
             spawner: Spawner::start()?,
             events: event_sender,
             start_timeout: options.start_timeout,
+            spares: tokio::sync::Mutex::default(),
         });
         made.load_builtins(&config).await;
         let handle = Handle {
@@ -121,6 +124,7 @@ impl Machine {
             lost: HashMap::new(),
             vigils: JoinSet::new(),
             watched: Vec::new(),
+            heard: HashMap::new(),
             forgotten: false,
             build_timeout: options.build_timeout,
             revision: Arc::default(),
@@ -131,7 +135,7 @@ impl Machine {
             stop_by: None,
         };
         // The start is the change from nothing.
-        machine.take_up(config, Answers::new());
+        machine.take_up(config, Asked::default());
         Ok((machine, handle))
     }
 }

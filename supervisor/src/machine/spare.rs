@@ -65,8 +65,8 @@ impl Drop for Place {
 /// Starts a spare instance of `spec` and waits until it is ready.
 ///
 /// # Errors
-/// It cannot be started, or never answers.
-pub(super) async fn start(made: &Made, spec: ModuleSpec) -> Result<Spare, SpareError> {
+/// It cannot be started, or never answers; or `give_up` was cancelled meanwhile.
+pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationToken) -> Result<Spare, SpareError> {
     let name = format!("spare:{}", spec.name);
     let mut spec = ModuleSpec {
         // A colon cannot stand in a configured name.
@@ -108,11 +108,11 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec) -> Result<Spare, SpareE
     place.task.spawn(Actor::new(spec, context).run(commands));
     let _running = place.commands.send(Command::Want(true));
     let outcome = loop {
-        match told.recv().await {
+        match give_up.run_until_cancelled(told.recv()).await.unwrap_or_default() {
             Some((_, Event::Ready { upstream, handlers, .. })) => break Ok((upstream, handlers)),
             Some((_, Event::Down { cause, .. })) => break Err(cause),
             Some((_, Event::Starting | Event::Stopped)) => {}
-            None => break Err("its task ended".into()),
+            None => break Err("it was ended before it was ready".into()),
         }
     };
     match outcome {

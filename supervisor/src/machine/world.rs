@@ -306,6 +306,27 @@ impl World {
         }
     }
 
+    /// The process of `module` said this of the entry before it was taken up: it need not be asked.
+    pub fn answered(
+        &mut self,
+        name: &ResourceName,
+        module: &ModuleName,
+        outcome: Result<Declared, String>,
+        now: Instant,
+    ) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.module = Some(module.clone());
+        match outcome {
+            Ok(declared) => {
+                let declared = declared.with(&node.config.depends_on);
+                (node.failure, node.asked) = (None, true);
+                self.link(name, Arc::new(declared));
+            }
+            Err(error) => self.fail(name, error, now),
+        }
+        self.touch_around(name);
+    }
+
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
     pub fn added(&mut self, name: &ResourceName, outcome: Result<(), String>, alive: bool, now: Instant) {
         let built = outcome.is_ok() && alive;

@@ -4,13 +4,17 @@
 use mainstay_proto::mainstay::control::v1 as pb;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 
 use super::control::Control;
 use super::feeds::Answers;
 use super::wire;
-use crate::config::{Bundle, difference};
+use crate::config::{Bundle, Grade, ResourceConfig, difference};
 use crate::machine::apply::ApplyError;
+use crate::machine::view::View;
+use crate::policy::Preflight;
+use crate::route::resource::Phase;
 
 /// The config that a request is about.
 fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
@@ -50,6 +54,47 @@ impl Control {
         Ok(Response::new(Box::pin(steps)))
     }
 
+    pub(super) async fn check_of(&self, request: pb::CheckConfigRequest) -> Result<pb::CheckConfigResponse, Status> {
+        let taken = match self.configs().read(text(request.config)?).await {
+            Ok(taken) => taken,
+            Err(refused) => {
+                return Ok(pb::CheckConfigResponse {
+                    complaints: refused.complaints.iter().map(wire::complaint).collect(),
+                    ..pb::CheckConfigResponse::default()
+                });
+            }
+        };
+        let never = CancellationToken::new();
+        let asking = self.machine().ask(&taken.config, Preflight::Running, None, &never);
+        let answers = asking.await.map_err(ending)?.answers;
+        let view = self.view();
+        let mut complaints = taken.complaints;
+        let mut asked = Vec::new();
+        for entry in taken.config.resources.iter().filter(|entry| entry.fault.is_none()) {
+            let seen = match answers.get(&entry.name) {
+                Some(Ok(_)) => Ok(()),
+                Some(Err(refusal)) => Err(format!("its module refuses `{}`: {refusal}", entry.name.name)),
+                // Of what is the same as before, its module said what it has to say.
+                None => match as_it_runs(&view, entry) {
+                    Some(seen) => seen,
+                    None => continue,
+                },
+            };
+            asked.push(entry.name.to_string());
+            if let Err(message) = seen {
+                complaints.push(taken.config.complaint(Grade::Local, &entry.place, message));
+            }
+        }
+        complaints.sort_by_key(|complaint| complaint.place.clone());
+        Ok(pb::CheckConfigResponse {
+            usable: true,
+            complaints: complaints.iter().map(wire::complaint).collect(),
+            asked,
+            resources: u32::try_from(taken.config.resources.len()).unwrap_or(u32::MAX),
+            modules: u32::try_from(taken.config.modules.len()).unwrap_or(u32::MAX),
+        })
+    }
+
     pub(super) async fn diff_of(&self, request: pb::DiffConfigRequest) -> Result<pb::DiffConfigResponse, Status> {
         let from = self.configs().status().from.display().to_string();
         let (usable, complaints, differences) = match self.configs().read(text(request.config)?).await {
@@ -81,5 +126,19 @@ impl Control {
             resources: status.resources,
             edges,
         })
+    }
+}
+
+/// What is known of an entry because the same one runs, or does not. `None` if another entry runs, or it is not known yet.
+fn as_it_runs(view: &View, entry: &ResourceConfig) -> Option<Result<(), String>> {
+    let same = view.config.resources.iter().find(|known| known.name == entry.name)?;
+    if !same.builds_the_same_as(entry) {
+        return None;
+    }
+    let state = view.resources.iter().find(|known| known.name == entry.name)?.state();
+    match (state.phase, &state.error) {
+        (Phase::Ready, _) => Some(Ok(())),
+        (Phase::Unhealthy, Some(error)) => Some(Err(format!("`{}` is UNHEALTHY: {error}", entry.name.name))),
+        _ => None,
     }
 }

@@ -375,6 +375,13 @@ impl ControlService for Control {
         self.apply_of(request.into_inner())
     }
 
+    async fn check_config(
+        &self,
+        request: Request<pb::CheckConfigRequest>,
+    ) -> Result<Response<pb::CheckConfigResponse>, Status> {
+        self.check_of(request.into_inner()).await.map(Response::new)
+    }
+
     async fn diff_config(
         &self,
         request: Request<pb::DiffConfigRequest>,

@@ -29,8 +29,11 @@ pub fn bundle(text: pb::ConfigText) -> Bundle {
 /// A plan.
 pub fn plan(plan: &Plan) -> pb::ConfigPlan {
     let changes = plan.changes.iter().map(|change| {
+        let (through_part, through_name) = change.through.as_ref().map(part).unwrap_or_default();
         let (part, name) = part(&change.part);
         pb::PlannedChange {
+            through_part: through_part.to_owned(),
+            through_name,
             part: part.to_owned(),
             name,
             how: change.how.to_string(),

@@ -18,7 +18,7 @@ components:
       rate_hz: 10   # Hz
   - {name: right, api: \"rdk:component:motor\", model: fake}
   - name: base
-    api: rdk:component:base
+    api: rdk:component:generic
     model: fake
     depends_on: [left, right]
 ";
@@ -115,7 +115,7 @@ async fn config_get_shows_one_value() {
     for (path, shown) in [
         ("components.left.attributes.rate_hz", "10"),
         ("components[1].name", "right"),
-        ("components.left.attributes", "rate_hz: 10   # Hz"),
+        ("components.left.attributes", "rate_hz: 10"),
         ("components.base.depends_on", "[left, right]"),
         ("cloud.secret", "***"),
     ] {
@@ -227,8 +227,8 @@ async fn graph_draws_what_a_file_says() {
     let file = place.write("rover.yaml", ROVER);
     let tree = place.mainstay(&["graph", text(&file)]).await;
     let expected = "\
-RESOURCE  API              STATE
-base      component:base
+RESOURCE  API                STATE
+base      component:generic
 ├─ left   component:motor
 └─ right  component:motor";
     assert_eq!((tree.code, tree.stdout.trim_end()), (0, expected), "{tree:?}");
@@ -271,4 +271,15 @@ base      component:base
     let refused = place.write("refused.yaml", "debug: maybe");
     let ended = place.mainstay(&["graph", text(&refused)]).await;
     assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn schema_prints_what_editors_check_a_config_by() {
+    let place = Place::new();
+    let shown = json_of(&place.mainstay(&["schema"]).await);
+    assert_eq!(shown["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(
+        shown["properties"]["components"].is_object() && shown["$defs"].is_object(),
+        "{shown}"
+    );
 }

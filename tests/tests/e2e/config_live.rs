@@ -1,4 +1,4 @@
-//! The verbs about configs that ask a running machine: plan, diff, apply and graph.
+//! The verbs about configs that ask a running machine: plan, diff, apply, check --live and graph.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
     );
     assert_eq!(
         keys(&shown["changes"][0]),
-        ["part", "name", "how", "because", "known_after_start"]
+        ["part", "name", "how", "because", "known_after_start", "through"]
     );
     assert_eq!((&shown["running"], &shown["usable"]), (&json!(false), &json!(true)));
     let refused = place.write("refused.yaml", "debug: maybe");
@@ -78,7 +78,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
         "{planned:?}"
     );
     assert!(
-        of("~ base").contains("rebuild") && of("~ base").contains("left"),
+        of("  └ base").contains("rebuild") && of("  └ base").ends_with("holds left"),
         "{planned:?}"
     );
     assert!(of("= ").contains("1 resource"), "{planned:?}");
@@ -192,6 +192,40 @@ async fn a_change_that_does_not_come_up_goes_back_and_apply_says_why() {
         ended.stdout.contains("applied, but one part does not come up"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn check_live_asks_the_running_modules() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::probe("probe"));
+    let world = World::settled(machine.clone()).await;
+    let strange = Resource::probe("strange").attributes(json!({ "fault": "validate-error" }));
+    let changed = machine.resource(strange);
+    let file = world.place.write("changed.json", &changed.json().to_string());
+    let apart = world.cli(&["check", text(&file)]).await;
+    assert_eq!(apart.code, 0, "no file tells what a module thinks: {apart:?}");
+    let live = world.cli(&["check", text(&file), "--live"]).await;
+    assert_eq!(live.code, 1, "{live:?}");
+    assert!(live.stdout.contains("attribute `rate_hz` must be positive"), "{live:?}");
+    assert!(
+        live.stdout.contains("2 of 2 resources seen by their modules"),
+        "{live:?}"
+    );
+    let shown = json_of(&world.cli(&["check", text(&file), "--live", "--json"]).await);
+    assert_eq!(
+        keys(&shown),
+        ["file", "usable", "errors", "warnings", "complaints", "asked"]
+    );
+    assert_eq!(shown["complaints"][0]["grade"], "local");
+    let own = world.config().to_owned();
+    let good = world.cli(&["check", text(&own), "--live"]).await;
+    assert_eq!(good.code, 0, "{good:?}");
+
+    let nobody = Place::new();
+    let file = nobody.write("rover.yaml", ROVER);
+    let ended = nobody.mainstay(&["check", text(&file), "--live"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod many;
 mod modules_py;
 mod observability;
 mod operations;
+mod preflight;
 mod reflection;
 mod reload;
 mod restart;

@@ -12,9 +12,6 @@ use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::identity::ModuleName;
 use crate::machine::node::Declared;
 
-/// Values of an entry that a reason names.
-const SHOWN: usize = 3;
-
 /// What happens to the resources, in order.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
@@ -29,6 +26,8 @@ struct Fate {
     how: How,
     because: String,
     after_start: bool,
+    /// What it follows from, if not from its own entry.
+    through: Option<Part>,
 }
 
 /// The dependencies of one resource, found by name in the new config.
@@ -154,8 +153,16 @@ impl<'a> Compare<'a> {
                 how,
                 because,
                 after_start,
+                through: None,
             },
         );
+    }
+
+    /// What was said of `name` last follows from this.
+    fn through(&mut self, name: &'a ResourceName, part: Part) {
+        if let Some(fate) = self.fates.get_mut(name) {
+            fate.through = Some(part);
+        }
     }
 
     /// What the entries themselves say.
@@ -229,25 +236,22 @@ impl<'a> Compare<'a> {
             match inside {
                 Some(module) if modules.restarted.contains(module) => {
                     self.set(name, How::Rebuild, format!("its module {module} is restarted"), false);
+                    self.through(name, Part::Module(module.clone()));
                 }
-                Some(module) if modules.stopped.contains(module) => match self.module_of(config) {
-                    Some(other) => {
-                        let because = format!("its module {module} is stopped; {other} offers its model, too");
-                        self.set(name, How::Rebuild, because, false);
-                    }
-                    None if some_start => {
-                        let because = format!("its module {module} is stopped; one that starts may offer its model");
-                        self.set(name, How::Rebuild, because, false);
-                    }
-                    None => {
-                        let because = format!("its module {module} is stopped, and no other offers its model");
-                        self.set(name, How::Close, because, false);
-                    }
-                },
+                Some(module) if modules.stopped.contains(module) => {
+                    let (how, next) = match self.module_of(config) {
+                        Some(other) => (How::Rebuild, format!("; {other} offers its model, too")),
+                        None if some_start => (How::Rebuild, "; one that starts may offer its model".to_owned()),
+                        None => (How::Close, ", and no other offers its model".to_owned()),
+                    };
+                    self.set(name, how, format!("its module {module} is stopped{next}"), false);
+                    self.through(name, Part::Module(module.clone()));
+                }
                 Some(_) => {}
                 None => match self.module_of(config) {
                     Some(module) if modules.restarted.contains(module) => {
                         self.set(name, How::Build, format!("its module {module} is restarted"), true);
+                        self.through(name, Part::Module(module.clone()));
                     }
                     None if some_start => self.set(name, How::Build, "a module that starts may offer its model", true),
                     _ => {}
@@ -278,7 +282,12 @@ impl<'a> Compare<'a> {
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
             match (missing, required, lets_go) {
-                (Some(missing), Some(_), _) if built => self.set(name, How::Close, missing, false),
+                (Some(missing), Some(_), held) if built => {
+                    self.set(name, How::Close, missing, false);
+                    if let Some(held) = held {
+                        self.through(name, Part::Resource(held));
+                    }
+                }
                 (Some(_), ..) => {}
                 (None, Some(text), _) if built => {
                     self.set(
@@ -292,7 +301,8 @@ impl<'a> Compare<'a> {
                     self.set(name, How::Build, format!("its dependency `{text}` is there now"), true);
                 }
                 (None, None, Some(held)) if built => {
-                    self.set(name, How::Rebuild, format!("it lets go of {held}"), false);
+                    self.set(name, How::Rebuild, format!("lets go of {}", held.name), false);
+                    self.through(name, Part::Resource(held));
                 }
                 _ => {}
             }
@@ -396,9 +406,9 @@ impl<'a> Compare<'a> {
                 let gone = fate.how == How::Close;
                 let needed = self.needs[holder].required.contains(&name);
                 let (how, because) = match (gone, needed) {
-                    (true, true) => (How::Close, format!("it needs {name}, which is closed")),
-                    (true, false) => (How::Rebuild, format!("it lets go of {name}")),
-                    (false, _) => (How::Rebuild, format!("it holds {name}, which is rebuilt")),
+                    (true, true) => (How::Close, format!("needs {}", name.name)),
+                    (true, false) => (How::Rebuild, format!("lets go of {}", name.name)),
+                    (false, _) => (How::Rebuild, format!("holds {}", name.name)),
                 };
                 match self.fates.get(holder) {
                     Some(present) if present.how == How::Close => continue,
@@ -406,6 +416,7 @@ impl<'a> Compare<'a> {
                     _ => {}
                 }
                 self.set(holder, how, because, false);
+                self.through(holder, Part::Resource(name.clone()));
                 open.push(holder);
             }
         }
@@ -437,11 +448,12 @@ impl<'a> Compare<'a> {
                 };
                 if fits {
                     let (how, because) = if built {
-                        (How::Rebuild, format!("it would like {name}, if that becomes READY"))
+                        (How::Rebuild, format!("would like {}, if that becomes READY", name.name))
                     } else {
-                        (How::Build, format!("it waits for {name}"))
+                        (How::Build, format!("waits for {}", name.name))
                     };
                     self.set(waiting, how, because, true);
+                    self.through(waiting, Part::Resource(name.clone()));
                     open.push(waiting);
                 }
             }
@@ -458,12 +470,8 @@ impl<'a> Compare<'a> {
         while let Some(name) = open.pop() {
             for holder in holders.get(name).cloned().unwrap_or_default() {
                 if self.fates.get(holder).is_none_or(|fate| fate.how == How::Update) {
-                    self.set(
-                        holder,
-                        How::Rebuild,
-                        format!("it holds {name}, which may be rebuilt"),
-                        true,
-                    );
+                    self.set(holder, How::Rebuild, format!("holds {}", name.name), true);
+                    self.through(holder, Part::Resource(name.clone()));
                     open.push(holder);
                 }
             }
@@ -531,12 +539,14 @@ impl<'a> Compare<'a> {
             how,
             because,
             after_start,
+            through,
         } = self.fates[name].clone();
         Change {
             part: Part::Resource(name.clone()),
             how,
             because,
             known_after_start: after_start,
+            through,
         }
     }
 }
@@ -559,13 +569,9 @@ fn differences(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceC
         .into_iter()
         .filter(own)
         .collect();
-    let mut shown: Vec<_> = found.iter().take(SHOWN).map(ToString::to_string).collect();
-    if found.len() > SHOWN {
-        shown.push(format!("{} more", found.len() - SHOWN));
-    }
-    match (shown.as_slice(), &old.fault) {
+    match (found.as_slice(), &old.fault) {
         ([], Some(_)) => "its entry was broken and is not any more".to_owned(),
         ([], None) => "its entry changed".to_owned(),
-        _ => shown.join(", "),
+        _ => super::listed(&found),
     }
 }

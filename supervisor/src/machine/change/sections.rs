@@ -75,5 +75,6 @@ fn change(part: Part, how: How, because: &str) -> Change {
         how,
         because: because.to_owned(),
         known_after_start: false,
+        through: None,
     }
 }

@@ -1,0 +1,67 @@
+//! What modules say of a text before anything is touched, and whether that refuses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_proto::ResourceName;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::taken::Taken;
+use super::transaction::Offer;
+use crate::config::{Config, Grade};
+use crate::machine;
+use crate::machine::preflight::Asked;
+use crate::route::resource::Phase;
+
+/// How long a module may hold up a change that is not refused for what it says.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Asks the modules about `offer`, as its own policy wants it.
+///
+/// # Errors
+/// It is one that goes back if it is not healthy, and it will not be, for these reasons; or the machine is shutting down.
+pub(super) async fn ask(
+    machine: &machine::Handle,
+    offer: &Offer<Arc<Taken>>,
+    give_up: &CancellationToken,
+) -> Result<Asked, Vec<String>> {
+    let config = &offer.what.config;
+    let reverts = offer.revert.is_some();
+    let patience = (!reverts).then_some(PATIENCE);
+    let asked = machine.ask(config, config.apply.preflight, patience, give_up).await;
+    let asked = asked.map_err(|ending| vec![ending.to_string()])?;
+    let view = machine.published.load_full();
+    let broken = |name: &ResourceName| {
+        let mut resources = view.resources.iter();
+        resources.any(|resource| resource.name == *name && resource.state().phase == Phase::Unhealthy)
+    };
+    let reasons = reasons(config, &asked, broken);
+    if reverts && !reasons.is_empty() {
+        return Err(reasons);
+    }
+    for reason in reasons {
+        warn!("a part of the change will not work: {reason}");
+    }
+    Ok(asked)
+}
+
+/// What speaks against the config: modules that do not start, and entries that their modules do not take. What was `broken`
+/// before does not count.
+fn reasons(config: &Config, asked: &Asked, broken: impl Fn(&ResourceName) -> bool) -> Vec<String> {
+    let modules = asked.unfit.iter().map(|(name, error)| {
+        let message = format!("module {name}: {error}");
+        match config.modules.iter().find(|module| module.name == name.as_str()) {
+            Some(module) => config.complaint(Grade::Local, &module.place, message).line(),
+            None => message,
+        }
+    });
+    let entries = config.resources.iter().filter_map(|entry| {
+        let Some(Err(error)) = asked.answers.get(&entry.name) else {
+            return None;
+        };
+        let message = format!("{}: {error}", entry.name);
+        (!broken(&entry.name)).then(|| config.complaint(Grade::Local, &entry.place, message).line())
+    });
+    modules.chain(entries).collect()
+}
