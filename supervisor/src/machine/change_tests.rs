@@ -257,9 +257,12 @@ fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)>
     set.collect()
 }
 
+/// By number: module, version, and dependencies, each with whether it is optional.
+type Entries = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>;
+
 /// Lines from numbers: resources in modules, with edges to others by name, some optional, some towards later ones (so
 /// that there are circles and names that nobody has).
-fn lines(entries: &BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>, versions: &[usize]) -> Vec<String> {
+fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
     let resources = entries.iter().map(|(number, (module, version, edges))| {
         // Optional ones only backwards: of those that would like each other, the order decides, and that is kept.
         let texts = edges.iter().filter(|(to, optional)| !optional || to < number);
@@ -275,7 +278,7 @@ fn lines(entries: &BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>, versions
     modules.chain(resources).collect()
 }
 
-fn entries() -> impl Strategy<Value = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>> {
+fn entries() -> impl Strategy<Value = Entries> {
     let edges = prop::collection::vec((0usize..8, any::<bool>()), 0..3);
     prop::collection::btree_map(0usize..8, (0usize..3, 1usize..3, edges), 0..8)
 }

@@ -1,6 +1,6 @@
 //! The verbs about configs that ask a running machine: plan, diff, apply, check --live and graph.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{Place, World};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config_cli::{ROVER, json_of, keys};
 
-fn text(path: &PathBuf) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
