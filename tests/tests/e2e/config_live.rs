@@ -57,7 +57,7 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
 
     let world = rover().await;
     let before = world.snapshot().await.control;
-    let own = text(&world.config().to_owned()).to_owned();
+    let own = text(world.config()).to_owned();
     let nothing = world.cli(&["plan", &own]).await;
     assert!(
         nothing.code == 0 && nothing.stdout.starts_with("= nothing to do: 3 resources"),
