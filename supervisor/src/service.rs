@@ -3,10 +3,12 @@
 //! Messages are datagrams to the socket that NOTIFY_SOCKET names. The guardian is the service's main process and the core
 //! sends them, so the unit needs `NotifyAccess=all`.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_proto::mainstay::control::v1::{ResourceState, Status};
@@ -19,12 +21,21 @@ use tracing::warn;
 /// Variables that are meant for this process: a module that spoke in our name would confuse the service manager.
 pub const PRIVATE_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
+/// When a message that found no room is tried again, unless the watchdog's beat comes before.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Messages that wait for room; the oldest is the least worth.
+const MAX_UNSENT: usize = 16;
+
 /// Where the service manager listens, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// Longest silence of the event loop, if the service manager watches for it.
     watchdog: Option<Duration>,
+    /// What found no room in the service manager's queue, in order.
+    unsent: Mutex<VecDeque<String>>,
+    /// Told when something is unsent.
+    waits: tokio::sync::Notify,
 }
 
 impl Notify {
@@ -61,6 +72,7 @@ impl Notify {
         Self {
             socket,
             watchdog: watchdog.map(Duration::from_micros),
+            ..Self::default()
         }
     }
 
@@ -81,11 +93,51 @@ impl Notify {
         self.send("STOPPING=1\nSTATUS=stopping");
     }
 
+    /// Sends a message behind those that wait; if there is no room it waits, too.
     fn send(&self, text: &str) {
-        if let Some((socket, address)) = &self.socket {
-            // There is nobody else to tell that the service manager is gone.
-            let _ = socket.send_to_addr(text.as_bytes(), address);
+        if self.socket.is_none() {
+            return;
         }
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        unsent.push_back(text.to_owned());
+        if unsent.len() > MAX_UNSENT {
+            unsent.pop_front();
+        }
+        self.flush(&mut unsent);
+        if !unsent.is_empty() {
+            self.waits.notify_one();
+        }
+    }
+
+    /// Sends what waits, and that the event loop turns. The next beat is as good as this one, so it does not wait.
+    fn beat(&self) {
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush(&mut unsent);
+        if unsent.is_empty() {
+            self.flush(&mut VecDeque::from(["WATCHDOG=1".to_owned()]));
+        }
+    }
+
+    fn flush(&self, unsent: &mut VecDeque<String>) {
+        let Some((socket, address)) = &self.socket else {
+            return;
+        };
+        while let Some(text) = unsent.front() {
+            match socket.send_to_addr(text.as_bytes(), address) {
+                Err(error) if is_full(&error) => return,
+                // There is nobody else to tell that the service manager is gone.
+                Ok(_) | Err(_) => unsent.pop_front(),
+            };
+        }
+    }
+
+    /// Waits until something that waits is to be tried again.
+    async fn again(&self) {
+        let waiting = || !self.unsent.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        while !waiting() {
+            self.waits.notified().await;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 
     /// Reports until `over`: readiness once `states` tells of the end of the first pass, stopping once that is
@@ -121,10 +173,16 @@ impl Notify {
                     Some(_) => {}
                     None => ready = true,
                 },
-                () = tick(&mut watchdog) => self.send("WATCHDOG=1"),
+                () = tick(&mut watchdog) => self.beat(),
+                () = self.again() => self.flush(&mut self.unsent.lock().unwrap_or_else(PoisonError::into_inner)),
             }
         }
     }
+}
+
+/// True if there was no room for a message.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(nix::libc::ENOBUFS)
 }
 
 async fn tick(ticks: &mut Option<Interval>) {
@@ -155,14 +213,12 @@ fn summary(status: &Status) -> String {
 }
 
 /// A path, or with an `@` in front a name in the abstract namespace.
-fn address(name: &OsStr) -> std::io::Result<SocketAddr> {
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(name),
         #[cfg(target_os = "linux")]
         [b'@', name @ ..] => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name),
-        _ => Err(std::io::Error::other(
-            "neither a path nor an abstract name such as `@name`",
-        )),
+        _ => Err(io::Error::other("neither a path nor an abstract name such as `@name`")),
     }
 }
 
@@ -233,6 +289,36 @@ mod tests {
             let usec = text.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("both");
             assert!(usec.parse::<u64>().is_ok_and(|usec| usec > 0), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_met_a_full_queue_is_sent_again_in_its_order() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("notify");
+        let manager = UnixDatagram::bind(&path).expect("free");
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("ours");
+        let mut stuffed = 0;
+        while filler.send_to(b"full", &path).is_ok() {
+            stuffed += 1;
+        }
+        let notify = Arc::new(notify(path.as_os_str(), &[]));
+        let over = CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Arc::clone(&notify).report(tokio_stream::pending(), CancellationToken::new(), over.clone()));
+        notify.reloading();
+        notify.ready("well");
+        notify.beat();
+        let texts = tokio::task::spawn_blocking(move || {
+            let fillers = (0..stuffed).filter(|_| heard(&manager) == "full").count();
+            (fillers, heard(&manager), heard(&manager))
+        });
+        let (fillers, first, second) = texts.await.expect("no panic");
+        assert!(stuffed > 0 && fillers == stuffed, "{fillers} of {stuffed}");
+        assert!(first.starts_with("RELOADING=1"), "{first}");
+        assert_eq!(second, "READY=1\nSTATUS=well");
+        over.cancel();
+        tasks.join_next().await.expect("one task").expect("no panic");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ pub mod health;
 mod keeper;
 pub mod maintenance;
 pub mod network;
+mod news;
 mod preflight;
 mod progress;
 mod start;
@@ -19,8 +20,8 @@ mod watcher;
 
 pub use driver::{Driver, Tools, canonical};
 pub use network::{Addresses, Network};
+pub use news::{News, State};
 pub use progress::{Handle, Planned, Progress, channel};
 pub use start::{Start, choose};
 pub use status::Status;
 pub use taken::{Overrides, Taken};
-pub use transaction::{News, State};

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::news::News;
 use super::start::Start;
 use super::status::{Published, Status};
 use super::taken::{Overrides, Taken};
-use super::transaction::News;
 use crate::config::{Bundle, Complaint, Refused};
 use crate::machine;
 use crate::machine::change::{self, Known, Plan};

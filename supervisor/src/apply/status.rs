@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use mainstay_proto::mainstay::control::v1 as pb;
 
-use super::transaction::State;
+use super::news::State;
 
 /// The state of the config.
 #[derive(Clone, Debug)]

@@ -1,91 +1,50 @@
 //! Checks that compare entries with each other, or with the file system. The latter is an argument.
 
 use std::collections::HashMap;
-use std::fs;
 use std::hash::Hash;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::complaint::{Complaint, Grade, Place};
 use super::model::{Config, ModuleConfig, ModuleType, ResourceConfig};
+use crate::executable::{Found, Problem};
 
-/// What lies at the path of a program.
-#[derive(Debug)]
-pub enum Found {
-    /// A file that this process may execute.
-    Program,
-    /// A file that it may not execute.
-    NotExecutable,
-    /// A directory or another thing that is no file.
-    NoFile,
-    /// Nothing that could be looked at.
-    Nothing(io::Error),
-}
-
-/// Looks at the real file system.
-#[must_use]
-pub fn on_disk(path: &Path) -> Found {
-    match fs::metadata(path) {
-        Err(error) => Found::Nothing(error),
-        Ok(metadata) if !metadata.is_file() => Found::NoFile,
-        Ok(_) if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() => Found::NotExecutable,
-        Ok(_) => Found::Program,
+impl Config {
+    /// The path of a module's program, without what came from the environment.
+    #[must_use]
+    pub fn shown_executable(&self, module: &ModuleConfig) -> String {
+        let path = module.executable.display().to_string();
+        self.source.scrub(path, &module.executable_place)
     }
 }
 
-/// Looks for the programs of all modules without a fault and gives those whose program cannot run one.
-pub fn executables(config: &mut Config, look: impl Fn(&Path) -> Found) -> Vec<Complaint> {
+/// Looks for the programs of all modules without a fault and complains about each that cannot be run. A program may come
+/// later: its module is tried then, so this is no fault of the entry.
+pub fn executables(config: &Config, look: impl Fn(&Path) -> Found) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let source = &config.source;
-    for module in config.modules.iter_mut().filter(|module| module.fault.is_none()) {
-        let shown = module.executable.display().to_string();
-        // What is unpacked need not be executable itself; and where a `meta.json` lies, it names the program.
+    for module in config.modules.iter().filter(|module| module.fault.is_none()) {
+        // Where a `meta.json` lies, it names the program.
         let beside = module.executable.with_file_name("meta.json");
-        let meta = |found| matches!(found, Found::Program | Found::NotExecutable);
-        let (cause, help) = match look(&module.executable) {
-            Found::Program => continue,
-            Found::NotExecutable if module.is_tarball() => continue,
-            _ if module.kind != ModuleType::Local && meta(look(&beside)) => continue,
-            Found::NotExecutable => ("not executable".to_owned(), format!("chmod +x {shown}")),
-            Found::NoFile => ("not a file".to_owned(), "name the program in it".to_owned()),
-            Found::Nothing(error) if error.kind() == io::ErrorKind::NotFound => (
-                "no such file or directory".to_owned(),
-                "build or install it, or correct the path; relative paths start at the folder of the config".to_owned(),
-            ),
-            Found::Nothing(error) => (error.to_string(), "let this user read the way to it".to_owned()),
+        let found = look(&module.executable);
+        if module.kind != ModuleType::Local && !matches!(found, Found::Program) && look(&beside).serves(true) {
+            continue;
+        }
+        let shown = module.executable.display().to_string();
+        let Some(Problem { cause, help }) = found.problem(&shown, module.is_tarball()) else {
+            continue;
         };
-        let help = not_yet(&shown)
-            .filter(|_| !module.is_tarball())
-            .map_or(help, str::to_owned);
         let place = &module.executable_place;
-        let (cause, help) = (format!("stat {shown}: {cause}"), source.scrub(help, place));
-        let cause = source.scrub(cause, place);
-        // The two blanks are what peers know.
-        let message = format!("module  executable path error: {cause}");
-        module.fault = Some(format!("{message}; {help} ({})", module.executable_place));
         let message = format!(
             "module `{}`: executable path error: {cause}",
             module.name.escape_debug()
         );
-        let message = source.scrub(message, &module.executable_place);
         complaints.push(
-            Complaint::new(Grade::Local, message, module.executable_place.clone())
-                .with_help(help)
+            Complaint::new(Grade::Local, source.scrub(message, place), place.clone())
+                .with_help(source.scrub(help, place))
                 .with_source(source.clone()),
         );
     }
     complaints
-}
-
-/// The cure for paths that mean something to others and not, or not yet, to us.
-fn not_yet(path: &str) -> Option<&'static str> {
-    if path.contains("${") {
-        Some("the placeholder in it cannot be replaced; a warning says why")
-    } else if path.ends_with(".tar.gz") || path.ends_with(".tgz") {
-        Some("only modules with `type: local` have their archive unpacked; add it, or name the program itself")
-    } else {
-        None
-    }
 }
 
 /// Moves the second and later holders of a name to `config.duplicates`, each with a fault that names both places

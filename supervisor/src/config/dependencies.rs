@@ -9,7 +9,7 @@ use mainstay_proto::ResourceName;
 use super::complaint::{Complaint, Grade, Place};
 use super::model::{Config, ResourceConfig};
 use super::suggest::nearest;
-use crate::machine::graph::{Index, Unresolved, cycles, is_frame_system};
+use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 
 /// All complaints about `depends_on`.
 pub(super) fn check(config: &Config) -> Vec<Complaint> {

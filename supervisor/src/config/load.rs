@@ -17,6 +17,7 @@ use super::read::Reader;
 use super::sections;
 use super::source::Source;
 use super::surroundings::Surroundings;
+use crate::executable;
 
 /// Reads and checks the config file at `path`, what it includes, and the programs of its modules.
 ///
@@ -66,10 +67,10 @@ pub fn parse(bundle: &Bundle, surroundings: &Surroundings) -> Result<Loaded, Ref
 }
 
 impl Loaded {
-    /// Looks whether the programs of all modules are there. A module without one has a fault, and a complaint says so.
+    /// Looks whether the programs of all modules are there. A complaint names each that is not.
     pub fn look_for_programs(&mut self) {
         self.complaints
-            .extend(check::executables(&mut self.config, check::on_disk));
+            .extend(check::executables(&self.config, executable::on_disk));
         sort(&mut self.complaints, &self.bundle);
     }
 }

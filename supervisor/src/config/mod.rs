@@ -13,7 +13,6 @@ mod complaint;
 mod dependencies;
 pub mod difference;
 mod document;
-mod duration;
 pub mod edit;
 mod entries;
 mod frame;
@@ -42,9 +41,9 @@ mod surroundings;
 mod tests;
 mod yaml;
 
+pub use crate::duration::{parse as parse_duration, show as show_duration};
 pub use bundle::{Bundle, MAX_SIZE, RawFile};
 pub use complaint::{Complaint, Grade, Place, Refused, colour_wanted};
-pub use duration::{parse as parse_duration, show as show_duration};
 pub use frame::{Frame, Geometry, Orientation, Shape};
 pub use load::{load, load_in, parse, read_file};
 pub use model::{

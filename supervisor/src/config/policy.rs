@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::duration;
 use super::keys;
 use super::names;
 use super::node::{Node, Span, Value};
 use super::read::{Keys, Reader};
 use super::size::{self, BadSize};
 use super::suggest::nearest;
+use crate::duration;
 use crate::policy::{Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Stop};
 
 const RESTART_WORDS: &[(&str, RestartWhen)] = &[

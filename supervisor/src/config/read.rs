@@ -11,13 +11,13 @@ use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
 use super::bundle::{Bundle, RawFile};
 use super::complaint::{Complaint, Grade};
-use super::duration;
 use super::keys::Section;
 use super::node::{Node, Span, Value};
 use super::placeholder::Placeholders;
 use super::source::Source;
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
+use crate::duration;
 
 /// Keys that others read, or once read. They are known, and they do nothing.
 pub(super) const IGNORED: [(&str, &str); 8] = [
@@ -456,16 +456,15 @@ impl Reader {
     fn check_number(&mut self, number: f64, span: Span) {
         if !number.is_finite() {
             self.refuse(span, "free-form values take finite numbers only");
-        } else if number.abs() >= 9_007_199_254_740_992.0 {
-            if self
+        } else if number.abs() >= 9_007_199_254_740_992.0
+            && self
                 .source
                 .slice(span)
                 .parse::<i128>()
                 .is_ok_and(|exact| exact != number as i128)
-            {
-                self.warn(span, "modules receive this number rounded").help =
-                    Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
-            }
+        {
+            self.warn(span, "modules receive this number rounded").help =
+                Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
         }
     }
 }

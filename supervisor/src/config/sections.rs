@@ -20,7 +20,7 @@ use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
-use crate::jobs::schedule::Schedule;
+use crate::schedule::Schedule;
 
 /// Those whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 8] = [

@@ -6,7 +6,6 @@
 mod call;
 mod history;
 mod request;
-pub mod schedule;
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -22,9 +21,9 @@ use tracing::{debug, error, info, warn};
 
 pub use self::call::Caller;
 use self::history::History;
-use self::schedule::{Cron, Due, Schedule};
 use crate::config::Job;
 use crate::machine::view::Published;
+use crate::schedule::{Cron, Due, Schedule};
 
 /// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a second.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -212,7 +211,7 @@ async fn perform(job: Job, handle: Handle, caller: Caller) {
             loop {
                 sleep_until(due).await;
                 run.once().await;
-                due = schedule::next_turn(due.into_std(), interval, Instant::now().into_std()).into();
+                due = crate::schedule::next_turn(due.into_std(), interval, Instant::now().into_std()).into();
             }
         }
         Schedule::Cron(cron) => {

@@ -8,8 +8,8 @@ use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient
 use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest, ValidateConfigRequest};
 use tonic::{Code, Request, Response, Status};
 
-use super::graph::is_frame_system;
 use super::node::Declared;
+use crate::graph::is_frame_system;
 use crate::route::frames::MAX_MESSAGE_LEN;
 use crate::route::upstream::Upstream;
 

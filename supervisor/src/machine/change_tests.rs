@@ -257,7 +257,7 @@ fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)>
     set.collect()
 }
 
-/// By number: module, version, and dependencies, each with whether it is optional.
+/// Resources by number: module, version, and edges to others, optional or not.
 type Entries = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>;
 
 /// Lines from numbers: resources in modules, with edges to others by name, some optional, some towards later ones (so

@@ -15,7 +15,6 @@ pub mod change;
 #[cfg(test)]
 mod change_tests;
 mod drain;
-pub mod graph;
 mod handle;
 mod lost;
 mod modules;

@@ -6,10 +6,14 @@ use std::time::Instant;
 
 use mainstay_proto::{Api, Model, ResourceName};
 
-use super::graph::Unresolved;
 use crate::config::ResourceConfig;
+use crate::graph::Unresolved;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
+
+/// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
+/// build one resource after the other anyway.
+pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
 /// What a module answered to ValidateConfig: the dependencies that it wants, as texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

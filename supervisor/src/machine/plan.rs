@@ -9,16 +9,12 @@ use std::time::Instant;
 
 use mainstay_proto::{Api, ResourceName};
 
-use super::graph::Unresolved;
-use super::node::{Facts, Held, Module, Node, Shown, Stage};
+use super::node::{Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
 use super::world::World;
 use crate::config::ResourceConfig;
+use crate::graph::Unresolved;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
-
-/// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
-/// build one resource after the other anyway.
-pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
 /// The next step for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +113,7 @@ impl World {
             )));
         }
         if let Some(dependency) = wishes.required.iter().find(|dependency| !self.usable(dependency)) {
-            return Step::Show(self.blocked_by(dependency));
+            return Step::Show(self.blocked_by(dependency, name));
         }
         if node.holders > 0 {
             return Step::Show(Shown::waiting(
@@ -224,9 +220,11 @@ impl World {
         node.stage == Stage::Built && !node.leaving && node.required().iter().all(built)
     }
 
-    fn blocked_by(&self, dependency: &ResourceName) -> Shown {
+    /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's
+    /// cause into its own, without end.
+    fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> Shown {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
-            Some(shown) if shown.phase == Phase::Unhealthy => {
+            Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
                 let reason = shown.cause.as_deref().unwrap_or("unknown");
                 let cause = format!(
                     "resource build error: dependency {dependency} is not ready yet; reason=resource {dependency} not available; reason={reason}"
@@ -239,6 +237,23 @@ impl World {
             }
             _ => Shown::waiting(format!("waiting for {} ({})", dependency.name, short(&dependency.api))),
         }
+    }
+
+    /// True if `name` cannot be built without `other`, by whatever way.
+    fn requires(&self, name: &ResourceName, other: &ResourceName) -> bool {
+        let (mut open, mut seen) = (vec![name], HashSet::from([name]));
+        while let Some(current) = open.pop() {
+            if current == other {
+                return true;
+            }
+            let node = self.nodes.get(current);
+            open.extend(
+                node.into_iter()
+                    .flat_map(Node::required)
+                    .filter(|next| seen.insert(*next)),
+            );
+        }
+        false
     }
 
     fn why_not(&self, dependency: &ResourceName) -> String {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
 
-use super::graph::{Unresolved, simple_names};
 use super::node::{Declared, Wishes};
 use super::world::World;
+use crate::graph::{Unresolved, simple_names};
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.
@@ -60,7 +60,9 @@ impl World {
             })
         };
         let mut wishes = Wishes::default();
-        for text in &declared.required {
+        let mut seen = BTreeSet::new();
+        // What is said twice is wanted once.
+        for text in declared.required.iter().filter(|text| seen.insert(text.as_str())) {
             match self.index.resolve(text) {
                 Ok(dependency) => wishes.required.push(dependency),
                 Err(Unresolved::Missing) => {

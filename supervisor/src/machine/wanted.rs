@@ -24,10 +24,11 @@ pub(super) struct WantedModule {
 
 impl WantedModule {
     /// True if a process started for `self` serves `other`, too. The level that `log` and `debug` give does not count: it
-    /// is that of the next start.
+    /// is that of the next start. Nor does how its path is shown.
     pub(super) fn runs_the_same_as(&self, other: &Self) -> bool {
         let with_level = |wanted: &Self| ModuleSpec {
             arguments: wanted.level.clone().into_iter().collect(),
+            shown: String::new(),
             ..wanted.spec.clone()
         };
         self.fault == other.fault && with_level(self) == with_level(other)
@@ -53,6 +54,7 @@ pub(super) fn modules(config: &Config, builtins: &Builtins) -> Vec<WantedModule>
             local: false,
             registry: false,
             executable: builtins.executable.clone(),
+            shown: builtins.executable.display().to_string(),
             tarball: false,
             // Ours speak over UNIX sockets, which are private, whatever others need.
             tcp: false,
@@ -92,6 +94,7 @@ fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
         local: module.kind == ModuleType::Local,
         registry: module.kind == ModuleType::Registry,
         executable: module.executable.clone(),
+        shown: config.shown_executable(module),
         tarball: module.is_tarball(),
         tcp: module.tcp_mode || tcp_for_all(),
         first_run_timeout: module.first_run_timeout,

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use mainstay_proto::{Api, Model, ResourceName};
 
-use super::graph::{Index, cycles};
-use super::node::{Declared, Facts, Held, Module, Node, Shown, Stage};
-use super::plan::IN_FLIGHT_PER_MODULE;
+use super::node::{Declared, Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
+use crate::graph::{Index, cycles};
 use crate::identity::ModuleName;
 
 /// Pause before a failed resource is tried again, doubled each time.
@@ -104,7 +103,7 @@ impl World {
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
         self.spread();
-        if self.dirty.is_empty() && self.unexplored && self.validating == 0 {
+        if self.unexplored && self.validating == 0 {
             self.explore();
         }
         self.dirty.pop_first().map(|(_, name)| name)

@@ -23,6 +23,7 @@ use super::output::Tail;
 use super::problem::Problem;
 use super::process::{Passed, Process, Spawner};
 use super::sockets::Sockets;
+use super::watch::Watch as ProgramWatch;
 use crate::identity::ModuleName;
 use crate::operations::Operations;
 use crate::route::upstream::Upstream;
@@ -141,6 +142,8 @@ pub struct Actor {
     bounds: Bounds,
     /// What is under way before the module's own process.
     preparation: Preparation,
+    /// Tells when the program that a start did not find is there.
+    absent: Option<ProgramWatch>,
     /// Where the present process listens.
     address: Address,
     /// Where the core answers it.
@@ -201,6 +204,7 @@ impl Actor {
             progress: Progress::default(),
             bounds: context.bounds,
             preparation: Preparation::default(),
+            absent: None,
             address: context.parent.clone(),
             parent: context.parent,
         }
@@ -231,6 +235,7 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
+                () = prepare::appeared(&mut self.absent), if self.may_try_sooner() => self.appeared(),
                 () = lost(&mut self.upstream) => match self.reconnect().await {
                     Some(input) => input,
                     None => continue,

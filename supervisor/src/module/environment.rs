@@ -24,6 +24,8 @@ pub struct ModuleSpec {
     pub registry: bool,
     /// What the config names: a program, or a tarball with one.
     pub executable: PathBuf,
+    /// Its path as people may see it.
+    pub shown: String,
     /// True if that is a tarball to unpack.
     pub tarball: bool,
     /// True if it listens on a TCP port instead of a UNIX socket.
@@ -49,6 +51,8 @@ pub struct Launch {
     pub env: BTreeMap<String, OsString>,
     /// Where it starts.
     pub directory: PathBuf,
+    /// The folder that its tarball was unpacked into.
+    pub unpacked: Option<PathBuf>,
     /// Its lasting data directory, to be made before the start.
     pub data: PathBuf,
     /// What it and all that comes of it are known by.
@@ -59,6 +63,7 @@ pub struct Launch {
 pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path, life: Life) -> Launch {
     let Program { executable, root, .. } = program.clone();
     let data = home.join("module-data/local").join(spec.name.as_str());
+    let unpacked = spec.tarball.then(|| root.clone());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
         ("VIAM_HOME".into(), home.into()),
         ("VIAM_MODULE_DATA".into(), data.clone().into()),
@@ -85,6 +90,7 @@ pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path
         arguments,
         env,
         directory,
+        unpacked,
         data,
         life,
     }
@@ -109,6 +115,7 @@ pub(super) mod tests {
             local: true,
             registry: false,
             executable: "/opt/gear/bin/run".into(),
+            shown: "/opt/gear/bin/run".into(),
             tarball: false,
             tcp: false,
             first_run_timeout: Duration::from_secs(60),

@@ -6,17 +6,20 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::environment::ModuleSpec;
 use super::file_mark::FileMark;
 use super::package::{self, PackageError, Program};
+use super::sandbox;
 use super::unpack::{Limits, UnpackError, unpack};
 
 /// Versions of one tarball that are kept: the present one, and the one before.
@@ -171,6 +174,7 @@ impl Source {
         for (_, folder) in self.folders() {
             if let Some((stamp, file)) = read_stamp(&folder)
                 && stamp == mark
+                && self.is_trusted(&folder)
                 && let Ok(used) = Flock::lock(file, FlockArg::LockSharedNonblock)
             {
                 debug!(module = %self.spec.name, folder = %folder.display(), "unpacked already");
@@ -182,6 +186,14 @@ impl Source {
             }
         }
         self.next(give_up)
+    }
+
+    /// True if a folder belongs to the core's user, or to the one that the module runs as. Another one, to whom it was given
+    /// before, could have changed what is in it.
+    fn is_trusted(&self, folder: &Path) -> bool {
+        let user = sandbox::identity(&self.spec.policy.sandbox).ok().flatten();
+        let owner = fs::metadata(folder).map(|metadata| metadata.uid());
+        owner.is_ok_and(|owner| owner == geteuid().as_raw() || user.is_some_and(|user| user.uid == owner))
     }
 
     fn next(&self, give_up: &AtomicBool) -> Result<Version, SourceError> {

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::file_mark::FileMark;
 use super::source::{Source, apart};
+use crate::executable;
 use crate::links;
 
 /// How long a changed file must stay as it is before it is taken for whole.
@@ -30,6 +31,8 @@ pub struct Watch {
     folders: BTreeSet<PathBuf>,
     /// The last change that was told; a program that fails to start is not tried again before it changes.
     told: Option<FileMark>,
+    /// Any file that can be run is news, even the one that was looked at before.
+    first: bool,
 }
 
 /// What a look at the file found.
@@ -44,7 +47,15 @@ enum Found {
 }
 
 impl Watch {
-    /// Watches what `source` names.
+    /// Watches what `source` names, which is missing, or not executable, until it can be run.
+    pub fn for_its_coming(source: Arc<Source>) -> Self {
+        Self {
+            first: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// Watches what `source` names for another one than that which was started.
     pub fn new(source: Arc<Source>) -> Self {
         let (sender, hints) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -74,6 +85,7 @@ impl Watch {
             watcher,
             folders: BTreeSet::new(),
             told: None,
+            first: false,
         }
     }
 
@@ -102,8 +114,8 @@ impl Watch {
     async fn look(&mut self) -> Option<FileMark> {
         let mut before = None;
         loop {
-            let (source, told) = (self.source.clone(), self.told.clone());
-            let found = apart(move |_| look(&source, told.as_ref())).await.ok()?;
+            let (source, told, first) = (self.source.clone(), self.told.clone(), self.first);
+            let found = apart(move |_| look(&source, told.as_ref(), first)).await.ok()?;
             match found {
                 Found::Same | Found::Unfit => return None,
                 Found::Other(mark) if before.as_ref() == Some(&mark) => return Some(mark),
@@ -134,17 +146,18 @@ impl Watch {
     }
 }
 
-fn look(source: &Source, told: Option<&FileMark>) -> Found {
+fn look(source: &Source, told: Option<&FileMark>, first: bool) -> Found {
     let path = source.watched();
     let Ok(mark) = FileMark::of(&path) else {
         return Found::Unfit;
     };
     match source.started() {
+        _ if first => {}
         None => return Found::Same,
         Some(started) if started == mark || told == Some(&mark) => return Found::Same,
         Some(_) => {}
     }
-    let fit = source.is_tarball() || nix::unistd::access(&mark.path, nix::unistd::AccessFlags::X_OK).is_ok();
+    let fit = executable::on_disk(&mark.path).serves(source.is_tarball());
     if fit && !is_being_written(&mark.path) {
         Found::Other(mark)
     } else {
@@ -294,6 +307,32 @@ mod tests {
         bench.stays().await;
         fs::create_dir(folder.join("v2")).expect("made");
         program(&folder.join("v2/run"), "made anew");
+        bench.changes().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_missing_is_told_once_it_can_be_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = folder.path().join("later/bin/run");
+        let spec = ModuleSpec {
+            executable: run.clone(),
+            ..spec()
+        };
+        let source = Arc::new(Source::new(&spec, folder.path()));
+        let mut bench = Bench {
+            watch: Watch::for_its_coming(source.clone()),
+            source,
+            folder,
+        };
+        bench.stays().await;
+        fs::create_dir_all(&run).expect("made");
+        bench.stays().await;
+        fs::remove_dir(&run).expect("removed");
+        fs::write(&run, "#!/bin/sh").expect("written");
+        // A start was tried from it, in vain.
+        bench.source.program(&AtomicBool::new(false)).expect("a program");
+        bench.stays().await;
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).expect("chmod");
         bench.changes().await;
     }
 

@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-/// How long the end of a connection is held back at most.
+/// How long the end of a connection is held back if its process lives on.
 const HELD_BACK: Duration = Duration::from_millis(20);
+/// How long it is held back at most if its process is ending, or has ended: a busy machine takes its time to tell.
+const HELD_BACK_BY_DEATH: Duration = Duration::from_millis(250);
 
 /// A word that is said once.
 #[derive(Debug, Clone, Default)]
@@ -36,9 +38,11 @@ impl Fate {
     }
 
     /// A stream whose end is held back until the word was said, or for so long that none is to be expected.
-    pub(super) fn awaited_by<I>(&self, io: I) -> Awaiting<I> {
+    /// `peer` is the process at its other end, where that is known.
+    pub(super) fn awaited_by<I>(&self, io: I, peer: Option<u32>) -> Awaiting<I> {
         Awaiting {
             io,
+            peer,
             fate: self.clone(),
             ended: None,
         }
@@ -48,17 +52,21 @@ impl Fate {
 /// A stream that waits for a word before it tells of its end.
 pub(super) struct Awaiting<I> {
     io: I,
+    peer: Option<u32>,
     fate: Fate,
     ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<I> Awaiting<I> {
     fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let told = &self.fate.told;
+        let (told, peer) = (&self.fate.told, self.peer);
         let wait = self.ended.get_or_insert_with(|| {
             let told = told.clone();
             Box::pin(async move {
-                let _late = tokio::time::timeout(HELD_BACK, told.cancelled()).await;
+                let late = tokio::time::timeout(HELD_BACK, told.cancelled()).await.is_err();
+                if late && peer.is_some_and(is_ending) {
+                    let _later = tokio::time::timeout(HELD_BACK_BY_DEATH - HELD_BACK, told.cancelled()).await;
+                }
             })
         });
         let told = wait.as_mut().poll(cx);
@@ -68,6 +76,32 @@ impl<I> Awaiting<I> {
         }
         told
     }
+}
+
+/// True if a process is on its way out, or gone: its exit has not been told yet, but will be.
+#[cfg(target_os = "linux")]
+fn is_ending(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => tells_of_an_end(&stat),
+        Err(_gone) => true,
+    }
+}
+
+/// Nothing tells of it elsewhere.
+#[cfg(not(target_os = "linux"))]
+fn is_ending(_: u32) -> bool {
+    false
+}
+
+/// Reads a line of `/proc/PID/stat`: the state, and the flag that the kernel sets before it closes what a process has open.
+#[cfg(target_os = "linux")]
+fn tells_of_an_end(stat: &str) -> bool {
+    const EXITING: u32 = 0x4;
+    // The name in front may hold anything, blanks and parentheses included.
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    let state = fields.next().unwrap_or_default();
+    let flags = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    matches!(state, "Z" | "X" | "x") || flags & EXITING != 0
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Awaiting<I> {
@@ -125,10 +159,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_is_held_back_until_the_word_was_said_and_not_for_ever() {
-        for (word_after, expected) in [(5, 5), (100, 20)] {
+        let living = Some(std::process::id());
+        let mut dead = std::process::Command::new("true").spawn().expect("a process");
+        dead.wait().expect("its end");
+        let dead = Some(dead.id()).filter(|_| cfg!(target_os = "linux"));
+        let mut cases = vec![(None, 5, 5), (None, 100, 20), (living, 5, 5), (living, 100, 20)];
+        if dead.is_some() {
+            cases.extend([(dead, 5, 5), (dead, 100, 100), (dead, 600, 250)]);
+        }
+        for (peer, word_after, expected) in cases {
             let fate = Fate::default();
             let (near, mut far) = tokio::io::duplex(64);
-            let mut near = fate.awaited_by(near);
+            let mut near = fate.awaited_by(near, peer);
             far.write_all(b"last").await.expect("there is room");
             drop(far);
             let begun = Instant::now();
@@ -144,9 +186,23 @@ mod tests {
             };
             let ((all, took), ()) = tokio::join!(read, say);
             assert_eq!(all, b"last");
-            assert!((expected..expected + 3).contains(&took), "{took} ms");
+            assert!((expected..expected + 3).contains(&took), "{peer:?}: {took} ms");
             assert_eq!(fate.get(), Some("died"));
             assert!(near.write_all(b"x").await.is_err());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_end_of_a_process_is_read_from_its_state_and_flags() {
+        for (stat, expected) in [
+            ("12 (gear) S 1 12 12 0 -1 4194560 1 2", false),
+            ("12 (gear) Z 1 12 12 0 -1 4194564 1 2", true),
+            ("12 (a) Z (b) R 1 12 12 0 -1 4194560 1 2", false),
+            ("12 (gear) R 1 12 12 0 -1 4194564 1 2", true),
+            ("", false),
+        ] {
+            assert_eq!(tells_of_an_end(stat), expected, "{stat}");
         }
     }
 }

@@ -257,8 +257,11 @@ impl Place {
     ) -> io::Result<SendRequest<Bytes>> {
         match self {
             Self::Unix(path) => {
-                let io = UnixIo::new(UnixStream::connect(path).await?)?;
-                handshake(Batch::counting(fate.awaited_by(io), received.clone()), tasks, closed).await
+                let stream = UnixStream::connect(path).await?;
+                // The process that listens, which may be a child of the one that was started.
+                let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+                let io = fate.awaited_by(UnixIo::new(stream)?, peer);
+                handshake(Batch::counting(io, received.clone()), tasks, closed).await
             }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;

@@ -11,8 +11,8 @@ use mainstay_proto::mainstay::control::v1 as pb;
 use crate::apply::{News, Progress};
 use crate::config::difference::{Difference, DifferenceKind};
 use crate::config::{Bundle, Complaint, Grade, Place, RawFile};
+use crate::graph::{Index, Unresolved, is_frame_system};
 use crate::machine::change::{Known, Part, Plan};
-use crate::machine::graph::{Index, Unresolved, is_frame_system};
 
 /// The files that a tool has gathered.
 pub fn bundle(text: pb::ConfigText) -> Bundle {

@@ -276,6 +276,43 @@ async fn a_module_runs_as_its_user_in_directories_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_tarball_is_unpacked_into_belongs_to_the_modules_user() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    for folder in [place.folder().to_owned(), place.file("home"), place.file("run")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("ours");
+    }
+    let package = folder_with(&place, "package", "meta.json", r#"{"entrypoint": "run"}"#);
+    fs::copy(mainstay_tests::bins::find("misbehave"), package.join("run")).expect("writable");
+    fs::write(package.join("weights"), "secret").expect("writable");
+    for (file, mode) in [("run", 0o700), ("weights", 0o600)] {
+        fs::set_permissions(package.join(file), fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    let tarball = place.file("held.tgz");
+    let mut tar = std::process::Command::new("tar");
+    let packed = tar.arg("czf").arg(&tarball).arg("-C").arg(&package).arg(".").status();
+    assert!(packed.expect("there is tar").success());
+    let held = |user: &str| {
+        Machine::new()
+            .module(
+                Module::new("held", &tarball)
+                    .env("NONCE", "held")
+                    .set("sandbox", json!({ "user": user })),
+            )
+            .resource(Resource::generic("thing"))
+    };
+    let mut world = place.start(held("nobody")).await;
+    world.until(|now| now.ready("thing")).await;
+    let script = "id -un; cat $VIAM_MODULE_ROOT/weights; echo; echo x > $VIAM_MODULE_ROOT/own && stat -c %U $VIAM_MODULE_ROOT/run";
+    assert_eq!(shell(&world, script).await, (0, "nobody\nsecret\nnobody".into()));
+    let store = world.place.file("home/packages-local/data/module");
+    assert!(store.join("synthetic-held-0_0_0/own").exists());
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
 async fn a_user_that_does_not_exist_is_an_error_of_that_module_with_the_cure() {
     let mut world = bound("sandbox", json!({ "user": "nobody-of-that-name" })).await;
     let now = world.until(|now| !now.module_error("held").is_empty()).await;

@@ -327,6 +327,65 @@ async fn a_watched_module_runs_its_new_program_by_itself() {
 }
 
 #[tokio::test]
+async fn a_module_without_a_program_is_down_with_the_cause_and_starts_once_there_is_one() {
+    let place = Place::new();
+    let program = place.file("modules/eyes/run");
+    // Time does not bring it up within this test.
+    let module = Module::new("eyes", &program)
+        .set("restart", json!({ "first": "1h", "then": "1h", "max_delay": "1h" }))
+        .env("NONCE", "eyes");
+    let machine = Machine::new().module(module).resource(Resource::echo("echo"));
+    let mut world = place.start(machine).await;
+    let now = world
+        .until(|now| now.running() && now.module_error("eyes").contains("next try at"))
+        .await;
+    let missing = format!(
+        "module  executable path error: stat {}: no such file or directory",
+        program.display()
+    );
+    assert!(now.module_error("eyes").contains(&missing), "{now:?}");
+    assert!(
+        now.resource("echo").is_some_and(|echo| echo.error.contains(&missing)),
+        "{now:?}"
+    );
+    let checked = world
+        .place
+        .mainstay(&["check", world.config().to_str().expect("UTF-8")])
+        .await;
+    assert!(
+        checked.code == 1 && checked.stdout.contains("executable path error"),
+        "{checked:?}"
+    );
+
+    fs::create_dir_all(program.parent().expect("a folder")).expect("made");
+    fs::write(&program, format!("#!/bin/sh\n{}\n", fixture())).expect("written");
+    let tried = world.cli(&["restart", "eyes"]).await;
+    assert!(
+        tried.code == 1 && tried.stderr.contains("not executable; chmod +x"),
+        "{tried:?}"
+    );
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    let first = world
+        .until(|now| now.ready("echo"))
+        .await
+        .pid("eyes")
+        .expect("a process");
+
+    // It goes while it runs, and nobody minds before it is needed again.
+    fs::remove_file(&program).expect("ours");
+    let tried = world.cli(&["restart", "eyes"]).await;
+    assert!(
+        tried.code == 1 && tried.stderr.contains("executable path error"),
+        "{tried:?}"
+    );
+    script(&program, &fixture());
+    world
+        .until(|now| now.ready("echo") && now.pid("eyes").is_some_and(|pid| pid != first))
+        .await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
 async fn restart_and_reload_say_how_it_went() {
     let place = Place::new();
     let program = place.file("modules/eyes/run");

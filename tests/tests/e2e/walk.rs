@@ -27,8 +27,13 @@ fn portrait(world: &World, now: &Snapshot) -> String {
     let plain = |text: &str| {
         let text = text.replace(&world.place.folder().display().to_string(), "HERE");
         // When, and how often, is a matter of how long it runs.
-        let end = text.find("next try in").unwrap_or(text.len());
-        text[..end].to_owned()
+        let end = text.find("next try").unwrap_or(text.len());
+        // That it was there before is known only to who was there.
+        let causes = text[..end].split("; ");
+        let causes: Vec<_> = causes
+            .filter(|cause| !cause.ends_with("was removed from the config"))
+            .collect();
+        causes.join("; ")
     };
     let mut portrait = String::new();
     for module in &now.machine.modules {

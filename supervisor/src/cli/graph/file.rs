@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::model::{Edge, Graph, Kind, Node, To};
 use crate::config::Config;
-use crate::machine::graph::{Index, Unresolved};
+use crate::graph::{Index, Unresolved};
 
 /// Who needs whom, as far as the file says.
 pub fn graph(config: &Config) -> Graph {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use mainstay_proto::ResourceName;
 use serde_json::{Value, json};
 
-use crate::machine::graph::cycles;
+use crate::graph::cycles;
 
 /// One resource.
 #[derive(Clone, Debug)]

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::duration;
 use super::super::keys::{Key, MACHINE, Section, Takes};
 use super::super::schema::schema;
 use super::super::size;
 use super::values::{SAMPLE_JSON, SAMPLE_YAML};
 use super::{lines, read};
+use crate::duration;
 
 /// What a value breaks of a schema: one line each. Knows what this schema uses, and fails on anything else.
 fn faults(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
@@ -212,13 +212,11 @@ fn the_schema_finds_what_the_reader_would_complain_about() {
     }
 }
 
+/// Takes a key and what to put around its value.
+type Visit<'a> = dyn FnMut(&'static Key, &dyn Fn(Value) -> Value) + 'a;
+
 /// A value around each map of the config: what to put in front and behind to get there.
-fn walk(
-    section: &'static Section,
-    way: &dyn Fn(Value) -> Value,
-    depth: usize,
-    visit: &mut dyn FnMut(&'static Key, &dyn Fn(Value) -> Value),
-) {
+fn walk(section: &'static Section, way: &dyn Fn(Value) -> Value, depth: usize, visit: &mut Visit<'_>) {
     for key in section.keys {
         let here = |value: Value| {
             let mut map = Map::new();
@@ -243,12 +241,7 @@ fn walk(
     }
 }
 
-fn inside(
-    takes: &'static Takes,
-    way: &dyn Fn(Value) -> Value,
-    depth: usize,
-    visit: &mut dyn FnMut(&'static Key, &dyn Fn(Value) -> Value),
-) {
+fn inside(takes: &'static Takes, way: &dyn Fn(Value) -> Value, depth: usize, visit: &mut Visit<'_>) {
     match takes {
         // The other two kinds of orientation need another `type`; their numbers are read in the same way.
         Takes::Map(section) if matches!(section.id, "orientation_vector" | "orientation_euler") => {}

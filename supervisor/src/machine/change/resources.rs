@@ -8,8 +8,8 @@ use mainstay_proto::ResourceName;
 use super::order::dependencies_first;
 use super::{Change, How, Known, KnownResource, Modules, Part};
 use crate::config::{Config, ResourceConfig, difference};
+use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::identity::ModuleName;
-use crate::machine::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::machine::node::Declared;
 
 /// What happens to the resources, in order.

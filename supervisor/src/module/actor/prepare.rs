@@ -1,6 +1,7 @@
 //! What comes before a module's process within the same start: unpacking its tarball, running its script for the first
 //! run. Both belong to this module's start alone and are ended with it; nobody else waits for them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -10,13 +11,15 @@ use tracing::{debug, info, warn};
 
 use super::Actor;
 use crate::config::show_duration;
+use crate::executable;
 use crate::identity::ModuleName;
 use crate::module::environment::Launch;
 use crate::module::first_run::FirstRun;
-use crate::module::lifecycle::Input;
+use crate::module::lifecycle::{Input, State};
 use crate::module::package::Program;
 use crate::module::problem::Problem;
 use crate::module::source::{Source, SourceError, apart};
+use crate::module::watch::Watch;
 
 /// How long a tarball may take to be unpacked.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -59,6 +62,14 @@ fn told(found: Result<Program, SourceError>) -> Result<Program, String> {
     found.map_err(|error| error.to_string())
 }
 
+/// Waits for a program that was missing.
+pub(super) async fn appeared(absent: &mut Option<Watch>) {
+    match absent {
+        Some(watch) => drop(watch.changed().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// A start that failed for the reason `short`.
 pub(super) fn cannot_start(name: &ModuleName, short: String) -> Problem {
     Problem {
@@ -75,15 +86,53 @@ impl Actor {
         self.started = Instant::now();
         self.preparation = Preparation::default();
         self.entry.publish(|state| state.life = life);
+        self.absent = None;
         let source = self.entry.source.clone();
         if !source.is_at_hand() {
+            self.is_there(&self.spec.executable.clone())?;
             debug!(module = %self.spec.name, life, "unpacking");
             self.preparation.unpack(life, source);
             return Ok(Some(UNPACK_TIMEOUT));
         }
         let program = told(source.program(&AtomicBool::new(false)));
-        self.run_program(life, program.map_err(|short| cannot_start(&self.spec.name, short))?)
-            .await
+        let program = program.map_err(|short| cannot_start(&self.spec.name, short))?;
+        if !self.spec.tarball {
+            self.is_there(&program.executable)?;
+        }
+        self.run_program(life, program).await
+    }
+
+    /// Refuses a start whose program, or tarball, is missing or not executable, and has its coming watched.
+    fn is_there(&mut self, path: &Path) -> Result<(), Problem> {
+        let shown = if *path == self.spec.executable {
+            self.spec.shown.clone()
+        } else {
+            path.display().to_string()
+        };
+        let Some(missing) = executable::on_disk(path).problem(&shown, self.spec.tarball) else {
+            return Ok(());
+        };
+        self.absent = Some(Watch::for_its_coming(self.entry.source.clone()));
+        // The two blanks are what peers know.
+        let short = format!("module  executable path error: {}; {}", missing.cause, missing.help);
+        Err(cannot_start(&self.spec.name, short))
+    }
+
+    /// True if a program that comes now is a reason to start before the time is up. One that is not to be started by itself
+    /// any more is not, unless its program is watched for that.
+    pub(super) fn may_try_sooner(&self) -> bool {
+        match self.lifecycle.state() {
+            State::Waiting { .. } => true,
+            State::Resting(_) => self.spec.policy.watch,
+            _ => false,
+        }
+    }
+
+    /// The program that was missing is there.
+    pub(super) fn appeared(&mut self) -> Input {
+        self.absent = None;
+        info!(module = %self.spec.name, "its program is there now; starting it");
+        Input::Restart
     }
 
     /// Goes on when a tarball was unpacked.

@@ -75,8 +75,8 @@ pub fn identity(sandbox: &Sandbox) -> Result<Option<Identity>, Refused> {
 }
 
 impl Confinement {
-    /// Makes everything ready for `launch`, whose data directory exists. Gives that directory and the one of the sockets
-    /// to the module's user, and its environment that user's home.
+    /// Makes everything ready for `launch`, whose data directory exists. Gives that directory, the one of the sockets and
+    /// what its tarball was unpacked into to the module's user, and its environment that user's home.
     ///
     /// # Errors
     /// Something that is configured cannot be had here.

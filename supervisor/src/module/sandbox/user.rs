@@ -1,4 +1,5 @@
-//! The user that a module runs as, and what must belong to it: its data and the directory of its sockets.
+//! The user that a module runs as, and what must belong to it: its data, the directory of its sockets, and what its tarball
+//! was unpacked into.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -116,7 +117,10 @@ impl Identity {
             ("data directory", launch.data.as_path(), "`--home`"),
             ("sockets", sockets, "XDG_RUNTIME_DIR"),
         ];
-        for (what, path, place) in own {
+        // Its first run may well write there.
+        let unpacked = launch.unpacked.as_deref();
+        let unpacked = unpacked.map(|folder| ("unpacked tarball", folder, "`--home`"));
+        for (what, path, place) in own.into_iter().chain(unpacked) {
             // What lies above is the core's; it may be passed through, not read.
             if let Some(above) = path.parent() {
                 let _as_it_was = let_through(above);

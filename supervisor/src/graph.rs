@@ -95,7 +95,12 @@ impl Index {
         match self.by_simple.get(text).map(Vec::as_slice) {
             None | Some([]) => Err(Unresolved::Missing),
             Some([only]) => Ok(only.clone()),
-            Some(several) => Err(Unresolved::Ambiguous(several.to_vec())),
+            Some(several) => {
+                // By name: in which order they came must not show.
+                let mut several = several.to_vec();
+                several.sort();
+                Err(Unresolved::Ambiguous(several))
+            }
         }
     }
 }
@@ -156,7 +161,8 @@ mod tests {
         assert_eq!(index.resolve("a"), Ok(all[2].clone()));
         assert_eq!(index.resolve("rdk:component:encoder/left"), Ok(all[1].clone()));
         assert_eq!(index.resolve("rdk:component:arm/r1:a"), Ok(all[2].clone()));
-        assert_eq!(index.resolve("left"), Err(Unresolved::Ambiguous(all[..2].to_vec())));
+        let both = vec![all[1].clone(), all[0].clone()];
+        assert_eq!(index.resolve("left"), Err(Unresolved::Ambiguous(both)));
         assert_eq!(index.resolve("b"), Err(Unresolved::Missing));
         assert_eq!(index.resolve("rdk:component:gantry/a"), Err(Unresolved::Missing));
         assert_eq!(index.resolve(""), Err(Unresolved::Missing));

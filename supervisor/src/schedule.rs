@@ -7,7 +7,7 @@ use croner::parser::CronParser;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::config::parse_duration;
+use crate::duration::parse as parse_duration;
 
 /// Cron has five fields, and more with seconds in front or a year behind.
 const CRON_FIELDS: usize = 5;
