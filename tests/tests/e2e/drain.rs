@@ -67,6 +67,8 @@ async fn a_call_in_flight_ends_before_its_module_is_replaced_and_a_new_one_hears
     let (restarted, took) = restarting.join_all().await.remove(0);
     restarted.expect("restarted");
     assert!(took > Duration::from_secs(1), "{took:?}");
+    // The module is ready; what was in it is being built.
+    world.until(|now| now.ready("echo")).await;
     world.echo().say(say(0)).await.expect("it answers again");
     let told = world.cli(&["explain", "eyes"]).await;
     assert!(told.stdout.contains("restart asked for by "), "{told:?}");
