@@ -104,8 +104,8 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
 /// The checks that need a kernel of their own.
 fn vm(group: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
-    let packages = ["mainstay", "mainstay-builtins", "mainstay-tests"].map(|name| ["--package", name]);
-    run(cargo().args(["build", "--bins"]).args(packages.as_flattened()))?;
+    // As `test` builds it, so that nothing is built twice.
+    run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     vm::Machine::prepare(&target)?.run(group)
 }
 
