@@ -12,6 +12,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::Failure;
 
+/// The config's file.
+const CONFIG: &str = "machine.json";
 /// Longest wait for a machine to be up.
 const UP: Duration = Duration::from_secs(120);
 /// Longest wait for it to be gone.
@@ -61,7 +63,7 @@ impl Machine {
     /// Starts a machine from its config and waits until all of it is ready.
     pub async fn start(programs: &Path, config: &serde_json::Value) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("msb").tempdir()?;
-        let path = folder.path().join("machine.json");
+        let path = folder.path().join(CONFIG);
         std::fs::write(&path, serde_json::to_vec(config)?)?;
         let log = std::fs::File::create(folder.path().join("log"))?;
         let core = programs.join("mainstay");
@@ -72,6 +74,7 @@ impl Machine {
             .arg(&path)
             .env("XDG_RUNTIME_DIR", folder.path())
             .env("VIAM_HOME", folder.path().join("home"))
+            .env("STATE_DIRECTORY", folder.path().join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -135,6 +138,16 @@ impl Machine {
             Some(socket) if sockets.is_empty() => Ok(socket),
             last => Err(format!("expected one module socket, found {last:?} and {sockets:?}").into()),
         }
+    }
+
+    /// Writes another config into the machine's file.
+    pub fn rewrite(&self, config: &serde_json::Value) -> Result<(), Failure> {
+        self.rewrite_bytes(&serde_json::to_vec(config)?)
+    }
+
+    /// The same with the text.
+    pub fn rewrite_bytes(&self, config: &[u8]) -> Result<(), Failure> {
+        Ok(std::fs::write(self.folder.path().join(CONFIG), config)?)
     }
 
     /// Asks the machine to stop and waits until it is gone.

@@ -7,6 +7,7 @@
 mod bare;
 mod load;
 mod machine;
+mod reload;
 mod report;
 mod start;
 mod system;
@@ -32,7 +33,7 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start.
+    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start, reload.
     #[arg(long)]
     only: Option<String>,
 
@@ -97,6 +98,10 @@ async fn measure(options: &Options) -> Result<(), Failure> {
     if options.wants("start") {
         start::cold(&programs, options.turns).await?;
         start::many(&programs).await?;
+    }
+    if options.wants("reload") {
+        reload::added(&programs, options.turns).await?;
+        reload::one_of_many(&programs, options.turns).await?;
     }
     Ok(())
 }

@@ -264,8 +264,10 @@ type Entries = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>;
 /// that there are circles and names that nobody has).
 fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
     let resources = entries.iter().map(|(number, (module, version, edges))| {
-        // Optional ones only backwards: of those that would like each other, the order decides, and that is kept.
-        let texts = edges.iter().filter(|(to, optional)| !optional || to < number);
+        // Optional ones only towards what has no edges of its own: in a circle through an optional one, who gets whom
+        // depends on which module answers first.
+        let ends = |to: &usize| to < number && entries.get(to).is_none_or(|(_, _, edges)| edges.is_empty());
+        let texts = edges.iter().filter(|(to, optional)| !optional || ends(to));
         let texts: Vec<_> = texts
             .map(|(to, optional)| format!("{}r{to}", if *optional { "?" } else { "" }))
             .collect();

@@ -1,0 +1,90 @@
+//! How long a change of the config file takes to come into effect.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mainstay_proto::viam::component::motor::v1::IsPoweredRequest;
+use mainstay_proto::viam::component::motor::v1::motor_service_client::MotorServiceClient;
+use mainstay_proto::viam::robot::v1::GetMachineStatusRequest;
+use mainstay_proto::viam::robot::v1::resource_status::State;
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::machine::Machine;
+use crate::report::{self, median, millis};
+
+/// Longest wait for a change.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A machine of so many motors, the last of which has this attribute.
+fn motors(count: usize, last: usize, revision: &str) -> Value {
+    let motor = |index| {
+        let rpm = if index + 1 == count { last } else { 100 };
+        json!({
+            "name": format!("m{index}"), "api": "rdk:component:motor", "model": "fake", "attributes": {"max_rpm": rpm},
+        })
+    };
+    json!({"revision": revision, "components": (0..count).map(motor).collect::<Vec<_>>()})
+}
+
+/// From the write of the file to the first answer of a resource that it adds.
+pub async fn added(programs: &Path, turns: usize) -> Result<(), Failure> {
+    println!("\nRELOAD  median of {turns}");
+    let machine = Machine::start(programs, &motors(5, 100, "")).await?;
+    let mut motor = MotorServiceClient::new(machine.through().await?);
+    let mut times = Vec::new();
+    for turn in 1..=turns {
+        let begun = Instant::now();
+        machine.rewrite(&motors(5 + turn, 100, ""))?;
+        let request = IsPoweredRequest {
+            name: format!("m{}", 4 + turn),
+            ..Default::default()
+        };
+        while let Err(status) = motor.is_powered(request.clone()).await {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("the new motor does not answer: {status}").into());
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+        times.push(millis(begun.elapsed()));
+        // What follows another change at once is waited for as a burst.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let most = times.iter().copied().fold(0.0, f64::max);
+    let found = format!("{:.0} ms, {most:.0} at most", median(times.into_iter()));
+    report::line("file written: new resource answers", &found, "60 ms");
+    machine.stop().await
+}
+
+/// From the write of the file to one of 1,000 resources being another one.
+pub async fn one_of_many(programs: &Path, turns: usize) -> Result<(), Failure> {
+    const COUNT: usize = 1_000;
+    let machine = Machine::start(programs, &motors(COUNT, 100, "0")).await?;
+    let mut robot = RobotServiceClient::new(machine.through().await?).max_decoding_message_size(16 << 20);
+    let mut times = Vec::new();
+    for turn in 1..=turns {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let revision = turn.to_string();
+        let config = serde_json::to_vec(&motors(COUNT, 100 + turn, &revision))?;
+        let begun = Instant::now();
+        machine.rewrite_bytes(&config)?;
+        loop {
+            let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
+            let last = status.resources.last().ok_or("a machine without resources")?;
+            let taken_up = status.config.as_ref().is_some_and(|config| config.revision == revision);
+            if taken_up && last.revision == revision && last.state() == State::Ready {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err("the changed motor does not come back".into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        times.push(millis(begun.elapsed()));
+    }
+    let most = times.iter().copied().fold(0.0, f64::max);
+    let found = format!("{:.0} ms, {most:.0} at most", median(times.into_iter()));
+    report::line("one of 1000 changed: applied", &found, "80 ms");
+    machine.stop().await
+}
