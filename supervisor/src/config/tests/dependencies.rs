@@ -17,7 +17,7 @@ fn dependencies_on_nothing_and_circles_are_named_with_their_places() {
             ),
             (
                 "components:\n- {name: a, type: arm, model: fake, depends_on: [x]}\n- {name: x, type: motor, model: fake}\n- {name: x, type: base, model: fake}\n",
-                &["Local r.yaml:2:50: `a` depends on `x`, which could mean rdk:component:motor/x or rdk:component:base/x (give the full name)"],
+                &["Local r.yaml:2:50: `a` depends on `x`, which could mean rdk:component:base/x or rdk:component:motor/x (give the full name)"],
             ),
             (
                 "components: [{name: a, type: arm, model: fake, depends_on: [a]}]",
