@@ -190,21 +190,22 @@ impl World {
     /// other, the later one in the config may: an optional edge towards an earlier entry counts as drawn.
     fn leads_back(&self, dependency: &ResourceName, name: &ResourceName, order: usize) -> bool {
         let forward = self.nodes.get(dependency).is_some_and(|node| node.order > order);
-        let mut seen = HashSet::from([dependency]);
-        let mut open = vec![dependency];
+        self.reaches(dependency, name, |node, edge| {
+            forward || self.nodes.get(edge).is_some_and(|edge| edge.order < node.order)
+        })
+    }
+
+    /// True if what is required, and what is optional where that edge is `drawn`, leads from one to the other; each
+    /// reaches itself.
+    fn reaches(&self, from: &ResourceName, to: &ResourceName, drawn: impl Fn(&Node, &ResourceName) -> bool) -> bool {
+        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
         while let Some(current) = open.pop() {
-            if current == name {
+            if current == to {
                 return true;
             }
             let Some(node) = self.nodes.get(current) else { continue };
-            let drawn =
-                |edge: &&ResourceName| forward || self.nodes.get(*edge).is_some_and(|edge| edge.order < node.order);
-            let edges = node.required().iter().chain(node.optional().iter().filter(drawn));
-            for edge in edges {
-                if seen.insert(edge) {
-                    open.push(edge);
-                }
-            }
+            let optional = node.optional().iter().filter(|edge| drawn(node, edge));
+            open.extend(node.required().iter().chain(optional).filter(|edge| seen.insert(*edge)));
         }
         false
     }
@@ -241,19 +242,7 @@ impl World {
 
     /// True if `name` cannot be built without `other`, by whatever way.
     fn requires(&self, name: &ResourceName, other: &ResourceName) -> bool {
-        let (mut open, mut seen) = (vec![name], HashSet::from([name]));
-        while let Some(current) = open.pop() {
-            if current == other {
-                return true;
-            }
-            let node = self.nodes.get(current);
-            open.extend(
-                node.into_iter()
-                    .flat_map(Node::required)
-                    .filter(|next| seen.insert(*next)),
-            );
-        }
-        false
+        self.reaches(name, other, |_, _| false)
     }
 
     fn why_not(&self, dependency: &ResourceName) -> String {
