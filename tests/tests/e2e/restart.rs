@@ -150,7 +150,8 @@ async fn a_killed_module_answers_again_before_anybody_can_look() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let begun = Instant::now();
         proc::signal(pid, Signal::SIGKILL);
-        while answers().await {}
+        // On a busy host it may be back before a single call has failed.
+        while answers().await && proc::alive(pid) {}
         while !answers().await {}
         took.push(begun.elapsed());
     }
