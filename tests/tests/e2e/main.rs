@@ -36,3 +36,4 @@ mod soak;
 mod stop_all;
 mod traces;
 mod walk;
+mod web_pages;
