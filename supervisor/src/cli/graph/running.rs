@@ -42,6 +42,7 @@ pub fn graph(told: pb::Graph) -> Graph {
             to,
             kind: if edge.optional { Kind::Optional } else { Kind::Required },
             held: edge.held,
+            circle: edge.circle,
         })
     };
     let mut edges: Vec<_> = told.edges.into_iter().filter_map(edge).collect();
@@ -62,6 +63,7 @@ mod tests {
             optional,
             held: optional,
             problem: problem.into(),
+            circle: Vec::new(),
         };
         let resource = |name: &str| samples::resource(name, "rdk:builtin:fake", "builtin:fake");
         let told = pb::Graph {
