@@ -232,6 +232,11 @@ impl Toy {
         self.open.push((resource.clone(), step));
     }
 
+    /// How many steps were begun and not ended.
+    pub(super) fn under_way(&self) -> usize {
+        self.open.len()
+    }
+
     /// Ends the open step number `which`.
     pub(super) fn end(&mut self, which: usize) {
         let (resource, step) = self.open.remove(which);
@@ -458,7 +463,7 @@ fn optional_dependencies_come_and_go() {
         phase == Phase::Configuring && cause.contains("m died"),
         "what it holds is gone: {phase:?} {cause}"
     );
-    // Two that would like each other: the later one in the config gets the earlier.
+    // Two that would like each other: the later one by name gets the earlier.
     check(&["x@m: ?y", "y@m: ?x"], "+x +y");
 }
 

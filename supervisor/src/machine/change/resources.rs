@@ -8,6 +8,7 @@ use mainstay_proto::ResourceName;
 use super::order::dependencies_first;
 use super::{Change, How, Known, KnownResource, Modules, Part};
 use crate::config::{Config, ResourceConfig, difference};
+use crate::graph::circles::{self, Edge, Forgone};
 use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::identity::ModuleName;
 use crate::machine::node::Declared;
@@ -18,6 +19,7 @@ pub(super) struct Compared {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
     pub(super) taken_out: Vec<ResourceName>,
+    pub(super) forgone: Vec<Forgone>,
 }
 
 /// What happens to one of them.
@@ -34,6 +36,7 @@ struct Fate {
 #[derive(Debug, Default)]
 struct Needs<'a> {
     required: Vec<&'a ResourceName>,
+    /// Without those that it has to go without.
     optional: Vec<&'a ResourceName>,
     /// What is wrong with the first required text that means nothing, or nothing for certain.
     missing: Option<String>,
@@ -49,6 +52,8 @@ struct Compare<'a> {
     old_index: Index,
     index: Index,
     needs: HashMap<&'a ResourceName, Needs<'a>>,
+    /// Optional dependencies that would close a circle.
+    forgone: Vec<Forgone>,
     fates: HashMap<&'a ResourceName, Fate>,
 }
 
@@ -74,9 +79,11 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         },
         index,
         needs: HashMap::new(),
+        forgone: Vec::new(),
         fates: HashMap::new(),
     };
     compare.find_needs();
+    compare.find_circles();
     compare.entries(from, to);
     compare.of_modules();
     if !same_names {
@@ -84,6 +91,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
     }
     compare.blocked();
     compare.spread();
+    compare.circles();
     compare.waiting();
     compare.finish(from)
 }
@@ -143,6 +151,30 @@ impl<'a> Compare<'a> {
             needs.optional = declared.optional.iter().filter_map(|text| find(text).ok()).collect();
             self.needs.insert(name, needs);
         }
+    }
+
+    /// Takes the optional dependencies that close a circle out of the needs.
+    fn find_circles(&mut self) {
+        let refused = |name: &&ResourceName| self.to[*name].fault.is_some() || self.refuses(name);
+        let edges = self.order.iter().filter(|name| !refused(name)).flat_map(|from| {
+            let needs = &self.needs[*from];
+            let required = needs.required.iter().map(|to| (*to, false));
+            let optional = needs.optional.iter().map(|to| (*to, true));
+            let edge = move |(to, optional)| Edge { from, to, optional };
+            required.chain(optional).map(edge)
+        });
+        self.forgone = circles::forgone(edges);
+        for forgone in &self.forgone {
+            if let Some(needs) = self.needs.get_mut(&forgone.by) {
+                needs.optional.retain(|optional| **optional != forgone.what);
+            }
+        }
+    }
+
+    /// True if its module, asked about the new entry, does not want it.
+    fn refuses(&self, name: &ResourceName) -> bool {
+        let (_, known) = self.declared(name);
+        !known && self.known.answers.get(name).is_some_and(Result::is_err)
     }
 
     fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
@@ -277,7 +309,9 @@ impl<'a> Compare<'a> {
             let held = self.known(name).map_or(&[][..], |known| &known.held);
             let lets_go = held
                 .iter()
-                .find(|held| !needs.required.contains(held) && !needs.optional.contains(held))
+                .find(|held| {
+                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.forgoes(name, held)
+                })
                 .cloned();
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
@@ -422,6 +456,46 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// What would close a circle now is let go, and what does so no more is taken up, once it is known that it is so.
+    fn circles(&mut self) {
+        for name in self.order.clone() {
+            let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
+                continue;
+            };
+            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let lets_go = self
+                .forgone
+                .iter()
+                .find(|one| one.by == *name && known.held.contains(&one.what));
+            let needs = &self.needs[name];
+            let opened = known.forgone.iter().find(|one| needs.optional.contains(&&one.what));
+            let (because, other) = match (lets_go, opened) {
+                (Some(one), _) => {
+                    let because = format!(
+                        "lets go of {}, which would close a circle: {}",
+                        one.what.name,
+                        one.way()
+                    );
+                    (because, one.what.clone())
+                }
+                (None, Some(one)) => {
+                    let because = format!("would like {}, which closes no circle any more", one.what.name);
+                    (because, one.what.clone())
+                }
+                (None, None) => continue,
+            };
+            self.set(name, How::Rebuild, because, true);
+            self.through(name, Part::Resource(other));
+        }
+    }
+
+    fn forgoes(&self, name: &ResourceName, dependency: &ResourceName) -> bool {
+        let mut forgone = self.forgone.iter();
+        forgone.any(|one| one.by == *name && one.what == *dependency)
+    }
+
     /// Who waits for something that comes may be built then, and who would like it may take it.
     fn waiting(&mut self) {
         let mut wanting: HashMap<&ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
@@ -444,7 +518,7 @@ impl<'a> Compare<'a> {
                     Some(fate) if fate.how != How::Update => false,
                     _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
                     _ if required => !built,
-                    _ => built && !self.known(waiting).is_some_and(held) && !self.leads_to(name, waiting),
+                    _ => built && !self.known(waiting).is_some_and(held),
                 };
                 if fits {
                     let (how, because) = if built {
@@ -483,25 +557,6 @@ impl<'a> Compare<'a> {
         fate.is_some_and(|fate| fate.how == How::Rebuild && fate.after_start)
     }
 
-    /// True if `start` needs `end`, directly or not.
-    fn leads_to(&self, start: &ResourceName, end: &ResourceName) -> bool {
-        let (mut seen, mut open) = (HashSet::from([start]), vec![start]);
-        while let Some(name) = open.pop() {
-            if name == end {
-                return true;
-            }
-            let needs = self.needs.get(name);
-            open.extend(
-                needs
-                    .into_iter()
-                    .flat_map(|needs| &needs.required)
-                    .copied()
-                    .filter(|needed| seen.insert(*needed)),
-            );
-        }
-        false
-    }
-
     fn finish(self, from: &'a Config) -> Compared {
         let mut found = Compared::default();
         let out = |name: &&ResourceName| {
@@ -531,6 +586,7 @@ impl<'a> Compare<'a> {
         });
         let built = dependencies_first(rest, &needs.collect());
         found.built = built.into_iter().map(|name| self.change(name)).collect();
+        found.forgone = self.forgone;
         found
     }
 
@@ -541,6 +597,16 @@ impl<'a> Compare<'a> {
             after_start,
             through,
         } = self.fates[name].clone();
+        let because = match self.forgone.iter().find(|one| one.by == *name) {
+            Some(one) if matches!(how, How::Build | How::Rebuild) && !because.contains(&one.way()) => {
+                format!(
+                    "{because}; without {}, which would close a circle: {}",
+                    one.what.name,
+                    one.way()
+                )
+            }
+            _ => because,
+        };
         Change {
             part: Part::Resource(name.clone()),
             how,
