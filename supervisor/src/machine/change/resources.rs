@@ -28,6 +28,8 @@ struct Fate {
     after_start: bool,
     /// What it follows from, if not from its own entry.
     through: Option<Part>,
+    /// Who holds it keeps it meanwhile.
+    alone: bool,
 }
 
 /// The dependencies of one resource, found by name in the new config.
@@ -49,6 +51,8 @@ struct Compare<'a> {
     old_index: Index,
     index: Index,
     needs: HashMap<&'a ResourceName, Needs<'a>>,
+    /// What somebody who is built holds.
+    held: HashSet<&'a ResourceName>,
     fates: HashMap<&'a ResourceName, Fate>,
 }
 
@@ -74,6 +78,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         },
         index,
         needs: HashMap::new(),
+        held: known.resources.values().flat_map(|known| &known.held).collect(),
         fates: HashMap::new(),
     };
     compare.find_needs();
@@ -83,6 +88,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         compare.names();
     }
     compare.blocked();
+    compare.alone();
     compare.spread();
     compare.waiting();
     compare.finish(from)
@@ -154,6 +160,7 @@ impl<'a> Compare<'a> {
                 because,
                 after_start,
                 through: None,
+                alone: false,
             },
         );
     }
@@ -378,6 +385,43 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
+    fn alone(&mut self) {
+        let alone = |name: &&ResourceName| {
+            let fate = &self.fates[*name];
+            let (Some(old), Some(new)) = (self.from.get(*name), self.to.get(*name)) else {
+                return false;
+            };
+            let inside = self.known(name).and_then(|known| known.built_in.as_ref());
+            let stays = |module| !self.modules.restarted.contains(module) && !self.modules.stopped.contains(module);
+            let refused = matches!(self.known.answers.get(*name), Some(Err(_)));
+            fate.how == How::Rebuild
+                && !fate.after_start
+                && old.serves_the_same_as(new)
+                && inside.is_some_and(stays)
+                && !refused
+                && self.needs_what_it_holds(name)
+        };
+        let alone: Vec<_> = self.fates.keys().copied().filter(alone).collect();
+        for name in alone {
+            if let Some(fate) = self.fates.get_mut(name) {
+                fate.alone = true;
+            }
+        }
+    }
+
+    /// True if it is built again with what it holds now.
+    fn needs_what_it_holds(&self, name: &ResourceName) -> bool {
+        let held = self.known(name).map_or(&[][..], |known| &known.held);
+        let needs = &self.needs[name];
+        let wanted = |held: &ResourceName| needs.required.contains(&held) || needs.optional.contains(&held);
+        let comes = |optional: &ResourceName| !held.contains(optional) && self.comes(optional);
+        needs.missing.is_none()
+            && held.iter().all(wanted)
+            && needs.required.iter().all(|required| held.contains(required))
+            && !needs.optional.iter().any(|optional| comes(optional))
+    }
+
     fn comes(&self, name: &ResourceName) -> bool {
         self.fates
             .get(name)
@@ -393,7 +437,7 @@ impl<'a> Compare<'a> {
             }
         }
         let mut open: Vec<&'a ResourceName> = Vec::new();
-        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close);
+        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.alone;
         open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
         // What is told of a resource must not depend on chance.
         open.sort_unstable();
@@ -410,8 +454,13 @@ impl<'a> Compare<'a> {
                     (true, false) => (How::Rebuild, format!("lets go of {}", name.name)),
                     (false, _) => (How::Rebuild, format!("holds {}", name.name)),
                 };
-                match self.fates.get(holder) {
+                match self.fates.get_mut(holder) {
                     Some(present) if present.how == How::Close => continue,
+                    Some(present) if present.alone && how == How::Rebuild => {
+                        present.alone = false;
+                        open.push(holder);
+                        continue;
+                    }
                     Some(present) if present.how == How::Rebuild && how == How::Rebuild => continue,
                     _ => {}
                 }
@@ -537,16 +586,21 @@ impl<'a> Compare<'a> {
     fn change(&self, name: &ResourceName) -> Change {
         let Fate {
             how,
-            because,
+            mut because,
             after_start,
             through,
+            alone,
         } = self.fates[name].clone();
+        if alone && self.held.contains(name) {
+            because.push_str("; who holds it stays");
+        }
         Change {
             part: Part::Resource(name.clone()),
             how,
             because,
             known_after_start: after_start,
             through,
+            alone,
         }
     }
 }
