@@ -176,7 +176,11 @@ impl World {
                     .is_ok_and(|module| self.facts(module) == Some(&Facts::Ready)),
             },
         };
-        let come = |optional: &Held| !node.held.contains(optional) && self.usable(&optional.0);
+        // What would leave with it, as long as it is not decided which of them gives way, has not come: it would be gone,
+        // and come, and be gone without end.
+        let come = |optional: &Held| {
+            !node.held.contains(optional) && self.usable(&optional.0) && !self.may_hold(&optional.0, name)
+        };
         !node.wanted
             || node.changed
             || node.out
@@ -215,6 +219,22 @@ impl World {
         self.reaches(dependency, name, |node, edge| {
             (forward || *edge < node.config.name) && !node.forgoes(edge)
         })
+    }
+
+    /// True if `from` holds `to`, or something that does, or may do so soon.
+    fn may_hold(&self, from: &ResourceName, to: &ResourceName) -> bool {
+        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
+        while let Some(current) = open.pop() {
+            if current == to {
+                return true;
+            }
+            let Some(node) = self.nodes.get(current) else { continue };
+            let held = node.held.iter().map(|(held, _)| held);
+            let optional = node.optional().iter().filter(|edge| !node.forgoes(edge));
+            let next = node.required().iter().chain(optional).chain(held);
+            open.extend(next.filter(|edge| seen.insert(*edge)));
+        }
+        false
     }
 
     /// True if what is required, and what is optional where that edge is `drawn`, leads from one to the other; each
