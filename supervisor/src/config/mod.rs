@@ -25,6 +25,7 @@ mod model;
 mod names;
 mod network;
 mod node;
+mod packages;
 mod placeholder;
 mod policy;
 mod processes;

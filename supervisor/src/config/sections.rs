@@ -1,4 +1,4 @@
-//! The top level of a config, and its smaller sections: log, packages, tracing, maintenance.
+//! The top level of a config, and its smaller sections: log, tracing, maintenance.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,14 +12,13 @@ use super::entries::{List, module, resource, unknown_level};
 use super::include;
 use super::jobs::jobs;
 use super::keys;
-use super::model::{Config, Duplicates, Level, LogRule, Maintenance, Package, Tracing};
-use super::names;
+use super::model::{Config, Duplicates, Level, LogRule, Maintenance, Tracing};
 use super::network;
 use super::node::{Node, Span, Value};
-use super::placeholder::{PACKAGE_TYPES, Placeholders};
+use super::packages::packages;
+use super::placeholder::Placeholders;
 use super::processes;
 use super::read::{Keys, Reader};
-use super::suggest::nearest;
 use super::surroundings::Surroundings;
 
 /// Those whose items are put one behind the other when they stand in several files.
@@ -158,61 +157,6 @@ impl Seen {
         }
         Some(fault)
     }
-}
-
-fn is_package_id(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('/').collect();
-    let good = |part: &&str| {
-        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !part.is_empty() && part.chars().all(letters) && !part.chars().all(|c| c == '.')
-    };
-    parts.len() == 2 && parts.iter().all(good)
-}
-
-fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
-    let mut packages = Vec::new();
-    let mut seen = Seen::default();
-    for node in reader.lists(files, "packages") {
-        let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
-            continue;
-        };
-        let [name, package, version, kind] =
-            ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
-        let mut fault = None;
-        if let Err(message) = names::check_package(&name) {
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
-        }
-        fault = fault.or(seen.again(reader, "package", &name, keys.span_of("name")));
-        if package.is_empty() {
-            fault.get_or_insert(reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>")));
-        } else if !is_package_id(&package) {
-            let message = format!("`{}` is no package id", package.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("package"), message, Some("write <org>/<name>")));
-        }
-        if !PACKAGE_TYPES.contains(&kind.as_str()) {
-            let message = format!(
-                "unsupported package type \"{}\". Must be one of: [{}]",
-                kind.escape_debug(),
-                PACKAGE_TYPES.join(", ")
-            );
-            let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
-            fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
-        }
-        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
-        let error = status.and_then(|status| reader.text(&status, "error"));
-        if let Some(error) = error.filter(|error| !error.is_empty()) {
-            let message = format!("the cloud refuses this package: {}", error.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
-        }
-        packages.push(Package {
-            name,
-            package,
-            version,
-            kind,
-            fault,
-        });
-    }
-    packages
 }
 
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
