@@ -225,17 +225,14 @@ impl Rules {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
-            Some(LogRule {
-                pattern: format!("rdk.resource_manager.{}", resource.name),
+            Some(LogRule::of_name(
+                &format!("rdk.resource_manager.{}", resource.name),
                 level,
-            })
+            ))
         });
         let jobs = config.jobs.iter().filter_map(|job| {
             let level = job.log_level?;
-            Some(LogRule {
-                pattern: format!("rdk.job_manager.{}", job.name),
-                level,
-            })
+            Some(LogRule::of_name(&format!("rdk.job_manager.{}", job.name), level))
         });
         let rules: Vec<_> = config.log.iter().cloned().chain(own).chain(jobs).collect();
         let most = rules

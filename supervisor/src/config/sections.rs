@@ -12,13 +12,14 @@ use super::entries::{List, module, resource, unknown_level};
 use super::include;
 use super::jobs::jobs;
 use super::keys;
-use super::model::{Config, Duplicates, Level, LogRule, Maintenance, Tracing};
+use super::model::{Config, Duplicates, Level, LogRule, Maintenance, ResourceConfig, Tracing};
 use super::network;
 use super::node::{Node, Span, Value};
 use super::packages::packages;
 use super::placeholder::Placeholders;
 use super::processes;
 use super::read::{Keys, Reader};
+use super::suggest::nearest;
 use super::surroundings::Surroundings;
 
 /// Those whose items are put one behind the other when they stand in several files.
@@ -74,6 +75,9 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
     }
     let remotes = network::remotes(reader, &files);
     let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
+    let maintenance = keys
+        .get("maintenance")
+        .and_then(|node| maintenance(reader, node, &resources, !remotes.is_empty()));
     let modules = reader.lists(&files, "modules");
     let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
     Some(Config {
@@ -98,7 +102,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
             .get("tracing")
             .map(|node| tracing(reader, node))
             .unwrap_or_default(),
-        maintenance: keys.get("maintenance").and_then(|node| maintenance(reader, node)),
+        maintenance,
         apply: keys.get("apply").map(|node| apply(reader, node)).unwrap_or_default(),
         source: Arc::clone(&reader.source),
         path,
@@ -127,7 +131,13 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
             continue;
         }
         match level.parse::<Level>() {
-            Ok(level) => rules.push(LogRule { pattern, level }),
+            Ok(level) => match LogRule::new(&pattern, level) {
+                Ok(rule) => rules.push(rule),
+                Err(bad) => {
+                    reader.warn(keys.span_of("pattern"), bad.to_string()).help =
+                        Some("`*` stands for any text; put a backslash before what is no sign".to_owned());
+                }
+            },
             Err(error) => unknown_level(reader, keys.span_of("level"), &error, false),
         }
     }
@@ -177,19 +187,41 @@ fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
     tracing
 }
 
-fn maintenance(reader: &mut Reader, node: &Node) -> Option<Maintenance> {
+/// `elsewhere`: the sensor may also come from a remote.
+fn maintenance(reader: &mut Reader, node: &Node, resources: &[ResourceConfig], elsewhere: bool) -> Option<Maintenance> {
     let keys = reader.keys(&keys::MAINTENANCE, node)?;
-    let sensor_name = reader.text_or_empty(&keys, "sensor_name");
-    if sensor_name.parse::<ResourceName>().is_err() && keys.get("sensor_name").is_some() {
+    let [sensor_name, allowed_key] =
+        ["sensor_name", "maintenance_allowed_key"].map(|key| reader.text_or_empty(&keys, key));
+    let span = keys.span_of("sensor_name");
+    match sensor_name.parse::<ResourceName>() {
+        Err(_) => {
+            let what = if sensor_name.is_empty() {
+                "without `sensor_name`"
+            } else {
+                "this is no full name of a sensor, so"
+            };
+            reader.warn(span, format!("{what} every change is allowed")).help =
+                Some("for example `rdk:component:sensor/idle`".to_owned());
+        }
+        Ok(name) if elsewhere || resources.iter().any(|resource| resource.name == name) => {}
+        Ok(name) => {
+            let sensors = resources.iter().filter(|resource| resource.name.api == name.api);
+            let near = nearest(&name.name, sensors.map(|sensor| sensor.name.name.as_str()));
+            reader
+                .warn(span, "nothing in this config has that name, so every change is allowed")
+                .help = near.map(|meant| format!("did you mean `{}/{meant}`?", name.api));
+        }
+    }
+    if allowed_key.is_empty() {
         reader
             .warn(
-                keys.span_of("sensor_name"),
-                "this is no full name of a sensor, so every change is allowed",
+                keys.span,
+                "without `maintenance_allowed_key` the sensor allows no change",
             )
-            .help = Some("for example `rdk:component:sensor/idle`".to_owned());
+            .help = Some("name the key of its readings that is true when changes are welcome".to_owned());
     }
     Some(Maintenance {
         sensor_name,
-        allowed_key: reader.text_or_empty(&keys, "maintenance_allowed_key"),
+        allowed_key,
     })
 }

@@ -159,6 +159,60 @@ fn what_a_job_calls_is_looked_for_among_the_entries() {
 }
 
 #[test]
+fn a_sensor_that_decides_nothing_or_everything_is_pointed_at() {
+    let sensor = "components: [{name: idle, type: sensor, model: fake}]\nmaintenance: ";
+    for (text, said) in [
+        (
+            "{sensor_name: 'rdk:component:sensor/idle', maintenance_allowed_key: ok}",
+            &[][..],
+        ),
+        (
+            "{sensor_name: 'rdk:component:sensor/idl', maintenance_allowed_key: ok}",
+            &[
+                "Warning r.yaml:2:28: nothing in this config has that name, so every change is allowed (did you mean `rdk:component:sensor/idle`?)",
+            ],
+        ),
+        (
+            "{sensor_name: idle, maintenance_allowed_key: ok}",
+            &[
+                "Warning r.yaml:2:28: this is no full name of a sensor, so every change is allowed (for example `rdk:component:sensor/idle`)",
+            ],
+        ),
+        (
+            "{maintenance_allowed_key: ok}",
+            &[
+                "Warning r.yaml:2:14: without `sensor_name` every change is allowed (for example `rdk:component:sensor/idle`)",
+            ],
+        ),
+        (
+            "{sensor_name: 'rdk:component:sensor/idle'}",
+            &[
+                "Warning r.yaml:2:14: without `maintenance_allowed_key` the sensor allows no change (name the key of its readings that is true when changes are welcome)",
+            ],
+        ),
+        (
+            "{sensor_name: 'rdk:component:sensor/far', maintenance_allowed_key: ok}\nremotes: [{name: r, address: 'r:1'}]",
+            &[],
+        ),
+    ] {
+        assert_eq!(lines("r.yaml", &format!("{sensor}{text}")), *said, "{text}");
+    }
+}
+
+#[test]
+fn a_log_pattern_that_is_none_counts_for_nothing() {
+    let said = lines(
+        "r.yaml",
+        "log: [{pattern: 'rdk.(', level: debug}, {pattern: 'rdk.*', level: info}]",
+    );
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("Warning r.yaml:1:17: `rdk.(` is no pattern of logger names: "),
+        "{said:#?}"
+    );
+}
+
+#[test]
 fn the_smaller_sections_are_checked() {
     check(
         "r.yaml",
