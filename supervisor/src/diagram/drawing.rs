@@ -134,6 +134,7 @@ pub fn mermaid(graph: &Graph) -> String {
         let arrow = match (edge.kind, edge.held) {
             (Kind::Required, _) => "-->",
             (Kind::Optional, true) => "-. optional .->",
+            (Kind::Optional, false) if !edge.circle.is_empty() => "-. let go .->",
             (Kind::Optional, false) => "-. not in use .->",
         };
         let _ = writeln!(out, "  n{} {arrow} {to}", edge.from);
@@ -179,6 +180,7 @@ mod tests {
             to: To::Node(1),
             kind: Kind::Optional,
             held: true,
+            circle: Vec::new(),
         });
         graph
     }

@@ -38,6 +38,7 @@ pub fn graph(config: &Config) -> Graph {
                 to,
                 kind: Kind::Required,
                 held: false,
+                circle: Vec::new(),
             });
         }
     }

@@ -63,6 +63,8 @@ pub struct Edge {
     pub kind: Kind,
     /// It was built with it. Never in a file.
     pub held: bool,
+    /// The circle that it would close, which is why it is let go: names from `from` to `from`. Else empty.
+    pub circle: Vec<String>,
 }
 
 /// Where an edge leads.
@@ -152,6 +154,7 @@ impl Graph {
                 "to": to,
                 "kind": edge.kind.as_str(),
                 "held": edge.held,
+                "let_go": (!edge.circle.is_empty()).then_some(&edge.circle),
                 "problem": problem,
             })
         });

@@ -42,6 +42,7 @@ pub fn graph(told: pb::Graph) -> Graph {
             to,
             kind: if edge.optional { Kind::Optional } else { Kind::Required },
             held: edge.held,
+            circle: edge.circle,
         })
     };
     let mut edges: Vec<_> = told.edges.into_iter().filter_map(edge).collect();
@@ -63,6 +64,7 @@ mod tests {
             optional,
             held: optional,
             problem: problem.into(),
+            circle: Vec::new(),
         };
         let resource = |subtype: &str, name: &str| pb::Resource {
             name: Some(ResourceName {

@@ -8,6 +8,7 @@ use mainstay_proto::{Api, Model, ResourceName};
 
 use crate::config::ResourceConfig;
 use crate::graph::Unresolved;
+use crate::graph::circles::Forgone;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
@@ -129,12 +130,17 @@ pub struct Node {
     pub(super) changed: bool,
     /// It has to be taken out once, whatever its entry says.
     pub(super) out: bool,
+    /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
+    /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
+    pub(super) alone: bool,
     /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
     pub(super) wishes: Option<Wishes>,
     /// Its module was asked since it was last taken out, or failed.
     pub(super) asked: bool,
     /// The circle of dependencies that it is part of, itself first and last.
     pub(super) cycle: Option<Vec<ResourceName>>,
+    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
+    pub(super) forgone: Vec<Forgone>,
     pub(super) failure: Option<(Arc<str>, Instant)>,
     pub(super) failures: u32,
     pub(super) queued: bool,
@@ -170,9 +176,11 @@ impl Node {
             holders: 0,
             changed: false,
             out: false,
+            alone: false,
             wishes: None,
             asked: false,
             cycle: None,
+            forgone: Vec::new(),
             failure: None,
             failures: 0,
             queued: false,
@@ -189,6 +197,11 @@ impl Node {
             || !self.held.iter().all(|(held, _)| asked(held))
     }
 
+    /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.
+    pub(super) fn is_counted_on(&self) -> bool {
+        self.stage == Stage::Built || self.alone
+    }
+
     /// What it needs, as far as that is known.
     pub(super) fn required(&self) -> &[ResourceName] {
         self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
@@ -197,6 +210,12 @@ impl Node {
     /// What it would like, as far as that is known.
     pub(super) fn optional(&self) -> &[ResourceName] {
         self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+    }
+
+    /// True for an optional dependency that it has to go without.
+    pub(super) fn forgoes(&self, dependency: &ResourceName) -> bool {
+        // What it needs since that was decided is not let go for it.
+        !self.required().contains(dependency) && self.forgone.iter().any(|forgone| forgone.what == *dependency)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct World {
     validating: usize,
     /// Dependencies were declared since circles were last looked for.
     pub(super) unexplored: bool,
+    /// Who depends on whom changed since it was last decided what is let go for that it would close a circle.
+    pub(super) undecided: bool,
 }
 
 impl World {
@@ -81,6 +83,12 @@ impl World {
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
+    /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
+    fn is_at_rest(&self) -> bool {
+        let leaves = |module: &Module| module.facts == Facts::Draining;
+        self.is_settled() && !self.modules.values().any(leaves)
+    }
+
     /// When the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
         self.retries.first().map(|(at, _)| *at)
@@ -105,6 +113,10 @@ impl World {
         self.spread();
         if self.unexplored && self.validating == 0 {
             self.explore();
+        }
+        if self.undecided && self.is_at_rest() {
+            self.decide_circles();
+            self.spread();
         }
         self.dirty.pop_first().map(|(_, name)| name)
     }
@@ -177,6 +189,7 @@ impl World {
         };
         let gone =
             matches!(facts, Facts::Down(_) | Facts::Starting) && matches!(module.facts, Facts::Ready | Facts::Draining);
+        let never_ran = module.untried && matches!(facts, Facts::Down(_));
         module.untried &= facts == Facts::Starting;
         module.facts = facts;
         if let Some(offers) = offers {
@@ -197,6 +210,8 @@ impl World {
                 node.tainted = false;
                 node.asked = false;
             }
+            // Whatever happens to a module happens to all in it.
+            node.alone &= !inside;
             if node.stage == Stage::Idle {
                 node.queued = false;
                 // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
@@ -216,6 +231,9 @@ impl World {
         }
         module.queue.clear();
         self.release(released);
+        if never_ran {
+            self.forget_words_of(name);
+        }
         for resource in freed {
             self.let_go(&resource);
         }
@@ -301,7 +319,7 @@ impl World {
                 (node.failure, node.asked) = (None, true);
                 self.link(name, Arc::new(declared));
             }
-            Some(Err(error)) => self.fail(name, error, now),
+            Some(Err(error)) => self.refuse(name, error, now),
             None => node.asked = false,
         }
     }
@@ -322,9 +340,15 @@ impl World {
                 (node.failure, node.asked) = (None, true);
                 self.link(name, Arc::new(declared));
             }
-            Err(error) => self.fail(name, error, now),
+            Err(error) => self.refuse(name, error, now),
         }
         self.touch_around(name);
+    }
+
+    /// Its module refuses its entry: what it said of that before counts no more.
+    fn refuse(&mut self, name: &ResourceName, error: String, now: Instant) {
+        self.forget_wishes(name);
+        self.fail(name, error, now);
     }
 
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
@@ -335,7 +359,9 @@ impl World {
             return;
         };
         if built {
-            node.build += 1;
+            // Who keeps it through this has what it held, unless that is to change once more.
+            node.build += u64::from(!node.alone);
+            node.alone &= outdated;
             node.failures = 0;
             node.failure = None;
             node.tainted = false;
@@ -343,6 +369,7 @@ impl World {
         } else {
             node.asked = false;
             node.tainted = alive;
+            node.alone &= outdated && alive;
             let held = std::mem::take(&mut node.held);
             self.release(held);
         }
@@ -380,10 +407,18 @@ impl World {
         let Some(node) = self.nodes.get_mut(name) else {
             return false;
         };
-        if node.shown.as_ref() == Some(shown) {
+        let late = node.stage == Stage::Idle && std::mem::take(&mut node.alone);
+        let news = node.shown.as_ref() != Some(shown);
+        if news {
+            node.shown = Some(shown.clone());
+        }
+        if late {
+            // It is not back in a moment: who holds it does with it as with anything that is gone.
+            self.touch_around(name);
+        }
+        if !news {
             return false;
         }
-        node.shown = Some(shown.clone());
         for dependent in self
             .dependents
             .get(name)
@@ -410,6 +445,7 @@ impl World {
 
     fn fail(&mut self, name: &ResourceName, error: String, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
+        node.alone = false;
         let pause = FIRST_RETRY
             .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
             .min(LAST_RETRY);

@@ -27,8 +27,8 @@ Examples:
 
 A file tells what its `depends_on` says; what a module asks for besides is known once it runs.
 
-JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, problem}], cycles: [[name]]};
-names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart.")]
+JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]};
+names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart. `let_go` is the circle that an optional dependency would close.")]
 pub struct Arguments {
     /// A config file, JSON or YAML [default: what runs]
     #[arg(value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! What happens to the resources.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
@@ -8,6 +9,7 @@ use mainstay_proto::ResourceName;
 use super::order::dependencies_first;
 use super::{Change, How, Known, KnownResource, Modules, Part};
 use crate::config::{Config, ResourceConfig, difference};
+use crate::graph::circles::{self, Edge, Forgone};
 use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::identity::ModuleName;
 use crate::machine::node::Declared;
@@ -18,6 +20,7 @@ pub(super) struct Compared {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
     pub(super) taken_out: Vec<ResourceName>,
+    pub(super) forgone: Vec<Forgone>,
 }
 
 /// What happens to one of them.
@@ -28,12 +31,15 @@ struct Fate {
     after_start: bool,
     /// What it follows from, if not from its own entry.
     through: Option<Part>,
+    /// Who holds it keeps it meanwhile.
+    alone: bool,
 }
 
 /// The dependencies of one resource, found by name in the new config.
 #[derive(Debug, Default)]
 struct Needs<'a> {
     required: Vec<&'a ResourceName>,
+    /// Without those that it has to go without.
     optional: Vec<&'a ResourceName>,
     /// What is wrong with the first required text that means nothing, or nothing for certain.
     missing: Option<String>,
@@ -49,6 +55,10 @@ struct Compare<'a> {
     old_index: Index,
     index: Index,
     needs: HashMap<&'a ResourceName, Needs<'a>>,
+    /// Optional dependencies that would close a circle.
+    forgone: Vec<Forgone>,
+    /// What somebody who is built holds.
+    held: HashSet<&'a ResourceName>,
     fates: HashMap<&'a ResourceName, Fate>,
 }
 
@@ -74,16 +84,21 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         },
         index,
         needs: HashMap::new(),
+        forgone: Vec::new(),
+        held: known.resources.values().flat_map(|known| &known.held).collect(),
         fates: HashMap::new(),
     };
     compare.find_needs();
+    compare.find_circles();
     compare.entries(from, to);
     compare.of_modules();
     if !same_names {
         compare.names();
     }
     compare.blocked();
+    compare.alone();
     compare.spread();
+    compare.circles();
     compare.waiting();
     compare.finish(from)
 }
@@ -145,6 +160,30 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Takes the optional dependencies that close a circle out of the needs.
+    fn find_circles(&mut self) {
+        let refused = |name: &&ResourceName| self.to[*name].fault.is_some() || self.refuses(name);
+        let edges = self.order.iter().filter(|name| !refused(name)).flat_map(|from| {
+            let needs = &self.needs[*from];
+            let required = needs.required.iter().map(|to| (*to, false));
+            let optional = needs.optional.iter().map(|to| (*to, true));
+            let edge = move |(to, optional)| Edge { from, to, optional };
+            required.chain(optional).map(edge)
+        });
+        self.forgone = circles::forgone(edges);
+        for forgone in &self.forgone {
+            if let Some(needs) = self.needs.get_mut(&forgone.by) {
+                needs.optional.retain(|optional| **optional != forgone.what);
+            }
+        }
+    }
+
+    /// True if its module, asked about the new entry, does not want it.
+    fn refuses(&self, name: &ResourceName) -> bool {
+        let (_, known) = self.declared(name);
+        !known && self.known.answers.get(name).is_some_and(Result::is_err)
+    }
+
     fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
         let because = because.into();
         self.fates.insert(
@@ -154,6 +193,7 @@ impl<'a> Compare<'a> {
                 because,
                 after_start,
                 through: None,
+                alone: false,
             },
         );
     }
@@ -277,7 +317,9 @@ impl<'a> Compare<'a> {
             let held = self.known(name).map_or(&[][..], |known| &known.held);
             let lets_go = held
                 .iter()
-                .find(|held| !needs.required.contains(held) && !needs.optional.contains(held))
+                .find(|held| {
+                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.forgoes(name, held)
+                })
                 .cloned();
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
@@ -378,6 +420,43 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
+    fn alone(&mut self) {
+        let alone = |name: &&ResourceName| {
+            let fate = &self.fates[*name];
+            let (Some(old), Some(new)) = (self.from.get(*name), self.to.get(*name)) else {
+                return false;
+            };
+            let inside = self.known(name).and_then(|known| known.built_in.as_ref());
+            let stays = |module| !self.modules.restarted.contains(module) && !self.modules.stopped.contains(module);
+            let refused = matches!(self.known.answers.get(*name), Some(Err(_)));
+            fate.how == How::Rebuild
+                && !fate.after_start
+                && old.serves_the_same_as(new)
+                && inside.is_some_and(stays)
+                && !refused
+                && self.needs_what_it_holds(name)
+        };
+        let alone: Vec<_> = self.fates.keys().copied().filter(alone).collect();
+        for name in alone {
+            if let Some(fate) = self.fates.get_mut(name) {
+                fate.alone = true;
+            }
+        }
+    }
+
+    /// True if it is built again with what it holds now.
+    fn needs_what_it_holds(&self, name: &ResourceName) -> bool {
+        let held = self.known(name).map_or(&[][..], |known| &known.held);
+        let needs = &self.needs[name];
+        let wanted = |held: &ResourceName| needs.required.contains(&held) || needs.optional.contains(&held);
+        let comes = |optional: &ResourceName| !held.contains(optional) && self.comes(optional);
+        needs.missing.is_none()
+            && held.iter().all(wanted)
+            && needs.required.iter().all(|required| held.contains(required))
+            && !needs.optional.iter().any(|optional| comes(optional))
+    }
+
     fn comes(&self, name: &ResourceName) -> bool {
         self.fates
             .get(name)
@@ -393,7 +472,7 @@ impl<'a> Compare<'a> {
             }
         }
         let mut open: Vec<&'a ResourceName> = Vec::new();
-        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close);
+        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.alone;
         open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
         // What is told of a resource must not depend on chance.
         open.sort_unstable();
@@ -410,8 +489,13 @@ impl<'a> Compare<'a> {
                     (true, false) => (How::Rebuild, format!("lets go of {}", name.name)),
                     (false, _) => (How::Rebuild, format!("holds {}", name.name)),
                 };
-                match self.fates.get(holder) {
+                match self.fates.get_mut(holder) {
                     Some(present) if present.how == How::Close => continue,
+                    Some(present) if present.alone && how == How::Rebuild => {
+                        present.alone = false;
+                        open.push(holder);
+                        continue;
+                    }
                     Some(present) if present.how == How::Rebuild && how == How::Rebuild => continue,
                     _ => {}
                 }
@@ -420,6 +504,46 @@ impl<'a> Compare<'a> {
                 open.push(holder);
             }
         }
+    }
+
+    /// What would close a circle now is let go, and what does so no more is taken up, once it is known that it is so.
+    fn circles(&mut self) {
+        for name in self.order.clone() {
+            let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
+                continue;
+            };
+            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let lets_go = self
+                .forgone
+                .iter()
+                .find(|one| one.by == *name && known.held.contains(&one.what));
+            let needs = &self.needs[name];
+            let opened = known.forgone.iter().find(|one| needs.optional.contains(&&one.what));
+            let (because, other) = match (lets_go, opened) {
+                (Some(one), _) => {
+                    let because = format!(
+                        "lets go of {}, which would close a circle: {}",
+                        one.what.name,
+                        one.way()
+                    );
+                    (because, one.what.clone())
+                }
+                (None, Some(one)) => {
+                    let because = format!("would like {}, which closes no circle any more", one.what.name);
+                    (because, one.what.clone())
+                }
+                (None, None) => continue,
+            };
+            self.set(name, How::Rebuild, because, true);
+            self.through(name, Part::Resource(other));
+        }
+    }
+
+    fn forgoes(&self, name: &ResourceName, dependency: &ResourceName) -> bool {
+        let mut forgone = self.forgone.iter();
+        forgone.any(|one| one.by == *name && one.what == *dependency)
     }
 
     /// Who waits for something that comes may be built then, and who would like it may take it.
@@ -444,7 +568,7 @@ impl<'a> Compare<'a> {
                     Some(fate) if fate.how != How::Update => false,
                     _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
                     _ if required => !built,
-                    _ => built && !self.known(waiting).is_some_and(held) && !self.leads_to(name, waiting),
+                    _ => built && !self.known(waiting).is_some_and(held),
                 };
                 if fits {
                     let (how, because) = if built {
@@ -483,25 +607,6 @@ impl<'a> Compare<'a> {
         fate.is_some_and(|fate| fate.how == How::Rebuild && fate.after_start)
     }
 
-    /// True if `start` needs `end`, directly or not.
-    fn leads_to(&self, start: &ResourceName, end: &ResourceName) -> bool {
-        let (mut seen, mut open) = (HashSet::from([start]), vec![start]);
-        while let Some(name) = open.pop() {
-            if name == end {
-                return true;
-            }
-            let needs = self.needs.get(name);
-            open.extend(
-                needs
-                    .into_iter()
-                    .flat_map(|needs| &needs.required)
-                    .copied()
-                    .filter(|needed| seen.insert(*needed)),
-            );
-        }
-        false
-    }
-
     fn finish(self, from: &'a Config) -> Compared {
         let mut found = Compared::default();
         let out = |name: &&ResourceName| {
@@ -531,22 +636,39 @@ impl<'a> Compare<'a> {
         });
         let built = dependencies_first(rest, &needs.collect());
         found.built = built.into_iter().map(|name| self.change(name)).collect();
+        found.forgone = self.forgone;
         found
     }
 
     fn change(&self, name: &ResourceName) -> Change {
         let Fate {
             how,
-            because,
+            mut because,
             after_start,
             through,
+            alone,
         } = self.fates[name].clone();
+        if let Some(one) = self.forgone.iter().find(|one| one.by == *name)
+            && matches!(how, How::Build | How::Rebuild)
+            && !because.contains(&one.way())
+        {
+            let _ = write!(
+                because,
+                "; without {}, which would close a circle: {}",
+                one.what.name,
+                one.way()
+            );
+        }
+        if alone && self.held.contains(name) {
+            because.push_str("; who holds it stays");
+        }
         Change {
             part: Part::Resource(name.clone()),
             how,
             because,
             known_after_start: after_start,
             through,
+            alone,
         }
     }
 }
