@@ -524,6 +524,35 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_counted_unless_somebody_wants_all_of_them() {
+        let own = ("mainstay::run", "rdk", None);
+        let network = ("mainstay::serve::listen", "rdk.networking", None);
+        let sent = (SENT_BY_MODULE, "rdk.modmanager.eyes", Some("eyes"));
+        let printed = (PRINTED_BY_MODULE, "rdk.modmanager.eyes.StdOut", Some("eyes"));
+        let eyes = |level: &str| format!("modules: [{{name: eyes, executable_path: /bin/eyes, log_level: {level}}}]");
+        for (text, of, counts) in [
+            ("{}".to_owned(), own, true),
+            ("{}".to_owned(), printed, false),
+            ("disable_log_deduplication: true".to_owned(), own, false),
+            ("debug: true".to_owned(), own, false),
+            ("log: [{pattern: rdk.n*, level: debug}]".to_owned(), network, false),
+            ("log: [{pattern: rdk.n*, level: debug}]".to_owned(), own, true),
+            (eyes("info"), sent, true),
+            (eyes("DEBUG"), sent, false),
+            (eyes("debug"), own, true),
+        ] {
+            let bundle = config::Bundle::single("/r.yaml", &*text);
+            let loaded = config::parse(&bundle, &config::Surroundings::default()).expect("usable");
+            let (target, logger, module) = of;
+            assert_eq!(
+                Rules::new(&loaded.config).counts(target, logger, module),
+                counts,
+                "{text} {of:?}"
+            );
+        }
+    }
+
+    #[test]
     fn patterns_meet_the_names_that_the_config_documents() {
         let fields = |module: Option<&str>, resource: Option<&str>, stderr: bool| Fields {
             module: module.map(str::to_owned),

@@ -87,16 +87,14 @@ mod tests {
         }
         let leads = |name: &str| -> Option<PathBuf> { fs::read_link(home.join("packages").join(name)).ok() };
         for (packages, faces) in [
-            (
-                &[old.clone(), program.clone(), broken.clone(), absent.clone()][..],
-                &old,
-            ),
-            (&[old.clone()], &old),
-            (&[new.clone(), hidden.clone()], &new),
+            (&[&old, &program, &broken, &absent][..], &old),
+            (&[&old], &old),
+            (&[&new, &hidden], &new),
             (&[], &new),
-            (&[old.clone()], &old),
+            (&[&old], &old),
         ] {
-            link_models(packages, home);
+            let packages: Vec<_> = packages.iter().map(|package| (*package).clone()).collect();
+            link_models(&packages, home);
             assert_eq!(leads("faces"), Some(faces.folder(home)), "{packages:?}");
             for other in ["sorter", "broken", "absent", "data"] {
                 assert_eq!(leads(other), None, "{other}");
