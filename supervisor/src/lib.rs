@@ -24,6 +24,7 @@ mod log;
 pub mod machine;
 pub mod module;
 pub mod operations;
+mod packages;
 pub mod phase;
 pub mod policy;
 pub mod robot;

@@ -225,17 +225,14 @@ impl Rules {
         let root = if config.debug { Level::DEBUG } else { Level::INFO };
         let own = config.resources.iter().filter_map(|resource| {
             let level = resource.log_level?;
-            Some(LogRule {
-                pattern: format!("rdk.resource_manager.{}", resource.name),
+            Some(LogRule::of_name(
+                &format!("rdk.resource_manager.{}", resource.name),
                 level,
-            })
+            ))
         });
         let jobs = config.jobs.iter().filter_map(|job| {
             let level = job.log_level?;
-            Some(LogRule {
-                pattern: format!("rdk.job_manager.{}", job.name),
-                level,
-            })
+            Some(LogRule::of_name(&format!("rdk.job_manager.{}", job.name), level))
         });
         let rules: Vec<_> = config.log.iter().cloned().chain(own).chain(jobs).collect();
         let most = rules
@@ -523,6 +520,35 @@ mod tests {
                 .sum();
             assert_eq!(bytes, waiting.bytes.load(Ordering::Relaxed));
             assert!(bytes <= MAX_WAITING_BYTES, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn messages_are_counted_unless_somebody_wants_all_of_them() {
+        let own = ("mainstay::run", "rdk", None);
+        let network = ("mainstay::serve::listen", "rdk.networking", None);
+        let sent = (SENT_BY_MODULE, "rdk.modmanager.eyes", Some("eyes"));
+        let printed = (PRINTED_BY_MODULE, "rdk.modmanager.eyes.StdOut", Some("eyes"));
+        let eyes = |level: &str| format!("modules: [{{name: eyes, executable_path: /bin/eyes, log_level: {level}}}]");
+        for (text, of, counts) in [
+            ("{}".to_owned(), own, true),
+            ("{}".to_owned(), printed, false),
+            ("disable_log_deduplication: true".to_owned(), own, false),
+            ("debug: true".to_owned(), own, false),
+            ("log: [{pattern: rdk.n*, level: debug}]".to_owned(), network, false),
+            ("log: [{pattern: rdk.n*, level: debug}]".to_owned(), own, true),
+            (eyes("info"), sent, true),
+            (eyes("DEBUG"), sent, false),
+            (eyes("debug"), own, true),
+        ] {
+            let bundle = config::Bundle::single("/r.yaml", &*text);
+            let loaded = config::parse(&bundle, &config::Surroundings::default()).expect("usable");
+            let (target, logger, module) = of;
+            assert_eq!(
+                Rules::new(&loaded.config).counts(target, logger, module),
+                counts,
+                "{text} {of:?}"
+            );
         }
     }
 

@@ -25,6 +25,7 @@ use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::operations::Operations;
+use crate::packages;
 use crate::robot::Robot;
 use crate::robot::sessions::Sessions;
 use crate::runtime_dir::{self, RuntimeDir, RuntimeDirError};
@@ -169,6 +170,7 @@ where
     };
     let (traces, exporter) = Traces::new();
     traces.configure(config, &options.home);
+    packages::link_models(&config.packages, &options.home);
     let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::Handle::default();

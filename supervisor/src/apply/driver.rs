@@ -28,6 +28,7 @@ use crate::log::Levels;
 use crate::machine;
 use crate::machine::change::{self, Known};
 use crate::machine::preflight;
+use crate::packages;
 use crate::robot::sessions::Sessions;
 use crate::service::Notify;
 use crate::traces::Traces;
@@ -409,7 +410,14 @@ impl Driver {
         }
         self.applied = SystemTime::now();
         let machine = self.tools.machine.clone();
+        let home = self.overrides.home.clone();
         self.applying = Some(self.work.spawn(async move {
+            if !config.packages.is_empty() {
+                let config = config.clone();
+                let linking = tokio::task::spawn_blocking(move || packages::link_models(&config.packages, &home));
+                // Before a module looks for its model.
+                let _done = linking.await;
+            }
             if let (Some(follower), Ok(known)) = (follower, machine.known().await) {
                 let from = machine.published.load_full().config.clone();
                 let answers = asked.answers.clone();

@@ -4,22 +4,14 @@
 //! Compared is what the configs mean: a default that is written out, another order of keys or another layout is no
 //! difference.
 
+mod found;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Display};
 
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
-
-use super::complaint::Place;
-use super::frame::Frame;
-use super::model::{Config, ModuleConfig, ResourceConfig, ServiceConfig};
-use super::secrets;
+use self::found::Found;
+use super::model::{Config, ModuleConfig, ResourceConfig};
 use super::show_duration;
-
-/// Characters of a value that are shown at most.
-const SHOWN: usize = 48;
-/// What stands for a secret.
-const SECRET: &str = "***";
 
 /// One value that is there in one config only, or another one in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +57,7 @@ impl Display for Difference {
 /// How two entries of one resource differ. Paths start at the entry.
 #[must_use]
 pub fn resource(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> Vec<Difference> {
-    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place), String::new());
+    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place));
     found.text("model", &old.model, &new.model);
     found.structs("attributes", Some(&old.attributes), Some(&new.attributes));
     found.texts("depends_on", &old.depends_on, &new.depends_on);
@@ -82,7 +74,7 @@ pub fn resource(from: &Config, old: &ResourceConfig, to: &Config, new: &Resource
 /// How two entries of one module differ. Paths start at the entry.
 #[must_use]
 pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig) -> Vec<Difference> {
-    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place), String::new());
+    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place));
     found.text("type", old.kind.as_str(), new.kind.as_str());
     found.text("executable_path", old.executable.display(), new.executable.display());
     found.text("module_id", &old.module_id, &new.module_id);
@@ -104,6 +96,7 @@ pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig
         show_duration(old.first_run_timeout),
         show_duration(new.first_run_timeout),
     );
+    found.optional("status.error", old.status_error.as_ref(), new.status_error.as_ref());
     let (before, after) = (&old.policy, &new.policy);
     found.silent("restart", &before.restart, &after.restart);
     found.silent("health", &before.health, &after.health);
@@ -119,7 +112,7 @@ pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig
 /// How two configs differ, in the order of their sections.
 #[must_use]
 pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
-    let mut found = Found::new(from, None, to, None, String::new());
+    let mut found = Found::new(from, None, to, None);
     found.text("revision", &from.revision, &to.revision);
     let entries = |config: &'_ Config| -> BTreeMap<String, usize> {
         let keys = config.resources.iter().enumerate();
@@ -174,7 +167,7 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         |name, at| (format!("remotes.{name}"), to.remotes[at].address.clone()),
         |before, after| {
             let (old, new) = (&from.remotes[before], &to.remotes[after]);
-            let mut found = Found::new(from, None, to, None, String::new());
+            let mut found = Found::new(from, None, to, None);
             found.text("address", &old.address, &new.address);
             found.frame("frame", old.frame.as_ref(), new.frame.as_ref());
             found.silent(
@@ -207,7 +200,7 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         |name, at| (format!("packages.{name}"), to.packages[at].package.clone()),
         |before, after| {
             let (old, new) = (&from.packages[before], &to.packages[after]);
-            let mut found = Found::new(from, None, to, None, String::new());
+            let mut found = Found::new(from, None, to, None);
             found.text("package", &old.package, &new.package);
             found.text("version", &old.version, &new.version);
             found.text("type", &old.kind, &new.kind);
@@ -222,7 +215,7 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         |name, at| (format!("jobs.{name}"), to.jobs[at].schedule.clone()),
         |before, after| {
             let (old, new) = (&from.jobs[before], &to.jobs[after]);
-            let mut found = Found::new(from, None, to, None, String::new());
+            let mut found = Found::new(from, None, to, None);
             found.text("schedule", &old.schedule, &new.schedule);
             found.text("resource", &old.resource, &new.resource);
             found.text("method", &old.method, &new.method);
@@ -317,236 +310,6 @@ fn resource_path(resource: &ResourceConfig) -> String {
         "components"
     };
     format!("{section}.{}", resource.name.name)
-}
-
-/// Collects differences below one path.
-struct Found<'a> {
-    from: (&'a Config, Place),
-    to: (&'a Config, Place),
-    below: String,
-    differences: Vec<Difference>,
-}
-
-impl<'a> Found<'a> {
-    fn new(from: &'a Config, old: Option<&Place>, to: &'a Config, new: Option<&Place>, below: String) -> Self {
-        let place =
-            |config: &Config, place: Option<&Place>| place.cloned().unwrap_or_else(|| Place::file(&config.path));
-        Self {
-            from: (from, place(from, old)),
-            to: (to, place(to, new)),
-            below,
-            differences: Vec::new(),
-        }
-    }
-
-    /// What came from the environment is shown by its name.
-    fn add(&mut self, path: &str, kind: DifferenceKind, before: Option<String>, after: Option<String>) {
-        let (from, to) = (&self.from, &self.to);
-        let before = before.map(|text| short(&from.0.source.scrub(text, &from.1)));
-        let after = after.map(|text| short(&to.0.source.scrub(text, &to.1)));
-        let path = format!("{}{path}", self.below);
-        self.differences.push(Difference {
-            path,
-            kind,
-            before,
-            after,
-        });
-    }
-
-    fn text(&mut self, path: &str, old: impl Display, new: impl Display) {
-        self.optional(
-            path,
-            Some(&old).filter(|old| !old.to_string().is_empty()),
-            Some(&new).filter(|new| !new.to_string().is_empty()),
-        );
-    }
-
-    fn optional<T: Display, U: Display>(&mut self, path: &str, old: Option<&T>, new: Option<&U>) {
-        let show = |text: String| {
-            if text.is_empty() {
-                "\"\"".to_owned()
-            } else {
-                without_user(&text)
-            }
-        };
-        let (old, new) = (old.map(ToString::to_string), new.map(ToString::to_string));
-        let kind = match (&old, &new) {
-            (old, new) if old == new => return,
-            (None, _) => DifferenceKind::Added,
-            (_, None) => DifferenceKind::Removed,
-            _ => DifferenceKind::Changed,
-        };
-        self.add(path, kind, old.map(show), new.map(show));
-    }
-
-    /// Too long to be shown, or secret.
-    fn silent<T: PartialEq>(&mut self, path: &str, old: &T, new: &T) {
-        if old != new {
-            self.add(path, DifferenceKind::Changed, None, None);
-        }
-    }
-
-    fn texts(&mut self, path: &str, old: &[String], new: &[String]) {
-        if old != new {
-            let list = |texts: &[String]| format!("[{}]", texts.join(", "));
-            self.add(path, DifferenceKind::Changed, Some(list(old)), Some(list(new)));
-        }
-    }
-
-    fn frame(&mut self, path: &str, old: Option<&Frame>, new: Option<&Frame>) {
-        let (Some(old), Some(new)) = (old, new) else {
-            let parent = |frame: &'_ Frame| format!("in {}", frame.parent);
-            return self.optional(path, old.map(parent).as_ref(), new.map(parent).as_ref());
-        };
-        let list = |numbers: [f64; 3]| format!("[{}, {}, {}]", numbers[0], numbers[1], numbers[2]);
-        self.text(&format!("{path}.parent"), &old.parent, &new.parent);
-        self.optional(&format!("{path}.id"), old.id.as_ref(), new.id.as_ref());
-        self.text(
-            &format!("{path}.translation"),
-            list(old.translation),
-            list(new.translation),
-        );
-        self.silent(&format!("{path}.orientation"), &old.orientation, &new.orientation);
-        self.silent(&format!("{path}.geometry"), &old.geometry, &new.geometry);
-    }
-
-    fn service_configs(&mut self, old: &[ServiceConfig], new: &[ServiceConfig]) {
-        let by_api = |configs: &'_ [ServiceConfig]| -> BTreeMap<String, Struct> {
-            configs
-                .iter()
-                .map(|config| (config.api.clone(), config.attributes.clone()))
-                .collect()
-        };
-        let (old, new) = (by_api(old), by_api(new));
-        let apis: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for api in apis {
-            self.structs(&format!("service_configs.{api}"), old.get(api), new.get(api));
-        }
-    }
-
-    fn structs(&mut self, path: &str, old: Option<&Struct>, new: Option<&Struct>) {
-        let wrap = |fields: &Struct| Value {
-            kind: Some(Kind::StructValue(fields.clone())),
-        };
-        if old != new {
-            let secret = path.split('.').any(secrets::is_secret_key);
-            self.value(path, old.map(wrap).as_ref(), new.map(wrap).as_ref(), secret);
-        }
-    }
-
-    fn value(&mut self, path: &str, old: Option<&Value>, new: Option<&Value>, secret: bool) {
-        use Kind::{ListValue, StructValue};
-        if old == new {
-            return;
-        }
-        let kinds = (
-            old.and_then(|old| old.kind.as_ref()),
-            new.and_then(|new| new.kind.as_ref()),
-        );
-        match kinds {
-            (Some(StructValue(old)), Some(StructValue(new))) => {
-                let keys: BTreeSet<_> = old.fields.keys().chain(new.fields.keys()).collect();
-                for key in keys {
-                    let secret = secret || secrets::is_secret_key(key);
-                    let path = format!("{path}.{}", quoted_key(key));
-                    self.value(&path, old.fields.get(key), new.fields.get(key), secret);
-                }
-            }
-            (Some(ListValue(old)), Some(ListValue(new))) if old.values.len() == new.values.len() => {
-                for (at, (old, new)) in old.values.iter().zip(&new.values).enumerate() {
-                    self.value(&format!("{path}[{at}]"), Some(old), Some(new), secret);
-                }
-            }
-            _ => {
-                let show = |value: &Value| show(value, secret);
-                let kind = match (old, new) {
-                    (None, _) => DifferenceKind::Added,
-                    (_, None) => DifferenceKind::Removed,
-                    _ => DifferenceKind::Changed,
-                };
-                self.add(path, kind, old.map(show), new.map(show));
-            }
-        }
-    }
-
-    /// Entries by their names: those that are there in one config only, and how the others differ.
-    fn entries(
-        &mut self,
-        old: &BTreeMap<String, usize>,
-        new: &BTreeMap<String, usize>,
-        gone: impl Fn(&str, usize) -> (String, String),
-        come: impl Fn(&str, usize) -> (String, String),
-        compare: impl Fn(usize, usize) -> Vec<Difference>,
-    ) {
-        let mut removed: Vec<_> = old.iter().filter(|(name, _)| !new.contains_key(*name)).collect();
-        removed.sort_by_key(|(_, at)| **at);
-        for (name, at) in removed {
-            let (path, what) = gone(name, *at);
-            self.add(&path, DifferenceKind::Removed, Some(what), None);
-        }
-        let mut present: Vec<_> = new.iter().collect();
-        present.sort_by_key(|(_, at)| **at);
-        for (name, at) in present {
-            let (path, what) = come(name, *at);
-            match old.get(name) {
-                None => self.add(&path, DifferenceKind::Added, None, Some(what)),
-                Some(before) => {
-                    let below = compare(*before, *at).into_iter().map(|difference| Difference {
-                        path: format!("{path}.{}", difference.path),
-                        ..difference
-                    });
-                    self.differences.extend(below);
-                }
-            }
-        }
-    }
-}
-
-fn quoted_key(key: &str) -> String {
-    if key.is_empty() || key.contains(['.', '[', ']', '"']) {
-        format!("{key:?}")
-    } else {
-        key.to_owned()
-    }
-}
-
-/// A free-form value in few words.
-fn show(value: &Value, secret: bool) -> String {
-    let list = |parts: Vec<String>, open: char, close: char| format!("{open}{}{close}", parts.join(", "));
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => "null".to_owned(),
-        Some(Kind::ListValue(items)) => list(items.values.iter().map(|item| show(item, secret)).collect(), '[', ']'),
-        Some(Kind::StructValue(map)) => {
-            let pair = |(key, value): (&String, &Value)| {
-                let secret = secret || secrets::is_secret_key(key);
-                format!("{}: {}", quoted_key(key), show(value, secret))
-            };
-            list(map.fields.iter().map(pair).collect(), '{', '}')
-        }
-        Some(_) if secret => SECRET.to_owned(),
-        Some(Kind::BoolValue(flag)) => flag.to_string(),
-        Some(Kind::NumberValue(number)) => number.to_string(),
-        Some(Kind::StringValue(text)) if text.is_empty() || text.trim() != text => format!("{text:?}"),
-        Some(Kind::StringValue(text)) => without_user(text),
-    }
-}
-
-/// A URL without the user and password in it.
-fn without_user(text: &str) -> String {
-    let whole = super::node::Span::new(0, text.len());
-    match secrets::user_of_url(text, whole) {
-        Some(span) => format!("{}{SECRET}{}", &text[..span.start as usize], &text[span.end as usize..]),
-        None => text.to_owned(),
-    }
-}
-
-/// On one line, and not too long.
-fn short(text: &str) -> String {
-    let clean = super::complaint::clean(text);
-    if clean.chars().count() <= SHOWN {
-        return clean;
-    }
-    clean.chars().take(SHOWN - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

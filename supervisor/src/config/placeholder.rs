@@ -4,16 +4,12 @@
 //! What cannot be replaced stays as it is, with a warning in the words that peers know.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::model::Package;
+use super::packages::{ML_MODEL, PACKAGE_TYPES};
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
-
-/// The type that a placeholder without one means.
-const OLD_TYPE: &str = "ml_model";
-/// Types of packages.
-pub(super) const PACKAGE_TYPES: [&str; 4] = ["ml_model", "module", "slam_map", "archive"];
 
 /// What placeholders stand for.
 #[derive(Debug, Default)]
@@ -46,7 +42,7 @@ impl Placeholders {
     pub(super) fn new(packages: &[Package], surroundings: &Surroundings) -> Self {
         let usable = packages.iter().rev().filter(|package| package.fault.is_none());
         let entry = |package: &Package| {
-            let folder = surroundings.viam_home.as_deref().map(|home| folder(home, package));
+            let folder = surroundings.viam_home.as_deref().map(|home| package.folder(home));
             (package.name.clone(), (package.kind.clone(), folder))
         };
         Self {
@@ -101,7 +97,7 @@ impl Placeholders {
                 borrowed.push((value.clone(), placeholder.to_owned()));
                 Ok(value.clone())
             }
-            ["packages", name] if is_word(name, true) => self.package(&shown.to_string(), OLD_TYPE, name),
+            ["packages", name] if is_word(name, true) => self.package(&shown.to_string(), ML_MODEL, name),
             ["packages", kind, name] if PACKAGE_TYPES.contains(&kind) && is_word(name, true) => {
                 self.package(&shown.to_string(), kind, name)
             }
@@ -140,16 +136,6 @@ impl Placeholders {
             }
         }
     }
-}
-
-/// Where a package lies.
-fn folder(home: &Path, package: &Package) -> PathBuf {
-    let name = format!(
-        "{}-{}",
-        package.package.replace('/', "-"),
-        package.version.replace('.', "_")
-    );
-    home.join("packages/data").join(&package.kind).join(name)
 }
 
 /// Letters, digits and underscores; in names of packages dashes too.

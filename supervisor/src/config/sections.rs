@@ -1,4 +1,4 @@
-//! The top level of a config, and its smaller sections: log, packages, tracing, maintenance.
+//! The top level of a config, and its smaller sections: log, tracing, maintenance.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ use super::entries::{List, module, resource, unknown_level};
 use super::include;
 use super::jobs::jobs;
 use super::keys;
-use super::model::{Config, Duplicates, Level, LogRule, Maintenance, Package, Tracing};
-use super::names;
+use super::model::{Config, Duplicates, Level, LogRule, Maintenance, ResourceConfig, Tracing};
 use super::network;
 use super::node::{Node, Span, Value};
-use super::placeholder::{PACKAGE_TYPES, Placeholders};
+use super::packages::packages;
+use super::placeholder::Placeholders;
 use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
@@ -75,6 +75,9 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
     }
     let remotes = network::remotes(reader, &files);
     let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
+    let maintenance = keys
+        .get("maintenance")
+        .and_then(|node| maintenance(reader, node, &resources, !remotes.is_empty()));
     let modules = reader.lists(&files, "modules");
     let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
     Some(Config {
@@ -99,7 +102,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
             .get("tracing")
             .map(|node| tracing(reader, node))
             .unwrap_or_default(),
-        maintenance: keys.get("maintenance").and_then(|node| maintenance(reader, node)),
+        maintenance,
         apply: keys.get("apply").map(|node| apply(reader, node)).unwrap_or_default(),
         source: Arc::clone(&reader.source),
         path,
@@ -128,7 +131,13 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
             continue;
         }
         match level.parse::<Level>() {
-            Ok(level) => rules.push(LogRule { pattern, level }),
+            Ok(level) => match LogRule::new(&pattern, level) {
+                Ok(rule) => rules.push(rule),
+                Err(bad) => {
+                    reader.warn(keys.span_of("pattern"), bad.to_string()).help =
+                        Some("`*` stands for any text; put a backslash before what is no sign".to_owned());
+                }
+            },
             Err(error) => unknown_level(reader, keys.span_of("level"), &error, false),
         }
     }
@@ -160,61 +169,6 @@ impl Seen {
     }
 }
 
-fn is_package_id(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('/').collect();
-    let good = |part: &&str| {
-        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !part.is_empty() && part.chars().all(letters) && !part.chars().all(|c| c == '.')
-    };
-    parts.len() == 2 && parts.iter().all(good)
-}
-
-fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
-    let mut packages = Vec::new();
-    let mut seen = Seen::default();
-    for node in reader.lists(files, "packages") {
-        let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
-            continue;
-        };
-        let [name, package, version, kind] =
-            ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
-        let mut fault = None;
-        if let Err(message) = names::check_package(&name) {
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
-        }
-        fault = fault.or(seen.again(reader, "package", &name, keys.span_of("name")));
-        if package.is_empty() {
-            fault.get_or_insert(reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>")));
-        } else if !is_package_id(&package) {
-            let message = format!("`{}` is no package id", package.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("package"), message, Some("write <org>/<name>")));
-        }
-        if !PACKAGE_TYPES.contains(&kind.as_str()) {
-            let message = format!(
-                "unsupported package type \"{}\". Must be one of: [{}]",
-                kind.escape_debug(),
-                PACKAGE_TYPES.join(", ")
-            );
-            let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
-            fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
-        }
-        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
-        let error = status.and_then(|status| reader.text(&status, "error"));
-        if let Some(error) = error.filter(|error| !error.is_empty()) {
-            let message = format!("the cloud refuses this package: {}", error.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
-        }
-        packages.push(Package {
-            name,
-            package,
-            version,
-            kind,
-            fault,
-        });
-    }
-    packages
-}
-
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
     let Some(keys) = reader.keys(&keys::TRACING, node) else {
         return Tracing::default();
@@ -233,19 +187,41 @@ fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
     tracing
 }
 
-fn maintenance(reader: &mut Reader, node: &Node) -> Option<Maintenance> {
+/// `elsewhere`: the sensor may also come from a remote.
+fn maintenance(reader: &mut Reader, node: &Node, resources: &[ResourceConfig], elsewhere: bool) -> Option<Maintenance> {
     let keys = reader.keys(&keys::MAINTENANCE, node)?;
-    let sensor_name = reader.text_or_empty(&keys, "sensor_name");
-    if sensor_name.parse::<ResourceName>().is_err() && keys.get("sensor_name").is_some() {
+    let [sensor_name, allowed_key] =
+        ["sensor_name", "maintenance_allowed_key"].map(|key| reader.text_or_empty(&keys, key));
+    let span = keys.span_of("sensor_name");
+    match sensor_name.parse::<ResourceName>() {
+        Err(_) => {
+            let what = if sensor_name.is_empty() {
+                "without `sensor_name`"
+            } else {
+                "this is no full name of a sensor, so"
+            };
+            reader.warn(span, format!("{what} every change is allowed")).help =
+                Some("for example `rdk:component:sensor/idle`".to_owned());
+        }
+        Ok(name) if elsewhere || resources.iter().any(|resource| resource.name == name) => {}
+        Ok(name) => {
+            let sensors = resources.iter().filter(|resource| resource.name.api == name.api);
+            let near = nearest(&name.name, sensors.map(|sensor| sensor.name.name.as_str()));
+            reader
+                .warn(span, "nothing in this config has that name, so every change is allowed")
+                .help = near.map(|meant| format!("did you mean `{}/{meant}`?", name.api));
+        }
+    }
+    if allowed_key.is_empty() {
         reader
             .warn(
-                keys.span_of("sensor_name"),
-                "this is no full name of a sensor, so every change is allowed",
+                keys.span,
+                "without `maintenance_allowed_key` the sensor allows no change",
             )
-            .help = Some("for example `rdk:component:sensor/idle`".to_owned());
+            .help = Some("name the key of its readings that is true when changes are welcome".to_owned());
     }
     Some(Maintenance {
         sensor_name,
-        allowed_key: reader.text_or_empty(&keys, "maintenance_allowed_key"),
+        allowed_key,
     })
 }

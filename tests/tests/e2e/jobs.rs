@@ -91,12 +91,14 @@ async fn jobs_call_any_api_on_time_and_the_status_shows_how_it_went() {
     world.until_printed("a job says hello").await;
     world.until_printed("as you wish").await;
     world
-        .until_printed("could not find the resource for name nothing")
+        .until_printed("failed: could not find the resource for name nothing")
         .await;
     let output = world.output();
     assert!(output.contains("`often` is no schedule"), "{output}");
     assert!(output.contains("Duplicate job move in robot config"), "{output}");
-    let told = output.matches("could not find the resource for name nothing").count();
+    let told = output
+        .matches("failed: could not find the resource for name nothing")
+        .count();
     assert_eq!(told, 1, "once, not each time");
     world.shutdown().await.left_nothing_behind().with_code(0);
 }

@@ -25,6 +25,7 @@ mod many;
 mod modules_py;
 mod observability;
 mod operations;
+mod packages;
 mod preflight;
 mod reflection;
 mod reload;

@@ -4,7 +4,7 @@ use super::connections::{AUTH, CLOUD, NETWORK, REMOTE};
 use super::entries::{COMPONENT, LOG_CONFIGURATION, MODULE, SERVICE, STATUS};
 use super::{Key, Section, Takes};
 use crate::config::include;
-use crate::config::placeholder::PACKAGE_TYPES;
+use crate::config::packages::PACKAGE_TYPES;
 
 /// The whole config.
 pub(in crate::config) static MACHINE: Section = Section::new(

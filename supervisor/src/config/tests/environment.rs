@@ -6,7 +6,7 @@ use super::super::bundle::Bundle;
 use super::super::complaint::Refused;
 use super::super::load::parse;
 use super::super::model::{AuthHandler, Loaded};
-use super::super::surroundings::Surroundings;
+use super::surroundings;
 
 fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
     let environment = [
@@ -21,15 +21,7 @@ fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
         ("ODD", "hunter2 \"é\": \\ \u{1} x"),
         ("LINES", "one\ntwo"),
     ];
-    let surroundings = Surroundings {
-        folder: "/etc/robot".into(),
-        home: Some("/home/ada".into()),
-        viam_home: Some("/home/ada/.viam".into()),
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-    };
-    parse(&Bundle::single(name, text), &surroundings)
+    parse(&Bundle::single(name, text), &surroundings(&environment))
 }
 
 fn lines(name: &str, text: &str) -> Vec<String> {

@@ -10,59 +10,12 @@ use std::time::{Duration, Instant};
 use super::super::bundle::Bundle;
 use super::super::load::parse;
 use super::super::surroundings::Surroundings;
+use super::PIECES;
 
 /// Far more than one config needs on the busiest machine.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Configs do not grow beyond this by being changed, in bytes.
 const LONGEST: usize = 1 << 14;
-
-/// Pieces that mean something to a reader.
-const PIECES: [&str; 44] = [
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    ": ",
-    "\"",
-    "'",
-    "\\",
-    "\n",
-    "  ",
-    "\t",
-    "- ",
-    "? ",
-    "<<: ",
-    "&a ",
-    "*a ",
-    "*a0",
-    "!!str ",
-    "|\n",
-    ">-\n",
-    "---\n",
-    "...\n",
-    "# ",
-    "null",
-    "~",
-    "-1e5",
-    "0x1F",
-    "1e999",
-    "\\u00e9",
-    "\\ud83d",
-    "${A}",
-    "$LONG",
-    "${environment.A}",
-    "${packages.module.sorter}",
-    "$$",
-    "${A:-",
-    "include: ",
-    "\u{feff}",
-    "é😀",
-    "\u{0}",
-    "\r\n",
-    "\u{2028}",
-];
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
 struct Chance(u64);
@@ -119,14 +72,7 @@ fn surroundings() -> Surroundings {
         ("QUOTE", "a\"b'c"),
         ("LINES", "one\ntwo: [\n\t- x"),
     ];
-    Surroundings {
-        folder: "/etc/robot".into(),
-        home: Some("/home/ada".into()),
-        viam_home: Some("/home/ada/.viam".into()),
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-    }
+    super::surroundings(&environment)
 }
 
 /// Reads the bytes as a config of each format and shows what is said about it.

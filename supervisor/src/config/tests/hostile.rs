@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::json;
 use super::super::node::{Node, Value};
-use super::{lines, read};
+use super::{PIECES, lines, read};
 
 /// Far more than any of these needs, even on a busy machine, and far less than forever.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -37,54 +37,7 @@ const SEED_YAML: &str = "# c\ncomponents: &c\n  - name: a\n    type: arm\n    mo
 /// Pieces that mean something to the readers.
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec![
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ":",
-            "\"",
-            "'",
-            "\\",
-            "\n",
-            "  ",
-            "\t",
-            "- ",
-            "? ",
-            "<<: ",
-            "&a ",
-            "*a ",
-            "!!str ",
-            "!x ",
-            "|\n",
-            ">-\n",
-            "---\n",
-            "...\n",
-            "# c\n",
-            "null",
-            "true",
-            "-1e5",
-            "0x",
-            "0755",
-            "\\u00e9",
-            "\\ud83d",
-            "name",
-            "components",
-            "modules",
-            "attributes",
-            "frame",
-            "\u{feff}",
-            "é",
-            "😀",
-            "\u{0}",
-            "%YAML 1.2\n",
-            "\r\n",
-            "key: ",
-            "\u{85}",
-            "\u{2028}",
-        ])
-        .prop_map(str::to_owned),
+        prop::sample::select(&PIECES[..]).prop_map(str::to_owned),
         "[ -~]{0,6}",
         "\\PC{0,4}",
     ]

@@ -444,7 +444,7 @@ fn sections_about_connections_refuse_what_is_wrong_in_the_words_of_peers() {
                 ],
             ),
             (
-                "jobs: [{name: a, schedule: often, resource: x, method: Y}]",
+                "jobs: [{name: a, schedule: often, resource: x, method: Y}]\nremotes: [{name: r, address: 'r:1'}]",
                 &[
                     "Local r.yaml:1:28: `often` is no schedule (write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`)",
                 ],

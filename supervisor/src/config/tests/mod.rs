@@ -18,12 +18,87 @@ use super::load::parse;
 use super::model::Loaded;
 use super::surroundings::Surroundings;
 
+/// Pieces that mean something to a reader of configs.
+const PIECES: [&str; 59] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    ": ",
+    "\"",
+    "'",
+    "\\",
+    "\n",
+    "  ",
+    "\t",
+    "- ",
+    "? ",
+    "<<: ",
+    "&a ",
+    "*a ",
+    "*a0",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "---\n",
+    "...\n",
+    "# ",
+    "null",
+    "~",
+    "-1e5",
+    "0x1F",
+    "1e999",
+    "\\u00e9",
+    "\\ud83d",
+    "${A}",
+    "$LONG",
+    "${environment.A}",
+    "${packages.module.sorter}",
+    "$$",
+    "${A:-",
+    "include: ",
+    "\u{feff}",
+    "é😀",
+    "\u{0}",
+    "\r\n",
+    "\u{2028}",
+    "!x ",
+    "# c\n",
+    "true",
+    "0x",
+    "0755",
+    "name",
+    "components",
+    "modules",
+    "attributes",
+    "frame",
+    "é",
+    "😀",
+    "%YAML 1.2\n",
+    "key: ",
+    "\u{85}",
+];
+
+/// A config of somebody at home in `/home/ada`, in `/etc/robot`.
+fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
+    Surroundings {
+        folder: "/etc/robot".into(),
+        home: Some("/home/ada".into()),
+        viam_home: Some("/home/ada/.viam".into()),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    }
+}
+
 /// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
 fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
     let surroundings = Surroundings {
-        folder: "/etc/robot".into(),
-        home: Some("/home/ada".into()),
-        ..Surroundings::default()
+        viam_home: None,
+        ..surroundings(&[])
     };
     parse(&Bundle::single(name, text), &surroundings)
 }

@@ -364,12 +364,27 @@ fn log_rules_match_whole_names_with_stars() {
         ("rdk.*.a*b", "rdk.x.ab.c", false),
         ("a*a", "a", false),
         ("a*b*a", "aba", true),
+        ("rdk.modmanager.(eyes|ears)", "rdk.modmanager.ears", true),
+        ("rdk.modmanager.(eyes|ears)", "rdk.modmanager.ears2", false),
+        ("rdk.modmanager.(eyes|ears)", "rdk-modmanager.ears", false),
+        ("rdk.[a-c]*", "rdk.config", true),
+        ("rdk.[a-c]*", "rdk.networking", false),
+        ("a|b", "ab", false),
+        (
+            "rdk.resource_manager.rdk:component:motor/left-1",
+            "rdk.resource_manager.rdk:component:motor/left-1",
+            true,
+        ),
     ] {
-        let rule = LogRule {
-            pattern: pattern.into(),
-            level: Level::Info,
-        };
+        let rule = LogRule::new(pattern, Level::Info).expect("a pattern");
         assert_eq!(rule.matches(logger), matches, "{pattern} {logger}");
+    }
+    for bad in ["(", "[", "a{1000}{1000}"] {
+        let error = LogRule::new(bad, Level::Info).expect_err(bad).to_string();
+        assert!(
+            error.starts_with(&format!("`{bad}` is no pattern of logger names: ")),
+            "{error}"
+        );
     }
 }
 
