@@ -252,7 +252,10 @@ base      component:generic
     );
     let shown = json_of(&place.mainstay(&["graph", text(&circle), "--json"]).await);
     assert_eq!(keys(&shown), ["resources", "edges", "cycles"]);
-    assert_eq!(keys(&shown["edges"][0]), ["from", "to", "kind", "held", "problem"]);
+    assert_eq!(
+        keys(&shown["edges"][0]),
+        ["from", "to", "kind", "held", "let_go", "problem"]
+    );
     let cycle = &shown["cycles"][0];
     assert_eq!(cycle.as_array().map(Vec::len), Some(2), "{shown}");
     let edges = shown["edges"].as_array().expect("a list");
