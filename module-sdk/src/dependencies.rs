@@ -1,10 +1,17 @@
 //! The resources that a resource uses: declared by attributes or by `validate`, found by API and name.
 
-use std::{any::Any, cell::RefCell, collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Accepts, Error, Needs, Resource, ResourceApi, Result, Robot, resource::full_name};
+use crate::{Accepts, Error, Needs, Resource, ResourceApi, Result, Robot, registry::Registry, resource::full_name};
 
 thread_local! {
     /// What the attributes that are being read declare. Reading does not wait, so nothing else gets in between.
@@ -104,6 +111,52 @@ impl<A: ?Sized> fmt::Debug for OptionalDependency<A> {
     }
 }
 
+/// Another resource of the same module, as its author's own type. The core may make it anew while those who use it stay as
+/// they are (with another `frame`, say), so it is looked up at each use, and must not be kept longer than that.
+pub struct Neighbour<R> {
+    place: Place,
+    resource: PhantomData<fn() -> R>,
+}
+
+impl<R: Resource> Neighbour<R> {
+    /// The resource as it is now.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while it is not there, or another one is in its place.
+    pub fn get(&self) -> Result<Arc<R>> {
+        let gone = |name: &str| Error::unavailable(format_args!("`{name}` is not there at the moment"));
+        match &self.place {
+            Place::Hand(local) => local.concrete.clone().downcast().map_err(|_| gone("it")),
+            Place::Here(registry, name) => {
+                let local = registry.upgrade().and_then(|registry| registry.local(name));
+                let resource = local.and_then(|local| local.concrete.downcast().ok());
+                resource.ok_or_else(|| gone(name))
+            }
+            Place::Elsewhere(name) => Err(gone(name)),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Neighbour<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Hand(_) => f.write_str("Neighbour"),
+            Place::Here(_, name) | Place::Elsewhere(name) => write!(f, "Neighbour({name})"),
+        }
+    }
+}
+
+/// Where a resource that was given is found.
+#[derive(Clone)]
+enum Place {
+    /// It was given by hand.
+    Hand(Local),
+    /// In this module, or so it was when it was given. Who is looked up is not kept by who looks.
+    Here(Weak<Registry>, String),
+    /// In another process.
+    Elsewhere(String),
+}
+
 /// A resource that lives in this process, with both its faces.
 #[derive(Clone)]
 pub(crate) struct Local {
@@ -116,8 +169,8 @@ pub(crate) struct Local {
 /// The resources that the core gave to one resource.
 #[derive(Clone, Default)]
 pub struct Dependencies {
-    /// By full name. A resource of another process is called through the core.
-    given: BTreeMap<String, Option<Local>>,
+    /// By full name.
+    given: BTreeMap<String, Place>,
     robot: Option<Robot>,
 }
 
@@ -135,7 +188,7 @@ impl Dependencies {
             face: Arc::new(A::erase(resource.clone())),
             concrete: resource,
         };
-        self.given(full_name::<A>(name), Some(local))
+        self.given(full_name::<A>(name), Place::Hand(local))
     }
 
     pub(crate) fn through(robot: Option<Robot>) -> Self {
@@ -145,40 +198,55 @@ impl Dependencies {
         }
     }
 
-    pub(crate) fn given(mut self, full_name: String, local: Option<Local>) -> Self {
-        self.given.insert(full_name, local);
+    /// Adds one that the core gave. It may be in `registry`, too.
+    pub(crate) fn named(self, full_name: String, registry: &Arc<Registry>) -> Self {
+        let place = match registry.local(&full_name) {
+            Some(_) => Place::Here(Arc::downgrade(registry), full_name.clone()),
+            None => Place::Elsewhere(full_name.clone()),
+        };
+        self.given(full_name, place)
+    }
+
+    fn given(mut self, full_name: String, place: Place) -> Self {
+        self.given.insert(full_name, place);
         self
     }
 
-    /// The resource with this API and name. One of the same module is used directly, any other through the core.
+    /// The resource with this API and name. It is called through the core, also one of the same module: so what holds it
+    /// may stay as it is when it is made anew.
     ///
     /// # Errors
-    /// NOT_FOUND when it is not among those that the core gave; the text lists them.
+    /// NOT_FOUND when it is not among those that the core gave; the text lists them. UNIMPLEMENTED when its API has no
+    /// client; if it is of the same module, [`local`](Self::local) finds it.
     pub fn get<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<Arc<A>> {
-        let (full, local) = self.find::<A>(name)?;
-        match local {
-            Some(local) => match local.face.downcast_ref::<Arc<A>>() {
+        let (full, place) = self.find::<A>(name)?;
+        match place {
+            Place::Hand(local) => match local.face.downcast_ref::<Arc<A>>() {
                 Some(face) => Ok(face.clone()),
                 None => Err(Error::internal(format_args!(
                     "`{full}` does not have the Rust type of {}",
                     A::API
                 ))),
             },
-            None => {
+            Place::Here(..) | Place::Elsewhere(_) => {
                 let (_, simple) = full.split_once('/').unwrap_or(("", full));
                 self.robot()?.resource(simple)
             }
         }
     }
 
-    /// The author's own type behind a dependency that lives in the same module.
+    /// A dependency that lives in the same module and is of this type, without a way through the core.
     #[must_use]
-    pub fn local<R: Resource>(&self, name: &str) -> Option<Arc<R>> {
-        let mut named = self
+    pub fn local<R: Resource>(&self, name: &str) -> Option<Neighbour<R>> {
+        let named = self
             .given
             .iter()
             .filter(|(full, _)| *full == name || simple_name(full) == plain(name));
-        named.find_map(|(_, local)| local.as_ref()?.concrete.clone().downcast().ok())
+        let mut neighbours = named.map(|(_, place)| Neighbour {
+            place: place.clone(),
+            resource: PhantomData,
+        });
+        neighbours.find(|neighbour| neighbour.get().is_ok())
     }
 
     /// The names of all, in full.
@@ -196,15 +264,21 @@ impl Dependencies {
             .ok_or_else(|| Error::unavailable("this module runs without a core, so it reaches no other resource"))
     }
 
-    fn find<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<(&str, Option<&Local>)> {
+    fn find<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<(&str, &Place)> {
         let full = full_name::<A>(name);
         let entry = self.given.get_key_value(&full).or_else(|| {
             // Remotes are left out of the names that the core gives.
             self.given.get_key_value(&format!("{}/{}", A::API, plain(name)))
         });
-        entry.map(|(full, local)| (full.as_str(), local.as_ref())).ok_or_else(|| {
-            let given = if self.given.is_empty() { "none".into() } else { self.names().collect::<Vec<_>>().join(", ") };
-            Error::not_found(format_args!("the core gave no dependency `{full}` (given: {given}); declare it in validate or name it in depends_on"))
+        entry.map(|(full, place)| (full.as_str(), place)).ok_or_else(|| {
+            let given = if self.given.is_empty() {
+                "none".into()
+            } else {
+                self.names().collect::<Vec<_>>().join(", ")
+            };
+            Error::not_found(format_args!(
+                "the core gave no dependency `{full}` (given: {given}); declare it in validate or name it in depends_on"
+            ))
         })
     }
 }
@@ -263,7 +337,8 @@ mod tests {
 
     #[test]
     fn one_of_the_same_module_has_the_type_of_its_author() {
-        assert_eq!(given().local::<Thermometer>("roof").unwrap().0, 4.0);
+        let roof = given().local::<Thermometer>("roof").unwrap();
+        assert_eq!(roof.get().unwrap().0, 4.0);
         assert!(given().local::<Thermometer>("cellar").is_none());
     }
 
@@ -277,7 +352,8 @@ mod tests {
                 .contains("`rdk:component:motor/roof` (given: rdk:component:sensor/roof)"),
             "{error}"
         );
-        let outside = Dependencies::none().given("rdk:component:motor/m".into(), None);
+        let name = "rdk:component:motor/m".to_owned();
+        let outside = Dependencies::none().given(name.clone(), Place::Elsewhere(name));
         assert_eq!(outside.get::<dyn Motor>("m").err().unwrap().code(), Code::Unavailable);
     }
 }

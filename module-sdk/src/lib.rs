@@ -94,7 +94,7 @@ pub use self::{
     call::Call,
     client::{Connection, Remote, Robot},
     config::{Config, Tasks},
-    dependencies::{Dependencies, Dependency, OptionalDependency},
+    dependencies::{Dependencies, Dependency, Neighbour, OptionalDependency},
     error::{Code, Error, Result},
     module::Module,
     registry::Resources,
@@ -111,7 +111,7 @@ pub mod prelude {
 
     pub use crate::{
         Board, Camera, Config, Dependencies, Dependency, Encoder, Error, FromConfig, Generic, GenericService, Module,
-        Motor, NO_EXTRA, Needs, Object, OptionalDependency, Resource, Result, Sensor, Value, object, run,
+        Motor, NO_EXTRA, Needs, Neighbour, Object, OptionalDependency, Resource, Result, Sensor, Value, object, run,
     };
 }
 

@@ -274,7 +274,7 @@ impl Registry {
         })
     }
 
-    /// What a dependent in the same process may hold directly.
+    /// A resource as those in the same process find it.
     pub(crate) fn local(&self, full_name: &str) -> Option<Local> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.get(full_name)?.made.as_ref().map(|made| made.local.clone())

@@ -92,8 +92,7 @@ impl Host {
         Scope::mark(&config.label());
         let mut dependencies = Dependencies::through(self.parent.robot());
         for name in given {
-            let local = self.registry.local(&name);
-            dependencies = dependencies.given(name, local);
+            dependencies = dependencies.named(name, &self.registry);
         }
         let made = maker.make(config, dependencies).await?;
         // A core that stopped waiting will add the resource again, and must find its name free and its hardware too.

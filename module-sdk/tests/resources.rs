@@ -39,11 +39,13 @@ fn events_of(name: &str) -> Vec<String> {
 struct Probe {
     name: String,
     source: Option<Arc<dyn Sensor>>,
+    beside: Option<Neighbour<Probe>>,
 }
 
 #[derive(Deserialize)]
 struct ProbeAttributes {
     source: Option<Dependency<dyn Sensor>>,
+    beside: Option<Dependency<dyn Sensor>>,
     #[expect(dead_code, reason = "declares itself by being read")]
     backup: Option<OptionalDependency<dyn Encoder>>,
     #[serde(default)]
@@ -118,8 +120,9 @@ impl FromConfig for Probe {
             .source
             .map(|source| source.resolve(&dependencies))
             .transpose()?;
+        let beside = attributes.beside.and_then(|beside| dependencies.local(beside.name()));
         event(format!("{name} made"));
-        Ok(Self { name, source })
+        Ok(Self { name, source, beside })
     }
 }
 
@@ -128,6 +131,9 @@ impl Sensor for Probe {
     async fn readings(&self, extra: &Object) -> Result<Object> {
         if let Some(source) = &self.source {
             return source.readings(extra).await;
+        }
+        if let Some(beside) = &self.beside {
+            return beside.get()?.readings(extra).await;
         }
         let deadline = Call::current().deadline().is_some();
         Ok(object! {
@@ -312,19 +318,24 @@ async fn resources_are_added_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_dependency_in_the_same_module_is_used_directly_and_another_through_the_core() {
+async fn dependencies_are_called_through_the_core_wherever_they_live() {
     let world = World::start(module()).await;
     world
         .add::<dyn Sensor>("near", "acme:test:probe", object! {}, &[])
         .await
         .unwrap();
     let given = ["rdk:component:sensor/near", "rdk:component:sensor/far"];
-    let direct = world
-        .add::<dyn Sensor>("direct", "acme:test:probe", object! { "source" => "near" }, &given)
+    let user = world
+        .add::<dyn Sensor>("user", "acme:test:probe", object! { "source" => "near" }, &given)
         .await
         .unwrap();
-    assert_eq!(direct.readings(NO_EXTRA).await.unwrap()["name"], "near".into());
-    assert!(world.core.seen.borrow().calls.is_empty());
+    // That this core does not know its own module's resource shows that it was asked.
+    let error = user.readings(NO_EXTRA).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::NotFound, "the core knows no such sensor")
+    );
+    world.core.seen.send_modify(|seen| seen.calls.clear());
 
     let config = config::<dyn Sensor>("distant", "acme:test:probe", object! { "source" => "far" });
     let dependencies = given.map(str::to_owned).to_vec();
@@ -365,6 +376,34 @@ async fn a_dependency_in_the_same_module_is_used_directly_and_another_through_th
     assert_eq!(head("viam-metadata-who").as_deref(), Some("me"));
     assert!(head("viam_client").unwrap().starts_with("rust;v"));
     assert!(head("grpc-timeout").is_some() && head("odd").is_none());
+}
+
+#[tokio::test]
+async fn a_neighbour_is_the_one_that_is_there_now() {
+    let world = World::start(module()).await;
+    let name = "rdk:component:sensor/beside1";
+    let add = || world.add::<dyn Sensor>("beside1", "acme:test:probe", object! {}, &[]);
+    add().await.unwrap();
+    let user = world
+        .add::<dyn Sensor>("user1", "acme:test:probe", object! { "beside" => "beside1" }, &[name])
+        .await
+        .unwrap();
+    let read = async || user.readings(NO_EXTRA).await.map(|readings| readings["name"].clone());
+    assert_eq!(read().await, Ok("beside1".into()));
+    world.remove(name).await.unwrap();
+    let error = read().await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::Unavailable, &*format!("`{name}` is not there at the moment"))
+    );
+    assert_eq!(
+        events_of("beside1"),
+        ["made", "task ended", "closed"],
+        "nobody keeps it"
+    );
+    add().await.unwrap();
+    assert_eq!(read().await, Ok("beside1".into()));
+    assert_eq!(events_of("user1"), ["made"]);
 }
 
 #[tokio::test]

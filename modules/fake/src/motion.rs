@@ -62,6 +62,12 @@ impl Motion {
         (self.ticks, self.since) = (ticks, now);
     }
 
+    /// Goes on from where `other` is, as it does, in display steps of its own.
+    pub(crate) fn take_over(&mut self, other: &Self, now: Instant) {
+        self.set_ticks(other.at(now), now);
+        self.speed = other.speed;
+    }
+
     fn at(&self, time: Instant) -> f64 {
         self.ticks + self.speed * (time.saturating_duration_since(self.since).as_secs_f64() / MINUTE)
     }

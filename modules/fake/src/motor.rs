@@ -1,7 +1,5 @@
 //! `rdk:component:motor`: keeps the power it was given, and turns a fake encoder when it names one.
 
-use std::sync::Arc;
-
 use mainstay_module::{
     api::motor::{Powered, Properties},
     prelude::*,
@@ -12,7 +10,7 @@ use crate::{
     drive::{is_moving, power_of_rpm, run_for, run_to},
     numbers::{natural, whole},
     shaft::{Link, Shaft},
-    spindle::Spindle,
+    spindle::Coupling,
 };
 
 const DEFAULT_MAX_RPM: f64 = 100.0;
@@ -106,7 +104,7 @@ impl FromConfig for FakeMotor {
             Some(encoder) => {
                 let ticks_per_rotation = attributes.ticks_per_rotation as f64;
                 Some(Link {
-                    spindle: spindle(encoder.name(), &dependencies)?,
+                    spindle: coupling(encoder.name(), &dependencies)?,
                     ticks_per_rotation,
                     max_rpm,
                 })
@@ -133,14 +131,16 @@ impl FromConfig for FakeMotor {
     }
 }
 
-fn spindle(encoder: &str, dependencies: &Dependencies) -> Result<Arc<Spindle>> {
+fn coupling(encoder: &str, dependencies: &Dependencies) -> Result<Coupling> {
     let fake = dependencies.local::<FakeEncoder>(encoder).ok_or_else(|| {
         Error::failed_precondition(format_args!(
             "`{encoder}` is not an encoder of model `fake` on this machine, and a fake motor can turn no other; give it \
              that model, or take `encoder` out of the motor's attributes"
         ))
     })?;
-    Ok(fake.spindle())
+    let spindle = fake.get()?.spindle();
+    let find = move || fake.get().ok().map(|encoder| encoder.spindle());
+    Ok(Coupling::new(spindle, find))
 }
 
 #[async_trait]
@@ -169,7 +169,7 @@ impl Motor for FakeMotor {
 
     async fn reset_zero_position(&self, offset: f64, _: &Object) -> Result<()> {
         // The offset counts as ticks and not as revolutions: so does the model that this one stands for.
-        self.link()?.spindle.set_ticks(-offset);
+        self.link()?.spindle.now().set_ticks(-offset);
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Motor for FakeMotor {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use mainstay_module::from_object;
     use tokio::time::{Instant, advance, sleep, timeout};

@@ -1,15 +1,13 @@
 //! What a fake motor is doing: the newest order counts, and a run that ends by itself gives way to it.
 
-use std::sync::Arc;
-
 use tokio::{sync::watch, time::sleep};
 
-use crate::{drive::Run, spindle::Spindle};
+use crate::{drive::Run, spindle::Coupling};
 
 /// The encoder on a shaft, and how fast it turns there.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub spindle: Arc<Spindle>,
+    pub spindle: Coupling,
     pub ticks_per_rotation: f64,
     /// Revolutions per minute at full power.
     pub max_rpm: f64,
@@ -18,20 +16,22 @@ pub(crate) struct Link {
 impl Link {
     /// Position in revolutions, as the encoder shows it.
     pub(crate) fn shown(&self) -> f64 {
-        self.spindle.shown() / self.ticks_per_rotation
+        self.spindle.now().shown() / self.ticks_per_rotation
     }
 
     /// Position in revolutions, between two updates of the encoder too.
     pub(crate) fn exact(&self) -> f64 {
-        self.spindle.exact() / self.ticks_per_rotation
+        self.spindle.now().exact() / self.ticks_per_rotation
     }
 
     fn turn(&self, power: f64) {
-        self.spindle.set_speed(self.max_rpm * power * self.ticks_per_rotation);
+        self.spindle
+            .now()
+            .set_speed(self.max_rpm * power * self.ticks_per_rotation);
     }
 
     fn set(&self, revolutions: f64) {
-        self.spindle.set_ticks(revolutions * self.ticks_per_rotation);
+        self.spindle.now().set_ticks(revolutions * self.ticks_per_rotation);
     }
 }
 
@@ -142,12 +142,12 @@ impl Drop for RestOnDrop<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use tokio::time::{Instant, advance, timeout};
 
     use super::*;
-    use crate::drive::run_for;
+    use crate::{drive::run_for, spindle::Spindle};
 
     const TICKS: f64 = 100.0;
     const MAX_RPM: f64 = 100.0;
@@ -155,7 +155,7 @@ mod tests {
     fn shaft() -> (Shaft, Arc<Spindle>) {
         let spindle = Arc::new(Spindle::new(Duration::from_millis(100)));
         let link = Link {
-            spindle: spindle.clone(),
+            spindle: Coupling::new(spindle.clone(), || None),
             ticks_per_rotation: TICKS,
             max_rpm: MAX_RPM,
         };

@@ -291,15 +291,22 @@ impl ResourceConfig {
     /// they concern the service that they are for.
     #[must_use]
     pub fn builds_the_same_as(&self, other: &Self) -> bool {
+        self.serves_the_same_as(other) && self.frame == other.frame && self.log_level == other.log_level
+    }
+
+    /// True if whoever holds this resource has nothing to do when it becomes `other`: `frame` and `log_configuration` travel
+    /// to its own module, with AddResource, and concern nobody else.
+    #[must_use]
+    pub fn serves_the_same_as(&self, other: &Self) -> bool {
         // Taken apart so that a new field cannot be forgotten here.
         let Self {
             name,
             model,
             attributes,
             depends_on,
-            frame,
+            frame: _,
             service_configs: _,
-            log_level,
+            log_level: _,
             place: _,
             model_place: _,
             depends_on_places: _,
@@ -309,8 +316,6 @@ impl ResourceConfig {
             && *model == other.model
             && *attributes == other.attributes
             && *depends_on == other.depends_on
-            && *frame == other.frame
-            && *log_level == other.log_level
             && *fault == other.fault
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_proto::{Api, Model, ResourceName};
 
-use super::change::{How, Known, KnownModule, KnownResource, Part, Plan};
+use super::change::{Change, How, Known, KnownModule, KnownResource, Part, Plan};
 use super::node::{Facts, Module, Node, Stage};
 use super::world::World;
 use crate::config::{Config, ResourceConfig};
@@ -125,8 +125,7 @@ impl World {
                     }
                 }
                 Some((order, config)) => {
-                    let out = matches!(change.how, How::Rebuild | How::Close) && !change.known_after_start;
-                    if self.adopt(config, *order, out) {
+                    if self.adopt(config, *order, change) {
                         renamed.insert(name.name.clone());
                     }
                 }
@@ -139,15 +138,16 @@ impl World {
     /// Nobody wants this resource any more. True if its name was known.
     fn unwant(&mut self, name: &ResourceName) -> bool {
         if let Some(node) = self.nodes.get_mut(name) {
-            node.wanted = false;
+            (node.wanted, node.alone) = (false, false);
         }
         self.touch_around(name);
         self.index.remove(name)
     }
 
-    /// Wants a resource by this entry; `out`: it is to be taken out whatever its entry says. True if its name is new.
-    fn adopt(&mut self, config: &ResourceConfig, order: usize, out: bool) -> bool {
+    /// Wants a resource by this entry, and does with it what the plan says. True if its name is new.
+    fn adopt(&mut self, config: &ResourceConfig, order: usize, change: &Change) -> bool {
         let name = &config.name;
+        let out = matches!(change.how, How::Rebuild | How::Close) && !change.known_after_start;
         let new = self.index.add(name);
         let Some(node) = self.nodes.get_mut(name) else {
             self.nodes
@@ -156,6 +156,10 @@ impl World {
             return new;
         };
         let same = node.config.builds_the_same_as(config);
+        // One that is on its way back alone, and changes so that it could have been from the start, still is.
+        let built = node.stage == Stage::Built;
+        let still = node.alone && node.config.serves_the_same_as(config) && (change.alone || !built);
+        node.alone = still || (change.alone && built && !node.leaving);
         node.config = Arc::new(config.clone());
         node.wanted = true;
         if node.stage != Stage::Idle {

@@ -114,6 +114,8 @@ pub struct Change {
     pub known_after_start: bool,
     /// The change that it follows from, if its own entry is not the reason.
     pub through: Option<Part>,
+    /// A resource that is rebuilt while those who hold it keep it.
+    pub alone: bool,
 }
 
 /// What leads from one config to another, in order: what is closed, modules, then what is built, after what it needs.
@@ -273,6 +275,7 @@ impl Modules {
             because: because.to_owned(),
             known_after_start: false,
             through: None,
+            alone: false,
         });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::change::{self, How, Known, Part, Plan};
-use super::plan_tests::{Toy, config, name};
+use super::toy::{Toy, config, name};
 use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
@@ -70,6 +70,133 @@ fn who_holds_what_is_rebuilt_is_rebuilt_with_it() {
         "rebuild a, rebuild b",
         "-b -a +a +b",
     );
+}
+
+#[test]
+fn another_frame_rebuilds_that_resource_alone() {
+    let from = ["a@m", "b@m: a", "c@n: ?a b", "d@n"];
+    check(&from, &["a@m~2", "b@m: a", "c@n: ?a b", "d@n"], "rebuild a", "-a +a");
+    check(
+        &from,
+        &["a@m", "b@m~2: a", "c@n: ?a b", "d@n~2"],
+        "rebuild b, rebuild d",
+        "-b -d +b +d",
+    );
+    // Whatever else has to be rebuilt is.
+    check(
+        &from,
+        &["a@m*2~2", "b@m: a", "c@n: ?a b", "d@n"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &from,
+        &["a@m~2", "b@m*2: a", "c@n: ?a b", "d@n"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["@m", "@n", "a@m", "b@n: a"],
+        &["@m*2", "@n", "a@m~2", "b@n: a"],
+        "restart module m, rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+    check(
+        &["a@m", "b@m: a", "c@n: b"],
+        &["a@m*2", "b@m~2: a", "c@n: b"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["b@m: ?a", "c@n: b"],
+        &["a@m", "b@m~2: ?a", "c@n: b"],
+        "build a, rebuild b, rebuild c",
+        "-c +a -b +b +c",
+    );
+}
+
+#[test]
+fn who_holds_what_is_rebuilt_alone_is_ready_all_the_time() {
+    let mut toy = running(&["a@m", "b@m: a", "c@n: b"]);
+    let (plan, before) = (toy.take_up(&["a@m~2", "b@m: a", "c@n: b"]), held(&toy, "b"));
+    assert_eq!(
+        plan.changes[0].because,
+        "frame.translation [1, 0, 0] → [2, 0, 0]; who holds it stays"
+    );
+    for step in ["-a", "", "+a"] {
+        toy.decide();
+        for resource in ["b", "c"] {
+            assert_eq!(
+                toy.shown(resource),
+                (Phase::Ready, String::new()),
+                "{resource} before {step:?}"
+            );
+        }
+        toy.end(0);
+    }
+    assert_eq!(toy.settle(), "-a +a");
+    assert_eq!(held(&toy, "b"), before, "what it holds is not another one");
+    // Once more while it is away.
+    toy.take_up(&["a@m~3", "b@m: a", "c@n: b"]);
+    toy.decide();
+    toy.end(0);
+    toy.take_up(&["a@m~4", "b@m: a", "c@n: b"]);
+    assert_eq!(toy.settle(), "-a +a");
+    toy.take_up(&["a@m~5", "b@m: a", "c@n: b"]);
+    for _ in 0..2 {
+        toy.decide();
+        toy.end(0);
+    }
+    toy.decide();
+    // AddResource of the one before is under way, and ends well.
+    toy.take_up(&["a@m~6", "b@m: a", "c@n: b"]);
+    assert_eq!(toy.settle(), "-a +a -a +a");
+    assert_eq!(held(&toy, "b"), before);
+}
+
+#[test]
+fn who_holds_what_does_not_come_back_goes_with_it() {
+    let begin = || {
+        let mut toy = running(&["a@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+        toy.take_up(&["a@m~2", "b@n: a", "c@n: b", "d@n: ?a"]);
+        toy.decide();
+        toy
+    };
+    // It cannot be built.
+    let mut toy = begin();
+    toy.fail_next("a", "no");
+    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
+    let (phase, cause) = toy.shown("b");
+    assert!(
+        phase == Phase::Unhealthy && cause.contains("reason=no"),
+        "{phase:?} {cause}"
+    );
+    assert_eq!(toy.shown("d").0, Phase::Ready, "it does without");
+    toy.now = toy.world.next_retry().expect("a retry");
+    toy.world.touch_due(toy.now);
+    assert_eq!(toy.settle(), "+a +b -d +c +d");
+    // Its module dies while it is away, and comes back.
+    let mut toy = begin();
+    toy.end(0);
+    toy.decide();
+    toy.down("m");
+    toy.settle();
+    assert_eq!(toy.shown("b").0, Phase::Configuring, "what it holds is gone");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "-c -d -b +a +d +b +c");
+    // Nobody wants it any more.
+    let mut toy = begin();
+    toy.end(0);
+    toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+    assert_eq!(toy.settle(), "-a -c -d -b +d");
+    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+}
+
+fn held(toy: &Toy, resource: &str) -> Vec<super::node::Held> {
+    toy.world
+        .node(&name(resource))
+        .map(|node| node.held.clone())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -257,18 +384,18 @@ pub(super) fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Ve
     set.collect()
 }
 
-/// Resources by number: module, version, and edges to others, optional or not.
-type Entries = BTreeMap<usize, (usize, usize, Vec<(usize, bool)>)>;
+/// Resources by number: module, version and frame, and edges to others, optional or not.
+type Entries = BTreeMap<usize, (usize, (usize, usize), Vec<(usize, bool)>)>;
 
 /// Lines from numbers: resources in modules, with edges to others by name, some optional, some towards later ones (so
 /// that there are circles and names that nobody has).
 fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
-    let resources = entries.iter().map(|(number, (module, version, edges))| {
+    let resources = entries.iter().map(|(number, (module, (version, frame), edges))| {
         let texts: Vec<_> = edges
             .iter()
             .map(|(to, optional)| format!("{}r{to}", if *optional { "?" } else { "" }))
             .collect();
-        format!("r{number}@m{module}*{version}: {}", texts.join(" "))
+        format!("r{number}@m{module}*{version}~{frame}: {}", texts.join(" "))
     });
     let modules = versions
         .iter()
@@ -279,7 +406,69 @@ fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
 
 fn entries() -> impl Strategy<Value = Entries> {
     let edges = prop::collection::vec((0usize..8, any::<bool>()), 0..3);
-    prop::collection::btree_map(0usize..8, (0usize..3, 1usize..3, edges), 0..8)
+    prop::collection::btree_map(0usize..8, (0usize..3, (1usize..3, 1usize..3), edges), 0..8)
+}
+
+/// What only frames differ in.
+fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
+    let mut entries = entries.clone();
+    for (number, (_, (_, frame), _)) in &mut entries {
+        *frame = frames[*number];
+    }
+    entries
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the same.
+    #[test]
+    fn other_frames_touch_nothing_else(
+        entries in entries(),
+        versions in prop::collection::vec(1usize..3, 3),
+        frames in prop::collection::vec(1usize..4, 8),
+        events in prop::collection::vec((0usize..4, 0usize..8), 0..12),
+    ) {
+        let from = lines(&entries, &versions);
+        let to = lines(&reframed(&entries, &frames), &versions);
+        let (from, to): (Vec<&str>, Vec<&str>) = (from.iter().map(String::as_str).collect(), to.iter().map(String::as_str).collect());
+        let mut toy = running(&from);
+        let before = running_set(&toy);
+        let (plan, log) = toy.apply(&to);
+        let built = |name: &String| before[name].0.is_some();
+        let other: BTreeSet<String> = entries.iter()
+            .filter(|(number, (_, (_, frame), _))| frames[**number] != *frame)
+            .map(|(number, _)| format!("r{number}")).filter(built).collect();
+        let mut done: Vec<String> = log.split_whitespace().map(str::to_owned).collect();
+        done.sort();
+        let mut expected: Vec<String> = other.iter().flat_map(|name| [format!("-{name}"), format!("+{name}")]).collect();
+        expected.sort();
+        prop_assert_eq!(done, expected, "{:?} → {:?}: {}", &from, &to, show(&plan));
+        prop_assert_eq!(&running_set(&toy), &before);
+        // The same back, with deaths and other orders in between.
+        toy.take_up(&from);
+        for (what, which) in events {
+            toy.decide();
+            let module = format!("m{}", which % 3);
+            match what {
+                0 => toy.down(&module),
+                1 => toy.ready(&module),
+                _ if !toy.open.is_empty() => toy.end(which % toy.open.len()),
+                _ => {}
+            }
+        }
+        for module in ["m0", "m1", "m2"] {
+            toy.ready(module);
+        }
+        toy.now += std::time::Duration::from_secs(60);
+        toy.world.touch_due(toy.now);
+        toy.settle();
+        let fresh = running(&from);
+        prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?}", &from);
+        for name in before.keys() {
+            prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}", name, &from, toy.shown(name));
+        }
+    }
 }
 
 proptest! {
@@ -319,6 +508,15 @@ proptest! {
             let out: BTreeSet<&str> = plan.taken_out.iter().map(|name| name.name.as_str()).collect();
             let removed: BTreeSet<&str> = log.split_whitespace().filter_map(|step| step.strip_prefix('-')).collect();
             prop_assert!(out.is_subset(&removed), "{} did {}", show(&plan), log);
+            // Who holds what is rebuilt alone is left as it is.
+            let alone = |name: &str| plan.changes.iter().any(|change| change.alone && change.part == Part::Resource(self::name(name)));
+            let touched = |name: &str| log.contains(&format!("-{name} ")) || log.contains(&format!("+{name} "));
+            for (holder, (_, held)) in &before {
+                let kept = held.iter().all(|held| alone(held) || plan.of(&Part::Resource(name(held))).is_none());
+                if kept && plan.of(&Part::Resource(name(holder))).is_none() {
+                    prop_assert!(!touched(holder), "{} holds {:?}: {} did {}", holder, held, show(&plan), log);
+                }
+            }
             // Both ways in order: taken out before what it held, built after what it needs.
             for (place, name) in plan.taken_out.iter().enumerate() {
                 for later in &plan.taken_out[..place] {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::change_tests::{running, running_set, show};
 use super::node::Facts;
-use super::plan_tests::{Toy, name};
+use super::toy::{Toy, name};
 use crate::route::resource::Phase;
 
 /// Whom `resource` holds.
@@ -133,7 +133,7 @@ proptest! {
                 3 if toy.world.facts(&module.as_str().into()) == Some(&Facts::Ready) => {
                     toy.world.module_changed(&module.as_str().into(), Facts::Draining, None);
                 }
-                _ if toy.under_way() > 0 => toy.end(which % toy.under_way()),
+                _ if !toy.open.is_empty() => toy.end(which % toy.open.len()),
                 _ => {}
             }
             toy.decide();

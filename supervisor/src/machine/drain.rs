@@ -70,7 +70,7 @@ impl World {
 }
 
 fn is_there(held: &Node, build: u64) -> bool {
-    held.stage == Stage::Built && held.build == build
+    held.is_counted_on() && held.build == build
 }
 
 /// Why a resource is taken out on purpose.
@@ -159,7 +159,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan_tests::{Toy, name};
+    use super::super::toy::{Toy, name};
     use super::*;
 
     #[test]

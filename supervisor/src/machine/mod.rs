@@ -32,6 +32,8 @@ pub mod reload;
 mod restart;
 mod setup;
 mod spare;
+#[cfg(test)]
+mod toy;
 pub mod view;
 mod wanted;
 pub mod world;

@@ -130,6 +130,9 @@ pub struct Node {
     pub(super) changed: bool,
     /// It has to be taken out once, whatever its entry says.
     pub(super) out: bool,
+    /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
+    /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
+    pub(super) alone: bool,
     /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
     pub(super) wishes: Option<Wishes>,
     /// Its module was asked since it was last taken out, or failed.
@@ -173,6 +176,7 @@ impl Node {
             holders: 0,
             changed: false,
             out: false,
+            alone: false,
             wishes: None,
             asked: false,
             cycle: None,
@@ -191,6 +195,11 @@ impl Node {
         !wishes.missing.is_empty()
             || !wishes.required.iter().all(held)
             || !self.held.iter().all(|(held, _)| asked(held))
+    }
+
+    /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.
+    pub(super) fn is_counted_on(&self) -> bool {
+        self.stage == Stage::Built || self.alone
     }
 
     /// What it needs, as far as that is known.

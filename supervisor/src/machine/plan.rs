@@ -50,13 +50,14 @@ impl World {
 
     fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
         if node.leaving {
-            return if node.holders > 0 {
+            let name = &node.config.name;
+            return if node.holders > 0 && (!node.alone || self.is_held_by_leavers(name)) {
                 Step::Show(Shown::waiting("being replaced, after the resources that use it"))
             } else {
                 self.unless_busy(module, Step::Remove(module.clone()))
             };
         }
-        let lost = |held: &&ResourceName| self.nodes.get(*held).is_none_or(|held| held.stage != Stage::Built);
+        let lost = |held: &&ResourceName| self.nodes.get(*held).is_none_or(|held| !held.is_counted_on());
         // An optional dependency that it holds is missed like any other: what it does with it fails.
         let held = node.held.iter().map(|(held, _)| held);
         match node.required().iter().chain(held).find(lost) {
@@ -112,16 +113,24 @@ impl World {
                 path.join(" → ")
             )));
         }
+        // Two that are rebuilt alone, one of which holds the other, wait for each other without a word: who holds them stays.
+        let alone = |name: &ResourceName| node.alone && self.nodes.get(name).is_some_and(|node| node.alone);
         if let Some(dependency) = wishes.required.iter().find(|dependency| !self.usable(dependency)) {
+            if alone(dependency) {
+                return Step::Wait;
+            }
             return Step::Show(self.blocked_by(dependency, name));
         }
-        if node.holders > 0 {
+        if node.holders > 0 && !node.alone {
             return Step::Show(Shown::waiting(
                 "waiting until its dependents have let go of the old one",
             ));
         }
         let optional = self.optional_of(name, node);
-        if optional.iter().any(|(dependency, _)| !self.usable(dependency)) {
+        if let Some((dependency, _)) = optional.iter().find(|(dependency, _)| !self.usable(dependency)) {
+            if alone(dependency) {
+                return Step::Wait;
+            }
             return Step::Show(Shown::waiting("an optional dependency is being built"));
         }
         let mut held: Vec<Held> = wishes.required.iter().map(|name| self.with_build(name)).collect();
@@ -129,6 +138,16 @@ impl World {
         held.sort();
         held.dedup();
         self.unless_busy(module, Step::Add(module.clone(), held))
+    }
+
+    /// True if somebody who holds it is to be taken out, too; that comes first.
+    fn is_held_by_leavers(&self, name: &ResourceName) -> bool {
+        let holds = |holder: &Node| holder.held.iter().any(|(held, _)| held == name);
+        let mut dependents = self.dependents.get(name).into_iter().flatten();
+        dependents.any(|holder| {
+            let holder = self.nodes.get(holder);
+            holder.is_some_and(|holder| (holder.leaving || holder.stage == Stage::Removing) && holds(holder))
+        })
     }
 
     fn is_callable(&self, module: &ModuleName) -> bool {
@@ -148,12 +167,13 @@ impl World {
         let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&Facts::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
             None => true,
+            Some(held) if held.alone => held.build != *build,
             Some(held) => match held.stage {
                 Stage::Built => held.build != *build || held.leaving,
-                Stage::Idle => self
+                // A step that is under way there ends with its module.
+                Stage::Idle | Stage::Validating | Stage::Adding | Stage::Removing => self
                     .module_of(&held.config)
                     .is_ok_and(|module| self.facts(module) == Some(&Facts::Ready)),
-                Stage::Validating | Stage::Adding | Stage::Removing => true,
             },
         };
         let come = |optional: &Held| !node.held.contains(optional) && self.usable(&optional.0);
@@ -173,8 +193,8 @@ impl World {
             self.nodes.get(dependency).is_some_and(|node| match node.stage {
                 Stage::Validating | Stage::Adding | Stage::Built => node.wanted,
                 // Nothing is known against it yet: it is about to be built.
-                Stage::Idle => node.wanted && node.shown.is_none() && node.config.fault.is_none(),
-                Stage::Removing => false,
+                Stage::Idle => node.wanted && (node.alone || node.shown.is_none()) && node.config.fault.is_none(),
+                Stage::Removing => node.alone,
             })
         };
         let fits = |dependency: &&ResourceName| {
@@ -219,8 +239,8 @@ impl World {
     /// True if a new resource may be built on this one.
     pub(super) fn usable(&self, name: &ResourceName) -> bool {
         let Some(node) = self.nodes.get(name) else { return false };
-        let built = |required: &ResourceName| self.nodes.get(required).is_some_and(|held| held.stage == Stage::Built);
-        node.stage == Stage::Built && !node.leaving && node.required().iter().all(built)
+        let there = |required: &ResourceName| self.nodes.get(required).is_some_and(Node::is_counted_on);
+        node.stage == Stage::Built && !node.leaving && node.required().iter().all(there)
     }
 
     /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's

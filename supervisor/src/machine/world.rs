@@ -210,6 +210,8 @@ impl World {
                 node.tainted = false;
                 node.asked = false;
             }
+            // Whatever happens to a module happens to all in it.
+            node.alone &= !inside;
             if node.stage == Stage::Idle {
                 node.queued = false;
                 // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
@@ -357,7 +359,9 @@ impl World {
             return;
         };
         if built {
-            node.build += 1;
+            // Who keeps it through this has what it held, unless that is to change once more.
+            node.build += u64::from(!node.alone);
+            node.alone &= outdated;
             node.failures = 0;
             node.failure = None;
             node.tainted = false;
@@ -365,6 +369,7 @@ impl World {
         } else {
             node.asked = false;
             node.tainted = alive;
+            node.alone &= outdated && alive;
             let held = std::mem::take(&mut node.held);
             self.release(held);
         }
@@ -402,10 +407,18 @@ impl World {
         let Some(node) = self.nodes.get_mut(name) else {
             return false;
         };
-        if node.shown.as_ref() == Some(shown) {
+        let late = node.stage == Stage::Idle && std::mem::take(&mut node.alone);
+        let news = node.shown.as_ref() != Some(shown);
+        if news {
+            node.shown = Some(shown.clone());
+        }
+        if late {
+            // It is not back in a moment: who holds it does with it as with anything that is gone.
+            self.touch_around(name);
+        }
+        if !news {
             return false;
         }
-        node.shown = Some(shown.clone());
         for dependent in self
             .dependents
             .get(name)
@@ -432,6 +445,7 @@ impl World {
 
     fn fail(&mut self, name: &ResourceName, error: String, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
+        node.alone = false;
         let pause = FIRST_RETRY
             .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
             .min(LAST_RETRY);

@@ -1,5 +1,6 @@
 //! The server as a whole: real processes, real sockets, real peers. One file per matter.
 
+mod alone;
 mod bad_config;
 mod bad_requests;
 mod bounds;
@@ -36,3 +37,4 @@ mod soak;
 mod stop_all;
 mod traces;
 mod walk;
+mod web_pages;

@@ -1,8 +1,8 @@
 //! The graph as a tree: who needs others stands at the edge, what it needs below it.
 
-use super::model::{Edge, Graph, Kind, To};
 use crate::cli::table::{Cell, Table};
 use crate::cli::terminal::{Colour, Style};
+use crate::diagram::{Edge, Graph, Kind, To};
 use crate::text::plain;
 
 /// The tree, and a line for each circle.
@@ -161,8 +161,8 @@ fn note_of(edge: &Edge) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::tests::of;
     use super::*;
+    use crate::diagram::of;
 
     fn check(entries: &[(&str, &[&str])], expected: &str) {
         assert_eq!(lines(&of(entries), Style::PLAIN).join("\n"), expected);

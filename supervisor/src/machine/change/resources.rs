@@ -1,6 +1,7 @@
 //! What happens to the resources.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
@@ -30,6 +31,8 @@ struct Fate {
     after_start: bool,
     /// What it follows from, if not from its own entry.
     through: Option<Part>,
+    /// Who holds it keeps it meanwhile.
+    alone: bool,
 }
 
 /// The dependencies of one resource, found by name in the new config.
@@ -54,6 +57,8 @@ struct Compare<'a> {
     needs: HashMap<&'a ResourceName, Needs<'a>>,
     /// Optional dependencies that would close a circle.
     forgone: Vec<Forgone>,
+    /// What somebody who is built holds.
+    held: HashSet<&'a ResourceName>,
     fates: HashMap<&'a ResourceName, Fate>,
 }
 
@@ -80,6 +85,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         index,
         needs: HashMap::new(),
         forgone: Vec::new(),
+        held: known.resources.values().flat_map(|known| &known.held).collect(),
         fates: HashMap::new(),
     };
     compare.find_needs();
@@ -90,6 +96,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         compare.names();
     }
     compare.blocked();
+    compare.alone();
     compare.spread();
     compare.circles();
     compare.waiting();
@@ -186,6 +193,7 @@ impl<'a> Compare<'a> {
                 because,
                 after_start,
                 through: None,
+                alone: false,
             },
         );
     }
@@ -412,6 +420,43 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
+    fn alone(&mut self) {
+        let alone = |name: &&ResourceName| {
+            let fate = &self.fates[*name];
+            let (Some(old), Some(new)) = (self.from.get(*name), self.to.get(*name)) else {
+                return false;
+            };
+            let inside = self.known(name).and_then(|known| known.built_in.as_ref());
+            let stays = |module| !self.modules.restarted.contains(module) && !self.modules.stopped.contains(module);
+            let refused = matches!(self.known.answers.get(*name), Some(Err(_)));
+            fate.how == How::Rebuild
+                && !fate.after_start
+                && old.serves_the_same_as(new)
+                && inside.is_some_and(stays)
+                && !refused
+                && self.needs_what_it_holds(name)
+        };
+        let alone: Vec<_> = self.fates.keys().copied().filter(alone).collect();
+        for name in alone {
+            if let Some(fate) = self.fates.get_mut(name) {
+                fate.alone = true;
+            }
+        }
+    }
+
+    /// True if it is built again with what it holds now.
+    fn needs_what_it_holds(&self, name: &ResourceName) -> bool {
+        let held = self.known(name).map_or(&[][..], |known| &known.held);
+        let needs = &self.needs[name];
+        let wanted = |held: &ResourceName| needs.required.contains(&held) || needs.optional.contains(&held);
+        let comes = |optional: &ResourceName| !held.contains(optional) && self.comes(optional);
+        needs.missing.is_none()
+            && held.iter().all(wanted)
+            && needs.required.iter().all(|required| held.contains(required))
+            && !needs.optional.iter().any(|optional| comes(optional))
+    }
+
     fn comes(&self, name: &ResourceName) -> bool {
         self.fates
             .get(name)
@@ -427,7 +472,7 @@ impl<'a> Compare<'a> {
             }
         }
         let mut open: Vec<&'a ResourceName> = Vec::new();
-        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close);
+        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.alone;
         open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
         // What is told of a resource must not depend on chance.
         open.sort_unstable();
@@ -444,8 +489,13 @@ impl<'a> Compare<'a> {
                     (true, false) => (How::Rebuild, format!("lets go of {}", name.name)),
                     (false, _) => (How::Rebuild, format!("holds {}", name.name)),
                 };
-                match self.fates.get(holder) {
+                match self.fates.get_mut(holder) {
                     Some(present) if present.how == How::Close => continue,
+                    Some(present) if present.alone && how == How::Rebuild => {
+                        present.alone = false;
+                        open.push(holder);
+                        continue;
+                    }
                     Some(present) if present.how == How::Rebuild && how == How::Rebuild => continue,
                     _ => {}
                 }
@@ -593,26 +643,32 @@ impl<'a> Compare<'a> {
     fn change(&self, name: &ResourceName) -> Change {
         let Fate {
             how,
-            because,
+            mut because,
             after_start,
             through,
+            alone,
         } = self.fates[name].clone();
-        let because = match self.forgone.iter().find(|one| one.by == *name) {
-            Some(one) if matches!(how, How::Build | How::Rebuild) && !because.contains(&one.way()) => {
-                format!(
-                    "{because}; without {}, which would close a circle: {}",
-                    one.what.name,
-                    one.way()
-                )
-            }
-            _ => because,
-        };
+        if let Some(one) = self.forgone.iter().find(|one| one.by == *name)
+            && matches!(how, How::Build | How::Rebuild)
+            && !because.contains(&one.way())
+        {
+            let _ = write!(
+                because,
+                "; without {}, which would close a circle: {}",
+                one.what.name,
+                one.way()
+            );
+        }
+        if alone && self.held.contains(name) {
+            because.push_str("; who holds it stays");
+        }
         Change {
             part: Part::Resource(name.clone()),
             how,
             because,
             known_after_start: after_start,
             through,
+            alone,
         }
     }
 }

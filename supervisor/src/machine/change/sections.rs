@@ -76,5 +76,6 @@ fn change(part: Part, how: How, because: &str) -> Change {
         because: because.to_owned(),
         known_after_start: false,
         through: None,
+        alone: false,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::model::{Edge, Graph, Kind, Node, To};
+use super::{Edge, Graph, Kind, Node, To};
 
 /// How a node looks: fill colour by state.
 fn fill(node: &Node) -> Option<&'static str> {
@@ -168,7 +168,7 @@ fn escaped(lines: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::tests::of;
+    use super::super::of;
     use super::*;
 
     fn sample() -> Graph {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use mainstay_proto::mainstay::control::v1 as pb;
 
-use super::model::{Edge, Graph, Kind, Node, To};
-use crate::cli::status_json::resource_state;
+use super::{Edge, Graph, Kind, Node, To};
+use crate::phase::resource_state;
 
 /// The graph that a machine told.
 pub fn graph(told: pb::Graph) -> Graph {
@@ -52,8 +52,9 @@ pub fn graph(told: pb::Graph) -> Graph {
 
 #[cfg(test)]
 mod tests {
+    use mainstay_proto::viam::common::v1::ResourceName;
+
     use super::*;
-    use crate::cli::samples;
 
     #[test]
     fn edges_lead_to_what_the_machine_named() {
@@ -65,13 +66,18 @@ mod tests {
             problem: problem.into(),
             circle: Vec::new(),
         };
-        let resource = |name: &str| samples::resource(name, "rdk:builtin:fake", "builtin:fake");
+        let resource = |subtype: &str, name: &str| pb::Resource {
+            name: Some(ResourceName {
+                namespace: "rdk".into(),
+                r#type: "component".into(),
+                subtype: subtype.into(),
+                name: name.into(),
+            }),
+            state: pb::ResourceState::Ready.into(),
+            ..pb::Resource::default()
+        };
         let told = pb::Graph {
-            resources: vec![
-                resource("component:base/b"),
-                resource("component:motor/m"),
-                resource("component:motor/m"),
-            ],
+            resources: vec![resource("base", "b"), resource("motor", "m"), resource("motor", "m")],
             edges: vec![
                 edge("rdk:component:motor/m", "rdk:component:base/b", true, ""),
                 edge("rdk:component:base/b", "rdk:component:motor/m", false, ""),

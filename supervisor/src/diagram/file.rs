@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::model::{Edge, Graph, Kind, Node, To};
+use super::{Edge, Graph, Kind, Node, To};
 use crate::config::Config;
 use crate::graph::{Index, Unresolved};
 
