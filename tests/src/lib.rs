@@ -16,6 +16,7 @@ pub mod dice;
 pub mod fixture;
 pub mod leaks;
 pub mod machine;
+pub mod place;
 pub mod proc;
 pub mod python;
 pub mod raw;

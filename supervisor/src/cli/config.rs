@@ -1,5 +1,5 @@
-//! `mainstay config get FILE PATH` and `mainstay config set FILE PATH VALUE`: one value of a config file, everything else
-//! in it as it was.
+//! `mainstay config get FILE PATH` and `mainstay config set FILE PATH VALUE`: one value of a config, in the file that has it,
+//! everything else there as it was.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::complaints::{self, ComplaintJson};
+use super::config_files::{Place, place_of};
 use super::failure::{Exit, Failure};
 use super::output::{note, print};
 use super::replace_file::replace;
@@ -15,7 +16,7 @@ use crate::config::edit::{Change, Document, Impossible, Line, NewValue, ValuePat
 use crate::config::{self, Complaint, Grade};
 
 /// The byte order mark of UTF-8.
-const MARK: &[u8] = "\u{feff}".as_bytes();
+pub(super) const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Arguments of `mainstay config`.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +39,8 @@ Examples:
   mainstay config get rover.yaml components.left-motor.attributes.rate_hz
   mainstay config get rover.yaml components[3].model
   mainstay config get rover.json 'modules.lidar.env.\"a.b\"'
+
+A value may stand in a file that the config includes; then it is said in which. A number in brackets counts in FILE alone.
 
 JSON: {file, path, line, column, length, value}.")]
 struct GetArguments {
@@ -63,7 +66,7 @@ Examples:
   mainstay config set rover.yaml components.arm.frame.translation '{x: 0, y: 120, z: 300}'
   mainstay config set rover.yaml components.scale.attributes.serial 0042 --text
 
-A key that is missing is added to its map. The result is checked first: what could not be used is not written. A
+A key that is missing is added to its map. What stands in a file that the config includes is changed there. The result is checked first: what could not be used is not written. A
 machine that runs this file takes the change up by itself.
 
 JSON: {file, path, line, column, length, before, after, changed, written, complaints}; complaints as in `mainstay check`.")]
@@ -111,11 +114,17 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn get(arguments: &GetArguments) -> Result<Exit, Failure> {
     let path = parse_path(&arguments.path)?;
-    let (document, _) = read(&arguments.file)?;
-    let found = document.get(&path, arguments.reveal).map_err(impossible)?;
+    let place = place_of(&arguments.file, &path);
+    let (document, _) = read(&place.file)?;
+    let found = document
+        .get(&path, arguments.reveal)
+        .map_err(|error| impossible(error, &place))?;
+    if place.file != arguments.file && !arguments.json {
+        note(&format!("in {}", found.place));
+    }
     print(&if arguments.json {
         json!({
-            "file": arguments.file.display().to_string(),
+            "file": place.file.display().to_string(),
             "path": path.to_string(),
             "line": found.place.line,
             "column": found.place.column,
@@ -136,21 +145,22 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     } else {
         NewValue::read(&arguments.value).map_err(|error| Failure::usage(error.to_string()))?
     };
-    let (document, old) = read(&arguments.file)?;
-    let change = document.set(&path, &value).map_err(impossible)?;
+    let place = place_of(&arguments.file, &path);
+    let (document, old) = read(&place.file)?;
+    let change = document.set(&path, &value).map_err(|error| impossible(error, &place))?;
     let complaints = if change.is_nothing() {
         Vec::new()
     } else {
-        check(&arguments.file, change.text().as_bytes())?
+        check(&arguments.file, &place.file, change.text().as_bytes())?
     };
     let written = !change.is_nothing() && !arguments.dry_run;
     if written {
         // A mark at its beginning, which says that it is UTF-8, stays.
         let mark = if old.starts_with(MARK) { MARK } else { &[] };
-        replace(&arguments.file, &old, &[mark, change.text().as_bytes()].concat())?;
+        replace(&place.file, &old, &[mark, change.text().as_bytes()].concat())?;
     }
     if arguments.json {
-        print(&set_json(&arguments.file, &change, written, &complaints))?;
+        print(&set_json(&place.file, &change, written, &complaints))?;
     } else {
         if !complaints.is_empty() {
             note(&complaints::render(&complaints, config::colour_wanted()));
@@ -160,8 +170,8 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is wrong with the config if the file has the new text. What would be refused is not written.
-fn check(file: &Path, text: &[u8]) -> Result<Vec<Complaint>, Failure> {
+/// What is wrong with the config of `file` if one of its files has the new text. What would be refused is not written.
+fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Complaint>, Failure> {
     let refused = |refused: config::Refused| {
         let refusing = refused
             .complaints
@@ -173,7 +183,7 @@ fn check(file: &Path, text: &[u8]) -> Result<Vec<Complaint>, Failure> {
         ))
     };
     let mut read = |path: &Path| {
-        if path == file {
+        if path == changed {
             Ok(text.to_owned())
         } else {
             config::read_file(path)
@@ -194,8 +204,11 @@ fn parse_path(text: &str) -> Result<ValuePath, Failure> {
         .map_err(|error: config::edit::BadPath| Failure::usage(error.to_string()))
 }
 
-fn impossible(error: Impossible) -> Failure {
-    Failure::wrong(error.to_string())
+fn impossible(error: Impossible, place: &Place) -> Failure {
+    Failure::wrong(match place.others {
+        0 => error.to_string(),
+        others => format!("{error}; all {} files of the config were looked through", others + 1),
+    })
 }
 
 /// The file as a tree, and its bytes.
@@ -322,6 +335,30 @@ components:
             );
             assert_eq!(content(), now, "{path}");
         }
+    }
+
+    #[test]
+    fn a_value_of_an_included_file_is_changed_there_with_its_comments_and_checked_with_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let content = |name: &str| fs::read_to_string(at(name)).expect("there");
+        fs::create_dir(at("parts")).expect("a folder");
+        let main = "include: parts/left.yaml # the rest\ndebug: false\n";
+        fs::write(at("rover.yaml"), main).expect("written");
+        fs::write(at("parts/left.yaml"), ROVER).expect("written");
+        let rate = "components.left.attributes.rate_hz";
+        set(&arguments(&at("rover.yaml"), rate, "20")).expect("possible");
+        assert_eq!(content("parts/left.yaml"), ROVER.replace("10", "20"));
+        assert_eq!(content("rover.yaml"), main);
+        // Together they could not be used.
+        let twice = set(&arguments(&at("rover.yaml"), "components.left.model", "[1]")).expect_err("refused");
+        assert!(twice.message.contains("nothing is written"), "{twice:?}");
+        let nowhere = set(&arguments(&at("rover.yaml"), "components.lfet.model", "x")).expect_err("missing");
+        assert!(
+            nowhere.message.contains("did you mean `left`?") && nowhere.message.contains("all 2 files"),
+            "{nowhere:?}"
+        );
+        assert_eq!(content("parts/left.yaml"), ROVER.replace("10", "20"));
     }
 
     #[test]

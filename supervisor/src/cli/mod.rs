@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod complaints;
 mod config;
+mod config_files;
 mod config_text;
 mod diff;
 mod events;

@@ -175,6 +175,12 @@ mod tests {
         open_files: Some(100),
     };
 
+    const GROUPS: Controllers = Controllers {
+        memory: true,
+        cpu: true,
+        pids: true,
+    };
+
     fn held(offer: Offer) -> (String, Plan) {
         let plan = plan(&ALL, offer);
         let held: Vec<_> = plan.limits.iter().map(|limit| limit.held.as_str()).collect();
@@ -192,11 +198,7 @@ mod tests {
             ..watch
         };
         let groups = Offer {
-            controllers: Controllers {
-                memory: true,
-                cpu: true,
-                pids: true,
-            },
+            controllers: GROUPS,
             ..own
         };
         let only_pids = Offer {
@@ -220,13 +222,8 @@ mod tests {
 
     #[test]
     fn what_is_held_by_the_kernel_is_not_held_twice() {
-        let groups = Controllers {
-            memory: true,
-            cpu: true,
-            pids: true,
-        };
         let (_, plan) = held(Offer {
-            controllers: groups,
+            controllers: GROUPS,
             own_user: true,
             can_watch: true,
         });
@@ -252,13 +249,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refused_is_shown_with_its_limit_alone() {
-        let groups = Controllers {
-            memory: true,
-            cpu: true,
-            pids: true,
-        };
         let (_, plan) = held(Offer {
-            controllers: groups,
+            controllers: GROUPS,
             ..Offer::default()
         });
         let reached = |refused_forks| -> Vec<String> {

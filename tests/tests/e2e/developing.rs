@@ -1,31 +1,16 @@
 //! Where a module's program comes from and how it is told to listen: first runs, tarballs, TCP mode, changed programs.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{Place, World};
 use mainstay_tests::{bins, proc, python, rpc};
 use serde_json::{Value, json};
 
-async fn readings(world: &World, name: &str) -> BTreeMap<String, Value> {
-    let request = GetReadingsRequest {
-        name: name.into(),
-        extra: None,
-    };
-    let answer: GetReadingsResponse = world
-        .call("/viam.component.sensor.v1.SensorService/GetReadings", &request)
-        .await
-        .expect("answers");
-    let readings = answer.readings.iter();
-    readings
-        .map(|(name, value)| (name.clone(), rpc::from_value(value)))
-        .collect()
-}
+use crate::modules_py::readings;
 
 /// Writes an executable script, whole at once.
 fn script(path: &Path, text: &str) {

@@ -38,7 +38,8 @@ fn machine() -> Machine {
         )
 }
 
-async fn readings(world: &World, name: &str) -> BTreeMap<String, Value> {
+/// The readings of a sensor that answers.
+pub async fn readings(world: &World, name: &str) -> BTreeMap<String, Value> {
     let request = GetReadingsRequest {
         name: name.into(),
         extra: None,

@@ -8,13 +8,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use mainstay_proto::viam::robot::v1::ResourceStatus;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
 use mainstay_tests::world::{PATIENCE, Place};
 use mainstay_tests::{bins, rpc};
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
 
 /// A service manager that takes what it is told as it comes: the kernel keeps ten messages, and the rest is lost.
 struct Manager {
@@ -114,6 +116,61 @@ async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
     );
     world.shutdown().await.with_code(0).left_nothing_behind();
     manager.hears("STOPPING=1").await;
+}
+
+/// How long ago this was on the clock that never steps back, in microseconds since an unnamed moment.
+fn ago(monotonic_usec: u64) -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock");
+    Duration::from(now).saturating_sub(Duration::from_micros(monotonic_usec))
+}
+
+#[tokio::test]
+async fn a_change_is_announced_before_it_begins_and_readiness_follows_when_it_is_over() {
+    const BUILDS: Duration = Duration::from_millis(400);
+    let name = format!("mainstay-e2e-reload-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("short");
+    let manager = Manager::listen(UnixDatagram::bind_addr(&address).expect("free"));
+    let place = Place::new().env("NOTIFY_SOCKET", &format!("@{name}"));
+    let machine = || {
+        let eyes = Module::fixture("eyes");
+        Machine::new().module(eyes).resource(Resource::generic("box"))
+    };
+    let mut world = place.start(machine()).await;
+    world.until(|now| now.running() && now.ready("box")).await;
+    manager.hears("READY=1").await;
+    let late = Resource::generic("late").attributes(serde_json::json!({ "build_ms": BUILDS.as_millis() as u64 }));
+    world.rewrite(&machine().resource(late));
+    manager.hears("RELOADING=1").await;
+    let readiness = |texts: &[String]| texts.iter().filter(|text| text.starts_with("READY=1")).count();
+    let over = eventually(PATIENCE, || readiness(&manager.heard()) == 2).await;
+    let texts = manager.heard();
+    assert!(over, "{texts:?}");
+    let now = world.snapshot().await;
+    assert!(
+        now.ready("late"),
+        "READY=1 was said before the change was over: {now:?}"
+    );
+    let [first, announced, second] = &texts[..] else {
+        panic!("once each: {texts:?}")
+    };
+    assert!(
+        first.starts_with("READY=1") && second.contains("STATUS=config: current"),
+        "{texts:?}"
+    );
+    let usec = announced.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+    let usec = usec
+        .and_then(|usec| usec.parse().ok())
+        .expect("RELOADING=1 with its time");
+    let announced = ago(usec);
+    let named = |resource: &&ResourceStatus| resource.name.as_ref().is_some_and(|name| name.name == "late");
+    let status = now.machine.resources.iter().find(named).expect("configured");
+    let ready = SystemTime::try_from(status.last_updated.expect("a time")).expect("a time");
+    let ready = ready.elapsed().unwrap_or_default();
+    assert!(
+        announced >= ready + BUILDS,
+        "announced {announced:?} ago, READY {ready:?} ago after being built for {BUILDS:?}"
+    );
+    world.shutdown().await.with_code(0).left_nothing_behind();
 }
 
 #[tokio::test]

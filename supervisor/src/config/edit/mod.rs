@@ -187,6 +187,13 @@ impl Document {
         text_of(&self.source)
     }
 
+    /// How many parts of `path` lead somewhere. Where a name means several entries, all do: that is for its reader to say.
+    #[must_use]
+    pub fn depth(&self, path: &ValuePath) -> usize {
+        let reached = find::reach(&self.root, path).map(|reached| reached.slots.len());
+        reached.unwrap_or(path.0.len())
+    }
+
     /// The value at `path`.
     ///
     /// # Errors

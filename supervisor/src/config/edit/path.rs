@@ -43,6 +43,12 @@ pub struct BadPath {
 }
 
 impl ValuePath {
+    /// True if it says by a number which entry of a section is meant.
+    #[must_use]
+    pub fn counts_entries(&self) -> bool {
+        matches!(self.0.get(1), Some(Segment::Index(_)))
+    }
+
     /// The first `count` parts as text.
     pub(super) fn first(&self, count: usize) -> String {
         show(&self.0[..count])
