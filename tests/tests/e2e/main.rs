@@ -36,4 +36,5 @@ mod sessions;
 mod soak;
 mod stop_all;
 mod traces;
+mod treatment;
 mod walk;
