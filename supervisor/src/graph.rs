@@ -1,4 +1,6 @@
-//! Names to resources: how a dependency text finds the resource that it means.
+//! Names to resources: how a dependency text finds the resource that it means. And circles among them.
+
+pub mod circles;
 
 use std::collections::HashMap;
 

@@ -9,6 +9,7 @@ mod changes;
 pub mod cli;
 pub mod config;
 pub mod config_file;
+pub mod diagram;
 pub mod duration;
 pub mod events;
 pub mod executable;

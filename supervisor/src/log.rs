@@ -1,14 +1,17 @@
-//! The core's log: one line per event on stderr, filtered by the config's `log` patterns.
+//! The core's log: one line per event on stderr, filtered by the config's `log` patterns, repetitions counted.
+
+mod repeats;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{IsTerminal, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::error;
@@ -19,6 +22,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use self::repeats::{Admit, Repeats, Said, Summary};
 use crate::config::{self, Config, LogRule};
 
 /// Entries that modules send by RPC: what a module sends is wanted, because filtering is its own job.
@@ -39,14 +43,22 @@ const FLUSH: Duration = Duration::from_millis(500);
 pub fn install(config: &Config) -> (Flush, Levels) {
     let (lines, inbox) = sync_channel(WAITING);
     let waiting = Arc::new(Waiting::default());
-    let shared = waiting.clone();
+    let repeats = Counts::default();
+    let face = Face::of_stderr();
+    let (shared, counts) = (waiting.clone(), repeats.clone());
     // A thread of its own: a reader of our log that sleeps must not hold up the machine.
     let _without = std::thread::Builder::new()
         .name("log".into())
         .stack_size(128 * 1024)
-        .spawn(move || write(&inbox, &shared));
+        .spawn(move || write(&inbox, &shared, &counts, face));
     let levels = Levels(Arc::new(ArcSwap::from_pointee(Rules::new(config))));
-    let subscriber = tracing_subscriber::registry().with(Log::new(levels.clone(), lines.clone(), waiting));
+    let subscriber = tracing_subscriber::registry().with(Log {
+        levels: levels.clone(),
+        face,
+        lines: lines.clone(),
+        waiting,
+        repeats,
+    });
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);
     // The usual report of a panic is written by the thread that panics, which waits for the reader like any other.
@@ -112,29 +124,64 @@ impl Stderr {
 /// What the writing thread is told.
 enum Line {
     Text(String),
+    /// A message is counted from now on instead of written.
+    Counting,
     /// Everything before this was written.
     Flushed(SyncSender<()>),
 }
 
-fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
+/// The messages of the last minute. The lock is held for the moment of one look.
+#[derive(Clone, Debug, Default)]
+struct Counts(Arc<Mutex<Repeats>>);
+
+impl Counts {
+    fn get(&self) -> MutexGuard<'_, Repeats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(inbox: &Receiver<Line>, waiting: &Waiting, repeats: &Counts, face: Face) {
     let mut stderr = Stderr::open();
-    for line in inbox {
-        let text = match line {
-            Line::Text(text) => text,
-            Line::Flushed(done) => {
-                let _nobody = done.send(());
-                continue;
-            }
+    let mut ended = Vec::new();
+    loop {
+        let due = repeats.get().due();
+        let line = match due {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
-        // There is nowhere to tell that stderr is gone: a closed pipe, a terminal that was hung up, a full disk. It may
-        // be mended, so every line is tried.
-        let written = stderr.write(text.as_bytes());
-        waiting.bytes.fetch_sub(text.len(), Ordering::Relaxed);
-        let lost = waiting.dropped.load(Ordering::Relaxed);
-        if written.is_ok() && lost > 0 {
-            waiting.dropped.fetch_sub(lost, Ordering::Relaxed);
-            let _ = stderr.write(format!("{lost} lines of the log were lost: nobody read them in time\n").as_bytes());
+        match line {
+            // There is nowhere to tell that stderr is gone: a closed pipe, a terminal that was hung up, a full disk. It
+            // may be mended, so every line is tried.
+            Ok(Line::Text(text)) => {
+                let written = stderr.write(text.as_bytes());
+                waiting.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+                let lost = waiting.dropped.load(Ordering::Relaxed);
+                if written.is_ok() && lost > 0 {
+                    waiting.dropped.fetch_sub(lost, Ordering::Relaxed);
+                    let _ = stderr
+                        .write(format!("{lost} lines of the log were lost: nobody read them in time\n").as_bytes());
+                }
+            }
+            Ok(Line::Counting) => {}
+            Ok(Line::Flushed(done)) => {
+                repeats.get().end_all(Instant::now(), &mut ended);
+                tell(&mut stderr, face, &mut ended);
+                let _nobody = done.send(());
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                repeats.get().end(Instant::now(), &mut ended);
+                tell(&mut stderr, face, &mut ended);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+}
+
+fn tell(stderr: &mut Stderr, face: Face, ended: &mut Vec<Summary>) {
+    for summary in ended.drain(..) {
+        let mut line = face.line(summary.level, summary.module.as_deref(), &summary.text);
+        line.push('\n');
+        let _ = stderr.write(line.as_bytes());
     }
 }
 
@@ -159,13 +206,18 @@ struct Rules {
     rules: Vec<LogRule>,
     /// The most talkative level that any rule lets through.
     most: Level,
+    /// Repetitions are counted, of loggers that are not at debug level.
+    counts_repeats: bool,
+    /// Modules that were told to log at debug level.
+    debugged: BTreeSet<String>,
 }
 
 struct Log {
     levels: Levels,
-    colour: bool,
+    face: Face,
     lines: SyncSender<Line>,
     waiting: Arc<Waiting>,
+    repeats: Counts,
 }
 
 impl Rules {
@@ -192,7 +244,22 @@ impl Rules {
             .chain([root])
             .max()
             .unwrap_or(root);
-        Self { root, rules, most }
+        let debugs = |module: &&config::ModuleConfig| {
+            let level = config.module_log_level(module, false);
+            level.is_some_and(|level| level.eq_ignore_ascii_case("debug"))
+        };
+        Self {
+            root,
+            rules,
+            most,
+            counts_repeats: !config.disable_log_deduplication,
+            debugged: config
+                .modules
+                .iter()
+                .filter(debugs)
+                .map(|module| module.name.clone())
+                .collect(),
+        }
     }
 
     fn level_of(&self, logger: &str) -> Level {
@@ -202,17 +269,63 @@ impl Rules {
             .find(|rule| rule.matches(logger))
             .map_or(self.root, |rule| of(rule.level))
     }
+
+    /// Whether a message of this origin is counted once it was said often enough. A line that a module printed is not
+    /// a message: without its like, a traceback or a table would fall apart. Whoever looks for a fault wants all.
+    fn counts(&self, target: &str, logger: &str, module: Option<&str>) -> bool {
+        let debugged = || target == SENT_BY_MODULE && module.is_some_and(|module| self.debugged.contains(module));
+        self.counts_repeats
+            && target != PRINTED_BY_MODULE
+            && self.root < Level::DEBUG
+            && self.level_of(logger) < Level::DEBUG
+            && !debugged()
+    }
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug)]
+struct Face {
+    colour: bool,
+}
+
+impl Face {
+    fn of_stderr() -> Self {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { colour }
+    }
+
+    /// A line that is written now, without its end.
+    fn line(self, level: Level, module: Option<&str>, text: &str) -> String {
+        let mut line = String::with_capacity(64 + text.len());
+        // Writing to a String cannot fail.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut line));
+        let (word, colour) = word(level);
+        let _ = if self.colour {
+            write!(line, " \x1b[{colour}m{word}\x1b[0m ")
+        } else {
+            write!(line, " {word} ")
+        };
+        if let Some(module) = module {
+            let _ = write!(line, "[{module}] ");
+        }
+        line.push_str(text);
+        line
+    }
 }
 
 impl Log {
-    fn new(levels: Levels, lines: SyncSender<Line>, waiting: Arc<Waiting>) -> Self {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self {
-            levels,
-            colour,
-            lines,
-            waiting,
+    /// Counts a message, and says whether it is written, too. What is to be told of others is written before it.
+    fn admits(&self, said: Said<'_>) -> bool {
+        let mut ended = Vec::new();
+        let admit = self.repeats.get().admit(said, Instant::now(), &mut ended);
+        for Summary { level, module, text } in ended {
+            self.send(self.face.line(level, module.as_deref(), &text));
         }
+        if admit == Admit::Begin {
+            // Without room the thread is awake anyway, and looks.
+            let _awake = self.lines.try_send(Line::Counting);
+        }
+        admit == Admit::Write
     }
 
     /// Hands a line to the writing thread. Waits for nothing: without room it is counted.
@@ -283,25 +396,29 @@ impl<S: Subscriber> Layer<S> for Log {
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let unconditional = metadata.target() == SENT_BY_MODULE;
-        if !unconditional && *metadata.level() > self.levels.0.load().level_of(&logger(metadata.target(), &fields)) {
+        let (target, level) = (metadata.target(), *metadata.level());
+        let logger = logger(target, &fields);
+        let rules = self.levels.0.load();
+        if target != SENT_BY_MODULE && level > rules.level_of(&logger) {
             return;
         }
-        let mut line = String::with_capacity(160);
-        // Writing to a String cannot fail.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut line));
-        let (word, colour) = word(*metadata.level());
-        let _ = if self.colour {
-            write!(line, " \x1b[{colour}m{word}\x1b[0m ")
-        } else {
-            write!(line, " {word} ")
+        let Fields {
+            message: mut text,
+            module,
+            rest,
+            ..
+        } = fields;
+        text.push_str(&rest);
+        let module = module.as_deref().filter(|module| !module.is_empty());
+        let said = Said {
+            logger: &logger,
+            level,
+            module,
+            text: &text,
         };
-        if let Some(module) = fields.module.as_deref().filter(|module| !module.is_empty()) {
-            let _ = write!(line, "[{module}] ");
+        if !rules.counts(target, &logger, module) || self.admits(said) {
+            self.send(self.face.line(level, module, &text));
         }
-        line.push_str(&fields.message);
-        line.push_str(&fields.rest);
-        self.send(line);
     }
 }
 
@@ -378,10 +495,13 @@ mod tests {
                     root: Level::INFO,
                     rules: Vec::new(),
                     most: Level::INFO,
+                    counts_repeats: true,
+                    debugged: BTreeSet::new(),
                 }))),
-                colour: false,
+                face: Face { colour: false },
                 lines,
                 waiting: waiting.clone(),
+                repeats: Counts::default(),
             };
             for _ in 0..2 * WAITING {
                 log.send("x".repeat(length));
@@ -398,7 +518,7 @@ mod tests {
                 .iter()
                 .map(|line| match line {
                     Line::Text(text) => text.len(),
-                    Line::Flushed(_) => 0,
+                    Line::Flushed(_) | Line::Counting => 0,
                 })
                 .sum();
             assert_eq!(bytes, waiting.bytes.load(Ordering::Relaxed));

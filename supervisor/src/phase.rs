@@ -1,4 +1,6 @@
-//! The words for where a module is in its life: for events, status and whoever decides by them.
+//! The words for where a module or a resource is in its life: for events, status and whoever decides by them.
+
+use mainstay_proto::mainstay::control::v1::ResourceState;
 
 /// Where a module is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,5 +29,17 @@ impl ModulePhase {
             Self::Unhealthy | Self::Unresponsive => 4,
             Self::Closing => 5,
         }
+    }
+}
+
+/// A resource's state in one word.
+pub fn resource_state(state: ResourceState) -> &'static str {
+    match state {
+        ResourceState::Unspecified => "unknown",
+        ResourceState::Pending => "pending",
+        ResourceState::Configuring => "configuring",
+        ResourceState::Ready => "ready",
+        ResourceState::Unhealthy => "unhealthy",
+        ResourceState::Removing => "removing",
     }
 }

@@ -28,7 +28,8 @@ The project's own commands.
   cargo xtask demo [--once]    start a small robot of fakes and show how to drive it; --once drives it and ends
   cargo xtask soak [--release] [CYCLES] [SEED]
                                let a module die 2,000 times, in an order that the seed gives, and show what that
-                               cost: memory on the way, times, failed calls of others, leaks
+                               cost: memory on the way, times, failed calls of others, leaks; then lead a machine
+                               through 300 random configs, compare each with a fresh start, and show the same of that
   cargo xtask faults [CELL ...]
                                the whole fault table, also that of a module on the Python SDK, of which the tests
                                run a part; or some of it: `segv@add` (a cell), `segv` (a row), `add` (a column)
@@ -109,7 +110,10 @@ fn vm(group: Option<&str>) -> Result<(), Failed> {
     vm::Machine::prepare(&target)?.run(group)
 }
 
-/// The crash cycles that `cargo xtask test` runs a hundred of. `profile` as its folder is called.
+/// How many configs a machine is led through, of which `cargo xtask test` takes 40, and by which seed.
+const WALK: [(&str, &str); 2] = [("WALK_CONFIGS", "300"), ("WALK_SEED", "11")];
+
+/// The crash cycles that `cargo xtask test` runs a hundred of, and the walk. `profile` as its folder is called.
 fn soak(profile: &str, arguments: &[&str]) -> Result<(), Failed> {
     let number = |position: usize, otherwise: &'static str| match arguments.get(position) {
         Some(text) if text.parse::<u64>().is_err() => Err(Failed(format!("`{text}` is no number"))),
@@ -117,7 +121,8 @@ fn soak(profile: &str, arguments: &[&str]) -> Result<(), Failed> {
     };
     let (cycles, seed) = (number(0, "2000")?, number(1, "4")?);
     let mut test = end_to_end(profile, "a_machine_is_the_same_after_a_hundred_crashes")?;
-    run(test.env("SOAK_CYCLES", cycles).env("SOAK_SEED", seed))
+    run(test.env("SOAK_CYCLES", cycles).env("SOAK_SEED", seed))?;
+    run(end_to_end(profile, "walk::")?.envs(WALK))
 }
 
 /// The fault tables, whole or the cells that are named.

@@ -68,7 +68,7 @@ enum Done {
     /// Something that the transaction waits for.
     Input(Input<Arc<Taken>>),
     /// A text was checked: its port is open, and modules were asked.
-    Checked(Ticket, Result<(Option<Bound>, preflight::Asked), Refusal>),
+    Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
 }
 
 /// Why a text is read.
@@ -279,7 +279,7 @@ impl Driver {
         match done {
             Done::Input(input) => self.input(input),
             Done::Checked(ticket, Ok((bound, asked))) => {
-                self.asked = Some((ticket, asked));
+                self.asked = Some((ticket, *asked));
                 if let Some(bound) = bound {
                     self.bound = Some((ticket, bound));
                 }
@@ -375,7 +375,7 @@ impl Driver {
                         }
                     };
                     let asked = trial::ask(&machine, &offer, &give_up).await;
-                    Done::Checked(ticket, asked.map(|asked| (bound, asked)))
+                    Done::Checked(ticket, asked.map(|asked| (bound, Box::new(asked))))
                 });
             }
             Action::Apply {

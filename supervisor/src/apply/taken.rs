@@ -16,6 +16,8 @@ pub struct Overrides {
     pub bind: Option<String>,
     /// Log at debug level, whatever the config says.
     pub debug: bool,
+    /// Serve profiles and the graph to browsers, whatever the config says.
+    pub web_profile: bool,
     /// VIAM_HOME, in which packages lie.
     pub home: PathBuf,
 }
@@ -33,6 +35,7 @@ impl Overrides {
             config.network.bind_place = Place::file(Path::new("--bind"));
         }
         config.debug |= self.debug;
+        config.enable_web_profile |= self.web_profile;
     }
 }
 

@@ -183,9 +183,8 @@ impl<T: Clone> Transaction<T> {
             _ => {}
         }
         if let Some(candidate) = &self.candidate {
-            match (&candidate.stage, &candidate.again) {
-                (Stage::Checking, Some((_, reasons))) => return (State::Refused, reasons.clone()),
-                _ => {}
+            if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
+                return (State::Refused, reasons.clone());
             }
             match &candidate.stage {
                 Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),

@@ -19,8 +19,9 @@ use super::failure::{Exit, Failure};
 use super::human;
 use super::output::{note, print};
 use super::plan_text::{self, Names};
-use super::status_json::{module_state, resource_state};
+use super::status_json::module_state;
 use super::terminal::{Colour, Style};
+use crate::phase::resource_state;
 use crate::route::upstream::Upstream;
 use crate::text::plain;
 

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::failure::{Exit, Failure};
 use super::human;
 use super::output::print;
-use super::status_json::{machine_state, module_state, resource_state, time};
+use super::status_json::{machine_state, module_state, time};
 use super::status_text::{cleaned, module_colour, resource_colour, until};
 use super::target::{self, Which};
 use super::terminal::{Colour, Style};
+use crate::phase::resource_state;
 use crate::text;
 
 /// Arguments of `mainstay events`.

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Log everything, as `debug: true` in the config does
     #[arg(long)]
     debug: bool,
+    /// Serve /debug/graph and /debug/pprof/, as `enable_web_profile: true` in the config does
+    #[arg(long)]
+    webprofile: bool,
     /// Start with what CONFIG holds or not at all, and never with the last good config instead
     #[arg(long)]
     strict: bool,
@@ -75,6 +78,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let overrides = Overrides {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
+        web_profile: arguments.webprofile,
         home: home.clone(),
     };
     let start = apply::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {

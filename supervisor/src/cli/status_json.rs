@@ -3,14 +3,14 @@
 use std::time::SystemTime;
 
 use mainstay_proto::mainstay::control::v1::{
-    ConfigState, ConfigStatus, Limit, Listener, MachineState, Module, ModuleState, Resource, ResourceState, Status,
-    StuckCalls,
+    ConfigState, ConfigStatus, Limit, Listener, MachineState, Module, ModuleState, Resource, Status, StuckCalls,
 };
 use prost_types::Timestamp;
 use serde::Serialize;
 
 use super::call::resolve;
 use super::status_text::age;
+use crate::phase::resource_state;
 
 /// A whole machine. Times are RFC 3339 in UTC; what is unknown is `null`.
 #[derive(Debug, Serialize)]
@@ -286,18 +286,6 @@ pub fn module_state(state: ModuleState) -> &'static str {
         ModuleState::BackOff => "back-off",
         ModuleState::Stopping => "stopping",
         ModuleState::Stopped => "stopped",
-    }
-}
-
-/// A resource's state in one word.
-pub fn resource_state(state: ResourceState) -> &'static str {
-    match state {
-        ResourceState::Unspecified => "unknown",
-        ResourceState::Pending => "pending",
-        ResourceState::Configuring => "configuring",
-        ResourceState::Ready => "ready",
-        ResourceState::Unhealthy => "unhealthy",
-        ResourceState::Removing => "removing",
     }
 }
 

@@ -8,9 +8,10 @@ use prost_types::Timestamp;
 use super::call::resolve;
 use super::human;
 use super::status_config;
-use super::status_json::{machine_state, module_state, resource_state};
+use super::status_json::{machine_state, module_state};
 use super::table::{Cell, Table, wrap};
 use super::terminal::{Colour, Style};
+use crate::phase::resource_state;
 use crate::text::plain;
 
 /// What stands where there is nothing to tell.

@@ -57,8 +57,8 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
     for (mut module, place) in later {
         if module.fault.is_none() {
             let message = format!("Duplicate module {} in robot config", module.name);
-            module.fault = Some(fault(&message, &place, &module.place));
-            complaints.push(complaint(config, message, &module.place, place));
+            module.fault = Some(fault(&message, &place, &module.place, RENAME));
+            complaints.push(complaint(config, message, &module.place, place, RENAME));
         }
         config.duplicates.modules.push(module);
     }
@@ -68,8 +68,8 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
     for (mut resource, place) in later {
         if resource.fault.is_none() {
             let message = format!("cannot add duplicate local resource {}", resource.name);
-            resource.fault = Some(fault(&message, &place, &resource.place));
-            complaints.push(complaint(config, message, &resource.place, place));
+            resource.fault = Some(fault(&message, &place, &resource.place, RENAME));
+            complaints.push(complaint(config, message, &resource.place, place, RENAME));
         }
         config.duplicates.resources.push(resource);
     }
@@ -109,15 +109,45 @@ pub(super) fn outputs(config: &mut Config) -> Vec<Complaint> {
     complaints
 }
 
-/// The fault of a duplicate: what is shown in the status.
-fn fault(message: &str, first: &Place, again: &Place) -> String {
-    format!("{message}; the first is at {first}, this one at {again}: rename or remove one")
+/// What is to be done about two that cannot both be.
+const RENAME: &str = "rename or remove one";
+const REMOVE: &str = "remove one";
+
+/// APIs of which a machine has one resource at most.
+const SINGLE: [&str; 1] = ["rdk:service:data_manager"];
+
+/// Gives a fault to the second and later resources of an API that has one at most. Broken ones count for nothing.
+pub(super) fn single_instances(config: &mut Config) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let mut resources = std::mem::take(&mut config.resources);
+    for api in SINGLE {
+        let of_it = |resource: &&mut ResourceConfig| resource.fault.is_none() && resource.name.api.as_str() == api;
+        let mut all = resources.iter_mut().filter(of_it);
+        let Some(first) = all.next().map(|first| first.place.clone()) else {
+            continue;
+        };
+        for later in all {
+            let message = format!("max instance number reached for resource type: {api}");
+            later.fault = Some(format!(
+                "resource build error: {}",
+                fault(&message, &first, &later.place, REMOVE)
+            ));
+            complaints.push(complaint(config, message, &later.place, first.clone(), REMOVE));
+        }
+    }
+    config.resources = resources;
+    complaints
 }
 
-fn complaint(config: &Config, message: String, again: &Place, first: Place) -> Complaint {
+/// The fault of a duplicate: what is shown in the status.
+fn fault(message: &str, first: &Place, again: &Place, cure: &str) -> String {
+    format!("{message}; the first is at {first}, this one at {again}: {cure}")
+}
+
+fn complaint(config: &Config, message: String, again: &Place, first: Place, cure: &str) -> Complaint {
     config
         .complaint(Grade::Local, again, message)
-        .with_help(format!("the first is at {first} and counts; rename or remove one"))
+        .with_help(format!("the first is at {first} and counts; {cure}"))
         .with_also(first, "first here")
 }
 

@@ -133,6 +133,7 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
     let mut complaints = reader.finish();
     if let Some(config) = &mut config {
         complaints.extend(check::duplicates(config));
+        complaints.extend(check::single_instances(config));
         complaints.extend(check::outputs(config));
         complaints.extend(dependencies::check(config));
         for complaint in &mut complaints {

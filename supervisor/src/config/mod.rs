@@ -17,6 +17,7 @@ pub mod edit;
 mod entries;
 mod frame;
 mod include;
+mod jobs;
 mod json;
 mod keys;
 mod load;

@@ -4,11 +4,9 @@
 //! refuses or finds an error, and besides points out keys that nobody reads. Where a variable may stand for a number or a
 //! flag (YAML without quotes), a text that begins with `$` passes.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
-use super::keys::{COMPONENT, Key, MACHINE, MODULE, SERVICE, Section, Takes};
+use super::keys::{self, COMPONENT, Key, MACHINE, MODULE, SERVICE, Section, Takes};
 use super::names;
 use super::read::IGNORED;
 
@@ -23,10 +21,8 @@ const VARIABLE: &str = r"\$";
 /// The schema of a whole config.
 #[must_use]
 pub fn schema() -> Value {
-    let mut sections = BTreeMap::new();
-    collect(&MACHINE, &mut sections);
     let machine = section(&MACHINE);
-    let definitions: Map<String, Value> = sections
+    let definitions: Map<String, Value> = keys::all()
         .into_iter()
         .filter(|(id, _)| *id != MACHINE.id)
         .map(|(id, part)| (id.to_owned(), Value::Object(section(part))))
@@ -42,24 +38,6 @@ pub fn schema() -> Value {
 
 fn variable() -> Value {
     json!({"type": "string", "pattern": VARIABLE, "description": "A variable of the environment, like `${NAME}`."})
-}
-
-/// Every section that can be reached, by its name in the schema.
-fn collect(section: &'static Section, into: &mut BTreeMap<&'static str, &'static Section>) {
-    if into.insert(section.id, section).is_none() {
-        for key in section.keys {
-            within(&key.takes, into);
-        }
-    }
-}
-
-fn within(takes: &'static Takes, into: &mut BTreeMap<&'static str, &'static Section>) {
-    match takes {
-        Takes::Map(section) => collect(section, into),
-        Takes::List(item) => within(item, into),
-        Takes::Either(several) => several.iter().for_each(|one| within(one, into)),
-        _ => {}
-    }
 }
 
 fn section(section: &Section) -> Map<String, Value> {

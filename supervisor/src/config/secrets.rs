@@ -3,8 +3,10 @@
 //! Found in the tree by the names of keys and by the sections that hold keys of any name; in a text that is no tree,
 //! whatever is not known to be harmless. Hiding too much costs a little comfort, hiding too little costs a secret.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
+use super::keys;
 use super::node::{Entry, Node, Span, Value};
 use super::suggest::nearest;
 
@@ -21,9 +23,6 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         "credential",
         "payload",
     ];
-    if HARMLESS.contains(&key) {
-        return false;
-    }
     let lower = key.to_ascii_lowercase();
     // These name where something is, or which reading is meant.
     if lower.ends_with("_file") || lower.ends_with("_path") || lower == "maintenance_allowed_key" {
@@ -137,9 +136,9 @@ impl<'t> Walk<'t> {
             Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
             Within::Keys => Within::Secret,
             _ if self.is_secret(key) => Within::Secret,
-            Within::Auth if key == "config" || !HARMLESS.contains(&key) => Within::Keys,
+            Within::Auth if key == "config" || !is_harmless(key) => Within::Keys,
             Within::Auth => Within::Auth,
-            Within::Top if key != "auth" && HARMLESS.contains(&key) => Within::Open,
+            Within::Top if key != "auth" && is_harmless(key) => Within::Open,
             Within::Top => Within::Auth,
             Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
             Within::Open => Within::Open,
@@ -178,56 +177,14 @@ pub(super) fn user_of_url(text: &str, span: Span) -> Option<Span> {
     (colon < to && !port).then(|| Span::new(start + from, start + from + to))
 }
 
-/// Keys whose values are no secrets, for texts that are no tree. Any other key may be the id of an API key.
-const HARMLESS: [&str; 47] = [
-    "address",
-    "api",
-    "attributes",
-    "auth",
-    "bind_address",
-    "cloud",
-    "components",
-    "config",
-    "debug",
-    "depends_on",
-    "env",
-    "executable_path",
-    "frame",
-    "geometry",
-    "handlers",
-    "heartbeat_window",
-    "id",
-    "jobs",
-    "keys",
-    "level",
-    "log",
-    "log_configuration",
-    "log_level",
-    "maintenance",
-    "method",
-    "model",
-    "module_id",
-    "modules",
-    "name",
-    "namespace",
-    "network",
-    "orientation",
-    "packages",
-    "parent",
-    "pattern",
-    "remotes",
-    "resource",
-    "revision",
-    "schedule",
-    "service_configs",
-    "services",
-    "sessions",
-    "tracing",
-    "translation",
-    "type",
-    "value",
-    "version",
-];
+/// True for keys of a config whose values are no secrets. Any other key may be the id of an API key.
+fn is_harmless(key: &str) -> bool {
+    static KNOWN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+        let names = keys::all().into_values().flat_map(|section| section.keys);
+        names.map(|key| key.name).filter(|name| !is_secret_key(name)).collect()
+    });
+    KNOWN.contains(key)
+}
 
 /// Spans to hide in `text` from byte `from` on, where nobody knows what is inside what: of each line only
 /// the values of keys that are known to be harmless remain. `clear` tells that a line may be shown up to its first key.
@@ -244,7 +201,7 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
             let before = line[..sign].trim_end_matches(['"', '\'', ' ', '\t']);
             let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
             let key = &before[word.len()..];
-            if HARMLESS.contains(&key) {
+            if is_harmless(key) {
                 found.extend(hidden.take().map(|hidden| Span::new(hidden, start + word.len())));
             } else {
                 hidden.get_or_insert(start + sign + 1);
@@ -255,4 +212,18 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
         start += line.len();
     }
     found
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_known_keys_only_those_that_hold_secrets_sound_like_it() {
+        let names = keys::all().into_values().flat_map(|section| section.keys);
+        let mut secret: Vec<_> = names.map(|key| key.name).filter(|name| is_secret_key(name)).collect();
+        secret.sort_unstable();
+        secret.dedup();
+        let expected = "api_key credentials key location_secret location_secrets payload secret tls_private_key";
+        assert_eq!(secret.join(" "), expected);
+    }
 }

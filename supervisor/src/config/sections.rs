@@ -1,4 +1,4 @@
-//! The top level of a config, and its smaller sections: log, packages, jobs, tracing, maintenance.
+//! The top level of a config, and its smaller sections: log, packages, tracing, maintenance.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,10 +8,11 @@ use mainstay_proto::ResourceName;
 
 use super::apply::apply;
 use super::complaint::Place;
-use super::entries::{List, log_level, module, resource, unknown_level};
+use super::entries::{List, module, resource, unknown_level};
 use super::include;
+use super::jobs::jobs;
 use super::keys;
-use super::model::{Config, Duplicates, Job, Level, LogRule, Maintenance, Package, Tracing};
+use super::model::{Config, Duplicates, Level, LogRule, Maintenance, Package, Tracing};
 use super::names;
 use super::network;
 use super::node::{Node, Span, Value};
@@ -20,7 +21,6 @@ use super::processes;
 use super::read::{Keys, Reader};
 use super::suggest::nearest;
 use super::surroundings::Surroundings;
-use crate::schedule::Schedule;
 
 /// Those whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 8] = [
@@ -73,6 +73,8 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
             resources.extend(resource(reader, node, list));
         }
     }
+    let remotes = network::remotes(reader, &files);
+    let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
     let modules = reader.lists(&files, "modules");
     let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
     Some(Config {
@@ -85,14 +87,14 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
         debug: reader.flag(&keys, "debug"),
         disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
         enable_web_profile: reader.flag(&keys, "enable_web_profile"),
-        remotes: network::remotes(reader, &files),
+        remotes,
         auth: keys
             .get("auth")
             .map(|node| network::auth(reader, node))
             .unwrap_or_default(),
         cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
         packages,
-        jobs: jobs(reader, &files),
+        jobs,
         tracing: keys
             .get("tracing")
             .map(|node| tracing(reader, node))
@@ -211,49 +213,6 @@ fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
         });
     }
     packages
-}
-
-fn jobs(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    let mut seen = Seen::default();
-    for node in reader.lists(files, "jobs") {
-        let Some(keys) = reader.keys(&keys::JOB, node) else {
-            continue;
-        };
-        let required = ["name", "schedule", "resource", "method"];
-        let texts = required.map(|key| reader.text_or_empty(&keys, key));
-        let mut fault = None;
-        for (key, text) in required.iter().zip(&texts) {
-            if text.is_empty() {
-                fault.get_or_insert(reader.local(keys.span, names::missing(key), None));
-            }
-        }
-        let [name, schedule, resource, method] = texts;
-        fault = fault.or(seen.again(reader, "job", &name, keys.span_of("name")));
-        if !schedule.is_empty()
-            && let Err(bad) = schedule.parse::<Schedule>()
-        {
-            let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
-        }
-        let command = keys.get("command").map(|node| reader.structure("`command`", node));
-        if let Some(node) = keys.get("command").filter(|_| method != "DoCommand") {
-            reader.warn(
-                node.span,
-                "`command` has no effect: only the method `DoCommand` takes one",
-            );
-        }
-        jobs.push(Job {
-            name,
-            schedule,
-            resource,
-            method,
-            command,
-            log_level: log_level(reader, &keys),
-            fault,
-        });
-    }
-    jobs
 }
 
 fn tracing(reader: &mut Reader, node: &Node) -> Tracing {

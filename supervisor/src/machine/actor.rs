@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::apply::Watched;
 use super::calls;
+use super::forgotten::Forgotten;
 use super::handle::{Command, Handle, Restarted};
 use super::modules::Then;
 use super::node::{Declared, Facts, Held, Shown, Stage};
@@ -67,8 +68,8 @@ pub struct Machine {
     pub(super) watched: Vec<Watched>,
     /// What running processes said of entries before they were taken up.
     pub(super) heard: HashMap<ResourceName, (Result<Declared, String>, Process)>,
-    /// A resource is gone that others may still see.
-    pub(super) forgotten: bool,
+    /// Resources that are gone and that others may still see.
+    pub(super) forgotten: Forgotten,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -136,7 +137,7 @@ impl Machine {
         loop {
             self.take_steps();
             self.restart_drained();
-            self.publish_forgotten();
+            self.publish_forgotten(Instant::now());
             self.answer_watched(Instant::now());
             if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
                 self.finish_first_pass();
@@ -182,6 +183,7 @@ impl Machine {
             .chain(watched)
             .chain(self.world.next_retry())
             .chain(self.stop_by)
+            .chain(self.forgotten.due())
             .min()
     }
 
@@ -335,7 +337,7 @@ impl Machine {
         self.world.forget(name);
         self.resources.remove(name);
         self.lost.remove(name);
-        self.forgotten = true;
+        self.forgotten.add(Instant::now());
     }
 
     pub(super) fn event(&mut self, name: ModuleName, event: Event) {

@@ -56,6 +56,7 @@ impl World {
     pub(super) fn remove_module(&mut self, name: &ModuleName) {
         self.modules.remove(name);
         self.module_order.retain(|known| known != name);
+        self.forget_words_of(name);
         self.touch_idle();
     }
 
@@ -85,6 +86,7 @@ impl World {
                     .as_ref()
                     .filter(|_| !node.changed)
                     .map(|wishes| wishes.declared.clone()),
+                forgone: node.forgone.clone(),
             };
             (name.clone(), known)
         });

@@ -234,8 +234,9 @@ impl Machine {
     }
 
     /// Resources that nobody wants are gone: nobody is to see them any more.
-    pub(super) fn publish_forgotten(&mut self) {
-        if std::mem::take(&mut self.forgotten) && !self.stopping.is_cancelled() {
+    pub(super) fn publish_forgotten(&mut self, now: Instant) {
+        let leaving = self.resources.len().saturating_sub(self.config.resources.len());
+        if self.forgotten.take(leaving, now) && !self.stopping.is_cancelled() {
             self.publish_all();
         }
     }

@@ -14,6 +14,7 @@ use super::node::Declared;
 use super::wanted::{self, WantedModule};
 use crate::config::Config;
 use crate::config::difference::{self, Difference};
+use crate::graph::circles::Forgone;
 use crate::identity::ModuleName;
 use crate::module::builtin::Builtins;
 
@@ -126,6 +127,8 @@ pub struct Plan {
     pub taken_out: Vec<ResourceName>,
     /// Modules and resources that nothing happens to.
     pub stays: Vec<Part>,
+    /// Optional dependencies that are let go because they would close a circle, as far as is known.
+    pub forgone: Vec<Forgone>,
 }
 
 impl Plan {
@@ -173,6 +176,8 @@ pub struct KnownResource {
     pub held: Vec<ResourceName>,
     /// Its dependencies, as its module declared them last and its entry does.
     pub declared: Option<Arc<Declared>>,
+    /// Optional dependencies that it has to go without.
+    pub forgone: Vec<Forgone>,
 }
 
 /// What leads from `from`, which is applied, to `to`. Linear in the sizes of both, and of what depends on what.
@@ -191,6 +196,7 @@ pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     let stays = wanted.chain(entries).filter(|part| !touched.contains(part)).collect();
     Plan {
         taken_out: resources.taken_out,
+        forgone: resources.forgone,
         changes,
         stays,
     }

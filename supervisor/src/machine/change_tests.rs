@@ -11,7 +11,7 @@ use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
 /// `rebuild a, build b …`, with `?` behind what is known after the start.
-fn show(plan: &Plan) -> String {
+pub(super) fn show(plan: &Plan) -> String {
     let show = |change: &change::Change| {
         let part = match &change.part {
             Part::Resource(name) => name.name.clone(),
@@ -24,7 +24,7 @@ fn show(plan: &Plan) -> String {
 }
 
 /// A machine that runs what the lines say.
-fn running(lines: &[&str]) -> Toy {
+pub(super) fn running(lines: &[&str]) -> Toy {
     let mut toy = Toy::new(lines);
     for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
         toy.ready(module.as_str());
@@ -423,7 +423,7 @@ fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
 }
 
 /// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
-fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
+pub(super) fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
     let set = toy.world.nodes().map(|node| {
         let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
         let built = node.stage == super::node::Stage::Built;
@@ -442,11 +442,8 @@ type Entries = BTreeMap<usize, (usize, (usize, usize), Vec<(usize, bool)>)>;
 /// that there are circles and names that nobody has).
 fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
     let resources = entries.iter().map(|(number, (module, (version, frame), edges))| {
-        // Optional ones only towards what has no edges of its own: in a circle through an optional one, who gets whom
-        // depends on which module answers first.
-        let ends = |to: &usize| to < number && entries.get(to).is_none_or(|(_, _, edges)| edges.is_empty());
-        let texts = edges.iter().filter(|(to, optional)| !optional || ends(to));
-        let texts: Vec<_> = texts
+        let texts: Vec<_> = edges
+            .iter()
             .map(|(to, optional)| format!("{}r{to}", if *optional { "?" } else { "" }))
             .collect();
         format!("r{number}@m{module}*{version}~{frame}: {}", texts.join(" "))

@@ -8,6 +8,7 @@ use mainstay_proto::{Api, Model, ResourceName};
 
 use crate::config::ResourceConfig;
 use crate::graph::Unresolved;
+use crate::graph::circles::Forgone;
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
@@ -138,6 +139,8 @@ pub struct Node {
     pub(super) asked: bool,
     /// The circle of dependencies that it is part of, itself first and last.
     pub(super) cycle: Option<Vec<ResourceName>>,
+    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
+    pub(super) forgone: Vec<Forgone>,
     pub(super) failure: Option<(Arc<str>, Instant)>,
     pub(super) failures: u32,
     pub(super) queued: bool,
@@ -177,6 +180,7 @@ impl Node {
             wishes: None,
             asked: false,
             cycle: None,
+            forgone: Vec::new(),
             failure: None,
             failures: 0,
             queued: false,
@@ -206,6 +210,12 @@ impl Node {
     /// What it would like, as far as that is known.
     pub(super) fn optional(&self) -> &[ResourceName] {
         self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+    }
+
+    /// True for an optional dependency that it has to go without.
+    pub(super) fn forgoes(&self, dependency: &ResourceName) -> bool {
+        // What it needs since that was decided is not let go for it.
+        !self.required().contains(dependency) && self.forgone.iter().any(|forgone| forgone.what == *dependency)
     }
 }
 

@@ -182,6 +182,7 @@ impl World {
             || node.out
             || restarting
             || node.holds_otherwise()
+            || node.held.iter().any(|(held, _)| node.forgoes(held))
             || node.held.iter().any(stale)
             || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
     }
@@ -197,7 +198,7 @@ impl World {
             })
         };
         let fits = |dependency: &&ResourceName| {
-            *dependency != name && present(dependency) && !self.leads_back(dependency, name, node.order)
+            !node.forgoes(dependency) && present(dependency) && !self.leads_back(dependency, name)
         };
         node.optional()
             .iter()
@@ -206,12 +207,13 @@ impl World {
             .collect()
     }
 
-    /// True if holding `dependency` could close a circle through `name`. Of two resources that would like to hold each
-    /// other, the later one in the config may: an optional edge towards an earlier entry counts as drawn.
-    fn leads_back(&self, dependency: &ResourceName, name: &ResourceName, order: usize) -> bool {
-        let forward = self.nodes.get(dependency).is_some_and(|node| node.order > order);
+    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An optional
+    /// edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so whatever is
+    /// built before all is known holds nothing in a circle, and mostly what it may hold in the end.
+    fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
+        let forward = dependency > name;
         self.reaches(dependency, name, |node, edge| {
-            forward || self.nodes.get(edge).is_some_and(|edge| edge.order < node.order)
+            (forward || *edge < node.config.name) && !node.forgoes(edge)
         })
     }
 
@@ -235,7 +237,7 @@ impl World {
     }
 
     /// True if a new resource may be built on this one.
-    fn usable(&self, name: &ResourceName) -> bool {
+    pub(super) fn usable(&self, name: &ResourceName) -> bool {
         let Some(node) = self.nodes.get(name) else { return false };
         let there = |required: &ResourceName| self.nodes.get(required).is_some_and(Node::is_counted_on);
         node.stage == Stage::Built && !node.leaving && node.required().iter().all(there)

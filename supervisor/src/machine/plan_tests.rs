@@ -169,7 +169,7 @@ fn optional_dependencies_come_and_go() {
         phase == Phase::Configuring && cause.contains("m died"),
         "what it holds is gone: {phase:?} {cause}"
     );
-    // Two that would like each other: the later one in the config gets the earlier.
+    // Two that would like each other: the later one by name gets the earlier.
     check(&["x@m: ?y", "y@m: ?x"], "+x +y");
 }
 

@@ -1,13 +1,15 @@
 //! Who depends on whom: what dependency texts mean, and who has to hear when that changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
 
-use super::node::{Declared, Wishes};
+use super::node::{Declared, Node, Stage, Wishes};
 use super::world::World;
+use crate::graph::circles::{self, Edge, Forgone};
 use crate::graph::{Unresolved, simple_names};
+use crate::identity::ModuleName;
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.
@@ -15,6 +17,8 @@ impl World {
         let Some(node) = self.nodes.get_mut(name) else { return };
         let old = std::mem::replace(&mut node.wishes, wishes);
         let new = node.wishes.as_ref();
+        let edges = |wishes: Option<&Wishes>| wishes.map(|wishes| (wishes.required.clone(), wishes.optional.clone()));
+        self.undecided |= edges(old.as_ref()).unwrap_or_default() != edges(new).unwrap_or_default();
         if let Some(old) = &old {
             for edge in old.required.iter().chain(&old.optional) {
                 if let Some(dependents) = self.dependents.get_mut(edge) {
@@ -85,6 +89,53 @@ impl World {
         self.set_wishes(name, Some(wishes));
         self.open_circle(name);
         self.unexplored = true;
+    }
+
+    /// Decides which optional dependencies are let go because they would close a circle. It depends on the edges alone, so
+    /// that whatever way led here comes to the same; that is why it is decided while nothing moves.
+    pub(super) fn decide_circles(&mut self) {
+        self.undecided = false;
+        let edges = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.wanted)
+            .flat_map(|(from, node)| {
+                let required = node.required().iter().map(|to| (to, false));
+                let optional = node.optional().iter().map(|to| (to, true));
+                let edge = move |(to, optional)| Edge { from, to, optional };
+                required.chain(optional).map(edge)
+            });
+        let mut forgone: HashMap<ResourceName, Vec<Forgone>> = HashMap::new();
+        for one in circles::forgone(edges) {
+            forgone.entry(one.by.clone()).or_default().push(one);
+        }
+        let mut touched = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let forgone = forgone.remove(name).unwrap_or_default();
+            if node.forgone != forgone {
+                node.forgone = forgone;
+                touched.push(name.clone());
+            }
+        }
+        // And who may take what it could not take while this was open.
+        let may_come = |(_, node): &(&ResourceName, &Node)| {
+            let held = |optional: &ResourceName| node.held.iter().any(|(held, _)| held == optional);
+            let mut optional = node.optional().iter();
+            optional.any(|optional| !held(optional) && !node.forgoes(optional) && self.usable(optional))
+        };
+        touched.extend(self.nodes.iter().filter(may_come).map(|(name, _)| name.clone()));
+        for name in touched {
+            self.touch(&name);
+        }
+    }
+
+    /// What a module said while another program, or none, ran as it is not what it says.
+    pub(super) fn forget_words_of(&mut self, module: &ModuleName) {
+        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == Stage::Idle;
+        let told = self.nodes.values().filter(told).map(|node| node.config.name.clone());
+        for name in told.collect::<Vec<_>>() {
+            self.forget_wishes(&name);
+        }
     }
 
     /// A circle that it was part of may be open now; who else was in it is told when it is explored again.

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
+use super::forgotten::Forgotten;
 use super::handle::Handle;
 use super::preflight::Asked;
 use super::view::Published;
@@ -125,7 +126,7 @@ impl Machine {
             vigils: JoinSet::new(),
             watched: Vec::new(),
             heard: HashMap::new(),
-            forgotten: false,
+            forgotten: Forgotten::default(),
             build_timeout: options.build_timeout,
             revision: Arc::default(),
             started: Instant::now(),

@@ -37,6 +37,8 @@ pub struct World {
     validating: usize,
     /// Dependencies were declared since circles were last looked for.
     pub(super) unexplored: bool,
+    /// Who depends on whom changed since it was last decided what is let go for that it would close a circle.
+    pub(super) undecided: bool,
 }
 
 impl World {
@@ -81,6 +83,12 @@ impl World {
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
+    /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
+    fn is_at_rest(&self) -> bool {
+        let leaves = |module: &Module| module.facts == Facts::Draining;
+        self.is_settled() && !self.modules.values().any(leaves)
+    }
+
     /// When the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
         self.retries.first().map(|(at, _)| *at)
@@ -105,6 +113,10 @@ impl World {
         self.spread();
         if self.unexplored && self.validating == 0 {
             self.explore();
+        }
+        if self.undecided && self.is_at_rest() {
+            self.decide_circles();
+            self.spread();
         }
         self.dirty.pop_first().map(|(_, name)| name)
     }
@@ -177,6 +189,7 @@ impl World {
         };
         let gone =
             matches!(facts, Facts::Down(_) | Facts::Starting) && matches!(module.facts, Facts::Ready | Facts::Draining);
+        let never_ran = module.untried && matches!(facts, Facts::Down(_));
         module.untried &= facts == Facts::Starting;
         module.facts = facts;
         if let Some(offers) = offers {
@@ -218,6 +231,9 @@ impl World {
         }
         module.queue.clear();
         self.release(released);
+        if never_ran {
+            self.forget_words_of(name);
+        }
         for resource in freed {
             self.let_go(&resource);
         }
@@ -303,7 +319,7 @@ impl World {
                 (node.failure, node.asked) = (None, true);
                 self.link(name, Arc::new(declared));
             }
-            Some(Err(error)) => self.fail(name, error, now),
+            Some(Err(error)) => self.refuse(name, error, now),
             None => node.asked = false,
         }
     }
@@ -324,9 +340,15 @@ impl World {
                 (node.failure, node.asked) = (None, true);
                 self.link(name, Arc::new(declared));
             }
-            Err(error) => self.fail(name, error, now),
+            Err(error) => self.refuse(name, error, now),
         }
         self.touch_around(name);
+    }
+
+    /// Its module refuses its entry: what it said of that before counts no more.
+    fn refuse(&mut self, name: &ResourceName, error: String, now: Instant) {
+        self.forget_wishes(name);
+        self.fail(name, error, now);
     }
 
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.

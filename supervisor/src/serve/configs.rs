@@ -66,7 +66,8 @@ impl Control {
         };
         let never = CancellationToken::new();
         let asking = self.machine().ask(&taken.config, Preflight::Running, None, &never);
-        let answers = asking.await.map_err(ending)?.answers;
+        let asked = asking.await.map_err(ending)?;
+        let (answers, forgone) = (asked.answers, asked.plan.forgone);
         let view = self.view();
         let mut complaints = taken.complaints;
         let mut asked = Vec::new();
@@ -84,6 +85,20 @@ impl Control {
             if let Err(message) = seen {
                 complaints.push(taken.config.complaint(Grade::Local, &entry.place, message));
             }
+        }
+        for one in &forgone {
+            let Some(entry) = taken.config.resources.iter().find(|entry| entry.name == one.by) else {
+                continue;
+            };
+            let message = format!(
+                "`{}` would like `{}`, which closes a circle: {}; it goes without",
+                one.by.name,
+                one.what.name,
+                one.way()
+            );
+            let complaint = taken.config.complaint(Grade::Warning, &entry.place, message);
+            let help = "who of a circle goes without is decided by name; to decide it yourself, take one of these dependencies out";
+            complaints.push(complaint.with_help(help));
         }
         complaints.sort_by_key(|complaint| complaint.place.clone());
         Ok(pb::CheckConfigResponse {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::control::Control;
 use super::reflection::Reflection;
+use super::web;
 use crate::identity::{Caller, Identity, ModuleName};
 use crate::module::activity::Activity;
 use crate::operations::{About, OnStopAll, Running};
@@ -50,6 +51,8 @@ pub struct Services {
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     control: ControlServiceServer<Control>,
+    /// For those who look at the machine with a browser.
+    told: Control,
 }
 
 impl Services {
@@ -65,7 +68,8 @@ impl Services {
             robot_service,
             reflection: v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()),
             reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
-            control: ControlServiceServer::new(control),
+            control: ControlServiceServer::new(control.clone()),
+            told: control,
         }
     }
 }
@@ -116,6 +120,11 @@ impl Door {
 
     /// Answers one request.
     pub async fn call(self, request: Request<RequestBody>) -> Response<CallBody> {
+        if web::is_asked_for(request.uri()) && matches!(*self.identity, Identity::Client { .. }) {
+            let on = self.services.robot.machine.published.load().config.enable_web_profile;
+            let page = web::answer(request.method(), request.uri(), &self.services.told, on);
+            return Box::pin(page).await;
+        }
         if let Some(answer) = not_grpc(&request) {
             return answer;
         }

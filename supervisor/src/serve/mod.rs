@@ -11,6 +11,7 @@ mod listen;
 pub mod reflection;
 mod sniff;
 mod vigil;
+mod web;
 pub mod wire;
 
 pub use listen::{serve_control, serve_parents, serve_tcp};

@@ -182,12 +182,18 @@ pub fn edges<'a>(
                 continue;
             }
             let held = held.iter().any(|held| held.to_string() == to);
+            let forgone = facts.map_or(&[][..], |facts| &facts.forgone);
+            let forgone = forgone
+                .iter()
+                .find(|forgone| optional && forgone.what.to_string() == to);
+            let circle = forgone.into_iter().flat_map(|forgone| &forgone.circle);
             edges.push(pb::GraphEdge {
                 from: name.to_string(),
                 to,
                 optional,
                 held,
                 problem,
+                circle: circle.map(|name| name.name.clone()).collect(),
             });
         }
     }

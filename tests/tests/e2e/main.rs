@@ -38,3 +38,4 @@ mod stop_all;
 mod traces;
 mod treatment;
 mod walk;
+mod web_pages;

@@ -5,6 +5,8 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use mainstay_proto::viam::common::v1::LogEntry;
+use mainstay_proto::viam::robot::v1::{LogRequest, LogResponse};
 use mainstay_tests::bins;
 use mainstay_tests::echo::SayRequest;
 use mainstay_tests::machine::{Machine, Module, Resource};
@@ -359,4 +361,66 @@ async fn a_log_whose_reader_sleeps_or_is_gone_or_whose_disk_is_full_stops_no_mac
     let mut sleeper = sleeper;
     sleeper.read_to_string(&mut text).expect("text");
     assert!(text.contains("mainstay 0.") || text.contains("serving on"), "{text}");
+}
+
+/// `count` times the same entry, as its SDK sends what a module logs.
+async fn log(world: &World, message: &str, count: usize) {
+    let entry = LogEntry {
+        level: "warning".into(),
+        logger_name: "lidar".into(),
+        message: message.into(),
+        ..LogEntry::default()
+    };
+    let request = LogRequest {
+        logs: vec![entry; count],
+    };
+    let _: LogResponse = world
+        .from_module("echo", "/viam.robot.v1.RobotService/Log", &request)
+        .await
+        .expect("taken");
+}
+
+#[tokio::test]
+async fn what_is_said_again_and_again_is_counted_in_the_log_and_kept_for_who_asks() {
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::echo("echo"));
+    let mut world = World::settled(machine.clone()).await;
+    world.until(|now| now.ready("echo")).await;
+    let written = |world: &World, message: &str| {
+        let output = world.output();
+        let lines = output.lines();
+        lines
+            .filter(|line| line.contains(message) && !line.contains("Message logged"))
+            .count()
+    };
+    log(&world, "the lens is dirty", 10).await;
+    // One thread writes the log, so all that came before this is written when this is.
+    log(&world, "the lens is clean", 1).await;
+    world.until_printed("the lens is clean").await;
+    assert_eq!(written(&world, "the lens is dirty"), 3);
+    let kept = until_printed(&world, "eyes", "lidar: the lens is clean").await;
+    let dirty = kept.iter().filter(|line| *line == "lidar: the lens is dirty");
+    assert_eq!(dirty.count(), 10, "{kept:#?}");
+
+    // Live, and nothing is built anew for it.
+    let pid = world.snapshot().await.pid("eyes");
+    world.rewrite(&machine.set("disable_log_deduplication", json!(true)));
+    world.until_printed("applying ").await;
+    log(&world, "the lens is dusty", 10).await;
+    log(&world, "the lens is gone", 1).await;
+    world.until_printed("the lens is gone").await;
+    assert_eq!(written(&world, "the lens is dusty"), 10);
+    assert_eq!(world.snapshot().await.pid("eyes"), pid);
+
+    world.stop_core().await;
+    let output = world.output();
+    let told = output
+        .lines()
+        .find(|line| line.contains("Message logged"))
+        .unwrap_or_else(|| panic!("the count is told at the end: {output}"));
+    assert!(
+        told.contains("WARN  [eyes] Message logged 10 times in past ") && told.contains(": the lens is dirty"),
+        "{told}"
+    );
 }

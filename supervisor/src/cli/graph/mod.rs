@@ -1,12 +1,7 @@
 //! `mainstay graph`: which resource needs which, of a config file or of what runs, as a tree, for Graphviz, for Mermaid, as JSON.
 //!
-//! `model` is the graph itself, with its circles and its gaps; `file` makes one from a config, `running` from what a
-//! machine tells, `text` and `drawing` show it.
+//! The graph itself, and how it is drawn, is `crate::diagram`; `text` shows it as a tree.
 
-mod drawing;
-mod file;
-mod model;
-mod running;
 mod text;
 
 use std::path::PathBuf;
@@ -19,8 +14,7 @@ use super::output::print;
 use super::target::{self, Which};
 use super::terminal::Style;
 use crate::config;
-
-use self::model::Graph;
+use crate::diagram::{self, Graph};
 
 /// Arguments of `mainstay graph`.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,8 +27,8 @@ Examples:
 
 A file tells what its `depends_on` says; what a module asks for besides is known once it runs.
 
-JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, problem}], cycles: [[name]]};
-names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart.")]
+JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]};
+names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart. `let_go` is the circle that an optional dependency would close.")]
 pub struct Arguments {
     /// A config file, JSON or YAML [default: what runs]
     #[arg(value_name = "FILE")]
@@ -75,20 +69,20 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         };
         let mut machine = target::control(&which, "graph").await?;
         let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
-        return show(&running::graph(told), format);
+        return show(&diagram::of_machine(told), format);
     };
     let loaded = config::load(&file).map_err(|refused| {
         let shown = complaints::render(&refused.complaints, config::colour_wanted());
         Failure::wrong(format!("this config cannot be used:\n\n{shown}"))
     })?;
-    show(&file::graph(&loaded.config), format)
+    show(&diagram::of_file(&loaded.config), format)
 }
 
 fn show(graph: &Graph, format: Format) -> Result<Exit, Failure> {
     print(&match format {
         Format::Text => text::lines(graph, Style::stdout()).join("\n"),
-        Format::Dot => drawing::dot(graph),
-        Format::Mermaid => drawing::mermaid(graph),
+        Format::Dot => diagram::dot(graph),
+        Format::Mermaid => diagram::mermaid(graph),
         Format::Json => graph.json().to_string(),
     })?;
     Ok(Exit::Done)

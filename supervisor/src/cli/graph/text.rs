@@ -1,8 +1,8 @@
 //! The graph as a tree: who needs others stands at the edge, what it needs below it.
 
-use super::model::{Edge, Graph, Kind, To};
 use crate::cli::table::{Cell, Table};
 use crate::cli::terminal::{Colour, Style};
+use crate::diagram::{Edge, Graph, Kind, To};
 use crate::text::plain;
 
 /// The tree, and a line for each circle.
@@ -18,7 +18,7 @@ pub fn lines(graph: &Graph, style: Style) -> Vec<String> {
     let mut needed = vec![false; graph.nodes.len()];
     for edge in &graph.edges {
         if let To::Node(to) = edge.to {
-            needed[to] |= to != edge.from;
+            needed[to] |= to != edge.from && edge.circle.is_empty();
         }
     }
     // First those that nobody needs, then what is left: circles, and what only they need.
@@ -78,6 +78,11 @@ impl<'g> Walk<'g> {
                 self.gap(&pending);
                 continue;
             };
+            if pending.edge.is_some_and(|edge| !edge.circle.is_empty()) {
+                // Let go: what is below it has nothing to do with who would like it.
+                self.node(node, &pending, false, false);
+                continue;
+            }
             let circle = path.contains(&node);
             let seen = self.shown[node] && self.graph.needs(node).next().is_some();
             self.node(node, &pending, circle, seen);
@@ -146,14 +151,18 @@ fn note_of(edge: &Edge) -> Option<String> {
     match (edge.kind, edge.held) {
         (Kind::Required, _) => None,
         (Kind::Optional, true) => Some("optional, in use".to_owned()),
+        (Kind::Optional, false) if !edge.circle.is_empty() => {
+            let circle = plain(&edge.circle.join(" → "));
+            Some(format!("optional, let go: it would close a circle, {circle}"))
+        }
         (Kind::Optional, false) => Some("optional, not in use".to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::tests::of;
     use super::*;
+    use crate::diagram::of;
 
     fn check(entries: &[(&str, &[&str])], expected: &str) {
         assert_eq!(lines(&of(entries), Style::PLAIN).join("\n"), expected);
@@ -205,6 +214,25 @@ a         component:generic
 
 dependency cycle: a → a",
         );
+    }
+
+    #[test]
+    fn what_is_let_go_says_which_circle_it_would_close_and_is_not_followed() {
+        let mut graph = of(&[("x", &["y"]), ("y", &["x"])]);
+        for edge in &mut graph.edges {
+            edge.kind = Kind::Optional;
+        }
+        graph.edges[0].circle = ["x", "y", "x"].map(str::to_owned).to_vec();
+        graph.edges[1].held = true;
+        graph.cycles.clear();
+        let expected = "\
+RESOURCE  API                STATE
+y         component:generic
+└─ x      component:generic  optional, in use
+   └─ y   component:generic  optional, let go: it would close a circle, x → y → x";
+        assert_eq!(lines(&graph, Style::PLAIN).join("\n"), expected);
+        assert_eq!(graph.json()["edges"][0]["let_go"], serde_json::json!(["x", "y", "x"]));
+        assert_eq!(graph.json()["edges"][1]["let_go"], serde_json::Value::Null);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod entries;
 mod machine;
 mod policy;
 
+use std::collections::BTreeMap;
+
 pub(super) use connections::{
     API_KEY, AUTH, CLOUD, CREDENTIALS, EXTERNAL_AUTH, HANDLER, NETWORK, REMOTE, REMOTE_AUTH, SESSIONS, TUNNEL,
 };
@@ -123,6 +125,30 @@ pub(super) enum Takes {
     Either(&'static [Self]),
     /// Anything: nothing reads it.
     Ignored,
+}
+
+/// Every section that a config can have, by its name in the schema.
+pub(super) fn all() -> BTreeMap<&'static str, &'static Section> {
+    let mut all = BTreeMap::new();
+    collect(&MACHINE, &mut all);
+    all
+}
+
+fn collect(section: &'static Section, into: &mut BTreeMap<&'static str, &'static Section>) {
+    if into.insert(section.id, section).is_none() {
+        for key in section.keys {
+            within(&key.takes, into);
+        }
+    }
+}
+
+fn within(takes: &'static Takes, into: &mut BTreeMap<&'static str, &'static Section>) {
+    match takes {
+        Takes::Map(section) => collect(section, into),
+        Takes::List(item) => within(item, into),
+        Takes::Either(several) => several.iter().for_each(|one| within(one, into)),
+        _ => {}
+    }
 }
 
 /// A number of any size.

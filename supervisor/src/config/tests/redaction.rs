@@ -98,3 +98,17 @@ fn no_complaint_shows_a_secret_even_where_the_text_breaks_off() {
         }
     }
 }
+
+#[test]
+fn a_known_key_whose_name_is_near_that_of_a_secret_one_hides_nothing() {
+    let text = "apply: {on_failure: rever}\ntracing: {enabled: maybe}\ninclude: 5\n";
+    let refused = read("r.yaml", text).expect_err("three slips");
+    let shown: String = refused
+        .complaints
+        .iter()
+        .map(|complaint| complaint.render(false))
+        .collect();
+    for kept in ["on_failure: rever}", "enabled: maybe}", "include: 5"] {
+        assert!(shown.contains(kept), "`{kept}` is hidden in:\n{shown}");
+    }
+}

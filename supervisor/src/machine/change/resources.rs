@@ -1,6 +1,7 @@
 //! What happens to the resources.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_proto::ResourceName;
@@ -8,6 +9,7 @@ use mainstay_proto::ResourceName;
 use super::order::dependencies_first;
 use super::{Change, How, Known, KnownResource, Modules, Part};
 use crate::config::{Config, ResourceConfig, difference};
+use crate::graph::circles::{self, Edge, Forgone};
 use crate::graph::{Index, Unresolved, cycles, is_frame_system};
 use crate::identity::ModuleName;
 use crate::machine::node::Declared;
@@ -20,6 +22,7 @@ pub(super) struct Compared {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
     pub(super) taken_out: Vec<ResourceName>,
+    pub(super) forgone: Vec<Forgone>,
 }
 
 /// What happens to one of them.
@@ -38,6 +41,7 @@ struct Fate {
 #[derive(Debug, Default)]
 struct Needs<'a> {
     required: Vec<&'a ResourceName>,
+    /// Without those that it has to go without.
     optional: Vec<&'a ResourceName>,
     /// What is wrong with the first required text that means nothing, or nothing for certain.
     missing: Option<String>,
@@ -53,6 +57,8 @@ struct Compare<'a> {
     old_index: Index,
     index: Index,
     needs: HashMap<&'a ResourceName, Needs<'a>>,
+    /// Optional dependencies that would close a circle.
+    forgone: Vec<Forgone>,
     /// What somebody who is built holds.
     held: HashSet<&'a ResourceName>,
     fates: HashMap<&'a ResourceName, Fate>,
@@ -80,10 +86,12 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         },
         index,
         needs: HashMap::new(),
+        forgone: Vec::new(),
         held: known.resources.values().flat_map(|known| &known.held).collect(),
         fates: HashMap::new(),
     };
     compare.find_needs();
+    compare.find_circles();
     compare.entries(from, to);
     compare.of_modules();
     if !same_names {
@@ -92,6 +100,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
     compare.blocked();
     compare.alone();
     compare.spread();
+    compare.circles();
     compare.waiting();
     compare.finish(from)
 }
@@ -151,6 +160,30 @@ impl<'a> Compare<'a> {
             needs.optional = declared.optional.iter().filter_map(|text| find(text).ok()).collect();
             self.needs.insert(name, needs);
         }
+    }
+
+    /// Takes the optional dependencies that close a circle out of the needs.
+    fn find_circles(&mut self) {
+        let refused = |name: &&ResourceName| self.to[*name].fault.is_some() || self.refuses(name);
+        let edges = self.order.iter().filter(|name| !refused(name)).flat_map(|from| {
+            let needs = &self.needs[*from];
+            let required = needs.required.iter().map(|to| (*to, false));
+            let optional = needs.optional.iter().map(|to| (*to, true));
+            let edge = move |(to, optional)| Edge { from, to, optional };
+            required.chain(optional).map(edge)
+        });
+        self.forgone = circles::forgone(edges);
+        for forgone in &self.forgone {
+            if let Some(needs) = self.needs.get_mut(&forgone.by) {
+                needs.optional.retain(|optional| **optional != forgone.what);
+            }
+        }
+    }
+
+    /// True if its module, asked about the new entry, does not want it.
+    fn refuses(&self, name: &ResourceName) -> bool {
+        let (_, known) = self.declared(name);
+        !known && self.known.answers.get(name).is_some_and(Result::is_err)
     }
 
     fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
@@ -286,7 +319,9 @@ impl<'a> Compare<'a> {
             let held = self.known(name).map_or(&[][..], |known| &known.held);
             let lets_go = held
                 .iter()
-                .find(|held| !needs.required.contains(held) && !needs.optional.contains(held))
+                .find(|held| {
+                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.forgoes(name, held)
+                })
                 .cloned();
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
@@ -422,6 +457,7 @@ impl<'a> Compare<'a> {
         });
         let built = dependencies_first(rest, &needs.collect());
         found.built = built.into_iter().map(|name| self.change(name)).collect();
+        found.forgone = self.forgone;
         found
     }
 
@@ -433,6 +469,17 @@ impl<'a> Compare<'a> {
             through,
             alone,
         } = self.fates[name].clone();
+        if let Some(one) = self.forgone.iter().find(|one| one.by == *name)
+            && matches!(how, How::Build | How::Rebuild)
+            && !because.contains(&one.way())
+        {
+            let _ = write!(
+                because,
+                "; without {}, which would close a circle: {}",
+                one.what.name,
+                one.way()
+            );
+        }
         if alone && self.held.contains(name) {
             because.push_str("; who holds it stays");
         }

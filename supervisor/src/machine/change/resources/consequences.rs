@@ -1,6 +1,6 @@
 //! What the change of one resource means for those that hold it, wait for it or would like it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use mainstay_proto::ResourceName;
 
@@ -88,6 +88,46 @@ impl<'a> Compare<'a> {
         }
     }
 
+    /// What would close a circle now is let go, and what does so no more is taken up, once it is known that it is so.
+    pub(super) fn circles(&mut self) {
+        for name in self.order.clone() {
+            let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
+                continue;
+            };
+            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let lets_go = self
+                .forgone
+                .iter()
+                .find(|one| one.by == *name && known.held.contains(&one.what));
+            let needs = &self.needs[name];
+            let opened = known.forgone.iter().find(|one| needs.optional.contains(&&one.what));
+            let (because, other) = match (lets_go, opened) {
+                (Some(one), _) => {
+                    let because = format!(
+                        "lets go of {}, which would close a circle: {}",
+                        one.what.name,
+                        one.way()
+                    );
+                    (because, one.what.clone())
+                }
+                (None, Some(one)) => {
+                    let because = format!("would like {}, which closes no circle any more", one.what.name);
+                    (because, one.what.clone())
+                }
+                (None, None) => continue,
+            };
+            self.set(name, How::Rebuild, because, true);
+            self.through(name, Part::Resource(other));
+        }
+    }
+
+    pub(super) fn forgoes(&self, name: &ResourceName, dependency: &ResourceName) -> bool {
+        let mut forgone = self.forgone.iter();
+        forgone.any(|one| one.by == *name && one.what == *dependency)
+    }
+
     /// Who waits for something that comes may be built then, and who would like it may take it.
     pub(super) fn waiting(&mut self) {
         let mut wanting: HashMap<&ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
@@ -110,7 +150,7 @@ impl<'a> Compare<'a> {
                     Some(fate) if fate.how != How::Update => false,
                     _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
                     _ if required => !built,
-                    _ => built && !self.known(waiting).is_some_and(held) && !self.leads_to(name, waiting),
+                    _ => built && !self.known(waiting).is_some_and(held),
                 };
                 if fits {
                     let (how, because) = if built {
@@ -147,24 +187,5 @@ impl<'a> Compare<'a> {
     fn may_move(&self, name: &ResourceName) -> bool {
         let fate = self.fates.get(name);
         fate.is_some_and(|fate| fate.how == How::Rebuild && fate.after_start)
-    }
-
-    /// True if `start` needs `end`, directly or not.
-    fn leads_to(&self, start: &ResourceName, end: &ResourceName) -> bool {
-        let (mut seen, mut open) = (HashSet::from([start]), vec![start]);
-        while let Some(name) = open.pop() {
-            if name == end {
-                return true;
-            }
-            let needs = self.needs.get(name);
-            open.extend(
-                needs
-                    .into_iter()
-                    .flat_map(|needs| &needs.required)
-                    .copied()
-                    .filter(|needed| seen.insert(*needed)),
-            );
-        }
-        false
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::model::{Edge, Graph, Kind, Node, To};
+use super::{Edge, Graph, Kind, Node, To};
 
 /// How a node looks: fill colour by state.
 fn fill(node: &Node) -> Option<&'static str> {
@@ -134,6 +134,7 @@ pub fn mermaid(graph: &Graph) -> String {
         let arrow = match (edge.kind, edge.held) {
             (Kind::Required, _) => "-->",
             (Kind::Optional, true) => "-. optional .->",
+            (Kind::Optional, false) if !edge.circle.is_empty() => "-. let go .->",
             (Kind::Optional, false) => "-. not in use .->",
         };
         let _ = writeln!(out, "  n{} {arrow} {to}", edge.from);
@@ -167,7 +168,7 @@ fn escaped(lines: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::tests::of;
+    use super::super::of;
     use super::*;
 
     fn sample() -> Graph {
@@ -179,6 +180,7 @@ mod tests {
             to: To::Node(1),
             kind: Kind::Optional,
             held: true,
+            circle: Vec::new(),
         });
         graph
     }

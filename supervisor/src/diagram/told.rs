@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use mainstay_proto::mainstay::control::v1 as pb;
 
-use super::model::{Edge, Graph, Kind, Node, To};
-use crate::cli::status_json::resource_state;
+use super::{Edge, Graph, Kind, Node, To};
+use crate::phase::resource_state;
 
 /// The graph that a machine told.
 pub fn graph(told: pb::Graph) -> Graph {
@@ -42,6 +42,7 @@ pub fn graph(told: pb::Graph) -> Graph {
             to,
             kind: if edge.optional { Kind::Optional } else { Kind::Required },
             held: edge.held,
+            circle: edge.circle,
         })
     };
     let mut edges: Vec<_> = told.edges.into_iter().filter_map(edge).collect();
@@ -51,8 +52,9 @@ pub fn graph(told: pb::Graph) -> Graph {
 
 #[cfg(test)]
 mod tests {
+    use mainstay_proto::viam::common::v1::ResourceName;
+
     use super::*;
-    use crate::cli::samples;
 
     #[test]
     fn edges_lead_to_what_the_machine_named() {
@@ -62,14 +64,20 @@ mod tests {
             optional,
             held: optional,
             problem: problem.into(),
+            circle: Vec::new(),
         };
-        let resource = |name: &str| samples::resource(name, "rdk:builtin:fake", "builtin:fake");
+        let resource = |subtype: &str, name: &str| pb::Resource {
+            name: Some(ResourceName {
+                namespace: "rdk".into(),
+                r#type: "component".into(),
+                subtype: subtype.into(),
+                name: name.into(),
+            }),
+            state: pb::ResourceState::Ready.into(),
+            ..pb::Resource::default()
+        };
         let told = pb::Graph {
-            resources: vec![
-                resource("component:base/b"),
-                resource("component:motor/m"),
-                resource("component:motor/m"),
-            ],
+            resources: vec![resource("base", "b"), resource("motor", "m"), resource("motor", "m")],
             edges: vec![
                 edge("rdk:component:motor/m", "rdk:component:base/b", true, ""),
                 edge("rdk:component:base/b", "rdk:component:motor/m", false, ""),

@@ -1,15 +1,27 @@
-//! Resources, who needs whom, and the circles among them.
+//! Resources, who needs whom, and the circles among them, to be drawn.
+//!
+//! `file` makes such a graph from a config, `told` from what a running machine tells, `drawing` shows it.
+
+mod drawing;
+mod file;
+mod told;
 
 use std::collections::HashMap;
 
 use mainstay_proto::ResourceName;
 use serde_json::{Value, json};
 
+pub use self::drawing::{dot, mermaid};
+pub use self::file::graph as of_file;
+#[cfg(test)]
+pub use self::file::tests::of;
+pub use self::told::graph as of_machine;
 use crate::graph::cycles;
 
 /// One resource.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Its identity.
     pub name: ResourceName,
     /// Full model; empty if unknown.
     pub model: String,
@@ -31,6 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// In one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Required => "required",
@@ -46,9 +59,12 @@ pub struct Edge {
     pub from: usize,
     /// What is needed.
     pub to: To,
+    /// Whether it can do without.
     pub kind: Kind,
     /// It was built with it. Never in a file.
     pub held: bool,
+    /// The circle that it would close, which is why it is let go: names from `from` to `from`. Else empty.
+    pub circle: Vec<String>,
 }
 
 /// Where an edge leads.
@@ -57,7 +73,12 @@ pub enum To {
     /// To a place in [`Graph::nodes`].
     Node(usize),
     /// To a text that names no single resource, and why it does not.
-    Nothing { text: String, problem: String },
+    Nothing {
+        /// As it is written.
+        text: String,
+        /// Why it names nothing, or too much.
+        problem: String,
+    },
 }
 
 /// Who needs whom.
@@ -133,6 +154,7 @@ impl Graph {
                 "to": to,
                 "kind": edge.kind.as_str(),
                 "held": edge.held,
+                "let_go": (!edge.circle.is_empty()).then_some(&edge.circle),
                 "problem": problem,
             })
         });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::model::{Edge, Graph, Kind, Node, To};
+use super::{Edge, Graph, Kind, Node, To};
 use crate::config::Config;
 use crate::graph::{Index, Unresolved};
 
@@ -38,6 +38,7 @@ pub fn graph(config: &Config) -> Graph {
                 to,
                 kind: Kind::Required,
                 held: false,
+                circle: Vec::new(),
             });
         }
     }
