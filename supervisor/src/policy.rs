@@ -67,6 +67,29 @@ pub struct Policy {
     pub keep_moving: bool,
 }
 
+impl Policy {
+    /// The same without all that a process cannot tell: one that was started with the one is as good with the other.
+    #[must_use]
+    pub fn seen_by_process(&self) -> Self {
+        // Taken apart so that whoever adds a key has to say which kind it is.
+        let Self {
+            restart: _,
+            health: _,
+            stop: _,
+            limits,
+            sandbox,
+            output: _,
+            watch: _,
+            keep_moving: _,
+        } = self.clone();
+        Self {
+            limits,
+            sandbox,
+            ..Self::default()
+        }
+    }
+}
+
 /// When a module is started again. An end of its own accord, and a failed start, count as failures in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restart {

@@ -188,6 +188,11 @@ impl Resource {
         Self::new(name, "rdk:component:generic", crate::fixture::GENERIC)
     }
 
+    /// The entry itself.
+    pub fn json(self) -> Value {
+        Value::Object(self.0)
+    }
+
     /// Sets `attributes`.
     pub fn attributes(self, attributes: Value) -> Self {
         self.set("attributes", attributes)

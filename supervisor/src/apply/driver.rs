@@ -19,7 +19,7 @@ use super::progress::{self, Command, Inbox, Progress};
 use super::start::{self, Start};
 use super::status::{self, Published};
 use super::taken::{Overrides, Taken};
-use super::transaction::{Action, Input, Origin, Ticket, Transaction, Way};
+use super::transaction::{Action, Input, Origin, Refusal, Ticket, Transaction, Way};
 use super::watcher::Watcher;
 use crate::config::{Bundle, Refused};
 use crate::config_file::{LastGood, Seen, Watch};
@@ -69,7 +69,7 @@ enum Done {
     /// Something that the transaction waits for.
     Input(Input<Arc<Taken>>),
     /// A text was checked: its port is open, and modules were asked.
-    Checked(Ticket, Result<(Option<Bound>, preflight::Asked), Vec<String>>),
+    Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
 }
 
 /// Why a text is read.
@@ -109,6 +109,8 @@ pub struct Driver {
     insisted: bool,
     /// The service manager was told of a reload.
     reloading: bool,
+    /// What is refused now was so before, for the same reasons.
+    known: bool,
     applied: SystemTime,
     revision: Option<u64>,
     unkept: Option<Arc<str>>,
@@ -144,6 +146,7 @@ impl Driver {
             reading: 0,
             insisted: false,
             reloading: false,
+            known: false,
             applied: SystemTime::now(),
             revision: start.kept.as_ref().map(|(_, revision)| *revision),
             unkept: start.unkept.clone(),
@@ -277,17 +280,24 @@ impl Driver {
         match done {
             Done::Input(input) => self.input(input),
             Done::Checked(ticket, Ok((bound, asked))) => {
-                self.asked = Some((ticket, asked));
+                self.asked = Some((ticket, *asked));
                 if let Some(bound) = bound {
                     self.bound = Some((ticket, bound));
                 }
                 self.input(Input::Checked(ticket, Ok(())));
             }
-            Done::Checked(ticket, Err(reasons)) => {
-                for reason in &reasons {
+            Done::Checked(ticket, Err(refusal)) => {
+                // Once for the same reasons, not once for each try.
+                self.known = self.transaction.refused_before(ticket, &refusal.reasons);
+                for reason in refusal.reasons.iter().filter(|_| !self.known) {
                     error!("the config is refused; what runs is left as it is\n{reason}");
                 }
-                self.input(Input::Checked(ticket, Err(reasons)));
+                self.input(Input::Checked(ticket, Err(refusal)));
+                if let (Some(at), false) = (self.transaction.next_try(), self.known) {
+                    let pause = at.saturating_duration_since(Instant::now());
+                    info!("nothing is wrong with its text: it is tried again in {pause:.0?}, and later each time");
+                }
+                self.known = false;
             }
             Done::Read { number, asked, outcome } => {
                 self.reading -= 1;
@@ -357,10 +367,16 @@ impl Driver {
                 self.work.spawn(async move {
                     let bound = match binding.await {
                         Ok(bound) => bound,
-                        Err(complaint) => return Done::Checked(ticket, Err(vec![complaint.line()])),
+                        Err(unbound) => {
+                            let refusal = Refusal {
+                                reasons: vec![unbound.complaint.line()],
+                                transient: unbound.transient,
+                            };
+                            return Done::Checked(ticket, Err(refusal));
+                        }
                     };
                     let asked = trial::ask(&machine, &offer, &give_up).await;
-                    Done::Checked(ticket, asked.map(|asked| (bound, asked)))
+                    Done::Checked(ticket, asked.map(|asked| (bound, Box::new(asked))))
                 });
             }
             Action::Apply {
@@ -447,6 +463,7 @@ impl Driver {
             News::Applying | News::Superseded => {}
             News::Watching(window) => info!("the change is applied, and watched for {window:?}"),
             News::Committed => info!("the change is applied"),
+            News::Refused(_) if self.known => {}
             News::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
             News::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
             News::Reverted(_) => warn!("the config from before the change runs again"),
@@ -511,7 +528,11 @@ impl Driver {
         let now = Instant::now();
         let (state, reasons) = self.transaction.state();
         let running = &self.transaction.running().what;
-        let until = self.transaction.deadline().map(|until| status::on_the_wall(until, now));
+        let until = match state {
+            State::Waiting | State::Watching => self.transaction.deadline(),
+            State::Refused => self.transaction.next_try(),
+            _ => None,
+        };
         let status = status::Status {
             path: self.tools.path.clone(),
             from: running.bundle.path.clone(),
@@ -520,7 +541,7 @@ impl Driver {
             reasons,
             since: SystemTime::now(),
             applied: self.applied,
-            until: until.filter(|_| matches!(state, State::Waiting | State::Watching)),
+            until: until.map(|until| status::on_the_wall(until, now)),
             unkept: self.unkept.clone(),
             complaints: running.rendered.clone(),
         };

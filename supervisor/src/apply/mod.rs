@@ -1,13 +1,14 @@
 //! How a new config comes to the machine, and how it goes back: a file (or somebody at the control socket) offers a text, it
 //! is checked, applied, watched, and committed or taken back.
 //!
-//! `transaction` decides (pure), `driver` does what it says. `health` judges (pure) what `watcher` sees. `start` chooses what
+//! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what `watcher` sees. `start` chooses what
 //! a machine starts with.
 
 mod driver;
 pub mod health;
 mod keeper;
 pub mod maintenance;
+mod messages;
 pub mod network;
 mod news;
 mod preflight;

@@ -88,7 +88,7 @@ impl Network {
     ///
     /// # Errors
     /// The port cannot be had: as a person should read it, with the line of the config underlined.
-    pub fn prepare(&self, config: Arc<Config>) -> impl Future<Output = Result<Option<Bound>, Box<Complaint>>> + use<> {
+    pub fn prepare(&self, config: Arc<Config>) -> impl Future<Output = Result<Option<Bound>, Unbound>> + use<> {
         let served = self.served.clone();
         async move {
             let wanted = &config.network.bind_address;
@@ -156,15 +156,28 @@ impl Network {
 /// # Errors
 /// As [`Network::prepare`].
 pub async fn bind(config: &Config) -> Result<Bound, Box<Complaint>> {
-    bind_beside(config, &[]).await
+    let bound = bind_beside(config, &[]).await;
+    bound.map_err(|unbound| unbound.complaint)
 }
 
-async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Box<Complaint>> {
+/// A port that cannot be had.
+#[derive(Debug)]
+pub struct Unbound {
+    /// Why.
+    pub complaint: Box<Complaint>,
+    /// Somebody else has it, or the host has no such address: it may be had later.
+    pub transient: bool,
+}
+
+async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Unbound> {
     let network = &config.network;
     let wanted = &network.bind_address;
     let refused = |problem: &str| {
         let message = format!("cannot serve on `{wanted}`: {problem}");
-        Box::new(config.complaint(Grade::Refused, &network.bind_place, message))
+        Unbound {
+            complaint: Box::new(config.complaint(Grade::Refused, &network.bind_place, message)),
+            transient: false,
+        }
     };
     let (host, port) = wanted
         .rsplit_once(':')
@@ -198,12 +211,14 @@ async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Box<Co
             }
         }
     }
-    Err(match last.kind() {
+    let transient = matches!(last.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable);
+    let unbound = match last.kind() {
         io::ErrorKind::AddrInUse => refused(&format!(
             "listen tcp {wanted}: bind: address already in use; stop the other program, or choose another port (0 takes any free one)"
         )),
         _ => refused(&last.to_string()),
-    })
+    };
+    Err(Unbound { transient, ..unbound })
 }
 
 /// Listens there, also where a listener of our own has the port for other addresses.

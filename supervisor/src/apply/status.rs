@@ -26,7 +26,8 @@ pub struct Status {
     pub since: SystemTime,
     /// Since when the running text runs.
     pub applied: SystemTime,
-    /// When something comes of it by itself: the end of a watch, the next question to the sensor.
+    /// When something comes of it by itself: the end of a watch, the next question to the sensor, the next try of a text
+    /// that was refused for what may pass.
     pub until: Option<SystemTime>,
     /// Why the last commit is not on the disk, if it is not.
     pub unkept: Option<Arc<str>>,

@@ -6,125 +6,22 @@
 //! settled. A new text replaces the candidate, never waits for a trial, and is compared with what runs; the target of a
 //! way back stays the last commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Verdict;
+pub use super::messages::{Action, File, Input, Offer, Origin, Refusal, Ticket, Way};
 use super::news::{News, State};
 
+/// Pause before a text that was refused for what may pass is tried again, doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Pause before the maintenance sensor is asked again, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Number of one text's way through the transaction; answers that carry an older one no longer count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Who wants a text to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It stands in the machine's config file.
-    File,
-    /// Somebody asked for it over the control socket.
-    Command,
-}
-
-/// A config that can be run, as far as the transaction has to know it.
-#[derive(Clone, Debug)]
-pub struct Offer<T> {
-    /// Tells it from other texts.
-    pub digest: Arc<str>,
-    /// Who wants it.
-    pub origin: Origin,
-    /// How long it is watched before it counts, and goes back if it is not healthy. `None`: it stays as it is.
-    pub revert: Option<Duration>,
-    /// It names a maintenance sensor that is to be asked first.
-    pub guarded: bool,
-    /// Its local errors, without their places in the text.
-    pub faults: BTreeSet<String>,
-    /// The config itself.
-    pub what: T,
-}
-
-/// What the config file holds, compared with what runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum File {
-    /// This text, which runs, or is on its way.
-    Holds(Arc<str>),
-    /// A text that cannot be used, and why.
-    Refused(Vec<String>),
-    /// A text that was applied and taken back, and why.
-    Rejected(Vec<String>),
-    /// It is gone or cannot be read, and why.
-    Away(String),
-}
-
-/// Something happened.
-#[derive(Clone, Debug)]
-pub enum Input<T> {
-    /// A text that can be run was seen, or asked for.
-    Seen {
-        /// The text.
-        offer: Offer<T>,
-        /// Why it was taken back before, if it was.
-        rejected: Option<Vec<String>>,
-        /// Somebody wants it now, even if nothing has changed and whatever happened to it before.
-        insisted: bool,
-    },
-    /// The file's text cannot be used.
-    Refused(Vec<String>),
-    /// The file is gone or cannot be read.
-    Away(String),
-    /// The maintenance sensor was asked: may it be applied now?
-    Maintained(Ticket, Result<(), String>),
-    /// It was checked with all that can be checked before anything is touched.
-    Checked(Ticket, Result<(), Vec<String>>),
-    /// The machine has taken it up, and all that it touched had its first outcome; or it was not taken up at all.
-    Applied(Ticket, Result<(), String>),
-    /// How things are; to be told when that changes, and when the deadline has come.
-    Look(Verdict),
-    /// The machine is to end.
-    Stop,
-}
-
-/// Which way the machine goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// To a new text.
-    Forward,
-    /// To the last commit, for these reasons.
-    Back(Vec<String>),
-}
-
-/// Something to be done.
-#[derive(Clone, Debug)]
-pub enum Action<T> {
-    /// Ask the maintenance sensor of this config. Ends in [`Input::Maintained`].
-    Ask(Ticket, Offer<T>),
-    /// Check what can be checked. Ends in [`Input::Checked`].
-    Check(Ticket, Offer<T>),
-    /// Have the machine be this; whatever was applied before is no longer waited for. Ends in [`Input::Applied`].
-    Apply {
-        /// Its number.
-        ticket: Ticket,
-        /// What it shall be.
-        offer: Offer<T>,
-        /// From or to the last commit.
-        way: Way,
-        /// What is healthy now is what has to be healthy afterwards.
-        fresh: bool,
-    },
-    /// Keep it as the last good config.
-    Commit(Ticket, Offer<T>),
-    /// Remember that it was taken back, and why.
-    Reject(Offer<T>, Vec<String>),
-    /// Forget that a text of this digest was taken back.
-    Pardon(Arc<str>),
-    /// Tell whoever follows this text.
-    Tell(Ticket, News),
-}
 
 /// What the machine was last told, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +60,17 @@ struct Candidate<T> {
     ticket: Ticket,
     offer: Offer<T>,
     stage: Stage,
+    /// The pause before this try and why the one before was refused, if it is not the first.
+    again: Option<(Duration, Vec<String>)>,
+}
+
+/// A text of the file that was refused for what may pass.
+#[derive(Clone, Debug)]
+struct Retry<T> {
+    offer: Offer<T>,
+    reasons: Vec<String>,
+    pause: Duration,
+    until: Instant,
 }
 
 /// The state of it all.
@@ -176,6 +84,7 @@ pub struct Transaction<T> {
     /// How long the last trial was, or is to be, watched.
     window: Duration,
     candidate: Option<Candidate<T>>,
+    retry: Option<Retry<T>>,
     file: File,
     rejected: BTreeMap<Arc<str>, Vec<String>>,
     last_ticket: Ticket,
@@ -200,6 +109,7 @@ impl<T: Clone> Transaction<T> {
             before: None,
             trial,
             candidate: None,
+            retry: None,
             file,
             rejected: BTreeMap::new(),
             last_ticket: Ticket::default(),
@@ -243,7 +153,19 @@ impl<T: Clone> Transaction<T> {
             Some(Stage::Postponed { until, .. }) => Some(*until),
             _ => None,
         };
-        watched.into_iter().chain(postponed).min()
+        watched.into_iter().chain(postponed).chain(self.next_try()).min()
+    }
+
+    /// When the file's text, which was refused for what may pass, is tried again.
+    pub fn next_try(&self) -> Option<Instant> {
+        self.retry.as_ref().map(|retry| retry.until)
+    }
+
+    /// True if this text is being tried again, and it is known that it was refused for these reasons.
+    pub fn refused_before(&self, ticket: Ticket, reasons: &[String]) -> bool {
+        let candidate = self.candidate.as_ref().filter(|candidate| candidate.ticket == ticket);
+        let again = candidate.and_then(|candidate| candidate.again.as_ref());
+        again.is_some_and(|(_, known)| known == reasons)
     }
 
     /// The state in one word, and why it is not `current`.
@@ -261,6 +183,9 @@ impl<T: Clone> Transaction<T> {
             _ => {}
         }
         if let Some(candidate) = &self.candidate {
+            if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
+                return (State::Refused, reasons.clone());
+            }
             match &candidate.stage {
                 Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),
                 // Between two questions it waits all the same.
@@ -296,21 +221,25 @@ impl<T: Clone> Transaction<T> {
             } => self.seen(offer, rejected, insisted, &mut actions),
             Input::Refused(reasons) => {
                 self.file = File::Refused(reasons);
+                self.retry = None;
                 self.withdraw(&mut actions);
             }
             Input::Away(why) => {
                 self.file = File::Away(why);
+                self.retry = None;
                 self.withdraw(&mut actions);
             }
             Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
-            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, &mut actions),
+            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now, &mut actions),
             Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
             Input::Look(verdict) => {
                 self.ask_again(now, &mut actions);
+                self.try_again(now, &mut actions);
                 self.look(verdict, now, &mut actions);
             }
             Input::Stop => {
                 self.stopped = true;
+                self.retry = None;
                 self.drop_candidate(&mut actions);
             }
         }
@@ -325,6 +254,7 @@ impl<T: Clone> Transaction<T> {
         // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
         if by_file {
             self.file = File::Holds(offer.digest.clone());
+            self.retry = None;
             self.withdraw(actions);
         }
         match rejected {
@@ -345,7 +275,19 @@ impl<T: Clone> Transaction<T> {
                 return self.refuse(ticket, &offer, new, File::Refused, actions);
             }
         }
+        self.begin(ticket, offer, None, actions);
+    }
+
+    /// A text sets out.
+    fn begin(
+        &mut self,
+        ticket: Ticket,
+        offer: Offer<T>,
+        again: Option<(Duration, Vec<String>)>,
+        actions: &mut Vec<Action<T>>,
+    ) {
         self.drop_candidate(actions);
+        self.retry = None;
         let (stage, action) = if offer.guarded {
             let pause = FIRST_PAUSE;
             (Stage::Asking { pause }, Action::Ask(ticket, offer.clone()))
@@ -353,7 +295,23 @@ impl<T: Clone> Transaction<T> {
             (Stage::Checking, Action::Check(ticket, offer.clone()))
         };
         actions.push(action);
-        self.candidate = Some(Candidate { ticket, offer, stage });
+        self.candidate = Some(Candidate {
+            ticket,
+            offer,
+            stage,
+            again,
+        });
+    }
+
+    /// What the file's text was refused for may have passed.
+    fn try_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(retry) = self.retry.take_if(|retry| retry.until <= now) else {
+            return;
+        };
+        self.last_ticket.0 += 1;
+        self.file = File::Holds(retry.offer.digest.clone());
+        let again = Some((retry.pause, retry.reasons));
+        self.begin(self.last_ticket, retry.offer, again, actions);
     }
 
     fn refuse(
@@ -419,13 +377,25 @@ impl<T: Clone> Transaction<T> {
         }
     }
 
-    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Vec<String>>, actions: &mut Vec<Action<T>>) {
+    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
         let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
-        let Some(Candidate { offer, .. }) = self.candidate.take_if(mine) else {
+        let Some(Candidate { offer, again, .. }) = self.candidate.take_if(mine) else {
             return;
         };
-        if let Err(reasons) = outcome {
-            return self.refuse(ticket, &offer, reasons, File::Refused, actions);
+        if let Err(Refusal { reasons, transient }) = outcome {
+            self.refuse(ticket, &offer, reasons.clone(), File::Refused, actions);
+            let wanted = offer.origin == Origin::File && self.file == File::Refused(reasons.clone());
+            if transient && wanted {
+                let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
+                let until = now + pause;
+                self.retry = Some(Retry {
+                    offer,
+                    reasons,
+                    pause,
+                    until,
+                });
+            }
+            return;
         }
         if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
             actions.push(Action::Tell(*ticket, News::Superseded));

@@ -40,6 +40,7 @@ struct Books {
     asking: Vec<Ticket>,
     checking: Vec<Ticket>,
     applying: Option<Ticket>,
+    by_file: HashSet<Ticket>,
     guarded: HashSet<Arc<str>>,
     reverts: HashSet<Arc<str>>,
     /// What must come next.
@@ -64,6 +65,9 @@ impl Books {
                     "not allowed"
                 );
                 self.checking.push(*ticket);
+                if offer.origin == Origin::File {
+                    self.by_file.insert(*ticket);
+                }
             }
             Action::Apply { ticket, offer, way, .. } => {
                 if *way == Way::Forward {
@@ -131,6 +135,7 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
             asking: Vec::new(),
             checking: Vec::new(),
             applying: first_applied,
+            by_file: HashSet::new(),
             guarded: of('?'),
             reverts: of('~'),
             back: false,
@@ -179,8 +184,13 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
                         books.checked.insert(ticket);
                         Input::Checked(ticket, Ok(()))
                     } else {
-                        last_seen = None;
-                        Input::Checked(ticket, Err(vec!["bad".into()]))
+                        let transient = random.percent(50);
+                        // What stands in the file is tried again then.
+                        if !transient || !books.by_file.contains(&ticket) {
+                            last_seen = None;
+                        }
+                        let reasons = vec!["bad".into()];
+                        Input::Checked(ticket, Err(Refusal { reasons, transient }))
                     }
                 }
                 6 | 7 => match books.applying.take() {

@@ -79,7 +79,14 @@ fn play(script: &str) {
             "allowed" => Input::Maintained(asked, Ok(())),
             "forbidden" => Input::Maintained(asked, Err("busy".into())),
             "good" => Input::Checked(checked, Ok(())),
-            "bad" => Input::Checked(checked, Err(bad())),
+            "bad" => Input::Checked(checked, Err(Refusal::of_text(bad()))),
+            "unlucky" => Input::Checked(
+                checked,
+                Err(Refusal {
+                    reasons: bad(),
+                    transient: true,
+                }),
+            ),
             "done" => Input::Applied(applied, Ok(())),
             "failed" => Input::Applied(applied, Err("no".into())),
             "late" => Input::Applied(Ticket(98), Ok(())),
@@ -109,6 +116,56 @@ fn play(script: &str) {
         assert_eq!(words.join(", "), expected.trim(), "{line}");
         assert_eq!(transaction.state().0.to_string(), state.trim(), "{line}");
     }
+}
+
+#[test]
+fn what_is_refused_for_what_may_pass_is_tried_again_until_it_is_taken_or_another_text_comes() {
+    play(
+        "see b      → check b        | applying
+         unlucky    → refused        | refused
+         healthy 1  →                | refused
+         healthy 1  → check b        | refused
+         unlucky    → refused        | refused
+         healthy 3  →                | refused
+         healthy 1  → check b        | refused
+         good       → apply b afresh | applying
+         done       → commit b       | current
+         see c      → check c        | applying
+         unlucky    → refused        | refused
+         see d      → check d        | applying
+         bad        → refused        | refused
+         healthy 99 →                | refused
+         see e      → check e        | applying
+         unlucky    → refused        | refused
+         gone       →                | away
+         healthy 99 →                | away",
+    );
+    // Somebody who asks for it is told, and asks again; whoever asks for something else does not want it any more.
+    play(
+        "insist b@  → check b        | applying
+         unlucky    → refused        | current
+         healthy 99 →                | current
+         see c      → check c        | applying
+         unlucky    → refused        | refused
+         insist d@  → check d        | applying
+         good       → apply d afresh | refused
+         done       → commit d       | refused
+         healthy 99 →                | refused",
+    );
+    // A sensor that has to allow it is asked each time; the pause grows up to a minute.
+    play(
+        "see b?     → ask b          | applying
+         allowed    → check b        | applying
+         unlucky    → refused        | refused
+         healthy 2  → ask b          | applying
+         allowed    → check b        | refused
+         unlucky    → refused        | refused
+         healthy 4  → ask b          | applying
+         allowed    → check b        | refused
+         unlucky    → refused        | refused
+         healthy 60 → ask b          | applying
+         stop       → superseded     | overridden",
+    );
 }
 
 #[test]

@@ -45,7 +45,10 @@ fn sentence(config: &ConfigStatus, now: SystemTime) -> Option<(String, Colour)> 
     let (text, colour) = match config.state() {
         ConfigState::Current | ConfigState::Unspecified => return None,
         ConfigState::Refused => (
-            format!("config refused {ago} ago; what ran before runs on{kept}"),
+            match config.until {
+                Some(_) => format!("config refused {ago} ago, tried again in {left}; what ran before runs on{kept}"),
+                None => format!("config refused {ago} ago; what ran before runs on{kept}"),
+            },
             Colour::Red,
         ),
         ConfigState::Away => (
@@ -107,7 +110,10 @@ mod tests {
         };
         assert!(lines(&config(ConfigState::Current), now, style).is_empty());
         for (state, parts) in [
-            (ConfigState::Refused, ["refused 41 s ago", "(revision 5)"]),
+            (
+                ConfigState::Refused,
+                ["refused 41 s ago, tried again in 4.0 s", "(revision 5)"],
+            ),
             (ConfigState::Away, ["away for 41 s", "(revision 5)"]),
             (ConfigState::Waiting, ["since 41 s", "again in 4.0 s"]),
             (ConfigState::Watching, ["4.0 s more", "goes back"]),

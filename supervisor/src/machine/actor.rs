@@ -99,6 +99,8 @@ pub(super) struct Running {
     pub(super) entry: Arc<ModuleEntry>,
     /// Cancelled when the core does not answer it any more.
     pub(super) closed: CancellationToken,
+    /// Cancelled when its program is not to be followed any more; none if nobody follows it.
+    pub(super) follows: Option<CancellationToken>,
     /// False for one whose entry is broken.
     pub(super) has_task: bool,
     /// It was told to end for good, and nothing that it says counts any more.
@@ -272,7 +274,10 @@ impl Machine {
             };
             let what = match stage {
                 Stage::Validating => {
-                    let call = async { calls::validate(upstream, proto()?, limit).await };
+                    let call = async {
+                        let answer = calls::validate(upstream, proto()?, limit).await;
+                        answer.map_err(|refusal| refusal.text)
+                    };
                     What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
                 Stage::Adding => {
@@ -371,7 +376,7 @@ impl Machine {
                     self.swap_table();
                 }
             }
-            Event::Down { life, cause } => {
+            Event::Down { life, cause, .. } => {
                 running.upstream = None;
                 running.drain_by = None;
                 let failed = running.waiting.extract_if(.., |(after, _)| *after < life);

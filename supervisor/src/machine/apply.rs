@@ -18,7 +18,6 @@ use super::preflight::Asked;
 use super::view::{Rejected, View};
 use super::wanted;
 use crate::config::Config;
-use crate::module::actor::Command as ModuleCommand;
 use crate::route::resource::{Phase, Resource, ResourceState};
 
 /// How long the first outcome of everything that changes is waited for. It goes on after that all the same.
@@ -156,12 +155,7 @@ impl Machine {
             match (change.how, wanted.remove(name)) {
                 (How::Start, Some(wanted)) => self.start_module(wanted),
                 (How::Restart, Some(wanted)) => self.end_module(name, Then::Anew(Box::new(wanted))),
-                (How::Update, Some(wanted)) => {
-                    if let Some(running) = self.modules.get(name) {
-                        let arguments = ModuleCommand::Arguments(wanted.spec.arguments);
-                        let _faulty = running.commands.send(arguments);
-                    }
-                }
+                (How::Update, Some(wanted)) => self.treat_module(name, wanted),
                 (_, None) => self.end_module(name, Then::Gone),
                 (how, Some(_)) => debug!(module = %name, "no module can {how}"),
             }

@@ -49,8 +49,27 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
     request
 }
 
+/// A module's answer about a config that is not that it is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In words.
+    pub text: String,
+    /// It has no answer at the moment: it was too slow, or has too much to do.
+    pub transient: bool,
+}
+
+impl Refusal {
+    /// The entry cannot even be sent.
+    pub fn unsendable(problem: impl std::fmt::Display) -> Self {
+        Self {
+            text: format!("resource config validation error: {problem}"),
+            transient: false,
+        }
+    }
+}
+
 /// Asks the module what it thinks of a config. A module without validation finds everything good.
-pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, String> {
+pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, Refusal> {
     let answer = within(limit, |limit| async move {
         client(upstream)
             .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
@@ -65,10 +84,13 @@ pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Durati
             })
         }
         Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
-        Err(status) => Err(format!(
-            "modular resource config validation error: {}",
-            rpc_error(&status)
-        )),
+        Err(status) => Err(Refusal {
+            text: format!("modular resource config validation error: {}", rpc_error(&status)),
+            transient: matches!(
+                status.code(),
+                Code::DeadlineExceeded | Code::Unavailable | Code::ResourceExhausted | Code::Cancelled
+            ),
+        }),
     }
 }
 

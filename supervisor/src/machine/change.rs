@@ -252,11 +252,17 @@ impl Modules {
                 }
                 Some(same) if *same == wanted => {}
                 Some(same) if same.runs_the_same_as(&wanted) => {
-                    found.add(
-                        &name,
-                        How::Update,
-                        "its log level is another one from its next start on",
-                    );
+                    let mut reasons = Vec::new();
+                    if same.has_other_level(&wanted) {
+                        reasons.push("its log level is another one from its next start on".to_owned());
+                    }
+                    let (old, new) = (&same.spec, &wanted.spec);
+                    let treated = old.policy != new.policy || old.first_run_timeout != new.first_run_timeout;
+                    if treated || reasons.is_empty() {
+                        let differ = differences((from, same), (to, &wanted));
+                        reasons.push(format!("{differ}; its process goes on"));
+                    }
+                    found.add(&name, How::Update, &reasons.join("; "));
                 }
                 Some(changed) => {
                     found.add(&name, How::Restart, &differences((from, changed), (to, &wanted)));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::change::{self, How, Known, Part, Plan};
 use super::toy::{Toy, config, name};
-use crate::config::Config;
+use crate::config::{Bundle, Config, Surroundings, parse};
 use crate::identity::ModuleName;
 use crate::route::resource::Phase;
 
@@ -207,6 +207,57 @@ fn a_changed_module_is_emptied_first_and_takes_only_its_own_along() {
         "restart module m, rebuild a, rebuild b",
         "-b -a +a +b",
     );
+}
+
+#[test]
+fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
+    let module = |more: &str| {
+        let text = format!(r#"{{"modules":[{{"name":"m","executable_path":"/x"{more}}}]}}"#);
+        let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
+        loaded.config
+    };
+    let planned = |more: &str| {
+        let plan = change::plan(&module(""), &module(more), &Known::default());
+        let told = plan
+            .changes
+            .iter()
+            .map(|change| format!("{}: {}", change.how, change.because));
+        told.collect::<Vec<_>>().join(", ")
+    };
+    for key in ["restart", "health", "stop", "output"] {
+        let value = match key {
+            "restart" => r#""never""#,
+            "health" => r#"{"kill_after":"5s"}"#,
+            "stop" => r#"{"grace":"5s"}"#,
+            _ => r#"{"file":"/tmp/m.log"}"#,
+        };
+        let more = format!(r#","{key}":{value}"#);
+        assert_eq!(planned(&more), format!("update: {key} changed; its process goes on"));
+    }
+    assert_eq!(
+        planned(r#","watch":true"#),
+        "update: watch false → true; its process goes on"
+    );
+    assert_eq!(
+        planned(r#","keep_moving":true"#),
+        "update: keep_moving false → true; its process goes on"
+    );
+    let limit = "update: first_run_timeout 1h0m0s → 5s; its process goes on";
+    assert_eq!(planned(r#","first_run_timeout":"5s""#), limit);
+    for more in [
+        r#""log_level":"debug""#,
+        r#""env":{"A":"b"}"#,
+        r#""tcp_mode":true"#,
+        r#""limits":{"pids":100}"#,
+        r#""sandbox":{"no_new_privs":true}"#,
+        r#""restart":"never","env":{"A":"b"}"#,
+    ] {
+        assert!(
+            planned(&format!(",{more}")).starts_with("restart: "),
+            "{more}: {}",
+            planned(&format!(",{more}"))
+        );
+    }
 }
 
 #[test]

@@ -140,20 +140,25 @@ impl Machine {
     /// How long calls in flight may go on before something in `module` is taken out as planned.
     fn patience(&self, module: &ModuleName) -> Duration {
         let view = self.published.load();
-        view.module(module.as_str()).map_or(Duration::ZERO, |entry| entry.drain)
+        view.module(module.as_str())
+            .map_or(Duration::ZERO, |entry| entry.policy().stop.drain)
     }
 
     /// How long the module may be silent before it counts as hung.
     pub(super) fn kill_after(&self, module: &ModuleName) -> Duration {
         let view = self.published.load();
         view.module(module.as_str())
-            .map_or(Duration::MAX, |entry| entry.kill_after)
+            .map_or(Duration::MAX, |entry| entry.policy().health.kill_after)
     }
 
     /// The longest that any module gives its calls: the rest of a restart or a shutdown can only begin after that.
     pub(super) fn longest_drain(&self) -> Duration {
         let view = self.published.load();
-        view.modules.iter().map(|entry| entry.drain).max().unwrap_or_default()
+        view.modules
+            .iter()
+            .map(|entry| entry.policy().stop.drain)
+            .max()
+            .unwrap_or_default()
     }
 }
 

@@ -68,6 +68,7 @@ impl Machine {
             waiting: before.map(|before| before.waiting).unwrap_or_default(),
             entry: entry.clone(),
             closed: CancellationToken::new(),
+            follows: None,
             has_task: false,
             ending: false,
             then: None,
@@ -92,14 +93,7 @@ impl Machine {
                 self.world.module_changed(&name, Facts::Down(cause), None);
             }
             Ok((sockets, parent, bounds)) => {
-                if spec.policy.watch {
-                    let follow = reload::follow(entry.clone(), self.handle.clone());
-                    let (closed, stopping) = (running.closed.clone(), self.stopping.clone());
-                    self.actors.spawn(async move {
-                        stopping.run_until_cancelled(closed.run_until_cancelled(follow)).await;
-                        None
-                    });
-                }
+                running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
                 let context = Context {
                     entry,
                     sockets,
@@ -124,6 +118,49 @@ impl Machine {
             }
         }
         self.modules.insert(name, running);
+    }
+
+    /// Restarts the module by itself when its program changes, until the token that this returns is cancelled.
+    fn follow(&mut self, entry: &Arc<ModuleEntry>, closed: &CancellationToken) -> CancellationToken {
+        let follow = reload::follow(entry.clone(), self.handle.clone());
+        let (over, stopping) = (closed.child_token(), self.stopping.clone());
+        let until = over.clone();
+        self.actors.spawn(async move {
+            stopping.run_until_cancelled(until.run_until_cancelled(follow)).await;
+            None
+        });
+        over
+    }
+
+    /// Treats a module as its new entry says; what runs of it goes on.
+    pub(super) fn treat_module(&mut self, name: &ModuleName, wanted: WantedModule) {
+        let Some(running) = self.modules.get_mut(name) else {
+            return;
+        };
+        if let Some(Then::Anew(next)) = &mut running.then {
+            **next = wanted;
+            return;
+        }
+        let policy = &wanted.spec.policy;
+        running.entry.treat(policy);
+        let (entry, closed) = (running.entry.clone(), running.closed.clone());
+        match (&running.follows, policy.watch && running.has_task) {
+            (Some(follows), false) => {
+                follows.cancel();
+                running.follows = None;
+            }
+            (None, true) => {
+                let follows = self.follow(&entry, &closed);
+                if let Some(running) = self.modules.get_mut(name) {
+                    running.follows = Some(follows);
+                }
+            }
+            _ => {}
+        }
+        if let Some(running) = self.modules.get(name) {
+            // One whose entry is broken has nobody to tell.
+            let _faulty = running.commands.send(ModuleCommand::Treat(Box::new(wanted.spec)));
+        }
     }
 
     /// Ends a module, after the resources in it; then follows `then`.

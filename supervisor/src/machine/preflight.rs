@@ -1,7 +1,7 @@
 //! What modules say of a config before anything is touched: the running ones are asked about new and changed entries, and
 //! those that the config changes may be tried in a spare instance.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(super) type Lines = HashMap<(Api, Model), (ModuleName, Line)>;
 pub struct Asked {
     /// What modules say of new and changed entries.
     pub answers: Answers,
+    /// Entries whose modules had no answer at the moment, which counts as a bad one.
+    pub unanswered: HashSet<ResourceName>,
     /// Which process gave an answer; missing where it was a spare one.
     pub(super) processes: HashMap<ResourceName, Process>,
     /// Modules of which a spare instance could not be used, and why.
@@ -161,7 +163,10 @@ impl Asked {
             if let Some(process) = process {
                 self.processes.insert(name.clone(), process);
             }
-            self.answers.insert(name, outcome);
+            if outcome.as_ref().is_err_and(|refusal| refusal.transient) {
+                self.unanswered.insert(name.clone());
+            }
+            self.answers.insert(name, outcome.map_err(|refusal| refusal.text));
         }
     }
 }
@@ -215,7 +220,7 @@ impl Machine {
 #[derive(Debug)]
 struct Given {
     name: ResourceName,
-    outcome: Result<Declared, String>,
+    outcome: Result<Declared, calls::Refusal>,
     process: Option<Process>,
 }
 
@@ -238,7 +243,7 @@ async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Dur
             let call = async {
                 match entry.to_proto() {
                     Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
-                    Err(problem) => Err(format!("resource config validation error: {problem}")),
+                    Err(problem) => Err(calls::Refusal::unsendable(problem)),
                 }
             };
             let outcome = match by {
@@ -247,7 +252,8 @@ async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Dur
             };
             drop(doing);
             // Of a module that went meanwhile nothing is known.
-            (!(outcome.is_err() && line.upstream.is_closed())).then_some(Given { name, outcome, process })
+            let known = outcome.is_ok() || !line.upstream.is_closed();
+            known.then_some(Given { name, outcome, process })
         });
     }
     while let Some(answer) = asking.join_next().await {

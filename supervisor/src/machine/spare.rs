@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mainstay_proto::{Api, Model};
 use tokio::sync::mpsc;
@@ -17,13 +18,19 @@ use crate::module::actor::{Actor, Command, Context, Event};
 use crate::module::entry::ModuleEntry;
 use crate::module::environment::ModuleSpec;
 use crate::module::sockets::Sockets;
+use crate::module::source::Source;
 use crate::policy::{Output, RestartWhen};
 use crate::route::upstream::Upstream;
 
 /// Why a spare instance could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("a spare instance of it does not start: {0}")]
-pub struct SpareError(pub Arc<str>);
+#[error("a spare instance of it does not start: {cause}")]
+pub struct SpareError {
+    /// In words.
+    pub cause: Arc<str>,
+    /// It has to do with the host of the moment rather than with the entry: no process could be started, or it was too slow.
+    pub transient: bool,
+}
 
 /// A spare instance that answered Ready.
 #[derive(Debug)]
@@ -40,7 +47,8 @@ struct Place {
     task: JoinSet<()>,
     closed: CancellationToken,
     sockets: Option<Sockets>,
-    data: PathBuf,
+    source: Arc<Source>,
+    data: Option<PathBuf>,
 }
 
 impl Place {
@@ -58,7 +66,10 @@ impl Drop for Place {
         if let Some(sockets) = &self.sockets {
             sockets.remove_directory();
         }
-        let _not_made = std::fs::remove_dir_all(&self.data);
+        if let Some(data) = &self.data {
+            let _not_made = std::fs::remove_dir_all(data);
+        }
+        self.source.remove_all();
     }
 }
 
@@ -75,6 +86,8 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
             .into_iter()
             .chain(spec.env.clone())
             .collect(),
+        // Cleared up with the directory, however this machine ends.
+        data: Some(made.runtime.join("spare-data")),
         ..spec
     };
     spec.policy.restart.when = RestartWhen::Never;
@@ -86,10 +99,17 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
         task: JoinSet::new(),
         closed: closed.clone(),
         sockets: Sockets::new(&made.runtime, &name).ok(),
-        data: made.home.join("module-data/local").join(&name),
+        source: entry.source.clone(),
+        data: spec.data.clone(),
     };
-    let (sockets, parent, bounds) =
-        prepare(made, &spec, &entry, &closed).map_err(|problem| SpareError(problem.into()))?;
+    let (sockets, parent, bounds) = prepare(made, &spec, &entry, &closed).map_err(|problem| SpareError {
+        cause: problem.into(),
+        transient: true,
+    })?;
+    let (limit, begun) = (
+        spec.policy.health.start_timeout.unwrap_or(made.start_timeout),
+        Instant::now(),
+    );
     let (events, mut told) = mpsc::unbounded_channel();
     let context = Context {
         entry,
@@ -110,9 +130,17 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
     let outcome = loop {
         match give_up.run_until_cancelled(told.recv()).await.unwrap_or_default() {
             Some((_, Event::Ready { upstream, handlers, .. })) => break Ok((upstream, handlers)),
-            Some((_, Event::Down { cause, .. })) => break Err(cause),
+            Some((_, Event::Down { cause, unstarted, .. })) => {
+                let transient = unstarted || begun.elapsed() >= limit;
+                break Err(SpareError { cause, transient });
+            }
             Some((_, Event::Starting | Event::Stopped)) => {}
-            None => break Err("it was ended before it was ready".into()),
+            None => {
+                break Err(SpareError {
+                    cause: "it was ended before it was ready".into(),
+                    transient: true,
+                });
+            }
         }
     };
     match outcome {
@@ -126,9 +154,9 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
                 place,
             })
         }
-        Err(cause) => {
+        Err(error) => {
             place.leave().await;
-            Err(SpareError(cause))
+            Err(error)
         }
     }
 }

@@ -23,15 +23,23 @@ pub(super) struct WantedModule {
 }
 
 impl WantedModule {
-    /// True if a process started for `self` serves `other`, too. The level that `log` and `debug` give does not count: it
-    /// is that of the next start. Nor does how its path is shown.
+    /// True if a process started for `self` serves `other`, too. What it cannot see does not count: how its end and its
+    /// silence are answered, where its output goes, how long its first run may take, how its path is shown. Nor does the level
+    /// that `log` and `debug` give: it is that of the next start.
     pub(super) fn runs_the_same_as(&self, other: &Self) -> bool {
-        let with_level = |wanted: &Self| ModuleSpec {
+        let seen = |wanted: &Self| ModuleSpec {
             arguments: wanted.level.clone().into_iter().collect(),
             shown: String::new(),
+            first_run_timeout: Duration::ZERO,
+            policy: wanted.spec.policy.seen_by_process(),
             ..wanted.spec.clone()
         };
-        self.fault == other.fault && with_level(self) == with_level(other)
+        self.fault == other.fault && seen(self) == seen(other)
+    }
+
+    /// True if the next process is given another level, which nothing in its own entry says.
+    pub(super) fn has_other_level(&self, other: &Self) -> bool {
+        self.level == other.level && self.spec.arguments != other.spec.arguments
     }
 }
 
@@ -62,6 +70,7 @@ pub(super) fn modules(config: &Config, builtins: &Builtins) -> Vec<WantedModule>
             arguments,
             env: BTreeMap::new(),
             policy: Policy::default(),
+            data: None,
         };
         WantedModule {
             spec,
@@ -101,6 +110,7 @@ fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
         arguments: log_level_argument(level.as_deref(), config.debug).into_iter().collect(),
         env: config.module_env(module),
         policy: module.policy.clone(),
+        data: None,
     }
 }
 

@@ -50,8 +50,9 @@ pub enum Command {
     },
     /// End the present process and start a new one, at once.
     Restart(Wish),
-    /// The next process is given these behind its address.
-    Arguments(Vec<String>),
+    /// Its entry is another one, for which the present process may go on: it is treated like this from now on, and the next
+    /// process is started like this.
+    Treat(Box<ModuleSpec>),
 }
 
 /// Why somebody wants a new process.
@@ -104,6 +105,8 @@ pub enum Event {
         life: u64,
         /// Why, and when it is started again.
         cause: Arc<str>,
+        /// There was no process: one could not be started.
+        unstarted: bool,
     },
     /// It ended as wanted.
     Stopped,
@@ -120,6 +123,8 @@ pub struct Actor {
     operations: Operations,
     events: mpsc::UnboundedSender<(ModuleName, Event)>,
     lifecycle: Lifecycle,
+    /// Limit from spawn to Ready, where the module's config has none.
+    start_timeout: Duration,
     process: Option<Process>,
     upstream: Option<Upstream>,
     /// Whether the present process answers is watched.
@@ -190,6 +195,7 @@ impl Actor {
             operations: context.operations,
             events: context.events,
             lifecycle,
+            start_timeout: context.start_timeout,
             process: None,
             upstream: None,
             watch: None,
@@ -220,7 +226,7 @@ impl Actor {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
                     Some(Command::Restart(wish)) => { self.wished(&wish); Input::Restart }
-                    Some(Command::Arguments(arguments)) => { self.spec.arguments = arguments; continue }
+                    Some(Command::Treat(spec)) => self.treat(*spec),
                     None => { open = false; Input::Want(false) }
                 },
                 passed = passed(&mut self.process, life) => match self.script_passed(passed).await {
@@ -298,6 +304,15 @@ impl Actor {
                 }
             }
         }
+    }
+
+    fn treat(&mut self, spec: ModuleSpec) -> Input {
+        self.lifecycle.treat(&spec.policy, self.start_timeout);
+        if let Some(watch) = &self.watch {
+            watch.treat(&spec.policy.health);
+        }
+        self.spec = spec;
+        Input::Treated
     }
 
     fn signal(&mut self, signal: Signal, group: bool) {

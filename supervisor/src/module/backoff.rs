@@ -27,6 +27,11 @@ impl Backoff {
     /// Counts one more failure. `chance`, from 0 to 1, says where in the range of the jitter the pause lies.
     pub fn failed(&mut self, restart: &Restart, chance: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
+        self.next(restart, chance)
+    }
+
+    /// What follows the last failure.
+    pub fn next(&self, restart: &Restart, chance: f64) -> Next {
         if restart.limit.is_some_and(|limit| self.failures >= limit) {
             return Next::GiveUp(self.failures);
         }

@@ -153,6 +153,7 @@ impl Bounds {
         Problem {
             wire: format!("module has unexpectedly exited; module: {name}, exit_code: -1 ({short})"),
             short,
+            unstarted: false,
         }
     }
 }
@@ -210,6 +211,7 @@ mod tests {
             let problem = Problem {
                 wire: "it fell".into(),
                 short: "killed by SIGKILL".into(),
+                unstarted: false,
             };
             let events = Events {
                 oom_kills,

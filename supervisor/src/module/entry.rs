@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
@@ -16,6 +16,7 @@ use super::state::ModuleState;
 use crate::cgroup::{Events, Group};
 use crate::changes::Changes;
 use crate::identity::ModuleName;
+use crate::policy::Policy;
 
 /// One module: configured, or built in and used.
 #[derive(Debug)]
@@ -30,19 +31,12 @@ pub struct ModuleEntry {
     pub executable: PathBuf,
     /// Where its program comes from.
     pub source: Arc<Source>,
-    /// Whether what it left moving in other modules is left alone; from its config.
-    pub keep_moving: bool,
     /// What it printed and logged, over all its lives.
     pub output: Output,
     history: Arc<Mutex<History>>,
     /// What shows that it lives.
     pub activity: Activity,
-    /// After how long a call in it counts as stuck.
-    pub stuck_after: Duration,
-    /// How long calls in flight may go on before something in it is taken out as planned.
-    pub drain: Duration,
-    /// How long it may be silent before it counts as hung.
-    pub kill_after: Duration,
+    policy: ArcSwap<Policy>,
     state: ArcSwap<ModuleState>,
     /// The cgroup of its present process.
     group: ArcSwapOption<Group>,
@@ -86,13 +80,10 @@ impl ModuleEntry {
             local: spec.local,
             executable,
             source: Arc::new(Source::new(spec, home)),
-            keep_moving: spec.policy.keep_moving,
             output,
             history,
             activity: Activity::default(),
-            stuck_after: spec.policy.health.stuck_after,
-            drain: spec.policy.stop.drain,
-            kill_after: spec.policy.health.kill_after,
+            policy: ArcSwap::from_pointee(spec.policy.clone()),
             state: ArcSwap::from_pointee(state),
             group: ArcSwapOption::empty(),
             changes,
@@ -102,6 +93,20 @@ impl ModuleEntry {
     /// Its state now.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
+    }
+
+    /// How it is treated.
+    pub fn policy(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// It is treated like this from now on.
+    pub(crate) fn treat(&self, policy: &Policy) {
+        let before = self.policy.swap(Arc::new(policy.clone()));
+        if before.output != policy.output {
+            self.output.keep_in(&policy.output);
+        }
+        self.changes.tell();
     }
 
     /// What the cgroup of its present process has counted; nothing where there is none.

@@ -38,6 +38,8 @@ pub struct ModuleSpec {
     pub env: BTreeMap<String, String>,
     /// How it is treated.
     pub policy: Policy,
+    /// Where its data lies, if not below VIAM_HOME.
+    pub data: Option<PathBuf>,
 }
 
 /// Everything that the process gets.
@@ -62,7 +64,8 @@ pub struct Launch {
 /// Puts together the start of `program`, which is that of `spec`, on `address`, as `life`. `home` is VIAM_HOME.
 pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path, life: Life) -> Launch {
     let Program { executable, root, .. } = program.clone();
-    let data = home.join("module-data/local").join(spec.name.as_str());
+    let usual = || home.join("module-data/local").join(spec.name.as_str());
+    let data = spec.data.clone().unwrap_or_else(usual);
     let unpacked = spec.tarball.then(|| root.clone());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
         ("VIAM_HOME".into(), home.into()),
@@ -122,6 +125,7 @@ pub(super) mod tests {
             arguments: vec!["--log-level=warn".into()],
             env: BTreeMap::new(),
             policy: Policy::default(),
+            data: None,
         }
     }
 

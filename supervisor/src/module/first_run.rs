@@ -74,6 +74,7 @@ impl FirstRun {
                 self.script.display()
             ),
             short,
+            unstarted: false,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
@@ -64,6 +64,7 @@ pub enum News {
 #[derive(Debug)]
 pub struct Watch {
     news: mpsc::UnboundedReceiver<News>,
+    health: watch::Sender<Health>,
     _task: JoinSet<()>,
 }
 
@@ -71,9 +72,20 @@ impl Watch {
     /// Begins with a module that has just answered.
     pub fn begin(subject: Subject) -> Self {
         let (teller, news) = mpsc::unbounded_channel();
+        let (health, wishes) = watch::channel(subject.health.clone());
         let mut task = JoinSet::new();
-        task.spawn(Watcher::new(subject, teller).run());
-        Self { news, _task: task }
+        task.spawn(Watcher::new(subject, teller, wishes).run());
+        let _task = task;
+        Self { news, health, _task }
+    }
+
+    /// Treats the module like this from now on.
+    pub fn treat(&self, health: &Health) {
+        self.health.send_if_modified(|present| {
+            let other = *present != *health;
+            present.clone_from(health);
+            other
+        });
     }
 }
 
@@ -93,6 +105,8 @@ type Hail = Pin<Box<dyn Future<Output = bool> + Send>>;
 struct Watcher {
     subject: Subject,
     teller: mpsc::UnboundedSender<News>,
+    /// How it is to be treated.
+    wishes: watch::Receiver<Health>,
     prober: Prober,
     hail: Option<Hail>,
     /// It answered a probe of this watch.
@@ -109,7 +123,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(subject: Subject, teller: mpsc::UnboundedSender<News>) -> Self {
+    fn new(subject: Subject, teller: mpsc::UnboundedSender<News>, wishes: watch::Receiver<Health>) -> Self {
         let now = Instant::now();
         Self {
             prober: Prober::new(subject.health.clone(), now),
@@ -117,6 +131,7 @@ impl Watcher {
             look_at: now,
             subject,
             teller,
+            wishes,
             hail: None,
             answered: false,
             silent_since: None,
@@ -143,6 +158,12 @@ impl Watcher {
                     Some(Input::Answered)
                 }
                 () = changed => None,
+                Ok(()) = self.wishes.changed() => {
+                    let health = self.wishes.borrow_and_update().clone();
+                    (self.subject.health, self.look_at) = (health.clone(), Instant::now());
+                    self.prober.treat(health, Instant::now());
+                    None
+                }
                 () = at(self.prober.deadline()) => Some(Input::Tick),
                 () = at(Some(self.look_at)) => None,
             };

@@ -144,6 +144,8 @@ pub enum Input {
         /// True if it ended with exit code 0.
         clean: bool,
     },
+    /// It is treated otherwise from now on; see [`Lifecycle::treat`].
+    Treated,
     /// `deadline` is over.
     Tick,
 }
@@ -152,7 +154,7 @@ impl Input {
     /// Which process it is about; `None`: none in particular.
     fn life(self) -> Option<u64> {
         match self {
-            Self::Want(_) | Self::Restart | Self::Tick => None,
+            Self::Want(_) | Self::Restart | Self::Treated | Self::Tick => None,
             Self::Drain { life }
             | Self::Underway { life, .. }
             | Self::Answered { life }
@@ -220,6 +222,14 @@ impl Lifecycle {
         }
     }
 
+    /// Treats it like this from now on, the present process included. [`Input::Treated`] has to follow: a pause may be over
+    /// sooner then, and one that rests may be tried again. A start and an end that are under way keep their limits.
+    pub fn treat(&mut self, policy: &Policy, start_timeout: Duration) {
+        self.restart = policy.restart.clone();
+        self.grace = policy.stop.grace;
+        self.start_timeout = policy.health.start_timeout.unwrap_or(start_timeout);
+    }
+
     /// That many processes of it were there before.
     #[must_use]
     pub fn after(mut self, life: u64) -> Self {
@@ -261,6 +271,11 @@ impl Lifecycle {
             (Stopped, Input::Want(true)) => self.start(now),
             (Waiting { .. } | Resting(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
+            (Waiting { until }, Input::Treated) => (self.wait_anew(until, now), None),
+            (Resting(rest), Input::Treated) if self.wanted => match self.still_rests(rest) {
+                Some(rest) => (Resting(rest), None),
+                None => self.start(now),
+            },
             (Waiting { .. } | Resting(_), Input::Want(false)) => (Stopped, None),
             (Starting { .. }, Input::Underway { limit, .. }) => (Starting { until: now + limit }, None),
             (Starting { .. }, Input::Answered { .. }) => (Ready { since: now }, None),
@@ -352,6 +367,29 @@ impl Lifecycle {
             Next::After(Duration::ZERO) => self.start(now),
             Next::After(pause) => (State::Waiting { until: now + pause }, None),
             Next::GiveUp(failures) => (State::Resting(Rest::GaveUp { failures }), None),
+        }
+    }
+
+    /// Where a pause that was to end at `until` leads as it is treated now. It never grows.
+    fn wait_anew(&mut self, until: Instant, now: Instant) -> State {
+        if self.restart.when == RestartWhen::Never {
+            return State::Resting(Rest::Never);
+        }
+        match self.backoff.next(&self.restart, self.chance.next()) {
+            Next::After(pause) => State::Waiting {
+                until: until.min(now + pause),
+            },
+            Next::GiveUp(failures) => State::Resting(Rest::GaveUp { failures }),
+        }
+    }
+
+    /// Why it rests as it is treated now, if it does.
+    fn still_rests(&self, rest: Rest) -> Option<Rest> {
+        match (self.restart.when, rest) {
+            (RestartWhen::Never, _) => Some(Rest::Never),
+            (RestartWhen::OnFailure, Rest::Done) => Some(rest),
+            (_, Rest::GaveUp { failures }) if self.restart.limit.is_some_and(|limit| failures >= limit) => Some(rest),
+            _ => None,
         }
     }
 }

@@ -118,6 +118,19 @@ impl Prober {
         }
     }
 
+    /// Treats it like this from now on. A probe that is out keeps its limit.
+    pub fn treat(&mut self, health: Health, now: Instant) {
+        self.health = health;
+        self.health.interval = self.health.interval.max(SHORTEST);
+        self.health.timeout = self.health.timeout.max(SHORTEST);
+        let silent_until = self.heard + self.health.kill_after;
+        match &mut self.step {
+            Step::Resting { until } => *until = (*until).min(now + self.health.interval),
+            Step::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
+            Step::Asked { .. } | Step::Looking { .. } | Step::Gathering | Step::Over => {}
+        }
+    }
+
     /// True from a missed probe to the next answered one.
     pub fn is_unresponsive(&self) -> bool {
         self.unresponsive

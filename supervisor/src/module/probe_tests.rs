@@ -394,3 +394,31 @@ fn whatever_happens_nobody_is_ended_without_cause_and_nobody_hangs_unnoticed() {
         "{unresponsive} {hung}"
     );
 }
+
+#[test]
+fn other_limits_count_for_the_silence_that_is_under_way() {
+    let zero = Instant::now();
+    let at = |seconds: u64| zero + Duration::from_secs(seconds);
+    let mut prober = Prober::new(Health::default(), zero);
+    let (mut said, mut now) = (Vec::new(), zero);
+    while !prober.is_unresponsive() {
+        now = prober.deadline().expect("it goes on");
+        drive(&mut prober, Input::Tick, now, None, zero, &mut said);
+    }
+    assert!(now < at(10), "{said:?}");
+    let health = Health {
+        kill_after: Duration::from_secs(10),
+        ..Health::default()
+    };
+    prober.treat(health, now);
+    assert!(prober.deadline() <= Some(at(10)), "{:?}", prober.deadline());
+    said.clear();
+    for _ in 0..10 {
+        let Some(due) = prober.deadline().filter(|due| *due <= at(12)) else {
+            break;
+        };
+        drive(&mut prober, Input::Tick, due, None, zero, &mut said);
+    }
+    // The probe that was out when the time was over is waited for.
+    assert_eq!(said, ["90:probe", "110:hung(11)"]);
+}

@@ -23,6 +23,8 @@ pub struct Problem {
     pub wire: String,
     /// In few words, for a table.
     pub short: String,
+    /// No process was started: what it lacks is on the host, whatever its entry says.
+    pub unstarted: bool,
 }
 
 /// What comes after a failure.
@@ -92,6 +94,7 @@ impl Problem {
         Self {
             wire: format!("error adding module {name}: {why}"),
             short,
+            unstarted: false,
         }
     }
 
@@ -103,6 +106,7 @@ impl Problem {
         Self {
             wire: format!("module {name}: {short}"),
             short,
+            unstarted: false,
         }
     }
 
@@ -111,6 +115,7 @@ impl Problem {
         Self {
             wire: format!("{}; {more}", self.wire),
             short: format!("{}; {more}", self.short),
+            unstarted: self.unstarted,
         }
     }
 
@@ -133,13 +138,18 @@ impl Problem {
                         exit_code(status)
                     ),
                 };
-                Some(Self { wire, short: how })
+                Some(Self {
+                    wire,
+                    short: how,
+                    unstarted: false,
+                })
             }
             Err(error) => {
                 let short = format!("ended; its exit status is unknown: {error}");
                 Some(Self {
                     wire: format!("module {name} {short}"),
                     short,
+                    unstarted: false,
                 })
             }
         }
@@ -232,6 +242,7 @@ mod tests {
         let problem = Problem {
             wire: "it fell".into(),
             short: "fell".into(),
+            unstarted: false,
         };
         let told = |lines: &[&str], outlook| {
             let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();

@@ -302,16 +302,38 @@ impl Source {
             if stamp.path != newest.mark.path || folder == newest.folder || unused.is_err() {
                 continue;
             }
-            debug!(module = %self.spec.name, folder = %folder.display(), "removing an old version");
-            // The stamp goes last: without it nobody would ever remove the rest.
-            let removed = fs::remove_dir_all(&folder).and_then(|()| {
-                let _never_ran = fs::remove_file(package::marker(&folder));
-                fs::remove_file(stamp_of(&folder))
-            });
-            if let Err(error) = removed {
-                warn!(module = %self.spec.name, folder = %folder.display(), "cannot remove an old version: {error}");
+            self.remove(&folder);
+        }
+    }
+
+    fn remove(&self, folder: &Path) {
+        debug!(module = %self.spec.name, folder = %folder.display(), "removing an old version");
+        // The stamp goes last: without it nobody would ever remove the rest.
+        let removed = fs::remove_dir_all(folder).and_then(|()| {
+            let _never_ran = fs::remove_file(package::marker(folder));
+            fs::remove_file(stamp_of(folder))
+        });
+        if let Err(error) = removed {
+            warn!(module = %self.spec.name, folder = %folder.display(), "cannot remove an old version: {error}");
+        }
+    }
+
+    /// Removes all that was unpacked for a module that does not come back, unless somebody else uses it.
+    pub(crate) fn remove_all(&self) {
+        match self.state.try_lock() {
+            Ok(mut state) => state.present = None,
+            // It is still being unpacked, and that is cleared up by the next one.
+            Err(_busy) => return,
+        }
+        for (_, folder) in self.folders() {
+            let Some((_, file)) = read_stamp(&folder) else {
+                continue;
+            };
+            if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+                self.remove(&folder);
             }
         }
+        self.remove_parts();
     }
 
     /// Removes what an earlier core was unpacking when it was killed.

@@ -102,7 +102,7 @@ impl Robot {
             // First of all: what is read of its last words from now on moves nothing.
             self.sessions.module_ended(module, life);
         }
-        if entry.keep_moving {
+        if entry.policy().keep_moving {
             return;
         }
         let moved = self.sessions.take_moved_by(module, up_to);

@@ -173,7 +173,7 @@ impl Control {
             view.modules
                 .iter()
                 .find(|entry| entry.name == *name)
-                .map(|entry| entry.stuck_after)
+                .map(|entry| entry.policy().health.stuck_after)
         };
         let stuck = stuck(&self.operations, after, Instant::now());
         let known = view.resources.iter().map(|resource| describe(resource, &stuck));

@@ -37,5 +37,6 @@ mod sessions;
 mod soak;
 mod stop_all;
 mod traces;
+mod treatment;
 mod walk;
 mod web_pages;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use mainstay_proto::mainstay::control::v1::ConfigState;
 use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::traffic::Traffic;
 use mainstay_tests::world::{Place, World};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn machine(apply: Value) -> Machine {
@@ -151,7 +153,12 @@ async fn a_new_version_that_does_not_start_is_tried_in_a_spare_instance_and_chan
     let now = world.until(|now| runs(2)(now) && now.ready("moved")).await;
     assert_ne!(now.pid("busy"), before.pid("busy"));
     assert_eq!(count(&journal, "busy add moved []"), 2);
-    let home = world.place.folder();
+    no_spare_below(world.place.folder());
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+/// No file or folder of a spare instance is left.
+fn no_spare_below(home: &Path) {
     let mut open = vec![home.to_owned()];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -162,5 +169,65 @@ async fn a_new_version_that_does_not_start_is_tried_in_a_spare_instance_and_chan
             }
         }
     }
+}
+
+fn spare() -> Value {
+    json!({ "on_failure": "revert", "window": "200ms", "preflight": "spare" })
+}
+
+/// A machine that tries a version which never becomes ready, and the journal of that.
+async fn trying() -> (World, std::path::PathBuf) {
+    let place = Place::new();
+    let journal = place.file("journal");
+    let family = Module::family("busy").env("JOURNAL", journal.to_str().expect("a path in UTF-8"));
+    let mut world = place.start(with(family.clone(), spare())).await;
+    world.until(|now| runs(1)(now) && now.ready("moved")).await;
+    let starts = count(&journal, "busy start");
+    world.rewrite(&with(family.env("FAULT", "hang-ready"), spare()));
+    let begun = || count(&journal, "busy start") > starts;
+    assert!(
+        proc::eventually(Duration::from_secs(60), begun).await,
+        "no spare instance was started"
+    );
+    (world, journal)
+}
+
+#[tokio::test]
+async fn a_core_that_ends_while_it_tries_a_spare_instance_leaves_nothing_of_it() {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let (mut world, _) = trying().await;
+        let whom = match signal {
+            Signal::SIGKILL => world.pid(),
+            _ => world.guardian(),
+        };
+        proc::signal(whom, signal);
+        world.ended().await.left_nothing_behind();
+        no_spare_below(world.place.folder());
+    }
+}
+
+#[tokio::test]
+async fn a_spare_instance_of_a_text_that_is_replaced_is_ended_at_once() {
+    let (mut world, journal) = trying().await;
+    let before = world.snapshot().await.pid("busy");
+    let path = journal.to_str().expect("a path in UTF-8").to_owned();
+    let family = Module::family("busy").env("JOURNAL", &path).env("VERSION", "2");
+    world.rewrite(&with(family, spare()));
+    // It would have had 5 min to become ready.
+    let now = world.until(|now| runs(2)(now) && now.ready("moved")).await;
+    assert_ne!(now.pid("busy"), before);
+    let mine = |world: &World| {
+        let processes = world.place.processes();
+        processes
+            .iter()
+            .filter(|process| process.command.contains("misbehave"))
+            .count()
+    };
+    assert!(
+        proc::eventually(Duration::from_secs(30), || mine(&world) == 1).await,
+        "{:?}",
+        world.place.processes()
+    );
+    no_spare_below(world.place.folder());
     world.shutdown().await.with_code(0).left_nothing_behind();
 }

@@ -308,3 +308,97 @@ async fn a_sensor_that_forbids_it_holds_a_change_up_until_it_allows_it() {
     world.until(|now| runs(2)(now) && now.ready("new")).await;
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
+
+#[tokio::test]
+async fn a_text_that_is_refused_for_what_may_pass_is_tried_again_by_itself() {
+    let mut world = World::settled(two()).await;
+    world.until(runs(1)).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("some port");
+    let address = taken.local_addr().expect("bound").to_string();
+    world.rewrite(&two().bind(&address));
+    let now = world
+        .until(|now| is(ConfigState::Refused)(now) && now.config().until.is_some())
+        .await;
+    assert!(now.ready("still") && now.ready("moved"));
+    let told = world.cli(&["status"]).await;
+    assert!(told.stdout.contains("tried again in"), "{told:?}");
+    world
+        .until_printed("nothing is wrong with its text: it is tried again in")
+        .await;
+    drop(taken);
+    let end = Instant::now() + Duration::from_secs(90);
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        assert!(Instant::now() < end, "nobody listens on {address}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.moved_to(&address);
+    let now = world.until(runs(2)).await;
+    assert!(now.config().until.is_none(), "{now:?}");
+    // One whose text is at fault waits for another text.
+    world.rewrite(&two().bind("nowhere"));
+    let now = world.until(is(ConfigState::Refused)).await;
+    assert!(now.config().until.is_none(), "{now:?}");
+    world.rewrite(&two().bind(&address));
+    world.until(is(ConfigState::Current)).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn included_files_are_followed_like_the_config_itself() {
+    let place = Place::new();
+    let folder = place.file("parts");
+    fs::create_dir_all(&folder).expect("the folder can be written");
+    // What one more file holds: a sensor.
+    let part = |name: &str| json!({ "components": [Resource::of("calm", "probe", name).json()] }).to_string();
+    let (first, second) = (folder.join("first.json"), folder.join("second.json"));
+    let write = |path: &std::path::Path, text: &str| fs::write(path, text).expect("the folder can be written");
+    write(&first, &part("one"));
+    let base = |include: &[&std::path::Path]| {
+        let paths: Vec<_> = include
+            .iter()
+            .map(|path| path.to_str().expect("a path in UTF-8"))
+            .collect();
+        Machine::new()
+            .module(Module::family("calm"))
+            .set("include", json!(paths))
+    };
+    let mut world = place.start(base(&[&first])).await;
+    let pid = world.until(|now| runs(1)(now) && now.ready("one")).await.pid("calm");
+    // In place.
+    write(&first, &part("two"));
+    world
+        .until(|now| runs(2)(now) && now.ready("two") && now.resource("one").is_none())
+        .await;
+    // By rename.
+    let beside = folder.join("first.new");
+    write(&beside, &part("three"));
+    fs::rename(&beside, &first).expect("the folder can be written");
+    world
+        .until(|now| runs(3)(now) && now.ready("three") && now.resource("two").is_none())
+        .await;
+    // One more, which is followed from then on.
+    write(&second, &part("four"));
+    world.rewrite(&base(&[&first, &second]));
+    world
+        .until(|now| runs(4)(now) && now.ready("three") && now.ready("four"))
+        .await;
+    write(&second, &part("five"));
+    world
+        .until(|now| runs(5)(now) && now.ready("five") && now.resource("four").is_none())
+        .await;
+    // Gone, and back with something else in it.
+    fs::remove_file(&second).expect("it is there");
+    let away = |now: &Snapshot| is(ConfigState::Refused)(now) || is(ConfigState::Away)(now);
+    let now = world.until(away).await;
+    assert!(now.ready("five"), "what runs is left as it is: {now:?}");
+    assert!(
+        now.config().reasons.iter().any(|reason| reason.contains("second.json")),
+        "{now:?}"
+    );
+    write(&second, &part("six"));
+    let now = world
+        .until(|now| runs(6)(now) && now.ready("six") && now.resource("five").is_none())
+        .await;
+    assert_eq!(now.pid("calm"), pid);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}

@@ -75,6 +75,7 @@ pub(super) fn cannot_start(name: &ModuleName, short: String) -> Problem {
     Problem {
         wire: format!("error adding module {name}: error while starting module {name}: {short}"),
         short,
+        unstarted: true,
     }
 }
 

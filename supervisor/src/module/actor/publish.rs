@@ -76,7 +76,7 @@ impl Actor {
     fn down(&mut self, outlook: Outlook) {
         let Some(trouble) = &self.trouble else { return };
         let told = trouble.problem.told(&trouble.tail.lines(), &self.spec.name, outlook);
-        let life = trouble.life;
+        let (life, unstarted) = (trouble.life, trouble.problem.unstarted);
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
             state.phase = match outlook {
@@ -101,6 +101,7 @@ impl Actor {
         self.tell(Event::Down {
             life,
             cause: told.cause,
+            unstarted,
         });
     }
 

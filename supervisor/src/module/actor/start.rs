@@ -106,12 +106,14 @@ impl Actor {
             Ok((_, Err(problem))) => Problem {
                 wire: format!("error adding module {}: {problem}", self.spec.name),
                 short: problem.short(),
+                unstarted: false,
             },
             Err(aborted) if aborted.is_panic() => {
                 let short = format!("the handshake panicked: {aborted}");
                 Problem {
                     wire: format!("error adding module {}: {short}", self.spec.name),
                     short,
+                    unstarted: false,
                 }
             }
             Err(_given_up) => return None,
@@ -156,7 +158,7 @@ impl Actor {
                 }
                 Err(_elapsed) => {
                     let short = "closed its connection and accepts no new one".to_owned();
-                    let problem = Problem { wire: format!("module {} {short}", self.spec.name), short };
+                    let problem = Problem { wire: format!("module {} {short}", self.spec.name), short, unstarted: false };
                     self.upstream = lost;
                     self.fault(problem);
                     Some(Input::Failed { life })

@@ -56,6 +56,7 @@ impl Actor {
                 self.fault(Problem {
                     wire: format!("module {name} {why}{}", lies.unwrap_or_default()),
                     short: why,
+                    unstarted: false,
                 });
                 if let Some(folder) = evidence {
                     self.entry.history().evidence(life, folder);
