@@ -507,21 +507,9 @@ proptest! {
         // The same back, with deaths and other orders in between.
         toy.take_up(&from);
         for (what, which) in events {
-            toy.decide();
-            let module = format!("m{}", which % 3);
-            match what {
-                0 => toy.down(&module),
-                1 => toy.ready(&module),
-                _ if !toy.open.is_empty() => toy.end(which % toy.open.len()),
-                _ => {}
-            }
+            toy.happen(what, which);
         }
-        for module in ["m0", "m1", "m2"] {
-            toy.ready(module);
-        }
-        toy.now += std::time::Duration::from_secs(60);
-        toy.world.touch_due(toy.now);
-        toy.settle();
+        toy.calm_down();
         let fresh = running(&from);
         prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?}", &from);
         for name in before.keys() {

@@ -1,7 +1,5 @@
 //! The next steps in toy worlds: whatever happens in whatever order, the end is what was wanted.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::node::Facts;
@@ -225,27 +223,9 @@ proptest! {
         }).collect();
         let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         for (what, which) in events {
-            let module = format!("m{}", which % 3);
-            match what {
-                0 => toy.ready(&module),
-                1 => toy.down(&module),
-                2 if toy.world.facts(&module.as_str().into()) == Some(&Facts::Ready) => {
-                    toy.world.module_changed(&module.as_str().into(), Facts::Draining, None);
-                }
-                _ if !toy.open.is_empty() => toy.end(which % toy.open.len()),
-                _ => {}
-            }
-            toy.decide();
-            for drained in toy.world.drained() {
-                toy.down(drained.as_str());
-            }
+            toy.happen(what, which);
         }
-        for module in ["m0", "m1", "m2"] {
-            toy.ready(module);
-        }
-        toy.now += Duration::from_secs(60);
-        toy.world.touch_due(toy.now);
-        toy.settle();
+        toy.calm_down();
         for number in 0..12 {
             prop_assert_eq!(toy.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
         }

@@ -1,7 +1,7 @@
 //! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested with.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mainstay_proto::ResourceName;
 
@@ -275,6 +275,37 @@ impl Toy {
                 "{resource} is built without {required}"
             );
         }
+    }
+
+    /// One of three modules `m0`, `m1`, `m2` comes (0), goes (1) or is to be restarted (2), or one step ends (else); and
+    /// what follows is begun.
+    pub(super) fn happen(&mut self, what: usize, which: usize) {
+        let module = format!("m{}", which % 3);
+        let ready = || self.world.facts(&module.as_str().into()) == Some(&Facts::Ready);
+        match what {
+            0 => self.ready(&module),
+            1 => self.down(&module),
+            2 if ready() => {
+                self.world
+                    .module_changed(&module.as_str().into(), Facts::Draining, None);
+            }
+            _ if !self.open.is_empty() => self.end(which % self.open.len()),
+            _ => {}
+        }
+        self.decide();
+        for drained in self.world.drained() {
+            self.down(drained.as_str());
+        }
+    }
+
+    /// All three come, failures are tried again, and everything ends.
+    pub(super) fn calm_down(&mut self) {
+        for module in ["m0", "m1", "m2"] {
+            self.ready(module);
+        }
+        self.now += Duration::from_secs(60);
+        self.world.touch_due(self.now);
+        self.settle();
     }
 
     /// Ends every step, first begun first ended, until nothing is left to do.
