@@ -336,7 +336,8 @@ impl Driver {
     }
 
     fn look(&mut self) {
-        let verdict = self.watcher.verdict();
+        // Once nothing can be taken back any more, who died and is back has made it good.
+        let verdict = self.watcher.verdict(!self.transaction.is_degraded());
         self.input(Input::Look(verdict));
     }
 

@@ -132,6 +132,11 @@ impl<T: Clone> Transaction<T> {
         !matches!(self.trial, Trial::Settled)
     }
 
+    /// True after a change that could not be taken back, until all is as well as before it.
+    pub fn is_degraded(&self) -> bool {
+        matches!(self.trial, Trial::Degraded(_))
+    }
+
     /// True while something is under way that ends by itself, and soon.
     pub fn is_busy(&self) -> bool {
         let stage = self.candidate.as_ref().map(|candidate| &candidate.stage);

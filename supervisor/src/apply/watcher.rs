@@ -71,10 +71,10 @@ impl Watcher {
         self.wanted = parts(config);
     }
 
-    /// The verdict as of now.
-    pub fn verdict(&self) -> Verdict {
+    /// The verdict as of now. `deaths`: it counts if a module has died since, ready again or not.
+    pub fn verdict(&self, deaths: bool) -> Verdict {
         let view = self.machine.published.load_full();
-        let deaths = view.modules.iter().filter_map(|entry| {
+        let deaths = view.modules.iter().filter(|_| deaths).filter_map(|entry| {
             let (life, cause) = last_end(entry)?;
             // A module of another make has another entry, whose processes count anew.
             let before = self

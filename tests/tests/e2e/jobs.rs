@@ -129,3 +129,39 @@ async fn one_run_at_a_time_and_a_job_outlives_its_module() {
     let last = |jobs: &[JobStatus]| jobs[0].recent_successful_runs.last().map_or(0, |time| time.seconds);
     until(&world, |jobs| last(jobs) > last(&before)).await;
 }
+
+#[tokio::test]
+async fn jobs_follow_the_file_and_one_that_stays_keeps_its_history() {
+    let machine = |jobs: Value| {
+        Machine::new()
+            .module(Module::fixture("eyes"))
+            .resource(Resource::echo("echo"))
+            .set("jobs", jobs)
+    };
+    let stays = job("stays", "2s", "echo", "Move");
+    let world = World::settled(machine(json!([stays, job("goes", "100ms", "echo", "Move")]))).await;
+    let before = until(&world, |jobs| {
+        jobs.len() == 2 && jobs.iter().all(|job| !job.recent_successful_runs.is_empty())
+    })
+    .await;
+    let first = before[0].recent_successful_runs[0];
+
+    world.rewrite(&machine(json!([stays, job("comes", "100ms", "echo", "Move")])));
+    let names = |jobs: &[JobStatus]| jobs.iter().map(|job| job.job_name.clone()).collect::<Vec<_>>();
+    let now = until(&world, |jobs| {
+        names(jobs) == ["stays", "comes"] && !jobs[1].recent_successful_runs.is_empty()
+    })
+    .await;
+    assert_eq!(now[0].recent_successful_runs[0], first, "its history is kept");
+
+    // Another schedule is another job: it begins anew.
+    let often = job("stays", "100ms", "echo", "Move");
+    world.rewrite(&machine(json!([often])));
+    until(&world, |jobs| {
+        names(jobs) == ["stays"] && jobs[0].recent_successful_runs.len() >= 4
+    })
+    .await;
+    world.rewrite(&machine(json!([])));
+    until(&world, <[JobStatus]>::is_empty).await;
+    world.shutdown().await.left_nothing_behind().with_code(0);
+}

@@ -2,14 +2,18 @@
 //! goes back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mainstay_proto::mainstay::control::v1::ConfigState;
+use mainstay_proto::viam::robot::v1::{StartSessionRequest, StartSessionResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
-use mainstay_tests::proc;
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::traffic::Traffic;
 use mainstay_tests::world::{Place, World};
+use mainstay_tests::{bins, proc};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -351,9 +355,9 @@ async fn included_files_are_followed_like_the_config_itself() {
     // What one more file holds: a sensor.
     let part = |name: &str| json!({ "components": [Resource::of("calm", "probe", name).json()] }).to_string();
     let (first, second) = (folder.join("first.json"), folder.join("second.json"));
-    let write = |path: &std::path::Path, text: &str| fs::write(path, text).expect("the folder can be written");
+    let write = |path: &Path, text: &str| fs::write(path, text).expect("the folder can be written");
     write(&first, &part("one"));
-    let base = |include: &[&std::path::Path]| {
+    let base = |include: &[&Path]| {
         let paths: Vec<_> = include
             .iter()
             .map(|path| path.to_str().expect("a path in UTF-8"))
@@ -400,5 +404,130 @@ async fn included_files_are_followed_like_the_config_itself() {
         .until(|now| runs(6)(now) && now.ready("six") && now.resource("five").is_none())
         .await;
     assert_eq!(now.pid("calm"), pid);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+/// A folder in which nothing can be written.
+struct Full {
+    folder: PathBuf,
+    mounted: bool,
+}
+
+impl Full {
+    /// A file system without a free byte, where one may be mounted; else no folder at all.
+    fn at(folder: PathBuf) -> Self {
+        fs::create_dir_all(&folder).expect("a folder");
+        let mounted = Self::run("mount -t tmpfs -o size=4k none", &folder);
+        if mounted {
+            fs::write(folder.join("ballast"), [0; 4096]).expect("it fits");
+        } else {
+            fs::remove_dir(&folder).expect("it is empty");
+            fs::write(&folder, "").expect("written");
+        }
+        Self { folder, mounted }
+    }
+
+    /// Makes room.
+    fn empty(&self) {
+        if self.mounted {
+            assert!(Self::run("mount -o remount,size=10m", &self.folder));
+        } else {
+            fs::remove_file(&self.folder).expect("it is there");
+            fs::create_dir(&self.folder).expect("created");
+        }
+    }
+
+    fn run(command: &str, folder: &Path) -> bool {
+        let mut words = command.split(' ');
+        let done = Command::new(words.next().expect("a program"))
+            .args(words)
+            .arg(folder)
+            .stderr(Stdio::null())
+            .status();
+        done.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        if self.mounted {
+            Self::run("umount", &self.folder);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_below_the_last_good_config_is_told_and_holds_up_no_change() {
+    let place = Place::new();
+    let full = Full::at(place.file("state"));
+    let mut world = place.start(two()).await;
+    let unkept = |now: &Snapshot| now.config_is(ConfigState::Current) && !now.config().unkept.is_empty();
+    let now = world.until(|now| unkept(now) && now.ready("moved")).await;
+    assert_eq!(now.config().revision, None, "{:?}", now.config());
+    world.until_printed("its last good config is not on the disk").await;
+    let more = two().resource(Resource::of("busy", "probe", "new"));
+    world.rewrite(&more);
+    world.until(|now| unkept(now) && now.ready("new")).await;
+
+    full.empty();
+    world.rewrite(&more.resource(Resource::of("busy", "probe", "newer")));
+    let kept = |now: &Snapshot| now.config().unkept.is_empty() && now.config().revision.is_some();
+    world.until(|now| kept(now) && now.ready("newer")).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn what_the_core_itself_is_told_is_taken_up_without_touching_a_module() {
+    let mut world = World::settled(two()).await;
+    let before = world.until(runs(1)).await;
+    let window = async |world: &World| -> Duration {
+        let path = "/viam.robot.v1.RobotService/StartSession";
+        let session: Result<StartSessionResponse, _> = world.call(path, &StartSessionRequest::default()).await;
+        let window = session.expect("answers").heartbeat_window.expect("a window");
+        window.try_into().expect("no negative one")
+    };
+    assert_eq!(window(&world).await, Duration::from_secs(2));
+    assert!(!world.output().contains(" DEBUG "), "{}", world.output());
+    let chatty = json!([{ "pattern": "rdk*", "level": "debug" }]);
+    world.rewrite(&two().heartbeat_window("700ms").set("log", chatty));
+    world.until(runs(2)).await;
+    assert_eq!(window(&world).await, Duration::from_millis(700));
+    world.until_printed(" DEBUG ").await;
+    let after = world.snapshot().await;
+    for module in ["calm", "busy"] {
+        assert_eq!(before.pid(module), after.pid(module), "{module}");
+    }
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_taken_back_is_told_as_such_until_all_is_well_again() {
+    let place = Place::new();
+    let good = format!("#!/bin/sh\nexec '{}' \"$@\"\n", bins::find("misbehave").display());
+    let program = place.write("worn.sh", &good);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    let machine = |nonce| {
+        let worn = Module::new("worn", &program).env("MODELS", "worn").env("NONCE", nonce);
+        let machine = Machine::new().module(Module::family("calm")).module(worn);
+        let machine = machine
+            .resource(Resource::of("calm", "probe", "still"))
+            .resource(Resource::of("worn", "probe", "moved"));
+        reverting(machine, "1s")
+    };
+    let mut world = place.start(machine("first")).await;
+    world.until(|now| runs(1)(now) && now.ready("moved")).await;
+    let traffic = Traffic::on(&world, &["still"], Duration::from_millis(5));
+    // What ran would not start any more, with the old environment as little as with the new one.
+    fs::write(&program, "#!/bin/sh\necho 'worn out'\nexit 3\n").expect("written");
+    world.rewrite(&machine("second"));
+    let now = world.until(is(ConfigState::Degraded)).await;
+    let (reasons, revision) = (now.config().reasons, now.config().revision);
+    assert!(reasons.iter().any(|reason| reason.contains("worn")), "{reasons:?}");
+    assert_eq!(revision, Some(1));
+    fs::write(&program, &good).expect("written");
+    let well = |now: &Snapshot| now.config_is(ConfigState::Reverted) && now.ready("moved");
+    world.until(well).await;
+    let calls = traffic.end();
+    assert!(calls.failed.is_empty(), "{:?}", calls.failed);
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
