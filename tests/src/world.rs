@@ -178,10 +178,8 @@ impl World {
 
     /// A new connection to its control socket, made at the first call.
     pub fn control(&self) -> Channel {
-        let path = self.control_socket().expect("a running machine has a control socket");
-        Endpoint::from_shared(format!("unix:{}", path.display()))
-            .expect("a path")
-            .connect_lazy()
+        let socket = self.control_socket();
+        connection_to(&socket.expect("a running machine has a control socket"))
     }
 
     fn control_socket(&self) -> Option<PathBuf> {
@@ -196,8 +194,9 @@ impl World {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             self.assert_running();
-            if self.control_socket().is_some()
-                && let Ok(status) = self.control_status().await
+            // One that an earlier machine left may be put away at any moment.
+            if let Some(socket) = self.control_socket()
+                && let Ok(status) = status_over(connection_to(&socket)).await
                 && let Some(listener) = status.listeners.first()
             {
                 self.address.clone_from(&listener.address);
@@ -217,8 +216,7 @@ impl World {
     }
 
     async fn control_status(&self) -> Result<control::Status, tonic::Status> {
-        let path = "/mainstay.control.v1.ControlService/GetStatus";
-        rpc::call(self.control(), path, &control::GetStatusRequest::default()).await
+        status_over(self.control()).await
     }
 
     /// Tasks that live in the core. The one that answers this is among them, and the connection that it came by.
@@ -409,4 +407,16 @@ impl Remains {
         assert!(left.is_empty(), "{what} left behind: {left:#?}");
         self
     }
+}
+
+/// A connection to this socket, made at the first call.
+fn connection_to(socket: &Path) -> Channel {
+    Endpoint::from_shared(format!("unix:{}", socket.display()))
+        .expect("a path")
+        .connect_lazy()
+}
+
+async fn status_over(control: Channel) -> Result<control::Status, tonic::Status> {
+    let path = "/mainstay.control.v1.ControlService/GetStatus";
+    rpc::call(control, path, &control::GetStatusRequest::default()).await
 }
