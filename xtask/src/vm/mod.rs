@@ -17,7 +17,7 @@ use crate::steps::{Failed, Target};
 use packages::Packages;
 
 /// The checks of each boot, by the name that `vm-checks` knows.
-const BOOTS: [&str; 4] = ["limits", "ends", "user", "stuck"];
+const BOOTS: [&str; 5] = ["limits", "ends", "user", "stuck", "core"];
 /// How long one boot with its checks may take; on a host that is busy with other things `MAINSTAY_VM_SECONDS` allows more.
 const BOOT: Duration = Duration::from_secs(60);
 const PATIENCE: &str = "MAINSTAY_VM_SECONDS";

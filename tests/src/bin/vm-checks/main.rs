@@ -1,7 +1,7 @@
 //! What runs in the virtual machine of `cargo xtask vm`: checks that need a kernel whose cgroup controllers are all ours,
 //! and whose file systems may be frozen.
 //!
-//! `vm-checks limits ends user stuck` runs these groups and ends with 0 if all held. `vm-checks enter CGROUP UID PROGRAM …`
+//! `vm-checks limits ends user stuck core` runs these groups and ends with 0 if all held. `vm-checks enter CGROUP UID PROGRAM …`
 //! becomes PROGRAM, in that cgroup and as that user: how a service manager starts a service.
 //!
 //! `service` is that service's cgroup, `held` a machine with one module that is held by limits.
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             "ends" => ends::CHECKS,
             "user" => ends::USER,
             "stuck" => stuck::CHECKS,
+            "core" => stuck::CORE,
             "none" => &[],
             other => {
                 eprintln!("vm-checks: there is no group `{other}`");

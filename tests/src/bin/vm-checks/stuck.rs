@@ -6,13 +6,15 @@ use std::process::Command;
 use mainstay_tests::proc::{self, eventually};
 use mainstay_tests::world::{PATIENCE, World};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Check;
 use crate::held::{background, command, held, neighbours, restart, start, until_back};
 use crate::service::Service;
 
 pub const CHECKS: &[Check] = crate::checks![what_is_in_state_d_is_named_and_not_waited_for];
+/// For a boot of its own.
+pub const CORE: &[Check] = crate::checks![the_guardian_names_what_is_in_state_d_after_a_killed_core];
 
 /// A file system that is frozen: whoever writes to it waits, and no signal ends that.
 struct Frozen {
@@ -112,15 +114,19 @@ fn named(world: &World, left: &[(i32, &str)]) {
     }
 }
 
+/// How the module is treated.
+fn treatment() -> [(&'static str, Value); 2] {
+    [
+        ("stop", json!({ "grace": "1s" })),
+        ("limits", json!({ "memory": "200 MiB" })),
+    ]
+}
+
 /// All with one config: starting a machine takes an emulated processor many seconds.
 async fn what_is_in_state_d_is_named_and_not_waited_for() {
     let service = Service::new("stuck");
     let frozen = Frozen::new("frozen");
-    let set = [
-        ("stop", json!({ "grace": "1s" })),
-        ("limits", json!({ "memory": "200 MiB" })),
-    ];
-    let mut world = start(&service, &set).await;
+    let mut world = start(&service, &treatment()).await;
     let traffic = neighbours(&world);
 
     crate::step("a_child_in_state_d_does_not_delay_the_restart_of_its_module");
@@ -162,9 +168,14 @@ async fn what_is_in_state_d_is_named_and_not_waited_for() {
     frozen.thaw();
     let over = eventually(PATIENCE, || ![child, first, second].iter().any(|pid| proc::alive(*pid)));
     assert!(over.await, "they live on");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+    service.is_as_new().await;
+}
 
-    crate::step("the_guardian_names_what_is_in_state_d_after_a_killed_core");
-    frozen.freeze();
+async fn the_guardian_names_what_is_in_state_d_after_a_killed_core() {
+    let service = Service::new("stuck");
+    let frozen = Frozen::new("frozen");
+    let mut world = start(&service, &treatment()).await;
     let third = write(&world, &frozen).await;
     proc::signal(world.pid(), Signal::SIGKILL);
     assert_eq!(world.ended().await.code, 128 + 9);
