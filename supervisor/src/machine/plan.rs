@@ -216,38 +216,33 @@ impl World {
     /// built before all is known holds nothing in a circle, and mostly what it may hold in the end.
     fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
         let forward = dependency > name;
-        self.reaches(dependency, name, |node, edge| {
-            (forward || *edge < node.config.name) && !node.forgoes(edge)
+        self.reaches(dependency, name, |node| {
+            let drawn = move |edge: &&ResourceName| (forward || **edge < node.config.name) && !node.forgoes(edge);
+            node.required().iter().chain(node.optional().iter().filter(drawn))
         })
     }
 
     /// True if `from` holds `to`, or something that does, or may do so soon.
     fn may_hold(&self, from: &ResourceName, to: &ResourceName) -> bool {
-        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
-        while let Some(current) = open.pop() {
-            if current == to {
-                return true;
-            }
-            let Some(node) = self.nodes.get(current) else { continue };
+        self.reaches(from, to, |node| {
+            let kept = node.optional().iter().filter(|edge| !node.forgoes(edge));
             let held = node.held.iter().map(|(held, _)| held);
-            let optional = node.optional().iter().filter(|edge| !node.forgoes(edge));
-            let next = node.required().iter().chain(optional).chain(held);
-            open.extend(next.filter(|edge| seen.insert(*edge)));
-        }
-        false
+            node.required().iter().chain(kept).chain(held)
+        })
     }
 
-    /// True if what is required, and what is optional where that edge is `drawn`, leads from one to the other; each
-    /// reaches itself.
-    fn reaches(&self, from: &ResourceName, to: &ResourceName, drawn: impl Fn(&Node, &ResourceName) -> bool) -> bool {
+    /// True if the `edges` of resources lead from one to the other; each reaches itself.
+    fn reaches<'a, E>(&'a self, from: &'a ResourceName, to: &ResourceName, edges: impl Fn(&'a Node) -> E) -> bool
+    where
+        E: Iterator<Item = &'a ResourceName>,
+    {
         let (mut open, mut seen) = (vec![from], HashSet::from([from]));
         while let Some(current) = open.pop() {
             if current == to {
                 return true;
             }
             let Some(node) = self.nodes.get(current) else { continue };
-            let optional = node.optional().iter().filter(|edge| drawn(node, edge));
-            open.extend(node.required().iter().chain(optional).filter(|edge| seen.insert(*edge)));
+            open.extend(edges(node).filter(|edge| seen.insert(*edge)));
         }
         false
     }
@@ -284,7 +279,7 @@ impl World {
 
     /// True if `name` cannot be built without `other`, by whatever way.
     fn requires(&self, name: &ResourceName, other: &ResourceName) -> bool {
-        self.reaches(name, other, |_, _| false)
+        self.reaches(name, other, |node| node.required().iter())
     }
 
     fn why_not(&self, dependency: &ResourceName) -> String {
