@@ -47,12 +47,7 @@ impl<'a> Compare<'a> {
 
     /// Who holds something that is taken out is taken out, too.
     pub(super) fn spread(&mut self) {
-        let mut holders: HashMap<&ResourceName, Vec<&'a ResourceName>> = HashMap::new();
-        for (name, known) in &self.known.resources {
-            for held in &known.held {
-                holders.entry(held).or_default().push(name);
-            }
-        }
+        let holders = self.holders();
         let mut open: Vec<&'a ResourceName> = Vec::new();
         let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.alone;
         open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
@@ -60,10 +55,7 @@ impl<'a> Compare<'a> {
         open.sort_unstable();
         while let Some(name) = open.pop() {
             let fate = self.fates[name].clone();
-            for holder in holders.get(name).into_iter().flatten() {
-                let Some(holder) = self.to.get_key_value(*holder).map(|(name, _)| *name) else {
-                    continue;
-                };
+            for holder in holders.get(name).into_iter().flatten().copied() {
                 let gone = fate.how == How::Close;
                 let needed = self.needs[holder].required.contains(&name);
                 let (how, because) = match (gone, needed) {
@@ -166,12 +158,10 @@ impl<'a> Compare<'a> {
         }
         // Who holds what may be rebuilt may be rebuilt with it.
         let maybe: Vec<_> = self.order.iter().copied().filter(|name| self.may_move(name)).collect();
-        let mut holders: HashMap<&ResourceName, Vec<&'a ResourceName>> = HashMap::new();
-        for name in self.order.iter().filter(|_| !maybe.is_empty()) {
-            for held in self.known(name).into_iter().flat_map(|known| &known.held) {
-                holders.entry(held).or_default().push(name);
-            }
+        if maybe.is_empty() {
+            return;
         }
+        let holders = self.holders();
         let mut open = maybe;
         while let Some(name) = open.pop() {
             for holder in holders.get(name).cloned().unwrap_or_default() {
@@ -182,6 +172,17 @@ impl<'a> Compare<'a> {
                 }
             }
         }
+    }
+
+    /// Who of the new config holds what, in its order.
+    fn holders(&self) -> HashMap<&'a ResourceName, Vec<&'a ResourceName>> {
+        let mut holders: HashMap<_, Vec<_>> = HashMap::new();
+        for name in &self.order {
+            for held in self.known(name).into_iter().flat_map(|known| &known.held) {
+                holders.entry(held).or_default().push(*name);
+            }
+        }
+        holders
     }
 
     fn may_move(&self, name: &ResourceName) -> bool {
