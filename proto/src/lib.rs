@@ -3,7 +3,8 @@
 //! * [`viam`], [`proto`], [`opentelemetry`], [`google`], [`mainstay`]: messages, clients and servers, one module per
 //!   protobuf package, generated at build time from `proto/**/*.proto`. `bytes` fields are [`bytes::Bytes`], maps are
 //!   ordered, well-known types are those of [`prost_types`]. Clients and servers take any transport.
-//! * [`Api`], [`Model`], [`ResourceName`]: names of things, parsed once at the edge.
+//! * [`Api`], [`Model`], [`ResourceName`]: names of things, parsed once at the edge (crate `mainstay-ids`).
+//! * [`words`]: words for enums of the control protocol.
 //! * [`methods`]: what a router must know about each gRPC method.
 //! * [`descriptors`]: the same files as encoded descriptors, for reflection.
 
@@ -21,13 +22,13 @@ mod generated {
 }
 
 pub mod descriptors;
-mod ids;
 pub mod methods;
+mod wire_ids;
+pub mod words;
 
-pub use self::{
-    generated::*,
-    ids::{Api, IdError, Model, ResourceName, check_module_name, check_name},
-};
+pub use mainstay_ids::{Api, IdError, Model, ResourceName, check_module_name, check_name};
+
+pub use self::generated::*;
 
 /// Static data that the build script makes from the compiled `.proto` files, sorted for binary search.
 mod tables {

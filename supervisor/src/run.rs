@@ -6,34 +6,39 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mainstay_config::colour_wanted;
+use mainstay_core::module::lifecycle::START_TIMEOUT;
+use mainstay_model::duration::parse as parse_duration;
+use mainstay_model::machine_path;
+use mainstay_process::cgroup::Tree;
+use mainstay_process::guardian::{Tether, leftovers};
+use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
+use mainstay_process::{cgroup, guardian, orphans, runtime_dir, sockets};
+use mainstay_proxy::ingress::Routes;
+use mainstay_proxy::operations::Operations;
+use mainstay_proxy::sessions::Sessions;
+use mainstay_proxy::trace::Traces;
+use mainstay_runtime::machine::{Machine, MachineOptions};
+use mainstay_runtime::module::builtin;
+use mainstay_runtime::rollout::network::bind;
+use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
+use mainstay_runtime::{model_links, rollout};
+use mainstay_server::control::{Control, Facts, States};
+use mainstay_server::followers::Followers;
+use mainstay_server::jobs;
+use mainstay_server::jobs::Jobs;
+use mainstay_server::listeners::{serve_control, serve_parents};
+use mainstay_server::local_services::OwnServices;
+use mainstay_server::log::Levels;
+use mainstay_server::robot::Robot;
+use mainstay_server::systemd::Notify;
+use mainstay_server::trace_export::Exporter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
-
-use crate::apply::network::bind;
-use crate::apply::{self, Addresses, Driver, Network, Overrides, Start, Tools};
-use crate::cgroup::{self, Tree};
-use crate::config::{colour_wanted, parse_duration};
-use crate::guardian::{self, Tether, survivors};
-use crate::jobs::{self, Jobs};
-use crate::log::Levels;
-use crate::machine::{Machine, MachineOptions};
-use crate::module::builtin::Builtins;
-use crate::module::lifecycle::START_TIMEOUT;
-use crate::module::{orphans, sockets};
-use crate::operations::Operations;
-use crate::packages;
-use crate::robot::Robot;
-use crate::robot::sessions::Sessions;
-use crate::runtime_dir::{self, RuntimeDir, RuntimeDirError};
-use crate::serve::control::{Control, Facts, States};
-use crate::serve::door::Services;
-use crate::serve::{serve_control, serve_parents};
-use crate::service::Notify;
-use crate::traces::Traces;
 
 /// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
 /// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
@@ -76,9 +81,9 @@ pub fn run<F>(options: RunOptions, tether: Tether, announce: impl FnOnce(States)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    crate::route::heap::prepare();
+    mainstay_proxy::heap::prepare();
     // Dropped last: what is told at the end is written, too.
-    let (_log, levels) = crate::log::install(&options.start.taken.config);
+    let (_log, levels) = mainstay_server::log::install(&options.start.taken.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("core")
@@ -104,7 +109,7 @@ where
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::log::last_words(&error);
+            mainstay_server::log::last_words(&error);
             ExitCode::FAILURE
         }
     }
@@ -144,7 +149,7 @@ where
         .await
         .map_err(|complaint| complaint.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
-    let directory = runtime_dir::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
+    let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
     let directory = claim(&directory, tether).await.map_err(failure)?;
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
@@ -161,20 +166,22 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: builtins.unwrap_or_else(Builtins::default_path),
+        builtins: builtins.unwrap_or_else(builtin::default_path),
         operations: operations.clone(),
         doors,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
-        build_timeout: limit("VIAM_RESOURCE_CONFIGURATION_TIMEOUT", crate::machine::BUILD_TIMEOUT),
+        build_timeout: limit(
+            "VIAM_RESOURCE_CONFIGURATION_TIMEOUT",
+            mainstay_runtime::machine::BUILD_TIMEOUT,
+        ),
     };
-    let (traces, exporter) = Traces::new();
-    traces.configure(config, &options.home);
-    packages::link_models(&config.packages, &options.home);
+    let (traces, records) = Traces::new();
+    let home = options.home.clone();
+    model_links::link_models(&config.packages, &home);
     let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::Handle::default();
-    jobs.set(config.jobs.clone());
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
@@ -191,7 +198,7 @@ where
         addresses: addresses.clone(),
         started,
     };
-    let (configs, inbox) = apply::channel(&given, &start, handle.clone(), overrides);
+    let (configs, inbox) = rollout::channel(&given, &start, handle.clone(), overrides);
     let control = Control::new(
         facts,
         handle.clone(),
@@ -199,22 +206,35 @@ where
         robot.operations.clone(),
         shutdown.clone(),
     );
-    let services = Arc::new(Services::new(robot.clone(), control.clone()));
+    let followers = Followers {
+        levels,
+        traces: traces.clone(),
+        jobs: jobs.clone(),
+        sessions: robot.sessions.clone(),
+        home,
+    };
+    followers.take_up(config);
+    let (applied, applied_configs) = watch::channel(config.clone());
+    let routes = Arc::new(Routes {
+        table: handle.published.table.clone(),
+        gate: robot.sessions.clone(),
+        local: Arc::new(OwnServices::new(robot.clone(), control.clone())),
+        operations: robot.operations.clone(),
+        traces,
+    });
 
     // Clients are served from the first moment: what is not built yet says so.
     let (public, inner) = (CancellationToken::new(), CancellationToken::new());
-    let mut network = Network::new(services.clone(), public.clone(), addresses);
+    let mut network = Network::new(routes.clone(), public.clone(), addresses);
     network.serve(bound);
     let notify = Arc::new(Notify::from_environment());
+    let (reloads, reload_news) = mpsc::unbounded_channel();
     let tools = Tools {
         path: given,
         machine: handle.clone(),
         network,
-        sessions: robot.sessions.clone(),
-        levels,
-        traces,
-        jobs: jobs.clone(),
-        notify: notify.clone(),
+        applied,
+        reloads,
     };
     let (hang_up, hang_ups) = mpsc::unbounded_channel();
     let driver = Driver::new(tools, &start, inbox);
@@ -224,8 +244,8 @@ where
     let ending = public.clone();
     clients.spawn(async move { driver.run(hang_ups, ending).await.finish().await });
     let mut rooms = JoinSet::new();
-    rooms.spawn(serve_parents(parents, services.clone(), inner.clone()));
-    rooms.spawn(serve_control(control_listener, services, inner.clone()));
+    rooms.spawn(serve_parents(parents, routes.clone(), inner.clone()));
+    rooms.spawn(serve_control(control_listener, routes, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
     let caller = jobs::Caller::new(
         handle.published.clone(),
@@ -236,8 +256,10 @@ where
     // Jobs end first: what stops must not be set moving again.
     clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
-    rooms.spawn(exporter.run(inner.clone()));
+    rooms.spawn(Exporter::new(records).run(inner.clone()));
+    rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
+    rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let mut machines = JoinSet::new();
@@ -323,7 +345,7 @@ async fn claim(path: &Path, tether: &Tether) -> Result<RuntimeDir, RuntimeDirErr
 
 /// Ends what a machine left behind whose core and guardian were killed together.
 async fn end_survivors(key: String) {
-    let ended = tokio::task::spawn_blocking(move || survivors::end(&key));
+    let ended = tokio::task::spawn_blocking(move || leftovers::end(&key));
     match tokio::time::timeout(SURVIVORS, ended).await {
         Ok(Ok((0, _))) => {}
         Ok(Ok((count, left))) => {

@@ -87,23 +87,24 @@ impl Demo {
     /// Builds everything and writes the config. Listens on `port`, or on any free one if that is taken.
     fn prepare(port: u16) -> Result<Self, Failed> {
         let target = Target::find()?;
-        let packages = ["mainstay", "mainstay-builtins", "mainstay-example-weather"].map(|name| ["--package", name]);
-        run_program(cargo().args(["build", "--release"]).args(packages.as_flattened()))?;
-        target.write_manifest("release")?;
+        // A development build: the first look must not wait for the optimiser. All of the workspace, as the tests build it,
+        // so that neither compiles again what the other has compiled.
+        run_program(cargo().args(["build", "--workspace"]))?;
+        target.write_manifest("debug")?;
         let folder = target.join("demo");
         let (home, runtime) = (folder.join("home"), folder.join("run"));
         for folder in [&home, &runtime] {
             fs::create_dir_all(folder).map_err(|error| Failed::at(folder, error))?;
         }
-        let release = target.join("release");
+        let programs = target.join("debug");
         let address = free_address(port)?;
         let config = folder.join("rover.yaml");
-        let text = drive::config(&address, &release);
+        let text = drive::config(&address, &programs);
         fs::write(&config, text).map_err(|error| Failed::at(&config, error))?;
         let python = Some(target.join("venv/bin/python")).filter(|path| path.exists());
         let runtime = short(runtime)?;
         Ok(Self {
-            mainstay: release.join("mainstay"),
+            mainstay: programs.join("mainstay"),
             config,
             address,
             python,

@@ -3,6 +3,8 @@
 //!
 //! Everything that they write lies in the target folder.
 
+#[cfg(test)]
+mod crates;
 mod demo;
 mod drive;
 mod python;

@@ -1,0 +1,278 @@
+//! `mainstay call`: any method of any resource, by the descriptors that the machine itself offers.
+
+mod addressee;
+mod answer;
+mod blobs;
+mod describe;
+mod invoke;
+mod method;
+mod reflection;
+mod request;
+pub mod resolve;
+mod stdin;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_core::Stream;
+use mainstay_proxy::upstream::Upstream;
+use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::call::addressee::Addressee;
+use crate::call::blobs::{BytesAs, Saver};
+use crate::failure::{Exit, Failure};
+use crate::output::{note, print};
+use crate::target::Which;
+use crate::terminal::Style;
+use crate::{human, target};
+
+/// Arguments of `mainstay call`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay call left-motor                          what it can do
+  mainstay call left-motor set_power '{\"power_pct\": 0.5}'
+  mainstay call cam get_images --out pictures/      bytes become files
+  mainstay call imu get_readings --every 200ms      a line per answer
+  mainstay call motor/left stop                     when two are called `left`
+  mainstay call viam.robot.v1.RobotService get_version")]
+pub struct Arguments {
+    /// A resource: `left`, `motor/left` or `rdk:component:motor/left`; or the full name of a service
+    name: String,
+    /// A method, as in the SDKs (`set_power`) or as on the wire (`SetPower`); leave it out to list them
+    method: Option<String>,
+    /// The request; `-` reads it from standard input. Streams take an array, or values one after the other
+    #[arg(value_name = "JSON")]
+    request: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON only, one line per answer, bytes as base64; errors are JSON too
+    #[arg(long)]
+    pub json: bool,
+    /// Write bytes (pictures, point clouds, sound) to files in this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Ask again and again, this far apart, for example 200ms
+    #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
+    every: Option<Duration>,
+    /// Give up after this time; the machine itself allows ten minutes where nobody says otherwise
+    #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3), a question that cannot be understood (2), or a call that failed (1).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    if arguments.every.is_some_and(|every| every.is_zero()) {
+        return Err(Failure::usage(
+            "--every needs a time above zero, for example `--every 200ms`",
+        ));
+    }
+    let upstream = target::find(&arguments.which).await?.upstream;
+    let addressee = Addressee::find(&upstream, &arguments.name).await?;
+    let service = reflection::service(&upstream, &addressee.service).await?;
+    let Some(wanted) = &arguments.method else {
+        return list(&addressee, &service, arguments.json);
+    };
+    let method = match method::find(&service, wanted) {
+        // Every resource takes commands, also where its own API does not mention them.
+        Err(_) if method::same(wanted, "DoCommand") && addressee.resource.is_some() => method::find(
+            &reflection::service(&upstream, addressee.generic_service()).await?,
+            wanted,
+        )?,
+        found => found?,
+    };
+    let call = Call {
+        upstream,
+        name_field: addressee.name_field(&method),
+        method,
+        addressee,
+        limit: arguments.timeout,
+    };
+    let on_terminal = Style::stdout().width.is_some();
+    let bytes_as = match &arguments.out {
+        Some(folder) => BytesAs::Files(Saver::new(folder, call.addressee.short_name())?),
+        None if arguments.json || !on_terminal => BytesAs::Base64,
+        None => BytesAs::Note,
+    };
+    // One answer is laid out for reading; of many, each is a line.
+    let one = !call.method.is_server_streaming() && arguments.every.is_none();
+    let pretty = one && on_terminal && !arguments.json;
+    let show = |message: &DynamicMessage| {
+        let json = answer::to_json(message, &bytes_as)?;
+        print(&if pretty { format!("{json:#}") } else { json.to_string() })
+    };
+    let request = arguments.request.as_deref();
+    let work = async {
+        match arguments.every {
+            Some(every) => call.repeat(request, every, arguments.json, &show).await,
+            None => call.once(request, &show).await,
+        }
+    };
+    tokio::select! {
+        done = work => done.map(|()| Exit::Done),
+        // Dropping the call cancels it, all the way into the module.
+        _ = tokio::signal::ctrl_c() => if one { Err(Failure::wrong("cancelled")) } else { Ok(Exit::Done) },
+    }
+}
+
+fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Result<Exit, Failure> {
+    if json {
+        let mut described = describe::json(service);
+        described["resource"] = addressee.resource.as_ref().map(resolve::full).into();
+        print(&described.to_string())?;
+        return Ok(Exit::Done);
+    }
+    let style = Style::stdout();
+    print(&describe::heading(&addressee.full_name(), service.full_name(), style))?;
+    print(&describe::lines(service, |method| addressee.name_field(method), style).join("\n"))?;
+    note(&format!(
+        "call one:  mainstay call {} METHOD '{{\"field\": value}}'",
+        addressee.short_name()
+    ));
+    Ok(Exit::Done)
+}
+
+/// A method of a resource, ready to be called.
+struct Call {
+    upstream: Upstream,
+    addressee: Addressee,
+    method: MethodDescriptor,
+    name_field: Option<FieldDescriptor>,
+    limit: Option<Duration>,
+}
+
+impl Call {
+    async fn once(
+        &self,
+        request: Option<&str>,
+        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if request != Some("-") || !self.method.is_client_streaming() {
+            return self
+                .answers(tokio_stream::iter(self.requests(request).await?), show)
+                .await;
+        }
+        // What is typed goes out line by line, while answers come in.
+        let (sender, receiver) = mpsc::channel(16);
+        let pump = async move {
+            let mut values = stdin::values();
+            while let Some(value) = values.recv().await {
+                if sender.send(self.message(&value?)?).await.is_err() {
+                    break; // The call is over; its answer says why.
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            Err(failure) = pump => Err(failure),
+            done = self.answers(ReceiverStream::new(receiver), show) => done,
+        }
+    }
+
+    /// Calls until Ctrl-C. A refusal is told and does not end it: the resource may come back.
+    async fn repeat(
+        &self,
+        request: Option<&str>,
+        every: Duration,
+        json: bool,
+        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let requests = self.requests(request).await?;
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            match self.answers(tokio_stream::iter(requests.clone()), show).await {
+                Err(failure) if failure.code.is_some() && !self.upstream.is_closed() => {
+                    failure.report(json);
+                }
+                done => done?,
+            }
+        }
+    }
+
+    async fn answers<S>(
+        &self,
+        requests: S,
+        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
+    where
+        S: Stream<Item = DynamicMessage> + Send + 'static,
+    {
+        let deadline = self.limit.map(|limit| Instant::now() + limit);
+        let mut answers = self
+            .within(
+                deadline,
+                invoke::start(&self.upstream, &self.method, requests, self.limit),
+            )
+            .await?;
+        let mut none_yet = true;
+        while let Some(message) = self.within(deadline, answers.message()).await? {
+            show(&message)?;
+            none_yet = false;
+        }
+        if none_yet && !self.method.is_server_streaming() {
+            return Err(Status::internal("the call ended well but without an answer").into());
+        }
+        Ok(())
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        match (deadline, self.limit) {
+            (Some(deadline), Some(limit)) => timeout_at(deadline, work).await.unwrap_or_else(|_| {
+                Err(Status::deadline_exceeded(format!(
+                    "no answer within {}",
+                    human::duration(limit)
+                )))
+            }),
+            _ => work.await,
+        }
+    }
+
+    /// All requests, known before the call begins.
+    async fn requests(&self, request: Option<&str>) -> Result<Vec<DynamicMessage>, Failure> {
+        let mut values = Vec::new();
+        match request {
+            None => values.push(Value::Object(serde_json::Map::new())),
+            Some("-") => {
+                let mut lines = stdin::values();
+                while let Some(value) = lines.recv().await {
+                    values.push(value?);
+                }
+            }
+            Some(text) => values = request::parse(text)?,
+        }
+        if !self.method.is_client_streaming() && values.len() != 1 {
+            return Err(Failure::usage(format!(
+                "{} takes exactly one request, not {}",
+                method::snake_case(self.method.name()),
+                values.len()
+            )));
+        }
+        values.iter().map(|value| self.message(value)).collect()
+    }
+
+    fn message(&self, value: &Value) -> Result<DynamicMessage, Failure> {
+        let name = self
+            .name_field
+            .as_ref()
+            .map(|field| (field, self.addressee.short_name()));
+        request::build(&self.method.input(), value, name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

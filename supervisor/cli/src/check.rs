@@ -1,0 +1,256 @@
+//! `mainstay check FILE`: everything that is wrong with a config, without touching what runs.
+
+use std::path::{Path, PathBuf};
+
+use mainstay_config as config;
+use mainstay_config::Complaint;
+use mainstay_model::Config;
+use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
+use serde_json::json;
+
+use crate::complaints::{ComplaintJson, tally};
+use crate::config_text::{gather, machine_for, rendered};
+use crate::failure::{Exit, Failure};
+use crate::human::count;
+use crate::output::print;
+use crate::status_text::file_name;
+use crate::terminal::Style;
+use crate::{complaints, config_text};
+
+/// Arguments of `mainstay check`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay check rover.yaml
+  mainstay check rover.yaml --live    running modules look at their entries, too
+  mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
+
+Exit code 0: nothing is wrong, or only worth a warning; 1: errors, even if they concern single entries alone.
+What only a module can tell about its attributes is found out with `--live`, or when it is asked to build.
+
+JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help,
+also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. With `--live` also asked: [full name].")]
+pub struct Arguments {
+    /// The config file, JSON or YAML
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Ask the modules of the running machine what they think of their entries
+    #[arg(long)]
+    live: bool,
+    /// With `--live`: the machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG", requires = "live")]
+    machine: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// With `--live` no machine (3), or several and none was named (2).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    if arguments.live {
+        return live(&arguments).await;
+    }
+    let (config, complaints) = match config::load(&arguments.file) {
+        Ok(loaded) => (Some(loaded.config), loaded.complaints),
+        Err(refused) => (None, refused.complaints),
+    };
+    tell(&arguments.file, config.as_ref(), &complaints, arguments.json)
+}
+
+/// Asks the running machine, whose modules look at their entries.
+async fn live(arguments: &Arguments) -> Result<Exit, Failure> {
+    let mut machine = machine_for(&arguments.machine, &arguments.file, "check --live").await?;
+    let request = CheckConfigRequest {
+        config: Some(gather(&arguments.file)?),
+    };
+    let answer = machine.check_config(request).await?.into_inner();
+    print(&if arguments.json {
+        live_json(&arguments.file, &answer)
+    } else {
+        live_text(&arguments.file, &answer)
+    })?;
+    Ok(match live_tally(&answer) {
+        (0, _) => Exit::Done,
+        _ => Exit::Wrong,
+    })
+}
+
+fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
+    let warnings = answer
+        .complaints
+        .iter()
+        .filter(|complaint| complaint.grade == "warning")
+        .count();
+    (answer.complaints.len() - warnings, warnings)
+}
+
+fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
+    let (errors, warnings) = live_tally(answer);
+    let listed: Vec<_> = answer.complaints.iter().map(config_text::as_json).collect();
+    json!({
+        "file": file.display().to_string(),
+        "usable": answer.usable,
+        "errors": errors,
+        "warnings": warnings,
+        "complaints": listed,
+        "asked": answer.asked,
+    })
+    .to_string()
+}
+
+fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
+    let name = file_name(&file.display().to_string()).to_owned();
+    let asked = format!(
+        "{} of {} seen by their modules",
+        answer.asked.len(),
+        count(answer.resources as usize, "resource")
+    );
+    let closing = match complaints::tally_of(live_tally(answer), file) {
+        None => format!("{name} is good: {asked}"),
+        Some(tally) => format!("{tally}; {asked}; the running machine is untouched"),
+    };
+    match rendered(&answer.complaints).as_str() {
+        "" => closing,
+        shown => format!("{shown}\n\n{closing}"),
+    }
+}
+
+/// Prints the result and chooses the exit code.
+fn tell(file: &Path, config: Option<&Config>, complaints: &[Complaint], as_json: bool) -> Result<Exit, Failure> {
+    print(&if as_json {
+        json_text(file, config, complaints)
+    } else {
+        text(file, config, complaints, Style::stdout())
+    })?;
+    Ok(match tally(complaints) {
+        (0, _) => Exit::Done,
+        _ => Exit::Wrong,
+    })
+}
+
+fn json_text(file: &Path, config: Option<&Config>, complaints: &[Complaint]) -> String {
+    let (errors, warnings) = tally(complaints);
+    let listed: Vec<_> = complaints.iter().map(ComplaintJson::from).collect();
+    json!({
+        "file": file.display().to_string(),
+        "usable": config.is_some(),
+        "errors": errors,
+        "warnings": warnings,
+        "complaints": listed,
+    })
+    .to_string()
+}
+
+fn text(file: &Path, config: Option<&Config>, complaints: &[Complaint], style: Style) -> String {
+    let shown = complaints::render(complaints, style.colour);
+    let closing = match (tally(complaints), complaints::tally_text(complaints, file), config) {
+        ((0, _), tally, Some(config)) => good(file, config, tally),
+        (_, Some(tally), _) => format!("{tally}; the running machine is untouched"),
+        (_, None, _) => "nothing to say about it".to_owned(),
+    };
+    match shown.as_str() {
+        "" => closing,
+        shown => format!("{shown}\n\n{closing}"),
+    }
+}
+
+fn good(file: &Path, config: &Config, tally: Option<String>) -> String {
+    let name = file_name(&file.display().to_string()).to_owned();
+    let size = [
+        (config.resources.len(), "resource"),
+        (config.modules.len(), "module"),
+        (config.remotes.len(), "remote"),
+        (config.jobs.len(), "job"),
+    ];
+    let size = size
+        .into_iter()
+        .enumerate()
+        .filter(|(place, (number, _))| *place < 2 || *number > 0)
+        .map(|(_, (number, what))| count(number, what));
+    let size = size.collect::<Vec<_>>().join(", ");
+    match tally {
+        None => format!("{name} is good: {size}"),
+        Some(tally) => format!("{tally}, which can be used: {size}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn checked(content: &str) -> (String, Value) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("rover.yaml");
+        fs::write(&file, content).expect("written");
+        let (config, complaints) = match config::load(&file) {
+            Ok(loaded) => (Some(loaded.config), loaded.complaints),
+            Err(refused) => (None, refused.complaints),
+        };
+        let json = json_text(&file, config.as_ref(), &complaints);
+        let text = text(&file, config.as_ref(), &complaints, Style::PLAIN);
+        (text, serde_json::from_str(&json).expect("JSON"))
+    }
+
+    #[test]
+    fn the_last_line_says_how_it_stands() {
+        let motor = "{name: m, api: rdk:component:motor, model: fake}";
+        for (content, closing) in [
+            (
+                format!("components: [{motor}]"),
+                "rover.yaml is good: 1 resource, 0 modules",
+            ),
+            (
+                format!("components: [{motor}]\nextra: 1"),
+                "1 warning in rover.yaml, which can be used: 1 resource, 0 modules",
+            ),
+            (
+                format!("components: [{motor}, {motor}]\nextra: 1"),
+                "1 error, 1 warning in rover.yaml; the running machine is untouched",
+            ),
+            (
+                "debug: 7".to_owned(),
+                "1 error in rover.yaml; the running machine is untouched",
+            ),
+        ] {
+            let (text, _) = checked(&content);
+            assert_eq!(text.lines().last(), Some(closing), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_has_places_grades_and_the_second_place() {
+        let motor = "  - {name: m, api: rdk:component:motor, model: fake}\n";
+        let (_, json) = checked(&format!("components:\n{motor}{motor}debug: maybe\n"));
+        assert_eq!(
+            (&json["usable"], &json["errors"]),
+            (&Value::from(false), &Value::from(2))
+        );
+        let of = |grade: &str| {
+            let complaints = json["complaints"].as_array().expect("a list");
+            complaints
+                .iter()
+                .find(|complaint| complaint["grade"] == grade)
+                .expect("one of them")
+                .clone()
+        };
+        let local = of("local");
+        assert_eq!(
+            (&local["line"], &local["also"]["line"]),
+            (&Value::from(3), &Value::from(2))
+        );
+        let refused = of("refused");
+        assert_eq!(
+            (&refused["line"], &refused["column"], &refused["length"]),
+            (&4.into(), &8.into(), &5.into())
+        );
+        let (_, json) = checked("");
+        assert_eq!(json["complaints"][0]["line"], Value::Null, "{json}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The config that a verb is about, on its way to a machine: its files are gathered here, and read there.
+
+use std::path::Path;
+
+use mainstay_config as config;
+use mainstay_config::Bundle;
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigFile, ConfigPlace, ConfigText};
+use mainstay_proxy::upstream::Upstream;
+
+use crate::failure::{Exit, Failure};
+use crate::target::Which;
+use crate::{complaints, target};
+
+/// The texts of the file and of what it includes.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn gather(file: &Path) -> Result<ConfigText, Failure> {
+    let absolute = std::path::absolute(file)
+        .map_err(|error| Failure::wrong(format!("`{}` cannot be used: {error}", file.display())))?;
+    let bundle = Bundle::gather(&absolute, &mut config::read_file).map_err(|refused| {
+        Failure::wrong(format!(
+            "this config cannot be read:\n\n{}",
+            complaints::render(&refused.complaints, config::colour_wanted())
+        ))
+    })?;
+    let files = bundle.files.iter().map(|file| ConfigFile {
+        path: file.path.display().to_string(),
+        text: file.text.to_vec().into(),
+    });
+    Ok(ConfigText {
+        path: absolute.display().to_string(),
+        files: files.collect(),
+    })
+}
+
+/// The machine that a config file is meant for: the one that is named, else the one that runs this file, else the only
+/// one here.
+///
+/// # Errors
+/// There is none (3), or several and none of them runs this file (2).
+pub async fn machine_for(
+    which: &Option<std::path::PathBuf>,
+    file: &Path,
+    verb: &str,
+) -> Result<ControlServiceClient<Upstream>, Failure> {
+    let named = |machine: &Path| Which {
+        machine: Some(machine.to_owned()),
+        address: None,
+    };
+    if let Some(machine) = which {
+        return target::control(&named(machine), verb).await;
+    }
+    match target::control(&named(file), verb).await {
+        Err(Failure {
+            exit: Exit::NoMachine, ..
+        }) => target::control(&Which::default(), verb).await,
+        found => found,
+    }
+}
+
+/// Complaints that a machine sent, for people.
+pub fn rendered(complaints: &[ConfigComplaint]) -> String {
+    complaints
+        .iter()
+        .map(|complaint| complaint.rendered.as_str())
+        .collect::<Vec<_>>()
+        .join("\n\n")
+}
+
+/// The same for scripts, with the keys of `mainstay check`.
+pub fn as_json(complaint: &ConfigComplaint) -> serde_json::Value {
+    let place = |place: &Option<ConfigPlace>| {
+        let place = place.clone().unwrap_or_default();
+        let known = |number: u32| (place.line > 0).then_some(number);
+        serde_json::json!({
+            "file": place.file,
+            "line": known(place.line),
+            "column": known(place.column),
+            "length": known(place.length),
+        })
+    };
+    let mut shown = place(&complaint.place);
+    shown["grade"] = complaint.grade.as_str().into();
+    shown["message"] = complaint.message.as_str().into();
+    shown["help"] = (!complaint.help.is_empty()).then_some(complaint.help.as_str()).into();
+    shown["also"] = serde_json::Value::Null;
+    if complaint.also.is_some() {
+        shown["also"] = place(&complaint.also);
+        shown["also"]["message"] = complaint.also_message.as_str().into();
+    }
+    shown
+}

@@ -1,0 +1,215 @@
+//! `mainstay diff`: how a config file differs from what runs, or from the last config that worked, value by value.
+
+use std::path::{Path, PathBuf};
+
+use mainstay_config as config;
+use mainstay_config::store::LastGood;
+use mainstay_control::messages;
+use mainstay_core::difference;
+use mainstay_model::text::plain;
+use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigDifference, DiffConfigRequest, GetStatusRequest};
+use serde_json::json;
+
+use crate::config_text::{gather, machine_for, rendered};
+use crate::failure::{Exit, Failure};
+use crate::output::{note, print};
+use crate::table::{Cell, Table};
+use crate::target::Which;
+use crate::terminal::{Colour, Style};
+use crate::{config_text, target};
+
+/// Arguments of `mainstay diff`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay diff                           the machine's own file against what runs
+  mainstay diff trial.yaml
+  mainstay diff rover.yaml --last-good    against the last config that worked; needs no running machine
+
+Compared is what the configs mean: layout, comments and defaults that are written out make no difference. Secrets are
+not shown. `mainstay plan` says what a difference would do.
+
+JSON: {file, from, usable, differences: [{path, kind, before, after}], complaints}; kinds are `added`, `removed` and
+`changed`; complaints as in `mainstay check`.")]
+pub struct Arguments {
+    /// The config file [default: that of the running machine]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Against the last config of this file that worked, instead of what runs
+    #[arg(long, requires = "file", conflicts_with = "machine")]
+    last_good: bool,
+    /// The machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG")]
+    machine: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was found.
+#[derive(Debug)]
+struct Compared {
+    file: PathBuf,
+    /// What it is compared with.
+    from: String,
+    usable: bool,
+    differences: Vec<ConfigDifference>,
+    complaints: Vec<ConfigComplaint>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3); several, and none was named (2); a file that cannot be read, or no last good config (1).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let compared = match &arguments.file {
+        Some(file) if arguments.last_good => with_last_good(file)?,
+        file => with_running(file.as_deref(), &arguments.machine).await?,
+    };
+    if arguments.json {
+        print(&json_text(&compared))?;
+    } else {
+        if !compared.usable {
+            note(&rendered(&compared.complaints));
+        }
+        print(&text(&compared, Style::stdout()))?;
+    }
+    Ok(if compared.usable { Exit::Done } else { Exit::Wrong })
+}
+
+async fn with_running(file: Option<&Path>, machine: &Option<PathBuf>) -> Result<Compared, Failure> {
+    let (file, mut client) = match file {
+        Some(file) => (file.to_owned(), machine_for(machine, file, "diff").await?),
+        None => {
+            let which = Which {
+                machine: machine.clone(),
+                address: None,
+            };
+            let mut client = target::control(&which, "diff").await?;
+            let status = client.get_status(GetStatusRequest {}).await?.into_inner();
+            (PathBuf::from(status.config_path), client)
+        }
+    };
+    let request = DiffConfigRequest {
+        config: Some(gather(&file)?),
+    };
+    let answer = client.diff_config(request).await?.into_inner();
+    Ok(Compared {
+        file,
+        from: format!("what runs ({})", answer.from),
+        usable: answer.usable,
+        differences: answer.differences,
+        complaints: answer.complaints,
+    })
+}
+
+fn with_last_good(file: &Path) -> Result<Compared, Failure> {
+    let kept = LastGood::open(file)
+        .read()
+        .map_err(|problem| Failure::wrong(problem.to_string()))?;
+    let kept = kept.ok_or_else(|| {
+        Failure::wrong(format!(
+            "no config of `{}` has worked yet, as far as this user's state directory tells",
+            file.display()
+        ))
+    })?;
+    let surroundings = config::Surroundings::of(file);
+    let old = config::parse(&kept.bundle, &surroundings)
+        .map_err(|refused| Failure::wrong(format!("the last good config cannot be used any more:\n\n{refused}")))?;
+    let mut compared = Compared {
+        file: file.to_owned(),
+        from: format!("the last good config, revision {}", kept.revision),
+        usable: true,
+        differences: Vec::new(),
+        complaints: Vec::new(),
+    };
+    match config::load(file) {
+        Ok(new) => {
+            let differences = difference::configs(&old.config, &new.config);
+            compared.differences = differences.into_iter().map(messages::difference).collect();
+            compared.complaints = new.complaints.iter().map(messages::complaint).collect();
+        }
+        Err(refused) => {
+            compared.usable = false;
+            compared.complaints = refused.complaints.iter().map(messages::complaint).collect();
+        }
+    }
+    Ok(compared)
+}
+
+fn json_text(compared: &Compared) -> String {
+    let differences = compared.differences.iter().map(|difference| {
+        json!({
+            "path": difference.path,
+            "kind": difference.kind,
+            "before": difference.before,
+            "after": difference.after,
+        })
+    });
+    json!({
+        "file": compared.file.display().to_string(),
+        "from": compared.from,
+        "usable": compared.usable,
+        "differences": differences.collect::<Vec<_>>(),
+        "complaints": compared.complaints.iter().map(config_text::as_json).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn text(compared: &Compared, style: Style) -> String {
+    if !compared.usable {
+        return format!("{} cannot be used; what runs is left as it is", compared.file.display());
+    }
+    if compared.differences.is_empty() {
+        return format!("{} says the same as {}", compared.file.display(), compared.from);
+    }
+    let mut table = Table::plain(0);
+    for difference in &compared.differences {
+        let (sign, colour) = match difference.kind.as_str() {
+            "added" => ('+', Colour::Green),
+            "removed" => ('-', Colour::Red),
+            _ => ('~', Colour::Yellow),
+        };
+        let values = match (&difference.before, &difference.after) {
+            (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
+            (None, None) | (Some(_), Some(_)) => "another value, not shown".to_owned(),
+            (Some(only), None) | (None, Some(only)) => only.clone(),
+        };
+        let path = format!("{sign} {}", plain(&difference.path));
+        table.row([Cell::from(path).colour(colour), plain(&values).into()]);
+    }
+    table.lines(style).join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_difference_is_a_line() {
+        let difference = |path: &str, kind: &str, before: Option<&str>, after: Option<&str>| ConfigDifference {
+            path: path.into(),
+            kind: kind.into(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        };
+        let mut compared = Compared {
+            file: "rover.yaml".into(),
+            from: "what runs".into(),
+            usable: true,
+            differences: vec![
+                difference("components.a", "removed", Some("rdk:builtin:fake"), None),
+                difference("components.b.attributes.x", "changed", Some("10"), Some("20")),
+                difference("auth", "changed", None, None),
+            ],
+            complaints: Vec::new(),
+        };
+        let expected = "\
+- components.a               rdk:builtin:fake
+~ components.b.attributes.x  10 → 20
+~ auth                       another value, not shown";
+        assert_eq!(text(&compared, Style::PLAIN), expected);
+        compared.differences.clear();
+        assert_eq!(text(&compared, Style::PLAIN), "rover.yaml says the same as what runs");
+    }
+}

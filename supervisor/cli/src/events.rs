@@ -1,0 +1,255 @@
+//! `mainstay events`: what happened to the machine, its modules and its resources, with causes.
+
+use std::time::SystemTime;
+
+use mainstay_model::text;
+use mainstay_proto::mainstay::control::v1::event::What;
+use mainstay_proto::mainstay::control::v1::{Event, EventsRequest};
+use mainstay_proto::words::resource_state;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::status_json::{machine_state, module_state, time};
+use crate::status_text::{cleaned, module_colour, resource_colour, until};
+use crate::target::Which;
+use crate::terminal::{Colour, Style};
+use crate::{human, target};
+
+/// Arguments of `mainstay events`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay events            what happened, as far as the machine keeps it
+  mainstay events -f         that, and what happens from now on
+  mainstay events lidar      what happened to one module or resource
+  mainstay events --json     a JSON object per line")]
+pub struct Arguments {
+    /// A module or a resource (`left`, `rdk:component:motor/left`); leave it out for everything
+    #[arg(value_name = "NAME")]
+    about: Option<String>,
+    /// Follow until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let mut client = target::control(&arguments.which, "events").await?;
+    let request = EventsRequest {
+        follow: arguments.follow,
+        from: None,
+    };
+    let mut events = client.events(request).await?.into_inner();
+    let style = Style::stdout();
+    let show = async {
+        while let Some(event) = events.message().await? {
+            if arguments.about.as_deref().is_none_or(|about| is_about(&event, about)) {
+                print(&render(&event, arguments.json, style)?)?;
+            }
+        }
+        Ok(())
+    };
+    target::until_interrupted(arguments.follow, show).await
+}
+
+/// A resource answers to its name and to its full name; what befalls its module is news about it, too.
+fn is_about(event: &Event, about: &str) -> bool {
+    match &event.what {
+        Some(What::Machine(_)) | None => false,
+        Some(What::Module(module)) => module.name == about,
+        Some(What::Resource(resource)) => {
+            let short = resource.name.split_once('/').map(|(_, name)| name);
+            resource.name == about || short == Some(about) || resource.module == about
+        }
+    }
+}
+
+/// One event as JSON: the keys are a promise to scripts.
+#[derive(Debug, Serialize)]
+struct EventJson<'a> {
+    number: u64,
+    time: Option<String>,
+    /// `machine`, `module` or `resource`.
+    about: &'static str,
+    /// Of the module, or the full name of the resource.
+    name: Option<&'a str>,
+    /// As in `status --json`.
+    state: &'static str,
+    cause: Option<&'a str>,
+    pid: Option<u32>,
+    next_try_at: Option<String>,
+    /// The module that holds the resource, or would.
+    module: Option<&'a str>,
+    /// Events directly before this one that are lost.
+    missed: u64,
+}
+
+fn render(event: &Event, json: bool, style: Style) -> Result<String, Failure> {
+    if json {
+        return serde_json::to_string(&as_json(event)).map_err(|error| Failure::wrong(error.to_string()));
+    }
+    let at: Option<SystemTime> = event.time.and_then(|at| at.try_into().ok());
+    let told = match &event.what {
+        None => "something that this version does not know".to_owned(),
+        Some(What::Machine(machine)) => {
+            let state = style.paint(Colour::Bold, machine_state(machine.state()));
+            format!("machine {state}")
+        }
+        Some(What::Module(module)) => {
+            let state = style.paint(module_colour(module.state()), module_state(module.state()));
+            let pid = module.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
+            // The next try is told as seen from the event, not from now.
+            let next = at.and_then(|at| until(module.next_try_at.as_ref(), at));
+            let next = next.map(|left| format!("; next try in {}", human::duration(left)));
+            let cause = cause(&module.cause);
+            format!("module {} {state}{pid}{}{cause}", module.name, next.unwrap_or_default())
+        }
+        Some(What::Resource(resource)) => {
+            let state = style.paint(resource_colour(resource.state()), resource_state(resource.state()));
+            format!("resource {} {state}{}", resource.name, cause(&resource.cause))
+        }
+    };
+    let shown = format!("{} {told}", at.map(text::time).unwrap_or_default());
+    Ok(match event.missed {
+        0 => shown,
+        missed => format!("… {missed} events are not kept any more\n{shown}"),
+    })
+}
+
+/// `: why`, with the further lines below and set apart.
+fn cause(text: &str) -> String {
+    let text = cleaned(text);
+    if text.is_empty() {
+        return text;
+    }
+    format!(": {}", text.replace('\n', "\n    | "))
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn as_json(event: &Event) -> EventJson<'_> {
+    let mut json = EventJson {
+        number: event.number,
+        time: time(event.time.as_ref()),
+        about: "unknown",
+        name: None,
+        state: "unknown",
+        cause: None,
+        pid: None,
+        next_try_at: None,
+        module: None,
+        missed: event.missed,
+    };
+    match &event.what {
+        None => {}
+        Some(What::Machine(machine)) => {
+            (json.about, json.state) = ("machine", machine_state(machine.state()));
+        }
+        Some(What::Module(module)) => {
+            (json.about, json.state) = ("module", module_state(module.state()));
+            json.name = Some(&module.name);
+            json.cause = some(&module.cause);
+            json.pid = module.pid;
+            json.next_try_at = time(module.next_try_at.as_ref());
+        }
+        Some(What::Resource(resource)) => {
+            (json.about, json.state) = ("resource", resource_state(resource.state()));
+            json.name = Some(&resource.name);
+            json.cause = some(&resource.cause);
+            json.module = some(&resource.module);
+        }
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::mainstay::control::v1::{
+        MachineEvent, MachineState, ModuleEvent, ModuleState, ResourceEvent, ResourceState,
+    };
+
+    use super::*;
+
+    fn event(what: What) -> Event {
+        Event {
+            number: 3,
+            time: Some(prost_types::Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 0,
+            }),
+            missed: 0,
+            what: Some(what),
+        }
+    }
+
+    fn samples() -> [Event; 3] {
+        [
+            event(What::Machine(MachineEvent {
+                state: MachineState::Running.into(),
+            })),
+            event(What::Module(ModuleEvent {
+                name: "acme".into(),
+                state: ModuleState::BackOff.into(),
+                pid: None,
+                cause: "killed by SIGSEGV\nscan ok".into(),
+                next_try_at: Some(prost_types::Timestamp {
+                    seconds: 1_700_000_000,
+                    nanos: 500_000_000,
+                }),
+            })),
+            event(What::Resource(ResourceEvent {
+                name: "rdk:component:camera/lidar".into(),
+                state: ResourceState::Ready.into(),
+                cause: String::new(),
+                module: "acme".into(),
+            })),
+        ]
+    }
+
+    #[test]
+    fn an_event_is_a_line_with_its_cause() {
+        let lines = samples().map(|event| render(&event, false, Style::PLAIN).expect("it can be shown"));
+        assert_eq!(
+            lines,
+            [
+                "2023-11-14T22:13:20.000Z machine running",
+                "2023-11-14T22:13:20.000Z module acme back-off; next try in 500 ms: killed by SIGSEGV\n    | scan ok",
+                "2023-11-14T22:13:20.000Z resource rdk:component:camera/lidar ready",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_keys_of_an_event_are_stable() {
+        let [_, module, _] = samples();
+        assert_eq!(
+            render(&module, true, Style::PLAIN).expect("it can be shown"),
+            r#"{"number":3,"time":"2023-11-14T22:13:20Z","about":"module","name":"acme","state":"back-off","cause":"killed by SIGSEGV\nscan ok","pid":null,"next_try_at":"2023-11-14T22:13:20.500Z","module":null,"missed":0}"#
+        );
+    }
+
+    #[test]
+    fn a_module_or_a_resource_can_be_asked_for() {
+        let [machine, module, resource] = samples();
+        for (about, expected) in [
+            ("acme", [false, true, true]),
+            ("lidar", [false, false, true]),
+            ("rdk:component:camera/lidar", [false, false, true]),
+            ("other", [false, false, false]),
+        ] {
+            let found = [&machine, &module, &resource].map(|event| is_about(event, about));
+            assert_eq!(found, expected, "{about}");
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! `mainstay explain`: how the processes of a module came to their ends, what was going on, and what followed.
+
+use std::time::{Duration, SystemTime};
+
+use mainstay_model::text;
+use mainstay_proto::mainstay::control::v1::{CallInFlight, ExplainRequest, Explanation, ProcessEnd, RebuiltResource};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::status_json::{module_state, time};
+use crate::status_text::{last, module_colour, since, until};
+use crate::target::Which;
+use crate::terminal::{Colour, Style};
+use crate::{human, target};
+
+/// Arguments of `mainstay explain`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay explain wheels          the last 20 ends of its processes, the newest at the bottom
+  mainstay explain wheels --json   the same as one JSON document")]
+pub struct Arguments {
+    /// A module; `builtin:fake` and so on for built-in ones
+    #[arg(value_name = "MODULE")]
+    module: String,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3), or no such module (1).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let mut client = target::control(&arguments.which, "explain").await?;
+    let request = ExplainRequest {
+        module: arguments.module,
+    };
+    let explanation = client.explain(request).await?.into_inner();
+    let text = if arguments.json {
+        serde_json::to_string(&ExplanationJson::new(&explanation)).map_err(|error| Failure::wrong(error.to_string()))?
+    } else {
+        lines(&explanation, SystemTime::now(), Style::stdout()).join("\n")
+    };
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Columns before what stands below a line.
+const INDENT: &str = "                    ";
+
+/// All of it as a person reads it.
+fn lines(explanation: &Explanation, now: SystemTime, style: Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    for end in &explanation.ends {
+        lines.extend(of_end(end, style));
+        lines.push(String::new());
+    }
+    let Some(module) = &explanation.module else {
+        return lines;
+    };
+    if explanation.ends.is_empty() {
+        lines.push(format!(
+            "no process of {} has ended since the machine started",
+            module.name
+        ));
+    }
+    let state = style.paint(module_colour(module.state()), module_state(module.state()));
+    let up = since(module.ready_at.as_ref(), now).map(|up| format!(" for {}", human::duration(up)));
+    let pid = module.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    let news = Some(last(module, now)).filter(|_| module.ready_at.is_none());
+    let news = news.filter(|news| !news.is_empty()).map(|news| format!(": {news}"));
+    let (up, news) = (up.unwrap_or_default(), news.unwrap_or_default());
+    lines.push(format!("now {state}{up}{pid}{news}"));
+    let reached = module.limits.iter().filter(|limit| !limit.reached.is_empty());
+    lines.extend(reached.map(|limit| {
+        let (name, limit, reached) = (&limit.name, &limit.limit, &limit.reached);
+        format!("    limit of {limit} {name} {reached}")
+    }));
+    lines
+}
+
+fn of_end(end: &ProcessEnd, style: Style) -> Vec<String> {
+    let at: Option<SystemTime> = end.time.and_then(|at| at.try_into().ok());
+    let up = length(end.up.as_ref()).unwrap_or_default();
+    let up = if end.was_ready {
+        format!(" after {}", human::duration(up))
+    } else {
+        format!(" after {}, before it was ready", human::duration(up))
+    };
+    let often = match end.within_day {
+        _ if end.asked => String::new(),
+        0 | 1 => String::new(),
+        times => format!("   ({} time in 24 h)", ordinal(times)),
+    };
+    let colour = if end.asked { Colour::Bold } else { Colour::Red };
+    let mut lines = vec![format!("{}{}{up}{often}", stamp(at), style.paint(colour, &end.cause))];
+    // The cause may be that it did not answer; how it ended after that is worth a word, too.
+    let how = match (end.signal.as_str(), end.exit_code) {
+        ("", Some(code)) => format!("exit code {code}"),
+        ("", None) => String::new(),
+        (signal, _) => format!("killed by {signal}"),
+    };
+    if !how.is_empty() && !end.asked && how != end.cause {
+        lines.push(format!("{INDENT}ended: {how}"));
+    }
+    lines.extend(
+        end.in_flight
+            .iter()
+            .map(|call| format!("{INDENT}in flight: {}", of_call(call))),
+    );
+    let more = (end.calls as usize).saturating_sub(end.in_flight.len());
+    if more > 0 {
+        lines.push(format!("{INDENT}in flight: {}", human::count(more, "more call")));
+    }
+    if !end.last_output.is_empty() && !end.asked {
+        lines.push(format!("{INDENT}last output:"));
+        lines.extend(end.last_output.iter().map(|line| format!("{INDENT}  | {line}")));
+    }
+    if !end.evidence.is_empty() {
+        lines.push(format!("{INDENT}evidence: {}", end.evidence));
+    }
+    lines.extend(of_what_followed(end, at));
+    lines
+}
+
+fn of_call(call: &CallInFlight) -> String {
+    let age = length(call.age.as_ref()).unwrap_or_default();
+    format!(
+        "{} on {}, {}, from {}",
+        call.method,
+        short(&call.resource),
+        human::duration(age),
+        call.caller
+    )
+}
+
+fn of_what_followed(end: &ProcessEnd, at: Option<SystemTime>) -> Option<String> {
+    let Some(started_after) = length(end.started_after.as_ref()) else {
+        let next = until(end.next_try_at.as_ref(), at?)?;
+        return Some(format!("{INDENT}next start after {}", human::duration(next)));
+    };
+    let when = if started_after < Duration::from_millis(100) {
+        "restarted at once".to_owned()
+    } else {
+        format!("restarted after {}", human::duration(started_after))
+    };
+    let ready = match length(end.ready_after.as_ref()) {
+        Some(took) => format!(" → ready in {}", human::duration(took)),
+        None => String::new(),
+    };
+    let rebuilt = of_rebuilt(&end.rebuilt, end.more_rebuilt);
+    Some(format!(
+        "{}{when}{ready}{rebuilt}",
+        stamp(at.map(|at| at + started_after))
+    ))
+}
+
+/// `; rebuilt lidar, then slam (holds lidar)`.
+fn of_rebuilt(rebuilt: &[RebuiltResource], more: u32) -> String {
+    let of_one = |rebuilt: &RebuiltResource| match rebuilt.because.as_str() {
+        "" => short(&rebuilt.name).to_owned(),
+        because => format!("{} (holds {})", short(&rebuilt.name), short(because)),
+    };
+    let own = rebuilt.iter().filter(|rebuilt| rebuilt.because.is_empty());
+    let holders = rebuilt.iter().filter(|rebuilt| !rebuilt.because.is_empty());
+    let parts = [own.map(of_one).collect::<Vec<_>>(), holders.map(of_one).collect()];
+    let parts: Vec<_> = parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| part.join(", "))
+        .collect();
+    match (parts.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; rebuilt {}", parts.join(", then ")),
+        (false, more) => format!("; rebuilt {} and {more} more", parts.join(", then ")),
+    }
+}
+
+/// A date and a time of day, as wide as `INDENT`.
+fn stamp(at: Option<SystemTime>) -> String {
+    let Some(at) = at else { return INDENT.to_owned() };
+    let text = text::time(at);
+    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{date} {}  ", clock.get(..8).unwrap_or_default())
+        .chars()
+        .take(INDENT.len())
+        .collect()
+}
+
+fn short(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, short)| short)
+}
+
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+fn length(length: Option<&prost_types::Duration>) -> Option<Duration> {
+    Duration::try_from(*length?).ok()
+}
+
+/// The explanation as JSON: the keys are a promise to scripts.
+#[derive(Debug, Serialize)]
+struct ExplanationJson<'a> {
+    module: &'a str,
+    /// As in `status --json`.
+    state: &'static str,
+    /// Oldest first.
+    ends: Vec<EndJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndJson<'a> {
+    life: u64,
+    time: Option<String>,
+    up_s: Option<f64>,
+    was_ready: bool,
+    cause: &'a str,
+    /// Somebody wanted it.
+    asked: bool,
+    exit_code: Option<i32>,
+    signal: Option<&'a str>,
+    in_flight: Vec<CallJson<'a>>,
+    /// How many calls were under way; some of them are in `in_flight`.
+    calls: u32,
+    last_output: &'a [String],
+    evidence: Option<&'a str>,
+    within_day: u32,
+    next_try_at: Option<String>,
+    started_after_s: Option<f64>,
+    ready_after_s: Option<f64>,
+    rebuilt: Vec<RebuiltJson<'a>>,
+    more_rebuilt: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct CallJson<'a> {
+    method: &'a str,
+    resource: &'a str,
+    age_s: Option<f64>,
+    caller: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct RebuiltJson<'a> {
+    name: &'a str,
+    /// What it holds, if it lives in another module.
+    because: Option<&'a str>,
+}
+
+impl<'a> ExplanationJson<'a> {
+    fn new(explanation: &'a Explanation) -> Self {
+        let module = explanation.module.as_ref();
+        Self {
+            module: module.map_or("", |module| &module.name),
+            state: module.map_or("unknown", |module| module_state(module.state())),
+            ends: explanation.ends.iter().map(EndJson::new).collect(),
+        }
+    }
+}
+
+impl<'a> EndJson<'a> {
+    fn new(end: &'a ProcessEnd) -> Self {
+        let seconds = |span: Option<&prost_types::Duration>| length(span).map(|span| span.as_secs_f64());
+        let call = |call: &'a CallInFlight| CallJson {
+            method: &call.method,
+            resource: &call.resource,
+            age_s: seconds(call.age.as_ref()),
+            caller: &call.caller,
+        };
+        let rebuilt = |rebuilt: &'a RebuiltResource| RebuiltJson {
+            name: &rebuilt.name,
+            because: some(&rebuilt.because),
+        };
+        Self {
+            life: end.life,
+            time: time(end.time.as_ref()),
+            up_s: seconds(end.up.as_ref()),
+            was_ready: end.was_ready,
+            cause: &end.cause,
+            asked: end.asked,
+            exit_code: end.exit_code,
+            signal: some(&end.signal),
+            in_flight: end.in_flight.iter().map(call).collect(),
+            calls: end.calls,
+            last_output: &end.last_output,
+            evidence: some(&end.evidence),
+            within_day: end.within_day,
+            next_try_at: time(end.next_try_at.as_ref()),
+            started_after_s: seconds(end.started_after.as_ref()),
+            ready_after_s: seconds(end.ready_after.as_ref()),
+            rebuilt: end.rebuilt.iter().map(rebuilt).collect(),
+            more_rebuilt: end.more_rebuilt,
+        }
+    }
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::mainstay::control::v1::{Module, ModuleState};
+
+    use super::*;
+
+    const BEGIN: i64 = 1_700_000_000;
+
+    fn millis(ms: i32) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration {
+            seconds: i64::from(ms / 1000),
+            nanos: ms % 1000 * 1_000_000,
+        })
+    }
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp {
+            seconds: BEGIN + seconds,
+            nanos: 0,
+        })
+    }
+
+    fn sample() -> Explanation {
+        let crash = ProcessEnd {
+            life: 1,
+            time: at(0),
+            up: millis(10_680_000),
+            was_ready: true,
+            cause: "killed by SIGSEGV".into(),
+            signal: "SIGSEGV".into(),
+            in_flight: vec![CallInFlight {
+                method: "GetPointCloud".into(),
+                resource: "rdk:component:camera/lidar".into(),
+                age: millis(1200),
+                caller: "module slam".into(),
+            }],
+            calls: 3,
+            last_output: vec!["scan 88121 ok".into(), "realloc(): invalid next size".into()],
+            evidence: "/state/evidence/acme-0002".into(),
+            within_day: 2,
+            started_after: millis(4),
+            ready_after: millis(610),
+            rebuilt: vec![
+                RebuiltResource {
+                    name: "rdk:component:camera/lidar".into(),
+                    because: String::new(),
+                },
+                RebuiltResource {
+                    name: "rdk:service:slam/slam".into(),
+                    because: "rdk:component:camera/lidar".into(),
+                },
+            ],
+            ..ProcessEnd::default()
+        };
+        let start = ProcessEnd {
+            life: 2,
+            time: at(60),
+            up: millis(31),
+            cause: "did not answer".into(),
+            exit_code: Some(2),
+            within_day: 1,
+            next_try_at: at(74),
+            ..ProcessEnd::default()
+        };
+        Explanation {
+            module: Some(Module {
+                name: "acme".into(),
+                state: ModuleState::BackOff.into(),
+                last: "exit code 2".into(),
+                next_try_at: at(74),
+                ..Module::default()
+            }),
+            ends: vec![crash, start],
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_with_what_was_going_on_and_what_followed() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGIN.unsigned_abs() + 60);
+        let expected = "\
+2023-11-14 22:13:20 killed by SIGSEGV after 2 h 58 min   (2nd time in 24 h)
+                    in flight: GetPointCloud on lidar, 1.2 s, from module slam
+                    in flight: 2 more calls
+                    last output:
+                      | scan 88121 ok
+                      | realloc(): invalid next size
+                    evidence: /state/evidence/acme-0002
+2023-11-14 22:13:20 restarted at once → ready in 610 ms; rebuilt lidar, then slam (holds lidar)
+
+2023-11-14 22:14:20 did not answer after 31 ms, before it was ready
+                    ended: exit code 2
+                    next start after 14 s
+
+now back-off: exit code 2; next try in 14 s";
+        assert_eq!(lines(&sample(), now, Style::PLAIN).join("\n"), expected);
+    }
+
+    #[test]
+    fn a_module_that_never_failed_says_so() {
+        let explanation = Explanation {
+            module: Some(Module {
+                name: "acme".into(),
+                state: ModuleState::Ready.into(),
+                pid: Some(7),
+                ready_at: at(0),
+                ..Module::default()
+            }),
+            ends: Vec::new(),
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGIN.unsigned_abs() + 41);
+        let expected = "no process of acme has ended since the machine started\nnow ready for 41 s, pid 7";
+        assert_eq!(lines(&explanation, now, Style::PLAIN).join("\n"), expected);
+    }
+
+    #[test]
+    fn ordinals_are_english() {
+        let texts = [1, 2, 3, 4, 11, 12, 13, 21, 112].map(ordinal);
+        assert_eq!(
+            texts,
+            ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th"]
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! `mainstay graph`: which resource needs which, of a config file or of what runs, as a tree, for Graphviz, for Mermaid, as JSON.
+//!
+//! The graph itself, and how it is drawn, is `mainstay_core::diagram`; `text` shows it as a tree.
+
+mod text;
+
+use std::path::PathBuf;
+
+use mainstay_config as config;
+use mainstay_core::diagram;
+use mainstay_core::diagram::Graph;
+use mainstay_proto::mainstay::control::v1::GetGraphRequest;
+
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::target::Which;
+use crate::terminal::Style;
+use crate::{complaints, target};
+
+/// Arguments of `mainstay graph`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay graph                          of the running machine
+  mainstay graph rover.yaml
+  mainstay graph rover.yaml --format dot | dot -Tsvg > rover.svg
+  mainstay graph rover.yaml --format mermaid
+
+A file tells what its `depends_on` says; what a module asks for besides is known once it runs.
+
+JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]};
+names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart. `let_go` is the circle that an optional dependency would close.")]
+pub struct Arguments {
+    /// A config file, JSON or YAML [default: what runs]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG", conflicts_with = "file")]
+    machine: Option<PathBuf>,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The same as `--format json`
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A tree: what needs others first, what it needs below it
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Mermaid, as Markdown pages show it
+    Mermaid,
+    /// For scripts
+    Json,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// A file that is no config (1); without a file, no machine (3), or several and none was named (2).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let format = if arguments.json { Format::Json } else { arguments.format };
+    let Some(file) = arguments.file else {
+        let which = Which {
+            machine: arguments.machine,
+            address: None,
+        };
+        let mut machine = target::control(&which, "graph").await?;
+        let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
+        return show(&mainstay_control::graph::graph(told), format);
+    };
+    let loaded = config::load(&file).map_err(|refused| {
+        let shown = complaints::render(&refused.complaints, config::colour_wanted());
+        Failure::wrong(format!("this config cannot be used:\n\n{shown}"))
+    })?;
+    show(&diagram::of_config(&loaded.config), format)
+}
+
+fn show(graph: &Graph, format: Format) -> Result<Exit, Failure> {
+    print(&match format {
+        Format::Text => text::lines(graph, Style::stdout()).join("\n"),
+        Format::Dot => diagram::dot(graph),
+        Format::Mermaid => diagram::mermaid(graph),
+        Format::Json => graph.json().to_string(),
+    })?;
+    Ok(Exit::Done)
+}

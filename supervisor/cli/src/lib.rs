@@ -1,0 +1,239 @@
+//! The command line: one file per verb, each a client of a running machine over its control socket. Results go to stdout,
+//! everything else to stderr.
+//!
+//! Never runs a machine: that is the program's own part.
+//!
+//! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
+
+mod apply;
+mod call;
+mod check;
+mod complaints;
+mod config;
+mod config_files;
+mod config_text;
+mod diff;
+mod events;
+mod explain;
+pub mod failure;
+mod graph;
+mod human;
+mod logs;
+pub mod output;
+mod plan;
+mod plan_text;
+mod replace_file;
+mod restart;
+pub mod run;
+#[cfg(test)]
+mod samples;
+mod schema;
+pub mod startup;
+mod status;
+mod status_config;
+mod status_detail;
+mod status_json;
+mod status_text;
+mod status_wire;
+mod table;
+mod target;
+pub mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{Exit, Failure};
+
+/// A robot server in which everything is a module
+///
+/// Mainstay runs a robot from one config file. It starts a small process for each module (the drivers of motors,
+/// cameras, sensors …), watches and restarts them, and serves all of them at one network address that every Viam
+/// client can talk to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mainstay",
+    version,
+    propagate_version = true,
+    after_help = "\
+First steps:
+  mainstay run rover.yaml     start the machine that the file describes
+  mainstay status             what runs, and what is wrong; in another terminal
+  mainstay call left-motor    what the resource `left-motor` can do, and then:
+  mainstay call left-motor set_power '{\"power_pct\": 0.5}'
+
+A rover.yaml of one fake motor, for a start:
+  components:
+    - {name: left-motor, api: rdk:component:motor, model: fake}
+
+Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to.
+Environment: VIAM_HOME where modules keep data (default ~/.viam), NO_COLOR, XDG_RUNTIME_DIR."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a machine from its config file, until Ctrl-C
+    Run(run::Arguments),
+    /// Show a running machine: its modules, its resources and what is wrong
+    Status(status::Arguments),
+    /// Call a method of a resource, or list the methods it has
+    Call(call::Arguments),
+    /// Restart a module, and wait until it is ready
+    Restart(restart::RestartArguments),
+    /// Restart a module if its program was built anew
+    Reload(restart::ReloadArguments),
+    /// Show what a module printed and logged
+    Logs(logs::Arguments),
+    /// Say why a module was restarted: each end of a process, what was going on, and what followed
+    Explain(explain::Arguments),
+    /// Show what happened to the machine, its modules and its resources
+    Events(events::Arguments),
+    /// Say everything that is wrong with a config file
+    Check(check::Arguments),
+    /// Print the JSON Schema of a config, with which editors complete and check
+    Schema(schema::Arguments),
+    /// Say what a config would start, stop, rebuild and leave alone, and why
+    Plan(plan::Arguments),
+    /// Apply a config to the running machine, and say how it went
+    Apply(apply::Arguments),
+    /// Show how a config file differs from what runs
+    Diff(diff::Arguments),
+    /// Show or change one value of a config file
+    Config(config::Arguments),
+    /// Show which resource needs which
+    Graph(graph::Arguments),
+}
+
+/// Parses the command line, runs the verb and tells how it ended. The whole program, but for `run`, the verb that starts a
+/// machine.
+pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
+    // Bad usage ends here with 2, `--help` and `--version` with 0.
+    match Arguments::parse().verb {
+        Verb::Run(arguments) => run(arguments),
+        Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
+        Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
+        Verb::Restart(arguments) => client(arguments.json, restart::restart(arguments)),
+        Verb::Reload(arguments) => client(arguments.json, restart::reload(arguments)),
+        Verb::Logs(arguments) => client(arguments.json, logs::run(arguments)),
+        Verb::Explain(arguments) => client(arguments.json, explain::run(arguments)),
+        Verb::Events(arguments) => client(arguments.json, events::run(arguments)),
+        Verb::Check(arguments) => client(arguments.json, check::run(arguments)),
+        Verb::Schema(arguments) => ended(false, schema::run(&arguments)),
+        Verb::Plan(arguments) => client(arguments.json, plan::run(arguments)),
+        Verb::Apply(arguments) => client(arguments.json, apply::run(arguments)),
+        Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
+        Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
+        Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
+    }
+}
+
+fn ended(json: bool, outcome: Result<Exit, Failure>) -> ExitCode {
+    outcome.unwrap_or_else(|failure| failure.report(json)).into()
+}
+
+/// Runs a verb that talks to a machine. One thread is enough for one conversation.
+fn client(json: bool, verb: impl Future<Output = Result<Exit, Failure>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(verb),
+        Err(error) => Err(Failure::wrong(format!(
+            "the system refuses to start an event loop: {error}"
+        ))),
+    };
+    crate::ended(json, ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_newcomer_finds_the_first_three_commands_in_the_help() {
+        let help = Arguments::command().render_long_help().to_string();
+        for needed in [
+            "everything is a module",
+            "mainstay run rover.yaml",
+            "mainstay status",
+            "mainstay call left-motor",
+            "Exit codes",
+        ] {
+            assert!(help.contains(needed), "{needed:?} is missing in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn command_lines_parse_as_documented() {
+        let good = [
+            "run rover.yaml",
+            "run rover.yaml --home /tmp/h --bind 127.0.0.1:0 --builtins /opt/b --debug",
+            "status",
+            "status -w --json left",
+            "status --machine rover.yaml",
+            "status --address rover:8080",
+            "call left",
+            "call left set_power {} --json --timeout 2s",
+            "call cam get_images --out pictures --every 200ms",
+            "call walker steps -",
+            "restart acme-lidar",
+            "restart builtin:fake --json --address rover",
+            "reload acme-lidar --force --machine rover.yaml",
+            "logs wheels -f -n 20",
+            "logs builtin:fake --json --machine rover.yaml",
+            "events -f --json left",
+            "explain wheels --json",
+            "check rover.yaml --json",
+            "check rover.yaml --live --machine rover.yaml",
+            "schema",
+            "plan rover.yaml --json",
+            "apply rover.yaml --revert-after 10s --yes",
+            "diff",
+            "diff rover.yaml --last-good",
+            "config get rover.yaml components[0].name --reveal",
+            "config set rover.yaml components.a.attributes.x -1.5 --dry-run --json",
+            "graph rover.yaml --format mermaid",
+        ];
+        for line in good {
+            let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+        let bad = [
+            "",
+            "run",
+            "call",
+            "call left set_power {} --every fast",
+            "status --machine a --address b",
+            "logs",
+            "logs wheels -n many",
+            "explode",
+            "restart",
+            "reload acme-lidar --address rover",
+            "check",
+            "check rover.yaml --machine rover.yaml",
+            "schema rover.yaml",
+            "config set rover.yaml debug",
+            "diff --last-good",
+            "apply rover.yaml --revert-after soon",
+            "plan",
+            "graph rover.yaml --format ascii",
+        ];
+        for line in bad {
+            let parsed = Arguments::try_parse_from(
+                ["mainstay"]
+                    .into_iter()
+                    .chain(line.split(' ').filter(|word| !word.is_empty())),
+            );
+            assert_eq!(parsed.unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `mainstay logs`: what a module printed and logged, over all its processes.
+
+use mainstay_model::text;
+use mainstay_proto::mainstay::control::v1::{LogLevel, LogLine, LogStream, LogsRequest};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::status_json::time;
+use crate::target;
+use crate::target::Which;
+use crate::terminal::{Colour, Style};
+
+/// Arguments of `mainstay logs`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay logs wheels             what the machine keeps: about the last 1,000 lines
+  mainstay logs wheels -f -n 20    the last 20, and then what comes
+  mainstay logs wheels --json      a JSON object per line
+
+The lines of earlier processes of the module are there, too. A module that prints more than 200 lines a second has the
+rest of them counted instead of kept.")]
+pub struct Arguments {
+    /// A module; `builtin:fake` and so on for built-in ones
+    #[arg(value_name = "MODULE")]
+    module: String,
+    /// Follow until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin with so many of the newest lines [default: all that are kept]
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<u32>,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3), or no such module (1).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let mut client = target::control(&arguments.which, "logs").await?;
+    let request = LogsRequest {
+        module: arguments.module,
+        follow: arguments.follow,
+        last: arguments.lines,
+    };
+    let mut lines = client.logs(request).await?.into_inner();
+    let style = Style::stdout();
+    let show = async {
+        while let Some(line) = lines.message().await? {
+            print(&render(&line, arguments.json, style)?)?;
+        }
+        Ok(())
+    };
+    target::until_interrupted(arguments.follow, show).await
+}
+
+/// One line as JSON: the keys are a promise to scripts.
+#[derive(Debug, Serialize)]
+struct LineJson<'a> {
+    number: u64,
+    time: Option<String>,
+    /// `stdout`, `stderr`, `log` (sent through the robot protocol) or `core`.
+    stream: &'static str,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    level: &'static str,
+    text: &'a str,
+    /// Lines directly before this one that are lost.
+    missed: u64,
+}
+
+fn render(line: &LogLine, json: bool, style: Style) -> Result<String, Failure> {
+    let stream = match line.stream() {
+        LogStream::Unspecified => "unknown",
+        LogStream::Stdout => "stdout",
+        LogStream::Stderr => "stderr",
+        LogStream::Log => "log",
+        LogStream::Core => "core",
+    };
+    let (level, colour) = match line.level() {
+        LogLevel::Unspecified => ("unknown", Colour::Dim),
+        LogLevel::Trace => ("trace", Colour::Dim),
+        LogLevel::Debug => ("debug", Colour::Dim),
+        LogLevel::Info => ("info", Colour::Green),
+        LogLevel::Warn => ("warn", Colour::Yellow),
+        LogLevel::Error => ("error", Colour::Red),
+    };
+    if json {
+        let line = LineJson {
+            number: line.number,
+            time: time(line.time.as_ref()),
+            stream,
+            level,
+            text: &line.text,
+            missed: line.missed,
+        };
+        return serde_json::to_string(&line).map_err(|error| Failure::wrong(error.to_string()));
+    }
+    let at = line.time.and_then(|at| at.try_into().ok()).map(text::time);
+    let level = style.paint(colour, &format!("{:<5}", level.to_uppercase()));
+    let stream = style.paint(Colour::Dim, &format!("{stream:<6}"));
+    let shown = format!("{} {level} {stream} {}", at.unwrap_or_default(), line.text);
+    Ok(match line.missed {
+        0 => shown,
+        missed => format!("… {missed} lines are not kept any more\n{shown}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_shown_with_time_level_and_stream() {
+        let mut line = LogLine {
+            number: 7,
+            time: Some(prost_types::Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 5_000_000,
+            }),
+            stream: LogStream::Stderr.into(),
+            level: LogLevel::Warn.into(),
+            text: "slow".into(),
+            missed: 0,
+        };
+        let shown = |line: &LogLine, json| render(line, json, Style::PLAIN).expect("it can be shown");
+        assert_eq!(shown(&line, false), "2023-11-14T22:13:20.005Z WARN  stderr slow");
+        line.missed = 3;
+        assert_eq!(
+            shown(&line, false),
+            "… 3 lines are not kept any more\n2023-11-14T22:13:20.005Z WARN  stderr slow"
+        );
+        assert_eq!(
+            shown(&line, true),
+            r#"{"number":7,"time":"2023-11-14T22:13:20.005Z","stream":"stderr","level":"warn","text":"slow","missed":3}"#
+        );
+    }
+}

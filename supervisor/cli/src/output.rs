@@ -1,0 +1,24 @@
+//! Writing results to stdout. A reader that went away ends the verb quietly instead of with a panic.
+
+use std::io::{self, Write as _};
+
+use crate::failure::Failure;
+
+/// Writes one result, which may have several lines, and lets it out at once.
+///
+/// # Errors
+/// The reader is gone, or the disk that stdout leads to is full.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+            _ => Failure::wrong(format!("cannot write the result to stdout: {error}")),
+        })
+}
+
+/// Says something on stderr that is no result. Nothing is lost when nobody listens there.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,127 @@
+//! `mainstay plan FILE`: what would start, stop, be rebuilt and stay if this config were applied now, and why.
+
+use std::path::{Path, PathBuf};
+
+use mainstay_config as config;
+use mainstay_control::messages;
+use mainstay_core::machine::change;
+use mainstay_core::machine::change::Known;
+use mainstay_model::Config;
+use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigPlan, PlanConfigRequest};
+use serde_json::json;
+
+use crate::config_text::{gather, machine_for, rendered};
+use crate::failure::{Exit, Failure};
+use crate::output::{note, print};
+use crate::terminal::Style;
+use crate::{config_text, plan_text};
+
+/// Arguments of `mainstay plan`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay plan rover.yaml
+  mainstay plan rover.yaml --machine /etc/mainstay/rover.yaml
+
++ comes, - goes, ~ is there before and after, = stays as it is, └ follows from what stands above it. `known after start` stands at what is decided by a
+module that does not run yet. Without a running machine, the plan is that of a start.
+
+JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start,
+through: {part, name}}], stays: {resources, modules},
+complaints}; complaints as in `mainstay check`. `running` is false for a plan from nothing.")]
+pub struct Arguments {
+    /// The config file, JSON or YAML
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG")]
+    machine: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What would happen.
+#[derive(Debug)]
+pub struct Planned {
+    /// `None`: the config cannot be used.
+    pub plan: Option<ConfigPlan>,
+    pub complaints: Vec<ConfigComplaint>,
+    /// Whether a machine runs that it would happen to.
+    pub running: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// A config that cannot be used (1), several machines and none was named (2).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let planned = match machine_for(&arguments.machine, &arguments.file, "plan").await {
+        Ok(mut machine) => {
+            let request = PlanConfigRequest {
+                config: Some(gather(&arguments.file)?),
+            };
+            let answer = machine.plan_config(request).await?.into_inner();
+            Planned {
+                plan: answer.plan,
+                complaints: answer.complaints,
+                running: true,
+            }
+        }
+        // A machine that was named is expected to be there.
+        Err(failure) if failure.exit == Exit::NoMachine && arguments.machine.is_none() => from_nothing(&arguments.file),
+        Err(failure) => return Err(failure),
+    };
+    tell(&arguments.file, &planned, arguments.json)
+}
+
+/// The plan of a start.
+fn from_nothing(file: &Path) -> Planned {
+    let (plan, complaints) = match config::load(file) {
+        Ok(loaded) => {
+            let plan = change::plan(&Config::empty(file), &loaded.config, &Known::default());
+            (Some(messages::plan(&plan)), loaded.complaints)
+        }
+        Err(refused) => (None, refused.complaints),
+    };
+    Planned {
+        plan,
+        complaints: complaints.iter().map(messages::complaint).collect(),
+        running: false,
+    }
+}
+
+fn tell(file: &Path, planned: &Planned, as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        print(&json_text(file, planned))?;
+    } else {
+        if !planned.complaints.is_empty() {
+            note(&rendered(&planned.complaints));
+        }
+        if !planned.running {
+            note("no machine runs here: this is the plan of a start");
+        }
+        if let Some(plan) = &planned.plan {
+            print(&plan_text::lines(plan, Style::stdout()).join("\n"))?;
+        } else {
+            note("this config cannot be used; nothing would change");
+        }
+    }
+    Ok(match planned.plan {
+        Some(_) => Exit::Done,
+        None => Exit::Wrong,
+    })
+}
+
+fn json_text(file: &Path, planned: &Planned) -> String {
+    let mut shown = json!({
+        "file": file.display().to_string(),
+        "running": planned.running,
+        "usable": planned.plan.is_some(),
+    });
+    let plan = plan_text::json(&planned.plan.clone().unwrap_or_default());
+    shown["changes"] = plan["changes"].clone();
+    shown["stays"] = plan["stays"].clone();
+    shown["complaints"] = planned.complaints.iter().map(config_text::as_json).collect();
+    shown.to_string()
+}

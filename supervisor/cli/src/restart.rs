@@ -1,0 +1,201 @@
+//! `mainstay restart MODULE` and `mainstay reload MODULE`: a new process for a module, and how that went.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mainstay_model::suggest::nearest;
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, ReloadModuleRequest};
+use mainstay_proto::viam::robot::v1::RestartModuleRequest;
+use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::target::{Door, Target, Which};
+use crate::{human, target};
+
+/// Arguments of `mainstay restart`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay restart acme-lidar       its resources are taken out first and come back by themselves
+  mainstay restart builtin:fake     a built-in module, named as in `mainstay status`
+
+A restart starts anew with the pauses after failures. A local tarball is unpacked again.")]
+pub struct RestartArguments {
+    /// Its name, as `mainstay status` shows it
+    module: String,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `mainstay reload`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo build && mainstay reload acme-lidar
+  mainstay reload acme-lidar --force      restart it even if its program is the same
+
+With `watch: true` in the module's config entry this happens by itself.")]
+pub struct ReloadArguments {
+    /// Its name, as `mainstay status` shows it
+    module: String,
+    /// The machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG")]
+    machine: Option<PathBuf>,
+    /// Restart it even if its program is the same
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `mainstay restart`.
+///
+/// # Errors
+/// No machine (3), no such module, or one that did not become ready (1).
+pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
+    let target = target::find(&arguments.which).await?;
+    let begun = Instant::now();
+    let request = RestartModuleRequest {
+        id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
+    };
+    match RobotServiceClient::new(target.upstream.clone())
+        .restart_module(request)
+        .await
+    {
+        Ok(_) => {
+            print(&told(&arguments.module, Some(begun.elapsed()), arguments.json))?;
+            Ok(Exit::Done)
+        }
+        Err(status) => Err(failure(&target, &arguments.module, status).await),
+    }
+}
+
+/// Runs `mainstay reload`.
+///
+/// # Errors
+/// No machine (3), no such module, or one that did not become ready (1).
+pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
+    let which = Which {
+        machine: arguments.machine,
+        address: None,
+    };
+    let target = target::find(&which).await?;
+    let begun = Instant::now();
+    let request = ReloadModuleRequest {
+        name: arguments.module.clone(),
+        force: arguments.force,
+    };
+    match ControlServiceClient::new(target.upstream.clone())
+        .reload_module(request)
+        .await
+    {
+        Ok(answer) => {
+            let took = answer.into_inner().restarted.then(|| begun.elapsed());
+            print(&told(&arguments.module, took, arguments.json))?;
+            Ok(Exit::Done)
+        }
+        Err(status) => Err(failure(&target, &arguments.module, status).await),
+    }
+}
+
+/// The result: ready after `took`, or nothing was done.
+fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
+    match (took, as_json) {
+        (took, true) => {
+            let ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            json!({ "module": module, "restarted": took.is_some(), "ready_ms": ms }).to_string()
+        }
+        (Some(took), false) => format!("ready in {}", human::duration(took)),
+        (None, false) => {
+            "nothing to do: the program that runs is the one on disk (`--force` restarts it all the same)".to_owned()
+        }
+    }
+}
+
+/// What the machine said, with what it knows about the module.
+async fn failure(target: &Target, module: &str, status: Status) -> Failure {
+    // A machine on another host says it all in its answer.
+    let modules = match target.door {
+        Door::Control => ControlServiceClient::new(target.upstream.clone())
+            .max_decoding_message_size(usize::MAX)
+            .get_status(GetStatusRequest {})
+            .await
+            .map(|answer| answer.into_inner().modules)
+            .unwrap_or_default(),
+        Door::Network { .. } => Vec::new(),
+    };
+    in_words(&modules, module, status)
+}
+
+fn in_words(modules: &[Module], module: &str, status: Status) -> Failure {
+    let known = modules.iter().find(|known| known.name == module);
+    if status.code() == Code::NotFound && known.is_none() && !modules.is_empty() {
+        let names: Vec<&str> = modules.iter().map(|known| known.name.as_str()).collect();
+        let cure = match nearest(module, names.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are: {}", names.join(", ")),
+        };
+        return Failure::wrong(format!("no module `{module}` on this machine; {cure}"));
+    }
+    let mut failure = Failure::from(status);
+    let printed = known.map(|known| known.last.lines().skip(1)).into_iter().flatten();
+    let printed: String = printed.map(|line| format!("\n  | {line}")).collect();
+    if !printed.is_empty() {
+        failure.message += "\n  last output:";
+        failure.message += &printed;
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_says_how_long_it_took_or_why_nothing_was_done() {
+        let took = Some(Duration::from_millis(410));
+        assert_eq!(told("lidar", took, false), "ready in 410 ms");
+        assert!(told("lidar", None, false).contains("--force"));
+        assert_eq!(
+            told("lidar", took, true),
+            "{\"module\":\"lidar\",\"restarted\":true,\"ready_ms\":410}"
+        );
+        assert_eq!(
+            told("lidar", None, true),
+            "{\"module\":\"lidar\",\"restarted\":false,\"ready_ms\":null}"
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_the_last_output_and_a_wrong_name_the_right_one() {
+        let module = |name: &str, last: &str| Module {
+            name: name.into(),
+            last: last.into(),
+            ..Module::default()
+        };
+        let modules = [
+            module("lidar", "exit code 2\nTraceback\nno smbus2"),
+            module("wheels", ""),
+        ];
+        let failed = in_words(&modules, "lidar", Status::unknown("it fell"));
+        assert_eq!(failed.message, "it fell\n  last output:\n  | Traceback\n  | no smbus2");
+        assert_eq!(failed.exit, Exit::Wrong);
+        let mistyped = in_words(&modules, "lidr", Status::not_found("module not found with id="));
+        assert!(
+            mistyped.message.contains("did you mean `lidar`?"),
+            "{}",
+            mistyped.message
+        );
+        let far = in_words(&[], "lidar", Status::not_found("module not found"));
+        assert_eq!(far.message, "module not found");
+    }
+}

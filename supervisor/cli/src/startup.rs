@@ -1,0 +1,284 @@
+//! What `mainstay run` prints while a machine starts: a summary, not a flood. Each module is a line when it is ready
+//! or has failed, what is wrong is said once and in full, and the last line says where the machine can be reached.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use mainstay_model::text::plain;
+use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_stream::{Stream, StreamExt as _};
+
+use crate::call::resolve;
+use crate::human;
+use crate::output::print;
+use crate::status_json::MachineJson;
+use crate::status_text::{file_name, last, since, state_text};
+use crate::table::width;
+use crate::terminal::{Colour, Style};
+
+/// How long a reader of our output may keep the next line waiting.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// A module that takes longer than this is named, so that nobody wonders what the machine waits for.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Prints a start-up on stdout as it goes, and returns when it is over. Takes what `WatchStatus` sends: a state for
+/// each change, and one each second. With `json` it prints two lines of JSON (keys as in `status --json`): one as soon
+/// as the address is known, one when everything has settled.
+pub async fn announce(states: impl Stream<Item = Status>, json: bool) {
+    let mut states = std::pin::pin!(states);
+    let mut printer = Printer::new(Style::stdout());
+    let mut addressed = false;
+    while let Some(status) = states.next().await {
+        let now = SystemTime::now();
+        let mut lines = printer.update(&status, now);
+        if json {
+            lines.clear();
+            if printer.done() || (!addressed && !status.listeners.is_empty()) {
+                addressed = true;
+                lines.extend(serde_json::to_string(&MachineJson::new(&status, now)));
+            }
+        }
+        if !lines.is_empty() {
+            write_apart(lines.join("\n")).await;
+        }
+        if printer.done() {
+            return;
+        }
+    }
+}
+
+/// Writes on a thread of its own: a reader of our output that sleeps must not hold up the machine.
+async fn write_apart(text: String) {
+    let (done, written) = oneshot::channel();
+    std::thread::spawn(move || {
+        // A machine runs on when nobody reads what it says.
+        let _ = print(&text);
+        let _ = done.send(());
+    });
+    let _ = timeout(READER_PATIENCE, written).await;
+}
+
+/// All lines of a start-up, for a machine that has settled.
+pub fn lines(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
+    Printer::new(style).update(status, now)
+}
+
+/// Follows a start-up and says each thing once. Does no IO: feed it every snapshot (and one each second, so that a
+/// slow module is noticed), print what it returns, and stop when it is `done`.
+#[derive(Debug)]
+pub struct Printer {
+    style: Style,
+    greeted: bool,
+    told: BTreeSet<String>,
+    slow: BTreeSet<String>,
+    done: bool,
+}
+
+impl Printer {
+    /// A printer that said nothing yet.
+    pub fn new(style: Style) -> Self {
+        Self {
+            style,
+            greeted: false,
+            told: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            done: false,
+        }
+    }
+
+    /// True once the last line was returned.
+    pub fn done(&self) -> bool {
+        self.done
+    }
+
+    /// What is new in this snapshot.
+    pub fn update(&mut self, status: &Status, now: SystemTime) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.done {
+            return lines;
+        }
+        if !self.greeted {
+            self.greeted = true;
+            lines.push(self.greeting(status));
+        }
+        let columns = status
+            .modules
+            .iter()
+            .map(|module| width(&module.name))
+            .max()
+            .unwrap_or(0);
+        for module in &status.modules {
+            if has_ended_its_start(module.state()) && self.told.insert(module.name.clone()) {
+                lines.extend(self.module(module, columns, now));
+            } else if !self.told.contains(&module.name)
+                && let Some(up) = since(module.started_at.as_ref(), now).filter(|up| *up > SLOW)
+                && self.slow.insert(module.name.clone())
+            {
+                let name = padded(&module.name, columns);
+                lines.push(format!(
+                    "  {name}  {}",
+                    self.style
+                        .paint(Colour::Yellow, &format!("still starting after {}", human::duration(up)))
+                ));
+            }
+        }
+        if status.settled_at.is_some() {
+            self.done = true;
+            lines.extend(self.broken(status));
+            lines.push(serving(status));
+        }
+        lines
+    }
+
+    fn greeting(&self, status: &Status) -> String {
+        let config = file_name(&status.config_path);
+        let resources = human::count(status.resources.len(), "resource");
+        let modules = human::count(status.modules.len(), "module");
+        // Whoever waits for a free port to be chosen need not wait for the machine to be up.
+        let place = place(status).map(|place| format!("  serving on {place}"));
+        format!(
+            "{} {}  {config}  ({resources}, {modules}){}",
+            self.style.paint(Colour::Bold, "mainstay"),
+            status.version,
+            place.unwrap_or_default()
+        )
+    }
+
+    fn module(&self, module: &Module, columns: usize, now: SystemTime) -> Vec<String> {
+        let took = module.start_took.and_then(|took| Duration::try_from(took).ok());
+        let took = format!("{:>7}", took.map(human::duration).unwrap_or_default());
+        let name = padded(&module.name, columns);
+        if module.state() == ModuleState::Ready {
+            let pid = module.pid.map(|pid| format!("  pid {pid}")).unwrap_or_default();
+            return vec![format!(
+                "  {name}  {}  {took}{pid}",
+                self.style.paint(Colour::Green, "ready ")
+            )];
+        }
+        let why = last(module, now);
+        let mut lines = vec![
+            format!("  {name}  {}  {took}  {why}", self.style.paint(Colour::Red, "failed"))
+                .trim_end()
+                .to_owned(),
+        ];
+        // What the module itself printed usually names the cause.
+        lines.extend(module.last.lines().skip(1).map(|line| format!("    | {}", plain(line))));
+        lines
+    }
+
+    /// Every resource that is not ready, with its reason.
+    fn broken(&self, status: &Status) -> Vec<String> {
+        let broken: Vec<&Resource> = status
+            .resources
+            .iter()
+            .filter(|resource| resource.state() != ResourceState::Ready)
+            .collect();
+        let name = |resource: &Resource| resource.name.as_ref().map(resolve::full).unwrap_or_default();
+        let columns = broken.iter().map(|resource| width(&name(resource))).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for resource in broken {
+            let text = state_text(resource, true);
+            let mut text = text.lines();
+            let first = text.next().unwrap_or_default();
+            lines.push(format!(
+                "  {}  {}",
+                padded(&name(resource), columns),
+                self.style.paint(Colour::Red, first)
+            ));
+            lines.extend(text.map(|line| format!("    {line}")));
+        }
+        lines
+    }
+}
+
+fn has_ended_its_start(state: ModuleState) -> bool {
+    matches!(
+        state,
+        ModuleState::Ready | ModuleState::Unresponsive | ModuleState::BackOff | ModuleState::Stopped
+    )
+}
+
+/// The addresses of the machine; `None` if it has its control socket only.
+fn place(status: &Status) -> Option<String> {
+    let listeners: Vec<&str> = status
+        .listeners
+        .iter()
+        .map(|listener| listener.address.as_str())
+        .collect();
+    (!listeners.is_empty()).then(|| listeners.join(", "))
+}
+
+/// Where the machine is reached and how well it came up.
+fn serving(status: &Status) -> String {
+    let place = place(status).unwrap_or_else(|| "its control socket only".to_owned());
+    let ready = status
+        .resources
+        .iter()
+        .filter(|resource| resource.state() == ResourceState::Ready)
+        .count();
+    let settled = status.settled_at.and_then(|at| SystemTime::try_from(at).ok());
+    let took = settled
+        .and_then(|settled| since(status.started_at.as_ref(), settled))
+        .map(|took| format!(", {}", human::duration(took)));
+    format!(
+        "serving on {place}   {ready} of {} ready{}   `mainstay status` for details",
+        human::count(status.resources.len(), "resource"),
+        took.unwrap_or_default()
+    )
+}
+
+fn padded(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{ago, now, rover};
+
+    #[test]
+    fn a_settled_start_is_a_summary_with_each_fault_in_full() {
+        let expected = "\
+mainstay 0.1.0  rover.yaml  (3 resources, 3 modules)  serving on 127.0.0.1:8080
+  builtin:fake  ready     12 ms  pid 4121
+  acme-lidar    ready    840 ms  pid 4188
+  wheels        failed    31 ms  exit code 2; next try in 14 s
+    | ModuleNotFoundError: No module named 'smbus2'
+  rdk:component:base/base  unhealthy: module `wheels` is not running: exit code 2
+serving on 127.0.0.1:8080   2 of 3 resources ready, 1.0 s   `mainstay status` for details";
+        assert_eq!(lines(&rover(), now(), Style::PLAIN).join("\n"), expected);
+    }
+
+    #[test]
+    fn each_thing_is_said_once_and_as_soon_as_it_is_known() {
+        let mut printer = Printer::new(Style::PLAIN);
+        let mut status = rover();
+        status.settled_at = None;
+        status.modules[1].set_state(ModuleState::Starting);
+        status.modules[1].started_at = ago(2);
+        status.modules[2].set_state(ModuleState::Pending);
+        let starts = |lines: Vec<String>| {
+            lines
+                .iter()
+                .map(|line| line.trim_start()[..8].to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(starts(printer.update(&status, now())), ["mainstay", "builtin:"]);
+        assert!(printer.update(&status, now()).is_empty());
+        status.modules[1].started_at = ago(7);
+        assert_eq!(
+            printer.update(&status, now()),
+            ["  acme-lidar    still starting after 7.0 s"]
+        );
+        assert!(printer.update(&status, now()).is_empty());
+        assert!(!printer.done());
+        assert_eq!(
+            starts(printer.update(&rover(), now())),
+            ["acme-lid", "wheels  ", "| Module", "rdk:comp", "serving "]
+        );
+        assert!(printer.done());
+        assert!(printer.update(&rover(), now()).is_empty());
+    }
+}

@@ -1,0 +1,229 @@
+//! `mainstay status`: the machine, or one resource or module of it, once or followed.
+
+use std::time::{Duration, SystemTime};
+
+use mainstay_model::suggest::nearest;
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, Resource, Status, WatchStatusRequest};
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
+use mainstay_proto::viam::robot::v1::{GetMachineStatusRequest, GetVersionRequest};
+
+use crate::call::resolve;
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::status_json::{MachineJson, ModuleJson, ResourceJson};
+use crate::status_wire::from_robot;
+use crate::target::{Door, Target, Which};
+use crate::terminal::Style;
+use crate::{status_detail, status_text, target};
+
+/// How often figures are brought up to date, and how often another host is asked.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Moves to the top left corner; what follows is written over, and the rest is cleared.
+const HOME: &str = "\x1b[H";
+const CLEAR_LINE: &str = "\x1b[K";
+const CLEAR_REST: &str = "\x1b[J";
+
+/// Arguments of `mainstay status`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay status                       everything, in two tables
+  mainstay status left-motor            one resource: its module, its dependencies both ways
+  mainstay status wheels                one module, with the last lines that it printed
+  mainstay status -w                    follow; in a pipe, a line per change
+  mainstay status --address rover:8080  a machine on another host")]
+pub struct Arguments {
+    /// A resource (`left`, `motor/left`) or a module; leave it out for everything
+    #[arg(value_name = "RESOURCE")]
+    about: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON, one document per line
+    #[arg(long)]
+    pub json: bool,
+    /// Follow until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No machine (3), an ambiguous name (2), or a name that the machine does not know (1).
+pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let target = target::find(&arguments.which).await?;
+    let about = arguments.about.as_deref();
+    if !arguments.watch {
+        let status = get(&target).await?;
+        print(&render(
+            &status,
+            about,
+            arguments.json,
+            SystemTime::now(),
+            Style::stdout(),
+        )?)?;
+        return Ok(Exit::Done);
+    }
+    tokio::select! {
+        ended = watch(&target, about, arguments.json) => ended.map(|()| Exit::Done),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+    }
+}
+
+async fn get(target: &Target) -> Result<Status, Failure> {
+    match &target.door {
+        Door::Control => {
+            let mut client = ControlServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+            Ok(client.get_status(GetStatusRequest {}).await?.into_inner())
+        }
+        Door::Network { address } => {
+            let mut robot = RobotServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+            let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
+            let version = robot
+                .get_version(GetVersionRequest {})
+                .await
+                .ok()
+                .map(tonic::Response::into_inner);
+            Ok(from_robot(address, status, version))
+        }
+    }
+}
+
+/// Shows every new state until the machine stops.
+async fn watch(target: &Target, about: Option<&str>, json: bool) -> Result<(), Failure> {
+    let mut follower = Follower::new(about, json, Style::stdout());
+    if target.door != Door::Control {
+        loop {
+            follower.show(get(target).await?, SystemTime::now())?;
+            tokio::time::sleep(REFRESH).await;
+        }
+    }
+    let mut client = ControlServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+    let max_interval = prost_types::Duration::try_from(REFRESH).ok();
+    let request = WatchStatusRequest {
+        min_interval: None,
+        max_interval,
+    };
+    let mut states = client.watch_status(request).await?.into_inner();
+    while let Some(status) = states.message().await? {
+        follower.show(status, SystemTime::now())?;
+    }
+    Err(Failure::no_machine("the machine has stopped"))
+}
+
+/// Turns states into what is written: a picture that is drawn over, JSON lines, or lines about changes.
+struct Follower<'a> {
+    about: Option<&'a str>,
+    json: bool,
+    style: Style,
+    before: Option<Status>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(about: Option<&'a str>, json: bool, style: Style) -> Self {
+        Self {
+            about,
+            json,
+            style,
+            before: None,
+        }
+    }
+
+    fn show(&mut self, status: Status, now: SystemTime) -> Result<(), Failure> {
+        if let Some(text) = self.text(&status, now)? {
+            print(&text)?;
+        }
+        self.before = Some(status);
+        Ok(())
+    }
+
+    fn text(&self, status: &Status, now: SystemTime) -> Result<Option<String>, Failure> {
+        let picture = || render(status, self.about, self.json, now, self.style);
+        let on_terminal = self.style.width.is_some();
+        Ok(match &self.before {
+            _ if self.json => Some(picture()?),
+            before if on_terminal => {
+                let start = if before.is_none() {
+                    format!("{HOME}{CLEAR_REST}")
+                } else {
+                    HOME.to_owned()
+                };
+                let lines = picture()?.replace('\n', &format!("{CLEAR_LINE}\n"));
+                Some(format!("{start}{lines}{CLEAR_LINE}{CLEAR_REST}"))
+            }
+            None => Some(picture()?),
+            Some(before) => {
+                let wanted = |line: &String| self.about.is_none_or(|about| line.contains(about));
+                let lines: Vec<String> = status_text::changes(before, status, now)
+                    .into_iter()
+                    .filter(wanted)
+                    .collect();
+                (!lines.is_empty()).then(|| lines.join("\n"))
+            }
+        })
+    }
+}
+
+/// What a question is about.
+#[derive(Debug)]
+enum About<'a> {
+    Machine,
+    Module(&'a Module),
+    Resource(&'a Resource),
+}
+
+fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<About<'a>, Failure> {
+    let Some(query) = query else { return Ok(About::Machine) };
+    let names: Vec<_> = status
+        .resources
+        .iter()
+        .filter_map(|resource| resource.name.clone())
+        .collect();
+    let module = status.modules.iter().find(|module| module.name == query);
+    match (module, &resolve::matching(&names, query)[..]) {
+        (Some(module), []) => Ok(About::Module(module)),
+        (None, []) => {
+            let known = names
+                .iter()
+                .map(|name| name.name.as_str())
+                .chain(status.modules.iter().map(|module| module.name.as_str()));
+            let near = nearest(query, known);
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            Err(Failure::wrong(format!(
+                "no resource or module `{query}` on this machine{hint}"
+            )))
+        }
+        _ => {
+            let name = resolve::resource(&names, query)?;
+            let found = status
+                .resources
+                .iter()
+                .find(|resource| resource.name.as_ref() == Some(name));
+            found
+                .map(About::Resource)
+                .ok_or_else(|| Failure::wrong(format!("no resource `{query}`")))
+        }
+    }
+}
+
+fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, style: Style) -> Result<String, Failure> {
+    let about = about(status, query)?;
+    if json {
+        let text = match about {
+            About::Machine => serde_json::to_string(&MachineJson::new(status, now)),
+            About::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
+            About::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
+        };
+        return text.map_err(|error| Failure::wrong(format!("cannot write the state as JSON: {error}")));
+    }
+    let lines = match about {
+        About::Machine => status_text::machine(status, now, style),
+        About::Module(module) => status_detail::module(status, module, now, style),
+        About::Resource(resource) => status_detail::resource(status, resource, now, style),
+    };
+    Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Finding the machine that a verb talks to: by its config, by its address, or because it is the only one here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mainstay_model::machine_path;
+use mainstay_process::runtime_dir;
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
+use mainstay_proxy::upstream::Upstream;
+use tokio::time::timeout;
+
+use crate::failure::{Exit, Failure};
+use crate::table::Table;
+use crate::terminal::Style;
+
+/// Where clients knock when nobody says otherwise.
+const DEFAULT_PORT: u16 = 8080;
+/// How long a machine may take to accept a connection and to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which machine is meant. Without either, the only one that runs on this host for this user.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Which {
+    /// The machine on this host that runs this config file
+    #[arg(long, value_name = "CONFIG", conflicts_with = "address")]
+    pub machine: Option<PathBuf>,
+    /// A machine by its network address; port 8080 if none is given
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+}
+
+/// A machine that answered.
+#[derive(Clone)]
+pub struct Target {
+    /// The connection, for any client.
+    pub upstream: Upstream,
+    /// What is at its other end.
+    pub door: Door,
+}
+
+/// Through which door we came in; they offer different services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The control socket, which offers everything.
+    Control,
+    /// The network address, which offers what any client of a robot sees.
+    Network {
+        /// As it was dialled, `host:port`.
+        address: String,
+    },
+}
+
+/// Finds and connects.
+///
+/// # Errors
+/// No machine (exit 3), or several and none was named (exit 2).
+pub async fn find(which: &Which) -> Result<Target, Failure> {
+    match (&which.address, &which.machine) {
+        (Some(address), _) => dial(address).await,
+        (None, Some(config)) => by_config(config).await,
+        (None, None) => only_one().await,
+    }
+}
+
+/// Finds a machine on this host and connects to its control service, for verbs that no robot service has words for.
+///
+/// # Errors
+/// As [`find`]; and a machine that was named by its address (exit 2).
+pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<Upstream>, Failure> {
+    let target = find(which).await?;
+    match target.door {
+        Door::Control => Ok(ControlServiceClient::new(target.upstream).max_decoding_message_size(usize::MAX)),
+        Door::Network { address } => Err(Failure::usage(format!(
+            "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
+        ))),
+    }
+}
+
+/// Runs a verb that reads a stream to its end. One that follows ends well at Ctrl-C; otherwise its end is the machine's.
+///
+/// # Errors
+/// Those of the verb; and when following, that the machine stopped (exit 3).
+pub async fn until_interrupted(follow: bool, verb: impl Future<Output = Result<(), Failure>>) -> Result<Exit, Failure> {
+    if !follow {
+        return verb.await.map(|()| Exit::Done);
+    }
+    tokio::select! {
+        ended = verb => ended.and(Err(Failure::no_machine("the machine has stopped"))),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+    }
+}
+
+async fn dial(address: &str) -> Result<Target, Failure> {
+    let address = with_port(address);
+    let unreachable = |why: &str| {
+        Failure::no_machine(format!(
+            "no machine answers at {address}: {why}\n  check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in"
+        ))
+    };
+    let found = timeout(PATIENCE, tokio::net::lookup_host(&address)).await;
+    let found = found.map_err(|_| unreachable("the name lookup takes too long"))?;
+    let found: Vec<SocketAddr> = found.map_err(|error| unreachable(&error.to_string()))?.collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for socket_address in found {
+        match timeout(PATIENCE, Upstream::connect_tcp(socket_address)).await {
+            Ok(Ok(upstream)) => {
+                return Ok(Target {
+                    upstream,
+                    door: Door::Network { address },
+                });
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "no answer"),
+        }
+    }
+    Err(unreachable(&last.to_string()))
+}
+
+/// Completes `host`, `host:port`, `[v6]`, `[v6]:port` and bare v6 addresses.
+fn with_port(address: &str) -> String {
+    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{address}]:{DEFAULT_PORT}");
+    }
+    let after_host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+    if after_host.contains(':') {
+        address.to_owned()
+    } else {
+        format!("{address}:{DEFAULT_PORT}")
+    }
+}
+
+async fn by_config(config: &Path) -> Result<Target, Failure> {
+    // The file may be gone while its machine runs on; then its name must do.
+    let canonical = config.canonicalize().or_else(|_| std::path::absolute(config));
+    let canonical = canonical.map_err(|error| Failure::usage(format!("`{}`: {error}", config.display())))?;
+    let mut places = Vec::new();
+    for dir in bases()
+        .iter()
+        .map(|base| base.join(machine_path::machine_key(&canonical)))
+    {
+        if let Some((target, _)) = knock(&dir).await {
+            return Ok(target);
+        }
+        places.push(dir);
+    }
+    Err(Failure::no_machine(format!(
+        "no machine runs {} (looked in {})\n  start it:  mainstay run {}",
+        canonical.display(),
+        list(&places),
+        config.display()
+    )))
+}
+
+async fn only_one() -> Result<Target, Failure> {
+    let bases = bases();
+    let mut found = Vec::new();
+    for dir in runtime_dir::all(&bases) {
+        found.extend(knock(&dir).await);
+    }
+    match found.len() {
+        0 => Err(Failure::no_machine(none_here(&bases))),
+        1 => Ok(found.remove(0).0),
+        _ => {
+            let mut running: Vec<Status> = found.into_iter().map(|(_, status)| status).collect();
+            running.sort_by(|a, b| a.config_path.cmp(&b.config_path));
+            Err(Failure::usage(several_here(&running)))
+        }
+    }
+}
+
+/// Where machines of this user may be: one started from a login session and one started outside differ.
+fn bases() -> Vec<PathBuf> {
+    let uid = runtime_dir::uid();
+    let xdg = runtime_dir::xdg_runtime_dir().map(|xdg| machine_path::base(uid, Some(&xdg)));
+    xdg.into_iter().chain([machine_path::base(uid, None)]).collect()
+}
+
+/// Asks behind the control socket of one runtime directory. A socket that a killed core left there stays silent.
+async fn knock(dir: &Path) -> Option<(Target, Status)> {
+    let socket = dir.join(machine_path::CONTROL_SOCKET);
+    let upstream = timeout(PATIENCE, Upstream::connect(&socket)).await.ok()?.ok()?;
+    let mut client = ControlServiceClient::new(upstream.clone());
+    let status = timeout(PATIENCE, client.get_status(GetStatusRequest {}))
+        .await
+        .ok()?
+        .ok()?;
+    Some((
+        Target {
+            upstream,
+            door: Door::Control,
+        },
+        status.into_inner(),
+    ))
+}
+
+fn none_here(bases: &[PathBuf]) -> String {
+    let mut table = Table::plain(2);
+    table.row(["start one:".into(), "mainstay run CONFIG".into()]);
+    table.row(["another host:".into(), "mainstay status --address HOST:8080".into()]);
+    let hints = table.lines(Style::PLAIN).join("\n");
+    format!("no machine is running here (looked in {})\n{hints}", list(bases))
+}
+
+fn several_here(running: &[Status]) -> String {
+    let mut table = Table::plain(2);
+    for status in running {
+        table.row([
+            format!("--machine {}", status.config_path).into(),
+            format!("pid {}", status.pid).into(),
+        ]);
+    }
+    format!(
+        "{} machines are running here; say which one:\n{}",
+        running.len(),
+        table.lines(Style::PLAIN).join("\n")
+    )
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        let cases = [
+            ("rover.local", "rover.local:8080"),
+            ("rover.local:9000", "rover.local:9000"),
+            ("10.0.0.5", "10.0.0.5:8080"),
+            ("::1", "[::1]:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("http://10.0.0.5:8080/", "10.0.0.5:8080"),
+        ];
+        for (given, dialled) in cases {
+            assert_eq!(with_port(given), dialled);
+        }
+    }
+
+    #[test]
+    fn no_machine_says_where_it_looked_and_what_to_do() {
+        let text = none_here(&["/run/user/1000/mainstay".into(), "/tmp/mainstay-1000".into()]);
+        let expected = "\
+no machine is running here (looked in /run/user/1000/mainstay and /tmp/mainstay-1000)
+  start one:     mainstay run CONFIG
+  another host:  mainstay status --address HOST:8080";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn several_machines_are_listed_ready_to_copy() {
+        let status = |config_path: &str, pid| Status {
+            config_path: config_path.into(),
+            pid,
+            ..Status::default()
+        };
+        let text = several_here(&[status("/etc/rover.yaml", 41), status("/home/a/arm.json", 5121)]);
+        let expected = "\
+2 machines are running here; say which one:
+  --machine /etc/rover.yaml   pid 41
+  --machine /home/a/arm.json  pid 5121";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,109 @@
+//! What can be said about dependencies before anything runs: names that nothing has, and circles.
+//!
+//! The machine finds the same things at run time, with what modules add; so these complaints give no entry a fault.
+
+use std::collections::BTreeMap;
+
+use mainstay_core::graph::{Index, Unresolved, cycles, is_frame_system};
+use mainstay_ids::ResourceName;
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Config, Place, ResourceConfig};
+
+use crate::diagnostic::{Complaint, Grade};
+
+/// All complaints about `depends_on`.
+pub(super) fn check(config: &Config) -> Vec<Complaint> {
+    let index = Index::new(config.resources.iter().map(|resource| &resource.name));
+    let mut complaints = Vec::new();
+    let mut edges: BTreeMap<&ResourceName, Vec<ResourceName>> = BTreeMap::new();
+    for resource in &config.resources {
+        let mut next = Vec::new();
+        for (text, place) in resource.depends_on.iter().zip(&resource.depends_on_places) {
+            if is_frame_system(text) {
+                continue;
+            }
+            match index.resolve(text) {
+                Ok(name) if name == resource.name => {
+                    let complaint = Complaint::about(
+                        config,
+                        Grade::Local,
+                        place,
+                        format!("node cannot depend on itself: \"{name}\""),
+                    );
+                    complaints.push(complaint.with_help("remove it"));
+                }
+                Ok(name) => next.push(name),
+                Err(problem) => complaints.extend(unresolved(config, resource, text, place, &problem)),
+            }
+        }
+        edges.insert(&resource.name, next);
+    }
+    let nexts = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
+    for circle in cycles(config.resources.iter().map(|resource| &resource.name), nexts) {
+        complaints.extend(circular(config, &index, &circle));
+    }
+    complaints
+}
+
+/// `None` where a remote may have it.
+fn unresolved(
+    config: &Config,
+    resource: &ResourceConfig,
+    text: &str,
+    place: &Place,
+    problem: &Unresolved,
+) -> Option<Complaint> {
+    let (who, shown) = (resource.name.name.escape_debug(), text.escape_debug());
+    match problem {
+        Unresolved::Missing | Unresolved::Removed(_) if !config.remotes.is_empty() => None,
+        Unresolved::Missing | Unresolved::Removed(_) => {
+            let simple = text.rsplit(['/', ':']).next().unwrap_or(text);
+            let names = config.resources.iter().filter(|other| other.name != resource.name);
+            let near = nearest(simple, names.map(|other| other.name.name.as_str()));
+            let message = format!("`{who}` depends on `{shown}`, but nothing in this config has that name");
+            let help = near.map_or_else(
+                || "add it, or remove the dependency".to_owned(),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            Some(Complaint::about(config, Grade::Local, place, message).with_help(help))
+        }
+        Unresolved::Ambiguous(several) => {
+            let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "`{who}` depends on `{shown}`, which could mean {}",
+                several.join(" or ")
+            );
+            let complaint = Complaint::about(config, Grade::Local, place, message);
+            Some(complaint.with_help("give the full name"))
+        }
+    }
+}
+
+/// The complaint about a circle: at its first dependency, with the whole way and where each part of it is written.
+fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<Complaint> {
+    let followed: Vec<&ResourceName> = circle.iter().skip(1).chain(circle.first()).collect();
+    let places: Vec<&Place> = circle
+        .iter()
+        .zip(&followed)
+        .filter_map(|(name, next)| {
+            let resource = config.resources.iter().find(|resource| resource.name == *name)?;
+            let texts = resource.depends_on.iter().zip(&resource.depends_on_places);
+            let mut links = texts.filter(|(text, _)| index.resolve(text).is_ok_and(|name| name == **next));
+            links.next().map(|(_, place)| place)
+        })
+        .collect();
+    let (first, others) = places.split_first()?;
+    let way: Vec<&str> = circle
+        .iter()
+        .chain(circle.first())
+        .map(|name| name.name.as_str())
+        .collect();
+    let message = format!("circular dependency: {}", way.join(" → "));
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    let complaint = Complaint::about(config, Grade::Local, first, message);
+    let complaint = complaint.with_help(format!("remove one of them; the others are at {}", others.join(", ")));
+    Some(match places.get(1) {
+        Some(second) => complaint.with_also((*second).clone(), "and this one leads on"),
+        None => complaint,
+    })
+}

@@ -1,0 +1,426 @@
+//! Entries of `components`, `services` and `modules`: completion of short and legacy forms, rules for names.
+//!
+//! What does not even parse is refused. Everything else that is wrong with an entry is local: the entry stays
+//! visible and carries its `fault`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mainstay_ids::{Api, IdError, Model, ResourceName};
+use mainstay_model::Object;
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig, Span};
+
+use crate::node::{Node, Value};
+use crate::policy::policy;
+use crate::read::{Keys, Reader};
+use crate::{frame, keys, names};
+
+/// How long the first run of a module may take unless its entry says otherwise.
+const FIRST_RUN_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Which of the two lists an entry stands in; it decides what is meant where the entry does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    Components,
+    Services,
+}
+
+impl List {
+    /// The middle part of an API.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Components => "component",
+            Self::Services => "service",
+        }
+    }
+}
+
+/// Reads one component or service. `None` if it is no map.
+pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<ResourceConfig> {
+    let section = match list {
+        List::Components => &keys::COMPONENT,
+        List::Services => &keys::SERVICE,
+    };
+    let keys = reader.keys(section, node)?;
+    let mut faults = Faults::default();
+    let name = resource_name(reader, &keys, list, &mut faults);
+    let api = api(reader, &keys, list, &mut faults);
+    let model = model(reader, &keys, list, &mut faults);
+    let (depends_on, places): (Vec<_>, Vec<_>) = reader.texts(&keys, "depends_on").into_iter().unzip();
+    let frame = keys
+        .get("frame")
+        .and_then(|node| match frame::frame(reader, node, &name) {
+            Ok(frame) => frame,
+            Err(fault) => {
+                faults.add(fault);
+                None
+            }
+        });
+    let attributes = keys.get("attributes");
+    Some(ResourceConfig {
+        place: reader.source.place(keys.span_of("name")),
+        model_place: reader.source.place(keys.span_of("model")),
+        name: ResourceName::new(api, name),
+        model,
+        attributes: attributes.map_or_else(Object::default, |node| reader.filled_structure("`attributes`", node)),
+        depends_on,
+        depends_on_places: places.into_iter().map(|span| reader.source.place(span)).collect(),
+        frame,
+        service_configs: service_configs(reader, &keys),
+        log_level: log_level(reader, &keys),
+        fault: faults.0,
+    })
+}
+
+/// The first fault of an entry; the others are complaints all the same.
+#[derive(Default)]
+struct Faults(Option<String>);
+
+impl Faults {
+    fn add(&mut self, fault: String) {
+        self.0
+            .get_or_insert(format!("resource config validation error: {fault}"));
+    }
+}
+
+fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> String {
+    let name = match keys.get("name") {
+        None if list == List::Services => return "builtin".to_owned(),
+        None => String::new(),
+        // Of a wrong type, which is complained about and refused: no second complaint.
+        Some(_) => match reader.text(keys, "name") {
+            None => return String::new(),
+            Some(name) => name.to_owned(),
+        },
+    };
+    if let Err(message) = names::check_resource(&name) {
+        // Of what came from the environment no part may be shown, not even repaired.
+        let written = reader.source.slice(keys.span_of("name")).contains(name.as_str());
+        let help = (!name.is_empty() && written).then(|| names::repaired(&name)).flatten();
+        let help = help.map(|name| format!("for example `{name}`"));
+        faults.add(reader.local(keys.span_of("name"), message, help.as_deref()));
+    }
+    name
+}
+
+fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Api {
+    let unknown = || {
+        if list == List::Components {
+            Api::component("unknown")
+        } else {
+            Api::service("unknown")
+        }
+    };
+    let (span, namespace, kind, subtype) = match keys.get("api") {
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => match text.parse::<Api>() {
+            Ok(api) => {
+                known_api(reader, &api, *span);
+                return api;
+            }
+            Err(error) => match text.split(':').collect::<Vec<_>>()[..] {
+                // Three good words whose middle one is another: it parses, so it costs this entry alone.
+                [ns, kind, subtype] if Model::new(ns, kind, subtype).is_ok() => {
+                    (*span, ns.into(), kind.into(), subtype.into())
+                }
+                _ => {
+                    let help = names::standard(list.kind())
+                        .find(|subtype| subtype == text)
+                        .map_or_else(
+                            || cure(&error),
+                            |subtype| format!("did you mean `rdk:{}:{subtype}`?", list.kind()),
+                        );
+                    let message = format!("not a valid API config string. Input: `{}`", shown(reader, *span));
+                    reader.refuse(*span, message).help = Some(help);
+                    return unknown();
+                }
+            },
+        },
+        Some(node) => {
+            let Some(parts) = reader.keys(&keys::API, node) else {
+                return unknown();
+            };
+            let part = |reader: &mut Reader, key| reader.text_or_empty(&parts, key);
+            (
+                node.span,
+                part(reader, "namespace"),
+                part(reader, "type"),
+                part(reader, "subtype"),
+            )
+        }
+        None => {
+            let subtype = reader.text_or_empty(keys, "type");
+            (
+                keys.span_of("type"),
+                reader.text_or_empty(keys, "namespace"),
+                String::new(),
+                subtype,
+            )
+        }
+    };
+    if subtype.is_empty() {
+        let help = format!(
+            "say what it is, for example `api: rdk:{}:{}`",
+            list.kind(),
+            example(list)
+        );
+        faults.add(reader.local(span, "subtype field for resource missing or invalid", Some(&help)));
+        return unknown();
+    }
+    let namespace = if namespace.is_empty() { "rdk" } else { &namespace };
+    let kind = if kind.is_empty() { list.kind() } else { &kind };
+    match Api::new(namespace, kind, &subtype) {
+        Ok(api) => {
+            known_api(reader, &api, span);
+            api
+        }
+        Err(error) => {
+            let reserved = [namespace, kind, &subtype]
+                .into_iter()
+                .find_map(|part| names::check_reserved(part).err());
+            let message = reserved.unwrap_or_else(|| error.to_string());
+            faults.add(reader.local(span, message, None));
+            unknown()
+        }
+    }
+}
+
+fn example(list: List) -> &'static str {
+    match list {
+        List::Components => "motor",
+        List::Services => "vision",
+    }
+}
+
+/// A standard API under an unknown name is most likely a slip, but a module may bring a newer one.
+fn known_api(reader: &mut Reader, api: &Api, span: Span) {
+    if api.namespace() != "rdk" || names::standard(api.kind()).any(|subtype| subtype == api.subtype()) {
+        return;
+    }
+    let meant = nearest(api.subtype(), names::standard(api.kind()));
+    let elsewhere = ["component", "service"]
+        .into_iter()
+        .find(|kind| names::standard(kind).any(|s| s == api.subtype()));
+    let help = match (meant, elsewhere) {
+        (_, Some(kind)) => Some(format!(
+            "`{}` is a {kind}: `rdk:{kind}:{}`",
+            api.subtype(),
+            api.subtype()
+        )),
+        (Some(meant), None) => Some(format!("did you mean `{meant}`?")),
+        (None, None) => None,
+    };
+    reader
+        .warn(
+            span,
+            format!("`{api}` is not a standard API; it works only if a module brings it"),
+        )
+        .help = help;
+}
+
+fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Model {
+    let unknown = || Model::builtin("unknown");
+    match keys.get("model") {
+        None if list == List::Services => Model::builtin("builtin"),
+        None => {
+            let help = "the component has no `model`; for example `model: fake`";
+            faults.add(reader.local(keys.span, names::missing("name"), Some(help)));
+            unknown()
+        }
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => text.parse().unwrap_or_else(|error| {
+            let message = format!("not a valid Model config string. Input: `{}`", shown(reader, *span));
+            reader.refuse(*span, message).help = Some(cure(&error));
+            unknown()
+        }),
+        Some(
+            node @ Node {
+                value: Value::Map(_), ..
+            },
+        ) => {
+            let Some(parts) = reader.keys(&keys::MODEL, node) else {
+                return unknown();
+            };
+            let [mut namespace, mut family, name] =
+                ["namespace", "model_family", "name"].map(|key| reader.text_or_empty(&parts, key));
+            if namespace.is_empty() {
+                namespace = "rdk".to_owned();
+            }
+            if family.is_empty() {
+                family = "builtin".to_owned();
+            }
+            Model::new(&namespace, &family, &name).unwrap_or_else(|error| {
+                let message = if name.is_empty() {
+                    names::missing("name")
+                } else {
+                    error.to_string()
+                };
+                faults.add(reader.local(node.span, message, None));
+                unknown()
+            })
+        }
+        Some(node) => {
+            reader.wrong_type("`model`", node, "a text");
+            unknown()
+        }
+    }
+}
+
+/// The part of an error that says what would be right; the text itself is shown elsewhere.
+fn cure(error: &IdError) -> String {
+    let text = error.to_string();
+    text.split_once(": ").map_or(text.clone(), |(_, cure)| cure.to_owned())
+}
+
+/// A text as it stands in the file, without its quotes.
+fn shown(reader: &Reader, span: Span) -> String {
+    reader.source.quote(span).trim_matches(['"', '\'']).to_owned()
+}
+
+/// `log_configuration`: an unknown level is refused.
+pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
+    let inner = reader.keys(&keys::LOG_CONFIGURATION, keys.get("log_configuration")?)?;
+    let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
+    text.parse()
+        .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
+        .ok()
+}
+
+/// Complains about a level that is none.
+pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &mainstay_model::UnknownLevel, refused: bool) {
+    let complaint = if refused {
+        reader.refuse(span, error.to_string())
+    } else {
+        reader.warn(span, error.to_string())
+    };
+    complaint.help = Some("it is one of debug, info, warn and error".to_owned());
+}
+
+/// `service_configs`: a single word stands for a standard service.
+pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<ServiceConfig> {
+    let mut configs = Vec::new();
+    for node in reader.list(keys, "service_configs") {
+        let Some(keys) = reader.keys(&keys::SERVICE_CONFIG, node) else {
+            continue;
+        };
+        let text = reader.text_or_empty(&keys, "type");
+        let api = if text.contains(':') {
+            text.parse()
+        } else {
+            Api::new("rdk", "service", &text)
+        };
+        match api {
+            Ok(api) => configs.push(ServiceConfig {
+                api: api.to_string(),
+                attributes: keys
+                    .get("attributes")
+                    .map_or_else(Object::default, |node| reader.structure("`attributes`", node)),
+            }),
+            Err(_) => {
+                let span = keys.span_of("type");
+                let message = format!("not a valid API config string. Input: `{}`", text.escape_debug());
+                reader.refuse(span, message).help = Some("write the service it is for, like `data_manager`".to_owned());
+            }
+        }
+    }
+    configs
+}
+
+/// Reads one module. `None` if it is no map.
+pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
+    let keys = reader.keys(&keys::MODULE, node)?;
+    let mut fault: Option<String> = None;
+    let name = reader.text(&keys, "name");
+    let unread = name.is_none() && keys.get("name").is_some();
+    let name = name.unwrap_or_default().to_owned();
+    if let Err(message) = names::check_module(&name)
+        && !unread
+    {
+        fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+    }
+    let kind = match reader.text(&keys, "type").unwrap_or_default() {
+        "" => ModuleType::Unset,
+        "local" => ModuleType::Local,
+        "registry" => ModuleType::Registry,
+        other => {
+            let help = nearest(other, ["local", "registry"]).map_or_else(
+                || "it is `local` or `registry`".to_owned(),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            let message = format!("`{}` is no type of module, and counts as none", other.escape_debug());
+            reader.warn(keys.span_of("type"), message).help = Some(help);
+            ModuleType::Unset
+        }
+    };
+    let written = reader.text(&keys, "executable_path").unwrap_or_default();
+    let written = reader.filled(written, keys.span_of("executable_path"));
+    let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
+        if !matches!(keys.get("executable_path"), Some(node) if !matches!(node.value, Value::Text(_))) {
+            fault.get_or_insert(reader.local(keys.span_of("executable_path"), message, Some(help)));
+        }
+        PathBuf::from(&written)
+    });
+    let env = match keys.get("env") {
+        None => BTreeMap::new(),
+        Some(node) => texts_by_key(reader, node, "a value of `env`"),
+    };
+    let status_error = keys.get("status").and_then(|node| {
+        let status = reader.keys(&keys::STATUS, node)?;
+        reader
+            .text(&status, "error")
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    });
+    if let Some(error) = &status_error {
+        let message = format!("the cloud refuses this module: {}", error.escape_debug());
+        fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
+    }
+    let policy = policy(reader, &keys, &executable, &mut fault);
+    Some(ModuleConfig {
+        name,
+        kind,
+        executable,
+        module_id: reader.text_or_empty(&keys, "module_id"),
+        log_level: reader
+            .text(&keys, "log_level")
+            .filter(|level| !level.is_empty())
+            .map(str::to_owned),
+        env,
+        tcp_mode: reader.flag(&keys, "tcp_mode"),
+        first_run_timeout: reader.duration(&keys, "first_run_timeout", FIRST_RUN_TIMEOUT),
+        policy,
+        status_error,
+        place: reader.source.place(keys.span_of("name")),
+        executable_place: reader.source.place(keys.span_of("executable_path")),
+        fault,
+    })
+}
+
+/// A map whose values are texts, placeholders in them replaced.
+pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for (key, span, value) in reader.any_keys("`env`", node) {
+        if matches!(value.value, Value::Null) {
+            reader.warn(span, format!("{what} is null, which counts as an empty text"));
+            texts.insert(key.to_owned(), String::new());
+        } else if let Some(text) = reader.as_text(what, value) {
+            let text = reader.filled(text, value.span);
+            texts.insert(key.to_owned(), text);
+        }
+    }
+    texts
+}
+
+/// The absolute path of a program, or what is wrong with the written one and what would be right.
+fn executable(reader: &Reader, written: &str, span: Span) -> Result<PathBuf, (String, &'static str)> {
+    if written.is_empty() {
+        return Err((names::missing("executable_path"), "name the program that is the module"));
+    }
+    reader.located(written, span)
+}

@@ -1,0 +1,254 @@
+//! `frame`: where a part sits, how it is turned and what shape it has. Lengths are millimetres.
+
+use mainstay_model::Frame;
+use mainstay_model::Geometry;
+use mainstay_model::Orientation;
+use mainstay_model::Shape;
+use mainstay_model::suggest::nearest;
+
+use crate::node::{Node, Value};
+use crate::read::{Keys, Reader};
+use crate::{keys, names};
+
+pub(super) const SHAPES: [&str; 6] = ["box", "sphere", "capsule", "cylinder", "point", "mesh"];
+pub(super) const ORIENTATIONS: [&str; 5] = ["ov_degrees", "ov_radians", "axis_angles", "euler_angles", "quaternion"];
+
+/// Reads the `frame` of the entry `owner`. `Ok(None)`: it has none.
+///
+/// # Errors
+/// It means nothing: a local error, which has been complained about, in the words for the status.
+pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, String> {
+    let Some(keys) = reader.keys(&keys::FRAME, node) else {
+        return Ok(None);
+    };
+    let parent = reader.text_or_empty(&keys, "parent");
+    let id = reader.text(&keys, "id").filter(|id| !id.is_empty()).map(str::to_owned);
+    let translation = translation(reader, &keys);
+    let orientation = orientation(reader, &keys);
+    let geometry = keys.get("geometry").map(|node| geometry(reader, node));
+    let (orientation, geometry) = (orientation?, geometry.transpose()?.flatten());
+    if parent.is_empty() {
+        let message = "a frame without `parent` counts for nothing";
+        reader.warn(keys.span_of("parent"), message).help = Some("for example `parent: world`".to_owned());
+        return Ok(None);
+    }
+    if id.as_deref().unwrap_or(owner) == "world" {
+        reader
+            .warn(
+                keys.span_of("id"),
+                "the frame name `world` is taken; this frame is not in the frame system",
+            )
+            .help = Some("give it another `id`".to_owned());
+    }
+    Ok(Some(Frame {
+        parent,
+        id,
+        translation,
+        orientation,
+        geometry,
+    }))
+}
+
+fn translation(reader: &mut Reader, keys: &Keys<'_>) -> [f64; 3] {
+    let keys = keys
+        .get("translation")
+        .and_then(|node| reader.keys(&keys::TRANSLATION, node));
+    keys.map_or([0.0; 3], |keys| {
+        ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default())
+    })
+}
+
+fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, String> {
+    let Some(node) = keys.get("orientation") else {
+        return Ok(Orientation::None);
+    };
+    let Some(keys) = reader.keys(&keys::ORIENTATION, node) else {
+        return Ok(Orientation::None);
+    };
+    let kind = reader.text_or_empty(&keys, "type");
+    let known: &'static keys::Section = match kind.as_str() {
+        "" => return Ok(Orientation::None),
+        "ov_degrees" | "ov_radians" | "axis_angles" => &keys::VECTOR,
+        "euler_angles" => &keys::EULER,
+        "quaternion" => &keys::QUATERNION,
+        _ => {
+            let help = nearest(&kind, ORIENTATIONS).map_or_else(
+                || format!("it is one of {}", ORIENTATIONS.join(", ")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            let message = format!("frame: orientation type `{}` is unknown", kind.escape_debug());
+            return Err(reader.local(keys.span_of("type"), message, Some(&help)));
+        }
+    };
+    let value = keys.get("value").and_then(|node| reader.keys(known, node));
+    let mut number = |key: &str| {
+        value
+            .as_ref()
+            .and_then(|keys| reader.number(keys, key))
+            .unwrap_or_default()
+    };
+    let orientation = match kind.as_str() {
+        "euler_angles" => Orientation::EulerAngles {
+            roll: number("roll"),
+            pitch: number("pitch"),
+            yaw: number("yaw"),
+        },
+        "quaternion" => Orientation::Quaternion(["w", "x", "y", "z"].map(number)),
+        _ => {
+            let (axis, theta) = (["x", "y", "z"].map(&mut number), number("th"));
+            match kind.as_str() {
+                "ov_degrees" => Orientation::Vector {
+                    axis,
+                    theta: theta.to_radians(),
+                },
+                "ov_radians" => Orientation::Vector { axis, theta },
+                _ => Orientation::AxisAngles { axis, theta },
+            }
+        }
+    };
+    let nothing = match orientation {
+        Orientation::Vector { axis, .. } => axis == [0.0; 3],
+        Orientation::AxisAngles { axis, theta } => axis == [0.0; 3] && theta != 0.0,
+        Orientation::Quaternion(parts) => parts == [0.0; 4],
+        Orientation::None | Orientation::EulerAngles { .. } => false,
+    };
+    if nothing {
+        let help = "for example x: 0, y: 0, z: 1";
+        let message = format!("frame: the vector of orientation `{kind}` is zero, so it points nowhere");
+        return Err(reader.local(keys.span_of("value"), message, Some(help)));
+    }
+    Ok(orientation)
+}
+
+fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String> {
+    let Some(keys) = reader.keys(&keys::GEOMETRY, node) else {
+        return Ok(None);
+    };
+    let written = reader.text_or_empty(&keys, "type");
+    let guessed = if !written.is_empty() {
+        written.as_str()
+    } else if ["x", "y", "z"].iter().any(|key| keys.get(key).is_some()) {
+        "box"
+    } else if keys.get("l").is_some() {
+        "capsule"
+    } else {
+        "sphere"
+    };
+    let mut number = |key: &str| reader.number(&keys, key).unwrap_or_default();
+    let shape = match guessed {
+        "box" => Shape::Box(["x", "y", "z"].map(number)),
+        "sphere" => Shape::Sphere(number("r")),
+        "capsule" => Shape::Capsule {
+            radius: number("r"),
+            length: number("l"),
+        },
+        "point" => Shape::Point,
+        "mesh" => mesh(reader, &keys)?,
+        "cylinder" => {
+            let help = "use a capsule of the same radius and length";
+            let message = "frame: a cylinder cannot be sent to a module";
+            return Err(reader.local(keys.span_of("type"), message, Some(help)));
+        }
+        other => {
+            let help = nearest(other, SHAPES).map_or_else(
+                || format!("it is one of {}", SHAPES.join(", ")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            let message = format!("frame: geometry type `{}` is unknown", other.escape_debug());
+            return Err(reader.local(keys.span_of("type"), message, Some(&help)));
+        }
+    };
+    let translation = translation(reader, &keys);
+    let orientation = orientation(reader, &keys)?;
+    let label = reader.text_or_empty(&keys, "label");
+    Ok(Some(Geometry {
+        shape,
+        translation,
+        orientation,
+        label,
+    }))
+}
+
+fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
+    let (content_type, file_path) = (
+        reader.text_or_empty(keys, "mesh_content_type"),
+        reader.text_or_empty(keys, "mesh_file_path"),
+    );
+    let data = match keys.get("mesh_data") {
+        Some(Node {
+            value: Value::Text(text),
+            span,
+        }) => base64(text).ok_or_else(|| {
+            reader.local(
+                *span,
+                "frame: `mesh_data` is not base64",
+                Some("encode the file, for example with base64 -w0"),
+            )
+        })?,
+        Some(node) => {
+            reader.wrong_type("`mesh_data`", node, "a text");
+            Vec::new()
+        }
+        None => {
+            let help = "this version reads no mesh files; put the file into `mesh_data` as base64";
+            return Err(reader.local(keys.span, format!("frame: {}", names::missing("mesh_data")), Some(help)));
+        }
+    };
+    Ok(Shape::Mesh {
+        data,
+        content_type,
+        file_path,
+    })
+}
+
+/// Standard base64 with padding; line breaks may stand anywhere.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    if !text.len().is_multiple_of(4) || padding > 2 {
+        return None;
+    }
+    let digits = &text[..text.len() - padding];
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    for group in digits.chunks(4) {
+        let mut bits: u32 = 0;
+        for byte in group {
+            let value = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
+        bits <<= 6 * (4 - group.len());
+        // Four digits are three bytes, three are two, two are one.
+        out.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_with_its_padding_and_nothing_else() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("Zg==", Some(b"f")),
+            ("Zm8=", Some(b"fo")),
+            ("Zm9v", Some(b"foo")),
+            ("Zm9v\nYmFy", Some(b"foobar")),
+            ("+/+/", Some(&[0xfb, 0xff, 0xbf])),
+            ("Zg", None),
+            ("Z===", None),
+            ("Zm9*", None),
+            ("Z=9v", None),
+        ] {
+            assert_eq!(base64(text).as_deref(), bytes, "{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `include`: further files whose entries belong to the config.
+//!
+//! What it takes is a path or a list of paths, each relative to the file in which it stands. Lists of entries are put one
+//! behind the other, the including file's first; a section that is one object, or one value, may stand in one file only.
+
+use mainstay_model::Span;
+
+use crate::node::{Node, Value};
+use crate::read::{Keys, Reader};
+
+/// The key.
+pub(super) const KEY: &str = "include";
+/// Files that include each other in a row.
+pub(super) const MAX_DEPTH: usize = 16;
+/// Files of one config.
+pub(super) const MAX_FILES: usize = 256;
+
+/// Whether a text could include anything: a quick look that saves a reading.
+pub(super) fn mentioned(text: &[u8]) -> bool {
+    text.windows(KEY.len())
+        .any(|part| part.eq_ignore_ascii_case(KEY.as_bytes()))
+}
+
+/// The paths that a file names, as they are written. What is of a wrong type is left out: the reader complains about it.
+pub(super) fn written(root: &Node) -> Vec<(&str, Span)> {
+    let Value::Map(entries) = &root.value else {
+        return Vec::new();
+    };
+    // Of several the last counts, as for every key.
+    let last = entries.iter().rev().find(|entry| entry.key.eq_ignore_ascii_case(KEY));
+    let items = match last.map(|entry| &entry.value) {
+        Some(Node {
+            value: Value::List(items),
+            ..
+        }) => items.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    items
+        .iter()
+        .filter_map(|item| match &item.value {
+            Value::Text(text) if !text.is_empty() => Some((text.as_str(), item.span)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Complains about what is no path.
+pub(super) fn check(reader: &mut Reader, keys: &Keys<'_>) {
+    let Some(node) = keys.get(KEY) else { return };
+    let items = match &node.value {
+        Value::List(_) => reader.list(keys, KEY),
+        Value::Text(_) => vec![node],
+        _ => return reader.wrong_type("`include`", node, "a path or a list of paths"),
+    };
+    for item in items {
+        let text = reader.as_text("an item of `include`", item).map(str::is_empty);
+        if text == Some(true) {
+            reader.refuse(item.span, "`include` names no file here").help =
+                Some("write a path, relative to this file".to_owned());
+        } else if reader.source.slice(item.span).contains('$') {
+            // Else the same files would be one config here and another there.
+            reader
+                .refuse(item.span, "the path of an included file takes no variables")
+                .help = Some("write the path itself".to_owned());
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The config of a machine: from the bytes of its files to checked, typed values (`mainstay-model`), with every diagnostic at
+//! once, each with its place. Also the files themselves: watched, and kept as last good.
+//!
+//! Never starts, stops or remembers anything of a running machine; what is read is plain data.
+//!
+//! Reading order, as a text flows: [`bundle`] (the files, raw), `substitute` (variables), `document` with `json` and `yaml` (a
+//! tree in which every node knows its place), `read` (the typed reader) with `keys` (every key), then `sections`, `entries`,
+//! `policy`, `network`, `frame`, `jobs` (typed values), [`check`] and `dependencies` (entries against each other and the file
+//! system), [`diagnostic`] and `secrets` (what is said, and never said); `schema`; [`edit`] (one value replaced in its text);
+//! [`store`] (files on the disk); [`schedule`] (when a job runs), [`executable`], [`symlinks`].
+
+mod apply;
+pub mod bundle;
+pub mod check;
+mod dependencies;
+pub mod diagnostic;
+mod document;
+pub mod edit;
+mod entries;
+pub mod executable;
+mod frame;
+mod include;
+mod jobs;
+mod json;
+mod keys;
+pub mod load;
+mod load_context;
+mod names;
+mod network;
+mod node;
+mod packages;
+mod placeholder;
+mod policy;
+mod processes;
+mod read;
+pub mod schedule;
+mod schema;
+pub mod secrets;
+mod sections;
+mod size;
+pub mod store;
+mod substitute;
+pub mod symlinks;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use mainstay_model::duration::{parse as parse_duration, show as show_duration};
+pub use mainstay_model::suggest::nearest;
+pub use mainstay_model::{
+    Auth, AuthHandler, Cloud, Config, Duplicates, Frame, Geometry, Job, Level, LogRule, Maintenance, ModuleConfig,
+    ModuleType, Network, Orientation, Package, Place, Remote, ResourceConfig, Secret, ServiceConfig, Shape, Source,
+    Tracing, Tunnel,
+};
+
+pub use crate::bundle::{Bundle, MAX_SIZE, RawFile};
+pub use crate::diagnostic::{Complaint, Grade, Refused, colour_wanted};
+pub use crate::load::{Loaded, load, load_in, parse, read_file};
+pub use crate::load_context::Surroundings;
+pub use crate::schema::schema;
+pub use mainstay_model::{ApplyPolicy, OnFailure, Preflight};

@@ -1,0 +1,194 @@
+//! From a path, or from the files of a bundle, to a checked config.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use mainstay_model::{Config, Place, Source, Span};
+
+use crate::bundle::{Bundle, MAX_SIZE, beside};
+use crate::diagnostic::{Complaint, Grade, Refused};
+use crate::document::Parsed;
+use crate::load_context::Surroundings;
+use crate::node::{Node, Note, Value};
+use crate::read::Reader;
+use crate::secrets;
+use crate::{check, dependencies, document, executable, include, sections};
+
+/// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the machine shall be.
+    pub config: Config,
+    /// Complaints of the grades [`Grade::Warning`] and [`Grade::Local`].
+    pub complaints: Vec<Complaint>,
+    /// The files it was read from.
+    pub bundle: Arc<Bundle>,
+}
+
+/// Reads and checks the config file at `path`, what it includes, and the programs of its modules.
+///
+/// # Errors
+/// A file cannot be read or its content cannot be used: then with everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded, Refused> {
+    load_in(path, &Surroundings::of(path))
+}
+
+/// [`load`] in other surroundings than those of this process.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refused> {
+    let bundle = Bundle::gather_with(path, &surroundings.variables(), &mut read_file)?;
+    let mut loaded = parse(&bundle, surroundings)?;
+    loaded.look_for_programs();
+    Ok(loaded)
+}
+
+/// Reads a file that may be a config, no more of it than a config may have.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads and checks the files of a config. Touches no file: whether the programs of modules are there is asked by
+/// [`Loaded::look_for_programs`].
+///
+/// # Errors
+/// The config cannot be used: then with everything that is wrong with it.
+pub fn parse(bundle: &Bundle, surroundings: &Surroundings) -> Result<Loaded, Refused> {
+    let (config, mut complaints) = read(bundle, surroundings);
+    sort(&mut complaints, bundle);
+    match config {
+        Some(config) if complaints.iter().all(|complaint| complaint.grade < Grade::Refused) => Ok(Loaded {
+            config,
+            complaints,
+            bundle: Arc::new(bundle.clone()),
+        }),
+        _ => Err(Refused { complaints }),
+    }
+}
+
+impl Loaded {
+    /// Looks whether the programs of all modules are there. A complaint names each that is not.
+    pub fn look_for_programs(&mut self) {
+        self.complaints
+            .extend(check::executables(&self.config, executable::on_disk));
+        sort(&mut self.complaints, &self.bundle);
+    }
+}
+
+/// In the order of the files, lines and columns.
+fn sort(complaints: &mut [Complaint], bundle: &Bundle) {
+    let number = |place: &Place| bundle.files.iter().position(|file| *file.path == *place.file);
+    complaints.sort_by_cached_key(|complaint| {
+        let place = &complaint.place;
+        (number(place), place.line, place.column)
+    });
+}
+
+/// Reads as much as can be read, and gives all complaints.
+fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Complaint>) {
+    let texts: Vec<_> = bundle.files.iter().map(|file| document::decode(&file.text)).collect();
+    let bad_bytes: Vec<Option<usize>> = texts.iter().map(|(_, bad)| *bad).collect();
+    let files = bundle.files.iter().zip(texts);
+    let texts = files.map(|(file, (text, _))| (&*file.path, text));
+    let source = Arc::new(Source::new(texts, secrets::in_unread_text));
+    let mut reader = Reader::new(Arc::clone(&source), bundle, surroundings);
+    let mut unreadable = false;
+    for (number, bad) in bad_bytes.into_iter().enumerate() {
+        if let (Some(bad), Some((.., base))) = (bad, source.file(number)) {
+            let span = Span::new(bad, bad).moved(base);
+            let complaint = reader.refuse(span, "the config is not UTF-8 text");
+            complaint.help = Some("save it as UTF-8".to_owned());
+            unreadable = true;
+        }
+    }
+    if unreadable {
+        return (None, reader.complaints);
+    }
+    let variables = surroundings.variables();
+    let parsed: Vec<Parsed> = (0..bundle.files.len())
+        .map(|number| document::read(&source, number, &variables))
+        .collect();
+    source.hide(parsed.iter().flat_map(|file| file.hidden.iter().copied()).collect());
+    let broken = parsed.iter().any(|file| file.broken);
+    let mut roots = Vec::with_capacity(parsed.len());
+    for file in parsed {
+        for (grade, note) in file.notes {
+            add(&mut reader, grade, note);
+        }
+        roots.push(file.root);
+    }
+    if broken {
+        return (None, reader.finish());
+    }
+    let Some(main) = roots.first() else {
+        return (None, reader.finish());
+    };
+    if matches!(main.value, Value::Null) {
+        let complaint = reader.refuse(main.span, "the config is empty");
+        complaint.place = Place::file(&bundle.path);
+        complaint.help = Some("an empty machine is written {}".to_owned());
+        return (None, reader.finish());
+    }
+    check_includes(&mut reader, bundle, &roots);
+    let mut config = sections::machine(&mut reader, &roots, surroundings);
+    let mut complaints = reader.finish();
+    if let Some(config) = &mut config {
+        complaints.extend(check::duplicates(config));
+        complaints.extend(check::single_instances(config));
+        complaints.extend(check::outputs(config));
+        complaints.extend(dependencies::check(config));
+        for complaint in &mut complaints {
+            complaint.scrub(&source);
+        }
+        let modules = config.modules.iter_mut().chain(&mut config.duplicates.modules);
+        let faults = modules.map(|module| (&mut module.fault, &module.place));
+        let resources = config.resources.iter_mut().chain(&mut config.duplicates.resources);
+        for (fault, place) in faults.chain(resources.map(|resource| (&mut resource.fault, &resource.place))) {
+            *fault = fault.take().map(|fault| source.scrub(fault, place));
+        }
+    }
+    (config, complaints)
+}
+
+fn add(reader: &mut Reader, grade: Grade, note: Note) {
+    let quoted = if note.quoted {
+        format!(" `{}`", reader.source.quote(note.span))
+    } else {
+        String::new()
+    };
+    reader.complain(grade, note.span, note.message + &quoted).help = note.help;
+}
+
+/// Whether the files of the bundle are those that the texts name. Others are there if a variable has changed since, or if
+/// the key is written so that only a reader of the whole text finds it.
+fn check_includes(reader: &mut Reader, bundle: &Bundle, roots: &[Node]) {
+    let mut named: Vec<usize> = Vec::new();
+    for (file, root) in bundle.files.iter().zip(roots) {
+        for (written, span) in include::written(root) {
+            if reader.source.slice(span).contains('$') {
+                continue;
+            }
+            let path = beside(&file.path, written);
+            match bundle.files.iter().position(|file| file.path == path) {
+                None => {
+                    reader.refuse(span, "this included file has not been read").help =
+                        Some("write `include` and the path in plain letters".to_owned());
+                }
+                Some(number) if named.contains(&number) => {
+                    reader
+                        .warn(span, "this file is included more than once; it counts once")
+                        .help = Some("remove one of the includes".to_owned());
+                }
+                Some(number) => named.push(number),
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The sections about connections: `network`, `auth`, `cloud`, `remotes`. Their errors are refused, save those of a
+//! single remote: who may come in, and where, must never be a guess.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mainstay_model::{Auth, AuthHandler, Cloud, Network, Place, Remote, Secret, Span, Tunnel};
+
+use crate::entries::service_configs;
+use crate::node::{Node, Value};
+use crate::read::{Keys, Reader};
+use crate::sections::Seen;
+use crate::{frame, keys, names};
+
+const SHORTEST_WINDOW: Duration = Duration::from_millis(30);
+const LONGEST_WINDOW: Duration = Duration::from_secs(60);
+const TUNNEL_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reads `network`; `whole` is the place to name for what it leaves out.
+pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
+    let mut network = Network::standard(whole);
+    let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
+        return network;
+    };
+    if let Some(address) = reader.text(&keys, "bind_address").filter(|address| !address.is_empty()) {
+        let span = keys.span_of("bind_address");
+        network.bind_place = reader.source.place(span);
+        address.clone_into(&mut network.bind_address);
+        if let Err(cause) = check_address(address) {
+            reader
+                .refuse(span, format!("error validating bind_address: {cause}"))
+                .help = Some("write host:port, like localhost:8080, or :8080 for all addresses".to_owned());
+        }
+    }
+    network.fqdn = reader.text_or_empty(&keys, "fqdn");
+    network.no_tls = reader.flag(&keys, "no_tls");
+    let files = ["tls_cert_file", "tls_key_file"].map(|key| reader.text(&keys, key).filter(|path| !path.is_empty()));
+    match files {
+        [Some(certificate), Some(key)] => network.tls_files = Some((certificate.into(), key.into())),
+        [None, None] => {}
+        _ => {
+            reader.refuse(keys.span, "must provide both tls_cert_file and tls_key_file");
+        }
+    }
+    if let Some(window) = keys.get("sessions").and_then(|node| sessions(reader, node)) {
+        network.heartbeat_window = window;
+    }
+    network.tunnels = tunnels(reader, &keys);
+    network
+}
+
+fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
+    let keys = reader.keys(&keys::SESSIONS, node)?;
+    let nanos = reader.nanoseconds(&keys, "heartbeat_window")?;
+    let window = u64::try_from(nanos).map(Duration::from_nanos).ok();
+    // Zero is how peers say that nothing is set.
+    if nanos == 0 {
+        return None;
+    }
+    if !window.is_some_and(|window| (SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window)) {
+        reader.refuse(
+            keys.span_of("heartbeat_window"),
+            "heartbeat_window must be between [30ms, 1m]",
+        );
+    }
+    window
+}
+
+fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
+    let mut tunnels = Vec::new();
+    for node in reader.list(keys, "traffic_tunnel_endpoints") {
+        let Some(keys) = reader.keys(&keys::TUNNEL, node) else {
+            continue;
+        };
+        let connection_timeout = reader.duration(&keys, "connection_timeout", TUNNEL_TIMEOUT);
+        let port = reader.number(&keys, "port");
+        match port.filter(|port| port.fract() == 0.0 && (1.0..=65535.0).contains(port)) {
+            Some(port) => tunnels.push(Tunnel {
+                port: port as u16,
+                connection_timeout,
+            }),
+            None => {
+                reader.refuse(keys.span_of("port"), "a tunnel needs a `port` between 1 and 65535");
+            }
+        }
+    }
+    tunnels
+}
+
+/// Checks `host:port`, in the words that peers know.
+fn check_address(address: &str) -> Result<(), String> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once("]:")
+            .ok_or_else(|| format!("address {address}: missing port in address"))?,
+        None => address
+            .rsplit_once(':')
+            .ok_or_else(|| format!("address {address}: missing port in address"))?,
+    };
+    if host.contains(':') && !address.starts_with('[') {
+        return Err(format!("address {address}: too many colons in address"));
+    }
+    if host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
+        return Err(format!("address {}: invalid host", address.escape_debug()));
+    }
+    match port.parse::<u16>() {
+        Ok(_) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        _ => Err(format!("address {}: invalid port", address.escape_debug())),
+    }
+}
+
+/// Reads `auth`. Every error in it is refused.
+pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
+    let mut auth = Auth::default();
+    let Some(keys) = reader.keys(&keys::AUTH, node) else {
+        return auth;
+    };
+    let mut types: Vec<&str> = Vec::new();
+    for node in reader.list(&keys, "handlers") {
+        let Some(keys) = reader.keys(&keys::HANDLER, node) else {
+            continue;
+        };
+        let kind = reader.text(&keys, "type").unwrap_or_default();
+        let span = keys.span_of("type");
+        if types.contains(&kind) {
+            reader.refuse(span, format!("duplicate handler type \"{kind}\"")).help =
+                Some("merge them into one".to_owned());
+            continue;
+        }
+        types.push(kind);
+        match kind {
+            "" => {
+                reader.refuse(span, "handler must have type").help = Some("for example `type: api-key`".to_owned());
+            }
+            "api-key" => auth.handlers.push(AuthHandler::ApiKeys(api_keys(reader, &keys))),
+            "external" => {
+                reader.refuse(span, "robot cannot issue external auth tokens");
+            }
+            _ => {
+                reader
+                    .refuse(
+                        span,
+                        format!("do not know how to handle auth for \"{}\"", kind.escape_debug()),
+                    )
+                    .help = Some("the type of a handler is `api-key`".to_owned());
+            }
+        }
+    }
+    auth.tls_auth_entities = reader
+        .texts(&keys, "tls_auth_entities")
+        .into_iter()
+        .map(|(text, _)| text)
+        .collect();
+    if let Some(node) = keys.get("external_auth_config")
+        && let Some(keys) = reader.keys(&keys::EXTERNAL_AUTH, node)
+    {
+        if let Some(node) = keys.get("jwks") {
+            auth.external_jwks = Some(reader.structure("`jwks`", node));
+            check_jwks(reader, node);
+        } else {
+            reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
+        }
+    }
+    auth
+}
+
+fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
+    let mut by_id = BTreeMap::new();
+    let Some(node) = keys.get("config") else {
+        reader.refuse(keys.span, "keys is required").help =
+            Some("write config: {keys: [my-id], my-id: <key>}".to_owned());
+        return by_id;
+    };
+    let mut ids: Vec<(&str, Span)> = Vec::new();
+    for (key, span, value) in reader.any_keys("`config`", node) {
+        match (key, &value.value) {
+            ("keys", Value::List(items)) => {
+                ids = items
+                    .iter()
+                    .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
+                    .collect();
+            }
+            ("keys", _) => reader.wrong_type("`keys`", value, "a list"),
+            ("key", _) => {}
+            (id, Value::Text(secret)) if !secret.is_empty() => {
+                by_id.insert(id.to_owned(), Secret(secret.clone()));
+            }
+            // No quote and no type here: whatever it is, it stands where a key should.
+            (id, _) => {
+                reader.refuse(
+                    span,
+                    format!("the key of `{}` must be a text that is not empty", id.escape_debug()),
+                );
+            }
+        }
+    }
+    if ids.is_empty() {
+        reader.refuse(node.span, "keys is required").help = Some("list the ids, like `keys: [my-id]`".to_owned());
+    } else if by_id.is_empty() {
+        reader.refuse(node.span, "\"api-key\" handler requires non-empty API keys");
+    }
+    for (id, span) in ids {
+        if !by_id.contains_key(id) {
+            reader.warn(span, format!("there is no key for the id `{}`", id.escape_debug()));
+        }
+    }
+    by_id
+}
+
+fn check_jwks(reader: &mut Reader, node: &Node) {
+    let entries = reader.any_keys("`jwks`", node);
+    let Some((.., list)) = entries.iter().find(|(key, ..)| *key == "keys") else {
+        reader.refuse(node.span, "must contain at least 1 key");
+        return;
+    };
+    let Value::List(items) = &list.value else {
+        return reader.wrong_type("`keys`", list, "a list");
+    };
+    if items.is_empty() {
+        reader.refuse(list.span, "must contain at least 1 key");
+    }
+    for item in items {
+        let text = |entries: &[(&str, Span, &Node)], wanted: &str| {
+            entries
+                .iter()
+                .find(|(key, ..)| *key == wanted)
+                .and_then(|(.., node)| match &node.value {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                })
+        };
+        let entries = reader.any_keys("a key", item);
+        if text(&entries, "kty").as_deref() != Some("RSA") {
+            reader.refuse(item.span, "the keys of `jwks` must be RSA keys");
+        } else if !matches!(text(&entries, "alg").as_deref(), Some("RS256" | "RS384" | "RS512")) {
+            reader.refuse(item.span, "the `alg` of a key must be RS256, RS384 or RS512");
+        }
+    }
+}
+
+/// Reads `cloud`. Every error in it is refused.
+pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
+    let keys = reader.keys(&keys::CLOUD, node)?;
+    let id = reader.text_or_empty(&keys, "id");
+    if id.is_empty() {
+        reader.refuse(keys.span, names::missing("id"));
+    }
+    let api_key = keys.get("api_key").and_then(|node| {
+        let keys = reader.keys(&keys::API_KEY, node)?;
+        let (id, key) = (reader.text_or_empty(&keys, "id"), reader.text_or_empty(&keys, "key"));
+        (!id.is_empty() && !key.is_empty()).then_some((id, Secret(key)))
+    });
+    let secret = reader.text(&keys, "secret").filter(|secret| !secret.is_empty());
+    let secret = secret.map(|secret| Secret(secret.to_owned()));
+    if api_key.is_none() && keys.get("secret").is_none() {
+        reader.refuse(keys.span, names::missing("api_key")).help = Some("it holds `id` and `key`".to_owned());
+    }
+    Some(Cloud {
+        id,
+        api_key,
+        secret,
+        app_address: reader.text_or_empty(&keys, "app_address"),
+        refresh_interval: reader.duration(&keys, "refresh_interval", REFRESH_INTERVAL),
+    })
+}
+
+/// Reads `remotes`. What is wrong with one of them is local.
+pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
+    let mut remotes: Vec<Remote> = Vec::new();
+    let mut seen = Seen::default();
+    for node in reader.lists(files, "remotes") {
+        let Some(keys) = reader.keys(&keys::REMOTE, node) else {
+            continue;
+        };
+        let (name, address) = (
+            reader.text_or_empty(&keys, "name"),
+            reader.text_or_empty(&keys, "address"),
+        );
+        let mut fault = None;
+        if let Err(message) = names::check_resource(&name) {
+            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+        } else {
+            fault = seen.again(reader, "remote", &name, keys.span_of("name"));
+        }
+        if address.is_empty() {
+            fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));
+        }
+        let frame = keys
+            .get("frame")
+            .and_then(|node| match frame::frame(reader, node, &name) {
+                Ok(None) => {
+                    fault.get_or_insert(reader.local(node.span, names::missing("frame.parent"), None));
+                    None
+                }
+                Ok(frame) => frame,
+                Err(message) => {
+                    fault.get_or_insert(message);
+                    None
+                }
+            });
+        let (auth_entity, credentials) = remote_auth(reader, &keys);
+        remotes.push(Remote {
+            name,
+            address,
+            frame,
+            auth_entity,
+            credentials,
+            prefix: reader.text_or_empty(&keys, "prefix"),
+            insecure: reader.flag(&keys, "insecure"),
+            connection_check_interval: reader.duration(&keys, "connection_check_interval", CHECK_INTERVAL),
+            reconnect_interval: reader.duration(&keys, "reconnect_interval", RECONNECT_INTERVAL),
+            service_configs: service_configs(reader, &keys),
+            fault,
+        });
+    }
+    remotes
+}
+
+fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {
+    let auth = keys.get("auth").and_then(|node| reader.keys(&keys::REMOTE_AUTH, node));
+    let entity = auth
+        .as_ref()
+        .map(|keys| reader.text_or_empty(keys, "entity"))
+        .unwrap_or_default();
+    let node = auth.as_ref().and_then(|keys| keys.get("credentials"));
+    let credentials = node.and_then(|node| {
+        let keys = reader.keys(&keys::CREDENTIALS, node)?;
+        Some((
+            reader.text_or_empty(&keys, "type"),
+            Secret(reader.text_or_empty(&keys, "payload")),
+        ))
+    });
+    let short = reader.text(keys, "secret").filter(|secret| !secret.is_empty());
+    let short = short.map(|secret| ("robot-location-secret".to_owned(), Secret(secret.to_owned())));
+    (entity, credentials.or(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for good in [
+            "localhost:8080",
+            ":8080",
+            "127.0.0.1:0",
+            "[::1]:65535",
+            "robot.local:1",
+            "[::]:80",
+        ] {
+            assert_eq!(check_address(good), Ok(()), "{good}");
+        }
+        for (bad, text) in [
+            ("localhost", "missing port in address"),
+            ("8080", "missing port in address"),
+            ("::1:80", "too many colons in address"),
+            ("[::1]", "missing port in address"),
+            ("localhost:http", "invalid port"),
+            ("localhost:65536", "invalid port"),
+            ("localhost:", "invalid port"),
+            ("localhost:+1", "invalid port"),
+            ("http://localhost:80", "too many colons"),
+            ("a b:80", "invalid host"),
+        ] {
+            let error = check_address(bad).expect_err(bad);
+            assert!(error.contains(text), "{bad}: {error}");
+        }
+    }
+}

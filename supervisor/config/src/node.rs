@@ -1,0 +1,128 @@
+//! The tree that both formats are read into: plain values, each with its place in the text.
+
+use mainstay_model::Span;
+
+/// A value and where it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) span: Span,
+}
+
+/// The types that JSON has; YAML adds no others.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// One key of a map and its value. Keys may repeat; the last counts.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_span: Span,
+    pub(super) value: Node,
+    /// Comes from a YAML merge (`<<`), so any other entry of this key wins without a word.
+    pub(super) merged: bool,
+}
+
+impl Node {
+    /// The type, in the words of messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map of keys and values",
+        }
+    }
+
+    /// Changes every span in this tree.
+    pub(super) fn respan(&mut self, change: &dyn Fn(Span) -> Span) {
+        self.span = change(self.span);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.respan(change)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.key_span = change(entry.key_span);
+                    entry.value.respan(change);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Number of nodes in this tree and how deep they lie.
+    pub(super) fn measure(&self) -> (usize, usize) {
+        let of = |children: &mut dyn Iterator<Item = &Self>| {
+            children.fold((1, 1), |(count, depth), child| {
+                let (more, deep) = child.measure();
+                (count + more, depth.max(deep + 1))
+            })
+        };
+        match &self.value {
+            Value::List(items) => of(&mut items.iter()),
+            Value::Map(entries) => of(&mut entries.iter().map(|entry| &entry.value)),
+            _ => (1, 1),
+        }
+    }
+}
+
+/// A text read as a tree.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) root: Node,
+    /// What the reader noticed on the way.
+    pub(super) notes: Vec<Note>,
+}
+
+/// Something to warn about, or what ended the reading.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Note {
+    pub(super) span: Span,
+    /// Never with text of the file in it: nobody knows yet which of it is secret.
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    /// Whether the text at `span` is to be quoted behind the message.
+    pub(super) quoted: bool,
+}
+
+impl Note {
+    pub(super) fn new(span: Span, message: impl Into<String>, help: Option<&str>) -> Self {
+        Self {
+            span,
+            message: message.into(),
+            help: help.map(str::to_owned),
+            quoted: false,
+        }
+    }
+
+    /// The same words about another place.
+    pub(super) fn at(self, change: impl Fn(Span) -> Span) -> Self {
+        Self {
+            span: change(self.span),
+            ..self
+        }
+    }
+}
+
+/// A text that is no tree.
+#[derive(Debug)]
+pub(super) struct SyntaxError {
+    pub(super) note: Note,
+    /// What was read until then, unfinished parts reaching to the end of the text: it tells where secrets are.
+    pub(super) partial: Node,
+    /// From this byte on the tree says nothing.
+    pub(super) from: u32,
+    /// Whether everything before is surely in its place: a quote that is never closed can swallow lines.
+    pub(super) clear: bool,
+}
+
+/// Levels of lists and maps inside each other. Far more than a config needs, far less than a stack holds.
+pub(super) const MAX_DEPTH: usize = 100;

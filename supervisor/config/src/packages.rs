@@ -1,0 +1,69 @@
+//! `packages`: files that a cloud delivers, what makes an entry of them usable, and where they lie.
+
+use mainstay_model::Package;
+use mainstay_model::suggest::nearest;
+
+use crate::read::{Keys, Reader};
+use crate::sections::Seen;
+use crate::{keys, names};
+
+/// A model for machine learning; also what a placeholder without a type means.
+pub(super) const ML_MODEL: &str = Package::ML_MODEL;
+/// Types of packages.
+pub(super) const PACKAGE_TYPES: [&str; 4] = [ML_MODEL, "module", "slam_map", "archive"];
+
+fn is_package_id(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let good = |part: &&str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && part.chars().all(letters) && !part.chars().all(|c| c == '.')
+    };
+    parts.len() == 2 && parts.iter().all(good)
+}
+
+/// Reads all packages, with the faults of those that cannot be used.
+pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
+    let mut packages = Vec::new();
+    let mut seen = Seen::default();
+    for node in reader.lists(files, "packages") {
+        let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
+            continue;
+        };
+        let [name, package, version, kind] =
+            ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
+        let mut fault = None;
+        if let Err(message) = names::check_package(&name) {
+            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+        }
+        fault = fault.or(seen.again(reader, "package", &name, keys.span_of("name")));
+        if package.is_empty() {
+            fault.get_or_insert(reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>")));
+        } else if !is_package_id(&package) {
+            let message = format!("`{}` is no package id", package.escape_debug());
+            fault.get_or_insert(reader.local(keys.span_of("package"), message, Some("write <org>/<name>")));
+        }
+        if !PACKAGE_TYPES.contains(&kind.as_str()) {
+            let message = format!(
+                "unsupported package type \"{}\". Must be one of: [{}]",
+                kind.escape_debug(),
+                PACKAGE_TYPES.join(", ")
+            );
+            let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
+            fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
+        }
+        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
+        let error = status.and_then(|status| reader.text(&status, "error"));
+        if let Some(error) = error.filter(|error| !error.is_empty()) {
+            let message = format!("the cloud refuses this package: {}", error.escape_debug());
+            fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
+        }
+        packages.push(Package {
+            name,
+            package,
+            version,
+            kind,
+            fault,
+        });
+    }
+    packages
+}

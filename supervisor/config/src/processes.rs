@@ -1,0 +1,32 @@
+//! `processes`: no longer run, but a config whose entries do not decode is refused by peers, and so it is here.
+
+use crate::keys::PROCESS;
+use crate::node::{Node, Value};
+use crate::read::Reader;
+
+/// Says that they are not run, and reads them as far as they could be refused.
+pub(super) fn check(reader: &mut Reader, node: &Node) {
+    reader
+        .warn(node.span, "`processes` are not run; they were abolished")
+        .help = Some("make it a module, or a unit of the system's service manager".to_owned());
+    let Value::List(items) = &node.value else {
+        return reader.wrong_type("`processes`", node, "a list");
+    };
+    for item in items {
+        let Some(keys) = reader.keys(&PROCESS, item) else {
+            continue;
+        };
+        reader.nanoseconds(&keys, "stop_timeout");
+        if let Some(signal) = reader.text(&keys, "stop_signal").filter(|signal| !is_signal(signal)) {
+            let message = format!("`{}` is no signal", signal.escape_debug());
+            reader.refuse(keys.span_of("stop_signal"), message).help = Some("for example SIGTERM".to_owned());
+        }
+    }
+}
+
+/// A name with or without `SIG` in front, or a number.
+fn is_signal(text: &str) -> bool {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let known = ["HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "TERM"];
+    text.is_empty() || known.contains(&name) || text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number))
+}

@@ -1,0 +1,464 @@
+//! The typed reader: takes values out of the tree and collects complaints instead of stopping at the first.
+//!
+//! Every method that finds a wrong type complains and answers as if nothing were there, so the walk goes on and all
+//! complaints are known at its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Object, Source, Span, Value as FreeForm, duration};
+
+use crate::bundle::{Bundle, RawFile};
+use crate::diagnostic::{Complaint, Grade};
+use crate::keys::Section;
+use crate::load_context::Surroundings;
+use crate::node::{Node, Value};
+use crate::placeholder::Placeholders;
+
+/// Keys that others read, or once read. They are known, and they do nothing.
+pub(super) const IGNORED: [(&str, &str); 8] = [
+    (
+        "disabled",
+        "nothing reads it: the entry runs all the same; remove the entry to switch it off",
+    ),
+    (
+        "disable_partial_start",
+        "it was abolished: a broken entry never stops the others",
+    ),
+    (
+        "fragments",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_mods",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_variables",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "overwrite_fragment_status",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    ("localversion", "it is internal to another server"),
+    ("$schema", ""),
+];
+
+/// Complaints and the text that they are about.
+pub(super) struct Reader {
+    pub(super) source: Arc<Source>,
+    pub(super) complaints: Vec<Complaint>,
+    /// Where each file lies, absolute: relative paths in it start there.
+    folders: Vec<(u32, PathBuf)>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
+    /// What placeholders stand for, once the packages have been read.
+    pub(super) placeholders: Placeholders,
+}
+
+/// The keys of one map, looked up in the way that peers do.
+pub(super) struct Keys<'n> {
+    found: Vec<(&'static str, &'n Node)>,
+    /// The whole map.
+    pub(super) span: Span,
+    section: &'static Section,
+}
+
+impl<'n> Keys<'n> {
+    /// The value of a key. `null` counts as not there.
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        debug_assert!(self.section.find(key).is_some(), "`{key}` is in no table");
+        self.found
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, node)| *node)
+    }
+
+    /// Of what stands in several files, the first that has each key. A key that is in more than one of them is given
+    /// with where it is again.
+    pub(super) fn first_of(
+        section: &'static Section,
+        files: &[Self],
+        keys: &[&'static str],
+    ) -> (Self, Vec<(&'static str, Span, Span)>) {
+        let mut again = Vec::new();
+        let mut found: Vec<(&'static str, &'n Node)> = Vec::new();
+        for key in keys {
+            let mut holders = files.iter().filter_map(|file| file.get(key));
+            let Some(first) = holders.next() else { continue };
+            again.extend(holders.map(|other| (*key, first.span, other.span)));
+            found.push((*key, first));
+        }
+        let span = files.first().map_or_else(Span::default, |file| file.span);
+        (Self { found, span, section }, again)
+    }
+
+    /// Where the value of a key is, else the whole map.
+    pub(super) fn span_of(&self, key: &str) -> Span {
+        self.get(key).map_or(self.span, |node| node.span)
+    }
+}
+
+impl Reader {
+    pub(super) fn new(source: Arc<Source>, bundle: &Bundle, surroundings: &Surroundings) -> Self {
+        let folder = |file: &RawFile| match bundle.relative(&file.path).parent() {
+            Some(below) => surroundings.folder.join(below),
+            None => surroundings.folder.clone(),
+        };
+        let folders = bundle.files.iter().enumerate();
+        let folders = folders.map(|(number, file)| (source.file(number).map_or(0, |(.., base)| base), folder(file)));
+        Self {
+            folders: folders.collect(),
+            home: surroundings.home.clone(),
+            placeholders: Placeholders::default(),
+            source,
+            complaints: Vec::new(),
+        }
+    }
+
+    /// All complaints, without what came from the environment.
+    pub(super) fn finish(self) -> Vec<Complaint> {
+        let mut complaints = self.complaints;
+        for complaint in &mut complaints {
+            complaint.scrub(&self.source);
+        }
+        complaints
+    }
+
+    /// The absolute path that the one written at `span` stands for, or what is wrong with it and what would be right.
+    pub(super) fn located(&self, written: &str, span: Span) -> Result<PathBuf, (String, &'static str)> {
+        if written.contains('\0') {
+            return Err(("the path holds a NUL character".to_owned(), "remove it"));
+        }
+        let below_home = if written == "~" {
+            Some("")
+        } else {
+            written.strip_prefix("~/")
+        };
+        match (below_home, &self.home) {
+            (Some(rest), Some(home)) => Ok(home.join(rest)),
+            (Some(_), None) => Err((
+                "`~` stands for nothing: HOME is not set".to_owned(),
+                "write the whole path",
+            )),
+            (None, _) => {
+                let after = self.folders.partition_point(|(base, _)| *base <= span.start);
+                let folder = self
+                    .folders
+                    .get(after.saturating_sub(1))
+                    .map(|(_, folder)| folder.as_path());
+                // Without `.` parts, so that paths in messages read well. `..` stays: it may lead through a link.
+                Ok(folder.unwrap_or(Path::new("/")).join(written).components().collect())
+            }
+        }
+    }
+
+    /// Notes a complaint and gives it back for more to be said.
+    pub(super) fn complain(&mut self, grade: Grade, span: Span, message: impl Into<String>) -> &mut Complaint {
+        let complaint = Complaint::new(grade, message, self.source.place(span)).with_source(Arc::clone(&self.source));
+        let at = self.complaints.len();
+        self.complaints.push(complaint);
+        &mut self.complaints[at]
+    }
+
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Complaint {
+        self.complain(Grade::Warning, span, message)
+    }
+
+    pub(super) fn refuse(&mut self, span: Span, message: impl Into<String>) -> &mut Complaint {
+        self.complain(Grade::Refused, span, message)
+    }
+
+    /// Complains about a local error and gives back the text that the status of the entry shows: what and where.
+    pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) -> String {
+        let source = Arc::clone(&self.source);
+        let complaint = self.complain(Grade::Local, span, message);
+        complaint.help = help.map(str::to_owned);
+        complaint.scrub(&source);
+        match &complaint.help {
+            Some(help) => format!("{}; {help} ({})", complaint.message, complaint.place),
+            None => format!("{} ({})", complaint.message, complaint.place),
+        }
+    }
+
+    pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) {
+        let (message, quoted) = (
+            format!("{what} must be {expected}, but is {}", node.kind()),
+            self.source.quote(node.span),
+        );
+        let help = match (&node.value, expected) {
+            (Value::Number(_) | Value::Bool(_), "a text") if quoted.contains('*') => {
+                Some("put it in quotes".to_owned())
+            }
+            (Value::Number(_) | Value::Bool(_), "a text") => Some(format!("write \"{quoted}\" in quotes")),
+            (Value::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
+                Some("write it without quotes".to_owned())
+            }
+            (Value::Text(text), "true or false") => match text.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "true" => Some("write true".to_owned()),
+                "no" | "off" | "false" => Some("write false".to_owned()),
+                _ => None,
+            },
+            (Value::Text(_) | Value::Map(_), "a list") => Some("put it between [ and ]".to_owned()),
+            _ => None,
+        };
+        self.refuse(node.span, message).help = help;
+    }
+
+    /// Looks up the keys of a map: without regard to case, the last of several counts, `null` is not there, unknown
+    /// ones have no effect. Each of these earns a warning.
+    pub(super) fn keys<'n>(&mut self, section: &'static Section, node: &'n Node) -> Option<Keys<'n>> {
+        let what = section.what;
+        let Value::Map(entries) = &node.value else {
+            self.wrong_type(what, node, "a map of keys and values");
+            return None;
+        };
+        let mut keys = Keys {
+            found: Vec::with_capacity(entries.len()),
+            span: node.span,
+            section,
+        };
+        let mut seen: Vec<(&str, Span, bool)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some((key, exact)) = section.find(&entry.key) else {
+                self.unknown_key(section, &entry.key, entry.key_span);
+                continue;
+            };
+            if !exact {
+                let message = format!("the key `{}` counts as `{key}`", entry.key.escape_debug());
+                self.warn(entry.key_span, message).help = Some(format!("write `{key}`"));
+            }
+            if let Some((_, first, merged)) = seen.iter_mut().find(|(seen, ..)| *seen == key) {
+                let first_place = self.source.place(*first);
+                if !*merged {
+                    let message = format!("`{key}` is given more than once in {what}; the last one counts");
+                    self.warn(entry.key_span, message).also = Some((first_place, "given here before".to_owned()));
+                }
+                (*first, *merged) = (entry.key_span, entry.merged);
+            } else {
+                seen.push((key, entry.key_span, entry.merged));
+            }
+            keys.found.retain(|(found, _)| *found != key);
+            if matches!(entry.value.value, Value::Null) {
+                self.warn(entry.key_span, format!("`{key}` is null, which counts as not set"));
+            } else {
+                keys.found.push((key, &entry.value));
+            }
+        }
+        Some(keys)
+    }
+
+    fn unknown_key(&mut self, section: &'static Section, key: &str, span: Span) {
+        // As it stands in the file: a missing colon makes a key of what should be its value.
+        let shown = self.source.quote(span);
+        let shown = shown.trim_matches(['"', '\'']);
+        if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| ignored.eq_ignore_ascii_case(key)) {
+            if !why.is_empty() {
+                self.warn(span, format!("`{shown}` has no effect")).help = Some((*why).to_owned());
+            }
+            return;
+        }
+        let meant = nearest(key, section.keys.iter().map(|key| key.name));
+        let what = section.what;
+        self.warn(span, format!("{what} has no key `{shown}`; it has no effect"))
+            .help = meant.map(|meant| format!("did you mean `{meant}`?"));
+    }
+
+    /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.
+    pub(super) fn any_keys<'n>(&mut self, what: &str, node: &'n Node) -> Vec<(&'n str, Span, &'n Node)> {
+        let Value::Map(entries) = &node.value else {
+            self.wrong_type(what, node, "a map of keys and values");
+            return Vec::new();
+        };
+        let mut last: std::collections::HashMap<&str, (usize, &crate::node::Entry)> =
+            std::collections::HashMap::with_capacity(entries.len());
+        for (at, entry) in entries.iter().enumerate() {
+            let before = last.insert(&entry.key, (at, entry));
+            if let Some((_, before)) = before.filter(|(_, before)| !before.merged) {
+                let place = self.source.place(before.key_span);
+                let message = format!(
+                    "`{}` is given more than once; the last one counts",
+                    entry.key.escape_debug()
+                );
+                self.warn(entry.key_span, message).also = Some((place, "given here before".to_owned()));
+            }
+        }
+        let mut kept: Vec<_> = last.into_values().collect();
+        kept.sort_by_key(|(at, _)| *at);
+        kept.into_iter()
+            .map(|(_, entry)| (entry.key.as_str(), entry.key_span, &entry.value))
+            .collect()
+    }
+
+    pub(super) fn text<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Option<&'n str> {
+        self.as_text(&format!("`{key}`"), keys.get(key)?)
+    }
+
+    pub(super) fn as_text<'n>(&mut self, what: &str, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Text(text) => Some(text),
+            _ => {
+                self.wrong_type(what, node, "a text");
+                None
+            }
+        }
+    }
+
+    /// A text, empty if it is not there.
+    pub(super) fn text_or_empty(&mut self, keys: &Keys<'_>, key: &str) -> String {
+        self.text(keys, key).unwrap_or_default().to_owned()
+    }
+
+    /// A flag, false if it is not there.
+    pub(super) fn flag(&mut self, keys: &Keys<'_>, key: &str) -> bool {
+        match keys.get(key) {
+            None => false,
+            Some(Node {
+                value: Value::Bool(flag),
+                ..
+            }) => *flag,
+            Some(node) => {
+                self.wrong_type(&format!("`{key}`"), node, "true or false");
+                false
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, keys: &Keys<'_>, key: &str) -> Option<f64> {
+        let node = keys.get(key)?;
+        match node.value {
+            Value::Number(number) if number.is_finite() => Some(number),
+            _ => {
+                self.wrong_type(&format!("`{key}`"), node, "a number");
+                None
+            }
+        }
+    }
+
+    /// The items of the lists that a key has in several maps, one behind the other.
+    pub(super) fn lists<'n>(&mut self, files: &[Keys<'n>], key: &str) -> Vec<&'n Node> {
+        files.iter().flat_map(|keys| self.list(keys, key)).collect()
+    }
+
+    /// The items of a list without those that are null; none if it is not there.
+    pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n Node> {
+        let Some(node) = keys.get(key) else { return Vec::new() };
+        let Value::List(items) = &node.value else {
+            self.wrong_type(&format!("`{key}`"), node, "a list");
+            return Vec::new();
+        };
+        for item in items.iter().filter(|item| matches!(item.value, Value::Null)) {
+            self.warn(
+                item.span,
+                format!("an item of `{key}` is null, which counts as not there"),
+            );
+        }
+        items.iter().filter(|item| !matches!(item.value, Value::Null)).collect()
+    }
+
+    /// The texts of a list and where they are.
+    pub(super) fn texts(&mut self, keys: &Keys<'_>, key: &str) -> Vec<(String, Span)> {
+        let what = format!("an item of `{key}`");
+        let items = self.list(keys, key);
+        items
+            .into_iter()
+            .filter_map(|item| Some((self.as_text(&what, item)?.to_owned(), item.span)))
+            .collect()
+    }
+
+    /// A duration of either sign, in nanoseconds. Anything else is refused, as peers do.
+    pub(super) fn nanoseconds(&mut self, keys: &Keys<'_>, key: &str) -> Option<i64> {
+        let node = keys.get(key)?;
+        let help = "write it like \"300ms\", \"1.5h\" or \"2m30s\"";
+        let Value::Text(text) = &node.value else {
+            self.refuse(node.span, format!("`{key}` must be a duration, but is {}", node.kind()))
+                .help = Some(help.to_owned());
+            return None;
+        };
+        match duration::nanoseconds(text) {
+            Ok(nanos) => Some(nanos),
+            Err(error) => {
+                self.refuse(node.span, format!("`{key}`: {error}")).help = Some(help.to_owned());
+                None
+            }
+        }
+    }
+
+    /// A duration; values of zero and less mean `default`.
+    pub(super) fn duration(&mut self, keys: &Keys<'_>, key: &str, default: Duration) -> Duration {
+        let nanos = self.nanoseconds(keys, key).and_then(|nanos| u64::try_from(nanos).ok());
+        nanos.filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
+    }
+
+    /// A text with its placeholders replaced. Those that cannot be are warned about and stay.
+    pub(super) fn filled(&mut self, text: &str, span: Span) -> String {
+        if !text.contains("${") {
+            return text.to_owned();
+        }
+        let filled = self.placeholders.fill(text);
+        for (value, placeholder) in filled.borrowed {
+            self.source.borrow(&value, &placeholder, span);
+        }
+        for problem in filled.problems {
+            // Escapes may make it look different in the file; then the whole text is marked.
+            let at = self.source.slice(span).find(&problem.placeholder);
+            let place = at.map_or(span, |at| {
+                Span::new(0, problem.placeholder.len()).moved(span.start + at as u32)
+            });
+            self.warn(place, problem.message).help = problem.help;
+        }
+        filled.text
+    }
+
+    /// A free-form map, as it travels to modules.
+    pub(super) fn structure(&mut self, what: &str, node: &Node) -> Object {
+        self.free_form(what, node, false)
+    }
+
+    /// [`Reader::structure`] with placeholders replaced.
+    pub(super) fn filled_structure(&mut self, what: &str, node: &Node) -> Object {
+        self.free_form(what, node, true)
+    }
+
+    fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Object {
+        let entries = self.any_keys(what, node);
+        entries
+            .into_iter()
+            .map(|(key, _, value)| (key.to_owned(), self.free_form_value(value, fill)))
+            .collect()
+    }
+
+    fn free_form_value(&mut self, node: &Node, fill: bool) -> FreeForm {
+        match &node.value {
+            Value::Null => FreeForm::Null,
+            Value::Bool(flag) => FreeForm::Bool(*flag),
+            Value::Number(number) => {
+                self.check_number(*number, node.span);
+                FreeForm::Number(*number)
+            }
+            Value::Text(text) if fill => FreeForm::Text(self.filled(text, node.span)),
+            Value::Text(text) => FreeForm::Text(text.clone()),
+            Value::List(items) => FreeForm::List(items.iter().map(|item| self.free_form_value(item, fill)).collect()),
+            Value::Map(_) => FreeForm::Map(self.free_form("this", node, fill)),
+        }
+    }
+
+    /// Modules receive doubles; a number that is none, or that changes on the way, is worth a word.
+    fn check_number(&mut self, number: f64, span: Span) {
+        if !number.is_finite() {
+            self.refuse(span, "free-form values take finite numbers only");
+        } else if number.abs() >= 9_007_199_254_740_992.0
+            && self
+                .source
+                .slice(span)
+                .parse::<i128>()
+                .is_ok_and(|exact| exact != number as i128)
+        {
+            self.warn(span, "modules receive this number rounded").help =
+                Some("numbers travel as doubles, exact up to 9007199254740992; write it in quotes".to_owned());
+        }
+    }
+}

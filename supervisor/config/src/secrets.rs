@@ -1,0 +1,182 @@
+//! Which parts of a config must never be shown: in messages, in excerpts, in logs.
+//!
+//! Found in the tree by the names of keys and by the sections that hold keys of any name; in a text that is no tree,
+//! whatever is not known to be harmless. Hiding too much costs a little comfort, hiding too little costs a secret.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use mainstay_model::Span;
+use mainstay_model::redact::is_secret_key;
+use mainstay_model::redact::user_of_url;
+
+use crate::keys;
+use crate::node::{Entry, Node, Value};
+
+/// All spans to hide in a tree. `text` is what it was read from.
+pub(super) fn in_tree<'t>(root: &'t Node, text: &'t str) -> Vec<Span> {
+    let mut walk = Walk {
+        text,
+        found: Vec::new(),
+        known: HashMap::new(),
+    };
+    walk.node(root, Within::Top);
+    walk.found
+}
+
+struct Walk<'t> {
+    text: &'t str,
+    found: Vec<Span>,
+    /// The same few keys come again and again.
+    known: HashMap<&'t str, bool>,
+}
+
+/// Where in the tree we are.
+#[derive(Clone, Copy, PartialEq)]
+enum Within {
+    /// The whole config.
+    Top,
+    /// Nothing special.
+    Open,
+    /// `auth`, whose handlers hold API keys below `config`, by their ids; or what may be `auth` under a wrong name.
+    Auth,
+    /// Below such a `config`: all but the list of ids.
+    Keys,
+    /// Everything is secret but ids and types.
+    Secret,
+}
+
+impl<'t> Walk<'t> {
+    fn is_secret(&mut self, key: &'t str) -> bool {
+        *self.known.entry(key).or_insert_with(|| is_secret_key(key))
+    }
+
+    fn node(&mut self, node: &'t Node, within: Within) {
+        match &node.value {
+            Value::List(items) => {
+                for item in items {
+                    self.node(item, within);
+                }
+                self.unfinished(node, items.last().map(|item| item.span), within);
+            }
+            Value::Map(entries) => {
+                for Entry {
+                    key, key_span, value, ..
+                } in entries
+                {
+                    let inner = self.inside(within, key);
+                    if matches!(value.value, Value::Null) && matches!(within, Within::Secret | Within::Keys) {
+                        // Perhaps the colon is missing, and the key holds it all.
+                        self.found.push(*key_span);
+                    }
+                    self.node(value, inner);
+                }
+                self.unfinished(node, entries.last().map(|entry| entry.value.span), within);
+            }
+            _ if matches!(within, Within::Secret | Within::Keys) => self.found.push(node.span),
+            // A text that should have been a key and its value.
+            Value::Text(text)
+                if text
+                    .split([' ', '=', ':'])
+                    .rev()
+                    .skip(1)
+                    .any(|word| self.is_secret(word)) =>
+            {
+                self.found.push(node.span);
+            }
+            Value::Text(_) => self.found.extend(user_of_url(self.text, node.span)),
+            _ => {}
+        }
+    }
+
+    /// What the value of `key` is within.
+    fn inside(&mut self, within: Within, key: &'t str) -> Within {
+        match within {
+            Within::Secret if matches!(key, "id" | "type") => Within::Open,
+            Within::Secret => Within::Secret,
+            Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
+            Within::Keys => Within::Secret,
+            _ if self.is_secret(key) => Within::Secret,
+            Within::Auth if key == "config" || !is_harmless(key) => Within::Keys,
+            Within::Auth => Within::Auth,
+            Within::Top if key != "auth" && is_harmless(key) => Within::Open,
+            Within::Top => Within::Auth,
+            Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
+            Within::Open => Within::Open,
+        }
+    }
+
+    /// In a text that breaks off inside a secret list or map, all that follows may be secret. An empty one is hidden
+    /// itself, to show that secrets are near.
+    fn unfinished(&mut self, node: &Node, last: Option<Span>, within: Within) {
+        if !matches!(within, Within::Secret | Within::Keys) {
+            return;
+        }
+        match last {
+            None => self.found.push(node.span),
+            Some(last) if node.span.end as usize == self.text.len() => {
+                self.found.push(Span {
+                    start: last.end,
+                    end: node.span.end,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// True for keys of a config whose values are no secrets. Any other key may be the id of an API key.
+fn is_harmless(key: &str) -> bool {
+    static KNOWN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+        let names = keys::all().into_values().flat_map(|section| section.keys);
+        names.map(|key| key.name).filter(|name| !is_secret_key(name)).collect()
+    });
+    KNOWN.contains(key)
+}
+
+/// Spans to hide in a text that is not read as a tree.
+pub(super) fn in_unread_text(text: &str) -> Vec<Span> {
+    in_text(text, 0, false)
+}
+
+/// Spans to hide in `text` from byte `from` on, where nobody knows what is inside what: of each line only
+/// the values of keys that are known to be harmless remain. `clear` tells that a line may be shown up to its first key.
+pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
+    let mut found = Vec::new();
+    let mut start = from;
+    for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
+        let mut hidden = (!clear).then_some(start);
+        for (sign, found_sign) in line.match_indices([':', '=', ',']) {
+            if found_sign == "," {
+                hidden.get_or_insert(start + sign + 1);
+                continue;
+            }
+            let before = line[..sign].trim_end_matches(['"', '\'', ' ', '\t']);
+            let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
+            let key = &before[word.len()..];
+            if is_harmless(key) {
+                found.extend(hidden.take().map(|hidden| Span::new(hidden, start + word.len())));
+            } else {
+                hidden.get_or_insert(start + sign + 1);
+            }
+        }
+        found.extend(hidden.map(|hidden| Span::new(hidden, start + line.len())));
+        found.extend(user_of_url(text, Span::new(start, start + line.len())));
+        start += line.len();
+    }
+    found
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_known_keys_only_those_that_hold_secrets_sound_like_it() {
+        let names = keys::all().into_values().flat_map(|section| section.keys);
+        let mut secret: Vec<_> = names.map(|key| key.name).filter(|name| is_secret_key(name)).collect();
+        secret.sort_unstable();
+        secret.dedup();
+        let expected = "api_key credentials key location_secret location_secrets payload secret tls_private_key";
+        assert_eq!(secret.join(" "), expected);
+    }
+}

@@ -1,0 +1,223 @@
+//! The top level of a config, and its smaller sections: log, tracing, maintenance.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use mainstay_ids::ResourceName;
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Config, Duplicates, Level, LogRule, Maintenance, Place, ResourceConfig, Span, Tracing};
+
+use crate::apply::apply;
+use crate::entries::{List, module, resource, unknown_level};
+use crate::jobs::jobs;
+use crate::load_context::Surroundings;
+use crate::node::{Node, Value};
+use crate::packages::packages;
+use crate::placeholder::Placeholders;
+use crate::read::{Keys, Reader};
+use crate::{include, keys, network, processes};
+
+/// Those whose items are put one behind the other when they stand in several files.
+const LISTS: [&str; 8] = [
+    "components",
+    "services",
+    "modules",
+    "packages",
+    "remotes",
+    "jobs",
+    "log",
+    include::KEY,
+];
+
+/// Reads a whole config from the trees of its files. `None` if one of them is no map.
+pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surroundings) -> Option<Config> {
+    let mut files = Vec::with_capacity(roots.len());
+    for (number, root) in roots.iter().enumerate() {
+        if number > 0 && matches!(root.value, Value::Null) {
+            reader.warn(root.span, "this included file is empty");
+            continue;
+        }
+        files.push(reader.keys(&keys::MACHINE, root)?);
+    }
+    let single: Vec<&'static str> = keys::MACHINE
+        .keys
+        .iter()
+        .map(|key| key.name)
+        .filter(|key| !LISTS.contains(key))
+        .collect();
+    let (keys, again) = Keys::first_of(&keys::MACHINE, &files, &single);
+    for (key, first, span) in again {
+        let first = reader.source.place(first);
+        let complaint = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
+        complaint.help = Some("put the two together".to_owned());
+        complaint.also = Some((first, "given here before".to_owned()));
+    }
+    for keys in &files {
+        include::check(reader, keys);
+    }
+    if let Some(node) = keys.get("processes") {
+        processes::check(reader, node);
+    }
+    // First of all, because placeholders name them.
+    let packages = packages(reader, &files);
+    reader.placeholders = Placeholders::new(&packages, surroundings);
+    let path = reader.source.path().to_owned();
+    let mut resources = Vec::new();
+    for (key, list) in [("components", List::Components), ("services", List::Services)] {
+        for node in reader.lists(&files, key) {
+            resources.extend(resource(reader, node, list));
+        }
+    }
+    let remotes = network::remotes(reader, &files);
+    let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
+    let maintenance = keys
+        .get("maintenance")
+        .and_then(|node| maintenance(reader, node, &resources, !remotes.is_empty()));
+    let modules = reader.lists(&files, "modules");
+    let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
+    Some(Config {
+        revision: reader.text_or_empty(&keys, "revision"),
+        modules,
+        resources,
+        duplicates: Duplicates::default(),
+        network: network::network(reader, keys.get("network"), whole(&path)),
+        log: log(reader, &files),
+        debug: reader.flag(&keys, "debug"),
+        disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
+        enable_web_profile: reader.flag(&keys, "enable_web_profile"),
+        remotes,
+        auth: keys
+            .get("auth")
+            .map(|node| network::auth(reader, node))
+            .unwrap_or_default(),
+        cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
+        packages,
+        jobs,
+        tracing: keys
+            .get("tracing")
+            .map(|node| tracing(reader, node))
+            .unwrap_or_default(),
+        maintenance,
+        apply: keys.get("apply").map(|node| apply(reader, node)).unwrap_or_default(),
+        source: Arc::clone(&reader.source),
+        path,
+    })
+}
+
+fn whole(path: &Path) -> Place {
+    Place::file(path)
+}
+
+/// Bad rules are left out with a warning.
+fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
+    let mut rules = Vec::new();
+    for node in reader.lists(files, "log") {
+        let Some(keys) = reader.keys(&keys::LOG_RULE, node) else {
+            continue;
+        };
+        let (pattern, level) = (
+            reader.text_or_empty(&keys, "pattern"),
+            reader.text_or_empty(&keys, "level"),
+        );
+        if pattern.is_empty() {
+            reader
+                .warn(node.span, "a log rule without `pattern` counts for nothing")
+                .help = Some("for example `pattern: rdk.modmanager.*`".to_owned());
+            continue;
+        }
+        match level.parse::<Level>() {
+            Ok(level) => match LogRule::new(&pattern, level) {
+                Ok(rule) => rules.push(rule),
+                Err(bad) => {
+                    reader.warn(keys.span_of("pattern"), bad.to_string()).help =
+                        Some("`*` stands for any text; put a backslash before what is no sign".to_owned());
+                }
+            },
+            Err(error) => unknown_level(reader, keys.span_of("level"), &error, false),
+        }
+    }
+    rules
+}
+
+/// Names that entries of one list have, and where.
+#[derive(Default)]
+pub(super) struct Seen(HashMap<String, Span>);
+
+impl Seen {
+    /// The fault of an entry whose name an earlier one has; it has been complained about.
+    pub(super) fn again(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) -> Option<String> {
+        if name.is_empty() {
+            return None;
+        }
+        let Some(first) = self.0.get(name) else {
+            self.0.insert(name.to_owned(), span);
+            return None;
+        };
+        let first = reader.source.place(*first);
+        let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
+        let help = format!("the first is at {first} and counts; rename or remove one");
+        let fault = reader.local(span, message, Some(&help));
+        if let Some(complaint) = reader.complaints.last_mut() {
+            complaint.also = Some((first, "first here".to_owned()));
+        }
+        Some(fault)
+    }
+}
+
+fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
+    let Some(keys) = reader.keys(&keys::TRACING, node) else {
+        return Tracing::default();
+    };
+    let tracing = Tracing {
+        enabled: reader.flag(&keys, "enabled"),
+        disk: reader.flag(&keys, "disk"),
+        console: reader.flag(&keys, "console"),
+        otlp_endpoint: reader.text_or_empty(&keys, "otlpendpoint"),
+    };
+    if tracing.enabled && !tracing.disk && !tracing.console && tracing.otlp_endpoint.is_empty() {
+        reader
+            .warn(keys.span_of("enabled"), "traces go nowhere, so nothing is traced")
+            .help = Some("set `disk`, `console` or `otlpendpoint`".to_owned());
+    }
+    tracing
+}
+
+/// `elsewhere`: the sensor may also come from a remote.
+fn maintenance(reader: &mut Reader, node: &Node, resources: &[ResourceConfig], elsewhere: bool) -> Option<Maintenance> {
+    let keys = reader.keys(&keys::MAINTENANCE, node)?;
+    let [sensor_name, allowed_key] =
+        ["sensor_name", "maintenance_allowed_key"].map(|key| reader.text_or_empty(&keys, key));
+    let span = keys.span_of("sensor_name");
+    match sensor_name.parse::<ResourceName>() {
+        Err(_) => {
+            let what = if sensor_name.is_empty() {
+                "without `sensor_name`"
+            } else {
+                "this is no full name of a sensor, so"
+            };
+            reader.warn(span, format!("{what} every change is allowed")).help =
+                Some("for example `rdk:component:sensor/idle`".to_owned());
+        }
+        Ok(name) if elsewhere || resources.iter().any(|resource| resource.name == name) => {}
+        Ok(name) => {
+            let sensors = resources.iter().filter(|resource| resource.name.api == name.api);
+            let near = nearest(&name.name, sensors.map(|sensor| sensor.name.name.as_str()));
+            reader
+                .warn(span, "nothing in this config has that name, so every change is allowed")
+                .help = near.map(|meant| format!("did you mean `{}/{meant}`?", name.api));
+        }
+    }
+    if allowed_key.is_empty() {
+        reader
+            .warn(
+                keys.span,
+                "without `maintenance_allowed_key` the sensor allows no change",
+            )
+            .help = Some("name the key of its readings that is true when changes are welcome".to_owned());
+    }
+    Some(Maintenance {
+        sensor_name,
+        allowed_key,
+    })
+}

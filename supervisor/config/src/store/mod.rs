@@ -1,0 +1,14 @@
+//! The config as a file that people and programs change while the machine runs, and what is kept of it for a bad day.
+//!
+//! `watch` tells of each new content: `steady` reads only what nobody is writing, `news` (pure) decides what is worth telling and when,
+//! `eyes` follows the folders. `last_good` keeps what worked, and what was refused.
+
+mod debounce;
+pub mod last_good;
+mod notifier;
+mod stable_read;
+pub mod state_dir;
+pub mod watch;
+
+pub use crate::store::last_good::{Kept, LastGood, Problem, Rejection};
+pub use crate::store::watch::{Seen, Watch};

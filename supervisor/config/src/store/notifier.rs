@@ -1,0 +1,132 @@
+//! Follows the folders in which a change may matter. What it tells are hints; what counts is a look at the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{Event, EventKind, RecursiveMode, Watcher};
+use tracing::warn;
+
+use crate::symlinks;
+
+/// Makes the system's watcher, given who is to hear of changes.
+pub type Maker = fn(Box<dyn Fn(notify::Result<Event>) + Send>) -> notify::Result<Box<dyn Watcher + Send>>;
+
+/// The one that this system has.
+pub fn of_this_system(hear: Box<dyn Fn(notify::Result<Event>) + Send>) -> notify::Result<Box<dyn Watcher + Send>> {
+    Ok(Box::new(notify::recommended_watcher(hear)?))
+}
+
+/// The watched folders.
+pub struct Eyes {
+    watcher: Option<Box<dyn Watcher + Send>>,
+    /// With device and inode: another folder at the same place needs another watch.
+    folders: BTreeMap<PathBuf, (u64, u64)>,
+    /// Entries whose changes matter, and the folders themselves.
+    matters: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Folders that cannot be watched now.
+    blind: BTreeSet<PathBuf>,
+    said: bool,
+}
+
+impl Eyes {
+    /// Calls `hint` after each change that may matter.
+    pub fn new(config: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
+        let matters = Arc::new(Mutex::new(BTreeSet::new()));
+        let known = Arc::clone(&matters);
+        let hear = move |event: notify::Result<Event>| {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.map_or(true, |event| may_matter(&event, &known)) {
+                hint();
+            }
+        };
+        let mut eyes = Self {
+            watcher: None,
+            folders: BTreeMap::new(),
+            matters,
+            blind: BTreeSet::new(),
+            said: false,
+        };
+        match make(Box::new(hear)) {
+            Ok(watcher) => eyes.watcher = Some(watcher),
+            Err(error) => eyes.say(config, &error),
+        }
+        eyes
+    }
+
+    /// Watches where these files may be led elsewhere from now on. `again`: the folders may be others at the same places.
+    pub fn follow(&mut self, files: &[PathBuf], again: bool) {
+        let entries: BTreeSet<PathBuf> = files.iter().flat_map(|file| symlinks::entries(file)).collect();
+        let folders: BTreeMap<_, _> = symlinks::folders(&entries)
+            .into_iter()
+            .map(|folder| {
+                let identity = std::fs::metadata(&folder).map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()));
+                (folder, identity)
+            })
+            .collect();
+        let mut matters = entries;
+        matters.extend(folders.keys().cloned());
+        *self.matters.lock().unwrap_or_else(PoisonError::into_inner) = matters;
+        let Some(watcher) = &mut self.watcher else { return };
+        for gone in self.folders.keys().filter(|folder| !folders.contains_key(*folder)) {
+            // It may be gone from the disk, too.
+            let _no_more = watcher.unwatch(gone);
+            self.blind.remove(gone);
+        }
+        let mut failed = None;
+        for (folder, identity) in &folders {
+            let known = self.folders.get(folder) == Some(identity) && !self.blind.contains(folder);
+            if known && !again {
+                continue;
+            }
+            // Watching one twice is harmless.
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.blind.remove(folder);
+                }
+                Err(error) => {
+                    self.blind.insert(folder.clone());
+                    failed = Some((folder.clone(), error));
+                }
+            }
+        }
+        self.folders = folders;
+        if let Some((folder, error)) = failed {
+            self.say(&folder, &error);
+        }
+    }
+
+    /// True if some change may come without a hint.
+    pub fn is_blind(&self) -> bool {
+        self.watcher.is_none() || !self.blind.is_empty()
+    }
+
+    /// Once: it does not get truer by repetition.
+    fn say(&mut self, place: &Path, error: &notify::Error) {
+        if !std::mem::replace(&mut self.said, true) {
+            let cure = match error.kind {
+                notify::ErrorKind::MaxFilesWatch => "; raise fs.inotify.max_user_watches",
+                notify::ErrorKind::Io(_) => "; is fs.inotify.max_user_instances reached?",
+                _ => "",
+            };
+            warn!(
+                place = %place.display(),
+                "the system does not tell of changes, so the config is looked at now and then: {error}{cure}"
+            );
+        }
+    }
+}
+
+/// Reading is no change, nor is writing before it ends: that would be a hint for each piece written.
+fn may_matter(event: &Event, known: &BTreeSet<PathBuf>) -> bool {
+    let kind = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        // Other systems do not tell when a writer is done.
+        EventKind::Modify(ModifyKind::Data(_)) => !cfg!(target_os = "linux"),
+        _ => true,
+    };
+    kind && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(|path| known.contains(path)))
+}

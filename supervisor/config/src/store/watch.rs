@@ -1,0 +1,326 @@
+//! Tells of each new content of the config file and of what it includes, however it came there.
+//!
+//! One thread looks at the files: it may block on a slow disk, and calls through the core never wait for it. It looks when the system
+//! hints at a change, and every [`LOOK`] in any case, because hints get lost. What it tells lies in a slot until it is fetched; newer
+//! things replace older ones, so the last content always wins.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+
+use super::debounce::{Found, News, Verdict};
+use super::notifier::Eyes;
+use super::stable_read::{Mark, Steady};
+use super::{notifier, stable_read};
+use crate::{Bundle, Refused};
+
+/// How often the files are looked at without a hint.
+const LOOK: Duration = Duration::from_secs(2);
+/// The same where the system does not tell of changes.
+const LOOK_BLIND: Duration = Duration::from_millis(500);
+/// First and longest pause before the next look at a file that is being written.
+const BUSY_FIRST: Duration = Duration::from_millis(1);
+const BUSY_LONGEST: Duration = Duration::from_millis(128);
+/// A file that is being written for longer is told as unreadable.
+const BUSY_TOO_LONG: Duration = Duration::from_secs(10);
+/// The thread's stack, in bytes: reading a config is not deep.
+const STACK: usize = 256 * 1024;
+
+/// News of the config file.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// It holds this now.
+    Text(Bundle),
+    /// It is there, but what it includes does not fit together.
+    Refused(Refused),
+    /// It is away.
+    Missing,
+    /// It is there and cannot be read, for the given reason.
+    Unreadable(Arc<str>),
+}
+
+/// A watch over one config. Dropping it ends it.
+#[derive(Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    asked: Mutex<Asked>,
+    bell: Condvar,
+    slot: Mutex<Option<Seen>>,
+    news: Notify,
+}
+
+/// What the thread is to do.
+#[derive(Debug, Default, Clone, Copy)]
+struct Asked {
+    /// Something may have changed.
+    look: bool,
+    /// Tell what is there even if it is known.
+    tell: bool,
+    end: bool,
+}
+
+impl Shared {
+    fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+        ask(&mut lock(&self.asked));
+        self.bell.notify_one();
+    }
+
+    /// Waits until something is asked for or `patience` is over.
+    fn wait(&self, patience: Duration) -> Asked {
+        let until = Instant::now() + patience;
+        let mut asked = lock(&self.asked);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if asked.look || asked.tell || asked.end || left.is_zero() {
+                return std::mem::take(&mut *asked);
+            }
+            asked = self
+                .bell
+                .wait_timeout(asked, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn tell(&self, seen: Seen) {
+        *lock(&self.slot) = Some(seen);
+        self.news.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    /// Watches the config at `path`. `known` is what the caller has already; it is not told again.
+    pub fn new(path: &Path, known: Option<&Bundle>) -> Self {
+        Self::with(path, known, notifier::of_this_system)
+    }
+
+    fn with(path: &Path, known: Option<&Bundle>, make: notifier::Maker) -> Self {
+        let shared = Arc::new(Shared::default());
+        let path = path.to_owned();
+        let known = known.map(|bundle| Found::Text(bundle.digest()));
+        let inside = Arc::clone(&shared);
+        let spawned = thread::Builder::new()
+            .name("config watch".to_owned())
+            .stack_size(STACK)
+            .spawn(move || Keeper::new(path, known, make, inside).run());
+        if let Err(error) = spawned {
+            let text = format!("its changes are not followed, because the system gives no thread: {error}");
+            shared.tell(Seen::Unreadable(text.into()));
+        }
+        Self { shared }
+    }
+
+    /// Waits for the next news. May be dropped and called again.
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            if let Some(seen) = lock(&self.shared.slot).take() {
+                return seen;
+            }
+            self.shared.news.notified().await;
+        }
+    }
+
+    /// Looks at once, and tells what is there even if it was told before.
+    pub fn look_again(&self) {
+        self.shared.ask(|asked| asked.tell = true);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.ask(|asked| asked.end = true);
+    }
+}
+
+/// What one look found.
+enum Look {
+    /// A file is being written, or the files changed while they were read.
+    Busy(PathBuf),
+    /// `sudden`: some file was not there or not readable.
+    Found { found: Found, sudden: bool, seen: Seen },
+}
+
+/// The thread's own things.
+struct Keeper {
+    /// As it was given.
+    path: PathBuf,
+    shared: Arc<Shared>,
+    eyes: Eyes,
+    news: News,
+    /// The files that the last look asked for, and in which state they were.
+    files: Vec<(PathBuf, Result<Mark, io::ErrorKind>)>,
+    /// True if a file was changed so shortly before it was read that its mark cannot be relied upon.
+    fresh: bool,
+    /// Since when files are being written, and the next pause.
+    busy: Option<(Instant, Duration)>,
+}
+
+impl Keeper {
+    fn new(path: PathBuf, known: Option<Found>, make: notifier::Maker, shared: Arc<Shared>) -> Self {
+        let bell = Arc::clone(&shared);
+        let eyes = Eyes::new(&path, make, move || bell.ask(|asked| asked.look = true));
+        Self {
+            files: vec![(path.clone(), Err(io::ErrorKind::NotFound))],
+            path,
+            shared,
+            eyes,
+            news: News::new(known),
+            fresh: true,
+            busy: None,
+        }
+    }
+
+    fn run(mut self) {
+        let mut asked = Asked {
+            look: true,
+            ..Asked::default()
+        };
+        let mut tell = false;
+        while !asked.end {
+            tell |= asked.tell;
+            let patience = self.turn(asked.look, &mut tell);
+            asked = self.shared.wait(patience);
+        }
+    }
+
+    /// One look, if there is a reason for it, and what follows. Gives the time until the next.
+    fn turn(&mut self, hinted: bool, tell: &mut bool) -> Duration {
+        // Before the look: what changes after it is then sure to be heard of.
+        self.follow(hinted);
+        let patience = if self.eyes.is_blind() { LOOK_BLIND } else { LOOK };
+        let reason = hinted || *tell || self.fresh || self.busy.is_some() || self.news.is_waiting();
+        if !reason && self.files.iter().all(|(path, mark)| Mark::of(path) == *mark) {
+            return patience;
+        }
+        let before: Vec<PathBuf> = self.paths();
+        let look = self.look();
+        if self.paths() != before {
+            // Newly included files may have changed before their folders were watched.
+            self.follow(false);
+            self.shared.ask(|asked| asked.look = true);
+        }
+        let now = Instant::now();
+        let (found, sudden, seen) = match look {
+            Look::Found { found, sudden, seen } => {
+                self.busy = None;
+                (found, sudden, seen)
+            }
+            Look::Busy(file) => {
+                let (since, pause) = self.busy.unwrap_or((now, BUSY_FIRST));
+                self.busy = Some((since, (pause * 2).min(BUSY_LONGEST)));
+                if now - since < BUSY_TOO_LONG {
+                    return pause;
+                }
+                let text = format!(
+                    "`{}` has been open for writing for more than {} s, so it may be half written; end the program that writes it",
+                    file.display(),
+                    BUSY_TOO_LONG.as_secs()
+                );
+                let seen = Seen::Unreadable(text.as_str().into());
+                if self.news.judge(&Found::Unreadable(text), false, now) == Verdict::Tell {
+                    self.shared.tell(seen);
+                }
+                return pause;
+            }
+        };
+        match self.news.judge(&found, sudden, now) {
+            Verdict::Tell => {
+                *tell = false;
+                self.shared.tell(seen);
+            }
+            Verdict::Known if *tell => {
+                *tell = false;
+                self.news.told(found, now);
+                self.shared.tell(seen);
+            }
+            Verdict::Known => {}
+            Verdict::Wait(pause) => return pause.min(patience),
+        }
+        patience
+    }
+
+    fn follow(&mut self, again: bool) {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let paths: Vec<PathBuf> = self.paths().into_iter().map(absolute).collect();
+        self.eyes.follow(&paths, again);
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Reads all files of the config, each while nobody writes it and all in one state.
+    fn look(&mut self) -> Look {
+        let mut files: Vec<(PathBuf, Result<Mark, io::ErrorKind>)> = Vec::new();
+        let (mut busy, mut failed, mut fresh) = (None, None, false);
+        let mut hash = Sha256::new();
+        let gathered = Bundle::gather(&self.path, &mut |path| {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            let read = stable_read::read(path);
+            match read {
+                Ok(Steady::Whole(bytes, mark)) => {
+                    hash.update(&bytes);
+                    fresh |= mark.is_fresh(SystemTime::now());
+                    files.push((path.to_owned(), Ok(mark)));
+                    Ok(bytes)
+                }
+                Ok(Steady::Busy) => {
+                    busy = Some(path.to_owned());
+                    files.push((path.to_owned(), Err(io::ErrorKind::WouldBlock)));
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => {
+                    hash.update(error.to_string());
+                    failed.get_or_insert_with(|| (files.len(), error.kind(), error.to_string()));
+                    // What may not be read may still be looked at, and then its mark tells when that changes.
+                    files.push((path.to_owned(), Mark::of(path)));
+                    Err(error)
+                }
+            }
+        });
+        if files.is_empty() {
+            files.push((self.path.clone(), Mark::of(&self.path)));
+        }
+        let torn = files
+            .iter()
+            .find(|(path, mark)| mark.is_ok() && Mark::of(path) != *mark)
+            .map(|(path, _)| path.clone());
+        (self.files, self.fresh) = (files, fresh);
+        if let Some(file) = busy.or(torn) {
+            return Look::Busy(file);
+        }
+        let sudden = failed.is_some();
+        let (found, seen) = match (failed, gathered) {
+            // The file itself is the first that is asked for.
+            (Some((0, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)), _) => {
+                (Found::Missing, Seen::Missing)
+            }
+            (Some((0, _, text)), _) => {
+                let seen = Seen::Unreadable(text.as_str().into());
+                (Found::Unreadable(text), seen)
+            }
+            (_, Ok(bundle)) => (Found::Text(bundle.digest()), Seen::Text(bundle)),
+            (_, Err(refused)) => {
+                let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                (Found::Refused(hash), Seen::Refused(refused))
+            }
+        };
+        Look::Found { found, sudden, seen }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Tests of the whole way from a text to a config.
+
+mod dependencies;
+mod environment;
+mod files;
+mod fuzz;
+mod hostile;
+mod messages;
+mod policy;
+mod redaction;
+mod schema;
+mod syntax;
+mod values;
+
+use crate::bundle::Bundle;
+use crate::diagnostic::Refused;
+use crate::load::{Loaded, parse};
+use crate::load_context::Surroundings;
+
+/// Pieces that mean something to a reader of configs.
+const PIECES: [&str; 59] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    ": ",
+    "\"",
+    "'",
+    "\\",
+    "\n",
+    "  ",
+    "\t",
+    "- ",
+    "? ",
+    "<<: ",
+    "&a ",
+    "*a ",
+    "*a0",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "---\n",
+    "...\n",
+    "# ",
+    "null",
+    "~",
+    "-1e5",
+    "0x1F",
+    "1e999",
+    "\\u00e9",
+    "\\ud83d",
+    "${A}",
+    "$LONG",
+    "${environment.A}",
+    "${packages.module.sorter}",
+    "$$",
+    "${A:-",
+    "include: ",
+    "\u{feff}",
+    "é😀",
+    "\u{0}",
+    "\r\n",
+    "\u{2028}",
+    "!x ",
+    "# c\n",
+    "true",
+    "0x",
+    "0755",
+    "name",
+    "components",
+    "modules",
+    "attributes",
+    "frame",
+    "é",
+    "😀",
+    "%YAML 1.2\n",
+    "key: ",
+    "\u{85}",
+];
+
+/// A config of somebody at home in `/home/ada`, in `/etc/robot`.
+fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
+    Surroundings {
+        folder: "/etc/robot".into(),
+        home: Some("/home/ada".into()),
+        viam_home: Some("/home/ada/.viam".into()),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    }
+}
+
+/// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
+fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
+    let surroundings = Surroundings {
+        viam_home: None,
+        ..surroundings(&[])
+    };
+    parse(&Bundle::single(name, text), &surroundings)
+}
+
+/// Reads a YAML text about which there is nothing to say.
+fn good(text: &str) -> Loaded {
+    let loaded = read("r.yaml", text).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+    loaded
+}
+
+/// All complaints about a text, one line each with its grade in front.
+fn lines(name: &str, text: &str) -> Vec<String> {
+    let complaints = match read(name, text) {
+        Ok(loaded) => loaded.complaints,
+        Err(refused) => refused.complaints,
+    };
+    complaints
+        .iter()
+        .map(|complaint| format!("{:?} {}", complaint.grade, complaint.line()))
+        .collect()
+}
+
+/// Checks all that is said about each text, to the letter.
+fn check(name: &str, cases: &[(&str, &[&str])]) {
+    for (text, wanted) in cases {
+        assert_eq!(lines(name, text), *wanted, "{text}");
+    }
+}

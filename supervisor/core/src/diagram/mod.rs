@@ -1,0 +1,169 @@
+//! Resources, who needs whom, and the circles among them, to be drawn.
+//!
+//! `of_config` makes such a graph from a config; `mainstay-control` makes one from what a running machine tells.
+
+mod drawing;
+mod of_config;
+
+use std::collections::HashMap;
+
+use mainstay_ids::ResourceName;
+use serde_json::{Value, json};
+
+pub use self::drawing::{dot, mermaid};
+pub use self::of_config::graph as of_config;
+use crate::graph::cycles;
+
+/// One resource.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its identity.
+    pub name: ResourceName,
+    /// Full model; empty if unknown.
+    pub model: String,
+    /// The module that holds it; empty if unknown, as in a file.
+    pub module: String,
+    /// As `mainstay status` calls it; `configured` or `broken` for an entry of a file.
+    pub state: &'static str,
+    /// Why it is not as it should be; empty if it is.
+    pub error: String,
+}
+
+/// What binds one resource to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It cannot be built without: `depends_on`, or its module asks for it.
+    Required,
+    /// It takes it if it is there.
+    Optional,
+}
+
+impl Kind {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+        }
+    }
+}
+
+/// One dependency.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Who needs it: a place in [`Graph::nodes`].
+    pub from: usize,
+    /// What is needed.
+    pub to: To,
+    /// Whether it can do without.
+    pub kind: Kind,
+    /// It was built with it. Never in a file.
+    pub held: bool,
+    /// The circle that it would close, which is why it is let go: names from `from` to `from`. Else empty.
+    pub circle: Vec<String>,
+}
+
+/// Where an edge leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To a place in [`Graph::nodes`].
+    Node(usize),
+    /// To a text that names no single resource, and why it does not.
+    Nothing {
+        /// As it is written.
+        text: String,
+        /// Why it names nothing, or too much.
+        problem: String,
+    },
+}
+
+/// Who needs whom.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// In config order.
+    pub nodes: Vec<Node>,
+    /// By `from`, in the order in which dependencies are declared.
+    pub edges: Vec<Edge>,
+    /// Circles of required dependencies, each as its members in order.
+    pub cycles: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// A graph with its circles.
+    pub fn new(nodes: Vec<Node>, edges: Vec<Edge>) -> Self {
+        let place: HashMap<&ResourceName, usize> = nodes
+            .iter()
+            .enumerate()
+            .map(|(place, node)| (&node.name, place))
+            .collect();
+        let mut required: Vec<Vec<ResourceName>> = vec![Vec::new(); nodes.len()];
+        for edge in edges.iter().filter(|edge| edge.kind == Kind::Required) {
+            if let To::Node(to) = edge.to {
+                required[edge.from].push(nodes[to].name.clone());
+            }
+        }
+        let next = |name: &ResourceName| place.get(name).map_or(&[][..], |place| &required[*place]);
+        let found = cycles(nodes.iter().map(|node| &node.name), next);
+        let cycles = found
+            .iter()
+            .map(|cycle| cycle.iter().filter_map(|name| place.get(name).copied()).collect())
+            .collect();
+        Self { nodes, edges, cycles }
+    }
+
+    /// The dependencies of one node.
+    pub fn needs(&self, from: usize) -> impl DoubleEndedIterator<Item = &Edge> {
+        let start = self.edges.partition_point(|edge| edge.from < from);
+        let end = self.edges.partition_point(|edge| edge.from <= from);
+        self.edges[start..end].iter()
+    }
+
+    /// `base → left → base`
+    pub fn cycle_text(&self, cycle: &[usize]) -> String {
+        let members = cycle.iter().chain(cycle.first());
+        members
+            .map(|member| self.nodes[*member].name.name.as_str())
+            .collect::<Vec<_>>()
+            .join(" → ")
+    }
+
+    /// The keys here are a promise to scripts.
+    pub fn json(&self) -> Value {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let resources = self.nodes.iter().map(|node| {
+            json!({
+                "name": node.name.name,
+                "api": node.name.api.to_string(),
+                "model": some(&node.model),
+                "module": some(&node.module),
+                "state": node.state,
+                "error": some(&node.error),
+            })
+        });
+        let edges = self.edges.iter().map(|edge| {
+            let (to, problem) = match &edge.to {
+                To::Node(to) => (self.nodes[*to].name.to_string(), None),
+                To::Nothing { text, problem } => (text.clone(), Some(problem)),
+            };
+            json!({
+                "from": self.nodes[edge.from].name.to_string(),
+                "to": to,
+                "kind": edge.kind.as_str(),
+                "held": edge.held,
+                "let_go": (!edge.circle.is_empty()).then_some(&edge.circle),
+                "problem": problem,
+            })
+        });
+        let names = |cycle: &Vec<usize>| -> Vec<String> {
+            cycle
+                .iter()
+                .map(|member| self.nodes[*member].name.to_string())
+                .collect()
+        };
+        json!({
+            "resources": resources.collect::<Vec<_>>(),
+            "edges": edges.collect::<Vec<_>>(),
+            "cycles": self.cycles.iter().map(names).collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! Which optional dependencies are let go, because they would close a circle.
+//!
+//! A function of the edges alone: in which order they became known does not show. Those that lead to a resource earlier
+//! by name are taken up first, then those that lead to a later one, each kind by the names of their ends; what would
+//! close a circle, with what is required and what was taken up before, is let go. So of two that would like each other the
+//! later one by name gets the earlier one, and no more is let go than has to be.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use mainstay_ids::ResourceName;
+
+/// A dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge<'a> {
+    /// Who has it.
+    pub from: &'a ResourceName,
+    /// What it leads to.
+    pub to: &'a ResourceName,
+    /// `from` can do without.
+    pub optional: bool,
+}
+
+/// An optional dependency that is let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgone {
+    /// Who goes without.
+    pub by: ResourceName,
+    /// Without what.
+    pub what: ResourceName,
+    /// The circle that it would close: `by`, `what`, and on to `by` again.
+    pub circle: Vec<ResourceName>,
+}
+
+impl Forgone {
+    /// `x → y → x`
+    #[must_use]
+    pub fn way(&self) -> String {
+        let names: Vec<_> = self.circle.iter().map(|name| name.name.as_str()).collect();
+        names.join(" → ")
+    }
+}
+
+/// What is let go of these dependencies, by the names of their ends. An optional one that is required as well is required.
+/// Linear in the edges, but for optional ones that are part of a circle: for each of those, the circle's edges are followed.
+#[must_use]
+pub fn forgone<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<Forgone> {
+    let edges: BTreeSet<Edge<'_>> = edges.into_iter().collect();
+    if !edges.iter().any(|edge| edge.optional) {
+        return Vec::new();
+    }
+    let names: BTreeSet<_> = edges.iter().flat_map(|edge| [edge.from, edge.to]).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    let places: HashMap<_, _> = names.iter().enumerate().map(|(place, name)| (*name, place)).collect();
+    let mut all = vec![Vec::new(); names.len()];
+    for edge in &edges {
+        all[places[edge.from]].push(places[edge.to]);
+    }
+    let rings = rings(&all);
+    let (mut kept, mut optional) = (vec![Vec::new(); names.len()], Vec::new());
+    // Only what lies in a ring can close a circle; what is required comes before what is optional.
+    for edge in &edges {
+        let (from, to) = (places[edge.from], places[edge.to]);
+        if rings[from] != rings[to] {
+            continue;
+        }
+        if !edge.optional {
+            kept[from].push(to);
+        } else if !kept[from].contains(&to) {
+            optional.push((from < to, from, to));
+        }
+    }
+    optional.sort_unstable();
+    let mut found = Vec::new();
+    for (_, from, to) in optional {
+        match way(&kept, to, from) {
+            None => kept[from].push(to),
+            Some(way) => {
+                let circle = [from].into_iter().chain(way);
+                found.push(Forgone {
+                    by: names[from].clone(),
+                    what: names[to].clone(),
+                    circle: circle.map(|place| names[place].clone()).collect(),
+                });
+            }
+        }
+    }
+    found.sort_by(|one, other| (&one.by, &one.what).cmp(&(&other.by, &other.what)));
+    found
+}
+
+/// The shortest way from one place to another, both included.
+fn way(edges: &[Vec<usize>], from: usize, to: usize) -> Option<Vec<usize>> {
+    let mut before = HashMap::from([(from, from)]);
+    let mut open = VecDeque::from([from]);
+    while let Some(place) = open.pop_front() {
+        if place == to {
+            let mut way = vec![to];
+            while let Some(last) = way.last().filter(|last| **last != from) {
+                way.push(before[last]);
+            }
+            way.reverse();
+            return Some(way);
+        }
+        for next in &edges[place] {
+            if let std::collections::hash_map::Entry::Vacant(vacant) = before.entry(*next) {
+                vacant.insert(place);
+                open.push_back(*next);
+            }
+        }
+    }
+    None
+}
+
+/// The number of each place's ring: two have the same if each leads to the other. (Tarjan's way, with a stack of its own,
+/// because chains may be longer than that of the thread.)
+fn rings(edges: &[Vec<usize>]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let count = edges.len();
+    let (mut number, mut low, mut ring) = (vec![UNSEEN; count], vec![0; count], vec![UNSEEN; count]);
+    let (mut seen, mut rings) = (0, 0);
+    let mut waiting = Vec::new();
+    for start in 0..count {
+        if number[start] != UNSEEN {
+            continue;
+        }
+        // A place, and how many of its edges were followed.
+        let mut path = vec![(start, 0)];
+        while let Some((place, followed)) = path.last_mut() {
+            let place = *place;
+            if *followed == 0 {
+                (number[place], low[place]) = (seen, seen);
+                seen += 1;
+                waiting.push(place);
+            }
+            let next = edges[place].get(*followed).copied();
+            *followed += 1;
+            match next {
+                Some(next) if number[next] == UNSEEN => path.push((next, 0)),
+                Some(next) if ring[next] == UNSEEN => low[place] = low[place].min(number[next]),
+                Some(_) => {}
+                None => {
+                    path.pop();
+                    if let Some((above, _)) = path.last() {
+                        low[*above] = low[*above].min(low[place]);
+                    }
+                    if low[place] == number[place] {
+                        while let Some(member) = waiting.pop() {
+                            ring[member] = rings;
+                            if member == place {
+                                break;
+                            }
+                        }
+                        rings += 1;
+                    }
+                }
+            }
+        }
+    }
+    ring
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::cycles;
+
+    fn name(number: usize) -> ResourceName {
+        format!("a:component:c/r{number:04}").parse().expect("a name")
+    }
+
+    /// From `a b` (a needs b) and `a ?b` (a would like b).
+    fn check(lines: &[&str], expected: &[&str]) {
+        let named = |text: &str| format!("a:component:c/{text}").parse::<ResourceName>().expect("a name");
+        let edges: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                let (from, to) = line.split_once(' ').expect("two names");
+                (named(from), named(to.trim_start_matches('?')), to.starts_with('?'))
+            })
+            .collect();
+        let ways = |edges: &[(ResourceName, ResourceName, bool)]| -> Vec<String> {
+            let edges = edges.iter().map(|(from, to, optional)| Edge {
+                from,
+                to,
+                optional: *optional,
+            });
+            forgone(edges).iter().map(Forgone::way).collect()
+        };
+        assert_eq!(ways(&edges), expected, "{lines:?}");
+        let turned: Vec<_> = edges.into_iter().rev().collect();
+        assert_eq!(ways(&turned), expected, "{lines:?}, in another order");
+    }
+
+    #[test]
+    fn what_is_optional_gives_way_in_a_circle_and_nowhere_else() {
+        check(&["a ?b", "b ?c", "a ?c"], &[]);
+        check(&["a b", "b a"], &[]);
+        check(&["a ?b", "b a"], &["a → b → a"]);
+        check(&["b ?a", "a b"], &["b → a → b"]);
+        check(&["a ?a"], &["a → a"]);
+        check(&["a b", "a ?b"], &[]);
+    }
+
+    #[test]
+    fn of_two_that_would_like_each_other_the_later_gets_the_earlier() {
+        check(&["x ?y", "y ?x"], &["x → y → x"]);
+        check(&["a ?b", "b ?c", "c ?a"], &["b → c → a → b"]);
+        // What closes no circle once another one is let go is kept.
+        check(&["a ?b", "b ?a", "a ?c", "c b"], &["a → b → a", "a → c → b → a"]);
+        check(&["b ?a", "a c", "c ?b"], &["c → b → a → c"]);
+    }
+
+    /// A thousand that would like a few others each, as far around as can be.
+    #[test]
+    fn large_circles_are_decided_quickly() {
+        let names: Vec<_> = (0..1000).map(name).collect();
+        let pairs: Vec<_> = (0..3000)
+            .map(|number| (number % 1000, (number * 7 + number / 1000 * 331 + 1) % 1000))
+            .collect();
+        let edges = pairs.iter().map(|(from, to)| Edge {
+            from: &names[*from],
+            to: &names[*to],
+            optional: true,
+        });
+        let begun = Instant::now();
+        let found = forgone(edges);
+        assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+        assert!(!found.is_empty() && found.len() < 2000, "{}", found.len());
+    }
+
+    proptest! {
+        /// No circle is left but those of required ones, each that is let go would close the circle that is told, and the
+        /// order in which edges are given does not matter.
+        #[test]
+        fn no_circle_is_left_and_nothing_is_let_go_in_vain(
+            pairs in prop::collection::btree_map((0usize..9, 0usize..9), any::<bool>(), 0..30),
+            turn in any::<prop::sample::Index>(),
+        ) {
+            let names: Vec<_> = (0..9).map(name).collect();
+            let mut edges: Vec<_> = pairs.iter().map(|((from, to), optional)| Edge {
+                from: &names[*from],
+                to: &names[*to],
+                optional: *optional,
+            }).collect();
+            let found = forgone(edges.clone());
+            let gone = |edge: &Edge<'_>| found.iter().any(|gone| gone.by == *edge.from && gone.what == *edge.to);
+            let next = |taken: &dyn Fn(&Edge<'_>) -> bool| -> HashMap<ResourceName, Vec<ResourceName>> {
+                let mut next: HashMap<_, Vec<_>> = HashMap::new();
+                for edge in edges.iter().filter(|edge| taken(edge)) {
+                    next.entry(edge.from.clone()).or_default().push(edge.to.clone());
+                }
+                next
+            };
+            let circles = |edges: &HashMap<ResourceName, Vec<ResourceName>>| {
+                let follow = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
+                // An own copy of the names, so that the lists may be borrowed as long as these.
+                cycles(names.iter(), |name| follow(name)).len()
+            };
+            let required = next(&|edge| !edge.optional);
+            if circles(&required) == 0 {
+                prop_assert_eq!(circles(&next(&|edge| !gone(edge))), 0, "{:?}", &found);
+            }
+            for gone_one in &found {
+                let way = &gone_one.circle;
+                prop_assert_eq!((&way[0], &way[1], &way[way.len() - 1]), (&gone_one.by, &gone_one.what, &gone_one.by));
+                for (place, step) in way.windows(2).enumerate() {
+                    let edge = edges.iter().find(|edge| *edge.from == step[0] && *edge.to == step[1]).expect("an edge");
+                    prop_assert!(place == 0 || !gone(edge), "{:?}", gone_one);
+                }
+            }
+            if !edges.is_empty() {
+                let turn = turn.index(edges.len());
+                edges.rotate_left(turn);
+                prop_assert_eq!(forgone(edges.clone()), found);
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What is wanted becomes something else: a plan is taken up by the world.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::{Config, ModuleName, ResourceConfig};
+
+use super::change::{Change, How, Known, KnownModule, KnownResource, Part, Plan};
+use super::node::{Facts, Module, Node, Stage};
+use super::world::World;
+
+/// What a config wants beside its entries.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// Modules, in order.
+    pub modules: Vec<ModuleName>,
+    /// Which of the models that the config uses are built in, and where.
+    pub builtin: HashMap<(Api, Model), ModuleName>,
+    /// Why there are no built-in models, if so.
+    pub builtin_problem: Option<String>,
+}
+
+impl World {
+    /// Makes room for a module, or for another one in its place.
+    pub fn add_module(&mut self, name: ModuleName) {
+        let module = Module {
+            facts: Facts::Starting,
+            untried: true,
+            offers: Arc::default(),
+            in_flight: 0,
+            adding: 0,
+            occupied: 0,
+            queue: VecDeque::new(),
+        };
+        if let Some(present) = self.modules.get_mut(&name) {
+            // Calls of the process before may still be under way; they are counted until they end.
+            (present.facts, present.untried, present.offers) = (module.facts, true, module.offers);
+        } else {
+            self.module_order.push(name.clone());
+            self.modules.insert(name.clone(), module);
+        }
+        self.touch_idle();
+    }
+
+    /// A module is to end: nothing is built in it any more.
+    pub fn retire(&mut self, name: &ModuleName) {
+        if let Some(module) = self.modules.get_mut(name) {
+            module.offers = Arc::default();
+            module.untried = false;
+        }
+    }
+
+    /// A module has ended and does not come back.
+    pub fn remove_module(&mut self, name: &ModuleName) {
+        self.modules.remove(name);
+        self.module_order.retain(|known| known != name);
+        self.forget_words_of(name);
+        self.touch_idle();
+    }
+
+    fn touch_idle(&mut self) {
+        let idle = self.nodes.iter().filter(|(_, node)| node.stage == Stage::Idle);
+        for name in idle.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.touch(&name);
+        }
+    }
+
+    /// What is to be known for a plan, but for the built-in modules and for answers.
+    pub fn known(&self) -> Known {
+        let modules = self.modules.iter().map(|(name, module)| {
+            let known = KnownModule {
+                ready: module.facts == Facts::Ready,
+                offers: module.offers.clone(),
+            };
+            (name.clone(), known)
+        });
+        let resources = self.nodes.iter().map(|(name, node)| {
+            let built = node.stage == Stage::Built;
+            let known = KnownResource {
+                built_in: node.module.clone().filter(|_| built),
+                held: node.held.iter().map(|(held, _)| held.clone()).collect(),
+                declared: node
+                    .wishes
+                    .as_ref()
+                    .filter(|_| !node.changed)
+                    .map(|wishes| wishes.declared.clone()),
+                forgone: node.forgone.clone(),
+            };
+            (name.clone(), known)
+        });
+        Known {
+            modules: modules.collect(),
+            resources: resources.collect(),
+            ..Known::default()
+        }
+    }
+
+    /// Wants what `to` has from now on, as `plan` says. Modules are added, retired and removed by themselves.
+    pub fn take_up(&mut self, plan: &Plan, to: &Config, around: Around) {
+        self.builtin = around.builtin;
+        self.builtin_problem = around.builtin_problem;
+        let wanted: HashSet<_> = around.modules.iter().cloned().collect();
+        let ending = self.module_order.iter().filter(|name| !wanted.contains(*name)).cloned();
+        self.module_order = around
+            .modules
+            .iter()
+            .cloned()
+            .chain(ending.collect::<Vec<_>>())
+            .collect();
+        let entries: HashMap<_, _> = to
+            .resources
+            .iter()
+            .enumerate()
+            .map(|(order, config)| (&config.name, (order, config)))
+            .collect();
+        let mut renamed = BTreeSet::new();
+        for change in &plan.changes {
+            let Part::Resource(name) = &change.part else { continue };
+            match entries.get(name) {
+                None => {
+                    if self.unwant(name) {
+                        renamed.insert(name.name.clone());
+                    }
+                }
+                Some((order, config)) => {
+                    if self.adopt(config, *order, change) {
+                        renamed.insert(name.name.clone());
+                    }
+                }
+            }
+        }
+        self.arrange(to);
+        self.renamed(&renamed);
+    }
+
+    /// Nobody wants this resource any more. True if its name was known.
+    fn unwant(&mut self, name: &ResourceName) -> bool {
+        if let Some(node) = self.nodes.get_mut(name) {
+            (node.wanted, node.alone) = (false, false);
+        }
+        self.touch_around(name);
+        self.index.remove(name)
+    }
+
+    /// Wants a resource by this entry, and does with it what the plan says. True if its name is new.
+    fn adopt(&mut self, config: &ResourceConfig, order: usize, change: &Change) -> bool {
+        let name = &config.name;
+        let out = matches!(change.how, How::Rebuild | How::Close) && !change.known_after_start;
+        let new = self.index.add(name);
+        let Some(node) = self.nodes.get_mut(name) else {
+            self.nodes
+                .insert(name.clone(), Node::new(Arc::new(config.clone()), order));
+            self.touch_around(name);
+            return new;
+        };
+        let same = node.config.builds_the_same_as(config);
+        // One that is on its way back alone, and changes so that it could have been from the start, still is.
+        let built = node.stage == Stage::Built;
+        let still = node.alone && node.config.serves_the_same_as(config) && (change.alone || !built);
+        node.alone = still || (change.alone && built && !node.leaving);
+        node.config = Arc::new(config.clone());
+        node.wanted = true;
+        if node.stage != Stage::Idle {
+            node.changed |= !same;
+            node.out |= out && node.stage == Stage::Built;
+        }
+        if !same || out {
+            node.failures = 0;
+            if let Some((_, at)) = node.failure.take() {
+                self.retries.remove(&(at, name.clone()));
+            }
+        }
+        if !same && node.stage == Stage::Idle {
+            (node.asked, node.shown) = (false, None);
+            self.forget_wishes(name);
+        }
+        self.touch_around(name);
+        new
+    }
+
+    /// Entries have their places in the config, and in its file.
+    fn arrange(&mut self, to: &Config) {
+        for (order, config) in to.resources.iter().enumerate() {
+            let Some(node) = self.nodes.get_mut(&config.name) else {
+                continue;
+            };
+            if node.config.place != config.place {
+                node.config = Arc::new(config.clone());
+            }
+            if node.order != order {
+                let waits = self.dirty.remove(&(node.order, config.name.clone()));
+                node.order = order;
+                if waits {
+                    self.dirty.insert((order, config.name.clone()));
+                }
+            }
+        }
+    }
+}

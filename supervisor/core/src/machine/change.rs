@@ -1,0 +1,351 @@
+//! What separates one config from another on a running machine: an ordered list of changes. A pure function; what it says
+//! is what is done (`apply`), and what `mainstay plan` shows.
+//!
+//! Start-up is the plan from the empty config, shutdown the plan to it. Something is touched only if its own entry changed
+//! or something that it holds did. What depends on answers that nobody has yet is marked `known_after_start`.
+
+mod order;
+mod resources;
+mod sections;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::{Builtins, Config, ModuleName};
+
+use super::desired;
+use super::desired::WantedModule;
+use super::node::Declared;
+use crate::difference;
+use crate::difference::Difference;
+use crate::graph::circles::Forgone;
+
+/// Part of a machine that can change by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Where and how it listens.
+    Network,
+    /// Who may connect.
+    Auth,
+    /// How it reaches its cloud.
+    Cloud,
+    /// What is logged.
+    Log,
+    /// Where traces go.
+    Tracing,
+    /// When changes may be applied.
+    Maintenance,
+    /// A package.
+    Package(String),
+    /// Another machine.
+    Remote(String),
+    /// A module.
+    Module(ModuleName),
+    /// A component or service.
+    Resource(ResourceName),
+    /// A job.
+    Job(String),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network => f.write_str("network"),
+            Self::Auth => f.write_str("auth"),
+            Self::Cloud => f.write_str("cloud"),
+            Self::Log => f.write_str("log"),
+            Self::Tracing => f.write_str("tracing"),
+            Self::Maintenance => f.write_str("maintenance"),
+            Self::Package(name) => write!(f, "package {name}"),
+            Self::Remote(name) => write!(f, "remote {name}"),
+            Self::Module(name) => write!(f, "module {name}"),
+            Self::Resource(name) => write!(f, "{name}"),
+            Self::Job(name) => write!(f, "job {name}"),
+        }
+    }
+}
+
+/// What happens to a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// It begins to run.
+    Start,
+    /// It ends and begins anew.
+    Restart,
+    /// It ends.
+    Stop,
+    /// It is put into its module.
+    Build,
+    /// It is taken out of its module and put in again.
+    Rebuild,
+    /// It is taken out of its module. One that is still in the config stays visible, UNHEALTHY.
+    Close,
+    /// It is treated otherwise from now on; nothing is started, stopped, built or taken out for that.
+    Update,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Build => "build",
+            Self::Rebuild => "rebuild",
+            Self::Close => "close",
+            Self::Update => "update",
+        })
+    }
+}
+
+/// One unit of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What changes.
+    pub part: Part,
+    /// How.
+    pub how: How,
+    /// Why, for people.
+    pub because: String,
+    /// Whether, or how far, this happens is decided by what is not known yet: a module that does not run, or whether
+    /// something becomes READY.
+    pub known_after_start: bool,
+    /// The change that it follows from, if its own entry is not the reason.
+    pub through: Option<Part>,
+    /// A resource that is rebuilt while those who hold it keep it.
+    pub alone: bool,
+}
+
+/// What leads from one config to another, in order: what is closed, modules, then what is built, after what it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What happens.
+    pub changes: Vec<Change>,
+    /// Resources that are taken out of their modules, be it for good or to be rebuilt: dependents before what they hold.
+    pub taken_out: Vec<ResourceName>,
+    /// Modules and resources that nothing happens to.
+    pub stays: Vec<Part>,
+    /// Optional dependencies that are let go because they would close a circle, as far as is known.
+    pub forgone: Vec<Forgone>,
+}
+
+impl Plan {
+    /// True if there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The change of one part, if it has one.
+    #[must_use]
+    pub fn of(&self, part: &Part) -> Option<&Change> {
+        self.changes.iter().find(|change| change.part == *part)
+    }
+}
+
+/// What a running machine knows that no config tells.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The built-in modules.
+    pub builtins: Arc<Builtins>,
+    /// The modules.
+    pub modules: BTreeMap<ModuleName, KnownModule>,
+    /// The resources.
+    pub resources: HashMap<ResourceName, KnownResource>,
+    /// What running modules say of entries that are not applied yet; see `Handle::preflight`.
+    pub answers: HashMap<ResourceName, Result<Declared, String>>,
+}
+
+/// What is known of a module.
+#[derive(Debug, Clone, Default)]
+pub struct KnownModule {
+    /// It can be asked.
+    pub ready: bool,
+    /// What it offers, as of its last Ready.
+    pub offers: Arc<HashSet<(Api, Model)>>,
+}
+
+/// What is known of a resource.
+#[derive(Debug, Clone, Default)]
+pub struct KnownResource {
+    /// The module that it is in, if it is in one.
+    pub built_in: Option<ModuleName>,
+    /// What it was built with.
+    pub held: Vec<ResourceName>,
+    /// Its dependencies, as its module declared them last and its entry does.
+    pub declared: Option<Arc<Declared>>,
+    /// Optional dependencies that it has to go without.
+    pub forgone: Vec<Forgone>,
+}
+
+/// What leads from `from`, which is applied, to `to`. Linear in the sizes of both, and of what depends on what.
+#[must_use]
+pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
+    let modules = Modules::compare(from, to, known);
+    let resources = resources::compare(from, to, known, &modules);
+    let mut changes = sections::before(from, to);
+    changes.extend(resources.closed);
+    changes.extend(modules.changes);
+    changes.extend(resources.built);
+    changes.extend(sections::after(from, to));
+    let touched: HashSet<&Part> = changes.iter().map(|change| &change.part).collect();
+    let wanted = modules.wanted.into_iter().map(Part::Module);
+    let entries = to.resources.iter().map(|config| Part::Resource(config.name.clone()));
+    let stays = wanted.chain(entries).filter(|part| !touched.contains(part)).collect();
+    Plan {
+        taken_out: resources.taken_out,
+        forgone: resources.forgone,
+        changes,
+        stays,
+    }
+}
+
+/// What happens to the modules.
+#[derive(Debug, Default)]
+struct Modules {
+    changes: Vec<Change>,
+    /// All that are wanted, in order.
+    wanted: Vec<ModuleName>,
+    stopped: BTreeSet<ModuleName>,
+    restarted: BTreeSet<ModuleName>,
+    /// New ones that can run.
+    started: BTreeSet<ModuleName>,
+    /// Built-in models that `to` uses, and where they are.
+    builtin: HashMap<(Api, Model), ModuleName>,
+}
+
+impl Modules {
+    fn compare(from: &Config, to: &Config, known: &Known) -> Self {
+        let (old, new) = (
+            desired::modules(from, &known.builtins),
+            desired::modules(to, &known.builtins),
+        );
+        let names: HashSet<_> = new.iter().map(|wanted| wanted.spec.name.clone()).collect();
+        let mut found = Self {
+            builtin: desired::builtin_models(to, &known.builtins),
+            ..Self::default()
+        };
+        let mut before: HashMap<ModuleName, WantedModule> = HashMap::new();
+        for wanted in old {
+            let name = wanted.spec.name.clone();
+            if !names.contains(&name) {
+                let because = if name.is_builtin() {
+                    "no resource uses it any more"
+                } else {
+                    "no longer in the config"
+                };
+                found.add(&name, How::Stop, because);
+                found.stopped.insert(name.clone());
+            }
+            before.insert(name, wanted);
+        }
+        for wanted in new {
+            let name = wanted.spec.name.clone();
+            match before.get(&name) {
+                None => {
+                    found.add(&name, How::Start, &new_and(wanted.fault.as_deref()));
+                    if wanted.fault.is_none() {
+                        found.started.insert(name.clone());
+                    }
+                }
+                Some(same) if *same == wanted => {}
+                Some(same) if same.runs_the_same_as(&wanted) => {
+                    let mut reasons = Vec::new();
+                    if same.has_other_level(&wanted) {
+                        reasons.push("its log level is another one from its next start on".to_owned());
+                    }
+                    let (old, new) = (&same.spec, &wanted.spec);
+                    let treated = old.policy != new.policy || old.first_run_timeout != new.first_run_timeout;
+                    if treated || reasons.is_empty() {
+                        let differ = differences((from, same), (to, &wanted));
+                        reasons.push(format!("{differ}; its process goes on"));
+                    }
+                    found.add(&name, How::Update, &reasons.join("; "));
+                }
+                Some(changed) => {
+                    found.add(&name, How::Restart, &differences((from, changed), (to, &wanted)));
+                    found.restarted.insert(name.clone());
+                }
+            }
+            found.wanted.push(name);
+        }
+        found
+    }
+
+    fn add(&mut self, name: &ModuleName, how: How, because: &str) {
+        self.changes.push(Change {
+            part: Part::Module(name.clone()),
+            how,
+            because: because.to_owned(),
+            known_after_start: false,
+            through: None,
+            alone: false,
+        });
+    }
+}
+
+/// Values of an entry that a reason names.
+const SHOWN: usize = 3;
+
+/// The first differences, and how many more there are.
+fn listed(found: &[Difference]) -> String {
+    let mut shown: Vec<_> = found.iter().take(SHOWN).map(ToString::to_string).collect();
+    if found.len() > SHOWN {
+        shown.push(format!("{} more", found.len() - SHOWN));
+    }
+    shown.join(", ")
+}
+
+fn new_and(fault: Option<&str>) -> String {
+    match fault {
+        None => "new in the config".to_owned(),
+        Some(fault) => format!("new in the config, and broken: {fault}"),
+    }
+}
+
+/// In what two entries of one module differ, or else what is made of them.
+fn differences((from, old): (&Config, &WantedModule), (to, new): (&Config, &WantedModule)) -> String {
+    if let Some(fault) = &new.fault {
+        return format!("its entry is broken: {fault}");
+    }
+    let entry = |config: &'_ Config| {
+        let mut modules = config.modules.iter();
+        modules.position(|module| module.name == new.spec.name.as_str())
+    };
+    if let (Some(before), Some(after)) = (entry(from), entry(to)) {
+        let found = difference::module(from, &from.modules[before], to, &to.modules[after]);
+        if !found.is_empty() {
+            return listed(&found);
+        }
+    }
+    let (old, new) = (&old.spec, &new.spec);
+    let differ = [
+        ("module_id", old.id != new.id),
+        ("type", old.local != new.local || old.registry != new.registry),
+        ("executable_path", old.executable != new.executable),
+        ("log_level", old.arguments != new.arguments),
+        ("tcp_mode", old.tcp != new.tcp),
+        ("first_run_timeout", old.first_run_timeout != new.first_run_timeout),
+        ("env", old.env != new.env),
+        ("restart", old.policy.restart != new.policy.restart),
+        ("health", old.policy.health != new.policy.health),
+        ("stop", old.policy.stop != new.policy.stop),
+        ("limits", old.policy.limits != new.policy.limits),
+        ("sandbox", old.policy.sandbox != new.policy.sandbox),
+        ("output", old.policy.output != new.policy.output),
+        ("watch", old.policy.watch != new.policy.watch),
+        ("keep_moving", old.policy.keep_moving != new.policy.keep_moving),
+    ];
+    let differ: Vec<_> = differ
+        .iter()
+        .filter(|(_, differ)| *differ)
+        .map(|(key, _)| *key)
+        .collect();
+    if differ.is_empty() {
+        "its entry changed".to_owned()
+    } else {
+        format!("{} changed", differ.join(", "))
+    }
+}

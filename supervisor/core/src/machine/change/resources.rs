@@ -1,0 +1,520 @@
+//! What happens to the resources.
+
+mod consequences;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use mainstay_ids::ResourceName;
+use mainstay_model::{Config, ModuleName, ResourceConfig};
+
+use super::order::dependencies_first;
+use super::{Change, How, Known, KnownResource, Modules, Part};
+use crate::difference;
+use crate::graph::circles::{Edge, Forgone};
+use crate::graph::{Index, Unresolved, circles, cycles, is_frame_system};
+use crate::machine::node::Declared;
+
+/// What happens to the resources, in order.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    pub(super) closed: Vec<Change>,
+    pub(super) built: Vec<Change>,
+    pub(super) taken_out: Vec<ResourceName>,
+    pub(super) forgone: Vec<Forgone>,
+}
+
+/// What happens to one of them.
+#[derive(Debug, Clone)]
+struct Fate {
+    how: How,
+    because: String,
+    after_start: bool,
+    /// What it follows from, if not from its own entry.
+    through: Option<Part>,
+    /// Who holds it keeps it meanwhile.
+    alone: bool,
+}
+
+/// The dependencies of one resource, found by name in the new config.
+#[derive(Debug, Default)]
+struct Needs<'a> {
+    required: Vec<&'a ResourceName>,
+    /// Without those that it has to go without.
+    optional: Vec<&'a ResourceName>,
+    /// What is wrong with the first required text that means nothing, or nothing for certain.
+    missing: Option<String>,
+}
+
+struct Compare<'a> {
+    known: &'a Known,
+    modules: &'a Modules,
+    from: HashMap<&'a ResourceName, &'a ResourceConfig>,
+    to: HashMap<&'a ResourceName, &'a ResourceConfig>,
+    /// Names of the new config, in its order.
+    order: Vec<&'a ResourceName>,
+    old_index: Index,
+    index: Index,
+    needs: HashMap<&'a ResourceName, Needs<'a>>,
+    /// Optional dependencies that would close a circle.
+    forgone: Vec<Forgone>,
+    /// What somebody who is built holds.
+    held: HashSet<&'a ResourceName>,
+    fates: HashMap<&'a ResourceName, Fate>,
+}
+
+pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> Compared {
+    let by_name = |config: &'_ Config| -> Vec<ResourceName> {
+        config.resources.iter().map(|config| config.name.clone()).collect()
+    };
+    let same_names = {
+        let old: HashSet<_> = from.resources.iter().map(|config| &config.name).collect();
+        old.len() == to.resources.len() && to.resources.iter().all(|config| old.contains(&config.name))
+    };
+    let index = Index::new(&by_name(to));
+    let mut compare = Compare {
+        known,
+        modules,
+        from: from.resources.iter().map(|config| (&config.name, config)).collect(),
+        to: to.resources.iter().map(|config| (&config.name, config)).collect(),
+        order: to.resources.iter().map(|config| &config.name).collect(),
+        old_index: if same_names {
+            Index::default()
+        } else {
+            Index::new(&by_name(from))
+        },
+        index,
+        needs: HashMap::new(),
+        forgone: Vec::new(),
+        held: known.resources.values().flat_map(|known| &known.held).collect(),
+        fates: HashMap::new(),
+    };
+    compare.find_needs();
+    compare.find_circles();
+    compare.entries(from, to);
+    compare.of_modules();
+    if !same_names {
+        compare.names();
+    }
+    compare.blocked();
+    compare.alone();
+    compare.spread();
+    compare.circles();
+    compare.waiting();
+    compare.finish(from)
+}
+
+impl<'a> Compare<'a> {
+    fn known(&self, name: &ResourceName) -> Option<&'a KnownResource> {
+        self.known.resources.get(name)
+    }
+
+    fn is_built(&self, name: &ResourceName) -> bool {
+        self.known(name).is_some_and(|known| known.built_in.is_some())
+    }
+
+    /// True if nothing but what is around it can touch this resource.
+    fn is_same(&self, name: &ResourceName) -> bool {
+        match (self.from.get(name), self.to.get(name)) {
+            (Some(old), Some(new)) => old.builds_the_same_as(new),
+            _ => false,
+        }
+    }
+
+    /// Its dependencies as far as anybody knows: its module's answer about the new entry, what it declared of the same
+    /// entry before, or the entry's own list.
+    fn declared(&self, name: &ResourceName) -> (Arc<Declared>, bool) {
+        let explicit = self.to.get(name).map_or(&[][..], |config| &config.depends_on);
+        if self.is_same(name)
+            && let Some(declared) = self.known(name).and_then(|known| known.declared.clone())
+        {
+            return (declared, true);
+        }
+        match self.known.answers.get(name) {
+            Some(Ok(answer)) => (Arc::new(answer.clone().with(explicit)), true),
+            _ => (Arc::new(Declared::default().with(explicit)), false),
+        }
+    }
+
+    fn find_needs(&mut self) {
+        for name in self.order.clone() {
+            let (declared, _) = self.declared(name);
+            let mut needs = Needs::default();
+            let find = |text: &str| match self.index.resolve(text) {
+                Ok(found) => self
+                    .to
+                    .get_key_value(&found)
+                    .map(|(name, _)| *name)
+                    .ok_or(Unresolved::Missing),
+                Err(problem) => Err(problem),
+            };
+            for text in declared.required.iter().filter(|text| !is_frame_system(text)) {
+                match find(text) {
+                    Ok(found) => needs.required.push(found),
+                    Err(problem) => {
+                        needs.missing.get_or_insert(missing(text, &problem));
+                    }
+                }
+            }
+            needs.optional = declared.optional.iter().filter_map(|text| find(text).ok()).collect();
+            self.needs.insert(name, needs);
+        }
+    }
+
+    /// Takes the optional dependencies that close a circle out of the needs.
+    fn find_circles(&mut self) {
+        let refused = |name: &&ResourceName| self.to[*name].fault.is_some() || self.refuses(name);
+        let edges = self.order.iter().filter(|name| !refused(name)).flat_map(|from| {
+            let needs = &self.needs[*from];
+            let required = needs.required.iter().map(|to| (*to, false));
+            let optional = needs.optional.iter().map(|to| (*to, true));
+            let edge = move |(to, optional)| Edge { from, to, optional };
+            required.chain(optional).map(edge)
+        });
+        self.forgone = circles::forgone(edges);
+        for forgone in &self.forgone {
+            if let Some(needs) = self.needs.get_mut(&forgone.by) {
+                needs.optional.retain(|optional| **optional != forgone.what);
+            }
+        }
+    }
+
+    /// True if its module, asked about the new entry, does not want it.
+    fn refuses(&self, name: &ResourceName) -> bool {
+        let (_, known) = self.declared(name);
+        !known && self.known.answers.get(name).is_some_and(Result::is_err)
+    }
+
+    fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
+        let because = because.into();
+        self.fates.insert(
+            name,
+            Fate {
+                how,
+                because,
+                after_start,
+                through: None,
+                alone: false,
+            },
+        );
+    }
+
+    /// What was said of `name` last follows from this.
+    fn through(&mut self, name: &'a ResourceName, part: Part) {
+        if let Some(fate) = self.fates.get_mut(name) {
+            fate.through = Some(part);
+        }
+    }
+
+    /// What the entries themselves say.
+    fn entries(&mut self, from: &'a Config, to: &'a Config) {
+        for old in &from.resources {
+            if !self.to.contains_key(&old.name) {
+                self.set(&old.name, How::Close, "no longer in the config", false);
+            }
+        }
+        for name in self.order.clone() {
+            let new = self.to[name];
+            let built = self.is_built(name);
+            let Some(old) = self.from.get(name).copied() else {
+                let how = if new.fault.is_some() { How::Update } else { How::Build };
+                let after = self.answer_is_open(name, new);
+                self.set(name, how, super::new_and(new.fault.as_deref()), after);
+                continue;
+            };
+            if old.builds_the_same_as(new) {
+                if old.service_configs != new.service_configs {
+                    let because = "service_configs changed, which concerns the services that they are for";
+                    self.set(name, How::Update, because, false);
+                }
+                continue;
+            }
+            match &new.fault {
+                Some(fault) if built => self.set(name, How::Close, format!("its entry is broken: {fault}"), false),
+                Some(fault) => self.set(name, How::Update, format!("its entry is broken: {fault}"), false),
+                None => {
+                    let how = if built { How::Rebuild } else { How::Build };
+                    let after = !built && self.answer_is_open(name, new);
+                    self.set(name, how, differences(from, old, to, new), after);
+                }
+            }
+        }
+    }
+
+    /// True if it is not known what its module says of this entry.
+    fn answer_is_open(&self, name: &ResourceName, config: &ResourceConfig) -> bool {
+        !self.known.answers.contains_key(name) && config.fault.is_none()
+    }
+
+    /// The module that builds this entry after the change, if one is known to.
+    fn module_of(&self, config: &ResourceConfig) -> Option<&'a ModuleName> {
+        let key = (config.name.api.clone(), config.model.clone());
+        let known = self.known;
+        if let Some(builtin) = self.modules.builtin.get(&key) {
+            return Some(builtin);
+        }
+        self.modules.wanted.iter().find(|name| {
+            known
+                .modules
+                .get(*name)
+                .is_some_and(|module| module.offers.contains(&key))
+        })
+    }
+
+    /// What follows from modules that start, restart and stop.
+    fn of_modules(&mut self) {
+        let modules = self.modules;
+        let some_start = !modules.started.is_empty() || !modules.restarted.is_empty();
+        for name in self.order.clone() {
+            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let config = self.to[name];
+            if config.fault.is_some() {
+                continue;
+            }
+            let inside = self.known(name).and_then(|known| known.built_in.as_ref());
+            match inside {
+                Some(module) if modules.restarted.contains(module) => {
+                    self.set(name, How::Rebuild, format!("its module {module} is restarted"), false);
+                    self.through(name, Part::Module(module.clone()));
+                }
+                Some(module) if modules.stopped.contains(module) => {
+                    let (how, next) = match self.module_of(config) {
+                        Some(other) => (How::Rebuild, format!("; {other} offers its model, too")),
+                        None if some_start => (How::Rebuild, "; one that starts may offer its model".to_owned()),
+                        None => (How::Close, ", and no other offers its model".to_owned()),
+                    };
+                    self.set(name, how, format!("its module {module} is stopped{next}"), false);
+                    self.through(name, Part::Module(module.clone()));
+                }
+                Some(_) => {}
+                None => match self.module_of(config) {
+                    Some(module) if modules.restarted.contains(module) => {
+                        self.set(name, How::Build, format!("its module {module} is restarted"), true);
+                        self.through(name, Part::Module(module.clone()));
+                    }
+                    None if some_start => self.set(name, How::Build, "a module that starts may offer its model", true),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// What follows from names that came or went: what a dependency text means may be something else now.
+    fn names(&mut self) {
+        for name in self.order.clone() {
+            if !self.is_same(name) || self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+                continue;
+            }
+            let (declared, _) = self.declared(name);
+            let changed = |texts: &[String]| {
+                let changed = texts
+                    .iter()
+                    .find(|text| self.old_index.resolve(text) != self.index.resolve(text));
+                changed.cloned()
+            };
+            let needs = &self.needs[name];
+            let held = self.known(name).map_or(&[][..], |known| &known.held);
+            let lets_go = held
+                .iter()
+                .find(|held| {
+                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.forgoes(name, held)
+                })
+                .cloned();
+            let missing = needs.missing.clone();
+            let (required, built) = (changed(&declared.required), self.is_built(name));
+            match (missing, required, lets_go) {
+                (Some(missing), Some(_), held) if built => {
+                    self.set(name, How::Close, missing, false);
+                    if let Some(held) = held {
+                        self.through(name, Part::Resource(held));
+                    }
+                }
+                (Some(_), ..) => {}
+                (None, Some(text), _) if built => {
+                    self.set(
+                        name,
+                        How::Rebuild,
+                        format!("its dependency `{text}` means another resource now"),
+                        false,
+                    );
+                }
+                (None, Some(text), _) => {
+                    self.set(name, How::Build, format!("its dependency `{text}` is there now"), true);
+                }
+                (None, None, Some(held)) if built => {
+                    self.set(name, How::Rebuild, format!("lets go of {}", held.name), false);
+                    self.through(name, Part::Resource(held));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Of what is to be built, that for which it is certain already that it cannot be.
+    fn blocked(&mut self) {
+        let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
+        let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
+        // Only what can be reached from there.
+        let mut follow: HashMap<&ResourceName, Vec<ResourceName>> = HashMap::new();
+        let mut open = coming.clone();
+        while let Some(name) = open.pop() {
+            if !follow.contains_key(name) {
+                let required = &self.needs[name].required;
+                follow.insert(name, required.iter().map(|name| (*name).clone()).collect());
+                open.extend(required);
+            }
+        }
+        let circles = cycles(coming.iter().copied(), |name| {
+            follow.get(name).map_or(&[][..], Vec::as_slice)
+        });
+        for circle in &circles {
+            let path: Vec<_> = circle.iter().map(|name| name.name.as_str()).collect();
+            for member in circle {
+                let because = format!("dependency cycle: {} → {}", path.join(" → "), path[0]);
+                if let Some((name, _)) = self.to.get_key_value(member) {
+                    blocked.insert(name, because);
+                }
+            }
+        }
+        let required = self.needs.iter().map(|(name, needs)| (*name, needs.required.clone()));
+        for name in dependencies_first(coming, &required.collect()) {
+            let needs = &self.needs[name];
+            if let Some(missing) = &needs.missing {
+                blocked.entry(name).or_insert_with(|| missing.clone());
+            }
+            let lost = |required: &&&ResourceName| {
+                let fate = self.fates.get(*required);
+                blocked.contains_key(*required)
+                    || fate.is_some_and(|fate| fate.how == How::Close)
+                    || self.to.get(*required).is_some_and(|config| config.fault.is_some())
+            };
+            if let Some(lost) = needs.required.iter().find(lost) {
+                blocked
+                    .entry(name)
+                    .or_insert_with(|| format!("it needs {lost}, which cannot be built"));
+            }
+        }
+        for name in self
+            .order
+            .clone()
+            .into_iter()
+            .filter(|name| !blocked.contains_key(*name))
+        {
+            let open = |required: &&ResourceName| !self.is_built(required) && !self.comes(required);
+            if self.comes(name)
+                && self.needs[name].required.iter().any(open)
+                && !self.is_built(name)
+                && let Some(fate) = self.fates.get_mut(name)
+            {
+                fate.after_start = true;
+            }
+        }
+        for (name, because) in blocked {
+            let built = self.is_built(name);
+            if let Some(fate) = self.fates.get_mut(name).filter(|fate| fate.how != How::Close) {
+                fate.how = if built { How::Close } else { How::Update };
+                fate.because = format!("{}; {because}", fate.because);
+                fate.after_start = false;
+            }
+        }
+    }
+
+    fn comes(&self, name: &ResourceName) -> bool {
+        self.fates
+            .get(name)
+            .is_some_and(|fate| matches!(fate.how, How::Build | How::Rebuild))
+    }
+
+    fn finish(self, from: &'a Config) -> Compared {
+        let mut found = Compared::default();
+        let out = |name: &&ResourceName| {
+            let fate = self.fates.get(*name);
+            self.is_built(name)
+                && fate.is_some_and(|fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.after_start)
+        };
+        let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
+            .known
+            .resources
+            .iter()
+            .map(|(name, known)| (name, known.held.iter().collect()))
+            .collect();
+        let known = from.resources.iter().map(|config| &config.name);
+        let taken_out = dependencies_first(known.clone().filter(out), &held);
+        found.taken_out = taken_out.into_iter().rev().cloned().collect();
+        let closes = |name: &&ResourceName| self.fates.get(*name).is_some_and(|fate| fate.how == How::Close);
+        let closed = dependencies_first(known.filter(closes), &held);
+        found.closed = closed.into_iter().rev().map(|name| self.change(name)).collect();
+        let needs = self.needs.iter().map(|(name, needs)| {
+            let all = needs.required.iter().chain(&needs.optional).copied();
+            (*name, all.collect::<Vec<_>>())
+        });
+        let rest = self.order.iter().copied().filter(|name| {
+            let fate = self.fates.get(*name);
+            fate.is_some_and(|fate| fate.how != How::Close)
+        });
+        let built = dependencies_first(rest, &needs.collect());
+        found.built = built.into_iter().map(|name| self.change(name)).collect();
+        found.forgone = self.forgone;
+        found
+    }
+
+    fn change(&self, name: &ResourceName) -> Change {
+        let Fate {
+            how,
+            mut because,
+            after_start,
+            through,
+            alone,
+        } = self.fates[name].clone();
+        if let Some(one) = self.forgone.iter().find(|one| one.by == *name)
+            && matches!(how, How::Build | How::Rebuild)
+            && !because.contains(&one.way())
+        {
+            let _ = write!(
+                because,
+                "; without {}, which would close a circle: {}",
+                one.what.name,
+                one.way()
+            );
+        }
+        if alone && self.held.contains(name) {
+            because.push_str("; who holds it stays");
+        }
+        Change {
+            part: Part::Resource(name.clone()),
+            how,
+            because,
+            known_after_start: after_start,
+            through,
+            alone,
+        }
+    }
+}
+
+fn missing(text: &str, problem: &Unresolved) -> String {
+    match problem {
+        Unresolved::Missing | Unresolved::Removed(_) => format!("it needs `{text}`, which is not in the config"),
+        Unresolved::Ambiguous(several) => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            format!("it needs `{text}`, which could mean {}", several.join(" or "))
+        }
+    }
+}
+
+/// The values in which two entries of one resource differ, the first of them in full.
+fn differences(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> String {
+    // Those concern the services that they are for.
+    let own = |found: &difference::Difference| !found.path.starts_with("service_configs.");
+    let found: Vec<_> = difference::resource(from, old, to, new)
+        .into_iter()
+        .filter(own)
+        .collect();
+    match (found.as_slice(), &old.fault) {
+        ([], Some(_)) => "its entry was broken and is not any more".to_owned(),
+        ([], None) => "its entry changed".to_owned(),
+        _ => super::listed(&found),
+    }
+}

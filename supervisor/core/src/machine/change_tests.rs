@@ -1,0 +1,584 @@
+//! Plans against toy worlds: what a plan says is what is done, and its end is what a fresh start comes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_config::{Bundle, Surroundings, parse};
+use mainstay_model::{Config, ModuleName, Phase};
+use proptest::prelude::*;
+
+use super::change;
+use super::change::{How, Known, Part, Plan};
+use super::simulator::{Toy, config, name};
+
+/// `rebuild a, build b …`, with `?` behind what is known after the start.
+pub(super) fn show(plan: &Plan) -> String {
+    let show = |change: &change::Change| {
+        let part = match &change.part {
+            Part::Resource(name) => name.name.clone(),
+            part => part.to_string(),
+        };
+        let open = if change.known_after_start { "?" } else { "" };
+        format!("{} {part}{open}", change.how)
+    };
+    plan.changes.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+/// A machine that runs what the lines say.
+pub(super) fn running(lines: &[&str]) -> Toy {
+    let mut toy = Toy::new(lines);
+    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
+        toy.ready(module.as_str());
+    }
+    toy.settle();
+    toy
+}
+
+/// From the one to the other: what is planned, and what is done.
+fn check(from: &[&str], to: &[&str], planned: &str, done: &str) -> Toy {
+    let mut toy = running(from);
+    let (plan, log) = toy.apply(to);
+    assert_eq!(show(&plan), planned, "{from:?} → {to:?}: {plan:#?}");
+    assert_eq!(log, done, "{from:?} → {to:?}");
+    toy
+}
+
+#[test]
+fn nothing_is_done_where_nothing_changed() {
+    check(&["a@m", "b@m: a"], &["a@m", "b@m: a"], "", "");
+    check(&["a@m", "b@m"], &["b@m", "a@m"], "", "");
+}
+
+#[test]
+fn what_comes_is_built_after_what_it_needs_and_what_goes_is_closed_before() {
+    check(&["a@m"], &["c@m: b", "a@m", "b@m: a"], "build b, build c", "+b +c");
+    check(&["a@m", "b@m: a", "c@m: b"], &["a@m"], "close c, close b", "-c -b");
+    check(&["a@m"], &["a@m", "b@n"], "start module n, build b", "+b");
+    check(&["a@m", "b@n"], &["a@m"], "close b, stop module n", "-b");
+}
+
+#[test]
+fn who_holds_what_is_rebuilt_is_rebuilt_with_it() {
+    check(
+        &["a@m", "b@m: a", "c@m: b", "d@m"],
+        &["a@m*2", "b@m: a", "c@m: b", "d@m"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["a@m", "b@n: ?a", "c@n"],
+        &["a@m*2", "b@n: ?a", "c@n"],
+        "rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+}
+
+#[test]
+fn another_frame_rebuilds_that_resource_alone() {
+    let from = ["a@m", "b@m: a", "c@n: ?a b", "d@n"];
+    check(&from, &["a@m~2", "b@m: a", "c@n: ?a b", "d@n"], "rebuild a", "-a +a");
+    check(
+        &from,
+        &["a@m", "b@m~2: a", "c@n: ?a b", "d@n~2"],
+        "rebuild b, rebuild d",
+        "-b -d +b +d",
+    );
+    // Whatever else has to be rebuilt is.
+    check(
+        &from,
+        &["a@m*2~2", "b@m: a", "c@n: ?a b", "d@n"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &from,
+        &["a@m~2", "b@m*2: a", "c@n: ?a b", "d@n"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["@m", "@n", "a@m", "b@n: a"],
+        &["@m*2", "@n", "a@m~2", "b@n: a"],
+        "restart module m, rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+    check(
+        &["a@m", "b@m: a", "c@n: b"],
+        &["a@m*2", "b@m~2: a", "c@n: b"],
+        "rebuild a, rebuild b, rebuild c",
+        "-c -b -a +a +b +c",
+    );
+    check(
+        &["b@m: ?a", "c@n: b"],
+        &["a@m", "b@m~2: ?a", "c@n: b"],
+        "build a, rebuild b, rebuild c",
+        "-c +a -b +b +c",
+    );
+}
+
+#[test]
+fn who_holds_what_is_rebuilt_alone_is_ready_all_the_time() {
+    let mut toy = running(&["a@m", "b@m: a", "c@n: b"]);
+    let (plan, before) = (toy.take_up(&["a@m~2", "b@m: a", "c@n: b"]), held(&toy, "b"));
+    assert_eq!(
+        plan.changes[0].because,
+        "frame.translation [1, 0, 0] → [2, 0, 0]; who holds it stays"
+    );
+    for step in ["-a", "", "+a"] {
+        toy.decide();
+        for resource in ["b", "c"] {
+            assert_eq!(
+                toy.shown(resource),
+                (Phase::Ready, String::new()),
+                "{resource} before {step:?}"
+            );
+        }
+        toy.end(0);
+    }
+    assert_eq!(toy.settle(), "-a +a");
+    assert_eq!(held(&toy, "b"), before, "what it holds is not another one");
+    // Once more while it is away.
+    toy.take_up(&["a@m~3", "b@m: a", "c@n: b"]);
+    toy.decide();
+    toy.end(0);
+    toy.take_up(&["a@m~4", "b@m: a", "c@n: b"]);
+    assert_eq!(toy.settle(), "-a +a");
+    toy.take_up(&["a@m~5", "b@m: a", "c@n: b"]);
+    for _ in 0..2 {
+        toy.decide();
+        toy.end(0);
+    }
+    toy.decide();
+    // AddResource of the one before is under way, and ends well.
+    toy.take_up(&["a@m~6", "b@m: a", "c@n: b"]);
+    assert_eq!(toy.settle(), "-a +a -a +a");
+    assert_eq!(held(&toy, "b"), before);
+}
+
+#[test]
+fn who_holds_what_does_not_come_back_goes_with_it() {
+    let begin = || {
+        let mut toy = running(&["a@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+        toy.take_up(&["a@m~2", "b@n: a", "c@n: b", "d@n: ?a"]);
+        toy.decide();
+        toy
+    };
+    // It cannot be built.
+    let mut toy = begin();
+    toy.fail_next("a", "no");
+    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
+    let (phase, cause) = toy.shown("b");
+    assert!(
+        phase == Phase::Unhealthy && cause.contains("reason=no"),
+        "{phase:?} {cause}"
+    );
+    assert_eq!(toy.shown("d").0, Phase::Ready, "it does without");
+    toy.now = toy.world.next_retry().expect("a retry");
+    toy.world.touch_due(toy.now);
+    assert_eq!(toy.settle(), "+a +b -d +c +d");
+    // Its module dies while it is away, and comes back.
+    let mut toy = begin();
+    toy.end(0);
+    toy.decide();
+    toy.down("m");
+    toy.settle();
+    assert_eq!(toy.shown("b").0, Phase::Configuring, "what it holds is gone");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "-c -d -b +a +d +b +c");
+    // Nobody wants it any more.
+    let mut toy = begin();
+    toy.end(0);
+    toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+    assert_eq!(toy.settle(), "-a -c -d -b +d");
+    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+}
+
+fn held(toy: &Toy, resource: &str) -> Vec<super::node::Held> {
+    toy.world
+        .node(&name(resource))
+        .map(|node| node.held.clone())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_changed_module_is_emptied_first_and_takes_only_its_own_along() {
+    check(
+        &["@m", "@n", "a@m", "b@n: a", "c@n"],
+        &["@m*2", "@n", "a@m", "b@n: a", "c@n"],
+        "restart module m, rebuild a, rebuild b",
+        "-b -a +a +b",
+    );
+}
+
+#[test]
+fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
+    let module = |more: &str| {
+        let text = format!(r#"{{"modules":[{{"name":"m","executable_path":"/x"{more}}}]}}"#);
+        let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
+        loaded.config
+    };
+    let planned = |more: &str| {
+        let plan = change::plan(&module(""), &module(more), &Known::default());
+        let told = plan
+            .changes
+            .iter()
+            .map(|change| format!("{}: {}", change.how, change.because));
+        told.collect::<Vec<_>>().join(", ")
+    };
+    for key in ["restart", "health", "stop", "output"] {
+        let value = match key {
+            "restart" => r#""never""#,
+            "health" => r#"{"kill_after":"5s"}"#,
+            "stop" => r#"{"grace":"5s"}"#,
+            _ => r#"{"file":"/tmp/m.log"}"#,
+        };
+        let more = format!(r#","{key}":{value}"#);
+        assert_eq!(planned(&more), format!("update: {key} changed; its process goes on"));
+    }
+    assert_eq!(
+        planned(r#","watch":true"#),
+        "update: watch false → true; its process goes on"
+    );
+    assert_eq!(
+        planned(r#","keep_moving":true"#),
+        "update: keep_moving false → true; its process goes on"
+    );
+    let limit = "update: first_run_timeout 1h0m0s → 5s; its process goes on";
+    assert_eq!(planned(r#","first_run_timeout":"5s""#), limit);
+    for more in [
+        r#""log_level":"debug""#,
+        r#""env":{"A":"b"}"#,
+        r#""tcp_mode":true"#,
+        r#""limits":{"pids":100}"#,
+        r#""sandbox":{"no_new_privs":true}"#,
+        r#""restart":"never","env":{"A":"b"}"#,
+    ] {
+        assert!(
+            planned(&format!(",{more}")).starts_with("restart: "),
+            "{more}: {}",
+            planned(&format!(",{more}"))
+        );
+    }
+}
+
+#[test]
+fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
+    let told = |from: &[&str], to: &[&str]| {
+        let (plan, _) = running(from).apply(to);
+        let told = |change: &change::Change| {
+            let through = change.through.as_ref().map(|part| format!(" ({part})"));
+            format!("{}{}", change.because, through.unwrap_or_default())
+        };
+        plan.changes.iter().map(told).collect::<Vec<_>>()
+    };
+    let a = name("a").to_string();
+    let b = name("b").to_string();
+    assert_eq!(
+        told(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
+        [
+            "attributes.v 1 → 2".to_owned(),
+            format!("holds a ({a})"),
+            format!("holds b ({b})"),
+        ]
+    );
+    assert_eq!(
+        told(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
+        [
+            "env.V changed".to_owned(),
+            "its module m is restarted (module m)".to_owned(),
+            format!("holds a ({a})"),
+        ]
+    );
+    assert_eq!(
+        told(&["a@m", "b@m: a"], &["b@m: a"]),
+        [
+            format!("it needs `a`, which is not in the config ({a})"),
+            "no longer in the config".to_owned()
+        ]
+    );
+    assert_eq!(
+        told(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
+        [
+            "new in the config".to_owned(),
+            format!("would like a, if that becomes READY ({a})")
+        ]
+    );
+}
+
+#[test]
+fn who_needs_what_goes_stays_visible_and_says_why() {
+    let toy = check(
+        &["a@m", "b@m: a", "c@m: b", "d@m: ?a"],
+        &["b@m: a", "c@m: b", "d@m: ?a"],
+        "close c, close b, close a, rebuild d",
+        "-c -d -b -a +d",
+    );
+    let (phase, cause) = toy.shown("b");
+    assert_eq!(phase, Phase::Unhealthy);
+    let removed = "config or connected remotes: [a]; rdk:component:generic/a was removed from the config";
+    assert!(cause.contains(removed), "{cause}");
+    let (phase, cause) = toy.shown("c");
+    assert_eq!(phase, Phase::Unhealthy);
+    assert!(
+        cause.contains("dependency rdk:component:generic/b is not ready yet"),
+        "{cause}"
+    );
+    assert!(toy.world.node(&name("a")).is_none());
+}
+
+#[test]
+fn what_waited_for_a_name_is_built_when_it_comes() {
+    let toy = check(
+        &["b@m: a", "c@m: b"],
+        &["a@m", "b@m: a", "c@m: b"],
+        "build a, build b?, build c?",
+        "+a +b +c",
+    );
+    assert_eq!(toy.shown("c").0, Phase::Ready);
+}
+
+#[test]
+fn an_optional_dependency_that_comes_is_taken_up() {
+    check(&["b@m: ?a"], &["b@m: ?a", "a@m"], "build a, rebuild b?", "+a -b +b");
+}
+
+#[test]
+fn a_module_that_goes_leaves_its_resources_visible() {
+    let toy = check(
+        &["a@m", "b@n: a"],
+        &["a@m!", "b@n: a"],
+        "close b, close a, stop module m",
+        "-b -a",
+    );
+    let (phase, cause) = toy.shown("a");
+    assert_eq!(phase, Phase::Unhealthy);
+    assert!(
+        cause.contains("There may be no module in config that provides this model"),
+        "{cause}"
+    );
+    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+}
+
+#[test]
+fn a_circle_that_is_opened_is_built() {
+    let mut toy = running(&["a@m: b", "b@m: a", "c@m: a"]);
+    assert!(toy.shown("a").1.contains("cycle"), "{}", toy.shown("a").1);
+    let (_, log) = toy.apply(&["a@m: b", "b@m*2", "c@m: a"]);
+    assert_eq!(log, "+b +a +c");
+    let (_, log) = toy.apply(&["a@m: b", "b@m*3: a", "c@m: a"]);
+    assert_eq!(log, "-c -a -b");
+    assert!(toy.shown("b").1.contains("cycle"), "{}", toy.shown("b").1);
+}
+
+#[test]
+fn a_change_while_the_old_entry_is_being_built_wins() {
+    let mut toy = Toy::new(&["a@m"]);
+    toy.ready("m");
+    toy.decide();
+    // ValidateConfig of the old entry is under way.
+    toy.take_up(&["a@m*2"]);
+    toy.decide();
+    toy.end(0);
+    toy.decide();
+    assert_eq!(
+        toy.world.node(&name("a")).map(|node| node.asked),
+        Some(false),
+        "asked again"
+    );
+    toy.end(0);
+    toy.decide();
+    // AddResource of the second is under way.
+    toy.take_up(&["a@m*3"]);
+    assert_eq!(toy.settle(), "+a -a +a");
+    // And what is taken back before it was done is not done.
+    toy.take_up(&[]);
+    toy.take_up(&["a@m*3"]);
+    assert_eq!(toy.settle(), "");
+    assert_eq!(toy.shown("a").0, Phase::Ready);
+}
+
+#[test]
+fn a_failed_resource_is_tried_at_once_when_what_it_depends_on_was_built_anew() {
+    let mut toy = running(&["a@m", "b@m: a"]);
+    toy.take_up(&["a@m", "b@m*2: a"]);
+    toy.fail_next("b", "no");
+    assert_eq!(toy.shown("b"), (Phase::Unhealthy, "no".into()));
+    let (_, log) = toy.apply(&["a@m*2", "b@m*2: a"]);
+    assert_eq!(log, "-a +a +b");
+}
+
+#[test]
+fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
+    let lines: Vec<String> = (0..1000).map(|number| format!("r{number}@m")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut toy = Toy::new(&[]);
+    let plan = toy.take_up(&lines);
+    assert_eq!(plan.changes.len(), 1001);
+    toy.ready("m");
+    toy.settle();
+    let mut changed = lines.clone();
+    changed[500] = "r500@m*2";
+    let (plan, log) = toy.apply(&changed);
+    assert_eq!((show(&plan).as_str(), log.as_str()), ("rebuild r500", "-r500 +r500"));
+    assert_eq!(plan.stays.len(), 1000);
+}
+
+/// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
+pub(super) fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
+    let set = toy.world.nodes().map(|node| {
+        let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
+        let built = node.stage == super::node::Stage::Built;
+        (
+            node.config.name.name.clone(),
+            (node.module.clone().filter(|_| built), held),
+        )
+    });
+    set.collect()
+}
+
+/// Resources by number: module, version and frame, and edges to others, optional or not.
+type Entries = BTreeMap<usize, (usize, (usize, usize), Vec<(usize, bool)>)>;
+
+/// Lines from numbers: resources in modules, with edges to others by name, some optional, some towards later ones (so
+/// that there are circles and names that nobody has).
+fn lines(entries: &Entries, versions: &[usize]) -> Vec<String> {
+    let resources = entries.iter().map(|(number, (module, (version, frame), edges))| {
+        let texts: Vec<_> = edges
+            .iter()
+            .map(|(to, optional)| format!("{}r{to}", if *optional { "?" } else { "" }))
+            .collect();
+        format!("r{number}@m{module}*{version}~{frame}: {}", texts.join(" "))
+    });
+    let modules = versions
+        .iter()
+        .enumerate()
+        .map(|(module, version)| format!("@m{module}*{version}"));
+    modules.chain(resources).collect()
+}
+
+fn entries() -> impl Strategy<Value = Entries> {
+    let edges = prop::collection::vec((0usize..8, any::<bool>()), 0..3);
+    prop::collection::btree_map(0usize..8, (0usize..3, (1usize..3, 1usize..3), edges), 0..8)
+}
+
+/// What only frames differ in.
+fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
+    let mut entries = entries.clone();
+    for (number, (_, (_, frame), _)) in &mut entries {
+        *frame = frames[*number];
+    }
+    entries
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the same.
+    #[test]
+    fn other_frames_touch_nothing_else(
+        entries in entries(),
+        versions in prop::collection::vec(1usize..3, 3),
+        frames in prop::collection::vec(1usize..4, 8),
+        events in prop::collection::vec((0usize..4, 0usize..8), 0..12),
+    ) {
+        let from = lines(&entries, &versions);
+        let from: Vec<&str> = from.iter().map(String::as_str).collect();
+        let mut toy = running(&from);
+        let before = running_set(&toy);
+        // What is broken is tried anew with its new frame, and who would like it may have to take it up.
+        let mut frames = frames;
+        for (number, (_, (_, frame), _)) in &entries {
+            if before[&format!("r{number}")].0.is_none() {
+                frames[*number] = *frame;
+            }
+        }
+        let to = lines(&reframed(&entries, &frames), &versions);
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let (plan, log) = toy.apply(&to);
+        let built = |name: &String| before[name].0.is_some();
+        let other: BTreeSet<String> = entries.iter()
+            .filter(|(number, (_, (_, frame), _))| frames[**number] != *frame)
+            .map(|(number, _)| format!("r{number}")).filter(built).collect();
+        let mut done: Vec<String> = log.split_whitespace().map(str::to_owned).collect();
+        done.sort();
+        let mut expected: Vec<String> = other.iter().flat_map(|name| [format!("-{name}"), format!("+{name}")]).collect();
+        expected.sort();
+        prop_assert_eq!(done, expected, "{:?} → {:?}: {}", &from, &to, show(&plan));
+        prop_assert_eq!(&running_set(&toy), &before);
+        // The same back, with deaths and other orders in between.
+        toy.take_up(&from);
+        for (what, which) in events {
+            toy.happen(what, which);
+        }
+        toy.calm_down();
+        let fresh = running(&from);
+        prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?}", &from);
+        for name in before.keys() {
+            prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}", name, &from, toy.shown(name));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the plan
+    /// names; and what b leaves to do is nothing.
+    #[test]
+    fn what_is_planned_is_done_and_comes_to_the_same_as_a_fresh_start(
+        walk in prop::collection::vec((entries(), prop::collection::vec(1usize..3, 3)), 2..5),
+    ) {
+        let walk: Vec<Vec<String>> = walk.iter().map(|(entries, versions)| lines(entries, versions)).collect();
+        let texts = |lines: &'_ [String]| -> Vec<String> { lines.to_vec() };
+        let first = texts(&walk[0]);
+        let mut toy = running(&first.iter().map(String::as_str).collect::<Vec<_>>());
+        for next in &walk[1..] {
+            let next: Vec<&str> = next.iter().map(String::as_str).collect();
+            let before = running_set(&toy);
+            let (plan, log) = toy.apply(&next);
+            let fresh = running(&next);
+            prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
+            for name in next.iter().filter_map(|line| line.split_once('@').map(|(name, _)| name)).filter(|name| !name.is_empty()) {
+                prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}, fresh {:?}", name, &next, toy.shown(name), fresh.shown(name));
+            }
+            // The deed does not differ from the plan.
+            let touched: BTreeSet<&str> = log.split_whitespace().map(|step| &step[1..]).collect();
+            let planned = |how: &dyn Fn(&change::Change) -> bool| -> BTreeSet<&str> {
+                let named = plan.changes.iter().filter(|change| how(change)).filter_map(|change| match &change.part {
+                    Part::Resource(name) => Some(name.name.as_str()),
+                    _ => None,
+                });
+                named.collect()
+            };
+            prop_assert!(touched.is_subset(&planned(&|_| true)), "{:?}: {} did {}", &next, show(&plan), log);
+            let certain = planned(&|change| matches!(change.how, How::Build | How::Rebuild) && !change.known_after_start);
+            prop_assert!(certain.is_subset(&touched), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
+            let out: BTreeSet<&str> = plan.taken_out.iter().map(|name| name.name.as_str()).collect();
+            let removed: BTreeSet<&str> = log.split_whitespace().filter_map(|step| step.strip_prefix('-')).collect();
+            prop_assert!(out.is_subset(&removed), "{} did {}", show(&plan), log);
+            // Who holds what is rebuilt alone is left as it is.
+            let alone = |name: &str| plan.changes.iter().any(|change| change.alone && change.part == Part::Resource(crate::machine::change_tests::name(name)));
+            let touched = |name: &str| log.contains(&format!("-{name} ")) || log.contains(&format!("+{name} "));
+            for (holder, (_, held)) in &before {
+                let kept = held.iter().all(|held| alone(held) || plan.of(&Part::Resource(name(held))).is_none());
+                if kept && plan.of(&Part::Resource(name(holder))).is_none() {
+                    prop_assert!(!touched(holder), "{} holds {:?}: {} did {}", holder, held, show(&plan), log);
+                }
+            }
+            // Both ways in order: taken out before what it held, built after what it needs.
+            for (place, name) in plan.taken_out.iter().enumerate() {
+                for later in &plan.taken_out[..place] {
+                    let held = &before[&name.name].1;
+                    prop_assert!(!held.contains(&later.name), "{} is taken out before {}, which holds it", later, name);
+                }
+            }
+            let (again, declared) = config(&next);
+            let known = Known {
+                answers: declared.iter().map(|(name, declared)| (name.clone(), Ok(declared.clone()))).collect(),
+                ..toy.world.known()
+            };
+            prop_assert!(change::plan(&toy.config, &again, &known).is_empty());
+        }
+        let last = change::plan(&toy.config, &Config::default(), &toy.world.known());
+        prop_assert!(last.changes.iter().all(|change| matches!(change.how, How::Close | How::Stop)));
+    }
+}

@@ -1,0 +1,254 @@
+//! What is known of one resource and of one module: the data that `world` changes and `plan` decides by.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::{ModuleName, Phase, ResourceConfig};
+
+use crate::graph::Unresolved;
+use crate::graph::circles::Forgone;
+
+/// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
+/// build one resource after the other anyway.
+pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
+
+/// What a module answered to ValidateConfig: the dependencies that it wants, as texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Without these it cannot be built.
+    pub required: Vec<String>,
+    /// These it takes if they are there.
+    pub optional: Vec<String>,
+}
+
+impl Declared {
+    /// With those that the resource's own entry names.
+    #[must_use]
+    pub fn with(mut self, explicit: &[String]) -> Self {
+        let more: Vec<_> = explicit
+            .iter()
+            .filter(|text| !self.required.contains(text))
+            .cloned()
+            .collect();
+        self.required.extend(more);
+        self
+    }
+}
+
+/// A dependency as it was handed over: which resource, and which build of it.
+pub type Held = (ResourceName, u64);
+
+/// How far one resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not in any module.
+    Idle,
+    /// ValidateConfig is under way.
+    Validating,
+    /// AddResource is under way.
+    Adding,
+    /// In its module.
+    Built,
+    /// RemoveResource is under way.
+    Removing,
+}
+
+/// What the world is shown of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its state.
+    pub phase: Phase,
+    /// Why it is not READY.
+    pub cause: Option<Arc<str>>,
+    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    pub transient: bool,
+}
+
+impl Shown {
+    pub(super) const READY: Self = Self {
+        phase: Phase::Ready,
+        cause: None,
+        transient: false,
+    };
+
+    pub(super) fn waiting(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Configuring,
+            cause: Some(cause.into()),
+            transient: true,
+        }
+    }
+
+    pub(super) fn broken(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Unhealthy,
+            cause: Some(cause.into()),
+            transient: false,
+        }
+    }
+
+    pub(super) fn gone(cause: impl Into<Arc<str>>) -> Self {
+        Self {
+            phase: Phase::Unhealthy,
+            cause: Some(cause.into()),
+            transient: true,
+        }
+    }
+}
+
+/// One resource of the plan.
+#[derive(Debug)]
+pub struct Node {
+    /// Its config entry.
+    pub config: Arc<ResourceConfig>,
+    /// Place in the config.
+    pub order: usize,
+    /// False once the config no longer has it.
+    pub wanted: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// The module that it is in, or goes to.
+    pub module: Option<ModuleName>,
+    /// What it was built with.
+    pub held: Vec<Held>,
+    /// Counts its builds, so that dependents see that what they hold was replaced.
+    pub build: u64,
+    /// An add failed or timed out: the module may hold something under this name.
+    pub tainted: bool,
+    /// What was shown last.
+    pub shown: Option<Shown>,
+    /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
+    /// wanted. Kept by `spread`, so that asking costs nothing.
+    pub(super) leaving: bool,
+    /// How many resources in modules hold it.
+    pub(super) holders: usize,
+    /// Its entry is another one than that by which it is, or is being, built or asked about.
+    pub(super) changed: bool,
+    /// It has to be taken out once, whatever its entry says.
+    pub(super) out: bool,
+    /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
+    /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
+    pub(super) alone: bool,
+    /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
+    pub(super) wishes: Option<Wishes>,
+    /// Its module was asked since it was last taken out, or failed.
+    pub(super) asked: bool,
+    /// The circle of dependencies that it is part of, itself first and last.
+    pub(super) cycle: Option<Vec<ResourceName>>,
+    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
+    pub(super) forgone: Vec<Forgone>,
+    pub(super) failure: Option<(Arc<str>, Instant)>,
+    pub(super) failures: u32,
+    pub(super) queued: bool,
+}
+
+/// The dependencies that a module declared for one resource, found by name.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// As texts, those of its entry included.
+    pub(super) declared: Arc<Declared>,
+    /// Without these it cannot be built.
+    pub(super) required: Vec<ResourceName>,
+    /// These it takes if they are there.
+    pub(super) optional: Vec<ResourceName>,
+    /// Required texts that name nothing, or nothing for certain.
+    pub(super) missing: Vec<(String, Unresolved)>,
+}
+
+impl Node {
+    /// One that nothing was done about yet.
+    pub(super) fn new(config: Arc<ResourceConfig>, order: usize) -> Self {
+        Self {
+            config,
+            order,
+            wanted: true,
+            stage: Stage::Idle,
+            module: None,
+            held: Vec::new(),
+            build: 0,
+            tainted: false,
+            shown: None,
+            leaving: false,
+            holders: 0,
+            changed: false,
+            out: false,
+            alone: false,
+            wishes: None,
+            asked: false,
+            cycle: None,
+            forgone: Vec::new(),
+            failure: None,
+            failures: 0,
+            queued: false,
+        }
+    }
+
+    /// True if it was built with something else than what it asks for.
+    pub(super) fn holds_otherwise(&self) -> bool {
+        let Some(wishes) = &self.wishes else { return false };
+        let asked = |held: &ResourceName| wishes.required.contains(held) || wishes.optional.contains(held);
+        let held = |required: &ResourceName| self.held.iter().any(|(held, _)| held == required);
+        !wishes.missing.is_empty()
+            || !wishes.required.iter().all(held)
+            || !self.held.iter().all(|(held, _)| asked(held))
+    }
+
+    /// True while it has to be taken out of its module.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// True if nothing is to be done about its entry: it is wanted as it is.
+    pub fn stays(&self) -> bool {
+        self.wanted && !self.changed && !self.out && !self.leaving
+    }
+
+    /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.
+    pub(super) fn is_counted_on(&self) -> bool {
+        self.stage == Stage::Built || self.alone
+    }
+
+    /// What it needs, as far as that is known.
+    pub(super) fn required(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
+    }
+
+    /// What it would like, as far as that is known.
+    pub(super) fn optional(&self) -> &[ResourceName] {
+        self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+    }
+
+    /// True for an optional dependency that it has to go without.
+    pub(super) fn forgoes(&self, dependency: &ResourceName) -> bool {
+        // What it needs since that was decided is not let go for it.
+        !self.required().contains(dependency) && self.forgone.iter().any(|forgone| forgone.what == *dependency)
+    }
+}
+
+/// What is known of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// Its process runs and did not answer yet.
+    Starting,
+    /// It can be called.
+    Ready,
+    /// It runs but is to be restarted: its resources are being taken out.
+    Draining,
+    /// It cannot be called, and why.
+    Down(Arc<str>),
+}
+
+/// What is known of a module, and what it has to do.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) facts: Facts,
+    /// True for the first start, which nobody should be judged by yet.
+    pub(super) untried: bool,
+    pub(super) offers: Arc<HashSet<(Api, Model)>>,
+    pub(super) in_flight: usize,
+    pub(super) adding: usize,
+    pub(super) occupied: usize,
+    pub(super) queue: VecDeque<ResourceName>,
+}

@@ -1,0 +1,390 @@
+//! What to do next about each resource: a function of the wanted config and of what runs. Does no IO, reads no clock.
+//!
+//! Nothing here knows a "start-up" or a "recovery": whatever happened, each resource is asked what separates it from
+//! what is wanted, and the answer is its next step. Start-up is the case where nothing runs yet, shutdown the one where
+//! nothing is wanted, and a crash the one where some of what was built is gone.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use mainstay_ids::{Api, ResourceName};
+use mainstay_model::{ModuleName, Phase, ResourceConfig};
+
+use super::node::{Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
+use super::world::World;
+use crate::graph::Unresolved;
+
+/// The next step for one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A step is under way; its end is news.
+    Wait,
+    /// Show this; nothing to do until something changes.
+    Show(Shown),
+    /// Ask its module whether the config is good.
+    Validate(ModuleName),
+    /// Build it with these.
+    Add(ModuleName, Vec<Held>),
+    /// Take it out.
+    Remove(ModuleName),
+    /// Its module has enough to do; it is queued there.
+    Queue(ModuleName),
+    /// Not wanted and not there: forget it.
+    Forget,
+}
+
+impl World {
+    /// The next step for `name`.
+    pub fn next(&self, name: &ResourceName, now: Instant) -> Step {
+        let Some(node) = self.nodes.get(name) else {
+            return Step::Wait;
+        };
+        match (node.stage, &node.module) {
+            (Stage::Validating | Stage::Adding | Stage::Removing, _) => Step::Wait,
+            (Stage::Built, Some(module)) => self.next_of_built(node, module),
+            (Stage::Built | Stage::Idle, _) => self.next_of_idle(name, node, now),
+        }
+    }
+
+    fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
+        if node.leaving {
+            let name = &node.config.name;
+            return if node.holders > 0 && (!node.alone || self.is_held_by_leavers(name)) {
+                Step::Show(Shown::waiting("being replaced, after the resources that use it"))
+            } else {
+                self.unless_busy(module, Step::Remove(module.clone()))
+            };
+        }
+        let lost = |held: &&ResourceName| self.nodes.get(*held).is_none_or(|held| !held.is_counted_on());
+        // An optional dependency that it holds is missed like any other: what it does with it fails.
+        let held = node.held.iter().map(|(held, _)| held);
+        match node.required().iter().chain(held).find(lost) {
+            Some(lost) => Step::Show(Shown::waiting(self.why_not(lost))),
+            None => Step::Show(Shown::READY),
+        }
+    }
+
+    fn next_of_idle(&self, name: &ResourceName, node: &Node, now: Instant) -> Step {
+        if !node.wanted {
+            // An add that was broken off may have left something behind.
+            return match &node.module {
+                Some(module) if node.tainted && self.is_callable(module) => Step::Remove(module.clone()),
+                // Who holds it counts on it to be known, and is taken out first.
+                _ if node.holders > 0 => Step::Wait,
+                _ => Step::Forget,
+            };
+        }
+        if let Some(fault) = &node.config.fault {
+            return Step::Show(Shown::broken(fault.as_str()));
+        }
+        let module = match self.module_of(&node.config) {
+            Ok(module) => module,
+            Err(shown) => return Step::Show(shown),
+        };
+        match self.facts(module) {
+            Some(Facts::Ready) => {}
+            Some(Facts::Down(cause)) => return Step::Show(Shown::gone(cause.clone())),
+            _ => return Step::Show(Shown::waiting(format!("module {module} is starting"))),
+        }
+        if let Some((error, retry)) = &node.failure
+            && *retry > now
+        {
+            return Step::Show(Shown::broken(error.clone()));
+        }
+        // A name that may still be taken in another module is freed first.
+        if let Some(other) = node.module.as_ref().filter(|other| *other != module)
+            && node.tainted
+            && self.is_callable(other)
+        {
+            return self.unless_busy(other, Step::Remove(other.clone()));
+        }
+        let Some(wishes) = node.wishes.as_ref().filter(|_| node.asked) else {
+            return self.unless_busy(module, Step::Validate(module.clone()));
+        };
+        if !wishes.missing.is_empty() {
+            return Step::Show(Shown::broken(unresolved(&wishes.missing)));
+        }
+        if let Some(path) = &node.cycle {
+            let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
+            return Step::Show(Shown::broken(format!(
+                "resource build error: dependency cycle: {}; one of them must not depend on the next",
+                path.join(" → ")
+            )));
+        }
+        // Two that are rebuilt alone, one of which holds the other, wait for each other without a word: who holds them stays.
+        let alone = |name: &ResourceName| node.alone && self.nodes.get(name).is_some_and(|node| node.alone);
+        if let Some(dependency) = wishes.required.iter().find(|dependency| !self.usable(dependency)) {
+            if alone(dependency) {
+                return Step::Wait;
+            }
+            return Step::Show(self.blocked_by(dependency, name));
+        }
+        if node.holders > 0 && !node.alone {
+            return Step::Show(Shown::waiting(
+                "waiting until its dependents have let go of the old one",
+            ));
+        }
+        let optional = self.optional_of(name, node);
+        if let Some((dependency, _)) = optional.iter().find(|(dependency, _)| !self.usable(dependency)) {
+            if alone(dependency) {
+                return Step::Wait;
+            }
+            return Step::Show(Shown::waiting("an optional dependency is being built"));
+        }
+        let mut held: Vec<Held> = wishes.required.iter().map(|name| self.with_build(name)).collect();
+        held.extend(optional);
+        held.sort();
+        held.dedup();
+        self.unless_busy(module, Step::Add(module.clone(), held))
+    }
+
+    /// True if somebody who holds it is to be taken out, too; that comes first.
+    fn is_held_by_leavers(&self, name: &ResourceName) -> bool {
+        let holds = |holder: &Node| holder.held.iter().any(|(held, _)| held == name);
+        let mut dependents = self.dependents.get(name).into_iter().flatten();
+        dependents.any(|holder| {
+            let holder = self.nodes.get(holder);
+            holder.is_some_and(|holder| (holder.leaving || holder.stage == Stage::Removing) && holds(holder))
+        })
+    }
+
+    fn is_callable(&self, module: &ModuleName) -> bool {
+        matches!(self.facts(module), Some(Facts::Ready | Facts::Draining))
+    }
+
+    fn unless_busy(&self, module: &ModuleName, step: Step) -> Step {
+        match self.modules.get(module) {
+            Some(facts) if facts.in_flight >= IN_FLIGHT_PER_MODULE => Step::Queue(module.clone()),
+            _ => step,
+        }
+    }
+
+    /// True if a built resource has to be taken out: not wanted, its module is to be restarted, or what it holds was
+    /// replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop above all.
+    pub(super) fn has_to_leave(&self, name: &ResourceName, node: &Node) -> bool {
+        let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&Facts::Draining);
+        let stale = |(held, build): &Held| match self.nodes.get(held) {
+            None => true,
+            Some(held) if held.alone => held.build != *build,
+            Some(held) => match held.stage {
+                Stage::Built => held.build != *build || held.leaving,
+                // A step that is under way there ends with its module.
+                Stage::Idle | Stage::Validating | Stage::Adding | Stage::Removing => self
+                    .module_of(&held.config)
+                    .is_ok_and(|module| self.facts(module) == Some(&Facts::Ready)),
+            },
+        };
+        // What would leave with it, as long as it is not decided which of them gives way, has not come: it would be gone,
+        // and come, and be gone without end.
+        let come = |optional: &Held| {
+            !node.held.contains(optional) && self.usable(&optional.0) && !self.may_hold(&optional.0, name)
+        };
+        !node.wanted
+            || node.changed
+            || node.out
+            || restarting
+            || node.holds_otherwise()
+            || node.held.iter().any(|(held, _)| node.forgoes(held))
+            || node.held.iter().any(stale)
+            || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
+    }
+
+    /// The optional dependencies of `name` that are there or being built, less those that would close a circle.
+    fn optional_of(&self, name: &ResourceName, node: &Node) -> Vec<Held> {
+        let present = |dependency: &ResourceName| {
+            self.nodes.get(dependency).is_some_and(|node| match node.stage {
+                Stage::Validating | Stage::Adding | Stage::Built => node.wanted,
+                // Nothing is known against it yet: it is about to be built.
+                Stage::Idle => node.wanted && (node.alone || node.shown.is_none()) && node.config.fault.is_none(),
+                Stage::Removing => node.alone,
+            })
+        };
+        let fits = |dependency: &&ResourceName| {
+            !node.forgoes(dependency) && present(dependency) && !self.leads_back(dependency, name)
+        };
+        node.optional()
+            .iter()
+            .filter(fits)
+            .map(|dependency| self.with_build(dependency))
+            .collect()
+    }
+
+    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An optional
+    /// edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so whatever is
+    /// built before all is known holds nothing in a circle, and mostly what it may hold in the end.
+    fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
+        let forward = dependency > name;
+        self.reaches(dependency, name, |node| {
+            let drawn = move |edge: &&ResourceName| (forward || **edge < node.config.name) && !node.forgoes(edge);
+            node.required().iter().chain(node.optional().iter().filter(drawn))
+        })
+    }
+
+    /// True if `from` holds `to`, or something that does, or may do so soon.
+    fn may_hold(&self, from: &ResourceName, to: &ResourceName) -> bool {
+        self.reaches(from, to, |node| {
+            let kept = node.optional().iter().filter(|edge| !node.forgoes(edge));
+            let held = node.held.iter().map(|(held, _)| held);
+            node.required().iter().chain(kept).chain(held)
+        })
+    }
+
+    /// True if the `edges` of resources lead from one to the other; each reaches itself.
+    fn reaches<'a, E>(&'a self, from: &'a ResourceName, to: &ResourceName, edges: impl Fn(&'a Node) -> E) -> bool
+    where
+        E: Iterator<Item = &'a ResourceName>,
+    {
+        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
+        while let Some(current) = open.pop() {
+            if current == to {
+                return true;
+            }
+            let Some(node) = self.nodes.get(current) else { continue };
+            open.extend(edges(node).filter(|edge| seen.insert(*edge)));
+        }
+        false
+    }
+
+    fn with_build(&self, name: &ResourceName) -> Held {
+        (name.clone(), self.nodes.get(name).map_or(0, |node| node.build))
+    }
+
+    /// True if a new resource may be built on this one.
+    pub(super) fn usable(&self, name: &ResourceName) -> bool {
+        let Some(node) = self.nodes.get(name) else { return false };
+        let there = |required: &ResourceName| self.nodes.get(required).is_some_and(Node::is_counted_on);
+        node.stage == Stage::Built && !node.leaving && node.required().iter().all(there)
+    }
+
+    /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's
+    /// cause into its own, without end.
+    fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> Shown {
+        match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
+            Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
+                let reason = shown.cause.as_deref().unwrap_or("unknown");
+                let cause = format!(
+                    "resource build error: dependency {dependency} is not ready yet; reason=resource {dependency} not available; reason={reason}"
+                );
+                Shown {
+                    phase: Phase::Unhealthy,
+                    cause: Some(cause.into()),
+                    transient: shown.transient,
+                }
+            }
+            _ => Shown::waiting(format!("waiting for {} ({})", dependency.name, short(&dependency.api))),
+        }
+    }
+
+    /// True if `name` cannot be built without `other`, by whatever way.
+    fn requires(&self, name: &ResourceName, other: &ResourceName) -> bool {
+        self.reaches(name, other, |node| node.required().iter())
+    }
+
+    fn why_not(&self, dependency: &ResourceName) -> String {
+        let cause = self
+            .nodes
+            .get(dependency)
+            .and_then(|node| node.shown.as_ref()?.cause.clone());
+        let what = format!("waiting for {} ({})", dependency.name, short(&dependency.api));
+        match cause {
+            Some(cause) => format!("{what}: {cause}"),
+            None => what,
+        }
+    }
+
+    /// The module that builds this resource: a built-in one, else the first in the config that offers the model.
+    pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, Shown> {
+        let key = (config.name.api.clone(), config.model.clone());
+        if let Some(builtin) = self.builtin.get(&key) {
+            return Ok(builtin);
+        }
+        let configured = || {
+            self.module_order
+                .iter()
+                .filter_map(|name| Some((name, self.modules.get(name)?)))
+        };
+        if let Some((name, _)) = configured().find(|(_, module)| module.offers.contains(&key)) {
+            return Ok(name);
+        }
+        let names = |wanted: fn(&Module) -> bool| -> Vec<String> {
+            configured()
+                .filter(|(name, module)| !name.is_builtin() && wanted(module))
+                .map(|(name, _)| name.to_string())
+                .collect()
+        };
+        let starting = names(|module| module.offers.is_empty() && module.facts == Facts::Starting && module.untried);
+        if !starting.is_empty() {
+            return Err(Shown::waiting(format!(
+                "no module offers it so far; still starting: {}",
+                starting.join(", ")
+            )));
+        }
+        let failing = names(|module| module.offers.is_empty());
+        let (api, model) = &key;
+        let mut text =
+            format!("resource build error: unknown resource type: API {api} with model {model} not registered; ");
+        if !failing.is_empty() {
+            text.push_str(&format!("May be in failing module: [{}]; ", failing.join(" ")));
+        }
+        text.push_str("There may be no module in config that provides this model");
+        // What they hear who know these words; the rest is why that module fails, and when it is tried again.
+        for (_, module) in configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty()) {
+            if let Facts::Down(cause) = &module.facts {
+                text.push_str("; ");
+                text.push_str(cause);
+            }
+        }
+        let mut offered: Vec<_> = configured()
+            .flat_map(|(_, module)| module.offers.iter())
+            .filter(|(offered, _)| offered == api)
+            .map(|(_, model)| model.to_string())
+            .collect();
+        offered.extend(
+            self.builtin
+                .keys()
+                .filter(|(offered, _)| offered == api)
+                .map(|(_, model)| model.to_string()),
+        );
+        offered.sort();
+        offered.dedup();
+        if let (true, Some(problem)) = (model.is_builtin(), &self.builtin_problem) {
+            text.push_str(&format!("; {problem}"));
+        }
+        if !offered.is_empty() {
+            text.push_str(&format!("; for this API there is {}", offered.join(", ")));
+        }
+        Err(if failing.is_empty() {
+            Shown::broken(text)
+        } else {
+            Shown::gone(text)
+        })
+    }
+}
+
+fn unresolved(missing: &[(String, Unresolved)]) -> String {
+    let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
+    let mut error = format!(
+        "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
+        names.join(" ")
+    );
+    for (text, problem) in missing {
+        match problem {
+            Unresolved::Missing => {}
+            Unresolved::Removed(name) => error.push_str(&format!("; {name} was removed from the config")),
+            Unresolved::Ambiguous(several) => {
+                let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                error.push_str(&format!(
+                    "; `{text}` could mean {}: give the full name",
+                    several.join(" or ")
+                ));
+            }
+        }
+    }
+    error
+}
+
+/// `component:motor` for `rdk:component:motor`; other namespaces stay.
+fn short(api: &Api) -> String {
+    let text = api.to_string();
+    text.strip_prefix("rdk:").map_or(text.clone(), str::to_owned)
+}

@@ -1,0 +1,293 @@
+//! The next steps in toy worlds: whatever happens in whatever order, the end is what was wanted.
+
+use mainstay_model::{ModuleName, Phase};
+use proptest::prelude::*;
+
+use super::node::Facts;
+use super::plan::Step;
+use super::simulator::{Toy, name};
+
+fn check(lines: &[&str], expected: &str) {
+    let mut toy = Toy::new(lines);
+    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
+        toy.ready(module.as_str());
+    }
+    assert_eq!(toy.settle(), expected, "{lines:?}");
+}
+
+#[test]
+fn resources_are_built_after_what_they_need() {
+    check(&["a@m", "b@m"], "+a +b");
+    check(&["c@m: b", "b@m: a", "a@m"], "+a +b +c");
+    check(&["c@n: a b", "b@m: a", "a@n"], "+a +b +c");
+    check(&["a@m: ?b", "b@m"], "+b +a");
+}
+
+#[test]
+fn a_broken_one_holds_back_only_what_needs_it() {
+    let mut toy = Toy::new(&["a@m: nothing", "b@m: a", "c@m", "d@m: d", "e@m: f", "f@m: e", "g@m: e"]);
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+c");
+    let cause = |resource| toy.shown(resource).1;
+    assert!(
+        cause("a").contains("unresolved dependencies not found in machine config or connected remotes: [nothing]"),
+        "{}",
+        cause("a")
+    );
+    assert!(
+        cause("b").contains("dependency rdk:component:generic/a is not ready yet"),
+        "{}",
+        cause("b")
+    );
+    assert!(cause("d").contains("cycle: d → d"), "{}", cause("d"));
+    assert!(cause("e").contains("cycle: e → f → e"), "{}", cause("e"));
+    assert!(cause("f").contains("cycle: f → e → f"), "{}", cause("f"));
+    assert_eq!(toy.shown("g").0, Phase::Unhealthy, "{}", cause("g"));
+    assert_eq!(toy.shown("c"), (Phase::Ready, String::new()));
+}
+
+#[test]
+fn what_changes_around_a_circle_does_not_set_its_members_against_each_other() {
+    let around = ["a@m: a z", "e@m: f", "f@m: e z", "z@m"];
+    let mut toy = Toy::new(&around);
+    toy.ready("m");
+    toy.settle();
+    let circles = |toy: &Toy| {
+        for (resource, circle) in [("a", "a → a"), ("e", "e → f → e"), ("f", "f → e → f")] {
+            let (phase, cause) = toy.shown(resource);
+            assert!(
+                phase == Phase::Unhealthy && cause.contains(circle) && cause.len() < 300,
+                "{resource}: {phase:?} {cause}"
+            );
+        }
+    };
+    circles(&toy);
+    // What they need besides goes, and comes back while another one is still being asked about.
+    toy.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m"]);
+    toy.decide();
+    toy.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m", "z@m"]);
+    toy.decide();
+    toy.settle();
+    circles(&toy);
+}
+
+#[test]
+fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
+    let mut toy = Toy::new(&["a@m", "b@n: a"]);
+    toy.settle();
+    assert_eq!(toy.shown("a").0, Phase::Configuring);
+    assert!(
+        toy.shown("a").1.contains("still starting: m, n"),
+        "{}",
+        toy.shown("a").1
+    );
+    toy.down("m");
+    toy.ready("n");
+    toy.settle();
+    assert_eq!(toy.shown("a").0, Phase::Unhealthy);
+    assert!(
+        toy.shown("a").1.contains("May be in failing module: [m]") && toy.shown("a").1.contains("; m died"),
+        "{}",
+        toy.shown("a").1
+    );
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a +b");
+}
+
+#[test]
+fn a_crash_takes_down_its_own_and_rebuilds_dependents_when_it_is_back() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@n: b", "d@n"]);
+    toy.ready("m");
+    toy.ready("n");
+    assert_eq!(toy.settle(), "+a +d +b +c");
+    toy.down("m");
+    assert_eq!(
+        toy.settle(),
+        "",
+        "nothing is removed while the module is down: Stop must get through"
+    );
+    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "m died".into()));
+    assert_eq!(toy.shown("b").0, Phase::Configuring);
+    assert!(
+        toy.shown("b").1.contains("waiting for a (component:generic): m died"),
+        "{}",
+        toy.shown("b").1
+    );
+    assert_eq!(toy.shown("d").0, Phase::Ready);
+    toy.ready("m");
+    assert_eq!(toy.settle(), "-c -b +a +b +c");
+}
+
+#[test]
+fn a_restart_empties_the_module_first() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b"]);
+    toy.ready("m");
+    toy.ready("n");
+    toy.settle();
+    toy.world.module_changed(&"m".into(), Facts::Draining, None);
+    assert_eq!(toy.settle(), "-c -b -a");
+    assert_eq!(toy.world.drained(), [ModuleName::from("m")]);
+    toy.world.module_changed(&"m".into(), Facts::Starting, None);
+    assert_eq!(toy.settle(), "");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a +b +c");
+}
+
+#[test]
+fn shutdown_takes_dependents_before_what_they_use() {
+    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b a", "d@m"]);
+    toy.ready("m");
+    toy.ready("n");
+    toy.settle();
+    toy.want_nothing();
+    let order = toy.settle();
+    let place = |text: &str| order.find(text).expect("removed");
+    assert!(place("-c") < place("-b") && place("-b") < place("-a"), "{order}");
+    assert_eq!(toy.world.nodes().count(), 0);
+}
+
+#[test]
+fn optional_dependencies_come_and_go() {
+    let mut toy = Toy::new(&["a@m", "b@n: ?a"]);
+    toy.ready("n");
+    toy.settle();
+    assert_eq!(
+        toy.shown("b").0,
+        Phase::Ready,
+        "b does not wait for what it can do without"
+    );
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+a -b +b");
+    assert_eq!(toy.world.node(&name("b")).map(|node| node.held.len()), Some(1));
+    toy.down("m");
+    assert_eq!(toy.settle(), "");
+    let (phase, cause) = toy.shown("b");
+    assert!(
+        phase == Phase::Configuring && cause.contains("m died"),
+        "what it holds is gone: {phase:?} {cause}"
+    );
+    // Two that would like each other: the later one by name gets the earlier.
+    check(&["x@m: ?y", "y@m: ?x"], "+x +y");
+}
+
+#[test]
+fn a_failed_resource_is_tried_again_and_later_each_time() {
+    let mut toy = Toy::new(&["a@m"]);
+    toy.ready("m");
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        toy.decide();
+        toy.end(0);
+        toy.decide();
+        let (resource, step) = toy.open.remove(0);
+        assert!(matches!(step, Step::Add(..)), "{step:?}");
+        toy.world.added(&resource, Err("no".into()), true, toy.now);
+        toy.decide();
+        assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
+        let retry = toy.world.next_retry().expect("a retry");
+        pauses.push((retry - toy.now).as_secs());
+        toy.now = retry;
+        toy.world.touch_due(retry);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(toy.settle(), "+a");
+}
+
+#[test]
+fn one_module_has_so_many_calls_at_a_time_and_gets_through_all_of_them() {
+    let lines: Vec<String> = (0..200).map(|number| format!("r{number}@m")).collect();
+    let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    toy.ready("m");
+    toy.decide();
+    assert_eq!(toy.open.len(), 32);
+    toy.settle();
+    assert_eq!(toy.inside[&"m".into()].len(), 200);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever dies, comes back and ends in whatever order: nothing is added twice or without what it needs, and when
+    /// all modules are well everything that can run does.
+    #[test]
+    fn any_order_of_events_ends_with_everything_built(
+        edges in prop::collection::vec((0usize..12, 0usize..12, any::<bool>()), 0..20),
+        events in prop::collection::vec((0usize..6, 0usize..8), 0..120),
+    ) {
+        // Edges towards earlier resources only, so that all can be built.
+        let lines: Vec<String> = (0..12).map(|number: usize| {
+            let dependencies = edges.iter().filter(|(from, to, _)| *from == number && to < from);
+            let texts: Vec<_> = dependencies.map(|(_, to, optional)| format!("{}r{to}", if *optional { "?" } else { "" })).collect();
+            format!("r{number}@m{}: {}", number % 3, texts.join(" "))
+        }).collect();
+        let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        for (what, which) in events {
+            toy.happen(what, which);
+        }
+        toy.calm_down();
+        for number in 0..12 {
+            prop_assert_eq!(toy.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
+        }
+        toy.want_nothing();
+        toy.settle();
+        prop_assert_eq!(toy.world.nodes().count(), 0);
+        prop_assert!(toy.inside.values().all(Vec::is_empty), "{:?}", toy.inside);
+    }
+}
+
+#[test]
+fn the_work_grows_with_the_config_and_no_faster() {
+    // Every resource of a layer needs all of the layer below; walked without memory, this takes 4^300 steps.
+    let layers: Vec<String> = (0..1200)
+        .map(|number: usize| {
+            let below: Vec<_> = (0..4)
+                .filter(|_| number >= 4)
+                .map(|place| format!("r{}", number / 4 * 4 - 4 + place))
+                .collect();
+            format!("r{number}@m{}: {}", number % 5, below.join(" "))
+        })
+        .collect();
+    let mut toy = Toy::new(&layers.iter().map(String::as_str).collect::<Vec<_>>());
+    let modules = ["m0", "m1", "m2", "m3", "m4"];
+    modules.iter().for_each(|module| toy.ready(module));
+    toy.settle();
+    assert_eq!(toy.shown("r1199").0, Phase::Ready);
+    toy.down("m0");
+    toy.settle();
+    toy.ready("m0");
+    toy.settle();
+    assert_eq!(toy.shown("r1199").0, Phase::Ready);
+    toy.want_nothing();
+    toy.settle();
+    assert_eq!(toy.world.nodes().count(), 0);
+}
+
+#[test]
+fn a_retry_that_was_taken_is_not_due_any_more() {
+    let mut toy = Toy::new(&["a@m: b"]);
+    toy.ready("m");
+    toy.decide();
+    let (resource, _) = toy.open.remove(0);
+    toy.world.validated(&resource, Some(Err("no".into())), toy.now);
+    toy.decide();
+    toy.now = toy.world.next_retry().expect("a retry");
+    toy.world.touch_due(toy.now);
+    assert_eq!(toy.settle(), "");
+    assert_eq!(
+        toy.world.next_retry(),
+        None,
+        "what waits for a dependency is woken by that alone"
+    );
+}
+
+#[test]
+fn a_validation_that_was_cut_off_is_asked_again() {
+    let mut toy = Toy::new(&["b@n", "a@m: b"]);
+    toy.ready("m");
+    toy.ready("n");
+    toy.decide();
+    toy.down("m");
+    toy.ready("m");
+    assert_eq!(toy.settle(), "+b +a");
+    assert_eq!(toy.world.node(&name("a")).map(|node| node.held.len()), Some(1));
+}

@@ -1,0 +1,205 @@
+//! Who depends on whom: what dependency texts mean, and who has to hear when that changes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mainstay_ids::ResourceName;
+use mainstay_model::ModuleName;
+
+use super::node::{Declared, Node, Stage, Wishes};
+use super::world::World;
+use crate::graph::circles::{Edge, Forgone};
+use crate::graph::{Unresolved, circles, simple_names};
+
+impl World {
+    /// The one place where the wishes of a resource change, and with them all that is known of its edges.
+    fn set_wishes(&mut self, name: &ResourceName, wishes: Option<Wishes>) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let old = std::mem::replace(&mut node.wishes, wishes);
+        let new = node.wishes.as_ref();
+        let edges = |wishes: Option<&Wishes>| wishes.map(|wishes| (wishes.required.clone(), wishes.optional.clone()));
+        self.undecided |= edges(old.as_ref()).unwrap_or_default() != edges(new).unwrap_or_default();
+        if let Some(old) = &old {
+            for edge in old.required.iter().chain(&old.optional) {
+                if let Some(dependents) = self.dependents.get_mut(edge) {
+                    dependents.remove(name);
+                    if dependents.is_empty() {
+                        self.dependents.remove(edge);
+                    }
+                }
+            }
+            for simple in old.mentioned() {
+                if let Some(mentioning) = self.mentions.get_mut(&simple) {
+                    mentioning.remove(name);
+                    if mentioning.is_empty() {
+                        self.mentions.remove(&simple);
+                    }
+                }
+            }
+        }
+        if let Some(new) = new {
+            for edge in new.required.iter().chain(&new.optional) {
+                self.dependents.entry(edge.clone()).or_default().insert(name.clone());
+            }
+            for simple in new.mentioned() {
+                self.mentions.entry(simple).or_default().insert(name.clone());
+            }
+        }
+    }
+
+    /// Finds the resources that `declared` names, and remembers who depends on whom.
+    pub(super) fn link(&mut self, name: &ResourceName, declared: Arc<Declared>) {
+        let before = self.nodes.get_mut(name).and_then(|node| node.wishes.take());
+        let meant = |text: &str| {
+            let known = |dependency: &&ResourceName| simple_names(text).contains(&dependency.name);
+            before
+                .as_ref()
+                .and_then(|before| before.required.iter().find(known).cloned())
+        };
+        let was_removed = |text: &str| {
+            let mut missing = before.iter().flat_map(|before| &before.missing);
+            missing.find_map(|(known, problem)| match problem {
+                Unresolved::Removed(name) if known == text => Some(name.clone()),
+                _ => None,
+            })
+        };
+        let mut wishes = Wishes::default();
+        let mut seen = BTreeSet::new();
+        // What is said twice is wanted once.
+        for text in declared.required.iter().filter(|text| seen.insert(text.as_str())) {
+            match self.index.resolve(text) {
+                Ok(dependency) => wishes.required.push(dependency),
+                Err(Unresolved::Missing) => {
+                    let gone = meant(text).or_else(|| was_removed(text));
+                    let problem = gone.map_or(Unresolved::Missing, Unresolved::Removed);
+                    wishes.missing.push((text.clone(), problem));
+                }
+                Err(problem) => wishes.missing.push((text.clone(), problem)),
+            }
+        }
+        wishes.optional = declared
+            .optional
+            .iter()
+            .filter_map(|text| self.index.resolve(text).ok())
+            .collect();
+        wishes.declared = declared;
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.wishes = before;
+        }
+        self.set_wishes(name, Some(wishes));
+        self.open_circle(name);
+        self.unexplored = true;
+    }
+
+    /// Decides which optional dependencies are let go because they would close a circle. It depends on the edges alone, so
+    /// that whatever way led here comes to the same; that is why it is decided while nothing moves.
+    pub(super) fn decide_circles(&mut self) {
+        self.undecided = false;
+        let edges = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.wanted)
+            .flat_map(|(from, node)| {
+                let required = node.required().iter().map(|to| (to, false));
+                let optional = node.optional().iter().map(|to| (to, true));
+                let edge = move |(to, optional)| Edge { from, to, optional };
+                required.chain(optional).map(edge)
+            });
+        let mut forgone: HashMap<ResourceName, Vec<Forgone>> = HashMap::new();
+        for one in circles::forgone(edges) {
+            forgone.entry(one.by.clone()).or_default().push(one);
+        }
+        let mut touched = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let forgone = forgone.remove(name).unwrap_or_default();
+            if node.forgone != forgone {
+                node.forgone = forgone;
+                touched.push(name.clone());
+            }
+        }
+        // And who may take what it could not take while this was open.
+        let may_come = |(_, node): &(&ResourceName, &Node)| {
+            let held = |optional: &ResourceName| node.held.iter().any(|(held, _)| held == optional);
+            let mut optional = node.optional().iter();
+            optional.any(|optional| !held(optional) && !node.forgoes(optional) && self.usable(optional))
+        };
+        touched.extend(self.nodes.iter().filter(may_come).map(|(name, _)| name.clone()));
+        for name in touched {
+            self.touch(&name);
+        }
+    }
+
+    /// What a module said while another program, or none, ran as it is not what it says.
+    pub(super) fn forget_words_of(&mut self, module: &ModuleName) {
+        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == Stage::Idle;
+        let told = self.nodes.values().filter(told).map(|node| node.config.name.clone());
+        for name in told.collect::<Vec<_>>() {
+            self.forget_wishes(&name);
+        }
+    }
+
+    /// A circle that it was part of may be open now; who else was in it is told when it is explored again.
+    pub(super) fn open_circle(&mut self, name: &ResourceName) {
+        let opened = self.nodes.get_mut(name).and_then(|node| node.cycle.take());
+        for member in opened.into_iter().flatten() {
+            if let Some(node) = self.nodes.get_mut(&member) {
+                node.cycle = None;
+            }
+            self.touch(&member);
+        }
+    }
+
+    /// Names came or went: what is depended on by these texts may be another resource now, or none.
+    pub(super) fn renamed(&mut self, names: &BTreeSet<String>) {
+        let mentioning: BTreeSet<_> = names
+            .iter()
+            .filter_map(|simple| self.mentions.get(simple))
+            .flatten()
+            .cloned()
+            .collect();
+        for name in mentioning {
+            let wishes = self.nodes.get(&name).and_then(|node| node.wishes.as_ref());
+            let Some(declared) = wishes.map(|wishes| wishes.declared.clone()) else {
+                continue;
+            };
+            self.link(&name, declared);
+            self.touch_around(&name);
+        }
+    }
+
+    /// It is out of its module, or what was asked about it was answered: if its entry changed meanwhile, what is known of
+    /// the old one counts no more.
+    pub(super) fn let_go(&mut self, name: &ResourceName) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.out = false;
+        if std::mem::take(&mut node.changed) {
+            node.asked = false;
+            self.forget_wishes(name);
+        }
+    }
+
+    /// What it declared was declared of another entry.
+    pub(super) fn forget_wishes(&mut self, name: &ResourceName) {
+        self.open_circle(name);
+        self.set_wishes(name, None);
+    }
+
+    /// Forgets a resource that is not wanted.
+    pub fn forget(&mut self, name: &ResourceName) {
+        self.forget_wishes(name);
+        if let Some(node) = self.nodes.remove(name) {
+            self.dirty.remove(&(node.order, name.clone()));
+            if let Some((_, at)) = node.failure {
+                self.retries.remove(&(at, name.clone()));
+            }
+        }
+    }
+}
+
+impl Wishes {
+    /// The simple names that its texts are found by.
+    fn mentioned(&self) -> BTreeSet<String> {
+        let texts = self.declared.required.iter().chain(&self.declared.optional);
+        texts.flat_map(|text| simple_names(text)).collect()
+    }
+}

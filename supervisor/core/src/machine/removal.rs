@@ -1,0 +1,96 @@
+//! Why a resource is taken out of its module: because somebody wants it so, or because something was lost.
+
+use std::collections::HashSet;
+
+use mainstay_ids::ResourceName;
+use mainstay_model::ModuleName;
+
+use super::node::{Facts, Node};
+use super::world::World;
+
+/// Why a resource is taken out on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedRemoval {
+    /// The config no longer has it, or the machine ends.
+    NotWanted,
+    /// This module is restarted, and it is in there or holds something that is.
+    Restart(ModuleName),
+    /// It is built anew, with another config or other dependencies.
+    Replaced,
+}
+
+impl World {
+    /// Why `name`, which is to be taken out, is: because somebody wants it so. `None` if something that it holds was lost,
+    /// or holds something that was.
+    pub fn planned(&self, name: &ResourceName) -> Option<PlannedRemoval> {
+        let node = self.nodes.get(name)?;
+        if !node.wanted {
+            return Some(PlannedRemoval::NotWanted);
+        }
+        if let Some(module) = self.draining(node) {
+            return Some(PlannedRemoval::Restart(module.clone()));
+        }
+        // What it holds is taken out because of the same, in the end.
+        let (mut seen, mut open) = (HashSet::from([name]), vec![node]);
+        let mut because = None;
+        while let Some(node) = open.pop() {
+            for (held, build) in &node.held {
+                let there = self.nodes.get(held).filter(|held| is_there(held, *build))?;
+                if there.leaving && seen.insert(held) {
+                    because = because.or_else(|| self.draining(there));
+                    open.push(there);
+                }
+            }
+        }
+        Some(because.map_or(PlannedRemoval::Replaced, |module| {
+            PlannedRemoval::Restart(module.clone())
+        }))
+    }
+
+    fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {
+        let module = node.module.as_ref()?;
+        (self.facts(module) == Some(&Facts::Draining)).then_some(module)
+    }
+}
+
+fn is_there(held: &Node, build: u64) -> bool {
+    held.is_counted_on() && held.build == build
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulator::{Toy, name};
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_so_waits_for_calls_and_what_was_lost_does_not() {
+        let lines = ["a@m:", "b@n: a", "c@n: b", "d@n:"];
+        let begin = || {
+            let mut toy = Toy::new(&lines);
+            toy.ready("m");
+            toy.ready("n");
+            toy.settle();
+            toy
+        };
+        let planned = |toy: &Toy| ["a", "b", "c"].map(|resource| toy.world.planned(&name(resource)));
+        let restart = Some(PlannedRemoval::Restart("m".into()));
+
+        let mut toy = begin();
+        toy.world.module_changed(&"m".into(), Facts::Draining, None);
+        toy.decide();
+        assert_eq!(planned(&toy), [restart.clone(), restart.clone(), restart]);
+
+        // `a` is gone; what holds it, and what holds that, is to come back at once.
+        let mut toy = begin();
+        toy.down("m");
+        toy.ready("m");
+        toy.decide();
+        assert_eq!(planned(&toy)[1..], [None, None]);
+
+        let mut toy = begin();
+        toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n:"]);
+        toy.decide();
+        assert_eq!(toy.world.planned(&name("a")), Some(PlannedRemoval::NotWanted));
+        assert_eq!(toy.world.planned(&name("c")), Some(PlannedRemoval::Replaced));
+    }
+}

@@ -1,0 +1,461 @@
+//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in `plan`;
+//! what is wanted changes in `adopt`, who depends on whom in `relations`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::ModuleName;
+
+use super::node::{Declared, Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
+use crate::graph::{Index, cycles};
+
+/// Pause before a failed resource is tried again, doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// The wanted and the running set.
+#[derive(Debug, Default)]
+pub struct World {
+    pub(super) nodes: HashMap<ResourceName, Node>,
+    pub(super) modules: BTreeMap<ModuleName, Module>,
+    pub(super) module_order: Vec<ModuleName>,
+    pub(super) builtin: HashMap<(Api, Model), ModuleName>,
+    pub(super) builtin_problem: Option<String>,
+    pub(super) index: Index,
+    pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
+    /// Who names a resource of that simple name among its dependencies.
+    pub(super) mentions: HashMap<String, BTreeSet<ResourceName>>,
+    pub(super) dirty: BTreeSet<(usize, ResourceName)>,
+    /// Whose `leaving` has to be looked at again.
+    pub(super) unsettled: BTreeSet<ResourceName>,
+    pub(super) retries: BTreeSet<(Instant, ResourceName)>,
+    /// Resources with a step under way; those that are being validated among them.
+    moving: usize,
+    validating: usize,
+    /// Dependencies were declared since circles were last looked for.
+    pub(super) unexplored: bool,
+    /// Who depends on whom changed since it was last decided what is let go for that it would close a circle.
+    pub(super) undecided: bool,
+}
+
+impl World {
+    /// The modules, in the order of the config; those that are ending last.
+    pub fn modules_in_order(&self) -> &[ModuleName] {
+        &self.module_order
+    }
+
+    /// A node by name.
+    pub fn node(&self, name: &ResourceName) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// Every node.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Modules that are being emptied for a restart and are empty now.
+    pub fn drained(&self) -> Vec<ModuleName> {
+        let empty = |module: &Module| module.facts == Facts::Draining && module.occupied == 0;
+        self.modules
+            .iter()
+            .filter(|(_, module)| empty(module))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// What is known of a module.
+    pub fn facts(&self, module: &ModuleName) -> Option<&Facts> {
+        self.modules.get(module).map(|module| &module.facts)
+    }
+
+    /// True while this module holds a resource, or a call about one is under way there.
+    pub fn is_occupied(&self, module: &ModuleName) -> bool {
+        self.modules.get(module).is_some_and(|module| module.occupied > 0)
+    }
+
+    /// True while AddResource calls of this module are under way: some modules answer nothing else meanwhile.
+    pub fn is_adding(&self, module: &ModuleName) -> bool {
+        self.modules.get(module).is_some_and(|module| module.adding > 0)
+    }
+
+    /// True once every module had its first outcome and nothing is under way or about to be.
+    pub fn is_settled(&self) -> bool {
+        let tried = |module: &Module| !(module.untried && module.facts == Facts::Starting);
+        self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
+    }
+
+    /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
+    fn is_at_rest(&self) -> bool {
+        let leaves = |module: &Module| module.facts == Facts::Draining;
+        self.is_settled() && !self.modules.values().any(leaves)
+    }
+
+    /// When the next failed resource is due for another try.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+
+    /// Takes up the resources whose retry is due.
+    pub fn touch_due(&mut self, now: Instant) {
+        while let Some((at, name)) = self.retries.pop_first() {
+            if at > now {
+                self.retries.insert((at, name));
+                return;
+            }
+            if let Some(node) = self.nodes.get_mut(&name) {
+                node.failure = None;
+            }
+            self.touch(&name);
+        }
+    }
+
+    /// The next resource to be asked, in config order.
+    pub fn next_dirty(&mut self) -> Option<ResourceName> {
+        self.spread();
+        if self.unexplored && self.validating == 0 {
+            self.explore();
+        }
+        if self.undecided && self.is_at_rest() {
+            self.decide_circles();
+            self.spread();
+        }
+        self.dirty.pop_first().map(|(_, name)| name)
+    }
+
+    /// Brings `leaving` up to date, from what is held to those who hold it. What is held never runs in a circle.
+    fn spread(&mut self) {
+        while let Some(name) = self.unsettled.pop_first() {
+            let Some(node) = self.nodes.get(&name) else { continue };
+            let leaving = node.stage == Stage::Built && self.has_to_leave(&name, node);
+            if leaving != node.leaving {
+                if let Some(node) = self.nodes.get_mut(&name) {
+                    node.leaving = leaving;
+                }
+                self.touch_around(&name);
+            }
+        }
+    }
+
+    /// Looks for circles among the required dependencies.
+    fn explore(&mut self) {
+        self.unexplored = false;
+        let waiting = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.stage == Stage::Idle && !node.required().is_empty());
+        let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
+        waiting.sort();
+        let starts = waiting.into_iter().map(|(_, name)| name);
+        let found = cycles(starts, |name| self.nodes.get(name).map_or(&[], Node::required));
+        for path in found {
+            for start in 0..path.len() {
+                let mut own: Vec<_> = path[start..].iter().chain(&path[..start]).cloned().collect();
+                own.push(path[start].clone());
+                if let Some(node) = self.nodes.get_mut(&path[start])
+                    && node.cycle.is_none()
+                {
+                    node.cycle = Some(own);
+                }
+                self.touch(&path[start]);
+            }
+        }
+    }
+
+    pub(super) fn touch(&mut self, name: &ResourceName) {
+        if let Some(node) = self.nodes.get(name) {
+            self.dirty.insert((node.order, name.clone()));
+            self.unsettled.insert(name.clone());
+        }
+    }
+
+    /// Marks a resource and everybody whose next step may depend on it.
+    pub(super) fn touch_around(&mut self, name: &ResourceName) {
+        let mut around: Vec<_> = self.dependents.get(name).into_iter().flatten().cloned().collect();
+        around.extend(
+            self.nodes
+                .get(name)
+                .into_iter()
+                .flat_map(|node| node.held.iter().map(|(held, _)| held.clone())),
+        );
+        around.push(name.clone());
+        for name in around {
+            self.touch(&name);
+        }
+    }
+
+    /// A module's state changed. `offers` comes with Ready.
+    pub fn module_changed(&mut self, name: &ModuleName, facts: Facts, offers: Option<HashSet<(Api, Model)>>) {
+        let Some(module) = self.modules.get_mut(name) else {
+            return;
+        };
+        let gone =
+            matches!(facts, Facts::Down(_) | Facts::Starting) && matches!(module.facts, Facts::Ready | Facts::Draining);
+        let never_ran = module.untried && matches!(facts, Facts::Down(_));
+        module.untried &= facts == Facts::Starting;
+        module.facts = facts;
+        if let Some(offers) = offers {
+            module.offers = Arc::new(offers);
+        }
+        let (mut touched, mut released, mut freed) = (Vec::new(), Vec::new(), Vec::new());
+        for (resource, node) in &mut self.nodes {
+            let inside = node.module.as_ref() == Some(name);
+            if inside && gone {
+                // The process is gone, and everything in it; calls under way end by themselves and count for nothing.
+                if node.stage == Stage::Built {
+                    node.stage = Stage::Idle;
+                    node.leaving = false;
+                    module.occupied -= 1;
+                    released.append(&mut node.held);
+                    freed.push(resource.clone());
+                }
+                node.tainted = false;
+                node.asked = false;
+            }
+            // Whatever happens to a module happens to all in it.
+            node.alone &= !inside;
+            if node.stage == Stage::Idle {
+                node.queued = false;
+                // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
+                if (inside || node.module.is_none())
+                    && let Some((_, at)) = node.failure.take()
+                {
+                    self.retries.remove(&(at, resource.clone()));
+                }
+                if inside && module.facts == Facts::Ready {
+                    // What was said of it was said of the process before.
+                    node.shown = None;
+                }
+            }
+            if inside || node.stage == Stage::Idle {
+                touched.push(resource.clone());
+            }
+        }
+        module.queue.clear();
+        self.release(released);
+        if never_ran {
+            self.forget_words_of(name);
+        }
+        for resource in freed {
+            self.let_go(&resource);
+        }
+        for resource in touched {
+            self.touch_around(&resource);
+        }
+    }
+
+    /// A step of `name` begins; `held` is what it is built with.
+    pub fn begin(&mut self, name: &ResourceName, stage: Stage, module: &ModuleName, held: Vec<Held>) {
+        for (held, _) in &held {
+            if let Some(node) = self.nodes.get_mut(held) {
+                node.holders += 1;
+            }
+        }
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        if let Some(module) = self.modules.get_mut(module) {
+            module.in_flight += 1;
+            module.adding += usize::from(stage == Stage::Adding);
+            module.occupied += usize::from(node.stage == Stage::Idle);
+        }
+        self.moving += 1;
+        self.validating += usize::from(stage == Stage::Validating);
+        if stage == Stage::Adding {
+            node.held = held;
+        }
+        node.module = Some(module.clone());
+        node.stage = stage;
+        self.touch_around(name);
+        self.dirty.remove(&(self.nodes[name].order, name.clone()));
+    }
+
+    fn finish(&mut self, name: &ResourceName, stage: Stage) -> Option<&mut Node> {
+        let node = self.nodes.get_mut(name)?;
+        self.moving -= 1;
+        self.validating -= usize::from(node.stage == Stage::Validating);
+        let mut next = Vec::new();
+        if let Some(module) = node.module.as_ref().and_then(|module| self.modules.get_mut(module)) {
+            module.in_flight = module.in_flight.saturating_sub(1);
+            module.adding = module.adding.saturating_sub(usize::from(node.stage == Stage::Adding));
+            module.occupied = module.occupied.saturating_sub(usize::from(stage == Stage::Idle));
+            // One of them may find that it has no step to take, so there is one for each place that is free.
+            let free = IN_FLIGHT_PER_MODULE
+                .saturating_sub(module.in_flight)
+                .min(module.queue.len());
+            next.extend(module.queue.drain(..free));
+        }
+        node.stage = stage;
+        self.touch_around(name);
+        if stage == Stage::Idle {
+            self.let_go(name);
+        }
+        for next in next {
+            if let Some(node) = self.nodes.get_mut(&next) {
+                node.queued = false;
+            }
+            self.touch(&next);
+        }
+        self.nodes.get_mut(name)
+    }
+
+    /// These are not held any more by somebody who held them.
+    fn release(&mut self, held: Vec<Held>) {
+        for (held, _) in held {
+            if let Some(node) = self.nodes.get_mut(&held) {
+                node.holders -= 1;
+            }
+            self.touch(&held);
+        }
+    }
+
+    /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
+    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, String>>, now: Instant) {
+        let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
+        let Some(node) = self.finish(name, Stage::Idle) else {
+            return;
+        };
+        match outcome {
+            // The answer is about an entry that nobody wants any more.
+            _ if outdated => {}
+            Some(Ok(declared)) => {
+                let declared = declared.with(&node.config.depends_on);
+                (node.failure, node.asked) = (None, true);
+                self.link(name, Arc::new(declared));
+            }
+            Some(Err(error)) => self.refuse(name, error, now),
+            None => node.asked = false,
+        }
+    }
+
+    /// The process of `module` said this of the entry before it was taken up: it need not be asked.
+    pub fn answered(
+        &mut self,
+        name: &ResourceName,
+        module: &ModuleName,
+        outcome: Result<Declared, String>,
+        now: Instant,
+    ) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.module = Some(module.clone());
+        match outcome {
+            Ok(declared) => {
+                let declared = declared.with(&node.config.depends_on);
+                (node.failure, node.asked) = (None, true);
+                self.link(name, Arc::new(declared));
+            }
+            Err(error) => self.refuse(name, error, now),
+        }
+        self.touch_around(name);
+    }
+
+    /// Its module refuses its entry: what it said of that before counts no more.
+    fn refuse(&mut self, name: &ResourceName, error: String, now: Instant) {
+        self.forget_wishes(name);
+        self.fail(name, error, now);
+    }
+
+    /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
+    pub fn added(&mut self, name: &ResourceName, outcome: Result<(), String>, alive: bool, now: Instant) {
+        let built = outcome.is_ok() && alive;
+        let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
+        let Some(node) = self.finish(name, if built { Stage::Built } else { Stage::Idle }) else {
+            return;
+        };
+        if built {
+            // Who keeps it through this has what it held, unless that is to change once more.
+            node.build += u64::from(!node.alone);
+            node.alone &= outdated;
+            node.failures = 0;
+            node.failure = None;
+            node.tainted = false;
+            self.hurry_dependents(name);
+        } else {
+            node.asked = false;
+            node.tainted = alive;
+            node.alone &= outdated && alive;
+            let held = std::mem::take(&mut node.held);
+            self.release(held);
+        }
+        if let (Err(error), true, false) = (outcome, alive, outdated) {
+            self.fail(name, error, now);
+        }
+        self.touch_around(name);
+    }
+
+    /// RemoveResource ended, one way or the other.
+    pub fn removed(&mut self, name: &ResourceName, clean: bool) {
+        let here = |node: &Node| self.module_of(&node.config).ok() == node.module.as_ref();
+        let elsewhere = !self.nodes.get(name).is_some_and(here);
+        let Some(node) = self.finish(name, Stage::Idle) else {
+            return;
+        };
+        node.asked = false;
+        // One try is enough for what nobody wants, or not there any more.
+        node.tainted = !clean && node.wanted && !elsewhere;
+        let held = std::mem::take(&mut node.held);
+        self.release(held);
+    }
+
+    /// Queues a resource until its module has less to do.
+    pub fn queue(&mut self, name: ResourceName, module: &ModuleName) {
+        if let (Some(module), Some(node)) = (self.modules.get_mut(module), self.nodes.get_mut(&name))
+            && !std::mem::replace(&mut node.queued, true)
+        {
+            module.queue.push_back(name);
+        }
+    }
+
+    /// Remembers what was shown; true if it is news.
+    pub fn show(&mut self, name: &ResourceName, shown: &Shown) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else {
+            return false;
+        };
+        let late = node.stage == Stage::Idle && std::mem::take(&mut node.alone);
+        let news = node.shown.as_ref() != Some(shown);
+        if news {
+            node.shown = Some(shown.clone());
+        }
+        if late {
+            // It is not back in a moment: who holds it does with it as with anything that is gone.
+            self.touch_around(name);
+        }
+        if !news {
+            return false;
+        }
+        for dependent in self
+            .dependents
+            .get(name)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.touch(&dependent);
+        }
+        true
+    }
+
+    /// A resource was built: those that need or want it and failed are tried at once.
+    fn hurry_dependents(&mut self, name: &ResourceName) {
+        for dependent in self.dependents.get(name).into_iter().flatten() {
+            if let Some(node) = self.nodes.get_mut(dependent)
+                && let Some((_, at)) = node.failure.take()
+            {
+                self.retries.remove(&(at, dependent.clone()));
+            }
+        }
+    }
+
+    fn fail(&mut self, name: &ResourceName, error: String, now: Instant) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.alone = false;
+        let pause = FIRST_RETRY
+            .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
+            .min(LAST_RETRY);
+        node.failures += 1;
+        node.failure = Some((error.into(), now + pause));
+        self.retries.insert((now + pause, name.clone()));
+    }
+}

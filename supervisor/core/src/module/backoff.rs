@@ -1,0 +1,136 @@
+//! How long a module that failed waits for its next try. Reads no clock and no source of chance.
+
+use std::time::Duration;
+
+use mainstay_model::Restart;
+
+/// Shortest pause after the first try: a program that cannot be run must not keep a processor busy, whatever the config
+/// says.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+
+/// Failures in a row, and what follows from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+/// What follows a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another try after this pause; zero means at once.
+    After(Duration),
+    /// No more: that many failures in a row are the limit.
+    GiveUp(u32),
+}
+
+impl Backoff {
+    /// Counts one more failure. `chance`, from 0 to 1, says where in the range of the jitter the pause lies.
+    pub fn failed(&mut self, restart: &Restart, chance: f64) -> Next {
+        self.failures = self.failures.saturating_add(1);
+        self.next(restart, chance)
+    }
+
+    /// What follows the last failure.
+    pub fn next(&self, restart: &Restart, chance: f64) -> Next {
+        if restart.limit.is_some_and(|limit| self.failures >= limit) {
+            return Next::GiveUp(self.failures);
+        }
+        Next::After(pause(restart, self.failures, chance))
+    }
+
+    /// The next failure counts as the first.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Failures in a row so far.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// The pause after failure number `failure`, counted from 1.
+fn pause(restart: &Restart, failure: u32, chance: f64) -> Duration {
+    let plain = match failure {
+        0 | 1 => restart.first.as_secs_f64(),
+        later => {
+            let steps = i32::try_from(later - 2).unwrap_or(i32::MAX);
+            restart.then.as_secs_f64() * restart.factor.powi(steps)
+        }
+    };
+    // Large powers are infinite, and zero times infinity is no number at all.
+    let longest = restart.max_delay.as_secs_f64();
+    let capped = if plain < longest { plain } else { longest };
+    let varied = capped * (1.0 + restart.jitter * (2.0 * chance - 1.0));
+    let pause = Duration::try_from_secs_f64(varied).unwrap_or(restart.max_delay);
+    if failure < 2 { pause } else { pause.max(MIN_PAUSE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(restart: &Restart, count: usize, chance: f64) -> Vec<u128> {
+        let mut backoff = Backoff::default();
+        let mut next = || match backoff.failed(restart, chance) {
+            Next::After(pause) => pause.as_millis(),
+            Next::GiveUp(_) => u128::MAX,
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn the_first_try_comes_at_once_and_the_pauses_double_up_to_the_longest() {
+        let expected = [0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
+        assert_eq!(pauses(&Restart::default(), 9, 0.5), expected);
+    }
+
+    #[test]
+    fn jitter_makes_a_pause_longer_or_shorter_by_its_share() {
+        assert_eq!(pauses(&Restart::default(), 3, 0.0), [0, 400, 800]);
+        assert_eq!(pauses(&Restart::default(), 3, 1.0), [0, 600, 1_200]);
+        assert_eq!(pauses(&Restart::default(), 40, 1.0)[39], 36_000);
+    }
+
+    #[test]
+    fn odd_settings_neither_panic_nor_spin() {
+        let base = Restart {
+            jitter: 0.0,
+            ..Restart::default()
+        };
+        let ms = Duration::from_millis;
+        let cases = [
+            (Duration::ZERO, 2.0, ms(30_000), [0, 10, 10]),
+            (Duration::ZERO, f64::INFINITY, ms(70), [0, 10, 70]),
+            (ms(500), 1e300, ms(1_000), [0, 500, 1_000]),
+            (ms(500), 0.0, ms(1_000), [0, 500, 10]),
+            (ms(500), -1.0, ms(1_000), [0, 500, 1_000]),
+            (ms(500), 2.0, Duration::ZERO, [0, 10, 10]),
+        ];
+        for (then, factor, max_delay, expected) in cases {
+            let restart = Restart {
+                then,
+                factor,
+                max_delay,
+                ..base.clone()
+            };
+            assert_eq!(pauses(&restart, 3, 0.5), expected, "{restart:?}");
+        }
+        assert!(pauses(&Restart::default(), 5_000, 0.5)[4_999] <= 30_000);
+    }
+
+    #[test]
+    fn so_many_failures_in_a_row_are_the_last_and_a_reset_begins_anew() {
+        let restart = Restart {
+            limit: Some(3),
+            ..Restart::default()
+        };
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::ZERO));
+        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::from_millis(500)));
+        assert_eq!(backoff.failed(&restart, 0.5), Next::GiveUp(3));
+        backoff.reset();
+        assert_eq!(backoff.failures(), 0);
+        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::ZERO));
+    }
+}

@@ -1,0 +1,519 @@
+//! The lifecycle by tables: inputs at seconds, and the actions that follow.
+
+use mainstay_model::Restart as RestartPolicy;
+
+use super::*;
+
+const LIFE: u64 = 1;
+
+fn answered(life: u64) -> Input {
+    Input::Answered { life }
+}
+
+fn failed(life: u64) -> Input {
+    Input::Failed { life }
+}
+
+fn ended(life: u64) -> Input {
+    Input::Ended { life }
+}
+
+fn empty(life: u64) -> Input {
+    Input::Empty { life }
+}
+
+fn exited(life: u64) -> Input {
+    Input::Exited { life, clean: false }
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.restart.jitter = 0.0;
+    policy.health.start_timeout = Some(Duration::from_secs(30));
+    policy
+}
+
+/// Feeds inputs at milliseconds to a module with that policy; gives the actions, each as `ms:action`, and the state.
+fn run(policy: &Policy, inputs: &[(u64, Input)]) -> (String, State) {
+    let zero = Instant::now();
+    let mut life = Lifecycle::new(policy, START_TIMEOUT, 1);
+    let mut actions = Vec::new();
+    for (ms, input) in inputs {
+        if let Some(action) = life.handle(*input, zero + Duration::from_millis(*ms)) {
+            let text = match action {
+                Action::Start { .. } => "Start".to_owned(),
+                action => format!("{action:?}"),
+            };
+            actions.push(format!("{ms}:{text}"));
+        }
+    }
+    (actions.join(" "), life.state())
+}
+
+fn check(inputs: &[(u64, Input)], expected: &str) {
+    assert_eq!(run(&policy(), inputs).0, expected, "{inputs:?}");
+}
+
+use Input::{Restart, Tick, Want};
+
+#[test]
+fn a_wanted_module_starts_once_and_comes_back_at_once_and_then_after_growing_pauses() {
+    check(
+        &[
+            (0, Want(true)),
+            (0, Want(true)),
+            (1_000, answered(1)),
+            (5_000, exited(1)),
+            (5_001, answered(2)),
+            (6_000, exited(2)),
+            (6_499, Tick),
+            (6_500, Tick),
+            (6_600, exited(3)),
+            (7_599, Tick),
+            (7_600, Tick),
+        ],
+        "0:Start 5000:Start 6500:Start 7600:Start",
+    );
+}
+
+#[test]
+fn a_failed_first_start_is_treated_like_any_other_failure() {
+    check(
+        &[
+            (0, Want(true)),
+            (10, exited(1)),
+            (20, exited(2)),
+            (519, Tick),
+            (520, Tick),
+        ],
+        "0:Start 10:Start 520:Start",
+    );
+}
+
+#[test]
+fn only_uninterrupted_ready_makes_the_next_failure_the_first() {
+    let begin = [
+        (0, Want(true)),
+        (0, answered(1)),
+        (1_000, exited(1)),
+        (1_000, answered(2)),
+    ];
+    let quiet = [(61_000, exited(2))];
+    check(&[&begin[..], &quiet[..]].concat(), "0:Start 1000:Start 61000:Start");
+    let early = [(60_999, exited(2)), (61_499, Tick)];
+    check(&[&begin[..], &early[..]].concat(), "0:Start 1000:Start 61499:Start");
+    let interrupted = [
+        (50_000, Input::Silent { life: 2 }),
+        (51_000, Input::Heard { life: 2 }),
+        (70_000, exited(2)),
+        (70_500, Tick),
+    ];
+    check(
+        &[&begin[..], &interrupted[..]].concat(),
+        "0:Start 1000:Start 70500:Start",
+    );
+    // A process that needs long to become READY is not quiet.
+    let slow = [
+        (0, Want(true)),
+        (1_000, exited(1)),
+        (29_000, answered(2)),
+        (80_000, exited(2)),
+    ];
+    check(&slow, "0:Start 1000:Start");
+}
+
+#[test]
+fn the_policy_says_after_which_ends_it_is_started_again() {
+    let clean = Input::Exited {
+        life: LIFE,
+        clean: true,
+    };
+    let done = State::Resting(Rest::Done);
+    let never = State::Resting(Rest::Never);
+    for (when, end, expected) in [
+        (RestartWhen::Always, clean, None),
+        (RestartWhen::OnFailure, clean, Some(done)),
+        (RestartWhen::OnFailure, exited(1), None),
+        (RestartWhen::Never, clean, Some(never)),
+        (RestartWhen::Never, exited(1), Some(never)),
+    ] {
+        let mut policy = policy();
+        policy.restart.when = when;
+        let (actions, state) = run(&policy, &[(0, Want(true)), (0, answered(1)), (1, end)]);
+        match expected {
+            Some(rest) => assert_eq!((actions.as_str(), state), ("0:Start", rest), "{when:?} {end:?}"),
+            None => assert_eq!(actions, "0:Start 1:Start", "{when:?} {end:?}"),
+        }
+    }
+    // A process that hung and then ends with 0 has failed all the same.
+    let mut policy = policy();
+    policy.restart.when = RestartWhen::OnFailure;
+    let hung = [
+        (0, Want(true)),
+        (0, answered(1)),
+        (1, Input::Hung { life: 1 }),
+        (2, clean),
+    ];
+    assert_eq!(run(&policy, &hung).0, "0:Start 1:Terminate 2:Start");
+}
+
+#[test]
+fn a_module_that_gave_up_starts_again_when_somebody_asks() {
+    let mut policy = policy();
+    policy.restart.limit = Some(2);
+    let fail = [(0, Want(true)), (1, exited(1)), (2, exited(2)), (900, Tick)];
+    let (actions, state) = run(&policy, &fail);
+    assert_eq!(actions, "0:Start 1:Start");
+    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 2 }));
+    let again = [&fail[..], &[(1_000, Restart), (1_001, exited(3)), (1_002, exited(4))]].concat();
+    let (actions, state) = run(&policy, &again);
+    assert_eq!(actions, "0:Start 1:Start 1000:Start 1001:Start");
+    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 2 }));
+    let off = [&fail[..], &[(1_000, Want(false)), (1_001, Want(true))]].concat();
+    assert_eq!(run(&policy, &off).0, "0:Start 1:Start 1001:Start");
+}
+
+#[test]
+fn a_stop_grows_stronger_until_the_process_is_gone() {
+    check(
+        &[
+            (0, Want(true)),
+            (0, answered(1)),
+            (1_000, Want(false)),
+            (4_333, Tick),
+            (4_334, Tick),
+            (10_999, Tick),
+            (11_000, Tick),
+            (12_499, Tick),
+            (12_500, Tick),
+            (12_501, exited(1)),
+            (20_000, Tick),
+        ],
+        "0:Start 1000:Terminate 4334:TerminateGroup 11000:KillGroup 12500:KillGroup",
+    );
+    let mut policy = policy();
+    policy.stop.grace = Duration::ZERO;
+    let (actions, _) = run(&policy, &[(0, Want(true)), (1, Want(false)), (1, Tick), (1, Tick)]);
+    assert_eq!(actions, "0:Start 1:Terminate 1:TerminateGroup 1:KillGroup");
+}
+
+#[test]
+fn a_killed_process_that_no_signal_reaches_is_not_waited_for() {
+    let stuck = Input::Stuck { life: 1 };
+    let begun = [(0, Want(true)), (0, answered(1)), (0, stuck)];
+    let killed = [
+        (4_333, stuck),
+        (4_334, Tick),
+        (11_000, Tick),
+        (12_500, stuck),
+        (12_500, exited(1)),
+    ];
+    let told = "Terminate 4334:TerminateGroup 11000:KillGroup 12500:GiveUp";
+    for (why, expected, state) in [
+        (Want(false), format!("0:Start 1000:{told}"), Some(State::Stopped)),
+        (Restart, format!("0:Start 1000:{told} 12500:Start"), None),
+        (
+            Input::Hung { life: 1 },
+            format!("0:Start 1000:{told} 12500:Start"),
+            None,
+        ),
+    ] {
+        let inputs = [&begun[..], &[(1_000, why)], &killed[..]].concat();
+        let (actions, after) = run(&policy(), &inputs);
+        assert_eq!(actions, expected, "{why:?}");
+        assert!(state.is_none_or(|state| state == after), "{why:?}: {after:?}");
+    }
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_ended_and_tried_again() {
+    check(
+        &[(0, Want(true)), (29_999, Tick), (30_000, Tick), (31_000, exited(1))],
+        "0:Start 30000:Terminate 31000:Start",
+    );
+    let mut policy = policy();
+    policy.health.start_timeout = None;
+    let late = [(0, Want(true)), (299_999, Tick), (300_000, Tick)];
+    assert_eq!(run(&policy, &late).0, "0:Start 300000:Terminate");
+}
+
+#[test]
+fn a_module_that_hangs_is_ended_and_comes_back() {
+    let (actions, state) = run(
+        &policy(),
+        &[(0, Want(true)), (0, answered(1)), (1, Input::Silent { life: 1 })],
+    );
+    assert_eq!((actions.as_str(), state), ("0:Start", State::Unresponsive));
+    check(
+        &[
+            (0, Want(true)),
+            (0, answered(1)),
+            (1, Input::Silent { life: 1 }),
+            (2, Input::Hung { life: 1 }),
+            (3, Input::Hung { life: 1 }),
+            (3_336, Tick),
+            (10_002, Tick),
+            (10_003, ended(1)),
+            (10_004, empty(1)),
+            (10_004, exited(1)),
+        ],
+        "0:Start 2:Terminate 3336:TerminateGroup 10002:KillGroup 10004:Reap 10004:Start",
+    );
+}
+
+#[test]
+fn a_restart_needs_no_pause_and_forgets_the_failures() {
+    check(
+        &[(0, Want(true)), (1, answered(1)), (2, Restart), (3, exited(1))],
+        "0:Start 2:Terminate 3:Start",
+    );
+    let failing = [(0, Want(true)), (1, exited(1)), (1, exited(2))];
+    check(
+        &[
+            &failing[..],
+            &[(1, Restart), (2, exited(3)), (3, exited(4)), (503, Tick)],
+        ]
+        .concat(),
+        "0:Start 1:Start 1:Start 2:Start 503:Start",
+    );
+    // Asked for while a useless process is being ended, too.
+    check(
+        &[
+            &failing[..],
+            &[(501, Tick), (600, failed(3)), (601, Restart), (602, exited(3))],
+        ]
+        .concat(),
+        "0:Start 1:Start 501:Start 600:Terminate 602:Start",
+    );
+    check(&[(0, Restart)], "");
+}
+
+#[test]
+fn a_module_that_is_being_emptied_comes_back_however_it_ends() {
+    let drain = [(0, Want(true)), (0, answered(1)), (1, Input::Drain { life: 1 })];
+    assert_eq!(run(&policy(), &drain).1, State::Draining);
+    for (rest, expected) in [
+        (vec![(2, Restart), (3, exited(1))], "0:Start 2:Terminate 3:Start"),
+        (vec![(2, ended(1)), (2, exited(1))], "0:Start 2:Reap 2:Start"),
+        (vec![(2, failed(1)), (3, exited(1))], "0:Start 2:Terminate 3:Start"),
+        (vec![(2, Want(false)), (3, exited(1))], "0:Start 2:Terminate"),
+    ] {
+        check(&[&drain[..], &rest].concat(), expected);
+    }
+}
+
+#[test]
+fn the_word_of_an_earlier_process_does_not_count() {
+    let begin = [(0, Want(true)), (0, answered(1)), (1, exited(1))];
+    let stale = [
+        answered(1),
+        failed(1),
+        ended(1),
+        empty(1),
+        exited(1),
+        Input::Silent { life: 1 },
+        Input::Hung { life: 1 },
+        Input::Drain { life: 1 },
+    ];
+    for input in stale {
+        let (actions, state) = run(&policy(), &[&begin[..], &[(2, input)]].concat());
+        assert_eq!(actions, "0:Start 1:Start", "{input:?}");
+        assert!(matches!(state, State::Starting { .. }), "{input:?}: {state:?}");
+    }
+}
+
+#[test]
+fn a_change_of_mind_while_stopping_starts_again_after_the_end() {
+    check(
+        &[
+            (0, Want(true)),
+            (1, answered(1)),
+            (2, Want(false)),
+            (2, Want(true)),
+            (3, exited(1)),
+        ],
+        "0:Start 2:Terminate 3:Start",
+    );
+    check(
+        &[
+            (0, Want(true)),
+            (1, exited(1)),
+            (2, exited(2)),
+            (3, Want(false)),
+            (9_000, Tick),
+        ],
+        "0:Start 1:Start",
+    );
+}
+
+#[test]
+fn what_a_stopped_process_forked_gets_the_rest_of_its_time() {
+    let begin = [(0, Want(true)), (0, answered(1)), (1_000, Want(false))];
+    let check = |rest: &[(u64, Input)], expected: &str| {
+        check(&[&begin, rest].concat(), &format!("0:Start 1000:Terminate {expected}"));
+    };
+    check(
+        &[
+            (1_000, ended(1)),
+            (5_000, Tick),
+            (6_000, empty(1)),
+            (6_000, exited(1)),
+            (20_000, Tick),
+        ],
+        "1000:TerminateGroup 6000:Reap",
+    );
+    check(
+        &[(1_000, ended(1)), (10_000, Tick), (11_000, Tick), (11_000, exited(1))],
+        "1000:TerminateGroup 11000:Reap",
+    );
+    check(
+        &[
+            (5_000, Tick),
+            (6_000, ended(1)),
+            (10_000, Tick),
+            (11_000, Tick),
+            (11_000, exited(1)),
+        ],
+        "5000:TerminateGroup 11000:Reap",
+    );
+    check(
+        &[
+            (5_000, Tick),
+            (11_000, Tick),
+            (12_000, ended(1)),
+            (12_000, empty(1)),
+            (12_000, exited(1)),
+        ],
+        "5000:TerminateGroup 11000:KillGroup 12000:Reap",
+    );
+}
+
+#[test]
+fn after_a_crash_nothing_waits_for_what_the_process_forked() {
+    check(
+        &[
+            (0, Want(true)),
+            (1, answered(1)),
+            (5, ended(1)),
+            (5, exited(1)),
+            (7, ended(2)),
+            (7, exited(2)),
+            (507, Tick),
+        ],
+        "0:Start 5:Reap 5:Start 7:Reap 507:Start",
+    );
+}
+
+#[test]
+fn a_useless_process_is_ended_before_the_next_one_starts() {
+    check(
+        &[(0, Want(true)), (1, failed(1)), (1, failed(1)), (2, exited(1))],
+        "0:Start 1:Terminate 2:Start",
+    );
+}
+
+#[test]
+fn each_part_of_a_start_has_a_limit_of_its_own() {
+    let part = |seconds| Input::Underway {
+        life: LIFE,
+        limit: Duration::from_secs(seconds),
+    };
+    // The usual limit is 30 s.
+    check(
+        &[(0, Want(true)), (0, part(100)), (30_000, Tick), (100_000, Tick)],
+        "0:Start 100000:Terminate",
+    );
+    check(
+        &[
+            (0, Want(true)),
+            (0, part(100)),
+            (90_000, part(30)),
+            (100_000, Tick),
+            (120_000, Tick),
+        ],
+        "0:Start 120000:Terminate",
+    );
+    check(
+        &[(0, Want(true)), (1, answered(LIFE)), (2, part(1)), (5_000, Tick)],
+        "0:Start",
+    );
+}
+
+/// A module of that policy that failed once or more, `ms` later treated by another one: the action that follows at once, and the
+/// state.
+fn treated(before: &Policy, failures: u64, after: &Policy) -> (bool, State, Instant) {
+    let zero = Instant::now();
+    let mut life = Lifecycle::new(before, START_TIMEOUT, 1);
+    let mut now = zero;
+    life.handle(Want(true), now);
+    for number in 1..=failures {
+        life.handle(exited(number), now);
+        if number < failures {
+            now = life.deadline().unwrap_or(now);
+            life.handle(Tick, now);
+        }
+    }
+    life.treat(after, START_TIMEOUT);
+    let started = life.handle(Input::Treated, now).is_some();
+    (started, life.state(), now)
+}
+
+#[test]
+fn another_policy_counts_for_the_pause_that_is_under_way_and_for_one_that_rests() {
+    let with = |change: &dyn Fn(&mut RestartPolicy)| {
+        let mut policy = policy();
+        change(&mut policy.restart);
+        policy
+    };
+    let second = Duration::from_secs(1);
+    let waits = |(started, state, now): (bool, State, Instant), pause: Duration| {
+        assert!(!started);
+        assert_eq!(state, State::Waiting { until: now + pause });
+    };
+    // After three failures it waits a second.
+    waits(treated(&policy(), 3, &policy()), second);
+    waits(
+        treated(&policy(), 3, &with(&|restart| restart.max_delay = second / 4)),
+        second / 4,
+    );
+    waits(
+        treated(&policy(), 3, &with(&|restart| restart.then = 8 * second)),
+        second,
+    );
+    let never = with(&|restart| restart.when = RestartWhen::Never);
+    let limit = with(&|restart| restart.limit = Some(3));
+    let looser = with(&|restart| restart.limit = Some(4));
+    let rests = |before: &Policy, failures, after: &Policy| match treated(before, failures, after) {
+        (false, State::Resting(rest), _) => Some(rest),
+        (true, State::Starting { .. }, _) => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rests(&policy(), 3, &never), Some(Rest::Never));
+    assert_eq!(rests(&policy(), 3, &limit), Some(Rest::GaveUp { failures: 3 }));
+    assert_eq!(rests(&limit, 3, &limit), Some(Rest::GaveUp { failures: 3 }));
+    assert_eq!(rests(&limit, 3, &looser), None);
+    assert_eq!(rests(&never, 1, &never), Some(Rest::Never));
+    assert_eq!(rests(&never, 1, &policy()), None);
+}
+
+#[test]
+fn another_policy_leaves_a_process_alone_and_counts_for_its_end() {
+    let zero = Instant::now();
+    let mut life = Lifecycle::new(&policy(), START_TIMEOUT, 1);
+    life.handle(Want(true), zero);
+    life.handle(answered(1), zero);
+    let mut after = policy();
+    after.stop.grace = Duration::from_secs(3);
+    after.restart.when = RestartWhen::Never;
+    life.treat(&after, START_TIMEOUT);
+    assert_eq!(life.handle(Input::Treated, zero), None);
+    assert_eq!(life.state(), State::Ready { since: zero });
+    assert_eq!(life.handle(failed(1), zero), Some(Action::Terminate));
+    assert_eq!(
+        life.deadline(),
+        Some(zero + Duration::from_secs(1)),
+        "a third of its grace"
+    );
+    life.handle(exited(1), zero);
+    assert_eq!(life.state(), State::Resting(Rest::Never));
+}

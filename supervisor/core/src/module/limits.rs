@@ -1,0 +1,268 @@
+//! How each of a module's limits is held on this system: decided here, done by `cgroup`, by rlimits in the child, or by
+//! the watch in `memory`. Pure.
+
+use mainstay_model::cgroup::{Controllers, Events};
+use mainstay_model::{Limits, Rlimits};
+
+/// Room that the kernel's limit per process (RLIMIT_DATA) leaves above the memory limit where that is watched. It counts
+/// what a process *maps* for writing, not what it uses, and allocators map far more than they use; so it only stops a
+/// process that runs away between two looks.
+const ROOM_ABOVE_MEMORY: u64 = 256 << 20;
+
+/// What the system offers for holding limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// What cgroups limit here.
+    pub controllers: Controllers,
+    /// Whether the module runs as a user of its own: neither root nor the core's. The kernel counts processes by user.
+    pub own_user: bool,
+    /// Whether a module's processes and their memory can be looked at (Linux).
+    pub can_watch: bool,
+}
+
+/// How a limit is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// By the kernel, for all processes of the module together.
+    Cgroup,
+    /// By the kernel, for each process or user.
+    Rlimit,
+    /// By the core, which looks each second.
+    Watched,
+    /// Not at all.
+    NotEnforced,
+}
+
+impl Held {
+    /// In the words of the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Rlimit => "rlimit",
+            Self::Watched => "watched",
+            Self::NotEnforced => "not enforced",
+        }
+    }
+}
+
+/// One limit of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Its key in the config.
+    pub name: &'static str,
+    /// How much, as a person reads it.
+    pub limit: String,
+    /// How it is held.
+    pub held: Held,
+    /// What else there is to know: what it counts, or why it is not held and the cure.
+    pub note: &'static str,
+}
+
+impl Limit {
+    /// What the kernel has refused because of it, for the status; empty if nothing.
+    pub fn reached(&self, events: Events) -> String {
+        match (self.name, self.held, events.refused_forks) {
+            ("pids", Held::Cgroup, refused @ 1..) => format!("reached: {refused} more were refused"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// How all limits of a module are held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Those that are configured, in the order of the config's documentation.
+    pub limits: Vec<Limit>,
+    /// What the child sets.
+    pub rlimits: Rlimits,
+    /// Memory above which the watch kills, in bytes.
+    pub watched_memory: Option<u64>,
+}
+
+/// Decides for each configured limit how it is held.
+pub fn plan(limits: &Limits, offer: Offer) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(memory) = limits.memory {
+        let (held, note) = if offer.controllers.memory {
+            (Held::Cgroup, "all its processes together")
+        } else if offer.can_watch {
+            plan.watched_memory = Some(memory);
+            plan.rlimits.data = Some(memory.saturating_mul(2).saturating_add(ROOM_ABOVE_MEMORY));
+            (
+                Held::Watched,
+                "all its processes together, each second: no memory controller (cgroup v2) is to be had here",
+            )
+        } else {
+            (Held::NotEnforced, "this system cannot tell what a module uses")
+        };
+        plan.add("memory", bytes(memory), held, note);
+    }
+    if let Some(cpu) = limits.cpu {
+        let (held, note) = if offer.controllers.cpu {
+            (Held::Cgroup, "all its processes together")
+        } else {
+            (
+                Held::NotEnforced,
+                "needs the cpu controller (cgroup v2; as a service: `Delegate=yes`)",
+            )
+        };
+        let unit = if cpu == 1.0 { "processor" } else { "processors" };
+        plan.add("cpu", format!("{cpu} {unit}"), held, note);
+    }
+    if let Some(pids) = limits.pids {
+        let (held, note) = if offer.controllers.pids {
+            (Held::Cgroup, "processes and threads together")
+        } else if offer.own_user {
+            plan.rlimits.pids = Some(pids.into());
+            (Held::Rlimit, "all processes and threads of its user")
+        } else {
+            (
+                Held::NotEnforced,
+                "needs the pids controller (cgroup v2; as a service: `Delegate=yes`), or a user of its own (`sandbox.user`)",
+            )
+        };
+        plan.add("pids", pids.to_string(), held, note);
+    }
+    if let Some(files) = limits.open_files {
+        plan.rlimits.open_files = Some(files);
+        plan.add("open_files", files.to_string(), Held::Rlimit, "each of its processes");
+    }
+    plan
+}
+
+impl Plan {
+    fn add(&mut self, name: &'static str, limit: String, held: Held, note: &'static str) {
+        self.limits.push(Limit {
+            name,
+            limit,
+            held,
+            note,
+        });
+    }
+}
+
+/// A number of bytes in the largest unit that shows it without a loss: `64 MiB`, `1500 B`.
+pub fn bytes(number: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units
+        .into_iter()
+        .find(|(_, shift)| number > 0 && number.is_multiple_of(1 << shift))
+    {
+        Some((unit, shift)) => format!("{} {unit}", number >> shift),
+        None => format!("{number} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Limits = Limits {
+        memory: Some(64 << 20),
+        cpu: Some(0.5),
+        pids: Some(20),
+        open_files: Some(100),
+    };
+
+    const GROUPS: Controllers = Controllers {
+        memory: true,
+        cpu: true,
+        pids: true,
+    };
+
+    fn held(offer: Offer) -> (String, Plan) {
+        let plan = plan(&ALL, offer);
+        let held: Vec<_> = plan.limits.iter().map(|limit| limit.held.as_str()).collect();
+        (held.join(", "), plan)
+    }
+
+    #[test]
+    fn the_best_holder_that_the_system_offers_is_taken() {
+        let watch = Offer {
+            can_watch: true,
+            ..Offer::default()
+        };
+        let own = Offer {
+            own_user: true,
+            ..watch
+        };
+        let groups = Offer {
+            controllers: GROUPS,
+            ..own
+        };
+        let only_pids = Offer {
+            controllers: Controllers {
+                pids: true,
+                ..Controllers::default()
+            },
+            ..watch
+        };
+        for (offer, expected) in [
+            (groups, "cgroup, cgroup, cgroup, rlimit"),
+            (only_pids, "watched, not enforced, cgroup, rlimit"),
+            (own, "watched, not enforced, rlimit, rlimit"),
+            (watch, "watched, not enforced, not enforced, rlimit"),
+            (Offer::default(), "not enforced, not enforced, not enforced, rlimit"),
+        ] {
+            assert_eq!(held(offer).0, expected, "{offer:?}");
+        }
+        assert_eq!(plan(&Limits::default(), groups), Plan::default());
+    }
+
+    #[test]
+    fn what_is_held_by_the_kernel_is_not_held_twice() {
+        let (_, plan) = held(Offer {
+            controllers: GROUPS,
+            own_user: true,
+            can_watch: true,
+        });
+        assert_eq!(
+            plan.rlimits,
+            Rlimits {
+                open_files: Some(100),
+                ..Rlimits::default()
+            }
+        );
+        assert_eq!(plan.watched_memory, None);
+    }
+
+    #[test]
+    fn a_watched_module_may_map_more_than_it_may_use() {
+        let (_, plan) = held(Offer {
+            can_watch: true,
+            ..Offer::default()
+        });
+        assert_eq!(plan.watched_memory, ALL.memory);
+        assert!(plan.rlimits.data > ALL.memory);
+    }
+
+    #[test]
+    fn what_the_kernel_refused_is_shown_with_its_limit_alone() {
+        let (_, plan) = held(Offer {
+            controllers: GROUPS,
+            ..Offer::default()
+        });
+        let reached = |refused_forks| -> Vec<String> {
+            let events = Events {
+                refused_forks,
+                ..Events::default()
+            };
+            plan.limits.iter().map(|limit| limit.reached(events)).collect()
+        };
+        assert_eq!(reached(7), ["", "", "reached: 7 more were refused", ""]);
+        assert_eq!(reached(0), [""; 4]);
+    }
+
+    #[test]
+    fn sizes_are_shown_without_a_loss() {
+        for (number, expected) in [
+            (64 << 20, "64 MiB"),
+            (1 << 30, "1 GiB"),
+            (1536, "1536 B"),
+            (3 << 10, "3 KiB"),
+            (0, "0 B"),
+        ] {
+            assert_eq!(bytes(number), expected);
+        }
+    }
+}

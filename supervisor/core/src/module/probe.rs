@@ -1,0 +1,300 @@
+//! Whether a module's process still answers, as a function of state, input and time. Does no IO and reads no clock.
+//!
+//! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs when
+//! nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the verdict off:
+//! a call of the core that it may be busy with, a debugger that holds it, or a core that was itself not there to listen.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mainstay_model::Health;
+
+/// A timer later than this means that the core, or the whole host, stood still: its round counts for nothing.
+const LATE: Duration = Duration::from_secs(1);
+/// How long a missed probe is left in the module's hands before another takes its place: a process that runs again answers the
+/// one that lies there at once.
+const RENEW: Duration = Duration::from_secs(5);
+/// How long the look for a tracer may take.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// Shortest pause and shortest wait, whatever the config says: a probe must not become a load.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What happens to a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// `deadline` is over.
+    Tick,
+    /// It answered a probe, whatever the answer.
+    Answered,
+    /// It sent a frame, or made a call.
+    Heard,
+    /// The core begins ValidateConfig, AddResource or RemoveResource.
+    Begun {
+        /// Which call.
+        call: u64,
+        /// When the core gives it up.
+        until: Instant,
+    },
+    /// That call is over, one way or the other.
+    Ended {
+        /// Which call.
+        call: u64,
+    },
+    /// What a look for a tracer found: the process id of one, if there is one.
+    Traced(Option<u32>),
+    /// The evidence is written, as far as it can be had.
+    Gathered,
+}
+
+/// What to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Send a probe; an older one counts no more.
+    Probe,
+    /// Look whether a debugger holds the process; `Traced` is the answer.
+    LookForTracer,
+    /// Say that it does not answer.
+    Unresponsive {
+        /// How long nothing was heard of it.
+        silent: Duration,
+        /// The debugger that holds it, if one does.
+        tracer: Option<u32>,
+    },
+    /// Say that it answers again.
+    Answering,
+    /// Write down what it is doing, before it is ended; `Gathered` is the answer.
+    Gather,
+    /// It hangs: end it. Nothing follows.
+    Hung {
+        /// How long nothing was heard of it.
+        silent: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The next probe goes out at `until`.
+    Resting { until: Instant },
+    /// A probe is out since `since` and must be answered by `until`.
+    Asked { since: Instant, until: Instant },
+    /// The probe of a round that began at `since` was missed; a debugger may be why, which is looked for since `at`.
+    Looking { since: Instant, at: Instant },
+    /// It is unresponsive; looked at again at `until`.
+    Waiting { since: Instant, until: Instant },
+    /// Evidence is being written.
+    Gathering,
+    /// It hangs; all is said.
+    Over,
+}
+
+/// Watches over one life of a module, from Ready on.
+#[derive(Debug)]
+pub struct Prober {
+    health: Health,
+    step: Step,
+    /// When something was heard last, moved on by what does not count as silence.
+    heard: Instant,
+    unresponsive: bool,
+    /// The core's own calls that run, and when each is given up.
+    calls: BTreeMap<u64, Instant>,
+    /// Until when those excuse silence.
+    excused: Option<Instant>,
+}
+
+impl Prober {
+    /// Begins with a module that has just answered.
+    pub fn new(mut health: Health, now: Instant) -> Self {
+        health.interval = health.interval.max(SHORTEST);
+        health.timeout = health.timeout.max(SHORTEST);
+        Self {
+            step: Step::Resting {
+                until: now + health.interval,
+            },
+            health,
+            heard: now,
+            unresponsive: false,
+            calls: BTreeMap::new(),
+            excused: None,
+        }
+    }
+
+    /// Treats it like this from now on. A probe that is out keeps its limit.
+    pub fn treat(&mut self, health: Health, now: Instant) {
+        self.health = health;
+        self.health.interval = self.health.interval.max(SHORTEST);
+        self.health.timeout = self.health.timeout.max(SHORTEST);
+        let silent_until = self.heard + self.health.kill_after;
+        match &mut self.step {
+            Step::Resting { until } => *until = (*until).min(now + self.health.interval),
+            Step::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
+            Step::Asked { .. } | Step::Looking { .. } | Step::Gathering | Step::Over => {}
+        }
+    }
+
+    /// True from a missed probe to the next answered one.
+    pub fn is_unresponsive(&self) -> bool {
+        self.unresponsive
+    }
+
+    /// When the next `Tick` is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.step {
+            Step::Resting { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {
+                Some(self.excused.map_or(until, |excused| excused.min(until)))
+            }
+            Step::Looking { .. } | Step::Gathering | Step::Over => None,
+        }
+    }
+
+    /// Advances by one input and says what to do about it.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Option<Action> {
+        if self.step == Step::Over {
+            return None;
+        }
+        self.forgive_lateness(now);
+        match input {
+            Input::Tick => self.tick(now),
+            Input::Answered => {
+                self.alive(now);
+                self.step = Step::Resting {
+                    until: now + self.health.interval,
+                };
+                std::mem::take(&mut self.unresponsive).then_some(Action::Answering)
+            }
+            Input::Heard => {
+                self.alive(now);
+                // Whoever speaks again may also answer again, and is not ended while that is open.
+                if let Step::Waiting { .. } | Step::Gathering = self.step {
+                    self.step = Step::Resting { until: now };
+                }
+                None
+            }
+            Input::Begun { call, until } => {
+                self.calls.insert(call, until);
+                // A call to a module that was silent before it cannot be why it is silent.
+                if !self.unresponsive && self.silent(now) <= self.health.interval + self.health.timeout {
+                    self.excused = self.excused.max(Some(until));
+                }
+                None
+            }
+            Input::Ended { call } => {
+                let ended = self.calls.remove(&call);
+                if ended.is_some() && ended == self.excused {
+                    let excused = self.calls.values().filter(|until| Some(**until) <= ended);
+                    self.excused = excused.max().copied();
+                    // What was asked while silence was excused says nothing yet.
+                    if self.excused.is_none() && matches!(self.step, Step::Asked { .. }) {
+                        self.ask_anew(now);
+                    }
+                }
+                None
+            }
+            Input::Traced(tracer) => self.looked(tracer, now),
+            Input::Gathered => {
+                let Step::Gathering = self.step else { return None };
+                self.step = Step::Over;
+                Some(Action::Hung {
+                    silent: self.silent(now),
+                })
+            }
+        }
+    }
+
+    fn silent(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
+    /// A sign of life: all calls that run now may keep it busy from here on.
+    fn alive(&mut self, now: Instant) {
+        self.heard = self.heard.max(now);
+        self.excused = self.calls.values().max().copied();
+    }
+
+    /// The time from `since` to now was no silence of the module's.
+    fn forgive(&mut self, since: Instant, now: Instant) {
+        self.heard = (self.heard + now.saturating_duration_since(since)).min(now);
+    }
+
+    /// The probe that is out has all its time once more.
+    fn ask_anew(&mut self, now: Instant) {
+        self.step = Step::Asked {
+            since: now,
+            until: now + self.health.timeout,
+        };
+    }
+
+    /// Whatever comes first after the core stood still: the round that ran meanwhile does not count, another begins.
+    fn forgive_lateness(&mut self, now: Instant) {
+        let Some(due) = self.deadline() else { return };
+        if now.saturating_duration_since(due) > LATE {
+            let since = match self.step {
+                Step::Asked { since, .. } | Step::Waiting { since, .. } => since,
+                _ => due,
+            };
+            self.forgive(since, now);
+            self.excused = self.excused.filter(|until| *until > now);
+            self.step = Step::Resting { until: now };
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Action> {
+        self.deadline().filter(|due| *due <= now)?;
+        let over = self.excused.is_some_and(|until| until <= now);
+        if over {
+            // That call's deadline was its time; now it has to answer.
+            self.excused = None;
+        }
+        match (self.step, self.excused) {
+            (Step::Asked { .. }, Some(until)) => {
+                self.step = Step::Asked { since: now, until };
+                None
+            }
+            (Step::Asked { since, .. } | Step::Waiting { since, .. }, _) if !over && !self.renews(now) => {
+                self.step = Step::Looking { since, at: now };
+                Some(Action::LookForTracer)
+            }
+            (Step::Resting { .. } | Step::Asked { .. } | Step::Waiting { .. }, _) => {
+                self.ask_anew(now);
+                Some(Action::Probe)
+            }
+            (Step::Looking { .. } | Step::Gathering | Step::Over, _) => None,
+        }
+    }
+
+    /// True when a missed probe is to be replaced by another.
+    fn renews(&self, now: Instant) -> bool {
+        matches!(self.step, Step::Waiting { .. })
+            && (self.excused.is_some() || self.silent(now) < self.health.kill_after)
+    }
+
+    fn looked(&mut self, tracer: Option<u32>, now: Instant) -> Option<Action> {
+        let Step::Looking { since, at } = self.step else {
+            return None;
+        };
+        if now.saturating_duration_since(at) > LATE + LOOK_LIMIT {
+            self.forgive(since, now);
+            self.ask_anew(now);
+            return Some(Action::Probe);
+        }
+        let silent = self.silent(now);
+        if tracer.is_some() {
+            self.heard = now;
+        } else if self.unresponsive && silent >= self.health.kill_after && self.excused.is_none() {
+            self.step = Step::Gathering;
+            return Some(Action::Gather);
+        }
+        let killed = self.heard + self.health.kill_after;
+        self.step = Step::Waiting {
+            since: now,
+            until: killed.max(now).min(now + RENEW),
+        };
+        if std::mem::replace(&mut self.unresponsive, true) {
+            None
+        } else {
+            Some(Action::Unresponsive { silent, tracer })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! The state of a module as its task publishes it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mainstay_model::ModulePhase;
+
+use super::limits::Limit;
+
+/// The published state of one module; written by the module's own task.
+#[derive(Debug, Clone)]
+pub struct ModuleState {
+    /// Where it is in its life.
+    pub phase: ModulePhase,
+    /// Number of its newest process, from 1; 0 before the first. One that could not be spawned counts.
+    pub life: u64,
+    /// Process id, while it has one.
+    pub pid: Option<u32>,
+    /// When `phase` last changed.
+    pub since: SystemTime,
+    /// When the present process was started.
+    pub started: Option<SystemTime>,
+    /// The newest thing worth saying: why it is not ready, or else why it was last restarted.
+    pub last: Option<Arc<str>>,
+    /// When `last` happened.
+    pub last_at: Option<SystemTime>,
+    /// How long the last start took until Ready.
+    pub start_time: Option<Duration>,
+    /// How often a process of it was started after the first.
+    pub restarts: u32,
+    /// Failures since it was last READY.
+    pub consecutive_failures: u32,
+    /// What went wrong last; kept until it is READY again.
+    pub error: Option<Arc<str>>,
+    /// When it is started again.
+    pub next_try: Option<SystemTime>,
+    /// How each of its configured limits is held.
+    pub limits: Arc<[Limit]>,
+}
+
+impl ModuleState {
+    /// Not started yet, since `since`.
+    pub fn pending(since: SystemTime) -> Self {
+        Self {
+            phase: ModulePhase::Pending,
+            life: 0,
+            pid: None,
+            since,
+            started: None,
+            last: None,
+            last_at: None,
+            start_time: None,
+            restarts: 0,
+            consecutive_failures: 0,
+            error: None,
+            next_try: None,
+            limits: Arc::default(),
+        }
+    }
+}

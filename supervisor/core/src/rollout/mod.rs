@@ -1,0 +1,10 @@
+//! A new config on its way: asked for leave, checked, applied, watched, committed or taken back ([`transaction`]), and whether
+//! it is healthy ([`health`]).
+
+pub mod health;
+pub mod messages;
+pub mod news;
+pub mod transaction;
+
+pub use messages::{Action, File, Input, Offer, Origin, Refusal, Ticket, Way};
+pub use news::{News, Progress, State};

@@ -1,0 +1,86 @@
+//! What others see of a config on its way: how far it has come, and the state of the machine's config in one word.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::machine::change::Plan;
+
+/// How far a text has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The maintenance sensor does not allow it, for this reason; asked again after this pause.
+    Waiting(String, Duration),
+    /// It is being applied.
+    Applying,
+    /// It is applied and watched for this long.
+    Watching(Duration),
+    /// It counts.
+    Committed,
+    /// Nothing was changed, for these reasons.
+    Refused(Vec<String>),
+    /// It is being taken back, for these reasons.
+    Reverting(Vec<String>),
+    /// The last commit runs again, for these reasons.
+    Reverted(Vec<String>),
+    /// The last commit was applied again, and these parts are not well.
+    Degraded(Vec<String>),
+    /// Another text came before it was done, or its file went away.
+    Superseded,
+}
+
+impl News {
+    /// True if nothing follows.
+    pub fn is_last(&self) -> bool {
+        use News::{Committed, Degraded, Refused, Reverted, Superseded};
+        matches!(self, Committed | Refused(_) | Reverted(_) | Degraded(_) | Superseded)
+    }
+}
+
+/// How far the application of a text has come.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// What happens.
+    Plan(Arc<Plan>),
+    /// A step was taken.
+    News(News),
+}
+
+/// The state of the config in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The file's text runs.
+    Current,
+    /// The file's text cannot be used; the one before runs.
+    Refused,
+    /// The file is gone or cannot be read; its last text runs.
+    Away,
+    /// The maintenance sensor does not allow the file's text yet.
+    Waiting,
+    /// A text is being applied.
+    Applying,
+    /// A text is applied and watched; it may go back.
+    Watching,
+    /// The file's text was applied and taken back.
+    Reverted,
+    /// A text was taken back, and the machine is not as it was before.
+    Degraded,
+    /// Another text than the file's runs, because somebody asked for it.
+    Overridden,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Current => "current",
+            Self::Refused => "refused",
+            Self::Away => "away",
+            Self::Waiting => "waiting for maintenance",
+            Self::Applying => "applying",
+            Self::Watching => "watching",
+            Self::Reverted => "reverted",
+            Self::Degraded => "degraded",
+            Self::Overridden => "overridden",
+        })
+    }
+}

@@ -1,0 +1,564 @@
+//! What is done about a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time
+//! in, actions out. The driver is its neighbour `driver`; who is healthy is said by `health`.
+//!
+//! Two things go on side by side. A *candidate* is a text on its way to the machine: it waits for leave (`maintenance`)
+//! and is checked. The *trial* is about what the machine was last told to be: it is being applied, is watched, or is
+//! settled. A new text replaces the candidate, never waits for a trial, and is compared with what runs; the target of a
+//! way back stays the last commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health::Verdict;
+pub use super::messages::{Action, File, Input, Offer, Origin, Refusal, Ticket, Way};
+use super::news::{News, State};
+
+/// Pause before a text that was refused for what may pass is tried again, doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Pause before the maintenance sensor is asked again, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the machine was last told, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    /// It is the last commit.
+    Settled,
+    Applying {
+        ticket: Ticket,
+        way: Way,
+    },
+    Watching {
+        ticket: Ticket,
+        way: Way,
+        until: Instant,
+    },
+    /// It is the last commit, and yet not as it was.
+    Degraded(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Asking {
+        pause: Duration,
+    },
+    Postponed {
+        pause: Duration,
+        until: Instant,
+        reason: String,
+    },
+    Checking,
+}
+
+/// A text on its way to the machine.
+#[derive(Clone, Debug)]
+struct Candidate<T> {
+    ticket: Ticket,
+    offer: Offer<T>,
+    stage: Stage,
+    /// The pause before this try and why the one before was refused, if it is not the first.
+    again: Option<(Duration, Vec<String>)>,
+}
+
+/// A text of the file that was refused for what may pass.
+#[derive(Clone, Debug)]
+struct Retry<T> {
+    offer: Offer<T>,
+    reasons: Vec<String>,
+    pause: Duration,
+    until: Instant,
+}
+
+/// The state of it all.
+#[derive(Debug)]
+pub struct Transaction<T> {
+    committed: Option<Offer<T>>,
+    running: Offer<T>,
+    /// What ran before, until the machine has taken up what it was told.
+    before: Option<Offer<T>>,
+    trial: Trial,
+    /// How long the last trial was, or is to be, watched.
+    window: Duration,
+    candidate: Option<Candidate<T>>,
+    retry: Option<Retry<T>>,
+    file: File,
+    rejected: BTreeMap<Arc<str>, Vec<String>>,
+    last_ticket: Ticket,
+    stopped: bool,
+}
+
+impl<T: Clone> Transaction<T> {
+    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first pass
+    /// is over. `committed` is the last good config, if there is one.
+    pub fn new(first: Offer<T>, committed: Option<Offer<T>>, file: File) -> Self {
+        let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
+        let trial = if known {
+            Trial::Settled
+        } else {
+            let (ticket, way) = (Ticket::default(), Way::Forward);
+            Trial::Applying { ticket, way }
+        };
+        Self {
+            committed,
+            window: first.revert.unwrap_or_default(),
+            running: first,
+            before: None,
+            trial,
+            candidate: None,
+            retry: None,
+            file,
+            rejected: BTreeMap::new(),
+            last_ticket: Ticket::default(),
+            stopped: false,
+        }
+    }
+
+    /// What the machine was last told to be.
+    pub fn running(&self) -> &Offer<T> {
+        &self.running
+    }
+
+    /// What it goes back to.
+    pub fn committed(&self) -> Option<&Offer<T>> {
+        self.committed.as_ref()
+    }
+
+    /// True while health is of interest.
+    pub fn is_on_trial(&self) -> bool {
+        !matches!(self.trial, Trial::Settled)
+    }
+
+    /// True after a change that could not be taken back, until all is as well as before it.
+    pub fn is_degraded(&self) -> bool {
+        matches!(self.trial, Trial::Degraded(_))
+    }
+
+    /// True while something is under way that ends by itself, and soon.
+    pub fn is_busy(&self) -> bool {
+        let stage = self.candidate.as_ref().map(|candidate| &candidate.stage);
+        matches!(stage, Some(Stage::Asking { .. } | Stage::Checking)) || matches!(self.trial, Trial::Applying { .. })
+    }
+
+    /// Number of the text that came last.
+    pub fn last_ticket(&self) -> Ticket {
+        self.last_ticket
+    }
+
+    /// When [`Input::Look`] is due even if nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let watched = match &self.trial {
+            Trial::Watching { until, .. } => Some(*until),
+            _ => None,
+        };
+        let postponed = match self.candidate.as_ref().map(|candidate| &candidate.stage) {
+            Some(Stage::Postponed { until, .. }) => Some(*until),
+            _ => None,
+        };
+        watched.into_iter().chain(postponed).chain(self.next_try()).min()
+    }
+
+    /// When the file's text, which was refused for what may pass, is tried again.
+    pub fn next_try(&self) -> Option<Instant> {
+        self.retry.as_ref().map(|retry| retry.until)
+    }
+
+    /// True if this text is being tried again, and it is known that it was refused for these reasons.
+    pub fn refused_before(&self, ticket: Ticket, reasons: &[String]) -> bool {
+        let candidate = self.candidate.as_ref().filter(|candidate| candidate.ticket == ticket);
+        let again = candidate.and_then(|candidate| candidate.again.as_ref());
+        again.is_some_and(|(_, known)| known == reasons)
+    }
+
+    /// The state in one word, and why it is not `current`.
+    pub fn state(&self) -> (State, Vec<String>) {
+        match &self.trial {
+            Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
+            Trial::Applying {
+                way: Way::Back(why), ..
+            }
+            | Trial::Watching {
+                way: Way::Back(why), ..
+            } => {
+                return (State::Reverted, why.clone());
+            }
+            _ => {}
+        }
+        if let Some(candidate) = &self.candidate {
+            if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
+                return (State::Refused, reasons.clone());
+            }
+            match &candidate.stage {
+                Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),
+                // Between two questions it waits all the same.
+                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (State::Waiting, Vec::new()),
+                _ => return (State::Applying, Vec::new()),
+            }
+        }
+        match &self.file {
+            File::Refused(reasons) => return (State::Refused, reasons.clone()),
+            File::Away(why) => return (State::Away, vec![why.clone()]),
+            File::Rejected(reasons) => return (State::Reverted, reasons.clone()),
+            File::Holds(_) => {}
+        }
+        match &self.trial {
+            Trial::Applying { .. } => (State::Applying, Vec::new()),
+            Trial::Watching { .. } => (State::Watching, Vec::new()),
+            _ if File::Holds(self.running.digest.clone()) != self.file => (State::Overridden, Vec::new()),
+            _ => (State::Current, Vec::new()),
+        }
+    }
+
+    /// Takes in what happened, and says what to do about it, in this order.
+    pub fn handle(&mut self, input: Input<T>, now: Instant) -> Vec<Action<T>> {
+        let mut actions = Vec::new();
+        if self.stopped {
+            return actions;
+        }
+        match input {
+            Input::Seen {
+                offer,
+                rejected,
+                insisted,
+            } => self.seen(offer, rejected, insisted, &mut actions),
+            Input::Refused(reasons) => {
+                self.file = File::Refused(reasons);
+                self.retry = None;
+                self.withdraw(&mut actions);
+            }
+            Input::Away(why) => {
+                self.file = File::Away(why);
+                self.retry = None;
+                self.withdraw(&mut actions);
+            }
+            Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
+            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now, &mut actions),
+            Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
+            Input::Look(verdict) => {
+                self.ask_again(now, &mut actions);
+                self.try_again(now, &mut actions);
+                self.look(verdict, now, &mut actions);
+            }
+            Input::Stop => {
+                self.stopped = true;
+                self.retry = None;
+                self.drop_candidate(&mut actions);
+            }
+        }
+        actions
+    }
+
+    fn seen(&mut self, offer: Offer<T>, rejected: Option<Vec<String>>, insisted: bool, actions: &mut Vec<Action<T>>) {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket = ticket;
+        let by_file = offer.origin == Origin::File;
+        let rejected = self.rejected.get(&offer.digest).cloned().or(rejected);
+        // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
+        if by_file {
+            self.file = File::Holds(offer.digest.clone());
+            self.retry = None;
+            self.withdraw(actions);
+        }
+        match rejected {
+            Some(_) if insisted => {
+                self.rejected.remove(&offer.digest);
+                actions.push(Action::Pardon(offer.digest.clone()));
+            }
+            Some(reasons) => return self.refuse(ticket, &offer, reasons, File::Rejected, actions),
+            None => {}
+        }
+        if !insisted && offer.digest == self.running.digest {
+            return;
+        }
+        let known = self.committed.as_ref().map(|committed| &committed.faults);
+        if let (Some(known), true) = (known, offer.revert.is_some()) {
+            let new: Vec<_> = offer.faults.difference(known).cloned().collect();
+            if !new.is_empty() {
+                return self.refuse(ticket, &offer, new, File::Refused, actions);
+            }
+        }
+        self.begin(ticket, offer, None, actions);
+    }
+
+    /// A text sets out.
+    fn begin(
+        &mut self,
+        ticket: Ticket,
+        offer: Offer<T>,
+        again: Option<(Duration, Vec<String>)>,
+        actions: &mut Vec<Action<T>>,
+    ) {
+        self.drop_candidate(actions);
+        self.retry = None;
+        let (stage, action) = if offer.guarded {
+            let pause = FIRST_PAUSE;
+            (Stage::Asking { pause }, Action::Ask(ticket, offer.clone()))
+        } else {
+            (Stage::Checking, Action::Check(ticket, offer.clone()))
+        };
+        actions.push(action);
+        self.candidate = Some(Candidate {
+            ticket,
+            offer,
+            stage,
+            again,
+        });
+    }
+
+    /// What the file's text was refused for may have passed.
+    fn try_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(retry) = self.retry.take_if(|retry| retry.until <= now) else {
+            return;
+        };
+        self.last_ticket.0 += 1;
+        self.file = File::Holds(retry.offer.digest.clone());
+        let again = Some((retry.pause, retry.reasons));
+        self.begin(self.last_ticket, retry.offer, again, actions);
+    }
+
+    fn refuse(
+        &mut self,
+        ticket: Ticket,
+        offer: &Offer<T>,
+        reasons: Vec<String>,
+        file: fn(Vec<String>) -> File,
+        actions: &mut Vec<Action<T>>,
+    ) {
+        // The file may hold something else by now.
+        if self.file == File::Holds(offer.digest.clone()) && offer.digest != self.running.digest {
+            self.file = file(reasons.clone());
+        }
+        actions.push(Action::Tell(ticket, News::Refused(reasons)));
+    }
+
+    /// The file no longer holds the candidate.
+    fn withdraw(&mut self, actions: &mut Vec<Action<T>>) {
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.offer.origin == Origin::File)
+        {
+            self.drop_candidate(actions);
+        }
+    }
+
+    fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
+        if let Some(candidate) = self.candidate.take() {
+            actions.push(Action::Tell(candidate.ticket, News::Superseded));
+        }
+    }
+
+    fn maintained(&mut self, ticket: Ticket, answer: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(candidate) = self.candidate.as_mut().filter(|candidate| candidate.ticket == ticket) else {
+            return;
+        };
+        let Stage::Asking { pause } = candidate.stage else {
+            return;
+        };
+        match answer {
+            Ok(()) => {
+                candidate.stage = Stage::Checking;
+                actions.push(Action::Check(ticket, candidate.offer.clone()));
+            }
+            Err(reason) => {
+                actions.push(Action::Tell(ticket, News::Waiting(reason.clone(), pause)));
+                let until = now + pause;
+                candidate.stage = Stage::Postponed { pause, until, reason };
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Some(candidate) = &mut self.candidate else { return };
+        if let Stage::Postponed { pause, until, .. } = candidate.stage
+            && until <= now
+        {
+            let pause = (pause * 2).min(LAST_PAUSE);
+            candidate.stage = Stage::Asking { pause };
+            actions.push(Action::Ask(candidate.ticket, candidate.offer.clone()));
+        }
+    }
+
+    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
+        let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
+        let Some(Candidate { offer, again, .. }) = self.candidate.take_if(mine) else {
+            return;
+        };
+        if let Err(Refusal { reasons, transient }) = outcome {
+            self.refuse(ticket, &offer, reasons.clone(), File::Refused, actions);
+            let wanted = offer.origin == Origin::File && self.file == File::Refused(reasons.clone());
+            if transient && wanted {
+                let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
+                let until = now + pause;
+                self.retry = Some(Retry {
+                    offer,
+                    reasons,
+                    pause,
+                    until,
+                });
+            }
+            return;
+        }
+        if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
+            actions.push(Action::Tell(*ticket, News::Superseded));
+        }
+        let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
+        self.window = offer.revert.unwrap_or_default();
+        self.go(ticket, offer, Way::Forward, fresh, actions);
+        actions.push(Action::Tell(ticket, News::Applying));
+    }
+
+    fn go(&mut self, ticket: Ticket, offer: Offer<T>, way: Way, fresh: bool, actions: &mut Vec<Action<T>>) {
+        let old = std::mem::replace(&mut self.running, offer.clone());
+        // A text that the machine may not have taken up is nothing to go back to.
+        self.before = match self.trial {
+            Trial::Applying { .. } => self.before.take().or(Some(old)),
+            _ => Some(old),
+        };
+        self.trial = Trial::Applying {
+            ticket,
+            way: way.clone(),
+        };
+        actions.push(Action::Apply {
+            ticket,
+            offer,
+            way,
+            fresh,
+        });
+    }
+
+    fn applied(&mut self, number: Ticket, outcome: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+        let Trial::Applying { ticket, way } = &self.trial else {
+            return;
+        };
+        if *ticket != number {
+            return;
+        }
+        let (ticket, way) = (number, way.clone());
+        let before = self.before.take();
+        let until = now + self.window;
+        match (way, outcome) {
+            (Way::Forward, Ok(())) => {
+                let committed = self.committed.as_ref();
+                let back = committed.filter(|committed| committed.digest != self.running.digest);
+                if self.running.revert.is_some() && back.is_some() {
+                    let way = Way::Forward;
+                    self.trial = Trial::Watching { ticket, way, until };
+                    actions.push(Action::Tell(ticket, News::Watching(self.window)));
+                } else {
+                    self.commit(ticket, actions);
+                }
+            }
+            (Way::Forward, Err(problem)) => {
+                let failed = match before {
+                    Some(before) => std::mem::replace(&mut self.running, before),
+                    None => self.running.clone(),
+                };
+                let settled = self.committed.as_ref().map(|kept| &kept.digest) == Some(&self.running.digest);
+                self.trial = match self.running.revert {
+                    // What ran on trial until now goes on, for nobody who would follow it.
+                    Some(window) if !settled && self.committed.is_some() => {
+                        self.window = window;
+                        self.last_ticket.0 += 1;
+                        Trial::Watching {
+                            ticket: self.last_ticket,
+                            way: Way::Forward,
+                            until: now + window,
+                        }
+                    }
+                    _ => Trial::Settled,
+                };
+                self.refuse(ticket, &failed, vec![problem], File::Refused, actions);
+            }
+            (Way::Back(reasons), Ok(())) => {
+                let way = Way::Back(reasons);
+                self.trial = Trial::Watching { ticket, way, until };
+            }
+            (Way::Back(_), Err(problem)) => {
+                actions.push(Action::Tell(ticket, News::Degraded(vec![problem.clone()])));
+                self.trial = Trial::Degraded(vec![problem]);
+            }
+        }
+    }
+
+    fn commit(&mut self, ticket: Ticket, actions: &mut Vec<Action<T>>) {
+        self.trial = Trial::Settled;
+        self.committed = Some(self.running.clone());
+        actions.push(Action::Commit(ticket, self.running.clone()));
+        actions.push(Action::Tell(ticket, News::Committed));
+    }
+
+    fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
+        match (self.trial.clone(), verdict) {
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    ..
+                },
+                Verdict::Died(reasons),
+            ) => {
+                self.revert(ticket, reasons, actions);
+            }
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Forward,
+                    until,
+                },
+                verdict,
+            ) if until <= now => match verdict {
+                Verdict::Healthy => self.commit(ticket, actions),
+                Verdict::Died(reasons) | Verdict::Unwell(reasons) => self.revert(ticket, reasons, actions),
+            },
+            // There is no need to wait until the end: nobody takes it back once more.
+            (
+                Trial::Watching {
+                    ticket,
+                    way: Way::Back(reasons),
+                    ..
+                },
+                Verdict::Healthy,
+            ) => {
+                self.trial = Trial::Settled;
+                actions.push(Action::Tell(ticket, News::Reverted(reasons)));
+            }
+            (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
+                if until <= now =>
+            {
+                actions.push(Action::Tell(ticket, News::Degraded(reasons.clone())));
+                self.trial = Trial::Degraded(reasons);
+            }
+            (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
+            _ => {}
+        }
+    }
+
+    /// Goes back to the last commit. There is one, or nothing would be watched.
+    fn revert(&mut self, ticket: Ticket, reasons: Vec<String>, actions: &mut Vec<Action<T>>) {
+        let Some(target) = self.committed.clone() else {
+            return;
+        };
+        let bad = self.running.clone();
+        self.rejected.insert(bad.digest.clone(), reasons.clone());
+        if self.file == File::Holds(bad.digest.clone()) {
+            self.file = File::Rejected(reasons.clone());
+        }
+        let same = |candidate: &mut Candidate<T>| candidate.offer.digest == bad.digest;
+        if let Some(candidate) = self.candidate.take_if(same) {
+            actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
+        }
+        actions.push(Action::Reject(bad, reasons.clone()));
+        actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));
+        self.go(ticket, target, Way::Back(reasons), false, actions);
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
+mod tests;

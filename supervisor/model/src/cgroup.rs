@@ -1,0 +1,41 @@
+//! Facts about cgroups: what they can limit here, and what one has counted.
+
+/// What the kernel limits for us.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// Memory of a cgroup.
+    pub memory: bool,
+    /// Its share of processor time.
+    pub cpu: bool,
+    /// The number of its processes and threads.
+    pub pids: bool,
+}
+
+impl Controllers {
+    /// Those in a list such as that in `cgroup.controllers`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let has = |name| text.split_ascii_whitespace().any(|word| word == name);
+        Self {
+            memory: has("memory"),
+            cpu: has("cpu"),
+            pids: has("pids"),
+        }
+    }
+
+    /// As the kernel names them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [("memory", self.memory), ("cpu", self.cpu), ("pids", self.pids)]
+            .into_iter()
+            .filter_map(|(name, there)| there.then_some(name))
+    }
+}
+
+/// What a cgroup counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Processes that the kernel killed because the memory limit was reached.
+    pub oom_kills: u64,
+    /// Forks that were refused because of the limit of processes.
+    pub refused_forks: u64,
+}

@@ -1,0 +1,353 @@
+//! The checked config as plain values: what the rest of the core sees of a config file. Modules and resources are in
+//! `entry`, levels of the log in `levels`.
+//!
+//! Texts are kept as written where they travel on (levels of modules, dependency names) and parsed where the core
+//! itself acts on them. Two entries compare equal when nothing but their place in the file differs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
+use crate::frame::Frame;
+pub use crate::levels::{Level, LogRule, UnknownLevel};
+use crate::policy::ApplyPolicy;
+use crate::source::Source;
+use crate::span::Place;
+use crate::value::Object;
+
+/// One machine, as its config file describes it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file, as its path was given.
+    pub path: PathBuf,
+    /// Set by whoever made the file, reported in the status. Empty if absent.
+    pub revision: String,
+    /// Modules in the order of the file. The broken ones are here too, with their `fault`.
+    pub modules: Vec<ModuleConfig>,
+    /// Components, then services, in the order of the file. The broken ones are here too, with their `fault`.
+    pub resources: Vec<ResourceConfig>,
+    /// Entries whose name an earlier entry has. They are shown in the status and never routed to.
+    pub duplicates: Duplicates,
+    /// Where and how to listen.
+    pub network: Network,
+    /// Levels by logger name. A later rule wins over an earlier one.
+    pub log: Vec<LogRule>,
+    /// Log everything at debug level.
+    pub debug: bool,
+    /// Keep repeated log lines.
+    pub disable_log_deduplication: bool,
+    /// Serve profiles of the process.
+    pub enable_web_profile: bool,
+    /// Other machines whose resources are imported.
+    pub remotes: Vec<Remote>,
+    /// Who may connect.
+    pub auth: Auth,
+    /// How the machine reaches its cloud. `None`: a purely local machine.
+    pub cloud: Option<Cloud>,
+    /// Files that a cloud delivers.
+    pub packages: Vec<Package>,
+    /// Calls made by the machine itself, by schedule.
+    pub jobs: Vec<Job>,
+    /// Where traces go.
+    pub tracing: Tracing,
+    /// When changes may be applied. `None`: always.
+    pub maintenance: Option<Maintenance>,
+    /// How a changed config is applied.
+    pub apply: ApplyPolicy,
+    /// The text, for complaints that are found later, at run time.
+    pub source: Arc<Source>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::empty(Path::new(""))
+    }
+}
+
+impl Config {
+    /// The config of a machine that has nothing, for a file at `path`.
+    #[must_use]
+    pub fn empty(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            revision: String::new(),
+            modules: Vec::new(),
+            resources: Vec::new(),
+            duplicates: Duplicates::default(),
+            network: Network::standard(Place::file(path)),
+            log: Vec::new(),
+            debug: false,
+            disable_log_deduplication: false,
+            enable_web_profile: false,
+            remotes: Vec::new(),
+            auth: Auth::default(),
+            cloud: None,
+            packages: Vec::new(),
+            jobs: Vec::new(),
+            tracing: Tracing::default(),
+            maintenance: None,
+            apply: ApplyPolicy::default(),
+            source: Arc::new(Source::new([(path, String::new())], |_| Vec::new())),
+        }
+    }
+
+    /// The path of a module's program, without what came from the environment.
+    #[must_use]
+    pub fn shown_executable(&self, module: &ModuleConfig) -> String {
+        let path = module.executable.display().to_string();
+        self.source.scrub(path, &module.executable_place)
+    }
+
+    /// What the config puts into the environment of `module`: its own `env`, and the word that the machine is traced.
+    #[must_use]
+    pub fn module_env(&self, module: &ModuleConfig) -> BTreeMap<String, String> {
+        let mut env = module.env.clone();
+        if self.tracing.is_active() {
+            env.entry("VIAM_MODULE_TRACING".to_owned())
+                .or_insert_with(|| "1".to_owned());
+        }
+        env
+    }
+
+    /// The level that `module` is started with: its own `log_level`, else `debug` if the process logs at debug level
+    /// or a rule of exactly `debug` matches the module's bare name, else none.
+    #[must_use]
+    pub fn module_log_level(&self, module: &ModuleConfig, process_debugs: bool) -> Option<String> {
+        if module.log_level.is_some() {
+            return module.log_level.clone();
+        }
+        let by_rule = || {
+            let last = self.log.iter().rev().find(|rule| rule.matches(&module.name));
+            last.is_some_and(|rule| rule.level == Level::Debug)
+        };
+        (process_debugs || self.debug || by_rule()).then(|| "debug".to_owned())
+    }
+}
+
+/// Second and later holders of a name, each with a `fault` that names both places.
+#[derive(Clone, Debug, Default)]
+pub struct Duplicates {
+    /// Modules whose name is taken.
+    pub modules: Vec<ModuleConfig>,
+    /// Resources whose API and name together are taken.
+    pub resources: Vec<ResourceConfig>,
+}
+
+/// Where and how the machine listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// `host:port`; `localhost:8080` unless set.
+    pub bind_address: String,
+    /// Where the address is written, for the complaint when the port is taken. The file itself if it is not.
+    pub bind_place: Place,
+    /// The name that the machine tells others. Empty: derived from the address.
+    pub fqdn: String,
+    /// Certificate and key files, if it serves TLS with its own.
+    pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// Serve cleartext even where a certificate is at hand.
+    pub no_tls: bool,
+    /// How long a silent session keeps what it moves moving. 2 s unless set, between 30 ms and 1 min.
+    pub heartbeat_window: Duration,
+    /// Local ports that clients may reach through the machine.
+    pub tunnels: Vec<Tunnel>,
+}
+
+impl Network {
+    /// Where a machine is served unless its config says otherwise.
+    pub const BIND_ADDRESS: &'static str = "localhost:8080";
+    /// How long a silent session keeps what it moves moving, unless the config says otherwise.
+    pub const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
+
+    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    #[must_use]
+    pub fn standard(whole: Place) -> Self {
+        Self {
+            bind_address: Self::BIND_ADDRESS.to_owned(),
+            bind_place: whole,
+            fqdn: String::new(),
+            tls_files: None,
+            no_tls: false,
+            heartbeat_window: Self::HEARTBEAT_WINDOW,
+            tunnels: Vec::new(),
+        }
+    }
+}
+
+/// One entry of `network.traffic_tunnel_endpoints`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The local port.
+    pub port: u16,
+    /// How long a connection may take. 10 s unless set.
+    pub connection_timeout: Duration,
+}
+
+/// A text that no log, message or dump shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One entry of `remotes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remote {
+    /// Its name here; the first part of the names of its resources.
+    pub name: String,
+    /// `host:port` or the name of a machine.
+    pub address: String,
+    /// Where its frames hang in ours.
+    pub frame: Option<Frame>,
+    /// On whose behalf to authenticate. Empty: the address.
+    pub auth_entity: String,
+    /// Type and payload of the credentials.
+    pub credentials: Option<(String, Secret)>,
+    /// Put in front of every simple name of the remote.
+    pub prefix: String,
+    /// Cleartext.
+    pub insecure: bool,
+    /// How often a connection is looked at. 10 s unless set.
+    pub connection_check_interval: Duration,
+    /// How often a lost connection is tried again. 1 s unless set.
+    pub reconnect_interval: Duration,
+    /// As on resources, with explicit names inside.
+    pub service_configs: Vec<ServiceConfig>,
+    /// Why it cannot be used: a local error.
+    pub fault: Option<String>,
+}
+
+/// Who may connect. Empty: everybody.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Auth {
+    /// Ways to prove who one is.
+    pub handlers: Vec<AuthHandler>,
+    /// Names accepted by client certificate.
+    pub tls_auth_entities: Vec<String>,
+    /// A JSON Web Key Set whose tokens are accepted, as JSON.
+    pub external_jwks: Option<Object>,
+}
+
+/// One way to prove who one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthHandler {
+    /// API keys by their ids.
+    ApiKeys(BTreeMap<String, Secret>),
+}
+
+/// How the machine reaches its cloud: the rows of `cloud` that a file may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// Id of this machine part.
+    pub id: String,
+    /// Id and key.
+    pub api_key: Option<(String, Secret)>,
+    /// The older way to authenticate.
+    pub secret: Option<Secret>,
+    /// URL; the scheme `http` means cleartext.
+    pub app_address: String,
+    /// How often it is asked for changes. 10 s unless set.
+    pub refresh_interval: Duration,
+}
+
+/// One entry of `packages`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name in this config.
+    pub name: String,
+    /// `<org>/<name>`.
+    pub package: String,
+    /// Passed on as written.
+    pub version: String,
+    /// `ml_model`, `module`, `slam_map` or `archive`.
+    pub kind: String,
+    /// Why it cannot be used: a local error.
+    pub fault: Option<String>,
+}
+
+impl Package {
+    /// The type of a model for machine learning; also what a placeholder without a type means.
+    pub const ML_MODEL: &'static str = "ml_model";
+
+    /// Where it lies, in the home of packages and module data.
+    #[must_use]
+    pub fn folder(&self, viam_home: &Path) -> PathBuf {
+        let name = format!("{}-{}", self.package.replace('/', "-"), self.version.replace('.', "_"));
+        viam_home.join("packages/data").join(&self.kind).join(name)
+    }
+
+    /// True for a model that programs look for by the package's name.
+    #[must_use]
+    pub fn is_ml_model(&self) -> bool {
+        self.kind == Self::ML_MODEL
+    }
+}
+
+/// One entry of `jobs`.
+#[derive(Clone, PartialEq)]
+pub struct Job {
+    /// Its identity.
+    pub name: String,
+    /// `continuous`, a duration, or cron fields.
+    pub schedule: String,
+    /// Simple name of the resource that is called.
+    pub resource: String,
+    /// gRPC method.
+    pub method: String,
+    /// The command, for `DoCommand`.
+    pub command: Option<Object>,
+    /// Its own log level. `None`: inherited.
+    pub log_level: Option<Level>,
+    /// Why it cannot run: a local error.
+    pub fault: Option<String>,
+}
+
+impl fmt::Debug for Job {
+    /// Without its command, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Job");
+        shown
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("resource", &self.resource);
+        shown
+            .field("method", &self.method)
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where traces go. All off unless set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracing {
+    /// Trace at all.
+    pub enabled: bool,
+    /// Into files below the home directory.
+    pub disk: bool,
+    /// Onto the terminal.
+    pub console: bool,
+    /// To a collector at `host:port`. Empty: none.
+    pub otlp_endpoint: String,
+}
+
+impl Tracing {
+    /// True if anything is traced: enabled, and with a place to go to.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.enabled && (self.disk || self.console || !self.otlp_endpoint.is_empty())
+    }
+}
+
+/// A sensor that says when changes may be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Full name of the sensor.
+    pub sensor_name: String,
+    /// The key of its readings that must be true.
+    pub allowed_key: String,
+}

@@ -1,0 +1,89 @@
+//! Frames and shapes as a config describes them. Lengths are millimetres, angles radians.
+
+/// The place of a part in the frame system.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// The frame it hangs in, for example `world`.
+    pub parent: String,
+    /// Its own name. `None`: the name of the resource.
+    pub id: Option<String>,
+    /// From the parent's origin, in mm along x, y, z.
+    pub translation: [f64; 3],
+    /// How it is turned against the parent.
+    pub orientation: Orientation,
+    /// Its shape.
+    pub geometry: Option<Geometry>,
+}
+
+/// A rotation as the config writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Orientation {
+    /// Not turned.
+    #[default]
+    None,
+    /// Where the z axis points to, and the turn around it. The config has it in degrees or in radians.
+    Vector {
+        /// Direction of the z axis; any length but zero.
+        axis: [f64; 3],
+        /// Turn around that direction, in radians.
+        theta: f64,
+    },
+    /// A turn of `theta` radians around `axis`.
+    AxisAngles {
+        /// Any length but zero, unless `theta` is zero.
+        axis: [f64; 3],
+        /// In radians.
+        theta: f64,
+    },
+    /// Turns around the own z (yaw), then y (pitch), then x axis (roll), in radians.
+    EulerAngles {
+        /// Around x.
+        roll: f64,
+        /// Around y.
+        pitch: f64,
+        /// Around z.
+        yaw: f64,
+    },
+    /// w, x, y, z; any length but zero.
+    Quaternion([f64; 4]),
+}
+
+/// A shape and where it sits in the frame of its part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Geometry {
+    /// What it is.
+    pub shape: Shape,
+    /// From the frame's origin to the centre of the shape, in mm.
+    pub translation: [f64; 3],
+    /// How it is turned against the frame.
+    pub orientation: Orientation,
+    /// Its name. May be empty.
+    pub label: String,
+}
+
+/// A shape, in mm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// Edge lengths along x, y, z.
+    Box([f64; 3]),
+    /// A ball of this radius.
+    Sphere(f64),
+    /// A cylinder with round ends: radius and whole length.
+    Capsule {
+        /// Radius of the ends.
+        radius: f64,
+        /// From end to end.
+        length: f64,
+    },
+    /// No extent at all.
+    Point,
+    /// A surface of triangles.
+    Mesh {
+        /// The content of a file.
+        data: Vec<u8>,
+        /// What kind of file, for example `ply`.
+        content_type: String,
+        /// Where it came from. May be empty.
+        file_path: String,
+    },
+}

@@ -1,0 +1,47 @@
+//! Values of a machine: its config as typed data, the policies of its modules, names, phases and texts. What every other
+//! crate of the core speaks in.
+//!
+//! Never parses a file, does no IO and decides nothing: whoever makes these values is elsewhere (`mainstay-config` reads them,
+//! `mainstay-core` decides by them).
+//!
+//! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
+//! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; then names ([`module_name`],
+//! [`machine_path`], [`builtins`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
+
+pub mod builtins;
+pub mod cgroup;
+pub mod config;
+pub mod duration;
+pub mod entry;
+pub mod frame;
+pub mod levels;
+pub mod machine_path;
+pub mod module_name;
+pub mod module_spec;
+pub mod phase;
+pub mod policy;
+pub mod redact;
+pub mod source;
+pub mod span;
+pub mod suggest;
+pub mod text;
+pub mod value;
+
+pub use builtins::Builtins;
+pub use config::{
+    Auth, AuthHandler, Cloud, Config, Duplicates, Job, Maintenance, Network, Package, Remote, Secret, Tracing, Tunnel,
+};
+pub use duration::BadDuration;
+pub use entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
+pub use frame::{Frame, Geometry, Orientation, Shape};
+pub use levels::{BadPattern, Level, LogRule, UnknownLevel};
+pub use module_name::ModuleName;
+pub use module_spec::{ModuleSpec, Rlimits};
+pub use phase::{ModulePhase, Phase};
+pub use policy::{
+    ApplyPolicy, Health, Limits, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart, RestartWhen, Sandbox,
+    Seccomp, Stop,
+};
+pub use source::{Excerpt, Source};
+pub use span::{Place, Span};
+pub use value::{Object, Value};

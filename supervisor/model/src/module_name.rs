@@ -1,0 +1,48 @@
+//! Names of modules.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a module as the config gives it; `builtin:NAME` for a built-in one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleName(Arc<str>);
+
+impl ModuleName {
+    /// The built-in module `name`. The colon cannot stand in a configured name.
+    pub fn builtin(name: &str) -> Self {
+        Self(format!("builtin:{name}").into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
+    /// True for a module that the core brings along.
+    pub fn is_builtin(&self) -> bool {
+        self.0.starts_with("builtin:")
+    }
+}
+
+impl From<&str> for ModuleName {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for ModuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ModuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

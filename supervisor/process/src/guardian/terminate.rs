@@ -1,0 +1,142 @@
+//! How everything that descends from this process is ended: told to, given a moment, killed, reaped.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::process_table;
+use crate::process_table::Process;
+
+/// How long what a core left behind may take to end after SIGTERM: enough to stop motors.
+pub const GRACE: Duration = Duration::from_millis(700);
+/// How long the kernel may take with what was killed.
+const KERNEL: Duration = Duration::from_millis(1_500);
+/// How long it may take with what waits uninterruptibly: such a process usually waits for broken hardware.
+const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);
+/// Pause between two looks, while nothing tells of an end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What is due at a moment of the ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// SIGTERM, once; then patience.
+    Terminate,
+    /// SIGKILL to all.
+    Kill,
+    /// Nothing more can be done.
+    GiveUp,
+}
+
+/// Decides from the time since the beginning. `stuck`: all that live wait uninterruptibly.
+fn due(elapsed: Duration, stuck: bool) -> Due {
+    match elapsed.checked_sub(GRACE) {
+        None => Due::Terminate,
+        Some(killed) if killed >= KERNEL || (stuck && killed >= UNINTERRUPTIBLE) => Due::GiveUp,
+        Some(_) => Due::Kill,
+    }
+}
+
+/// Ends all descendants of this process but `spared`, and returns those that could not be ended. `pause` waits for the end
+/// of a child, for so long at most.
+///
+/// Reaps every child: nobody in this process may wait for one.
+pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
+    let own = Pid::this().as_raw();
+    let begun = Instant::now();
+    let mut first = true;
+    loop {
+        reap();
+        let table = process_table::all();
+        let mut left = process_table::descendants(&table, own);
+        left.retain(|process| Some(process.pid) != spared);
+        if left.is_empty() {
+            return Vec::new();
+        }
+        // The others wait to be reaped, by us in the next round or by their parents.
+        let living: Vec<&Process> = left.into_iter().filter(|process| process.lives()).collect();
+        let stuck = !living.is_empty() && living.iter().all(|process| process.uninterruptible());
+        match due(begun.elapsed(), stuck) {
+            Due::Terminate => {
+                // Once: a second SIGTERM cuts short how an SDK stops, and what is forked from now on helps somebody to end.
+                if std::mem::take(&mut first) {
+                    living.iter().for_each(|process| process.signal(Signal::SIGTERM));
+                }
+            }
+            Due::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
+            Due::GiveUp => return living.into_iter().cloned().collect(),
+        }
+        pause(LOOK);
+    }
+}
+
+/// Reaps every child that has ended.
+fn reap() {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Names what could not be ended, in words for the person who reads stderr.
+pub fn name(left: &[Process]) -> String {
+    left.iter()
+        .map(|process| {
+            let why = if process.uninterruptible() {
+                "waits in the kernel (state D), where no signal reaches it; it ends when that wait does"
+            } else {
+                "did not end when killed"
+            };
+            format!(
+                "warning: process {} ({}) is left behind: it {why}\n",
+                process.pid, process.name
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_gets_a_moment_and_nobody_is_waited_for_for_ever() {
+        for (ms, stuck, expected) in [
+            (0, false, Due::Terminate),
+            (699, true, Due::Terminate),
+            (700, false, Due::Kill),
+            (849, true, Due::Kill),
+            (850, true, Due::GiveUp),
+            (850, false, Due::Kill),
+            (2_199, false, Due::Kill),
+            (2_200, false, Due::GiveUp),
+        ] {
+            assert_eq!(due(Duration::from_millis(ms), stuck), expected, "{ms} {stuck}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_named_with_the_reason() {
+        let left = |state| Process {
+            pid: 42,
+            name: "lidar".into(),
+            state,
+            parent: 1,
+            group: 42,
+            session: 42,
+            started: 1,
+        };
+        let text = name(&[left('D'), left('S')]);
+        assert!(
+            text.contains("process 42 (lidar)") && text.contains("state D"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 2);
+        assert!(name(&[]).is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! The guardian's own life: pass signals on until the core ends, then end what it left behind.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::handover::Will;
+use super::{handover, terminate};
+use crate::process_table;
+use crate::runtime_dir::Leftover;
+
+/// How long a reader of stderr may keep the guardian waiting.
+const READER: Duration = Duration::from_millis(100);
+
+/// How the core ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Exit(i32),
+    Killed(Signal),
+}
+
+/// The signals that the guardian takes instead of suffering them.
+#[derive(Debug)]
+pub(super) struct Signals(SignalFd);
+
+/// What is done about a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// The core gets it.
+    Forward,
+    /// The core gets it, and both pause until they are continued.
+    Pause,
+    /// A child has ended.
+    Look,
+}
+
+fn deed(signal: Signal) -> Deed {
+    match signal {
+        Signal::SIGCHLD => Deed::Look,
+        Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Deed::Pause,
+        _ => Deed::Forward,
+    }
+}
+
+/// All but those that cannot be taken, those that a fault of our own raises, and SIGPIPE, which Rust ignores.
+fn taken() -> SigSet {
+    use Signal::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP};
+    let suffered = [
+        SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP,
+    ];
+    Signal::iterator().filter(|signal| !suffered.contains(signal)).collect()
+}
+
+impl Signals {
+    /// Blocks what is to be taken, so that nothing is lost between the fork and the first look. Also returns what was
+    /// blocked before: the core gets that back.
+    #[expect(unsafe_code, reason = "setting a signal's disposition has no safe wrapper")]
+    pub fn take() -> nix::Result<(Self, SigSet)> {
+        // SAFETY: the default disposition runs no code of ours. A parent may have left SIGCHLD ignored, and then the
+        // kernel would throw exit statuses away.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&taken()), Some(&mut before))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok((Self(SignalFd::with_flags(&taken(), flags)?), before))
+    }
+
+    /// The next one that has come.
+    fn next(&self) -> Option<Signal> {
+        let info = self.0.read_signal().ok().flatten()?;
+        Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()
+    }
+
+    /// Waits until one comes, for `limit` at most.
+    fn wait(&self, limit: PollTimeout) {
+        let _either = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], limit);
+    }
+}
+
+/// Guards the core to its end and ends what it left behind; returns what the process is to exit with, unless that is a
+/// signal's death, which it dies here and now. `undertaker` lives to the last moment.
+pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
+    let mut passed_on = BTreeSet::new();
+    let end = loop {
+        if let Some(end) = ended(core) {
+            break end;
+        }
+        signals.wait(PollTimeout::NONE);
+        while let Some(signal) = signals.next() {
+            match deed(signal) {
+                Deed::Look => {}
+                Deed::Forward => {
+                    passed_on.insert(signal);
+                    let _gone = kill(core, signal);
+                }
+                Deed::Pause => {
+                    let _gone = kill(core, Signal::SIGTSTP);
+                    let _paused = raise(Signal::SIGSTOP);
+                    let _gone = kill(core, Signal::SIGCONT);
+                }
+            }
+        }
+    };
+    let Will { directory, lock } = handover::read(socket.as_fd());
+    let leftover = directory.and_then(|directory| Leftover::take(directory, lock));
+    let left = terminate::end_descendants(Some(undertaker.as_raw()), |limit| {
+        signals.wait(PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO));
+        // Whoever presses Ctrl-C once more gets what is under way already.
+        while signals.next().is_some() {}
+    });
+    let cgroups = leftover.map(Leftover::remove).unwrap_or_default();
+    let mut text = terminate::name(&left);
+    for cgroup in cgroups {
+        text += &format!("warning: cgroup `{}` could not be removed\n", cgroup.display());
+    }
+    if let End::Killed(signal) = end
+        && !passed_on.contains(&signal)
+    {
+        text += &format!("error: the core was killed by {signal}; what it left behind was ended\n");
+    }
+    say(&text);
+    // If it ended before, it was reaped, and its number may be somebody else's.
+    if process_table::look(undertaker.as_raw()).is_some_and(|process| process.parent == Pid::this().as_raw()) {
+        let _gone = kill(undertaker, Signal::SIGKILL);
+        let _reaped = waitpid(undertaker, None);
+    }
+    finish(end)
+}
+
+/// How the core ended, if it has. Reaps whatever else has ended.
+fn ended(core: Pid) -> Option<End> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == core => return Some(End::Exit(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == core => return Some(End::Killed(signal)),
+            Ok(WaitStatus::StillAlive) => return None,
+            Ok(_) | Err(Errno::EINTR) => {}
+            // The core is our child until we reap it, so this cannot be; if it is, there is nothing to guard.
+            Err(_) => return Some(End::Exit(1)),
+        }
+    }
+}
+
+/// Ends this process as the core ended, so that whoever started it sees no difference.
+#[expect(unsafe_code, reason = "setting a signal's disposition has no safe wrapper")]
+fn finish(end: End) -> ExitCode {
+    match end {
+        End::Exit(code) => ExitCode::from(code.to_le_bytes()[0]),
+        End::Killed(fatal) => {
+            // The core has left its dump; ours would hide it.
+            let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+            // SAFETY: the default disposition runs no code of ours.
+            let _ = unsafe { signal(fatal, SigHandler::SigDfl) };
+            let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from(fatal)), None);
+            let _ = raise(fatal);
+            // The first process of a container survives that.
+            ExitCode::from(128_u8.wrapping_add((fatal as i32).to_le_bytes()[0]))
+        }
+    }
+}
+
+/// Writes to stderr, unless its reader sleeps.
+fn say(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let stderr = std::io::stderr();
+    let limit = PollTimeout::try_from(READER).unwrap_or(PollTimeout::ZERO);
+    let ready = poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], limit);
+    if ready.is_ok_and(|ready| ready > 0) {
+        let _ = nix::unistd::write(stderr.as_fd(), text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_has_one_meaning() {
+        for (signal, expected) in [
+            (Signal::SIGTERM, Deed::Forward),
+            (Signal::SIGINT, Deed::Forward),
+            (Signal::SIGHUP, Deed::Forward),
+            (Signal::SIGABRT, Deed::Forward),
+            (Signal::SIGCONT, Deed::Forward),
+            (Signal::SIGTSTP, Deed::Pause),
+            (Signal::SIGCHLD, Deed::Look),
+        ] {
+            assert_eq!(deed(signal), expected, "{signal}");
+            assert!(taken().contains(signal), "{signal}");
+        }
+        for signal in [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGSEGV, Signal::SIGPIPE] {
+            assert!(!taken().contains(signal), "{signal}");
+        }
+    }
+
+    #[test]
+    fn an_exit_code_is_passed_on_as_it_is() {
+        for code in [0_u8, 1, 7, 255] {
+            assert_eq!(finish(End::Exit(i32::from(code))), ExitCode::from(code));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The operating system below modules: child processes and what becomes of them, process groups, cgroups, sandboxes, the
+//! guardian of the core, the runtime directory.
+//!
+//! Never decides when a process starts or ends, and knows neither configs nor calls.
+//!
+//! Reading order: [`launch`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
+//! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`sockets`];
+//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it).
+
+pub mod cgroup;
+pub mod child;
+pub mod evidence;
+pub mod guardian;
+pub mod launch;
+pub mod loopback;
+pub mod members;
+pub mod memory;
+pub mod orphans;
+pub mod peers;
+pub mod process_table;
+pub mod runtime_dir;
+pub mod sandbox;
+pub mod sockets;
+pub mod usage;

@@ -1,0 +1,163 @@
+//! Who may talk on a module's parent socket: what belongs to the module, and nobody else of the same user.
+//!
+//! The module's task says who that is before its process runs; the listener asks at every connection.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tokio::net::unix::UCred;
+use tokio::sync::watch;
+
+use crate::members::Members;
+
+/// A process may call before the task that spawned it has heard of its number.
+const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
+
+/// Who belongs to a module now.
+#[derive(Debug, Clone)]
+struct Known {
+    members: Members,
+    uid: u32,
+}
+
+/// The module's side.
+#[derive(Debug)]
+pub struct Announcer(watch::Sender<Option<Known>>);
+
+/// The listener's side.
+#[derive(Debug, Clone)]
+pub struct Guests(watch::Receiver<Option<Known>>);
+
+/// Both sides for one module. Nobody belongs to it yet.
+pub fn pair() -> (Announcer, Guests) {
+    let (announcer, guests) = watch::channel(None);
+    (Announcer(announcer), Guests(guests))
+}
+
+impl Announcer {
+    /// From now on the module is these, running as `uid`.
+    pub fn announce(&self, members: Members, uid: u32) {
+        self.0.send_replace(Some(Known { members, uid }));
+    }
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stranger {
+    /// It runs as somebody else.
+    #[error("process {pid} runs as user {uid}, not as the module's user {expected}")]
+    User {
+        /// Who it is.
+        pid: i32,
+        /// Its user.
+        uid: u32,
+        /// The module's user.
+        expected: u32,
+    },
+    /// It was started by somebody else.
+    #[error("process {pid} does not belong to the module")]
+    Process {
+        /// Who it is.
+        pid: i32,
+    },
+}
+
+impl Guests {
+    /// Who belongs to the module now; nobody while none of its processes runs.
+    pub fn members(&self) -> Members {
+        let known = self.0.borrow();
+        known.as_ref().map(|known| known.members.clone()).unwrap_or_default()
+    }
+
+    /// Lets a peer in that belongs to the module.
+    ///
+    /// # Errors
+    /// It does not, or not within half a second.
+    pub async fn admit(&self, peer: UCred) -> Result<(), Stranger> {
+        let mut known = self.0.clone();
+        let patience = tokio::time::sleep(NUMBER_IS_LATE);
+        tokio::pin!(patience);
+        loop {
+            let judged = judge(known.borrow_and_update().as_ref(), peer);
+            let Err(stranger) = judged else { return Ok(()) };
+            tokio::select! {
+                Ok(()) = known.changed() => {}
+                () = &mut patience => return Err(stranger),
+            }
+        }
+    }
+}
+
+fn judge(known: Option<&Known>, peer: UCred) -> Result<(), Stranger> {
+    // Systems that do not tell the process tell the user, at least.
+    let pid = peer.pid().unwrap_or_default();
+    let Some(Known { members, uid }) = known else {
+        return Err(Stranger::Process { pid });
+    };
+    // Root may be anybody anyway: what the module runs by `sudo` is still the module's.
+    if peer.uid() != *uid && peer.uid() != 0 {
+        return Err(Stranger::User {
+            pid,
+            uid: peer.uid(),
+            expected: *uid,
+        });
+    }
+    if cfg!(target_os = "linux") && !members.contain(Pid::from_raw(pid)) {
+        return Err(Stranger::Process { pid });
+    }
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use nix::unistd::{getsid, getuid};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    fn ourselves() -> UCred {
+        let (one, _other) = UnixStream::pair().expect("a pair of sockets");
+        one.peer_cred().expect("the system tells")
+    }
+
+    fn our_session() -> Members {
+        Members {
+            group: None,
+            leader: Some(getsid(None).expect("we have a session")),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_belongs_to_the_module_comes_in() {
+        let own = getuid().as_raw();
+        let (announcer, guests) = pair();
+        let pid = Pid::this().as_raw();
+        let peer = ourselves();
+        assert_eq!(guests.admit(peer).await, Err(Stranger::Process { pid }));
+        announcer.announce(our_session(), own);
+        assert_eq!(guests.admit(peer).await, Ok(()));
+        announcer.announce(Members::default(), own);
+        assert_eq!(guests.admit(peer).await, Err(Stranger::Process { pid }));
+        announcer.announce(our_session(), own + 1);
+        let expected = match own {
+            0 => Ok(()),
+            uid => Err(Stranger::User {
+                pid,
+                uid,
+                expected: own + 1,
+            }),
+        };
+        assert_eq!(guests.admit(peer).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_calls_before_its_number_is_known_is_not_sent_away() {
+        let (announcer, guests) = pair();
+        announcer.announce(Members::default(), getuid().as_raw());
+        let (admitted, ()) = tokio::join!(guests.admit(ourselves()), async {
+            tokio::task::yield_now().await;
+            announcer.announce(our_session(), getuid().as_raw());
+        });
+        assert_eq!(admitted, Ok(()));
+    }
+}

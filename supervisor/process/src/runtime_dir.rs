@@ -1,0 +1,486 @@
+//! Where a running machine keeps its sockets, and the lock that keeps a second core away from the same config.
+//!
+//! One directory per config file, so that the command line finds a machine by its config and several machines live
+//! side by side: `$XDG_RUNTIME_DIR/mainstay/<key>/`, or `/tmp/mainstay-<uid>/<key>/` where the session offers no
+//! run-time directory. `<key>` is the start of a hash, because the whole path of a config would not fit into a
+//! socket's. Everything in it belongs to one user alone: the directory is what closes the module side to others.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use mainstay_model::machine_path::CONTROL_SOCKET;
+
+use crate::cgroup;
+use crate::cgroup::record;
+
+/// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
+const LOCK_FILE: &str = "lock";
+
+/// What the lock file holds instead, while a guardian puts away what a dead core left.
+const ENDING: &str = "ending";
+
+/// Why a runtime directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeDirError {
+    /// Another core runs the same config.
+    #[error(
+        "this config is running already{}; stop that machine first, or look at it with `mainstay status`",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    Running {
+        /// Process id that the other core wrote down.
+        pid: Option<u32>,
+    },
+    /// The core of the same config has just died, and what it left behind is being put away.
+    #[error("a machine with this config has just ended, and its modules are still being ended; try again in a second")]
+    Ending,
+    /// Somebody else could put things where the sockets belong.
+    #[error("`{}` {problem}: remove it, or set XDG_RUNTIME_DIR to a private directory", .path.display())]
+    NotPrivate {
+        /// The directory in question.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The system refused.
+    #[error("cannot {action} `{}`: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The session's run-time directory, if the session has a usable one: absolute, present and owned by this user.
+/// After `sudo` the variable often still names the other user's.
+pub fn xdg_runtime_dir() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?);
+    let metadata = fs::metadata(&path).ok()?;
+    (path.is_absolute() && metadata.is_dir() && metadata.uid() == uid()).then_some(path)
+}
+
+/// The user whose machines these are.
+pub fn uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Every runtime directory of this user, whether or not a machine is alive in it, sorted. Directories that
+/// somebody else could have put there are left out.
+pub fn all(bases: &[PathBuf]) -> Vec<PathBuf> {
+    let private = bases.iter().filter(|base| check_private(base).is_ok());
+    let mut found: Vec<PathBuf> = private
+        .filter_map(|base| fs::read_dir(base).ok())
+        .flat_map(|entries| entries.filter_map(Result::ok))
+        .map(|entry| entry.path())
+        .filter(|path| check_private(path).is_ok())
+        .collect();
+    found.sort();
+    found
+}
+
+/// A runtime directory that this process holds. Dropping it removes the directory and lets the next core in.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+    // The lock ends with the file, also when the process is killed.
+    lock: File,
+    stale: bool,
+}
+
+impl RuntimeDir {
+    /// Makes the directory (mode 0700), takes its lock and removes what a core that was killed left in it.
+    ///
+    /// # Errors
+    /// Another core holds the lock; the directory, or the one above it, is a symlink, belongs to somebody else or is
+    /// open to others; or the file system refuses.
+    pub fn create(path: &Path) -> Result<Self, RuntimeDirError> {
+        if let Some(base) = path.parent() {
+            make_private(base)?;
+        }
+        loop {
+            // A core that is just leaving removes the directory and the file in it between our steps; a lock on a
+            // removed file excludes nobody, so begin again.
+            match make_private(path) {
+                Err(RuntimeDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                made => made?,
+            }
+            let Some(lock) = take_lock(path)? else { continue };
+            record::remove_noted(path);
+            let stale = clear(path)? > 0;
+            return Ok(Self {
+                path: path.to_owned(),
+                lock,
+                stale,
+            });
+        }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True if something lay in it: its last core and that one's guardian were killed together.
+    pub fn was_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// The lock. Whoever holds a copy of this descriptor holds the lock as well.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Where the command line calls.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join(CONTROL_SOCKET)
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        // A machine that failed to start may have made them already.
+        let _left = record::remove_noted(&self.path);
+        remove(&self.path);
+    }
+}
+
+/// A runtime directory whose core is dead, locked while what is in it is put away.
+#[derive(Debug)]
+pub struct Leftover {
+    path: PathBuf,
+    // Held to the end.
+    _lock: File,
+}
+
+impl Leftover {
+    /// Takes charge of what a dead core left at `path`, with the `lock` that it handed over, if it did. `None` if nothing is
+    /// there, or another core has taken it over.
+    pub fn take(path: PathBuf, lock: Option<OwnedFd>) -> Option<Self> {
+        check_private(&path).ok()?;
+        let mut lock = match lock {
+            Some(lock) => File::from(lock),
+            None => {
+                let lock = open_lock(&path, false).ok()?;
+                lock.try_lock().ok()?;
+                lock
+            }
+        };
+        if !is_at(&lock, &path.join(LOCK_FILE)) {
+            return None;
+        }
+        // A core that starts now waits a moment instead of giving up.
+        let _full = write_lock(&mut lock, ENDING);
+        Some(Self { path, _lock: lock })
+    }
+
+    /// Removes it, and the cgroups that are noted in it; returns those that could not be removed.
+    pub fn remove(self) -> Vec<PathBuf> {
+        let left = record::remove_noted(&self.path);
+        let _elsewhere = cgroup::sweep(&self.path);
+        remove(&self.path);
+        left
+    }
+}
+
+/// Removes what dead cores left in `base`, the directory `own` apart, and returns what it removed. Whatever is locked
+/// belongs to somebody alive.
+pub fn sweep(base: &Path, own: &Path) -> Vec<PathBuf> {
+    let mut others = all(&[base.to_owned()]);
+    others.retain(|path| {
+        let leftover = (path != own).then(|| Leftover::take(path.clone(), None)).flatten();
+        leftover.map(Leftover::remove).is_some()
+    });
+    others
+}
+
+/// Best effort: what stays behind is removed by the next start. The lock file goes last, still locked.
+fn remove(path: &Path) {
+    let _ = clear(path);
+    let _ = fs::remove_file(path.join(LOCK_FILE));
+    let _ = fs::remove_dir(path);
+}
+
+/// Makes `path` and all above it, then makes sure that it is ours alone.
+fn make_private(path: &Path) -> Result<(), RuntimeDirError> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => {}
+        // Something that is not a directory lies there; the check below says what.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => {
+            return Err(RuntimeDirError::Io {
+                action: "make",
+                path: path.to_owned(),
+                source,
+            });
+        }
+    }
+    check_private(path)
+}
+
+/// Refuses a directory in which another user could put or replace something. Does not follow a symlink at `path`.
+fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
+    let metadata = fs::symlink_metadata(path).map_err(|source| RuntimeDirError::Io {
+        action: "look at",
+        path: path.to_owned(),
+        source,
+    })?;
+    let problem = if metadata.is_symlink() {
+        "is a symlink"
+    } else if !metadata.is_dir() {
+        "is not a directory"
+    } else if metadata.uid() != uid() {
+        "belongs to another user"
+    } else if metadata.permissions().mode() & 0o066 != 0 {
+        // Passing through is all that others may do, to a directory of their own: see `sandbox::user`.
+        "is open to other users"
+    } else {
+        return Ok(());
+    };
+    Err(RuntimeDirError::NotPrivate {
+        path: path.to_owned(),
+        problem,
+    })
+}
+
+/// Locks the directory's lock file; `None` when that file was removed meanwhile.
+fn take_lock(dir: &Path) -> Result<Option<File>, RuntimeDirError> {
+    let path = dir.join(LOCK_FILE);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| RuntimeDirError::Io { action, path, source }
+    };
+    let mut file = match open_lock(dir, true) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed("open")(source)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(match text.trim() {
+                ENDING => RuntimeDirError::Ending,
+                pid => RuntimeDirError::Running { pid: pid.parse().ok() },
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+    }
+    if !is_at(&file, &path) {
+        return Ok(None);
+    }
+    write_lock(&mut file, &std::process::id().to_string()).map_err(failed("write"))?;
+    Ok(Some(file))
+}
+
+fn open_lock(dir: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(dir.join(LOCK_FILE))
+}
+
+/// True if `file` is what lies at `path` now.
+fn is_at(file: &File, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| {
+        file.metadata()
+            .is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+    })
+}
+
+fn write_lock(file: &mut File, text: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{text}")
+}
+
+/// Removes everything in `dir` but the lock file, and counts it. Symlinks are removed, not followed.
+fn clear(dir: &Path) -> Result<usize, RuntimeDirError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RuntimeDirError::Io {
+            action: "clear",
+            path,
+            source,
+        }
+    };
+    let mut count = 0;
+    for entry in fs::read_dir(dir).map_err(failed(dir))? {
+        let entry = entry.map_err(failed(dir))?;
+        if entry.file_name() == OsStr::new(LOCK_FILE) {
+            continue;
+        }
+        count += 1;
+        let path = entry.path();
+        let is_dir = entry.file_type().map_err(failed(&path))?.is_dir();
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(failed(&path))?;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use mainstay_model::machine_path::{MAX_SOCKET_PATH_LEN, for_config};
+
+    use super::*;
+
+    #[test]
+    fn a_path_depends_on_config_user_and_session_alone() {
+        let config = Path::new("/etc/rover.yaml");
+        let cases = [
+            (Some(Path::new("/run/user/1000")), "/run/user/1000/mainstay/"),
+            (None, "/tmp/mainstay-1000/"),
+        ];
+        for (xdg, start) in cases {
+            let path = for_config(config, 1000, xdg);
+            let key = path
+                .to_str()
+                .unwrap()
+                .strip_prefix(start)
+                .expect("lies in the user's directory");
+            // `printf %s /etc/rover.yaml | sha256sum`
+            assert_eq!(key, "7afdb91e706f");
+            assert!(path.join(CONTROL_SOCKET).as_os_str().len() <= MAX_SOCKET_PATH_LEN);
+        }
+        assert_ne!(
+            for_config(config, 1000, None),
+            for_config(Path::new("/etc/other.yaml"), 1000, None)
+        );
+    }
+
+    #[test]
+    fn the_directory_is_private_and_goes_with_its_owner() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let dir = RuntimeDir::create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(dir.control_socket(), "").unwrap();
+        drop(dir);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn two_cores_of_one_config_exclude_each_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let first = RuntimeDir::create(&path).unwrap();
+        match RuntimeDir::create(&path) {
+            Err(RuntimeDirError::Running { pid }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("expected `Running`, got {other:?}"),
+        }
+        drop(first);
+        RuntimeDir::create(&path).expect("free again");
+    }
+
+    #[test]
+    fn what_a_killed_core_left_behind_is_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let outside = temp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("keep"), "").unwrap();
+        make_private(path.parent().unwrap()).unwrap();
+        make_private(&path.join("inner")).unwrap();
+        fs::write(path.join("inner/m.sock"), "").unwrap();
+        fs::write(path.join(LOCK_FILE), "99").unwrap();
+        symlink(&outside, path.join("link")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let dir = RuntimeDir::create(&path).unwrap();
+        assert!(dir.was_stale());
+        let left: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, [LOCK_FILE]);
+        assert!(outside.join("keep").exists(), "symlinks are not followed");
+    }
+
+    #[test]
+    fn what_a_dead_core_left_is_held_by_who_puts_it_away() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let core = RuntimeDir::create(&path).unwrap();
+        assert!(!core.was_stale());
+        fs::write(core.control_socket(), "").unwrap();
+        assert!(Leftover::take(path.clone(), None).is_none(), "the core lives");
+        let lock = core.lock().try_clone_to_owned().unwrap();
+        // As if killed: nothing of it runs, not even its drop.
+        std::mem::forget(core);
+        let leftover = Leftover::take(path.clone(), Some(lock)).expect("nobody else has it");
+        assert!(matches!(RuntimeDir::create(&path), Err(RuntimeDirError::Ending)));
+        assert!(leftover.remove().is_empty());
+        assert!(!path.exists());
+        let next = RuntimeDir::create(&path).expect("free again");
+        drop(next);
+        assert!(Leftover::take(path, None).is_none(), "nothing is there");
+    }
+
+    #[test]
+    fn a_late_guardian_leaves_the_next_core_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let first = RuntimeDir::create(&path).unwrap();
+        let lock = first.lock().try_clone_to_owned().unwrap();
+        drop(first);
+        let second = RuntimeDir::create(&path).expect("free");
+        assert!(Leftover::take(path, Some(lock)).is_none(), "its own lock file is gone");
+        assert!(second.path().join(LOCK_FILE).exists());
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_swept() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("mainstay");
+        let own = RuntimeDir::create(&base.join("own")).unwrap();
+        let other = RuntimeDir::create(&base.join("other")).unwrap();
+        let dead = base.join("dead");
+        make_private(&dead).unwrap();
+        fs::write(dead.join(LOCK_FILE), "99").unwrap();
+        fs::write(dead.join(CONTROL_SOCKET), "").unwrap();
+        let strange = base.join("strange");
+        make_private(&strange).unwrap();
+        fs::write(strange.join("precious"), "").unwrap();
+        assert_eq!(sweep(&base, own.path()), std::slice::from_ref(&dead));
+        assert!(own.path().exists() && other.path().exists() && strange.join("precious").exists());
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_could_touch_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let real = temp.path().join("real");
+        make_private(&real).unwrap();
+        symlink(&real, temp.path().join("link")).unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        make_private(&temp.path().join("open")).unwrap();
+        fs::set_permissions(temp.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, problem) in [
+            ("link", "is a symlink"),
+            ("file", "is not a directory"),
+            ("open", "is open to other users"),
+        ] {
+            let base = temp.path().join(name);
+            let error = RuntimeDir::create(&base.join("abc")).unwrap_err();
+            assert!(error.to_string().contains(problem), "{name}: {error}");
+            assert!(all(&[base]).is_empty());
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The two bodies on the data path: what a caller sends, and what it gets.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Status;
+
+use crate::call::Call;
+
+/// What a caller sends, chunk by chunk, with what was already read put back in front.
+pub struct RequestBody {
+    first: Bytes,
+    rest: Source,
+}
+
+enum Source {
+    Empty,
+    H2(RecvStream),
+    /// Anything else: HTTP/1.1, the core's own calls.
+    Other(tonic::body::Body),
+}
+
+impl RequestBody {
+    /// No bytes at all.
+    pub fn empty() -> Self {
+        Self {
+            first: Bytes::new(),
+            rest: Source::Empty,
+        }
+    }
+
+    /// Puts `chunk` in front of what has yet to come. At most one chunk can be in front.
+    pub fn put_back(&mut self, chunk: Bytes) {
+        debug_assert!(self.first.is_empty(), "a chunk would be lost");
+        self.first = chunk;
+    }
+
+    /// The next chunk that is not empty; `None` at the end. Window is given back to the sender as chunks are taken, so
+    /// a sender never gets further ahead of the reader than [`STREAM_WINDOW`](crate::flow_control::STREAM_WINDOW).
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
+        }
+        loop {
+            let chunk = match &mut self.rest {
+                Source::Empty => return Poll::Ready(None),
+                Source::H2(stream) => match ready!(stream.poll_data(cx)) {
+                    None => None,
+                    Some(Ok(chunk)) => {
+                        // Fails only for a stream that is gone, which the next poll reports.
+                        let _ = stream.flow_control().release_capacity(chunk.len());
+                        Some(chunk)
+                    }
+                    Some(Err(error)) => return Poll::Ready(Some(Err(caller_gone(&error)))),
+                },
+                Source::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                    None => None,
+                    // A request has no trailers in gRPC.
+                    Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
+                    Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                },
+            };
+            match chunk {
+                None => {
+                    self.rest = Source::Empty;
+                    return Poll::Ready(None);
+                }
+                Some(chunk) if chunk.is_empty() => {}
+                Some(chunk) => return Poll::Ready(Some(Ok(chunk))),
+            }
+        }
+    }
+
+    /// The next chunk, as a future.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, Status>> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// True when it is already known that nothing more comes.
+    pub fn is_over(&self) -> bool {
+        self.first.is_empty()
+            && match &self.rest {
+                Source::Empty => true,
+                Source::H2(stream) => stream.is_end_stream(),
+                Source::Other(body) => body.is_end_stream(),
+            }
+    }
+}
+
+fn caller_gone(error: &h2::Error) -> Status {
+    Status::cancelled(format!("context canceled; the caller's stream ended: {error}"))
+}
+
+impl From<RecvStream> for RequestBody {
+    fn from(stream: RecvStream) -> Self {
+        Self {
+            first: Bytes::new(),
+            rest: Source::H2(stream),
+        }
+    }
+}
+
+impl From<tonic::body::Body> for RequestBody {
+    fn from(body: tonic::body::Body) -> Self {
+        Self {
+            first: Bytes::new(),
+            rest: Source::Other(body),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.poll_chunk(cx)
+            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over()
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("first", &self.first.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a caller gets. Not boxed for the calls that are passed on, which are most.
+#[derive(Debug, Default)]
+pub enum CallBody {
+    /// Nothing; the headers say it all.
+    #[default]
+    Empty,
+    /// These bytes.
+    Full(Bytes),
+    /// The answer of one of the core's own services.
+    Service(tonic::body::Body),
+    /// The answer of a module. Polling it moves the request on, too.
+    Call(Box<Call>),
+}
+
+impl CallBody {
+    /// Moves on what does not depend on the reader, while the reader has no room: a module may be waiting for more of
+    /// the request before it reads on, and the deadline does not wait either.
+    pub fn poll_aside(&mut self, cx: &mut Context<'_>) {
+        if let Self::Call(call) = self {
+            call.poll_aside(cx);
+        }
+    }
+}
+
+impl Body for CallBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            this @ Self::Full(_) => match std::mem::take(this) {
+                Self::Full(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                _ => Poll::Ready(None),
+            },
+            Self::Service(body) => Pin::new(body).poll_frame(cx),
+            Self::Call(call) => call.poll_frame(cx).map(|frame| frame.map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Service(body) => body.is_end_stream(),
+            Self::Call(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Service(body) => body.size_hint(),
+            Self::Call(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl From<Bytes> for CallBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(bytes)
+    }
+}
+
+impl From<tonic::body::Body> for CallBody {
+    fn from(body: tonic::body::Body) -> Self {
+        Self::Service(body)
+    }
+}

@@ -1,0 +1,388 @@
+//! One call that is passed on: both directions of it, and what may end it, as one state machine in one task.
+//!
+//! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets the
+//! module's stream, so a caller that goes away needs no code of its own.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Response};
+use http_body::Frame;
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+
+use crate::body::{CallBody, RequestBody};
+use crate::deadline::Deadline;
+use crate::frames::Follower;
+use crate::status::Target;
+use crate::trace::Span;
+use crate::upstream::Upstream;
+use crate::{deadline, status};
+
+/// Whatever must live exactly as long as the call does.
+pub trait Kept: Send {
+    /// Why the core ended the call before its time; nothing if a person did.
+    fn why_cut(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// The same, wherever it comes from.
+pub type Keep = Box<dyn Kept>;
+
+/// A first chunk up to this many bytes is handed over without asking for window: nearly every request is one such
+/// chunk.
+const SMALL: usize = 16 << 10;
+
+/// What may end a call from outside, and who is told.
+pub struct Guards {
+    /// For error texts.
+    pub target: Target,
+    deadline: Option<Pin<Box<Sleep>>>,
+    cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    keep: Option<Keep>,
+    span: Option<Span>,
+}
+
+impl Guards {
+    /// Watches over a call to `target`. `keep` is dropped when the call is over, and `span` told how it ended.
+    pub fn new(
+        target: Target,
+        deadline: Deadline,
+        cancel: Option<CancellationToken>,
+        keep: Option<Keep>,
+        span: Option<Span>,
+    ) -> Self {
+        let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let cancel = cancel.map(|token| Box::pin(token.cancelled_owned()));
+        Self {
+            target,
+            deadline,
+            cancel,
+            keep,
+            span,
+        }
+    }
+
+    /// The call is over, with these trailers.
+    fn ended(&mut self, trailers: &HeaderMap) {
+        if let Some(span) = self.span.take() {
+            let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::unknown(""));
+            span.end(status.code(), status.message());
+        }
+    }
+
+    /// Why the call must end now, if it must.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        if let Some(cancel) = &mut self.cancel
+            && cancel.as_mut().poll(cx).is_ready()
+        {
+            let cut = self.keep.as_ref().and_then(|keep| keep.why_cut());
+            return Poll::Ready(match cut {
+                Some(cause) => self.target.cut(&cause),
+                None => status::cancelled(),
+            });
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(deadline::exceeded());
+        }
+        Poll::Pending
+    }
+
+    /// Runs `work` until the call must end.
+    pub async fn watch<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Status> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+}
+
+/// A call in flight.
+pub struct Call {
+    guards: Guards,
+    request: Option<Upload>,
+    answer: Answer,
+    /// Keeps the connection while the call lasts, and knows what became of the module.
+    upstream: Upstream,
+}
+
+/// The request's way: caller to module.
+struct Upload {
+    body: RequestBody,
+    stream: SendStream<Bytes>,
+    way: Way,
+    /// Goes next.
+    chunk: Bytes,
+    /// True until something was sent.
+    fresh: bool,
+}
+
+enum Answer {
+    Awaited(ResponseFuture),
+    Flowing(RecvStream, Way),
+    /// Nothing more comes but these trailers.
+    Ending(HeaderMap),
+    Over,
+}
+
+/// What a direction remembers between two chunks.
+#[derive(Default)]
+struct Way {
+    follower: Follower,
+    /// A torn message header that waits for its rest.
+    held: Bytes,
+}
+
+impl Way {
+    /// What of the chunk may go on now.
+    fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), Status>) {
+        let mut chunk = if self.held.is_empty() {
+            chunk
+        } else {
+            let mut joined = BytesMut::with_capacity(self.held.len() + chunk.len());
+            joined.extend_from_slice(&self.held);
+            joined.extend_from_slice(&chunk);
+            joined.freeze()
+        };
+        let followed = self.follower.follow(&chunk);
+        self.held = chunk.split_off(followed.pass);
+        (chunk, followed.too_long.map_or(Ok(()), |error| Err(error.into())))
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.held.is_empty() && self.follower.at_boundary()
+    }
+}
+
+impl Call {
+    pub(super) fn new(
+        upstream: Upstream,
+        upload: Option<(RequestBody, SendStream<Bytes>)>,
+        response: ResponseFuture,
+        guards: Guards,
+    ) -> Self {
+        let fresh = |(body, stream)| Upload {
+            body,
+            stream,
+            way: Way::default(),
+            chunk: Bytes::new(),
+            fresh: true,
+        };
+        Self {
+            guards,
+            request: upload.map(fresh),
+            answer: Answer::Awaited(response),
+            upstream,
+        }
+    }
+
+    /// Waits for the answer's headers, sending the request meanwhile. The body, if one follows, is this call.
+    pub(super) async fn head(mut self) -> Result<Response<CallBody>, Status> {
+        let response = poll_fn(|cx| self.poll_head(cx)).await?;
+        let (parts, stream) = response.into_parts();
+        let over = stream.is_end_stream();
+        self.guards.target.check_head(parts.status, &parts.headers, over)?;
+        let body = if over {
+            self.guards.ended(&parts.headers);
+            CallBody::Empty
+        } else {
+            self.answer = Answer::Flowing(stream, Way::default());
+            CallBody::Call(Box::new(self))
+        };
+        let mut response = Response::new(body);
+        *response.headers_mut() = parts.headers;
+        Ok(response)
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Status>> {
+        if let Poll::Ready(status) = self.guards.poll(cx) {
+            return Poll::Ready(Err(status));
+        }
+        self.poll_request(cx)?;
+        let Answer::Awaited(response) = &mut self.answer else {
+            unreachable!("the head is awaited once")
+        };
+        let response = ready!(Pin::new(response).poll(cx));
+        Poll::Ready(response.map_err(|error| {
+            let fate = self.upstream.fate();
+            self.guards.target.stream_failed(&error, fate)
+        }))
+    }
+
+    /// The next piece of the answer. The last one is always trailers with a status.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        self.poll_aside(cx);
+        loop {
+            let ended = match &mut self.answer {
+                Answer::Awaited(_) | Answer::Over => return Poll::Ready(None),
+                Answer::Ending(_) => {
+                    let Answer::Ending(trailers) = std::mem::replace(&mut self.answer, Answer::Over) else {
+                        return Poll::Ready(None);
+                    };
+                    return Poll::Ready(Some(Frame::trailers(trailers)));
+                }
+                Answer::Flowing(stream, way) => match ready!(stream.poll_data(cx)) {
+                    Some(Ok(chunk)) => {
+                        // Fails only for a stream that is gone, which the next poll reports.
+                        let _ = stream.flow_control().release_capacity(chunk.len());
+                        let (chunk, admitted) = way.admit(chunk);
+                        if let Err(status) = admitted {
+                            self.end(&status);
+                        }
+                        if !chunk.is_empty() {
+                            return Poll::Ready(Some(Frame::data(chunk)));
+                        }
+                        continue;
+                    }
+                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
+                    None => match ready!(stream.poll_trailers(cx)) {
+                        Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
+                            Ok((trailers, way.at_boundary()))
+                        }
+                        Ok(_) => Err(self.guards.target.no_status()),
+                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
+                    },
+                },
+            };
+            match ended {
+                Ok((_, false)) => self.end(&self.guards.target.torn()),
+                Ok((trailers, true)) => self.end_with(trailers),
+                Err(status) => self.end(&status),
+            }
+        }
+    }
+
+    /// Moves on everything but the answer itself.
+    pub(super) fn poll_aside(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.answer, Answer::Flowing(..)) {
+            return;
+        }
+        if let Poll::Ready(status) = self.guards.poll(cx) {
+            self.end(&status);
+        } else if let Err(status) = self.poll_request(cx) {
+            self.end(&status);
+        }
+    }
+
+    /// Sends as much of the request as is there and has room. An error ends the call; that the module wants no more of
+    /// the request is none.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
+        let Some(upload) = &mut self.request else { return Ok(()) };
+        if upload.poll(cx)?.is_ready() {
+            self.request = None;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, status: &Status) {
+        self.end_with(status::trailers(status));
+    }
+
+    /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the call.
+    fn end_with(&mut self, trailers: HeaderMap) {
+        self.request = None;
+        self.guards.ended(&trailers);
+        self.answer = Answer::Ending(trailers);
+        self.guards.keep = None;
+        self.guards.cancel = None;
+        self.guards.deadline = None;
+    }
+}
+
+impl Upload {
+    /// Ready when nothing is left to do.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Status> {
+        loop {
+            if self.chunk.is_empty() {
+                match self.body.poll_chunk(cx)? {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(None) if !self.way.at_boundary() => {
+                        return Err(Status::invalid_argument("unexpected EOF"));
+                    }
+                    Poll::Ready(None) => {
+                        // The module may have closed the stream already; its answer tells.
+                        let _ = self.stream.send_data(Bytes::new(), true);
+                        return Ok(Poll::Ready(()));
+                    }
+                    Poll::Ready(Some(chunk)) => {
+                        let (chunk, admitted) = self.way.admit(chunk);
+                        admitted?;
+                        self.chunk = chunk;
+                        continue;
+                    }
+                }
+            }
+            let room = match self.poll_room(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(None) => return Ok(Poll::Ready(())),
+                Poll::Ready(Some(room)) => room,
+            };
+            let part = self.chunk.split_to(room.min(self.chunk.len()));
+            self.fresh = false;
+            // One frame fewer when the end is already known.
+            let last = self.chunk.is_empty() && self.way.at_boundary() && self.ends_now(cx)?;
+            if self.stream.send_data(part, last).is_err() || last {
+                return Ok(Poll::Ready(()));
+            }
+        }
+    }
+
+    /// True when the caller has nothing more to send. A chunk that came instead waits in front of the body.
+    fn ends_now(&mut self, cx: &mut Context<'_>) -> Result<bool, Status> {
+        if self.body.is_over() {
+            return Ok(true);
+        }
+        match self.body.poll_chunk(cx)? {
+            Poll::Pending => Ok(false),
+            Poll::Ready(None) => Ok(true),
+            Poll::Ready(Some(chunk)) => {
+                self.body.put_back(chunk);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Bytes that the module has room for; `None` when it takes no more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        if self.fresh && self.chunk.len() <= SMALL {
+            return Poll::Ready(Some(SMALL));
+        }
+        poll_room(&mut self.stream, self.chunk.len(), cx)
+    }
+}
+
+/// Bytes, up to `wanted`, that the stream's reader has room for; `None` when it takes no more.
+pub fn poll_room(stream: &mut SendStream<Bytes>, wanted: usize, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    if stream.capacity() < wanted {
+        stream.reserve_capacity(wanted);
+    }
+    loop {
+        let room = stream.capacity();
+        if room > 0 {
+            return Poll::Ready(Some(room));
+        }
+        match ready!(stream.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Poll::Ready(None),
+        }
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("target", &self.guards.target)
+            .finish_non_exhaustive()
+    }
+}

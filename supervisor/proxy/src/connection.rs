@@ -1,0 +1,335 @@
+//! One accepted connection, whatever it speaks: HTTP/2 by prior knowledge, HTTP/1.1, or TLS that has come to the wrong
+//! door.
+//!
+//! Every request becomes a call of one function, in a task of its own; a panic in it ends that call alone.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{Request, Response};
+use http_body::Body;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::body::{CallBody, RequestBody};
+use crate::busy_poll::Vigil;
+use crate::call::poll_room;
+use crate::coalescing_io::Batch;
+use crate::sniff::{Rewind, Sniffed};
+use crate::{flow_control, heap, sniff, status};
+
+/// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// How long a peer may take to read a refusal before its connection is closed.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// How long calls in flight may delay the news that the connection is about to end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How long a client may take to read an answer before it hears of the end.
+const READING: Duration = Duration::from_millis(50);
+
+/// How often a connection with calls in flight looks after itself.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A first chunk of an answer up to this many bytes is handed over without asking for window.
+const SMALL: usize = 16 << 10;
+
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 58\r\nConnection: close\r\n\r\nThis port speaks cleartext HTTP; connect to it without TLS";
+
+/// Why a connection ended other than by its peer's or our own will.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The socket failed before the peer said anything.
+    #[error("the connection broke before its first bytes")]
+    Hello(#[source] io::Error),
+    /// The peer broke HTTP/2, or its socket failed.
+    #[error("HTTP/2 connection failed")]
+    Http2(#[source] h2::Error),
+    /// The peer broke HTTP/1.1, or its socket failed.
+    #[error("HTTP/1.1 connection failed")]
+    Http1(#[source] hyper::Error),
+}
+
+/// Serves a connection to its end. `stop` lets the calls in flight end and takes no new ones; dropping the future ends
+/// everything at once.
+pub async fn serve_connection<I, S, F>(io: I, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<CallBody>> + Send + 'static,
+{
+    let hello = tokio::select! {
+        hello = timeout(HELLO, sniff::sniff(io)) => hello,
+        () = stop.cancelled() => return Ok(()),
+    };
+    match hello {
+        // A peer that says nothing, such as a port scan, is no error.
+        Err(_) | Ok(Ok((Sniffed::Nothing, _))) => Ok(()),
+        Ok(Err(error)) => Err(ConnectionError::Hello(error)),
+        Ok(Ok((Sniffed::Http2, io))) => http2(io, service, stop).await,
+        Ok(Ok((Sniffed::Http1, io))) => http1(io, service, stop).await,
+        Ok(Ok((Sniffed::Tls, io))) => {
+            refuse_tls(io).await;
+            Ok(())
+        }
+    }
+}
+
+/// Dialers decide to go on without TLS only when they get an answer that is not TLS.
+async fn refuse_tls(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let exchange = async {
+        io.write_all(NOT_TLS).await?;
+        io.shutdown().await?;
+        // Closing with bytes unread would reset the connection and take the answer with it.
+        let mut rest = [0; 4096];
+        while io.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Nobody is left to tell when it fails.
+    let _ = timeout(REFUSAL, exchange).await;
+}
+
+async fn http1<I, S, F>(io: Rewind<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<CallBody>> + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let call = guarded(service(request.map(|body| tonic::body::Body::new(body).into())));
+        async { Ok::<_, std::convert::Infallible>(call.await) }
+    });
+    let mut connection = std::pin::pin!(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HELLO)
+            .serve_connection(TokioIo::new(io), service)
+    );
+    tokio::select! {
+        ended = &mut connection => return ended.map_err(ConnectionError::Http1),
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map_err(ConnectionError::Http1)
+}
+
+async fn http2<I, S, F>(io: Rewind<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<CallBody>> + Send + 'static,
+{
+    let io = Batch::new(io);
+    let driver = io.handle();
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(flow_control::STREAM_WINDOW)
+        .initial_connection_window_size(flow_control::CONNECTION_WINDOW)
+        .max_frame_size(flow_control::MAX_FRAME)
+        .max_header_list_size(flow_control::MAX_HEADERS)
+        .max_concurrent_streams(flow_control::MAX_STREAMS)
+        .max_send_buffer_size(flow_control::SEND_BUFFER)
+        .max_concurrent_reset_streams(flow_control::MAX_RECENT_RESETS)
+        .max_pending_accept_reset_streams(flow_control::MAX_PENDING_RESETS)
+        .handshake::<_, Bytes>(io);
+    // The handshake's own words have no driver yet.
+    let mut handshake = std::pin::pin!(handshake);
+    let handshake = std::future::poll_fn(|cx| {
+        let done = handshake.as_mut().poll(cx);
+        let _ = driver.poll_drain(cx);
+        done
+    });
+    let mut connection = match timeout(HELLO, handshake).await {
+        Ok(connection) => connection.map_err(ConnectionError::Http2)?,
+        Err(_) => return Ok(()),
+    };
+    // Dropped with the connection, so no call outlives its caller.
+    let mut calls = JoinSet::new();
+    // Once the stop has come: when the peer is told, whatever is still in flight.
+    let (mut stopping, mut told) = (None, false);
+    let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+    let (mut ticking, mut called) = (false, false);
+    let mut vigil = Vigil::new(std::time::Instant::now());
+    loop {
+        let (quiet, last) = (calls.is_empty(), vigil.last_sign());
+        tokio::select! {
+            biased;
+            accepted = next_call(&mut connection, &driver) => match accepted {
+                Some(Ok((request, respond))) => {
+                    let (parts, stream) = request.into_parts();
+                    let request = Request::from_parts(parts, RequestBody::from(stream));
+                    vigil.sign(std::time::Instant::now());
+                    // Boxed once, so that it is not copied on its way into the task.
+                    calls.spawn(answer(Box::pin(guarded(service(request))), respond));
+                    called = true;
+                    if !ticking {
+                        ticking = true;
+                        tick.as_mut().reset(Instant::now() + TICK);
+                    }
+                }
+                // A peer that leaves without a goodbye is no error.
+                Some(Err(error)) if error.is_io() => return Ok(()),
+                Some(Err(error)) => return Err(ConnectionError::Http2(error)),
+                None => return Ok(()),
+            },
+            Some(_) = calls.join_next() => vigil.sign(std::time::Instant::now()),
+            () = tokio::task::yield_now(), if vigil.is_awake() => {}
+            () = &mut tick, if ticking => {
+                let calm = calls.is_empty() && !std::mem::take(&mut called);
+                ticking = !(calm && heap::give_back());
+                tick.as_mut().reset(Instant::now() + TICK);
+            }
+            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + LAST_WORDS),
+            () = last_words(stopping, quiet.then_some(last)), if !told => {
+                told = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet when
+/// they hear of it, so it comes a moment after the last one, but no later than `by`.
+async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
+    match (by, quiet_since) {
+        (Some(by), Some(since)) => tokio::time::sleep_until(by.min((since + READING).into())).await,
+        (Some(by), None) => tokio::time::sleep_until(by).await,
+        (None, _) => std::future::pending().await,
+    }
+}
+
+/// The next call; drives the whole connection meanwhile.
+async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut h2::server::Connection<Batch<I>, Bytes>,
+    driver: &Batch<I>,
+) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>> {
+    let mut accept = std::pin::pin!(connection.accept());
+    std::future::poll_fn(|cx| {
+        let accepted = accept.as_mut().poll(cx);
+        match driver.poll_drain(cx) {
+            // The peer is gone; its calls end with the connection.
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => accepted,
+        }
+    })
+    .await
+}
+
+/// The call's answer, or what a panic in it becomes.
+fn guarded(call: impl Future<Output = Response<CallBody>>) -> impl Future<Output = Response<CallBody>> {
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .map(|answer| answer.unwrap_or_else(|panic| status::respond(panicked(&*panic))))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Status::internal(text.unwrap_or("panic"))
+}
+
+/// Runs one call and sends its answer, until the caller loses interest.
+async fn answer<F>(mut call: Pin<Box<F>>, mut respond: SendResponse<Bytes>)
+where
+    F: Future<Output = Response<CallBody>>,
+{
+    let response = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(Some(response)),
+        // Ready means that the caller reset the stream or is gone; dropping the call is all there is to do.
+        Poll::Pending => respond.poll_reset(cx).map(|_| None),
+    })
+    .await;
+    let Some(response) = response else { return };
+    let (parts, body) = response.into_parts();
+    let over = body.is_end_stream();
+    // Fails when the caller is gone meanwhile.
+    let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), over) else {
+        return;
+    };
+    if !over {
+        Pipe {
+            body,
+            stream,
+            chunk: Bytes::new(),
+            fresh: true,
+        }
+        .await;
+    }
+}
+
+/// Sends a body as fast as the caller reads.
+struct Pipe {
+    body: CallBody,
+    stream: SendStream<Bytes>,
+    /// Goes next.
+    chunk: Bytes,
+    fresh: bool,
+}
+
+impl Future for Pipe {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if this.stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !this.chunk.is_empty() {
+                let room = if this.fresh && this.chunk.len() <= SMALL {
+                    SMALL
+                } else {
+                    match poll_room(&mut this.stream, this.chunk.len(), cx) {
+                        Poll::Ready(Some(room)) => room,
+                        Poll::Ready(None) => return Poll::Ready(()),
+                        Poll::Pending => {
+                            this.body.poll_aside(cx);
+                            return Poll::Pending;
+                        }
+                    }
+                };
+                this.fresh = false;
+                let part = this.chunk.split_to(room.min(this.chunk.len()));
+                let over = this.chunk.is_empty() && this.body.is_end_stream();
+                if this.stream.send_data(part, over).is_err() || over {
+                    return Poll::Ready(());
+                }
+                continue;
+            }
+            let body = Pin::new(&mut this.body);
+            let frame = std::panic::catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
+            let frame = match frame {
+                Ok(frame) => ready!(frame),
+                Err(panic) => Some(Err(panicked(&*panic))),
+            };
+            let ended = match frame {
+                None => this.stream.send_data(Bytes::new(), true),
+                Some(Err(status)) => this.stream.send_trailers(status::trailers(&status)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        this.chunk = chunk;
+                        continue;
+                    }
+                    Err(frame) => this.stream.send_trailers(frame.into_trailers().unwrap_or_default()),
+                },
+            };
+            // Fails when the caller is gone; there is nobody to tell.
+            let _ = ended;
+            return Poll::Ready(());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Passes a call on to the module that holds its resource, byte for byte.
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Response};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::body::{CallBody, RequestBody};
+use crate::call::{Guards, Keep};
+use crate::deadline::Deadline;
+use crate::metadata::OPID;
+use crate::status::Target;
+use crate::trace::Span;
+use crate::upstream::{Lane, Upstream};
+use crate::{deadline, metadata, status, upstream};
+
+/// On what terms a call is passed on.
+pub struct Terms {
+    /// Whose call it is, for error texts.
+    pub target: Target,
+    /// [`Lane::Control`] for methods that stop something.
+    pub lane: Lane,
+    /// Operation id: sent to the module and returned to the caller.
+    pub opid: Option<HeaderValue>,
+    /// When the core ends the call by itself.
+    pub deadline: Deadline,
+    /// Ends the call with `context canceled`.
+    pub cancel: Option<CancellationToken>,
+    /// Dropped when the call is over, however it ends.
+    pub keep: Option<Keep>,
+    /// Its record, if it is traced.
+    pub span: Option<Span>,
+    /// Path to ask the module for, where it is not the caller's.
+    pub path: Option<PathAndQuery>,
+}
+
+impl Terms {
+    /// A call to `target` that nothing limits.
+    pub fn of(target: Target) -> Self {
+        Self {
+            target,
+            lane: Lane::Data,
+            opid: None,
+            deadline: Deadline::NEVER,
+            cancel: None,
+            keep: None,
+            span: None,
+            path: None,
+        }
+    }
+}
+
+/// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
+/// longer than the terms allow.
+pub async fn forward(caller: &Parts, body: RequestBody, upstream: &Upstream, terms: Terms) -> Response<CallBody> {
+    let (opid, span) = (terms.opid.clone(), terms.span.clone());
+    let mut response = match start(caller, body, upstream, terms).await {
+        Ok(response) => response,
+        Err(status) => {
+            if let Some(span) = span {
+                span.end(status.code(), status.message());
+            }
+            status::respond(status)
+        }
+    };
+    if let Some(opid) = opid {
+        // Whatever the module says, the id that the core knows counts.
+        response.headers_mut().insert(OPID, opid);
+    }
+    response
+}
+
+async fn start(
+    caller: &Parts,
+    body: RequestBody,
+    upstream: &Upstream,
+    terms: Terms,
+) -> Result<Response<CallBody>, Status> {
+    let Terms {
+        target,
+        lane,
+        opid,
+        deadline,
+        cancel,
+        keep,
+        span,
+        path,
+    } = terms;
+    let remaining = deadline.remaining(Instant::now());
+    if remaining.is_some_and(|remaining| remaining.is_zero()) {
+        return Err(deadline::exceeded());
+    }
+    let headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print));
+    let path = path
+        .or_else(|| caller.uri.path_and_query().cloned())
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let guards = Guards::new(target, deadline, cancel, keep, span);
+    upstream::begin(upstream, lane, path, headers, body, guards)
+        .await?
+        .head()
+        .await
+}

@@ -1,0 +1,73 @@
+//! May this call pass? Asked of every call for a resource before anything of it is passed on.
+
+use std::fmt::Debug;
+
+use http::{HeaderMap, HeaderName};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::identity::Identity;
+use crate::sessions::{SessionError, Sessions, parse_id};
+use crate::table::{Destination, Shape};
+
+const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
+
+/// A call that asks to pass.
+#[derive(Debug)]
+pub struct Passage<'c> {
+    /// Who calls.
+    pub identity: &'c Identity,
+    /// Which process of a module calls; 0 for anybody else.
+    pub life: u64,
+    /// What is known of the method.
+    pub shape: &'c Shape,
+    /// Where the call goes; `None` if it names nothing that is there.
+    pub destination: Option<&'c Destination<'c>>,
+    /// The caller's metadata.
+    pub headers: &'c HeaderMap,
+}
+
+/// Decides about calls. Asked on the hot path: it must not wait.
+pub trait Gate: Debug + Send + Sync {
+    /// Lets a call pass, with the session that answers for it if one does.
+    ///
+    /// # Errors
+    /// It may not pass; the status is the caller's answer.
+    fn admit(&self, call: &Passage<'_>) -> Result<Option<Uuid>, Status>;
+}
+
+impl Gate for Sessions {
+    /// Writes down who answers for what moves now, before it moves.
+    fn admit(&self, call: &Passage<'_>) -> Result<Option<Uuid>, Status> {
+        if !call.shape.actuates {
+            return Ok(None);
+        }
+        if let Identity::Module(module) = call.identity {
+            if let Some(destination) = call.destination {
+                self.moved_by_module(&destination.resource.name, module, call.life)?;
+            }
+            return Ok(None);
+        }
+        let session = session_id(call.headers)?;
+        if let Some(id) = session {
+            self.heartbeat(id, call.identity.entity(), &call.identity.peer())?;
+        }
+        if let Some(destination) = call.destination {
+            self.moved_by_client(&destination.resource.name, session);
+        }
+        Ok(session)
+    }
+}
+
+fn session_id(headers: &HeaderMap) -> Result<Option<Uuid>, SessionError> {
+    let mut given = headers.get_all(SESSION_ID).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(SessionError::Several),
+        (Some(id), None) => id
+            .to_str()
+            .map_err(|_| SessionError::BadId(id.len()))
+            .and_then(parse_id)
+            .map(Some),
+    }
+}

@@ -1,0 +1,80 @@
+//! Identity of a caller, as the socket tells it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstay_model::ModuleName;
+use uuid::Uuid;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// A client on the network.
+    Client {
+        /// Its address.
+        remote: SocketAddr,
+        /// Ours.
+        local: SocketAddr,
+    },
+    /// A module on its own parent socket.
+    Module(ModuleName),
+    /// The command line on the control socket.
+    Control,
+    /// A job of the config, by its name.
+    Job(Arc<str>),
+}
+
+impl Identity {
+    /// The address that a list of sessions shows, if there is one.
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Client { remote, .. } => remote.to_string(),
+            Self::Module(_) | Self::Control | Self::Job(_) => String::new(),
+        }
+    }
+
+    /// Who it is, in the words of a list of callers.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Client { remote, .. } => remote.to_string(),
+            Self::Module(name) => format!("module {name}"),
+            Self::Control => "the command line".to_owned(),
+            Self::Job(name) => format!("job {name}"),
+        }
+    }
+
+    /// Whose sessions these are: the authenticated entity. Nobody is asked to authenticate yet.
+    pub fn entity(&self) -> &str {
+        ""
+    }
+
+    /// The module, if it is one.
+    pub fn module(&self) -> Option<&ModuleName> {
+        match self {
+            Self::Module(name) => Some(name),
+            Self::Client { .. } | Self::Control | Self::Job(_) => None,
+        }
+    }
+}
+
+/// A module at the other end of its own parent socket.
+pub trait ModulePeer: fmt::Debug + Send + Sync {
+    /// Its name.
+    fn name(&self) -> &ModuleName;
+
+    /// Number of its newest process, from 1; 0 before the first.
+    fn life(&self) -> u64;
+
+    /// It made a call, which shows that it is alive.
+    fn made_a_call(&self);
+}
+
+/// What the core's own services know of a call; in its extensions.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who calls.
+    pub identity: Arc<Identity>,
+    /// The operation that the call is.
+    pub operation: Option<Uuid>,
+}

@@ -1,0 +1,43 @@
+//! The hot path of calls: a connection is accepted, what it speaks is told from its first bytes, and each call goes by its
+//! gRPC service and the resource name in its first message to the module that holds the resource, bytes as they came.
+//!
+//! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may pass
+//! ([`gate`]). No message of a resource is decoded here.
+//!
+//! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what every call
+//! meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`] and [`call`] (both
+//! directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end); [`status`], [`deadline`],
+//! [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls); [`descriptors`] (APIs that only a
+//! module knows).
+
+pub mod body;
+mod busy_poll;
+pub mod call;
+pub mod coalescing_io;
+pub mod connection;
+pub mod deadline;
+pub mod descriptors;
+pub mod exit_cause;
+pub mod flow_control;
+pub mod forward;
+pub mod frames;
+pub mod gate;
+pub mod heap;
+pub mod identity;
+pub mod ingress;
+pub mod listen;
+pub mod local_services;
+pub mod metadata;
+pub mod name_field;
+pub mod operations;
+pub mod peek;
+pub mod resource;
+pub mod sessions;
+mod sniff;
+pub mod status;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+pub mod unix_io;
+pub mod upstream;

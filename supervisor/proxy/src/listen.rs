@@ -1,0 +1,103 @@
+//! Listener of clients, and the connections of any listener: each is served in a task of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::connection::serve_connection;
+use crate::identity::Identity;
+use crate::ingress::{Ingress, Routes};
+
+/// Pause after `accept` failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long calls in flight may go on after a listener was told to stop.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Connections of one listener.
+#[derive(Debug, Default)]
+pub struct Connections {
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    /// Serves a connection until it ends, or until `stop` and a moment for its calls.
+    pub fn serve<I>(&mut self, io: I, ingress: Ingress, stop: CancellationToken)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.serve_admitted(std::future::ready(Some((io, ingress))), stop);
+    }
+
+    /// Serves a connection, as [`Connections::serve`] does, once it was looked at; `None` sends it away.
+    pub fn serve_admitted<I>(
+        &mut self,
+        admitted: impl Future<Output = Option<(I, Ingress)>> + Send + 'static,
+        stop: CancellationToken,
+    ) where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(async move {
+            let Some((io, ingress)) = admitted.await else { return };
+            let service = move |request| ingress.clone().call(request);
+            if let Err(error) = serve_connection(io, service, stop).await {
+                debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+            }
+        });
+    }
+
+    /// Lets the calls in flight end for a moment, then ends all.
+    pub async fn finish(mut self) {
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(DRAIN, drained).await;
+    }
+}
+
+/// Tells that no connection could be accepted, and lets a moment pass: the process may have no file descriptor left.
+pub async fn accept_failed(error: io::Error) {
+    warn!("cannot accept a connection: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Has the kernel notice within two minutes that a client's machine is gone, so that its connection and its calls end.
+fn keep_alive(io: &TcpStream) -> nix::Result<()> {
+    setsockopt(io, sockopt::KeepAlive, &true)?;
+    #[cfg(target_os = "linux")]
+    {
+        // Seconds of silence before the first question, and between the questions; how many go unanswered.
+        setsockopt(io, sockopt::TcpKeepIdle, &60)?;
+        setsockopt(io, sockopt::TcpKeepInterval, &15)?;
+        setsockopt(io, sockopt::TcpKeepCount, &4)?;
+    }
+    Ok(())
+}
+
+/// Serves clients on the network until `stop`.
+pub async fn serve_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) {
+    let mut connections = Connections::default();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted.and_then(|(io, remote)| {
+            // Small frames must not wait for each other.
+            io.set_nodelay(true)?;
+            keep_alive(&io)?;
+            let local = io.local_addr()?;
+            Ok((io, Identity::Client { remote, local }))
+        }) {
+            Ok((io, identity)) => connections.serve(io, Ingress::new(routes.clone(), identity), stop.clone()),
+            Err(error) => accept_failed(error).await,
+        }
+    }
+    drop(listener);
+    connections.finish().await;
+}

@@ -1,0 +1,135 @@
+//! Calls to a resource that is about to be taken out: they get a while to end by themselves, and are cut after that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{OnStopAll, Operations};
+
+/// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What is due about a resource that is to be taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nobody is in it any more: take it out.
+    Remove,
+    /// Look again when a call ended, at that time at the latest.
+    Wait {
+        /// When patience ends.
+        until: Instant,
+    },
+    /// Patience is over: end what still runs, then take it out.
+    Cut,
+}
+
+/// Decides what is due `now` for a resource with so many `calls` in flight, which may go on until `by`.
+pub fn due(calls: usize, by: Instant, now: Instant) -> Due {
+    match calls {
+        0 => Due::Remove,
+        _ if by <= now => Due::Cut,
+        _ => Due::Wait { until: by },
+    }
+}
+
+impl Operations {
+    /// Returns when no call to `resource` runs any more, or at `by`, when what still runs is ended as UNAVAILABLE with
+    /// `cause`. Calls that stop something are waited for, and never cut. New calls are somebody else's to refuse, before.
+    pub async fn drain(&self, resource: &str, by: Instant, cause: &Arc<str>) {
+        loop {
+            let ended = self.0.ended.notified();
+            tokio::pin!(ended);
+            // Registered before the look, so that an end in between is not missed.
+            ended.as_mut().enable();
+            let calls = self.calls(|_, about| &*about.resource == resource).len();
+            match due(calls, by, Instant::now()) {
+                Due::Remove => return,
+                Due::Cut => return self.cut(resource, cause),
+                Due::Wait { until } => {
+                    let until = tokio::time::Instant::from_std(until);
+                    if tokio::time::timeout_at(until, ended).await.is_ok() {
+                        let look = tokio::time::Instant::now() + LOOK;
+                        tokio::time::sleep_until(look.min(until)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends all calls to `resource` but those that stop something.
+    fn cut(&self, resource: &str, cause: &Arc<str>) {
+        let mut running = self.0.running();
+        let lists = &mut *running;
+        for operation in lists.operations.values_mut().chain(lists.joined.values_mut()) {
+            let about = operation.about.as_ref();
+            if about.is_some_and(|about| &*about.resource == resource) && operation.on_stop_all == OnStopAll::Cancel {
+                operation.cut = Some(cause.clone());
+                operation.cancel.cancel();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Kept as _;
+    use crate::identity::Identity;
+    use crate::operations::{About, Running};
+
+    #[test]
+    fn an_empty_resource_is_taken_out_at_once_and_a_busy_one_at_its_time() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
+        for (calls, by, expected) in [
+            (0, later, Due::Remove),
+            (0, now, Due::Remove),
+            (3, later, Due::Wait { until: later }),
+            (3, now, Due::Cut),
+        ] {
+            assert_eq!(due(calls, by, now), expected, "{calls}");
+        }
+    }
+
+    fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> Running {
+        let about = About {
+            resource: resource.into(),
+            module: None,
+            caller: Arc::new(Identity::Control),
+            unary: true,
+            moves: false,
+        };
+        operations.begin(None, "/m.M/GetPosition", None, on_stop_all, Some(about))
+    }
+
+    #[tokio::test]
+    async fn calls_end_by_themselves_or_are_cut_and_only_those_of_that_resource() {
+        let operations = Operations::default();
+        let cause: Arc<str> = "module gripper is being restarted".into();
+        let far = Instant::now() + Duration::from_secs(60);
+        operations.drain("a", far, &cause).await;
+
+        let (ending, other) = (
+            call(&operations, "a", OnStopAll::Cancel),
+            call(&operations, "b", OnStopAll::Cancel),
+        );
+        {
+            let drained = operations.drain("a", far, &cause);
+            tokio::pin!(drained);
+            assert!(futures_util::poll!(drained.as_mut()).is_pending());
+            drop(ending);
+            drained.await;
+        }
+
+        let (lasting, stop) = (
+            call(&operations, "a", OnStopAll::Cancel),
+            call(&operations, "a", OnStopAll::Spare),
+        );
+        operations.drain("a", Instant::now(), &cause).await;
+        assert!(lasting.cancel.is_cancelled());
+        assert_eq!(lasting.why_cut(), Some(cause));
+        for spared in [stop, other] {
+            assert!(!spared.cancel.is_cancelled());
+            assert_eq!(spared.why_cut(), None);
+        }
+    }
+}

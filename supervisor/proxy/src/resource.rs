@@ -1,0 +1,125 @@
+//! A resource as callers meet it: its name, its state, and where its calls go. The machine writes it, everybody reads it.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use arc_swap::{ArcSwap, Guard};
+use mainstay_model::ModuleName;
+use mainstay_model::Phase;
+use mainstay_proto::{Model, ResourceName};
+use tonic::Status;
+
+use crate::status::pending;
+use crate::upstream::Upstream;
+
+/// Who calls, as far as a resource that is about to be taken out asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Anybody outside.
+    Client,
+    /// A module; it may hold the resource, and need it to end what it is doing.
+    Module,
+    /// Whoever stops something.
+    Stop,
+}
+
+/// A resource that is about to be taken out takes no new calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Since when; calls that were in flight then may go on for a while.
+    pub since: Instant,
+    /// Modules that hold it are still in the way of its end, and may call it.
+    pub held: bool,
+    /// Why.
+    pub cause: Arc<str>,
+}
+
+impl Closed {
+    /// Whether a new call is refused.
+    pub fn refuses(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Client => true,
+            Caller::Module => !self.held,
+            Caller::Stop => false,
+        }
+    }
+}
+
+/// The published state of one resource.
+#[derive(Debug, Clone)]
+pub struct ResourceState {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Why it is not READY; for people and for callers alike.
+    pub error: Option<Arc<str>>,
+    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    pub transient: bool,
+    /// When `phase` last changed.
+    pub since: SystemTime,
+    /// The module it lives in, or would.
+    pub module: Option<ModuleName>,
+    /// Where its calls go. A resource that waits for a lost dependency keeps this: Stop must get through.
+    pub upstream: Option<Upstream>,
+    /// It takes no new calls any more.
+    pub closed: Option<Closed>,
+    /// What it was built with.
+    pub dependencies: Arc<[ResourceName]>,
+    /// The config revision with which it last became READY.
+    pub revision: Arc<str>,
+}
+
+/// One configured resource.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its full name.
+    pub name: ResourceName,
+    /// Its model.
+    pub model: Model,
+    /// Its full name as text, for messages.
+    pub label: Arc<str>,
+    state: ArcSwap<ResourceState>,
+}
+
+impl Resource {
+    /// A resource that nothing was done about yet.
+    pub fn new(name: ResourceName, model: Model) -> Self {
+        let state = ResourceState {
+            phase: Phase::Configuring,
+            error: None,
+            transient: true,
+            since: SystemTime::now(),
+            module: None,
+            upstream: None,
+            closed: None,
+            dependencies: Arc::default(),
+            revision: Arc::default(),
+        };
+        Self {
+            label: name.to_string().into(),
+            name,
+            model,
+            state: ArcSwap::from_pointee(state),
+        }
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> Guard<Arc<ResourceState>> {
+        self.state.load()
+    }
+
+    /// The refusal of a new call, if the resource is about to be taken out.
+    pub fn refuses(&self, caller: Caller) -> Option<Status> {
+        let state = self.state();
+        let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
+        let reason = pending(&closed.cause);
+        Some(Status::unavailable(format!(
+            "resource {} not available; reason={reason}",
+            self.label
+        )))
+    }
+
+    /// Replaces the state; for the machine alone.
+    pub fn publish(&self, state: ResourceState) {
+        self.state.store(Arc::new(state));
+    }
+}

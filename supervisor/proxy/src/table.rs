@@ -1,0 +1,351 @@
+//! The route table: which resource a call means. An immutable snapshot, swapped whole when the machine changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mainstay_model::Phase;
+use mainstay_proto::methods::{self, Kind};
+use mainstay_proto::{Api, ResourceName};
+use tonic::{Code, Status};
+
+use crate::descriptors::CustomService;
+use crate::resource::Resource;
+use crate::upstream::Upstream;
+
+const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
+const GENERIC_SERVICE: &str = "viam.service.generic.v1.GenericService";
+
+/// What the core must know of a method to pass a call of it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Which side sends one message and which many; `None` where no descriptor tells.
+    pub kind: Option<Kind>,
+    /// Where the first request message names the resource.
+    pub name_path: NamePath,
+    /// The call sets something moving: a session is answerable for it.
+    pub actuates: bool,
+    /// The call stops something and goes before all data.
+    pub stops: bool,
+    /// The service is described, and this method is not in it. It may be newer than we are, so its module decides.
+    pub unknown: bool,
+}
+
+/// Numbers of the fields that lead to the resource's name, from the outside in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamePath {
+    /// As the method table has it.
+    Standard(&'static [u32]),
+    /// A field of the message itself.
+    Field([u32; 1]),
+    /// The message has no name.
+    Nowhere,
+}
+
+impl NamePath {
+    /// The numbers.
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::Standard(path) => path,
+            Self::Field(path) => path,
+            Self::Nowhere => &[],
+        }
+    }
+}
+
+/// How to stop what a resource is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// `/package.Service/Stop`.
+    pub path: String,
+    /// The request field for the resource's name.
+    pub name_field: u32,
+    /// The request field for a Struct of extra parameters, if it has one.
+    pub extra_field: Option<u32>,
+}
+
+/// One gRPC service and the resources that offer it.
+#[derive(Debug)]
+pub struct Service {
+    /// Full gRPC name.
+    pub name: String,
+    /// The API that it serves.
+    pub api: Api,
+    standard: Option<&'static methods::Service>,
+    custom: Option<Arc<CustomService>>,
+    resources: HashMap<String, Arc<Resource>>,
+}
+
+/// A call's destination.
+#[derive(Debug, Clone)]
+pub struct Destination<'a> {
+    /// The resource.
+    pub resource: &'a Arc<Resource>,
+    /// Its module's connection.
+    pub upstream: Upstream,
+    /// Path to ask for where it is not the one that the caller gave.
+    pub path: Option<String>,
+}
+
+/// An API that a module offers.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The API.
+    pub api: &'a Api,
+    /// Its gRPC service.
+    pub service: &'a str,
+    /// Descriptors, for an API that only the module knows and told.
+    pub custom: Option<&'a Arc<CustomService>>,
+}
+
+/// All routes of the machine.
+#[derive(Debug, Default)]
+pub struct Table {
+    services: HashMap<String, Service>,
+    service_of_api: HashMap<Api, String>,
+    customs: Vec<Arc<CustomService>>,
+}
+
+impl Table {
+    /// Builds the table of these resources. `offers` come in config order: the first to define a custom service is the
+    /// one whose definition counts.
+    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = Offer<'a>>) -> Self {
+        let mut table = Self::default();
+        for offer in offers {
+            if methods::service(offer.service).is_some() {
+                continue;
+            }
+            table
+                .service_of_api
+                .entry(offer.api.clone())
+                .or_insert_with(|| offer.service.to_owned());
+            if let Some(custom) = offer.custom
+                && !table.customs.iter().any(|known| known.name == custom.name)
+            {
+                table.customs.push(custom.clone());
+            }
+        }
+        for resource in resources {
+            let api = &resource.name.api;
+            let standard = methods::service_of_api(api);
+            let Some(name) = standard
+                .map(|service| service.name)
+                .or(table.service_of_api.get(api).map(String::as_str))
+            else {
+                continue; // An API of a module that has not told its service yet.
+            };
+            let name = name.to_owned();
+            let service = table.services.entry(name.clone()).or_insert_with(|| Service {
+                custom: table.customs.iter().find(|custom| custom.name == name).cloned(),
+                name,
+                api: api.clone(),
+                standard,
+                resources: HashMap::new(),
+            });
+            service
+                .resources
+                .entry(resource.name.name.to_string())
+                .or_insert_with(|| resource.clone());
+        }
+        table
+    }
+
+    /// The service of this gRPC name, if any resource offers it.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// Every service that some resource offers, by gRPC name.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// The gRPC service of an API, standard or told by a module.
+    pub fn service_of(&self, api: &Api) -> Option<&str> {
+        methods::service_of_api(api)
+            .map(|service| service.name)
+            .or_else(|| self.service_of_api.get(api).map(String::as_str))
+    }
+
+    /// The API of a standard service as text; `None` for one that only a module knows.
+    pub fn standard_api(&self, service: &str) -> Option<&'static str> {
+        methods::service(service)?.api
+    }
+
+    /// Custom services that modules have told, with their descriptors; config order.
+    pub fn customs(&self) -> &[Arc<CustomService>] {
+        &self.customs
+    }
+
+    /// How to stop a resource, if its API can.
+    pub fn stop_of(&self, name: &ResourceName) -> Option<Stop> {
+        let service = self.service_of(&name.api)?;
+        let path = format!("/{service}/Stop");
+        if let Some(method) = methods::find(service, "Stop") {
+            let name_field = method.name_field.filter(|_| method.stops)?;
+            return Some(Stop {
+                path,
+                name_field,
+                extra_field: method.extra_field,
+            });
+        }
+        let custom = self.customs.iter().find(|custom| custom.name == service)?;
+        let method = custom.method("Stop").filter(|method| method.stops)?;
+        Some(Stop {
+            path,
+            name_field: method.name_field?,
+            extra_field: method.extra_field,
+        })
+    }
+
+    /// What is known of a method; `None` if nothing here serves it.
+    pub fn shape(&self, service: &str, method: &str) -> Option<Shape> {
+        if let Some(known) = methods::find(service, method) {
+            if known.name_path.is_empty() {
+                return None;
+            }
+            return Some(Shape {
+                kind: Some(known.kind),
+                name_path: NamePath::Standard(known.name_path),
+                actuates: known.actuates,
+                stops: known.stops,
+                unknown: false,
+            });
+        }
+        let routed = self.services.get(service)?;
+        let known = routed.custom.as_ref().and_then(|custom| custom.method(method));
+        Some(match known {
+            Some(known) => Shape {
+                kind: Some(known.kind),
+                name_path: known
+                    .name_field
+                    .map_or(NamePath::Nowhere, |number| NamePath::Field([number])),
+                actuates: known.actuates,
+                stops: known.stops,
+                unknown: false,
+            },
+            None => Shape {
+                kind: None,
+                name_path: NamePath::Field([1]),
+                actuates: false,
+                stops: false,
+                unknown: routed.standard.is_some() || routed.custom.is_some(),
+            },
+        })
+    }
+
+    /// Where a call of `service`/`method` for the resource `name` goes.
+    pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
+        if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
+            return Ok(Destination {
+                resource,
+                upstream: available(resource)?,
+                path: None,
+            });
+        }
+        if method == "DoCommand" && (service == GENERIC_COMPONENT || service == GENERIC_SERVICE) {
+            let mut customs: Vec<_> = self
+                .services
+                .values()
+                .filter(|routed| routed.standard.is_none() && routed.resources.contains_key(name))
+                .collect();
+            // A name may stand under several custom APIs: the same answer every time beats a random one.
+            customs.sort_by_key(|routed| (!same_kind(service, &routed.api), routed.name.as_str()));
+            if let Some((routed, resource)) = customs
+                .first()
+                .and_then(|routed| Some((*routed, routed.resources.get(name)?)))
+            {
+                let own = routed.custom.as_ref().and_then(|custom| custom.method("DoCommand"));
+                // An API with a DoCommand of its own gets the call there; the request is the same message.
+                let path = own
+                    .filter(|own| own.name_field == Some(1))
+                    .map(|_| format!("/{}/DoCommand", routed.name));
+                return Ok(Destination {
+                    resource,
+                    upstream: available(resource)?,
+                    path,
+                });
+            }
+        }
+        Err(self.missing(service, name))
+    }
+
+    fn missing(&self, service: &str, name: &str) -> Status {
+        let api = match (self.services.get(service), methods::service(service)) {
+            (Some(routed), _) => routed.api.to_string(),
+            (None, Some(standard)) => standard.api.unwrap_or_default().to_owned(),
+            (None, None) => String::new(),
+        };
+        Status::not_found(format!("no node found with api {api} and name {name}"))
+    }
+}
+
+fn same_kind(service: &str, api: &Api) -> bool {
+    (service == GENERIC_COMPONENT) == (api.kind() == "component")
+}
+
+/// The connection to a resource's module, or why there is none.
+fn available(resource: &Resource) -> Result<Upstream, Status> {
+    let state = resource.state();
+    match &state.upstream {
+        Some(upstream) => Ok(upstream.clone()),
+        _ => Err(refusal(
+            &resource.name,
+            state.phase,
+            state.transient,
+            state.error.as_deref(),
+        )),
+    }
+}
+
+/// What a caller of a resource that cannot be called is told. A resource that may come back by itself is UNAVAILABLE;
+/// one that needs a person (or another config) is FAILED_PRECONDITION.
+pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option<&str>) -> Status {
+    let (code, reason) = match (phase, error) {
+        (Phase::Removing, _) => (Code::Unavailable, "resource is pending removal".to_owned()),
+        (Phase::Unhealthy, Some(error)) if transient => (Code::Unavailable, error.to_owned()),
+        (Phase::Unhealthy, Some(error)) => (Code::FailedPrecondition, error.to_owned()),
+        (_, Some(error)) => (Code::Unavailable, format!("resource not initialized yet; {error}")),
+        (_, None) => (Code::Unavailable, "resource not initialized yet".to_owned()),
+    };
+    Status::new(code, format!("resource {name} not available; reason={reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::Model;
+
+    use super::*;
+    use crate::descriptors::tests::pool;
+
+    /// A table with one resource of an API that only a module knows.
+    fn custom(described: bool) -> Table {
+        let name: ResourceName = "acme:component:gizmo/one".parse().expect("a name");
+        let model: Model = "acme:demo:gizmo".parse().expect("a model");
+        let service = "acme.v1.Gizmo";
+        let read = described.then(|| Arc::new(CustomService::read(service, &pool()).expect("defined")));
+        let offer = Offer {
+            api: &name.api.clone(),
+            service,
+            custom: read.as_ref(),
+        };
+        Table::new(&[Arc::new(Resource::new(name, model))], std::iter::once(offer))
+    }
+
+    #[test]
+    fn what_is_known_of_a_method_depends_on_who_describes_it() {
+        let show = |described, method| {
+            let shape = custom(described).shape("acme.v1.Gizmo", method).expect("served");
+            (shape.name_path, shape.unknown)
+        };
+        assert_eq!(show(true, "Turn"), (NamePath::Field([7]), false));
+        assert_eq!(show(true, "Anonymous"), (NamePath::Nowhere, false));
+        assert_eq!(show(true, "New"), (NamePath::Field([1]), true));
+        assert_eq!(show(false, "Turn"), (NamePath::Field([1]), false));
+        assert_eq!(custom(true).shape("acme.v1.Other", "Turn"), None);
+        assert_eq!(
+            custom(true).shape("viam.component.motor.v1.MotorService", "New"),
+            None,
+            "no resource has this API"
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! A handle on one peer's HTTP/2 connection: a module's UNIX socket, or another machine's port.
+//!
+//! Two lanes: data, and a connection of its own for what must never queue behind data (methods that stop something, and
+//! the core's own calls). Some peers allow no more than 100 streams per connection, and one flow-control window counts
+//! for all of them.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::body::{CallBody, RequestBody};
+use crate::call::{Call, Guards};
+use crate::coalescing_io::Batch;
+use crate::deadline::Deadline;
+use crate::exit_cause::Fate;
+use crate::flow_control;
+use crate::status::Target;
+use crate::unix_io::UnixIo;
+
+/// The method that no one has: all that live refuse it at once, whatever else they do.
+const NOBODYS: &str = "/mainstay.probe.v1.Probe/AreYouThere";
+
+/// Which connection a call takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// Everything else.
+    #[default]
+    Data,
+    /// What stops something, and what the core asks by itself.
+    Control,
+}
+
+/// A connection that can be shared freely: clones are cheap and mean the same connection. It lasts until the peer ends
+/// it or the last clone is dropped; calls in flight count as clones.
+///
+/// As a [`tower_service::Service`] it carries tonic's generated clients, on the control lane.
+#[derive(Clone)]
+pub struct Upstream(Arc<Inner>);
+
+struct Inner {
+    place: Place,
+    authority: Authority,
+    target: Target,
+    data: SendRequest<Bytes>,
+    control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    closed: CancellationToken,
+    fate: Fate,
+    /// Bytes that the peer sent, on both lanes.
+    received: Arc<AtomicU64>,
+    /// Ends the connections with the last handle.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Clone)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Upstream {
+    /// Connects to a UNIX socket.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        Self::connect_to(&path.display().to_string(), path).await
+    }
+
+    /// Connects to the UNIX socket of somebody whom error texts call `peer`.
+    pub async fn connect_to(peer: &str, path: &Path) -> io::Result<Self> {
+        Self::open(Place::Unix(path.to_owned()), peer, Authority::from_static("localhost")).await
+    }
+
+    /// Connects to a TCP port, without TLS.
+    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_tcp_to(&address.to_string(), address).await
+    }
+
+    /// Connects to the TCP port of somebody whom error texts call `peer`.
+    pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
+        let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
+        Self::open(Place::Tcp(address), peer, authority).await
+    }
+
+    async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {
+        let closed = CancellationToken::new();
+        let fate = Fate::default();
+        let mut tasks = JoinSet::new();
+        let received = Arc::default();
+        let data = place.dial(&mut tasks, &fate, &received, Some(closed.clone())).await?;
+        let peer: Arc<str> = peer.into();
+        // The core's own calls are not about a resource.
+        let target = Target {
+            resource: Arc::clone(&peer),
+            module: peer,
+        };
+        let control = tokio::sync::Mutex::new(None);
+        Ok(Self(Arc::new(Inner {
+            place,
+            authority,
+            target,
+            data,
+            control,
+            closed,
+            fate,
+            received,
+            tasks: Mutex::new(tasks),
+        })))
+    }
+
+    /// Waits until the peer has ended the connection, or broken it.
+    pub async fn closed(&self) {
+        self.0.closed.cancelled().await;
+    }
+
+    /// True once the peer has ended the connection, or broken it.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+
+    /// Says what became of the peer: calls that end with the connection end in these words. The first word counts.
+    pub fn bury(&self, cause: Arc<str>) {
+        self.0.fate.tell(cause);
+    }
+
+    /// What became of the peer, if that is known.
+    pub fn fate(&self) -> Option<&str> {
+        self.0.fate.get()
+    }
+
+    /// Bytes that the peer has sent so far: whether it still speaks.
+    pub fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Calls a method that no one has and waits for an answer. Whatever the answer, somebody is there to give it; the
+    /// error is the end of the connection. Waits for as long as it is polled; dropping it resets the call.
+    pub async fn hail(&self) -> Result<(), Unsent> {
+        // A peer that takes no second connection any more may well answer on the first.
+        let mut sender = match self.sender(Lane::Control).await {
+            Err(Unsent::Dial(_)) => self.sender(Lane::Data).await?,
+            sender => sender?,
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.0.authority.clone())
+            .path_and_query(NOBODYS)
+            .build()
+            .map_err(|error| Unsent::Dial(io::Error::other(error)))?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let (answer, mut stream) = sender.send_request(request, false).map_err(Unsent::Stream)?;
+        // An empty message in its frame; it is small enough to go without asking for room.
+        let _reset = stream.send_data(Bytes::from_static(&[0; 5]), true);
+        match answer.await {
+            Err(error) if !error.is_remote() || error.is_io() || error.is_go_away() => Err(Unsent::Stream(error)),
+            // A refused stream is an answer, too.
+            _ => Ok(()),
+        }
+    }
+
+    /// What begins calls on a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
+    /// more stream.
+    pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
+        let mut sender = match lane {
+            Lane::Data => self.0.data.clone(),
+            // Boxed, because dialling is rare and its state large.
+            Lane::Control => Box::pin(self.0.control()).await.map_err(Unsent::Dial)?,
+        };
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(Unsent::Stream)?;
+        Ok(sender)
+    }
+
+    /// Starts a call by sending its headers.
+    pub(super) fn begin(
+        &self,
+        mut sender: SendRequest<Bytes>,
+        path: PathAndQuery,
+        headers: HeaderMap,
+        body: RequestBody,
+        guards: Guards,
+    ) -> Result<Call, Status> {
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.0.authority.clone());
+        parts.path_and_query = Some(path);
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        let over = body.is_over();
+        let (response, stream) = sender
+            .send_request(request, over)
+            .map_err(|error| guards.target.stream_failed(&error, self.fate()))?;
+        let upload = (!over).then_some((body, stream));
+        Ok(Call::new(self.clone(), upload, response, guards))
+    }
+}
+
+/// Why no call could be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// The control lane could not be opened.
+    #[error(transparent)]
+    Dial(io::Error),
+    /// The connection is no more.
+    #[error(transparent)]
+    Stream(h2::Error),
+}
+
+impl Inner {
+    /// The control lane, opened on first use and again when the peer closed it.
+    async fn control(&self) -> io::Result<SendRequest<Bytes>> {
+        let mut control = self.control.lock().await;
+        if let Some(sender) = &mut *control
+            && poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
+        {
+            return Ok(sender.clone());
+        }
+        let mut tasks = JoinSet::new();
+        let sender = self.place.dial(&mut tasks, &self.fate, &self.received, None).await?;
+        let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while held.try_join_next().is_some() {}
+        // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
+        held.spawn(async move { while tasks.join_next().await.is_some() {} });
+        *control = Some(sender.clone());
+        Ok(sender)
+    }
+}
+
+impl Place {
+    async fn dial(
+        &self,
+        tasks: &mut JoinSet<()>,
+        fate: &Fate,
+        received: &Arc<AtomicU64>,
+        closed: Option<CancellationToken>,
+    ) -> io::Result<SendRequest<Bytes>> {
+        match self {
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                // The process that listens, which may be a child of the one that was started.
+                let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+                let io = fate.awaited_by(UnixIo::new(stream)?, peer);
+                handshake(Batch::counting(io, received.clone()), tasks, closed).await
+            }
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                handshake(Batch::counting(stream, received.clone()), tasks, closed).await
+            }
+        }
+    }
+}
+
+async fn handshake<I>(
+    io: Batch<I>,
+    tasks: &mut JoinSet<()>,
+    closed: Option<CancellationToken>,
+) -> io::Result<SendRequest<Bytes>>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let driver = io.handle();
+    let (sender, connection) = h2::client::Builder::new()
+        .initial_window_size(flow_control::STREAM_WINDOW)
+        .initial_connection_window_size(flow_control::CONNECTION_WINDOW)
+        .max_frame_size(flow_control::MAX_FRAME)
+        .max_header_list_size(flow_control::MAX_HEADERS)
+        .max_send_buffer_size(flow_control::SEND_BUFFER)
+        .max_concurrent_reset_streams(flow_control::MAX_RECENT_RESETS)
+        // The callers of a whole machine share the connection: none of them may end it by cancelling a lot.
+        .max_local_error_reset_streams(None)
+        .enable_push(false)
+        .handshake(io)
+        .await
+        .map_err(io::Error::other)?;
+    tasks.spawn(async move {
+        let mut connection = pin!(connection);
+        // Why it ended is told by the calls that it ended.
+        poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx).is_ready();
+            let broken = matches!(driver.poll_drain(cx), Poll::Ready(Err(_)));
+            if ended || broken {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        if let Some(closed) = closed {
+            closed.cancel();
+        }
+    });
+    Ok(sender)
+}
+
+/// Starts a call on a lane, or ends the wait for that with what the guards say.
+pub(super) async fn begin(
+    upstream: &Upstream,
+    lane: Lane,
+    path: PathAndQuery,
+    headers: HeaderMap,
+    body: RequestBody,
+    mut guards: Guards,
+) -> Result<Call, Status> {
+    let sender = guards.watch(upstream.sender(lane)).await?;
+    let sender = sender.map_err(|error| guards.target.gone(error, upstream.fate()))?;
+    upstream.begin(sender, path, headers, body, guards)
+}
+
+impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
+    type Response = Response<CallBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<CallBody>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let deadline = Deadline::of(&parts.headers, None, Instant::now())
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let path = parts
+                .uri
+                .into_parts()
+                .path_and_query
+                .unwrap_or_else(|| PathAndQuery::from_static("/"));
+            let guards = Guards::new(this.0.target.clone(), deadline, None, None, None);
+            begin(&this, Lane::Control, path, parts.headers, body.into(), guards)
+                .await?
+                .head()
+                .await
+        })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Upstream({}{})",
+            self.0.place,
+            if self.is_closed() { ", closed" } else { "" }
+        )
+    }
+}

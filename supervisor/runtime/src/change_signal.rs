@@ -1,0 +1,56 @@
+//! News that something about the machine changed, for whoever follows it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mainstay_core::events::{Event, MAX_BYTES, MAX_EVENTS, What};
+use tokio::sync::watch;
+
+use crate::event_log::Feed;
+use crate::event_log::Weigh;
+
+/// Tells everyone who follows the machine that something in the view changed, and what happened.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    news: Arc<watch::Sender<()>>,
+    /// What happened, as far as that is kept.
+    pub events: Feed<Event>,
+}
+
+impl Changes {
+    /// Says that something changed.
+    pub fn tell(&self) {
+        self.news.send_replace(());
+    }
+
+    /// Writes down what happened. Whoever follows the view is told by `tell`.
+    pub fn record(&self, what: What) {
+        let at = SystemTime::now();
+        self.events.push(Event { at, what });
+    }
+
+    /// A receiver that is marked changed after every `tell`.
+    pub fn follow(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self {
+            news: Arc::new(watch::Sender::new(())),
+            events: Feed::new(MAX_EVENTS, MAX_BYTES),
+        }
+    }
+}
+
+impl Weigh for Event {
+    fn weight(&self) -> usize {
+        let texts = match &self.what {
+            What::Machine(_) => 0,
+            // Names are shared with whatever has them; causes may be long and are not.
+            What::Module { cause, .. } | What::Resource { cause, .. } => cause.as_ref().map_or(0, |cause| cause.len()),
+        };
+        texts + size_of::<Self>()
+    }
+}

@@ -1,0 +1,519 @@
+//! The driver of the machine: asks `plan` for the next steps, takes them, and publishes what came of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mainstay_core::events::{MachineNews, What as News};
+use mainstay_core::machine::node::{Declared, Facts, Held, Shown, Stage};
+use mainstay_core::machine::pending_removals::Forgotten;
+use mainstay_core::machine::plan::Step;
+use mainstay_core::machine::world::World;
+use mainstay_model::{Config, ModuleName, Phase};
+use mainstay_proto::ResourceName;
+use mainstay_proxy::resource::{Resource, ResourceState};
+use mainstay_proxy::table::Table;
+use mainstay_proxy::upstream::Upstream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tracing::{error, warn};
+
+use super::apply::Watched;
+use super::calls;
+use super::handle::{Command, Handle, Restarted};
+use super::modules::Then;
+use super::preflight::Process;
+use super::setup::Made;
+use super::view::{Published, View};
+use crate::module::activity::Activity;
+use crate::module::actor::{Command as ModuleCommand, Event, Wish};
+use crate::module::entry::ModuleEntry;
+use crate::module::entry_message::component_config;
+use crate::module::handshake::Handler;
+
+/// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
+/// must not make the machine look as if it were starting for ever.
+const FIRST_PASS: Duration = Duration::from_secs(30);
+
+/// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
+/// not answered by then is ended with what it holds.
+pub(super) const REMOVE_ALL: Duration = Duration::from_secs(20);
+/// How long one of them may take then, before its module is taken for one that does not answer.
+const REMOVE_AT_END: Duration = Duration::from_secs(5);
+
+/// The machine's own task.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) world: World,
+    /// What is wanted.
+    pub(super) config: Arc<Config>,
+    pub(super) published: Published,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
+    /// For those who ask by themselves.
+    pub(super) handle: Handle,
+    pub(super) made: Arc<Made>,
+    pub(super) modules: BTreeMap<ModuleName, Running>,
+    pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
+    /// The tasks of modules, each with its name, and those that follow their programs.
+    pub(super) actors: JoinSet<Option<ModuleName>>,
+    pub(super) calls: JoinSet<Ended>,
+    /// Resources that went with a module and did not come back yet, and with which.
+    pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
+    /// One for each module that is being emptied: ends when it answers nothing any more.
+    pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
+    /// Who waits for the first outcome of a change.
+    pub(super) watched: Vec<Watched>,
+    /// What running processes said of entries before they were taken up.
+    pub(super) heard: HashMap<ResourceName, (Result<Declared, String>, Process)>,
+    /// Resources that are gone and that others may still see.
+    pub(super) forgotten: Forgotten,
+    pub(super) build_timeout: Duration,
+    pub(super) revision: Arc<str>,
+    pub(super) started: Instant,
+    /// Modules may start.
+    pub(super) begun: bool,
+    pub(super) running: bool,
+    /// Cancelled when the machine is to end: nothing new is worth waiting for.
+    pub(super) stopping: CancellationToken,
+    pub(super) stop_by: Option<Instant>,
+}
+
+/// A module as the machine sees it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) commands: mpsc::UnboundedSender<ModuleCommand>,
+    pub(super) life: u64,
+    pub(super) upstream: Option<Upstream>,
+    pub(super) handlers: Arc<[Handler]>,
+    pub(super) activity: Activity,
+    /// When it is restarted even if its resources are still in it.
+    pub(super) drain_by: Option<Instant>,
+    /// Why it is restarted.
+    pub(super) wish: Wish,
+    /// Who waits for a process younger than the one of that number.
+    pub(super) waiting: Vec<(u64, Restarted)>,
+    /// What others may see of it.
+    pub(super) entry: Arc<ModuleEntry>,
+    /// Cancelled when the core does not answer it any more.
+    pub(super) closed: CancellationToken,
+    /// Cancelled when its program is not to be followed any more; none if nobody follows it.
+    pub(super) follows: Option<CancellationToken>,
+    /// False for one whose entry is broken.
+    pub(super) has_task: bool,
+    /// It was told to end for good, and nothing that it says counts any more.
+    pub(super) ending: bool,
+    /// It is to end, and what follows.
+    pub(super) then: Option<Then>,
+}
+
+/// A call about a resource that came to its end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    name: ResourceName,
+    module: ModuleName,
+    life: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Validated(Result<Declared, String>),
+    Added(Result<(), String>),
+    Removed(Result<(), Status>),
+}
+
+impl Machine {
+    /// Runs until everything was taken down.
+    pub async fn run(mut self) {
+        self.begun = true;
+        for module in self.modules.values() {
+            let _faulty = module.commands.send(ModuleCommand::Want(true));
+        }
+        let first_pass = tokio::time::sleep_until((self.started + FIRST_PASS).into());
+        tokio::pin!(first_pass);
+        loop {
+            self.take_steps();
+            self.restart_drained();
+            self.publish_forgotten(Instant::now());
+            self.answer_watched(Instant::now());
+            if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
+                self.finish_first_pass();
+            }
+            if self.is_over() {
+                break;
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.command(command),
+                Some((module, event)) = self.events.recv() => self.event(module, event),
+                Some(ended) = self.calls.join_next() => self.ended(ended),
+                Some(ended) = self.actors.join_next() => self.task_ended(ended),
+                Some(silent) = self.vigils.join_next() => self.silent(silent),
+                () = wake_at(wake) => self.world.touch_due(Instant::now()),
+                () = &mut first_pass, if !self.running => {}
+            }
+            // What has come meanwhile is taken in before anything is decided: one decision for many events.
+            while let Some(ended) = self.calls.try_join_next() {
+                self.ended(ended);
+            }
+        }
+        self.vigils.abort_all();
+        // The last thing a module is told; dropping the senders would say the same.
+        for module in self.modules.values() {
+            let _over = module.commands.send(ModuleCommand::Want(false));
+        }
+        self.modules.clear();
+        while self.actors.join_next().await.is_some() {}
+    }
+
+    /// True when a machine that is to end holds nothing any more, or has waited long enough for what it holds.
+    fn is_over(&self) -> bool {
+        self.stop_by
+            .is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
+    }
+
+    /// When something is due without anybody's doing.
+    fn next_wake(&self) -> Option<Instant> {
+        let drains = self.modules.values().filter_map(|running| running.drain_by);
+        let watched = self.watched.iter().map(|watched| watched.by);
+        drains
+            .chain(watched)
+            .chain(self.world.next_retry())
+            .chain(self.stop_by)
+            .chain(self.forgotten.due())
+            .min()
+    }
+
+    fn finish_first_pass(&mut self) {
+        self.running = true;
+        self.published.changes.record(News::Machine(MachineNews::Running));
+        let mut view = View::clone(&self.published.load());
+        view.running = true;
+        self.published.publish(view);
+    }
+
+    fn take_steps(&mut self) {
+        let now = Instant::now();
+        while let Some(name) = self.world.next_dirty() {
+            match self.world.next(&name, now) {
+                Step::Wait => {}
+                Step::Show(shown) => self.show(&name, shown),
+                Step::Forget => self.forget(&name),
+                Step::Queue(module) => self.world.queue(name, &module),
+                Step::Validate(module) => match self.heard(&name, &module) {
+                    Some(outcome) => self.world.answered(&name, &module, outcome, now),
+                    None => self.begin(name, &module, Stage::Validating, Vec::new()),
+                },
+                Step::Add(module, held) => self.begin(name, &module, Stage::Adding, held),
+                Step::Remove(module) => self.begin(name, &module, Stage::Removing, Vec::new()),
+            }
+        }
+    }
+
+    fn begin(&mut self, name: ResourceName, module: &ModuleName, stage: Stage, held: Vec<Held>) {
+        let Some(running) = self.modules.get(module) else {
+            return;
+        };
+        let (Some(upstream), Some(node)) = (running.upstream.clone(), self.world.node(&name)) else {
+            return;
+        };
+        let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
+        let activity = running.activity.clone();
+        let drain = (stage == Stage::Removing).then(|| self.drain(&name, module)).flatten();
+        let busy = self.world.is_adding(module);
+        let limit = self.build_timeout;
+        self.world.begin(&name, stage, module, held.clone());
+        if stage == Stage::Removing {
+            self.show(
+                &name,
+                Shown {
+                    phase: Phase::Removing,
+                    cause: None,
+                    transient: true,
+                },
+            );
+        } else if stage == Stage::Adding {
+            self.show(
+                &name,
+                Shown {
+                    phase: Phase::Configuring,
+                    cause: Some("being built".into()),
+                    transient: true,
+                },
+            );
+        }
+        let module = module.clone();
+        let stopping = self.stopping.clone();
+        let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&Facts::Draining);
+        let (what, limit) = match stage {
+            // A module that is building something may answer nothing else until that is done.
+            Stage::Validating if !busy => ("ValidateConfig", calls::VALIDATE_TIMEOUT),
+            Stage::Validating => ("ValidateConfig", limit),
+            Stage::Adding => ("AddResource", limit),
+            _ if ending => ("RemoveResource", REMOVE_AT_END),
+            _ => ("RemoveResource", calls::REMOVE_TIMEOUT),
+        };
+        // Silence during RemoveResource is excused no longer than any other.
+        let excused = if stage == Stage::Removing {
+            limit.min(self.kill_after(&module))
+        } else {
+            limit
+        };
+        self.calls.spawn(async move {
+            if let Some(drain) = drain {
+                drain.over(&upstream).await;
+            }
+            let doing = activity.begin(what, name.clone(), excused);
+            let proto =
+                || component_config(&config).map_err(|problem| format!("resource config validation error: {problem}"));
+            let what = match stage {
+                Stage::Validating => {
+                    let call = async {
+                        let answer = calls::validate(upstream, proto()?, limit).await;
+                        answer.map_err(|refusal| refusal.text)
+                    };
+                    What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
+                }
+                Stage::Adding => {
+                    let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
+                    let call =
+                        async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
+                    What::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
+                }
+                _ => What::Removed(calls::remove(upstream, &name, limit).await),
+            };
+            drop(doing);
+            Ended {
+                name,
+                module,
+                life,
+                what,
+            }
+        });
+    }
+
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let Ended {
+            name,
+            module,
+            life,
+            what,
+        } = match ended {
+            Ok(ended) => ended,
+            Err(problem) => return error!("a call about a resource broke off: {problem}"),
+        };
+        let running = self.modules.get(&module);
+        let alive = running.is_some_and(|running| running.life == life && running.upstream.is_some());
+        let now = Instant::now();
+        match what {
+            What::Validated(outcome) => {
+                self.world.validated(&name, alive.then_some(outcome), now);
+            }
+            What::Added(outcome) => {
+                if outcome.is_ok() && alive {
+                    self.built(&name);
+                }
+                self.world.added(&name, outcome, alive, now);
+            }
+            What::Removed(outcome) => {
+                if let (Err(status), true) = (&outcome, alive) {
+                    warn!(resource = %name, %module, "RemoveResource failed: {}", status.message());
+                    if status.code() == Code::DeadlineExceeded {
+                        self.give_up(&module);
+                    }
+                }
+                self.world.removed(&name, outcome.is_ok());
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &ResourceName) {
+        self.world.forget(name);
+        self.resources.remove(name);
+        self.lost.remove(name);
+        self.forgotten.add(Instant::now());
+    }
+
+    pub(super) fn event(&mut self, name: ModuleName, event: Event) {
+        let Some(running) = self.modules.get_mut(&name).filter(|running| !running.ending) else {
+            return;
+        };
+        match event {
+            Event::Starting => {
+                // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
+                if !matches!(self.world.facts(&name), Some(Facts::Down(_))) {
+                    running.upstream = None;
+                    self.world.module_changed(&name, Facts::Starting, None);
+                }
+            }
+            Event::Ready {
+                life,
+                upstream,
+                handlers,
+            } => {
+                let renewed = running.life == life && running.upstream.is_some();
+                running.life = life;
+                running.upstream = Some(upstream.clone());
+                running.handlers = handlers.clone();
+                let answered = running.waiting.extract_if(.., |(after, _)| *after < life);
+                for (_, waiting) in answered {
+                    let _gone = waiting.send(Ok(()));
+                }
+                if renewed {
+                    self.renew(&name, &upstream);
+                } else {
+                    let offers: HashSet<_> = handlers
+                        .iter()
+                        .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
+                        .collect();
+                    self.world.module_changed(&name, Facts::Ready, Some(offers));
+                    self.swap_table();
+                }
+            }
+            Event::Down { life, cause, .. } => {
+                running.upstream = None;
+                running.drain_by = None;
+                let failed = running.waiting.extract_if(.., |(after, _)| *after < life);
+                for (_, waiting) in failed {
+                    let _gone = waiting.send(Err(cause.clone()));
+                }
+                let ends = running.then.is_some();
+                self.lose(&name);
+                self.world.module_changed(&name, Facts::Down(cause), None);
+                if ends {
+                    self.end_process(&name);
+                }
+            }
+            Event::Stopped => running.upstream = None,
+        }
+    }
+
+    /// The same process on a new connection: nothing was lost but the old one.
+    fn renew(&self, module: &ModuleName, upstream: &Upstream) {
+        for resource in self.resources.values() {
+            let state = resource.state();
+            if state.module.as_ref() == Some(module) && state.upstream.is_some() {
+                resource.publish(ResourceState {
+                    upstream: Some(upstream.clone()),
+                    ..ResourceState::clone(&state)
+                });
+            }
+        }
+    }
+
+    /// Which gRPC service an API has may only be known when its module has told.
+    fn swap_table(&self) {
+        let mut view = View::clone(&self.published.load());
+        view.table = Arc::new(self.table(&view.resources));
+        self.published.publish(view);
+    }
+
+    /// The routes to these resources, by what the modules told, in config order.
+    pub(super) fn table(&self, resources: &[Arc<Resource>]) -> Table {
+        let in_order = self
+            .world
+            .modules_in_order()
+            .iter()
+            .filter_map(|name| self.modules.get(name));
+        let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
+        Table::new(
+            resources,
+            handlers.iter().flat_map(|handlers| handlers.iter().map(Handler::offer)),
+        )
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Restart {
+                module,
+                current,
+                wish,
+                done,
+            } => self.restart(&module, current, wish, done),
+            Command::Apply { config, asked, done } => self.apply(config, *asked, done),
+            Command::Know(reply) => {
+                let _gone = reply.send(self.known());
+            }
+            Command::Lines(reply) => {
+                let _gone = reply.send(self.lines());
+            }
+            Command::Shutdown => {
+                self.published.changes.record(News::Machine(MachineNews::Stopping));
+                self.stopping.cancel();
+                self.stop_by = self
+                    .stop_by
+                    .or(Some(Instant::now() + self.longest_drain() + REMOVE_ALL));
+                self.want_nothing();
+                for module in self.modules.keys().cloned().collect::<Vec<_>>() {
+                    self.watch_over(&module);
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, name: &ResourceName, shown: Shown) {
+        if !self.world.show(name, &shown) {
+            return;
+        }
+        let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else {
+            return;
+        };
+        let before = resource.state();
+        let closed = self.closed(node, before.closed.as_ref());
+        // What is down with its module, or with what it needs, was told there, and what the start finds is in its
+        // summary; once is enough.
+        if self.running
+            && shown.phase == Phase::Unhealthy
+            && !shown.transient
+            && before.error.as_deref() != shown.cause.as_deref()
+        {
+            let cause = shown.cause.as_deref().unwrap_or_default();
+            warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
+        }
+        let inside = matches!(node.stage, Stage::Built | Stage::Removing);
+        let running = node.module.as_ref().and_then(|module| self.modules.get(module));
+        let ready = shown.phase == Phase::Ready;
+        let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
+        self.published.changes.record(News::Resource {
+            name: resource.label.clone(),
+            phase: shown.phase,
+            reachable: upstream.is_some(),
+            cause: shown.cause.clone(),
+            module: node.module.clone(),
+        });
+        resource.publish(ResourceState {
+            phase: shown.phase,
+            error: shown.cause.clone(),
+            transient: shown.transient,
+            since: if before.phase == shown.phase {
+                before.since
+            } else {
+                SystemTime::now()
+            },
+            module: node.module.clone(),
+            upstream,
+            closed,
+            dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
+            revision: if ready {
+                self.revision.clone()
+            } else {
+                before.revision.clone()
+            },
+        });
+        self.published.changes.tell();
+    }
+}
+
+fn shutting_down<T>() -> Result<T, String> {
+    Err("the machine is shutting down".to_owned())
+}
+
+async fn wake_at(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}

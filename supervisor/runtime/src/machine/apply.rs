@@ -1,0 +1,288 @@
+//! Another config is taken up by the running machine: the plan is made here, and what it says is what is done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mainstay_core::machine::adopt::Around;
+use mainstay_core::machine::change::{How, Known, Part, Plan};
+use mainstay_core::machine::node::{Declared, Facts, Node, Stage};
+use mainstay_core::machine::{change, desired};
+use mainstay_model::{Config, Phase};
+use mainstay_proto::ResourceName;
+use mainstay_proxy::resource::{Resource, ResourceState};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::actor::Machine;
+use super::handle::{Command, Handle};
+use super::modules::Then;
+use super::preflight::Asked;
+use super::view::{Rejected, View};
+
+/// How long the first outcome of everything that changes is waited for. It goes on after that all the same.
+const FIRST_OUTCOME: Duration = Duration::from_secs(30);
+
+/// What running modules say of entries that are not applied yet.
+pub type Answers = HashMap<ResourceName, Result<Declared, String>>;
+
+/// A config was taken up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What was done.
+    pub plan: Plan,
+    /// Parts that had no outcome yet when the limit was over; they go on.
+    pub unfinished: Vec<Part>,
+}
+
+/// Why a config was not taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The machine is shutting down.
+    #[error("the machine is shutting down")]
+    ShuttingDown,
+}
+
+/// Somebody waits for the first outcome of what was changed.
+#[derive(Debug)]
+pub(super) struct Watched {
+    plan: Plan,
+    /// Parts without an outcome; looked at from behind, each until it has one.
+    pending: Vec<(Part, How)>,
+    pub(super) by: Instant,
+    done: oneshot::Sender<Applied>,
+}
+
+impl Handle {
+    /// Makes the running machine the one of `config`. Returns when everything that this touches had its first outcome, good
+    /// or bad, or after 30 s.
+    ///
+    /// # Errors
+    /// The machine is shutting down.
+    pub async fn apply(&self, config: Arc<Config>) -> Result<Applied, ApplyError> {
+        self.apply_with(config, Asked::default()).await
+    }
+
+    /// As `apply`, with what modules said of its entries: that makes the plan more certain, and who still runs is not asked
+    /// a second time.
+    ///
+    /// # Errors
+    /// The machine is shutting down.
+    pub async fn apply_with(&self, config: Arc<Config>, asked: Asked) -> Result<Applied, ApplyError> {
+        self.made.load_builtins(&config).await;
+        let (done, applied) = oneshot::channel();
+        let asked = Box::new(asked);
+        let command = Command::Apply { config, asked, done };
+        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
+        applied.await.map_err(|_| ApplyError::ShuttingDown)
+    }
+
+    /// What the running machine knows that no config tells.
+    ///
+    /// # Errors
+    /// The machine is shutting down.
+    pub async fn known(&self) -> Result<Known, ApplyError> {
+        let (reply, known) = oneshot::channel();
+        let command = Command::Know(reply);
+        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
+        known.await.map_err(|_| ApplyError::ShuttingDown)
+    }
+}
+
+impl Machine {
+    /// What is to be known for a plan.
+    pub(super) fn known(&self) -> Known {
+        Known {
+            builtins: self.made.builtins.load_full(),
+            ..self.world.known()
+        }
+    }
+
+    /// Everything is to be taken out: the change to an empty config, but for the modules, which end last.
+    pub(super) fn want_nothing(&mut self) {
+        let nothing = Config::empty(&self.config.path);
+        let plan = change::plan(&self.config, &nothing, &self.known());
+        let around = Around {
+            modules: self.world.modules_in_order().to_vec(),
+            ..Around::default()
+        };
+        self.world.take_up(&plan, &nothing, around);
+    }
+
+    /// Takes up a config while the machine runs.
+    pub(super) fn apply(&mut self, config: Arc<Config>, asked: Asked, done: oneshot::Sender<Applied>) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let plan = self.take_up(config, asked);
+        debug!(
+            changes = plan.changes.len(),
+            stays = plan.stays.len(),
+            "config taken up"
+        );
+        let touched = plan.changes.iter().map(|change| (change.part.clone(), change.how));
+        self.watched.push(Watched {
+            pending: touched.collect(),
+            plan,
+            by: Instant::now() + FIRST_OUTCOME,
+            done,
+        });
+    }
+
+    /// Wants `config` from now on: makes the plan, and does what it says.
+    pub fn take_up(&mut self, config: Arc<Config>, asked: Asked) -> Plan {
+        self.remember(&asked);
+        let known = Known {
+            answers: asked.answers,
+            ..self.known()
+        };
+        let plan = change::plan(&self.config, &config, &known);
+        let wanted = desired::modules(&config, &known.builtins);
+        let around = Around {
+            modules: wanted.iter().map(|wanted| wanted.spec.name.clone()).collect(),
+            builtin: desired::builtin_models(&config, &known.builtins),
+            builtin_problem: known.builtins.problem.clone(),
+        };
+        let mut wanted: BTreeMap<_, _> = wanted
+            .into_iter()
+            .map(|wanted| (wanted.spec.name.clone(), wanted))
+            .collect();
+        let raised = self.config.revision != config.revision || self.revision.is_empty();
+        self.revision = config.revision.as_str().into();
+        self.config = config.clone();
+        for change in &plan.changes {
+            let Part::Module(name) = &change.part else { continue };
+            match (change.how, wanted.remove(name)) {
+                (How::Start, Some(wanted)) => self.start_module(wanted),
+                (How::Restart, Some(wanted)) => self.end_module(name, Then::Anew(Box::new(wanted))),
+                (How::Update, Some(wanted)) => self.treat_module(name, wanted),
+                (_, None) => self.end_module(name, Then::Gone),
+                (how, Some(_)) => debug!(module = %name, "no module can {how}"),
+            }
+        }
+        self.world.take_up(&plan, &config, around);
+        for config in &config.resources {
+            let model = &config.model;
+            match self.resources.get(&config.name) {
+                Some(known) if known.model == *model => {}
+                known => {
+                    let resource = Resource::new(config.name.clone(), model.clone());
+                    if let Some(known) = known {
+                        resource.publish(ResourceState::clone(&known.state()));
+                    }
+                    self.resources.insert(config.name.clone(), Arc::new(resource));
+                }
+            }
+        }
+        if raised {
+            self.raise_revision();
+        }
+        self.publish_all();
+        plan
+    }
+
+    /// What runs as the new config wants it is of its revision.
+    fn raise_revision(&self) {
+        for (name, resource) in &self.resources {
+            let state = resource.state();
+            if state.phase == Phase::Ready && self.world.node(name).is_some_and(Node::stays) {
+                resource.publish(ResourceState {
+                    revision: self.revision.clone(),
+                    ..ResourceState::clone(&state)
+                });
+            }
+        }
+    }
+
+    /// Publishes which modules and resources there are. Those that leave are the last, until they are gone.
+    pub(super) fn publish_all(&self) {
+        let modules = self
+            .world
+            .modules_in_order()
+            .iter()
+            .filter_map(|name| self.modules.get(name));
+        let config = &self.config;
+        let wanted = config
+            .resources
+            .iter()
+            .filter_map(|config| self.resources.get(&config.name));
+        let mut resources: Vec<_> = wanted.cloned().collect();
+        if resources.len() < self.resources.len() {
+            let leaves = |name: &&ResourceName| self.world.node(name).is_none_or(|node| !node.wanted);
+            let mut leaving: Vec<_> = self.resources.keys().filter(leaves).collect();
+            leaving.sort();
+            resources.extend(leaving.into_iter().filter_map(|name| self.resources.get(name)).cloned());
+        }
+        let rejected = config.duplicates.resources.iter().map(|config| Rejected {
+            name: config.name.clone(),
+            model: config.model.clone(),
+            error: config.fault.clone().unwrap_or_default(),
+        });
+        let before = self.published.load_full();
+        let same_config = Arc::ptr_eq(&before.config, config);
+        let view = View {
+            running: before.running,
+            revision: self.revision.clone(),
+            config_time: before
+                .config_time
+                .filter(|_| same_config)
+                .or_else(|| Some(SystemTime::now())),
+            config: config.clone(),
+            modules: modules.map(|running| running.entry.clone()).collect(),
+            rejected: rejected.collect(),
+            table: Arc::new(self.table(&resources)),
+            resources: resources.into(),
+        };
+        self.published.publish(view);
+    }
+
+    /// Resources that nobody wants are gone: nobody is to see them any more.
+    pub(super) fn publish_forgotten(&mut self, now: Instant) {
+        let leaving = self.resources.len().saturating_sub(self.config.resources.len());
+        if self.forgotten.take(leaving, now) && !self.stopping.is_cancelled() {
+            self.publish_all();
+        }
+    }
+
+    /// Answers those who wait for the first outcome of a change.
+    pub(super) fn answer_watched(&mut self, now: Instant) {
+        for mut watched in std::mem::take(&mut self.watched) {
+            while let Some((part, how)) = watched.pending.last() {
+                if !self.has_outcome(part, *how) {
+                    break;
+                }
+                watched.pending.pop();
+            }
+            if !watched.pending.is_empty() && now < watched.by && !watched.done.is_closed() {
+                self.watched.push(watched);
+                continue;
+            }
+            let rest = watched
+                .pending
+                .into_iter()
+                .filter(|(part, how)| !self.has_outcome(part, *how));
+            let unfinished = rest.map(|(part, _)| part).collect();
+            let _gone = watched.done.send(Applied {
+                plan: watched.plan,
+                unfinished,
+            });
+        }
+    }
+
+    fn has_outcome(&self, part: &Part, how: How) -> bool {
+        match (part, how) {
+            (Part::Module(_), How::Update) => true,
+            (Part::Module(name), How::Stop) => self.modules.get(name).is_none_or(|running| running.then.is_none()),
+            (Part::Module(name), _) => self.modules.get(name).is_none_or(|running| {
+                let facts = self.world.facts(name);
+                running.then.is_none() && matches!(facts, Some(Facts::Ready | Facts::Down(_)) | None)
+            }),
+            (Part::Resource(name), _) => self.world.node(name).is_none_or(|node| {
+                let phase = node.shown.as_ref().map(|shown| shown.phase);
+                let rests = matches!(node.stage, Stage::Idle | Stage::Built) && !node.is_leaving();
+                node.wanted && rests && matches!(phase, Some(Phase::Ready | Phase::Unhealthy))
+            }),
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The core's own calls to a module about one resource: ValidateConfig, AddResource, RemoveResource.
+
+use std::time::Duration;
+
+use mainstay_core::graph::is_frame_system;
+use mainstay_core::machine::node::Declared;
+use mainstay_proto::ResourceName;
+use mainstay_proto::viam::app::v1::ComponentConfig;
+use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
+use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest, ValidateConfigRequest};
+use mainstay_proxy::frames::MAX_MESSAGE_LEN;
+use mainstay_proxy::upstream::Upstream;
+use tonic::{Code, Request, Response, Status};
+
+/// Limit for ValidateConfig, where nothing else keeps the module busy.
+pub const VALIDATE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit for building one resource, unless `VIAM_RESOURCE_CONFIGURATION_TIMEOUT` says otherwise.
+pub const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+/// Limit for taking one resource out.
+pub const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a module that is about to end may take to show that it lives. Whoever has not answered by then is ended
+/// with what it holds, so that a frozen module costs little more than its own grace.
+const ALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Pause before it is asked again.
+const ALIVE_PAUSE: Duration = Duration::from_millis(500);
+
+fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
+    ModuleServiceClient::new(upstream)
+        .max_decoding_message_size(MAX_MESSAGE_LEN)
+        .max_encoding_message_size(MAX_MESSAGE_LEN)
+}
+
+/// Ends a call that the module does not answer, and tells the module the limit too.
+async fn within<T, F>(limit: Duration, call: impl FnOnce(Duration) -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    match tokio::time::timeout(limit, call(limit)).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_elapsed) => Err(Status::deadline_exceeded("context deadline exceeded")),
+    }
+}
+
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
+/// A module's answer about a config that is not that it is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In words.
+    pub text: String,
+    /// It has no answer at the moment: it was too slow, or has too much to do.
+    pub transient: bool,
+}
+
+impl Refusal {
+    /// The entry cannot even be sent.
+    pub fn unsendable(problem: impl std::fmt::Display) -> Self {
+        Self {
+            text: format!("resource config validation error: {problem}"),
+            transient: false,
+        }
+    }
+}
+
+/// Asks the module what it thinks of a config. A module without validation finds everything good.
+pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, Refusal> {
+    let answer = within(limit, |limit| async move {
+        client(upstream)
+            .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
+            .await
+    });
+    match answer.await {
+        Ok(answer) => {
+            let known = |texts: Vec<String>| texts.into_iter().filter(|text| !is_frame_system(text)).collect();
+            Ok(Declared {
+                required: known(answer.dependencies),
+                optional: known(answer.optional_dependencies),
+            })
+        }
+        Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
+        Err(status) => Err(Refusal {
+            text: format!("modular resource config validation error: {}", rpc_error(&status)),
+            transient: matches!(
+                status.code(),
+                Code::DeadlineExceeded | Code::Unavailable | Code::ResourceExhausted | Code::Cancelled
+            ),
+        }),
+    }
+}
+
+/// Builds a resource. `tainted`: an earlier try may have left something under this name, which has to go first.
+pub async fn add(
+    upstream: Upstream,
+    name: ResourceName,
+    config: ComponentConfig,
+    dependencies: Vec<String>,
+    tainted: bool,
+    limit: Duration,
+) -> Result<(), String> {
+    let answer = within(limit, |limit| async move {
+        if tainted {
+            // "Not found" is the usual answer; what matters is that the name is free afterwards.
+            let request = timed(RemoveResourceRequest { name: name.to_string() }, limit);
+            let _free = client(upstream.clone()).remove_resource(request).await;
+        }
+        client(upstream)
+            .add_resource(timed(
+                AddResourceRequest {
+                    config: Some(config),
+                    dependencies,
+                },
+                limit,
+            ))
+            .await
+    });
+    answer
+        .await
+        .map(|_added| ())
+        .map_err(|status| format!("resource build error: {}", rpc_error(&status)))
+}
+
+/// Takes a resource out of its module; one that the module does not know is out already.
+pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) -> Result<(), Status> {
+    let request = RemoveResourceRequest { name: name.to_string() };
+    let answer = within(limit, |limit| async move {
+        client(upstream).remove_resource(timed(request, limit)).await
+    });
+    match answer.await {
+        Err(status) if status.code() != Code::NotFound => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse at
+/// once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
+pub async fn falls_silent(upstream: Upstream) -> bool {
+    loop {
+        match tokio::time::timeout(ALIVE_TIMEOUT, upstream.hail()).await {
+            Err(_elapsed) => return true,
+            Ok(Err(_ended)) => return false,
+            Ok(Ok(())) => {}
+        }
+        if tokio::time::timeout(ALIVE_PAUSE, upstream.closed()).await.is_ok() {
+            return false;
+        }
+    }
+}
+
+/// A status in the form that Viam's tools show and match: `rpc error: code = Unknown desc = …`.
+fn rpc_error(status: &Status) -> String {
+    let code = match status.code() {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    };
+    format!("rpc error: code = {code} desc = {}", status.message())
+}

@@ -1,0 +1,134 @@
+//! What others may ask of the machine.
+
+use std::sync::Arc;
+
+use mainstay_core::machine::change::Known;
+use mainstay_model::{Config, ModuleName};
+use mainstay_proxy::identity::Identity;
+use tokio::sync::{mpsc, oneshot};
+
+use super::apply::Applied;
+use super::preflight::{Asked, Lines};
+use super::setup::Made;
+use super::view::{Published, View};
+use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
+use crate::module::source::apart;
+
+/// Why a module was not restarted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// No such module.
+    #[error("module not found with id={id}, name={name}. make sure it is configured and running on your machine")]
+    NotFound {
+        /// The id that was asked for.
+        id: String,
+        /// The name that was asked for.
+        name: String,
+    },
+    /// It was started and failed.
+    #[error("while restarting module id={id}, name={name}: {cause}")]
+    Failed {
+        /// The id that was asked for.
+        id: String,
+        /// The name that was asked for.
+        name: String,
+        /// What went wrong.
+        cause: Arc<str>,
+    },
+    /// The machine is shutting down.
+    #[error("the machine is shutting down")]
+    ShuttingDown,
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Restart {
+        module: ModuleName,
+        /// Number of the process that is to be replaced.
+        current: u64,
+        wish: Wish,
+        done: Restarted,
+    },
+    /// Take up this config.
+    Apply {
+        config: Arc<Config>,
+        asked: Box<Asked>,
+        done: oneshot::Sender<Applied>,
+    },
+    /// Tell what a plan has to know.
+    Know(oneshot::Sender<Known>),
+    /// Tell who can be asked about which models.
+    Lines(oneshot::Sender<Lines>),
+    Shutdown,
+}
+
+/// Asks things of the machine, and reads it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The published state.
+    pub published: Published,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) made: Arc<Made>,
+}
+
+impl Handle {
+    /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
+    /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
+    /// `by` is who asks.
+    pub async fn restart(&self, by: &Identity, id: &str, name: &str) -> Result<(), RestartError> {
+        let by = by.label().into();
+        self.restart_for(Wish::Asked { by }, id, name).await
+    }
+
+    pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {
+        let view = View::clone(&self.published.load());
+        let wanted = |entry: &&Arc<ModuleEntry>| {
+            if id.is_empty() {
+                !name.is_empty() && entry.name.as_str() == name
+            } else {
+                entry.id == id
+            }
+        };
+        let (id, name) = (id.to_owned(), name.to_owned());
+        let Some(entry) = view.modules.iter().find(wanted) else {
+            return Err(RestartError::NotFound { id, name });
+        };
+        if let Err(cause) = renew(entry).await {
+            return Err(RestartError::Failed { id, name, cause });
+        }
+        let (done, outcome) = oneshot::channel();
+        let asked = self.commands.send(Command::Restart {
+            module: entry.name.clone(),
+            current: entry.state().life,
+            wish,
+            done,
+        });
+        asked.map_err(|_| RestartError::ShuttingDown)?;
+        match outcome.await {
+            Ok(outcome) => outcome.map_err(|cause| RestartError::Failed { id, name, cause }),
+            Err(_dropped) => Err(RestartError::ShuttingDown),
+        }
+    }
+
+    /// Takes everything down in order; the machine's `run` returns when that is done.
+    pub fn shut_down(&self) {
+        let _over = self.commands.send(Command::Shutdown);
+    }
+}
+
+/// Where the end of a restart is told.
+pub(super) type Restarted = oneshot::Sender<Result<(), Arc<str>>>;
+
+/// Unpacks the module's tarball into the next version's folder, if it is one. The present process runs on meanwhile.
+async fn renew(entry: &ModuleEntry) -> Result<(), Arc<str>> {
+    if !entry.source.is_tarball() {
+        return Ok(());
+    }
+    let source = entry.source.clone();
+    match apart(move |give_up| source.renew(give_up)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string().into()),
+        Err(error) => Err(error.to_string().into()),
+    }
+}

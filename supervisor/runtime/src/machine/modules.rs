@@ -1,0 +1,286 @@
+//! The modules of a running machine come, change and go: sockets, door, task and entry of each.
+//!
+//! A changed module is one that ends and, when it has, begins anew in its place. What it is known by stays: its history,
+//! what it printed, the count of its processes.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use mainstay_core::machine::desired::WantedModule;
+use mainstay_core::machine::node::Facts;
+use mainstay_model::{ModuleName, ModulePhase, ModuleSpec};
+use mainstay_process::peers;
+use mainstay_process::sockets::Sockets;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use super::actor::{Machine, REMOVE_ALL, Running};
+use super::reload;
+use super::setup::Made;
+use crate::module::actor::{Actor, Command as ModuleCommand, Context, Wish};
+use crate::module::address::Address;
+use crate::module::bounds::Bounds;
+use crate::module::entry::ModuleEntry;
+use crate::module::parent::{ParentDoor, ParentListener};
+
+/// What follows the end of a module.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Nothing: the config has it no longer.
+    Gone,
+    /// It begins anew, like this.
+    Anew(Box<WantedModule>),
+}
+
+impl Machine {
+    /// Begins to run a module. One of its name that has not ended yet is waited for.
+    pub(super) fn start_module(&mut self, wanted: WantedModule) {
+        match self.modules.get_mut(&wanted.spec.name) {
+            Some(running) => running.then = Some(Then::Anew(Box::new(wanted))),
+            None => self.begin_module(wanted, None),
+        }
+    }
+
+    /// Lets a module begin, in place of `before` if there was one.
+    fn begin_module(&mut self, wanted: WantedModule, before: Option<Running>) {
+        let WantedModule { spec, fault, .. } = wanted;
+        let name = spec.name.clone();
+        let changes = self.published.changes.clone();
+        let entry = Arc::new(match &before {
+            Some(before) => before.entry.after(&spec, &self.made.home),
+            None => ModuleEntry::new(&spec, &self.made.home, changes),
+        });
+        self.world.add_module(name.clone());
+        let (sender, commands) = mpsc::unbounded_channel();
+        let mut running = Running {
+            commands: sender,
+            life: entry.state().life,
+            upstream: None,
+            handlers: Arc::default(),
+            activity: entry.activity.clone(),
+            drain_by: None,
+            wish: Wish::ConfigChanged,
+            waiting: before.map(|before| before.waiting).unwrap_or_default(),
+            entry: entry.clone(),
+            closed: CancellationToken::new(),
+            follows: None,
+            has_task: false,
+            ending: false,
+            then: None,
+        };
+        let prepared = match fault {
+            Some(fault) => Err(fault),
+            None => prepare(&self.made, &spec, &entry, &running.closed),
+        };
+        match prepared {
+            Err(fault) => {
+                let cause: Arc<str> =
+                    format!("module config validation error; skipping; module: {name}, error: {fault}").into();
+                entry.publish(|state| {
+                    state.phase = ModulePhase::Unhealthy;
+                    state.error = Some(cause.clone());
+                    state.last = Some(fault.as_str().into());
+                    state.last_at = Some(SystemTime::now());
+                });
+                for (_, waiting) in running.waiting.drain(..) {
+                    let _gone = waiting.send(Err(cause.clone()));
+                }
+                self.world.module_changed(&name, Facts::Down(cause), None);
+            }
+            Ok((sockets, parent, bounds)) => {
+                running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
+                let context = Context {
+                    entry,
+                    sockets,
+                    parent,
+                    home: self.made.home.clone(),
+                    spawner: self.made.spawner.clone(),
+                    operations: self.made.operations.clone(),
+                    events: self.made.events.clone(),
+                    start_timeout: self.made.start_timeout,
+                    bounds,
+                    seed: RandomState::new().hash_one(()),
+                };
+                running.has_task = true;
+                let (actor, task_of) = (Actor::new(spec, context), name.clone());
+                self.actors.spawn(async move {
+                    actor.run(commands).await;
+                    Some(task_of)
+                });
+                if self.begun {
+                    let _running = running.commands.send(ModuleCommand::Want(true));
+                }
+            }
+        }
+        self.modules.insert(name, running);
+    }
+
+    /// Restarts the module by itself when its program changes, until the token that this returns is cancelled.
+    fn follow(&mut self, entry: &Arc<ModuleEntry>, closed: &CancellationToken) -> CancellationToken {
+        let follow = reload::follow(entry.clone(), self.handle.clone());
+        let (over, stopping) = (closed.child_token(), self.stopping.clone());
+        let until = over.clone();
+        self.actors.spawn(async move {
+            stopping.run_until_cancelled(until.run_until_cancelled(follow)).await;
+            None
+        });
+        over
+    }
+
+    /// Treats a module as its new entry says; what runs of it goes on.
+    pub(super) fn treat_module(&mut self, name: &ModuleName, wanted: WantedModule) {
+        let Some(running) = self.modules.get_mut(name) else {
+            return;
+        };
+        if let Some(Then::Anew(next)) = &mut running.then {
+            **next = wanted;
+            return;
+        }
+        let policy = &wanted.spec.policy;
+        running.entry.treat(policy);
+        let (entry, closed) = (running.entry.clone(), running.closed.clone());
+        match (&running.follows, policy.watch && running.has_task) {
+            (Some(follows), false) => {
+                follows.cancel();
+                running.follows = None;
+            }
+            (None, true) => {
+                let follows = self.follow(&entry, &closed);
+                if let Some(running) = self.modules.get_mut(name) {
+                    running.follows = Some(follows);
+                }
+            }
+            _ => {}
+        }
+        if let Some(running) = self.modules.get(name) {
+            // One whose entry is broken has nobody to tell.
+            let _faulty = running.commands.send(ModuleCommand::Treat(Box::new(wanted.spec)));
+        }
+    }
+
+    /// Ends a module, after the resources in it; then follows `then`.
+    pub(super) fn end_module(&mut self, name: &ModuleName, then: Then) {
+        let gone = matches!(then, Then::Gone);
+        let drain = self.longest_drain();
+        let Some(running) = self.modules.get_mut(name) else {
+            return;
+        };
+        running.then = Some(then);
+        running.wish = Wish::ConfigChanged;
+        if gone {
+            self.world.retire(name);
+        }
+        if running.ending {
+            return;
+        }
+        let why = if gone {
+            "stopped: it is no longer in the config"
+        } else {
+            "restarted: config changed"
+        };
+        match self.world.facts(name) {
+            Some(Facts::Ready) => {
+                info!(module = %name, "{why}; ending it, its resources are taken out first");
+                running.entry.history().announce(why);
+                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
+                let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
+                self.lose(name);
+                self.world.module_changed(name, Facts::Draining, None);
+                self.watch_over(name);
+            }
+            // It is being emptied already.
+            Some(Facts::Draining) => {}
+            _ => self.end_process(name),
+        }
+    }
+
+    /// Ends the process of a module that is empty, or will be; its task ends with it.
+    pub(super) fn end_process(&mut self, name: &ModuleName) {
+        let Some(running) = self.modules.get_mut(name).filter(|running| !running.ending) else {
+            return;
+        };
+        (running.upstream, running.drain_by, running.ending) = (None, None, true);
+        // Without anybody who commands it, the task ends what it runs and then itself.
+        (running.commands, _) = mpsc::unbounded_channel();
+        let facts = match running.then {
+            Some(Then::Anew(_)) => Facts::Starting,
+            _ => Facts::Down("it is no longer in the config".into()),
+        };
+        let has_task = running.has_task;
+        self.world.module_changed(name, facts, None);
+        if !has_task {
+            self.module_ended(name);
+        }
+    }
+
+    /// A task ended: that of a module, or one that followed its program.
+    pub(super) fn task_ended(&mut self, ended: Result<Option<ModuleName>, JoinError>) {
+        match ended {
+            Ok(Some(module)) => self.module_ended(&module),
+            Ok(None) => {}
+            Err(problem) => error!("the task of a module broke off: {problem}"),
+        }
+    }
+
+    fn module_ended(&mut self, name: &ModuleName) {
+        // What it told before its end must not be taken for the word of who follows.
+        while let Ok((module, event)) = self.events.try_recv() {
+            self.event(module, event);
+        }
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let Some(mut running) = self.modules.remove(name) else {
+            return;
+        };
+        running.closed.cancel();
+        let directory = Sockets::new(&self.made.runtime, name.as_str());
+        if let Ok(sockets) = &directory {
+            sockets.remove_directory();
+        }
+        match running.then.take() {
+            Some(Then::Anew(wanted)) => self.begin_module(*wanted, Some(running)),
+            Some(Then::Gone) | None => {
+                debug!(module = %name, "module has ended for good");
+                for (_, waiting) in running.waiting.drain(..) {
+                    let _gone = waiting.send(Err("it is no longer in the config".into()));
+                }
+                self.world.remove_module(name);
+            }
+        }
+        self.publish_all();
+    }
+}
+
+type Prepared = (Sockets, Address, Bounds);
+
+/// Opens what a module needs before it can be started.
+pub(super) fn prepare(
+    made: &Made,
+    spec: &ModuleSpec,
+    entry: &Arc<ModuleEntry>,
+    closed: &CancellationToken,
+) -> Result<Prepared, String> {
+    let sockets = Sockets::new(&made.runtime, spec.name.as_str()).map_err(|error| error.to_string())?;
+    let failed = |error: std::io::Error| {
+        let directory = sockets.directory().display();
+        format!("no sockets for it in `{directory}`: {error}")
+    };
+    sockets.make_directory().map_err(failed)?;
+    let (announcer, guests) = peers::pair();
+    let (listener, parent) = ParentListener::open(spec, &sockets).map_err(failed)?;
+    let door = ParentDoor {
+        module: entry.clone(),
+        listener,
+        guests,
+        closed: closed.clone(),
+    };
+    // Nobody serves doors when all ends, and then nobody starts modules either.
+    let _ending = made.doors.send(door);
+    let bounds = Bounds::new(spec, made.cgroups.clone(), announcer);
+    entry.publish(|state| state.limits = bounds.limits());
+    Ok((sockets, parent, bounds))
+}

@@ -1,0 +1,265 @@
+//! What modules say of a config before anything is touched: the running ones are asked about new and changed entries, and
+//! those that the config changes may be tried in a spare instance.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_core::machine::change::{How, Part, Plan};
+use mainstay_core::machine::node::{Declared, Facts};
+use mainstay_core::machine::{change, desired};
+use mainstay_model::{Config, ModuleName, Preflight, ResourceConfig};
+use mainstay_proto::{Api, Model, ResourceName};
+use mainstay_proxy::upstream::Upstream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::actor::Machine;
+use super::apply::{Answers, ApplyError};
+use super::handle::{Command, Handle};
+use super::spare::SpareError;
+use super::{calls, spare};
+use crate::module::activity::Activity;
+use crate::module::entry_message::component_config;
+
+/// Calls that are under way at a time; one module may get all of them.
+const AT_A_TIME: usize = 32;
+
+/// Where a module can be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    upstream: Upstream,
+    /// Of the process that runs for the machine; a spare one has none.
+    running: Option<(Process, Activity)>,
+}
+
+/// One process of one module.
+pub(super) type Process = (ModuleName, u64);
+
+/// Who can be asked about which models.
+pub(super) type Lines = HashMap<(Api, Model), (ModuleName, Line)>;
+
+/// What came of asking.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// What modules say of new and changed entries.
+    pub answers: Answers,
+    /// Entries whose modules had no answer at the moment, which counts as a bad one.
+    pub unanswered: HashSet<ResourceName>,
+    /// Which process gave an answer; missing where it was a spare one.
+    pub(super) processes: HashMap<ResourceName, Process>,
+    /// Modules of which a spare instance could not be used, and why.
+    pub unfit: Vec<(ModuleName, SpareError)>,
+    /// What would be done, with these answers.
+    pub plan: Plan,
+}
+
+impl Handle {
+    /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds them
+    /// stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one after the
+    /// other, and asked there.
+    ///
+    /// `patience`: who takes longer is not waited for, and has not answered; without it, that is an answer, and a bad one.
+    /// When `give_up` is cancelled, spare instances are ended, and nothing that this returns is of use.
+    ///
+    /// # Errors
+    /// The machine is shutting down.
+    pub async fn ask(
+        &self,
+        config: &Arc<Config>,
+        how: Preflight,
+        patience: Option<Duration>,
+        give_up: &CancellationToken,
+    ) -> Result<Asked, ApplyError> {
+        self.made.load_builtins(config).await;
+        let present = self.published.load_full().config.clone();
+        let mut known = self.known().await?;
+        let plan = change::plan(&present, config, &known);
+        let lines = self.lines().await?;
+        let moved = |module: &ModuleName| {
+            let change = plan.of(&Part::Module(module.clone()));
+            change.is_some_and(|change| change.how != How::Update)
+        };
+        let built = plan.changes.iter().filter_map(|change| match &change.part {
+            Part::Resource(name) if matches!(change.how, How::Build | How::Rebuild) => Some(name),
+            _ => None,
+        });
+        let before: HashMap<_, _> = present.resources.iter().map(|entry| (&entry.name, entry)).collect();
+        let entries: HashMap<_, _> = config.resources.iter().map(|entry| (&entry.name, entry)).collect();
+        let unknown: Vec<&ResourceConfig> = built.filter_map(|name| entries.get(name).copied()).collect();
+        let new = |entry: &&&ResourceConfig| before.get(&entry.name).is_none_or(|old| !old.builds_the_same_as(entry));
+        let entries = unknown.iter().filter(new).filter_map(|entry| {
+            let (module, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
+            (!moved(module)).then(|| (Arc::new(ResourceConfig::clone(entry)), line.clone()))
+        });
+        let mut asked = Asked::default();
+        asked.take(ask_all(entries.collect(), patience).await);
+        if how == Preflight::Spare {
+            // Of one module there is one spare instance at a time: its sockets and its data go by its name.
+            let _alone = self.made.spares.lock().await;
+            for wanted in desired::modules(config, &known.builtins) {
+                let name = wanted.spec.name.clone();
+                if name.is_builtin() || wanted.fault.is_some() || !moved(&name) {
+                    continue;
+                }
+                if give_up.is_cancelled() {
+                    break;
+                }
+                match spare::start(&self.made, wanted.spec, give_up).await {
+                    Ok(spare) => {
+                        let line = Line {
+                            upstream: spare.upstream.clone(),
+                            running: None,
+                        };
+                        let offered = unknown
+                            .iter()
+                            .filter(|entry| spare.offers(&entry.name.api, &entry.model));
+                        let entries = offered.map(|entry| (Arc::new(ResourceConfig::clone(entry)), line.clone()));
+                        asked.take(ask_all(entries.collect(), patience).await);
+                        spare.end().await;
+                    }
+                    Err(error) => asked.unfit.push((name, error)),
+                }
+            }
+        }
+        asked.plan = if asked.answers.is_empty() {
+            plan
+        } else {
+            known.answers.clone_from(&asked.answers);
+            change::plan(&present, config, &known)
+        };
+        Ok(asked)
+    }
+
+    /// Asks running modules about these entries, whatever the machine's own config says. Who has no module that could be
+    /// asked gets no answer.
+    ///
+    /// # Errors
+    /// The machine is shutting down.
+    pub async fn validate(&self, entries: Vec<Arc<ResourceConfig>>) -> Result<Answers, ApplyError> {
+        let lines = self.lines().await?;
+        let entries = entries.into_iter().filter(|entry| entry.fault.is_none());
+        let asked = entries.filter_map(|entry| {
+            let (_, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
+            Some((entry, line.clone()))
+        });
+        let mut all = Asked::default();
+        all.take(ask_all(asked.collect(), None).await);
+        Ok(all.answers)
+    }
+
+    async fn lines(&self) -> Result<Lines, ApplyError> {
+        let (reply, lines) = oneshot::channel();
+        let command = Command::Lines(reply);
+        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
+        lines.await.map_err(|_| ApplyError::ShuttingDown)
+    }
+}
+
+impl Asked {
+    fn take(&mut self, given: Vec<Given>) {
+        for Given { name, outcome, process } in given {
+            if let Some(process) = process {
+                self.processes.insert(name.clone(), process);
+            }
+            if outcome.as_ref().is_err_and(|refusal| refusal.transient) {
+                self.unanswered.insert(name.clone());
+            }
+            self.answers.insert(name, outcome.map_err(|refusal| refusal.text));
+        }
+    }
+}
+
+impl Machine {
+    /// What the present process of `module` said of the entry before it was taken up. It counts once.
+    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, String>> {
+        let (outcome, (asked, life)) = self.heard.remove(name)?;
+        let running = self.modules.get(module)?;
+        (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)
+    }
+
+    /// The answers of running processes in `asked` are to be had by `heard`, until the next config.
+    pub(super) fn remember(&mut self, asked: &Asked) {
+        let answers = asked.processes.iter().filter_map(|(name, process)| {
+            let outcome = asked.answers.get(name)?.clone();
+            Some((name.clone(), (outcome, process.clone())))
+        });
+        self.heard = answers.collect();
+    }
+
+    /// Which running module builds which model. One that is building something may answer nothing else until that is done,
+    /// and is not asked.
+    pub(super) fn lines(&self) -> Lines {
+        let mut lines = Lines::new();
+        for name in self.world.modules_in_order() {
+            let ready = self.world.facts(name) == Some(&Facts::Ready) && !self.world.is_adding(name);
+            let Some(running) = self.modules.get(name).filter(|_| ready) else {
+                continue;
+            };
+            let Some(upstream) = running.upstream.clone() else {
+                continue;
+            };
+            for handler in running.handlers.iter() {
+                for model in &handler.models {
+                    let line = Line {
+                        upstream: upstream.clone(),
+                        running: Some(((name.clone(), running.life), running.activity.clone())),
+                    };
+                    lines
+                        .entry((handler.api.clone(), model.clone()))
+                        .or_insert((name.clone(), line));
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// An answer about one entry.
+#[derive(Debug)]
+struct Given {
+    name: ResourceName,
+    outcome: Result<Declared, calls::Refusal>,
+    process: Option<Process>,
+}
+
+/// Asks about each entry where it can be asked about, some at a time.
+async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Duration>) -> Vec<Given> {
+    let by = patience.map(|patience| Instant::now() + patience);
+    let mut answers = Vec::new();
+    let mut asking: JoinSet<Option<Given>> = JoinSet::new();
+    for (entry, line) in entries {
+        if asking.len() >= AT_A_TIME
+            && let Some(Ok(Some(answer))) = asking.join_next().await
+        {
+            answers.push(answer);
+        }
+        asking.spawn(async move {
+            let limit = calls::VALIDATE_TIMEOUT;
+            let name = entry.name.clone();
+            let (process, activity) = line.running.unzip();
+            let doing = activity.map(|activity| activity.begin("ValidateConfig", name.clone(), limit));
+            let call = async {
+                match component_config(&entry) {
+                    Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
+                    Err(problem) => Err(calls::Refusal::unsendable(problem)),
+                }
+            };
+            let outcome = match by {
+                None => call.await,
+                Some(by) => tokio::time::timeout_at(by.into(), call).await.ok()?,
+            };
+            drop(doing);
+            // Of a module that went meanwhile nothing is known.
+            let known = outcome.is_ok() || !line.upstream.is_closed();
+            known.then_some(Given { name, outcome, process })
+        });
+    }
+    while let Some(answer) = asking.join_next().await {
+        if let Ok(Some(answer)) = answer {
+            answers.push(answer);
+        }
+    }
+    answers
+}

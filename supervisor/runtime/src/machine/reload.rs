@@ -1,0 +1,71 @@
+//! A module's program was built anew: the module is restarted with it, when somebody asks or by itself (`watch: true`).
+
+use std::sync::Arc;
+
+use mainstay_proxy::identity::Identity;
+use tracing::{info, warn};
+
+use super::handle::{Handle, RestartError};
+use super::view::View;
+use crate::module::actor::Wish;
+use crate::module::entry::ModuleEntry;
+use crate::module::source::apart;
+use crate::module::watch::Watch;
+
+/// What came of a wish to reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// A new process is ready.
+    Restarted,
+    /// Its program is the one that runs already; nothing was done.
+    Unchanged,
+}
+
+impl Handle {
+    /// Restarts module `name` if its program or tarball is another one than that which runs, or in any case with `force`. `by`
+    /// is who asks.
+    ///
+    /// # Errors
+    /// No such module; no such file; or a restart that failed.
+    pub async fn reload(&self, by: &Identity, name: &str, force: bool) -> Result<Reloaded, RestartError> {
+        let view = View::clone(&self.published.load());
+        let failed = |cause| RestartError::Failed {
+            id: String::new(),
+            name: name.to_owned(),
+            cause,
+        };
+        if let Some(entry) = view.modules.iter().find(|entry| entry.name.as_str() == name) {
+            let source = entry.source.clone();
+            let changed = apart(move |_| source.is_changed()).await;
+            let changed = changed.map_err(|error| failed(error.to_string().into()))?;
+            match changed {
+                Ok(true) => {}
+                Ok(false) if force => return self.restart(by, NO_ID, name).await.map(|()| Reloaded::Restarted),
+                Ok(false) => return Ok(Reloaded::Unchanged),
+                Err(error) => return Err(failed(error.to_string().into())),
+            }
+        }
+        let by = by.label().into();
+        self.restart_for(Wish::Reloaded { by }, NO_ID, name)
+            .await
+            .map(|()| Reloaded::Restarted)
+    }
+}
+
+const NO_ID: &str = "";
+
+/// Restarts the module whenever its program or tarball was replaced. Never ends by itself.
+pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: Handle) {
+    let mut watch = Watch::new(entry.source.clone());
+    loop {
+        let file = watch.changed().await;
+        info!(module = %entry.name, file = %file.display(), "binary changed");
+        // A start that fails is told by the module's own task; here is only what never came to a start.
+        if let Err(error) = handle
+            .restart_for(Wish::BinaryChanged, NO_ID, entry.name.as_str())
+            .await
+        {
+            warn!(module = %entry.name, "not restarted with its changed binary: {error}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A module is emptied, and then its process is replaced: asked for by somebody, or because its program changed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mainstay_core::machine::node::Facts;
+use mainstay_model::ModuleName;
+use tokio::task::JoinError;
+use tracing::{info, warn};
+
+use super::actor::{Machine, REMOVE_ALL};
+use super::calls;
+use super::handle::Restarted;
+use super::modules::Then;
+use crate::module::actor::{Command as ModuleCommand, Wish};
+
+impl Machine {
+    /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process that is
+    /// to be replaced; `done` is told when a younger one is ready, or has failed.
+    pub(super) fn restart(&mut self, module: &ModuleName, current: u64, wish: Wish, done: Restarted) {
+        self.restart_announced(module, &wish);
+        let drain = self.longest_drain();
+        let Some(running) = self.modules.get_mut(module) else {
+            return;
+        };
+        running.waiting.push((current, done));
+        running.wish = wish.clone();
+        match self.world.facts(module) {
+            Some(Facts::Ready) => {
+                info!(%module, "{wish}; restarting it, its resources are taken out first");
+                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
+                let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
+                self.world.module_changed(module, Facts::Draining, None);
+                self.watch_over(module);
+            }
+            // The restart that was asked for before is on its way.
+            Some(Facts::Draining) => {}
+            // A process younger than the present one follows anyway.
+            _ if running.ending && matches!(running.then, Some(Then::Anew(_))) => {}
+            _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
+                let cause: Arc<str> = "its config entry is broken".into();
+                for (_, waiting) in running.waiting.drain(..) {
+                    let _gone = waiting.send(Err(cause.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn restart_drained(&mut self) {
+        let now = Instant::now();
+        let overdue = self
+            .modules
+            .iter()
+            .filter(|(_, running)| running.drain_by.is_some_and(|by| by <= now));
+        let overdue: Vec<_> = overdue.map(|(name, _)| name.clone()).collect();
+        for module in self.world.drained().into_iter().chain(overdue) {
+            if self.modules.get(&module).is_some_and(|running| running.then.is_some()) {
+                self.end_process(&module);
+                continue;
+            }
+            if let Some(running) = self.modules.get_mut(&module) {
+                running.upstream = None;
+                running.drain_by = None;
+                let _over = running.commands.send(ModuleCommand::Restart(running.wish.clone()));
+            }
+            self.world.module_changed(&module, Facts::Starting, None);
+        }
+    }
+
+    /// A module that is at work will be restarted because of that.
+    fn restart_announced(&mut self, module: &ModuleName, wish: &Wish) {
+        if self.world.facts(module) != Some(&Facts::Ready) {
+            return;
+        }
+        if let Some(entry) = self.published.load().module(module.as_str()) {
+            entry.history().announce(&format!("restarted: {wish}"));
+        }
+        self.lose(module);
+    }
+
+    /// Watches a module that is being emptied: one that is frozen would hold up everything else.
+    pub(super) fn watch_over(&mut self, module: &ModuleName) {
+        if let Some(running) = self.modules.get(module)
+            && let Some(upstream) = running.upstream.clone()
+        {
+            let whom = (module.clone(), running.life);
+            self.vigils
+                .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
+        }
+    }
+
+    pub(super) fn silent(&mut self, silent: Result<Option<(ModuleName, u64)>, JoinError>) {
+        if let Ok(Some((module, life))) = silent
+            && self.modules.get(&module).is_some_and(|running| running.life == life)
+            && self.world.is_occupied(&module)
+        {
+            warn!(%module, "it answers nothing; its resources are not taken out one by one");
+            self.give_up(&module);
+        }
+    }
+
+    /// A module that is to end does not answer: what it holds ends with it, and what that holds need not wait.
+    pub(super) fn give_up(&mut self, module: &ModuleName) {
+        let Some(running) = self.modules.get_mut(module) else {
+            return;
+        };
+        if self.stopping.is_cancelled() {
+            running.upstream = None;
+            let _over = running.commands.send(ModuleCommand::Want(false));
+            let cause = "it did not answer while the machine was shutting down";
+            self.world.module_changed(module, Facts::Down(cause.into()), None);
+        } else if running.drain_by.is_some() {
+            running.drain_by = Some(Instant::now());
+        }
+    }
+}

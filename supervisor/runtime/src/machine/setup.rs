@@ -1,0 +1,141 @@
+//! From a config to a machine that is ready to run. What is made once is here; what is made for each module is in `modules`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mainstay_core::machine::pending_removals::Forgotten;
+use mainstay_core::machine::world::World;
+use mainstay_model::{Builtins, Config, ModuleName};
+use mainstay_process::cgroup::Tree;
+use mainstay_process::child::Spawner;
+use mainstay_proxy::operations::Operations;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::actor::Machine;
+use super::handle::Handle;
+use super::preflight::Asked;
+use super::view::Published;
+use crate::module::actor::Event;
+use crate::module::builtin;
+use crate::module::parent::ParentDoor;
+
+/// What a machine needs from outside.
+#[derive(Debug)]
+pub struct MachineOptions {
+    /// Private directory for sockets.
+    pub runtime: PathBuf,
+    /// VIAM_HOME.
+    pub home: PathBuf,
+    /// The program that holds the built-in modules; looked at when a config uses one of their models.
+    pub builtins: PathBuf,
+    /// The calls that run.
+    pub operations: Operations,
+    /// Where the parent socket of each module goes to be served, before the module is started.
+    pub doors: mpsc::UnboundedSender<ParentDoor>,
+    /// The machine's cgroups, where there are any.
+    pub cgroups: Option<Arc<Tree>>,
+    /// Limit from spawn to Ready.
+    pub start_timeout: Duration,
+    /// Limit for building one resource.
+    pub build_timeout: Duration,
+}
+
+/// What is made once, and used for every module.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) runtime: PathBuf,
+    pub(super) home: PathBuf,
+    /// The built-in modules, once a config used one; where to find them.
+    pub(super) builtins: ArcSwap<Builtins>,
+    builtins_at: PathBuf,
+    pub(super) operations: Operations,
+    pub(super) doors: mpsc::UnboundedSender<ParentDoor>,
+    pub(super) cgroups: Option<Arc<Tree>>,
+    pub(super) spawner: Spawner,
+    pub(super) events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    pub(super) start_timeout: Duration,
+    /// Held by who runs spare instances.
+    pub(super) spares: tokio::sync::Mutex<()>,
+}
+
+impl Made {
+    /// Reads which models are built in, if `config` uses one and it is not known yet. Without them the rest of the machine
+    /// runs.
+    pub(super) async fn load_builtins(&self, config: &Config) {
+        let uses = config.resources.iter().any(|resource| resource.model.is_builtin());
+        let present = self.builtins.load();
+        let known = present.problem.is_none() && !present.executable.as_os_str().is_empty();
+        if !uses || known {
+            return;
+        }
+        let builtins = builtin::load(&self.builtins_at).await.unwrap_or_else(|problem| {
+            tracing::error!(error = &problem as &dyn std::error::Error, "no built-in models");
+            Builtins::missing(problem.to_string())
+        });
+        self.builtins.store(Arc::new(builtins));
+    }
+}
+
+impl Machine {
+    /// Sets up the machine of `config`; nothing starts before `run`.
+    ///
+    /// # Errors
+    /// The system refuses what processes are started with.
+    pub async fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
+        let published = Published::default();
+        let (command_sender, commands) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let made = Arc::new(Made {
+            runtime: options.runtime,
+            home: options.home,
+            builtins: ArcSwap::default(),
+            builtins_at: options.builtins,
+            operations: options.operations,
+            doors: options.doors,
+            cgroups: options.cgroups,
+            spawner: Spawner::start()?,
+            events: event_sender,
+            start_timeout: options.start_timeout,
+            spares: tokio::sync::Mutex::default(),
+        });
+        made.load_builtins(&config).await;
+        let handle = Handle {
+            published: published.clone(),
+            commands: command_sender,
+            made: made.clone(),
+        };
+        let mut machine = Self {
+            world: World::default(),
+            config: Arc::new(Config::empty(&config.path)),
+            published,
+            commands,
+            events,
+            handle: handle.clone(),
+            made,
+            modules: BTreeMap::new(),
+            resources: HashMap::new(),
+            actors: JoinSet::new(),
+            calls: JoinSet::new(),
+            lost: HashMap::new(),
+            vigils: JoinSet::new(),
+            watched: Vec::new(),
+            heard: HashMap::new(),
+            forgotten: Forgotten::default(),
+            build_timeout: options.build_timeout,
+            revision: Arc::default(),
+            started: Instant::now(),
+            begun: false,
+            running: false,
+            stopping: CancellationToken::new(),
+            stop_by: None,
+        };
+        // The start is the change from nothing.
+        machine.take_up(config, Asked::default());
+        Ok((machine, handle))
+    }
+}

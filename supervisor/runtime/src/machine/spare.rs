@@ -1,0 +1,174 @@
+//! A spare instance of a module: started beside the one that runs, with sockets and a data directory of its own, asked what
+//! it offers and what it says of config entries, and ended. It builds nothing and does not count as the module.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mainstay_model::{ModuleSpec, Output, RestartWhen};
+use mainstay_process::sockets::Sockets;
+use mainstay_proto::{Api, Model};
+use mainstay_proxy::upstream::Upstream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::modules::prepare;
+use super::setup::Made;
+use crate::change_signal::Changes;
+use crate::module::actor::{Actor, Command, Context, Event};
+use crate::module::entry::ModuleEntry;
+use crate::module::source::Source;
+
+/// Why a spare instance could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("a spare instance of it does not start: {cause}")]
+pub struct SpareError {
+    /// In words.
+    pub cause: Arc<str>,
+    /// It has to do with the host of the moment rather than with the entry: no process could be started, or it was too slow.
+    pub transient: bool,
+}
+
+/// A spare instance that answered Ready.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) upstream: Upstream,
+    offers: HashSet<(Api, Model)>,
+    place: Place,
+}
+
+/// What it runs in; gone when this is dropped, ended in order by `leave`.
+#[derive(Debug)]
+struct Place {
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinSet<()>,
+    closed: CancellationToken,
+    sockets: Option<Sockets>,
+    source: Arc<Source>,
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    async fn leave(mut self) {
+        let _over = self.commands.send(Command::Want(false));
+        // Without anybody who commands it, the task ends what it runs and then itself.
+        (self.commands, _) = mpsc::unbounded_channel();
+        while self.task.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.closed.cancel();
+        if let Some(sockets) = &self.sockets {
+            sockets.remove_directory();
+        }
+        if let Some(data) = &self.data {
+            let _not_made = std::fs::remove_dir_all(data);
+        }
+        self.source.remove_all();
+    }
+}
+
+/// Starts a spare instance of `spec` and waits until it is ready.
+///
+/// # Errors
+/// It cannot be started, or never answers; or `give_up` was cancelled meanwhile.
+pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationToken) -> Result<Spare, SpareError> {
+    let name = format!("spare:{}", spec.name);
+    let mut spec = ModuleSpec {
+        // A colon cannot stand in a configured name.
+        name: name.as_str().into(),
+        env: [("VIAM_MODULE_NAME".to_owned(), spec.name.to_string())]
+            .into_iter()
+            .chain(spec.env.clone())
+            .collect(),
+        // Cleared up with the directory, however this machine ends.
+        data: Some(made.runtime.join("spare-data")),
+        ..spec
+    };
+    spec.policy.restart.when = RestartWhen::Never;
+    spec.policy.output = Output::default();
+    let entry = Arc::new(ModuleEntry::new(&spec, &made.home, Changes::default()));
+    let closed = CancellationToken::new();
+    let mut place = Place {
+        commands: mpsc::unbounded_channel().0,
+        task: JoinSet::new(),
+        closed: closed.clone(),
+        sockets: Sockets::new(&made.runtime, &name).ok(),
+        source: entry.source.clone(),
+        data: spec.data.clone(),
+    };
+    let (sockets, parent, bounds) = prepare(made, &spec, &entry, &closed).map_err(|problem| SpareError {
+        cause: problem.into(),
+        transient: true,
+    })?;
+    let (limit, begun) = (
+        spec.policy.health.start_timeout.unwrap_or(made.start_timeout),
+        Instant::now(),
+    );
+    let (events, mut told) = mpsc::unbounded_channel();
+    let context = Context {
+        entry,
+        sockets,
+        parent,
+        home: made.home.clone(),
+        spawner: made.spawner.clone(),
+        operations: made.operations.clone(),
+        events,
+        start_timeout: made.start_timeout,
+        bounds,
+        seed: 0,
+    };
+    let (sender, commands) = mpsc::unbounded_channel();
+    place.commands = sender;
+    place.task.spawn(Actor::new(spec, context).run(commands));
+    let _running = place.commands.send(Command::Want(true));
+    let outcome = loop {
+        match give_up.run_until_cancelled(told.recv()).await.unwrap_or_default() {
+            Some((_, Event::Ready { upstream, handlers, .. })) => break Ok((upstream, handlers)),
+            Some((_, Event::Down { cause, unstarted, .. })) => {
+                let transient = unstarted || begun.elapsed() >= limit;
+                break Err(SpareError { cause, transient });
+            }
+            Some((_, Event::Starting | Event::Stopped)) => {}
+            None => {
+                break Err(SpareError {
+                    cause: "it was ended before it was ready".into(),
+                    transient: true,
+                });
+            }
+        }
+    };
+    match outcome {
+        Ok((upstream, handlers)) => {
+            let offers = handlers
+                .iter()
+                .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())));
+            Ok(Spare {
+                upstream,
+                offers: offers.collect(),
+                place,
+            })
+        }
+        Err(error) => {
+            place.leave().await;
+            Err(error)
+        }
+    }
+}
+
+impl Spare {
+    /// True if it builds this model.
+    pub(super) fn offers(&self, api: &Api, model: &Model) -> bool {
+        self.offers.contains(&(api.clone(), model.clone()))
+    }
+
+    /// Ends it; returns when nothing of it is left.
+    pub(super) async fn end(self) {
+        drop(self.upstream);
+        self.place.leave().await;
+    }
+}

@@ -1,0 +1,84 @@
+//! What the machine publishes: the one place where everybody but the machine itself reads its state.
+//!
+//! Which resources and modules there are is an immutable snapshot, swapped whole. Each entry in it carries its own
+//! state, swapped by its owner alone, so that one resource becoming READY costs nothing for the other thousand.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, Guard};
+use mainstay_model::Config;
+use mainstay_proto::{Model, ResourceName};
+use mainstay_proxy::resource::Resource;
+use mainstay_proxy::table::Table;
+
+use crate::change_signal::Changes;
+use crate::module::entry::ModuleEntry;
+
+/// A config entry that is shown but has no place of its own in the machine, such as the second of two equal names.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// Its full name as far as it has one.
+    pub name: ResourceName,
+    /// Its model.
+    pub model: Model,
+    /// What is wrong with it and how to mend it.
+    pub error: String,
+}
+
+/// All of the machine at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// True once the first pass over the config is over.
+    pub running: bool,
+    /// The config's revision text.
+    pub revision: Arc<str>,
+    /// The config that is applied: what is wanted.
+    pub config: Arc<Config>,
+    /// When that config was taken up.
+    pub config_time: Option<SystemTime>,
+    /// Modules, in config order, built-in ones first.
+    pub modules: Arc<[Arc<ModuleEntry>]>,
+    /// Resources, in config order.
+    pub resources: Arc<[Arc<Resource>]>,
+    /// Entries that could not be taken up.
+    pub rejected: Arc<[Rejected]>,
+    /// Where calls go.
+    pub table: Arc<Table>,
+}
+
+impl View {
+    /// A module by its name.
+    pub fn module(&self, name: &str) -> Option<&Arc<ModuleEntry>> {
+        self.modules.iter().find(|entry| entry.name.as_str() == name)
+    }
+}
+
+/// The cell that holds the current view.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    view: Arc<ArcSwap<View>>,
+    /// The view's route table by itself, for the proxy.
+    pub table: Arc<ArcSwap<Table>>,
+    /// For followers.
+    pub changes: Changes,
+}
+
+impl Published {
+    /// The view as of now, cheap to hold for the length of a lookup.
+    pub fn load(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// The view as of now, to hold across waits.
+    pub fn load_full(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Swaps the view; for the machine alone.
+    pub fn publish(&self, view: View) {
+        self.table.store(view.table.clone());
+        self.view.store(Arc::new(view));
+        self.changes.tell();
+    }
+}

@@ -1,0 +1,380 @@
+//! The driver of one module: does what `lifecycle` says and reports what happened. Decides nothing itself.
+//!
+//! `prepare` and `start` bring a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the
+//! world; the loop is here.
+
+mod end;
+mod prepare;
+mod publish;
+mod record;
+mod start;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_core::module::lifecycle::{Action, Input, Lifecycle, State, Stronger};
+use mainstay_model::{ModuleName, ModuleSpec};
+use mainstay_process::child::{Passed, Process, Spawner};
+use mainstay_process::sockets::Sockets;
+use mainstay_proxy::operations::Operations;
+use mainstay_proxy::upstream::Upstream;
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::address::Address;
+use super::bounds::Bounds;
+use super::entry::ModuleEntry;
+use super::handshake::{Handler, HandshakeError, Progress, Shaken};
+use super::health;
+use super::health::Watch;
+use super::output::Tail;
+use super::problem::Problem;
+use super::watch::Watch as ProgramWatch;
+use crate::module::actor::end::Farewell;
+use crate::module::actor::prepare::Preparation;
+use crate::module::actor::publish::Trouble;
+
+/// What the machine asks of a module.
+#[derive(Debug)]
+pub enum Command {
+    /// Run, or end.
+    Want(bool),
+    /// This process will be replaced; it reads CLOSING while its resources are taken out.
+    Drain {
+        /// Which process.
+        life: u64,
+    },
+    /// End the present process and start a new one, at once.
+    Restart(Wish),
+    /// Its entry is another one, for which the present process may go on: it is treated like this from now on, and the next
+    /// process is started like this.
+    Treat(Box<ModuleSpec>),
+}
+
+/// Why somebody wants a new process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Somebody asked for a restart.
+    Asked {
+        /// Who: `the command line`, `module gripper`, `10.0.0.7:51234`.
+        by: Arc<str>,
+    },
+    /// Somebody asked for a reload, and the program's file, or its tarball, is another one.
+    Reloaded {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// The program's file, or its tarball, is another one, which was noticed by itself (`watch: true`).
+    BinaryChanged,
+    /// Its config entry, or what is made of it, is another one.
+    ConfigChanged,
+}
+
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Asked { by } => write!(f, "restart asked for by {by}"),
+            Self::Reloaded { by } => write!(f, "binary changed; reload asked for by {by}"),
+            Self::BinaryChanged => f.write_str("binary changed"),
+            Self::ConfigChanged => f.write_str("config changed"),
+        }
+    }
+}
+
+/// What a module tells the machine. `life` counts its processes: the word of an earlier one no longer counts.
+#[derive(Debug)]
+pub enum Event {
+    /// A process is being started.
+    Starting,
+    /// It is ready, or its connection was renewed within the same life.
+    Ready {
+        /// Which process.
+        life: u64,
+        /// Where its calls go.
+        upstream: Upstream,
+        /// What it offers.
+        handlers: Arc<[Handler]>,
+    },
+    /// It cannot be called any more. Told again when more is known, or when the next try begins.
+    Down {
+        /// Which process failed.
+        life: u64,
+        /// Why, and when it is started again.
+        cause: Arc<str>,
+        /// There was no process: one could not be started.
+        unstarted: bool,
+    },
+    /// It ended as wanted.
+    Stopped,
+}
+
+/// The task of one module.
+#[derive(Debug)]
+pub struct Actor {
+    spec: ModuleSpec,
+    entry: Arc<ModuleEntry>,
+    sockets: Sockets,
+    home: PathBuf,
+    spawner: Spawner,
+    operations: Operations,
+    events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    lifecycle: Lifecycle,
+    /// Limit from spawn to Ready, where the module's config has none.
+    start_timeout: Duration,
+    process: Option<Process>,
+    upstream: Option<Upstream>,
+    /// Whether the present process answers is watched.
+    watch: Option<Watch>,
+    tail: Tail,
+    output: JoinSet<()>,
+    /// Output of the process before, as long as it is read.
+    farewell: Option<Farewell>,
+    /// Ends what the last process left outside its group; the next one is not started before that.
+    orphans: JoinSet<()>,
+    handshake: JoinSet<(u64, Result<Shaken, HandshakeError>)>,
+    started: Instant,
+    /// Why it is not READY, if something went wrong.
+    trouble: Option<Trouble>,
+    /// What was logged last, since it was ready.
+    said: Option<Arc<str>>,
+    /// How far the handshake has come.
+    progress: Progress,
+    /// What it may use and touch.
+    bounds: Bounds,
+    /// What is under way before the module's own process.
+    preparation: Preparation,
+    /// Tells when the program that a start did not find is there.
+    absent: Option<ProgramWatch>,
+    /// Where the present process listens.
+    address: Address,
+    /// Where the core answers it.
+    parent: Address,
+}
+
+/// What an actor needs from outside.
+#[derive(Debug)]
+pub struct Context {
+    /// Where its state is published.
+    pub entry: Arc<ModuleEntry>,
+    /// Its socket names.
+    pub sockets: Sockets,
+    /// Where the core answers it.
+    pub parent: Address,
+    /// VIAM_HOME.
+    pub home: PathBuf,
+    /// Starts processes.
+    pub spawner: Spawner,
+    /// The calls that run.
+    pub operations: Operations,
+    /// Where events go.
+    pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    /// Limit from spawn to Ready, where the module's config has none.
+    pub start_timeout: Duration,
+    /// Any number; decides about the jitter of its restarts.
+    pub seed: u64,
+    /// What it may use and touch.
+    pub bounds: Bounds,
+}
+
+impl Actor {
+    /// An actor for `spec` that does nothing until it is wanted.
+    pub fn new(spec: ModuleSpec, context: Context) -> Self {
+        let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
+        let lifecycle = lifecycle.after(context.entry.state().life);
+        let tail = context.entry.output.begin();
+        Self {
+            spec,
+            entry: context.entry,
+            sockets: context.sockets,
+            home: context.home,
+            spawner: context.spawner,
+            operations: context.operations,
+            events: context.events,
+            lifecycle,
+            start_timeout: context.start_timeout,
+            process: None,
+            upstream: None,
+            watch: None,
+            tail,
+            output: JoinSet::new(),
+            farewell: None,
+            orphans: JoinSet::new(),
+            handshake: JoinSet::new(),
+            started: Instant::now(),
+            trouble: None,
+            said: None,
+            progress: Progress::default(),
+            bounds: context.bounds,
+            preparation: Preparation::default(),
+            absent: None,
+            address: context.parent.clone(),
+            parent: context.parent,
+        }
+    }
+
+    /// Runs until the commands end and the process with them.
+    pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut open = true;
+        while open || self.lifecycle.state() != State::Stopped {
+            let life = self.lifecycle.life();
+            let input = tokio::select! {
+                command = commands.recv(), if open => match command {
+                    Some(Command::Want(wanted)) => Input::Want(wanted),
+                    Some(Command::Drain { life }) => Input::Drain { life },
+                    Some(Command::Restart(wish)) => { self.wished(&wish); Input::Restart }
+                    Some(Command::Treat(spec)) => self.treat(*spec),
+                    None => { open = false; Input::Want(false) }
+                },
+                passed = passed(&mut self.process, life) => match self.script_passed(passed).await {
+                    Some(input) => input,
+                    None => continue,
+                },
+                found = self.preparation.unpacked() => match self.found(found).await {
+                    Some(input) => input,
+                    None => continue,
+                },
+                Some(outcome) = self.handshake.join_next() => match self.shaken(outcome) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                () = prepare::appeared(&mut self.absent), if self.may_try_sooner() => self.appeared(),
+                () = lost(&mut self.upstream) => match self.reconnect().await {
+                    Some(input) => input,
+                    None => continue,
+                },
+                news = health::news(&mut self.watch) => self.hear(news),
+                () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
+                problem = self.bounds.broken(&self.spec.name) => {
+                    self.fault(problem);
+                    self.signal(Signal::SIGKILL, true);
+                    continue;
+                }
+                () = at(self.lifecycle.deadline()) => self.overdue(),
+            };
+            self.handle(input).await;
+        }
+        self.orphans_gone().await;
+    }
+
+    async fn handle(&mut self, input: Input) {
+        let mut input = input;
+        // An action may fail on the spot, which is an input again.
+        loop {
+            let before = self.lifecycle.state();
+            let action = self.lifecycle.handle(input, Instant::now());
+            self.publish(before);
+            let Some(action) = action else { return };
+            debug!(module = %self.spec.name, ?action, "module");
+            match action {
+                Action::Start { life } => {
+                    input = match self.start(life).await {
+                        Ok(None) => return,
+                        Ok(Some(limit)) => Input::Underway { life, limit },
+                        Err(problem) => {
+                            self.fail(problem);
+                            Input::Exited { life, clean: false }
+                        }
+                    };
+                }
+                Action::Reap => {
+                    let life = self.lifecycle.life();
+                    let clean = self.reap().await;
+                    input = Input::Exited { life, clean };
+                }
+                // Nothing but its preparation is under way.
+                Action::Terminate if self.process.is_none() => {
+                    self.preparation.give_up();
+                    let life = self.lifecycle.life();
+                    input = Input::Exited { life, clean: false };
+                }
+                Action::Terminate => return self.signal(Signal::SIGTERM, false),
+                Action::TerminateGroup => return self.signal(Signal::SIGTERM, true),
+                Action::KillGroup => {
+                    warn!(module = %self.spec.name, "module did not end when told to; killing it");
+                    return self.signal(Signal::SIGKILL, true);
+                }
+                Action::GiveUp => {
+                    let life = self.lifecycle.life();
+                    self.give_up().await;
+                    input = Input::Exited { life, clean: false };
+                }
+            }
+        }
+    }
+
+    fn treat(&mut self, spec: ModuleSpec) -> Input {
+        self.lifecycle.treat(&spec.policy, self.start_timeout);
+        if let Some(watch) = &self.watch {
+            watch.treat(&spec.policy.health);
+        }
+        self.spec = spec;
+        Input::Treated
+    }
+
+    fn signal(&mut self, signal: Signal, group: bool) {
+        self.handshake.abort_all();
+        self.watch = None;
+        if let Some(process) = &self.process {
+            if group {
+                process.signal_group(signal)
+            } else {
+                process.signal(signal)
+            }
+        }
+    }
+
+    fn overdue(&mut self) -> Input {
+        if let State::Starting { .. } = self.lifecycle.state() {
+            let limit = self.lifecycle.start_timeout();
+            let problem = self
+                .preparation_overdue()
+                .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.progress.connected()));
+            self.fault(problem);
+        }
+        let last = matches!(
+            self.lifecycle.state(),
+            State::Stopping {
+                next: Stronger::KillGroup,
+                ..
+            }
+        );
+        match &self.process {
+            Some(process) if last && process.stuck().is_some() => Input::Stuck {
+                life: self.lifecycle.life(),
+            },
+            _ => Input::Tick,
+        }
+    }
+}
+
+async fn passed(process: &mut Option<Process>, life: u64) -> Input {
+    let Some(process) = process else {
+        return std::future::pending().await;
+    };
+    match process.passed().await {
+        Ok(Passed::Group) => Input::Empty { life },
+        Ok(Passed::Process) => Input::Ended { life },
+        Err(error) => {
+            warn!(pid = process.pid(), "cannot watch a process: {error}");
+            Input::Ended { life }
+        }
+    }
+}
+
+async fn lost(upstream: &mut Option<Upstream>) {
+    match upstream {
+        Some(upstream) => upstream.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,222 @@
+//! What the world is told of a module: its published state, its events, its lines in the log.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use mainstay_core::module::lifecycle::State;
+use mainstay_model::ModulePhase;
+use mainstay_process::child::Process;
+use tracing::{debug, error};
+
+use super::{Actor, Event, Wish};
+use crate::module::output::Tail;
+use crate::module::problem::{Outlook, Problem};
+
+/// What went wrong with a module that is not READY.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    problem: Problem,
+    /// Which process failed.
+    life: u64,
+    /// What that printed last.
+    tail: Tail,
+    /// The log was told.
+    said: bool,
+}
+
+impl Actor {
+    /// The process runs, but is of no use: everybody hears of it at once. The lifecycle has to be told, too.
+    pub(super) fn fault(&mut self, problem: Problem) {
+        self.fail(problem);
+        self.down(Outlook::Ending);
+    }
+
+    /// Tells why it is restarted, for as long as nothing goes wrong.
+    pub(super) fn wished(&self, wish: &Wish) {
+        self.entry.publish(|state| {
+            state.last = Some(wish.to_string().into());
+            state.last_at = Some(SystemTime::now());
+        });
+    }
+
+    /// Counts a failure of the present process, once. What is told of it depends on what follows: see `publish`.
+    pub(super) fn fail(&mut self, problem: Problem) {
+        let life = self.lifecycle.life();
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.life == life) {
+            return;
+        }
+        self.record_failure(&problem.short);
+        self.trouble = Some(Trouble {
+            problem,
+            life,
+            tail: self.tail.clone(),
+            said: false,
+        });
+        let took = self.started.elapsed();
+        self.entry.publish(|state| {
+            state.last_at = Some(SystemTime::now());
+            state.start_time = Some(took);
+            state.consecutive_failures += 1;
+        });
+    }
+
+    /// Adds to what went wrong with the present process; or else this is what went wrong.
+    pub(super) fn add_or_fail(&mut self, problem: Problem) {
+        let life = self.lifecycle.life();
+        match self.trouble.as_mut().filter(|trouble| trouble.life == life) {
+            Some(trouble) => {
+                trouble.problem = trouble.problem.with(&problem.short);
+                self.entry.history().add(life, &problem.short);
+            }
+            None => self.fail(problem),
+        }
+    }
+
+    /// Publishes that the module cannot be used, why, and what comes next.
+    fn down(&mut self, outlook: Outlook) {
+        let Some(trouble) = &self.trouble else { return };
+        let told = trouble.problem.told(&trouble.tail.lines(), &self.spec.name, outlook);
+        let (life, unstarted) = (trouble.life, trouble.problem.unstarted);
+        let pid = self.process.as_ref().map(Process::pid);
+        self.entry.publish(|state| {
+            state.phase = match outlook {
+                Outlook::Starting => ModulePhase::Starting,
+                _ => ModulePhase::Unhealthy,
+            };
+            state.error = Some(told.cause.clone());
+            state.last = Some(told.last);
+            state.next_try = match outlook {
+                Outlook::Waiting { next_try } => Some(next_try),
+                _ => None,
+            };
+            state.pid = pid;
+        });
+        if let Some(upstream) = self.upstream.take() {
+            upstream.bury(told.cause.clone());
+        }
+        // What is told without the last words of a process is worth a line only when it is complete.
+        if self.farewell.is_none() {
+            self.say(&told.reason, &told.cause);
+        }
+        self.tell(Event::Down {
+            life,
+            cause: told.cause,
+            unstarted,
+        });
+    }
+
+    /// All that a process said last is known: what was told of its end is completed.
+    pub(super) fn complete(&mut self) {
+        if let Some(trouble) = &self.trouble {
+            self.entry.history().said(trouble.life, trouble.tail.lines());
+        }
+        if let Some(outlook) = self.outlook() {
+            self.down(outlook);
+        }
+    }
+
+    /// Logs why the module is down: once for each reason, not once for each try.
+    fn say(&mut self, reason: &Arc<str>, cause: &str) {
+        let Some(trouble) = self.trouble.as_mut().filter(|trouble| !trouble.said) else {
+            return;
+        };
+        trouble.said = true;
+        if self.said.as_ref() == Some(reason) {
+            debug!(module = %self.spec.name, "{cause}");
+        } else {
+            error!(module = %self.spec.name, "{cause}");
+            self.said = Some(reason.clone());
+        }
+    }
+
+    /// What comes next for a module in trouble; `None` for one that is in order, or was told to end.
+    fn outlook(&self) -> Option<Outlook> {
+        match self.lifecycle.state() {
+            State::Starting { .. } => Some(Outlook::Starting),
+            State::Waiting { until } => Some(Outlook::Waiting {
+                next_try: SystemTime::now() + until.saturating_duration_since(Instant::now()),
+            }),
+            State::Resting(rest) => Some(Outlook::Resting(rest)),
+            State::Stopping { failed: true, .. } => Some(Outlook::Ending),
+            State::Stopping { failed: false, .. }
+            | State::Stopped
+            | State::Ready { .. }
+            | State::Unresponsive
+            | State::Draining => None,
+        }
+    }
+
+    /// Publishes the state that the lifecycle has come to.
+    pub fn publish(&mut self, before: State) {
+        let after = self.lifecycle.state();
+        if before == after {
+            return;
+        }
+        let phase = match after {
+            State::Starting { .. } => ModulePhase::Starting,
+            State::Ready { .. } => return self.publish_ready(before),
+            State::Unresponsive => ModulePhase::Unresponsive,
+            State::Draining => ModulePhase::Closing,
+            State::Stopping { failed: true, .. } | State::Waiting { .. } | State::Resting(_) => ModulePhase::Unhealthy,
+            State::Stopping { failed: false, .. } | State::Stopped => ModulePhase::Closing,
+        };
+        if phase == ModulePhase::Closing
+            && after != State::Draining
+            && let Some(upstream) = self.upstream.take()
+        {
+            upstream.bury(format!("module {} was stopped", self.spec.name).into());
+        }
+        let pid = self.process.as_ref().map(Process::pid);
+        self.entry.publish(|state| {
+            state.phase = phase;
+            state.pid = pid;
+            state.next_try = None;
+        });
+        match self.outlook() {
+            // A stop grows stronger; that is no news.
+            Some(Outlook::Ending) | None => {}
+            Some(outlook) => self.down(outlook),
+        }
+        if after == State::Stopped {
+            self.trouble = None;
+            self.tell(Event::Stopped);
+        }
+    }
+
+    fn publish_ready(&mut self, before: State) {
+        if let Some(trouble) = &self.trouble {
+            // It is back before its last words were read; it died all the same.
+            let told = trouble
+                .problem
+                .told(&trouble.tail.lines(), &self.spec.name, Outlook::Starting);
+            self.say(&told.reason, &told.cause);
+        }
+        (self.said, self.trouble) = (None, None);
+        self.entry.publish(|state| {
+            state.phase = ModulePhase::Ready;
+            state.error = None;
+            state.consecutive_failures = 0;
+        });
+        // Whoever was only silent for a while has lost nothing.
+        if let State::Starting { .. } = before {
+            self.watch();
+        }
+        if let (State::Starting { .. }, Some(upstream)) = (before, &self.upstream) {
+            self.tell(Event::Ready {
+                life: self.lifecycle.life(),
+                upstream: upstream.clone(),
+                handlers: self.entry.handlers(),
+            });
+        }
+    }
+
+    /// True while process number `life` is expected to answer Ready.
+    pub(super) fn is_starting(&self, life: u64) -> bool {
+        life == self.lifecycle.life() && matches!(self.lifecycle.state(), State::Starting { .. })
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        // The machine is gone only when all of it is.
+        let _gone = self.events.send((self.spec.name.clone(), event));
+    }
+}

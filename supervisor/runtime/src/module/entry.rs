@@ -1,0 +1,185 @@
+//! What a module's task publishes of it: the one place where everybody else reads a module's state.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use mainstay_core::module::history::History;
+use mainstay_core::module::news;
+use mainstay_core::module::state::ModuleState;
+use mainstay_model::cgroup::Events;
+use mainstay_model::{ModuleName, ModuleSpec, Policy};
+use mainstay_process::cgroup::Group;
+use mainstay_proxy::identity::ModulePeer;
+
+use super::activity::Activity;
+use super::handshake::Handler;
+use super::output::Output;
+use super::source::Source;
+use crate::change_signal::Changes;
+
+/// One module: configured, or built in and used.
+#[derive(Debug)]
+pub struct ModuleEntry {
+    /// Its name; built-in ones read `builtin:fake`.
+    pub name: ModuleName,
+    /// Its registry id, where the config gives one.
+    pub id: String,
+    /// True if the config's `type` is `local`.
+    pub local: bool,
+    /// What the config names.
+    pub executable: PathBuf,
+    /// Where its program comes from.
+    pub source: Arc<Source>,
+    /// What it printed and logged, over all its lives.
+    pub output: Output,
+    history: Arc<Mutex<History>>,
+    /// What shows that it lives.
+    pub activity: Activity,
+    policy: ArcSwap<Policy>,
+    state: ArcSwap<ModuleState>,
+    /// What it offers, as of its last Ready.
+    handlers: ArcSwap<Arc<[Handler]>>,
+    /// The cgroup of its present process.
+    group: ArcSwapOption<Group>,
+    changes: Changes,
+}
+
+impl ModuleEntry {
+    /// A module that was not started yet. `home` is VIAM_HOME.
+    pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
+        let state = ModuleState::pending(SystemTime::now());
+        let output = Output::new(spec.name.clone(), &spec.policy.output);
+        Self::with(spec, home, changes, state, output, Arc::default())
+    }
+
+    /// The same module with another config, after its last process has ended: what it said, how its processes ended and
+    /// how many there were goes on.
+    pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
+        let before = self.state.load();
+        let mut state = ModuleState::pending(SystemTime::now());
+        (state.life, state.restarts) = (before.life, before.restarts);
+        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
+        self.output.keep_in(&spec.policy.output);
+        let (output, history) = (self.output.clone(), self.history.clone());
+        Self::with(spec, home, self.changes.clone(), state, output, history)
+    }
+
+    fn with(
+        spec: &ModuleSpec,
+        home: &Path,
+        changes: Changes,
+        state: ModuleState,
+        output: Output,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
+        let ModuleSpec {
+            name, id, executable, ..
+        } = spec.clone();
+        Self {
+            name,
+            id,
+            local: spec.local,
+            executable,
+            source: Arc::new(Source::new(spec, home)),
+            output,
+            history,
+            activity: Activity::default(),
+            policy: ArcSwap::from_pointee(spec.policy.clone()),
+            state: ArcSwap::from_pointee(state),
+            handlers: ArcSwap::from_pointee(Arc::default()),
+            group: ArcSwapOption::empty(),
+            changes,
+        }
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> Guard<Arc<ModuleState>> {
+        self.state.load()
+    }
+
+    /// What it offers, as of its last Ready.
+    pub fn handlers(&self) -> Arc<[Handler]> {
+        Arc::clone(&self.handlers.load())
+    }
+
+    /// It answered Ready, and offers this.
+    pub(crate) fn offers(&self, handlers: Arc<[Handler]>) {
+        self.handlers.store(Arc::new(handlers));
+    }
+
+    /// How it is treated.
+    pub fn policy(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// It is treated like this from now on.
+    pub(crate) fn treat(&self, policy: &Policy) {
+        let before = self.policy.swap(Arc::new(policy.clone()));
+        if before.output != policy.output {
+            self.output.keep_in(&policy.output);
+        }
+        self.changes.tell();
+    }
+
+    /// What the cgroup of its present process has counted; nothing where there is none.
+    pub fn counted(&self) -> Events {
+        self.group
+            .load()
+            .as_ref()
+            .map(|group| group.events())
+            .unwrap_or_default()
+    }
+
+    /// Its present process lives in this cgroup.
+    pub(crate) fn lives_in(&self, group: Option<Arc<Group>>) {
+        self.group.store(group);
+    }
+
+    /// Something about it is to be shown otherwise, though its state is the same.
+    pub(crate) fn tell_change(&self) {
+        self.changes.tell();
+    }
+
+    /// How its processes ended. Not to be held for long.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process of it is of no use, or has ended, and why; told at once, whatever follows.
+    pub(crate) fn tell_failure(&self, pid: Option<u32>, cause: &str) {
+        self.changes.record(news::failure(&self.name, pid, cause));
+    }
+
+    /// Changes the state; for the module's own task alone.
+    pub fn publish(&self, change: impl FnOnce(&mut ModuleState)) {
+        let before = self.state.load_full();
+        let mut state = ModuleState::clone(&before);
+        change(&mut state);
+        if state.phase != before.phase {
+            state.since = SystemTime::now();
+        }
+        let news = news::of_module(&self.name, &before, &state);
+        self.history().observe(&before, &state, SystemTime::now());
+        self.state.store(Arc::new(state));
+        if let Some(news) = news {
+            self.changes.record(news);
+        }
+        self.changes.tell();
+    }
+}
+
+impl ModulePeer for ModuleEntry {
+    fn name(&self) -> &ModuleName {
+        &self.name
+    }
+
+    fn life(&self) -> u64 {
+        self.state().life
+    }
+
+    fn made_a_call(&self) {
+        self.activity.made_a_call();
+    }
+}

@@ -1,0 +1,88 @@
+//! The door at which the core answers one module: a UNIX socket in the private directory, or for a module in TCP mode a
+//! loopback port. A port is open to every user of the machine, so there is none unless the module needs it, and whoever
+//! comes there is looked at.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_model::ModuleSpec;
+use mainstay_process::loopback::Holder;
+use mainstay_process::peers::Guests;
+use mainstay_process::sockets::Sockets;
+use mainstay_process::{loopback, sockets};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::address::Address;
+use super::entry::ModuleEntry;
+
+/// A process may call before the task that spawned it has published its number.
+const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
+/// Pause between two looks at who it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Where one module is answered, on its way to be served.
+#[derive(Debug)]
+pub struct ParentDoor {
+    /// The module.
+    pub module: Arc<ModuleEntry>,
+    /// Where it knocks.
+    pub listener: ParentListener,
+    /// Who may come in.
+    pub guests: Guests,
+    /// Cancelled when the module is gone for good, or another door takes the place of this one.
+    pub closed: CancellationToken,
+}
+
+/// A listener for one module.
+#[derive(Debug)]
+pub enum ParentListener {
+    /// In the private directory.
+    Unix(UnixListener),
+    /// On loopback.
+    Tcp(TcpListener),
+}
+
+impl ParentListener {
+    /// Listens as the module needs it, and says where.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(spec: &ModuleSpec, names: &Sockets) -> io::Result<(Self, Address)> {
+        if spec.tcp {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            let address = Address::Tcp(listener.local_addr()?);
+            Ok((Self::Tcp(TcpListener::from_std(listener)?), address))
+        } else {
+            let path = names.parent();
+            Ok((Self::Unix(sockets::listen(&path)?), Address::Unix(path)))
+        }
+    }
+}
+
+/// Lets a peer in that belongs to the module, as far as the system tells.
+///
+/// # Errors
+/// If it belongs to somebody else.
+pub async fn admit(io: &TcpStream, guests: &Guests) -> io::Result<()> {
+    io.set_nodelay(true)?;
+    let (remote, port) = (io.peer_addr()?, io.local_addr()?.port());
+    let until = Instant::now() + NUMBER_IS_LATE;
+    loop {
+        let members = guests.members();
+        let holder = tokio::task::spawn_blocking(move || loopback::peer(remote, port, &members)).await?;
+        match holder {
+            Holder::Module | Holder::Unknown => return Ok(()),
+            Holder::Nobody | Holder::Other { .. } if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            Holder::Nobody => return Err(io::Error::other("nobody is at its other end")),
+            Holder::Other { uid } => {
+                let text = format!("a process of user id {uid} is at its other end, which is none of the module's");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! The task that applies configs: follows the file, does what `transaction` says, and publishes how things stand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mainstay_config::store::{LastGood, Seen, Watch};
+use mainstay_config::{Bundle, Refused};
+use mainstay_core::machine::change;
+use mainstay_core::machine::change::Known;
+use mainstay_core::rollout::transaction::{Action, Input, Origin, Refusal, Ticket, Transaction, Way};
+use mainstay_core::rollout::{News, Progress, State};
+use mainstay_model::Config;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::loaded_config::{Overrides, Taken};
+use super::network::{Bound, Network};
+use super::progress::{Command, Inbox};
+use super::start::Start;
+use super::status::Published;
+use super::store_writer::{Errand, Keeper, Kept};
+use super::watcher::Watcher;
+use super::{maintenance, preflight as trial, progress, start, status};
+use crate::machine::preflight;
+use crate::{machine, model_links};
+
+/// How long the end of the machine waits for the disk.
+const DISK: Duration = Duration::from_secs(1);
+
+/// What the driver works with.
+#[derive(Debug)]
+pub struct Tools {
+    /// The config file, as its path was given.
+    pub path: PathBuf,
+    /// The machine.
+    pub machine: machine::Handle,
+    /// Where it is served.
+    pub network: Network,
+    /// Where each config goes as it is applied, for what it feeds: log levels, traces, jobs, sessions.
+    pub applied: watch::Sender<Arc<Config>>,
+    /// Where reloads are told, for the service manager.
+    pub reloads: mpsc::UnboundedSender<Reload>,
+}
+
+/// How a reload of the config goes, which somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// The file is being read and applied.
+    Begun,
+    /// That is over, and the config is in this state.
+    Over(State),
+}
+
+/// A piece of work that came to its end.
+#[derive(Debug)]
+enum Done {
+    /// A text was read.
+    Read {
+        number: u64,
+        asked: Asked,
+        outcome: Result<(Taken, Option<Vec<String>>), Refused>,
+    },
+    /// Something that the transaction waits for.
+    Input(Input<Arc<Taken>>),
+    /// A text was checked: its port is open, and modules were asked.
+    Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
+}
+
+/// Why a text is read.
+#[derive(Debug)]
+struct Asked {
+    origin: Origin,
+    insisted: bool,
+    revert_after: Option<Duration>,
+    progress: Option<mpsc::UnboundedSender<Progress>>,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Driver {
+    tools: Tools,
+    overrides: Arc<Overrides>,
+    transaction: Transaction<Arc<Taken>>,
+    watch: Watch,
+    keeper: Keeper,
+    watcher: Watcher,
+    commands: mpsc::UnboundedReceiver<Command>,
+    status: Published,
+    work: JoinSet<Done>,
+    /// What waits for the machine; given up when it is told something else.
+    applying: Option<AbortHandle>,
+    /// A port that is open for a text that is on its way.
+    bound: Option<(Ticket, Bound)>,
+    /// What modules said of a text that is on its way.
+    asked: Option<(Ticket, preflight::Asked)>,
+    /// Whose modules are being asked, and how to end that.
+    asking: Option<(Ticket, CancellationToken)>,
+    followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
+    /// Counts what the file was seen to be: only the newest counts.
+    sights: u64,
+    reading: usize,
+    /// Somebody wants the file read, whatever was done about it before.
+    insisted: bool,
+    /// The service manager was told of a reload.
+    reloading: bool,
+    /// What is refused now was so before, for the same reasons.
+    known: bool,
+    applied: SystemTime,
+    revision: Option<u64>,
+    unkept: Option<Arc<str>>,
+}
+
+impl Driver {
+    /// One for a machine that starts with `start`.
+    pub fn new(tools: Tools, start: &Start, inbox: Inbox) -> Self {
+        let transaction = start.transaction();
+        let Inbox {
+            status,
+            commands,
+            overrides,
+        } = inbox;
+        // The watch tells what is there, unless the start has seen it.
+        let known =
+            matches!(start.file, mainstay_core::rollout::messages::File::Holds(_)).then_some(&*start.taken.bundle);
+        let watch = Watch::new(&tools.path, known);
+        Self {
+            watcher: Watcher::new(&transaction, &tools.machine),
+            overrides,
+            keeper: Keeper::new(LastGood::open(&tools.path)),
+            transaction,
+            watch,
+            commands,
+            status,
+            work: JoinSet::new(),
+            applying: None,
+            bound: None,
+            asked: None,
+            asking: None,
+            followers: BTreeMap::new(),
+            sights: 0,
+            reading: 0,
+            insisted: false,
+            reloading: false,
+            known: false,
+            applied: SystemTime::now(),
+            revision: start.kept.as_ref().map(|(_, revision)| *revision),
+            unkept: start.unkept.clone(),
+            tools,
+        }
+    }
+
+    /// Runs until `stop`. `hang_ups` tells of each wish to read the file again.
+    pub async fn run(mut self, mut hang_ups: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Network {
+        if self.transaction.is_on_trial() {
+            // The first text was given to the machine before this began.
+            let machine = self.tools.machine.clone();
+            self.work.spawn(async move {
+                first_pass(&machine).await;
+                Done::Input(Input::Applied(Ticket::default(), Ok(())))
+            });
+        }
+        let mut changes = self.tools.machine.published.changes.follow();
+        loop {
+            let on_trial = self.transaction.is_on_trial();
+            let deadline = self.transaction.deadline();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(done) = self.work.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    // Given up, because the machine is told something else.
+                    Err(ended) if ended.is_cancelled() => {}
+                    Err(broken) => error!("a step of applying a config broke off: {broken}"),
+                },
+                seen = self.watch.next() => self.seen(seen),
+                Some(()) = hang_ups.recv() => self.hang_up(),
+                Some(command) = self.commands.recv() => self.command(command),
+                Some(kept) = self.keeper.next() => self.kept(kept),
+                _ = changes.changed(), if on_trial => self.look(),
+                () = at(deadline) => self.look(),
+            }
+            if on_trial || self.transaction.is_on_trial() {
+                self.look();
+            }
+            self.finish_reload();
+            self.publish();
+        }
+        self.input(Input::Stop);
+        self.work.abort_all();
+        let kept = tokio::time::timeout(DISK, self.keeper.finish()).await;
+        if kept.is_err() {
+            warn!("the disk is too slow: the last good config may be an older one");
+        }
+        self.tools.network
+    }
+
+    fn hang_up(&mut self) {
+        info!(file = %self.tools.path.display(), "asked to read the config again");
+        self.insisted = true;
+        self.begin_reload();
+        self.watch.look_again();
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        let insisted = std::mem::take(&mut self.insisted);
+        match seen {
+            Seen::Text(bundle) => self.read(
+                bundle,
+                Asked {
+                    origin: Origin::File,
+                    insisted,
+                    revert_after: None,
+                    progress: None,
+                },
+            ),
+            Seen::Refused(refused) => self.refused(&refused),
+            Seen::Missing => self.away("the file is gone".to_owned()),
+            Seen::Unreadable(why) => self.away(format!("the file cannot be read: {why}")),
+        }
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        // What is still being read is older.
+        self.sights += 1;
+        error!(
+            "the config is refused; what runs is left as it is\n{}",
+            refused.render(false)
+        );
+        self.input(Input::Refused(start::reasons(refused)));
+    }
+
+    fn away(&mut self, why: String) {
+        self.sights += 1;
+        warn!(file = %self.tools.path.display(), "{why}; the machine runs on with its last config");
+        self.input(Input::Away(why));
+    }
+
+    fn command(&mut self, command: Command) {
+        let Command {
+            bundle,
+            revert_after,
+            progress,
+        } = command;
+        self.read(
+            bundle,
+            Asked {
+                origin: Origin::Command,
+                insisted: true,
+                revert_after,
+                progress: Some(progress),
+            },
+        );
+    }
+
+    fn read(&mut self, bundle: Bundle, asked: Asked) {
+        self.reading += 1;
+        self.sights += u64::from(asked.origin == Origin::File);
+        let number = self.sights;
+        let overrides = self.overrides.clone();
+        let store = self.keeper.store();
+        self.work.spawn(async move {
+            let outcome = match progress::read(bundle, &overrides).await {
+                Ok(taken) => {
+                    let digest = taken.digest.clone();
+                    let asked = tokio::task::spawn_blocking(move || store.rejection(&digest));
+                    let rejection = asked.await.ok().flatten();
+                    Ok((taken, rejection.map(|rejection| rejection.reasons)))
+                }
+                Err(refused) => Err(refused),
+            };
+            Done::Read { number, asked, outcome }
+        });
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Input(input) => self.input(input),
+            Done::Checked(ticket, Ok((bound, asked))) => {
+                self.asked = Some((ticket, *asked));
+                if let Some(bound) = bound {
+                    self.bound = Some((ticket, bound));
+                }
+                self.input(Input::Checked(ticket, Ok(())));
+            }
+            Done::Checked(ticket, Err(refusal)) => {
+                // Once for the same reasons, not once for each try.
+                self.known = self.transaction.refused_before(ticket, &refusal.reasons);
+                for reason in refusal.reasons.iter().filter(|_| !self.known) {
+                    error!("the config is refused; what runs is left as it is\n{reason}");
+                }
+                self.input(Input::Checked(ticket, Err(refusal)));
+                if let (Some(at), false) = (self.transaction.next_try(), self.known) {
+                    let pause = at.saturating_duration_since(Instant::now());
+                    info!("nothing is wrong with its text: it is tried again in {pause:.0?}, and later each time");
+                }
+                self.known = false;
+            }
+            Done::Read { number, asked, outcome } => {
+                self.reading -= 1;
+                // What the file holds now was seen after this.
+                if asked.origin == Origin::File && number != self.sights {
+                    return;
+                }
+                match outcome {
+                    Ok((taken, rejected)) => self.offer(taken, rejected, asked),
+                    Err(refused) => match asked.progress {
+                        Some(progress) => {
+                            let _nobody = progress.send(Progress::News(News::Refused(start::reasons(&refused))));
+                        }
+                        None => self.refused(&refused),
+                    },
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, taken: Taken, rejected: Option<Vec<String>>, asked: Asked) {
+        if *taken.digest != *self.transaction.running().digest {
+            for complaint in &taken.complaints {
+                warn!("{}", complaint.render(false));
+            }
+        }
+        if let Some(progress) = asked.progress {
+            let ticket = Ticket(self.transaction.last_ticket().0 + 1);
+            self.followers.insert(ticket, progress);
+        }
+        self.input(Input::Seen {
+            offer: taken.offer(asked.origin, asked.revert_after),
+            rejected,
+            insisted: asked.insisted,
+        });
+    }
+
+    fn look(&mut self) {
+        // Once nothing can be taken back any more, who died and is back has made it good.
+        let verdict = self.watcher.verdict(!self.transaction.is_degraded());
+        self.input(Input::Look(verdict));
+    }
+
+    fn input(&mut self, input: Input<Arc<Taken>>) {
+        for action in self.transaction.handle(input, Instant::now()) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action<Arc<Taken>>) {
+        match action {
+            Action::Ask(ticket, offer) => {
+                let view = self.tools.machine.published.load_full();
+                self.work.spawn(async move {
+                    let answer = match &offer.what.config.maintenance {
+                        Some(maintenance) => maintenance::ask(&view, maintenance).await,
+                        None => Ok(()),
+                    };
+                    Done::Input(Input::Maintained(ticket, answer))
+                });
+            }
+            Action::Check(ticket, offer) => {
+                let binding = self.tools.network.prepare(offer.what.config.clone());
+                let machine = self.tools.machine.clone();
+                let give_up = CancellationToken::new();
+                self.stop_asking();
+                self.asking = Some((ticket, give_up.clone()));
+                self.work.spawn(async move {
+                    let bound = match binding.await {
+                        Ok(bound) => bound,
+                        Err(unbound) => {
+                            let refusal = Refusal {
+                                reasons: vec![unbound.complaint.line()],
+                                transient: unbound.transient,
+                            };
+                            return Done::Checked(ticket, Err(refusal));
+                        }
+                    };
+                    let asked = trial::ask(&machine, &offer, &give_up).await;
+                    Done::Checked(ticket, asked.map(|asked| (bound, Box::new(asked))))
+                });
+            }
+            Action::Apply {
+                ticket,
+                offer,
+                way,
+                fresh,
+            } => self.apply(ticket, &offer.what, &way, fresh),
+            Action::Commit(_, offer) => {
+                self.tools.network.settle(&offer.what.config);
+                self.keeper.send(Errand::Keep(offer.what.bundle.clone()));
+            }
+            Action::Reject(offer, reasons) => {
+                self.keeper.send(Errand::Reject(offer.what.bundle.clone(), reasons));
+            }
+            Action::Pardon(digest) => self.keeper.send(Errand::Pardon(digest)),
+            Action::Tell(ticket, news) => self.tell(ticket, news),
+        }
+    }
+
+    fn stop_asking(&mut self) {
+        if let Some((_, give_up)) = self.asking.take() {
+            give_up.cancel();
+        }
+    }
+
+    fn apply(&mut self, ticket: Ticket, taken: &Arc<Taken>, way: &Way, fresh: bool) {
+        let config = taken.config.clone();
+        let target = self.transaction.committed().map(|kept| kept.what.config.clone());
+        self.watcher.begin(target.as_deref(), &config, way, fresh);
+        self.begin_reload();
+        self.tools.applied.send_replace(config.clone());
+        match self.bound.take() {
+            Some((bound_for, bound)) if bound_for == ticket => self.tools.network.serve(bound),
+            // Of a text that was superseded.
+            _ => {}
+        }
+        let asked = self.asked.take().filter(|(asked_for, _)| *asked_for == ticket);
+        let asked = asked.map(|(_, asked)| asked).unwrap_or_default();
+        info!("applying {}", taken.bundle.path.display());
+        let follower = self.followers.get(&ticket).cloned();
+        if let Some(earlier) = self.applying.take() {
+            earlier.abort();
+        }
+        self.applied = SystemTime::now();
+        let machine = self.tools.machine.clone();
+        let home = self.overrides.home.clone();
+        self.applying = Some(self.work.spawn(async move {
+            if !config.packages.is_empty() {
+                let config = config.clone();
+                let linking = tokio::task::spawn_blocking(move || model_links::link_models(&config.packages, &home));
+                // Before a module looks for its model.
+                let _done = linking.await;
+            }
+            if let (Some(follower), Ok(known)) = (follower, machine.known().await) {
+                let from = machine.published.load_full().config.clone();
+                let answers = asked.answers.clone();
+                let plan = Arc::new(change::plan(&from, &config, &Known { answers, ..known }));
+                let _gone = follower.send(Progress::Plan(plan));
+            }
+            let outcome = match machine.apply_with(config, asked).await {
+                Ok(applied) => {
+                    debug!(
+                        changes = applied.plan.changes.len(),
+                        "all that changed had its first outcome"
+                    );
+                    for part in applied.unfinished {
+                        warn!("{part} takes long; it is not waited for any more");
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            Done::Input(Input::Applied(ticket, outcome))
+        }));
+    }
+
+    fn tell(&mut self, ticket: Ticket, news: News) {
+        match &news {
+            News::Waiting(why, pause) => info!("the change waits: {why}; asked again in {pause:?}"),
+            News::Applying | News::Superseded => {}
+            News::Watching(window) => info!("the change is applied, and watched for {window:?}"),
+            News::Committed => info!("the change is applied"),
+            News::Refused(_) if self.known => {}
+            News::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
+            News::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
+            News::Reverted(_) => warn!("the config from before the change runs again"),
+            News::Degraded(reasons) => {
+                error!(
+                    "the change was taken back, and yet not all is well: {}",
+                    reasons.join("; ")
+                );
+            }
+        }
+        if matches!(news, News::Reverted(_) | News::Degraded(_)) {
+            let running = self.transaction.running().what.config.clone();
+            self.tools.network.settle(&running);
+        }
+        let last = news.is_last();
+        if let Some(follower) = self.followers.get(&ticket) {
+            let _gone = follower.send(Progress::News(news));
+        }
+        if last {
+            self.followers.remove(&ticket);
+            if self.asking.as_ref().is_some_and(|(asking, _)| *asking == ticket) {
+                self.stop_asking();
+            }
+            if self.bound.as_ref().is_some_and(|(bound_for, _)| *bound_for == ticket) {
+                self.bound = None;
+            }
+        }
+    }
+
+    fn kept(&mut self, kept: Kept) {
+        match kept {
+            Ok(Some(revision)) => {
+                self.revision = Some(revision);
+                self.unkept = None;
+            }
+            Ok(None) => {}
+            Err(problem) => {
+                warn!("the machine runs on, but its last good config is not on the disk: {problem}");
+                self.unkept = Some(problem.into());
+            }
+        }
+    }
+
+    /// Tells the service manager, once, and not before it knows that the machine has started.
+    fn begin_reload(&mut self) {
+        if !self.reloading && self.tools.machine.published.load().running {
+            self.reloading = true;
+            let _nobody = self.tools.reloads.send(Reload::Begun);
+        }
+    }
+
+    fn finish_reload(&mut self) {
+        let busy = self.insisted || self.reading > 0 || self.transaction.is_busy();
+        if self.reloading && !busy {
+            self.reloading = false;
+            let (state, _) = self.transaction.state();
+            let _nobody = self.tools.reloads.send(Reload::Over(state));
+        }
+    }
+
+    fn publish(&self) {
+        let now = Instant::now();
+        let (state, reasons) = self.transaction.state();
+        let running = &self.transaction.running().what;
+        let until = match state {
+            State::Waiting | State::Watching => self.transaction.deadline(),
+            State::Refused => self.transaction.next_try(),
+            _ => None,
+        };
+        let status = status::Status {
+            path: self.tools.path.clone(),
+            from: running.bundle.path.clone(),
+            revision: self.revision,
+            state,
+            reasons,
+            since: SystemTime::now(),
+            applied: self.applied,
+            until: until.map(|until| status::on_the_wall(until, now)),
+            unkept: self.unkept.clone(),
+            complaints: running.rendered.clone(),
+        };
+        if self.status.set(status) {
+            self.tools.machine.published.changes.tell();
+        }
+    }
+}
+
+/// Waits for the end of a start.
+async fn first_pass(machine: &machine::Handle) {
+    let mut changes = machine.published.changes.follow();
+    while !machine.published.load().running && changes.changed().await.is_ok() {}
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The machine's directory and locks go by its config file, which may be away.
+pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
+    path.canonicalize().or_else(|error| {
+        let absolute = std::path::absolute(path)?;
+        match (absolute.parent(), absolute.file_name()) {
+            (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+            _ => Err(error),
+        }
+    })
+}

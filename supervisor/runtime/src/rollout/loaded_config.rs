@@ -1,0 +1,108 @@
+//! A config that can be run, with all that travels with it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_config::load::Loaded;
+use mainstay_config::{Bundle, Complaint, Grade, Refused, Surroundings, parse};
+use mainstay_core::rollout::transaction::{Offer, Origin};
+use mainstay_model::{Config, OnFailure, Place};
+
+/// What the command line says about every config.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Serve here, whatever the config says.
+    pub bind: Option<String>,
+    /// Log at debug level, whatever the config says.
+    pub debug: bool,
+    /// Serve profiles and the graph to browsers, whatever the config says.
+    pub web_profile: bool,
+    /// VIAM_HOME, in which packages lie.
+    pub home: PathBuf,
+}
+
+impl Overrides {
+    /// Where a config at `path` lies.
+    pub fn surroundings(&self, path: &Path) -> Surroundings {
+        Surroundings::of(path).with_viam_home(&self.home)
+    }
+
+    fn apply(&self, config: &mut Config) {
+        if let Some(bind) = &self.bind {
+            config.network.bind_address.clone_from(bind);
+            // A complaint about the address is then one about the flag.
+            config.network.bind_place = Place::file(Path::new("--bind"));
+        }
+        config.debug |= self.debug;
+        config.enable_web_profile |= self.web_profile;
+    }
+}
+
+/// A config that was read, and can be run.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What the machine shall be.
+    pub config: Arc<Config>,
+    /// Warnings and local errors.
+    pub complaints: Vec<Complaint>,
+    /// The same, each as a person should read it.
+    pub rendered: Arc<[String]>,
+    /// The text.
+    pub bundle: Arc<Bundle>,
+    /// Tells it from other texts.
+    pub digest: Arc<str>,
+}
+
+impl Taken {
+    /// Reads the text and looks for the programs. Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn read(bundle: &Bundle, overrides: &Overrides) -> Result<Self, Refused> {
+        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path))?;
+        loaded.look_for_programs();
+        Ok(Self::new(loaded, overrides))
+    }
+
+    /// What was loaded, as the command line wants it.
+    pub fn new(loaded: Loaded, overrides: &Overrides) -> Self {
+        let Loaded {
+            mut config,
+            complaints,
+            bundle,
+        } = loaded;
+        overrides.apply(&mut config);
+        Self {
+            config: Arc::new(config),
+            rendered: complaints.iter().map(|complaint| complaint.render(false)).collect(),
+            complaints,
+            digest: bundle.digest().into(),
+            bundle,
+        }
+    }
+
+    /// For the transaction. `revert_after` goes before what the config itself says.
+    pub fn offer(self, origin: Origin, revert_after: Option<Duration>) -> Offer<Arc<Self>> {
+        let policy = &self.config.apply;
+        let own = (policy.on_failure == OnFailure::Revert).then_some(policy.window);
+        Offer {
+            digest: self.digest.clone(),
+            origin,
+            revert: revert_after.or(own),
+            guarded: self.config.maintenance.is_some(),
+            faults: self.faults(),
+            what: Arc::new(self),
+        }
+    }
+
+    /// Its local errors, without their places: those move when a line is put in above.
+    pub fn faults(&self) -> BTreeSet<String> {
+        let local = self
+            .complaints
+            .iter()
+            .filter(|complaint| complaint.grade == Grade::Local);
+        local.map(|complaint| complaint.message.clone()).collect()
+    }
+}

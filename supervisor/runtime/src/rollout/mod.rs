@@ -1,0 +1,24 @@
+//! How a new config comes to the machine, and how it goes back: a file (or somebody at the control socket) offers a text, it
+//! is checked, applied, watched, and committed or taken back.
+//!
+//! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what `watcher` sees. `start` chooses what
+//! a machine starts with.
+
+pub mod driver;
+mod loaded_config;
+pub mod maintenance;
+pub mod network;
+mod preflight;
+pub mod progress;
+mod start;
+mod status;
+mod store_writer;
+mod watcher;
+
+pub use crate::rollout::driver::{Driver, Reload, Tools, canonical};
+pub use crate::rollout::loaded_config::{Overrides, Taken};
+pub use crate::rollout::network::{Addresses, Network};
+pub use crate::rollout::progress::{Handle, Planned, channel};
+pub use crate::rollout::start::{Start, choose};
+pub use crate::rollout::status::Status;
+pub use mainstay_core::rollout::{News, Progress, State};

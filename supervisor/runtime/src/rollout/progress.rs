@@ -1,0 +1,146 @@
+//! What others may ask of the one who applies configs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mainstay_config::{Bundle, Complaint, Refused};
+use mainstay_core::machine::change;
+use mainstay_core::machine::change::{Known, Plan};
+use mainstay_core::rollout::Progress;
+use mainstay_model::Preflight;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::loaded_config::{Overrides, Taken};
+use super::start::Start;
+use super::status::{Published, Status};
+use crate::machine;
+
+/// What a text would change.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The changes.
+    pub plan: Plan,
+    /// What is wrong with the text, without keeping it from being applied.
+    pub complaints: Vec<Complaint>,
+}
+
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) bundle: Bundle,
+    pub(super) revert_after: Option<Duration>,
+    pub(super) progress: mpsc::UnboundedSender<Progress>,
+}
+
+/// Asks things of the driver, and reads its state.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) status: Published,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) machine: machine::Handle,
+    pub(super) overrides: Arc<Overrides>,
+}
+
+impl Handle {
+    /// How the config that runs compares with its file.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.get()
+    }
+
+    /// Reads this text as the machine would.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn read(&self, bundle: Bundle) -> Result<Taken, Refused> {
+        read(bundle, &self.overrides).await
+    }
+
+    /// What would happen if this text were applied now. Running modules are asked what they think of it.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn plan(&self, bundle: Bundle) -> Result<Planned, Refused> {
+        let taken = read(bundle, &self.overrides).await?;
+        let (config, never) = (&taken.config, CancellationToken::new());
+        let plan = match self.machine.ask(config, Preflight::Running, None, &never).await {
+            Ok(asked) => asked.plan,
+            // A machine that shuts down knows nothing.
+            Err(_ending) => {
+                let from = self.machine.published.load_full().config.clone();
+                change::plan(&from, config, &Known::default())
+            }
+        };
+        Ok(Planned {
+            plan,
+            complaints: taken.complaints,
+        })
+    }
+
+    /// Applies this text, whatever the file holds, until another one comes. With `revert_after` it is watched for that
+    /// long and taken back if it is not healthy. The end of the stream is the end of it; a stream that ends without
+    /// [`News::is_last`] is the end of the machine.
+    pub fn apply(&self, bundle: Bundle, revert_after: Option<Duration>) -> mpsc::UnboundedReceiver<Progress> {
+        let (progress, steps) = mpsc::unbounded_channel();
+        let _ending = self.commands.send(Command {
+            bundle,
+            revert_after,
+            progress,
+        });
+        steps
+    }
+}
+
+/// The driver's end of the handle.
+#[derive(Debug)]
+pub struct Inbox {
+    pub(super) status: Published,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) overrides: Arc<Overrides>,
+}
+
+/// A handle, and its other end for the driver of a machine that starts with `start`.
+pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: Overrides) -> (Handle, Inbox) {
+    let (sender, commands) = mpsc::unbounded_channel();
+    let (state, reasons) = start.transaction().state();
+    let status = Published::new(Status {
+        path: path.to_owned(),
+        from: start.taken.bundle.path.clone(),
+        revision: start.kept.as_ref().map(|(_, revision)| *revision),
+        state,
+        reasons,
+        since: SystemTime::now(),
+        applied: SystemTime::now(),
+        until: None,
+        unkept: start.unkept.clone(),
+        complaints: start.taken.rendered.clone(),
+    });
+    let overrides = Arc::new(overrides);
+    let handle = Handle {
+        status: status.clone(),
+        commands: sender,
+        machine,
+        overrides: overrides.clone(),
+    };
+    let inbox = Inbox {
+        status,
+        commands,
+        overrides,
+    };
+    (handle, inbox)
+}
+
+/// Reads a text on a thread that may block.
+pub(super) async fn read(bundle: Bundle, overrides: &Arc<Overrides>) -> Result<Taken, Refused> {
+    let overrides = overrides.clone();
+    let path = bundle.path.clone();
+    let reading = tokio::task::spawn_blocking(move || Taken::read(&bundle, &overrides));
+    reading.await.unwrap_or_else(|broken| {
+        let place = mainstay_model::Place::file(&path);
+        let message = format!("the config cannot be read: {broken}");
+        let complaint = Complaint::new(mainstay_config::diagnostic::Grade::Refused, message, place);
+        Err(Refused {
+            complaints: vec![complaint],
+        })
+    })
+}

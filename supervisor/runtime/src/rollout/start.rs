@@ -1,0 +1,156 @@
+//! What a machine starts with: its config file, or the last good config if that cannot be used.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mainstay_config::store::LastGood;
+use mainstay_config::{Refused, load_in};
+use mainstay_core::rollout::transaction::{File, Offer, Origin, Transaction};
+
+use super::loaded_config::{Overrides, Taken};
+
+/// The config to start with.
+#[derive(Debug)]
+pub struct Start {
+    /// What runs first.
+    pub taken: Arc<Taken>,
+    /// The last commit, and its number.
+    pub kept: Option<(Arc<Taken>, u64)>,
+    /// What the file holds.
+    pub file: File,
+    /// What is to be said before anything else: why it is not the file's text that runs. With excerpts, if `colour`.
+    pub notes: Vec<String>,
+    /// Why nothing is known of a last good config.
+    pub unkept: Option<Arc<str>>,
+}
+
+/// Why a machine cannot start: as a person should read it.
+pub type Refusal = String;
+
+/// Chooses. `strict`: the file or nothing.
+///
+/// # Errors
+/// There is nothing to start with.
+pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) -> Result<Start, Refusal> {
+    let store = LastGood::open(path);
+    let (record, unkept) = match store.read() {
+        Ok(record) => (record, None),
+        Err(problem) => (None, Some(problem.to_string().into())),
+    };
+    let mut notes = Vec::new();
+    let kept = record.and_then(|record| match Taken::read(&record.bundle, overrides) {
+        Ok(taken) => Some((Arc::new(taken), record.revision)),
+        Err(refused) => {
+            // Another version wrote it, or a variable that it needs is gone.
+            notes.push(format!(
+                "the last good config cannot be used:\n{}",
+                refused.render(colour)
+            ));
+            None
+        }
+    });
+    let refused = match load_in(path, &overrides.surroundings(path)) {
+        Ok(loaded) => {
+            let taken = Taken::new(loaded, overrides);
+            let rejection = store.rejection(&taken.digest).map(|rejection| rejection.reasons);
+            match objection(&taken, kept.as_ref().map(|(kept, _)| &**kept), rejection) {
+                None => {
+                    let file = File::Holds(taken.digest.clone());
+                    return Ok(Start {
+                        taken: Arc::new(taken),
+                        kept,
+                        file,
+                        notes,
+                        unkept,
+                    });
+                }
+                Some(file) => {
+                    let text = match &file {
+                        File::Rejected(why) => format!("it was applied before and taken back:\n  {}", why.join("\n  ")),
+                        File::Refused(why) => format!(
+                            "with `on_failure: revert` nothing new may be wrong with it:\n  {}",
+                            why.join("\n  ")
+                        ),
+                        File::Holds(_) | File::Away(_) => String::new(),
+                    };
+                    (file, format!("{}: {text}", path.display()))
+                }
+            }
+        }
+        Err(refused) => {
+            let text = refused.render(colour);
+            (describe(path, &refused), text)
+        }
+    };
+    let (file, text) = refused;
+    match kept {
+        Some((kept, revision)) if !strict => {
+            notes.push(text);
+            notes.push(format!(
+                "warning: {} cannot be used; the last good config runs instead (revision {revision})",
+                path.display()
+            ));
+            Ok(Start {
+                taken: kept.clone(),
+                kept: Some((kept, revision)),
+                file,
+                notes,
+                unkept,
+            })
+        }
+        Some((_, revision)) => Err(format!(
+            "{text}\nwithout --strict the last good config would run (revision {revision})"
+        )),
+        None => Err(text),
+    }
+}
+
+/// Why a text that could be run is not.
+fn objection(taken: &Taken, kept: Option<&Taken>, rejection: Option<Vec<String>>) -> Option<File> {
+    // Without something better it is run all the same, and what was committed later counts more than a rejection.
+    let kept = kept.filter(|kept| kept.digest != taken.digest)?;
+    if let Some(reasons) = rejection {
+        return Some(File::Rejected(reasons));
+    }
+    if taken.config.apply.on_failure == mainstay_model::OnFailure::Revert {
+        let new: Vec<_> = taken.faults().difference(&kept.faults()).cloned().collect();
+        if !new.is_empty() {
+            return Some(File::Refused(new));
+        }
+    }
+    None
+}
+
+/// The file is gone or cannot be read, or its text cannot be used.
+pub fn describe(path: &Path, refused: &Refused) -> File {
+    match std::fs::metadata(path) {
+        Err(error) => File::Away(away(&error)),
+        Ok(_) => File::Refused(reasons(refused)),
+    }
+}
+
+/// Why a file is away.
+pub fn away(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "the file is gone".to_owned(),
+        _ => format!("the file cannot be read: {error}"),
+    }
+}
+
+/// What keeps it from being used, one line each.
+pub fn reasons(refused: &Refused) -> Vec<String> {
+    let fatal = refused
+        .complaints
+        .iter()
+        .filter(|complaint| complaint.grade == mainstay_config::diagnostic::Grade::Refused);
+    fatal.map(mainstay_config::diagnostic::Complaint::line).collect()
+}
+
+impl Start {
+    /// The transaction of a machine that starts with it.
+    pub fn transaction(&self) -> Transaction<Arc<Taken>> {
+        let offer = |taken: &Arc<Taken>| -> Offer<Arc<Taken>> { Taken::clone(taken).offer(Origin::File, None) };
+        let kept = self.kept.as_ref().map(|(kept, _)| offer(kept));
+        Transaction::new(offer(&self.taken), kept, self.file.clone())
+    }
+}

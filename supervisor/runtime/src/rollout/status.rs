@@ -1,0 +1,103 @@
+//! How the config that runs compares with its file, for whoever asks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use mainstay_core::rollout::news::State;
+use mainstay_proto::mainstay::control::v1 as pb;
+
+/// The state of the config.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The machine's config file, as its path was given.
+    pub path: PathBuf,
+    /// Where the running text came from; another file if somebody applied one.
+    pub from: PathBuf,
+    /// Number of the last commit; `None` as long as none is on the disk.
+    pub revision: Option<u64>,
+    /// In one word.
+    pub state: State,
+    /// Why it is not `current`, one line each.
+    pub reasons: Vec<String>,
+    /// Since when it is in that state, for these reasons.
+    pub since: SystemTime,
+    /// Since when the running text runs.
+    pub applied: SystemTime,
+    /// When something comes of it by itself: the end of a watch, the next question to the sensor, the next try of a text
+    /// that was refused for what may pass.
+    pub until: Option<SystemTime>,
+    /// Why the last commit is not on the disk, if it is not.
+    pub unkept: Option<Arc<str>>,
+    /// What is wrong with the running text, each as a person should read it.
+    pub complaints: Arc<[String]>,
+}
+
+impl Status {
+    /// For the control socket.
+    pub fn to_wire(&self) -> pb::ConfigStatus {
+        pb::ConfigStatus {
+            path: self.path.display().to_string(),
+            from: self.from.display().to_string(),
+            revision: self.revision,
+            state: wire(self.state).into(),
+            reasons: self.reasons.clone(),
+            since: Some(self.since.into()),
+            applied_at: Some(self.applied.into()),
+            until: self.until.map(Into::into),
+            unkept: self.unkept.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+fn wire(state: State) -> pb::ConfigState {
+    match state {
+        State::Current => pb::ConfigState::Current,
+        State::Refused => pb::ConfigState::Refused,
+        State::Away => pb::ConfigState::Away,
+        State::Waiting => pb::ConfigState::Waiting,
+        State::Applying => pb::ConfigState::Applying,
+        State::Watching => pb::ConfigState::Watching,
+        State::Reverted => pb::ConfigState::Reverted,
+        State::Degraded => pb::ConfigState::Degraded,
+        State::Overridden => pb::ConfigState::Overridden,
+    }
+}
+
+/// The published state: the driver writes, everybody reads.
+#[derive(Clone, Debug)]
+pub struct Published(Arc<ArcSwap<Status>>);
+
+impl Published {
+    /// One that says this.
+    pub fn new(status: Status) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(status)))
+    }
+
+    /// As of now.
+    pub fn get(&self) -> Arc<Status> {
+        self.0.load_full()
+    }
+
+    /// Replaces the state. True if somebody should hear of it.
+    pub(super) fn set(&self, mut status: Status) -> bool {
+        let before = self.0.load_full();
+        let same = before.state == status.state && before.reasons == status.reasons;
+        if same {
+            status.since = before.since;
+        }
+        let changed = !same
+            || before.revision != status.revision
+            || before.applied != status.applied
+            || before.until.is_some() != status.until.is_some()
+            || before.unkept != status.unkept;
+        self.0.store(Arc::new(status));
+        changed
+    }
+}
+
+/// A moment of the monotonic clock on the wall's.
+pub(super) fn on_the_wall(moment: std::time::Instant, now: std::time::Instant) -> SystemTime {
+    SystemTime::now() + moment.checked_duration_since(now).unwrap_or(Duration::ZERO)
+}

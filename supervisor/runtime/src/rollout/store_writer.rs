@@ -1,0 +1,89 @@
+//! Brings the last good config and the rejected ones to the disk, one after the other, on a thread that may block.
+
+use std::sync::Arc;
+
+use mainstay_config::Bundle;
+use mainstay_config::store::LastGood;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Something to be written.
+#[derive(Debug)]
+pub enum Errand {
+    /// This is the last good config now.
+    Keep(Arc<Bundle>),
+    /// This was taken back, for these reasons.
+    Reject(Arc<Bundle>, Vec<String>),
+    /// A text of this digest was not taken back.
+    Pardon(Arc<str>),
+}
+
+/// What came of it: the number of what was kept, if something was to be.
+pub type Kept = Result<Option<u64>, String>;
+
+/// The one who writes.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Arc<LastGood>,
+    errands: mpsc::UnboundedSender<Errand>,
+    results: mpsc::UnboundedReceiver<Kept>,
+    task: JoinSet<()>,
+}
+
+impl Keeper {
+    /// One that writes there.
+    pub fn new(store: LastGood) -> Self {
+        let store = Arc::new(store);
+        let (errands, mut inbox) = mpsc::unbounded_channel();
+        let (outbox, results) = mpsc::unbounded_channel();
+        let mut task = JoinSet::new();
+        let shared = store.clone();
+        task.spawn(async move {
+            while let Some(errand) = inbox.recv().await {
+                let store = shared.clone();
+                let written = tokio::task::spawn_blocking(move || run(&store, &errand)).await;
+                let _ending = outbox.send(written.unwrap_or_else(|broken| Err(broken.to_string())));
+            }
+        });
+        Self {
+            store,
+            errands,
+            results,
+            task,
+        }
+    }
+
+    /// What is on the disk.
+    pub fn store(&self) -> Arc<LastGood> {
+        self.store.clone()
+    }
+
+    /// Has it written, after what was sent before.
+    pub fn send(&self, errand: Errand) {
+        let _broken = self.errands.send(errand);
+    }
+
+    /// The next result.
+    pub async fn next(&mut self) -> Option<Kept> {
+        self.results.recv().await
+    }
+
+    /// Waits until all is written.
+    pub async fn finish(self) {
+        let Self { errands, mut task, .. } = self;
+        drop(errands);
+        while task.join_next().await.is_some() {}
+    }
+}
+
+fn run(store: &LastGood, errand: &Errand) -> Kept {
+    let text = |problem: mainstay_config::store::Problem| problem.to_string();
+    match errand {
+        Errand::Keep(bundle) => store.keep(bundle).map(Some).map_err(text),
+        Errand::Reject(bundle, reasons) => store.reject(bundle, reasons).map(|()| None).map_err(text),
+        Errand::Pardon(digest) => {
+            store.pardon(digest);
+            Ok(None)
+        }
+    }
+}

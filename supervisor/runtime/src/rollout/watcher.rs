@@ -1,0 +1,139 @@
+//! Looks at the machine for `health`: how its parts are, and which modules have died since a change began.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mainstay_core::rollout::health;
+use mainstay_core::rollout::health::{Condition, Part, Picture, Verdict};
+use mainstay_core::rollout::transaction::{Transaction, Way};
+use mainstay_model::{Config, ModuleName, ModulePhase, Phase};
+
+use super::loaded_config::Taken;
+use crate::machine;
+use crate::machine::view::View;
+use crate::module::entry::ModuleEntry;
+
+/// What a change is measured by.
+#[derive(Debug)]
+pub struct Watcher {
+    machine: machine::Handle,
+    /// How it was when the change began.
+    before: Picture,
+    /// What the change adds or changes.
+    touched: BTreeSet<Part>,
+    /// What is wanted.
+    wanted: BTreeSet<Part>,
+    /// The modules when the change began, and the last process of each that had ended unasked by then.
+    ended: BTreeMap<ModuleName, (Arc<ModuleEntry>, u64)>,
+}
+
+impl Watcher {
+    /// For a machine that starts, of which nothing was READY before.
+    pub fn new(transaction: &Transaction<Arc<Taken>>, machine: &machine::Handle) -> Self {
+        let config = &transaction.running().what.config;
+        let touched = transaction
+            .committed()
+            .map(|kept| health::touched(&kept.what.config, config));
+        Self {
+            machine: machine.clone(),
+            before: Picture::default(),
+            touched: touched.unwrap_or_default(),
+            wanted: parts(config),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// A change begins, from `committed` to `config`. `fresh`: what is healthy now is the measure.
+    pub fn begin(&mut self, committed: Option<&Config>, config: &Config, way: &Way, fresh: bool) {
+        let view = self.machine.published.load_full();
+        if fresh {
+            self.before = Picture {
+                parts: conditions(&view, &self.wanted),
+                deaths: BTreeMap::new(),
+            };
+        }
+        if fresh || *way != Way::Forward {
+            let entries = view.modules.iter();
+            self.ended = entries
+                .map(|entry| {
+                    (
+                        entry.name.clone(),
+                        (entry.clone(), last_end(entry).map_or(0, |(life, _)| life)),
+                    )
+                })
+                .collect();
+        }
+        self.touched = match (way, committed) {
+            (Way::Forward, Some(committed)) => health::touched(committed, config),
+            _ => BTreeSet::new(),
+        };
+        self.wanted = parts(config);
+    }
+
+    /// The verdict as of now. `deaths`: it counts if a module has died since, ready again or not.
+    pub fn verdict(&self, deaths: bool) -> Verdict {
+        let view = self.machine.published.load_full();
+        let deaths = view.modules.iter().filter(|_| deaths).filter_map(|entry| {
+            let (life, cause) = last_end(entry)?;
+            // A module of another make has another entry, whose processes count anew.
+            let before = self
+                .ended
+                .get(&entry.name)
+                .filter(|(before, _)| Arc::ptr_eq(before, entry));
+            (life > before.map_or(0, |(_, life)| *life)).then(|| (entry.name.clone(), cause))
+        });
+        let now = Picture {
+            deaths: deaths.collect(),
+            parts: conditions(&view, &self.wanted),
+        };
+        health::judge(&self.before, &self.touched, &now)
+    }
+}
+
+/// Number of the last process that ended unasked, and how.
+fn last_end(entry: &ModuleEntry) -> Option<(u64, String)> {
+    let history = entry.history();
+    let last = history.ends().filter(|end| !end.asked).last()?;
+    Some((last.life, last.cause.clone()))
+}
+
+/// What a config names.
+fn parts(config: &Config) -> BTreeSet<Part> {
+    let modules = config
+        .modules
+        .iter()
+        .map(|module| Part::Module(module.name.as_str().into()));
+    let resources = config
+        .resources
+        .iter()
+        .map(|config| Part::Resource(config.name.clone()));
+    modules.chain(resources).collect()
+}
+
+fn conditions(view: &View, wanted: &BTreeSet<Part>) -> BTreeMap<Part, Condition> {
+    let modules = view.modules.iter().map(|entry| {
+        let state = entry.state();
+        let why = || state.error.as_deref().unwrap_or_default().to_owned();
+        let condition = match state.phase {
+            ModulePhase::Ready => Condition::Ready,
+            ModulePhase::Pending | ModulePhase::Starting | ModulePhase::Closing => Condition::Pending(why()),
+            ModulePhase::Unhealthy | ModulePhase::Unresponsive => Condition::Broken(why()),
+        };
+        (Part::Module(entry.name.clone()), condition)
+    });
+    let resources = view.resources.iter().map(|resource| {
+        let state = resource.state();
+        let why = || state.error.as_deref().unwrap_or_default().to_owned();
+        let condition = match state.phase {
+            Phase::Ready => Condition::Ready,
+            Phase::Configuring | Phase::Removing => Condition::Pending(why()),
+            Phase::Unhealthy => Condition::Broken(why()),
+        };
+        (Part::Resource(resource.name.clone()), condition)
+    });
+    let counts = |part: &Part| match part {
+        Part::Module(name) if name.is_builtin() => true,
+        part => wanted.contains(part),
+    };
+    modules.chain(resources).filter(|(part, _)| counts(part)).collect()
+}

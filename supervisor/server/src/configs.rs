@@ -1,0 +1,160 @@
+//! What the control socket offers about configs: what one would change, how it differs, what is wrong with it, and
+//! having it run.
+
+use mainstay_config::Complaint;
+use mainstay_config::{Bundle, Grade};
+use mainstay_control::messages;
+use mainstay_core::difference;
+use mainstay_model::{Phase, Preflight, ResourceConfig};
+use mainstay_proto::mainstay::control::v1 as pb;
+use mainstay_runtime::machine::apply::ApplyError;
+use mainstay_runtime::machine::view::View;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Response, Status};
+
+use crate::control::Control;
+use crate::feeds::Answers;
+
+/// The config that a request is about.
+fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
+    let config = config.filter(|config| !config.files.is_empty());
+    let bundle = messages::bundle(config.ok_or_else(|| Status::invalid_argument("a config has at least one file"))?);
+    if !bundle.path.is_absolute() {
+        return Err(Status::invalid_argument("the path of a config must be absolute"));
+    }
+    Ok(bundle)
+}
+
+/// The machine says nothing of itself any more.
+fn ending(error: ApplyError) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+impl Control {
+    pub(super) async fn plan_of(&self, request: pb::PlanConfigRequest) -> Result<pb::PlanConfigResponse, Status> {
+        let (plan, complaints) = match self.configs().plan(text(request.config)?).await {
+            Ok(planned) => (Some(messages::plan(&planned.plan)), planned.complaints),
+            Err(refused) => (None, refused.complaints),
+        };
+        Ok(pb::PlanConfigResponse {
+            plan,
+            complaints: complaints.iter().map(messages::complaint).collect(),
+        })
+    }
+
+    pub(super) fn apply_of(
+        &self,
+        request: pb::ApplyConfigRequest,
+    ) -> Result<Response<Answers<pb::ApplyConfigProgress>>, Status> {
+        let revert_after = request.revert_after.map(TryInto::try_into).transpose();
+        let revert_after = revert_after.map_err(|_| Status::invalid_argument("`revert_after` is negative"))?;
+        let steps = self.configs().apply(text(request.config)?, revert_after);
+        let steps = UnboundedReceiverStream::new(steps).map(|step| Ok(messages::progress(&step)));
+        Ok(Response::new(Box::pin(steps)))
+    }
+
+    pub(super) async fn check_of(&self, request: pb::CheckConfigRequest) -> Result<pb::CheckConfigResponse, Status> {
+        let taken = match self.configs().read(text(request.config)?).await {
+            Ok(taken) => taken,
+            Err(refused) => {
+                return Ok(pb::CheckConfigResponse {
+                    complaints: refused.complaints.iter().map(messages::complaint).collect(),
+                    ..pb::CheckConfigResponse::default()
+                });
+            }
+        };
+        let never = CancellationToken::new();
+        let asking = self.machine().ask(&taken.config, Preflight::Running, None, &never);
+        let asked = asking.await.map_err(ending)?;
+        let (answers, forgone) = (asked.answers, asked.plan.forgone);
+        let view = self.view();
+        let mut complaints = taken.complaints;
+        let mut asked = Vec::new();
+        for entry in taken.config.resources.iter().filter(|entry| entry.fault.is_none()) {
+            let seen = match answers.get(&entry.name) {
+                Some(Ok(_)) => Ok(()),
+                Some(Err(refusal)) => Err(format!("its module refuses `{}`: {refusal}", entry.name.name)),
+                // Of what is the same as before, its module said what it has to say.
+                None => match as_it_runs(&view, entry) {
+                    Some(seen) => seen,
+                    None => continue,
+                },
+            };
+            asked.push(entry.name.to_string());
+            if let Err(message) = seen {
+                complaints.push(Complaint::about(&taken.config, Grade::Local, &entry.place, message));
+            }
+        }
+        for one in &forgone {
+            let Some(entry) = taken.config.resources.iter().find(|entry| entry.name == one.by) else {
+                continue;
+            };
+            let message = format!(
+                "`{}` would like `{}`, which closes a circle: {}; it goes without",
+                one.by.name,
+                one.what.name,
+                one.way()
+            );
+            let complaint = Complaint::about(&taken.config, Grade::Warning, &entry.place, message);
+            let help = "who of a circle goes without is decided by name; to decide it yourself, take one of these dependencies out";
+            complaints.push(complaint.with_help(help));
+        }
+        complaints.sort_by_key(|complaint| complaint.place.clone());
+        Ok(pb::CheckConfigResponse {
+            usable: true,
+            complaints: complaints.iter().map(messages::complaint).collect(),
+            asked,
+            resources: u32::try_from(taken.config.resources.len()).unwrap_or(u32::MAX),
+            modules: u32::try_from(taken.config.modules.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    pub(super) async fn diff_of(&self, request: pb::DiffConfigRequest) -> Result<pb::DiffConfigResponse, Status> {
+        let from = self.configs().status().from.display().to_string();
+        let (usable, complaints, differences) = match self.configs().read(text(request.config)?).await {
+            Ok(taken) => {
+                let differences = difference::configs(&self.view().config, &taken.config);
+                (true, taken.complaints, differences)
+            }
+            Err(refused) => (false, refused.complaints, Vec::new()),
+        };
+        Ok(pb::DiffConfigResponse {
+            usable,
+            complaints: complaints.iter().map(messages::complaint).collect(),
+            differences: differences.into_iter().map(messages::difference).collect(),
+            from,
+        })
+    }
+
+    pub(super) async fn graph_of(&self) -> Result<pb::Graph, Status> {
+        let known = self.machine().known().await.map_err(ending)?;
+        let status = self.status();
+        let view = self.view();
+        let config = &view.config;
+        let names: Vec<_> = view.resources.iter().map(|resource| resource.name.clone()).collect();
+        let entry = |name: &_| config.resources.iter().find(|entry| entry.name == *name);
+        let edges = messages::edges(&names, &known, |name| {
+            entry(name).map_or(&[], |entry| &entry.depends_on)
+        });
+        Ok(pb::Graph {
+            resources: status.resources,
+            edges,
+        })
+    }
+}
+
+/// What is known of an entry because the same one runs, or does not. `None` if another entry runs, or it is not known yet.
+fn as_it_runs(view: &View, entry: &ResourceConfig) -> Option<Result<(), String>> {
+    let same = view.config.resources.iter().find(|known| known.name == entry.name)?;
+    if !same.builds_the_same_as(entry) {
+        return None;
+    }
+    let state = view.resources.iter().find(|known| known.name == entry.name)?.state();
+    match (state.phase, &state.error) {
+        (Phase::Ready, _) => Some(Ok(())),
+        (Phase::Unhealthy, Some(error)) => Some(Err(format!("`{}` is UNHEALTHY: {error}", entry.name.name))),
+        _ => None,
+    }
+}

@@ -1,0 +1,403 @@
+//! `mainstay.control.v1`: what the command line asks, and the robot protocol has no words for.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_core::Stream;
+use mainstay_core::module::limits::Limit;
+use mainstay_model::cgroup::Events;
+use mainstay_model::suggest::nearest;
+use mainstay_model::{ModuleName, ModulePhase};
+use mainstay_process::usage::{Sampler, memory_bytes, threads};
+use mainstay_proto::mainstay::control::v1 as pb;
+use mainstay_proto::mainstay::control::v1::control_service_server::ControlService;
+use mainstay_proxy::identity::Identity;
+use mainstay_proxy::operations::Operations;
+use mainstay_proxy::operations::stuck::{Stuck, stuck};
+use mainstay_proxy::resource::Resource;
+use mainstay_runtime::machine::Handle;
+use mainstay_runtime::machine::reload::Reloaded;
+use mainstay_runtime::machine::view::{Published, View};
+use mainstay_runtime::module::entry::ModuleEntry;
+use mainstay_runtime::rollout;
+use mainstay_runtime::rollout::Addresses;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use crate::feeds;
+use crate::feeds::{Answers, module_state, resource_state};
+use crate::robot::service::restart_status;
+
+/// Shortest time between two snapshots of one watcher, unless it asks otherwise.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// States of the machine, as they come.
+pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
+
+/// Facts about this run that do not change.
+#[derive(Debug)]
+pub struct Facts {
+    /// The config file.
+    pub config_path: PathBuf,
+    /// Where it is served.
+    pub addresses: Addresses,
+    /// When the core started.
+    pub started: SystemTime,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Control {
+    facts: Arc<Facts>,
+    config: rollout::Handle,
+    published: Published,
+    operations: Operations,
+    machine: Handle,
+    settled: Arc<OnceLock<SystemTime>>,
+    sampler: Arc<Mutex<Sampler>>,
+    stopping: tokio_util::sync::CancellationToken,
+    watchers: TaskTracker,
+}
+
+impl Control {
+    /// A service over the machine. `stopping` ends the watchers.
+    pub fn new(
+        facts: Facts,
+        machine: Handle,
+        config: rollout::Handle,
+        operations: Operations,
+        stopping: tokio_util::sync::CancellationToken,
+    ) -> Self {
+        Self {
+            facts: Arc::new(facts),
+            config,
+            published: machine.published.clone(),
+            machine,
+            operations,
+            settled: Arc::default(),
+            sampler: Arc::default(),
+            stopping,
+            watchers: TaskTracker::new(),
+        }
+    }
+
+    /// Everything at this moment.
+    pub fn status(&self) -> pb::Status {
+        let view = self.published.load_full();
+        if view.running {
+            self.settled.get_or_init(SystemTime::now);
+        }
+        let state = match (self.stopping.is_cancelled(), view.running) {
+            (true, _) => pb::MachineState::Stopping,
+            (false, true) => pb::MachineState::Running,
+            (false, false) => pb::MachineState::Starting,
+        };
+        let listeners = self.facts.addresses.get().into_iter().map(|address| pb::Listener {
+            address: address.to_string(),
+            authentication: authentication(address).to_owned(),
+        });
+        let config = self.config.status();
+        pb::Status {
+            config_path: self.facts.config_path.display().to_string(),
+            revision: view.revision.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: state.into(),
+            started_at: Some(self.facts.started.into()),
+            settled_at: self.settled.get().map(|settled| (*settled).into()),
+            listeners: listeners.collect(),
+            pid: std::process::id(),
+            rss_bytes: memory_bytes(std::process::id()),
+            modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
+            resources: self.resources(&view),
+            complaints: config.complaints.to_vec(),
+            config: Some(config.to_wire()),
+            tasks: living_tasks(),
+            threads: threads(std::process::id()),
+        }
+    }
+
+    /// The machine as others see it.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &Handle {
+        &self.machine
+    }
+
+    /// For what is asked about configs.
+    pub(super) fn configs(&self) -> &rollout::Handle {
+        &self.config
+    }
+
+    fn module(&self, view: &View, entry: &ModuleEntry) -> pb::Module {
+        let state = entry.state();
+        let cpu = state.pid.and_then(|pid| {
+            self.sampler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .cpu(pid, Instant::now())
+        });
+        let count = view
+            .resources
+            .iter()
+            .filter(|resource| resource.state().module.as_ref() == Some(&entry.name))
+            .count();
+        let phase = module_state(state.phase, state.pid, state.next_try);
+        let ready = state.phase == ModulePhase::Ready;
+        let counted = entry.counted();
+        pb::Module {
+            name: entry.name.to_string(),
+            state: phase.into(),
+            pid: state.pid,
+            started_at: state.started.filter(|_| state.pid.is_some()).map(Into::into),
+            ready_at: ready.then(|| state.since.into()),
+            restarts: state.restarts,
+            rss_bytes: state.pid.and_then(memory_bytes),
+            cpu,
+            last: state.last.as_deref().unwrap_or_default().to_owned(),
+            last_at: state.last_at.map(Into::into),
+            next_try_at: state.next_try.map(Into::into),
+            resources: u32::try_from(count).unwrap_or(u32::MAX),
+            start_took: state.start_time.and_then(|took| took.try_into().ok()),
+            executable: entry.executable.display().to_string(),
+            limits: state.limits.iter().map(|shown| limit(shown, counted)).collect(),
+        }
+    }
+
+    fn resources(&self, view: &View) -> Vec<pb::Resource> {
+        let after = |name: &ModuleName| {
+            view.modules
+                .iter()
+                .find(|entry| entry.name == *name)
+                .map(|entry| entry.policy().health.stuck_after)
+        };
+        let stuck = stuck(&self.operations, after, Instant::now());
+        let known = view.resources.iter().map(|resource| describe(resource, &stuck));
+        known.chain(rejected(view)).collect()
+    }
+
+    fn entry<'a>(&self, view: &'a View, name: &str) -> Result<&'a ModuleEntry, Status> {
+        view.module(name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<_> = view.modules.iter().map(|entry| entry.name.as_str()).collect();
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            Status::not_found(format!("no module `{name}` on this machine; {hint}"))
+        })
+    }
+
+    /// A snapshot for each change, and at least one every `max`.
+    pub fn states(&self, max: Duration) -> States {
+        let (sender, states) = mpsc::channel(1);
+        self.watchers
+            .spawn(self.clone().watch(sender, Duration::from_millis(10), Some(max)));
+        Box::pin(ReceiverStream::new(states).filter_map(Result::ok))
+    }
+
+    /// Sends snapshots until the watcher is gone.
+    async fn watch(self, answers: mpsc::Sender<Result<pb::Status, Status>>, min: Duration, max: Option<Duration>) {
+        let mut changes = self.published.changes.follow();
+        loop {
+            changes.mark_unchanged();
+            if answers.send(Ok(self.status())).await.is_err() {
+                return;
+            }
+            let started = Instant::now();
+            let refresh = async {
+                match max {
+                    Some(max) => tokio::time::sleep(max).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = refresh => {}
+                () = answers.closed() => return,
+                () = self.stopping.cancelled() => return,
+            }
+            tokio::time::sleep(min.saturating_sub(started.elapsed())).await;
+        }
+    }
+}
+
+/// Tasks of the runtime that this runs in.
+fn living_tasks() -> u32 {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.map_or(0, |runtime| {
+        u32::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(u32::MAX)
+    })
+}
+
+fn limit(limit: &Limit, counted: Events) -> pb::Limit {
+    pb::Limit {
+        name: limit.name.to_owned(),
+        limit: limit.limit.clone(),
+        held: limit.held.as_str().to_owned(),
+        note: limit.note.to_owned(),
+        reached: limit.reached(counted),
+    }
+}
+
+/// Who may come in, in words.
+fn authentication(address: std::net::SocketAddr) -> &'static str {
+    if address.ip().is_loopback() {
+        "no authentication: loopback only"
+    } else {
+        "no authentication: OPEN TO THE NETWORK"
+    }
+}
+
+/// What is stuck in the resource of this name.
+fn stuck_calls(stuck: &[Stuck], resource: &str) -> Vec<pb::StuckCalls> {
+    let own = stuck.iter().filter(|stuck| &*stuck.resource == resource);
+    own.map(|stuck| pb::StuckCalls {
+        method: stuck.method.clone(),
+        age: stuck.age.try_into().ok(),
+        calls: stuck.calls,
+        callers: stuck.callers.clone(),
+    })
+    .collect()
+}
+
+fn rejected(view: &View) -> impl Iterator<Item = pb::Resource> {
+    view.rejected.iter().map(|rejected| pb::Resource {
+        name: Some((&rejected.name).into()),
+        model: rejected.model.to_string(),
+        state: pb::ResourceState::Unhealthy.into(),
+        error: rejected.error.clone(),
+        module: String::new(),
+        dependencies: Vec::new(),
+        last_updated: view.config_time.map(Into::into),
+        stuck: Vec::new(),
+    })
+}
+
+fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
+    let state = resource.state();
+    let shown = resource_state(state.phase, state.upstream.is_some());
+    pb::Resource {
+        name: Some((&resource.name).into()),
+        model: resource.model.to_string(),
+        state: shown.into(),
+        error: state.error.as_deref().unwrap_or_default().to_owned(),
+        module: state.module.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dependencies: state.dependencies.iter().map(Into::into).collect(),
+        last_updated: Some(state.since.into()),
+        stuck: stuck_calls(stuck, &resource.label),
+    }
+}
+
+#[tonic::async_trait]
+impl ControlService for Control {
+    type WatchStatusStream = Answers<pb::Status>;
+    type EventsStream = Answers<pb::Event>;
+    type LogsStream = Answers<pb::LogLine>;
+    type ApplyConfigStream = Answers<pb::ApplyConfigProgress>;
+
+    async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
+        Ok(Response::new(self.status()))
+    }
+
+    async fn reload_module(
+        &self,
+        request: Request<pb::ReloadModuleRequest>,
+    ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
+        let pb::ReloadModuleRequest { name, force } = request.into_inner();
+        let restarted = self
+            .machine
+            .reload(&Identity::Control, &name, force)
+            .await
+            .map_err(restart_status)?
+            == Reloaded::Restarted;
+        Ok(Response::new(pb::ReloadModuleResponse { restarted }))
+    }
+
+    async fn watch_status(
+        &self,
+        request: Request<pb::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let request = request.into_inner();
+        let interval = |asked: Option<prost_types::Duration>, name: &str| match asked.map(Duration::try_from) {
+            None => Ok(None),
+            Some(Ok(interval)) => Ok(Some(interval)),
+            Some(Err(_)) => Err(Status::invalid_argument(format!("`{name}` is negative"))),
+        };
+        let min = interval(request.min_interval, "min_interval")?.unwrap_or(MIN_INTERVAL);
+        let max = interval(request.max_interval, "max_interval")?;
+        let (sender, answers) = mpsc::channel(1);
+        self.watchers.spawn(self.clone().watch(sender, min, max));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn events(&self, request: Request<pb::EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let pb::EventsRequest { follow, from } = request.into_inner();
+        let events = &self.published.changes.events;
+        // Who names no first event wants what is kept, and misses nothing by it.
+        let from = from.unwrap_or_else(|| events.ring().oldest());
+        let end = (&self.watchers, self.stopping.clone());
+        Ok(Response::new(feeds::send(events, from, follow, feeds::event, end)))
+    }
+
+    async fn logs(&self, request: Request<pb::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let pb::LogsRequest { module, follow, last } = request.into_inner();
+        let view = self.published.load_full();
+        let lines = self.entry(&view, &module)?.output.lines();
+        let from = {
+            let ring = lines.ring();
+            let last = last.map_or(0, |last| ring.next().saturating_sub(last.into()));
+            last.max(ring.oldest())
+        };
+        let end = (&self.watchers, self.stopping.clone());
+        Ok(Response::new(feeds::send(lines, from, follow, feeds::line, end)))
+    }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::Explanation>, Status> {
+        let view = self.published.load_full();
+        let entry = self.entry(&view, &request.get_ref().module)?;
+        let ends = entry.history().ends().map(feeds::end).collect();
+        Ok(Response::new(pb::Explanation {
+            module: Some(self.module(&view, entry)),
+            ends,
+        }))
+    }
+
+    async fn plan_config(
+        &self,
+        request: Request<pb::PlanConfigRequest>,
+    ) -> Result<Response<pb::PlanConfigResponse>, Status> {
+        self.plan_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn apply_config(
+        &self,
+        request: Request<pb::ApplyConfigRequest>,
+    ) -> Result<Response<Self::ApplyConfigStream>, Status> {
+        self.apply_of(request.into_inner())
+    }
+
+    async fn check_config(
+        &self,
+        request: Request<pb::CheckConfigRequest>,
+    ) -> Result<Response<pb::CheckConfigResponse>, Status> {
+        self.check_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffConfigRequest>,
+    ) -> Result<Response<pb::DiffConfigResponse>, Status> {
+        self.diff_of(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_graph(&self, _: Request<pb::GetGraphRequest>) -> Result<Response<pb::Graph>, Status> {
+        self.graph_of().await.map(Response::new)
+    }
+}

@@ -1,0 +1,50 @@
+//! What the applied config feeds: log levels, traces, jobs, the window of sessions. They follow it; nobody pushes into them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mainstay_model::Config;
+use mainstay_proxy::sessions::Sessions;
+use mainstay_proxy::trace::Traces;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs;
+use crate::log::Levels;
+
+/// Whatever takes its settings from the config while the machine runs.
+#[derive(Debug)]
+pub struct Followers {
+    /// What is logged.
+    pub levels: Levels,
+    /// Where traces go.
+    pub traces: Traces,
+    /// What is called by the clock.
+    pub jobs: jobs::Handle,
+    /// How long silent clients are waited for.
+    pub sessions: Arc<Sessions>,
+    /// VIAM_HOME, below which traces are written.
+    pub home: PathBuf,
+}
+
+impl Followers {
+    /// Takes up this config.
+    pub fn take_up(&self, config: &Config) {
+        self.levels.set(config);
+        self.traces.configure(config, &self.home);
+        self.jobs.set(config.jobs.clone());
+        self.sessions.set_window(config.network.heartbeat_window);
+    }
+
+    /// Takes up each config that is applied, until `stop`.
+    pub async fn follow(self, mut applied: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+        while stop
+            .run_until_cancelled(applied.changed())
+            .await
+            .is_some_and(|changed| changed.is_ok())
+        {
+            let config = applied.borrow_and_update().clone();
+            self.take_up(&config);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The core's own services: the robot protocol, the control protocol, reflection, logs, jobs, web pages, trace export, systemd,
+//! and the listeners of modules and of the command line.
+//!
+//! Never changes a machine by itself: it asks the handles of `mainstay-runtime`, and follows the config that is applied.
+//!
+//! Reading order: [`listeners`] and [`local_services`] (where calls come in), [`robot`] (the machine as clients see it),
+//! [`control`] (as the command line sees it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`];
+//! [`followers`] (what the applied config feeds).
+
+mod configs;
+pub mod control;
+mod feeds;
+pub mod followers;
+pub mod jobs;
+pub mod listeners;
+pub mod local_services;
+pub mod log;
+pub mod reflection;
+pub mod robot;
+pub mod systemd;
+pub mod trace_export;
+pub mod web;

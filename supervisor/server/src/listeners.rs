@@ -1,0 +1,142 @@
+//! Listeners of the command line, on the control socket, and of modules, each on its own parent socket.
+
+use std::sync::Arc;
+
+use mainstay_process::peers::Guests;
+use mainstay_proxy::identity::{Identity, ModulePeer as _};
+use mainstay_proxy::ingress::{Ingress, Routes};
+use mainstay_proxy::listen::{Connections, accept_failed};
+use mainstay_runtime::module::entry::ModuleEntry;
+use mainstay_runtime::module::parent::{ParentDoor, ParentListener, admit};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Serves the command line on the control socket until `stop`.
+pub async fn serve_control(listener: UnixListener, routes: Arc<Routes>, stop: CancellationToken) {
+    let ingress = Ingress::new(routes, Identity::Control);
+    let mut connections = Connections::default();
+    while let Some(io) = accept(&listener, &stop).await {
+        connections.serve(io, ingress.clone(), stop.clone());
+    }
+    drop(listener);
+    connections.finish().await;
+}
+
+/// Serves the parent socket of every module that comes through `doors`, until `stop`.
+pub async fn serve_parents(
+    mut doors: mpsc::UnboundedReceiver<ParentDoor>,
+    routes: Arc<Routes>,
+    stop: CancellationToken,
+) {
+    let mut parents = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_ended) = parents.join_next() => {}
+            Some(ParentDoor { module, listener, guests, closed }) = doors.recv() => {
+                let stop = either(&stop, closed, &mut parents);
+                match listener {
+                    ParentListener::Unix(listener) => {
+                        parents.spawn(serve_parent(module, listener, guests, routes.clone(), stop));
+                    }
+                    ParentListener::Tcp(listener) => {
+                        parents.spawn(serve_parent_tcp(module, listener, guests, routes.clone(), stop));
+                    }
+                }
+            }
+        }
+    }
+    while parents.join_next().await.is_some() {}
+}
+
+/// A token that ends with `stop`, or with `closed`.
+fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinSet<()>) -> CancellationToken {
+    let both = stop.child_token();
+    let end = both.clone();
+    tasks.spawn(async move {
+        end.run_until_cancelled(closed.cancelled()).await;
+        end.cancel();
+    });
+    both
+}
+
+async fn serve_parent(
+    module: Arc<ModuleEntry>,
+    listener: UnixListener,
+    guests: Guests,
+    routes: Arc<Routes>,
+    stop: CancellationToken,
+) {
+    let ingress = Ingress::for_module(routes, module.clone());
+    let mut connections = Connections::default();
+    while let Some(io) = accept(&listener, &stop).await {
+        let (guests, module, ingress) = (guests.clone(), module.clone(), ingress.for_connection());
+        let admitted = async move {
+            let refused = match io.peer_cred() {
+                Ok(peer) => guests.admit(peer).await.err().map(|stranger| stranger.to_string()),
+                Err(error) => Some(format!("cannot tell who called: {error}")),
+            };
+            if let Some(why) = refused {
+                warn!(module = %module.name(), "refused a stranger on the module's parent socket: {why}");
+                return None;
+            }
+            Some((io, ingress))
+        };
+        connections.serve_admitted(admitted, stop.clone());
+    }
+    drop(listener);
+    connections.finish().await;
+}
+
+/// The next connection; `None` once it is time to stop.
+async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<UnixStream> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            accepted = listener.accept() => match accepted {
+                Ok((io, _)) => return Some(io),
+                Err(error) => accept_failed(error).await,
+            }
+        }
+    }
+}
+
+/// Serves the loopback port of a module in TCP mode. Whoever else comes there is sent away.
+async fn serve_parent_tcp(
+    module: Arc<ModuleEntry>,
+    listener: TcpListener,
+    guests: Guests,
+    routes: Arc<Routes>,
+    stop: CancellationToken,
+) {
+    let ingress = Ingress::for_module(routes, module.clone());
+    let mut connections = Connections::default();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((io, _)) => {
+                let (guests, module, ingress) = (guests.clone(), module.clone(), ingress.clone());
+                let admitted = async move {
+                    match admit(&io, &guests).await {
+                        // Which process it is is known by now.
+                        Ok(()) => Some((io, ingress.for_connection())),
+                        Err(error) => {
+                            warn!(module = %module.name(), "a connection to its parent port was refused: {error}");
+                            None::<(TcpStream, Ingress)>
+                        }
+                    }
+                };
+                connections.serve_admitted(admitted, stop.clone());
+            }
+            Err(error) => accept_failed(error).await,
+        }
+    }
+    drop(listener);
+    connections.finish().await;
+}

@@ -1,0 +1,108 @@
+//! The core's own gRPC services and pages, made once and served at every socket.
+
+use std::fmt;
+
+use http::{Method, Request, Uri};
+use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
+use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
+use mainstay_proxy::body::{CallBody, RequestBody};
+use mainstay_proxy::frames::MAX_MESSAGE_LEN;
+use mainstay_proxy::identity::Identity;
+use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
+use mainstay_proxy::status::respond;
+use mainstay_runtime::machine::view::Published;
+use tonic::Status;
+use tonic::codec::CompressionEncoding;
+use tonic_reflection::pb::{v1, v1alpha};
+use tower_service::Service;
+
+use crate::control::Control;
+use crate::reflection::Reflection;
+use crate::robot::Robot;
+use crate::web;
+
+const ROBOT: &str = "viam.robot.v1.RobotService";
+const CONTROL: &str = "mainstay.control.v1.ControlService";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// The services of one machine.
+pub struct OwnServices {
+    published: Published,
+    robot: RobotServiceServer<Robot>,
+    reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
+    reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
+    control: ControlServiceServer<Control>,
+    /// For those who look at the machine with a browser.
+    pages: Control,
+}
+
+impl OwnServices {
+    /// The services of `robot`; `control` answers on the control socket alone.
+    pub fn new(robot: Robot, control: Control) -> Self {
+        let published = robot.machine.published.clone();
+        let reflection = Reflection::new(published.clone());
+        Self {
+            published,
+            robot: RobotServiceServer::new(robot)
+                .max_decoding_message_size(MAX_MESSAGE_LEN)
+                .max_encoding_message_size(MAX_MESSAGE_LEN)
+                .accept_compressed(CompressionEncoding::Gzip),
+            reflection: v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()),
+            reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
+            control: ControlServiceServer::new(control.clone()),
+            pages: control,
+        }
+    }
+}
+
+impl fmt::Debug for OwnServices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnServices").finish_non_exhaustive()
+    }
+}
+
+impl LocalServices for OwnServices {
+    fn serves(&self, service: &str, identity: &Identity) -> Option<Treatment> {
+        match service {
+            // Its one stream is not offered yet, so all its calls are worth listing.
+            ROBOT => Some(Treatment::Listed),
+            REFLECTION | REFLECTION_ALPHA => Some(Treatment::Unlisted),
+            CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
+            _ => None,
+        }
+    }
+
+    fn call(&self, service: &str, request: Request<RequestBody>) -> LocalAnswer {
+        match service {
+            ROBOT => answer(self.robot.clone(), request),
+            REFLECTION => answer(self.reflection.clone(), request),
+            REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
+            CONTROL => answer(self.control.clone(), request),
+            _ => Box::pin(async { respond(Status::unimplemented("Unimplemented")) }),
+        }
+    }
+
+    fn page(&self, identity: &Identity, method: &Method, uri: &Uri) -> Option<LocalAnswer> {
+        if !(matches!(identity, Identity::Client { .. }) && web::is_asked_for(uri)) {
+            return None;
+        }
+        let on = self.published.load().config.enable_web_profile;
+        let (method, uri, control) = (method.clone(), uri.clone(), self.pages.clone());
+        Some(Box::pin(async move { web::answer(&method, &uri, &control, on).await }))
+    }
+}
+
+fn answer<S>(mut service: S, request: Request<RequestBody>) -> LocalAnswer
+where
+    S: Service<Request<RequestBody>, Response = http::Response<tonic::body::Body>, Error = std::convert::Infallible>,
+    S::Future: Send + 'static,
+{
+    let answer = service.call(request);
+    Box::pin(async move {
+        match answer.await {
+            Ok(response) => response.map(CallBody::from),
+            Err(never) => match never {},
+        }
+    })
+}

@@ -1,0 +1,318 @@
+//! gRPC reflection, v1 and v1alpha: the standard APIs, and those that only a module knows.
+
+use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_core::Stream;
+use mainstay_proto::descriptors;
+use mainstay_proxy::descriptors::Pool;
+use mainstay_runtime::machine::view::{Published, View};
+use tokio_stream::StreamExt;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_reflection::pb::{v1, v1alpha};
+
+/// Answers reflection requests from the descriptors that are known now.
+#[derive(Debug, Clone)]
+pub struct Reflection {
+    published: Published,
+}
+
+/// What is asked, in either version.
+enum Question {
+    File(String),
+    Symbol(String),
+    Services,
+    Other,
+}
+
+/// What is answered, in either version.
+enum Answer {
+    Files(Vec<Vec<u8>>),
+    Services(Vec<String>),
+    Error(Code, String),
+}
+
+/// Where a file comes from. The files of two modules may differ under one name.
+#[derive(Clone)]
+enum Source {
+    Standard,
+    Module(Arc<Pool>),
+}
+
+/// What one stream has sent, and where its last answer came from.
+#[derive(Default)]
+struct Memory {
+    /// Names of the files that were sent, by source.
+    sent: Vec<(Source, HashSet<String>)>,
+    last: Option<Arc<Pool>>,
+}
+
+impl Source {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Standard, Self::Standard) => true,
+            (Self::Module(one), Self::Module(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Memory {
+    /// The files of `source` that this stream has.
+    fn sent(&mut self, source: &Source) -> &mut HashSet<String> {
+        let index = match self.sent.iter().position(|(known, _)| known.is(source)) {
+            Some(index) => index,
+            None => {
+                self.sent.push((source.clone(), HashSet::new()));
+                self.sent.len() - 1
+            }
+        };
+        &mut self.sent[index].1
+    }
+}
+
+impl Reflection {
+    /// Reflection over the machine's view.
+    pub fn new(published: Published) -> Self {
+        Self { published }
+    }
+
+    fn answer(&self, question: Question, memory: &mut Memory) -> Answer {
+        let view = self.published.load();
+        match question {
+            Question::Services => Answer::Services(services(&view)),
+            Question::Symbol(symbol) => by_symbol(&view, &symbol, memory),
+            Question::File(name) => by_file(&view, &name, memory),
+            Question::Other => Answer::Error(Code::Unimplemented, "not implemented".into()),
+        }
+    }
+}
+
+fn services(view: &View) -> Vec<String> {
+    let custom = view.table.customs().iter().map(|custom| custom.name.clone());
+    let own = [
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ]
+    .map(str::to_owned);
+    descriptors::services()
+        .map(str::to_owned)
+        .chain(custom)
+        .chain(own)
+        .collect()
+}
+
+fn not_found() -> Answer {
+    Answer::Error(Code::NotFound, "proto: not found".into())
+}
+
+fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
+    // `package.Service.Method` is asked for too; the symbol that has a file is the one before the last dot.
+    let candidates = [Some(symbol), symbol.rsplit_once('.').map(|(outer, _)| outer)];
+    for candidate in candidates.into_iter().flatten() {
+        if let Some(file) = descriptors::file_of(candidate) {
+            memory.last = None;
+            return Answer::Files(standard_files(file, memory));
+        }
+        // The definition that routing goes by comes first; messages are then looked for in all pools.
+        let customs = view.table.customs();
+        let owner = customs
+            .iter()
+            .find(|custom| custom.name == candidate)
+            .into_iter()
+            .chain(customs);
+        for custom in owner {
+            let file = custom
+                .pool
+                .values()
+                .find(|file| file.symbols.iter().any(|known| known == candidate));
+            if let Some(file) = file {
+                memory.last = Some(custom.pool.clone());
+                return Answer::Files(pool_files(&custom.pool, &file.name, memory));
+            }
+        }
+    }
+    not_found()
+}
+
+fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
+    // Asked for by name, a file is wanted even if it was sent before.
+    for (_, sent) in &mut memory.sent {
+        sent.remove(name);
+    }
+    if let Some(pool) = memory.last.clone().filter(|pool| pool.contains_key(name)) {
+        return Answer::Files(pool_files(&pool, name, memory));
+    }
+    if let Some(file) = descriptors::file(name) {
+        return Answer::Files(standard_files(file, memory));
+    }
+    match view
+        .table
+        .customs()
+        .iter()
+        .find(|custom| custom.pool.contains_key(name))
+    {
+        Some(custom) => Answer::Files(pool_files(&custom.pool, name, memory)),
+        None => not_found(),
+    }
+}
+
+/// A file and all that it imports, less what was sent already.
+fn standard_files(file: &'static descriptors::File, memory: &mut Memory) -> Vec<Vec<u8>> {
+    let sent = memory.sent(&Source::Standard);
+    let mut files = Vec::new();
+    let mut open = VecDeque::from([file]);
+    while let Some(file) = open.pop_front() {
+        if sent.insert(file.name.to_owned()) {
+            files.push(file.bytes.to_vec());
+            open.extend(file.imports.iter().filter_map(|import| descriptors::file(import)));
+        }
+    }
+    files
+}
+
+fn pool_files(pool: &Arc<Pool>, name: &str, memory: &mut Memory) -> Vec<Vec<u8>> {
+    let sent = memory.sent(&Source::Module(pool.clone()));
+    let mut files = Vec::new();
+    let mut open = VecDeque::from([name]);
+    while let Some(name) = open.pop_front() {
+        if let Some(file) = pool.get(name)
+            && sent.insert(file.name.clone())
+        {
+            files.push(file.bytes.to_vec());
+            open.extend(file.imports.iter().map(String::as_str));
+        }
+    }
+    files
+}
+
+/// The two versions differ in nothing but the names of their types.
+macro_rules! serve {
+    ($version:ident) => {
+        const _: () = {
+            use $version::server_reflection_request::MessageRequest;
+            use $version::server_reflection_response::MessageResponse;
+
+            #[tonic::async_trait]
+            impl $version::server_reflection_server::ServerReflection for Reflection {
+                type ServerReflectionInfoStream =
+                    Pin<Box<dyn Stream<Item = Result<$version::ServerReflectionResponse, Status>> + Send>>;
+
+                async fn server_reflection_info(
+                    &self,
+                    request: Request<Streaming<$version::ServerReflectionRequest>>,
+                ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+                    let (reflection, mut memory) = (self.clone(), Memory::default());
+                    let answers = request.into_inner().map(move |request| {
+                        let request = request?;
+                        let question = match request.message_request.clone() {
+                            Some(MessageRequest::FileByFilename(name)) => Question::File(name),
+                            Some(MessageRequest::FileContainingSymbol(symbol)) => Question::Symbol(symbol),
+                            Some(MessageRequest::ListServices(_)) => Question::Services,
+                            _ => Question::Other,
+                        };
+                        let answer = match reflection.answer(question, &mut memory) {
+                            Answer::Files(file_descriptor_proto) => {
+                                MessageResponse::FileDescriptorResponse($version::FileDescriptorResponse {
+                                    file_descriptor_proto,
+                                })
+                            }
+                            Answer::Services(names) => {
+                                MessageResponse::ListServicesResponse($version::ListServiceResponse {
+                                    service: names
+                                        .into_iter()
+                                        .map(|name| $version::ServiceResponse { name })
+                                        .collect(),
+                                })
+                            }
+                            Answer::Error(code, error_message) => {
+                                MessageResponse::ErrorResponse($version::ErrorResponse {
+                                    error_code: code as i32,
+                                    error_message,
+                                })
+                            }
+                        };
+                        Ok($version::ServerReflectionResponse {
+                            valid_host: request.host.clone(),
+                            original_request: Some(request),
+                            message_response: Some(answer),
+                        })
+                    });
+                    Ok(Response::new(Box::pin(answers)))
+                }
+            }
+        };
+    };
+}
+
+serve!(v1);
+serve!(v1alpha);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay_proxy::descriptors::ReflectedFile;
+
+    fn files(answer: Answer) -> usize {
+        match answer {
+            Answer::Files(files) => files.len(),
+            _ => 0,
+        }
+    }
+
+    fn pool(package: &str) -> Arc<Pool> {
+        let file = |name: &str, imports: &[&str], symbol: &str| ReflectedFile {
+            name: name.to_owned(),
+            bytes: bytes::Bytes::copy_from_slice(package.as_bytes()),
+            imports: imports.iter().map(|import| (*import).to_owned()).collect(),
+            symbols: vec![format!("{package}.{symbol}")],
+        };
+        let files = [
+            file("api.proto", &["common.proto"], "Gizmo"),
+            file("common.proto", &[], "Shape"),
+        ];
+        Arc::new(files.map(|file| (file.name.clone(), file)).into())
+    }
+
+    #[test]
+    fn files_of_two_modules_under_one_name_are_both_sent() {
+        let mut memory = Memory::default();
+        let (one, other) = (pool("one"), pool("other"));
+        let sent = |pool: &Arc<Pool>, name: &str, memory: &mut Memory| pool_files(pool, name, memory);
+        assert_eq!(sent(&one, "api.proto", &mut memory), [b"one".to_vec(), b"one".to_vec()]);
+        assert_eq!(
+            sent(&other, "api.proto", &mut memory),
+            [b"other".to_vec(), b"other".to_vec()]
+        );
+        assert!(
+            sent(&one, "common.proto", &mut memory).is_empty(),
+            "it was sent as an import"
+        );
+    }
+
+    #[test]
+    fn a_stream_gets_each_file_once_with_what_it_imports() {
+        let reflection = Reflection::new(Published::default());
+        let mut memory = Memory::default();
+        let symbol = |name: &str| Question::Symbol(name.to_owned());
+        let first = files(reflection.answer(symbol("viam.component.motor.v1.MotorService"), &mut memory));
+        assert!(first >= 3, "motor, common and struct at least: {first}");
+        assert_eq!(
+            files(reflection.answer(symbol("viam.component.motor.v1.MotorService.SetPower"), &mut memory)),
+            0
+        );
+        assert_eq!(
+            files(reflection.answer(symbol("viam.component.sensor.v1.SensorService"), &mut memory)),
+            1
+        );
+        assert_eq!(
+            files(reflection.answer(Question::File("common/v1/common.proto".into()), &mut memory)),
+            1
+        );
+        assert!(matches!(
+            reflection.answer(symbol("no.Such"), &mut memory),
+            Answer::Error(Code::NotFound, _)
+        ));
+    }
+}

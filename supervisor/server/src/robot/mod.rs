@@ -1,0 +1,83 @@
+//! `viam.robot.v1.RobotService`: the machine as a whole, on every socket. One file per family of methods.
+
+pub mod logs;
+mod safety;
+pub mod service;
+mod status;
+pub mod stop;
+
+use std::sync::Arc;
+
+use mainstay_proto::ResourceName;
+use mainstay_proxy::operations::Operations;
+use mainstay_proxy::sessions::Sessions;
+use mainstay_proxy::trace::Traces;
+use mainstay_runtime::machine;
+use prost_types::Struct;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use crate::jobs;
+
+/// What the robot service works on.
+#[derive(Debug, Clone)]
+pub struct Robot {
+    /// The machine.
+    pub machine: machine::Handle,
+    /// Who moves what.
+    pub sessions: Arc<Sessions>,
+    /// What runs now.
+    pub operations: Operations,
+    /// What the machine calls by itself.
+    pub jobs: jobs::Handle,
+    /// Cancelled when the core is to end.
+    pub shutdown: CancellationToken,
+    /// Records of calls.
+    pub traces: Traces,
+    /// Stops under way. They outlive whoever asked for them: a stop that began gets through.
+    pub stops: TaskTracker,
+}
+
+impl Robot {
+    /// Stops every resource that can stop, or those of `only`, and says how that went. It goes on when the caller no
+    /// longer waits.
+    pub async fn stop_all(
+        &self,
+        only: Option<Vec<ResourceName>>,
+        extra: Vec<(ResourceName, Struct)>,
+    ) -> Result<(), Status> {
+        let published = self.machine.published.clone();
+        let stopping = self
+            .stops
+            .spawn(async move { stop::stop_all(&published, only.as_deref(), extra).await });
+        stopping
+            .await
+            .unwrap_or_else(|ended| Err(Status::internal(ended.to_string())))
+    }
+
+    /// Stops what silent clients set moving, until `shutdown`.
+    pub async fn watch_sessions(self) {
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                ended = self.sessions.expired() => {
+                    for (session, resources) in ended {
+                        let table = self.machine.published.load().table.clone();
+                        for name in resources {
+                            tracing::info!(%session, resource = %name, "its client fell silent: stopping it");
+                            let published = self.machine.published.clone();
+                            if table.stop_of(&name).is_some() {
+                                self.stops.spawn(async move {
+                                    if let Err(status) = stop::stop(&published, &name, None).await {
+                                        tracing::error!(resource = %name, "cannot stop it: {}", status.message());
+                                    }
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Brings records to their sinks, gathered for up to a second. One task, which alone waits for disk and network.
+
+mod json;
+mod sinks;
+
+use std::time::Duration;
+
+use mainstay_proto::opentelemetry::proto::common::v1::InstrumentationScope;
+use mainstay_proto::opentelemetry::proto::resource::v1::Resource;
+use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, ScopeSpans, Span as Record};
+use mainstay_proxy::trace::{Incoming, Item, Records, text};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::trace_export::sinks::Sinks;
+
+/// How long records are gathered.
+const GATHER: Duration = Duration::from_secs(1);
+/// How many are sent together.
+const BATCH: usize = 512;
+/// How long the end of the machine waits for the last records.
+const LAST: Duration = Duration::from_secs(1);
+
+/// The task that brings records from the calls to the sinks.
+#[derive(Debug)]
+pub struct Exporter {
+    records: Records,
+}
+
+impl Exporter {
+    /// One for these records.
+    pub fn new(records: Records) -> Self {
+        Self { records }
+    }
+
+    /// Runs until `stop`, and then until what is left was brought away, for a second at most.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut sinks = Sinks::default();
+        while !stop.is_cancelled() {
+            let wanted = self.records.sinks.borrow_and_update().clone();
+            sinks = sinks.changed_to(wanted);
+            let incoming = tokio::select! {
+                () = stop.cancelled() => break,
+                incoming = self.records.next() => incoming,
+            };
+            match incoming {
+                Some(Incoming::Record(first)) => {
+                    let batch = self.gather(first, &stop).await;
+                    self.write(&mut sinks, batch).await;
+                }
+                Some(Incoming::OtherSinks) => {}
+                None => break,
+            }
+        }
+        let rest = async {
+            while let Some(first) = self.records.try_next() {
+                let batch = self.gather(first, &stop).await;
+                self.write(&mut sinks, batch).await;
+            }
+        };
+        let _late = timeout(LAST, rest).await;
+    }
+
+    /// What comes within a second of the first; when the machine ends, what is there.
+    async fn gather(&mut self, first: Item, stop: &CancellationToken) -> Vec<Item> {
+        let until = Instant::now() + GATHER;
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            let next = match self.records.try_next() {
+                Some(next) => Some(next),
+                None if stop.is_cancelled() => None,
+                None => tokio::select! {
+                    () = stop.cancelled() => None,
+                    next = timeout_at(until, self.records.record()) => next.ok().flatten(),
+                },
+            };
+            let Some(next) = next else { break };
+            batch.push(next);
+        }
+        batch
+    }
+
+    async fn write(&mut self, sinks: &mut Sinks, batch: Vec<Item>) {
+        let (mut own, mut spans) = (Vec::new(), Vec::new());
+        for item in batch {
+            match item {
+                Item::Own(record) => own.push(*record),
+                Item::Theirs(theirs) => spans.extend(theirs),
+            }
+        }
+        sinks.tell(&own);
+        if !own.is_empty() {
+            spans.push(ours(own));
+        }
+        sinks.write(spans).await;
+        let lost = self.records.take_lost();
+        if lost > 0 {
+            warn!(
+                lost,
+                "records of calls were lost: there were more than the sinks for traces take"
+            );
+        }
+    }
+}
+
+/// Our own records in the form that everybody's have.
+fn ours(spans: Vec<Record>) -> ResourceSpans {
+    ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![
+                text("service.name", "mainstay"),
+                text("service.version", env!("CARGO_PKG_VERSION")),
+            ],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            scope: Some(InstrumentationScope {
+                name: "mainstay".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..InstrumentationScope::default()
+            }),
+            spans,
+            schema_url: String::new(),
+        }],
+        schema_url: String::new(),
+    }
+}

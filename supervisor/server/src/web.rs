@@ -1,0 +1,219 @@
+//! Pages below `/debug/`, for whoever looks for a fault with a browser or `curl`: served while `enable_web_profile` is
+//! true, to whoever reaches the port.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use mainstay_core::diagram;
+use mainstay_proxy::body::CallBody;
+
+use crate::control::Control;
+
+/// The answer while the pages are not served.
+const OFF: &str = "\
+This page is off. `enable_web_profile: true` in the machine's config turns it on, while it runs;
+so does `--webprofile` at its start.
+";
+
+const INDEX: &str = "\
+/debug/graph            which resource needs which, for Graphviz
+/debug/graph?format=mermaid, ?format=json
+/debug/pprof/cmdline    how this process was started; a zero byte after each argument
+/debug/pprof/profile, trace, heap, allocs, goroutine, threadcreate, block, mutex, symbol
+                        say what to use instead: this is no Go program, and it does not sample itself
+";
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Index,
+    CommandLine,
+    Graph(Format),
+    /// Something that this process cannot tell, and what can.
+    Instead(Instead),
+    /// No such way to show the graph.
+    BadFormat,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Dot,
+    Mermaid,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instead {
+    Time,
+    Memory,
+    Threads,
+    Symbols,
+}
+
+impl Instead {
+    /// How process `pid` is looked at from outside.
+    fn text(self, pid: u32) -> String {
+        match self {
+            Self::Time => format!(
+                "This process does not sample itself: the signals that this takes would disturb its calls. From outside it \
+                 costs nothing until somebody looks:\n\n\
+                 perf record -g -p {pid} -- sleep 30 && perf report\n\n\
+                 Where the time of single calls goes, modules included: `tracing` in the machine's config.\n"
+            ),
+            Self::Memory => format!(
+                "Nobody records what this process allocates. How much it has: `mainstay status`, \
+                 /proc/{pid}/smaps_rollup. What has it:\n\n\
+                 heaptrack -p {pid}\n"
+            ),
+            Self::Threads => format!(
+                "There are no goroutines here. Calls that never return are named by `mainstay status`, and modules that \
+                 hang by `mainstay explain MODULE`. What every thread of this process does:\n\n\
+                 gdb -p {pid} -batch -ex 'thread apply all backtrace'\n"
+            ),
+            Self::Symbols => "The program file has its symbols; perf and gdb read them there.\n".to_owned(),
+        }
+    }
+}
+
+impl Page {
+    /// `None`: not below `/debug/`, so no matter of ours.
+    fn of(path: &str, query: Option<&str>) -> Option<Self> {
+        if path == "/debug/graph" {
+            let format = query
+                .unwrap_or_default()
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("format="));
+            return Some(match format {
+                None | Some("" | "dot") => Self::Graph(Format::Dot),
+                Some("mermaid") => Self::Graph(Format::Mermaid),
+                Some("json") => Self::Graph(Format::Json),
+                Some(_) => Self::BadFormat,
+            });
+        }
+        if !path.starts_with("/debug/") {
+            return None;
+        }
+        Some(match path.strip_prefix("/debug/pprof/").unwrap_or(path) {
+            "" | "/debug/" | "/debug/pprof" => Self::Index,
+            "cmdline" => Self::CommandLine,
+            "profile" | "trace" => Self::Instead(Instead::Time),
+            "heap" | "allocs" => Self::Instead(Instead::Memory),
+            "goroutine" | "threadcreate" | "block" | "mutex" => Self::Instead(Instead::Threads),
+            "symbol" => Self::Instead(Instead::Symbols),
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// True for a request that [`answer`] answers.
+pub(super) fn is_asked_for(uri: &Uri) -> bool {
+    Page::of(uri.path(), uri.query()).is_some()
+}
+
+/// Answers a request for a page. `on`: as the config has it now.
+pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, on: bool) -> Response<CallBody> {
+    let mut response = if !on {
+        text(StatusCode::NOT_FOUND, OFF)
+    } else if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "This page can only be read: GET.\n");
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+    } else {
+        show(uri, control).await
+    };
+    if *method == Method::HEAD {
+        *response.body_mut() = CallBody::from(Bytes::new());
+    }
+    response
+}
+
+async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
+    match Page::of(uri.path(), uri.query()).unwrap_or(Page::Unknown) {
+        Page::Index => text(StatusCode::OK, INDEX),
+        Page::CommandLine => {
+            let mut line = Vec::new();
+            for argument in std::env::args_os() {
+                line.extend_from_slice(argument.as_bytes());
+                line.push(0);
+            }
+            text(StatusCode::OK, line)
+        }
+        Page::Graph(format) => {
+            let told = match control.graph_of().await {
+                Ok(told) => told,
+                Err(status) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status.message())),
+            };
+            let graph = mainstay_control::graph::graph(told);
+            match format {
+                Format::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
+                Format::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),
+                Format::Json => {
+                    let mut response = text(StatusCode::OK, graph.json().to_string() + "\n");
+                    let json = HeaderValue::from_static("application/json");
+                    response.headers_mut().insert(CONTENT_TYPE, json);
+                    response
+                }
+            }
+        }
+        Page::BadFormat => text(
+            StatusCode::BAD_REQUEST,
+            "The graph is shown as `format=dot`, `format=mermaid` or `format=json`.\n",
+        ),
+        Page::Instead(instead) => text(StatusCode::NOT_IMPLEMENTED, instead.text(std::process::id())),
+        Page::Unknown => text(
+            StatusCode::NOT_FOUND,
+            format!("There is no such page. These are:\n\n{INDEX}"),
+        ),
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<CallBody> {
+    let mut response = Response::new(CallBody::from(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    // What a name or an error holds is no page of ours, whatever a browser makes of it.
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_leads_to_its_page_and_no_other_is_touched() {
+        for (uri, page) in [
+            ("/", None),
+            ("/debug", None),
+            ("/debugger/graph", None),
+            ("/viam.robot.v1.RobotService/GetVersion", None),
+            ("/debug/", Some(Page::Index)),
+            ("/debug/pprof", Some(Page::Index)),
+            ("/debug/pprof/", Some(Page::Index)),
+            ("/debug/pprof/cmdline", Some(Page::CommandLine)),
+            ("/debug/pprof/profile?seconds=5", Some(Page::Instead(Instead::Time))),
+            ("/debug/pprof/heap", Some(Page::Instead(Instead::Memory))),
+            ("/debug/pprof/goroutine?debug=2", Some(Page::Instead(Instead::Threads))),
+            ("/debug/pprof/symbol", Some(Page::Instead(Instead::Symbols))),
+            ("/debug/pprof/cmdline/more", Some(Page::Unknown)),
+            ("/debug/cmdline", Some(Page::Unknown)),
+            ("/debug/graph", Some(Page::Graph(Format::Dot))),
+            (
+                "/debug/graph?layout=text&format=mermaid",
+                Some(Page::Graph(Format::Mermaid)),
+            ),
+            ("/debug/graph?format=json", Some(Page::Graph(Format::Json))),
+            ("/debug/graph?format=svg", Some(Page::BadFormat)),
+            ("/debug/graph/", Some(Page::Unknown)),
+        ] {
+            let uri: Uri = uri.parse().expect("a path");
+            assert_eq!(Page::of(uri.path(), uri.query()), page, "{uri}");
+        }
+    }
+}

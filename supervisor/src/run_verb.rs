@@ -1,0 +1,114 @@
+//! `mainstay run`: reads the config, says what is wrong with it, and hands over to the machine.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use mainstay_cli::failure::{Exit, Failure};
+use mainstay_cli::output::note;
+use mainstay_cli::run::Arguments;
+use mainstay_cli::startup;
+use mainstay_config as config;
+use mainstay_process::guardian;
+use mainstay_process::guardian::Side;
+use mainstay_runtime::rollout;
+use mainstay_runtime::rollout::Overrides;
+
+use crate::run::RunOptions;
+
+/// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
+const DEFAULT_HOME: &str = ".viam";
+
+/// Runs the verb until the machine has stopped.
+pub fn run(arguments: Arguments) -> ExitCode {
+    // First of all, while there is one thread and next to nothing in memory.
+    let tether = match guardian::split() {
+        Ok(Side::Guardian(code)) => return code,
+        Ok(Side::Core(tether)) => tether,
+        Err(error) => {
+            let failure = Failure::wrong(format!("the system refuses to start the core's process: {error}"));
+            return failure.report(arguments.json).into();
+        }
+    };
+    match options(&arguments) {
+        Ok(options) => crate::run::run(options, tether, |states| startup::announce(states, arguments.json)),
+        Err(failure) => failure.report(arguments.json).into(),
+    }
+}
+
+fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
+    let colour = config::colour_wanted();
+    let home = home(
+        arguments.home.clone(),
+        std::env::var_os("VIAM_HOME").map(PathBuf::from),
+        std::env::home_dir(),
+    );
+    let home = home
+        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
+    let home = absolute(&home)?;
+    let overrides = Overrides {
+        bind: arguments.bind.clone(),
+        debug: arguments.debug,
+        web_profile: arguments.webprofile,
+        home: home.clone(),
+    };
+    let start = rollout::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
+        note(&refused);
+        Failure {
+            exit: Exit::Wrong,
+            message: String::new(),
+            code: None,
+        }
+    })?;
+    // That something else runs than the file holds is said first.
+    for text in &start.notes {
+        note(text);
+    }
+    for complaint in &start.taken.complaints {
+        note(&complaint.render(colour));
+    }
+    let config_path = rollout::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
+    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
+    Ok(RunOptions {
+        given: arguments.config.clone(),
+        config_path,
+        overrides,
+        start,
+        home,
+        builtins,
+    })
+}
+
+/// The flag, else the variable, else the usual place.
+fn home(flag: Option<PathBuf>, variable: Option<PathBuf>, user_home: Option<PathBuf>) -> Option<PathBuf> {
+    let variable = variable.filter(|path| !path.as_os_str().is_empty());
+    flag.or(variable)
+        .or_else(|| Some(user_home.filter(|path| path.is_absolute())?.join(DEFAULT_HOME)))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::wrong(format!("`{}` cannot be used: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_goes_before_the_variable_and_that_before_the_usual_place() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let cases = [
+            (path("/flag"), path("/variable"), path("/home/a"), path("/flag")),
+            (None, path("/variable"), path("/home/a"), path("/variable")),
+            (None, path(""), path("/home/a"), path("/home/a/.viam")),
+            (None, None, path("/home/a"), path("/home/a/.viam")),
+            (None, None, None, None),
+        ];
+        for (flag, variable, user_home, expected) in cases {
+            assert_eq!(home(flag, variable, user_home), expected);
+        }
+    }
+}
