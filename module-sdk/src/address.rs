@@ -1,4 +1,4 @@
-//! Where a peer listens: a UNIX socket, or a TCP port of this machine.
+//! Address of a peer: a UNIX socket, or a TCP port.
 
 use std::{fmt, io, os::unix::fs::FileTypeExt, os::unix::fs::PermissionsExt, path::PathBuf, pin::Pin};
 
@@ -7,15 +7,15 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-/// Where a peer listens.
+/// Address of a peer or listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Unix(PathBuf),
-    /// `host:port`
+    /// Host and port, as `host:port`.
     Tcp(String),
 }
 
-/// A connection of either kind.
+/// Connection of either kind.
 pub(crate) type Stream = Pin<Box<dyn ReadWrite>>;
 
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
@@ -23,7 +23,7 @@ pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Address {
-    /// Tells the two apart by their shape, as every peer does: a port at the end, and no folder.
+    /// Parses an address. As in every peer, text with a port at its end and no `/` is a TCP address.
     pub(crate) fn parse(text: &str) -> Self {
         let port = text.rsplit_once(':').map(|(_, port)| port);
         let is_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -49,7 +49,7 @@ impl Address {
         })
     }
 
-    /// Listens. A socket file that an earlier process left behind is replaced; only this user may connect.
+    /// Binds a listener. Replaces a socket file that an earlier process left behind; only this user may connect.
     pub(crate) async fn listen(&self) -> io::Result<Listener> {
         Ok(match self {
             Self::Unix(path) => {
@@ -74,7 +74,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Accepts connections; takes its socket file away when it is dropped.
+/// Listener that removes its socket file when it is dropped.
 pub(crate) enum Listener {
     Unix(UnixListener, PathBuf),
     Tcp(TcpListener),

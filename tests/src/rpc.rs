@@ -1,4 +1,4 @@
-//! gRPC calls for tests: by path and bytes, or typed through the generated clients.
+//! gRPC calls of tests: by path and bytes, or typed by the generated clients.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
@@ -8,7 +8,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-/// Hands messages through as they are.
+/// Codec of raw bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RawCodec;
 
@@ -42,10 +42,10 @@ impl Decoder for RawCodec {
     }
 }
 
-/// One unary call by its path; the answer still carries its headers and trailers.
+/// Makes a unary call by its path; returns the response with its headers and trailers.
 ///
 /// # Errors
-/// What the server answered, or UNAVAILABLE without a server.
+/// The server's status, or UNAVAILABLE without a server.
 pub async fn call_raw(channel: Channel, path: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready()
@@ -57,21 +57,21 @@ pub async fn call_raw(channel: Channel, path: &str, request: Request<Bytes>) -> 
     grpc.unary(request, path, RawCodec).await
 }
 
-/// One unary call with typed messages.
+/// Makes a unary call with typed messages.
 ///
 /// # Errors
-/// As [`call_raw`], and INTERNAL when the answer cannot be decoded.
+/// As [`call_raw`], and INTERNAL if the response cannot be decoded.
 pub async fn call<Q: Message, A: Message + Default>(channel: Channel, path: &str, request: &Q) -> Result<A, Status> {
     let answer = call_raw(channel, path, Request::new(request.encode_to_vec().into())).await?;
     A::decode(answer.into_inner()).map_err(|error| Status::internal(format!("unreadable answer to {path}: {error}")))
 }
 
-/// The code and the text, for comparing and for messages.
+/// Formats a status as code and text.
 pub fn code_and_text(status: &Status) -> (Code, &str) {
     (status.code(), status.message())
 }
 
-/// JSON as a protobuf Struct; anything but an object becomes an empty one.
+/// Converts JSON to a protobuf Struct; anything but an object becomes an empty one.
 pub fn to_struct(value: &Value) -> prost_types::Struct {
     let fields = value
         .as_object()
@@ -97,7 +97,7 @@ fn to_value(value: &Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// A protobuf Struct as JSON.
+/// Converts a protobuf Struct to JSON.
 pub fn from_struct(value: &prost_types::Struct) -> Value {
     Value::Object(
         value
@@ -108,7 +108,7 @@ pub fn from_struct(value: &prost_types::Struct) -> Value {
     )
 }
 
-/// A protobuf Value as JSON.
+/// Converts a protobuf Value to JSON.
 pub fn from_value(value: &prost_types::Value) -> Value {
     use prost_types::value::Kind;
     match &value.kind {

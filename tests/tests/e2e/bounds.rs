@@ -1,4 +1,4 @@
-//! What a module may use and touch, and who may speak in its name.
+//! Tests of limits and sandbox of modules, and of access to their parent sockets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +51,7 @@ fn folder_with(place: &Place, name: &str, file: &str, content: &str) -> PathBuf 
     folder
 }
 
-/// What a module does with a file or folder, and must not be able to.
+/// Checks that the module cannot run these shell scripts: each fails with output that contains `why`.
 async fn refused(world: &World, scripts: &[String], why: &str) {
     for script in scripts {
         let (code, output) = shell(world, script).await;
@@ -59,7 +59,7 @@ async fn refused(world: &World, scripts: &[String], why: &str) {
     }
 }
 
-/// What the module's shell says: its exit code and what it printed.
+/// Runs a script in the module's shell and returns its exit code and output.
 async fn shell(world: &World, script: &str) -> (i64, String) {
     let answer = command(world, "thing", json!({ "shell": script }))
         .await
