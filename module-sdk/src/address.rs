@@ -1,11 +1,19 @@
 //! Address of a peer: a UNIX socket, or a TCP port.
 
-use std::{fmt, io, os::unix::fs::FileTypeExt, os::unix::fs::PermissionsExt, path::PathBuf, pin::Pin};
+use std::{
+    fmt, io,
+    os::unix::fs::FileTypeExt,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
 
+use hyperlocal::{UnixConnector, UnixStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener},
 };
+use tower_service::Service;
 
 /// Address of a peer or listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +22,9 @@ pub(crate) enum Address {
     /// Host and port, as `host:port`.
     Tcp(String),
 }
+
+/// Longest path of a socket on Linux, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
 
 /// Connection of either kind.
 pub(crate) type Stream = Pin<Box<dyn ReadWrite>>;
@@ -40,7 +51,7 @@ impl Address {
 
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         Ok(match self {
-            Self::Unix(path) => Box::pin(UnixStream::connect(path).await?),
+            Self::Unix(path) => Box::pin(dial_unix(path).await?),
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
@@ -63,6 +74,15 @@ impl Address {
             Self::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
         })
     }
+}
+
+async fn dial_unix(path: &Path) -> io::Result<UnixStream> {
+    // The connector's URI panics on a path that makes none.
+    if !(1..=MAX_SOCKET_PATH).contains(&path.as_os_str().len()) {
+        let text = format!("the path of a socket has 1 to {MAX_SOCKET_PATH} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    UnixConnector.call(hyperlocal::Uri::new(path, "/").into()).await
 }
 
 impl fmt::Display for Address {
@@ -135,6 +155,18 @@ mod tests {
         assert!(dialled.is_ok() && accepted.is_ok());
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_no_socket_is_an_error() {
+        for (path, kind) in [
+            (String::new(), io::ErrorKind::InvalidInput),
+            ("/x".repeat(40_000), io::ErrorKind::InvalidInput),
+            ("/nothing/here".to_owned(), io::ErrorKind::NotFound),
+        ] {
+            let error = Address::Unix(path.into()).dial().await.err().unwrap();
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,14 @@
 //! gRPC calls of tests: by path and bytes, or typed by the generated clients.
 
+use std::path::Path;
+
 use bytes::{Buf, BufMut, Bytes};
+use http::Uri;
 use prost::Message;
 use serde_json::Value;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 /// Codec of raw bytes.
@@ -40,6 +43,14 @@ impl Decoder for RawCodec {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
+}
+
+/// Creates a channel to a UNIX socket, which connects at the first call.
+pub fn unix(socket: impl AsRef<Path>) -> Channel {
+    // Calls have an origin of their own: the URI of the socket is for the connector.
+    Endpoint::from(Uri::from(hyperlocal::Uri::new(socket, "/")))
+        .origin(Uri::from_static("http://localhost"))
+        .connect_with_connector_lazy(hyperlocal::UnixConnector)
 }
 
 /// Makes a unary call by its path; returns the response with its headers and trailers.

@@ -178,7 +178,7 @@ impl World {
     /// Creates a channel to its control socket, which connects at the first call.
     pub fn control(&self) -> Channel {
         let socket = self.control_socket();
-        connection_to(&socket.expect("a running machine has a control socket"))
+        rpc::unix(socket.expect("a running machine has a control socket"))
     }
 
     fn control_socket(&self) -> Option<PathBuf> {
@@ -195,7 +195,7 @@ impl World {
             self.assert_running();
             // One that an earlier machine left may be put away at any moment.
             if let Some(socket) = self.control_socket()
-                && let Ok(status) = status_over(connection_to(&socket)).await
+                && let Ok(status) = status_over(rpc::unix(&socket)).await
                 && let Some(listener) = status.listeners.first()
             {
                 self.address.clone_from(&listener.address);
@@ -406,13 +406,6 @@ impl Remains {
         assert!(left.is_empty(), "{what} left behind: {left:#?}");
         self
     }
-}
-
-/// Creates a channel to a UNIX socket, which connects at the first call.
-fn connection_to(socket: &Path) -> Channel {
-    Endpoint::from_shared(format!("unix:{}", socket.display()))
-        .expect("a path")
-        .connect_lazy()
 }
 
 async fn status_over(control: Channel) -> Result<control::Status, tonic::Status> {

@@ -21,8 +21,8 @@ use super::output::{note, print};
 use super::plan_text::{self, Names};
 use super::status_json::module_state;
 use super::terminal::{Colour, Style};
+use crate::cli::connection::MachineConnection;
 use crate::phase::resource_state;
-use crate::route::upstream::Upstream;
 use crate::text::plain;
 
 /// Arguments of `mainstay apply`.
@@ -145,7 +145,7 @@ impl Told {
     async fn step(
         &mut self,
         progress: ApplyConfigProgress,
-        machine: &mut ControlServiceClient<Upstream>,
+        machine: &mut ControlServiceClient<MachineConnection>,
     ) -> Result<Option<Exit>, Failure> {
         let length = progress.length.and_then(|length| Duration::try_from(length).ok());
         let state = match progress.step {

@@ -8,8 +8,8 @@ use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigFile, ConfigP
 use super::complaints;
 use super::failure::{Exit, Failure};
 use super::target::{self, Which};
+use crate::cli::connection::MachineConnection;
 use crate::config::{self, Bundle};
-use crate::route::upstream::Upstream;
 
 /// The texts of the file and of what it includes.
 ///
@@ -43,7 +43,7 @@ pub async fn machine_for(
     which: &Option<std::path::PathBuf>,
     file: &Path,
     verb: &str,
-) -> Result<ControlServiceClient<Upstream>, Failure> {
+) -> Result<ControlServiceClient<MachineConnection>, Failure> {
     let named = |machine: &Path| Which {
         machine: Some(machine.to_owned()),
         address: None,

@@ -9,6 +9,7 @@ mod complaints;
 mod config;
 mod config_files;
 mod config_text;
+mod connection;
 mod diff;
 mod events;
 mod explain;

@@ -67,7 +67,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
     };
-    match RobotServiceClient::new(target.upstream.clone())
+    match RobotServiceClient::new(target.connection.clone())
         .restart_module(request)
         .await
     {
@@ -94,7 +94,7 @@ pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
         name: arguments.module.clone(),
         force: arguments.force,
     };
-    match ControlServiceClient::new(target.upstream.clone())
+    match ControlServiceClient::new(target.connection.clone())
         .reload_module(request)
         .await
     {
@@ -125,7 +125,7 @@ fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
     let modules = match target.door {
-        Door::Control => ControlServiceClient::new(target.upstream.clone())
+        Door::Control => ControlServiceClient::new(target.connection.clone())
             .max_decoding_message_size(usize::MAX)
             .get_status(GetStatusRequest {})
             .await

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mainstay_proto::viam::robot::v1::{ResourceNamesRequest, ResourceNamesResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
@@ -11,7 +10,6 @@ use mainstay_tests::rpc;
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{Place, World};
 use serde_json::{Value, json};
-use tonic::transport::Endpoint;
 
 use crate::machine::command;
 
@@ -335,11 +333,7 @@ async fn a_stranger_gets_nothing_from_a_modules_parent_socket() {
     let path = "/viam.robot.v1.RobotService/ResourceNames";
     let request = ResourceNamesRequest::default();
     // We run as the same user, but were not started by the module.
-    let channel = Endpoint::from_shared(format!("unix:{}", parent.display()))
-        .expect("a path")
-        .connect_timeout(Duration::from_secs(5))
-        .connect_lazy();
-    let refused: Result<ResourceNamesResponse, _> = rpc::call(channel, path, &request).await;
+    let refused: Result<ResourceNamesResponse, _> = rpc::call(rpc::unix(parent), path, &request).await;
     let status = refused.expect_err("a stranger");
     assert_ne!(status.code(), tonic::Code::Unimplemented, "{status:?}");
     world.until_printed("refused a stranger").await;

@@ -31,7 +31,7 @@ use super::human;
 use super::output::{note, print};
 use super::target::{self, Which};
 use super::terminal::Style;
-use crate::route::upstream::Upstream;
+use crate::cli::connection::MachineConnection;
 
 /// Arguments of `mainstay call`.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,22 +77,22 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             "--every needs a time above zero, for example `--every 200ms`",
         ));
     }
-    let upstream = target::find(&arguments.which).await?.upstream;
-    let addressee = Addressee::find(&upstream, &arguments.name).await?;
-    let service = reflection::service(&upstream, &addressee.service).await?;
+    let connection = target::find(&arguments.which).await?.connection;
+    let addressee = Addressee::find(&connection, &arguments.name).await?;
+    let service = reflection::service(&connection, &addressee.service).await?;
     let Some(wanted) = &arguments.method else {
         return list(&addressee, &service, arguments.json);
     };
     let method = match method::find(&service, wanted) {
         // Every resource takes commands, also where its own API does not mention them.
         Err(_) if method::same(wanted, "DoCommand") && addressee.resource.is_some() => method::find(
-            &reflection::service(&upstream, addressee.generic_service()).await?,
+            &reflection::service(&connection, addressee.generic_service()).await?,
             wanted,
         )?,
         found => found?,
     };
     let call = Call {
-        upstream,
+        connection,
         name_field: addressee.name_field(&method),
         method,
         addressee,
@@ -144,7 +144,7 @@ fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Resul
 
 /// A method of a resource, ready to be called.
 struct Call {
-    upstream: Upstream,
+    connection: MachineConnection,
     addressee: Addressee,
     method: MethodDescriptor,
     name_field: Option<FieldDescriptor>,
@@ -194,7 +194,7 @@ impl Call {
         loop {
             ticks.tick().await;
             match self.answers(tokio_stream::iter(requests.clone()), show).await {
-                Err(failure) if failure.code.is_some() && !self.upstream.is_closed() => {
+                Err(failure) if failure.code.is_some() && !self.connection.is_closed() => {
                     failure.report(json);
                 }
                 done => done?,
@@ -214,7 +214,7 @@ impl Call {
         let mut answers = self
             .within(
                 deadline,
-                invoke::start(&self.upstream, &self.method, requests, self.limit),
+                invoke::start(&self.connection, &self.method, requests, self.limit),
             )
             .await?;
         let mut none_yet = true;
