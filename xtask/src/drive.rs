@@ -7,7 +7,8 @@ use crate::steps::{Failed, capture};
 
 /// Config of the rover: a built-in fake for each device, and a sensor from the example module.
 pub fn config(address: &str, binaries: &Path) -> String {
-    let binaries = binaries.display();
+    // Written by hand, because people read and change it. Within single quotes only a single quote is special.
+    let weather = binaries.join("weather").display().to_string().replace('\'', "''");
     format!(
         r"# A small rover. Nothing here is real: change it and run it with `mainstay run`.
 network:
@@ -16,7 +17,7 @@ network:
 modules:
   - name: weather
     type: local
-    executable_path: {binaries}/weather
+    executable_path: '{weather}'
 
 components:
   - {{ name: board, api: rdk:component:board, model: fake, attributes: {{ analogs: [{{ name: battery, pin: '1' }}] }} }}

@@ -12,6 +12,7 @@ pub mod resolve;
 mod stdin;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::cli::connection::MachineConnection;
 Examples:
   mainstay call left-motor                          what it can do
   mainstay call left-motor set_power '{\"power_pct\": 0.5}'
+  mainstay call left-motor set_power 'power_pct: 0.5'
   mainstay call cam get_images --out pictures/      bytes become files
   mainstay call imu get_readings --every 200ms      a line per answer
   mainstay call motor/left stop                     when two are called `left`
@@ -48,8 +50,9 @@ pub struct Arguments {
     name: String,
     /// A method, as in the SDKs (`set_power`) or as on the wire (`SetPower`); leave it out to list them
     method: Option<String>,
-    /// The request; `-` reads it from standard input. Streams take an array, or values one after the other
-    #[arg(value_name = "JSON")]
+    /// The request, as JSON or YAML; `-` reads it from standard input. For a stream of requests: an array, JSON values one
+    /// after the other, or YAML documents
+    #[arg(value_name = "REQUEST")]
     request: Option<String>,
     #[command(flatten)]
     which: Which,
@@ -255,7 +258,7 @@ impl Call {
                     values.push(value?);
                 }
             }
-            Some(text) => values = request::parse(text)?,
+            Some(text) => values = text::parse(text)?,
         }
         if !self.method.is_client_streaming() && values.len() != 1 {
             return Err(Failure::usage(format!(
