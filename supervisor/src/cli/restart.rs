@@ -21,12 +21,12 @@ use crate::config::nearest;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay restart acme-lidar       its resources are taken out first and come back by themselves
+  mainstay restart acme-lidar       its resources are closed first and rebuilt afterwards
   mainstay restart builtin:fake     a built-in module, named as in `mainstay status`
 
-A restart starts anew with the pauses after failures. A local tarball is unpacked again.")]
+A restart resets the growing pauses after failures (back-off). A local tarball is unpacked again.")]
 pub struct RestartArguments {
-    /// Its name, as `mainstay status` shows it
+    /// Name of the module, as in `mainstay status`
     module: String,
     #[command(flatten)]
     which: Which,
@@ -40,16 +40,16 @@ pub struct RestartArguments {
 #[command(after_help = "\
 Examples:
   cargo build && mainstay reload acme-lidar
-  mainstay reload acme-lidar --force      restart it even if its program is the same
+  mainstay reload acme-lidar --force      restart it even if its program is unchanged
 
 With `watch: true` in the module's config entry this happens by itself.")]
 pub struct ReloadArguments {
-    /// Its name, as `mainstay status` shows it
+    /// Name of the module, as in `mainstay status`
     module: String,
     /// The machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG")]
     machine: Option<PathBuf>,
-    /// Restart it even if its program is the same
+    /// Restart the module even if its program is unchanged
     #[arg(long)]
     force: bool,
     /// Print JSON

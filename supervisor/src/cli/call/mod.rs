@@ -62,10 +62,10 @@ pub struct Arguments {
     /// Write bytes (pictures, point clouds, sound) to files in this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Ask again and again, this far apart, for example 200ms
+    /// Repeat the call at this interval until Ctrl-C, for example 200ms
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     every: Option<Duration>,
-    /// Give up after this time; the machine itself allows ten minutes where nobody says otherwise
+    /// Deadline of each call, for example 2s [default: the machine's own, 10 minutes]
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     timeout: Option<Duration>,
 }
