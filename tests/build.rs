@@ -1,5 +1,5 @@
-//! Compiles the tests' own API. Its descriptors are written out whole as well: the Rust fixture reflects them, and the
-//! Python module builds its messages from the same file, so that neither can drift from the `.proto`.
+//! Compiles the tests' custom API. Its descriptors are written to a file as well: the Rust fixture serves them by
+//! reflection, and the Python module builds its messages from them, so that neither can drift from the `.proto`.
 
 use std::error::Error;
 use std::path::PathBuf;

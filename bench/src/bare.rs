@@ -1,5 +1,5 @@
-//! A proxy that does nothing but copy bytes between its port and the module's socket: what the way through any second
-//! process costs on this machine, and so the best that the core could ever do.
+//! Bare proxy that only copies bytes between a TCP port and the module's socket: the cost of any second process on this
+//! machine, and so the lower bound for the core.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use crate::Failure;
 
-/// Bytes that are copied at once.
+/// Size of the copy buffer in bytes.
 const CHUNK: usize = 256 << 10;
 
 /// Serves one connection to its end, in this thread. The port is printed first.
@@ -47,10 +47,10 @@ fn copy(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> Result<b
     Ok(length > 0)
 }
 
-/// A running proxy; dropping it ends it.
+/// Running proxy process, killed on drop.
 pub struct Bare {
     process: Child,
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: String,
 }
 
@@ -74,7 +74,7 @@ impl Bare {
         })
     }
 
-    /// Its process.
+    /// Process id of the proxy.
     pub fn pid(&self) -> Result<u32, Failure> {
         Ok(self.process.id().ok_or("the proxy has ended")?)
     }

@@ -1,4 +1,4 @@
-//! The same calls straight to the module's socket, through a proxy that does nothing, and through the core's port, in turns.
+//! Benchmark of calls: straight to the module's socket, through the bare proxy, and through the core's port, in turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,29 +18,29 @@ use crate::machine::{Machine, connect};
 use crate::report::{self, median, millis};
 use crate::system;
 
-/// Bytes of a large picture.
+/// Size of a large image in bytes.
 const FRAME: usize = 4 << 20;
 
-/// What is called.
+/// Call under measurement.
 #[derive(Clone, Copy)]
 enum Work {
-    /// A text of so many bytes there and back.
+    /// Echo of a text of so many bytes.
     Echo(usize),
-    /// A picture of [`FRAME`] bytes.
+    /// Image of [`FRAME`] bytes.
     Frame,
 }
 
-/// One line of the table.
+/// Row of the table.
 pub struct Line {
-    /// Its name.
+    /// Name of the row.
     pub what: &'static str,
     work: Work,
     callers: usize,
-    /// What design asks for.
+    /// Target ratio of the design.
     bar: &'static str,
 }
 
-/// All of the table.
+/// All rows of the table.
 pub const LINES: [Line; 6] = [
     Line {
         what: "16 B echo",
@@ -80,27 +80,27 @@ pub const LINES: [Line; 6] = [
     },
 ];
 
-/// A way to the module.
+/// Route to the module.
 struct Way {
     name: &'static str,
     channel: Channel,
-    /// Who has a part in it: this process, the module, and what stands between.
+    /// Processes involved: this one, the module, and the proxy or core between.
     processes: Vec<u32>,
 }
 
-/// What one turn, or the median of several, came to.
+/// Result of one turn, or the median of several.
 struct Turn {
-    /// In milliseconds, like `p99`.
+    /// Median latency in milliseconds, like `p99`.
     p50: f64,
     p99: f64,
     per_second: f64,
-    /// Microseconds of processor per call: client, module, and what stands between.
+    /// CPU time per call in microseconds, of client, module, and the proxy or core between.
     cpu: [f64; 3],
-    /// How often any of them went to sleep, per call.
+    /// Voluntary context switches per call, of all processes involved.
     sleeps: f64,
 }
 
-/// Prints the table, and what the core weighs before and after.
+/// Prints the table, and the core's memory before and after.
 pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: usize) -> Result<(), Failure> {
     let config = json!({
         "modules": [{"name": "bench", "executable_path": programs.join("bench-module")}],
@@ -179,7 +179,7 @@ fn print(line: &Line, way: &Way, turn: &Turn, straight: &Turn) {
     );
 }
 
-/// Median of a number of one turn after the other.
+/// Median over the turns of one number of their results.
 fn middle(turns: &[Turn]) -> Turn {
     let of = |number: fn(&Turn) -> f64| median(turns.iter().map(number));
     Turn {
@@ -225,9 +225,9 @@ async fn take_turn(way: &Way, line: &Line, turn: Duration) -> Result<Turn, Failu
     })
 }
 
-/// Calls one after the other; how long each took, in nanoseconds.
+/// Sends calls one after the other and returns the latency of each, in nanoseconds.
 async fn call_until(channel: Channel, work: Work, end: Instant) -> Result<Histogram<u64>, Failure> {
-    let limit = mainstay_module::MAX_MESSAGE;
+    let limit = mainstay_module::MAX_MESSAGE_BYTES;
     let mut echo = TestEchoServiceClient::new(channel.clone())
         .max_decoding_message_size(limit)
         .max_encoding_message_size(limit);

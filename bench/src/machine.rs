@@ -1,4 +1,4 @@
-//! A machine under measurement: the core as a user starts it, in a folder of its own.
+//! Machine under measurement: the core as a user starts it, in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,50 +12,50 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::Failure;
 
-/// The config's file.
+/// File name of the config.
 const CONFIG: &str = "machine.json";
-/// Longest wait for a machine to be up.
+/// Timeout for start-up.
 const UP: Duration = Duration::from_secs(120);
-/// Longest wait for it to be gone.
+/// Timeout for shutdown.
 const GONE: Duration = Duration::from_secs(20);
 /// Largest window of a stream, and of a connection, in bytes: what tonic's users set who move camera frames.
 const WINDOW: u32 = 16 << 20;
 
-/// What the core tells of itself, as far as it is used here.
+/// Core's status, as far as it is used here.
 #[derive(Deserialize)]
-pub struct State {
+pub struct MachineStatus {
     pid: u32,
-    listeners: Vec<Listener>,
-    modules: Vec<Module>,
-    resources: Vec<Resource>,
+    listeners: Vec<ListenerStatus>,
+    modules: Vec<ModuleStatus>,
+    resources: Vec<ResourceStatus>,
 }
 
 #[derive(Deserialize)]
-struct Listener {
+struct ListenerStatus {
     address: String,
 }
 
 #[derive(Deserialize)]
-struct Module {
+struct ModuleStatus {
     pid: Option<u32>,
 }
 
 #[derive(Deserialize)]
-struct Resource {
+struct ResourceStatus {
     name: String,
     state: String,
     error: Option<String>,
 }
 
-/// A running machine.
+/// Running machine, killed on drop.
 pub struct Machine {
     core: Child,
     output: Lines<BufReader<ChildStdout>>,
-    state: State,
+    state: MachineStatus,
     folder: tempfile::TempDir,
-    /// From the start of the process to its port being open.
+    /// Time from the start of the process to its port being open.
     pub listening: Duration,
-    /// From the start of the process to every resource being ready.
+    /// Time from the start of the process to every resource being READY.
     pub ready: Duration,
 }
 
@@ -107,28 +107,28 @@ impl Machine {
         })
     }
 
-    /// The core's process.
+    /// Process id of the core.
     pub fn core(&self) -> u32 {
         self.state.pid
     }
 
-    /// The modules' processes.
+    /// Process ids of the modules.
     pub fn modules(&self) -> impl Iterator<Item = u32> {
         self.state.modules.iter().filter_map(|module| module.pid)
     }
 
-    /// A connection to the core's port.
+    /// Connects to the core's port.
     pub async fn through(&self) -> Result<Channel, Failure> {
         let listener = self.state.listeners.first().ok_or("the core listens nowhere")?;
         connect(&format!("http://{}", listener.address)).await
     }
 
-    /// A connection straight to the socket of the machine's only module.
+    /// Connects to the socket of the machine's only module.
     pub async fn straight(&self) -> Result<Channel, Failure> {
         connect(&format!("unix://{}", self.module_socket()?.display())).await
     }
 
-    /// The socket of the machine's only module.
+    /// Path of the socket of the machine's only module.
     pub fn module_socket(&self) -> Result<PathBuf, Failure> {
         let mut sockets = Vec::new();
         find_sockets(self.folder.path(), &mut sockets)?;
@@ -140,12 +140,12 @@ impl Machine {
         }
     }
 
-    /// Writes another config into the machine's file.
+    /// Writes a new config into the machine's file.
     pub fn rewrite(&self, config: &serde_json::Value) -> Result<(), Failure> {
         self.rewrite_bytes(&serde_json::to_vec(config)?)
     }
 
-    /// The same with the text.
+    /// Writes a text into the machine's config file.
     pub fn rewrite_bytes(&self, config: &[u8]) -> Result<(), Failure> {
         Ok(std::fs::write(self.folder.path().join(CONFIG), config)?)
     }
@@ -162,7 +162,7 @@ impl Machine {
     }
 }
 
-async fn told(output: &mut Lines<BufReader<ChildStdout>>, folder: &Path) -> Result<State, Failure> {
+async fn told(output: &mut Lines<BufReader<ChildStdout>>, folder: &Path) -> Result<MachineStatus, Failure> {
     let line = timeout(UP, output.next_line())
         .await
         .map_err(|_| "the machine does not come up")??;
@@ -185,7 +185,7 @@ fn find_sockets(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A connection with windows that camera frames fit in.
+/// Configures a connection with flow-control windows that camera frames fit in.
 pub async fn connect(address: &str) -> Result<Channel, Failure> {
     let endpoint = Endpoint::try_from(address.to_owned())?
         .initial_stream_window_size(WINDOW)

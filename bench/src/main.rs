@@ -1,4 +1,4 @@
-//! Measures the server, always as ratios within one run: `cargo xtask bench`.
+//! Benchmark of the server, `cargo xtask bench`: always ratios within one run.
 //!
 //! The load comes from this process, one thread. The module and the core are processes of their own. Each number of the
 //! core stands beside the same thing done without it, taken in turns, so that a busy machine spoils both alike. Nothing
@@ -18,30 +18,30 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Why nothing can be measured.
+/// Reason why nothing can be measured.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures a running machine: calls straight to a module and through the core, memory, start-up.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Options {
-    /// How long each of the turns lasts, in milliseconds.
+    /// Duration of each turn, in milliseconds
     #[arg(long, default_value_t = 300)]
     turn_ms: u64,
 
-    /// Turns on each side, of which the median counts.
+    /// Number of turns per route, of which the median is shown
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start, reload.
+    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", memory, start, reload
     #[arg(long)]
     only: Option<String>,
 
-    /// Copies bytes between a port of its own and this module's socket, and does nothing else.
+    /// Run as a bare proxy that copies bytes between a free port and this module's socket
     #[arg(long, hide = true, value_name = "SOCKET")]
     bare_proxy: Option<PathBuf>,
 
-    /// Where the programs are [default: the folder of this one].
+    /// Folder of the programs under test [default: the folder of this program]
     #[arg(long)]
     programs: Option<PathBuf>,
 }

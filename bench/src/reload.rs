@@ -1,4 +1,4 @@
-//! How long a change of the config file takes to come into effect.
+//! Benchmark of config changes: time from the write of the file to its effect.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::Failure;
 use crate::machine::Machine;
 use crate::report::{self, median, millis};
 
-/// Longest wait for a change.
+/// Timeout for a change.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A machine of so many motors, the last of which has this attribute.
+/// Config of so many motors, the last of which has this attribute.
 fn motors(count: usize, last: usize, revision: &str) -> Value {
     let motor = |index| {
         let rpm = if index + 1 == count { last } else { 100 };
@@ -28,7 +28,7 @@ fn motors(count: usize, last: usize, revision: &str) -> Value {
     json!({"revision": revision, "components": (0..count).map(motor).collect::<Vec<_>>()})
 }
 
-/// From the write of the file to the first answer of a resource that it adds.
+/// Measures the time from the write of the file to the first response of a resource that it adds.
 pub async fn added(programs: &Path, turns: usize) -> Result<(), Failure> {
     println!("\nRELOAD  median of {turns}");
     let machine = Machine::start(programs, &motors(5, 100, "")).await?;
@@ -57,7 +57,7 @@ pub async fn added(programs: &Path, turns: usize) -> Result<(), Failure> {
     machine.stop().await
 }
 
-/// From the write of the file to one of 1,000 resources being another one.
+/// Measures the time from the write of the file to one of 1,000 resources being replaced.
 pub async fn one_of_many(programs: &Path, turns: usize) -> Result<(), Failure> {
     const COUNT: usize = 1_000;
     let machine = Machine::start(programs, &motors(COUNT, 100, "0")).await?;

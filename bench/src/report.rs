@@ -1,25 +1,25 @@
-//! Numbers as a reader wants them.
+//! Formatting of results.
 
 use std::time::Duration;
 
-/// The middle one.
+/// Median.
 pub fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// In milliseconds.
+/// Converts a duration to milliseconds.
 pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Bytes as megabytes.
+/// Formats bytes as megabytes.
 pub fn mb(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// A line of a table with its bar.
+/// Prints a row with its target.
 pub fn line(what: &str, found: &str, bar: &str) {
     println!("{what:<58} {found:>22}   bar {bar}");
 }

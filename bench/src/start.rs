@@ -1,4 +1,4 @@
-//! What a machine of fakes weighs, and how long it takes to start.
+//! Benchmark of memory and start-up, with machines of fakes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::machine::Machine;
 use crate::report::{self, median, millis};
 use crate::system;
 
-/// How long the fakes are called before memory is read again.
+/// Duration of the load before memory is read again.
 const LOAD: Duration = Duration::from_secs(3);
 
-/// A machine of so many fakes of several kinds.
+/// Config of so many fakes of several kinds.
 fn fakes(count: usize) -> Value {
     let kinds = ["sensor", "motor", "generic", "camera", "encoder", "board"];
     let component = |index: usize| {
@@ -32,13 +32,13 @@ fn fakes(count: usize) -> Value {
     json!({"components": (0..count).map(component).collect::<Vec<_>>()})
 }
 
-/// A machine of so many sensors, all of one module.
+/// Config of so many sensors, all of one module.
 fn sensors(count: usize) -> Value {
     let sensor = |index| json!({"name": format!("s{index}"), "api": "rdk:component:sensor", "model": "fake"});
     json!({"components": (0..count).map(sensor).collect::<Vec<_>>()})
 }
 
-/// Memory of the core and of all processes together, idle and after load; and what a call to a built-in takes.
+/// Measures the memory of the core and of all processes, idle and after load, and the latency of a call to a built-in.
 pub async fn memory(programs: &Path) -> Result<(), Failure> {
     println!("\nMEMORY  20 fakes");
     let machine = Machine::start(programs, &fakes(20)).await?;
@@ -73,7 +73,7 @@ pub async fn memory(programs: &Path) -> Result<(), Failure> {
     machine.stop().await
 }
 
-/// From the start of the process to 20 fakes that are ready.
+/// Measures the time from the start of the process to 20 READY fakes.
 pub async fn cold(programs: &Path, turns: usize) -> Result<(), Failure> {
     println!("\nSTART  median of {turns}");
     let (mut listening, mut ready) = (Vec::new(), Vec::new());
@@ -89,7 +89,7 @@ pub async fn cold(programs: &Path, turns: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// From the start of the process to many resources of one module that are ready: is it a line or a curve?
+/// Measures the start-up time for growing numbers of resources of one module: is it linear?
 pub async fn many(programs: &Path) -> Result<(), Failure> {
     let mut first = None;
     for count in [200, 1_000] {

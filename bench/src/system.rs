@@ -1,11 +1,11 @@
-//! What the kernel knows of processes. Linux only: elsewhere there is no PSS to read.
+//! Process statistics from `/proc`. Linux only: elsewhere there is no PSS.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::Failure;
 
-/// The machine on which all this is measured, in a line: numbers of different machines must not be compared.
+/// Describes this host in one line: numbers of different hosts must not be compared.
 pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -18,31 +18,31 @@ pub fn describe() -> String {
     format!("{count} x {model}, load {load} before the start (above 0.5 the numbers say little)")
 }
 
-/// Memory of its own and shared that a process has in RAM, in bytes.
+/// Resident set size of a process in bytes.
 pub fn rss(pid: u32) -> Result<u64, Failure> {
     field(pid, "status", "VmRSS:")
 }
 
-/// The largest [`rss`] that the process ever had, in bytes.
+/// Peak [`rss`] of a process in bytes.
 pub fn peak_rss(pid: u32) -> Result<u64, Failure> {
     field(pid, "status", "VmHWM:")
 }
 
-/// Like [`rss`], with what is shared divided among those who share it, in bytes.
+/// Proportional set size of a process in bytes: like [`rss`], but shared pages count divided by their users.
 pub fn pss(pid: u32) -> Result<u64, Failure> {
     field(pid, "smaps_rollup", "Pss:")
 }
 
-/// What a process has used of the processors so far.
+/// CPU usage of a process so far.
 #[derive(Clone, Copy, Default)]
 pub struct Used {
-    /// Time on a processor, of all its living threads.
+    /// CPU time of all its living threads.
     pub cpu: Duration,
-    /// How often one of them went to sleep, to be woken again.
+    /// Voluntary context switches of all its living threads.
     pub sleeps: u64,
 }
 
-/// What the process has used so far.
+/// Reads the CPU usage of a process.
 pub fn used(pid: u32) -> Result<Used, Failure> {
     let mut used = Used::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {

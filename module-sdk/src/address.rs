@@ -1,21 +1,32 @@
-//! Where a peer listens: a UNIX socket, or a TCP port of this machine.
+//! Address of a peer: a UNIX socket, or a TCP port.
 
-use std::{fmt, io, os::unix::fs::FileTypeExt, os::unix::fs::PermissionsExt, path::PathBuf, pin::Pin};
-
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+use std::{
+    fmt, io,
+    os::unix::fs::FileTypeExt,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
 };
 
-/// Where a peer listens.
+use hyperlocal::{UnixConnector, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener},
+};
+use tower_service::Service;
+
+/// Address of a peer or listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Unix(PathBuf),
-    /// `host:port`
+    /// Host and port, as `host:port`.
     Tcp(String),
 }
 
-/// A connection of either kind.
+/// Longest path of a socket on Linux, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Connection of either kind.
 pub(crate) type Stream = Pin<Box<dyn ReadWrite>>;
 
 pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
@@ -23,7 +34,7 @@ pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Address {
-    /// Tells the two apart by their shape, as every peer does: a port at the end, and no folder.
+    /// Parses an address. As in every peer, text with a port at its end and no `/` is a TCP address.
     pub(crate) fn parse(text: &str) -> Self {
         let port = text.rsplit_once(':').map(|(_, port)| port);
         let is_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -40,7 +51,7 @@ impl Address {
 
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         Ok(match self {
-            Self::Unix(path) => Box::pin(UnixStream::connect(path).await?),
+            Self::Unix(path) => Box::pin(dial_unix(path).await?),
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
@@ -49,7 +60,7 @@ impl Address {
         })
     }
 
-    /// Listens. A socket file that an earlier process left behind is replaced; only this user may connect.
+    /// Binds a listener. Replaces a socket file that an earlier process left behind; only this user may connect.
     pub(crate) async fn listen(&self) -> io::Result<Listener> {
         Ok(match self {
             Self::Unix(path) => {
@@ -65,6 +76,15 @@ impl Address {
     }
 }
 
+async fn dial_unix(path: &Path) -> io::Result<UnixStream> {
+    // The connector's URI panics on a path that makes none.
+    if !(1..=MAX_SOCKET_PATH).contains(&path.as_os_str().len()) {
+        let text = format!("the path of a socket has 1 to {MAX_SOCKET_PATH} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    UnixConnector.call(hyperlocal::Uri::new(path, "/").into()).await
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,7 +94,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Accepts connections; takes its socket file away when it is dropped.
+/// Listener that removes its socket file when it is dropped.
 pub(crate) enum Listener {
     Unix(UnixListener, PathBuf),
     Tcp(TcpListener),
@@ -135,6 +155,18 @@ mod tests {
         assert!(dialled.is_ok() && accepted.is_ok());
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_no_socket_is_an_error() {
+        for (path, kind) in [
+            (String::new(), io::ErrorKind::InvalidInput),
+            ("/x".repeat(40_000), io::ErrorKind::InvalidInput),
+            ("/nothing/here".to_owned(), io::ErrorKind::NotFound),
+        ] {
+            let error = Address::Unix(path.into()).dial().await.err().unwrap();
+            assert_eq!(error.kind(), kind, "{error}");
+        }
     }
 
     #[tokio::test]

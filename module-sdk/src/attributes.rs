@@ -1,6 +1,6 @@
-//! Free-form values into the author's types. Serde does the work; this adds what the wire needs: every number is a
-//! double, so an integer field takes `4.0`; names match without regard to case; `null` is as good as absent; and an
-//! error says which attribute, with its whole path.
+//! Deserializer from [`Value`] into the author's types. Beyond usual serde: every number of the wire is a double, so an
+//! integer field accepts `4.0`; names match in any case; `null` counts as absent; and an error contains the path of its
+//! attribute.
 
 use std::{fmt, vec};
 
@@ -11,21 +11,22 @@ use serde::{
 
 use crate::{Error, Object, Result, Value};
 
-/// Largest integer up to which every integer is a double of its own.
+/// Largest integer (2^53) up to which a double represents every integer exactly.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Reads an object into a type, as attributes are read: for the arguments of `do_command`, and for tests.
+/// Deserializes an object by the rules of attributes (see [`FromConfig::Attributes`](crate::FromConfig::Attributes)): for
+/// the arguments of `do_command`, and for tests.
 ///
 /// # Errors
-/// INVALID_ARGUMENT, naming the member by its path.
+/// INVALID_ARGUMENT with the path of the ill-typed or missing member.
 pub fn from_object<T: DeserializeOwned>(object: Object) -> Result<T> {
     read(object).map_err(Error::invalid_argument)
 }
 
-/// Makes an object of a type, for the answer of `do_command`.
+/// Serializes a value to an object, for the result of `do_command`.
 ///
 /// # Errors
-/// INTERNAL when the type is not an object, or has keys that are no text.
+/// INTERNAL if the value does not serialize to an object, or contains a map whose keys are not strings.
 pub fn to_object<T: serde::Serialize>(value: &T) -> Result<Object> {
     match serde_json::to_value(value).map(Value::from) {
         Ok(Value::Object(object)) => Ok(object),
@@ -38,16 +39,16 @@ pub(crate) fn read<T: DeserializeOwned>(object: Object) -> Result<T, AttributeEr
     T::deserialize(Attribute(Value::Object(object)))
 }
 
-/// What is wrong with an attribute, and where.
+/// Error of one attribute, with its path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AttributeError {
-    /// From the inside out, because an error learns its path on the way up.
-    path: Vec<Step>,
+    /// Path from the innermost segment outwards, as it is built up while the error is returned.
+    path: Vec<PathSegment>,
     problem: Problem,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum PathSegment {
     Key(String),
     Index(usize),
 }
@@ -59,8 +60,8 @@ enum Problem {
 }
 
 impl AttributeError {
-    fn within(mut self, step: Step) -> Self {
-        self.path.push(step);
+    fn within(mut self, segment: PathSegment) -> Self {
+        self.path.push(segment);
         self
     }
 }
@@ -71,11 +72,11 @@ impl fmt::Display for AttributeError {
             f.write_str("attributes")?;
         } else {
             f.write_str("attribute `")?;
-            for (n, step) in self.path.iter().rev().enumerate() {
-                match step {
-                    Step::Key(key) if n == 0 => f.write_str(key)?,
-                    Step::Key(key) => write!(f, ".{key}")?,
-                    Step::Index(index) => write!(f, "[{index}]")?,
+            for (n, segment) in self.path.iter().rev().enumerate() {
+                match segment {
+                    PathSegment::Key(key) if n == 0 => f.write_str(key)?,
+                    PathSegment::Key(key) => write!(f, ".{key}")?,
+                    PathSegment::Index(index) => write!(f, "[{index}]")?,
                 }
             }
             f.write_str("`")?;
@@ -99,14 +100,14 @@ impl de::Error for AttributeError {
 
     fn missing_field(field: &'static str) -> Self {
         Self {
-            path: vec![Step::Key(field.to_owned())],
+            path: vec![PathSegment::Key(field.to_owned())],
             problem: Problem::Missing,
         }
     }
 }
 
 impl Value {
-    /// How a person would call it.
+    /// Returns the kind of value for error texts.
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -119,7 +120,7 @@ impl Value {
     }
 }
 
-/// A whole number in the form that serde checks ranges on; anything else as it is.
+/// Visits a whole number as an integer, so that serde checks its range; any other number as a double.
 fn visit_number<'de, V: Visitor<'de>>(number: f64, limit: f64, visitor: V) -> Result<V::Value, AttributeError> {
     if number.fract() != 0.0 || !(-limit..=limit).contains(&number) {
         visitor.visit_f64(number)
@@ -141,7 +142,7 @@ macro_rules! integers {
     };
 }
 
-/// A value that is being read.
+/// Serde deserializer of one value.
 struct Attribute(Value);
 
 impl<'de> de::Deserializer<'de> for Attribute {
@@ -186,7 +187,7 @@ impl<'de> de::Deserializer<'de> for Attribute {
         }
     }
 
-    /// A model without attributes says `()`, and whatever the configuration has is no concern of it.
+    /// Accepts any object as `()`, the attributes type of models without attributes.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
         match self.0 {
             Value::Null | Value::Object(_) => visitor.visit_unit(),
@@ -237,7 +238,7 @@ impl<'de> de::Deserializer<'de> for Attribute {
     }
 }
 
-/// Renames members to the fields that they mean, and leaves out what is null.
+/// Renames members to the fields they match in another case, and leaves out nulls.
 fn with_names_of(fields: &[&str], object: Object) -> Vec<(String, Value)> {
     let exact: Vec<bool> = fields.iter().map(|field| object.contains_key(*field)).collect();
     let name = |key: String| {
@@ -281,7 +282,7 @@ impl<'de> de::MapAccess<'de> for Members {
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, AttributeError> {
         let (key, value) = self.current.take().unwrap_or_default();
         seed.deserialize(Attribute(value))
-            .map_err(|error| error.within(Step::Key(key)))
+            .map_err(|error| error.within(PathSegment::Key(key)))
     }
 }
 
@@ -301,7 +302,7 @@ impl<'de> de::SeqAccess<'de> for Elements {
         self.index += 1;
         seed.deserialize(Attribute(value))
             .map(Some)
-            .map_err(|error| error.within(Step::Index(index)))
+            .map_err(|error| error.within(PathSegment::Index(index)))
     }
 
     fn size_hint(&self) -> Option<usize> {

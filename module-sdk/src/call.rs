@@ -1,5 +1,5 @@
-//! The call that is being answered, known to everything that runs on its behalf: its deadline and its operation go on
-//! to the resources it calls, and its resource's name goes into the log.
+//! Task-local context of the running call: its deadline and metadata are forwarded to the resources it calls, and the name
+//! of its resource goes into log entries.
 
 use std::{
     future::Future,
@@ -14,39 +14,39 @@ tokio::task_local! {
     static SCOPE: Scope;
 }
 
-/// A call's deadline when the peer gives more than this is as good as none.
+/// Largest `grpc-timeout` that counts as a deadline.
 const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// On whose behalf code runs.
+/// Context of the running call or task, kept in a task-local variable.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     deadline: Option<Instant>,
-    /// What goes on to the resources that are called in turn.
+    /// Metadata forwarded to the resources that are called in turn.
     metadata: Vec<(HeaderName, HeaderValue)>,
     label: OnceLock<Arc<Label>>,
     verbose: bool,
 }
 
-/// Whose log entries these are.
+/// Log label of a resource.
 #[derive(Debug)]
 pub(crate) struct Label {
-    /// `rdk:component:motor/left`
+    /// Full name, such as `rdk:component:motor/left`.
     pub name: String,
-    /// How much it logs, when that is not as the module does.
+    /// Log level of the resource if it differs from the module's.
     pub level: Option<Level>,
 }
 
 impl Scope {
-    /// Reads the head of a request.
+    /// Creates the context of a call from its request headers.
     pub(crate) fn of_call(headers: &HeaderMap, now: Instant) -> Self {
         let deadline = headers
             .get("grpc-timeout")
             .and_then(|text| parse_timeout(text.to_str().ok()?))
             .and_then(|timeout| now.checked_add(timeout));
-        let metadata = headers.iter().filter(|(name, _)| goes_on(name.as_str()));
+        let metadata = headers.iter().filter(|(name, _)| is_forwarded(name.as_str()));
         let metadata = metadata.map(|(name, value)| (name.clone(), value.clone())).collect();
         let verbose = headers.contains_key("dtname");
         Self(Arc::new(Inner {
@@ -57,7 +57,7 @@ impl Scope {
         }))
     }
 
-    /// For work of a resource that no call asked for.
+    /// Creates the context of a resource's background task.
     pub(crate) fn of_resource(label: Arc<Label>) -> Self {
         let inner = Inner {
             deadline: None,
@@ -68,12 +68,12 @@ impl Scope {
         Self(Arc::new(inner))
     }
 
-    /// Runs `work` on behalf of this.
+    /// Runs a future in this context.
     pub(crate) fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
         SCOPE.scope(self, work)
     }
 
-    /// The same for something that is not a future.
+    /// Runs a closure in this context.
     pub(crate) fn run_sync<T>(&self, work: impl FnOnce() -> T) -> T {
         SCOPE.sync_scope(self.clone(), work)
     }
@@ -82,42 +82,42 @@ impl Scope {
         self.0.deadline
     }
 
-    /// Says which resource the running call turned out to be for.
+    /// Sets the resource of the running call.
     pub(crate) fn mark(label: &Arc<Label>) {
         let _ = SCOPE.try_with(|scope| scope.0.label.set(label.clone()));
     }
 
-    /// Reads the name for the log, and whether the call asks for more than usual.
+    /// Passes the log label and whether the call asks for DEBUG to `read`.
     pub(crate) fn logging<T>(read: impl Fn(Option<&Label>, bool) -> T) -> T {
         let known = SCOPE.try_with(|scope| read(scope.0.label.get().map(Arc::as_ref), scope.0.verbose));
         known.unwrap_or_else(|_| read(None, false))
     }
 }
 
-/// The call that is being answered. Code that runs outside any call, such as a task, sees an empty one.
+/// Running call: its deadline and metadata. Empty in code that runs outside any call, such as a background task.
 #[derive(Clone, Debug)]
 pub struct Call(Option<Scope>);
 
 impl Call {
-    /// The call on whose behalf this code runs.
+    /// Returns the call on whose behalf the current task runs.
     #[must_use]
     pub fn current() -> Self {
         Self(SCOPE.try_with(Clone::clone).ok())
     }
 
-    /// When the caller stops waiting. The SDK ends the call by itself then.
+    /// Returns the deadline of the caller (`grpc-timeout`). The SDK ends the call then with DEADLINE_EXCEEDED.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.0.as_ref()?.deadline()
     }
 
-    /// The operation that the core gave the call, a UUID.
+    /// Returns the id of the operation that the core assigned to the call, a UUID.
     #[must_use]
     pub fn operation(&self) -> Option<&str> {
         self.header("opid")
     }
 
-    /// What the caller attached under this key (sent as `viam-metadata-<key>`).
+    /// Returns a metadata value of the caller, sent as header `viam-metadata-<key>`. The key matches in any case.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.header(&format!("viam-metadata-{}", key.to_ascii_lowercase()))
@@ -128,17 +128,17 @@ impl Call {
         value.to_str().ok()
     }
 
-    /// What goes on to a resource that is called on behalf of this call.
+    /// Returns the headers to forward to a resource that is called on behalf of this call.
     pub(crate) fn forwarded(&self) -> &[(HeaderName, HeaderValue)] {
         self.0.as_ref().map_or(&[], |scope| &scope.0.metadata)
     }
 }
 
-fn goes_on(name: &str) -> bool {
+fn is_forwarded(name: &str) -> bool {
     matches!(name, "opid" | "traceparent" | "tracestate" | "dtname") || name.starts_with("viam-metadata-")
 }
 
-/// Reads `grpc-timeout`: up to eight digits and a unit.
+/// Parses `grpc-timeout`: up to eight digits and a unit.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

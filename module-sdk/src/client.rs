@@ -1,4 +1,4 @@
-//! Calls to the core, and through it to every resource of the machine.
+//! gRPC client of the core and, through it, of every resource of the machine.
 
 use std::{
     future::{Future, poll_fn},
@@ -20,27 +20,28 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, metadata::MetadataMap};
 
 use crate::{
-    CONNECTION_WINDOW, Error, MAX_FRAME, MAX_MESSAGE, ResourceApi, Result, SEND_BUFFER, STREAM_WINDOW,
+    CONNECTION_WINDOW, Error, MAX_FRAME, MAX_MESSAGE_BYTES, ResourceApi, Result, SEND_BUFFER, STREAM_WINDOW,
     address::Address, call::Call,
 };
 
-/// Who is calling, as every SDK says it: language, version of the SDK, version of the API.
+/// Value of the header `viam_client`: language, version of the SDK, version of the API.
 const CLIENT: HeaderValue = HeaderValue::from_static(concat!("rust;v", env!("CARGO_PKG_VERSION"), ";v0.1.601"));
 
-/// An address for the head of a request; the way of the connection does not depend on it.
+/// Origin URI of requests. The address of the connection does not depend on it.
 pub(crate) fn origin() -> Uri {
     static ORIGIN: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://localhost"));
     ORIGIN.clone()
 }
 
-/// A connection to a server, to be handed to generated clients. Clones share it.
+/// HTTP/2 connection to a gRPC server, for clients that `tonic` generates. Clones share the connection.
 #[derive(Clone)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection(Arc<SharedConnection>);
 
-struct Shared {
+/// State shared by the clones of a [`Connection`].
+struct SharedConnection {
     address: Address,
     sender: Mutex<SendRequest<Body>>,
-    /// Counts the ends of the connection.
+    /// Number of times that the connection has ended.
     ends: watch::Sender<u64>,
     tasks: TaskTracker,
 }
@@ -48,7 +49,7 @@ struct Shared {
 impl Connection {
     pub(crate) async fn open(address: Address) -> Result<Self> {
         let (sender, driver) = dial(&address).await?;
-        let connection = Self(Arc::new(Shared {
+        let connection = Self(Arc::new(SharedConnection {
             address,
             sender: Mutex::new(sender),
             ends: watch::Sender::new(0),
@@ -58,7 +59,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Dials again, for everyone who holds a clone.
+    /// Connects again, for all clones.
     pub(crate) async fn reopen(&self) -> Result<()> {
         let (sender, driver) = dial(&self.0.address).await?;
         *self.sender() = sender;
@@ -136,28 +137,28 @@ impl tower_service::Service<http::Request<Body>> for Connection {
     }
 }
 
-/// A resource somewhere on the machine, as its typed client sees it.
+/// Channel to one resource of the machine, on which a typed client of an API is built.
 #[derive(Clone)]
-pub struct Remote {
+pub struct ResourceChannel {
     connection: Connection,
     name: Arc<str>,
 }
 
-impl Remote {
-    /// The name to put into requests.
+impl ResourceChannel {
+    /// Returns the name of the resource, for the `name` field of requests.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The way to it, for a generated client.
+    /// Returns the connection, for a client that `tonic` generated.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// A request that carries on what belongs to the call that is being answered: its deadline, its operation, and
-    /// what its caller attached.
+    /// Wraps a message into a request that forwards the deadline, the operation and the metadata of the running
+    /// [`Call`].
     #[must_use]
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let call = Call::current();
@@ -173,12 +174,12 @@ impl Remote {
         request
     }
 
-    /// Waits for an answer, but not beyond the deadline of the call that is being answered.
+    /// Awaits a response, at most until the deadline of the running [`Call`], and returns its message.
     ///
     /// # Errors
-    /// What the resource or the core says; DEADLINE_EXCEEDED.
-    pub async fn answer<T>(&self, rpc: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T> {
-        let answer = match Call::current().deadline() {
+    /// DEADLINE_EXCEEDED after the deadline; otherwise the status that the resource or the core returned.
+    pub async fn response<T>(&self, rpc: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T> {
+        let response = match Call::current().deadline() {
             None => rpc.await,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), rpc).await.map_err(|_| {
                 Error::deadline_exceeded(format_args!(
@@ -187,21 +188,21 @@ impl Remote {
                 ))
             })?,
         };
-        Ok(answer?.into_inner())
+        Ok(response?.into_inner())
     }
 }
 
-/// A machine, as its resources and as programs that drive it see it.
+/// Client of a machine, for its resources and for programs that drive it.
 #[derive(Clone)]
 pub struct Robot {
     connection: Connection,
 }
 
 impl Robot {
-    /// Connects to a machine without encryption: `127.0.0.1:8080`, or the path of a UNIX socket.
+    /// Connects to a machine without TLS. `address` is `host:port`, or the path of a UNIX socket.
     ///
     /// # Errors
-    /// UNAVAILABLE when nothing answers there.
+    /// UNAVAILABLE if the connection fails.
     pub async fn connect(address: &str) -> Result<Self> {
         Self::open(Address::parse(address)).await
     }
@@ -211,21 +212,22 @@ impl Robot {
         Ok(Self { connection })
     }
 
-    /// A resource by its simple name. It need not be there yet: a call finds out.
+    /// Creates a client for the resource of API `A` with this simple name. Whether the resource exists shows in the first
+    /// call.
     ///
     /// # Errors
-    /// UNIMPLEMENTED when the API has no client.
+    /// UNIMPLEMENTED if the API has no client.
     pub fn resource<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<Arc<A>> {
-        A::client(Remote {
+        A::client(ResourceChannel {
             connection: self.connection.clone(),
             name: name.into(),
         })
     }
 
-    /// The names of all resources that are ready.
+    /// Fetches the names of all resources that are ready.
     ///
     /// # Errors
-    /// What the core says; UNAVAILABLE when it is gone.
+    /// UNAVAILABLE if the connection is lost; otherwise the status that the core returned.
     pub async fn resource_names(&self) -> Result<Vec<ResourceName>> {
         let answer = self
             .service()
@@ -239,8 +241,8 @@ impl Robot {
             .collect())
     }
 
-    /// Whether the core answers within this time.
-    pub(crate) async fn answers(&self, limit: Duration) -> Result<()> {
+    /// Checks that the core responds within this time.
+    pub(crate) async fn check_alive(&self, limit: Duration) -> Result<()> {
         let mut service = self.service();
         let late = |_| {
             Error::deadline_exceeded(format_args!(
@@ -254,7 +256,7 @@ impl Robot {
         Ok(())
     }
 
-    /// The way to the core, for generated clients of other services.
+    /// Returns the connection to the core, for clients of other services that `tonic` generated.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
@@ -262,7 +264,7 @@ impl Robot {
 
     pub(crate) fn service(&self) -> RobotServiceClient<Connection> {
         RobotServiceClient::with_origin(self.connection.clone(), origin())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 }

@@ -1,4 +1,4 @@
-//! What a resource is made from, read from the wire once.
+//! Configuration of a resource, decoded from the `ComponentConfig` of an AddResource request.
 
 use std::{future::Future, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Level;
 
 use crate::{
-    Error, Needs, Object, Result,
+    DependencySpec, Error, Object, Result,
     attributes::{AttributeError, read},
     call::{Label, Scope},
     dependencies::collect,
@@ -16,28 +16,28 @@ use crate::{
     value::wire,
 };
 
-/// The configuration of one resource, with its attributes as the author's type.
+/// Configuration of one resource, with its attributes as the author's type `A`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Config<A> {
-    /// The name, for example `left`.
+    /// Simple name, for example `left`.
     pub name: String,
-    /// For example `rdk:component:motor`.
+    /// API, for example `rdk:component:motor`.
     pub api: String,
-    /// For example `acme:motors:stepper`.
+    /// Model, for example `acme:motors:stepper`.
     pub model: String,
-    /// The model's own settings.
+    /// Attributes, the model's own settings.
     pub attributes: A,
-    /// The form that `frame.geometry` gives it.
+    /// Geometry configured as `frame.geometry`.
     pub geometry: Option<Geometry>,
-    /// What the configuration says it depends on, besides what the attributes name.
+    /// Names configured as `depends_on`, besides the dependencies that attributes declare.
     pub depends_on: Vec<String>,
-    /// Runs the work that goes on between calls, and ends it with the resource.
+    /// Spawner of background tasks, which are cancelled when the resource is closed.
     pub tasks: Tasks,
 }
 
 impl<A> Config<A> {
-    /// A configuration made by hand, for tests.
+    /// Creates a configuration by hand, for tests. API and model are empty.
     #[must_use]
     pub fn new(name: impl Into<String>, attributes: A) -> Self {
         let name = name.into();
@@ -58,8 +58,8 @@ impl<A> Config<A> {
     }
 }
 
-/// Work of one resource that goes on between calls. It ends when the resource is closed, and its log entries carry
-/// the resource's name.
+/// Background tasks of one resource. They are cancelled when the resource is closed, and their log entries carry the
+/// resource's name.
 #[derive(Clone, Debug)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -76,27 +76,27 @@ impl Tasks {
         }
     }
 
-    /// Starts work beside the calls. It is dropped at its next `await` when the resource closes.
+    /// Spawns a background task. Its future is dropped at its next `await` when the resource is closed.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         let work = async move { stop.run_until_cancelled_owned(work).await };
         drop(self.tracker.spawn(Scope::of_resource(self.label.clone()).run(work)));
     }
 
-    /// Ends all work and waits until it is gone.
+    /// Cancels all tasks and waits until they have ended.
     pub(crate) async fn end(&self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
     }
 
-    /// Ends all work without waiting, for a resource that never came to be.
+    /// Cancels all tasks without waiting, for a resource whose construction failed.
     pub(crate) fn cancel(&self) {
         self.stop.cancel();
     }
 }
 
-/// A configuration whose attributes nobody has read yet.
+/// Configuration whose attributes are not deserialized yet.
 #[derive(Clone, Debug)]
 pub(crate) struct RawConfig {
     pub name: String,
@@ -105,12 +105,12 @@ pub(crate) struct RawConfig {
     pub attributes: Object,
     pub geometry: Option<Geometry>,
     pub depends_on: Vec<String>,
-    /// How much it logs, when that is not as the module does.
+    /// Log level of the resource if it differs from the module's.
     pub level: Option<Level>,
 }
 
 impl RawConfig {
-    /// Reads what came over the wire.
+    /// Decodes the configuration of a request.
     pub(crate) fn from_wire(config: Option<ComponentConfig>) -> Result<Self> {
         let config = config.ok_or_else(|| Error::invalid_argument("the request has no `config`"))?;
         if config.name.is_empty() {
@@ -147,7 +147,7 @@ impl RawConfig {
         })
     }
 
-    /// `rdk:component:motor/left`
+    /// Returns the full name, such as `rdk:component:motor/left`.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.api, self.name)
     }
@@ -159,10 +159,10 @@ impl RawConfig {
         })
     }
 
-    /// Reads the attributes into the author's type, and collects the dependencies that they declare.
-    pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, Needs)> {
+    /// Deserializes the attributes into the author's type, and collects the dependencies that they declare.
+    pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, DependencySpec)> {
         let label = self.label();
-        let (attributes, needs) = collect(|| read::<A>(self.attributes));
+        let (attributes, declared) = collect(|| read::<A>(self.attributes));
         let attributes = attributes
             .map_err(|error: AttributeError| Error::invalid_argument(format_args!("{}: {error}", label.name)))?;
         let Self {
@@ -183,7 +183,7 @@ impl RawConfig {
                 depends_on,
                 tasks: Tasks::new(label),
             },
-            needs,
+            declared,
         ))
     }
 }
@@ -217,15 +217,15 @@ mod tests {
     #[test]
     fn attributes_declare_dependencies() {
         let raw = config(crate::object! { "left" => "l", "width_mm" => 300 });
-        let (config, needs) = raw.read::<Base>().unwrap();
+        let (config, spec) = raw.read::<Base>().unwrap();
         assert_eq!((config.attributes.left.name(), config.attributes.width_mm), ("l", 300));
         assert!(config.attributes.spare.is_none());
-        assert_eq!(needs, Needs::none().required::<dyn Motor>("l"));
-        let (_, needs) =
+        assert_eq!(spec, DependencySpec::none().required::<dyn Motor>("l"));
+        let (_, spec) =
             self::config(crate::object! { "left" => "l", "spare" => "rdk:component:motor/s", "width_mm" => 1 })
                 .read::<Base>()
                 .unwrap();
-        assert_eq!(needs.required, ["rdk:component:motor/l", "rdk:component:motor/s"]);
+        assert_eq!(spec.required, ["rdk:component:motor/l", "rdk:component:motor/s"]);
     }
 
     #[test]

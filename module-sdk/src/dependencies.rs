@@ -1,4 +1,4 @@
-//! The resources that a resource uses: declared by attributes or by `validate`, found by API and name.
+//! Dependencies of a resource: declared by attributes or by `validate`, looked up by API and name.
 
 use std::{
     any::Any,
@@ -11,32 +11,36 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Accepts, Error, Needs, Resource, ResourceApi, Result, Robot, registry::Registry, resource::full_name};
+use crate::{
+    DependencySpec, Error, Implements, Resource, ResourceApi, Result, Robot, registry::Registry, resource::full_name,
+};
 
 thread_local! {
-    /// What the attributes that are being read declare. Reading does not wait, so nothing else gets in between.
-    static DECLARED: RefCell<Needs> = RefCell::default();
+    /// Dependencies declared by the attributes that are being deserialized. Deserializing never awaits, so no other
+    /// resource gets in between.
+    static DECLARED: RefCell<DependencySpec> = RefCell::default();
 }
 
-/// Runs `read` and says which dependencies came up.
-pub(crate) fn collect<T>(read: impl FnOnce() -> T) -> (T, Needs) {
+/// Runs `read` and returns its result with the dependencies that it declared.
+pub(crate) fn collect<T>(read: impl FnOnce() -> T) -> (T, DependencySpec) {
     DECLARED.take();
     let value = read();
     (value, DECLARED.take())
 }
 
-/// An attribute that names a resource. Declares it as required by being read; use `Option` for one that need not be
-/// configured, and [`OptionalDependency`] for one that need not be there.
+/// Attribute that names a required resource of API `A`. Being a field of the attributes declares the dependency. Use
+/// `Option<Dependency<A>>` for an attribute that may be absent, and [`OptionalDependency`] for a resource that may be.
 pub struct Dependency<A: ?Sized> {
     name: String,
     api: PhantomData<fn() -> Box<A>>,
 }
 
-/// An attribute that names a resource which is used when it is there. The resource is made again when that changes.
+/// Attribute that names an optional resource of API `A`. The dependent is rebuilt when that resource appears or
+/// disappears.
 pub struct OptionalDependency<A: ?Sized>(Dependency<A>);
 
 impl<A: ResourceApi + ?Sized> Dependency<A> {
-    /// One made by hand, for tests.
+    /// Creates a dependency by hand, for tests.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -45,29 +49,29 @@ impl<A: ResourceApi + ?Sized> Dependency<A> {
         }
     }
 
-    /// As configured.
+    /// Returns the name as configured, simple or full.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The resource.
+    /// Looks up the resource in the `dependencies` passed to [`FromConfig::from_config`](crate::FromConfig::from_config).
     ///
     /// # Errors
-    /// NOT_FOUND when the core did not give it.
+    /// See [`Dependencies::get`].
     pub fn resolve(&self, dependencies: &Dependencies) -> Result<Arc<A>> {
         dependencies.get(&self.name)
     }
 }
 
 impl<A: ResourceApi + ?Sized> OptionalDependency<A> {
-    /// As configured.
+    /// Returns the name as configured, simple or full.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// The resource, if it is there.
+    /// Looks up the resource; `None` if it is not available.
     #[must_use]
     pub fn resolve(&self, dependencies: &Dependencies) -> Option<Arc<A>> {
         self.0.resolve(dependencies).ok()
@@ -77,7 +81,7 @@ impl<A: ResourceApi + ?Sized> OptionalDependency<A> {
 impl<'de, A: ResourceApi + ?Sized> Deserialize<'de> for Dependency<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = name(deserializer)?;
-        DECLARED.with_borrow_mut(|needs| needs.required.push(full_name::<A>(&name)));
+        DECLARED.with_borrow_mut(|spec| spec.required.push(full_name::<A>(&name)));
         Ok(Self { name, api: PhantomData })
     }
 }
@@ -85,7 +89,7 @@ impl<'de, A: ResourceApi + ?Sized> Deserialize<'de> for Dependency<A> {
 impl<'de, A: ResourceApi + ?Sized> Deserialize<'de> for OptionalDependency<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = name(deserializer)?;
-        DECLARED.with_borrow_mut(|needs| needs.optional.push(full_name::<A>(&name)));
+        DECLARED.with_borrow_mut(|spec| spec.optional.push(full_name::<A>(&name)));
         Ok(Self(Dependency { name, api: PhantomData }))
     }
 }
@@ -111,84 +115,85 @@ impl<A: ?Sized> fmt::Debug for OptionalDependency<A> {
     }
 }
 
-/// Another resource of the same module, as its author's own type. The core may make it anew while those who use it stay as
-/// they are (with another `frame`, say), so it is looked up at each use, and must not be kept longer than that.
-pub struct Neighbour<R> {
-    place: Place,
+/// Handle of another resource of the same module, as the author's own type `R` instead of an API. The core may replace
+/// that resource without rebuilding its dependents (after a change of its `frame`, for example), so call
+/// [`get`](Self::get) at each use and do not keep its result.
+pub struct LocalDependency<R> {
+    location: Location,
     resource: PhantomData<fn() -> R>,
 }
 
-impl<R: Resource> Neighbour<R> {
-    /// The resource as it is now.
+impl<R: Resource> LocalDependency<R> {
+    /// Returns the current resource.
     ///
     /// # Errors
-    /// UNAVAILABLE while it is not there, or another one is in its place.
+    /// UNAVAILABLE while there is none, or if the current one has another type.
     pub fn get(&self) -> Result<Arc<R>> {
         let gone = |name: &str| Error::unavailable(format_args!("`{name}` is not there at the moment"));
-        match &self.place {
-            Place::Hand(local) => local.concrete.clone().downcast().map_err(|_| gone("it")),
-            Place::Here(registry, name) => {
+        match &self.location {
+            Location::Fixed(local) => local.concrete.clone().downcast().map_err(|_| gone("it")),
+            Location::SameModule(registry, name) => {
                 let local = registry.upgrade().and_then(|registry| registry.local(name));
                 let resource = local.and_then(|local| local.concrete.downcast().ok());
                 resource.ok_or_else(|| gone(name))
             }
-            Place::Elsewhere(name) => Err(gone(name)),
+            Location::OtherProcess(name) => Err(gone(name)),
         }
     }
 }
 
-impl<R> fmt::Debug for Neighbour<R> {
+impl<R> fmt::Debug for LocalDependency<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Hand(_) => f.write_str("Neighbour"),
-            Place::Here(_, name) | Place::Elsewhere(name) => write!(f, "Neighbour({name})"),
+        match &self.location {
+            Location::Fixed(_) => f.write_str("LocalDependency"),
+            Location::SameModule(_, name) | Location::OtherProcess(name) => write!(f, "LocalDependency({name})"),
         }
     }
 }
 
-/// Where a resource that was given is found.
+/// Location of a dependency.
 #[derive(Clone)]
-enum Place {
-    /// It was given by hand.
-    Hand(Local),
-    /// In this module, or so it was when it was given. Who is looked up is not kept by who looks.
-    Here(Weak<Registry>, String),
-    /// In another process.
-    Elsewhere(String),
+enum Location {
+    /// Added by [`Dependencies::with`].
+    Fixed(LocalResource),
+    /// Full name in this module's registry. Weak, because the registry owns the resource that holds this.
+    SameModule(Weak<Registry>, String),
+    /// Full name of a resource in another process.
+    OtherProcess(String),
 }
 
-/// A resource that lives in this process, with both its faces.
+/// Resource of this process, as its API's type and as the author's.
 #[derive(Clone)]
-pub(crate) struct Local {
-    /// An `Arc<A>` of its API.
-    pub face: Arc<dyn Any + Send + Sync>,
-    /// The author's type.
+pub(crate) struct LocalResource {
+    /// `Arc<A>` of its API `A`.
+    pub api_object: Arc<dyn Any + Send + Sync>,
+    /// `R`, the author's type.
     pub concrete: Arc<dyn Any + Send + Sync>,
 }
 
-/// The resources that the core gave to one resource.
+/// Dependencies that the core passed to one resource.
 #[derive(Clone, Default)]
 pub struct Dependencies {
-    /// By full name.
-    given: BTreeMap<String, Place>,
+    /// Locations by full name.
+    given: BTreeMap<String, Location>,
     robot: Option<Robot>,
 }
 
 impl Dependencies {
-    /// No resources.
+    /// Creates an empty set, for tests.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds a resource by hand, for tests.
+    /// Adds a resource of API `A` by hand, for tests.
     #[must_use]
-    pub fn with<A: Accepts<R> + ?Sized, R: Resource>(self, name: &str, resource: Arc<R>) -> Self {
-        let local = Local {
-            face: Arc::new(A::erase(resource.clone())),
+    pub fn with<A: Implements<R> + ?Sized, R: Resource>(self, name: &str, resource: Arc<R>) -> Self {
+        let local = LocalResource {
+            api_object: Arc::new(A::erase(resource.clone())),
             concrete: resource,
         };
-        self.given(full_name::<A>(name), Place::Hand(local))
+        self.insert(full_name::<A>(name), Location::Fixed(local))
     }
 
     pub(crate) fn through(robot: Option<Robot>) -> Self {
@@ -198,79 +203,80 @@ impl Dependencies {
         }
     }
 
-    /// Adds one that the core gave. It may be in `registry`, too.
+    /// Adds a dependency by its full name. It is local if `registry` contains it.
     pub(crate) fn named(self, full_name: String, registry: &Arc<Registry>) -> Self {
-        let place = match registry.local(&full_name) {
-            Some(_) => Place::Here(Arc::downgrade(registry), full_name.clone()),
-            None => Place::Elsewhere(full_name.clone()),
+        let location = match registry.local(&full_name) {
+            Some(_) => Location::SameModule(Arc::downgrade(registry), full_name.clone()),
+            None => Location::OtherProcess(full_name.clone()),
         };
-        self.given(full_name, place)
+        self.insert(full_name, location)
     }
 
-    fn given(mut self, full_name: String, place: Place) -> Self {
-        self.given.insert(full_name, place);
+    fn insert(mut self, full_name: String, location: Location) -> Self {
+        self.given.insert(full_name, location);
         self
     }
 
-    /// The resource with this API and name. It is called through the core, also one of the same module: so what holds it
-    /// may stay as it is when it is made anew.
+    /// Returns the dependency of API `A` with this name, simple or full. Calls to it go through the core even if it runs in
+    /// the same module, so the returned value stays valid when the core replaces the resource.
     ///
     /// # Errors
-    /// NOT_FOUND when it is not among those that the core gave; the text lists them. UNIMPLEMENTED when its API has no
-    /// client; if it is of the same module, [`local`](Self::local) finds it.
+    /// NOT_FOUND if the core did not pass such a dependency; the text lists those it passed. UNIMPLEMENTED if the API has
+    /// no client; use [`local`](Self::local) for a resource of the same module. UNAVAILABLE without a core.
     pub fn get<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<Arc<A>> {
-        let (full, place) = self.find::<A>(name)?;
-        match place {
-            Place::Hand(local) => match local.face.downcast_ref::<Arc<A>>() {
-                Some(face) => Ok(face.clone()),
+        let (full, location) = self.find::<A>(name)?;
+        match location {
+            Location::Fixed(local) => match local.api_object.downcast_ref::<Arc<A>>() {
+                Some(api_object) => Ok(api_object.clone()),
                 None => Err(Error::internal(format_args!(
                     "`{full}` does not have the Rust type of {}",
                     A::API
                 ))),
             },
-            Place::Here(..) | Place::Elsewhere(_) => {
+            Location::SameModule(..) | Location::OtherProcess(_) => {
                 let (_, simple) = full.split_once('/').unwrap_or(("", full));
                 self.robot()?.resource(simple)
             }
         }
     }
 
-    /// A dependency that lives in the same module and is of this type, without a way through the core.
+    /// Returns a dependency that runs in the same module and has type `R`, to be called directly instead of through the
+    /// core. `None` if there is none of this name and type.
     #[must_use]
-    pub fn local<R: Resource>(&self, name: &str) -> Option<Neighbour<R>> {
+    pub fn local<R: Resource>(&self, name: &str) -> Option<LocalDependency<R>> {
         let named = self
             .given
             .iter()
             .filter(|(full, _)| *full == name || simple_name(full) == plain(name));
-        let mut neighbours = named.map(|(_, place)| Neighbour {
-            place: place.clone(),
+        let mut candidates = named.map(|(_, location)| LocalDependency {
+            location: location.clone(),
             resource: PhantomData,
         });
-        neighbours.find(|neighbour| neighbour.get().is_ok())
+        candidates.find(|candidate| candidate.get().is_ok())
     }
 
-    /// The names of all, in full.
+    /// Iterates over the full names of all dependencies.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.given.keys().map(String::as_str)
     }
 
-    /// The machine, for resources that are not declared: they may come and go.
+    /// Returns a client of the machine, for resources that are not declared as dependencies and so may come and go.
     ///
     /// # Errors
-    /// UNAVAILABLE when the module runs without a core.
+    /// UNAVAILABLE if the module runs without a core.
     pub fn robot(&self) -> Result<&Robot> {
         self.robot
             .as_ref()
             .ok_or_else(|| Error::unavailable("this module runs without a core, so it reaches no other resource"))
     }
 
-    fn find<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<(&str, &Place)> {
+    fn find<A: ResourceApi + ?Sized>(&self, name: &str) -> Result<(&str, &Location)> {
         let full = full_name::<A>(name);
         let entry = self.given.get_key_value(&full).or_else(|| {
             // Remotes are left out of the names that the core gives.
             self.given.get_key_value(&format!("{}/{}", A::API, plain(name)))
         });
-        entry.map(|(full, place)| (full.as_str(), place)).ok_or_else(|| {
+        entry.map(|(full, location)| (full.as_str(), location)).ok_or_else(|| {
             let given = if self.given.is_empty() {
                 "none".into()
             } else {
@@ -293,7 +299,7 @@ fn simple_name(full: &str) -> &str {
     full.split_once('/').map_or(full, |(_, name)| name)
 }
 
-/// `arm` of `rdk:component:arm/remote:arm`.
+/// Strips API and remotes: `arm` of `rdk:component:arm/remote:arm`.
 fn plain(name: &str) -> &str {
     let name = simple_name(name);
     name.rsplit_once(':').map_or(name, |(_, name)| name)
@@ -353,7 +359,7 @@ mod tests {
             "{error}"
         );
         let name = "rdk:component:motor/m".to_owned();
-        let outside = Dependencies::none().given(name.clone(), Place::Elsewhere(name));
+        let outside = Dependencies::none().insert(name.clone(), Location::OtherProcess(name));
         assert_eq!(outside.get::<dyn Motor>("m").err().unwrap().code(), Code::Unavailable);
     }
 }

@@ -1,17 +1,17 @@
-//! The error that resource methods return. Anything that implements `std::error::Error` becomes one with `?`.
+//! Error of resource methods: a gRPC code and a text. `?` converts everything that implements `std::error::Error`.
 
 use std::{any::Any, error::Error as StdError, fmt};
 
 pub use tonic::Code;
 use tonic::Status;
 
-/// What resource methods return.
+/// Result of resource methods.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed: a gRPC code for programs and a text for people.
+/// Error of a call: a gRPC code for programs and a text for people.
 ///
-/// `?` turns any error into one: a gRPC status keeps its code, everything else becomes [`Code::Unknown`] with the
-/// texts of its sources.
+/// `?` converts any error: a [`tonic::Status`] keeps its code and text, every other error becomes [`Code::Unknown`] with
+/// its text and those of its sources.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     code: Code,
@@ -25,7 +25,7 @@ macro_rules! constructors {
 }
 
 impl Error {
-    /// An error with a code of one's choice.
+    /// Creates an error with the given code.
     #[must_use]
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
         Self {
@@ -35,39 +35,39 @@ impl Error {
     }
 
     constructors! {
-        /// What the hardware or a library says, when no other code tells more.
+        /// Creates an UNKNOWN error, for hardware and libraries whose failure no other code describes.
         unknown Unknown;
-        /// The caller asked for something that can never work.
+        /// Creates an INVALID_ARGUMENT error: the request can never succeed as it is.
         invalid_argument InvalidArgument;
-        /// There is no such thing.
+        /// Creates a NOT_FOUND error: the named thing does not exist.
         not_found NotFound;
-        /// Something must be done first; the same call may work later.
+        /// Creates a FAILED_PRECONDITION error: something else must be done first.
         failed_precondition FailedPrecondition;
-        /// This resource does not offer that.
+        /// Creates an UNIMPLEMENTED error: the model does not offer the method.
         unimplemented Unimplemented;
-        /// Not now; trying again soon may work.
+        /// Creates an UNAVAILABLE error: the same request may succeed soon.
         unavailable Unavailable;
-        /// It took too long.
+        /// Creates a DEADLINE_EXCEEDED error: the operation took too long.
         deadline_exceeded DeadlineExceeded;
-        /// A newer call, a stop or the caller ended it.
+        /// Creates a CANCELLED error: a newer call, a stop or the caller ended the operation.
         cancelled Cancelled;
-        /// A bug in the module.
+        /// Creates an INTERNAL error: a bug in the module.
         internal Internal;
     }
 
-    /// The code that callers see.
+    /// Returns the gRPC code that callers see.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The text that callers see.
+    /// Returns the text that callers see.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Puts what was being done in front of the text.
+    /// Prefixes the text with the action that failed: `context("reading")` gives `reading: …`.
     #[must_use]
     pub fn context(self, doing: impl fmt::Display) -> Self {
         Self {

@@ -1,7 +1,8 @@
-//! Write modules for Mainstay, and for any machine that speaks the Viam protocol.
+//! SDK for modules of Mainstay, and of any other machine that speaks the Viam module protocol.
 //!
-//! A module is a program that the machine starts. It offers *models*: kinds of sensors, motors and so on. For each one
-//! that a configuration asks for, the SDK makes a resource and lets calls reach it. A whole sensor module:
+//! A *module* is a program that the machine starts and calls over gRPC. It registers *models*, implementations of an
+//! API such as `rdk:component:sensor`. For each configured resource of a model, the SDK builds one instance of the
+//! author's type and routes the gRPC calls for that resource to it. A complete sensor module:
 //!
 //! ```no_run
 //! use mainstay_module::prelude::*;
@@ -36,27 +37,28 @@
 //! }
 //! ```
 //!
-//! * **Attributes** are a type: [`FromConfig::Attributes`]. What does not fit is refused with its path.
+//! * **Attributes** are deserialized into a type of the author's: [`FromConfig::Attributes`]. A value of the wrong type
+//!   fails the resource with an error that contains the attribute's path.
 //! * **Dependencies** are attributes too: a field of type [`Dependency<dyn Motor>`](Dependency) declares that the motor
-//!   which it names must be there, and [`resolve`](Dependency::resolve) gives it as an `Arc<dyn Motor>`, wherever on
-//!   the machine it lives.
-//! * **Errors** come from `?`; one with a code of one's choice from [`Error`]'s constructors.
-//! * **Logs** go to the machine, with the resource's name, through the macros of [`tracing`].
-//! * **Work between calls** belongs into [`Config::tasks`], which ends with the resource.
-//! * **Commands** of one's own: [`Resource::do_command`].
-//! * **An API of one's own**: [`ResourceApi`], in a few lines around the service that `tonic` generates. The example
-//!   `jukebox` has one with all four kinds of calls.
+//!   it names is required, and [`resolve`](Dependency::resolve) returns it as an `Arc<dyn Motor>`, whichever process
+//!   it runs in.
+//! * **Errors**: `?` converts any error; [`Error`]'s constructors choose a gRPC code.
+//! * **Logs**: the macros of [`tracing`] send log entries to the machine, under the name of the resource.
+//! * **Background work** between calls is spawned on [`Config::tasks`] and cancelled when the resource is closed.
+//! * **Custom commands**: [`Resource::do_command`].
+//! * **Custom APIs**: [`ResourceApi`], in a few lines around the service that `tonic` generates. The example `jukebox`
+//!   has one with all four kinds of gRPC methods.
 //!
 //! A module's `Cargo.toml` names `mainstay-module` and, for attributes, `serde`.
 //!
-//! # Waiting
+//! # Concurrency and cancellation
 //!
-//! A module runs on one thread. Methods must not block it: every other call waits meanwhile. Wait with `tokio`'s
-//! timers and sockets, and put what blocks (a driver in C, long arithmetic) into [`spawn_blocking`].
+//! A module runs on one thread. A method that blocks the thread holds up every other call of the module: wait with
+//! `tokio`'s timers and sockets, and run blocking code (a driver in C, long computations) with [`spawn_blocking`].
 //!
-//! When the caller gives up, or its deadline passes, a method ends at its next `await`: its future is dropped. What
-//! must not be left half done, such as a motor that turns, belongs into a guard with `Drop`. A panic ends its own call
-//! with INTERNAL and nothing else.
+//! When the caller cancels or its deadline passes, the method's future is dropped at its next `await`. Cleanup that
+//! must happen even then, such as stopping a motor, belongs into a guard with `Drop`. A panic ends its own call with
+//! INTERNAL and affects no other call.
 
 mod address;
 pub mod api;
@@ -92,46 +94,47 @@ pub use self::{
     },
     attributes::{from_object, to_object},
     call::Call,
-    client::{Connection, Remote, Robot},
+    client::{Connection, ResourceChannel, Robot},
     config::{Config, Tasks},
-    dependencies::{Dependencies, Dependency, Neighbour, OptionalDependency},
+    dependencies::{Dependencies, Dependency, LocalDependency, OptionalDependency},
     error::{Code, Error, Result},
     module::Module,
     registry::Resources,
-    resource::{Accepts, FromConfig, Halting, Needs, Resource, ResourceApi},
+    resource::{DependencySpec, FromConfig, Implements, Resource, ResourceApi, StopFuture},
     run::{Args, Running, run},
     server::Service,
     value::{NO_EXTRA, Object, Value},
 };
 
-/// Everything that a usual module needs.
+/// Imports for a typical module: `use mainstay_module::prelude::*;`.
 pub mod prelude {
     pub use async_trait::async_trait;
     pub use serde::Deserialize;
 
     pub use crate::{
-        Board, Camera, Config, Dependencies, Dependency, Encoder, Error, FromConfig, Generic, GenericService, Module,
-        Motor, NO_EXTRA, Needs, Neighbour, Object, OptionalDependency, Resource, Result, Sensor, Value, object, run,
+        Board, Camera, Config, Dependencies, Dependency, DependencySpec, Encoder, Error, FromConfig, Generic,
+        GenericService, LocalDependency, Module, Motor, NO_EXTRA, Object, OptionalDependency, Resource, Result, Sensor,
+        Value, object, run,
     };
 }
 
-/// Largest message in either direction, in bytes. The core's limit is the same.
-pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+/// Largest gRPC message in either direction, in bytes (32 MiB). The core's limit is the same.
+pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 
-/// How many bytes a peer may send on one stream before it waits: a camera's picture goes through at once.
+/// HTTP/2 flow-control window of one stream, in bytes: a camera's picture goes through at once.
 const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
-/// The same for all streams of a connection together: without practical limit, or one stream whose reader sleeps would
-/// stop every other.
+/// HTTP/2 flow-control window of one connection, in bytes: without practical limit, or one stream whose reader sleeps
+/// would stop every other.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// Largest piece of a message. Larger ones cost less each, smaller ones let small calls pass between them.
+/// Largest HTTP/2 frame, in bytes. Larger frames cost less per byte, smaller ones let small calls pass between them.
 const MAX_FRAME: u32 = 256 * 1024;
-/// How many bytes of one answer may wait for the socket.
+/// Send buffer of one stream, in bytes.
 const SEND_BUFFER: usize = 1024 * 1024;
 
-/// Runs something that blocks on a thread of its own, and waits for it without holding up other calls.
+/// Runs blocking code on a separate thread and awaits its result, so that other calls go on meanwhile.
 ///
 /// # Errors
-/// INTERNAL when it panics.
+/// INTERNAL if `work` panics.
 pub async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await

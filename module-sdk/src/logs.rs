@@ -1,5 +1,5 @@
-//! Log entries on their way to the core: a `tracing` layer that never waits, a bounded queue, and a task that sends.
-//! What cannot be sent goes to stderr, which the core reads too.
+//! Log forwarding to the core: a `tracing` layer that never waits, a bounded queue, and a sender task. Entries that
+//! cannot be sent go to stderr, which the core reads too.
 
 use std::{
     fmt::{self, Write as _},
@@ -20,37 +20,38 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::{Object, Robot, Value, call::Scope, object, value::wire};
 
-/// Entries that wait to be sent. Beyond that the newest are counted and lost.
+/// Capacity of the queue, in entries. Entries beyond it are counted and dropped.
 const QUEUE: usize = 1024;
-/// How long the core may take for one entry.
+/// Timeout for sending one entry.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long the last entries may take when the module stops.
+/// Timeout for sending the remaining entries when the module stops.
 const LAST: Duration = Duration::from_millis(500);
-/// Libraries under the SDK that tell too much below WARN.
+/// Libraries of the SDK whose entries below WARN are dropped.
 const NOISE: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "mio"];
 
-/// Takes what is logged, and never waits.
+/// `tracing` layer that queues log entries and never waits.
 pub(crate) struct LogLayer {
-    shared: Arc<Shared>,
+    shared: Arc<LogQueue>,
 }
 
-struct Shared {
-    /// Without a resource, the name of the module alone.
+/// Queue of log entries, shared by the layer and the sender.
+struct LogQueue {
+    /// Name of the module, the logger of entries that belong to no resource.
     module: String,
     level: Level,
     queue: mpsc::Sender<LogEntry>,
-    /// Somebody empties the queue.
+    /// True while the sender task empties the queue.
     sending: AtomicBool,
     lost: AtomicU64,
 }
 
-/// The other end of the queue.
+/// Sender of queued log entries to the core.
 pub(crate) struct LogSender {
-    shared: Arc<Shared>,
+    shared: Arc<LogQueue>,
     queue: mpsc::Receiver<LogEntry>,
 }
 
-/// A level by any of the words that configurations and peers use, in any case.
+/// Parses a level by any of the words that configurations and peers use, in any case.
 pub(crate) fn parse_level(text: &str) -> Option<Level> {
     match text.to_ascii_lowercase().as_str() {
         "trace" | "notset" => Some(Level::TRACE),
@@ -62,11 +63,11 @@ pub(crate) fn parse_level(text: &str) -> Option<Level> {
     }
 }
 
-/// The layer and the end of its queue.
+/// Creates the layer and the sender that empties its queue.
 pub(crate) fn channel(module: &str, level: Level) -> (LogLayer, LogSender) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let (sending, lost) = (AtomicBool::new(false), AtomicU64::new(0));
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(LogQueue {
         module: module.to_owned(),
         level,
         queue: sender,
@@ -77,7 +78,7 @@ pub(crate) fn channel(module: &str, level: Level) -> (LogLayer, LogSender) {
 }
 
 impl LogSender {
-    /// Sends until `stop`, then what is left. An entry that the core does not take goes to stderr.
+    /// Sends entries until `stop`, then the remaining ones. An entry that cannot be sent goes to stderr.
     pub(crate) async fn run(mut self, robots: watch::Receiver<Robot>, stop: CancellationToken) {
         self.shared.sending.store(true, Ordering::Relaxed);
         while let Some(Some(entry)) = stop.run_until_cancelled(self.queue.recv()).await {
@@ -113,7 +114,7 @@ impl LogSender {
     }
 }
 
-impl Shared {
+impl LogQueue {
     fn entry(&self, level: Level, logger: &str, message: String, caller: &Object, fields: Vec<Struct>) -> LogEntry {
         LogEntry {
             level: level.as_str().to_ascii_lowercase(),
@@ -135,7 +136,7 @@ impl Shared {
     }
 }
 
-/// Writes an entry as one line. A closed stderr is nobody's fault.
+/// Writes an entry to stderr as one line. Errors are ignored: stderr may be closed.
 fn print(entry: &LogEntry) {
     let mut line = format!(
         "{} {}: {}",
@@ -209,7 +210,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     }
 }
 
-/// The kinds of fields by the numbers that cores know (those of the `zap` library).
+/// Field types by the numbers that cores know (those of the `zap` library).
 mod zap {
     pub(super) const BOOL: f64 = 4.0;
     pub(super) const FLOAT: f64 = 9.0;
@@ -218,7 +219,7 @@ mod zap {
     pub(super) const UNSIGNED: f64 = 18.0;
 }
 
-/// Collects the message and the other fields of an entry.
+/// `tracing` visitor that collects the message and the other fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
     use crate::call::Label;
 
-    /// What gets through to a core, as `level logger message`.
+    /// Entries that reach the queue while `log` runs.
     fn logged(level: Level, log: impl FnOnce()) -> Vec<LogEntry> {
         let (layer, mut sender) = channel("weather", level);
         sender.shared.sending.store(true, Ordering::Relaxed);

@@ -1,63 +1,63 @@
-//! How the models of a module are kept: each knows how to check a configuration and how to make a resource of it,
-//! and nobody else knows its types.
+//! Model factories: validate a configuration and build a resource from it. The only code that knows the author's types
+//! behind a model; the rest of the SDK sees [`ModelFactory`].
 
 use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
 use crate::{
-    Accepts, Config, Dependencies, FromConfig, Needs, Result,
+    Config, Dependencies, DependencySpec, FromConfig, Implements, Result,
     config::{RawConfig, Tasks},
-    dependencies::Local,
-    registry::Made,
+    dependencies::LocalResource,
+    registry::Instance,
 };
 
-/// A model without its types.
-pub(crate) trait Maker: Send + Sync {
-    /// What the configuration needs, or what is wrong with it.
-    fn validate(&self, config: RawConfig) -> Result<Needs>;
-    /// Makes a resource. Dropping the future ends what it began.
-    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Made>>>;
+/// Type-erased factory of the resources of one model.
+pub(crate) trait ModelFactory: Send + Sync {
+    /// Validates a configuration and returns its dependencies.
+    fn validate(&self, config: RawConfig) -> Result<DependencySpec>;
+    /// Builds a resource. Dropping the future cancels the tasks it started.
+    fn build(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Instance>>>;
 }
 
-/// A model with its types: the API and the author's.
-pub(crate) struct ModelOf<A: ?Sized, R>(PhantomData<Types<A, R>>);
+/// Model factory for API `A` and the author's type `R`.
+pub(crate) struct TypedModel<A: ?Sized, R>(PhantomData<Types<A, R>>);
 
-/// Owns neither, so the model may go from thread to thread whatever they are.
+/// Marker that owns neither type, so the factory is `Send` and `Sync` whatever they are.
 type Types<A, R> = fn(&A) -> R;
 
-impl<A: ?Sized, R> ModelOf<A, R> {
+impl<A: ?Sized, R> TypedModel<A, R> {
     pub(crate) fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<A: Accepts<R> + ?Sized, R: FromConfig> Maker for ModelOf<A, R> {
-    fn validate(&self, config: RawConfig) -> Result<Needs> {
+impl<A: Implements<R> + ?Sized, R: FromConfig> ModelFactory for TypedModel<A, R> {
+    fn validate(&self, config: RawConfig) -> Result<DependencySpec> {
         let name = config.full_name();
         let (config, declared): (Config<R::Attributes>, _) = config.read()?;
-        let said = R::validate(&config).map_err(|error| error.context(name))?;
-        Ok(merge(declared, said))
+        let added = R::validate(&config).map_err(|error| error.context(name))?;
+        Ok(merge(declared, added))
     }
 
-    fn make(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Made>>> {
+    fn build(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Instance>>> {
         Box::pin(async move {
             let (label, geometry) = (config.label(), config.geometry.clone());
             let (config, _) = config.read()?;
-            let mut unfinished = Unfinished(Some(config.tasks.clone()));
+            let mut tasks_guard = CancelOnDrop(Some(config.tasks.clone()));
             let resource = Arc::new(R::from_config(config, dependencies).await?);
-            let face = A::erase(resource.clone());
+            let api_object = A::erase(resource.clone());
             let halt = Box::new({
-                let face = face.clone();
-                move || A::halt(face.clone())
+                let api_object = api_object.clone();
+                move || A::halt(api_object.clone())
             });
             // Taken only now: from here on, closing the resource ends its tasks.
-            let tasks = unfinished.0.take().expect("it was filled above");
-            let local = Local {
-                face: Arc::new(face),
+            let tasks = tasks_guard.0.take().expect("it was filled above");
+            let local = LocalResource {
+                api_object: Arc::new(api_object),
                 concrete: resource.clone(),
             };
-            Ok(Box::new(Made {
+            Ok(Box::new(Instance {
                 resource,
                 local,
                 label,
@@ -69,10 +69,10 @@ impl<A: Accepts<R> + ?Sized, R: FromConfig> Maker for ModelOf<A, R> {
     }
 }
 
-/// Ends the tasks of a resource that never came to be.
-struct Unfinished(Option<Tasks>);
+/// Guard that cancels the tasks of a resource whose construction failed or was cancelled.
+struct CancelOnDrop(Option<Tasks>);
 
-impl Drop for Unfinished {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(tasks) = &self.0 {
             tasks.cancel();
@@ -80,20 +80,20 @@ impl Drop for Unfinished {
     }
 }
 
-/// Puts what the attributes declare in front of what `validate` adds, each name once.
-fn merge(declared: Needs, said: Needs) -> Needs {
-    let mut needs = Needs::none();
-    for name in declared.required.into_iter().chain(said.required) {
-        if !needs.required.contains(&name) {
-            needs.required.push(name);
+/// Merges the dependencies declared by attributes with those added by `validate`, in this order, each name once.
+fn merge(declared: DependencySpec, added: DependencySpec) -> DependencySpec {
+    let mut merged = DependencySpec::none();
+    for name in declared.required.into_iter().chain(added.required) {
+        if !merged.required.contains(&name) {
+            merged.required.push(name);
         }
     }
-    for name in declared.optional.into_iter().chain(said.optional) {
-        if !needs.optional.contains(&name) && !needs.required.contains(&name) {
-            needs.optional.push(name);
+    for name in declared.optional.into_iter().chain(added.optional) {
+        if !merged.optional.contains(&name) && !merged.required.contains(&name) {
+            merged.optional.push(name);
         }
     }
-    needs
+    merged
 }
 
 #[cfg(test)]
@@ -102,14 +102,14 @@ mod tests {
     use crate::{Encoder, Motor};
 
     #[test]
-    fn each_need_is_named_once_and_required_wins() {
-        let declared = Needs::none()
+    fn each_dependency_is_named_once_and_required_wins() {
+        let declared = DependencySpec::none()
             .required::<dyn Motor>("left")
             .optional::<dyn Encoder>("enc");
-        let said = Needs::none()
+        let added = DependencySpec::none()
             .required::<dyn Motor>("left")
             .required::<dyn Encoder>("enc");
-        let merged = merge(declared, said);
+        let merged = merge(declared, added);
         assert_eq!(
             merged.required,
             ["rdk:component:motor/left", "rdk:component:encoder/enc"]

@@ -1,16 +1,16 @@
-//! A module: its models, put together by the author and then served.
+//! Builder of a module: the models and APIs that one process serves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use mainstay_proto::{Api, Model};
 
 use crate::{
-    Accepts, FromConfig, Generic, ResourceApi, Resources,
-    models::{Maker, ModelOf},
-    registry::{Registry, Shelf},
+    FromConfig, Generic, Implements, ResourceApi, Resources,
+    models::{ModelFactory, TypedModel},
+    registry::{ApiRegistry, Registry},
 };
 
-/// A set of models that one process offers. Give it to [`run`](crate::run).
+/// Module under construction: the models that one process offers. Pass it to [`run`](crate::run).
 ///
 /// ```no_run
 /// # use mainstay_module::prelude::*;
@@ -28,29 +28,29 @@ use crate::{
 pub struct Module {
     pub(crate) registry: Arc<Registry>,
     pub(crate) apis: Vec<Offered>,
-    pub(crate) models: BTreeMap<(&'static str, String), Arc<dyn Maker>>,
-    /// The order in which the author named the models.
+    pub(crate) models: BTreeMap<(&'static str, String), Arc<dyn ModelFactory>>,
+    /// Keys of `models` in the order of registration.
     order: Vec<(&'static str, String)>,
-    /// What is wrong with how it was put together; told when it is run.
+    /// Errors of registration, returned when the module is started.
     pub(crate) problems: Vec<String>,
 }
 
-/// One API that the module serves.
+/// Registration of one API that the module serves.
 pub(crate) struct Offered {
     pub api: &'static str,
     pub service: &'static str,
     pub descriptors: &'static [u8],
-    pub shelf: Arc<dyn Shelf>,
+    pub registry: Arc<dyn ApiRegistry>,
 }
 
 impl Offered {
     fn new<A: ResourceApi + ?Sized>(registry: &Registry) -> Self {
-        let shelf: Resources<A> = registry.shelf();
+        let resources: Resources<A> = registry.resources();
         Self {
             api: A::API,
             service: A::SERVICE,
             descriptors: A::DESCRIPTORS,
-            shelf: Arc::new(shelf),
+            registry: Arc::new(resources),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Default for Module {
 }
 
 impl Module {
-    /// A module without models.
+    /// Creates a module without models.
     #[must_use]
     pub fn new() -> Self {
         let registry = Arc::new(Registry::default());
@@ -78,10 +78,11 @@ impl Module {
         }
     }
 
-    /// Adds a model, `namespace:family:name`, of the API `A`. One type may serve several APIs, and one name may stand
-    /// for a model of each.
+    /// Registers type `R` as the model `namespace:family:name` of API `A`. One type may implement several APIs, and one
+    /// name may stand for a model of each. Errors, such as a malformed or repeated name, are returned by
+    /// [`run`](crate::run) and [`start`](Self::start).
     #[must_use]
-    pub fn model<A: Accepts<R> + ?Sized, R: FromConfig>(mut self, model: &str) -> Self {
+    pub fn model<A: Implements<R> + ?Sized, R: FromConfig>(mut self, model: &str) -> Self {
         if let Err(error) = A::API.parse::<Api>() {
             self.problems.push(error.to_string());
         }
@@ -105,7 +106,7 @@ impl Module {
         let key = (A::API, model.to_owned());
         if self
             .models
-            .insert(key.clone(), Arc::new(ModelOf::<A, R>::new()))
+            .insert(key.clone(), Arc::new(TypedModel::<A, R>::new()))
             .is_some()
         {
             self.problems
@@ -116,7 +117,7 @@ impl Module {
         self
     }
 
-    /// What it offers, as pairs of API and model, in the order in which they were added.
+    /// Iterates over the registered models as pairs `(api, model)`, in the order of registration.
     pub fn models(&self) -> impl Iterator<Item = (&str, &str)> {
         self.order.iter().map(|(api, model)| (*api, model.as_str()))
     }

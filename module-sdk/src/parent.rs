@@ -1,5 +1,5 @@
-//! The core, as the module sees it: connected to when it asks whether the module is ready, watched from then on, and
-//! reason to end when it is gone.
+//! Connection from the module to its parent, the core: opened at the `Ready` request, watched from then on. The module
+//! ends when it is lost.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,27 +8,28 @@ use std::{
 
 use crate::{Code, Result, Robot, address::Address};
 
-/// How often the core is asked whether it is still there. The end of the connection tells sooner.
+/// Interval of liveness checks. A closed connection is noticed at once.
 const POLL: Duration = Duration::from_secs(10);
-/// How long it may take to answer.
+/// Timeout of one liveness check.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often it may fail to answer.
+/// Number of failed checks after which the core counts as lost.
 const MISSES: u32 = 3;
-/// How often a lost connection is dialled again, and after what pause.
+/// Number of reconnection attempts after a lost connection.
 const REDIALS: u32 = 10;
+/// Pause between reconnection attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The connection to the core.
+/// Shared slot of the connection to the core.
 #[derive(Default)]
 pub(crate) struct Parent {
     robot: Mutex<Option<Robot>>,
-    /// The first connection at once, or the one to a new address.
+    /// Held while connecting, so that concurrent `Ready` requests open one connection.
     connecting: tokio::sync::Mutex<()>,
 }
 
 impl Parent {
-    /// Connects, unless it is connected there already, and asks once, because a core that does not answer here will
-    /// not answer later. Gives the new connection.
+    /// Connects to an address, unless connected to it already, and checks that the core responds there. Returns the
+    /// connection if it is a new one.
     pub(crate) async fn connect(&self, address: &str) -> Result<Option<Robot>> {
         // `Ready` may come again while the first one is still at work.
         let _alone = self.connecting.lock().await;
@@ -43,7 +44,7 @@ impl Parent {
         }
         let robot = Robot::open(address).await?;
         robot
-            .answers(LIMIT)
+            .check_alive(LIMIT)
             .await
             .map_err(|error| error.context("the core does not answer ResourceNames"))?;
         *self.robot.lock().unwrap_or_else(PoisonError::into_inner) = Some(robot.clone());
@@ -55,7 +56,7 @@ impl Parent {
     }
 }
 
-/// Waits until the core is gone for good, and says how that showed.
+/// Waits until the core is lost for good, and returns the reason.
 pub(crate) async fn watch(robot: &Robot) -> String {
     let mut misses = 0;
     loop {
@@ -64,7 +65,7 @@ pub(crate) async fn watch(robot: &Robot) -> String {
                 Ok(()) => misses = 0,
                 Err(error) => return format!("the core is gone: {error}"),
             },
-            () = tokio::time::sleep(POLL) => match robot.answers(LIMIT).await {
+            () = tokio::time::sleep(POLL) => match robot.check_alive(LIMIT).await {
                 Ok(()) => misses = 0,
                 // It is there, and has more to do than to answer.
                 Err(error) if error.code() == Code::ResourceExhausted => misses = 0,

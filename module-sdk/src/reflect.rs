@@ -1,5 +1,5 @@
-//! `grpc.reflection`, v1 and v1alpha: what the core asks to learn an author's own API. One file per question; the
-//! asker fetches imports by their names. Nothing is decoded before the first question.
+//! gRPC reflection, v1 and v1alpha, from which the core learns custom APIs. Each response contains one file; clients fetch
+//! imports by their names. Descriptors are decoded at the first request.
 
 use std::{
     collections::BTreeMap,
@@ -17,31 +17,34 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::Service;
 
-/// What a module can tell about its services.
+/// Reflection service of a module.
 #[derive(Clone)]
 pub(crate) struct Reflection(Arc<Catalogue>);
 
+/// Services and descriptors of a module.
 struct Catalogue {
     services: Vec<&'static str>,
     sets: Vec<&'static [u8]>,
-    own: OnceLock<Own>,
+    custom: OnceLock<CustomFiles>,
 }
 
-/// The files of the author.
+/// Descriptor files of custom APIs, indexed by file name and by symbol.
 #[derive(Default)]
-struct Own {
+struct CustomFiles {
     files: BTreeMap<String, Bytes>,
     symbols: BTreeMap<String, String>,
 }
 
-enum Question {
+/// Decoded reflection request, of either version.
+enum Query {
     File(String),
     Symbol(String),
     Services,
     Other,
 }
 
-enum Answer {
+/// Response to a [`Query`].
+enum Reply {
     File(Bytes),
     Services(Vec<&'static str>),
     Unknown(Code, String),
@@ -52,11 +55,11 @@ impl Reflection {
         Self(Arc::new(Catalogue {
             services,
             sets,
-            own: OnceLock::new(),
+            custom: OnceLock::new(),
         }))
     }
 
-    /// Both versions of the service.
+    /// Creates both versions of the service.
     pub(crate) fn services(&self) -> [Service; 2] {
         let v1 = tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer::new(self.clone());
         let v1alpha =
@@ -64,29 +67,29 @@ impl Reflection {
         [Service::new(v1), Service::new(v1alpha)]
     }
 
-    fn answer(&self, question: Question) -> Answer {
-        let own = self.0.own.get_or_init(|| Own::read(&self.0.sets));
-        match question {
-            Question::Services => Answer::Services(self.0.services.clone()),
-            Question::File(name) => own
+    fn lookup(&self, query: Query) -> Reply {
+        let custom = self.0.custom.get_or_init(|| CustomFiles::decode(&self.0.sets));
+        match query {
+            Query::Services => Reply::Services(self.0.services.clone()),
+            Query::File(name) => custom
                 .files
                 .get(&name)
                 .cloned()
                 .or_else(|| descriptors::file(&name).map(|file| Bytes::from_static(file.bytes)))
                 .map_or_else(
-                    || Answer::Unknown(Code::NotFound, format!("no file `{name}`")),
-                    Answer::File,
+                    || Reply::Unknown(Code::NotFound, format!("no file `{name}`")),
+                    Reply::File,
                 ),
-            Question::Symbol(symbol) => own
+            Query::Symbol(symbol) => custom
                 .symbols
                 .get(&symbol)
-                .and_then(|file| own.files.get(file).cloned())
+                .and_then(|file| custom.files.get(file).cloned())
                 .or_else(|| descriptors::file_of(&symbol).map(|file| Bytes::from_static(file.bytes)))
                 .map_or_else(
-                    || Answer::Unknown(Code::NotFound, format!("no symbol `{symbol}`")),
-                    Answer::File,
+                    || Reply::Unknown(Code::NotFound, format!("no symbol `{symbol}`")),
+                    Reply::File,
                 ),
-            Question::Other => Answer::Unknown(
+            Query::Other => Reply::Unknown(
                 Code::Unimplemented,
                 "only files, symbols and services can be asked for".into(),
             ),
@@ -94,17 +97,17 @@ impl Reflection {
     }
 }
 
-impl Own {
-    fn read(sets: &[&'static [u8]]) -> Self {
-        let mut own = Self::default();
+impl CustomFiles {
+    fn decode(sets: &[&'static [u8]]) -> Self {
+        let mut custom = Self::default();
         for set in sets {
             match FileDescriptorSet::decode(*set) {
-                Ok(set) => set.file.into_iter().for_each(|file| own.add(file)),
+                Ok(set) => set.file.into_iter().for_each(|file| custom.add(file)),
                 // Costs the dynamic use of that API, and nothing else.
                 Err(error) => tracing::error!(%error, "the descriptors of an API cannot be read"),
             }
         }
-        own
+        custom
     }
 
     fn add(&mut self, file: FileDescriptorProto) {
@@ -150,7 +153,7 @@ fn messages(prefix: &str, message: &DescriptorProto, symbols: &mut Vec<String>) 
     symbols.push(name);
 }
 
-/// The two versions differ in their package alone, so one text serves both.
+/// Implements one version of the service; they differ in their package alone.
 macro_rules! version {
     ($version:ident) => {
         #[async_trait::async_trait]
@@ -169,25 +172,25 @@ macro_rules! version {
                     server_reflection_response::MessageResponse,
                 };
                 let reflection = self.clone();
-                let answers = request.into_inner().map(move |request| {
+                let replies = request.into_inner().map(move |request| {
                     let request = request?;
-                    let question = match request.message_request.clone() {
-                        Some(MessageRequest::FileByFilename(name)) => Question::File(name),
-                        Some(MessageRequest::FileContainingSymbol(symbol)) => Question::Symbol(symbol),
-                        Some(MessageRequest::ListServices(_)) => Question::Services,
-                        _ => Question::Other,
+                    let query = match request.message_request.clone() {
+                        Some(MessageRequest::FileByFilename(name)) => Query::File(name),
+                        Some(MessageRequest::FileContainingSymbol(symbol)) => Query::Symbol(symbol),
+                        Some(MessageRequest::ListServices(_)) => Query::Services,
+                        _ => Query::Other,
                     };
-                    let answer = match reflection.answer(question) {
-                        Answer::File(file) => MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                    let reply = match reflection.lookup(query) {
+                        Reply::File(file) => MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
                             file_descriptor_proto: vec![file.into()],
                         }),
-                        Answer::Services(services) => MessageResponse::ListServicesResponse(ListServiceResponse {
+                        Reply::Services(services) => MessageResponse::ListServicesResponse(ListServiceResponse {
                             service: services
                                 .into_iter()
                                 .map(|name| ServiceResponse { name: name.into() })
                                 .collect(),
                         }),
-                        Answer::Unknown(code, error_message) => MessageResponse::ErrorResponse(ErrorResponse {
+                        Reply::Unknown(code, error_message) => MessageResponse::ErrorResponse(ErrorResponse {
                             error_code: code.into(),
                             error_message,
                         }),
@@ -195,10 +198,10 @@ macro_rules! version {
                     Ok(ServerReflectionResponse {
                         valid_host: request.host.clone(),
                         original_request: Some(request),
-                        message_response: Some(answer),
+                        message_response: Some(reply),
                     })
                 });
-                Ok(Response::new(Box::pin(answers)))
+                Ok(Response::new(Box::pin(replies)))
             }
         }
     };
@@ -241,11 +244,11 @@ mod tests {
         Reflection::new(vec!["acme.v1.GadgetService"], vec![set.leak(), b"\xff"])
     }
 
-    fn file_of(question: Question) -> Result<String, Code> {
-        match reflection().answer(question) {
-            Answer::File(file) => Ok(FileDescriptorProto::decode(file).unwrap().name().to_owned()),
-            Answer::Services(_) => panic!("a file is wanted"),
-            Answer::Unknown(code, _) => Err(code),
+    fn file_of(query: Query) -> Result<String, Code> {
+        match reflection().lookup(query) {
+            Reply::File(file) => Ok(FileDescriptorProto::decode(file).unwrap().name().to_owned()),
+            Reply::Services(_) => panic!("a file is wanted"),
+            Reply::Unknown(code, _) => Err(code),
         }
     }
 
@@ -258,13 +261,13 @@ mod tests {
             "acme.v1.Gadget.Kind",
         ] {
             assert_eq!(
-                file_of(Question::Symbol(symbol.into())),
+                file_of(Query::Symbol(symbol.into())),
                 Ok("acme/gadget.proto".into()),
                 "{symbol}"
             );
         }
         assert_eq!(
-            file_of(Question::Symbol("viam.component.sensor.v1.SensorService".into())),
+            file_of(Query::Symbol("viam.component.sensor.v1.SensorService".into())),
             Ok("component/sensor/v1/sensor.proto".into())
         );
         for file in [
@@ -272,10 +275,10 @@ mod tests {
             "common/v1/common.proto",
             "google/protobuf/struct.proto",
         ] {
-            assert_eq!(file_of(Question::File(file.into())), Ok(file.into()));
+            assert_eq!(file_of(Query::File(file.into())), Ok(file.into()));
         }
-        assert_eq!(file_of(Question::Symbol("acme.v1.Nothing".into())), Err(Code::NotFound));
-        assert_eq!(file_of(Question::File("nothing.proto".into())), Err(Code::NotFound));
-        assert_eq!(file_of(Question::Other), Err(Code::Unimplemented));
+        assert_eq!(file_of(Query::Symbol("acme.v1.Nothing".into())), Err(Code::NotFound));
+        assert_eq!(file_of(Query::File("nothing.proto".into())), Err(Code::NotFound));
+        assert_eq!(file_of(Query::Other), Err(Code::Unimplemented));
     }
 }

@@ -1,4 +1,5 @@
-//! The resources of this process: by API and name for the calls, by full name for the core that adds and removes them.
+//! Registry of the resources of this process: by API and name for calls, by full name for the core, which adds and
+//! removes them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,27 +18,27 @@ use crate::{
     Error, Resource, ResourceApi, Result, Service,
     call::{Label, Scope},
     config::Tasks,
-    dependencies::Local,
-    resource::Halting,
+    dependencies::LocalResource,
+    resource::StopFuture,
     spatial::Geometry,
     value::wire,
 };
 
-/// The resources of one API in this process, by name. A gRPC service asks here which resource a request is for.
+/// Resources of API `A` in this process, by name. A gRPC service looks up the resource of each request here.
 pub struct Resources<A: ?Sized> {
     by_name: Arc<RwLock<HashMap<String, Entry<A>>>>,
-    everything: Everything,
+    every_api: EveryApi,
 }
 
-/// All resources of the process by their simple names, for the generic service.
-type Everything = Arc<RwLock<BTreeMap<String, Vec<Common>>>>;
+/// Resources of all APIs of the process by simple name, for the generic service.
+type EveryApi = Arc<RwLock<BTreeMap<String, Vec<Common>>>>;
 
 struct Entry<A: ?Sized> {
     resource: Arc<A>,
     common: Common,
 }
 
-/// What is the same for every API.
+/// API-independent part of an entry.
 #[derive(Clone)]
 struct Common {
     resource: Arc<dyn Resource>,
@@ -49,44 +50,44 @@ impl<A: ?Sized> Clone for Resources<A> {
     fn clone(&self) -> Self {
         Self {
             by_name: self.by_name.clone(),
-            everything: self.everything.clone(),
+            every_api: self.every_api.clone(),
         }
     }
 }
 
 impl<A: ResourceApi + ?Sized> Resources<A> {
-    fn new(everything: Everything) -> Self {
+    fn new(every_api: EveryApi) -> Self {
         Self {
             by_name: Arc::default(),
-            everything,
+            every_api,
         }
     }
 
-    /// The resource of this name. The running call belongs to it from now on: its log entries carry its name.
+    /// Returns the resource of this simple name. From here on the log entries of the running call carry its name.
     ///
     /// # Errors
-    /// NOT_FOUND, naming it.
+    /// NOT_FOUND with the name of the resource.
     pub fn get(&self, name: &str) -> Result<Arc<A>> {
         self.entry(name, |entry| entry.resource.clone())
     }
 
-    /// Answers `DoCommand`, for services whose proto has it.
+    /// Handles a `DoCommand` request with [`Resource::do_command`], for services whose proto has that method.
     ///
     /// # Errors
-    /// NOT_FOUND, or what the resource says.
+    /// NOT_FOUND if there is no such resource; otherwise the error of the resource.
     pub async fn do_command(&self, request: DoCommandRequest) -> Result<DoCommandResponse> {
         let resource = self.entry(&request.name, |entry| entry.common.resource.clone())?;
         command(&*resource, request).await
     }
 
-    /// The same for any resource of this name when no resource of this API has it: client programs send the commands
-    /// of a custom component to the generic service.
+    /// Handles a `DoCommand` request with the resource of this name, of another API if this one has none: client programs
+    /// send the commands of a custom component to the generic service.
     pub(crate) async fn do_command_of_any(&self, request: DoCommandRequest) -> Result<DoCommandResponse> {
         let resource = self
             .entry(&request.name, |entry| entry.common.resource.clone())
             .or_else(|error| {
-                let everything = self.everything.read().unwrap_or_else(PoisonError::into_inner);
-                match everything.get(&request.name).map(Vec::as_slice) {
+                let every_api = self.every_api.read().unwrap_or_else(PoisonError::into_inner);
+                match every_api.get(&request.name).map(Vec::as_slice) {
                     Some([only]) => {
                         Scope::mark(&only.label);
                         Ok(only.resource.clone())
@@ -97,10 +98,10 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
         command(&*resource, request).await
     }
 
-    /// Answers `GetStatus`.
+    /// Handles a `GetStatus` request with [`Resource::status`].
     ///
     /// # Errors
-    /// NOT_FOUND, or what the resource says.
+    /// NOT_FOUND if there is no such resource; otherwise the error of the resource.
     pub async fn status(&self, request: GetStatusRequest) -> Result<GetStatusResponse> {
         let resource = self.entry(&request.name, |entry| entry.common.resource.clone())?;
         Ok(GetStatusResponse {
@@ -108,10 +109,11 @@ impl<A: ResourceApi + ?Sized> Resources<A> {
         })
     }
 
-    /// Answers `GetGeometries`: what the resource says, or else what its configuration says.
+    /// Handles a `GetGeometries` request with [`Resource::geometries`], or with `frame.geometry` of the configuration if
+    /// that returns `None`.
     ///
     /// # Errors
-    /// NOT_FOUND, or what the resource says.
+    /// NOT_FOUND if there is no such resource; otherwise the error of the resource.
     pub async fn geometries(&self, request: GetGeometriesRequest) -> Result<GetGeometriesResponse> {
         let common = self.entry(&request.name, |entry| entry.common.clone())?;
         let geometries = match common.resource.geometries(&wire::from_struct(request.extra)).await? {
@@ -144,56 +146,56 @@ async fn command(resource: &dyn Resource, request: DoCommandRequest) -> Result<D
     })
 }
 
-/// The resources of one API, for those who do not know which.
-pub(crate) trait Shelf: Send + Sync {
+/// Type-erased [`Resources`] of one API.
+pub(crate) trait ApiRegistry: Send + Sync {
     fn service(&self) -> Service;
-    fn put(&self, name: &str, made: &Made) -> Result<()>;
-    fn take(&self, name: &str);
+    fn insert(&self, name: &str, instance: &Instance) -> Result<()>;
+    fn remove(&self, name: &str);
 }
 
-impl<A: ResourceApi + ?Sized> Shelf for Resources<A> {
+impl<A: ResourceApi + ?Sized> ApiRegistry for Resources<A> {
     fn service(&self) -> Service {
         A::serve(self.clone())
     }
 
-    fn put(&self, name: &str, made: &Made) -> Result<()> {
-        let face = made.local.face.downcast_ref::<Arc<A>>();
-        let resource = face
+    fn insert(&self, name: &str, instance: &Instance) -> Result<()> {
+        let api_object = instance.local.api_object.downcast_ref::<Arc<A>>();
+        let resource = api_object
             .ok_or_else(|| Error::internal(format_args!("`{name}` was made for another API than {}", A::API)))?
             .clone();
-        let common = made.common();
-        let mut everything = self.everything.write().unwrap_or_else(PoisonError::into_inner);
-        everything.entry(name.to_owned()).or_default().push(common.clone());
+        let common = instance.common();
+        let mut every_api = self.every_api.write().unwrap_or_else(PoisonError::into_inner);
+        every_api.entry(name.to_owned()).or_default().push(common.clone());
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         by_name.insert(name.to_owned(), Entry { resource, common });
         Ok(())
     }
 
-    fn take(&self, name: &str) {
+    fn remove(&self, name: &str) {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(taken) = by_name.remove(name) else { return };
-        let mut everything = self.everything.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(named) = everything.get_mut(name) {
-            named.retain(|common| !Arc::ptr_eq(&common.label, &taken.common.label));
+        let Some(removed) = by_name.remove(name) else { return };
+        let mut every_api = self.every_api.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = every_api.get_mut(name) {
+            named.retain(|common| !Arc::ptr_eq(&common.label, &removed.common.label));
             if named.is_empty() {
-                everything.remove(name);
+                every_api.remove(name);
             }
         }
     }
 }
 
-/// A resource that was just made.
-pub(crate) struct Made {
+/// Running resource with what the SDK keeps beside it.
+pub(crate) struct Instance {
     pub resource: Arc<dyn Resource>,
-    pub local: Local,
+    pub local: LocalResource,
     pub label: Arc<Label>,
     pub geometry: Option<Geometry>,
     pub tasks: Tasks,
-    /// Brings it to rest before it is closed, when its API is one that moves things.
-    pub halt: Box<dyn Fn() -> Option<Halting> + Send + Sync>,
+    /// Stops the resource before it is closed; returns `None` if its API moves nothing.
+    pub halt: Box<dyn Fn() -> Option<StopFuture> + Send + Sync>,
 }
 
-impl Made {
+impl Instance {
     fn common(&self) -> Common {
         let (resource, label) = (self.resource.clone(), self.label.clone());
         Common {
@@ -203,7 +205,8 @@ impl Made {
         }
     }
 
-    /// Ends it: first its motion, then its tasks, then itself. To be driven to the end whoever gives up waiting.
+    /// Closes the resource: stops its motion, ends its tasks, then calls [`Resource::close`]. The future must be driven
+    /// to its end even if the caller stops waiting.
     async fn close(self) {
         let Self {
             resource,
@@ -213,8 +216,8 @@ impl Made {
             ..
         } = self;
         let work = async move {
-            if let Some(halting) = halt()
-                && let Err(error) = halting.await
+            if let Some(stop) = halt()
+                && let Err(error) = stop.await
             {
                 tracing::warn!(%error, "did not stop before it was closed");
             }
@@ -229,122 +232,129 @@ impl Made {
     }
 }
 
-/// Every resource by its full name, in the order in which they were added.
+/// All resources of the process by full name, with the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Registry {
-    held: RwLock<HashMap<String, Held>>,
-    everything: Everything,
+    slots: RwLock<HashMap<String, ResourceSlot>>,
+    every_api: EveryApi,
     closing: TaskTracker,
 }
 
-struct Held {
-    shelf: Arc<dyn Shelf>,
+/// Registration of one resource.
+struct ResourceSlot {
+    api: Arc<dyn ApiRegistry>,
     name: String,
     added: Instant,
-    /// None while it is being made.
-    made: Option<Box<Made>>,
+    /// `None` while the resource is being built.
+    instance: Option<Box<Instance>>,
 }
 
 impl Registry {
-    /// A shelf for one API.
-    pub(crate) fn shelf<A: ResourceApi + ?Sized>(&self) -> Resources<A> {
-        Resources::new(self.everything.clone())
+    /// Creates the registry of one API.
+    pub(crate) fn resources<A: ResourceApi + ?Sized>(&self) -> Resources<A> {
+        Resources::new(self.every_api.clone())
     }
 
-    /// Keeps a full name for a resource that is about to be made; the name is free again when the place is dropped.
-    pub(crate) fn reserve(self: &Arc<Self>, full_name: String, name: &str, shelf: Arc<dyn Shelf>) -> Result<Place> {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.contains_key(&full_name) {
+    /// Reserves a full name for a resource that is about to be built. Dropping the reservation frees the name.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        full_name: String,
+        name: &str,
+        api: Arc<dyn ApiRegistry>,
+    ) -> Result<Reservation> {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if slots.contains_key(&full_name) {
             let text = format_args!("resource {full_name} already exists; remove it first");
             return Err(Error::new(crate::Code::AlreadyExists, text));
         }
-        held.insert(
+        slots.insert(
             full_name.clone(),
-            Held {
-                shelf,
+            ResourceSlot {
+                api,
                 name: name.to_owned(),
                 added: Instant::now(),
-                made: None,
+                instance: None,
             },
         );
-        Ok(Place {
+        Ok(Reservation {
             registry: self.clone(),
             full_name,
             filled: false,
         })
     }
 
-    /// A resource as those in the same process find it.
-    pub(crate) fn local(&self, full_name: &str) -> Option<Local> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.get(full_name)?.made.as_ref().map(|made| made.local.clone())
+    /// Returns a resource of this process by its full name.
+    pub(crate) fn local(&self, full_name: &str) -> Option<LocalResource> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let instance = slots.get(full_name)?.instance.as_ref();
+        instance.map(|instance| instance.local.clone())
     }
 
-    /// Takes a resource out: no call reaches it any more. `None` when there is none, or it is still being made.
-    pub(crate) fn take(&self, full_name: &str) -> Option<Made> {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.get(full_name)?.made.as_ref()?;
-        let taken = held.remove(full_name)?;
-        taken.shelf.take(&taken.name);
-        taken.made.map(|made| *made)
+    /// Removes a resource, so that no further call reaches it. Returns `None` if there is none or it is still being built.
+    pub(crate) fn remove(&self, full_name: &str) -> Option<Instance> {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        slots.get(full_name)?.instance.as_ref()?;
+        let slot = slots.remove(full_name)?;
+        slot.api.remove(&slot.name);
+        slot.instance.map(|instance| *instance)
     }
 
-    /// Closes a resource that was taken out. It is closed to the end even when the caller stops waiting.
-    pub(crate) async fn close(&self, made: Made) {
+    /// Closes a resource that was removed. Closing goes on to its end even if the caller stops waiting.
+    pub(crate) async fn close(&self, instance: Instance) {
         // Fails only when the runtime ends.
-        let _ = self.closing.spawn(made.close()).await;
+        let _ = self.closing.spawn(instance.close()).await;
     }
 
-    /// Waits for what is closing on behalf of callers that stopped waiting.
+    /// Waits until the resources whose callers stopped waiting are closed, too.
     pub(crate) async fn closed(&self) {
         self.closing.close();
         self.closing.wait().await;
     }
 
-    /// Takes everything out, what was added last first: a dependent always comes after what it uses.
-    pub(crate) fn take_all(&self) -> Vec<Made> {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<Held> = held.drain().map(|(_, held)| held).collect();
-        all.sort_by_key(|held| std::cmp::Reverse(held.added));
-        let taken = all.into_iter().filter_map(|held| {
-            held.shelf.take(&held.name);
-            held.made.map(|made| *made)
+    /// Removes all resources and returns them in reverse order of addition: a dependent is added after its dependencies.
+    pub(crate) fn remove_all(&self) -> Vec<Instance> {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<ResourceSlot> = slots.drain().map(|(_, slot)| slot).collect();
+        all.sort_by_key(|slot| std::cmp::Reverse(slot.added));
+        let removed = all.into_iter().filter_map(|slot| {
+            slot.api.remove(&slot.name);
+            slot.instance.map(|instance| *instance)
         });
-        taken.collect()
+        removed.collect()
     }
 }
 
-/// A name that is kept for a resource in the making.
-pub(crate) struct Place {
+/// Full name that is reserved for a resource while it is being built.
+pub(crate) struct Reservation {
     registry: Arc<Registry>,
     full_name: String,
     filled: bool,
 }
 
-impl Place {
-    /// Puts the resource into its place: calls reach it from now on. Gives it back when the module closed meanwhile.
-    pub(crate) fn fill(mut self, made: Box<Made>) -> Result<(), (Box<Made>, Error)> {
-        let mut held = self.registry.held.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = held.get_mut(&self.full_name) else {
-            return Err((made, Error::unavailable("the module is stopping")));
+impl Reservation {
+    /// Registers the finished resource, so that calls reach it. Returns it with an error if the module closed meanwhile.
+    pub(crate) fn fill(mut self, instance: Box<Instance>) -> Result<(), (Box<Instance>, Error)> {
+        let mut slots = self.registry.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = slots.get_mut(&self.full_name) else {
+            return Err((instance, Error::unavailable("the module is stopping")));
         };
-        if let Err(error) = place.shelf.put(&place.name, &made) {
-            return Err((made, error));
+        if let Err(error) = slot.api.insert(&slot.name, &instance) {
+            return Err((instance, error));
         }
-        // What is made later may use it, what was made earlier may not.
-        place.added = Instant::now();
-        place.made = Some(made);
-        drop(held);
+        // Resources built later may depend on this one, those built earlier cannot.
+        slot.added = Instant::now();
+        slot.instance = Some(instance);
+        drop(slots);
         self.filled = true;
         Ok(())
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.filled {
             self.registry
-                .held
+                .slots
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&self.full_name);

@@ -1,5 +1,5 @@
-//! What every resource is, whatever its API: something that is made from its configuration, answers the calls that
-//! all APIs share, and is closed at the end.
+//! Traits of resources and APIs: construction from a configuration, the methods that all APIs share, and the contract of
+//! an API.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -8,131 +8,149 @@ use serde::de::DeserializeOwned;
 
 use crate::{Config, Dependencies, Error, Object, Result, spatial::Geometry};
 
-/// The calls that all APIs share. Every one has a default, so `impl Resource for MySensor {}` is often all.
+/// Methods that all APIs share. Each has a default, so `impl Resource for MySensor {}` is often enough.
 ///
-/// Methods take `&self` and run concurrently. They must not block: a module has one thread, so put blocking work into
+/// Methods take `&self` and run concurrently. They must not block the module's one thread: run blocking code with
 /// [`spawn_blocking`](crate::spawn_blocking).
 #[async_trait]
 pub trait Resource: Send + Sync + 'static {
-    /// Commands of the model's own, for what its API has no method for.
+    /// Runs a custom command, for functions that the API has no method for (gRPC `DoCommand`). The shapes of command and
+    /// result are the model's choice.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED by default.
     async fn do_command(&self, command: Object) -> Result<Object> {
         let _ = command;
         Err(Error::unimplemented("DoCommand unimplemented"))
     }
 
-    /// What there is to know about the state, for people and dashboards.
+    /// Returns the state of the resource, for people and dashboards (gRPC `GetStatus`). Empty by default.
+    ///
+    /// # Errors
+    /// Passed on to the caller.
     async fn status(&self) -> Result<Object> {
         Ok(Object::new())
     }
 
-    /// The space that it takes up, in its own frame. `None` stands for the `frame.geometry` of the configuration.
+    /// Returns the solids that the resource occupies, in its own frame (gRPC `GetGeometries`). `None`, the default, stands
+    /// for `frame.geometry` of the configuration.
+    ///
+    /// # Errors
+    /// Passed on to the caller.
     async fn geometries(&self, extra: &Object) -> Result<Option<Vec<Geometry>>> {
         let _ = extra;
         Ok(None)
     }
 
-    /// Lets go of the hardware. Called once; no call begins after it. An actuator should come to rest here.
+    /// Releases the hardware. Called once, when the resource is removed; no call begins after it. Actuators should stop
+    /// here.
     async fn close(&self) {}
 }
 
-/// How a model is made from its configuration.
+/// Constructor of a model: builds a resource from its configuration.
 pub trait FromConfig: Resource + Sized {
-    /// The model's `attributes`. A missing or wrong one fails the resource with its path. Write `()` for none.
-    /// Fields of type [`Dependency`](crate::Dependency) declare dependencies by themselves.
+    /// Type that the configured `attributes` are deserialized into; `()` for none. A missing or ill-typed attribute fails
+    /// the resource with INVALID_ARGUMENT and the attribute's path. Integer fields accept `4.0`, names match in any
+    /// case, and `null` counts as absent. Fields of type [`Dependency`](crate::Dependency) declare dependencies.
     type Attributes: DeserializeOwned + Send + 'static;
 
-    /// Checks what types cannot say, and adds dependencies that no attribute declares. Does no IO: it is asked often,
-    /// also for resources that are never made.
+    /// Validates a configuration beyond its types, and returns the dependencies that no attribute declares. Must do no IO:
+    /// it is called often, also for resources that are never built.
     ///
     /// # Errors
-    /// What is wrong with the configuration; the resource is not made then.
-    fn validate(config: &Config<Self::Attributes>) -> Result<Needs> {
+    /// The reason why the configuration is invalid, mostly INVALID_ARGUMENT; the resource is not built then.
+    fn validate(config: &Config<Self::Attributes>) -> Result<DependencySpec> {
         let _ = config;
-        Ok(Needs::none())
+        Ok(DependencySpec::none())
     }
 
-    /// Makes the resource. All required dependencies are there. Work that goes on belongs into `config.tasks`.
+    /// Builds the resource. All required dependencies are in `dependencies`. Background work belongs into
+    /// `config.tasks`.
     ///
     /// # Errors
-    /// Why it cannot be made; the core tries again later.
+    /// The reason of the failure; the core shows it in the machine's status and retries later.
     fn from_config(
         config: Config<Self::Attributes>,
         dependencies: Dependencies,
     ) -> impl Future<Output = Result<Self>> + Send;
 }
 
-/// An API as a type: `dyn Sensor`, `dyn Motor`, or the author's own.
+/// API as a type, with its gRPC service and client: `dyn Sensor`, `dyn Motor`, or a custom one.
 pub trait ResourceApi: Send + Sync + 'static {
-    /// The triplet, for example `rdk:component:sensor`.
+    /// Name of the API as `namespace:type:subtype`, for example `rdk:component:sensor`.
     const API: &'static str;
-    /// The gRPC service that carries it, for example `viam.component.sensor.v1.SensorService`.
+    /// Full name of its gRPC service, for example `viam.component.sensor.v1.SensorService`.
     const SERVICE: &'static str;
-    /// An encoded `google.protobuf.FileDescriptorSet` that holds the service, for APIs of the author's own.
+    /// Encoded `google.protobuf.FileDescriptorSet` that contains the service. Required for custom APIs, which clients
+    /// learn by gRPC reflection; empty for the APIs of this crate.
     const DESCRIPTORS: &'static [u8] = &[];
 
-    /// The gRPC service that finds the resources of this API by name.
+    /// Creates the gRPC service, which looks up the resource of each request in `resources`.
     fn serve(resources: crate::Resources<Self>) -> crate::Service;
 
-    /// A resource of this API somewhere else on the machine, to be called over the wire.
+    /// Creates a gRPC client for a resource of this API that runs in another process.
     ///
     /// # Errors
-    /// UNIMPLEMENTED when the API has no client.
-    fn client(remote: crate::Remote) -> Result<Arc<Self>> {
+    /// UNIMPLEMENTED, the default, if the API has no client.
+    fn client(channel: crate::ResourceChannel) -> Result<Arc<Self>> {
         Err(Error::unimplemented(format_args!(
             "there is no client for {}, so `{}` cannot be used",
             Self::API,
-            remote.name()
+            channel.name()
         )))
     }
 
-    /// Brings a resource to rest before it is closed. `None` where nothing moves.
+    /// Returns a future that stops the resource's motion before it is closed; `None`, the default, for APIs that move
+    /// nothing.
     #[must_use]
-    fn halt(resource: Arc<Self>) -> Option<Halting> {
+    fn halt(resource: Arc<Self>) -> Option<StopFuture> {
         let _ = resource;
         None
     }
 }
 
-/// A stop on its way.
-pub type Halting = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+/// Future of a stop, returned by [`ResourceApi::halt`]. Resolves when the resource has stopped.
+pub type StopFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// Says that a type implements an API: `dyn Sensor` accepts every `R: Sensor`.
+/// Marker of an API that type `R` implements: `dyn Sensor: Implements<R>` holds for every `R: Sensor`.
 ///
-/// An API of one's own may be a concrete type, which accepts itself, or a trait:
-/// `impl<R: Jukebox> Accepts<R> for dyn Jukebox { fn erase(r: Arc<R>) -> Arc<Self> { r } }`.
-pub trait Accepts<R>: ResourceApi {
-    /// Forgets the concrete type.
+/// A custom API may be a concrete type, which implements itself, or a trait:
+/// `impl<R: Jukebox> Implements<R> for dyn Jukebox { fn erase(r: Arc<R>) -> Arc<Self> { r } }`.
+pub trait Implements<R>: ResourceApi {
+    /// Converts a resource to the API's type.
     fn erase(resource: Arc<R>) -> Arc<Self>;
 }
 
-impl<A: ResourceApi> Accepts<A> for A {
+impl<A: ResourceApi> Implements<A> for A {
     fn erase(resource: Arc<A>) -> Arc<Self> {
         resource
     }
 }
 
-/// The resources that a resource needs before it can be made.
+/// Dependencies of a resource by name, returned by [`FromConfig::validate`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct DependencySpec {
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
 }
 
-impl Needs {
-    /// Nothing.
+impl DependencySpec {
+    /// Creates an empty specification.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds a resource without which this one cannot be made.
+    /// Adds a required dependency of API `A`: the resource is built once this one is ready. `name` is a simple name (`left`)
+    /// or a full one (`rdk:component:motor/left`).
     #[must_use]
     pub fn required<A: ResourceApi + ?Sized>(mut self, name: &str) -> Self {
         self.required.push(full_name::<A>(name));
         self
     }
 
-    /// Adds a resource that is used when it is there; this one is made again when it comes or goes.
+    /// Adds an optional dependency of API `A`: the resource is built without it if necessary, and rebuilt when it appears
+    /// or disappears.
     #[must_use]
     pub fn optional<A: ResourceApi + ?Sized>(mut self, name: &str) -> Self {
         self.optional.push(full_name::<A>(name));
@@ -140,7 +158,7 @@ impl Needs {
     }
 }
 
-/// `rdk:component:motor/left`; a name that is full already stays as it is.
+/// Returns the full name, such as `rdk:component:motor/left`. A name that contains `/` is returned unchanged.
 pub(crate) fn full_name<A: ResourceApi + ?Sized>(name: &str) -> String {
     if name.contains('/') {
         name.to_owned()

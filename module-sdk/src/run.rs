@@ -1,4 +1,4 @@
-//! A module's process: arguments, runtime, signals, and the order in which everything ends.
+//! Process of a module: arguments, runtime, signals, and the order of shutdown.
 
 use std::{env, process::ExitCode, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tracing::Level;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    Error, MAX_MESSAGE, Module, Result, Robot, Service,
+    Error, MAX_MESSAGE_BYTES, Module, Result, Robot, Service,
     address::{Address, Listener},
     logs::{self, LogSender},
     parent,
@@ -21,25 +21,25 @@ use crate::{
     service::Host,
 };
 
-/// How long running calls may go on after everything they could work with is closed.
+/// Grace for running calls after all resources are closed.
 const DRAIN: Duration = Duration::from_millis(300);
-/// How long all resources together may take to close. The core kills after ten seconds, and says so once before.
+/// Timeout for closing all resources together. The core sends SIGKILL ten seconds after SIGTERM.
 const CLOSE: Duration = Duration::from_secs(3);
 
-/// What the core gave on the command line.
+/// Command-line arguments that the core passes to a module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Args {
-    /// Where to listen: the path of a UNIX socket, or `127.0.0.1:port`.
+    /// Address to listen on: the path of a UNIX socket, or `127.0.0.1:port`.
     pub address: String,
-    /// How much to log.
+    /// Log level (`--log-level=LEVEL`); INFO by default.
     pub level: Level,
 }
 
 impl Args {
-    /// Reads the arguments after the program's name. What is not known is left to the author.
+    /// Parses the arguments after the program's name. Unknown arguments are ignored.
     ///
     /// # Errors
-    /// When there is no address.
+    /// INVALID_ARGUMENT if the first argument is not an address.
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut args = args.into_iter();
         let address = args
@@ -61,9 +61,10 @@ impl Args {
     }
 }
 
-/// Runs a module until the core or a signal ends it: for `main`.
+/// Runs a module until it gets SIGTERM or SIGINT or loses the core, and returns the exit code for `main`.
 ///
-/// Reads the command line, logs to the core, and serves on one thread.
+/// Parses the command line, sends log entries to the core, and serves on one thread. Fails, with the reason on stderr, if
+/// the arguments are wrong, the models contradict each other or the address cannot be bound, and when the core is lost.
 pub fn run(module: Module) -> ExitCode {
     match Args::parse(env::args().skip(1)).and_then(|args| block_on(module, args)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,13 +96,13 @@ async fn serve(module: Module, args: Args, logs: LogSender) -> Result<()> {
     let alone = env::var("VIAM_NO_MODULE_PARENT").is_ok_and(|value| value == "true");
     let running = Running::start(module, &args.address, Some(logs), alone, stop.clone()).await?;
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let gone = tokio::select! {
+    let lost = tokio::select! {
         _ = signals.0.recv() => None,
         _ = signals.1.recv() => None,
-        gone = running.gone() => Some(gone),
+        lost = running.parent_lost() => Some(lost),
     };
-    if let Some(gone) = &gone {
-        tracing::error!("{gone}; ending");
+    if let Some(lost) = &lost {
+        tracing::error!("{lost}; ending");
     }
     tokio::select! {
         () = running.stop() => {}
@@ -109,28 +110,28 @@ async fn serve(module: Module, args: Args, logs: LogSender) -> Result<()> {
         _ = signals.0.recv() => std::process::exit(143),
         _ = signals.1.recv() => std::process::exit(130),
     }
-    gone.map_or(Ok(()), |gone| Err(Error::unavailable(gone)))
+    lost.map_or(Ok(()), |lost| Err(Error::unavailable(lost)))
 }
 
-/// A module that serves in this process. For tests and for programs with a runtime of their own; a module program
-/// calls [`run`].
+/// Handle of a module that serves in this process, for tests and for programs with a runtime of their own. A module
+/// program calls [`run`].
 pub struct Running {
     host: Arc<Host>,
     stop: CancellationToken,
-    /// Ends even the calls that would go on.
+    /// Ends calls that outlive their grace.
     abort: CancellationToken,
     served: TaskTracker,
-    /// Ends last, so that the last entries get through.
+    /// Log sender, stopped last, so that the last entries get through.
     logging: (CancellationToken, TaskTracker),
-    gone: tokio::sync::Mutex<mpsc::Receiver<String>>,
+    lost: tokio::sync::Mutex<mpsc::Receiver<String>>,
 }
 
 impl Module {
-    /// Serves on an address until the handle is told to stop. Reads no command line and takes no signals; logs go to
-    /// the subscriber of the program.
+    /// Serves on an address (the path of a UNIX socket, or `host:port`) until [`Running::stop`]. Parses no command line
+    /// and handles no signals; log entries go to the program's `tracing` subscriber.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the models contradict each other.
+    /// UNAVAILABLE if the address cannot be bound; INVALID_ARGUMENT if the registered models contradict each other.
     pub async fn start(self, address: &str) -> Result<Running> {
         Running::start(self, address, None, false, CancellationToken::new()).await
     }
@@ -159,27 +160,35 @@ impl Running {
         let (served, abort) = (TaskTracker::new(), CancellationToken::new());
         drop(served.spawn(services.serve(listener, stop.clone(), abort.clone())));
         let logging = (CancellationToken::new(), TaskTracker::new());
-        let (tell, gone) = mpsc::channel(1);
-        drop(served.spawn(attend(connections, logs, logging.clone(), tell, stop.clone())));
+        let (report, lost) = mpsc::channel(1);
+        drop(served.spawn(watch_connections(
+            connections,
+            logs,
+            logging.clone(),
+            report,
+            stop.clone(),
+        )));
         Ok(Self {
             host,
             stop,
             abort,
             served,
             logging,
-            gone: tokio::sync::Mutex::new(gone),
+            lost: tokio::sync::Mutex::new(lost),
         })
     }
 
-    /// Waits until the core is gone, and says how that showed.
-    pub async fn gone(&self) -> String {
-        match self.gone.lock().await.recv().await {
-            Some(gone) => gone,
-            None => std::future::pending().await, // It was told to stop.
+    /// Waits until the connection to the core is lost for good, and returns the reason. Never resolves if the module is
+    /// stopped first.
+    pub async fn parent_lost(&self) -> String {
+        match self.lost.lock().await.recv().await {
+            Some(lost) => lost,
+            None => std::future::pending().await, // The module was stopped.
         }
     }
 
-    /// Ends everything: no new calls, then the resources, dependents first, then what still runs, the log last.
+    /// Stops the module: refuses new calls, closes the resources, dependents first, ends the remaining calls, and sends
+    /// the last log entries. Takes at most some 4 s.
     pub async fn stop(&self) {
         self.stop.cancel();
         if tokio::time::timeout(CLOSE, self.host.close()).await.is_err() {
@@ -197,12 +206,12 @@ impl Running {
     }
 }
 
-/// Looks after each connection to a core: its log, and its end.
-async fn attend(
+/// Sends logs over the newest connection to a core, and reports its loss.
+async fn watch_connections(
     mut connections: mpsc::UnboundedReceiver<Robot>,
     logs: Option<LogSender>,
     (end_of_log, logging): (CancellationToken, TaskTracker),
-    tell: mpsc::Sender<String>,
+    report: mpsc::Sender<String>,
     stop: CancellationToken,
 ) {
     // Before there is a core, there is nobody to tell and nothing that could be gone.
@@ -221,9 +230,9 @@ async fn attend(
                 _ => return,
             },
             // Only the newest core counts.
-            gone = parent::watch(&robot) => {
-                // It is told once already, or nobody asks.
-                let _ = tell.try_send(gone);
+            lost = parent::watch(&robot) => {
+                // Full if it was reported already, closed if nobody waits.
+                let _ = report.try_send(lost);
                 stop.cancelled().await;
                 return;
             }
@@ -241,9 +250,9 @@ fn services(module: &Module, host: &Arc<Host>) -> Services {
         .filter(|set| !set.is_empty());
     let reflection = Reflection::new(names, descriptors.collect());
     let own = ModuleServiceServer::from_arc(host.clone())
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
-    let services = module.apis.iter().map(|offered| offered.shelf.service());
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let services = module.apis.iter().map(|offered| offered.registry.service());
     services
         .chain([Service::new(own)])
         .chain(reflection.services())

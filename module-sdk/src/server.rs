@@ -1,5 +1,5 @@
-//! The module's server: HTTP/2 on one socket, a table of gRPC services, and around each call what every call gets:
-//! its deadline, what it passes on, and the certainty that a panic ends it alone.
+//! gRPC server of the module: HTTP/2 on one socket, a table of services, and a wrapper around each call that applies its
+//! deadline, sets its context, and confines a panic to it.
 
 use std::{
     any::Any,
@@ -29,17 +29,17 @@ use crate::{
     call::Scope,
 };
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// A gRPC service, whatever its type.
+/// Type-erased gRPC service, as returned by [`ResourceApi::serve`](crate::ResourceApi::serve).
 pub struct Service {
     name: &'static str,
-    call: Box<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>,
+    call: Box<dyn Fn(Request<Incoming>) -> ResponseFuture + Send + Sync>,
 }
 
 impl Service {
-    /// Takes any service that tonic generated. Its limits are its own: tonic's default for a message is 4 MiB, so
-    /// an API that carries more wants `.max_decoding_message_size(mainstay_module::MAX_MESSAGE)`.
+    /// Wraps a service that tonic generated. Tonic's default limit of a message is 4 MiB; for larger ones set
+    /// `.max_decoding_message_size(mainstay_module::MAX_MESSAGE_BYTES)` on it first.
     pub fn new<S>(service: S) -> Self
     where
         S: tower_service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
@@ -52,21 +52,21 @@ impl Service {
     {
         // Generated services are always ready, and cloning one clones an `Arc`. Their futures are boxed already, but
         // under no name that could be used here.
-        let call = move |request| -> Answer { Box::pin(service.clone().call(request)) };
+        let call = move |request| -> ResponseFuture { Box::pin(service.clone().call(request)) };
         Self {
             name: S::NAME,
             call: Box::new(call),
         }
     }
 
-    /// The full name, for example `viam.component.sensor.v1.SensorService`.
+    /// Returns the full name, for example `viam.component.sensor.v1.SensorService`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 }
 
-/// The services of a module by name.
+/// gRPC services of a module by full name.
 pub(crate) struct Services(HashMap<&'static str, Service>);
 
 impl FromIterator<Service> for Services {
@@ -76,7 +76,7 @@ impl FromIterator<Service> for Services {
 }
 
 impl Services {
-    /// Serves until `stop`, then lets the running calls end, until `abort`.
+    /// Accepts connections until `stop`, then waits for the running calls, at most until `abort`.
     pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken, abort: CancellationToken) {
         let (services, connections) = (Arc::new(self), TaskTracker::new());
         loop {
@@ -99,7 +99,7 @@ impl Services {
         connections.wait().await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Guarded> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<GuardedBody> {
         let scope = Scope::of_call(request.headers(), Instant::now());
         let path = request.uri().path();
         let service = path
@@ -108,30 +108,30 @@ impl Services {
             .map_or(path, |(service, _)| service);
         let Some(service) = self.0.get(service) else {
             let status = Status::unimplemented(format!("this module has no service `{service}`"));
-            return Guarded::around(status.into_http(), scope);
+            return GuardedBody::wrap(status.into_http(), scope);
         };
         let work = scope.clone().run(async { (service.call)(request).await });
         let work = AssertUnwindSafe(work).catch_unwind();
-        let answer = match scope.deadline() {
+        let outcome = match scope.deadline() {
             None => work.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), work).await {
-                Ok(answer) => answer,
-                Err(_) => return Guarded::around(late().into_http(), scope),
+                Ok(outcome) => outcome,
+                Err(_) => return GuardedBody::wrap(deadline_exceeded().into_http(), scope),
             },
         };
-        let response = match answer {
+        let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(panic) => panicked(&*panic).into_http(),
         };
-        Guarded::around(response, scope)
+        GuardedBody::wrap(response, scope)
     }
 }
 
 async fn connection(services: Arc<Services>, stream: Stream, stop: CancellationToken) {
     let service = service_fn(move |request| {
         let services = services.clone();
-        async move { Ok::<_, Infallible>(services.answer(request).await) }
+        async move { Ok::<_, Infallible>(services.handle(request).await) }
     });
     let connection = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -158,7 +158,7 @@ async fn connection(services: Arc<Services>, stream: Stream, stop: CancellationT
     }
 }
 
-fn late() -> Status {
+fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the deadline is over")
 }
 
@@ -170,35 +170,35 @@ fn panicked(panic: &(dyn Any + Send)) -> Status {
     Status::internal(format!("panic in the module: {}", text.unwrap_or("no text")))
 }
 
-/// An answer on its way out, under the same guard as the call that made it.
-struct Guarded {
+/// Response body with the deadline, context and panic guard of its call.
+struct GuardedBody {
     body: Body,
     scope: Scope,
-    /// Only for answers that keep their caller waiting: a stream.
+    /// Timer of the deadline, created for bodies that have to wait: streams.
     sleep: Option<Pin<Box<Sleep>>>,
-    over: bool,
+    ended: bool,
 }
 
-impl Guarded {
-    fn around(response: Response<Body>, scope: Scope) -> Response<Self> {
+impl GuardedBody {
+    fn wrap(response: Response<Body>, scope: Scope) -> Response<Self> {
         response.map(|body| Self {
             body,
             scope,
             sleep: None,
-            over: false,
+            ended: false,
         })
     }
 
-    /// Ends the answer with this status.
+    /// Ends the response with this status in its trailers.
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.over = true;
-        self.body = Body::empty(); // What made the answer is dropped at once.
+        self.ended = true;
+        self.body = Body::empty(); // Drops the service's stream at once.
         let mut trailers = HeaderMap::new();
         status.add_header(&mut trailers)?;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.scope.deadline() else {
             return Poll::Pending;
         };
@@ -209,13 +209,13 @@ impl Guarded {
     }
 }
 
-impl http_body::Body for Guarded {
+impl http_body::Body for GuardedBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if this.over {
+        if this.ended {
             return Poll::Ready(None);
         }
         let (scope, body) = (&this.scope, &mut this.body);
@@ -224,15 +224,15 @@ impl http_body::Body for Guarded {
         })) {
             Ok(Poll::Ready(frame)) => Poll::Ready(frame),
             Ok(Poll::Pending) => {
-                ready!(this.poll_late(context));
-                this.end(&late())
+                ready!(this.poll_deadline(context));
+                this.end(&deadline_exceeded())
             }
             Err(panic) => this.end(&panicked(&*panic)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.ended || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,5 +1,5 @@
-//! `viam.module.v1.ModuleService`: what the core asks a module to do. Adding runs in parallel; a name is kept from the
-//! first moment, so two requests for one resource cannot both win.
+//! Implementation of `viam.module.v1.ModuleService`, by which the core adds and removes resources. Resources are built
+//! in parallel; a name is reserved before its resource is built, so two requests for one name cannot both succeed.
 
 use std::{
     collections::BTreeMap,
@@ -27,48 +27,48 @@ use crate::{
     Call, Dependencies, Error, Module, Result, Robot,
     call::Scope,
     config::RawConfig,
-    models::Maker,
+    models::ModelFactory,
     parent::Parent,
-    registry::{Registry, Shelf},
+    registry::{ApiRegistry, Registry},
 };
 
-/// The module's side of its life.
+/// State of the module service: registries, models, and the connection to the core.
 pub(crate) struct Host {
     registry: Arc<Registry>,
-    shelves: BTreeMap<&'static str, Arc<dyn Shelf>>,
-    models: BTreeMap<(&'static str, String), Arc<dyn Maker>>,
+    api_registries: BTreeMap<&'static str, Arc<dyn ApiRegistry>>,
+    models: BTreeMap<(&'static str, String), Arc<dyn ModelFactory>>,
     handlers: Vec<HandlerDefinition>,
     parent: Parent,
-    /// Tells of each connection to a core; none when the module runs alone on purpose.
+    /// Receives each new connection to a core; `None` if the module is configured to run without one.
     connected: Option<mpsc::UnboundedSender<Robot>>,
-    /// The text of the last wrong `Ready`, so that a core which asks again and again is told once.
-    complaint: Mutex<String>,
+    /// Text of the last failed `Ready`, so that repeated requests log it once.
+    last_ready_error: Mutex<String>,
 }
 
 impl Host {
-    /// `connected` hears of the core; without it the module never connects.
+    /// Creates the service. Without `connected` the module never connects to a core.
     pub(crate) fn new(module: &Module, connected: Option<mpsc::UnboundedSender<Robot>>) -> Result<Self> {
         Ok(Self {
             registry: module.registry.clone(),
-            shelves: module
+            api_registries: module
                 .apis
                 .iter()
-                .map(|offered| (offered.api, offered.shelf.clone()))
+                .map(|offered| (offered.api, offered.registry.clone()))
                 .collect(),
             models: module.models.clone(),
             handlers: handlers(module)?,
             parent: Parent::default(),
             connected,
-            complaint: Mutex::default(),
+            last_ready_error: Mutex::default(),
         })
     }
 
-    fn maker(&self, config: &RawConfig) -> Result<&dyn Maker> {
+    fn factory(&self, config: &RawConfig) -> Result<&dyn ModelFactory> {
         let found = self
             .models
             .iter()
             .find(|((api, model), _)| *api == config.api && *model == config.model);
-        found.map(|(_, maker)| &**maker).ok_or_else(|| {
+        found.map(|(_, factory)| &**factory).ok_or_else(|| {
             let offered: Vec<_> = self
                 .models
                 .keys()
@@ -85,37 +85,37 @@ impl Host {
 
     async fn add(&self, config: Option<ComponentConfig>, given: Vec<String>) -> Result<()> {
         let config = RawConfig::from_wire(config)?;
-        let maker = self.maker(&config)?;
-        let shelf = &self.shelves[&*config.api]; // Each model came with the shelf of its API.
+        let factory = self.factory(&config)?;
+        let api = &self.api_registries[&*config.api]; // Each model was registered with its API.
         let full_name = config.full_name();
-        let place = self.registry.reserve(full_name.clone(), &config.name, shelf.clone())?;
+        let reservation = self.registry.reserve(full_name.clone(), &config.name, api.clone())?;
         Scope::mark(&config.label());
         let mut dependencies = Dependencies::through(self.parent.robot());
         for name in given {
             dependencies = dependencies.named(name, &self.registry);
         }
-        let made = maker.make(config, dependencies).await?;
+        let instance = factory.build(config, dependencies).await?;
         // A core that stopped waiting will add the resource again, and must find its name free and its hardware too.
         if Call::current()
             .deadline()
             .is_some_and(|deadline| deadline <= Instant::now())
         {
-            self.registry.close(*made).await;
+            self.registry.close(*instance).await;
             return Err(Error::deadline_exceeded(format_args!(
                 "{full_name} took too long to make, and was closed again"
             )));
         }
-        if let Err((made, error)) = place.fill(made) {
-            self.registry.close(*made).await;
+        if let Err((instance, error)) = reservation.fill(instance) {
+            self.registry.close(*instance).await;
             return Err(error);
         }
         Ok(())
     }
 
     async fn remove(&self, full_name: &str) -> Result<()> {
-        let taken = self.registry.take(full_name);
-        let taken = taken.ok_or_else(|| Error::not_found(format_args!("resource {full_name} not found")))?;
-        self.registry.close(taken).await;
+        let removed = self.registry.remove(full_name);
+        let removed = removed.ok_or_else(|| Error::not_found(format_args!("resource {full_name} not found")))?;
+        self.registry.close(removed).await;
         Ok(())
     }
 
@@ -139,16 +139,16 @@ impl Host {
         Ok(())
     }
 
-    /// Ends every resource, dependents first.
+    /// Closes all resources, dependents first.
     pub(crate) async fn close(&self) {
-        for made in self.registry.take_all() {
-            self.registry.close(made).await;
+        for instance in self.registry.remove_all() {
+            self.registry.close(instance).await;
         }
         self.registry.closed().await;
     }
 }
 
-/// What the module tells the core that it offers: its models by API, in the order of the author.
+/// Builds the handler map of the `Ready` response: the models by API, in the order of registration.
 fn handlers(module: &Module) -> Result<Vec<HandlerDefinition>> {
     let mut handlers: Vec<(&str, HandlerDefinition)> = Vec::new();
     for (api, model) in module.models() {
@@ -187,10 +187,10 @@ fn handlers(module: &Module) -> Result<Vec<HandlerDefinition>> {
 impl ModuleService for Host {
     async fn ready(&self, request: Request<ReadyRequest>) -> Result<Response<ReadyResponse>, Status> {
         if let Err(error) = self.ready(request.into_inner()).await {
-            let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-            if *complaint != error.message() {
+            let mut last = self.last_ready_error.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != error.message() {
                 tracing::warn!(%error, "not ready");
-                error.message().clone_into(&mut complaint);
+                error.message().clone_into(&mut last);
             }
             return Err(error.into());
         }
@@ -209,10 +209,10 @@ impl ModuleService for Host {
         request: Request<ValidateConfigRequest>,
     ) -> Result<Response<ValidateConfigResponse>, Status> {
         let config = RawConfig::from_wire(request.into_inner().config)?;
-        let maker = self.maker(&config)?;
+        let factory = self.factory(&config)?;
         Scope::mark(&config.label());
-        let needs = maker.validate(config)?;
-        let (dependencies, optional_dependencies) = (needs.required, needs.optional);
+        let spec = factory.validate(config)?;
+        let (dependencies, optional_dependencies) = (spec.required, spec.optional);
         Ok(Response::new(ValidateConfigResponse {
             dependencies,
             optional_dependencies,
@@ -235,7 +235,7 @@ impl ModuleService for Host {
         let ReconfigureResourceRequest { config, dependencies } = request.into_inner();
         // What is wrong with the new configuration is known before the old resource ends.
         let raw = RawConfig::from_wire(config.clone())?;
-        self.maker(&raw)?.validate(raw.clone())?;
+        self.factory(&raw)?.validate(raw.clone())?;
         self.remove(&raw.full_name()).await?;
         self.add(config, dependencies).await?;
         Ok(Response::new(ReconfigureResourceResponse {}))

@@ -1,9 +1,9 @@
-//! Places, directions and shapes, in the units of the wire: millimetres and degrees.
+//! Vectors, poses and geometries, in the units of the wire: millimetres and degrees.
 
 use bytes::Bytes;
 use mainstay_proto::viam::common::v1 as wire;
 
-/// Three numbers along the axes of a frame. The unit is that of the place where it is used.
+/// Vector in three dimensions. The unit depends on its use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "the axes name themselves")]
 pub struct Vector3 {
@@ -12,72 +12,72 @@ pub struct Vector3 {
     pub z: f64,
 }
 
-/// A place on Earth, in degrees.
+/// Geographic coordinates (WGS 84), in degrees.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GeoPoint {
-    /// Degrees, north is positive.
+    /// Latitude in degrees, -90 to 90, north positive.
     pub latitude: f64,
-    /// Degrees, east is positive.
+    /// Longitude in degrees, -180 to 180, east positive.
     pub longitude: f64,
 }
 
-/// A direction as the unit vector that the local Z axis points to, and a turn about it.
+/// Orientation as the unit vector that the local Z axis points along, and a rotation about it ("orientation vector").
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Orientation {
-    /// The unit vector.
+    /// Unit vector, without unit.
     pub axis: Vector3,
-    /// Degrees about `axis`.
+    /// Rotation about `axis`, in degrees.
     pub theta: f64,
 }
 
-/// A place (mm) with a direction.
+/// Position and orientation in a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pose {
-    /// Millimetres.
+    /// Position in millimetres.
     pub position: Vector3,
-    /// Where it looks.
+    /// Orientation.
     pub orientation: Orientation,
 }
 
-/// A solid with a place.
+/// Solid at a pose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Geometry {
-    /// The middle, in the frame of the component.
+    /// Pose of its centre, in the frame of the component.
     pub center: Pose,
-    /// The form.
+    /// Shape and size.
     pub shape: Shape,
-    /// A name for people; may be empty.
+    /// Label for people; may be empty.
     pub label: String,
 }
 
-/// The form of a [`Geometry`].
+/// Shape and size of a [`Geometry`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// A ball; a radius of 0 is a point.
+    /// Sphere; a radius of 0 is a point.
     Sphere {
-        /// Millimetres.
+        /// Radius in millimetres.
         radius_mm: f64,
     },
-    /// A box.
+    /// Box.
     Cuboid {
-        /// The whole length of each side, in millimetres.
+        /// Full length of each side, in millimetres.
         dims_mm: Vector3,
     },
-    /// A cylinder with round ends.
+    /// Cylinder with hemispherical ends.
     Capsule {
-        /// Millimetres.
+        /// Radius in millimetres.
         radius_mm: f64,
-        /// The whole length with both ends, in millimetres.
+        /// Full length including both ends, in millimetres.
         length_mm: f64,
     },
-    /// Triangles.
+    /// Triangle mesh.
     Mesh {
-        /// `ply` or `stl`.
+        /// File format, `ply` or `stl`.
         content_type: String,
-        /// The file.
+        /// Contents of the file.
         bytes: Bytes,
     },
-    /// Points, as a PCD file (coordinates in metres).
+    /// Point cloud as a PCD file, coordinates in metres.
     PointCloud(Bytes),
 }
 
@@ -170,7 +170,7 @@ impl From<Pose> for wire::Pose {
 }
 
 impl Geometry {
-    /// Reads a geometry; one without a form says nothing and is left out.
+    /// Converts a geometry of the wire; `None` if it has no shape.
     pub(crate) fn from_wire(geometry: wire::Geometry) -> Option<Self> {
         use wire::geometry::GeometryType;
         let shape = match geometry.geometry_type? {

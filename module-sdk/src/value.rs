@@ -1,35 +1,35 @@
-//! Free-form values: readings, commands, status, `extra`. What the wire can carry and nothing else, so numbers are
-//! doubles (NaN included) and there are no integers.
+//! JSON-like values of readings, commands, status and `extra`: exactly those that `google.protobuf.Value` represents, so
+//! all numbers are doubles (NaN included) and there are no integers.
 
 use std::collections::BTreeMap;
 
 use crate::spatial::{GeoPoint, Vector3};
 
-/// A value as the wire carries it. `From` takes the usual Rust types, `serde_json::Value` too.
+/// JSON-like value, as `google.protobuf.Value`. `From` converts the usual Rust types and `serde_json::Value`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// Null.
     #[default]
     Null,
-    /// A truth value.
+    /// Boolean.
     Bool(bool),
-    /// Every number is a double; integers above 2^53 lose precision.
+    /// Number, always a double: integers above 2^53 lose precision.
     Number(f64),
-    /// Text.
+    /// String.
     String(String),
-    /// Values in order.
+    /// List of values.
     List(Vec<Value>),
-    /// Values by name.
+    /// Map of values by name.
     Object(Object),
 }
 
-/// Values by name, sorted. [`object!`](crate::object) writes one down.
+/// Map of values by name, sorted. The macro [`object!`](crate::object) creates one.
 pub type Object = BTreeMap<String, Value>;
 
-/// For the many calls that have no extra arguments: `motor.stop(NO_EXTRA)`.
+/// Empty object, for the `extra` argument of API methods: `motor.stop(NO_EXTRA)`.
 pub const NO_EXTRA: &Object = &Object::new();
 
-/// Writes an [`Object`]: `object! { "celsius" => 21.5, "tags" => vec!["roof"], "wind" => object! { "kmh" => 4 } }`.
+/// Creates an [`Object`]: `object! { "celsius" => 21.5, "tags" => vec!["roof"], "wind" => object! { "kmh" => 4 } }`.
 #[macro_export]
 macro_rules! object {
     ($($key:expr => $value:expr),* $(,)?) => {
@@ -38,7 +38,7 @@ macro_rules! object {
 }
 
 impl Value {
-    /// The number, if it is one.
+    /// Returns the number; `None` for other kinds.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         if let Self::Number(number) = self {
@@ -48,7 +48,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is one.
+    /// Returns the string; `None` for other kinds.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self {
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// The truth value, if it is one.
+    /// Returns the boolean; `None` for other kinds.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(truth) = self {
@@ -68,13 +68,13 @@ impl Value {
         }
     }
 
-    /// The elements, if it is a list.
+    /// Returns the elements of a list; `None` for other kinds.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Value]> {
         if let Self::List(list) = self { Some(list) } else { None }
     }
 
-    /// The members, if it is an object.
+    /// Returns the members of an object; `None` for other kinds.
     #[must_use]
     pub fn as_object(&self) -> Option<&Object> {
         if let Self::Object(object) = self {
@@ -84,7 +84,7 @@ impl Value {
         }
     }
 
-    /// The vector that a reading of kind `vector3` or `angular_velocity` carries.
+    /// Decodes an object with `_type` `vector3` or `angular_velocity`, as sensors return vectors; `None` for others.
     #[must_use]
     pub fn as_vector3(&self) -> Option<Vector3> {
         let object = self.tagged(&["vector3", "angular_velocity"])?;
@@ -96,7 +96,7 @@ impl Value {
         })
     }
 
-    /// The place that a reading of kind `geopoint` carries.
+    /// Decodes an object with `_type` `geopoint`, as sensors return coordinates; `None` for others.
     #[must_use]
     pub fn as_geo_point(&self) -> Option<GeoPoint> {
         let object = self.tagged(&["geopoint"])?;
@@ -183,7 +183,7 @@ impl From<serde_json::Value> for Value {
     }
 }
 
-/// The wire's form of an object and back.
+/// Conversions from and to the protobuf types.
 pub(crate) mod wire {
     use prost_types::{ListValue, Struct, value::Kind};
 
@@ -207,7 +207,7 @@ pub(crate) mod wire {
             .collect()
     }
 
-    /// `extra` is left out when there is none: peers read an absent one as empty.
+    /// Converts `extra`; `None` if it is empty, which peers read the same.
     pub(crate) fn to_extra(extra: &Object) -> Option<Struct> {
         if extra.is_empty() {
             None

@@ -1,4 +1,4 @@
-//! Every API on one type, called through its typed client.
+//! Tests of every API, implemented by one type and called through its client.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -37,10 +37,10 @@ fn module() -> Module {
         .model::<dyn GenericService, Machine>("acme:test:machine")
 }
 
-/// Whether a machine was stopped when it was closed while it was under power.
+/// True if the motor was stopped when it was closed under power.
 static STOPPED_BEFORE_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Every API at once, on one type.
+/// Resource that implements every API.
 #[derive(Default)]
 struct Machine {
     power: Mutex<f64>,

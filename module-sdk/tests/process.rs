@@ -1,4 +1,4 @@
-//! A module as a process of its own: this program starts itself again with a socket as first argument.
+//! Tests of a module process: this program starts itself again with a socket as first argument.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! A module on its socket, driven as a core drives it: the life of its resources.
+//! Tests of the life of resources: a module on its socket, driven as the core does.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -18,14 +18,14 @@ use mainstay_proto::viam::{
 };
 use support::{World, config, within};
 
-/// What the fixtures below lived through, for the test that made them.
+/// Journal of the fixtures below, for the test that made them.
 static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn event(text: impl Into<String>) {
     EVENTS.lock().unwrap().push(text.into());
 }
 
-/// The events about one name, so that tests may run side by side.
+/// Events of one name, so that tests may run in parallel.
 fn events_of(name: &str) -> Vec<String> {
     let events = EVENTS.lock().unwrap();
     events
@@ -35,11 +35,11 @@ fn events_of(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// A sensor that reads another one, if it is given one.
+/// Sensor that reads another one, if it has that dependency.
 struct Probe {
     name: String,
     source: Option<Arc<dyn Sensor>>,
-    beside: Option<Neighbour<Probe>>,
+    beside: Option<LocalDependency<Probe>>,
 }
 
 #[derive(Deserialize)]
@@ -88,10 +88,10 @@ impl Drop for OnDrop {
 impl FromConfig for Probe {
     type Attributes = ProbeAttributes;
 
-    fn validate(config: &Config<ProbeAttributes>) -> Result<Needs> {
+    fn validate(config: &Config<ProbeAttributes>) -> Result<DependencySpec> {
         match &config.attributes.fault {
             Some(fault) if fault == "config" => Err(Error::invalid_argument("whoops")),
-            _ => Ok(Needs::none()),
+            _ => Ok(DependencySpec::none()),
         }
     }
 
@@ -503,6 +503,6 @@ async fn stopping_closes_dependents_first_and_takes_the_socket_away() {
 async fn the_module_notices_when_its_core_is_gone() {
     let world = World::start(module()).await;
     world.core.die().await;
-    let gone = within(world.running.gone()).await;
+    let gone = within(world.running.parent_lost()).await;
     assert!(gone.contains("the core is gone"), "{gone}");
 }

@@ -1,11 +1,11 @@
-//! Finds the programs under test, which lie beside the test itself.
+//! Paths of the programs under test, in the folder of the test itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
-/// The folder with the binaries of the profile that this test was built in.
+/// Returns the folder with the binaries of the profile of this test.
 pub fn folder() -> PathBuf {
     let exe = env::current_exe().expect("the path of the running test");
     let folder = exe.parent().expect("a program lies in a folder");
@@ -17,7 +17,7 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// The path of a binary of this workspace.
+/// Returns the path of a binary of this workspace.
 ///
 /// # Panics
 /// If it was not built: `cargo test -p mainstay-tests` alone does not build the server.
@@ -31,14 +31,14 @@ pub fn find(name: &str) -> PathBuf {
     path
 }
 
-/// The server, with the list of built-in modules that it looks for beside itself.
+/// Returns the path of the server, after writing the manifest of built-in modules beside it.
 pub fn mainstay() -> PathBuf {
     static MANIFEST: OnceLock<()> = OnceLock::new();
     MANIFEST.get_or_init(|| write_manifest(&folder()));
     find("mainstay")
 }
 
-/// Asks the built-in modules what they hold and writes it down where the server finds it.
+/// Writes the manifest of the built-in modules to the path where the server reads it.
 fn write_manifest(folder: &Path) {
     let builtins = find("mainstay-builtins");
     let output = Command::new(&builtins)

@@ -1,16 +1,16 @@
-//! Chance that can be had again.
+//! Reproducible random numbers.
 
-/// SplitMix64: the same seed gives the same order on every machine.
+/// SplitMix64 generator: the same seed gives the same sequence on every machine.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall as `seed` says.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below `sides`.
+    /// Returns a random number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -19,21 +19,21 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).expect("less than `sides`")
     }
 
-    /// True once in `sides` times.
+    /// Returns true with probability 1/`sides`.
     pub fn once_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 
-    /// One of these.
+    /// Returns a random element.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.roll(of.len())]
     }
 }
 
-/// A number from the environment, for tests that can be made longer.
+/// Parses a number from an environment variable, for tests of variable length.
 ///
 /// # Panics
-/// If the variable is set to something else.
+/// If the variable is set and not a number.
 pub fn number(variable: &str, otherwise: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text

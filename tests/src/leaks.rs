@@ -1,4 +1,4 @@
-//! What a running machine holds of the system, to be compared with what it held after it had warmed up.
+//! Snapshots of the system resources that a running machine holds, compared with those after its warm-up to find leaks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::world::World;
 
-/// How long a machine may take to let go of what it needed for a moment: connections of callers that have gone, idle
-/// threads of the pool for blocking work (10 s).
+/// Timeout for the release of temporary resources: connections of callers that have gone, idle threads of the blocking
+/// pool (10 s).
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the core and all that it started hold.
+/// System resources that the core and its descendants hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// Processes of this machine, by the name of their program.
@@ -31,7 +31,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What the machine whose core has this process id holds now.
+    /// Takes a snapshot of the machine whose core has this process id.
     pub async fn of(world: &World, core: i32) -> Self {
         let count = |names: Vec<String>| {
             let mut counts = BTreeMap::new();
@@ -63,7 +63,7 @@ impl Held {
         Self { tasks, ..seen }
     }
 
-    /// What is more now than it was in `before`, in words; empty if nothing is.
+    /// Describes the resources that grew since `before`; empty if none did.
     pub fn more_than(&self, before: &Self) -> String {
         let mut more = String::new();
         let mut compare = |what: &str, now: usize, then: usize| {
@@ -86,8 +86,7 @@ impl Held {
         more
     }
 
-    /// The least of what it holds over a second: what comes and goes - probes, the connections of earlier calls - is not
-    /// in it.
+    /// Takes the smallest snapshot within a second, without temporary resources: probes, connections of earlier calls.
     pub async fn at_rest(world: &World, core: i32) -> Self {
         let mut held = Self::of(world, core).await;
         let end = Instant::now() + Duration::from_secs(1);
@@ -104,7 +103,7 @@ impl Held {
     /// Waits until the machine holds no more than it did in `before`.
     ///
     /// # Errors
-    /// When it still does after [`PATIENCE`]: what.
+    /// The resources that are still held after [`PATIENCE`].
     pub async fn no_more_than(world: &World, core: i32, before: &Self) -> Result<Self, String> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -125,7 +124,7 @@ fn entries(folder: &str) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-/// By kind; a path below `folder` without it, because another machine has another one.
+/// Lists the open files of a process by kind; paths below `folder` relative to it, because each machine has its own.
 fn open_files(pid: i32, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries
@@ -140,8 +139,8 @@ fn open_files(pid: i32, folder: &str) -> Vec<String> {
         .collect()
 }
 
-/// The runtime directory's own name comes from the config's path, a control group's from that and from the order of
-/// starts: neither says anything.
+/// Strips `folder` and generated names from a path: that of the runtime directory derives from the config's path, that of
+/// a cgroup from it and the order of starts.
 fn below(path: &str, folder: &str) -> String {
     let name = || path.rsplit('/').next().unwrap_or_default();
     if path.starts_with("/sys/fs/cgroup/") {
@@ -153,7 +152,7 @@ fn below(path: &str, folder: &str) -> String {
     path.to_owned()
 }
 
-/// Resident memory of a process; 0 if it cannot be told.
+/// Resident memory of a process in KiB; 0 if unknown.
 pub fn memory_kib(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

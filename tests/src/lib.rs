@@ -1,14 +1,14 @@
-//! What the end-to-end tests are made of. The tests themselves are in `tests/e2e/`.
+//! Library of the end-to-end tests, which are in `tests/e2e/`.
 //!
 //! * [`world`]: a real `mainstay run` with its own folders, and the checks that nothing of it stays behind
 //! * [`machine`]: machine configs, written as code
-//! * [`status`]: what the machine says about itself, in words that tests can ask for
+//! * [`status`]: the machine's status, as predicates for tests
 //! * [`raw`]: bare HTTP/2, for requests that no client library would send
 //! * [`rpc`]: gRPC calls by path and bytes, and typed clients
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
-//! * [`timeline`]: all that a machine said about itself; [`traffic`]: callers that remember each failed call;
-//!   [`leaks`]: what it holds of the system
-//! * [`tracer`]: a debugger that holds a process
+//! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
+//!   that it holds
+//! * [`tracer`]: a debugger that stops a process
 //! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
 
 pub mod bins;
@@ -28,7 +28,7 @@ pub mod traffic;
 pub mod walk;
 pub mod world;
 
-/// The tests' own API, which no part of the server knows.
+/// Types generated from the tests' custom API, which no part of the server knows.
 pub mod echo {
     #![allow(
         missing_docs,
@@ -38,12 +38,12 @@ pub mod echo {
     )]
     tonic::include_proto!("mainstay.tests.echo.v1");
 
-    /// Full name of the gRPC service.
+    /// Full name of its gRPC service.
     pub const SERVICE: &str = "mainstay.tests.echo.v1.EchoService";
-    /// The API triplet.
+    /// Name of the API.
     pub const API: &str = "tests:component:echo";
-    /// The descriptors with all their imports, as an encoded `FileDescriptorSet`.
+    /// Encoded `FileDescriptorSet` of the API, with all imports.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.binpb"));
-    /// Where [`DESCRIPTORS`] lies on disk, for the Python module.
+    /// Path of [`DESCRIPTORS`] on disk, for the Python module.
     pub const DESCRIPTOR_PATH: &str = concat!(env!("OUT_DIR"), "/echo.binpb");
 }

@@ -1,4 +1,4 @@
-//! Machine configs, written as code. What comes out is the JSON that a user would write.
+//! Builder of machine configs, which produces the JSON that a user would write.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use crate::bins;
 use crate::fixture::trap::{Deed, Moment};
 
-/// A machine config under construction. Binds to a free loopback port unless told otherwise.
+/// Machine config under construction. Binds to a free loopback port by default.
 #[derive(Debug, Clone)]
 pub struct Machine(Value);
 
 impl Machine {
-    /// A machine with nothing in it.
+    /// Creates an empty config.
     pub fn new() -> Self {
         Self(json!({ "network": { "bind_address": "127.0.0.1:0" }, "modules": [], "components": [], "services": [] }))
     }
@@ -53,7 +53,7 @@ impl Machine {
         self
     }
 
-    /// The config as JSON.
+    /// Returns the config as JSON.
     pub fn json(&self) -> &Value {
         &self.0
     }
@@ -73,12 +73,12 @@ impl Default for Machine {
     }
 }
 
-/// An entry of `modules`.
+/// Entry of `modules`.
 #[derive(Debug, Clone)]
 pub struct Module(pub(crate) Map<String, Value>);
 
 impl Module {
-    /// A module that runs `executable`.
+    /// Creates an entry that runs `executable`.
     pub fn new(name: &str, executable: &Path) -> Self {
         let mut entry = Map::new();
         entry.insert("name".into(), name.into());
@@ -90,22 +90,22 @@ impl Module {
         Self(entry)
     }
 
-    /// The fixture, behaving well. Its answers carry its own name as nonce.
+    /// Creates an entry of the fixture without fault. Its responses carry its own name as nonce.
     pub fn fixture(name: &str) -> Self {
         Self::new(name, &bins::find("misbehave")).env("NONCE", name)
     }
 
-    /// The fixture with a fault of [`crate::fixture::Fault`].
+    /// Creates an entry of the fixture with a fault of [`crate::fixture::Fault`].
     pub fn faulty(name: &str, fault: &str) -> Self {
         Self::fixture(name).env("FAULT", fault)
     }
 
-    /// The fixture with models of its own: `tests:<name>:probe` and so on. See [`Resource::of`].
+    /// Creates an entry of the fixture with separate models: `tests:<name>:probe` and so on. See [`Resource::of`].
     pub fn family(name: &str) -> Self {
         Self::fixture(name).env("MODELS", name)
     }
 
-    /// Sets a trap: what goes wrong, and when. Once for all of its processes with a file for a marker, else always.
+    /// Arms a trap, a deed at a moment: once for all processes of the module if there is a marker file, otherwise in each.
     pub fn trap(self, deed: Deed, moment: Moment, marker: Option<&Path>) -> Self {
         let armed = self.env("TRAP", &format!("{deed}@{moment}"));
         match marker {
@@ -114,7 +114,7 @@ impl Module {
         }
     }
 
-    /// A program of `tests/python/modules/`. The script that starts it is written when the world starts.
+    /// Creates an entry of a program in `tests/python/modules/`. Its start script is written when the world starts.
     pub fn python(name: &str, program: &str) -> Self {
         let mut module = Self::new(name, Path::new("")).env("NONCE", name);
         module.0.insert(
@@ -124,7 +124,7 @@ impl Module {
         module
     }
 
-    /// Adds to the module's environment.
+    /// Adds a variable to the module's environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         let env = self.0.entry("env").or_insert_with(|| json!({}));
         env[name] = value.into();
@@ -144,12 +144,12 @@ impl Module {
     }
 }
 
-/// An entry of `components` or `services`.
+/// Entry of `components` or `services`.
 #[derive(Debug, Clone)]
 pub struct Resource(Map<String, Value>);
 
 impl Resource {
-    /// A resource by its API (`rdk:component:motor`) and model.
+    /// Creates an entry by API (`rdk:component:motor`) and model.
     pub fn new(name: &str, api: &str, model: &str) -> Self {
         let mut entry = Map::new();
         entry.insert("name".into(), name.into());
@@ -158,7 +158,7 @@ impl Resource {
         Self(entry)
     }
 
-    /// A component of a standard API with the built-in model `fake`.
+    /// Creates a component of a standard API with the built-in model `fake`.
     pub fn fake(name: &str, subtype: &str) -> Self {
         Self::new(name, &format!("rdk:component:{subtype}"), "fake")
     }
@@ -178,17 +178,17 @@ impl Resource {
         Self::new(name, api, &format!("tests:{family}:{kind}"))
     }
 
-    /// A resource of the tests' own API, held by the fixture.
+    /// Creates a resource of the tests' custom API, served by the fixture.
     pub fn echo(name: &str) -> Self {
         Self::new(name, crate::echo::API, crate::fixture::ECHO)
     }
 
-    /// A generic component of the fixture.
+    /// Creates a generic component of the fixture.
     pub fn generic(name: &str) -> Self {
         Self::new(name, "rdk:component:generic", crate::fixture::GENERIC)
     }
 
-    /// The entry itself.
+    /// Returns the entry as JSON.
     pub fn json(self) -> Value {
         Value::Object(self.0)
     }

@@ -1,4 +1,4 @@
-//! The folders of one machine, and the commands that run there.
+//! Folders of one machine, and the commands that run there.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use crate::proc::{self, Process};
 use crate::world::{PATIENCE, World};
 use crate::{bins, python};
 
-/// The folders of one machine, whether it runs or not.
+/// Folders of one machine, running or not.
 pub struct Place {
     folder: TempDir,
     mark: String,
@@ -23,7 +23,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Fresh folders.
+    /// Creates fresh folders.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // A short prefix: socket paths below it have 103 bytes in all.
@@ -48,7 +48,7 @@ impl Place {
         }
     }
 
-    /// Runs the server from another path than the usual.
+    /// Sets the path of the server.
     pub fn server(mut self, path: &Path) -> Self {
         self.server = Some(path.to_owned());
         self
@@ -60,30 +60,30 @@ impl Place {
         self
     }
 
-    /// Adds to the environment of what runs here.
+    /// Adds a variable to the environment of all commands.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The folder that holds all the others.
+    /// Returns the folder that contains all others.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A file in it.
+    /// Returns the path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
-    /// Writes a file into it and gives its path.
+    /// Writes a file into it and returns its path.
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.file(name);
         fs::write(&path, content).expect("the temporary folder is writable");
         path
     }
 
-    /// A command that runs here: own home, own runtime folder, marked, without anything from the caller's robot.
+    /// Creates a command with its own home and runtime folder, marked, without robot variables of the caller's environment.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         let (name, value) = self.mark.split_once('=').expect("the mark is an assignment");
@@ -120,19 +120,19 @@ impl Place {
         self.mainstay(&["run", path.to_str().expect("a path in UTF-8")]).await
     }
 
-    /// Starts the machine and waits until it can be talked to.
+    /// Starts the machine and waits until it accepts calls.
     pub async fn start(self, mut machine: Machine) -> World {
         python::write_starters(&self, machine.json_mut());
         self.start_text("machine.json", &text(&machine)).await
     }
 
-    /// The same with the config as text, whatever its format.
+    /// Starts the machine from a config text of any format.
     pub async fn start_text(self, name: &str, content: &str) -> World {
         let path = self.write(name, content);
         self.start_file(&path).await
     }
 
-    /// The same with the file at `path`, whatever it holds.
+    /// Starts the machine from the config file at `path`.
     pub(crate) async fn start_file(self, path: &Path) -> World {
         let output = |name| File::create(self.file(name)).expect("the temporary folder is writable");
         let server = self.server.clone().unwrap_or_else(bins::mainstay);
@@ -149,24 +149,24 @@ impl Place {
         World::of(self, child, path).await
     }
 
-    /// What still lives of anything that was started here.
+    /// Lists the living processes of everything that was started here.
     pub fn processes(&self) -> Vec<Process> {
         proc::marked(&self.mark)
     }
 
-    /// The sockets that lie here.
+    /// Lists the socket files in the folders.
     pub fn sockets(&self) -> Vec<PathBuf> {
         proc::sockets_below(self.folder())
     }
 
-    /// The cgroups that machines here have noted as theirs.
+    /// Lists the cgroups recorded by machines here.
     pub(crate) fn noted_cgroups(&self) -> Vec<PathBuf> {
         let records = self.runtime_folders().into_iter().map(|folder| folder.join("cgroups"));
         let texts: Vec<_> = records.filter_map(|record| fs::read_to_string(record).ok()).collect();
         texts.iter().flat_map(|text| text.lines()).map(PathBuf::from).collect()
     }
 
-    /// The runtime folders that machines made for themselves here.
+    /// Lists the runtime directories of machines here.
     pub fn runtime_folders(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.file("run/mainstay")).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
@@ -183,14 +183,14 @@ pub(crate) fn text(machine: &Machine) -> String {
     serde_json::to_string_pretty(machine.json()).expect("a Value is JSON")
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Finished {
     /// Exit code; 128 + signal if one ended it.
     pub code: i32,
-    /// What it printed as result.
+    /// Standard output.
     pub stdout: String,
-    /// What it said about it.
+    /// Standard error.
     pub stderr: String,
 }
 

@@ -1,4 +1,4 @@
-//! Looks at the processes of this host: who belongs to a test, and what is left of it.
+//! Processes and sockets of this host that belong to a test.
 //!
 //! Children inherit the environment, so a mark in it finds every descendant, however it was forked and whatever session
 //! or process group it moved to.
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// One living process.
+/// Living process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Process id.
     pub pid: i32,
-    /// Its command line, arguments separated by spaces.
+    /// Command line, arguments separated by spaces.
     pub command: String,
 }
 
-/// All living processes that carry `mark` (`NAME=value`) in their environment, but not the caller.
+/// Lists all living processes with `mark` (`NAME=value`) in their environment, except the caller.
 ///
-/// Empty where there is no `/proc`: the check is then simply not made.
+/// Empty without `/proc`, so that such checks pass there.
 pub fn marked(mark: &str) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -67,7 +67,7 @@ pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// Everything below `folder` that is a socket.
+/// Lists all sockets below `folder`.
 pub fn sockets_below(folder: &Path) -> Vec<PathBuf> {
     use std::os::unix::fs::FileTypeExt;
     let Ok(entries) = fs::read_dir(folder) else {

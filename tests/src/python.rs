@@ -1,4 +1,4 @@
-//! Programs written with the Python SDK: as modules of a machine and as its clients.
+//! Modules and clients written with the Python SDK.
 //!
 //! `cargo xtask test` makes the virtual environment and names its interpreter in `MAINSTAY_PYTHON`.
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::world::{Finished, Place, World, finish};
 use crate::{bins, echo};
 
-/// Stands in a config where the path of a starter script will be.
+/// Placeholder in a config for the path of a start script.
 pub(crate) const PLACEHOLDER: &str = "python:";
 
-/// The interpreter that has the SDK.
+/// Returns the path of the interpreter with the SDK.
 ///
 /// # Panics
 /// If there is none.
@@ -71,7 +71,7 @@ pub(crate) fn write_starters(place: &Place, config: &mut Value) {
 }
 
 impl World {
-    /// Runs a program of `tests/python/clients/` against this machine and gives what it printed, line by line as JSON.
+    /// Runs a program of `tests/python/clients/` against this machine and returns the JSON value of each output line.
     ///
     /// # Panics
     /// If it fails.
@@ -88,8 +88,7 @@ impl World {
         results.map(parse).collect()
     }
 
-    /// Starts a program of `tests/python/clients/` and leaves it running; its first output line is for the caller to
-    /// wait for.
+    /// Starts a program of `tests/python/clients/` and returns it running. The caller waits for its first output line.
     pub fn start_python(&self, program: &str, arguments: &[&str]) -> Child {
         let mut command = self.python_command(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());

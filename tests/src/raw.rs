@@ -1,4 +1,4 @@
-//! Bare HTTP/2, for requests that no client library would send, and bare bytes for those that are not even that.
+//! Raw HTTP/2 and TCP client, for requests that no client library would send.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,15 +14,15 @@ use tokio::time::timeout;
 
 use crate::world::PATIENCE;
 
-/// One HTTP/2 connection in the clear.
-pub struct Connection {
+/// HTTP/2 connection without TLS.
+pub struct RawConnection {
     sender: SendRequest<Bytes>,
     _driver: JoinSet<()>,
 }
 
-/// What came back for one call.
+/// Response of one call.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct RawResponse {
     /// HTTP status.
     pub http: u16,
     /// `grpc-status` from the trailers, or from the headers when there was nothing else.
@@ -35,13 +35,13 @@ pub struct Answer {
     pub trailers: HeaderMap,
     /// All data, with gRPC's own frame headers.
     pub body: Bytes,
-    /// Why the stream was cut off, if it was.
+    /// Error that ended the stream, if any.
     pub reset: Option<String>,
 }
 
-/// One request in the making.
+/// Request under construction.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct RawRequest {
     path: String,
     method: Method,
     headers: BTreeMap<String, String>,
@@ -49,8 +49,8 @@ pub struct Call {
     end: bool,
 }
 
-impl Call {
-    /// A gRPC request to a path, with no message yet.
+impl RawRequest {
+    /// Creates a gRPC request to a path, without a message.
     pub fn new(path: &str) -> Self {
         let headers = [("content-type", "application/grpc"), ("te", "trailers")];
         Self {
@@ -68,7 +68,7 @@ impl Call {
         self
     }
 
-    /// Takes a header away.
+    /// Removes a header.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
@@ -80,7 +80,7 @@ impl Call {
         self
     }
 
-    /// Adds a whole message.
+    /// Adds a message with its gRPC frame header.
     pub fn message(self, message: &impl prost::Message) -> Self {
         let bytes = message.encode_to_vec();
         self.frame(0, u32::try_from(bytes.len()).expect("a small message"), &bytes)
@@ -93,20 +93,20 @@ impl Call {
         self.bytes(bytes)
     }
 
-    /// Adds bytes as they are.
+    /// Adds raw bytes.
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         self.body.put_slice(bytes);
         self
     }
 
-    /// Leaves the request open after what was added.
+    /// Leaves the request stream open.
     pub fn unfinished(mut self) -> Self {
         self.end = false;
         self
     }
 }
 
-impl Connection {
+impl RawConnection {
     /// Connects to `host:port`.
     pub async fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the port is open");
@@ -126,15 +126,15 @@ impl Connection {
         }
     }
 
-    /// Makes one call and reads all of the answer.
-    pub async fn call(&self, call: Call) -> Answer {
+    /// Sends a request and reads the whole response.
+    pub async fn call(&self, call: RawRequest) -> RawResponse {
         let path = call.path.clone();
         timeout(PATIENCE, self.exchange(call))
             .await
             .unwrap_or_else(|_| panic!("no answer to {path} in {PATIENCE:?}"))
     }
 
-    async fn exchange(&self, call: Call) -> Answer {
+    async fn exchange(&self, call: RawRequest) -> RawResponse {
         let mut request = Request::builder()
             .method(call.method)
             .uri(format!("http://localhost{}", call.path));
@@ -150,11 +150,11 @@ impl Connection {
             // A server may answer from the first bytes alone and not read the rest: that shows in the answer.
             let _ = body.send_data(call.body.freeze(), call.end);
         }
-        let mut answer = Answer::default();
+        let mut answer = RawResponse::default();
         let response = match response.await {
             Ok(response) => response,
             Err(error) => {
-                return Answer {
+                return RawResponse {
                     reset: Some(error.to_string()),
                     ..answer
                 };
@@ -188,7 +188,7 @@ impl Connection {
         } else {
             status_of(&answer.headers)
         };
-        Answer {
+        RawResponse {
             code,
             message,
             ..answer
@@ -227,8 +227,8 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-impl Answer {
-    /// The only message of the answer, decoded.
+impl RawResponse {
+    /// Decodes the only message of the response.
     pub fn decode<T: prost::Message + Default>(&self) -> T {
         assert_eq!(self.http, StatusCode::OK.as_u16(), "{self:?}");
         assert!(self.body.len() >= 5, "no message in {self:?}");
@@ -236,10 +236,10 @@ impl Answer {
     }
 }
 
-/// Sends bytes over TCP and reads until the server closes, or for as long as it is silent.
+/// Sends bytes over TCP and reads until the server closes the connection or is silent.
 ///
 /// # Errors
-/// When the connection cannot be made or is reset.
+/// If the connection fails or is reset.
 pub async fn talk(address: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;

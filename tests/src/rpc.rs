@@ -1,14 +1,17 @@
-//! gRPC calls for tests: by path and bytes, or typed through the generated clients.
+//! gRPC calls of tests: by path and bytes, or typed by the generated clients.
+
+use std::path::Path;
 
 use bytes::{Buf, BufMut, Bytes};
+use http::Uri;
 use prost::Message;
 use serde_json::Value;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-/// Hands messages through as they are.
+/// Codec of raw bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RawCodec;
 
@@ -42,10 +45,18 @@ impl Decoder for RawCodec {
     }
 }
 
-/// One unary call by its path; the answer still carries its headers and trailers.
+/// Creates a channel to a UNIX socket, which connects at the first call.
+pub fn unix(socket: impl AsRef<Path>) -> Channel {
+    // Calls have an origin of their own: the URI of the socket is for the connector.
+    Endpoint::from(Uri::from(hyperlocal::Uri::new(socket, "/")))
+        .origin(Uri::from_static("http://localhost"))
+        .connect_with_connector_lazy(hyperlocal::UnixConnector)
+}
+
+/// Makes a unary call by its path; returns the response with its headers and trailers.
 ///
 /// # Errors
-/// What the server answered, or UNAVAILABLE without a server.
+/// The server's status, or UNAVAILABLE without a server.
 pub async fn call_raw(channel: Channel, path: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready()
@@ -57,21 +68,21 @@ pub async fn call_raw(channel: Channel, path: &str, request: Request<Bytes>) -> 
     grpc.unary(request, path, RawCodec).await
 }
 
-/// One unary call with typed messages.
+/// Makes a unary call with typed messages.
 ///
 /// # Errors
-/// As [`call_raw`], and INTERNAL when the answer cannot be decoded.
+/// As [`call_raw`], and INTERNAL if the response cannot be decoded.
 pub async fn call<Q: Message, A: Message + Default>(channel: Channel, path: &str, request: &Q) -> Result<A, Status> {
     let answer = call_raw(channel, path, Request::new(request.encode_to_vec().into())).await?;
     A::decode(answer.into_inner()).map_err(|error| Status::internal(format!("unreadable answer to {path}: {error}")))
 }
 
-/// The code and the text, for comparing and for messages.
+/// Formats a status as code and text.
 pub fn code_and_text(status: &Status) -> (Code, &str) {
     (status.code(), status.message())
 }
 
-/// JSON as a protobuf Struct; anything but an object becomes an empty one.
+/// Converts JSON to a protobuf Struct; anything but an object becomes an empty one.
 pub fn to_struct(value: &Value) -> prost_types::Struct {
     let fields = value
         .as_object()
@@ -97,7 +108,7 @@ fn to_value(value: &Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// A protobuf Struct as JSON.
+/// Converts a protobuf Struct to JSON.
 pub fn from_struct(value: &prost_types::Struct) -> Value {
     Value::Object(
         value
@@ -108,7 +119,7 @@ pub fn from_struct(value: &prost_types::Struct) -> Value {
     )
 }
 
-/// A protobuf Value as JSON.
+/// Converts a protobuf Value to JSON.
 pub fn from_value(value: &prost_types::Value) -> Value {
     use prost_types::value::Kind;
     match &value.kind {

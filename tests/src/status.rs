@@ -1,4 +1,4 @@
-//! What the machine says about itself: the answer that every client gets, and the one of the control socket.
+//! Status of a machine, from its public service and from its control socket.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use mainstay_proto::viam::robot::v1::{
     GetMachineStatusResponse, ModuleStatus, ResourceStatus, get_machine_status_response, module_status, resource_status,
 };
 
-/// Both answers, taken one right after the other.
+/// Both statuses, fetched one right after the other.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    /// `RobotService.GetMachineStatus`.
+    /// Response of `RobotService.GetMachineStatus`.
     pub machine: GetMachineStatusResponse,
-    /// `ControlService.GetStatus`.
+    /// Response of `ControlService.GetStatus`.
     pub control: control::Status,
 }
 
@@ -22,7 +22,7 @@ impl Snapshot {
         self.machine.state() == get_machine_status_response::State::Running
     }
 
-    /// A resource by its simple name, or by `subtype/name` where that is ambiguous.
+    /// Returns a resource by its simple name, or by `subtype/name` where that is ambiguous.
     pub fn resource(&self, name: &str) -> Option<&ResourceStatus> {
         self.machine.resources.iter().find(|resource| {
             resource.name.as_ref().is_some_and(|full| match name.split_once('/') {
@@ -44,12 +44,12 @@ impl Snapshot {
             .is_some_and(|resource| resource.state() == resource_status::State::Unhealthy)
     }
 
-    /// The error of a resource; empty when there is none.
+    /// Returns the error of a resource; empty if there is none.
     pub fn resource_error(&self, name: &str) -> &str {
         self.resource(name).map_or("", |resource| &resource.error)
     }
 
-    /// A module by its name, as clients see it.
+    /// Returns a module by its name, as clients see it.
     pub fn module(&self, name: &str) -> Option<&ModuleStatus> {
         self.machine.modules.iter().find(|module| module.module_name == name)
     }
@@ -60,17 +60,17 @@ impl Snapshot {
             .is_some_and(|module| module.state() == module_status::State::Ready)
     }
 
-    /// The error of a module; empty when there is none.
+    /// Returns the error of a module; empty if there is none.
     pub fn module_error(&self, name: &str) -> &str {
         self.module(name).map_or("", |module| &module.error)
     }
 
-    /// A module as the control socket tells of it.
+    /// Returns a module by its name, from the control socket.
     pub fn process(&self, name: &str) -> Option<&control::Module> {
         self.control.modules.iter().find(|module| module.name == name)
     }
 
-    /// A resource by its simple name, as the control socket tells of it.
+    /// Returns a resource by its simple name, from the control socket.
     pub fn shown(&self, name: &str) -> Option<&control::Resource> {
         let named = |resource: &&control::Resource| resource.name.as_ref().is_some_and(|full| full.name == name);
         self.control.resources.iter().find(named)
@@ -81,18 +81,18 @@ impl Snapshot {
         self.config().state() == state
     }
 
-    /// How the config that runs compares with its file.
+    /// Returns the state of the running config compared with its file.
     pub fn config(&self) -> control::ConfigStatus {
         self.control.config.clone().unwrap_or_default()
     }
 
-    /// Process id of a module, while it has one.
+    /// Returns the process id of a module, while it has one.
     pub fn pid(&self, module: &str) -> Option<i32> {
         i32::try_from(self.process(module)?.pid?).ok()
     }
 }
 
-/// Short enough to read in the message of a failed test.
+/// Formats the status in brief, for the message of a failed test.
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "machine {:?}", self.machine.state())?;

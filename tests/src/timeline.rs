@@ -1,4 +1,4 @@
-//! Everything that a machine said about itself, in order: what was true for a few milliseconds alone is seen, too.
+//! Recorder of a machine's states: includes those that last only milliseconds.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,10 @@ use tokio_stream::StreamExt;
 
 use crate::world::World;
 
-/// How many states a failure shows.
+/// Number of states that a failure prints.
 const SHOWN: usize = 12;
 
-/// A machine's states since [`Timeline::follow`], from its control socket.
+/// States of a machine since [`Timeline::follow`], from its control socket.
 pub struct Timeline {
     seen: Arc<Mutex<Vec<(Instant, control::Status)>>>,
     news: watch::Receiver<()>,
@@ -23,7 +23,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Begins to listen. The present state is the first entry.
+    /// Starts recording. The first entry is the current state.
     pub async fn follow(world: &World) -> Self {
         let request = control::WatchStatusRequest {
             min_interval: Some(prost_types::Duration {
@@ -56,10 +56,10 @@ impl Timeline {
         }
     }
 
-    /// Waits until a state that came after `since` satisfies `condition`, and gives how long after `since` it came.
+    /// Waits until a state after `since` satisfies `condition`, and returns the time from `since` to it.
     ///
     /// # Errors
-    /// When none did within `limit`: says what was waited for, and what came instead.
+    /// The expectation and the states instead, if none satisfied it within `limit`.
     pub async fn until(
         &self,
         since: Instant,
@@ -101,13 +101,13 @@ impl Timeline {
             .map(|(when, state)| (when.saturating_duration_since(since), state.clone()))
     }
 
-    /// The newest state.
+    /// Returns the newest state.
     pub fn now(&self) -> control::Status {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.last().map(|(_, state)| state.clone()).unwrap_or_default()
     }
 
-    /// The states since `since`, shortened to what a person wants to see.
+    /// Formats the states since `since` in brief.
     pub fn show(&self, since: Instant) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines: Vec<String> = Vec::new();
@@ -145,12 +145,12 @@ fn brief(state: &control::Status) -> String {
     text
 }
 
-/// A module of a state.
+/// Returns a module of a state.
 pub fn module<'a>(state: &'a control::Status, name: &str) -> Option<&'a control::Module> {
     state.modules.iter().find(|module| module.name == name)
 }
 
-/// A resource of a state.
+/// Returns a resource of a state.
 pub fn resource<'a>(state: &'a control::Status, name: &str) -> Option<&'a control::Resource> {
     let is_it = |resource: &&control::Resource| resource.name.as_ref().is_some_and(|full| full.name == name);
     state.resources.iter().find(is_it)

@@ -1,4 +1,4 @@
-//! A debugger as far as the server can tell: it holds a process, and that stands still until it is let go.
+//! Debugger that stops a process by ptrace(2) until it is dropped.
 
 use std::io;
 use std::ptr;
@@ -9,20 +9,20 @@ use nix::libc;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// Holds the main thread of a process by ptrace(2). Dropping it lets the process run on.
+/// Tracer of the main thread of a process, which is stopped. Dropping it resumes the process.
 #[derive(Debug)]
 pub struct Tracer {
-    /// Closed when the process is to be let go.
+    /// Closed to resume the process.
     hold: Option<mpsc::Sender<()>>,
-    /// The kernel knows threads as tracers, not processes: this one does it all.
+    /// Thread that does all ptrace calls: for the kernel a thread is the tracer, not a process.
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Tracer {
-    /// Takes hold of a process, and returns when it stands still.
+    /// Attaches to a process, and returns once it is stopped.
     ///
     /// # Errors
-    /// What the kernel says: somebody else traces it, or we may not.
+    /// The kernel's error: the process is traced already, or permission is denied.
     pub fn attach(pid: i32) -> io::Result<Self> {
         let (hold, let_go) = mpsc::channel::<()>();
         let (held, done) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Callers that never pause for long, and remember each call that failed.
+//! Continuous calls to resources, with a record of each failure.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,28 +11,28 @@ use tonic::Request;
 use crate::rpc;
 use crate::world::World;
 
-/// How long one call may take before it counts as failed. Generous, because test machines are slow.
+/// Timeout after which a call counts as failed. Generous, because test machines are slow.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// What happened to the calls so far.
+/// Results of the calls so far.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
-    /// Calls that were answered.
+    /// Number of successful calls.
     pub answered: u32,
-    /// What became of the others: when, since the traffic began, and why.
+    /// Failed calls: time since the start of the traffic, and error.
     pub failed: Vec<(Duration, String)>,
-    /// The longest time to an answer.
+    /// Longest latency of a call.
     pub slowest: Duration,
 }
 
-/// One caller per resource, each on a connection of its own, until it is dropped or [`Traffic::end`]s.
+/// Running callers, one per resource and each on its own connection, until dropped or [`Traffic::end`]ed.
 pub struct Traffic {
     calls: Arc<Mutex<Calls>>,
     _callers: JoinSet<()>,
 }
 
 impl Traffic {
-    /// Calls `GetReadings` of each of these sensors once every `pause`.
+    /// Starts callers of `GetReadings` of these sensors, one call every `pause`.
     pub fn on(world: &World, sensors: &[&str], pause: Duration) -> Self {
         Self::start(
             world,
@@ -42,7 +42,7 @@ impl Traffic {
         )
     }
 
-    /// Asks this motor whether it moves, once every `pause`.
+    /// Starts a caller of `IsMoving` of this motor, one call every `pause`.
     pub fn of_motor(world: &World, motor: &str, pause: Duration) -> Self {
         Self::start(world, "/viam.component.motor.v1.MotorService/IsMoving", &[motor], pause)
     }
@@ -86,12 +86,12 @@ impl Traffic {
         }
     }
 
-    /// What happened so far.
+    /// Returns the results so far.
     pub fn so_far(&self) -> Calls {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stops calling, and says what happened.
+    /// Stops the callers, and returns the results.
     pub fn end(self) -> Calls {
         self.so_far()
     }
@@ -99,7 +99,7 @@ impl Traffic {
 
 impl Calls {
     /// # Errors
-    /// When a call failed, or none was answered.
+    /// If a call failed, or none succeeded.
     pub fn none_failed(&self) -> Result<(), String> {
         match self.failed.first() {
             Some((when, why)) => Err(format!(

@@ -1,42 +1,42 @@
-//! A random walk through configs: each differs a little from the one before, many have mistakes, some cannot be used at
-//! all. Two things stand in all of them: the motor [`MOTOR`] and the sensor [`SENSOR`] with its module.
+//! Random walk through configs: each differs a little from the one before, many have mistakes, some are invalid as a
+//! whole. All contain the motor [`MOTOR`] and the sensor [`SENSOR`] with its module.
 
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::machine::{Machine, Module, Resource};
 
-/// A built-in motor that no step touches.
+/// Name of a built-in motor that no step changes.
 pub const MOTOR: &str = "still";
-/// A sensor in a module of its own that no step touches.
+/// Name of a sensor, in its own module, that no step changes.
 pub const SENSOR: &str = "rock-probe";
-/// The module of that sensor.
+/// Name of the module of [`SENSOR`].
 pub const ROCK: &str = "rock";
 
-/// Resources that come and go.
+/// Names of resources that come and go.
 const NAMES: [&str; 8] = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"];
-/// Modules that come and go.
+/// Names of modules that come and go.
 const FAMILIES: [&str; 3] = ["red", "green", "blue"];
 
-/// What the file holds next.
+/// Next content of the config file.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// A config that can be run, though not every entry of it may be.
+    /// Valid config, though single entries may be invalid.
     Config {
-        /// Its `revision`.
+        /// `revision` of the config.
         revision: String,
-        /// The text.
+        /// Text of the config.
         text: String,
     },
-    /// A text that cannot be used: nothing may change.
+    /// Invalid config, which must change nothing.
     Broken(String),
 }
 
-/// Where the walk is.
+/// State of the walk.
 #[derive(Debug, Clone)]
 pub struct Walk {
     dice: Dice,
-    /// Each with a number that goes into its environment.
+    /// Modules, each with a number that goes into its environment.
     modules: Vec<(&'static str, usize)>,
     resources: Vec<(String, Resource)>,
     loud: bool,
@@ -45,7 +45,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A walk that goes as `seed` says.
+    /// Creates a walk from a seed.
     pub fn new(seed: u64) -> Self {
         Self {
             dice: Dice::new(seed),
@@ -57,7 +57,7 @@ impl Walk {
         }
     }
 
-    /// The next step. A text that cannot be used follows on one that can.
+    /// Takes the next step. An invalid config always follows a valid one.
     pub fn step(&mut self) -> Step {
         self.steps += 1;
         let text = if !self.broken && self.steps > 1 && self.dice.once_in(6) {
@@ -118,7 +118,7 @@ impl Walk {
         }
     }
 
-    /// A resource that is new, or in the place of the one that had its name.
+    /// Adds a resource, or replaces the one of its name.
     fn put(&mut self) {
         let name = *self.dice.pick(&NAMES);
         let resource = self.resource(name);
@@ -183,7 +183,7 @@ impl Walk {
         }
     }
 
-    /// The last text with something wrong that makes it no config at all.
+    /// Returns the last text with a change that makes it invalid as a whole.
     fn unusable(&mut self) -> String {
         let whole = self.clone().text();
         match self.dice.roll(5) {
@@ -195,7 +195,7 @@ impl Walk {
         }
     }
 
-    /// What each module of the last config has as `SALT` in its environment.
+    /// Returns the variable `SALT` of each module of the last config.
     pub fn salts(&self) -> impl Iterator<Item = (&'static str, Value)> {
         self.modules.iter().map(|(name, salt)| (*name, salt.to_string().into()))
     }

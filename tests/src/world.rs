@@ -1,7 +1,7 @@
-//! A real `mainstay run CONFIG` with folders of its own, and what it must not leave behind.
+//! Real `mainstay run CONFIG` process with its own folders, and checks that it leaves nothing behind.
 //!
-//! Every process of a world carries a mark in its environment, so that leaks are found wherever they went. What the
-//! machine printed is shown when the test fails.
+//! Every process of a world has a mark in its environment, so that leaked descendants are found. The machine's output is
+//! printed if the test fails.
 
 use std::fmt::Debug;
 use std::fs;
@@ -26,13 +26,12 @@ use crate::status::Snapshot;
 
 pub use crate::place::{Finished, Place, finish};
 
-/// How long a test waits for anything before it fails. Generous, because test machines are slow; a passing test never
-/// waits this long.
+/// Timeout of every wait in tests. Generous, because test machines are slow; a passing test never waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running machine. Dropping it kills all of it.
+/// Running machine. Dropping it kills all its processes.
 pub struct World {
-    /// Its folders.
+    /// Folders of the machine.
     pub place: Place,
     child: Child,
     config: PathBuf,
@@ -43,7 +42,7 @@ pub struct World {
 }
 
 impl World {
-    /// The machine that `child` runs from the config at `path`, once it can be talked to.
+    /// Waits until the machine that `child` runs from the config at `path` accepts calls, and returns it.
     pub(crate) async fn of(place: Place, child: Child, path: &Path) -> Self {
         let mut world = Self {
             place,
@@ -58,29 +57,29 @@ impl World {
         world
     }
 
-    /// Starts the machine and waits until it can be talked to; its plan may still be running.
+    /// Starts the machine and waits until it accepts calls; its plan may still be running.
     pub async fn start(machine: Machine) -> Self {
         Place::new().start(machine).await
     }
 
-    /// Starts the machine and waits until its plan has run to its end.
+    /// Starts the machine and waits until its start-up plan has finished.
     pub async fn settled(machine: Machine) -> Self {
         let mut world = Self::start(machine).await;
         world.until(Snapshot::running).await;
         world
     }
 
-    /// Where clients reach it, as `host:port`.
+    /// Returns the address for clients, as `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Process id of the core.
+    /// Returns the process id of the core.
     pub fn pid(&self) -> i32 {
         self.core
     }
 
-    /// Process id of what a shell would have started: the guardian.
+    /// Returns the process id of the guardian, the process that a shell would have started.
     pub fn guardian(&self) -> i32 {
         i32::try_from(self.child.id()).expect("process ids are small")
     }
@@ -90,57 +89,57 @@ impl World {
         &self.config
     }
 
-    /// Writes another config into its file, in place, as `echo … > FILE` does.
+    /// Writes a new config into its file, in place, as `echo … > FILE` does.
     pub fn rewrite(&self, machine: &Machine) {
         self.rewrite_text(&text(machine));
     }
 
-    /// The same with any text.
+    /// Writes a text into the config file, in place.
     pub fn rewrite_text(&self, content: &str) {
         fs::write(&self.config, content).expect("the config can be written");
     }
 
-    /// Puts another config in the place of its file, as editors do: written beside it, and renamed.
+    /// Replaces the config file by rename, as editors do.
     pub fn replace(&self, machine: &Machine) {
         let beside = self.config.with_extension("new");
         fs::write(&beside, text(machine)).expect("the folder can be written");
         fs::rename(&beside, &self.config).expect("the config can be replaced");
     }
 
-    /// Clients of this world use this address from now on.
+    /// Sets the address for clients of this world.
     pub fn moved_to(&mut self, address: &str) {
         address.clone_into(&mut self.address);
     }
 
-    /// A new connection to its TCP port, made at the first call.
+    /// Creates a channel to its TCP port, which connects at the first call.
     pub fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address))
             .expect("host:port")
             .connect_lazy()
     }
 
-    /// One unary call through its TCP port, on a connection of its own.
+    /// Makes a unary call through its TCP port, on a new connection.
     ///
     /// # Errors
-    /// What the machine answered.
+    /// The machine's status.
     pub async fn call<Q: Message, A: Message + Default>(&self, path: &str, request: &Q) -> Result<A, tonic::Status> {
         rpc::call(self.channel(), path, request).await
     }
 
-    /// A client of the tests' own API, on a connection of its own.
+    /// Creates a client of the tests' custom API, on a new connection.
     pub fn echo(&self) -> EchoServiceClient<Channel> {
         EchoServiceClient::new(self.channel())
             .max_decoding_message_size(64 << 20)
             .max_encoding_message_size(64 << 20)
     }
 
-    /// What the fixture's resource `name` went through.
+    /// Fetches the journal of the fixture's resource `name`.
     pub async fn report(&self, name: &str) -> ReportResponse {
         let answer = self.echo().report(ReportRequest { name: name.to_owned() }).await;
         answer.expect("the fixture reports").into_inner()
     }
 
-    /// Waits until the fixture's resource `name` went through what `condition` asks for.
+    /// Waits until the journal of the fixture's resource `name` satisfies `condition`.
     pub async fn until_report(&self, name: &str, condition: impl Fn(&ReportResponse) -> bool) -> ReportResponse {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -156,7 +155,7 @@ impl World {
     /// Makes the module of the echo resource `name` call its parent socket.
     ///
     /// # Errors
-    /// What the parent socket answered.
+    /// The status returned by the parent socket.
     pub async fn from_module<Q: Message, A: Message + Default>(
         &self,
         name: &str,
@@ -176,10 +175,10 @@ impl World {
         }
     }
 
-    /// A new connection to its control socket, made at the first call.
+    /// Creates a channel to its control socket, which connects at the first call.
     pub fn control(&self) -> Channel {
         let socket = self.control_socket();
-        connection_to(&socket.expect("a running machine has a control socket"))
+        rpc::unix(socket.expect("a running machine has a control socket"))
     }
 
     fn control_socket(&self) -> Option<PathBuf> {
@@ -196,7 +195,7 @@ impl World {
             self.assert_running();
             // One that an earlier machine left may be put away at any moment.
             if let Some(socket) = self.control_socket()
-                && let Ok(status) = status_over(connection_to(&socket)).await
+                && let Ok(status) = status_over(rpc::unix(&socket)).await
                 && let Some(listener) = status.listeners.first()
             {
                 self.address.clone_from(&listener.address);
@@ -219,13 +218,13 @@ impl World {
         status_over(self.control()).await
     }
 
-    /// Tasks that live in the core. The one that answers this is among them, and the connection that it came by.
+    /// Returns the number of tasks in the core, including the one that handles this call and that of its connection.
     pub async fn tasks(&self) -> usize {
         let status = self.control_status().await.expect("GetStatus answers at any time");
         usize::try_from(status.tasks).expect("as many as fit into memory")
     }
 
-    /// What the machine says about itself now.
+    /// Fetches the machine's current status.
     pub async fn snapshot(&self) -> Snapshot {
         let path = "/viam.robot.v1.RobotService/GetMachineStatus";
         let machine = rpc::call(self.channel(), path, &robot::GetMachineStatusRequest::default()).await;
@@ -235,7 +234,7 @@ impl World {
         }
     }
 
-    /// Waits until the machine's status satisfies `condition`, and gives that status.
+    /// Waits until the machine's status satisfies `condition`, and returns it.
     pub async fn until(&mut self, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -257,7 +256,7 @@ impl World {
         self.place.mainstay(arguments).await
     }
 
-    /// Everything the machine printed so far, results and messages.
+    /// Returns the machine's output so far, stdout and stderr.
     pub fn output(&self) -> String {
         let read = |name| fs::read(self.place.file(name)).unwrap_or_default();
         String::from_utf8_lossy(&[read("out.log"), read("err.log")].concat()).into_owned()
@@ -271,18 +270,18 @@ impl World {
         );
     }
 
-    /// Stops it as a user would and tells what is left.
+    /// Stops the machine with SIGTERM and returns its leftovers.
     pub async fn shutdown(self) -> Remains {
         self.stop_with(Signal::SIGTERM).await
     }
 
-    /// Sends a signal, waits for the end and tells what is left.
+    /// Sends a signal, waits for the end and returns the leftovers.
     pub async fn stop_with(mut self, signal: Signal) -> Remains {
         proc::signal(self.guardian(), signal);
         self.ended().await
     }
 
-    /// Waits for the end of a machine that is stopping already, and tells what is left.
+    /// Waits for the end of a machine that is stopping already, and returns its leftovers.
     pub async fn ended(&mut self) -> Remains {
         let begun = Instant::now();
         let child = &mut self.child;
@@ -305,19 +304,19 @@ impl World {
         }
     }
 
-    /// Ends the machine in order, to be started again.
+    /// Stops the machine, to be started again.
     pub async fn stop_core(&mut self) {
         proc::signal(self.guardian(), Signal::SIGTERM);
         let _remains = self.ended().await;
     }
 
-    /// Starts what its config file holds now, if it is there at all; the machine has to have ended.
+    /// Starts the stopped machine from its config file, which may be missing.
     pub async fn restart_as_it_is(mut self) -> Self {
         let place = std::mem::take(&mut self.place);
         place.start_file(&self.config.clone()).await
     }
 
-    /// Starts the same config in the same place once more; the machine has to have ended.
+    /// Starts the stopped machine with the same config once more.
     pub async fn restart(mut self) -> Self {
         // What lives on of the dead machine is left to the next one: our own drop looks at the empty new place, and at no
         // cgroup, because the next machine's are called the same.
@@ -370,15 +369,15 @@ impl Drop for World {
     }
 }
 
-/// What a machine left behind when it ended.
+/// Leftovers of an ended machine.
 #[derive(Debug)]
 #[must_use = "ask whether something was left behind"]
 pub struct Remains {
     /// Exit code; 128 + signal if one ended it.
     pub code: i32,
-    /// How long the end took.
+    /// Duration of the shutdown.
     pub took: Duration,
-    /// Processes that live on.
+    /// Living processes.
     pub processes: Vec<Process>,
     /// Socket files.
     pub sockets: Vec<PathBuf>,
@@ -407,13 +406,6 @@ impl Remains {
         assert!(left.is_empty(), "{what} left behind: {left:#?}");
         self
     }
-}
-
-/// A connection to this socket, made at the first call.
-fn connection_to(socket: &Path) -> Channel {
-    Endpoint::from_shared(format!("unix:{}", socket.display()))
-        .expect("a path")
-        .connect_lazy()
 }
 
 async fn status_over(control: Channel) -> Result<control::Status, tonic::Status> {

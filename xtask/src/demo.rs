@@ -1,7 +1,7 @@
-//! A small rover of fakes and one example module, to look at and to drive.
+//! `cargo xtask demo`: a small rover of fakes and one example module, to look at and to drive.
 //!
-//! All of it lies in `target/demo`: the config, what modules keep, and the sockets. Socket paths may have 103 bytes; in
-//! a checkout so deep that they would not fit, the machine is shown the same folder through `/proc/<pid>/cwd`.
+//! Config, module data and sockets are in `target/demo`. Socket paths are limited to 103 bytes; in a checkout so deep that
+//! they would be longer, the machine gets the same folder as `/proc/<pid>/cwd`.
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -16,28 +16,28 @@ use nix::unistd::Pid;
 use crate::drive;
 use crate::steps::{Failed, Target, capture, cargo, run as run_program};
 
-/// What a runtime folder adds to its base (`/mainstay/`, 12 hex digits) with the longest socket name of the demo.
+/// Length of a runtime directory below its base (`/mainstay/`, 12 hex digits) with the longest socket name of the demo.
 const ROOM_FOR_SOCKETS: usize = 60;
-/// Longest path of a UNIX socket that every system takes, in bytes.
+/// Longest path of a UNIX socket on every supported system, in bytes.
 const MAX_SOCKET_PATH: usize = 103;
-/// The whole machine is up within a second; a busy host may take longer.
+/// Timeout for start-up. It takes less than a second on an idle host.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where everything of the demo is.
+/// Paths and address of the demo.
 pub struct Demo {
-    /// The server, which is its own command line.
+    /// Binary of the server and command line.
     pub mainstay: PathBuf,
-    /// The config file.
+    /// Config file.
     pub config: PathBuf,
-    /// Where the machine listens, `host:port`.
+    /// Address of the machine, `host:port`.
     pub address: String,
-    /// The interpreter with the SDK, if the tests have made it.
+    /// Python interpreter with the SDK, if the tests have set it up.
     pub python: Option<PathBuf>,
     home: PathBuf,
     runtime: PathBuf,
 }
 
-/// The running machine; stopped when dropped, whatever happened.
+/// Running machine, stopped on drop.
 struct Machine(Child);
 
 /// Runs the demo until Ctrl-C.
@@ -64,7 +64,7 @@ pub fn run() -> Result<(), Failed> {
     ended_well(status)
 }
 
-/// Starts the machine, drives it through the command line, shows what came back and stops it.
+/// Starts the machine, drives it through the command line, prints the results and stops it.
 pub fn run_once() -> Result<(), Failed> {
     let demo = Demo::prepare(0)?;
     let mut machine = demo.start()?;
@@ -84,7 +84,7 @@ fn ended_well(status: ExitStatus) -> Result<(), Failed> {
 }
 
 impl Demo {
-    /// Builds everything and writes the config. Listens on `port`, or on any free one if that is taken.
+    /// Builds everything and writes the config. The machine listens on `port`, or on a free port if that is taken.
     fn prepare(port: u16) -> Result<Self, Failed> {
         let target = Target::find()?;
         // A development build: the first look must not wait for the optimiser. All of the workspace, as the tests build it,
@@ -113,7 +113,7 @@ impl Demo {
         })
     }
 
-    /// The server's command line, with the demo's own folders.
+    /// Creates a command of the server's command line, with the demo's own folders.
     pub fn mainstay(&self) -> Command {
         let mut command = Command::new(&self.mainstay);
         command
@@ -179,7 +179,7 @@ fn free_address(port: u16) -> Result<String, Failed> {
         .map_err(|error| Failed(format!("no free port on 127.0.0.1: {error}")))
 }
 
-/// A path to `folder` that leaves room for socket names.
+/// Returns a path to `folder` that is short enough for socket names.
 fn short(folder: PathBuf) -> Result<PathBuf, Failed> {
     if folder.as_os_str().len() + ROOM_FOR_SOCKETS <= MAX_SOCKET_PATH {
         return Ok(folder);

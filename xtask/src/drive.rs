@@ -1,13 +1,14 @@
-//! What the demo's robot is, and three ways to drive it.
+//! Config of the demo's robot, and three ways to drive it.
 
 use std::path::Path;
 
 use crate::demo::Demo;
 use crate::steps::{Failed, capture};
 
-/// The rover: a built-in fake for each device, and a sensor from the example module.
+/// Config of the rover: a built-in fake for each device, and a sensor from the example module.
 pub fn config(address: &str, binaries: &Path) -> String {
-    let binaries = binaries.display();
+    // Written by hand, because people read and change it. Within single quotes only a single quote is special.
+    let weather = binaries.join("weather").display().to_string().replace('\'', "''");
     format!(
         r"# A small rover. Nothing here is real: change it and run it with `mainstay run`.
 network:
@@ -16,7 +17,7 @@ network:
 modules:
   - name: weather
     type: local
-    executable_path: {binaries}/weather
+    executable_path: '{weather}'
 
 components:
   - {{ name: board, api: rdk:component:board, model: fake, attributes: {{ analogs: [{{ name: battery, pin: '1' }}] }} }}
@@ -31,7 +32,7 @@ components:
     )
 }
 
-/// Shown when the machine is up.
+/// Instructions that are printed once the machine is up.
 pub fn instructions(demo: &Demo) -> String {
     let Demo {
         address,
@@ -80,17 +81,17 @@ Ctrl-C stops it.
     )
 }
 
-/// One command of the command line, and what its answer must contain.
-struct Step {
+/// Command of the command line, with a text that its output must contain.
+struct DriveStep {
     arguments: &'static [&'static str],
     answer: &'static str,
 }
 
-const fn step(arguments: &'static [&'static str], answer: &'static str) -> Step {
-    Step { arguments, answer }
+const fn step(arguments: &'static [&'static str], answer: &'static str) -> DriveStep {
+    DriveStep { arguments, answer }
 }
 
-const STEPS: &[Step] = &[
+const STEPS: &[DriveStep] = &[
     step(&["status"], "left"),
     step(&["call", "left", "set_power", r#"{"power_pct": 0.5}"#], ""),
     step(&["call", "left", "is_moving"], "true"),
@@ -114,9 +115,9 @@ const STEPS: &[Step] = &[
     step(&["call", "left", "is_moving"], "false"),
 ];
 
-/// Drives the machine through its command line and shows each step.
+/// Drives the machine through its command line and prints each step.
 pub fn drive(demo: &Demo) -> Result<(), Failed> {
-    for Step { arguments, answer } in STEPS {
+    for DriveStep { arguments, answer } in STEPS {
         let mut command = demo.mainstay();
         command.args(*arguments).arg("--machine").arg(&demo.config);
         let output = capture(&mut command)?;
@@ -136,7 +137,7 @@ pub fn drive(demo: &Demo) -> Result<(), Failed> {
     Ok(())
 }
 
-/// As one would type it.
+/// Formats a command as typed in a shell.
 fn quoted(word: &str) -> String {
     if word.contains(['{', ' ', '"']) {
         format!("'{word}'")

@@ -1,7 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`,
-//! `cargo xtask soak`, `cargo xtask faults`, `cargo xtask vm`.
+//! Development commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`, `cargo xtask soak`,
+//! `cargo xtask faults`, `cargo xtask vm`.
 //!
-//! Everything that they write lies in the target folder.
+//! All their files are in the target folder.
 
 #[cfg(test)]
 mod crates;
@@ -16,7 +16,8 @@ use std::process::{Command, ExitCode};
 
 use steps::{Failed, Target, cargo, run};
 
-/// With the value `require` it is a failure when there can be no virtual machine; otherwise its checks are skipped then.
+/// Environment variable for hosts that cannot run a virtual machine: with `require` its checks fail there instead of
+/// being skipped.
 const VM: &str = "MAINSTAY_VM";
 
 const HELP: &str = "\
@@ -70,10 +71,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// How long configs of random bytes are read.
+/// Duration of the fuzz test of the config loader, in seconds.
 const FUZZ_SECONDS: &str = "30";
 
-/// Builds all binaries first, because the end-to-end tests run them, then everything else.
+/// Builds all binaries, which the end-to-end tests run, then builds and runs the tests.
 fn test(filter: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
     let python = python::ensure(&target)?;
@@ -91,7 +92,7 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     if filter.is_some() {
         return Ok(());
     }
-    match vm::Machine::prepare(&target) {
+    match vm::VirtualMachine::prepare(&target) {
         Ok(machine) => machine.run(None),
         Err(failed) if env::var_os(VM).is_some_and(|wish| wish == "require") => Err(failed),
         Err(Failed(why)) => {
@@ -104,18 +105,18 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     }
 }
 
-/// The checks that need a kernel of their own.
+/// Runs the checks that need their own kernel in a virtual machine.
 fn vm(group: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
     // As `test` builds it, so that nothing is built twice.
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
-    vm::Machine::prepare(&target)?.run(group)
+    vm::VirtualMachine::prepare(&target)?.run(group)
 }
 
-/// How many configs a machine is led through, of which `cargo xtask test` takes 40, and by which seed.
+/// Number of configs in the walk, of which `cargo xtask test` takes 40, and its seed.
 const WALK: [(&str, &str); 2] = [("WALK_CONFIGS", "300"), ("WALK_SEED", "11")];
 
-/// The crash cycles that `cargo xtask test` runs a hundred of, and the walk. `profile` as its folder is called.
+/// Runs the crash cycles, of which `cargo xtask test` runs a hundred, and the walk. `profile` is `debug` or `release`.
 fn soak(profile: &str, arguments: &[&str]) -> Result<(), Failed> {
     let number = |position: usize, otherwise: &'static str| match arguments.get(position) {
         Some(text) if text.parse::<u64>().is_err() => Err(Failed(format!("`{text}` is no number"))),
@@ -127,7 +128,7 @@ fn soak(profile: &str, arguments: &[&str]) -> Result<(), Failed> {
     run(end_to_end(profile, "walk::")?.envs(WALK))
 }
 
-/// The fault tables, whole or the cells that are named.
+/// Runs the fault tables, whole or the named cells.
 fn faults(cells: &[&str]) -> Result<(), Failed> {
     let python = python::ensure(&Target::find()?)?;
     let cells = if cells.is_empty() {
@@ -146,7 +147,7 @@ fn faults(cells: &[&str]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The end-to-end tests with this in their names, ready to run: all that they need is built.
+/// Builds the end-to-end tests and returns the command that runs those whose name contains the filter.
 fn end_to_end(profile: &str, test: &str) -> Result<Command, Failed> {
     let release: &[&str] = if profile == "release" { &["--release"] } else { &[] };
     let packages = ["mainstay", "mainstay-builtins", "mainstay-tests"].map(|package| ["--package", package]);

@@ -1,4 +1,4 @@
-//! The virtual environment with the Python SDK, whose programs the tests use as clients and as modules.
+//! Virtual environment with the Python SDK, whose programs the tests use as clients and modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use crate::steps::{Failed, Target, capture, run};
 
-/// Makes `target/venv` if it is not there as its requirements want it, and gives its interpreter.
+/// Creates `target/venv` unless it exists with the current requirements, and returns its interpreter.
 pub fn ensure(target: &Target) -> Result<PathBuf, Failed> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests/python/requirements.txt");
     let wanted = fs::read_to_string(&requirements).map_err(|error| Failed::at(&requirements, error))?;

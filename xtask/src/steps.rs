@@ -1,22 +1,22 @@
-//! Running one program after the other, and where things lie.
+//! Helpers that run programs and find paths.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fmt, fs};
 
-/// Why a command of xtask cannot go on, in words for the person who ran it.
+/// Failure of an xtask command, as a text for the user.
 #[derive(Debug)]
 pub struct Failed(pub String);
 
 impl Failed {
-    /// With the place where it happened.
+    /// Converts an IO error, with its path as prefix.
     pub fn at(path: &Path, error: impl fmt::Display) -> Self {
         Self(format!("{}: {error}", path.display()))
     }
 }
 
-/// Runs a program with our own input and output, and fails if it does.
+/// Runs a program with inherited input and output; fails if its exit code is not 0.
 pub fn run(command: &mut Command) -> Result<(), Failed> {
     let status = command.status().map_err(|error| cannot_start(command, &error))?;
     if status.success() {
@@ -26,7 +26,7 @@ pub fn run(command: &mut Command) -> Result<(), Failed> {
     }
 }
 
-/// Runs a program and keeps what it prints.
+/// Runs a program and returns its exit status and output.
 pub fn capture(command: &mut Command) -> Result<Output, Failed> {
     command.output().map_err(|error| cannot_start(command, &error))
 }
@@ -40,16 +40,16 @@ fn shown(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// The cargo that runs us.
+/// Creates a command of the cargo that runs this program.
 pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// The target folder, found from where this program itself was built.
+/// Target folder, derived from the path of this program.
 pub struct Target(PathBuf);
 
 impl Target {
-    /// Finds it.
+    /// Finds the target folder.
     pub fn find() -> Result<Self, Failed> {
         let exe = env::current_exe().map_err(|error| Failed(format!("cannot find the running program: {error}")))?;
         let folder = exe
@@ -59,12 +59,12 @@ impl Target {
         Ok(Self(folder.to_owned()))
     }
 
-    /// A file or folder in it.
+    /// Returns a path in the target folder.
     pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
         self.0.join(path)
     }
 
-    /// Writes the list of built-in modules beside the server of a profile, where the server looks for it.
+    /// Writes the manifest of built-in modules beside the server of a profile, as the server expects it.
     pub fn write_manifest(&self, profile: &str) -> Result<(), Failed> {
         let folder = self.join(profile);
         let output = capture(Command::new(folder.join("mainstay-builtins")).arg("manifest"))?;

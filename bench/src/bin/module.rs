@@ -1,9 +1,9 @@
-//! The module at the other end: an echo, and a camera whose picture has the size that the config says.
+//! Module under load: an echo service, and a camera whose image has the configured size.
 
 use bytes::Bytes;
 use mainstay_module::api::camera::{Image, Images};
 use mainstay_module::prelude::*;
-use mainstay_module::{MAX_MESSAGE, ResourceApi, Resources, Service};
+use mainstay_module::{MAX_MESSAGE_BYTES, ResourceApi, Resources, Service};
 use mainstay_proto::viam::component::testecho::v1::test_echo_service_server::{
     SERVICE_NAME, TestEchoService, TestEchoServiceServer,
 };
@@ -42,8 +42,8 @@ impl ResourceApi for Echo {
         let service = TestEchoServiceServer::new(Rpc(resources));
         Service::new(
             service
-                .max_decoding_message_size(MAX_MESSAGE)
-                .max_encoding_message_size(MAX_MESSAGE),
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
     }
 }
@@ -80,21 +80,21 @@ impl TestEchoService for Rpc {
     }
 }
 
-/// A camera that sees the same thing all the time.
+/// Camera with a constant image.
 struct Frames(Bytes);
 
 #[derive(Deserialize)]
-struct Size {
-    /// Bytes of a picture.
+struct CameraAttributes {
+    /// CameraAttributes of the image in bytes.
     frame_bytes: usize,
 }
 
 impl Resource for Frames {}
 
 impl FromConfig for Frames {
-    type Attributes = Size;
+    type Attributes = CameraAttributes;
 
-    async fn from_config(config: Config<Size>, _: Dependencies) -> Result<Self> {
+    async fn from_config(config: Config<CameraAttributes>, _: Dependencies) -> Result<Self> {
         Ok(Self(vec![0x5a; config.attributes.frame_bytes].into()))
     }
 }

@@ -1,5 +1,5 @@
-//! A jukebox: how a module brings an API of its own. The `.proto` file says what the API is, [`ResourceApi`] ties it
-//! to a type, and the service that `tonic` generates finds its resource by name.
+//! Example of a module with a custom API. The `.proto` file defines the API, [`ResourceApi`] binds it to a type, and the
+//! service that `tonic` generates looks up its resource by name.
 
 use std::{pin::Pin, sync::Mutex};
 
@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use mainstay_module::{ResourceApi, Resources, Service, prelude::*};
 use tonic::{Request, Response, Status, Streaming};
 
-/// What the `.proto` file says, in Rust.
+/// Types generated from the `.proto` file.
 #[allow(missing_docs, clippy::all, unused_qualifications, reason = "generated")]
 pub mod api {
     tonic::include_proto!("acme.jukebox.v1");
@@ -19,19 +19,19 @@ use api::{
     jukebox_service_server::{JukeboxService, JukeboxServiceServer, SERVICE_NAME},
 };
 
-/// The models of this module.
+/// Creates the module with its model.
 #[must_use]
 pub fn module() -> Module {
     Module::new().model::<Jukebox, Jukebox>("acme:fun:jukebox")
 }
 
-/// A jukebox. As there is one model alone, the API needs no trait: the model is the API.
+/// Jukebox. With a single model the API needs no trait: the model's type is the API.
 pub struct Jukebox {
     songs: Mutex<Vec<String>>,
     playing: Mutex<Option<String>>,
 }
 
-/// What a configuration says about a jukebox.
+/// Attributes of a jukebox.
 #[derive(Deserialize)]
 pub struct Attributes {
     songs: Vec<String>,
@@ -66,7 +66,7 @@ impl ResourceApi for Jukebox {
     }
 }
 
-/// The gRPC service: finds the jukebox, asks it.
+/// gRPC service: looks up the jukebox of each request and calls it.
 struct Rpc(Resources<Jukebox>);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -1,4 +1,4 @@
-//! The jukebox as a module program.
+//! Module program of the jukebox.
 
 fn main() -> std::process::ExitCode {
     mainstay_module::run(jukebox::module())

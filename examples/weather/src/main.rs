@@ -1,4 +1,4 @@
-//! A weather station: the smallest useful sensor module. Try it in a machine's configuration:
+//! Weather station: a minimal sensor module. To try it, add to a machine's configuration:
 //!
 //! ```yaml
 //! modules:
@@ -11,7 +11,7 @@ use mainstay_module::prelude::*;
 
 #[derive(Deserialize)]
 struct Attributes {
-    /// The temperature at which the day begins.
+    /// Temperature at start, in degrees Celsius.
     celsius: f64,
 }
 

@@ -1,4 +1,5 @@
-//! `rdk:component:board`: pins, analogs and interrupts. Names of pins are texts of the driver's choice.
+//! `rdk:component:board`: GPIO and PWM pins, analog pins and digital interrupts. Pin names are strings of the model's
+//! choice.
 
 use std::{pin::Pin, time::Duration};
 
@@ -25,109 +26,110 @@ use crate::{
     value::wire::{from_struct, to_extra},
 };
 
-/// A board with pins. Whatever it does not have stays UNIMPLEMENTED.
+/// Board with pins (`rdk:component:board`). Methods that a model does not override return UNIMPLEMENTED.
 #[async_trait]
 pub trait Board: Resource {
-    /// Sets a pin high or low.
+    /// Sets a pin high (`true`) or low.
     async fn set_gpio(&self, pin: &str, high: bool, extra: &Object) -> Result<()> {
         let _ = (pin, high, extra);
         unimplemented("SetGPIO")
     }
 
-    /// Whether a pin is high.
+    /// Reads a pin: `true` if it is high.
     async fn gpio(&self, pin: &str, extra: &Object) -> Result<bool> {
         let _ = (pin, extra);
         unimplemented("GetGPIO")
     }
 
-    /// The share of time that a pin is high, 0 to 1.
+    /// Returns the PWM duty cycle of a pin, 0 to 1.
     async fn pwm(&self, pin: &str, extra: &Object) -> Result<f64> {
         let _ = (pin, extra);
         unimplemented("PWM")
     }
 
-    /// Sets the share of time that a pin is high, 0 to 1.
+    /// Sets the PWM duty cycle of a pin, 0 to 1.
     async fn set_pwm(&self, pin: &str, duty: f64, extra: &Object) -> Result<()> {
         let _ = (pin, duty, extra);
         unimplemented("SetPWM")
     }
 
-    /// How often per second a pin goes up and down.
+    /// Returns the PWM frequency of a pin in Hz.
     async fn pwm_frequency(&self, pin: &str, extra: &Object) -> Result<u64> {
         let _ = (pin, extra);
         unimplemented("PWMFrequency")
     }
 
-    /// Sets how often per second a pin goes up and down; 0 stands for the board's default.
+    /// Sets the PWM frequency of a pin in Hz; 0 selects the board's default.
     async fn set_pwm_frequency(&self, pin: &str, frequency_hz: u64, extra: &Object) -> Result<()> {
         let _ = (pin, frequency_hz, extra);
         unimplemented("SetPWMFrequency")
     }
 
-    /// Reads an analog by its name.
+    /// Reads an analog input by its name.
     async fn read_analog(&self, analog: &str, extra: &Object) -> Result<Analog> {
         let _ = (analog, extra);
         unimplemented("ReadAnalogReader")
     }
 
-    /// Writes an analog.
+    /// Writes a value to an analog output pin. Its range depends on the board.
     async fn write_analog(&self, pin: &str, value: i32, extra: &Object) -> Result<()> {
         let _ = (pin, value, extra);
         unimplemented("WriteAnalog")
     }
 
-    /// How often an interrupt was seen.
+    /// Returns the number of edges that a digital interrupt has counted.
     async fn digital_interrupt(&self, interrupt: &str, extra: &Object) -> Result<i64> {
         let _ = (interrupt, extra);
         unimplemented("GetDigitalInterruptValue")
     }
 
-    /// Every edge on these interrupts, until the caller drops the stream. Return once it is listening.
+    /// Streams every edge of these digital interrupts until the caller drops the stream. Return only once edges are being
+    /// recorded: callers are told then that none is missed from here on.
     async fn ticks(&self, interrupts: &[String], extra: &Object) -> Result<Ticks> {
         let _ = (interrupts, extra);
         unimplemented("StreamTicks")
     }
 
-    /// Saves power, for this long or until told otherwise.
+    /// Sets the power mode, for a duration or until the next call.
     async fn set_power_mode(&self, mode: PowerMode, duration: Option<Duration>, extra: &Object) -> Result<()> {
         let _ = (mode, duration, extra);
         unimplemented("SetPowerMode")
     }
 }
 
-/// Ticks as they come. `Box::pin` makes one from any stream.
+/// Stream of interrupt edges. `Box::pin` converts any stream.
 pub type Ticks = Pin<Box<dyn Stream<Item = Result<Tick>> + Send>>;
 
-/// One edge on an interrupt.
+/// Edge of a digital interrupt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// The interrupt's name.
+    /// Name of the interrupt.
     pub pin: String,
-    /// Nanoseconds, on a clock of the board's choice.
+    /// Time of the edge in nanoseconds, on a clock of the board's choice.
     pub time_ns: u64,
-    /// The level after the edge.
+    /// Level after the edge, `true` for high.
     pub high: bool,
 }
 
-/// What an analog reads, and what it could read.
+/// Reading of an analog input, with its range.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Analog {
-    /// In steps.
+    /// Raw value, in steps of the converter.
     pub value: i32,
-    /// Least possible, in the unit of the thing measured; 0 with `max` and `step` 0 when unknown.
+    /// Minimum, in the unit of the measured quantity (mostly volts). `min`, `max` and `step` are 0 if unknown.
     pub min: f32,
-    /// Most possible.
+    /// Maximum, in the same unit.
     pub max: f32,
-    /// Size of one step.
+    /// Size of one step, in the same unit.
     pub step: f32,
 }
 
-/// How much a board sleeps.
+/// Power mode of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerMode {
-    /// Awake.
+    /// Normal operation.
     Normal,
-    /// Off, but for what wakes it.
+    /// Deep sleep: everything off except the wake-up sources.
     OfflineDeep,
 }
 

@@ -1,4 +1,4 @@
-//! `rdk:component:camera`: pictures and clouds of points. Bytes are shared, never copied on the way.
+//! `rdk:component:camera`: images and point clouds. Their bytes are shared, not copied.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -25,124 +25,128 @@ use crate::{
     value::wire::{from_struct, to_extra},
 };
 
-/// `image/jpeg`
+/// MIME type of JPEG images.
 pub const JPEG: &str = "image/jpeg";
-/// `image/png`
+/// MIME type of PNG images.
 pub const PNG: &str = "image/png";
-/// `image/qoi`
+/// MIME type of QOI images.
 pub const QOI: &str = "image/qoi";
-/// Pixels as they are: a 12-byte head, then R, G, B, A of each.
+/// MIME type of raw pixels: a 12-byte header, then R, G, B, A of each pixel, one byte each.
 pub const RAW_RGBA: &str = "image/vnd.viam.rgba";
-/// Distances: a 24-byte head, then big-endian 16-bit millimetres.
+/// MIME type of depth maps: a 24-byte header, then the distance of each pixel in millimetres, 16 bits big-endian.
 pub const RAW_DEPTH: &str = "image/vnd.viam.dep";
-/// `pointcloud/pcd`
+/// MIME type of point clouds as PCD files.
 pub const PCD: &str = "pointcloud/pcd";
 
-/// Takes pictures.
+/// Camera (`rdk:component:camera`).
 #[async_trait]
 pub trait Camera: Resource {
-    /// Pictures of one moment, from the named sources, or from all when none is named. No source is named twice.
+    /// Captures one image from each of the named sources, or from all sources if the list is empty. All images belong to
+    /// one moment. No source is named twice.
+    ///
+    /// # Errors
+    /// Models return INVALID_ARGUMENT for an unknown source.
     async fn images(&self, sources: &[String], extra: &Object) -> Result<Images>;
 
-    /// The points that it sees, in metres. `mime_type` is what the caller would like, mostly [`PCD`].
+    /// Captures a point cloud, in metres. `mime_type` is the caller's preferred format, mostly [`PCD`].
     async fn point_cloud(&self, mime_type: &str, extra: &Object) -> Result<PointCloud> {
         let _ = (mime_type, extra);
         unimplemented("GetPointCloud")
     }
 
-    /// What this camera can do.
+    /// Returns the optional features and the calibration of the camera. Empty by default.
     async fn properties(&self) -> Result<Properties> {
         Ok(Properties::default())
     }
 }
 
-/// Pictures of one moment.
+/// Images of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Images {
-    /// One per source.
+    /// One image per source.
     pub images: Vec<Image>,
-    /// When they were taken.
+    /// Time of capture.
     pub captured_at: Option<SystemTime>,
 }
 
-/// One picture.
+/// Encoded image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
-    /// Which sensor; empty for a camera with one.
+    /// Name of the source, such as `color` or `depth`; empty for a camera with one source.
     pub source: String,
-    /// [`JPEG`] and so on.
+    /// MIME type, such as [`JPEG`].
     pub mime_type: Cow<'static, str>,
-    /// The file.
+    /// Encoded image.
     pub bytes: Bytes,
-    /// What was recognised in it.
+    /// Objects recognised in the image; mostly empty.
     pub annotations: Annotations,
 }
 
-/// What was recognised in a picture.
+/// Objects recognised in an image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
-    /// In parts of it.
+    /// Objects in a region of the image.
     pub boxes: Vec<BoundingBox>,
-    /// In all of it.
+    /// Labels of the whole image.
     pub classifications: Vec<Classification>,
 }
 
-/// Something in a part of a picture. Places are shares of the width and height, 0 to 1.
+/// Labelled region of an image. Its edges are fractions of the width and height, 0 to 1.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "the edges name themselves")]
 pub struct BoundingBox {
-    /// Given by whoever stores it.
+    /// Identifier assigned by a data store; may be empty.
     pub id: String,
-    /// What it is.
+    /// Label.
     pub label: String,
     pub x_min: f64,
     pub y_min: f64,
     pub x_max: f64,
     pub y_max: f64,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     pub confidence: Option<f64>,
 }
 
-/// What a picture shows.
+/// Label of a whole image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Classification {
-    /// Given by whoever stores it.
+    /// Identifier assigned by a data store; may be empty.
     pub id: String,
-    /// What it is.
+    /// Label.
     pub label: String,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     pub confidence: Option<f64>,
 }
 
-/// Points in a file.
+/// Encoded point cloud.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PointCloud {
-    /// [`PCD`].
+    /// MIME type, [`PCD`].
     pub mime_type: Cow<'static, str>,
-    /// The file, in metres.
+    /// Encoded point cloud, coordinates in metres.
     pub bytes: Bytes,
 }
 
-/// What a camera can do.
+/// Optional features and calibration of a camera.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
-    /// [`Camera::point_cloud`] answers.
+    /// True if [`Camera::point_cloud`] is supported.
     pub supports_pcd: bool,
-    /// How it projects.
+    /// Pinhole parameters.
     pub intrinsics: Option<Intrinsics>,
-    /// How its lens bends.
+    /// Lens distortion.
     pub distortion: Option<Distortion>,
-    /// Where it sits on its frame.
+    /// Pose of the camera in its frame.
     pub extrinsics: Option<Extrinsics>,
-    /// What [`Camera::images`] may give.
+    /// MIME types that [`Camera::images`] may return.
     pub mime_types: Vec<String>,
-    /// Pictures per second.
+    /// Frame rate in Hz.
     pub frame_rate: Option<f32>,
-    /// The frame that its points are in; empty for its own.
+    /// Reference frame of its point clouds; empty for its own frame.
     pub default_reference_frame: String,
 }
 
-/// How a camera projects, in pixels.
+/// Pinhole parameters of a camera, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "the usual names of these numbers")]
 pub struct Intrinsics {
@@ -154,21 +158,21 @@ pub struct Intrinsics {
     pub center_y_px: f64,
 }
 
-/// How a lens bends.
+/// Distortion parameters of a lens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distortion {
-    /// `brown_conrady`, `brown_conrady_k6` or `inverse_brown_conrady`.
+    /// Model: `brown_conrady`, `brown_conrady_k6` or `inverse_brown_conrady`.
     pub model: String,
-    /// As many as the model wants.
+    /// Coefficients, as many as the model has.
     pub parameters: Vec<f64>,
 }
 
-/// Where a camera sits on its frame.
+/// Pose of a camera in its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Extrinsics {
-    /// Millimetres.
+    /// Translation in millimetres.
     pub translation: Vector3,
-    /// Passed on as given: peers disagree about its unit.
+    /// Orientation, passed on unchanged: peers disagree about its unit.
     pub orientation: Orientation,
 }
 

@@ -1,4 +1,4 @@
-//! `rdk:component:encoder`: counts how far something turned.
+//! `rdk:component:encoder`: position of a shaft.
 
 use async_trait::async_trait;
 use mainstay_proto::viam::component::encoder::v1::{
@@ -17,51 +17,54 @@ use crate::{
     value::wire::{from_struct, to_extra},
 };
 
-/// Counts how far something turned.
+/// Encoder, which measures the position of a shaft (`rdk:component:encoder`).
 #[async_trait]
 pub trait Encoder: Resource {
-    /// The position, in the wanted unit; `None` leaves the unit to the encoder.
+    /// Returns the position since zero, in `unit`; `None` leaves the unit to the encoder.
+    ///
+    /// # Errors
+    /// Models return INVALID_ARGUMENT for a unit they do not support.
     async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position>;
 
-    /// Makes the present position the zero.
+    /// Sets the zero to the current position.
     async fn reset_position(&self, extra: &Object) -> Result<()> {
         let _ = extra;
         unimplemented("ResetPosition")
     }
 
-    /// Which units it knows.
+    /// Returns the units that the encoder supports.
     async fn properties(&self, extra: &Object) -> Result<Properties>;
 }
 
-/// What a position is counted in.
+/// Unit of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Ticks since zero.
+    /// Ticks.
     Ticks,
-    /// Degrees since zero.
+    /// Degrees.
     Degrees,
 }
 
-/// Where an encoder stands.
+/// Position of an encoder since zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Position {
-    /// In `unit`. The wire carries 24 bits of precision.
+    /// Position in `unit`. The wire carries 24 bits of precision.
     pub value: f32,
-    /// What `value` counts.
+    /// Unit of `value`.
     pub unit: Unit,
 }
 
-/// Which units an encoder knows.
+/// Units that an encoder supports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
-    /// [`Unit::Ticks`].
+    /// True if it supports [`Unit::Ticks`].
     pub ticks: bool,
-    /// [`Unit::Degrees`].
+    /// True if it supports [`Unit::Degrees`].
     pub degrees: bool,
 }
 
 impl Unit {
-    /// What the wire calls it; a number that nobody knows leaves the unit to the encoder, as none does.
+    /// Converts the number of the wire. `None`, also for unknown numbers, leaves the unit to the encoder.
     fn from_wire(unit: i32) -> Option<Self> {
         match PositionType::try_from(unit) {
             Ok(PositionType::TicksCount) => Some(Self::Ticks),

@@ -1,4 +1,4 @@
-//! `rdk:component:generic` and `rdk:service:generic`: resources that answer `do_command` alone.
+//! `rdk:component:generic` and `rdk:service:generic`: resources with no other method than `do_command`.
 
 use async_trait::async_trait;
 use mainstay_proto::viam::{
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::Resource;
 
-/// A component that fits no other API. All it does is in [`Resource::do_command`].
+/// Component that fits no other API (`rdk:component:generic`). Its functions are in [`Resource::do_command`].
 pub trait Generic: Resource {}
 
-/// A service that fits no other API. All it does is in [`Resource::do_command`].
+/// Service that fits no other API (`rdk:service:generic`). Its functions are in [`Resource::do_command`].
 pub trait GenericService: Resource {}
 
 resource_api!(

@@ -1,10 +1,9 @@
-//! What is the same in every API, written once: how a type becomes an API, how a gRPC service finds its resource, and
-//! how a client sends a request. An API's own file holds what is special about it.
+//! Macros for the parts that all APIs share: the implementation of [`ResourceApi`](crate::ResourceApi), the lookup of a
+//! request's resource, and the sending of a client's request.
 
-/// Makes `dyn $api` an API with its service and a `$client` that already answers what all APIs share.
+/// Implements [`ResourceApi`](crate::ResourceApi) for `dyn $api`, and a `$client` with the methods that all APIs share.
 ///
-/// `with get_geometries` says that the proto has that method, `halted by stop` that a resource is stopped before it is
-/// closed.
+/// `with get_geometries` adds that method of the proto; `halted by stop` stops a resource before it is closed.
 macro_rules! resource_api {
     (
         dyn $api:ident = $triplet:literal via $server:ident, $stub:ident as $client:ident
@@ -17,34 +16,34 @@ macro_rules! resource_api {
             fn serve(resources: $crate::Resources<Self>) -> $crate::Service {
                 $crate::Service::new(
                     $server::new($crate::api::Serve(resources))
-                        .max_decoding_message_size($crate::MAX_MESSAGE)
-                        .max_encoding_message_size($crate::MAX_MESSAGE),
+                        .max_decoding_message_size($crate::MAX_MESSAGE_BYTES)
+                        .max_encoding_message_size($crate::MAX_MESSAGE_BYTES),
                 )
             }
 
-            fn client(remote: $crate::Remote) -> $crate::Result<std::sync::Arc<Self>> {
-                Ok(std::sync::Arc::new($client(remote)))
+            fn client(channel: $crate::ResourceChannel) -> $crate::Result<std::sync::Arc<Self>> {
+                Ok(std::sync::Arc::new($client(channel)))
             }
 
-            $(fn halt(resource: std::sync::Arc<Self>) -> Option<$crate::resource::Halting> {
+            $(fn halt(resource: std::sync::Arc<Self>) -> Option<$crate::resource::StopFuture> {
                 Some(Box::pin(async move { $api::$stop(&*resource, $crate::NO_EXTRA).await }))
             })?
         }
 
-        impl<R: $api> $crate::Accepts<R> for dyn $api {
+        impl<R: $api> $crate::Implements<R> for dyn $api {
             fn erase(resource: std::sync::Arc<R>) -> std::sync::Arc<Self> {
                 resource
             }
         }
 
-        /// A resource of this API that is reached over the wire.
-        struct $client($crate::Remote);
+        /// gRPC client of a resource of this API.
+        struct $client($crate::ResourceChannel);
 
         impl $client {
             fn stub(&self) -> $stub<$crate::Connection> {
                 $stub::with_origin(self.0.connection().clone(), $crate::client::origin())
-                    .max_decoding_message_size($crate::MAX_MESSAGE)
-                    .max_encoding_message_size($crate::MAX_MESSAGE)
+                    .max_decoding_message_size($crate::MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size($crate::MAX_MESSAGE_BYTES)
             }
 
             fn name(&self) -> String {
@@ -80,16 +79,19 @@ macro_rules! resource_api {
     };
 }
 
-/// Sends one request from a client's method, with the deadline and the metadata of the call on whose behalf it runs.
+/// Sends a client's request with the deadline and the metadata of the running call, and returns the response message.
 macro_rules! send {
     ($self:ident.$method:ident($request:expr)) => {{
         let request = $self.0.request($request);
-        $self.0.answer(async move { $self.stub().$method(request).await }).await
+        $self
+            .0
+            .response(async move { $self.stub().$method(request).await })
+            .await
     }};
 }
 
-/// Implements a generated service trait: each method finds its resource by the request's name (`name`, or the field
-/// given by `by`) and runs its body, an expression that may use `?` on the SDK's errors.
+/// Implements a generated service trait: each method looks up the resource by the name in the request (field `name`, or
+/// the one given by `by`) and evaluates its body, in which `?` converts the SDK's errors.
 macro_rules! serve {
     (
         impl $service:ident for dyn $api:ident $(with $geometries:ident)? {

@@ -1,5 +1,9 @@
-//! The APIs, one file each: the trait that authors implement, its value types, the gRPC service in front of it and
-//! the typed client behind it.
+//! APIs of components and services, one module each: the trait that models implement, its value types, its gRPC service
+//! and its client.
+//!
+//! Most methods take `extra`, an object of model-specific arguments, usually empty
+//! ([`NO_EXTRA`](crate::NO_EXTRA)). A method fails with an [`Error`](crate::Error), whose gRPC code callers see. Methods
+//! that a model need not implement return UNIMPLEMENTED by default, unless their text says otherwise.
 
 pub mod board;
 pub mod camera;
@@ -11,12 +15,12 @@ pub mod sensor;
 
 use crate::{Error, Resources, Result};
 
-/// The answer of a method that a model does not offer.
+/// Returns the UNIMPLEMENTED error of a method that a model does not override.
 fn unimplemented<T>(method: &str) -> Result<T> {
     Err(Error::unimplemented(format_args!(
         "{method} is not offered by this model"
     )))
 }
 
-/// The gRPC service of one API.
+/// gRPC service of one API.
 struct Serve<A: ?Sized>(Resources<A>);

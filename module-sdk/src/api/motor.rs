@@ -1,4 +1,4 @@
-//! `rdk:component:motor`: something that turns.
+//! `rdk:component:motor`: rotary motors.
 
 use async_trait::async_trait;
 use mainstay_proto::viam::component::motor::v1::{
@@ -19,71 +19,72 @@ use crate::{
     value::wire::{from_struct, to_extra},
 };
 
-/// Something that turns.
+/// Rotary motor (`rdk:component:motor`). Positive values turn forward. A new command replaces the running one.
 #[async_trait]
 pub trait Motor: Resource {
-    /// Turns with a share of full power, -1 to 1, until told otherwise.
+    /// Turns with a fraction of full power, -1 to 1, until the next command. Returns at once.
     async fn set_power(&self, power: f64, extra: &Object) -> Result<()>;
 
-    /// Turns this many revolutions at `rpm` and returns when that is done. The signs of both multiply.
+    /// Turns by a number of revolutions at `rpm` and returns when done. The direction is the product of both signs.
     async fn go_for(&self, rpm: f64, revolutions: f64, extra: &Object) -> Result<()> {
         let _ = (rpm, revolutions, extra);
         unimplemented("GoFor")
     }
 
-    /// Turns to a position in revolutions from zero, and returns when it is there. The sign of `rpm` does not matter.
+    /// Turns to a position, in revolutions from zero, and returns when it is reached. The sign of `rpm` is ignored.
     async fn go_to(&self, rpm: f64, position: f64, extra: &Object) -> Result<()> {
         let _ = (rpm, position, extra);
         unimplemented("GoTo")
     }
 
-    /// Turns at this speed until told otherwise.
+    /// Turns at a speed, in revolutions per minute, until the next command. Returns at once.
     async fn set_rpm(&self, rpm: f64, extra: &Object) -> Result<()> {
         let _ = (rpm, extra);
         unimplemented("SetRPM")
     }
 
-    /// Makes the present position the zero, or lets it lie `offset` revolutions from zero.
+    /// Redefines the zero so that the current position is `offset`, in revolutions.
     async fn reset_zero_position(&self, offset: f64, extra: &Object) -> Result<()> {
         let _ = (offset, extra);
         unimplemented("ResetZeroPosition")
     }
 
-    /// Revolutions from zero.
+    /// Returns the position in revolutions from zero.
     async fn position(&self, extra: &Object) -> Result<f64> {
         let _ = extra;
         unimplemented("GetPosition")
     }
 
-    /// What this motor can do.
+    /// Returns the optional features of the motor; none by default.
     async fn properties(&self, extra: &Object) -> Result<Properties> {
         let _ = extra;
         Ok(Properties::default())
     }
 
-    /// Stops at once. Asking twice is harmless; returns when the motor has taken it.
+    /// Stops at once. Idempotent; returns when the motor has accepted the command. Also called before the resource is
+    /// closed.
     async fn stop(&self, extra: &Object) -> Result<()>;
 
-    /// Whether it is under power, and how much.
+    /// Returns whether the motor is powered, and the power.
     async fn powered(&self, extra: &Object) -> Result<Powered>;
 
-    /// Whether it moves now. Never waits.
+    /// Returns whether the motor is moving now. Must not wait.
     async fn is_moving(&self) -> Result<bool>;
 }
 
-/// What a motor can do.
+/// Optional features of a motor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
-    /// [`Motor::position`] answers.
+    /// True if [`Motor::position`] is supported.
     pub position_reporting: bool,
 }
 
-/// Whether a motor is under power.
+/// Power state of a motor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Powered {
-    /// It is.
+    /// True if the motor is powered.
     pub on: bool,
-    /// Share of full power, -1 to 1.
+    /// Fraction of full power, -1 to 1.
     pub power: f64,
 }
 

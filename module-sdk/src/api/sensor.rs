@@ -1,4 +1,4 @@
-//! `rdk:component:sensor`: anything that can be read.
+//! `rdk:component:sensor`: sensors with readings by name.
 
 use async_trait::async_trait;
 use mainstay_proto::viam::{
@@ -15,10 +15,11 @@ use crate::{
     value::wire::{from_struct, from_value, to_extra, to_value},
 };
 
-/// Something that can be read.
+/// Sensor (`rdk:component:sensor`).
 #[async_trait]
 pub trait Sensor: Resource {
-    /// What it measures now, by name. Vectors and places keep their meaning: see [`Value`](crate::Value).
+    /// Returns the current readings by name; units are the model's choice. [`Vector3`](crate::spatial::Vector3) and
+    /// [`GeoPoint`](crate::spatial::GeoPoint) convert into tagged values, which clients recognise.
     async fn readings(&self, extra: &Object) -> Result<Object>;
 }
 

@@ -1,4 +1,4 @@
-//! A stand-in for the core, and a module that runs beside it on its own socket.
+//! Stand-in for the core, and a module that runs beside it on its own socket.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test program uses its own part")]
@@ -15,7 +15,7 @@ use std::{
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mainstay_module::{MAX_MESSAGE, Module, Object, ResourceApi, Result, Robot, Running};
+use mainstay_module::{MAX_MESSAGE_BYTES, Module, Object, ResourceApi, Result, Robot, Running};
 use mainstay_proto::viam::{
     app::v1::ComponentConfig,
     common::v1::{GetReadingsRequest, GetReadingsResponse, LogEntry},
@@ -31,15 +31,15 @@ use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tonic::{Code, Request, Response, Status, body::Body, metadata::MetadataMap, server::UnaryService};
 use tonic_prost::ProstCodec;
 
-/// What the stand-in core saw.
+/// Requests that the stand-in core received.
 #[derive(Default)]
 pub struct Seen {
     pub logs: Vec<LogEntry>,
-    /// The head of each call to the sensor `far`, which lives in the core itself.
+    /// Metadata of each call to the sensor `far`, which the stand-in itself serves.
     pub calls: Vec<MetadataMap>,
 }
 
-/// A core that can do no more than a module asks of it.
+/// Minimal core: the services that a module calls.
 pub struct Core {
     pub path: PathBuf,
     pub seen: watch::Sender<Seen>,
@@ -69,7 +69,7 @@ impl Core {
         core
     }
 
-    /// Ends it, connections and all, as a crash would.
+    /// Aborts it with all connections, as a crash would.
     pub async fn die(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
         tasks.shutdown().await;
@@ -146,17 +146,17 @@ where
         .await
 }
 
-/// A module, a stand-in core, and the core's hand on the module.
+/// Running module with a stand-in core.
 pub struct World {
     pub folder: TempDir,
     pub core: Arc<Core>,
     pub running: Running,
-    /// Calls straight to the module's socket.
+    /// Client of the module's socket.
     pub robot: Robot,
 }
 
 impl World {
-    /// Starts both and lets the module connect.
+    /// Starts both and sends `Ready`, so that the module connects.
     pub async fn start(module: Module) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let core = Core::start(&folder);
@@ -211,7 +211,7 @@ impl World {
 
 pub fn module_client(robot: &Robot) -> ModuleServiceClient<mainstay_module::Connection> {
     ModuleServiceClient::with_origin(robot.connection().clone(), http::Uri::from_static("http://localhost"))
-        .max_decoding_message_size(MAX_MESSAGE)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 pub fn config<A: ResourceApi + ?Sized>(name: &str, model: &str, attributes: Object) -> ComponentConfig {
@@ -247,14 +247,14 @@ fn wire_member((name, value): (String, mainstay_module::Value)) -> (String, pros
     (name, wire(value))
 }
 
-/// Nothing here takes long; what does is a failure.
+/// Awaits a future with a timeout.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), work)
         .await
         .expect("it took more than 10 s")
 }
 
-/// The codes of a list of results, by what was asked.
+/// Collects the status codes of results by request.
 pub fn codes<T>(results: impl IntoIterator<Item = (&'static str, Result<T>)>) -> BTreeMap<&'static str, Option<Code>> {
     results
         .into_iter()

@@ -8,13 +8,13 @@ use std::{env, process::ExitCode};
 
 use mainstay_module::Module;
 
-/// A module in this binary.
+/// Built-in module of this binary.
 struct Builtin {
     name: &'static str,
     make: fn() -> Module,
 }
 
-/// All of them. This list and the models that each registers are the only place to add one.
+/// All built-in modules. A new one is added here alone; its models are those it registers.
 const BUILTINS: &[Builtin] = &[Builtin {
     name: "fake",
     make: mainstay_fake::module,
@@ -32,7 +32,7 @@ Usage:
 
 Modules: ";
 
-/// What the command line asks for.
+/// Parsed command line.
 #[derive(Debug, PartialEq)]
 enum Ask {
     Help,
@@ -40,7 +40,7 @@ enum Ask {
     Run(String),
 }
 
-/// Reads the arguments, without the program's own name. What it does not know is for the module itself.
+/// Parses the arguments after the program's name. Unknown ones are left to the module.
 fn parse(arguments: &[String]) -> Result<Ask, String> {
     let has = |wanted: &[&str]| arguments.iter().any(|argument| wanted.contains(&argument.as_str()));
     if has(&["--help", "-h", "help"]) {

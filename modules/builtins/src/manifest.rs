@@ -1,10 +1,10 @@
-//! Which built-in module has which models, as the core reads it: made from the models that each module registers.
+//! Manifest of the built-in modules for the core, generated from the models that each module registers.
 
 use serde_json::{Value, json};
 
 use crate::Builtin;
 
-/// `{"modules":[{"name":"fake","models":[{"api":"rdk:component:motor","model":"rdk:builtin:fake"}, …]}, …]}`
+/// JSON document `{"modules":[{"name":"fake","models":[{"api":"rdk:component:motor","model":"rdk:builtin:fake"}, …]}, …]}`
 pub(crate) fn of(builtins: &[Builtin]) -> Value {
     let modules: Vec<Value> = builtins
         .iter()

@@ -1,14 +1,14 @@
-//! Keeps a module small after large answers, such as a cloud of points.
+//! Allocator settings that keep a module small after large responses, such as a point cloud.
 
-/// Blocks from this size on go back to the system when they are freed, in bytes. Smaller ones, such as pictures, are
+/// Size in bytes from which freed blocks are returned to the system. Smaller ones, such as images, are
 /// worth keeping for the next call.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const RETURNED_FROM: libc::c_int = 1024 * 1024;
 
-/// Tells the allocator to give large blocks back.
+/// Makes the allocator return large freed blocks to the system.
 ///
-/// By itself glibc learns from the first large block that such blocks come often, and keeps the room of every later
-/// one: four clouds of points at once left a module at 116 MB for good.
+/// By default glibc raises its threshold after the first large block and keeps the memory of every later one: four
+/// concurrent point clouds left a module at 116 MB for good.
 #[cfg_attr(
     all(target_os = "linux", target_env = "gnu"),
     expect(unsafe_code, reason = "the allocator can be told by a C function alone")

@@ -1,4 +1,4 @@
-//! `rdk:component:board`: pins that remember what they were set to, analogs that count, interrupts that tick.
+//! Fake `rdk:component:board`: pins that keep their settings, analogs that count, interrupts that tick.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -18,41 +18,41 @@ use tokio::{
 
 use crate::pins::{ANALOG_MAX, Pins};
 
-/// From one tick of an interrupt to its next.
+/// Interval between two ticks of an interrupt.
 const TICK_INTERVAL: Duration = Duration::from_millis(700);
 
 /// Attributes of [`FakeBoard`].
 #[derive(Debug, Default, Deserialize)]
 pub struct Attributes {
-    /// What can be read and written by name.
+    /// Analogs of the board.
     #[serde(default)]
     pub analogs: Vec<AnalogAttributes>,
-    /// What ticks.
+    /// Digital interrupts of the board.
     #[serde(default)]
     pub digital_interrupts: Vec<InterruptAttributes>,
-    /// Refuses this configuration, to see what becomes of one that is refused.
+    /// Makes validation fail, to try out a refused configuration.
     #[serde(default)]
     pub fail_new: bool,
 }
 
-/// One analog of a [`FakeBoard`].
+/// Attributes of one analog.
 #[derive(Debug, Default, Deserialize)]
 pub struct AnalogAttributes {
     /// Required.
     #[serde(default)]
     pub name: String,
-    /// One on pin `1` gives back what was written to it; any other counts.
+    /// Pin. The analog on pin `1` reads back the value written to it; any other counts up.
     #[serde(default)]
     pub pin: String,
 }
 
-/// One interrupt of a [`FakeBoard`].
+/// Attributes of one digital interrupt.
 #[derive(Debug, Default, Deserialize)]
 pub struct InterruptAttributes {
     /// Required.
     #[serde(default)]
     pub name: String,
-    /// Required. One on pin `0` counts its reads; any other reads 0.
+    /// Pin, required. The interrupt on pin `0` counts its reads; any other reads 0.
     #[serde(default)]
     pub pin: String,
 }
@@ -81,11 +81,11 @@ impl Attributes {
     }
 }
 
-/// A board without hardware.
+/// Board without hardware.
 #[derive(Debug)]
 pub struct FakeBoard {
     pins: Mutex<Pins>,
-    /// Ends the streams of ticks when the board goes, with its value or with itself.
+    /// Ends the streams of ticks when it is set or dropped.
     closed: watch::Sender<bool>,
 }
 
@@ -106,9 +106,9 @@ impl Resource for FakeBoard {
 impl FromConfig for FakeBoard {
     type Attributes = Attributes;
 
-    fn validate(config: &Config<Attributes>) -> Result<Needs> {
+    fn validate(config: &Config<Attributes>) -> Result<DependencySpec> {
         config.attributes.check()?;
-        Ok(Needs::none())
+        Ok(DependencySpec::none())
     }
 
     async fn from_config(config: Config<Attributes>, _: Dependencies) -> Result<Self> {
@@ -189,10 +189,10 @@ impl Board for FakeBoard {
     }
 }
 
-/// One stream of ticks: every interval one tick per interrupt, in the order in which they were asked for.
+/// Stream of ticks: every interval one tick per interrupt, in the order of the request.
 struct Ticker {
     interrupts: Vec<String>,
-    /// The interrupt whose turn it is.
+    /// Index of the next interrupt to tick.
     next: usize,
     interval: Interval,
     closed: watch::Receiver<bool>,
@@ -231,7 +231,7 @@ impl Ticker {
     }
 }
 
-/// Returns when the next round of ticks is; never in a stream for nobody.
+/// Waits for the next round of ticks; for ever if the stream has no interrupts.
 async fn due(interval: &mut Interval, never: bool) {
     if never {
         std::future::pending::<()>().await;
@@ -244,7 +244,7 @@ fn now_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A coin, good enough for a fake: the standard library seeds its hashers from the system's random numbers.
+/// Returns a random boolean, good enough for a fake: the standard library seeds its hashers randomly.
 fn flip() -> bool {
     RandomState::new().build_hasher().finish() & 1 == 1
 }

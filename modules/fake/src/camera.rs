@@ -1,4 +1,4 @@
-//! `rdk:component:camera`: a drawn picture, still or moving, and its cloud of points.
+//! Fake `rdk:component:camera`: a generated image, still or moving, and its point cloud.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,12 +16,12 @@ use crate::{
     picture::{Size, jpeg, point_cloud, shift_at},
 };
 
-/// The picture of a camera that also streams video.
+/// Image size of a camera that also streams video.
 const VIDEO_SIZE: Size = Size {
     width: 480,
     height: 270,
 };
-/// The solid that every fake camera is, in millimetres.
+/// Geometry of every fake camera, in millimetres.
 const BODY_MM: Vector3 = Vector3 {
     x: 40.0,
     y: 40.0,
@@ -32,28 +32,28 @@ const BODY_MM: Vector3 = Vector3 {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Attributes {
-    /// Pixels, even, at most 10,000; 0 stands for 1280.
+    /// Width in pixels, even, at most 10,000; 0 stands for 1280.
     #[serde(deserialize_with = "whole")]
     pub width: i64,
-    /// Pixels, even, at most 10,000; 0 stands for 720.
+    /// Height in pixels, even, at most 10,000; 0 stands for 720.
     #[serde(deserialize_with = "whole")]
     pub height: i64,
-    /// The picture moves to the left, a pixel every 20 ms.
+    /// Moves the image to the left, a pixel every 20 ms.
     pub animated: bool,
-    /// The camera tells how its (made-up) lens projects.
+    /// Makes the camera return (made-up) intrinsics and distortion.
     pub model: bool,
-    /// The picture has the size of a video stream, 480 × 270; the point cloud keeps `width` and `height`.
+    /// Gives the image the size of a video stream, 480 × 270; the point cloud keeps `width` and `height`.
     pub rtp_passthrough: bool,
 }
 
-/// A camera without a lens.
+/// Camera without hardware.
 #[derive(Debug)]
 pub struct FakeCamera {
     size: Size,
     picture: Size,
     animated: bool,
     model: bool,
-    /// The newest picture and the shift that it was made for. Whoever makes one holds it, so that it is made once.
+    /// Newest image and its shift. Locked while an image is rendered, so that concurrent calls render it once.
     frame: Mutex<Option<(u16, Bytes)>>,
 }
 
@@ -96,9 +96,9 @@ impl Resource for FakeCamera {
 impl FromConfig for FakeCamera {
     type Attributes = Attributes;
 
-    fn validate(config: &Config<Attributes>) -> Result<Needs> {
+    fn validate(config: &Config<Attributes>) -> Result<DependencySpec> {
         Size::of(config.attributes.width, config.attributes.height)?;
-        Ok(Needs::none())
+        Ok(DependencySpec::none())
     }
 
     async fn from_config(config: Config<Attributes>, _: Dependencies) -> Result<Self> {

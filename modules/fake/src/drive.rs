@@ -1,11 +1,11 @@
-//! What a fake motor does with a speed and a distance: pure arithmetic, no clock.
+//! Movement arithmetic of a fake motor: power and duration from speed and distance. Pure, without a clock.
 
 use std::time::Duration;
 
-/// From this share of full power on, a motor counts as powered and moving.
+/// Least fraction of full power at which a motor counts as powered and moving.
 const MOVING_POWER: f64 = 0.005;
 
-/// Why a movement was refused. The texts are those that robot programs look for.
+/// Refused movement. Robot programs match these texts.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum DriveError {
     #[error("Cannot move motor at an RPM that is nearly 0")]
@@ -16,14 +16,14 @@ pub(crate) enum DriveError {
     NotFinite,
 }
 
-/// A movement that ends by itself.
+/// Movement of limited duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Run {
-    /// Power while it lasts, -1 to 1.
+    /// Power during the movement, -1 to 1.
     pub power: f64,
-    /// How long it lasts.
+    /// Duration.
     pub time: Duration,
-    /// How far it goes, in revolutions with their sign.
+    /// Distance in revolutions, signed.
     pub revolutions: f64,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn run_to(rpm: f64, from: f64, to: f64, max_rpm: f64) -> Result<Run, 
     run_for(rpm.abs(), to - from, max_rpm)
 }
 
-/// The power that keeps `rpm`. Not limited: a fake shows what it was told.
+/// Power that keeps `rpm`. Not clamped, so that a fake shows the commanded value.
 pub(crate) fn power_of_rpm(rpm: f64, max_rpm: f64) -> Result<f64, DriveError> {
     if rpm == 0.0 {
         Err(DriveError::ZeroRpm)

@@ -1,4 +1,4 @@
-//! `rdk:component:encoder`: counts ticks, and is turned by a fake motor that names it.
+//! Fake `rdk:component:encoder`: counts ticks, and is turned by the fake motor that names it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ const DEFAULT_UPDATE_MS: i64 = 100;
 /// Attributes of [`FakeEncoder`].
 #[derive(Debug, Default, Deserialize)]
 pub struct Attributes {
-    /// Milliseconds from one new position to the next; 0 stands for 100.
+    /// Interval between position updates in milliseconds; 0 stands for 100.
     #[serde(default, deserialize_with = "whole")]
     pub update_rate_msec: i64,
 }
 
-/// Stands still until a fake motor turns it.
+/// Encoder without hardware, at rest until a fake motor turns it.
 #[derive(Debug)]
 pub struct FakeEncoder {
     spindle: Arc<Spindle>,
 }
 
 impl FakeEncoder {
-    /// What a motor turns.
+    /// Moving part, shared with the motor.
     pub(crate) fn spindle(&self) -> Arc<Spindle> {
         self.spindle.clone()
     }
@@ -37,9 +37,9 @@ impl Resource for FakeEncoder {}
 impl FromConfig for FakeEncoder {
     type Attributes = Attributes;
 
-    fn validate(config: &Config<Attributes>) -> Result<Needs> {
+    fn validate(config: &Config<Attributes>) -> Result<DependencySpec> {
         update_interval(config.attributes.update_rate_msec)?;
-        Ok(Needs::none())
+        Ok(DependencySpec::none())
     }
 
     async fn from_config(config: Config<Attributes>, _: Dependencies) -> Result<Self> {

@@ -1,8 +1,8 @@
-//! `rdk:component:generic` and `rdk:service:generic`: each gives every command back as it came.
+//! Fake `rdk:component:generic` and `rdk:service:generic`: `do_command` returns the command.
 
 use mainstay_module::{prelude::*, spatial::Geometry};
 
-/// Answers a command with itself; serves as a component and as a service.
+/// Component and service that returns every command unchanged.
 #[derive(Debug)]
 pub struct FakeGeneric;
 

@@ -1,14 +1,14 @@
 //! The built-in module `fake`: components without hardware, for trying, teaching and testing.
 //!
-//! Each model is `rdk:builtin:fake` under its API. What they do is pure and lies apart from how they are called:
+//! Each model is `rdk:builtin:fake` of its API. Behaviour is pure and separate from the API implementations:
 //!
 //! | Model | Pure part |
 //! |---|---|
 //! | [`FakeSensor`], [`FakeGeneric`] | – |
-//! | [`FakeBoard`] | `pins`: what pins, analogs and interrupts read |
-//! | [`FakeEncoder`] | `motion`: where it stands at a time |
-//! | [`FakeMotor`] | `drive`: power and time of a movement; `shaft`: the newest order counts |
-//! | [`FakeCamera`] | `picture`: pixels, JPEG, points |
+//! | [`FakeBoard`] | `pins`: values of pins, analogs and interrupts |
+//! | [`FakeEncoder`] | `motion`: position as a function of time |
+//! | [`FakeMotor`] | `drive`: power and duration of a movement; `shaft`: a new command replaces the running one |
+//! | [`FakeCamera`] | `picture`: pixels, JPEG, point cloud |
 
 mod board;
 mod camera;
@@ -33,10 +33,10 @@ pub use sensor::FakeSensor;
 
 use mainstay_module::prelude::*;
 
-/// The model of every fake.
+/// Model name of every fake.
 pub const MODEL: &str = "rdk:builtin:fake";
 
-/// The module with all its models, not yet running.
+/// Creates the module with all its models, not yet running.
 pub fn module() -> Module {
     Module::new()
         .model::<dyn Board, FakeBoard>(MODEL)

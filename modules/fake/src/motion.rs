@@ -1,6 +1,6 @@
-//! Where a fake encoder stands: a pure function of what it was told and of the time.
+//! Position of a fake encoder, a pure function of its commands and the time.
 //!
-//! Nothing ticks in the background. A position is worked out when someone asks, so an idle encoder costs nothing.
+//! The position is computed on demand, so an idle encoder costs nothing.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tokio::time::Instant;
 
 const MINUTE: f64 = 60.0;
 
-/// A position in ticks that moves at a steady speed, and shows itself in steps as a real encoder read by a timer does.
+/// Position in ticks that moves at constant speed. Readings change in steps, like those of a real encoder read by a timer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Motion {
-    /// Ticks at `since`; exact, whatever the display step is.
+    /// Position at `since` in ticks, exact whatever the display step is.
     ticks: f64,
-    /// Ticks per minute from `since` on.
+    /// Speed from `since` on, in ticks per minute.
     speed: f64,
     since: Instant,
-    /// The display steps are counted from here.
+    /// Start of the display steps.
     origin: Instant,
     step: Duration,
 }
 
 impl Motion {
-    /// Stands at zero. A reading changes once per `step`; a `step` of zero shows every change at once.
+    /// Creates a motion at rest at zero. A reading changes once per `step`; a `step` of zero shows every change at once.
     pub(crate) fn new(step: Duration, now: Instant) -> Self {
         Self {
             ticks: 0.0,
@@ -33,7 +33,7 @@ impl Motion {
         }
     }
 
-    /// What a reading shows, in ticks: the position at the last display step.
+    /// Reading in ticks: the position at the last display step.
     pub(crate) fn shown(&self, now: Instant) -> f64 {
         let running = now.saturating_duration_since(self.origin).as_nanos();
         let part = match self.step.as_nanos() {
@@ -45,24 +45,24 @@ impl Motion {
         self.at(shown.max(self.since))
     }
 
-    /// The position itself, in ticks, between two display steps too.
+    /// Exact position in ticks, also between two display steps.
     pub(crate) fn exact(&self, now: Instant) -> f64 {
         self.at(now)
     }
 
-    /// Turns at `speed` ticks per minute from now on. What is not a number counts as standing still, because it would
-    /// spoil the position for ever.
+    /// Sets the speed in ticks per minute. NaN and infinities count as 0, because they would spoil the position for
+    /// ever.
     pub(crate) fn set_speed(&mut self, speed: f64, now: Instant) {
         self.set_ticks(self.at(now), now);
         self.speed = if speed.is_finite() { speed } else { 0.0 };
     }
 
-    /// Stands at `ticks` now and keeps its speed.
+    /// Sets the position in ticks and keeps the speed.
     pub(crate) fn set_ticks(&mut self, ticks: f64, now: Instant) {
         (self.ticks, self.since) = (ticks, now);
     }
 
-    /// Goes on from where `other` is, as it does, in display steps of its own.
+    /// Takes over position and speed of `other`, and keeps its own display steps.
     pub(crate) fn take_over(&mut self, other: &Self, now: Instant) {
         self.set_ticks(other.at(now), now);
         self.speed = other.speed;
@@ -83,7 +83,7 @@ mod tests {
     }
     use Do::{Speed, Ticks};
 
-    /// Runs commands at times in ms, then reads at `read_ms`: (shown, exact).
+    /// Runs commands at times in ms, then returns the positions at `read_ms`: (shown, exact).
     fn check(step_ms: u64, commands: &[(u64, Do)], read_ms: u64, expected: (f64, f64)) {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);

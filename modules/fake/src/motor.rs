@@ -1,4 +1,4 @@
-//! `rdk:component:motor`: keeps the power it was given, and turns a fake encoder when it names one.
+//! Fake `rdk:component:motor`: keeps its commanded power, and turns the fake encoder that it names.
 
 use mainstay_module::{
     api::motor::{Powered, Properties},
@@ -20,27 +20,27 @@ const DEFAULT_MAX_RPM: f64 = 100.0;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Attributes {
-    /// A fake encoder in the same machine; without one there is no position.
+    /// Fake encoder of the same machine; without one the motor has no position.
     pub encoder: Option<Dependency<dyn Encoder>>,
-    /// Ticks of the encoder per revolution; must be above 0 with an encoder.
+    /// Encoder ticks per revolution; must be above 0 with an encoder.
     #[serde(deserialize_with = "whole")]
     pub ticks_per_rotation: i64,
-    /// Revolutions per minute at full power; 0 stands for 100.
+    /// Speed at full power, in revolutions per minute; 0 stands for 100.
     pub max_rpm: f64,
-    /// The board that `pins` are on.
+    /// Board of `pins`.
     pub board: Option<Dependency<dyn Board>>,
-    /// The pins of a real motor driver.
+    /// Pins of a motor driver.
     pub pins: PinAttributes,
-    /// Set once on the PWM pin of the board.
+    /// PWM frequency in Hz, set once on the PWM pin of the board.
     #[serde(deserialize_with = "natural")]
     pub pwm_freq: u64,
 }
 
-/// The pins of a [`FakeMotor`].
+/// Pins of a [`FakeMotor`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PinAttributes {
-    /// Gets its frequency set, and nothing else.
+    /// PWM pin; only its frequency is set.
     pub pwm: String,
 }
 
@@ -66,7 +66,7 @@ impl Attributes {
     }
 }
 
-/// Turns nothing real. Every movement ends the one before it, which counts as done for its caller.
+/// Motor without hardware. A new movement ends the running one, whose call returns without error.
 #[derive(Debug)]
 pub struct FakeMotor {
     shaft: Shaft,
@@ -91,9 +91,9 @@ impl Resource for FakeMotor {
 impl FromConfig for FakeMotor {
     type Attributes = Attributes;
 
-    fn validate(config: &Config<Attributes>) -> Result<Needs> {
+    fn validate(config: &Config<Attributes>) -> Result<DependencySpec> {
         config.attributes.check()?;
-        Ok(Needs::none())
+        Ok(DependencySpec::none())
     }
 
     async fn from_config(config: Config<Attributes>, dependencies: Dependencies) -> Result<Self> {
@@ -217,7 +217,7 @@ mod tests {
         FakeMotor::from_config(config, dependencies).await
     }
 
-    /// A motor with an encoder of 100 ticks per revolution that shows its position every 100 ms.
+    /// Motor with an encoder of 100 ticks per revolution that updates its position every 100 ms.
     async fn encoded() -> (FakeMotor, Arc<FakeEncoder>) {
         let config = Config::new("e", from_object(Object::new()).unwrap());
         let encoder = Arc::new(FakeEncoder::from_config(config, Dependencies::none()).await.unwrap());

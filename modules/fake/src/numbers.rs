@@ -1,14 +1,14 @@
-//! Whole numbers as robot configurations give them: fractions are cut off, because that is what peers do.
+//! Integers of robot configurations: fractions are truncated, as peers do.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// An integer; `2.9` counts as 2.
+/// Deserializes an integer; `2.9` counts as 2.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     // The cast cuts, and saturates at the ends.
     f64::deserialize(deserializer).map(|number| number as i64)
 }
 
-/// An integer that is not negative; `2.9` counts as 2.
+/// Deserializes an unsigned integer; `2.9` counts as 2.
 pub(crate) fn natural<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = whole(deserializer)?;
     u64::try_from(number).map_err(|_| D::Error::custom(format_args!("{number} must not be below 0")))

@@ -1,6 +1,6 @@
-//! The picture of a fake camera: yellow in one corner, blue in the other, as JPEG or as a cloud of points.
+//! Image of a fake camera: yellow in one corner, blue in the other, as JPEG or point cloud.
 //!
-//! Pixels are worked out row by row while they are encoded, so no raw frame ever lies in memory.
+//! Pixels are computed row by row while they are encoded, so no raw frame is ever in memory.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jpeg_encoder::{Encoder, EncodingError, ImageBuffer, JpegColorType, rgb_to_ycbcr};
@@ -9,16 +9,16 @@ use jpeg_encoder::{Encoder, EncodingError, ImageBuffer, JpegColorType, rgb_to_yc
 const MAX_SIDE_PX: i64 = 10_000;
 const DEFAULT_WIDTH_PX: u16 = 1280;
 const DEFAULT_HEIGHT_PX: u16 = 720;
-/// What peers use, on the scale of the JPEG reference encoder.
+/// JPEG quality, 1 to 100, the same as in peers.
 const JPEG_QUALITY: u8 = 75;
 
-/// Bytes of one point: x, y, z and a colour.
+/// Size of one point in bytes: x, y, z and a colour.
 const POINT_BYTES: usize = 16;
-/// Largest point cloud that is made, in bytes: a call cannot carry more.
+/// Largest point cloud in bytes: a call cannot carry more.
 const MAX_CLOUD_BYTES: usize = 32 * 1024 * 1024 - 1024;
 const MM_PER_METRE: f32 = 1000.0;
 
-/// Why a picture cannot be made.
+/// Invalid size of an image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PictureError {
     #[error("maximum supported pixel height or width for fake cameras is {MAX_SIDE_PX} pixels")]
@@ -36,7 +36,7 @@ pub(crate) enum PictureError {
     Jpeg { size: Size, source: EncodingError },
 }
 
-/// The size of a picture in pixels; both sides are even and neither is 0.
+/// Size of an image in pixels; both sides are even and neither is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Size {
     pub width: u16,
@@ -65,21 +65,21 @@ impl Size {
         })
     }
 
-    /// How far a pixel is from the first corner: 0 there and up to 1 in the opposite one.
+    /// Relative distance of a pixel from the first corner: 0 there, 1 in the opposite one.
     fn distance(self, x: u16, y: u16) -> f32 {
         let diagonal = f32::from(self.width).hypot(f32::from(self.height));
         (f32::from(x).powi(2) + f32::from(y).powi(2)).sqrt() / diagonal
     }
 }
 
-/// The colour at a distance between 0 and 1, as red, green, blue.
+/// Colour at a distance between 0 and 1, as red, green, blue.
 fn colour(distance: f32) -> [u8; 3] {
     let blue = 255.0 * distance;
     let yellow = (255.0 - blue) as u8;
     [yellow, yellow, blue as u8]
 }
 
-/// A picture whose columns are moved to the left, around the edge.
+/// Image whose columns are rotated to the left.
 struct Picture {
     size: Size,
     shift: u16,
@@ -110,7 +110,7 @@ impl ImageBuffer for Picture {
     }
 }
 
-/// The picture as JPEG, its columns moved by `shift` pixels. Takes some milliseconds per megapixel.
+/// Encodes the image as JPEG, its columns rotated by `shift` pixels. Takes some milliseconds per megapixel.
 pub(crate) fn jpeg(size: Size, shift: u16) -> Result<Bytes, PictureError> {
     let mut out = Vec::new();
     Encoder::new(&mut out, JPEG_QUALITY)
@@ -121,7 +121,7 @@ pub(crate) fn jpeg(size: Size, shift: u16) -> Result<Bytes, PictureError> {
     Ok(out.into())
 }
 
-/// The picture as a binary PCD file: one point per pixel, in metres, higher where the picture is more blue.
+/// Encodes the image as a binary PCD file: one point per pixel, in metres, higher where the image is more blue.
 pub(crate) fn point_cloud(size: Size) -> Result<Bytes, PictureError> {
     let points = usize::from(size.width) * usize::from(size.height);
     let head = format!(
@@ -147,7 +147,7 @@ pub(crate) fn point_cloud(size: Size) -> Result<Bytes, PictureError> {
     Ok(cloud.freeze())
 }
 
-/// By how many pixels an animated picture is moved, `unix_ms` milliseconds after 1970.
+/// Shift of an animated image in pixels, `unix_ms` milliseconds after 1970.
 pub(crate) fn shift_at(unix_ms: u128, size: Size) -> u16 {
     // The rest of a division by a `u16` fits in one.
     (unix_ms / 20 % u128::from(size.width)) as u16

@@ -1,15 +1,15 @@
-//! The pins, analogs and interrupts of a fake board: plain state without a clock.
+//! Pins, analogs and interrupts of a fake board: plain state without a clock.
 
 use std::collections::BTreeMap;
 
-/// The analog on this pin gives back what was written to it; any other one counts.
+/// Pin of the analog that reads back the value written to it; any other one counts.
 const ANALOG_ECHO_PIN: &str = "1";
-/// The interrupt on this pin counts its reads; any other one stays at 0.
+/// Pin of the interrupt that counts its reads; any other one stays at 0.
 const COUNTING_INTERRUPT_PIN: &str = "0";
 /// Largest value of an analog that counts; 0 follows.
 pub(crate) const ANALOG_MAX: i32 = 1000;
 
-/// A name that the board does not have. The spelling of the texts is what robot programs look for.
+/// Unknown name. Robot programs match these texts.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum PinError {
     #[error("can't find AnalogReader ({0})")]
@@ -18,22 +18,22 @@ pub(crate) enum PinError {
     NoInterrupt(String),
 }
 
-/// One general-purpose pin, as it was last set.
+/// Settings of one general-purpose pin.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pin {
     pub high: bool,
-    /// Share of the time that it is high, 0 to 1 by convention; kept unchecked.
+    /// PWM duty cycle, 0 to 1 by convention; kept unchecked.
     pub duty: f64,
     pub frequency_hz: u64,
 }
 
 #[derive(Debug, Default)]
-struct Analog {
+struct AnalogPin {
     echoes: bool,
     value: i32,
 }
 
-impl Analog {
+impl AnalogPin {
     fn read(&mut self) -> i32 {
         if !self.echoes {
             self.value = if (0..ANALOG_MAX).contains(&self.value) {
@@ -52,11 +52,11 @@ struct Interrupt {
     value: i64,
 }
 
-/// Everything on one fake board.
+/// All pins, analogs and interrupts of one fake board.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     pins: BTreeMap<String, Pin>,
-    analogs: BTreeMap<String, Analog>,
+    analogs: BTreeMap<String, AnalogPin>,
     interrupts: BTreeMap<String, Interrupt>,
 }
 
@@ -65,7 +65,7 @@ impl Pins {
     pub(crate) fn add_analog(&mut self, name: &str, pin: &str) {
         self.analogs.insert(
             name.to_owned(),
-            Analog {
+            AnalogPin {
                 echoes: pin == ANALOG_ECHO_PIN,
                 value: 0,
             },
@@ -83,12 +83,12 @@ impl Pins {
         );
     }
 
-    /// What the pin was last set to. Every name is a pin; one that nobody set is low.
+    /// Returns the settings of a pin. Every name is a pin; one that was never set is low.
     pub(crate) fn pin(&self, name: &str) -> Pin {
         self.pins.get(name).copied().unwrap_or_default()
     }
 
-    /// Changes one pin, which comes into being with its first change.
+    /// Changes the settings of a pin.
     pub(crate) fn change(&mut self, name: &str, change: impl FnOnce(&mut Pin)) {
         match self.pins.get_mut(name) {
             Some(pin) => change(pin),
@@ -96,7 +96,7 @@ impl Pins {
         }
     }
 
-    /// Reads an analog: 1, 2, 3 … 1000, 0, 1 …, or what was written to it when it sits on pin 1.
+    /// Reads an analog: 1, 2, 3 … 1000, 0, 1 …, or the value written to it if it is on pin 1.
     pub(crate) fn read_analog(&mut self, name: &str) -> Result<i32, PinError> {
         Ok(self
             .analogs
@@ -105,7 +105,7 @@ impl Pins {
             .read())
     }
 
-    /// Writes an analog, called by its name and not by its pin. Any value is kept; only the one on pin 1 shows it.
+    /// Writes an analog by its name, not its pin. Any value is accepted; only the analog on pin 1 reads it back.
     pub(crate) fn write_analog(&mut self, name: &str, value: i32) -> Result<(), PinError> {
         let analog = self
             .analogs
@@ -117,7 +117,7 @@ impl Pins {
         Ok(())
     }
 
-    /// Reads an interrupt: 0, or 1, 2, 3 … when it sits on pin 0.
+    /// Reads an interrupt: 0, or 1, 2, 3 … if it is on pin 0.
     pub(crate) fn read_interrupt(&mut self, name: &str) -> Result<i64, PinError> {
         let interrupt = self
             .interrupts
@@ -127,7 +127,7 @@ impl Pins {
         Ok(interrupt.value)
     }
 
-    /// Fails with the first of `names` that is no interrupt of this board.
+    /// Checks that all `names` are interrupts of this board; fails with the first that is not.
     pub(crate) fn check_interrupts(&self, names: &[String]) -> Result<(), PinError> {
         match names.iter().find(|name| !self.interrupts.contains_key(*name)) {
             Some(name) => Err(PinError::NoInterrupt(name.clone())),

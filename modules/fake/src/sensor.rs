@@ -1,8 +1,8 @@
-//! `rdk:component:sensor`: three numbers that never change.
+//! Fake `rdk:component:sensor`: three constant readings.
 
 use mainstay_module::prelude::*;
 
-/// Reads a = 1, b = 2, c = 3.
+/// Sensor whose readings are a = 1, b = 2, c = 3.
 #[derive(Debug)]
 pub struct FakeSensor;
 

@@ -1,25 +1,25 @@
-//! What a fake motor is doing: the newest order counts, and a run that ends by itself gives way to it.
+//! Command state of a fake motor: a new command replaces the running one.
 
 use tokio::{sync::watch, time::sleep};
 
 use crate::{drive::Run, spindle::Coupling};
 
-/// The encoder on a shaft, and how fast it turns there.
+/// Encoder on a shaft, with its gearing.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub spindle: Coupling,
     pub ticks_per_rotation: f64,
-    /// Revolutions per minute at full power.
+    /// Speed at full power, in revolutions per minute.
     pub max_rpm: f64,
 }
 
 impl Link {
-    /// Position in revolutions, as the encoder shows it.
+    /// Position in revolutions at the encoder's last update.
     pub(crate) fn shown(&self) -> f64 {
         self.spindle.now().shown() / self.ticks_per_rotation
     }
 
-    /// Position in revolutions, between two updates of the encoder too.
+    /// Exact position in revolutions, also between two updates of the encoder.
     pub(crate) fn exact(&self) -> f64 {
         self.spindle.now().exact() / self.ticks_per_rotation
     }
@@ -38,11 +38,11 @@ impl Link {
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     power: f64,
-    /// Counts the orders given so far; a run is over as soon as its own is no longer the newest.
+    /// Number of commands so far; a run ends as soon as its command is no longer the newest.
     order: u64,
 }
 
-/// The shaft of one motor. Orders may come from several tasks at once.
+/// Shaft of one motor. Commands may come from several tasks at once.
 #[derive(Debug)]
 pub(crate) struct Shaft {
     state: watch::Sender<State>,
@@ -50,7 +50,7 @@ pub(crate) struct Shaft {
 }
 
 impl Shaft {
-    /// A shaft at rest.
+    /// Creates a shaft at rest.
     pub(crate) fn new(link: Option<Link>) -> Self {
         Self {
             state: watch::Sender::default(),
@@ -58,28 +58,28 @@ impl Shaft {
         }
     }
 
-    /// The encoder, if it has one.
+    /// Returns the encoder, if the shaft has one.
     pub(crate) fn link(&self) -> Option<&Link> {
         self.link.as_ref()
     }
 
-    /// The share of full power, -1 to 1 unless someone asked for more.
+    /// Returns the fraction of full power, -1 to 1 unless commanded beyond.
     pub(crate) fn power(&self) -> f64 {
         self.state.borrow().power
     }
 
-    /// Turns with `power` until the next order, and ends what was running.
+    /// Turns with `power` until the next command, and ends the running movement.
     pub(crate) fn set_power(&self, power: f64) {
         self.order(power);
     }
 
-    /// Rests, and ends what was running.
+    /// Stops, and ends the running movement.
     pub(crate) fn stop(&self) {
         self.order(0.0);
     }
 
-    /// Turns for the time of the run, then rests exactly at its end. Ends early, and well, when another order comes.
-    /// Dropping it stops the shaft, unless another order came.
+    /// Turns for the duration of the run, then stops exactly at its end. Returns early, without error, at the next command.
+    /// Dropping the future stops the shaft, unless another command came.
     pub(crate) async fn run(&self, run: Run) {
         let goal = self.link.as_ref().map(|link| link.exact() + run.revolutions);
         let mut newest = self.state.subscribe();
@@ -106,7 +106,7 @@ impl Shaft {
         order
     }
 
-    /// Rests, at `goal` if there is one, unless another order came.
+    /// Stops, at `goal` if there is one, unless another command came.
     fn rest_if_newest(&self, order: u64, goal: Option<f64>) {
         self.state.send_if_modified(|state| {
             let newest = state.order == order;
@@ -128,7 +128,7 @@ impl Drop for Shaft {
     }
 }
 
-/// Ends a run whose caller gave up: a motor must not go on for someone who no longer waits for it.
+/// Guard that stops a run whose caller gave up: a motor must not go on when nobody waits for it.
 struct RestOnDrop<'a> {
     shaft: &'a Shaft,
     order: u64,

@@ -1,5 +1,5 @@
-//! What a fake motor turns and a fake encoder reads. Both live in this process, so they share it instead of calling
-//! each other.
+//! Moving part shared by a fake motor, which turns it, and a fake encoder, which reads it. Both run in this process, so
+//! they do not call each other over gRPC.
 
 use std::{
     fmt,
@@ -11,37 +11,37 @@ use tokio::time::Instant;
 
 use crate::motion::Motion;
 
-/// The moving part of one fake encoder: a [`Motion`] by the clock.
+/// Moving part of one fake encoder: a [`Motion`] by the clock.
 #[derive(Debug)]
 pub(crate) struct Spindle(Mutex<Motion>);
 
 impl Spindle {
-    /// Stands at zero, and shows a new position every `step`.
+    /// Creates a spindle at rest at zero that updates its reading every `step`.
     pub(crate) fn new(step: Duration) -> Self {
         Self(Mutex::new(Motion::new(step, Instant::now())))
     }
 
-    /// Position as the encoder shows it, in ticks.
+    /// Position at the encoder's last update, in ticks.
     pub(crate) fn shown(&self) -> f64 {
         self.motion().shown(Instant::now())
     }
 
-    /// Position between two updates of the encoder too, in ticks.
+    /// Exact position in ticks, also between two updates of the encoder.
     pub(crate) fn exact(&self) -> f64 {
         self.motion().exact(Instant::now())
     }
 
-    /// Turns at `speed` ticks per minute from now on.
+    /// Sets the speed in ticks per minute.
     pub(crate) fn set_speed(&self, speed: f64) {
         self.motion().set_speed(speed, Instant::now());
     }
 
-    /// Stands at `ticks` now; its speed stays.
+    /// Sets the position in ticks and keeps the speed.
     pub(crate) fn set_ticks(&self, ticks: f64) {
         self.motion().set_ticks(ticks, Instant::now());
     }
 
-    /// Stands and turns as `other` does from now on.
+    /// Takes over position and speed of `other`.
     fn take_over(&self, other: &Self) {
         let (other, now) = (*other.motion(), Instant::now());
         self.motion().take_over(&other, now);
@@ -53,14 +53,14 @@ impl Spindle {
     }
 }
 
-/// What a shaft turns: the spindle of an encoder that may be made anew meanwhile.
+/// Coupling of a shaft to the spindle of an encoder, which may be rebuilt meanwhile.
 pub(crate) struct Coupling {
     find: Box<dyn Fn() -> Option<Arc<Spindle>> + Send + Sync>,
     last: Mutex<Arc<Spindle>>,
 }
 
 impl Coupling {
-    /// `find` gives the spindle that is there now, if one is.
+    /// Creates a coupling; `find` returns the encoder's current spindle, if there is one.
     pub(crate) fn new(spindle: Arc<Spindle>, find: impl Fn() -> Option<Arc<Spindle>> + Send + Sync + 'static) -> Self {
         Self {
             find: Box::new(find),
@@ -68,7 +68,7 @@ impl Coupling {
         }
     }
 
-    /// The spindle as it is now. A shaft goes on turning when its encoder is made anew.
+    /// Returns the current spindle. A shaft goes on turning when its encoder is rebuilt.
     pub(crate) fn now(&self) -> Arc<Spindle> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(now) = (self.find)()

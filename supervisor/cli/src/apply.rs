@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::call::resolve;
 use crate::config_text::{gather, machine_for, rendered};
+use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::plan_text::Names;
@@ -30,14 +31,14 @@ use crate::{config_text, human, plan_text};
 #[command(after_help = "\
 Examples:
   mainstay apply rover.yaml
-  mainstay apply rover.yaml --revert-after 10s    goes back by itself if not all is well within 10 s
+  mainstay apply rover.yaml --revert-after 10s    reverted by the machine unless all is well after 10 s
   mainstay apply trial.yaml --machine rover.yaml --yes
 
-A machine applies changes of its own config file by itself; this applies them now, and says how it went. Another file is
-run instead of the machine's own until that one changes.
+A machine applies changes of its own config file by itself; this verb applies them now, and shows the result. The config of
+another file replaces the running one until the machine's own file changes.
 
-Exit code 1: it could not be used, it went back, another change came first, or something that it changed does not
-come up.
+Exit code 1: the config was refused or reverted, another change superseded it, or something that it changed did not
+become ready.
 
 JSON, one object per line: {step: \"plan\", changes, stays, complaints}, then {step, reasons, length_ms} for each of
 `waiting`, `applying`, `watching`, `reverting`, and last one of `committed`, `refused`, `reverted`, `degraded` and
@@ -46,10 +47,10 @@ pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Watch the change for this long and take it back if not all is well
+    /// Watch the change for this time, for example 10s, and revert it if something does not work then
     #[arg(long, value_name = "TIME", value_parser = human::parse_duration)]
     revert_after: Option<Duration>,
-    /// Do not ask
+    /// Apply without asking for confirmation
     #[arg(short, long)]
     yes: bool,
     /// The machine on this host that runs this config file
@@ -145,7 +146,7 @@ impl Told {
     async fn step(
         &mut self,
         progress: ApplyConfigProgress,
-        machine: &mut ControlServiceClient<Upstream>,
+        machine: &mut ControlServiceClient<MachineConnection>,
     ) -> Result<Option<Exit>, Failure> {
         let length = progress.length.and_then(|length| Duration::try_from(length).ok());
         let state = match progress.step {

@@ -22,11 +22,11 @@ use crate::{complaints, config_text};
 #[command(after_help = "\
 Examples:
   mainstay check rover.yaml
-  mainstay check rover.yaml --live    running modules look at their entries, too
+  mainstay check rover.yaml --live    let running modules check their entries, too
   mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
 
-Exit code 0: nothing is wrong, or only worth a warning; 1: errors, even if they concern single entries alone.
-What only a module can tell about its attributes is found out with `--live`, or when it is asked to build.
+Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone.
+Errors in attributes that only their module knows are shown with `--live`, or when the resource is built.
 
 JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help,
 also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. With `--live` also asked: [full name].")]
@@ -34,7 +34,7 @@ pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Ask the modules of the running machine what they think of their entries
+    /// Ask the modules of the running machine to validate their entries
     #[arg(long)]
     live: bool,
     /// With `--live`: the machine on this host that runs this config file

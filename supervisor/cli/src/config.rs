@@ -42,17 +42,17 @@ Examples:
   mainstay config get rover.yaml components[3].model
   mainstay config get rover.json 'modules.lidar.env.\"a.b\"'
 
-A value may stand in a file that the config includes; then it is said in which. A number in brackets counts in FILE alone.
+If the value is in an included file, that file is named. An index in brackets counts the entries of FILE alone.
 
 JSON: {file, path, line, column, length, value}.")]
 struct GetArguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Which value: keys, names of entries, and numbers in brackets from 0
+    /// Path of the value: keys and names of entries separated by dots, and indices in brackets, from 0
     #[arg(value_name = "PATH")]
     path: String,
-    /// Show secrets, too
+    /// Show secrets instead of hiding them
     #[arg(long)]
     reveal: bool,
     /// Print JSON
@@ -68,24 +68,24 @@ Examples:
   mainstay config set rover.yaml components.arm.frame.translation '{x: 0, y: 120, z: 300}'
   mainstay config set rover.yaml components.scale.attributes.serial 0042 --text
 
-A key that is missing is added to its map. What stands in a file that the config includes is changed there. The result is checked first: what could not be used is not written. A
-machine that runs this file takes the change up by itself.
+A missing key is added to its map. A value in an included file is changed there. The result is checked first, and not
+written if it could not be used. A machine that runs this file applies the change by itself.
 
 JSON: {file, path, line, column, length, before, after, changed, written, complaints}; complaints as in `mainstay check`.")]
 struct SetArguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Which value: keys, names of entries, and numbers in brackets from 0
+    /// Path of the value: keys and names of entries separated by dots, and indices in brackets, from 0
     #[arg(value_name = "PATH")]
     path: String,
     /// The new value, read as YAML reads it: 20, true, left, [1, 2], {x: 1}
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
     value: String,
-    /// The new value is a text, whatever it looks like
+    /// Store the new value as a string, even if it looks like a number or anything else
     #[arg(long)]
     text: bool,
-    /// Write nothing, show what would change
+    /// Show the change without writing it
     #[arg(long)]
     dry_run: bool,
     /// Print JSON

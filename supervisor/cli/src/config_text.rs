@@ -8,6 +8,7 @@ use mainstay_proto::mainstay::control::v1::control_service_client::ControlServic
 use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigFile, ConfigPlace, ConfigText};
 use mainstay_proxy::upstream::Upstream;
 
+use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::target::Which;
 use crate::{complaints, target};
@@ -44,7 +45,7 @@ pub async fn machine_for(
     which: &Option<std::path::PathBuf>,
     file: &Path,
     verb: &str,
-) -> Result<ControlServiceClient<Upstream>, Failure> {
+) -> Result<ControlServiceClient<MachineConnection>, Failure> {
     let named = |machine: &Path| Which {
         machine: Some(machine.to_owned()),
         address: None,

@@ -22,12 +22,12 @@ use crate::{config_text, target};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay diff                           the machine's own file against what runs
+  mainstay diff                           the machine's own file against the running config
   mainstay diff trial.yaml
   mainstay diff rover.yaml --last-good    against the last config that worked; needs no running machine
 
-Compared is what the configs mean: layout, comments and defaults that are written out make no difference. Secrets are
-not shown. `mainstay plan` says what a difference would do.
+Values are compared, not texts: layout, comments and defaults that are written out make no difference. Secrets are not
+shown. `mainstay plan` shows what applying FILE would do.
 
 JSON: {file, from, usable, differences: [{path, kind, before, after}], complaints}; kinds are `added`, `removed` and
 `changed`; complaints as in `mainstay check`.")]
@@ -35,7 +35,7 @@ pub struct Arguments {
     /// The config file [default: that of the running machine]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Against the last config of this file that worked, instead of what runs
+    /// Compare with the last config of this file that worked, instead of the running one
     #[arg(long, requires = "file", conflicts_with = "machine")]
     last_good: bool,
     /// The machine on this host that runs this config file

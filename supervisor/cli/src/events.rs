@@ -20,10 +20,10 @@ use crate::{human, target};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay events            what happened, as far as the machine keeps it
-  mainstay events -f         that, and what happens from now on
-  mainstay events lidar      what happened to one module or resource
-  mainstay events --json     a JSON object per line")]
+  mainstay events            all events that the machine keeps
+  mainstay events -f         the same, then new ones as they come
+  mainstay events lidar      events of one module or resource
+  mainstay events --json     one JSON object per line")]
 pub struct Arguments {
     /// A module or a resource (`left`, `rdk:component:motor/left`); leave it out for everything
     #[arg(value_name = "NAME")]

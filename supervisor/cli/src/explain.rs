@@ -21,7 +21,7 @@ Examples:
   mainstay explain wheels          the last 20 ends of its processes, the newest at the bottom
   mainstay explain wheels --json   the same as one JSON document")]
 pub struct Arguments {
-    /// A module; `builtin:fake` and so on for built-in ones
+    /// Name of the module, as in `mainstay status`; built-in ones are `builtin:fake` and so on
     #[arg(value_name = "MODULE")]
     module: String,
     #[command(flatten)]

@@ -12,6 +12,7 @@ mod complaints;
 mod config;
 mod config_files;
 mod config_text;
+mod connection;
 mod diff;
 mod events;
 mod explain;
@@ -66,8 +67,13 @@ A rover.yaml of one fake motor, for a start:
   components:
     - {name: left-motor, api: rdk:component:motor, model: fake}
 
-Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to.
-Environment: VIAM_HOME where modules keep data (default ~/.viam), NO_COLOR, XDG_RUNTIME_DIR."
+Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown resource …), 2 bad usage, 3 no running
+machine found.
+
+Environment:
+  VIAM_HOME        folder for the data of modules (default ~/.viam)
+  XDG_RUNTIME_DIR  the machine's sockets are in $XDG_RUNTIME_DIR/mainstay (default /tmp/mainstay-<uid>)
+  NO_COLOR         print without colours"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -84,27 +90,27 @@ enum Verb {
     Call(call::Arguments),
     /// Restart a module, and wait until it is ready
     Restart(restart::RestartArguments),
-    /// Restart a module if its program was built anew
+    /// Restart a module if its program file has changed
     Reload(restart::ReloadArguments),
     /// Show what a module printed and logged
     Logs(logs::Arguments),
-    /// Say why a module was restarted: each end of a process, what was going on, and what followed
+    /// Show why a module was restarted: how its processes ended, the calls in flight, and what followed
     Explain(explain::Arguments),
-    /// Show what happened to the machine, its modules and its resources
+    /// Show the events of the machine, its modules and its resources
     Events(events::Arguments),
-    /// Say everything that is wrong with a config file
+    /// Check a config file and show all its errors and warnings
     Check(check::Arguments),
-    /// Print the JSON Schema of a config, with which editors complete and check
+    /// Print the JSON Schema of config files, for completion and checks in editors
     Schema(schema::Arguments),
-    /// Say what a config would start, stop, rebuild and leave alone, and why
+    /// Show what a config would start, stop, rebuild and leave alone, and why
     Plan(plan::Arguments),
-    /// Apply a config to the running machine, and say how it went
+    /// Apply a config to the running machine and show the result
     Apply(apply::Arguments),
-    /// Show how a config file differs from what runs
+    /// Show how a config file differs from the running config
     Diff(diff::Arguments),
     /// Show or change one value of a config file
     Config(config::Arguments),
-    /// Show which resource needs which
+    /// Show the dependencies between resources
     Graph(graph::Arguments),
 }
 

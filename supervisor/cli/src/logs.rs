@@ -15,20 +15,20 @@ use crate::terminal::{Colour, Style};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay logs wheels             what the machine keeps: about the last 1,000 lines
-  mainstay logs wheels -f -n 20    the last 20, and then what comes
+  mainstay logs wheels             all lines that the machine keeps, about the last 1,000
+  mainstay logs wheels -f -n 20    the last 20 lines, then new ones as they come
   mainstay logs wheels --json      a JSON object per line
 
-The lines of earlier processes of the module are there, too. A module that prints more than 200 lines a second has the
-rest of them counted instead of kept.")]
+Lines of the module's earlier processes are included. If a module prints more than 200 lines a second, the excess is
+counted instead of kept.")]
 pub struct Arguments {
-    /// A module; `builtin:fake` and so on for built-in ones
+    /// Name of the module, as in `mainstay status`; built-in ones are `builtin:fake` and so on
     #[arg(value_name = "MODULE")]
     module: String,
     /// Follow until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// Begin with so many of the newest lines [default: all that are kept]
+    /// Number of newest lines to begin with [default: all that are kept]
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
     #[command(flatten)]

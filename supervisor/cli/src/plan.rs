@@ -23,12 +23,12 @@ Examples:
   mainstay plan rover.yaml
   mainstay plan rover.yaml --machine /etc/mainstay/rover.yaml
 
-+ comes, - goes, ~ is there before and after, = stays as it is, └ follows from what stands above it. `known after start` stands at what is decided by a
-module that does not run yet. Without a running machine, the plan is that of a start.
+Signs: + added, - removed, ~ changed, = unchanged, └ consequence of the change above it. `known after start` marks what is
+decided by a module that does not run yet. Without a running machine, the plan is that of a start.
 
 JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start,
 through: {part, name}}], stays: {resources, modules},
-complaints}; complaints as in `mainstay check`. `running` is false for a plan from nothing.")]
+complaints}; complaints as in `mainstay check`. `running` is false without a running machine.")]
 pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]

@@ -21,12 +21,12 @@ use crate::{human, target};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay restart acme-lidar       its resources are taken out first and come back by themselves
+  mainstay restart acme-lidar       its resources are closed first and rebuilt afterwards
   mainstay restart builtin:fake     a built-in module, named as in `mainstay status`
 
-A restart starts anew with the pauses after failures. A local tarball is unpacked again.")]
+A restart resets the growing pauses after failures (back-off). A local tarball is unpacked again.")]
 pub struct RestartArguments {
-    /// Its name, as `mainstay status` shows it
+    /// Name of the module, as in `mainstay status`
     module: String,
     #[command(flatten)]
     which: Which,
@@ -40,16 +40,16 @@ pub struct RestartArguments {
 #[command(after_help = "\
 Examples:
   cargo build && mainstay reload acme-lidar
-  mainstay reload acme-lidar --force      restart it even if its program is the same
+  mainstay reload acme-lidar --force      restart it even if its program is unchanged
 
 With `watch: true` in the module's config entry this happens by itself.")]
 pub struct ReloadArguments {
-    /// Its name, as `mainstay status` shows it
+    /// Name of the module, as in `mainstay status`
     module: String,
     /// The machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG")]
     machine: Option<PathBuf>,
-    /// Restart it even if its program is the same
+    /// Restart the module even if its program is unchanged
     #[arg(long)]
     force: bool,
     /// Print JSON
@@ -67,7 +67,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
     };
-    match RobotServiceClient::new(target.upstream.clone())
+    match RobotServiceClient::new(target.connection.clone())
         .restart_module(request)
         .await
     {
@@ -94,7 +94,7 @@ pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
         name: arguments.module.clone(),
         force: arguments.force,
     };
-    match ControlServiceClient::new(target.upstream.clone())
+    match ControlServiceClient::new(target.connection.clone())
         .reload_module(request)
         .await
     {
@@ -125,7 +125,7 @@ fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
     let modules = match target.door {
-        Door::Control => ControlServiceClient::new(target.upstream.clone())
+        Door::Control => ControlServiceClient::new(target.connection.clone())
             .max_decoding_message_size(usize::MAX)
             .get_status(GetStatusRequest {})
             .await

@@ -7,31 +7,32 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   mainstay run rover.yaml
-  mainstay run rover.json --bind 0.0.0.0:8080   let other hosts in, all of them
-  mainstay run rover.yaml --bind 127.0.0.1:0    any free port; the start tells it")]
+  mainstay run rover.json --bind 0.0.0.0:8080   accept connections from all other hosts
+  mainstay run rover.yaml --bind 127.0.0.1:0    any free port, which is printed at start")]
 pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "CONFIG")]
     pub config: PathBuf,
-    /// Where modules keep their data [default: $VIAM_HOME, else ~/.viam]
+    /// Folder for the data of modules [default: $VIAM_HOME, else ~/.viam]
     #[arg(long, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Serve here, whatever `network.bind_address` in the config says
+    /// Address to serve at, instead of `network.bind_address` in the config; port 0 is any free port
     #[arg(long, value_name = "HOST:PORT")]
     pub bind: Option<String>,
-    /// The program that holds the built-in modules [default: mainstay-builtins beside this program]
+    /// Program that contains the built-in modules [default: mainstay-builtins beside this program]
     #[arg(long, value_name = "PATH")]
     pub builtins: Option<PathBuf>,
-    /// Log everything, as `debug: true` in the config does
+    /// Log at level debug, as `debug: true` in the config does
     #[arg(long)]
     pub debug: bool,
-    /// Serve /debug/graph and /debug/pprof/, as `enable_web_profile: true` in the config does
+    /// Serve diagnostics at /debug/graph and /debug/pprof/, as `enable_web_profile: true` in the config does
     #[arg(long)]
     pub webprofile: bool,
-    /// Start with what CONFIG holds or not at all, and never with the last good config instead
+    /// Fail if CONFIG cannot be used, instead of starting with the last good config
     #[arg(long)]
     pub strict: bool,
-    /// Print the state as JSON, with the keys of `status --json`: once when the address is known, once when all is up
+    /// Print the machine's state as JSON, with the keys of `status --json`: once when it begins to serve, once when start-up
+    /// is complete
     #[arg(long)]
     pub json: bool,
 }

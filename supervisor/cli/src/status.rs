@@ -74,11 +74,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 async fn get(target: &Target) -> Result<Status, Failure> {
     match &target.door {
         Door::Control => {
-            let mut client = ControlServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+            let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
             Ok(client.get_status(GetStatusRequest {}).await?.into_inner())
         }
         Door::Network { address } => {
-            let mut robot = RobotServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+            let mut robot = RobotServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
             let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
             let version = robot
                 .get_version(GetVersionRequest {})
@@ -99,7 +99,7 @@ async fn watch(target: &Target, about: Option<&str>, json: bool) -> Result<(), F
             tokio::time::sleep(REFRESH).await;
         }
     }
-    let mut client = ControlServiceClient::new(target.upstream.clone()).max_decoding_message_size(usize::MAX);
+    let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
     let max_interval = prost_types::Duration::try_from(REFRESH).ok();
     let request = WatchStatusRequest {
         min_interval: None,

@@ -12,6 +12,7 @@ use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use mainstay_proxy::upstream::Upstream;
 use tokio::time::timeout;
 
+use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::table::Table;
 use crate::terminal::Style;
@@ -36,7 +37,7 @@ pub struct Which {
 #[derive(Clone)]
 pub struct Target {
     /// The connection, for any client.
-    pub upstream: Upstream,
+    pub connection: MachineConnection,
     /// What is at its other end.
     pub door: Door,
 }
@@ -69,10 +70,10 @@ pub async fn find(which: &Which) -> Result<Target, Failure> {
 ///
 /// # Errors
 /// As [`find`]; and a machine that was named by its address (exit 2).
-pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<Upstream>, Failure> {
+pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<MachineConnection>, Failure> {
     let target = find(which).await?;
     match target.door {
-        Door::Control => Ok(ControlServiceClient::new(target.upstream).max_decoding_message_size(usize::MAX)),
+        Door::Control => Ok(ControlServiceClient::new(target.connection).max_decoding_message_size(usize::MAX)),
         Door::Network { address } => Err(Failure::usage(format!(
             "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
         ))),
@@ -105,10 +106,10 @@ async fn dial(address: &str) -> Result<Target, Failure> {
     let found: Vec<SocketAddr> = found.map_err(|error| unreachable(&error.to_string()))?.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for socket_address in found {
-        match timeout(PATIENCE, Upstream::connect_tcp(socket_address)).await {
-            Ok(Ok(upstream)) => {
+        match timeout(PATIENCE, MachineConnection::tcp(socket_address)).await {
+            Ok(Ok(connection)) => {
                 return Ok(Target {
-                    upstream,
+                    connection,
                     door: Door::Network { address },
                 });
             }
@@ -182,15 +183,15 @@ fn bases() -> Vec<PathBuf> {
 /// Asks behind the control socket of one runtime directory. A socket that a killed core left there stays silent.
 async fn knock(dir: &Path) -> Option<(Target, Status)> {
     let socket = dir.join(machine_path::CONTROL_SOCKET);
-    let upstream = timeout(PATIENCE, Upstream::connect(&socket)).await.ok()?.ok()?;
-    let mut client = ControlServiceClient::new(upstream.clone());
+    let connection = timeout(PATIENCE, MachineConnection::unix(&socket)).await.ok()?.ok()?;
+    let mut client = ControlServiceClient::new(connection.clone());
     let status = timeout(PATIENCE, client.get_status(GetStatusRequest {}))
         .await
         .ok()?
         .ok()?;
     Some((
         Target {
-            upstream,
+            connection,
             door: Door::Control,
         },
         status.into_inner(),

@@ -1,4 +1,4 @@
-//! A motor on the Rust SDK that comes to rest when its process is told to end, and writes that down where STOPPED says.
+//! Motor module on the Rust SDK that stops the motor at SIGTERM, and records that in the file named by STOPPED.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ impl Wheel {
         *self.power.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Gives the power that it had before.
+    /// Sets the power and returns the previous one.
     fn set(&self, power: f64) -> f64 {
         std::mem::replace(
             &mut *self.power.lock().unwrap_or_else(std::sync::PoisonError::into_inner),

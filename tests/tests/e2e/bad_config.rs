@@ -1,4 +1,4 @@
-//! What is wrong with a config, and how far it reaches.
+//! Tests of config mistakes, and of their extent.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

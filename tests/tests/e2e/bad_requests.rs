@@ -9,7 +9,7 @@ use http::Method;
 use mainstay_proto::viam::common::v1::GetReadingsRequest;
 use mainstay_tests::echo::{SayRequest, SayResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
-use mainstay_tests::raw::{Answer, Call, Connection};
+use mainstay_tests::raw::{RawConnection, RawRequest, RawResponse};
 use mainstay_tests::world::World;
 use prost::Message;
 use tonic::Code;
@@ -17,13 +17,13 @@ use tonic::Code;
 const READINGS: &str = "/viam.component.sensor.v1.SensorService/GetReadings";
 const SAY: &str = "/mainstay.tests.echo.v1.EchoService/Say";
 
-async fn world() -> (World, Connection) {
+async fn world() -> (World, RawConnection) {
     let machine = Machine::new()
         .module(Module::fixture("eyes"))
         .resource(Resource::probe("probe"))
         .resource(Resource::echo("echo"));
     let world = World::settled(machine).await;
-    let connection = Connection::open(world.address()).await;
+    let connection = RawConnection::open(world.address()).await;
     (world, connection)
 }
 
@@ -57,7 +57,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check(what: &str, answer: &Answer, code: Code, text: &str) {
+fn check(what: &str, answer: &RawResponse, code: Code, text: &str) {
     assert_eq!(answer.http, 200, "{what}: {answer:?}");
     assert_eq!(answer.code, Some(code as i32), "{what}: {answer:?}");
     assert!(answer.message.contains(text), "{what}: no `{text}` in {answer:?}");
@@ -74,128 +74,128 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
     let cases = [
         (
             "no such service",
-            Call::new("/no.such.v1.Service/Do").message(&readings("probe")),
+            RawRequest::new("/no.such.v1.Service/Do").message(&readings("probe")),
             Code::Unimplemented,
             "",
         ),
         (
             "no such method",
-            Call::new("/viam.component.sensor.v1.SensorService/Nope").message(&readings("probe")),
+            RawRequest::new("/viam.component.sensor.v1.SensorService/Nope").message(&readings("probe")),
             Code::Unimplemented,
             "",
         ),
         (
             "no such custom method",
-            Call::new("/mainstay.tests.echo.v1.EchoService/Nope").message(&say("echo")),
+            RawRequest::new("/mainstay.tests.echo.v1.EchoService/Nope").message(&say("echo")),
             Code::Unimplemented,
             "",
         ),
         (
             "no such method of the robot",
-            Call::new("/viam.robot.v1.RobotService/Nope").message(&readings("")),
+            RawRequest::new("/viam.robot.v1.RobotService/Nope").message(&readings("")),
             Code::Unimplemented,
             "",
         ),
         (
             "a path that is none",
-            Call::new("/x").message(&readings("probe")),
+            RawRequest::new("/x").message(&readings("probe")),
             Code::Unimplemented,
             "malformed method name",
         ),
         (
             "no such resource",
-            Call::new(READINGS).message(&readings("ghost")),
+            RawRequest::new(READINGS).message(&readings("ghost")),
             Code::NotFound,
             "no node found with api rdk:component:sensor and name ghost",
         ),
         (
             "no such custom resource",
-            Call::new(SAY).message(&say("ghost")),
+            RawRequest::new(SAY).message(&say("ghost")),
             Code::NotFound,
             "tests:component:echo",
         ),
         (
             "the name of another API",
-            Call::new(READINGS).message(&readings("echo")),
+            RawRequest::new(READINGS).message(&readings("echo")),
             Code::NotFound,
             "echo",
         ),
         (
             "an API that nobody has",
-            Call::new("/viam.component.arm.v1.ArmService/Stop").message(&readings("a")),
+            RawRequest::new("/viam.component.arm.v1.ArmService/Stop").message(&readings("a")),
             Code::NotFound,
             "",
         ),
         (
             "empty name",
-            Call::new(READINGS).message(&readings("")),
+            RawRequest::new(READINGS).message(&readings("")),
             Code::InvalidArgument,
             "",
         ),
         (
             "no name",
-            Call::new(READINGS).frame(0, 3, &nameless),
+            RawRequest::new(READINGS).frame(0, 3, &nameless),
             Code::InvalidArgument,
             "",
         ),
         (
             "no name, custom",
-            Call::new(SAY).frame(0, 3, &nameless),
+            RawRequest::new(SAY).frame(0, 3, &nameless),
             Code::InvalidArgument,
             "",
         ),
         (
             "empty message",
-            Call::new(READINGS).frame(0, 0, &[]),
+            RawRequest::new(READINGS).frame(0, 0, &[]),
             Code::InvalidArgument,
             "",
         ),
-        ("no message", Call::new(READINGS), Code::InvalidArgument, ""),
+        ("no message", RawRequest::new(READINGS), Code::InvalidArgument, ""),
         (
             "half a frame header",
-            Call::new(READINGS).bytes(&[0, 0, 0]),
+            RawRequest::new(READINGS).bytes(&[0, 0, 0]),
             Code::InvalidArgument,
             "",
         ),
         (
             "truncated in the name",
-            Call::new(READINGS).frame(0, 100, &truncated[..3]),
+            RawRequest::new(READINGS).frame(0, 100, &truncated[..3]),
             Code::InvalidArgument,
             "",
         ),
         (
             "not protobuf",
-            Call::new(READINGS).frame(0, 4, &[0xff; 4]),
+            RawRequest::new(READINGS).frame(0, 4, &[0xff; 4]),
             Code::InvalidArgument,
             "",
         ),
         (
             "a name that is not UTF-8",
-            Call::new(READINGS).frame(0, 4, &field(1, &[0xc3, 0x28])),
+            RawRequest::new(READINGS).frame(0, 4, &field(1, &[0xc3, 0x28])),
             Code::InvalidArgument,
             "",
         ),
         (
             "the name too far in",
-            Call::new(SAY).frame(0, long.len() as u32, &long),
+            RawRequest::new(SAY).frame(0, long.len() as u32, &long),
             Code::InvalidArgument,
             "",
         ),
         (
             "too large, told from its header alone",
-            Call::new(SAY).frame(0, 64 << 20, &field(1, b"echo")).unfinished(),
+            RawRequest::new(SAY).frame(0, 64 << 20, &field(1, b"echo")).unfinished(),
             Code::ResourceExhausted,
             "received message larger than max (67108864 vs. 33554432)",
         ),
         (
             "compressed, but not said how",
-            Call::new(READINGS).frame(1, 7, &readings("probe").encode_to_vec()),
+            RawRequest::new(READINGS).frame(1, 7, &readings("probe").encode_to_vec()),
             Code::Internal,
             "compressed flag set with identity or empty encoding",
         ),
         (
             "compressed in an unknown way",
-            Call::new(READINGS)
+            RawRequest::new(READINGS)
                 .header("grpc-encoding", "br")
                 .frame(1, 7, &readings("probe").encode_to_vec()),
             Code::Unimplemented,
@@ -203,7 +203,7 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
         ),
         (
             "said to be gzip, but is not",
-            Call::new(READINGS)
+            RawRequest::new(READINGS)
                 .header("grpc-encoding", "gzip")
                 .frame(1, 7, &readings("probe").encode_to_vec()),
             Code::InvalidArgument,
@@ -211,7 +211,7 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
         ),
         (
             "a deadline that is over",
-            Call::new(READINGS)
+            RawRequest::new(READINGS)
                 .header("grpc-timeout", "0n")
                 .message(&readings("probe")),
             Code::DeadlineExceeded,
@@ -222,7 +222,9 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
         check(what, &connection.call(call).await, code, text);
     }
     // After all of this, on the same connection.
-    let good = connection.call(Call::new(READINGS).message(&readings("probe"))).await;
+    let good = connection
+        .call(RawRequest::new(READINGS).message(&readings("probe")))
+        .await;
     check("a good one", &good, Code::Ok, "");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
@@ -233,14 +235,16 @@ async fn a_message_cut_short_after_the_name_does_not_hang_or_succeed() {
     for path in [READINGS, SAY] {
         let name = if path == SAY { "echo" } else { "probe" };
         let answer = connection
-            .call(Call::new(path).frame(0, 100, &field(1, name.as_bytes())))
+            .call(RawRequest::new(path).frame(0, 100, &field(1, name.as_bytes())))
             .await;
         assert!(
             answer.code.is_some_and(|code| code != 0) || answer.reset.is_some(),
             "{answer:?}"
         );
     }
-    let good = connection.call(Call::new(READINGS).message(&readings("probe"))).await;
+    let good = connection
+        .call(RawRequest::new(READINGS).message(&readings("probe")))
+        .await;
     check("a good one", &good, Code::Ok, "");
     drop(world);
 }
@@ -251,24 +255,26 @@ async fn http_that_is_no_grpc_is_refused_as_http() {
     let cases = [
         (
             "bad timeout",
-            Call::new(READINGS)
+            RawRequest::new(READINGS)
                 .header("grpc-timeout", "soon")
                 .message(&readings("probe")),
             400..500,
         ),
         (
             "not gRPC",
-            Call::new(READINGS)
+            RawRequest::new(READINGS)
                 .header("content-type", "text/plain")
                 .message(&readings("probe")),
             400..500,
         ),
         (
             "no content type",
-            Call::new(READINGS).without("content-type").message(&readings("probe")),
+            RawRequest::new(READINGS)
+                .without("content-type")
+                .message(&readings("probe")),
             400..500,
         ),
-        ("GET", Call::new(READINGS).method(Method::GET), 400..500),
+        ("GET", RawRequest::new(READINGS).method(Method::GET), 400..500),
     ];
     for (what, call, expected) in cases {
         let answer = connection.call(call).await;
@@ -281,12 +287,12 @@ async fn the_last_of_several_names_counts() {
     let (_world, connection) = world().await;
     let bytes = [field(1, b"ghost"), field(2, b"hello"), field(1, b"echo")].concat();
     let answer = connection
-        .call(Call::new(SAY).frame(0, bytes.len() as u32, &bytes))
+        .call(RawRequest::new(SAY).frame(0, bytes.len() as u32, &bytes))
         .await;
     check("last one good", &answer, Code::Ok, "");
     let bytes = [field(1, b"echo"), field(1, b"ghost")].concat();
     let answer = connection
-        .call(Call::new(SAY).frame(0, bytes.len() as u32, &bytes))
+        .call(RawRequest::new(SAY).frame(0, bytes.len() as u32, &bytes))
         .await;
     check("last one bad", &answer, Code::NotFound, "ghost");
 }
@@ -295,7 +301,7 @@ async fn the_last_of_several_names_counts() {
 async fn a_gzip_request_is_routed_and_forwarded_as_it_came() {
     let (_world, connection) = world().await;
     let packed = gzip(&say("echo").encode_to_vec());
-    let call = Call::new(SAY)
+    let call = RawRequest::new(SAY)
         .header("grpc-encoding", "gzip")
         .frame(1, packed.len() as u32, &packed);
     let answer = connection.call(call).await;
@@ -310,7 +316,7 @@ async fn a_gzip_request_is_routed_and_forwarded_as_it_came() {
     );
 
     let packed = gzip(&say("ghost").encode_to_vec());
-    let call = Call::new(SAY)
+    let call = RawRequest::new(SAY)
         .header("grpc-encoding", "gzip")
         .frame(1, packed.len() as u32, &packed);
     check(
@@ -325,7 +331,7 @@ async fn a_gzip_request_is_routed_and_forwarded_as_it_came() {
 async fn a_bomb_of_gzip_costs_nothing() {
     let (_world, connection) = world().await;
     let packed = gzip(&[field(2, &vec![b'x'; 8 << 20]), field(1, b"echo")].concat());
-    let call = Call::new(SAY)
+    let call = RawRequest::new(SAY)
         .header("grpc-encoding", "gzip")
         .frame(1, packed.len() as u32, &packed);
     check(
@@ -343,14 +349,14 @@ async fn an_answer_that_is_too_large_fails_its_own_call_alone() {
         padding_bytes: 33 << 20,
         ..say("echo")
     };
-    let answer = connection.call(Call::new(SAY).message(&request)).await;
+    let answer = connection.call(RawRequest::new(SAY).message(&request)).await;
     assert_eq!(answer.code, Some(Code::ResourceExhausted as i32), "{}", answer.message);
     assert!(
         answer.message.contains("received message larger than max ("),
         "{}",
         answer.message
     );
-    let good = connection.call(Call::new(SAY).message(&say("echo"))).await;
+    let good = connection.call(RawRequest::new(SAY).message(&say("echo"))).await;
     check("a good one", &good, Code::Ok, "");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
@@ -359,8 +365,8 @@ async fn an_answer_that_is_too_large_fails_its_own_call_alone() {
 async fn errors_carry_the_operation_that_they_belong_to() {
     let (_world, connection) = world().await;
     for call in [
-        Call::new("/viam.component.sensor.v1.SensorService/Nope").message(&readings("probe")),
-        Call::new(READINGS).message(&readings("ghost")),
+        RawRequest::new("/viam.component.sensor.v1.SensorService/Nope").message(&readings("probe")),
+        RawRequest::new(READINGS).message(&readings("ghost")),
     ] {
         let answer = connection.call(call).await;
         assert!(answer.headers.contains_key("opid"), "{answer:?}");

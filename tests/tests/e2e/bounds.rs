@@ -1,9 +1,8 @@
-//! What a module may use and touch, and who may speak in its name.
+//! Tests of limits and sandbox of modules, and of access to their parent sockets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mainstay_proto::viam::robot::v1::{ResourceNamesRequest, ResourceNamesResponse};
 use mainstay_tests::machine::{Machine, Module, Resource};
@@ -11,7 +10,6 @@ use mainstay_tests::rpc;
 use mainstay_tests::status::Snapshot;
 use mainstay_tests::world::{Place, World};
 use serde_json::{Value, json};
-use tonic::transport::Endpoint;
 
 use crate::machine::command;
 
@@ -51,7 +49,7 @@ fn folder_with(place: &Place, name: &str, file: &str, content: &str) -> PathBuf 
     folder
 }
 
-/// What a module does with a file or folder, and must not be able to.
+/// Checks that the module cannot run these shell scripts: each fails with output that contains `why`.
 async fn refused(world: &World, scripts: &[String], why: &str) {
     for script in scripts {
         let (code, output) = shell(world, script).await;
@@ -59,7 +57,7 @@ async fn refused(world: &World, scripts: &[String], why: &str) {
     }
 }
 
-/// What the module's shell says: its exit code and what it printed.
+/// Runs a script in the module's shell and returns its exit code and output.
 async fn shell(world: &World, script: &str) -> (i64, String) {
     let answer = command(world, "thing", json!({ "shell": script }))
         .await
@@ -335,11 +333,7 @@ async fn a_stranger_gets_nothing_from_a_modules_parent_socket() {
     let path = "/viam.robot.v1.RobotService/ResourceNames";
     let request = ResourceNamesRequest::default();
     // We run as the same user, but were not started by the module.
-    let channel = Endpoint::from_shared(format!("unix:{}", parent.display()))
-        .expect("a path")
-        .connect_timeout(Duration::from_secs(5))
-        .connect_lazy();
-    let refused: Result<ResourceNamesResponse, _> = rpc::call(channel, path, &request).await;
+    let refused: Result<ResourceNamesResponse, _> = rpc::call(rpc::unix(parent), path, &request).await;
     let status = refused.expect_err("a stranger");
     assert_ne!(status.code(), tonic::Code::Unimplemented, "{status:?}");
     world.until_printed("refused a stranger").await;

@@ -106,6 +106,8 @@ async fn call_reaches_any_api_by_its_descriptors() {
         .cli(&["call", "echo", "sum", r#"[{"value": 40}, {"value": 2}]"#])
         .await;
     assert!(summed.stdout.contains("42"), "{summed:?}");
+    let documents = world.cli(&["call", "echo", "sum", "value: 40\n---\nvalue: 3"]).await;
+    assert!(documents.stdout.contains("43"), "{documents:?}");
     let chatted = world
         .cli(&["call", "echo", "chat", r#"[{"text": "a"}, {"text": "b"}]"#])
         .await;
@@ -132,6 +134,12 @@ async fn call_reaches_any_api_by_its_descriptors() {
     assert_eq!((moved.code, moved.stdout.trim()), (0, "{}"), "{moved:?}");
     let powered = world.cli(&["call", "motor", "is_powered"]).await;
     assert!(powered.stdout.contains("0.25"), "{powered:?}");
+    for (yaml, power) in [("power_pct: 0.5", "0.5"), ("{power_pct: -0.75}", "-0.75")] {
+        let moved = world.cli(&["call", "motor", "set_power", yaml]).await;
+        assert_eq!((moved.code, moved.stdout.trim()), (0, "{}"), "{moved:?}");
+        let powered = world.cli(&["call", "motor", "is_powered"]).await;
+        assert!(powered.stdout.contains(power), "{powered:?}");
+    }
 }
 
 #[tokio::test]
@@ -151,7 +159,7 @@ async fn call_without_a_method_lists_them() {
 #[tokio::test]
 async fn exit_codes_tell_what_kind_of_thing_went_wrong() {
     let world = world().await;
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["call", "nobody", "get_readings"], 1, "nobody"),
         (&["call", "probe", "fly"], 1, "fly"),
         (&["call", "twin", "do_command"], 1, "twin"),
@@ -162,6 +170,11 @@ async fn exit_codes_tell_what_kind_of_thing_went_wrong() {
         ),
         (&["call", "sick", "get_readings"], 1, "no device at address 0x68"),
         (&["call", "echo", "say", "{\"text\": "], 2, ""),
+        (
+            &["call", "motor", "set_power", "powerpct: 1"],
+            2,
+            "did you mean `power_pct`?",
+        ),
         (&["dance"], 2, "dance"),
         (&["status", "--address", "127.0.0.1:1"], 3, "127.0.0.1:1"),
     ];

@@ -126,7 +126,7 @@ fn pack(place: &Place, mebibytes: u64) -> PathBuf {
     tarball
 }
 
-/// What lies where tarballs are unpacked and is not whole.
+/// Lists incomplete folders where tarballs are unpacked.
 fn parts(place: &Place) -> Vec<String> {
     let store = place.file("home/packages-local/data/module");
     let entries = fs::read_dir(store).into_iter().flatten().flatten();

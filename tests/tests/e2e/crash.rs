@@ -1,4 +1,4 @@
-//! What happens when a module dies.
+//! Tests of the death of a module.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What passes between a client and a module, in both directions, for an API that the server does not know.
+//! Tests of the data path between client and module, in both directions, with an API that the server does not know.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
 use mainstay_proto::viam::robot::v1::{StartSessionRequest, StartSessionResponse};
 use mainstay_tests::echo::{ChatRequest, CountRequest, FailRequest, SayRequest, SumRequest};
 use mainstay_tests::machine::{Machine, Module, Resource};
-use mainstay_tests::raw::{Call, Connection};
+use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
 use mainstay_tests::{proc, rpc};
 use nix::sys::signal::Signal;
@@ -234,8 +234,8 @@ async fn a_call_ends_at_its_deadline_although_the_module_hangs() {
     proc::signal(pid, Signal::SIGSTOP);
     let begun = Instant::now();
     // Over bare HTTP/2: a client library would end the call by itself.
-    let call = Call::new("/mainstay.tests.echo.v1.EchoService/Say").header("grpc-timeout", "300m");
-    let answer = Connection::open(world.address())
+    let call = RawRequest::new("/mainstay.tests.echo.v1.EchoService/Say").header("grpc-timeout", "300m");
+    let answer = RawConnection::open(world.address())
         .await
         .call(call.message(&say("echo", "")))
         .await;

@@ -1,4 +1,4 @@
-//! Where a module's program comes from and how it is told to listen: first runs, tarballs, TCP mode, changed programs.
+//! Tests of module programs: first runs, tarballs, TCP mode, changed programs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,7 +21,7 @@ fn script(path: &Path, text: &str) {
     fs::rename(&new, path).expect("the temporary folder is writable");
 }
 
-/// What starts the fixture.
+/// Script that starts the fixture.
 fn fixture() -> String {
     format!("exec '{}' \"$@\"", bins::find("misbehave").display())
 }

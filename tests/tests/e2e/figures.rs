@@ -19,7 +19,7 @@ use mainstay_tests::rpc;
 /// Kills of one module that are measured.
 const KILLS: usize = 5;
 
-/// What the core may add to a module's own start-up, on an idle machine.
+/// Time that the core may add to a module's own start-up, on an idle machine.
 const BAR: Duration = Duration::from_millis(25);
 
 /// Prints a figure past the test harness, which would keep it.

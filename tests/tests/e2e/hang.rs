@@ -32,7 +32,7 @@ fn restarts(now: &Snapshot, module: &str) -> u32 {
     now.process(module).map_or(0, |module| module.restarts)
 }
 
-/// What the core says last of a module.
+/// Returns the core's last words about a module.
 fn last(now: &Snapshot, module: &str) -> String {
     now.process(module)
         .map(|module| module.last.clone())

@@ -399,7 +399,7 @@ async fn connections_and_streams_that_stay_open_do_not_hold_up_the_end() {
         .resource(Resource::echo("echo"));
     let world = World::settled(machine).await;
     let _silent = TcpStream::connect(world.address()).expect("the port is open");
-    let _idle = raw::Connection::open(world.address()).await;
+    let _idle = raw::RawConnection::open(world.address()).await;
     let request = CountRequest {
         name: "echo".into(),
         until: 0,

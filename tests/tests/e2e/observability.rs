@@ -1,4 +1,4 @@
-//! What can be seen of a machine afterwards: `logs`, `events`, `explain`; and that looking, or not looking, harms nobody.
+//! Tests of `logs`, `events` and `explain`; and that readers, also slow ones, harm nobody.
 
 use std::fs::{self, File};
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! What runs can be seen, waited for and ended.
+//! Tests of operations: listed, waited for and cancelled.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn opid<T>(answer: &Response<T>) -> String {
     id.to_str().expect("ASCII").to_owned()
 }
 
-/// What runs once a call has arrived in the module.
+/// Lists the operations once a call has arrived in the module.
 async fn once_running(world: &World) -> Vec<Operation> {
     world.until_report("echo", |report| report.running == 1).await;
     operations(world).await

@@ -44,7 +44,7 @@ fn refused(now: &Snapshot, reason: &str) {
     assert!(reasons.iter().any(|told| told.contains(reason)), "{reasons:?}");
 }
 
-/// How often the journal says this.
+/// Counts the lines of the journal with this text.
 fn count(journal: &Path, line: &str) -> usize {
     let text = fs::read_to_string(journal).unwrap_or_default();
     text.lines().filter(|told| *told == line).count()

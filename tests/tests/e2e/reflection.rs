@@ -13,7 +13,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::data_path::say;
 
-/// What came back for one question, whichever the version.
+/// Response of either version to one request.
 #[derive(Debug)]
 enum Said {
     Files(Vec<FileDescriptorProto>, Vec<Vec<u8>>),

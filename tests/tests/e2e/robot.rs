@@ -8,7 +8,7 @@ use mainstay_proto::viam::robot::v1::{
 };
 use mainstay_tests::echo;
 use mainstay_tests::machine::{Machine, Module, Resource};
-use mainstay_tests::raw::{Call, Connection};
+use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
 use serde_json::json;
 use tonic::Code;
@@ -182,7 +182,7 @@ async fn log_takes_any_number_of_entries_and_any_level_and_names_the_module() {
 #[tokio::test]
 async fn what_is_not_offered_yet_says_so() {
     let world = world().await;
-    let connection = Connection::open(world.address()).await;
+    let connection = RawConnection::open(world.address()).await;
     for path in [
         "/viam.robot.v1.RobotService/GetStatus",
         "/viam.robot.v1.RobotService/StreamStatus",
@@ -193,7 +193,7 @@ async fn what_is_not_offered_yet_says_so() {
         "/proto.rpc.webrtc.v1.SignalingService/Call",
         "/proto.rpc.v1.AuthService/Authenticate",
     ] {
-        let answer = connection.call(Call::new(path).frame(0, 0, &[])).await;
+        let answer = connection.call(RawRequest::new(path).frame(0, 0, &[])).await;
         assert_eq!(answer.code, Some(Code::Unimplemented as i32), "{path}: {answer:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a module set moving in another one stops when nobody steers it any more.
+//! Tests that motion started by a module in another one stops when that module is gone.
 
 use std::time::{Duration, Instant};
 

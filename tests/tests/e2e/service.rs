@@ -1,4 +1,4 @@
-//! What the service manager hears and is told to do.
+//! Tests of the systemd unit and its notifications.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -118,7 +118,7 @@ async fn the_service_manager_hears_of_readiness_beats_and_the_end() {
     manager.hears("STOPPING=1").await;
 }
 
-/// How long ago this was on the clock that never steps back, in microseconds since an unnamed moment.
+/// Time since a moment of the monotonic clock, given in microseconds.
 fn ago(monotonic_usec: u64) -> Duration {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock");
     Duration::from(now).saturating_sub(Duration::from_micros(monotonic_usec))

@@ -21,10 +21,10 @@ use crate::machine::command;
 
 /// Cycles before the state that later ones are compared with.
 const WARM_UP: u64 = 10;
-/// What the core may grow by over all cycles: an allocator keeps a little.
+/// Largest growth of the core over all cycles: an allocator keeps a little.
 const GROWTH_KIB: u64 = 3 << 10;
 
-/// How the module dies.
+/// Cause of the module's death.
 #[derive(Debug, Clone, Copy)]
 enum Death {
     Own(Deed),

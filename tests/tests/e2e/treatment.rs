@@ -1,4 +1,4 @@
-//! How a module is treated is the core's business alone: what changes about that is taken over for the process that runs.
+//! Tests that changed policies of a module apply to its running process.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

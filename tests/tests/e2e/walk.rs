@@ -22,7 +22,7 @@ const FILE: &str = "machine.json";
 /// The motor is called a hundred times a second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What a machine is, without what may differ between two of the same config: places, times, process ids.
+/// State of a machine without what may differ between two of the same config: paths, times, process ids.
 fn portrait(world: &World, now: &Snapshot) -> String {
     let plain = |text: &str| {
         let text = text.replace(&world.place.folder().display().to_string(), "HERE");
@@ -91,7 +91,7 @@ async fn same(running: &World, fresh: &World, step: &str) {
     }
 }
 
-/// What the modules have in their environment is what the config says.
+/// Checks that the environment of each module is that of the config.
 async fn has_salts(world: &World, now: &Snapshot, walk: &Walk) {
     for (module, salt) in walk.salts() {
         let ours = |resource: &&mainstay_proto::mainstay::control::v1::Resource| {

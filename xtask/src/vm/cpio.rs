@@ -1,7 +1,7 @@
-//! An archive of the kind that the kernel unpacks into its first file system: cpio, format `newc`, not compressed.
+//! Writer of an initramfs archive: cpio, format `newc`, not compressed.
 //!
-//! Each member is a head of 110 bytes (a magic number and 13 fields of eight hex digits), its name with a zero byte, and
-//! its content; name and content are filled up to a multiple of four bytes.
+//! Each member is a header of 110 bytes (a magic number and 13 fields of eight hex digits), its NUL-terminated name, and
+//! its content; name and content are padded to a multiple of four bytes.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -10,7 +10,7 @@ const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
-/// An archive under construction.
+/// Archive under construction.
 #[derive(Debug, Default)]
 pub struct Archive {
     bytes: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Adds a directory, and those above it.
+    /// Adds a directory with its parents.
     pub fn directory(&mut self, path: &str) {
         let mut whole = String::new();
         for part in Path::new(path).components() {
@@ -34,17 +34,17 @@ impl Archive {
         }
     }
 
-    /// Adds a file that can be read, with the directories above it.
+    /// Adds a regular file with its parent directories.
     pub fn file(&mut self, path: &str, content: &[u8]) {
         self.put(path, FILE, content);
     }
 
-    /// Adds a file that can be run.
+    /// Adds an executable file with its parent directories.
     pub fn program(&mut self, path: &str, content: &[u8]) {
         self.put(path, PROGRAM, content);
     }
 
-    /// The whole archive.
+    /// Finishes the archive and returns its bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.member("TRAILER!!!", 0, &[]);
         self.bytes
@@ -84,7 +84,7 @@ impl Archive {
 mod tests {
     use super::*;
 
-    /// Name, mode and size of each member, read back.
+    /// Parses an archive: name, mode and size of each member.
     fn list(bytes: &[u8]) -> Vec<(String, u32, usize)> {
         let mut found = Vec::new();
         let mut at = 0;

@@ -1,5 +1,4 @@
-//! The first and only file system of the virtual machine: our programs with the libraries they need, a shell, and what
-//! starts the checks.
+//! Initramfs of the virtual machine, its only file system: our programs with their libraries, a shell, and an init script.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +9,10 @@ use super::cpio::Archive;
 use super::packages::Packages;
 use crate::steps::{Failed, Target, capture};
 
-/// Our programs, from `target/debug`.
+/// Programs from `target/debug`.
 const PROGRAMS: [&str; 4] = ["mainstay", "mainstay-builtins", "misbehave", "vm-checks"];
 
-/// The first process: sets the stage, runs the checks that the kernel's command line names, and says how they went.
+/// Init script: mounts file systems, runs the checks named on the kernel's command line, and prints whether they passed.
 const INIT: &str = r"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/root TMPDIR=/tmp
@@ -29,7 +28,7 @@ echo VM UP
 poweroff -f
 ";
 
-/// Packs it into a file and gives its path.
+/// Packs the initramfs into a file and returns its path.
 pub fn pack(target: &Target, packages: &Packages) -> Result<PathBuf, Failed> {
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "root", "run", "mnt"] {
@@ -67,7 +66,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     fs::read(path).map_err(|error| Failed::at(path, error))
 }
 
-/// The program without what only a debugger needs, which is most of it; whole, where there is no `strip`.
+/// Returns a program without debug information, or unchanged if there is no `strip`.
 fn stripped(program: &Path, copy: &Path) -> Result<Vec<u8>, Failed> {
     let mut strip = Command::new("strip");
     strip.arg("--strip-debug").arg("-o").arg(copy).arg(program);
@@ -77,7 +76,7 @@ fn stripped(program: &Path, copy: &Path) -> Result<Vec<u8>, Failed> {
     }
 }
 
-/// The absolute paths of the loader and the libraries that a program needs.
+/// Returns the absolute paths of a program's loader and shared libraries.
 fn needed(program: &Path) -> Result<Vec<String>, Failed> {
     let output = capture(Command::new("ldd").arg(program))?;
     if !output.status.success() {
@@ -87,7 +86,7 @@ fn needed(program: &Path) -> Result<Vec<String>, Failed> {
     Ok(libraries(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Reads lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)` and `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+/// Parses `ldd` lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)` and `/lib64/ld-linux-x86-64.so.2 (0x…)`.
 fn libraries(ldd: &str) -> Vec<String> {
     let paths = ldd.lines().filter_map(|line| {
         let line = line.split_once(" => ").map_or(line, |(_, path)| path).trim();

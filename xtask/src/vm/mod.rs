@@ -1,7 +1,8 @@
-//! What only a kernel of our own can show: limits that cgroups hold, and processes that no signal reaches.
+//! `cargo xtask vm`: tests that need their own kernel, for limits held by cgroups and for processes in uninterruptible
+//! sleep.
 //!
-//! A virtual machine boots Debian's kernel with one file system in memory, `image`, and runs `vm-checks` of the tests'
-//! crate in it; what it prints on its serial line is passed on. `packages` finds kernel and emulator, `cpio` packs.
+//! A virtual machine boots Debian's kernel with an initramfs (`image`) and runs `vm-checks` of the tests' crate in it; its
+//! serial output is passed on. `packages` finds kernel and emulator, `cpio` packs the initramfs.
 
 mod cpio;
 mod image;
@@ -16,28 +17,28 @@ use std::time::{Duration, Instant};
 use crate::steps::{Failed, Target};
 use packages::Packages;
 
-/// The checks of each boot, by the name that `vm-checks` knows.
+/// Groups of checks, one boot each, by their names in `vm-checks`.
 const BOOTS: [&str; 5] = ["limits", "ends", "user", "stuck", "core"];
-/// How long one boot with its checks may take; on a host that is busy with other things `MAINSTAY_VM_SECONDS` allows more.
+/// Timeout of one boot with its checks in seconds; `MAINSTAY_VM_SECONDS` overrides it on slow hosts.
 const BOOT: Duration = Duration::from_secs(60);
 const PATIENCE: &str = "MAINSTAY_VM_SECONDS";
-/// How long a boot without checks may take with the processor's own help. Some hosts offer it and cannot run the kernel.
+/// Timeout of a trial boot with hardware virtualization. Some hosts offer it and cannot run the kernel.
 const TRIAL: Duration = Duration::from_secs(10);
 const EMULATED: &str = "tcg,thread=multi";
 const HELPED: &str = "kvm";
 
-/// What a boot printed at its end.
+/// Result of a boot.
 const PASS: &str = "VM PASS";
 
-/// A virtual machine that can be booted.
+/// Virtual machine, ready to boot.
 #[derive(Debug)]
-pub struct Machine {
+pub struct VirtualMachine {
     packages: Packages,
     image: PathBuf,
 }
 
-impl Machine {
-    /// Fetches what is missing and packs the programs, which are built.
+impl VirtualMachine {
+    /// Fetches missing packages and packs the programs, which must be built.
     pub fn prepare(target: &Target) -> Result<Self, Failed> {
         let packages = Packages::find(target)?;
         let image = image::pack(target, &packages)?;
@@ -64,7 +65,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Emulation, unless a trial shows that the processor's help is of use.
+    /// Chooses the accelerator: emulation, unless a trial boot with hardware virtualization succeeds.
     fn accelerator(&self) -> &'static str {
         let usable = Path::new("/dev/kvm").exists() && self.boot(HELPED, "none", TRIAL, false).is_ok();
         if usable { HELPED } else { EMULATED }
@@ -101,11 +102,11 @@ impl Machine {
     }
 }
 
-/// An emulator that runs; killed when dropped.
+/// Running emulator, killed on drop.
 struct Boot(Child);
 
 impl Boot {
-    /// Passes on what the machine prints until it is off.
+    /// Passes on the machine's output until it is off.
     fn watch(mut self, checks: &str, limit: Duration, shown: bool) -> Result<(), Failed> {
         let end = Instant::now() + limit;
         let (lines, printed) = mpsc::channel();
@@ -173,7 +174,7 @@ impl Drop for Boot {
     }
 }
 
-/// Without the control characters with which the firmware greets a terminal.
+/// Strips the control characters that the firmware prints for a terminal.
 fn plain(line: &str) -> String {
     line.chars()
         .filter(|letter| !letter.is_control() || *letter == '\t')

@@ -1,4 +1,4 @@
-//! Kernel and shell of the virtual machine: Debian packages, fetched once and unpacked into the target folder. Nothing
+//! Kernel and shell of the virtual machine: Debian packages, downloaded once and unpacked into the target folder. Nothing
 //! is installed.
 
 use std::fs;
@@ -7,27 +7,27 @@ use std::process::Command;
 
 use crate::steps::{Failed, Target, capture};
 
-/// The package that depends on the newest kernel package.
+/// Metapackage of the newest kernel.
 const KERNEL: &str = "linux-image-cloud-amd64";
 const SHELL: &str = "busybox-static";
-/// The emulator's program.
+/// Program of the emulator.
 const EMULATOR: &str = "qemu-system-x86_64";
 
-/// What a virtual machine is made of, besides our own programs.
+/// Third-party parts of a virtual machine.
 #[derive(Debug)]
 pub struct Packages {
-    /// The emulator.
+    /// Path of the emulator.
     pub emulator: PathBuf,
-    /// The kernel's image.
+    /// Kernel image.
     pub kernel: PathBuf,
-    /// The kernel's modules that the tests need, in the order in which they are loaded.
+    /// Kernel modules that the tests need, in load order.
     pub modules: Vec<PathBuf>,
-    /// A shell with the usual commands, linked statically.
+    /// Statically linked shell with the usual commands.
     pub busybox: PathBuf,
 }
 
 impl Packages {
-    /// Finds them, after fetching what is not in `target/vm` yet.
+    /// Finds the parts, after downloading those that are not in `target/vm` yet.
     pub fn find(target: &Target) -> Result<Self, Failed> {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Err(Failed(
@@ -95,7 +95,7 @@ fn fetch(folder: &Path, root: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The package with the kernel itself: the other one holds nothing but this dependency.
+/// Finds the package with the kernel itself, a dependency of the metapackage.
 fn newest_kernel() -> Result<String, Failed> {
     let output = capture(Command::new("apt-cache").args(["depends", KERNEL]))?;
     real_package(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
@@ -114,7 +114,7 @@ fn kernel(root: &Path) -> Option<PathBuf> {
     newest(&root.join("boot"), "vmlinuz-")
 }
 
-/// The file whose name begins like this; the last by name, where there are several.
+/// Finds the file whose name has this prefix; the last by name if there are several.
 fn newest(folder: &Path, start: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?;
     let named = |path: &PathBuf| {

@@ -11,6 +11,7 @@ use prost_reflect::{FieldDescriptor, Kind, MethodDescriptor};
 use tonic::Code;
 
 use super::resolve;
+use crate::connection::MachineConnection;
 use crate::failure::Failure;
 
 /// The name field of almost every request.
@@ -30,8 +31,8 @@ impl Addressee {
     ///
     /// # Errors
     /// No such resource or one that is not ready (exit 1), several of that name (exit 2).
-    pub async fn find(upstream: &Upstream, query: &str) -> Result<Self, Failure> {
-        let mut robot = RobotServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX);
+    pub async fn find(connection: &MachineConnection, query: &str) -> Result<Self, Failure> {
+        let mut robot = RobotServiceClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
         let all = robot
             .resource_names(ResourceNamesRequest {})
             .await?
@@ -98,7 +99,10 @@ fn is_service_name(name: &str) -> bool {
     name.contains('.') && !name.contains('/')
 }
 
-async fn service_of(robot: &mut RobotServiceClient<Upstream>, resource: &ResourceName) -> Result<String, Failure> {
+async fn service_of(
+    robot: &mut RobotServiceClient<MachineConnection>,
+    resource: &ResourceName,
+) -> Result<String, Failure> {
     let known = match robot.resource_rpc_subtypes(ResourceRpcSubtypesRequest {}).await {
         Ok(answer) => answer.into_inner().resource_rpc_subtypes,
         // Some peers never offer it.
@@ -122,7 +126,7 @@ async fn service_of(robot: &mut RobotServiceClient<Upstream>, resource: &Resourc
 }
 
 /// A resource that is not offered may still be configured; then the reason matters more than the name.
-async fn why_not_ready(robot: &mut RobotServiceClient<Upstream>, query: &str) -> Option<String> {
+async fn why_not_ready(robot: &mut RobotServiceClient<MachineConnection>, query: &str) -> Option<String> {
     let status = robot
         .get_machine_status(GetMachineStatusRequest {})
         .await

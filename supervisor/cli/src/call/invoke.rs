@@ -12,12 +12,14 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status, Streaming};
 
+use crate::connection::MachineConnection;
+
 /// Starts a call and returns its answers as a stream, which has one item where the method does not stream.
 ///
 /// # Errors
 /// The machine cannot be reached or refuses the call before its first answer.
 pub async fn start<S>(
-    upstream: &Upstream,
+    connection: &MachineConnection,
     method: &MethodDescriptor,
     requests: S,
     limit: Option<Duration>,
@@ -31,7 +33,7 @@ where
     }
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = PathAndQuery::try_from(path).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let mut client = Grpc::new(upstream.clone()).max_decoding_message_size(usize::MAX);
+    let mut client = Grpc::new(connection.clone()).max_decoding_message_size(usize::MAX);
     client
         .ready()
         .await

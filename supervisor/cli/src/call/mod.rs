@@ -10,6 +10,7 @@ mod reflection;
 mod request;
 pub mod resolve;
 mod stdin;
+mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tonic::Status;
 
 use crate::call::addressee::Addressee;
 use crate::call::blobs::{BytesAs, Saver};
+use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::target::Which;
@@ -37,6 +39,7 @@ use crate::{human, target};
 Examples:
   mainstay call left-motor                          what it can do
   mainstay call left-motor set_power '{\"power_pct\": 0.5}'
+  mainstay call left-motor set_power 'power_pct: 0.5'
   mainstay call cam get_images --out pictures/      bytes become files
   mainstay call imu get_readings --every 200ms      a line per answer
   mainstay call motor/left stop                     when two are called `left`
@@ -46,8 +49,9 @@ pub struct Arguments {
     name: String,
     /// A method, as in the SDKs (`set_power`) or as on the wire (`SetPower`); leave it out to list them
     method: Option<String>,
-    /// The request; `-` reads it from standard input. Streams take an array, or values one after the other
-    #[arg(value_name = "JSON")]
+    /// The request, as JSON or YAML; `-` reads it from standard input. For a stream of requests: an array, JSON values one
+    /// after the other, or YAML documents
+    #[arg(value_name = "REQUEST")]
     request: Option<String>,
     #[command(flatten)]
     which: Which,
@@ -57,10 +61,10 @@ pub struct Arguments {
     /// Write bytes (pictures, point clouds, sound) to files in this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Ask again and again, this far apart, for example 200ms
+    /// Repeat the call at this interval until Ctrl-C, for example 200ms
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     every: Option<Duration>,
-    /// Give up after this time; the machine itself allows ten minutes where nobody says otherwise
+    /// Deadline of each call, for example 2s [default: the machine's own, 10 minutes]
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     timeout: Option<Duration>,
 }
@@ -75,22 +79,22 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             "--every needs a time above zero, for example `--every 200ms`",
         ));
     }
-    let upstream = target::find(&arguments.which).await?.upstream;
-    let addressee = Addressee::find(&upstream, &arguments.name).await?;
-    let service = reflection::service(&upstream, &addressee.service).await?;
+    let connection = target::find(&arguments.which).await?.connection;
+    let addressee = Addressee::find(&connection, &arguments.name).await?;
+    let service = reflection::service(&connection, &addressee.service).await?;
     let Some(wanted) = &arguments.method else {
         return list(&addressee, &service, arguments.json);
     };
     let method = match method::find(&service, wanted) {
         // Every resource takes commands, also where its own API does not mention them.
         Err(_) if method::same(wanted, "DoCommand") && addressee.resource.is_some() => method::find(
-            &reflection::service(&upstream, addressee.generic_service()).await?,
+            &reflection::service(&connection, addressee.generic_service()).await?,
             wanted,
         )?,
         found => found?,
     };
     let call = Call {
-        upstream,
+        connection,
         name_field: addressee.name_field(&method),
         method,
         addressee,
@@ -142,7 +146,7 @@ fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Resul
 
 /// A method of a resource, ready to be called.
 struct Call {
-    upstream: Upstream,
+    connection: MachineConnection,
     addressee: Addressee,
     method: MethodDescriptor,
     name_field: Option<FieldDescriptor>,
@@ -192,7 +196,7 @@ impl Call {
         loop {
             ticks.tick().await;
             match self.answers(tokio_stream::iter(requests.clone()), show).await {
-                Err(failure) if failure.code.is_some() && !self.upstream.is_closed() => {
+                Err(failure) if failure.code.is_some() && !self.connection.is_closed() => {
                     failure.report(json);
                 }
                 done => done?,
@@ -212,7 +216,7 @@ impl Call {
         let mut answers = self
             .within(
                 deadline,
-                invoke::start(&self.upstream, &self.method, requests, self.limit),
+                invoke::start(&self.connection, &self.method, requests, self.limit),
             )
             .await?;
         let mut none_yet = true;
@@ -253,7 +257,7 @@ impl Call {
                     values.push(value?);
                 }
             }
-            Some(text) => values = request::parse(text)?,
+            Some(text) => values = text::parse(text)?,
         }
         if !self.method.is_client_streaming() && values.len() != 1 {
             return Err(Failure::usage(format!(

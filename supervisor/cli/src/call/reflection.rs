@@ -16,6 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
+use crate::connection::MachineConnection;
 use crate::failure::Failure;
 
 /// Files by the names under which they import each other.
@@ -25,8 +26,8 @@ type Files = BTreeMap<String, FileDescriptorProto>;
 ///
 /// # Errors
 /// The machine does not know the service, or describes it in a way that makes no sense.
-pub async fn service(upstream: &Upstream, name: &str) -> Result<ServiceDescriptor, Failure> {
-    let files = match ask(upstream, name).await {
+pub async fn service(connection: &MachineConnection, name: &str) -> Result<ServiceDescriptor, Failure> {
+    let files = match ask(connection, name).await {
         Ok(files) => files,
         // Machines without reflection exist; what everybody's APIs look like is known here.
         Err(status) => match built_in(name) {
@@ -60,10 +61,10 @@ fn unknown(name: &str, status: &Status) -> Failure {
 }
 
 /// Fetches the file that defines a symbol and, one after the other, whatever that imports and did not come with it.
-async fn ask(upstream: &Upstream, symbol: &str) -> Result<Files, Status> {
+async fn ask(connection: &MachineConnection, symbol: &str) -> Result<Files, Status> {
     let (requests, receiver) = mpsc::channel(1);
     let mut next = MessageRequest::FileContainingSymbol(symbol.to_owned());
-    let mut client = ServerReflectionClient::new(upstream.clone()).max_decoding_message_size(usize::MAX);
+    let mut client = ServerReflectionClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
     // The first request must lie ready: some servers answer the call only when they have seen one.
     send(&requests, next.clone()).await?;
     let mut answers = client

@@ -1,4 +1,4 @@
-//! From the JSON that a person typed to the request message, with errors that say which field is meant.
+//! From the JSON or YAML that a person typed to the request message, with errors that say which field is meant.
 
 use mainstay_model::suggest::nearest;
 use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value as Field};
@@ -26,33 +26,6 @@ pub fn build(
         message.set_field(field, Field::String(name.to_owned()));
     }
     Ok(message)
-}
-
-/// The requests in one piece of text: JSON values one after the other, arrays counting as their items.
-///
-/// # Errors
-/// The text is no JSON.
-pub fn parse(text: &str) -> Result<Vec<Value>, Failure> {
-    let mut requests = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        flatten(value.map_err(|error| not_json(&error))?, &mut requests);
-    }
-    Ok(requests)
-}
-
-/// An array stands for its items.
-pub fn flatten(value: Value, into: &mut Vec<Value>) {
-    match value {
-        Value::Array(items) => into.extend(items),
-        value => into.push(value),
-    }
-}
-
-/// What to say about text that is no JSON.
-pub fn not_json(error: &serde_json::Error) -> Failure {
-    Failure::usage(format!(
-        "the request is no JSON: {error}\n  write it like '{{\"field\": value}}', in single quotes so that the shell leaves it alone"
-    ))
 }
 
 /// Looks for what is wrong and tells its place, which the deserialiser cannot.

@@ -141,16 +141,6 @@ fn a_command_without_its_wrapping_says_how_to_wrap_it() {
 }
 
 #[test]
-fn requests_may_be_an_array_or_follow_each_other() {
-    for text in [r#"[{"a":1},{"b":2}]"#, "{\"a\":1}\n{\"b\":2}", r#"{"a":1} [{"b":2}]"#] {
-        assert_eq!(request::parse(text).unwrap(), [json!({"a": 1}), json!({"b": 2})]);
-    }
-    assert!(request::parse("").unwrap().is_empty());
-    let failure = request::parse("{power_pct: 1}").unwrap_err();
-    assert!(failure.message.contains("in single quotes"), "{}", failure.message);
-}
-
-#[test]
 fn an_answer_shows_zeros_and_leaves_out_only_what_is_unset() {
     let expected = json!({"data": "", "mime_type": "", "counts": {}, "gait": "GAIT_UNSPECIFIED", "big": 0, "some": []});
     assert_eq!(to_json(&answer(|_| {}), &BytesAs::Base64).unwrap(), expected);

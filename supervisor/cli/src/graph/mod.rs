@@ -21,23 +21,23 @@ use crate::{complaints, target};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay graph                          of the running machine
+  mainstay graph                          the running machine
   mainstay graph rover.yaml
   mainstay graph rover.yaml --format dot | dot -Tsvg > rover.svg
   mainstay graph rover.yaml --format mermaid
 
-A file tells what its `depends_on` says; what a module asks for besides is known once it runs.
+The graph of a file has the dependencies in `depends_on`; those that modules declare are known once they run.
 
 JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]};
 names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart. `let_go` is the circle that an optional dependency would close.")]
 pub struct Arguments {
-    /// A config file, JSON or YAML [default: what runs]
+    /// A config file, JSON or YAML [default: the running machine]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG", conflicts_with = "file")]
     machine: Option<PathBuf>,
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// The same as `--format json`
@@ -47,13 +47,13 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// A tree: what needs others first, what it needs below it
+    /// A tree: each resource with its dependencies below it
     Text,
-    /// For Graphviz
+    /// Graphviz
     Dot,
-    /// For Mermaid, as Markdown pages show it
+    /// Mermaid, as rendered in Markdown pages
     Mermaid,
-    /// For scripts
+    /// JSON, for scripts
     Json,
 }
 

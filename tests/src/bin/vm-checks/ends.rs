@@ -1,4 +1,4 @@
-//! What is left in the cgroup tree, and of what a module forked, whoever dies.
+//! Checks that nothing is left in the cgroup tree, nor of forked processes, whichever process dies.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use serde_json::json;
 
 use crate::Check;
 use crate::held::{alone, background, command, held, restart, until_back};
-use crate::service::Service;
+use crate::service::ServiceCgroup;
 
 pub const CHECKS: &[Check] = crate::checks![nothing_is_left_whoever_dies];
-/// For a boot of its own.
+/// Checks of a separate boot.
 pub const USER: &[Check] = crate::checks![limits_hold_for_the_machine_of_an_ordinary_user_too];
 
-/// All with one config: starting a machine takes an emulated processor many seconds.
+/// Runs all checks with one config: on an emulated processor a machine takes many seconds to start.
 async fn nothing_is_left_whoever_dies() {
-    let service = Service::new("ends");
+    let service = ServiceCgroup::new("ends");
     let mut world = alone(&service, json!({ "memory": "100 MiB", "pids": 50 })).await;
     crate::step("a_daemon_without_session_or_environment_ends_with_its_module");
     let pid = world.snapshot().await.pid("held").expect("it runs");
@@ -81,7 +81,7 @@ async fn nothing_is_left_whoever_dies() {
         service.below()
     );
     // In a cgroup of another name, as in another session.
-    let next = Service::new("next");
+    let next = ServiceCgroup::new("next");
     let config = std::fs::read_to_string(world.config()).expect("it was written");
     let place = next.adopt(std::mem::take(&mut world.place));
     let mut world = place.start_text("machine.json", &config).await;
@@ -93,7 +93,7 @@ async fn nothing_is_left_whoever_dies() {
 }
 
 async fn limits_hold_for_the_machine_of_an_ordinary_user_too() {
-    let service = Service::of("user", 65534);
+    let service = ServiceCgroup::of("user", 65534);
     let mut world = alone(&service, json!({ "memory": "64 MiB", "cpu": 0.9, "pids": 50 })).await;
     let now = world.snapshot().await;
     let all_held = held(&now).limits.iter().all(|limit| limit.held == "cgroup");
@@ -115,14 +115,14 @@ async fn limits_hold_for_the_machine_of_an_ordinary_user_too() {
     service.is_as_new().await;
 }
 
-/// Starts the machine once more, in the same cgroup.
+/// Starts the machine again, in the same cgroup.
 async fn again(world: World) -> World {
     let mut world = world.restart().await;
     world.until(|now| now.ready("thing")).await;
     world
 }
 
-/// The process that waits for the death of this guardian and its core.
+/// Finds the process that waits for the death of this guardian and its core.
 fn undertaker(guardian: i32) -> i32 {
     let named = |pid: &i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -133,7 +133,7 @@ fn undertaker(guardian: i32) -> i32 {
     pids.find(named).expect("a guardian has one")
 }
 
-/// A process that descends from nobody, leads its own session, and forgot whose it is.
+/// Starts a reparented process with its own session and an empty environment.
 async fn daemon(world: &World) -> i32 {
     let file = world.place.file("daemon.pid");
     let _earlier = std::fs::remove_file(&file);

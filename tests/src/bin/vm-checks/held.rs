@@ -1,4 +1,4 @@
-//! A machine with two modules of the fixture: `held`, with limits, and its neighbour `still`.
+//! Machine with two modules of the fixture: `held`, with limits, and its neighbour `still`.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use mainstay_tests::traffic::Traffic;
 use mainstay_tests::world::{PATIENCE, World};
 use serde_json::{Value, json};
 
-use crate::service::Service;
+use crate::service::ServiceCgroup;
 
-/// The config; `set` are further keys of the module `held`.
+/// Creates the config; `set` are further keys of the module `held`.
 pub fn machine(set: &[(&str, Value)]) -> Machine {
     let mut module = Module::family("held");
     for (key, value) in set {
@@ -28,15 +28,15 @@ pub fn machine(set: &[(&str, Value)]) -> Machine {
         .resource(Resource::of("still", "probe", "watch"))
 }
 
-/// Starts it in the service's cgroup.
-pub async fn start(service: &Service, set: &[(&str, Value)]) -> World {
+/// Starts the machine in the service's cgroup.
+pub async fn start(service: &ServiceCgroup, set: &[(&str, Value)]) -> World {
     let mut world = service.place().start(machine(set)).await;
     world.until(|now| now.ready("thing") && now.ready("watch")).await;
     world
 }
 
 /// Starts the module `held` with these limits, without a neighbour.
-pub async fn alone(service: &Service, limits: Value) -> World {
+pub async fn alone(service: &ServiceCgroup, limits: Value) -> World {
     let machine = Machine::new()
         .module(Module::family("held").set("limits", limits))
         .resource(Resource::of("held", "generic", "thing"));
@@ -45,17 +45,17 @@ pub async fn alone(service: &Service, limits: Value) -> World {
     world
 }
 
-/// Starts it with these limits alone.
-pub async fn limited(service: &Service, limits: Value) -> World {
+/// Starts the machine with these limits alone.
+pub async fn limited(service: &ServiceCgroup, limits: Value) -> World {
     start(service, &[("limits", limits)]).await
 }
 
-/// Callers of the neighbour, of whom no call may fail.
+/// Starts callers of the neighbour; none of their calls may fail.
 pub fn neighbours(world: &World) -> Traffic {
     Traffic::on(world, &["watch"], Duration::from_millis(20))
 }
 
-/// Asks something of the held module.
+/// Sends a command to the held module.
 pub async fn command(world: &World, command: Value) -> Result<Value, tonic::Status> {
     let request = DoCommandRequest {
         name: "thing".into(),
@@ -67,10 +67,10 @@ pub async fn command(world: &World, command: Value) -> Result<Value, tonic::Stat
     Ok(answer.result.as_ref().map(rpc::from_struct).unwrap_or_default())
 }
 
-/// Asks for a new process of the held module, as a client does.
+/// Restarts the held module, as a client does.
 ///
 /// # Errors
-/// What the machine answered.
+/// The machine's status.
 pub async fn restart(world: &World) -> Result<RestartModuleResponse, tonic::Status> {
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName("held".into())),
@@ -78,13 +78,13 @@ pub async fn restart(world: &World) -> Result<RestartModuleResponse, tonic::Stat
     world.call("/viam.robot.v1.RobotService/RestartModule", &request).await
 }
 
-/// What the held module's shell says to a script.
+/// Runs a script in the held module's shell and returns its output.
 pub async fn shell(world: &World, script: &str) -> String {
     let answer = command(world, json!({ "shell": script })).await.expect("it answers");
     answer["output"].as_str().unwrap_or_default().trim().to_owned()
 }
 
-/// Has the held module's shell run something in the background, out of its session; its process id.
+/// Runs a script in the background of the held module, in a new session; returns its process id.
 pub async fn background(world: &World, script: &str) -> i32 {
     let file = world.place.file("background.pid");
     let _earlier = std::fs::remove_file(&file);
@@ -105,12 +105,12 @@ pub async fn background(world: &World, script: &str) -> i32 {
     read().expect("it was there")
 }
 
-/// The held module, as the control socket tells of it.
+/// Returns the status of the held module from the control socket.
 pub fn held(now: &Snapshot) -> &control::Module {
     now.process("held").expect("it is in the config")
 }
 
-/// Waits until the held module runs in another process than `pid` and works again.
+/// Waits until the held module runs in a process other than `pid` and works again.
 pub async fn until_back(world: &mut World, pid: i32) -> Snapshot {
     world
         .until(|now| now.ready("thing") && now.pid("held").is_some_and(|new| new != pid))

@@ -9,16 +9,16 @@ use serde_json::json;
 
 use crate::Check;
 use crate::held::{background, command, held, limited, neighbours, restart, shell, until_back};
-use crate::service::Service;
+use crate::service::ServiceCgroup;
 
 pub const CHECKS: &[Check] = crate::checks![every_limit_is_held_for_its_module_alone];
 
-/// What is told of a module that the kernel killed.
+/// Expected error of a module that the kernel killed.
 const OOM: &str = "memory limit of 96 MiB reached: killed by the kernel (OOM)";
 
-/// All on one machine: starting one takes an emulated processor many seconds.
+/// Runs all checks on one machine: on an emulated processor one takes many seconds to start.
 async fn every_limit_is_held_for_its_module_alone() {
-    let service = Service::new("limits");
+    let service = ServiceCgroup::new("limits");
     let limits = json!({ "memory": "96 MiB", "cpu": 0.9, "pids": 24, "open_files": 200 });
     let mut world = limited(&service, limits).await;
     let core = world.pid();
@@ -41,7 +41,7 @@ async fn every_limit_is_held_for_its_module_alone() {
     service.is_as_new().await;
 }
 
-async fn each_life_has_a_cgroup(service: &Service, world: &mut World) {
+async fn each_life_has_a_cgroup(service: &ServiceCgroup, world: &mut World) {
     let now = world.snapshot().await;
     let shown: Vec<_> = held(&now)
         .limits
@@ -90,7 +90,7 @@ async fn each_life_has_a_cgroup(service: &Service, world: &mut World) {
     assert!(!proc::alive(child));
 }
 
-async fn processes_are_refused(service: &Service, world: &mut World) {
+async fn processes_are_refused(service: &ServiceCgroup, world: &mut World) {
     let pid = world.snapshot().await.pid("held").expect("it runs");
     let group = service.cgroup_of(pid);
     let said = shell(world, "for i in $(seq 40); do sleep 1000 >/dev/null 2>&1 & done").await;
@@ -115,7 +115,7 @@ async fn processes_are_refused(service: &Service, world: &mut World) {
     }
 }
 
-async fn a_busy_module_gets_its_share(service: &Service, world: &mut World) {
+async fn a_busy_module_gets_its_share(service: &ServiceCgroup, world: &mut World) {
     let group = service.cgroup_of(world.snapshot().await.pid("held").expect("it runs"));
     let mut loops = Vec::new();
     for _ in 0..2 {

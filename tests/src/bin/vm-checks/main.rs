@@ -1,5 +1,5 @@
-//! What runs in the virtual machine of `cargo xtask vm`: checks that need a kernel whose cgroup controllers are all ours,
-//! and whose file systems may be frozen.
+//! Checks in the virtual machine of `cargo xtask vm`: they need all cgroup controllers, and file systems that may be
+//! frozen.
 //!
 //! `vm-checks limits ends user stuck core` runs these groups and ends with 0 if all held. `vm-checks enter CGROUP UID PROGRAM …`
 //! becomes PROGRAM, in that cgroup and as that user: how a service manager starts a service.
@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// One thing that must be true, as a sentence, and how it is shown; panics if it is not.
+/// Check: its name, a sentence, and a function that panics if it does not hold.
 pub struct Check(&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 /// Pairs each check with its name.
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A part of a check begins.
+/// Prints the name of a part of a check.
 pub fn step(name: &str) {
     println!("    {}", name.replace('_', " "));
 }

@@ -1,4 +1,4 @@
-//! The cgroup of a service, as a service manager with `Delegate=yes` makes it.
+//! Cgroup of a service, as a service manager with `Delegate=yes` makes it.
 
 use std::fs;
 use std::io;
@@ -13,24 +13,24 @@ use mainstay_tests::world::Place;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The files of a cgroup that a manager hands over with the directory.
+/// Files of a cgroup that a manager delegates with the directory.
 const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
-/// A cgroup with all controllers, and the user that it is handed to.
-pub struct Service {
-    /// Its directory.
+/// Cgroup with all controllers, and the user that it is delegated to.
+pub struct ServiceCgroup {
+    /// Directory of the cgroup.
     pub directory: PathBuf,
     name: &'static str,
     uid: u32,
 }
 
-impl Service {
-    /// Makes it, or takes the one of this name again.
+impl ServiceCgroup {
+    /// Creates the cgroup, or reuses the one of this name.
     pub fn new(name: &'static str) -> Self {
         Self::of(name, 0)
     }
 
-    /// The same for a user, to whom it belongs then.
+    /// Creates the cgroup and delegates it to a user.
     pub fn of(name: &'static str, uid: u32) -> Self {
         fs::write(format!("{ROOT}/cgroup.subtree_control"), "+memory +cpu +pids").expect("the kernel has them all");
         let directory = Path::new(ROOT).join(name);
@@ -42,12 +42,12 @@ impl Service {
         Self { directory, name, uid }
     }
 
-    /// A place whose machine runs in it.
+    /// Creates a place whose machine runs in this cgroup.
     pub fn place(&self) -> Place {
         self.adopt(Place::new())
     }
 
-    /// Has the machine of this place run in it from now on.
+    /// Makes the machine of a place run in this cgroup from now on.
     pub fn adopt(&self, place: Place) -> Place {
         let script = place.write(
             "service",
@@ -65,7 +65,7 @@ impl Service {
         place.server(&script)
     }
 
-    /// The cgroup of a process, as the kernel names it, without the service's own part.
+    /// Returns the cgroup of a process relative to the service's.
     pub fn cgroup_of(&self, pid: i32) -> String {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
         let path = text.trim().strip_prefix("0::").expect("there is only version 2");
@@ -75,7 +75,7 @@ impl Service {
             .to_owned()
     }
 
-    /// A file of a cgroup below the service's.
+    /// Reads a file of a cgroup below the service's.
     pub fn read(&self, cgroup: &str, file: &str) -> String {
         let path = self.directory.join(cgroup.trim_start_matches('/')).join(file);
         match fs::read_to_string(&path) {
@@ -84,7 +84,7 @@ impl Service {
         }
     }
 
-    /// A number in such a file, behind its key.
+    /// Parses the number behind a key in such a file.
     pub fn count(&self, cgroup: &str, file: &str, key: &str) -> u64 {
         let text = self.read(cgroup, file);
         let value = text
@@ -93,7 +93,7 @@ impl Service {
         value.unwrap_or_else(|| panic!("no `{key}` in {file}: {text}"))
     }
 
-    /// All cgroups below it.
+    /// Lists all cgroups below it.
     pub fn below(&self) -> Vec<PathBuf> {
         fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -108,7 +108,7 @@ impl Service {
         found
     }
 
-    /// Fails unless nothing is in it or below it, and it hands down nothing: as it was when it was made.
+    /// Fails unless the cgroup is as at its creation: without processes, children and enabled controllers.
     pub async fn is_as_new(&self) {
         let remains = || {
             let below = self.below();
@@ -121,7 +121,7 @@ impl Service {
     }
 }
 
-/// Becomes `program`, in this cgroup and as this user. Returns only if that fails.
+/// Executes `program` in this cgroup and as this user. Returns only if that fails.
 pub fn enter(cgroup: &str, uid: &str, program: &str, arguments: &[String]) -> io::Error {
     let become_it = || -> io::Result<Command> {
         fs::write(Path::new(cgroup).join("cgroup.procs"), "0")?;

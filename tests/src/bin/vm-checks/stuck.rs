@@ -1,4 +1,4 @@
-//! Processes that wait in the kernel where no signal reaches them: named, and not waited for.
+//! Checks of processes in uninterruptible sleep: they are named, and not waited for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::Check;
 use crate::held::{background, command, held, neighbours, restart, start, until_back};
-use crate::service::Service;
+use crate::service::ServiceCgroup;
 
 pub const CHECKS: &[Check] = crate::checks![what_is_in_state_d_is_named_and_not_waited_for];
-/// For a boot of its own.
+/// Checks of a separate boot.
 pub const CORE: &[Check] = crate::checks![the_guardian_names_what_is_in_state_d_after_a_killed_core];
 
-/// A file system that is frozen: whoever writes to it waits, and no signal ends that.
+/// Frozen file system: writers wait for it in uninterruptible sleep.
 struct Frozen {
     folder: PathBuf,
     image: PathBuf,
@@ -51,7 +51,7 @@ impl Frozen {
         );
     }
 
-    /// A file that cannot be written.
+    /// Path of a file on it.
     fn file(&self) -> String {
         self.folder.join("x").display().to_string()
     }
@@ -69,7 +69,7 @@ impl Drop for Frozen {
     }
 }
 
-/// True if a thread of the process waits where no signal reaches it.
+/// Returns true if a thread of the process is in uninterruptible sleep.
 fn stuck(pid: i32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
@@ -86,7 +86,7 @@ async fn until_stuck(pid: i32) {
     assert!(eventually(PATIENCE, || stuck(pid)).await, "{pid} never came to state D");
 }
 
-/// The module itself writes to the frozen file; its process id.
+/// Makes the module itself write to the frozen file; returns its process id.
 async fn write(world: &World, frozen: &Frozen) -> i32 {
     let pid = world.snapshot().await.pid("held").expect("it runs");
     let (request, file) = (json!({ "write": frozen.file() }), frozen.folder.clone());
@@ -97,7 +97,7 @@ async fn write(world: &World, frozen: &Frozen) -> i32 {
     pid
 }
 
-/// Waits until the thawed processes are dead and nothing else lives in the place.
+/// Waits until the thawed processes are dead and no other process lives in the place.
 async fn is_over(world: &World, pids: &[i32]) {
     let dead = eventually(PATIENCE, || !pids.iter().any(|pid| proc::alive(*pid))).await;
     assert!(dead, "some of {pids:?} live on");
@@ -105,7 +105,7 @@ async fn is_over(world: &World, pids: &[i32]) {
     assert!(empty, "{:?}", world.place.processes());
 }
 
-/// Each of these processes was named by who left it behind, and is there still.
+/// Checks that each of these processes was named in the output, and still exists.
 fn named(world: &World, left: &[(i32, &str)]) {
     for (pid, name) in left {
         assert!(stuck(*pid), "the check is of no use: {pid} ended");
@@ -114,7 +114,7 @@ fn named(world: &World, left: &[(i32, &str)]) {
     }
 }
 
-/// How the module is treated.
+/// Policy keys of the module.
 fn treatment() -> [(&'static str, Value); 2] {
     [
         ("stop", json!({ "grace": "1s" })),
@@ -122,9 +122,9 @@ fn treatment() -> [(&'static str, Value); 2] {
     ]
 }
 
-/// All with one config: starting a machine takes an emulated processor many seconds.
+/// Runs all checks with one config: on an emulated processor a machine takes many seconds to start.
 async fn what_is_in_state_d_is_named_and_not_waited_for() {
-    let service = Service::new("stuck");
+    let service = ServiceCgroup::new("stuck");
     let frozen = Frozen::new("frozen");
     let mut world = start(&service, &treatment()).await;
     let traffic = neighbours(&world);
@@ -173,7 +173,7 @@ async fn what_is_in_state_d_is_named_and_not_waited_for() {
 }
 
 async fn the_guardian_names_what_is_in_state_d_after_a_killed_core() {
-    let service = Service::new("stuck");
+    let service = ServiceCgroup::new("stuck");
     let frozen = Frozen::new("frozen");
     let mut world = start(&service, &treatment()).await;
     let third = write(&world, &frozen).await;

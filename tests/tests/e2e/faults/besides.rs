@@ -1,4 +1,4 @@
-//! What is not a matter of the moment: faults that each need an answer of their own.
+//! Tests of faults outside the table, each with its own expectation.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use super::{panic_text, show};
 /// Far more than any of this takes, because all of it is waited for beside other tests.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the module does wrong.
+/// Fault of the module.
 #[derive(Clone, Copy)]
 enum Wrong {
     /// A trap that springs once.
@@ -36,7 +36,7 @@ enum Wrong {
     Nothing,
 }
 
-/// What must be true then, besides what is true of all: no call of the neighbour fails, nothing is left behind.
+/// Expectation of this fault, besides those of all: no call of the neighbour fails, nothing is left behind.
 #[derive(Clone, Copy)]
 enum Then {
     /// It goes on as if nothing were wrong, and can be restarted.

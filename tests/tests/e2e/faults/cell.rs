@@ -20,10 +20,10 @@ use tonic::{Code, Status};
 
 use super::patient::{GRACE, Patient, SHUTDOWN_SLACK, SLACK, START_LIMIT, Shows, quick, shows};
 
-/// How long the fixture takes from the machine's start to READY on a host that has nothing else to do, and a little more.
+/// Time from the machine's start to READY of the fixture on an idle host, with a margin.
 const USUAL_START: Duration = Duration::from_secs(1);
 
-/// How a cell that holds went.
+/// Measurements of a cell that passed.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
     /// All of it.
@@ -36,7 +36,7 @@ pub struct Outcome {
     pub shutdown: Option<Duration>,
 }
 
-/// What a machine without any fault holds of the system once it has warmed up.
+/// System resources that a machine without fault holds after its warm-up.
 pub struct Clean {
     held: Held,
 }

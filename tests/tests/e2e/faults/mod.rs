@@ -14,7 +14,7 @@ pub use cell::core;
 use patient::Patient;
 use table::{Cell, all, fill, panic_text, show};
 
-/// What a module on the Python SDK goes through in each run of the tests: each fault and each moment at least twice, and
+/// Cells of the Python module in each run of the tests: each fault and each moment at least twice, and
 /// what only an interpreter does (a constructor or a handler that blocks the event loop). `cargo xtask faults` runs all.
 const PYTHON: &[(Deed, &[Moment])] = &[
     (Deed::Exit0, &[Moment::Socket, Moment::After, Moment::Call]),

@@ -1,4 +1,4 @@
-//! Who misbehaves in a cell of the fault table, how its faults show, and how long they may take to be dealt with.
+//! Faulty module of a cell of the fault table, with the signs of its faults and the time limits for their handling.
 
 use std::fmt;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub const START_LIMIT: Duration = Duration::from_secs(60);
 /// Limit of ValidateConfig and of RemoveResource, which no config changes.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(5);
 const REMOVE_LIMIT: Duration = Duration::from_secs(20);
-/// What a machine under test may take beyond what is configured: five times the bar of 1 s, or of 3 s for a shutdown.
+/// Time that a machine under test may take beyond the configured times: five times the bar of 1 s, or of 3 s for a shutdown.
 pub const SLACK: Duration = Duration::from_secs(5);
 pub const SHUTDOWN_SLACK: Duration = Duration::from_secs(15);
 
@@ -78,7 +78,7 @@ impl Patient {
         }
     }
 
-    /// What it takes for one start without any fault.
+    /// Time of one start without fault.
     fn own_start(self) -> Duration {
         match self {
             Self::Fixture => Duration::ZERO,
@@ -124,7 +124,7 @@ pub fn quick(module: Module, start_limit: Duration) -> Module {
         .set_if_unset("stop", json!({ "drain": "0s", "grace": "1s" }))
 }
 
-/// How a fault shows.
+/// Visible sign of a fault.
 pub enum Shows<'a> {
     /// Its process ends; the cause names this.
     End(&'a str),

@@ -1,0 +1,194 @@
+//! HTTP/2 connection of the command line to a machine, for the clients that tonic generates.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyperlocal::UnixConnector;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower_service::Service;
+
+/// Flow-control window of a stream, in bytes: a camera's image arrives without a pause.
+const WINDOW: u32 = 16 << 20;
+
+/// Connection to a machine. Clones share it; it ends with the last of them and their responses.
+#[derive(Clone)]
+pub struct MachineConnection {
+    sender: SendRequest<Body>,
+    authority: Authority,
+}
+
+impl MachineConnection {
+    /// Connects to a machine's control socket.
+    pub async fn unix(socket: &Path) -> io::Result<Self> {
+        let stream = UnixConnector.call(hyperlocal::Uri::new(socket, "/").into()).await?;
+        Self::handshake(stream, Authority::from_static("localhost")).await
+    }
+
+    /// Connects to a machine's network address, without TLS.
+    pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
+        Self::handshake(TokioIo::new(stream), authority).await
+    }
+
+    async fn handshake<I>(io: I, authority: Authority) -> io::Result<Self>
+    where
+        I: Read + Write + Send + Unpin + 'static,
+    {
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake(io)
+            .await
+            .map_err(io::Error::other)?;
+        // It ends with the last clone and response. The reason of an earlier end reaches the calls that it ends.
+        drop(TaskTracker::new().spawn(async move { drop(connection.await) }));
+        Ok(Self { sender, authority })
+    }
+
+    /// Returns true once the machine has ended the connection.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Completes the URI of a request, which has a path alone.
+    fn uri(&self, request: &Uri) -> Result<Uri, Status> {
+        let path = request.path_and_query().cloned();
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        uri.build().map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Service<Request<Body>> for MachineConnection {
+    type Response = Response<MachineBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.sender.poll_ready(context).map_err(|error| status(&error))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let uri = self.uri(request.uri());
+        let mut sender = self.sender.clone();
+        Box::pin(async move {
+            *request.uri_mut() = uri?;
+            let response = sender.send_request(request).await.map_err(|error| status(&error))?;
+            Ok(response.map(MachineBody))
+        })
+    }
+}
+
+/// Response body whose errors are statuses with a text for people.
+pub struct MachineBody(Incoming);
+
+impl http_body::Body for MachineBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(context);
+        frame.map_err(|error| status(&error))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Converts the error of a connection, or of one stream that the machine reset.
+fn status(error: &hyper::Error) -> Status {
+    let source = error.source();
+    let reset = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    let reset = reset.filter(|error| error.is_reset() && error.is_remote());
+    let Some(reset) = reset else {
+        let why = source.map_or_else(|| error.to_string(), ToString::to_string);
+        return Status::unavailable(format!("the connection to the machine was lost: {why}"));
+    };
+    // As in the gRPC specification, "HTTP/2 errors".
+    let code = match reset.reason() {
+        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        _ => Code::Internal,
+    };
+    Status::new(code, format!("the machine ended the call: {reset}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_proto::mainstay::control::v1::GetStatusRequest;
+    use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    async fn refusal(answer: impl AsyncFn(tokio::net::UnixStream)) -> Status {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let call = async {
+            let connection = MachineConnection::unix(&socket).await.unwrap();
+            let mut client = ControlServiceClient::new(connection.clone());
+            let status = client.get_status(GetStatusRequest {}).await.unwrap_err();
+            assert!(connection.is_closed());
+            status
+        };
+        let serve = async { answer(listener.accept().await.unwrap().0).await };
+        tokio::join!(call, serve).0
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_said_in_plain_words() {
+        let silent = refusal(async |mut stream| {
+            // The client's preface has arrived, so it has connected.
+            stream.read_u8().await.unwrap();
+        });
+        let status = silent.await;
+        assert_eq!(status.code(), Code::Unavailable);
+        let text = status.message();
+        assert!(text.starts_with("the connection to the machine was lost: "), "{text}");
+        let other = refusal(async |mut stream| {
+            use tokio::io::AsyncWriteExt as _;
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        let text = other.await.message().to_owned();
+        assert!(text.starts_with("the connection to the machine was lost: "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_without_a_listener_is_an_error_of_the_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let refused = MachineConnection::unix(&socket).await.err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
