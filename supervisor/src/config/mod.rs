@@ -33,6 +33,7 @@ mod policy;
 mod processes;
 mod proto;
 mod read;
+mod reference;
 mod schema;
 mod secrets;
 mod sections;
@@ -54,6 +55,7 @@ pub use model::{
     Auth, AuthHandler, Cloud, Config, Duplicates, Job, Level, Loaded, LogRule, Maintenance, ModuleConfig, ModuleType,
     Network, Package, Remote, ResourceConfig, Secret, ServiceConfig, Tracing, Tunnel,
 };
+pub use reference::reference;
 pub use schema::schema;
 pub use source::Source;
 pub use suggest::nearest;
