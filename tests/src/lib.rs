@@ -8,6 +8,7 @@
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
 //!   that it holds
+//! * [`markdown`], [`transcript`]: the blocks of the pages for users, and what commands in them print
 //! * [`tracer`]: a debugger that stops a process
 //! * [`fixture`]: the module that misbehaves on demand (`src/bin/misbehave.rs`)
 
@@ -16,6 +17,7 @@ pub mod dice;
 pub mod fixture;
 pub mod leaks;
 pub mod machine;
+pub mod markdown;
 pub mod place;
 pub mod proc;
 pub mod python;
@@ -25,6 +27,7 @@ pub mod status;
 pub mod timeline;
 pub mod tracer;
 pub mod traffic;
+pub mod transcript;
 pub mod walk;
 pub mod world;
 

@@ -201,6 +201,7 @@ mod tests {
             "check rover.yaml --json",
             "check rover.yaml --live --machine rover.yaml",
             "schema",
+            "schema --markdown",
             "plan rover.yaml --json",
             "apply rover.yaml --revert-after 10s --yes",
             "diff",

@@ -5,7 +5,7 @@ use mainstay_config as config;
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
-/// Arguments of `mainstay schema`: none.
+/// Arguments of `mainstay schema`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -13,13 +13,20 @@ Examples:
 
 Then, as the first line of a rover.yaml (yaml-language-server, as in VS Code):
   # yaml-language-server: $schema=./mainstay.schema.json")]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Print the keys with their meanings as a Markdown page, for people
+    #[arg(long)]
+    markdown: bool,
+}
 
 /// Runs the verb.
 ///
 /// # Errors
 /// Nobody reads the result.
-pub fn run(_: &Arguments) -> Result<Exit, Failure> {
-    print(&format!("{:#}", config::schema()))?;
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match arguments.markdown {
+        true => print(config::reference().trim_end())?,
+        false => print(&format!("{:#}", config::schema()))?,
+    }
     Ok(Exit::Done)
 }

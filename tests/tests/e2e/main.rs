@@ -13,6 +13,7 @@ mod core_dies;
 mod crash;
 mod data_path;
 mod developing;
+mod docs;
 mod drain;
 mod examples;
 mod faults;

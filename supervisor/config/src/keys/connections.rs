@@ -14,20 +14,28 @@ pub(crate) static NETWORK: Section = Section::new(
             "`host:port`; `:port` listens on all addresses, port 0 takes any free one.",
         )
         .usual("\"localhost:8080\""),
-        Key::new("fqdn", Takes::Text, "The name that the machine tells others."),
-        Key::new("tls_cert_file", Takes::Text, "Certificate, in PEM."),
-        Key::new("tls_key_file", Takes::Text, "Its key, in PEM."),
+        Key::new(
+            "fqdn",
+            Takes::Text,
+            "The name that the machine tells others. Not in force yet.",
+        ),
+        Key::new("tls_cert_file", Takes::Text, "Certificate, in PEM. Not in force yet."),
+        Key::new("tls_key_file", Takes::Text, "Its key, in PEM. Not in force yet."),
         Key::new(
             "no_tls",
             Takes::Flag,
             "Serve cleartext even where a certificate is at hand.",
         )
         .usual("false"),
-        Key::new("sessions", Takes::Map(&SESSIONS), "Clients that fall silent."),
+        Key::new(
+            "sessions",
+            Takes::Map(&SESSIONS),
+            "What happens to clients that fall silent.",
+        ),
         Key::new(
             "traffic_tunnel_endpoints",
             Takes::List(&Takes::Map(&TUNNEL)),
-            "Local ports that clients may reach through the machine.",
+            "Local ports that clients may reach through the machine. Not in force yet.",
         ),
     ],
 );
@@ -39,7 +47,7 @@ pub(crate) static SESSIONS: Section = Section::new(
     &[Key::new(
         "heartbeat_window",
         Takes::Duration,
-        "How long a client that moves something may be silent, 30 ms to 1 min.",
+        "How long a client that moves something may be silent before that is stopped, 30 ms to 1 min.",
     )
     .usual("\"2s\"")],
 );

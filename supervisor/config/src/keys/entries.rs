@@ -19,7 +19,7 @@ macro_rules! resource_keys {
             Key::new(
                 "api",
                 Takes::Either(&[Takes::Api, Takes::Map(&API)]),
-                "What it is, like `rdk:component:motor`.",
+                "Which calls it takes: `namespace:type:subtype`, like `rdk:component:motor`.",
             ),
             Key::new(
                 "namespace",
@@ -30,7 +30,7 @@ macro_rules! resource_keys {
             Key::new(
                 "type",
                 Takes::Subtype($kind),
-                "The older way to say the last part of `api`, like `motor`.",
+                "The older way to say the last part of `api`, like `motor`, or all of it.",
             ),
             Key::new(
                 "model",
@@ -48,7 +48,11 @@ macro_rules! resource_keys {
                 Takes::List(&Takes::Text),
                 "Names of resources that must be ready before it.",
             ),
-            Key::new("frame", Takes::Map(&FRAME), "Where it sits."),
+            Key::new(
+                "frame",
+                Takes::Map(&FRAME),
+                "Where it sits, for whatever calculates with places.",
+            ),
             Key::new(
                 "service_configs",
                 Takes::List(&Takes::Map(&SERVICE_CONFIG)),
@@ -94,7 +98,11 @@ pub(crate) static MODEL: Section = Section::new(
 pub(crate) static LOG_CONFIGURATION: Section = Section::new(
     "`log_configuration`",
     "log_configuration",
-    &[Key::new("level", Takes::AnyCase(LEVELS), "How much is logged.")],
+    &[Key::new(
+        "level",
+        Takes::AnyCase(LEVELS),
+        "From this level on it is logged.",
+    )],
 );
 
 /// An item of `service_configs`.
@@ -234,52 +242,52 @@ pub(crate) static MODULE: Section = Section::new(
     "a module",
     "module",
     &[
-        Key::new("name", Takes::Text, "Its name, of which there is one."),
+        Key::new("name", Takes::Text, "Its name; no other module has the same."),
         Key::new(
             "type",
             Takes::Word(&["local", "registry"]),
-            "Where the program comes from.",
+            "Where the program comes from. Nothing is downloaded: a `registry` module has to be there already.",
         ),
         Key::new(
             "executable_path",
             Takes::Text,
-            "The program or tarball: absolute, `~/…`, or relative to this file. May hold placeholders.",
+            "The program, or a tarball (`.tgz`, `.tar.gz`) that holds it: absolute, `~/…`, or relative to this file. May hold placeholders.",
         ),
         Key::new("module_id", Takes::Text, "Its name in the registry, `namespace:name`."),
-        Key::new("log_level", Takes::Text, "Passed on as `--log-level`."),
+        Key::new("log_level", Takes::Text, "How much it logs; passed on as `--log-level`."),
         Key::new(
             "env",
             Takes::Texts,
             "Variables of its environment. Values may hold placeholders.",
         ),
-        Key::new("tcp_mode", Takes::Flag, "Speak TCP instead of a UNIX socket.").usual("false"),
+        Key::new("tcp_mode", Takes::Flag, "Speak TCP on a loopback port instead of a UNIX socket. `VIAM_TCP_SOCKETS=1` in the machine's environment is the same for all modules.").usual("false"),
         Key::new(
             "first_run_timeout",
             Takes::Duration,
-            "How long its first-run script may take.",
+            "How long the script `first_run` of its `meta.json` may take, once, before its first start.",
         )
         .usual("\"1h\""),
         Key::new("status", Takes::Map(&STATUS), "Set by a cloud that refuses it."),
         Key::new(
             "restart",
             Takes::Either(&[Takes::Word(super::policy::RESTARTS), Takes::Map(&RESTART)]),
-            "After which unasked ends it is started again.",
+            "After which unasked ends it is started again: a word, or a map with pauses and limits.",
         )
         .usual("\"always\""),
         Key::new("health", Takes::Map(&HEALTH), "How it is noticed that it hangs."),
-        Key::new("stop", Takes::Map(&STOP), "How it is stopped."),
-        Key::new("limits", Takes::Map(&LIMITS), "What it may use."),
-        Key::new("sandbox", Takes::Map(&SANDBOX), "What it may touch."),
+        Key::new("stop", Takes::Map(&STOP), "How it is stopped when somebody asks for it."),
+        Key::new("limits", Takes::Map(&LIMITS), "What it may use; `mainstay status MODULE` shows how each limit is held."),
+        Key::new("sandbox", Takes::Map(&SANDBOX), "What it may touch. A key that this host cannot honour keeps the module from starting."),
         Key::new(
             "output",
             Takes::Either(&[Takes::Text, Takes::Map(&OUTPUT)]),
-            "A file for what it prints, besides the log.",
+            "A file for what it prints and logs, besides the log of the machine: a path, or a map.",
         ),
         Key::new("watch", Takes::Flag, "Restart it when its program's file changes.").usual("false"),
         Key::new(
             "keep_moving",
             Takes::Flag,
-            "Leave what it moved in other modules moving when it dies.",
+            "Leave what it moved in other modules moving when it dies, hangs or is stopped.",
         )
         .usual("false"),
     ],

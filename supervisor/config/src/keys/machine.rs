@@ -29,43 +29,43 @@ pub(crate) static MACHINE: Section = Section::new(
         Key::new(
             "packages",
             Takes::List(&Takes::Map(&PACKAGE)),
-            "Files that a cloud delivers.",
+            "Files that placeholders `${packages.TYPE.NAME}` stand for. Nothing is downloaded; an `ml_model` that is there is linked as `VIAM_HOME/packages/NAME`.",
         ),
         Key::new(
             "remotes",
             Takes::List(&Takes::Map(&REMOTE)),
-            "Other machines whose resources are imported.",
+            "Other machines whose resources are imported. Read and kept; not in force yet.",
         ),
         Key::new("network", Takes::Map(&NETWORK), "Where and how the machine listens."),
         Key::new(
             "auth",
             Takes::Map(&AUTH),
-            "Who may connect. Everybody, if it is not there.",
+            "Who may connect. Read and kept; not in force yet, so everybody who reaches the port may.",
         ),
         Key::new(
             "cloud",
             Takes::Map(&CLOUD),
-            "How the machine reaches its cloud. A purely local machine, if it is not there.",
+            "How the machine reaches its cloud. Read and kept; not in force yet, so every machine is a purely local one.",
         ),
         Key::new(
             "jobs",
             Takes::List(&Takes::Map(&JOB)),
-            "Calls that the machine makes itself, by schedule.",
+            "Calls that the machine makes by itself, by the clock. The last 10 runs of each that went well and that failed are in the machine's status.",
         ),
         Key::new(
             "log",
             Takes::List(&Takes::Map(&LOG_RULE)),
-            "Levels by logger name. A later rule wins.",
+            "Levels by logger name. Of several rules that match the last one counts.",
         ),
-        Key::new("disable_log_deduplication", Takes::Flag, "Keep repeated log lines.").usual("false"),
+        Key::new("disable_log_deduplication", Takes::Flag, "Write every line of the log. Otherwise a message is written three times a minute and then counted (never at level debug).").usual("false"),
         Key::new("debug", Takes::Flag, "Log everything.").usual("false"),
-        Key::new("tracing", Takes::Map(&TRACING), "Where traces of calls go."),
+        Key::new("tracing", Takes::Map(&TRACING), "Traces of calls: a span for each, between its caller's and the module's."),
         Key::new(
             "maintenance",
             Takes::Map(&MAINTENANCE),
-            "A sensor that says when changes may be applied.",
+            "A sensor that says when changes of the config may be applied.",
         ),
-        Key::new("enable_web_profile", Takes::Flag, "Serve profiles of the process.").usual("false"),
+        Key::new("enable_web_profile", Takes::Flag, "Serve `/debug/graph` (who needs whom, for Graphviz) and `/debug/pprof/` to whoever reaches the port, as `mainstay run --webprofile` does.").usual("false"),
         Key::new(
             "revision",
             Takes::Text,
@@ -77,11 +77,11 @@ pub(crate) static MACHINE: Section = Section::new(
             Takes::List(&Takes::Map(&PROCESS)),
             "Abolished: nothing runs them.",
         ),
-        Key::new("apply", Takes::Map(&APPLY), "How a changed config is applied."),
+        Key::new("apply", Takes::Map(&APPLY), "How a changed config is applied, and whether it goes back by itself."),
         Key::new(
             include::KEY,
             Takes::Either(&[Takes::Text, Takes::List(&Takes::Text)]),
-            "Further files, relative to this one. Lists of entries are put behind each other.",
+            "One further file, or a list of them, relative to the file that names it. Lists of entries are put behind each other, anything else may stand in one file only. Takes no variables.",
         ),
     ],
 );
@@ -91,7 +91,7 @@ pub(crate) static LOG_RULE: Section = Section::new(
     "an item of `log`",
     "log_rule",
     &[
-        Key::new("pattern", Takes::Text, "A whole logger name; `*` stands for any text."),
+        Key::new("pattern", Takes::Text, "A logger name such as `rdk.modmanager.*`: a regular expression in which `.` is a dot and `*` any text, for the whole name."),
         Key::new(
             "level",
             Takes::AnyCase(super::entries::LEVELS),
@@ -124,10 +124,10 @@ pub(crate) static JOB: Section = Section::new(
         Key::new(
             "schedule",
             Takes::Text,
-            "`continuous`, a duration like `30s`, or cron fields like `0 3 * * *`.",
+            "`continuous`, a duration like `30s`, or cron fields like `0 3 * * *` in local time, with seconds if there are six. One run at a time: an interval makes up for one run that it missed, cron for none.",
         ),
         Key::new("resource", Takes::Text, "Simple name of the resource that is called."),
-        Key::new("method", Takes::Text, "Method of its API, for example `DoCommand`."),
+        Key::new("method", Takes::Text, "Method of its API as on the wire, for example `DoCommand`. It is sent with the name of the resource alone."),
         Key::new("command", Takes::Free, "The command, for `DoCommand`."),
         Key::new(
             "log_configuration",
@@ -163,7 +163,7 @@ pub(crate) static MAINTENANCE: Section = Section::new(
         Key::new(
             "maintenance_allowed_key",
             Takes::Text,
-            "The reading that is `true` when changes may be applied.",
+            "The reading that is `true` when changes may be applied. It is asked again after 1 s, 2 s, … 30 s; without that sensor at work changes are applied.",
         ),
     ],
 );
@@ -176,19 +176,19 @@ pub(crate) static APPLY: Section = Section::new(
         Key::new(
             "on_failure",
             Takes::Word(&["keep", "revert"]),
-            "What follows when a changed part does not come up: what works stays, or the whole change goes back.",
+            "What follows when a changed part does not come up: what works stays applied (`keep`), or the whole change goes back (`revert`).",
         )
         .usual("\"keep\""),
         Key::new(
             "window",
             Takes::Duration,
-            "How long a change is watched before it counts as good.",
+            "With `revert`: how long a change is watched before it counts as good.",
         )
         .usual("\"10s\""),
         Key::new(
             "preflight",
             Takes::Word(&["running", "spare"]),
-            "How a change is tried before: running modules are asked, or changed ones are started beside the running.",
+            "How a change is tried before anything is touched: `running` modules are asked about new and changed entries; with `spare` each new or changed module is also started next to the one that runs, asked, and ended. What does not pass refuses the change under `revert`, and is a warning under `keep`.",
         )
         .usual("\"running\""),
     ],

@@ -8,6 +8,7 @@ mod hostile;
 mod messages;
 mod policy;
 mod redaction;
+mod reference;
 mod schema;
 mod syntax;
 mod values;

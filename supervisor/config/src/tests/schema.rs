@@ -144,10 +144,10 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn the_configs_of_the_readme_and_of_the_tests_fit_the_schema() {
-    let readme = include_str!("../../../../README.md");
-    let configs = blocks(readme, "yaml");
-    assert!(configs.len() >= 3, "{configs:?}");
+fn the_configs_of_the_pages_for_users_and_of_the_tests_fit_the_schema() {
+    let pages = ["README.md", "docs/changing.md", "docs/cli.md", "docs/modules.md"].map(super::reference::page);
+    let configs: Vec<&str> = pages.iter().flat_map(|page| blocks(page, "yaml")).collect();
+    assert!(configs.len() >= 5, "{configs:?}");
     for text in configs.into_iter().chain([SAMPLE_YAML]) {
         assert_eq!(checked(&yaml(text)), [""; 0], "{text}");
         let refused = read("r.yaml", text).err();

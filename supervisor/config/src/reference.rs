@@ -1,0 +1,161 @@
+//! The reference of all keys as a Markdown page (`docs/config.md`), made from the tables of `keys` by which the reader
+//! knows its keys.
+
+use std::fmt::Write as _;
+
+use crate::keys::{Key, MACHINE, Section, Takes};
+
+/// What stands above the tables.
+const HEAD: &str = "\
+# Config reference
+
+Every key of a config. How a file is written (formats, several files, variables) is in [Config files](config-files.md), how modules are
+treated in [Modules](modules.md), how a change takes effect in [Changing a running machine](changing.md).
+
+This page is generated: `mainstay schema --markdown > docs/config.md`. Its texts stand in the tables of `config/keys`, as do those of
+`mainstay schema`.
+
+A *duration* is a text like `500ms`, `2s` or `1m30s`; a *size* is a number of bytes or a text like `200MB` or `128MiB`.
+";
+
+/// The whole page.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = Page {
+        text: HEAD.to_owned(),
+        done: Vec::new(),
+    };
+    page.section(&MACHINE, "Top level");
+    page.text
+}
+
+/// The page as far as it is written.
+struct Page {
+    text: String,
+    /// Sections that have their table, and under which heading.
+    done: Vec<(&'static Section, String)>,
+}
+
+impl Page {
+    /// A heading, a table, and then the sections that are met in the table for the first time.
+    fn section(&mut self, section: &'static Section, heading: &str) {
+        if self.heading(section).is_some() {
+            return;
+        }
+        let same = self.done.iter().find(|(other, _)| same_keys(other, section));
+        let same = same.map(|(_, heading)| heading.clone());
+        self.done.push((section, heading.to_owned()));
+        let _ = write!(self.text, "\n## {heading}\n\n");
+        if let Some(same) = same {
+            let none = if section.required.is_empty() {
+                ", of which none is required here"
+            } else {
+                ""
+            };
+            let _ = writeln!(self.text, "The keys of [{same}](#{}){none}.", anchor(&same));
+            return;
+        }
+        let (ignored, keys): (Vec<&Key>, Vec<&Key>) =
+            section.keys.iter().partition(|key| matches!(key.takes, Takes::Ignored));
+        let below = |key: &Key| match section.id == MACHINE.id {
+            true => key.name.to_owned(),
+            false => format!("{heading}.{}", key.name),
+        };
+        if !keys.is_empty() {
+            self.text += "| Key | Takes | Default | Meaning |\n|---|---|---|---|\n";
+        }
+        for key in &keys {
+            let default = match key.usual {
+                _ if section.required.contains(&key.name) => "required".to_owned(),
+                "" => String::new(),
+                "\"\"" => "empty".to_owned(),
+                json => format!("`{}`", json.trim_matches('"')),
+            };
+            let takes = self.takes(&key.takes, &below(key));
+            let about = key.about.replace('|', "\\|");
+            let _ = writeln!(self.text, "| `{}` | {takes} | {default} | {about} |", key.name);
+        }
+        if !ignored.is_empty() {
+            let names: Vec<&str> = ignored.iter().map(|key| key.name).collect();
+            let _ = writeln!(self.text, "\nRead, and without effect: {}.", quoted(&names));
+        }
+        for key in &keys {
+            self.within(&key.takes, &below(key));
+        }
+    }
+
+    fn heading(&self, section: &Section) -> Option<&str> {
+        let known = self.done.iter().find(|(done, _)| done.id == section.id);
+        known.map(|(_, heading)| heading.as_str())
+    }
+
+    fn within(&mut self, takes: &'static Takes, heading: &str) {
+        match takes {
+            Takes::Map(section) => self.section(section, heading),
+            Takes::List(item) => self.within(item, heading),
+            Takes::Either(forms) => forms
+                .iter()
+                .for_each(|form| self.within(form, &form_heading(forms, form, heading))),
+            _ => {}
+        }
+    }
+
+    /// What a key takes, in words.
+    fn takes(&self, takes: &Takes, heading: &str) -> String {
+        match takes {
+            Takes::Text | Takes::Api | Takes::Model | Takes::Subtype(_) => "text".to_owned(),
+            Takes::Word(words) | Takes::AnyCase(words) => quoted(words),
+            Takes::Flag => quoted(&["true", "false"]),
+            Takes::Number(least, most) if *least > f64::MIN && *most < f64::MAX => format!("number, {least} to {most}"),
+            Takes::Number(..) => "number".to_owned(),
+            Takes::Whole(least, most) => format!("whole number, {least} to {most}"),
+            Takes::Duration => "duration".to_owned(),
+            Takes::Size => "size".to_owned(),
+            Takes::Map(section) => format!("[map](#{})", anchor(self.heading(section).unwrap_or(heading))),
+            Takes::Free => "map".to_owned(),
+            Takes::Texts => "map of texts".to_owned(),
+            Takes::List(item) => match self.takes(item, heading) {
+                map if map.starts_with("[map]") => map.replacen("[map]", "[list of maps]", 1),
+                other => format!("list of {other}s"),
+            },
+            Takes::Either(forms) => {
+                let told = forms
+                    .iter()
+                    .map(|form| self.takes(form, &form_heading(forms, form, heading)));
+                told.collect::<Vec<_>>().join(" or ")
+            }
+            Takes::Ignored => String::new(),
+        }
+    }
+}
+
+/// Several maps that a key may take each have a heading of their own.
+fn form_heading(forms: &[Takes], form: &Takes, heading: &str) -> String {
+    let maps = forms.iter().filter(|form| matches!(form, Takes::Map(_))).count();
+    match form {
+        Takes::Map(section) if maps > 1 => {
+            let kind = section.id.rsplit('_').next().unwrap_or(section.id);
+            format!("{heading} ({kind})")
+        }
+        _ => heading.to_owned(),
+    }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
+/// Whether two sections would have the same table.
+fn same_keys(one: &Section, other: &Section) -> bool {
+    let texts = |section: &Section| section.keys.iter().map(|key| (key.name, key.about)).collect::<Vec<_>>();
+    texts(one) == texts(other)
+}
+
+/// How pages link to a heading: its letters, digits, dashes and underscores.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
