@@ -5,6 +5,7 @@
 //! passes or fails here: the bars are printed for a reader.
 
 mod bare;
+mod kill;
 mod load;
 mod machine;
 mod reload;
@@ -33,7 +34,7 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start, reload.
+    /// Measures only what has these words in its name: calls, "1 MB echo", memory, start, kill, reload.
     #[arg(long)]
     only: Option<String>,
 
@@ -98,6 +99,9 @@ async fn measure(options: &Options) -> Result<(), Failure> {
     if options.wants("start") {
         start::cold(&programs, options.turns).await?;
         start::many(&programs).await?;
+    }
+    if options.wants("kill") {
+        kill::in_a_row(&programs).await?;
     }
     if options.wants("reload") {
         reload::added(&programs, options.turns).await?;

@@ -11,8 +11,19 @@ pub(in crate::config) static RESTART: Section = Section::new(
     "restart",
     &[
         Key::new("policy", Takes::Word(RESTARTS), "After which ends it is started again.").usual("\"always\""),
-        Key::new("first", Takes::Duration, "Pause before the first try.").usual("\"0s\""),
-        Key::new("then", Takes::Duration, "Pause before the second try.").usual("\"500ms\""),
+        Key::new(
+            "first",
+            Takes::Duration,
+            "Pause before the first try, and before the others of the burst.",
+        )
+        .usual("\"0s\""),
+        Key::new(
+            "burst",
+            Takes::Whole(0, 100),
+            "How many tries wait only `first`, each after an end of a process that had been ready, before `quiet` is over; with 0 or 1 the first alone.",
+        )
+        .usual("5"),
+        Key::new("then", Takes::Duration, "Pause before the try that follows the burst.").usual("\"500ms\""),
         Key::new(
             "factor",
             Takes::Number(1.0, 100.0),
