@@ -106,6 +106,7 @@ async fn measure(options: &Options) -> Result<(), Failure> {
     if options.wants("reload") {
         reload::added(&programs, options.turns).await?;
         reload::one_of_many(&programs, options.turns).await?;
+        reload::behind_another(&programs, options.turns).await?;
     }
     Ok(())
 }
