@@ -5,6 +5,7 @@
 //! passes or fails here: the bars are printed for a reader.
 
 mod bare;
+mod kill;
 mod load;
 mod machine;
 mod reload;
@@ -33,7 +34,7 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", memory, start, reload
+    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", memory, start, kill, reload
     #[arg(long)]
     only: Option<String>,
 
@@ -99,9 +100,13 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         start::cold(&programs, options.turns).await?;
         start::many(&programs).await?;
     }
+    if options.wants("kill") {
+        kill::in_a_row(&programs).await?;
+    }
     if options.wants("reload") {
         reload::added(&programs, options.turns).await?;
         reload::one_of_many(&programs, options.turns).await?;
+        reload::behind_another(&programs, options.turns).await?;
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use mainstay_proto::mainstay::control::v1::{
     PlanConfigRequest, ResourceState, Status,
 };
 use mainstay_proto::words::resource_state;
-use mainstay_proxy::upstream::Upstream;
 use serde_json::{Value, json};
 
 use crate::call::resolve;

@@ -6,7 +6,6 @@ use mainstay_config as config;
 use mainstay_config::Bundle;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigFile, ConfigPlace, ConfigText};
-use mainstay_proxy::upstream::Upstream;
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};

@@ -9,7 +9,6 @@ use mainstay_model::machine_path;
 use mainstay_process::runtime_dir;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
-use mainstay_proxy::upstream::Upstream;
 use tokio::time::timeout;
 
 use crate::connection::MachineConnection;

@@ -117,6 +117,9 @@ impl Part<'_> {
             first: self
                 .duration(&keys, "first", Duration::ZERO..=DAY)
                 .unwrap_or(usual.first),
+            burst: self
+                .whole(&keys, "burst", 0..=100)
+                .map_or(usual.burst, |burst| burst as u32),
             then: self.duration(&keys, "then", SHORTEST..=DAY).unwrap_or(usual.then),
             factor: self.number(&keys, "factor", 1.0..=100.0).unwrap_or(usual.factor),
             jitter: self.number(&keys, "jitter", 0.0..=1.0).unwrap_or(usual.jitter),
@@ -133,6 +136,11 @@ impl Part<'_> {
                     self.reader.warn(node.span, message);
                 }
             }
+        }
+        let unused = |limit| restart.burst >= limit;
+        if let Some(node) = keys.get("burst").filter(|_| restart.limit.is_some_and(unused)) {
+            let message = "`restart.burst` is never used up, because `restart.limit` ends the tries before";
+            self.reader.warn(node.span, message);
         }
         restart
     }

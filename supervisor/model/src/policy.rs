@@ -95,9 +95,12 @@ impl Policy {
 pub struct Restart {
     /// After which ends.
     pub when: RestartWhen,
-    /// Pause before the first try after a quiet time.
+    /// Pause before the first try after a quiet time, and before all others of the burst.
     pub first: Duration,
-    /// Pause before the second try.
+    /// Budget of tries between two quiet times that wait for [`first`](Self::first) only, after an end of a process that
+    /// had become READY. The first try waits for no more in any case, so 0 and 1 are the same: no burst.
+    pub burst: u32,
+    /// Pause before the try that follows the burst.
     pub then: Duration,
     /// By how much each further pause is longer than the one before.
     pub factor: f64,
@@ -108,7 +111,7 @@ pub struct Restart {
     pub max_delay: Duration,
     /// Failures in a row, none of them followed by a quiet time, after which no try follows. `None`: never give up.
     pub limit: Option<u32>,
-    /// Uninterrupted READY after which the next failure counts as the first.
+    /// Uninterrupted READY after which the next failure counts as the first, and the whole burst may be used again.
     pub quiet: Duration,
 }
 
@@ -117,6 +120,7 @@ impl Default for Restart {
         Self {
             when: RestartWhen::Always,
             first: Duration::ZERO,
+            burst: 5,
             then: Duration::from_millis(500),
             factor: 2.0,
             jitter: 0.2,

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
+use crate::burst::BURST;
 use crate::data_path::say;
 use crate::machine::command;
 
@@ -40,9 +41,9 @@ pub fn by_name(name: &str) -> RestartModuleRequest {
     }
 }
 
-/// Kills a module's process, and the next one, too: the first retry comes at once, so only now it waits for a while.
+/// Kills a module's process, and the next ones, too: a burst of retries comes at once, so only then it waits for a while.
 pub async fn kill_into_back_off(world: &mut World, module: &str) -> Snapshot {
-    for _ in 0..2 {
+    for _ in 0..=BURST {
         let now = world.until(|now| now.module_ready(module)).await;
         let pid = now.pid(module).expect("a process");
         proc::signal(pid, Signal::SIGKILL);
@@ -92,7 +93,7 @@ async fn a_killed_module_is_told_at_once_and_comes_back_by_itself() {
         Some(bystander),
         "a module that has nothing to do with it was restarted"
     );
-    assert_eq!(up.process("eyes").map(|module| module.restarts), Some(2));
+    assert_eq!(up.process("eyes").map(|module| module.restarts), Some(BURST + 1));
     readings(&world, "probe").await.expect("it answers again");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
@@ -163,26 +164,33 @@ async fn dependents_in_other_modules_are_rebuilt_with_what_they_hold() {
         let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
         text.matches("added roof").count() > times
     };
-    // The first retry comes at once. A second death while roof is out of its module for the first would show something
-    // else, so it is back before.
-    let first = before.pid("builtin:fake").expect("a process");
-    proc::signal(first, Signal::SIGKILL);
-    assert!(eventually(PATIENCE, || rebuilt(1)).await, "roof was not rebuilt");
-    let again = world.until(|now| now.ready("floor") && now.ready("roof")).await;
-    let second = again.pid("builtin:fake").expect("a process");
-    assert_ne!(second, first);
-    proc::signal(second, Signal::SIGKILL);
+    // A burst of retries comes at once. Another death while roof is out of its module for the one before would show
+    // something else, so it is back before.
+    let mut last = before.pid("builtin:fake").expect("a process");
+    for times in 1..=BURST as usize {
+        proc::signal(last, Signal::SIGKILL);
+        assert!(eventually(PATIENCE, || rebuilt(times)).await, "roof was not rebuilt");
+        let again = world
+            .until(|now| now.ready("floor") && now.ready("roof") && now.pid("builtin:fake") != Some(last))
+            .await;
+        last = again.pid("builtin:fake").expect("a process");
+    }
+    proc::signal(last, Signal::SIGKILL);
     let down = world.until(|now| !now.ready("floor") && !now.ready("roof")).await;
     let roof = down.shown("roof").expect("configured");
     assert_eq!(roof.state(), ResourceState::Configuring, "{roof:?}");
     let waits = "waiting for floor (component:generic): module has unexpectedly exited";
     assert!(roof.error.contains(waits), "{roof:?}");
     readings(&world, "roof").await.expect("it keeps answering");
-    assert!(eventually(PATIENCE, || rebuilt(2)).await, "roof was not rebuilt");
+    let once_more = BURST as usize + 1;
+    assert!(
+        eventually(PATIENCE, || rebuilt(once_more)).await,
+        "roof was not rebuilt"
+    );
     let after = world.until(|now| now.ready("floor") && now.ready("roof")).await;
     assert_eq!(after.pid("upper"), Some(upper), "its own process did not die");
     let text = fs::read_to_string(&journal).expect("the fixture wrote a journal");
-    assert_eq!(text.matches("remove roof").count(), 2, "{text}");
+    assert_eq!(text.matches("remove roof").count(), once_more, "{text}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod alone;
 mod bad_config;
 mod bad_requests;
 mod bounds;
+mod burst;
 mod cli;
 mod client_py;
 mod closed;

@@ -6,7 +6,6 @@ use mainstay_proto::viam::robot::v1::{
     GetMachineStatusRequest, ResourceNamesRequest, ResourceRpcSubtypesRequest, resource_status,
 };
 use mainstay_proto::{Api, methods};
-use mainstay_proxy::upstream::Upstream;
 use prost_reflect::{FieldDescriptor, Kind, MethodDescriptor};
 use tonic::Code;
 

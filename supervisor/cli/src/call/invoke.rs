@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Buf as _;
 use futures_core::Stream;
 use http::uri::PathAndQuery;
-use mainstay_proxy::upstream::Upstream;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::client::Grpc;

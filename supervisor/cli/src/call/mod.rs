@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_core::Stream;
-use mainstay_proxy::upstream::Upstream;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 use serde_json::Value;
 use tokio::sync::mpsc;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use mainstay_proto::descriptors;
-use mainstay_proxy::upstream::Upstream;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use prost_types::FileDescriptorProto;

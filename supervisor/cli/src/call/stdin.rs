@@ -6,7 +6,7 @@ use std::str;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{request, text};
+use super::text;
 use crate::failure::Failure;
 
 /// Bytes that are read at once.

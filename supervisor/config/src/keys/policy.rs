@@ -19,10 +19,16 @@ pub(crate) static RESTART: Section = Section::new(
         Key::new(
             "first",
             Takes::Duration,
-            "Pause before the first try after a quiet time.",
+            "Pause before the first try after a quiet time, and before the others of the burst.",
         )
         .usual("\"0s\""),
-        Key::new("then", Takes::Duration, "Pause before the second try.").usual("\"500ms\""),
+        Key::new(
+            "burst",
+            Takes::Whole(0, 100),
+            "How many tries within `quiet` wait only `first`, each after an end of a process that had been ready; with 0 or 1 the first alone.",
+        )
+        .usual("5"),
+        Key::new("then", Takes::Duration, "Pause before the try that follows the burst.").usual("\"500ms\""),
         Key::new(
             "factor",
             Takes::Number(1.0, 100.0),

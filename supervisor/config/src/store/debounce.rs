@@ -1,6 +1,7 @@
 //! What is worth telling of what a look at the file found, and when. Pure: time comes in.
 //!
-//! A lone change is told at once. What comes in a burst is told when it rests, and not later than [`LONGEST`] after it began.
+//! A lone change is told at once, one right behind it almost. What goes on is a burst: it is told when it rests, and not later than
+//! [`LONGEST`] after it began.
 //! That a file is away or unreadable is told only when it stays so: editors and deployments take it away for a moment.
 
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 pub const GRACE: Duration = Duration::from_millis(500);
 /// A change this soon after one that was told belongs to a burst.
 const BURST: Duration = Duration::from_millis(250);
-/// How long the content must rest within a burst.
+/// How long the content must rest if it is the first that comes right behind a change. Twice as long for the next, and so on.
+const FIRST_REST: Duration = Duration::from_millis(10);
+/// How long it must rest at most, and in any case once it changed again while it was waited for.
 const REST: Duration = Duration::from_millis(60);
 /// Longest time that a change is held back.
 const LONGEST: Duration = Duration::from_millis(600);
@@ -43,6 +46,8 @@ pub enum Verdict {
 pub struct News {
     told: Option<Found>,
     told_at: Option<Instant>,
+    /// How many were told right behind another one, in this burst.
+    behind: u32,
     pending: Option<Pending>,
 }
 
@@ -53,6 +58,8 @@ struct Pending {
     since: Instant,
     /// Since when what is found is not what was told.
     differs_since: Instant,
+    /// How long it must rest.
+    rest: Duration,
 }
 
 impl News {
@@ -61,6 +68,7 @@ impl News {
         Self {
             told: known,
             told_at: None,
+            behind: 0,
             pending: None,
         }
     }
@@ -72,26 +80,30 @@ impl News {
             return Verdict::Known;
         }
         let differs_since = self.pending.as_ref().map_or(now, |pending| pending.differs_since);
-        let since = match &self.pending {
-            Some(pending) if pending.found == *found => pending.since,
-            _ => now,
+        let (since, rest) = match &self.pending {
+            Some(pending) if pending.found == *found => (pending.since, pending.rest),
+            Some(_) => (now, REST),
+            None => (now, FIRST_REST.saturating_mul(1 << self.behind.min(4)).min(REST)),
         };
         let in_burst = self.told_at.is_some_and(|at| differs_since.duration_since(at) < BURST);
         let due = if sudden {
             since + GRACE
         } else if in_burst {
-            (since + REST).min(differs_since + LONGEST)
+            (since + rest).min(differs_since + LONGEST)
         } else {
             now
         };
         if due <= now {
+            let behind = if in_burst { self.behind.saturating_add(1) } else { 0 };
             self.told(found.clone(), now);
+            self.behind = behind;
             return Verdict::Tell;
         }
         self.pending = Some(Pending {
             found: found.clone(),
             since,
             differs_since,
+            rest,
         });
         Verdict::Wait(due - now)
     }
@@ -100,6 +112,7 @@ impl News {
     pub fn told(&mut self, found: Found, now: Instant) {
         self.told = Some(found);
         self.told_at = Some(now);
+        self.behind = 0;
         self.pending = None;
     }
 
@@ -139,6 +152,34 @@ mod tests {
             "a@0 b@4000"
         );
         assert_eq!(told(Some("a"), &[(0, "a"), (1000, "b"), (3000, "a")]), "b@1000 a@3000");
+    }
+
+    #[test]
+    fn one_right_behind_another_is_told_almost_at_once_and_what_goes_on_ever_later() {
+        let looks = [
+            (0, "a"),
+            (50, "b"),
+            (59, "b"),
+            (60, "b"),
+            (100, "c"),
+            (119, "c"),
+            (120, "c"),
+            (200, "d"),
+            (239, "d"),
+            (240, "d"),
+            (300, "e"),
+            (359, "e"),
+            (360, "e"),
+            // Alone, and right behind that.
+            (700, "f"),
+            (710, "g"),
+            (719, "g"),
+            (720, "g"),
+        ];
+        assert_eq!(told(None, &looks), "a@0 b@60 c@120 d@240 e@360 f@700 g@720");
+        // Who writes on while the first is waited for is not done.
+        let goes_on = [(0, "a"), (50, "b"), (55, "c"), (65, "c"), (114, "c"), (115, "c")];
+        assert_eq!(told(None, &goes_on), "a@0 c@115");
     }
 
     #[test]

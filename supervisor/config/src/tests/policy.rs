@@ -56,7 +56,7 @@ fn the_short_form_of_restart_is_its_policy() {
 #[test]
 fn the_long_forms_take_every_key() {
     let read = policy(
-        "restart: {policy: on-failure, first: 100ms, then: 1s, factor: 1.5, jitter: 0, max_delay: 1m30s, limit: 5, quiet: 2m}, \
+        "restart: {policy: on-failure, first: 100ms, burst: 3, then: 1s, factor: 1.5, jitter: 0, max_delay: 1m30s, limit: 5, quiet: 2m}, \
          health: {interval: 1s, timeout: 500ms, kill_after: 1h, stuck_after: 90s, on_stuck_call: restart, start_timeout: 20s}, \
          stop: {drain: 0s, grace: 3s}, \
          limits: {memory: 200MB, cpu: 0.5, pids: 64, open_files: 256}, \
@@ -67,6 +67,7 @@ fn the_long_forms_take_every_key() {
         restart: Restart {
             when: RestartWhen::OnFailure,
             first: MS(100),
+            burst: 3,
             then: MS(1000),
             factor: 1.5,
             jitter: 0.0,
@@ -185,6 +186,8 @@ fn a_value_that_is_not_possible_costs_this_module_alone() {
             "restart: {first: -1s}",
             "18: `restart.first` must be between 0s and 24h",
         ),
+        ("restart: {burst: 101}", "18: `restart.burst` must be between 0 and 100"),
+        ("restart: {burst: 0.5}", "18: `restart.burst` must be a whole number"),
         ("restart: {then: 0s}", "17: `restart.then` must be between 10ms and 24h"),
         (
             "restart: {max_delay: 25h}",
@@ -441,6 +444,10 @@ fn unknown_keys_inside_are_named_with_the_one_that_was_meant() {
         (
             "restart: {then: 2s, max_delay: 1s}",
             "17: `restart.then` is longer than `restart.max_delay`, which counts",
+        ),
+        (
+            "restart: {burst: 4, limit: 4}",
+            "18: `restart.burst` is never used up, because `restart.limit` ends the tries before",
         ),
     ] {
         assert_eq!(said(keys), [format!("Warning {wanted}")], "{keys}");

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use mainstay_model::Restart;
 
-/// Shortest pause after the first try: a program that cannot be run must not keep a processor busy, whatever the config
-/// says.
+/// Shortest pause after the burst: a program that cannot be run must not keep a processor busy, whatever the config says.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Failures in a row, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backoff {
+    /// All of them.
     failures: u32,
+    /// How many of them were followed by a pause that grows. The others are the burst.
+    slow: u32,
+    /// Which growing pause follows the last failure, from 1; 0: the last failure belongs to the burst.
+    step: u32,
 }
 
 /// What follows a failure.
@@ -24,9 +28,14 @@ pub enum Next {
 }
 
 impl Backoff {
-    /// Counts one more failure. `chance`, from 0 to 1, says where in the range of the jitter the pause lies.
-    pub fn failed(&mut self, restart: &Restart, chance: f64) -> Next {
+    /// Counts one more failure, of a process that had become READY or not. `chance`, from 0 to 1, says where in the range of
+    /// the jitter the pause lies.
+    pub fn failed(&mut self, restart: &Restart, was_ready: bool, chance: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
+        // The first try costs nothing but is one of the burst all the same. What does not even start gains nothing by haste.
+        let in_burst = self.failures == 1 || (was_ready && self.failures - self.slow <= restart.burst);
+        self.slow = self.slow.saturating_add(u32::from(!in_burst));
+        self.step = if in_burst { 0 } else { self.slow };
         self.next(restart, chance)
     }
 
@@ -35,12 +44,12 @@ impl Backoff {
         if restart.limit.is_some_and(|limit| self.failures >= limit) {
             return Next::GiveUp(self.failures);
         }
-        Next::After(pause(restart, self.failures, chance))
+        Next::After(pause(restart, self.step, chance))
     }
 
     /// The next failure counts as the first.
     pub fn reset(&mut self) {
-        self.failures = 0;
+        *self = Self::default();
     }
 
     /// Failures in a row so far.
@@ -49,13 +58,13 @@ impl Backoff {
     }
 }
 
-/// The pause after failure number `failure`, counted from 1.
-fn pause(restart: &Restart, failure: u32, chance: f64) -> Duration {
-    let plain = match failure {
-        0 | 1 => restart.first.as_secs_f64(),
-        later => {
-            let steps = i32::try_from(later - 2).unwrap_or(i32::MAX);
-            restart.then.as_secs_f64() * restart.factor.powi(steps)
+/// Growing pause number `step`, from 1; 0: that of the burst.
+fn pause(restart: &Restart, step: u32, chance: f64) -> Duration {
+    let plain = match step {
+        0 => restart.first.as_secs_f64(),
+        step => {
+            let longer = i32::try_from(step - 1).unwrap_or(i32::MAX);
+            restart.then.as_secs_f64() * restart.factor.powi(longer)
         }
     };
     // Large powers are infinite, and zero times infinity is no number at all.
@@ -63,26 +72,77 @@ fn pause(restart: &Restart, failure: u32, chance: f64) -> Duration {
     let capped = if plain < longest { plain } else { longest };
     let varied = capped * (1.0 + restart.jitter * (2.0 * chance - 1.0));
     let pause = Duration::try_from_secs_f64(varied).unwrap_or(restart.max_delay);
-    if failure < 2 { pause } else { pause.max(MIN_PAUSE) }
+    if step == 0 { pause } else { pause.max(MIN_PAUSE) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pauses(restart: &Restart, count: usize, chance: f64) -> Vec<u128> {
+    /// The pauses, in ms, after failures of processes that had become READY (`r`) or not (`-`); `MAX`: it gave up.
+    fn after(restart: &Restart, ends: &str, chance: f64) -> Vec<u128> {
         let mut backoff = Backoff::default();
-        let mut next = || match backoff.failed(restart, chance) {
+        let mut next = |end| match backoff.failed(restart, end == 'r', chance) {
             Next::After(pause) => pause.as_millis(),
             Next::GiveUp(_) => u128::MAX,
         };
-        (0..count).map(|_| next()).collect()
+        ends.chars().map(&mut next).collect()
+    }
+
+    fn pauses(restart: &Restart, count: usize, chance: f64) -> Vec<u128> {
+        after(restart, &"-".repeat(count), chance)
     }
 
     #[test]
     fn the_first_try_comes_at_once_and_the_pauses_double_up_to_the_longest() {
         let expected = [0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
         assert_eq!(pauses(&Restart::default(), 9, 0.5), expected);
+    }
+
+    #[test]
+    fn what_had_been_ready_is_tried_at_once_until_its_burst_is_used_up() {
+        let burst = |burst| Restart {
+            burst,
+            ..Restart::default()
+        };
+        let gives_up = u128::MAX;
+        for (restart, ends, expected) in [
+            (burst(5), "rrrrrrrr", &[0, 0, 0, 0, 0, 500, 1_000, 2_000][..]),
+            (burst(2), "rrrr", &[0, 0, 500, 1_000]),
+            // The first try is not the burst's to refuse.
+            (burst(1), "rrrr", &[0, 500, 1_000, 2_000]),
+            (burst(0), "rrrr", &[0, 500, 1_000, 2_000]),
+            // What does not become READY waits longer each time, and leaves the rest of the burst for later.
+            (burst(5), "--rr", &[0, 500, 0, 0]),
+            (burst(3), "r-r-rr", &[0, 500, 0, 1_000, 0, 2_000]),
+            (burst(3), "----rrr", &[0, 500, 1_000, 2_000, 0, 0, 4_000]),
+            (
+                Restart {
+                    first: Duration::from_millis(100),
+                    ..burst(3)
+                },
+                "rr-rr",
+                &[100, 100, 500, 100, 1_000],
+            ),
+            (
+                Restart {
+                    limit: Some(4),
+                    ..burst(5)
+                },
+                "rrrr",
+                &[0, 0, 0, gives_up],
+            ),
+            (
+                Restart {
+                    limit: Some(4),
+                    ..burst(2)
+                },
+                "rrrr",
+                &[0, 0, 500, gives_up],
+            ),
+        ] {
+            assert_eq!(after(&restart, ends, 0.5), expected, "{ends} {restart:?}");
+        }
     }
 
     #[test]
@@ -117,6 +177,7 @@ mod tests {
             assert_eq!(pauses(&restart, 3, 0.5), expected, "{restart:?}");
         }
         assert!(pauses(&Restart::default(), 5_000, 0.5)[4_999] <= 30_000);
+        assert_eq!(after(&Restart::default(), &"r".repeat(5_000), 0.5)[4_999], 30_000);
     }
 
     #[test]
@@ -126,11 +187,14 @@ mod tests {
             ..Restart::default()
         };
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::ZERO));
-        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::from_millis(500)));
-        assert_eq!(backoff.failed(&restart, 0.5), Next::GiveUp(3));
+        assert_eq!(backoff.failed(&restart, false, 0.5), Next::After(Duration::ZERO));
+        assert_eq!(
+            backoff.failed(&restart, false, 0.5),
+            Next::After(Duration::from_millis(500))
+        );
+        assert_eq!(backoff.failed(&restart, false, 0.5), Next::GiveUp(3));
         backoff.reset();
         assert_eq!(backoff.failures(), 0);
-        assert_eq!(backoff.failed(&restart, 0.5), Next::After(Duration::ZERO));
+        assert_eq!(backoff.failed(&restart, false, 0.5), Next::After(Duration::ZERO));
     }
 }

@@ -199,6 +199,8 @@ pub struct Lifecycle {
     /// A restart was asked for: the next end is followed by a start at once.
     at_once: bool,
     life: u64,
+    /// The newest process answered Ready once.
+    was_ready: bool,
     backoff: Backoff,
     chance: Chance,
     restart: Restart,
@@ -215,6 +217,7 @@ impl Lifecycle {
             wanted: false,
             at_once: false,
             life: 0,
+            was_ready: false,
             backoff: Backoff::default(),
             chance: Chance(seed),
             restart: policy.restart.clone(),
@@ -279,7 +282,10 @@ impl Lifecycle {
             },
             (Waiting { .. } | Resting(_), Input::Want(false)) => (Stopped, None),
             (Starting { .. }, Input::Underway { limit, .. }) => (Starting { until: now + limit }, None),
-            (Starting { .. }, Input::Answered { .. }) => (Ready { since: now }, None),
+            (Starting { .. }, Input::Answered { .. }) => {
+                self.was_ready = true;
+                (Ready { since: now }, None)
+            }
             (Starting { until }, Input::Tick) if until <= now => self.stop(true, now),
             (Ready { .. }, Input::Silent { .. }) => (Unresponsive, None),
             (Unresponsive, Input::Heard { .. }) => (Ready { since: now }, None),
@@ -338,6 +344,7 @@ impl Lifecycle {
     fn start(&mut self, now: Instant) -> (State, Option<Action>) {
         self.at_once = false;
         self.life += 1;
+        self.was_ready = false;
         let until = now + self.start_timeout;
         (State::Starting { until }, Some(Action::Start { life: self.life }))
     }
@@ -364,7 +371,7 @@ impl Lifecycle {
             RestartWhen::OnFailure if clean => return (State::Resting(Rest::Done), None),
             RestartWhen::OnFailure | RestartWhen::Always => {}
         }
-        match self.backoff.failed(&self.restart, self.chance.next()) {
+        match self.backoff.failed(&self.restart, self.was_ready, self.chance.next()) {
             Next::After(Duration::ZERO) => self.start(now),
             Next::After(pause) => (State::Waiting { until: now + pause }, None),
             Next::GiveUp(failures) => (State::Resting(Rest::GaveUp { failures }), None),

@@ -206,8 +206,8 @@ impl Page {
         let text = fs::read_to_string(repository().join(&self.name)).expect("the page is there");
         let blocks = blocks(&text).expect("it was whole before");
         let before = blocks.iter().filter(|other| other.line < block.line);
-        let whole = before.filter(|other| other.language == "yaml" && other.words.is_empty());
-        whole.last().map(|whole| format!("block-{}.yaml", whole.line))
+        let mut whole = before.filter(|other| other.language == "yaml" && other.words.is_empty());
+        whole.next_back().map(|whole| format!("block-{}.yaml", whole.line))
     }
 
     async fn console(&mut self, block: &Block) {

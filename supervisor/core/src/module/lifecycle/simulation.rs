@@ -34,6 +34,8 @@ struct Met {
     given_up: u64,
     stale: u64,
     hangs: u64,
+    bursts: u64,
+    used_up: u64,
 }
 
 struct World<'a> {
@@ -51,6 +53,10 @@ struct World<'a> {
     sick: bool,
     /// What the failures in a row should be.
     failures: u32,
+    /// How many of them were answered by a start at once.
+    at_once: u32,
+    /// The newest process became READY.
+    was_ready: bool,
     /// Somebody asked for a new process while this one lived.
     asked: bool,
     /// READY without interruption.
@@ -69,6 +75,7 @@ impl<'a> World<'a> {
             RestartWhen::Never,
         ][below(&mut chance, 4)];
         policy.restart.limit = [None, None, Some(1), Some(4)][below(&mut chance, 4)];
+        policy.restart.burst = [5, 0, 1, 2][(seed % 4) as usize];
         policy.restart.max_delay = Duration::from_secs([30, 4][below(&mut chance, 2)]);
         policy.stop.grace = Duration::from_secs([10, 1, 0][below(&mut chance, 3)]);
         let zero = Instant::now();
@@ -85,6 +92,8 @@ impl<'a> World<'a> {
             ends: 0,
             sick: seed.is_multiple_of(3),
             failures: 0,
+            at_once: 0,
+            was_ready: false,
             asked: false,
             ready_since: None,
             log: Vec::new(),
@@ -169,6 +178,10 @@ impl<'a> World<'a> {
         match (&mut self.process, self.lifecycle.deadline()) {
             (Some(process), _) if process.ended => self.feed(Input::Empty { life }),
             (Some(process), _) if process.told.is_none() => {
+                let starting = matches!(self.lifecycle.state(), State::Starting { .. });
+                if starting && below(&mut self.chance, 3) > 0 {
+                    return self.feed(Input::Answered { life });
+                }
                 process.ended = true;
                 self.feed(Input::Ended { life });
             }
@@ -258,23 +271,24 @@ impl<'a> World<'a> {
             && let Some(since) = self.ready_since.take()
             && self.now - since >= self.policy.restart.quiet
         {
-            self.failures = 0;
+            (self.failures, self.at_once) = (0, 0);
             self.met.quiet += 1;
         }
         match input {
             Input::Answered { .. } if own && alive && matches!(before, State::Starting { .. }) => {
                 self.ready_since = Some(self.now);
+                self.was_ready = true;
             }
             Input::Heard { .. } if own && before == State::Unresponsive => self.ready_since = Some(self.now),
             Input::Want(wanted) => {
                 self.wanted = wanted;
                 if !wanted {
-                    (self.failures, self.asked) = (0, false);
+                    (self.failures, self.at_once, self.asked) = (0, 0, false);
                 }
             }
-            Input::Restart if self.wanted => (self.failures, self.asked) = (0, true),
+            Input::Restart if self.wanted => (self.failures, self.at_once, self.asked) = (0, 0, true),
             Input::Drain { .. } if own && matches!(before, State::Ready { .. } | State::Unresponsive) => {
-                (self.failures, self.asked) = (0, true);
+                (self.failures, self.at_once, self.asked) = (0, 0, true);
             }
             Input::Hung { .. } if own => self.met.hangs += 1,
             _ => {}
@@ -294,7 +308,7 @@ impl<'a> World<'a> {
             _ => false,
         };
         assert!(cause, "started without cause");
-        (self.asked, self.ready_since) = (false, None);
+        (self.asked, self.ready_since, self.was_ready) = (false, None, false);
         if self.pick(8) == 0 {
             // The program cannot be run.
             return self.exit(life, false, false);
@@ -396,10 +410,14 @@ impl<'a> World<'a> {
             self.met.gave_up += 1;
             return Expected::Rest(Rest::GaveUp { failures });
         }
-        if failures == 1 {
+        if failures == 1 || (self.was_ready && self.at_once < restart.burst) {
+            self.at_once += 1;
+            self.met.bursts += u64::from(failures > 1);
             return Expected::Start;
         }
-        let plain = Duration::from_millis(500 << (failures - 2).min(16)).min(restart.max_delay);
+        self.met.used_up += u64::from(self.was_ready && restart.burst > 1);
+        let pauses = failures - self.at_once;
+        let plain = Duration::from_millis(500 << (pauses - 1).min(16)).min(restart.max_delay);
         Expected::Pause(plain.mul_f64(0.799), plain.mul_f64(1.201))
     }
 
@@ -470,6 +488,8 @@ fn whatever_happens_to_it_in_whatever_order_a_module_has_one_process_at_most_and
         met.given_up,
         met.stale,
         met.hangs,
+        met.bursts,
+        met.used_up,
     ];
     assert!(each.iter().all(|count| *count > 1_000), "{met:?}");
 }

@@ -26,9 +26,15 @@ fn exited(life: u64) -> Input {
     Input::Exited { life, clean: false }
 }
 
+/// Without a burst, unless a test is about that: the second failure in a row is followed by the first pause then.
 fn policy() -> Policy {
+    with_burst(0)
+}
+
+fn with_burst(burst: u32) -> Policy {
     let mut policy = Policy::default();
     policy.restart.jitter = 0.0;
+    policy.restart.burst = burst;
     policy.health.start_timeout = Some(Duration::from_secs(30));
     policy
 }
@@ -88,6 +94,96 @@ fn a_failed_first_start_is_treated_like_any_other_failure() {
         ],
         "0:Start 10:Start 520:Start",
     );
+}
+
+/// So many ends of a READY process, a second apart and each while it is READY: when the next one starts, after each.
+fn kills(policy: &Policy, ends: u64) -> (Vec<u64>, State) {
+    let zero = Instant::now();
+    let mut life = Lifecycle::new(policy, START_TIMEOUT, 1);
+    let mut now = zero;
+    life.handle(Want(true), now);
+    let mut pauses = Vec::new();
+    for number in 1..=ends {
+        life.handle(answered(number), now);
+        now += Duration::from_secs(1);
+        let end = now;
+        life.handle(exited(number), now);
+        now = match life.state() {
+            State::Waiting { until } => until,
+            _ => now,
+        };
+        life.handle(Tick, now);
+        pauses.push(u64::try_from((now - end).as_millis()).expect("short"));
+    }
+    (pauses, life.state())
+}
+
+#[test]
+fn a_burst_of_tries_at_once_comes_before_the_growing_pauses() {
+    let standard = Policy::default().restart.burst;
+    let (pauses, _) = kills(&with_burst(standard), 15);
+    assert_eq!(pauses[..9], [0, 0, 0, 0, 0, 500, 1_000, 2_000, 4_000]);
+    assert_eq!(pauses[9..], [8_000, 16_000, 30_000, 30_000, 30_000, 30_000]);
+    assert_eq!(kills(&with_burst(0), 4).0, [0, 500, 1_000, 2_000]);
+    // A limit counts the tries of the burst, too.
+    let mut limited = with_burst(standard);
+    limited.restart.limit = Some(7);
+    let (pauses, state) = kills(&limited, 7);
+    assert_eq!(pauses, [0, 0, 0, 0, 0, 500, 0]);
+    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 7 }));
+}
+
+#[test]
+fn only_what_had_been_ready_earns_a_burst() {
+    let check = |inputs: &[(u64, Input)], expected: &str| {
+        assert_eq!(run(&with_burst(5), inputs).0, expected, "{inputs:?}");
+    };
+    // The second does not become READY; the third does, and what is left of the burst is its own.
+    check(
+        &[
+            (0, Want(true)),
+            (0, answered(1)),
+            (1, exited(1)),
+            (2, exited(2)),
+            (502, Tick),
+            (503, answered(3)),
+            (504, exited(3)),
+            (505, exited(4)),
+            (1_504, Tick),
+            (1_505, Tick),
+        ],
+        "0:Start 1:Start 502:Start 504:Start 1505:Start",
+    );
+    // One that hangs had been READY; one whose start takes too long had not.
+    check(
+        &[
+            (0, Want(true)),
+            (0, exited(1)),
+            (0, answered(2)),
+            (1, Input::Silent { life: 2 }),
+            (2, Input::Hung { life: 2 }),
+            (3, exited(2)),
+            (30_003, Tick),
+            (30_004, exited(3)),
+            (30_503, Tick),
+            (30_504, Tick),
+        ],
+        "0:Start 0:Start 2:Terminate 3:Start 30003:Terminate 30504:Start",
+    );
+    // A start by hand and a quiet time give the whole burst back.
+    let used_up = |again: Input, at| {
+        let mut inputs = vec![(0, Want(true))];
+        for life in 1..=5 {
+            inputs.extend([(life, answered(life)), (life, exited(life))]);
+        }
+        inputs.extend([(6, answered(6)), (at, again)]);
+        (7..12).for_each(|life| inputs.extend([(at, exited(life - 1)), (at, answered(life))]));
+        inputs
+    };
+    let starts = |inputs: &[(u64, Input)]| run(&with_burst(5), inputs).0.matches("Start").count();
+    assert_eq!(starts(&used_up(Tick, 10)), 6);
+    assert_eq!(starts(&used_up(Tick, 60_006)), 11);
+    assert_eq!(starts(&used_up(Restart, 10)), 11);
 }
 
 #[test]
