@@ -1,6 +1,7 @@
-//! `mainstay.control.v1`, the protocol of the control socket: values of the core as messages and back.
+//! What server and command line share: `mainstay.control.v1`, the protocol of the control socket, as values and back
+//! ([`messages`]), and the graph of dependencies with its drawings ([`diagram`]).
 //!
-//! Never opens a socket; server and command line both speak through it.
+//! Never opens a socket and never reads a file.
 
-pub mod graph;
+pub mod diagram;
 pub mod messages;

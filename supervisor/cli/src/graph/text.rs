@@ -1,6 +1,6 @@
 //! The graph as a tree: who needs others stands at the edge, what it needs below it.
 
-use mainstay_core::diagram::{Edge, Graph, Kind, To};
+use mainstay_control::diagram::{Edge, Graph, Kind, To};
 use mainstay_model::text::plain;
 
 use crate::table::{Cell, Table};
@@ -162,7 +162,7 @@ fn note_of(edge: &Edge) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_core::diagram::of_config;
+    use mainstay_control::diagram::of_config;
 
     use super::*;
 

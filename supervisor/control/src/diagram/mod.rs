@@ -1,9 +1,10 @@
 //! Resources, who needs whom, and the circles among them, to be drawn.
 //!
-//! `of_config` makes such a graph from a config; `mainstay-control` makes one from what a running machine tells.
+//! `of_config` makes such a graph from a config, `of_machine` from what a running machine tells, `drawing` shows it.
 
 mod drawing;
 mod of_config;
+mod of_machine;
 
 use std::collections::HashMap;
 
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 
 pub use self::drawing::{dot, mermaid};
 pub use self::of_config::graph as of_config;
-use crate::graph::cycles;
+pub use self::of_machine::graph as of_machine;
+use mainstay_core::graph::cycles;
 
 /// One resource.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mainstay_core::diagram::{Edge, Graph, Kind, Node, To};
+use crate::diagram::{Edge, Graph, Kind, Node, To};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::words::resource_state;
 
