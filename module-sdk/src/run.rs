@@ -29,7 +29,8 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// What the core gave on the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Args {
-    /// Where to listen: the path of a UNIX socket, or `127.0.0.1:port`.
+    /// Where to listen: the path of a UNIX socket, or `127.0.0.1:port`. `-`: standard input is the one connection that is
+    /// served, and the process ends with it.
     pub address: String,
     /// How much to log.
     pub level: Level,
@@ -44,7 +45,7 @@ impl Args {
         let mut args = args.into_iter();
         let address = args
             .next()
-            .filter(|address| !address.starts_with('-') && !address.is_empty());
+            .filter(|address| address == Address::STDIN || !address.starts_with('-') && !address.is_empty());
         let address = address.ok_or_else(|| {
             Error::invalid_argument(
                 "a module is started by its machine, which gives the socket to listen on as first argument",
@@ -99,6 +100,8 @@ async fn serve(module: Module, args: Args, logs: LogSender) -> Result<()> {
         _ = signals.0.recv() => None,
         _ = signals.1.recv() => None,
         gone = running.gone() => Some(gone),
+        // The one connection that it was started for has ended.
+        () = stop.cancelled() => None,
     };
     if let Some(gone) = &gone {
         tracing::error!("{gone}; ending");
@@ -157,7 +160,11 @@ impl Running {
             .map_err(|error| Error::unavailable(format_args!("cannot listen on {address}: {error}")))?;
         tracing::debug!(%address, "listening");
         let (served, abort) = (TaskTracker::new(), CancellationToken::new());
-        drop(served.spawn(services.serve(listener, stop.clone(), abort.clone())));
+        let (over, aborted) = (stop.clone(), abort.clone());
+        drop(served.spawn(async move {
+            services.serve(listener, over.clone(), aborted).await;
+            over.cancel();
+        }));
         let logging = (CancellationToken::new(), TaskTracker::new());
         let (tell, gone) = mpsc::channel(1);
         drop(served.spawn(attend(connections, logs, logging.clone(), tell, stop.clone())));
@@ -262,6 +269,7 @@ mod tests {
             ("/m.sock --log-level=debug", "/m.sock", Level::DEBUG),
             ("127.0.0.1:7 --log-level=WARNING --tcp-mode", "127.0.0.1:7", Level::WARN),
             ("/m.sock --builtin=fake --log-level=odd extra", "/m.sock", Level::INFO),
+            ("- --builtin=fake", "-", Level::INFO),
         ] {
             assert_eq!(
                 parse(text),

@@ -76,12 +76,13 @@ impl FromIterator<Service> for Services {
 }
 
 impl Services {
-    /// Serves until `stop`, then lets the running calls end, until `abort`.
+    /// Serves until `stop`, or until no connection can come any more and the last has ended. Then lets the running calls end,
+    /// until `abort`.
     pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken, abort: CancellationToken) {
         let (services, connections) = (Arc::new(self), TaskTracker::new());
         loop {
             match stop.run_until_cancelled(listener.accept()).await {
-                Some(Ok(stream)) => {
+                Some(Ok(Some(stream))) => {
                     let connection = connection(services.clone(), stream, stop.clone());
                     let abort = abort.clone();
                     drop(connections.spawn(async move { abort.run_until_cancelled(connection).await }));
@@ -91,7 +92,7 @@ impl Services {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
-                None => break,
+                Some(Ok(None)) | None => break,
             }
         }
         drop(listener);
