@@ -23,6 +23,7 @@ mod links;
 mod log;
 pub mod machine;
 pub mod module;
+pub mod offers;
 pub mod operations;
 mod packages;
 pub mod phase;

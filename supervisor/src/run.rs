@@ -21,7 +21,6 @@ use crate::guardian::{self, Tether, survivors};
 use crate::jobs::{self, Jobs};
 use crate::log::Levels;
 use crate::machine::{Machine, MachineOptions};
-use crate::module::builtin::Builtins;
 use crate::module::lifecycle::START_TIMEOUT;
 use crate::module::{orphans, sockets};
 use crate::operations::Operations;
@@ -66,8 +65,6 @@ pub struct RunOptions {
     pub start: Start,
     /// VIAM_HOME for modules; absolute.
     pub home: PathBuf,
-    /// The program that holds the built-in modules, where the command line names one; absolute.
-    pub builtins: Option<PathBuf>,
 }
 
 /// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
@@ -136,7 +133,6 @@ where
         overrides,
         start,
         home,
-        builtins,
     } = options;
     let config = &start.taken.config;
     // Everything that can be refused is refused before anything starts.
@@ -161,7 +157,7 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: builtins.unwrap_or_else(Builtins::default_path),
+        builtins: overrides.builtins.clone(),
         operations: operations.clone(),
         doors,
         cgroups: cgroups.clone(),
@@ -171,7 +167,7 @@ where
     let (traces, exporter) = Traces::new();
     traces.configure(config, &options.home);
     packages::link_models(&config.packages, &options.home);
-    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
+    let (machine, handle) = Machine::new(config.clone(), options).map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::Handle::default();
     jobs.set(config.jobs.clone());

@@ -147,8 +147,6 @@ pub(super) async fn read(bundle: Bundle, overrides: &Arc<Overrides>) -> Result<T
         let place = crate::config::Place::file(&path);
         let message = format!("the config cannot be read: {broken}");
         let complaint = Complaint::new(crate::config::Grade::Refused, message, place);
-        Err(Refused {
-            complaints: vec![complaint],
-        })
+        Err(complaint.into())
     })
 }

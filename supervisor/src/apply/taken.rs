@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::transaction::{Offer, Origin};
 use crate::config::{Bundle, Complaint, Config, Grade, Loaded, Place, Refused, Surroundings, parse};
+use crate::module::builtin::BuiltinModels;
 use crate::policy::OnFailure;
 
 /// What the command line says about every config.
@@ -20,12 +21,22 @@ pub struct Overrides {
     pub web_profile: bool,
     /// VIAM_HOME, in which packages lie.
     pub home: PathBuf,
+    /// The built-in modules.
+    pub builtins: Arc<BuiltinModels>,
 }
 
 impl Overrides {
     /// Where a config at `path` lies.
     pub fn surroundings(&self, path: &Path) -> Surroundings {
         Surroundings::of(path).with_viam_home(&self.home)
+    }
+
+    /// Looks for more that is wrong with a config that cannot be used. Blocks.
+    pub fn look_further(&self, refused: &mut Refused) {
+        if let Some(config) = &refused.config {
+            self.builtins.look_for(config);
+            refused.look_for_models(&self.builtins.present().offers());
+        }
     }
 
     fn apply(&self, config: &mut Config) {
@@ -60,13 +71,20 @@ impl Taken {
     /// # Errors
     /// It cannot be used.
     pub fn read(bundle: &Bundle, overrides: &Overrides) -> Result<Self, Refused> {
-        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path))?;
+        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path)).map_err(|mut refused| {
+            refused.look_for_programs();
+            overrides.look_further(&mut refused);
+            refused
+        })?;
         loaded.look_for_programs();
         Ok(Self::new(loaded, overrides))
     }
 
-    /// What was loaded, as the command line wants it.
-    pub fn new(loaded: Loaded, overrides: &Overrides) -> Self {
+    /// What was loaded, as the command line wants it. Looks at the built-in models, and blocks for that.
+    pub fn new(mut loaded: Loaded, overrides: &Overrides) -> Self {
+        overrides.builtins.look_for(&loaded.config);
+        // What modules offer shows when they start, and whatever a file says of it before may be old.
+        let _after_start = loaded.look_for_models(&overrides.builtins.present().offers());
         let Loaded {
             mut config,
             complaints,

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
 mod apply;
+mod ask_builtins;
 mod call;
 mod check;
 mod complaints;
@@ -22,6 +23,7 @@ mod plan_text;
 mod replace_file;
 mod restart;
 mod run;
+mod running_offers;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -190,6 +192,7 @@ mod tests {
             "explain wheels --json",
             "check rover.yaml --json",
             "check rover.yaml --live --machine rover.yaml",
+            "check rover.yaml --builtins /opt/b",
             "schema",
             "plan rover.yaml --json",
             "apply rover.yaml --revert-after 10s --yes",

@@ -9,6 +9,7 @@ use super::startup;
 use crate::apply::{self, Overrides};
 use crate::config;
 use crate::guardian::{self, Side};
+use crate::module::builtin::{BuiltinModels, Builtins};
 use crate::run::RunOptions;
 
 /// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
@@ -75,11 +76,14 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let home = home
         .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let home = absolute(&home)?;
+    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
+    let builtins = builtins.unwrap_or_else(Builtins::default_path);
     let overrides = Overrides {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
         web_profile: arguments.webprofile,
         home: home.clone(),
+        builtins: BuiltinModels::at(builtins),
     };
     let start = apply::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);
@@ -97,14 +101,12 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         note(&complaint.render(colour));
     }
     let config_path = apply::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
-    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     Ok(RunOptions {
         given: arguments.config.clone(),
         config_path,
         overrides,
         start,
         home,
-        builtins,
     })
 }
 

@@ -10,6 +10,7 @@ mod apply;
 mod bundle;
 pub mod check;
 mod complaint;
+pub mod declared;
 mod dependencies;
 pub mod difference;
 mod document;
@@ -24,6 +25,7 @@ mod keys;
 mod levels;
 mod load;
 mod model;
+pub mod models;
 mod names;
 mod network;
 mod node;
@@ -49,7 +51,7 @@ pub use crate::duration::{parse as parse_duration, show as show_duration};
 pub use bundle::{Bundle, MAX_SIZE, RawFile};
 pub use complaint::{Complaint, Grade, Place, Refused, colour_wanted};
 pub use frame::{Frame, Geometry, Orientation, Shape};
-pub use load::{load, load_in, parse, read_file};
+pub use load::{load, load_in, models_of_modules, parse, read_file};
 pub use model::{
     Auth, AuthHandler, Cloud, Config, Duplicates, Job, Level, Loaded, LogRule, Maintenance, ModuleConfig, ModuleType,
     Network, Package, Remote, ResourceConfig, Secret, ServiceConfig, Tracing, Tunnel,

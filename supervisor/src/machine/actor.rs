@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::apply::Watched;
 use super::calls;
+use super::failure::Failure;
 use super::forgotten::Forgotten;
 use super::handle::{Command, Handle, Restarted};
 use super::modules::Then;
@@ -67,7 +68,7 @@ pub struct Machine {
     /// Who waits for the first outcome of a change.
     pub(super) watched: Vec<Watched>,
     /// What running processes said of entries before they were taken up.
-    pub(super) heard: HashMap<ResourceName, (Result<Declared, String>, Process)>,
+    pub(super) heard: HashMap<ResourceName, (Result<Declared, Failure>, Process)>,
     /// Resources that are gone and that others may still see.
     pub(super) forgotten: Forgotten,
     pub(super) build_timeout: Duration,
@@ -120,8 +121,8 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Validated(Result<Declared, String>),
-    Added(Result<(), String>),
+    Validated(Result<Declared, Failure>),
+    Added(Result<(), Failure>),
     Removed(Result<(), Status>),
 }
 
@@ -232,18 +233,12 @@ impl Machine {
                 Shown {
                     phase: Phase::Removing,
                     cause: None,
+                    wire: None,
                     transient: true,
                 },
             );
         } else if stage == Stage::Adding {
-            self.show(
-                &name,
-                Shown {
-                    phase: Phase::Configuring,
-                    cause: Some("being built".into()),
-                    transient: true,
-                },
-            );
+            self.show(&name, Shown::waiting("being built"));
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
@@ -270,13 +265,13 @@ impl Machine {
             let proto = || {
                 config
                     .to_proto()
-                    .map_err(|problem| format!("resource config validation error: {problem}"))
+                    .map_err(|problem| calls::Refusal::unsendable(problem).failure)
             };
             let what = match stage {
                 Stage::Validating => {
                     let call = async {
                         let answer = calls::validate(upstream, proto()?, limit).await;
-                        answer.map_err(|refusal| refusal.text)
+                        answer.map_err(|refusal| refusal.failure)
                     };
                     What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
@@ -486,6 +481,7 @@ impl Machine {
         resource.publish(ResourceState {
             phase: shown.phase,
             error: shown.cause.clone(),
+            wire_error: shown.wire.clone(),
             transient: shown.transient,
             since: if before.phase == shown.phase {
                 before.since
@@ -506,8 +502,8 @@ impl Machine {
     }
 }
 
-fn shutting_down<T>() -> Result<T, String> {
-    Err("the machine is shutting down".to_owned())
+fn shutting_down<T>() -> Result<T, Failure> {
+    Err("the machine is shutting down".into())
 }
 
 async fn wake_at(wake: Option<Instant>) {

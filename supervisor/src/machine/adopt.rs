@@ -10,6 +10,7 @@ use super::node::{Facts, Module, Node, Stage};
 use super::world::World;
 use crate::config::{Config, ResourceConfig};
 use crate::identity::ModuleName;
+use crate::module::builtin::Builtins;
 
 /// What a config wants beside its entries.
 #[derive(Debug, Default)]
@@ -18,8 +19,8 @@ pub(super) struct Around {
     pub(super) modules: Vec<ModuleName>,
     /// Which of the models that the config uses are built in, and where.
     pub(super) builtin: HashMap<(Api, Model), ModuleName>,
-    /// Why there are no built-in models, if so.
-    pub(super) builtin_problem: Option<String>,
+    /// All built-in models.
+    pub(super) builtins: Arc<Builtins>,
 }
 
 impl World {
@@ -100,7 +101,7 @@ impl World {
     /// Wants what `to` has from now on, as `plan` says. Modules are added, retired and removed by themselves.
     pub(super) fn take_up(&mut self, plan: &Plan, to: &Config, around: Around) {
         self.builtin = around.builtin;
-        self.builtin_problem = around.builtin_problem;
+        self.builtins = around.builtins;
         let wanted: HashSet<_> = around.modules.iter().cloned().collect();
         let ending = self.module_order.iter().filter(|name| !wanted.contains(*name)).cloned();
         self.module_order = around

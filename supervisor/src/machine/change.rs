@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use mainstay_proto::{Api, Model, ResourceName};
 
+use super::failure::Failure;
 use super::node::Declared;
 use super::wanted::{self, WantedModule};
 use crate::config::Config;
@@ -155,7 +156,7 @@ pub struct Known {
     /// The resources.
     pub resources: HashMap<ResourceName, KnownResource>,
     /// What running modules say of entries that are not applied yet; see `Handle::preflight`.
-    pub answers: HashMap<ResourceName, Result<Declared, String>>,
+    pub answers: HashMap<ResourceName, Result<Declared, Failure>>,
 }
 
 /// What is known of a module.

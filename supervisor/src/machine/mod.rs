@@ -18,6 +18,7 @@ mod change_tests;
 #[cfg(test)]
 mod circle_tests;
 mod drain;
+mod failure;
 mod forgotten;
 mod handle;
 mod lost;
@@ -41,6 +42,7 @@ pub mod world;
 pub use actor::Machine;
 pub use apply::{Answers, Applied, ApplyError};
 pub use calls::BUILD_TIMEOUT;
+pub use failure::Failure;
 pub use handle::{Handle, RestartError};
 pub use setup::MachineOptions;
 pub use spare::SpareError;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use mainstay_proto::{Api, Model, ResourceName};
 
+use super::failure::Failure;
 use crate::config::ResourceConfig;
 use crate::graph::Unresolved;
 use crate::graph::circles::Forgone;
@@ -62,8 +63,10 @@ pub enum Stage {
 pub struct Shown {
     /// Its state.
     pub phase: Phase,
-    /// Why it is not READY.
+    /// Why it is not READY, for people.
     pub cause: Option<Arc<str>>,
+    /// The same in the words that peers know, for callers; where it is not `cause`.
+    pub wire: Option<Arc<str>>,
     /// It may come back by itself, because what it lacks is a process rather than a better config.
     pub transient: bool,
 }
@@ -72,6 +75,7 @@ impl Shown {
     pub(super) const READY: Self = Self {
         phase: Phase::Ready,
         cause: None,
+        wire: None,
         transient: false,
     };
 
@@ -79,6 +83,7 @@ impl Shown {
         Self {
             phase: Phase::Configuring,
             cause: Some(cause.into()),
+            wire: None,
             transient: true,
         }
     }
@@ -87,6 +92,7 @@ impl Shown {
         Self {
             phase: Phase::Unhealthy,
             cause: Some(cause.into()),
+            wire: None,
             transient: false,
         }
     }
@@ -95,8 +101,20 @@ impl Shown {
         Self {
             phase: Phase::Unhealthy,
             cause: Some(cause.into()),
+            wire: None,
             transient: true,
         }
+    }
+
+    /// With the words that peers know for it.
+    pub(super) fn on_the_wire(mut self, wire: impl Into<Arc<str>>) -> Self {
+        self.wire = Some(wire.into());
+        self
+    }
+
+    /// Why it is not READY, in the words that peers know.
+    pub(super) fn wire_cause(&self) -> Option<&str> {
+        self.wire.as_deref().or(self.cause.as_deref())
     }
 }
 
@@ -141,7 +159,7 @@ pub struct Node {
     pub(super) cycle: Option<Vec<ResourceName>>,
     /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
     pub(super) forgone: Vec<Forgone>,
-    pub(super) failure: Option<(Arc<str>, Instant)>,
+    pub(super) failure: Option<(Failure, Instant)>,
     pub(super) failures: u32,
     pub(super) queued: bool,
 }

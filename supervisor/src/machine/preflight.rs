@@ -14,6 +14,7 @@ use super::actor::Machine;
 use super::apply::{Answers, ApplyError};
 use super::calls;
 use super::change::{self, How, Part, Plan};
+use super::failure::Failure;
 use super::handle::{Command, Handle};
 use super::node::{Declared, Facts};
 use super::spare::{self, SpareError};
@@ -21,6 +22,8 @@ use super::wanted;
 use crate::config::{Config, Preflight, ResourceConfig};
 use crate::identity::ModuleName;
 use crate::module::activity::Activity;
+use crate::offers::Offers;
+use crate::phase::ModulePhase;
 use crate::route::upstream::Upstream;
 
 /// Calls that are under way at a time; one module may get all of them.
@@ -72,7 +75,6 @@ impl Handle {
         patience: Option<Duration>,
         give_up: &CancellationToken,
     ) -> Result<Asked, ApplyError> {
-        self.made.load_builtins(config).await;
         let present = self.published.load_full().config.clone();
         let mut known = self.known().await?;
         let plan = change::plan(&present, config, &known);
@@ -149,6 +151,27 @@ impl Handle {
         Ok(all.answers)
     }
 
+    /// What is on offer for `config`: of modules that run as it wants them; of others it is not known before they start.
+    pub fn offers(&self, config: &Config) -> Offers {
+        let view = self.published.load_full();
+        let same = config
+            .modules
+            .iter()
+            .filter(|module| view.config.modules.contains(module));
+        let known = same.filter_map(|module| {
+            let state = view.module(&module.name)?.state();
+            let models = state.handlers.iter().flat_map(|handler| {
+                let offer = |model: &Model| (handler.api.clone(), model.clone());
+                handler.models.iter().map(offer)
+            });
+            (state.phase == ModulePhase::Ready).then(|| (module.name.clone(), models.collect()))
+        });
+        Offers {
+            modules: known.collect(),
+            ..self.made.builtins.present().offers()
+        }
+    }
+
     async fn lines(&self) -> Result<Lines, ApplyError> {
         let (reply, lines) = oneshot::channel();
         let command = Command::Lines(reply);
@@ -166,14 +189,14 @@ impl Asked {
             if outcome.as_ref().is_err_and(|refusal| refusal.transient) {
                 self.unanswered.insert(name.clone());
             }
-            self.answers.insert(name, outcome.map_err(|refusal| refusal.text));
+            self.answers.insert(name, outcome.map_err(|refusal| refusal.failure));
         }
     }
 }
 
 impl Machine {
     /// What the present process of `module` said of the entry before it was taken up. It counts once.
-    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, String>> {
+    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, Failure>> {
         let (outcome, (asked, life)) = self.heard.remove(name)?;
         let running = self.modules.get(module)?;
         (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::cgroup::Tree;
 use crate::config::Config;
 use crate::identity::ModuleName;
 use crate::module::actor::Event;
-use crate::module::builtin::Builtins;
+use crate::module::builtin::BuiltinModels;
 use crate::module::parent::ParentDoor;
 use crate::module::process::Spawner;
 use crate::operations::Operations;
@@ -32,8 +31,8 @@ pub struct MachineOptions {
     pub runtime: PathBuf,
     /// VIAM_HOME.
     pub home: PathBuf,
-    /// The program that holds the built-in modules; looked at when a config uses one of their models.
-    pub builtins: PathBuf,
+    /// The built-in modules, looked for by whoever reads a config.
+    pub builtins: Arc<BuiltinModels>,
     /// The calls that run.
     pub operations: Operations,
     /// Where the parent socket of each module goes to be served, before the module is started.
@@ -51,9 +50,8 @@ pub struct MachineOptions {
 pub(super) struct Made {
     pub(super) runtime: PathBuf,
     pub(super) home: PathBuf,
-    /// The built-in modules, once a config used one; where to find them.
-    pub(super) builtins: ArcSwap<Builtins>,
-    builtins_at: PathBuf,
+    /// The built-in modules, once a config used one.
+    pub(super) builtins: Arc<BuiltinModels>,
     pub(super) operations: Operations,
     pub(super) doors: mpsc::UnboundedSender<ParentDoor>,
     pub(super) cgroups: Option<Arc<Tree>>,
@@ -64,38 +62,19 @@ pub(super) struct Made {
     pub(super) spares: tokio::sync::Mutex<()>,
 }
 
-impl Made {
-    /// Reads which models are built in, if `config` uses one and it is not known yet. Without them the rest of the machine
-    /// runs.
-    pub(super) async fn load_builtins(&self, config: &Config) {
-        let uses = config.resources.iter().any(|resource| resource.model.is_builtin());
-        let present = self.builtins.load();
-        let known = present.problem.is_none() && !present.executable.as_os_str().is_empty();
-        if !uses || known {
-            return;
-        }
-        let builtins = Builtins::load(&self.builtins_at).await.unwrap_or_else(|problem| {
-            tracing::error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        });
-        self.builtins.store(Arc::new(builtins));
-    }
-}
-
 impl Machine {
     /// Sets up the machine of `config`; nothing starts before `run`.
     ///
     /// # Errors
     /// The system refuses what processes are started with.
-    pub async fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
+    pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
         let published = Published::default();
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let made = Arc::new(Made {
             runtime: options.runtime,
             home: options.home,
-            builtins: ArcSwap::default(),
-            builtins_at: options.builtins,
+            builtins: options.builtins,
             operations: options.operations,
             doors: options.doors,
             cgroups: options.cgroups,
@@ -104,7 +83,6 @@ impl Machine {
             start_timeout: options.start_timeout,
             spares: tokio::sync::Mutex::default(),
         });
-        made.load_builtins(&config).await;
         let handle = Handle {
             published: published.clone(),
             commands: command_sender,

@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 use super::control::Control;
 use super::feeds::Answers;
 use super::wire;
-use crate::config::{Bundle, Grade, ResourceConfig, difference};
+use crate::config::{Bundle, Grade, ResourceConfig, difference, models};
 use crate::machine::apply::ApplyError;
 use crate::machine::view::View;
 use crate::policy::Preflight;
@@ -70,11 +70,15 @@ impl Control {
         let (answers, forgone) = (asked.answers, asked.plan.forgone);
         let view = self.view();
         let mut complaints = taken.complaints;
+        // Of running modules more is known than the text alone tells.
+        let models = models::check(&taken.config, &self.machine().offers(&taken.config)).complaints;
+        let new: Vec<_> = models.into_iter().filter(|one| !complaints.contains(one)).collect();
+        complaints.extend(new);
         let mut asked = Vec::new();
         for entry in taken.config.resources.iter().filter(|entry| entry.fault.is_none()) {
             let seen = match answers.get(&entry.name) {
                 Some(Ok(_)) => Ok(()),
-                Some(Err(refusal)) => Err(format!("its module refuses `{}`: {refusal}", entry.name.name)),
+                Some(Err(refusal)) => Err(format!("`{}`: {refusal}", entry.name.name)),
                 // Of what is the same as before, its module said what it has to say.
                 None => match as_it_runs(&view, entry) {
                     Some(seen) => seen,
@@ -82,7 +86,11 @@ impl Control {
                 },
             };
             asked.push(entry.name.to_string());
-            if let Err(message) = seen {
+            // Said already of its model, before any module was asked.
+            let told = complaints
+                .iter()
+                .any(|complaint| complaint.grade == Grade::Local && complaint.place == entry.model_place);
+            if let (Err(message), false) = (seen, told) {
                 complaints.push(taken.config.complaint(Grade::Local, &entry.place, message));
             }
         }
