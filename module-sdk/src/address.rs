@@ -1,11 +1,14 @@
-//! Address of a peer: a UNIX socket, or a TCP port.
+//! Address of a peer: a UNIX socket, a TCP port, or a socket that the process was started with.
 
 use std::{
     fmt, io,
-    os::unix::fs::FileTypeExt,
-    os::unix::fs::PermissionsExt,
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     pin::Pin,
+    sync::{Mutex, PoisonError},
 };
 
 use hyperlocal::{UnixConnector, UnixStream};
@@ -21,6 +24,8 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// Host and port, as `host:port`.
     Tcp(String),
+    /// `-`: standard input is one end of a connected socket, and nobody else can connect.
+    Stdin,
 }
 
 /// Longest path of a socket on Linux, in bytes.
@@ -34,8 +39,14 @@ pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Address {
+    /// How standard input is written.
+    pub(crate) const STDIN: &str = "-";
+
     /// Parses an address. As in every peer, text with a port at its end and no `/` is a TCP address.
     pub(crate) fn parse(text: &str) -> Self {
+        if text == Self::STDIN {
+            return Self::Stdin;
+        }
         let port = text.rsplit_once(':').map(|(_, port)| port);
         let is_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
         if is_port && !text.contains('/') {
@@ -57,6 +68,7 @@ impl Address {
                 stream.set_nodelay(true)?;
                 Box::pin(stream)
             }
+            Self::Stdin => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -72,6 +84,13 @@ impl Address {
                 Listener::Unix(listener, path.clone())
             }
             Self::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
+            Self::Stdin => {
+                let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+                socket.peer_addr()?;
+                socket.set_nonblocking(true)?;
+                let stream: Stream = Box::pin(tokio::net::UnixStream::from_std(socket)?);
+                Listener::One(Mutex::new(Some(stream)))
+            }
         })
     }
 }
@@ -90,6 +109,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Tcp(address) => f.write_str(address),
+            Self::Stdin => f.write_str("standard input, which must be a connected UNIX socket"),
         }
     }
 }
@@ -98,18 +118,22 @@ impl fmt::Display for Address {
 pub(crate) enum Listener {
     Unix(UnixListener, PathBuf),
     Tcp(TcpListener),
+    /// A connection that was there from the start, until it is taken.
+    One(Mutex<Option<Stream>>),
 }
 
 impl Listener {
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        Ok(match self {
+    /// The next connection. `None`: no other will come.
+    pub(crate) async fn accept(&self) -> io::Result<Option<Stream>> {
+        Ok(Some(match self {
+            Self::One(stream) => return Ok(stream.lock().unwrap_or_else(PoisonError::into_inner).take()),
             Self::Unix(listener, _) => Box::pin(listener.accept().await?.0),
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Box::pin(stream)
             }
-        })
+        }))
     }
 }
 
@@ -137,6 +161,8 @@ mod tests {
             ("127.0.0.1:5000", Address::Tcp("127.0.0.1:5000".into())),
             ("[::1]:5000", Address::Tcp("[::1]:5000".into())),
             ("localhost:", Address::Unix("localhost:".into())),
+            ("-", Address::Stdin),
+            ("./-", Address::Unix("./-".into())),
         ] {
             assert_eq!(Address::parse(text), address, "{text}");
         }

@@ -29,7 +29,8 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// Command-line arguments that the core passes to a module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Args {
-    /// Address to listen on: the path of a UNIX socket, or `127.0.0.1:port`.
+    /// Address to listen on: the path of a UNIX socket, or `127.0.0.1:port`. `-`: standard input is the one connection that
+    /// is served, and the process ends with it.
     pub address: String,
     /// Log level (`--log-level=LEVEL`); INFO by default.
     pub level: Level,
@@ -44,7 +45,7 @@ impl Args {
         let mut args = args.into_iter();
         let address = args
             .next()
-            .filter(|address| !address.starts_with('-') && !address.is_empty());
+            .filter(|address| address == Address::STDIN || !address.starts_with('-') && !address.is_empty());
         let address = address.ok_or_else(|| {
             Error::invalid_argument(
                 "a module is started by its machine, which gives the socket to listen on as first argument",
@@ -100,6 +101,8 @@ async fn serve(module: Module, args: Args, logs: LogSender) -> Result<()> {
         _ = signals.0.recv() => None,
         _ = signals.1.recv() => None,
         lost = running.parent_lost() => Some(lost),
+        // The one connection that it was started for has ended.
+        () = stop.cancelled() => None,
     };
     if let Some(lost) = &lost {
         tracing::error!("{lost}; ending");
@@ -158,7 +161,11 @@ impl Running {
             .map_err(|error| Error::unavailable(format_args!("cannot listen on {address}: {error}")))?;
         tracing::debug!(%address, "listening");
         let (served, abort) = (TaskTracker::new(), CancellationToken::new());
-        drop(served.spawn(services.serve(listener, stop.clone(), abort.clone())));
+        let (over, aborted) = (stop.clone(), abort.clone());
+        drop(served.spawn(async move {
+            services.serve(listener, over.clone(), aborted).await;
+            over.cancel();
+        }));
         let logging = (CancellationToken::new(), TaskTracker::new());
         let (report, lost) = mpsc::channel(1);
         drop(served.spawn(watch_connections(
@@ -271,6 +278,7 @@ mod tests {
             ("/m.sock --log-level=debug", "/m.sock", Level::DEBUG),
             ("127.0.0.1:7 --log-level=WARNING --tcp-mode", "127.0.0.1:7", Level::WARN),
             ("/m.sock --builtin=fake --log-level=odd extra", "/m.sock", Level::INFO),
+            ("- --builtin=fake", "-", Level::INFO),
         ] {
             assert_eq!(
                 parse(text),

@@ -76,12 +76,13 @@ impl FromIterator<Service> for Services {
 }
 
 impl Services {
-    /// Accepts connections until `stop`, then waits for the running calls, at most until `abort`.
+    /// Accepts connections until `stop`, or until none can come any more and the last has ended. Then waits for the running
+    /// calls, at most until `abort`.
     pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken, abort: CancellationToken) {
         let (services, connections) = (Arc::new(self), TaskTracker::new());
         loop {
             match stop.run_until_cancelled(listener.accept()).await {
-                Some(Ok(stream)) => {
+                Some(Ok(Some(stream))) => {
                     let connection = connection(services.clone(), stream, stop.clone());
                     let abort = abort.clone();
                     drop(connections.spawn(async move { abort.run_until_cancelled(connection).await }));
@@ -91,7 +92,7 @@ impl Services {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
-                None => break,
+                Some(Ok(None)) | None => break,
             }
         }
         drop(listener);

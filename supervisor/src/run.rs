@@ -19,7 +19,6 @@ use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::trace::Traces;
 use mainstay_runtime::machine::{Machine, MachineOptions};
-use mainstay_runtime::module::builtin;
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout};
@@ -71,8 +70,6 @@ pub struct RunOptions {
     pub start: Start,
     /// VIAM_HOME for modules; absolute.
     pub home: PathBuf,
-    /// The program that holds the built-in modules, where the command line names one; absolute.
-    pub builtins: Option<PathBuf>,
 }
 
 /// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
@@ -141,7 +138,6 @@ where
         overrides,
         start,
         home,
-        builtins,
     } = options;
     let config = &start.taken.config;
     // Everything that can be refused is refused before anything starts.
@@ -166,7 +162,7 @@ where
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
-        builtins: builtins.unwrap_or_else(builtin::default_path),
+        builtins: overrides.builtins.clone(),
         operations: operations.clone(),
         doors,
         cgroups: cgroups.clone(),
@@ -179,7 +175,7 @@ where
     let (traces, records) = Traces::new();
     let home = options.home.clone();
     model_links::link_models(&config.packages, &home);
-    let (machine, handle) = Machine::new(config.clone(), options).await.map_err(failure)?;
+    let (machine, handle) = Machine::new(config.clone(), options).map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::Handle::default();
     let robot = Robot {

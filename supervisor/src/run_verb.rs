@@ -8,6 +8,7 @@ use mainstay_cli::output::note;
 use mainstay_cli::run::Arguments;
 use mainstay_cli::startup;
 use mainstay_config as config;
+use mainstay_config::builtins::BuiltinModels;
 use mainstay_process::guardian;
 use mainstay_process::guardian::Side;
 use mainstay_runtime::rollout;
@@ -45,11 +46,14 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     let home = home
         .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let home = absolute(&home)?;
+    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
+    let builtins = builtins.unwrap_or_else(mainstay_config::builtins::default_path);
     let overrides = Overrides {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
         web_profile: arguments.webprofile,
         home: home.clone(),
+        builtins: BuiltinModels::at(builtins),
     };
     let start = rollout::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);
@@ -67,14 +71,12 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         note(&complaint.render(colour));
     }
     let config_path = rollout::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
-    let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     Ok(RunOptions {
         given: arguments.config.clone(),
         config_path,
         overrides,
         start,
         home,
-        builtins,
     })
 }
 

@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
     ("mainstay-proxy", &["mainstay-ids", "mainstay-model", "mainstay-proto"]),
     (
-        "mainstay-control",
+        "mainstay-wire",
         &[
             "mainstay-ids",
             "mainstay-model",
@@ -38,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "mainstay-process",
             "mainstay-proxy",
             "mainstay-proto",
+            "mainstay-wire",
         ],
     ),
     (
@@ -47,7 +48,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "mainstay-model",
             "mainstay-core",
             "mainstay-config",
-            "mainstay-control",
+            "mainstay-wire",
             "mainstay-process",
             "mainstay-proxy",
             "mainstay-proto",
@@ -61,7 +62,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "mainstay-model",
             "mainstay-core",
             "mainstay-config",
-            "mainstay-control",
+            "mainstay-wire",
             // Only to find the sockets of running machines.
             "mainstay-process",
             "mainstay-proxy",

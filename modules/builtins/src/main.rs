@@ -27,6 +27,7 @@ The core runs it by itself when a config uses a `rdk:builtin:…` model; there i
 
 Usage:
   mainstay-builtins SOCKET --builtin=NAME [--log-level=LEVEL]   run one module, listening on SOCKET
+  mainstay-builtins - --builtin=NAME                            serve one connection, which standard input is
   mainstay-builtins manifest                                    print as JSON which module has which models
   mainstay-builtins --help                                      print this
 
@@ -105,6 +106,7 @@ mod tests {
             (&["/s.sock", "--builtin=fake"][..], run("fake")),
             (&["/s.sock", "--builtin=fake", "--log-level=debug"], run("fake")),
             (&["/s.sock", "--log-level=debug", "--builtin=x"], run("x")),
+            (&["-", "--builtin=fake"], run("fake")),
             (&["manifest"], Ok(Ask::Manifest)),
             (&["--help"], Ok(Ask::Help)),
             (&["/s.sock", "-h"], Ok(Ask::Help)),

@@ -245,6 +245,39 @@ async fn a_signal_ends_it_well_and_takes_its_socket_away() {
     }
 }
 
+#[tokio::test]
+async fn standard_input_can_be_the_one_connection_and_its_end_is_the_end_of_the_process() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut process = Command::new(BINARY)
+        .args(["-", "--builtin=fake"])
+        .stdin(std::os::fd::OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(process.try_wait().unwrap(), None, "it waits for calls");
+    drop(ours);
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < LIMIT, "it does not end");
+        sleep(Duration::from_millis(5)).await;
+    };
+    assert!(status.success(), "{status}");
+
+    let output = Command::new(BINARY)
+        .args(["-", "--builtin=fake"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && told.contains("a connected UNIX socket"),
+        "{told}"
+    );
+}
+
 #[test]
 fn the_manifest_is_one_line_of_json_and_wrong_arguments_are_told() {
     let output = Command::new(BINARY).arg("manifest").output().unwrap();

@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::Complaint;
-use mainstay_model::Config;
+use mainstay_config::Grade;
+use mainstay_config::Surroundings;
+use mainstay_config::builtins::BuiltinModels;
+use mainstay_config::declared;
+use mainstay_config::models::AfterStart;
+use mainstay_model::Offers;
+use mainstay_model::{Config, Place};
 use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
 use serde_json::json;
 
@@ -15,7 +21,10 @@ use crate::human::count;
 use crate::output::print;
 use crate::status_text::file_name;
 use crate::terminal::Style;
-use crate::{complaints, config_text};
+use crate::{ask_builtins, complaints, config_text, running_offers};
+
+/// How many names a line lists before it only counts.
+const LISTED: usize = 5;
 
 /// Arguments of `mainstay check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,10 +35,13 @@ Examples:
   mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
 
 Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone.
-Errors in attributes that only their module knows are shown with `--live`, or when the resource is built.
+The built-in modules look at their entries. Which models another module offers is known from the machine that runs this
+file, else from the module's meta.json, else after its start. Errors in attributes that only such a module knows are shown
+with `--live`, or when the resource is built.
 
 JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help,
-also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. With `--live` also asked: [full name].")]
+also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. Without `--live` also known_after_start: [{model,
+resources: [full name], modules: [name]}]; with it asked: [full name].")]
 pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
@@ -40,9 +52,21 @@ pub struct Arguments {
     /// With `--live`: the machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG", requires = "live")]
     machine: Option<PathBuf>,
+    /// The program that holds the built-in modules [default: mainstay-builtins beside this program]
+    #[arg(long, value_name = "PATH", conflicts_with = "live")]
+    builtins: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What a look at a config found.
+#[derive(Default)]
+struct Found {
+    /// Unless it cannot be used.
+    config: Option<Config>,
+    complaints: Vec<Complaint>,
+    after_start: Vec<AfterStart>,
 }
 
 /// Runs the verb.
@@ -53,11 +77,56 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.live {
         return live(&arguments).await;
     }
-    let (config, complaints) = match config::load(&arguments.file) {
-        Ok(loaded) => (Some(loaded.config), loaded.complaints),
-        Err(refused) => (None, refused.complaints),
+    let builtins = arguments
+        .builtins
+        .clone()
+        .unwrap_or_else(mainstay_config::builtins::default_path);
+    tell(&arguments.file, &look(&arguments.file, builtins).await, arguments.json)
+}
+
+/// Looks at the file, at what it names on the disk, and asks whoever can say something without being started as a module.
+async fn look(file: &Path, builtins: PathBuf) -> Found {
+    let builtins = BuiltinModels::at(builtins);
+    let mut loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(mut refused) => {
+            if let Some(config) = &refused.config {
+                let offers = offers(file, config, &builtins).await;
+                refused.look_for_models(&offers);
+            }
+            return Found {
+                complaints: refused.complaints,
+                ..Found::default()
+            };
+        }
     };
-    tell(&arguments.file, config.as_ref(), &complaints, arguments.json)
+    let offers = offers(file, &loaded.config, &builtins).await;
+    let after_start = loaded.look_for_models(&offers);
+    let asked = ask_builtins::ask(&builtins.present(), &loaded.config).await;
+    loaded.add(declared::check(&loaded.config, &asked.answers, &Surroundings::of(file)));
+    let silent = asked.silent.iter().map(|(module, problem)| {
+        let message = format!("module {module} could not be asked about its entries: {problem}");
+        Complaint::new(Grade::Warning, message, Place::file(file))
+    });
+    loaded.add(silent.collect());
+    Found {
+        config: Some(loaded.config),
+        complaints: loaded.complaints,
+        after_start,
+    }
+}
+
+/// Everything on offer that can be known now: what runs goes before what a file says.
+async fn offers(file: &Path, config: &Config, builtins: &BuiltinModels) -> Offers {
+    builtins.look_for(config);
+    let running = running_offers::of(file, config).await;
+    let mut modules = config::models_of_modules(config);
+    modules.retain(|(name, _)| running.iter().all(|(known, _)| known != name));
+    modules.extend(running);
+    Offers {
+        modules,
+        ..builtins.present().offers()
+    }
 }
 
 /// Asks the running machine, whose modules look at their entries.
@@ -119,42 +188,68 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
 }
 
 /// Prints the result and chooses the exit code.
-fn tell(file: &Path, config: Option<&Config>, complaints: &[Complaint], as_json: bool) -> Result<Exit, Failure> {
+fn tell(file: &Path, found: &Found, as_json: bool) -> Result<Exit, Failure> {
     print(&if as_json {
-        json_text(file, config, complaints)
+        json_text(file, found)
     } else {
-        text(file, config, complaints, Style::stdout())
+        text(file, found, Style::stdout())
     })?;
-    Ok(match tally(complaints) {
+    Ok(match tally(&found.complaints) {
         (0, _) => Exit::Done,
         _ => Exit::Wrong,
     })
 }
 
-fn json_text(file: &Path, config: Option<&Config>, complaints: &[Complaint]) -> String {
-    let (errors, warnings) = tally(complaints);
-    let listed: Vec<_> = complaints.iter().map(ComplaintJson::from).collect();
+fn json_text(file: &Path, found: &Found) -> String {
+    let (errors, warnings) = tally(&found.complaints);
+    let listed: Vec<_> = found.complaints.iter().map(ComplaintJson::from).collect();
+    let after_start = found.after_start.iter().map(|one| {
+        let resources: Vec<_> = one.resources.iter().map(ToString::to_string).collect();
+        json!({"model": one.model.to_string(), "resources": resources, "modules": one.modules})
+    });
     json!({
         "file": file.display().to_string(),
-        "usable": config.is_some(),
+        "usable": found.config.is_some(),
         "errors": errors,
         "warnings": warnings,
         "complaints": listed,
+        "known_after_start": after_start.collect::<Vec<_>>(),
     })
     .to_string()
 }
 
-fn text(file: &Path, config: Option<&Config>, complaints: &[Complaint], style: Style) -> String {
-    let shown = complaints::render(complaints, style.colour);
-    let closing = match (tally(complaints), complaints::tally_text(complaints, file), config) {
+fn text(file: &Path, found: &Found, style: Style) -> String {
+    let complaints = &found.complaints;
+    let tallied = complaints::tally_text(complaints, file);
+    let closing = match (tally(complaints), tallied, &found.config) {
         ((0, _), tally, Some(config)) => good(file, config, tally),
         (_, Some(tally), _) => format!("{tally}; the running machine is untouched"),
         (_, None, _) => "nothing to say about it".to_owned(),
     };
-    match shown.as_str() {
-        "" => closing,
-        shown => format!("{shown}\n\n{closing}"),
+    let after_start = found.after_start.iter().map(after_start_text);
+    let last: Vec<_> = after_start.chain([closing]).collect();
+    let parts = [complaints::render(complaints, style.colour), last.join("\n")];
+    let parts = parts.iter().map(String::as_str).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("\n\n")
+}
+
+/// `known after start: whether module m offers acme:lidar:x2 (for lidar, lidar-2)`
+fn after_start_text(one: &AfterStart) -> String {
+    let modules = match one.modules.as_slice() {
+        [only] => format!("whether module {only} offers"),
+        several => format!("whether one of the modules {} offers", several.join(", ")),
+    };
+    let mut names: Vec<_> = one
+        .resources
+        .iter()
+        .map(|name| name.name.as_str())
+        .take(LISTED)
+        .collect();
+    let more = format!("and {} more", one.resources.len() - names.len());
+    if one.resources.len() > names.len() {
+        names.push(&more);
     }
+    format!("known after start: {modules} {} (for {})", one.model, names.join(", "))
 }
 
 fn good(file: &Path, config: &Config, tally: Option<String>) -> String {
@@ -193,8 +288,13 @@ mod tests {
             Ok(loaded) => (Some(loaded.config), loaded.complaints),
             Err(refused) => (None, refused.complaints),
         };
-        let json = json_text(&file, config.as_ref(), &complaints);
-        let text = text(&file, config.as_ref(), &complaints, Style::PLAIN);
+        let found = Found {
+            config,
+            complaints,
+            after_start: Vec::new(),
+        };
+        let json = json_text(&file, &found);
+        let text = text(&file, &found, Style::PLAIN);
         (text, serde_json::from_str(&json).expect("JSON"))
     }
 

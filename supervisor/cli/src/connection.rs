@@ -18,7 +18,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -47,6 +47,13 @@ impl MachineConnection {
         stream.set_nodelay(true)?;
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
         Self::handshake(TokioIo::new(stream), authority).await
+    }
+
+    /// Speaks over a socket whose other end is there already.
+    pub async fn connected(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let stream = TokioIo::new(UnixStream::from_std(socket)?);
+        Self::handshake(stream, Authority::from_static("localhost")).await
     }
 
     async fn handshake<I>(io: I, authority: Authority) -> io::Result<Self>

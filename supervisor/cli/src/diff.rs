@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::store::LastGood;
-use mainstay_control::messages;
 use mainstay_core::difference;
 use mainstay_model::text::plain;
 use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigDifference, DiffConfigRequest, GetStatusRequest};
+use mainstay_wire::control;
 use serde_json::json;
 
 use crate::config_text::{gather, machine_for, rendered};
@@ -126,12 +126,12 @@ fn with_last_good(file: &Path) -> Result<Compared, Failure> {
     match config::load(file) {
         Ok(new) => {
             let differences = difference::configs(&old.config, &new.config);
-            compared.differences = differences.into_iter().map(messages::difference).collect();
-            compared.complaints = new.complaints.iter().map(messages::complaint).collect();
+            compared.differences = differences.into_iter().map(control::difference).collect();
+            compared.complaints = new.complaints.iter().map(control::complaint).collect();
         }
         Err(refused) => {
             compared.usable = false;
-            compared.complaints = refused.complaints.iter().map(messages::complaint).collect();
+            compared.complaints = refused.complaints.iter().map(control::complaint).collect();
         }
     }
     Ok(compared)

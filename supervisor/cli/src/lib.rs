@@ -6,6 +6,7 @@
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
 mod apply;
+mod ask_builtins;
 mod call;
 mod check;
 mod complaints;
@@ -26,6 +27,7 @@ mod plan_text;
 mod replace_file;
 mod restart;
 pub mod run;
+mod running_offers;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -200,6 +202,7 @@ mod tests {
             "explain wheels --json",
             "check rover.yaml --json",
             "check rover.yaml --live --machine rover.yaml",
+            "check rover.yaml --builtins /opt/b",
             "schema",
             "schema --markdown",
             "plan rover.yaml --json",

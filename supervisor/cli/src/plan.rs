@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
-use mainstay_control::messages;
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
 use mainstay_model::Config;
 use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigPlan, PlanConfigRequest};
+use mainstay_wire::control;
 use serde_json::json;
 
 use crate::config_text::{gather, machine_for, rendered};
@@ -80,13 +80,13 @@ fn from_nothing(file: &Path) -> Planned {
     let (plan, complaints) = match config::load(file) {
         Ok(loaded) => {
             let plan = change::plan(&Config::empty(file), &loaded.config, &Known::default());
-            (Some(messages::plan(&plan)), loaded.complaints)
+            (Some(control::plan(&plan)), loaded.complaints)
         }
         Err(refused) => (None, refused.complaints),
     };
     Planned {
         plan,
-        complaints: complaints.iter().map(messages::complaint).collect(),
+        complaints: complaints.iter().map(control::complaint).collect(),
         running: false,
     }
 }

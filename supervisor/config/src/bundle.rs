@@ -99,9 +99,7 @@ impl Bundle {
         };
         gathering
             .file(path.to_owned(), &mut Vec::new(), None)
-            .map_err(|complaint| Refused {
-                complaints: vec![*complaint],
-            })?;
+            .map_err(|complaint| Refused::from(*complaint))?;
         Ok(Self {
             path: path.to_owned(),
             files: gathering.files,

@@ -171,6 +171,18 @@ pub fn colour_wanted() -> bool {
 pub struct Refused {
     /// At least one of them is [`Grade::Refused`].
     pub complaints: Vec<Complaint>,
+    /// As much of the config as could be read, for whoever looks for more that is wrong with it.
+    pub config: Option<Box<Config>>,
+}
+
+impl From<Complaint> for Refused {
+    /// One that nothing could be read of.
+    fn from(complaint: Complaint) -> Self {
+        Self {
+            complaints: vec![complaint],
+            config: None,
+        }
+    }
 }
 
 impl Refused {

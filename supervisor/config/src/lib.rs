@@ -10,8 +10,10 @@
 //! [`store`] (files on the disk); [`schedule`] (when a job runs), [`executable`], [`symlinks`].
 
 mod apply;
+pub mod builtins;
 pub mod bundle;
 pub mod check;
+pub mod declared;
 mod dependencies;
 pub mod diagnostic;
 mod document;
@@ -25,6 +27,7 @@ mod json;
 mod keys;
 pub mod load;
 mod load_context;
+pub mod models;
 mod names;
 mod network;
 mod node;
@@ -56,7 +59,7 @@ pub use mainstay_model::{
 
 pub use crate::bundle::{Bundle, MAX_SIZE, RawFile};
 pub use crate::diagnostic::{Complaint, Grade, Refused, colour_wanted};
-pub use crate::load::{Loaded, load, load_in, parse, read_file};
+pub use crate::load::{Loaded, load, load_in, models_of_modules, parse, read_file};
 pub use crate::load_context::Surroundings;
 pub use crate::reference::reference;
 pub use crate::schema::schema;

@@ -1,16 +1,20 @@
 //! From a path, or from the files of a bundle, to a checked config.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use mainstay_model::{Config, Place, Source, Span};
+use mainstay_ids::Model;
+use mainstay_model::{Config, Offer, Offers, Place, Source, Span};
 
 use crate::bundle::{Bundle, MAX_SIZE, beside};
 use crate::diagnostic::{Complaint, Grade, Refused};
 use crate::document::Parsed;
 use crate::load_context::Surroundings;
+use crate::models;
+use crate::models::AfterStart;
 use crate::node::{Node, Note, Value};
 use crate::read::Reader;
 use crate::secrets;
@@ -41,9 +45,12 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 /// As for [`load`].
 pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refused> {
     let bundle = Bundle::gather_with(path, &surroundings.variables(), &mut read_file)?;
-    let mut loaded = parse(&bundle, surroundings)?;
-    loaded.look_for_programs();
-    Ok(loaded)
+    let mut read = parse(&bundle, surroundings);
+    match &mut read {
+        Ok(loaded) => loaded.look_for_programs(),
+        Err(refused) => refused.look_for_programs(),
+    }
+    read
 }
 
 /// Reads a file that may be a config, no more of it than a config may have.
@@ -63,29 +70,92 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 /// The config cannot be used: then with everything that is wrong with it.
 pub fn parse(bundle: &Bundle, surroundings: &Surroundings) -> Result<Loaded, Refused> {
     let (config, mut complaints) = read(bundle, surroundings);
-    sort(&mut complaints, bundle);
+    sort(&mut complaints, bundle.files.iter().map(|file| &*file.path));
     match config {
         Some(config) if complaints.iter().all(|complaint| complaint.grade < Grade::Refused) => Ok(Loaded {
             config,
             complaints,
             bundle: Arc::new(bundle.clone()),
         }),
-        _ => Err(Refused { complaints }),
+        config => Err(Refused {
+            complaints,
+            config: config.map(Box::new),
+        }),
     }
 }
 
 impl Loaded {
     /// Looks whether the programs of all modules are there. A complaint names each that is not.
     pub fn look_for_programs(&mut self) {
-        self.complaints
-            .extend(check::executables(&self.config, executable::on_disk));
-        sort(&mut self.complaints, &self.bundle);
+        self.add(check::executables(&self.config, executable::on_disk));
+    }
+
+    /// Looks whether somebody offers the models that entries name. A complaint names each that nobody does; gives those of
+    /// which only a start can tell.
+    pub fn look_for_models(&mut self, offers: &Offers) -> Vec<AfterStart> {
+        let checked = models::check(&self.config, offers);
+        self.add(checked.complaints);
+        checked.after_start
+    }
+
+    /// More complaints, each into its place.
+    pub fn add(&mut self, complaints: Vec<Complaint>) {
+        self.complaints.extend(complaints);
+        sort(&mut self.complaints, self.config.source.paths());
     }
 }
 
+impl Refused {
+    /// As [`Loaded::look_for_programs`], as far as the config could be read.
+    pub fn look_for_programs(&mut self) {
+        if let Some(config) = &mut self.config {
+            // A path that could not be read was complained about.
+            config
+                .modules
+                .retain(|module| !module.executable.as_os_str().is_empty());
+            let complaints = check::executables(config, executable::on_disk);
+            self.add(complaints);
+        }
+    }
+
+    /// As [`Loaded::look_for_models`], as far as the config could be read.
+    pub fn look_for_models(&mut self, offers: &Offers) {
+        let Some(config) = &mut self.config else { return };
+        // What stands where it could not be read was complained about.
+        config
+            .resources
+            .retain(|entry| entry.name.api.subtype() != "unknown" && entry.model != Model::builtin("unknown"));
+        let complaints = models::check(config, offers).complaints;
+        self.add(complaints);
+    }
+
+    fn add(&mut self, complaints: Vec<Complaint>) {
+        self.complaints.extend(complaints);
+        if let Some(config) = &self.config {
+            sort(&mut self.complaints, config.source.paths());
+        }
+    }
+}
+
+/// The models that each module of a config offers, as its `meta.json` has them. A module whose `meta.json` says nothing, or
+/// lies in an archive, is not among them.
+#[must_use]
+pub fn models_of_modules(config: &Config) -> Vec<(String, BTreeSet<Offer>)> {
+    let known = config
+        .modules
+        .iter()
+        .filter(|module| !module.is_tarball())
+        .filter_map(|module| {
+            let meta = read_file(&module.executable.with_file_name("meta.json")).ok()?;
+            Some((module.name.clone(), models::of_meta(&meta)?))
+        });
+    known.collect()
+}
+
 /// In the order of the files, lines and columns.
-fn sort(complaints: &mut [Complaint], bundle: &Bundle) {
-    let number = |place: &Place| bundle.files.iter().position(|file| *file.path == *place.file);
+fn sort<'p>(complaints: &mut [Complaint], files: impl Iterator<Item = &'p Path>) {
+    let files: Vec<&Path> = files.collect();
+    let number = |place: &Place| files.iter().position(|path| **path == *place.file);
     complaints.sort_by_cached_key(|complaint| {
         let place = &complaint.place;
         (number(place), place.line, place.column)

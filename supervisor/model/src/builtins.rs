@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mainstay_ids::{Api, Model};
 
 use crate::module_name::ModuleName;
+use crate::offers::{Offer, Offers};
 
 /// The built-in modules: their binary, and what each of them offers.
 #[derive(Debug, Default, Clone)]
@@ -32,15 +33,17 @@ impl Builtins {
         self.models.get(&(api.clone(), model.clone()))
     }
 
-    /// The built-in models of an API, sorted: what a message about a wrong one may offer.
-    pub fn models_of(&self, api: &Api) -> Vec<String> {
-        let mut models: Vec<_> = self
-            .models
-            .keys()
-            .filter(|(offered, _)| offered == api)
-            .map(|(_, model)| model.to_string())
-            .collect();
-        models.sort();
-        models
+    /// All built-in models.
+    pub fn models(&self) -> impl Iterator<Item = &Offer> {
+        self.models.keys()
+    }
+
+    /// What is on offer as far as nothing but these is known.
+    pub fn offers(&self) -> Offers {
+        Offers {
+            builtin: self.models().cloned().collect(),
+            builtin_problem: self.problem.clone(),
+            modules: Vec::new(),
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; then names ([`module_name`],
-//! [`machine_path`], [`builtins`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
+//! [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod builtins;
 pub mod cgroup;
@@ -18,6 +18,7 @@ pub mod levels;
 pub mod machine_path;
 pub mod module_name;
 pub mod module_spec;
+pub mod offers;
 pub mod phase;
 pub mod policy;
 pub mod redact;
@@ -37,6 +38,7 @@ pub use frame::{Frame, Geometry, Orientation, Shape};
 pub use levels::{BadPattern, Level, LogRule, UnknownLevel};
 pub use module_name::ModuleName;
 pub use module_spec::{ModuleSpec, Rlimits};
+pub use offers::{Missing, Offer, Offers};
 pub use phase::{ModulePhase, Phase};
 pub use policy::{
     ApplyPolicy, Health, Limits, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart, RestartWhen, Sandbox,

@@ -171,6 +171,11 @@ impl Source {
         Some((&file.path, &file.text, file.base))
     }
 
+    /// The paths of all files, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| &*file.path)
+    }
+
     /// The path of the config file, as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -50,8 +50,10 @@ impl Closed {
 pub struct ResourceState {
     /// Where it is in its life.
     pub phase: Phase,
-    /// Why it is not READY; for people and for callers alike.
+    /// Why it is not READY, for people.
     pub error: Option<Arc<str>>,
+    /// The same in the words that peers know, for callers; where it is not `error`.
+    pub wire_error: Option<Arc<str>>,
     /// It may come back by itself, because what it lacks is a process rather than a better config.
     pub transient: bool,
     /// When `phase` last changed.
@@ -66,6 +68,13 @@ pub struct ResourceState {
     pub dependencies: Arc<[ResourceName]>,
     /// The config revision with which it last became READY.
     pub revision: Arc<str>,
+}
+
+impl ResourceState {
+    /// Why it is not READY, in the words that peers know.
+    pub fn for_callers(&self) -> Option<&str> {
+        self.wire_error.as_deref().or(self.error.as_deref())
+    }
 }
 
 /// One configured resource.
@@ -86,6 +95,7 @@ impl Resource {
         let state = ResourceState {
             phase: Phase::Configuring,
             error: None,
+            wire_error: None,
             transient: true,
             since: SystemTime::now(),
             module: None,

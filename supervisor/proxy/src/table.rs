@@ -292,7 +292,7 @@ fn available(resource: &Resource) -> Result<Upstream, Status> {
             &resource.name,
             state.phase,
             state.transient,
-            state.error.as_deref(),
+            state.for_callers(),
         )),
     }
 }

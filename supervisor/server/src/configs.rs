@@ -3,12 +3,12 @@
 
 use mainstay_config::Complaint;
 use mainstay_config::{Bundle, Grade};
-use mainstay_control::messages;
 use mainstay_core::difference;
 use mainstay_model::{Phase, Preflight, ResourceConfig};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::machine::apply::ApplyError;
 use mainstay_runtime::machine::view::View;
+use mainstay_wire::control;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::feeds::Answers;
 /// The config that a request is about.
 fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
     let config = config.filter(|config| !config.files.is_empty());
-    let bundle = messages::bundle(config.ok_or_else(|| Status::invalid_argument("a config has at least one file"))?);
+    let bundle = control::bundle(config.ok_or_else(|| Status::invalid_argument("a config has at least one file"))?);
     if !bundle.path.is_absolute() {
         return Err(Status::invalid_argument("the path of a config must be absolute"));
     }
@@ -35,12 +35,12 @@ fn ending(error: ApplyError) -> Status {
 impl Control {
     pub(super) async fn plan_of(&self, request: pb::PlanConfigRequest) -> Result<pb::PlanConfigResponse, Status> {
         let (plan, complaints) = match self.configs().plan(text(request.config)?).await {
-            Ok(planned) => (Some(messages::plan(&planned.plan)), planned.complaints),
+            Ok(planned) => (Some(control::plan(&planned.plan)), planned.complaints),
             Err(refused) => (None, refused.complaints),
         };
         Ok(pb::PlanConfigResponse {
             plan,
-            complaints: complaints.iter().map(messages::complaint).collect(),
+            complaints: complaints.iter().map(control::complaint).collect(),
         })
     }
 
@@ -51,7 +51,7 @@ impl Control {
         let revert_after = request.revert_after.map(TryInto::try_into).transpose();
         let revert_after = revert_after.map_err(|_| Status::invalid_argument("`revert_after` is negative"))?;
         let steps = self.configs().apply(text(request.config)?, revert_after);
-        let steps = UnboundedReceiverStream::new(steps).map(|step| Ok(messages::progress(&step)));
+        let steps = UnboundedReceiverStream::new(steps).map(|step| Ok(control::progress(&step)));
         Ok(Response::new(Box::pin(steps)))
     }
 
@@ -60,7 +60,7 @@ impl Control {
             Ok(taken) => taken,
             Err(refused) => {
                 return Ok(pb::CheckConfigResponse {
-                    complaints: refused.complaints.iter().map(messages::complaint).collect(),
+                    complaints: refused.complaints.iter().map(control::complaint).collect(),
                     ..pb::CheckConfigResponse::default()
                 });
             }
@@ -71,11 +71,15 @@ impl Control {
         let (answers, forgone) = (asked.answers, asked.plan.forgone);
         let view = self.view();
         let mut complaints = taken.complaints;
+        // Of running modules more is known than the text alone tells.
+        let models = mainstay_config::models::check(&taken.config, &self.machine().offers(&taken.config)).complaints;
+        let new: Vec<_> = models.into_iter().filter(|one| !complaints.contains(one)).collect();
+        complaints.extend(new);
         let mut asked = Vec::new();
         for entry in taken.config.resources.iter().filter(|entry| entry.fault.is_none()) {
             let seen = match answers.get(&entry.name) {
                 Some(Ok(_)) => Ok(()),
-                Some(Err(refusal)) => Err(format!("its module refuses `{}`: {refusal}", entry.name.name)),
+                Some(Err(refusal)) => Err(format!("`{}`: {refusal}", entry.name.name)),
                 // Of what is the same as before, its module said what it has to say.
                 None => match as_it_runs(&view, entry) {
                     Some(seen) => seen,
@@ -83,7 +87,11 @@ impl Control {
                 },
             };
             asked.push(entry.name.to_string());
-            if let Err(message) = seen {
+            // Said already of its model, before any module was asked.
+            let told = complaints
+                .iter()
+                .any(|complaint| complaint.grade == Grade::Local && complaint.place == entry.model_place);
+            if let (Err(message), false) = (seen, told) {
                 complaints.push(Complaint::about(&taken.config, Grade::Local, &entry.place, message));
             }
         }
@@ -104,7 +112,7 @@ impl Control {
         complaints.sort_by_key(|complaint| complaint.place.clone());
         Ok(pb::CheckConfigResponse {
             usable: true,
-            complaints: complaints.iter().map(messages::complaint).collect(),
+            complaints: complaints.iter().map(control::complaint).collect(),
             asked,
             resources: u32::try_from(taken.config.resources.len()).unwrap_or(u32::MAX),
             modules: u32::try_from(taken.config.modules.len()).unwrap_or(u32::MAX),
@@ -122,8 +130,8 @@ impl Control {
         };
         Ok(pb::DiffConfigResponse {
             usable,
-            complaints: complaints.iter().map(messages::complaint).collect(),
-            differences: differences.into_iter().map(messages::difference).collect(),
+            complaints: complaints.iter().map(control::complaint).collect(),
+            differences: differences.into_iter().map(control::difference).collect(),
             from,
         })
     }
@@ -135,7 +143,7 @@ impl Control {
         let config = &view.config;
         let names: Vec<_> = view.resources.iter().map(|resource| resource.name.clone()).collect();
         let entry = |name: &_| config.resources.iter().find(|entry| entry.name == *name);
-        let edges = messages::edges(&names, &known, |name| {
+        let edges = control::edges(&names, &known, |name| {
             entry(name).map_or(&[], |entry| &entry.depends_on)
         });
         Ok(pb::Graph {

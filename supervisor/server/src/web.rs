@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
-use mainstay_control::diagram;
 use mainstay_proxy::body::CallBody;
+use mainstay_wire::diagram;
 
 use crate::control::Control;
 
@@ -148,7 +148,7 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
                 Ok(told) => told,
                 Err(status) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status.message())),
             };
-            let graph = mainstay_control::diagram::of_machine(told);
+            let graph = diagram::of_machine(told);
             match format {
                 Format::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
                 Format::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),

@@ -76,7 +76,17 @@ async fn check_tells_all_complaints_and_how_it_stands() {
     let ended = place.mainstay(&["check", text(&refused), "--json"]).await;
     let shown = json_of(&ended);
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert_eq!(keys(&shown), ["file", "usable", "errors", "warnings", "complaints"]);
+    assert_eq!(
+        keys(&shown),
+        [
+            "file",
+            "usable",
+            "errors",
+            "warnings",
+            "complaints",
+            "known_after_start"
+        ]
+    );
     assert_eq!(shown["usable"], false);
     let first = &shown["complaints"][0];
     let expected = ["grade", "file", "line", "column", "length", "message", "help", "also"];

@@ -22,6 +22,7 @@ mod figures;
 mod guardian;
 mod hang;
 mod jobs;
+mod known_models;
 mod machine;
 mod many;
 mod modules_py;

@@ -1,15 +1,15 @@
 //! `mainstay graph`: which resource needs which, of a config file or of what runs, as a tree, for Graphviz, for Mermaid, as JSON.
 //!
-//! The graph itself, and how it is drawn, is `mainstay_control::diagram`; `text` shows it as a tree.
+//! The graph itself, and how it is drawn, is `mainstay_wire::diagram`; `text` shows it as a tree.
 
 mod text;
 
 use std::path::PathBuf;
 
 use mainstay_config as config;
-use mainstay_control::diagram;
-use mainstay_control::diagram::Graph;
 use mainstay_proto::mainstay::control::v1::GetGraphRequest;
+use mainstay_wire::diagram;
+use mainstay_wire::diagram::Graph;
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         };
         let mut machine = target::control(&which, "graph").await?;
         let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
-        return show(&mainstay_control::diagram::of_machine(told), format);
+        return show(&diagram::of_machine(told), format);
     };
     let loaded = config::load(&file).map_err(|refused| {
         let shown = complaints::render(&refused.complaints, config::colour_wanted());

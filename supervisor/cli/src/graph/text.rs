@@ -1,7 +1,7 @@
 //! The graph as a tree: who needs others stands at the edge, what it needs below it.
 
-use mainstay_control::diagram::{Edge, Graph, Kind, To};
 use mainstay_model::text::plain;
+use mainstay_wire::diagram::{Edge, Graph, Kind, To};
 
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, Style};
@@ -162,7 +162,7 @@ fn note_of(edge: &Edge) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_control::diagram::of_config;
+    use mainstay_wire::diagram::of_config;
 
     use super::*;
 

@@ -176,9 +176,7 @@ impl Document {
         let place = source.place(error.note.span);
         let mut complaint = Complaint::new(Grade::Refused, error.note.message, place).with_source(source);
         complaint.help = error.note.help;
-        Err(Refused {
-            complaints: vec![complaint],
-        })
+        Err(complaint.into())
     }
 
     fn text(&self) -> &str {

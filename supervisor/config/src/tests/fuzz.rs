@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mainstay_runtime::module::entry_message::component_config;
+use mainstay_wire::entry::component_config;
 
 use super::PIECES;
 use crate::bundle::Bundle;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mainstay_runtime::module::entry_message::component_config;
+use mainstay_wire::entry::component_config;
 use proptest::prelude::*;
 
 use super::{PIECES, lines, read};

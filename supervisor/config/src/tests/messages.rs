@@ -1,6 +1,6 @@
 //! What is said about texts that are not right, to the letter.
 
-use mainstay_runtime::module::entry_message::component_config;
+use mainstay_wire::entry::component_config;
 
 use super::{check, lines, read};
 use crate::check::executables;

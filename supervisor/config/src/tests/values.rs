@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstay_model::Value;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{AuthHandler, Level, LogRule, ModuleType};
-use mainstay_runtime::module::entry_message::component_config;
+use mainstay_wire::entry::component_config;
 
 use super::{good, read};
 use crate::load;

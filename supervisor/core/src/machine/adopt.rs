@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::Builtins;
 use mainstay_model::{Config, ModuleName, ResourceConfig};
 
 use super::change::{Change, How, Known, KnownModule, KnownResource, Part, Plan};
@@ -17,8 +18,8 @@ pub struct Around {
     pub modules: Vec<ModuleName>,
     /// Which of the models that the config uses are built in, and where.
     pub builtin: HashMap<(Api, Model), ModuleName>,
-    /// Why there are no built-in models, if so.
-    pub builtin_problem: Option<String>,
+    /// All built-in models.
+    pub builtins: Arc<Builtins>,
 }
 
 impl World {
@@ -99,7 +100,7 @@ impl World {
     /// Wants what `to` has from now on, as `plan` says. Modules are added, retired and removed by themselves.
     pub fn take_up(&mut self, plan: &Plan, to: &Config, around: Around) {
         self.builtin = around.builtin;
-        self.builtin_problem = around.builtin_problem;
+        self.builtins = around.builtins;
         let wanted: HashSet<_> = around.modules.iter().cloned().collect();
         let ending = self.module_order.iter().filter(|name| !wanted.contains(*name)).cloned();
         self.module_order = around

@@ -17,6 +17,7 @@ use mainstay_model::{Builtins, Config, ModuleName};
 
 use super::desired;
 use super::desired::WantedModule;
+use super::failure::Failure;
 use super::node::Declared;
 use crate::difference;
 use crate::difference::Difference;
@@ -155,7 +156,7 @@ pub struct Known {
     /// The resources.
     pub resources: HashMap<ResourceName, KnownResource>,
     /// What running modules say of entries that are not applied yet; see `Handle::preflight`.
-    pub answers: HashMap<ResourceName, Result<Declared, String>>,
+    pub answers: HashMap<ResourceName, Result<Declared, Failure>>,
 }
 
 /// What is known of a module.

@@ -9,6 +9,7 @@ mod change_tests;
 mod circle_tests;
 mod dependents_lost;
 pub mod desired;
+pub mod failure;
 pub mod node;
 pub mod pending_removals;
 pub mod plan;

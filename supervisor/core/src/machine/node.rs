@@ -7,6 +7,7 @@ use std::time::Instant;
 use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
+use super::failure::Failure;
 use crate::graph::Unresolved;
 use crate::graph::circles::Forgone;
 
@@ -60,8 +61,10 @@ pub enum Stage {
 pub struct Shown {
     /// Its state.
     pub phase: Phase,
-    /// Why it is not READY.
+    /// Why it is not READY, for people.
     pub cause: Option<Arc<str>>,
+    /// The same in the words that peers know, for callers; where it is not `cause`.
+    pub wire: Option<Arc<str>>,
     /// It may come back by itself, because what it lacks is a process rather than a better config.
     pub transient: bool,
 }
@@ -70,13 +73,16 @@ impl Shown {
     pub(super) const READY: Self = Self {
         phase: Phase::Ready,
         cause: None,
+        wire: None,
         transient: false,
     };
 
-    pub(super) fn waiting(cause: impl Into<Arc<str>>) -> Self {
+    /// It waits for something that may come by itself.
+    pub fn waiting(cause: impl Into<Arc<str>>) -> Self {
         Self {
             phase: Phase::Configuring,
             cause: Some(cause.into()),
+            wire: None,
             transient: true,
         }
     }
@@ -85,6 +91,7 @@ impl Shown {
         Self {
             phase: Phase::Unhealthy,
             cause: Some(cause.into()),
+            wire: None,
             transient: false,
         }
     }
@@ -93,8 +100,20 @@ impl Shown {
         Self {
             phase: Phase::Unhealthy,
             cause: Some(cause.into()),
+            wire: None,
             transient: true,
         }
+    }
+
+    /// With the words that peers know for it.
+    pub(super) fn on_the_wire(mut self, wire: impl Into<Arc<str>>) -> Self {
+        self.wire = Some(wire.into());
+        self
+    }
+
+    /// Why it is not READY, in the words that peers know.
+    pub(super) fn wire_cause(&self) -> Option<&str> {
+        self.wire.as_deref().or(self.cause.as_deref())
     }
 }
 
@@ -139,7 +158,7 @@ pub struct Node {
     pub(super) cycle: Option<Vec<ResourceName>>,
     /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
     pub(super) forgone: Vec<Forgone>,
-    pub(super) failure: Option<(Arc<str>, Instant)>,
+    pub(super) failure: Option<(Failure, Instant)>,
     pub(super) failures: u32,
     pub(super) queued: bool,
 }

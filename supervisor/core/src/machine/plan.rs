@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use mainstay_ids::{Api, ResourceName};
+use mainstay_model::Offers;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
 use super::node::{Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
@@ -89,7 +90,7 @@ impl World {
         if let Some((error, retry)) = &node.failure
             && *retry > now
         {
-            return Step::Show(Shown::broken(error.clone()));
+            return Step::Show(Shown::broken(error.told.clone()).on_the_wire(error.wire.clone()));
         }
         // A name that may still be taken in another module is freed first.
         if let Some(other) = node.module.as_ref().filter(|other| *other != module)
@@ -102,14 +103,16 @@ impl World {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
         if !wishes.missing.is_empty() {
-            return Step::Show(Shown::broken(unresolved(&wishes.missing)));
+            return Step::Show(unresolved(&wishes.missing));
         }
         if let Some(path) = &node.cycle {
             let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
-            return Step::Show(Shown::broken(format!(
-                "resource build error: dependency cycle: {}; one of them must not depend on the next",
+            let circle = format!(
+                "dependency cycle: {}; one of them must not depend on the next",
                 path.join(" → ")
-            )));
+            );
+            let wire = format!("resource build error: {circle}");
+            return Step::Show(Shown::broken(circle).on_the_wire(wire));
         }
         // Two that are rebuilt alone, one of which holds the other, wait for each other without a word: who holds them stays.
         let alone = |name: &ResourceName| node.alone && self.nodes.get(name).is_some_and(|node| node.alone);
@@ -261,13 +264,14 @@ impl World {
     fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> Shown {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
             Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
-                let reason = shown.cause.as_deref().unwrap_or("unknown");
-                let cause = format!(
+                let reason = shown.wire_cause().unwrap_or("unknown");
+                let wire = format!(
                     "resource build error: dependency {dependency} is not ready yet; reason=resource {dependency} not available; reason={reason}"
                 );
                 Shown {
                     phase: Phase::Unhealthy,
-                    cause: Some(cause.into()),
+                    cause: Some(format!("needs {}", self.why_missed(dependency)).into()),
+                    wire: Some(wire.into()),
                     transient: shown.transient,
                 }
             }
@@ -281,11 +285,16 @@ impl World {
     }
 
     fn why_not(&self, dependency: &ResourceName) -> String {
+        format!("waiting for {}", self.why_missed(dependency))
+    }
+
+    /// The dependency, and what is the matter with it.
+    fn why_missed(&self, dependency: &ResourceName) -> String {
         let cause = self
             .nodes
             .get(dependency)
             .and_then(|node| node.shown.as_ref()?.cause.clone());
-        let what = format!("waiting for {} ({})", dependency.name, short(&dependency.api));
+        let what = format!("{} ({})", dependency.name, short(&dependency.api));
         match cause {
             Some(cause) => format!("{what}: {cause}"),
             None => what,
@@ -327,60 +336,79 @@ impl World {
             text.push_str(&format!("May be in failing module: [{}]; ", failing.join(" ")));
         }
         text.push_str("There may be no module in config that provides this model");
-        // What they hear who know these words; the rest is why that module fails, and when it is tried again.
-        for (_, module) in configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty()) {
-            if let Facts::Down(cause) = &module.facts {
-                text.push_str("; ");
-                text.push_str(cause);
-            }
-        }
-        let mut offered: Vec<_> = configured()
-            .flat_map(|(_, module)| module.offers.iter())
-            .filter(|(offered, _)| offered == api)
-            .map(|(_, model)| model.to_string())
+        let down = configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty());
+        let down: Vec<_> = down
+            .filter_map(|(_, module)| match &module.facts {
+                Facts::Down(cause) => Some(&**cause),
+                _ => None,
+            })
             .collect();
-        offered.extend(
-            self.builtin
-                .keys()
-                .filter(|(offered, _)| offered == api)
-                .map(|(_, model)| model.to_string()),
-        );
-        offered.sort();
-        offered.dedup();
-        if let (true, Some(problem)) = (model.is_builtin(), &self.builtin_problem) {
-            text.push_str(&format!("; {problem}"));
+        let missing = self.offers().missing(api, model);
+        // One that does not run may be the one that offers it, but for models that only we have.
+        let told = match down.as_slice() {
+            [_, ..] if !model.is_builtin() => format!("{}; {}", missing.what, down.join("; ")),
+            _ => missing.to_string(),
+        };
+        // What they hear who know these words; the rest is why that module fails, and when it is tried again.
+        for cause in down.iter().copied().chain([missing.cure.as_str()]) {
+            text.push_str("; ");
+            text.push_str(cause);
         }
-        if !offered.is_empty() {
-            text.push_str(&format!("; for this API there is {}", offered.join(", ")));
-        }
-        Err(if failing.is_empty() {
-            Shown::broken(text)
+        let shown = if failing.is_empty() {
+            Shown::broken(told)
         } else {
-            Shown::gone(text)
-        })
+            Shown::gone(told)
+        };
+        Err(shown.on_the_wire(text))
+    }
+
+    /// What is on offer, as far as it is known.
+    fn offers(&self) -> Offers {
+        let configured = self.module_order.iter().filter(|name| !name.is_builtin());
+        let known = configured.filter_map(|name| {
+            let offers = self.modules.get(name)?.offers.iter().cloned().collect();
+            Some((name.to_string(), offers))
+        });
+        Offers {
+            modules: known.collect(),
+            ..self.builtins.offers()
+        }
     }
 }
 
-fn unresolved(missing: &[(String, Unresolved)]) -> String {
+fn unresolved(missing: &[(String, Unresolved)]) -> Shown {
     let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
-    let mut error = format!(
+    let mut wire = format!(
         "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
         names.join(" ")
     );
+    let mut told = Vec::new();
     for (text, problem) in missing {
-        match problem {
-            Unresolved::Missing => {}
-            Unresolved::Removed(name) => error.push_str(&format!("; {name} was removed from the config")),
+        let (what, more) = match problem {
+            Unresolved::Missing => (
+                format!("needs `{text}`, but nothing in this config has that name: add it, or correct the name"),
+                None,
+            ),
+            Unresolved::Removed(name) => {
+                let more = format!("{name} was removed from the config");
+                (format!("needs `{text}`, but {more}"), Some(more))
+            }
             Unresolved::Ambiguous(several) => {
                 let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-                error.push_str(&format!(
-                    "; `{text}` could mean {}: give the full name",
-                    several.join(" or ")
-                ));
+                let more = format!("could mean {}: give the full name", several.join(" or "));
+                (
+                    format!("needs `{text}`, which {more}"),
+                    Some(format!("`{text}` {more}")),
+                )
             }
+        };
+        told.push(what);
+        if let Some(more) = more {
+            wire.push_str("; ");
+            wire.push_str(&more);
         }
     }
-    error
+    Shown::broken(told.join("; ")).on_the_wire(wire)
 }
 
 /// `component:motor` for `rdk:component:motor`; other namespaces stay.

@@ -328,4 +328,10 @@ impl Toy {
         let Shown { phase, cause, .. } = shown.expect("shown");
         (phase, cause.as_deref().unwrap_or_default().to_owned())
     }
+
+    /// Why it is not READY, in the words that peers know.
+    pub(super) fn wire(&self, resource: &str) -> String {
+        let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
+        shown.expect("shown").wire_cause().unwrap_or_default().to_owned()
+    }
 }

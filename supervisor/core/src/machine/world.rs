@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::Builtins;
 use mainstay_model::ModuleName;
 
+use super::failure::Failure;
 use super::node::{Declared, Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
 use crate::graph::{Index, cycles};
 
@@ -23,7 +25,8 @@ pub struct World {
     pub(super) modules: BTreeMap<ModuleName, Module>,
     pub(super) module_order: Vec<ModuleName>,
     pub(super) builtin: HashMap<(Api, Model), ModuleName>,
-    pub(super) builtin_problem: Option<String>,
+    /// All built-in models, for what is said of one that nobody offers.
+    pub(super) builtins: Arc<Builtins>,
     pub(super) index: Index,
     pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
     /// Who names a resource of that simple name among its dependencies.
@@ -311,7 +314,7 @@ impl World {
     }
 
     /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
-    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, String>>, now: Instant) {
+    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, Failure>>, now: Instant) {
         let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
         let Some(node) = self.finish(name, Stage::Idle) else {
             return;
@@ -334,7 +337,7 @@ impl World {
         &mut self,
         name: &ResourceName,
         module: &ModuleName,
-        outcome: Result<Declared, String>,
+        outcome: Result<Declared, Failure>,
         now: Instant,
     ) {
         let Some(node) = self.nodes.get_mut(name) else { return };
@@ -351,13 +354,13 @@ impl World {
     }
 
     /// Its module refuses its entry: what it said of that before counts no more.
-    fn refuse(&mut self, name: &ResourceName, error: String, now: Instant) {
+    fn refuse(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         self.forget_wishes(name);
         self.fail(name, error, now);
     }
 
     /// AddResource ended. `alive` is false if the module's process ended meanwhile: then nothing was built.
-    pub fn added(&mut self, name: &ResourceName, outcome: Result<(), String>, alive: bool, now: Instant) {
+    pub fn added(&mut self, name: &ResourceName, outcome: Result<(), Failure>, alive: bool, now: Instant) {
         let built = outcome.is_ok() && alive;
         let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
         let Some(node) = self.finish(name, if built { Stage::Built } else { Stage::Idle }) else {
@@ -448,14 +451,14 @@ impl World {
         }
     }
 
-    fn fail(&mut self, name: &ResourceName, error: String, now: Instant) {
+    fn fail(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.alone = false;
         let pause = FIRST_RETRY
             .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
             .min(LAST_RETRY);
         node.failures += 1;
-        node.failure = Some((error.into(), now + pause));
+        node.failure = Some((error, now + pause));
         self.retries.insert((now + pause, name.clone()));
     }
 }

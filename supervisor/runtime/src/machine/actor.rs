@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_core::events::{MachineNews, What as News};
+use mainstay_core::machine::failure::Failure;
 use mainstay_core::machine::node::{Declared, Facts, Held, Shown, Stage};
 use mainstay_core::machine::pending_removals::Forgotten;
 use mainstay_core::machine::plan::Step;
@@ -14,6 +15,7 @@ use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::{Resource, ResourceState};
 use mainstay_proxy::table::Table;
 use mainstay_proxy::upstream::Upstream;
+use mainstay_wire::entry::component_config;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,6 @@ use super::view::{Published, View};
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, Wish};
 use crate::module::entry::ModuleEntry;
-use crate::module::entry_message::component_config;
 use crate::module::handshake::Handler;
 
 /// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
@@ -67,7 +68,7 @@ pub struct Machine {
     /// Who waits for the first outcome of a change.
     pub(super) watched: Vec<Watched>,
     /// What running processes said of entries before they were taken up.
-    pub(super) heard: HashMap<ResourceName, (Result<Declared, String>, Process)>,
+    pub(super) heard: HashMap<ResourceName, (Result<Declared, Failure>, Process)>,
     /// Resources that are gone and that others may still see.
     pub(super) forgotten: Forgotten,
     pub(super) build_timeout: Duration,
@@ -120,8 +121,8 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Validated(Result<Declared, String>),
-    Added(Result<(), String>),
+    Validated(Result<Declared, Failure>),
+    Added(Result<(), Failure>),
     Removed(Result<(), Status>),
 }
 
@@ -232,18 +233,12 @@ impl Machine {
                 Shown {
                     phase: Phase::Removing,
                     cause: None,
+                    wire: None,
                     transient: true,
                 },
             );
         } else if stage == Stage::Adding {
-            self.show(
-                &name,
-                Shown {
-                    phase: Phase::Configuring,
-                    cause: Some("being built".into()),
-                    transient: true,
-                },
-            );
+            self.show(&name, Shown::waiting("being built"));
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
@@ -267,13 +262,12 @@ impl Machine {
                 drain.over(&upstream).await;
             }
             let doing = activity.begin(what, name.clone(), excused);
-            let proto =
-                || component_config(&config).map_err(|problem| format!("resource config validation error: {problem}"));
+            let proto = || component_config(&config).map_err(|problem| calls::Refusal::unsendable(problem).failure);
             let what = match stage {
                 Stage::Validating => {
                     let call = async {
                         let answer = calls::validate(upstream, proto()?, limit).await;
-                        answer.map_err(|refusal| refusal.text)
+                        answer.map_err(|refusal| refusal.failure)
                     };
                     What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
@@ -487,6 +481,7 @@ impl Machine {
         resource.publish(ResourceState {
             phase: shown.phase,
             error: shown.cause.clone(),
+            wire_error: shown.wire.clone(),
             transient: shown.transient,
             since: if before.phase == shown.phase {
                 before.since
@@ -507,8 +502,8 @@ impl Machine {
     }
 }
 
-fn shutting_down<T>() -> Result<T, String> {
-    Err("the machine is shutting down".to_owned())
+fn shutting_down<T>() -> Result<T, Failure> {
+    Err("the machine is shutting down".into())
 }
 
 async fn wake_at(wake: Option<Instant>) {

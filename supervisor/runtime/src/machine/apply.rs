@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_core::machine::adopt::Around;
 use mainstay_core::machine::change::{How, Known, Part, Plan};
+use mainstay_core::machine::failure::Failure;
 use mainstay_core::machine::node::{Declared, Facts, Node, Stage};
 use mainstay_core::machine::{change, desired};
 use mainstay_model::{Config, Phase};
@@ -24,7 +25,7 @@ use super::view::{Rejected, View};
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 
 /// What running modules say of entries that are not applied yet.
-pub type Answers = HashMap<ResourceName, Result<Declared, String>>;
+pub type Answers = HashMap<ResourceName, Result<Declared, Failure>>;
 
 /// A config was taken up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +70,6 @@ impl Handle {
     /// # Errors
     /// The machine is shutting down.
     pub async fn apply_with(&self, config: Arc<Config>, asked: Asked) -> Result<Applied, ApplyError> {
-        self.made.load_builtins(&config).await;
         let (done, applied) = oneshot::channel();
         let asked = Box::new(asked);
         let command = Command::Apply { config, asked, done };
@@ -93,7 +93,7 @@ impl Machine {
     /// What is to be known for a plan.
     pub(super) fn known(&self) -> Known {
         Known {
-            builtins: self.made.builtins.load_full(),
+            builtins: self.made.builtins.present(),
             ..self.world.known()
         }
     }
@@ -141,7 +141,7 @@ impl Machine {
         let around = Around {
             modules: wanted.iter().map(|wanted| wanted.spec.name.clone()).collect(),
             builtin: desired::builtin_models(&config, &known.builtins),
-            builtin_problem: known.builtins.problem.clone(),
+            builtins: known.builtins.clone(),
         };
         let mut wanted: BTreeMap<_, _> = wanted
             .into_iter()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstay_core::graph::is_frame_system;
+use mainstay_core::machine::failure::Failure;
 use mainstay_core::machine::node::Declared;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::app::v1::ComponentConfig;
@@ -52,7 +53,7 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// In words.
-    pub text: String,
+    pub failure: Failure,
     /// It has no answer at the moment: it was too slow, or has too much to do.
     pub transient: bool,
 }
@@ -61,7 +62,10 @@ impl Refusal {
     /// The entry cannot even be sent.
     pub fn unsendable(problem: impl std::fmt::Display) -> Self {
         Self {
-            text: format!("resource config validation error: {problem}"),
+            failure: Failure {
+                told: problem.to_string().into(),
+                wire: format!("resource config validation error: {problem}").into(),
+            },
             transient: false,
         }
     }
@@ -84,7 +88,10 @@ pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Durati
         }
         Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
         Err(status) => Err(Refusal {
-            text: format!("modular resource config validation error: {}", rpc_error(&status)),
+            failure: Failure {
+                told: told("refuses its config", &status, limit).into(),
+                wire: format!("modular resource config validation error: {}", rpc_error(&status)).into(),
+            },
             transient: matches!(
                 status.code(),
                 Code::DeadlineExceeded | Code::Unavailable | Code::ResourceExhausted | Code::Cancelled
@@ -101,7 +108,7 @@ pub async fn add(
     dependencies: Vec<String>,
     tainted: bool,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let answer = within(limit, |limit| async move {
         if tainted {
             // "Not found" is the usual answer; what matters is that the name is free afterwards.
@@ -118,10 +125,10 @@ pub async fn add(
             ))
             .await
     });
-    answer
-        .await
-        .map(|_added| ())
-        .map_err(|status| format!("resource build error: {}", rpc_error(&status)))
+    answer.await.map(|_added| ()).map_err(|status| Failure {
+        told: told("cannot build it", &status, limit).into(),
+        wire: format!("resource build error: {}", rpc_error(&status)).into(),
+    })
 }
 
 /// Takes a resource out of its module; one that the module does not know is out already.
@@ -148,6 +155,15 @@ pub async fn falls_silent(upstream: Upstream) -> bool {
         if tokio::time::timeout(ALIVE_PAUSE, upstream.closed()).await.is_ok() {
             return false;
         }
+    }
+}
+
+/// Failure of a call for people: what the module did, and what it said about it.
+fn told(did: &str, status: &Status, limit: Duration) -> String {
+    match (status.code(), status.message()) {
+        (Code::DeadlineExceeded, _) => format!("its module gave no answer within {limit:?}"),
+        (code, "") => format!("its module {did}: {code}"),
+        (_, message) => format!("its module {did}: {message}"),
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_core::machine::change::{How, Part, Plan};
+use mainstay_core::machine::failure::Failure;
 use mainstay_core::machine::node::{Declared, Facts};
 use mainstay_core::machine::{change, desired};
-use mainstay_model::{Config, ModuleName, Preflight, ResourceConfig};
+use mainstay_model::{Config, ModuleName, ModulePhase, Offers, Preflight, ResourceConfig};
 use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::upstream::Upstream;
+use mainstay_wire::entry::component_config;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +23,6 @@ use super::handle::{Command, Handle};
 use super::spare::SpareError;
 use super::{calls, spare};
 use crate::module::activity::Activity;
-use crate::module::entry_message::component_config;
 
 /// Calls that are under way at a time; one module may get all of them.
 const AT_A_TIME: usize = 32;
@@ -72,7 +73,6 @@ impl Handle {
         patience: Option<Duration>,
         give_up: &CancellationToken,
     ) -> Result<Asked, ApplyError> {
-        self.made.load_builtins(config).await;
         let present = self.published.load_full().config.clone();
         let mut known = self.known().await?;
         let plan = change::plan(&present, config, &known);
@@ -149,6 +149,28 @@ impl Handle {
         Ok(all.answers)
     }
 
+    /// What is on offer for `config`: of modules that run as it wants them; of others it is not known before they start.
+    pub fn offers(&self, config: &Config) -> Offers {
+        let view = self.published.load_full();
+        let same = config
+            .modules
+            .iter()
+            .filter(|module| view.config.modules.contains(module));
+        let known = same.filter_map(|module| {
+            let entry = view.module(&module.name)?;
+            let handlers = entry.handlers();
+            let models = handlers.iter().flat_map(|handler| {
+                let offer = |model: &Model| (handler.api.clone(), model.clone());
+                handler.models.iter().map(offer)
+            });
+            (entry.state().phase == ModulePhase::Ready).then(|| (module.name.clone(), models.collect()))
+        });
+        Offers {
+            modules: known.collect(),
+            ..self.made.builtins.present().offers()
+        }
+    }
+
     async fn lines(&self) -> Result<Lines, ApplyError> {
         let (reply, lines) = oneshot::channel();
         let command = Command::Lines(reply);
@@ -166,14 +188,14 @@ impl Asked {
             if outcome.as_ref().is_err_and(|refusal| refusal.transient) {
                 self.unanswered.insert(name.clone());
             }
-            self.answers.insert(name, outcome.map_err(|refusal| refusal.text));
+            self.answers.insert(name, outcome.map_err(|refusal| refusal.failure));
         }
     }
 }
 
 impl Machine {
     /// What the present process of `module` said of the entry before it was taken up. It counts once.
-    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, String>> {
+    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, Failure>> {
         let (outcome, (asked, life)) = self.heard.remove(name)?;
         let running = self.modules.get(module)?;
         (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)

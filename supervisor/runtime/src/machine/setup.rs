@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use mainstay_config::builtins::BuiltinModels;
 use mainstay_core::machine::pending_removals::Forgotten;
 use mainstay_core::machine::world::World;
-use mainstay_model::{Builtins, Config, ModuleName};
+use mainstay_model::{Config, ModuleName};
 use mainstay_process::cgroup::Tree;
 use mainstay_process::child::Spawner;
 use mainstay_proxy::operations::Operations;
@@ -21,7 +21,6 @@ use super::handle::Handle;
 use super::preflight::Asked;
 use super::view::Published;
 use crate::module::actor::Event;
-use crate::module::builtin;
 use crate::module::parent::ParentDoor;
 
 /// What a machine needs from outside.
@@ -31,8 +30,8 @@ pub struct MachineOptions {
     pub runtime: PathBuf,
     /// VIAM_HOME.
     pub home: PathBuf,
-    /// The program that holds the built-in modules; looked at when a config uses one of their models.
-    pub builtins: PathBuf,
+    /// The built-in modules, looked for by whoever reads a config.
+    pub builtins: Arc<BuiltinModels>,
     /// The calls that run.
     pub operations: Operations,
     /// Where the parent socket of each module goes to be served, before the module is started.
@@ -50,9 +49,8 @@ pub struct MachineOptions {
 pub(super) struct Made {
     pub(super) runtime: PathBuf,
     pub(super) home: PathBuf,
-    /// The built-in modules, once a config used one; where to find them.
-    pub(super) builtins: ArcSwap<Builtins>,
-    builtins_at: PathBuf,
+    /// The built-in modules, once a config used one.
+    pub(super) builtins: Arc<BuiltinModels>,
     pub(super) operations: Operations,
     pub(super) doors: mpsc::UnboundedSender<ParentDoor>,
     pub(super) cgroups: Option<Arc<Tree>>,
@@ -63,38 +61,19 @@ pub(super) struct Made {
     pub(super) spares: tokio::sync::Mutex<()>,
 }
 
-impl Made {
-    /// Reads which models are built in, if `config` uses one and it is not known yet. Without them the rest of the machine
-    /// runs.
-    pub(super) async fn load_builtins(&self, config: &Config) {
-        let uses = config.resources.iter().any(|resource| resource.model.is_builtin());
-        let present = self.builtins.load();
-        let known = present.problem.is_none() && !present.executable.as_os_str().is_empty();
-        if !uses || known {
-            return;
-        }
-        let builtins = builtin::load(&self.builtins_at).await.unwrap_or_else(|problem| {
-            tracing::error!(error = &problem as &dyn std::error::Error, "no built-in models");
-            Builtins::missing(problem.to_string())
-        });
-        self.builtins.store(Arc::new(builtins));
-    }
-}
-
 impl Machine {
     /// Sets up the machine of `config`; nothing starts before `run`.
     ///
     /// # Errors
     /// The system refuses what processes are started with.
-    pub async fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
+    pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
         let published = Published::default();
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let made = Arc::new(Made {
             runtime: options.runtime,
             home: options.home,
-            builtins: ArcSwap::default(),
-            builtins_at: options.builtins,
+            builtins: options.builtins,
             operations: options.operations,
             doors: options.doors,
             cgroups: options.cgroups,
@@ -103,7 +82,6 @@ impl Machine {
             start_timeout: options.start_timeout,
             spares: tokio::sync::Mutex::default(),
         });
-        made.load_builtins(&config).await;
         let handle = Handle {
             published: published.clone(),
             commands: command_sender,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::load::Loaded;
 use mainstay_config::{Bundle, Complaint, Grade, Refused, Surroundings, parse};
 use mainstay_core::rollout::transaction::{Offer, Origin};
@@ -21,12 +22,22 @@ pub struct Overrides {
     pub web_profile: bool,
     /// VIAM_HOME, in which packages lie.
     pub home: PathBuf,
+    /// The built-in modules.
+    pub builtins: Arc<BuiltinModels>,
 }
 
 impl Overrides {
     /// Where a config at `path` lies.
     pub fn surroundings(&self, path: &Path) -> Surroundings {
         Surroundings::of(path).with_viam_home(&self.home)
+    }
+
+    /// Looks for more that is wrong with a config that cannot be used. Blocks.
+    pub fn look_further(&self, refused: &mut Refused) {
+        if let Some(config) = &refused.config {
+            self.builtins.look_for(config);
+            refused.look_for_models(&self.builtins.present().offers());
+        }
     }
 
     fn apply(&self, config: &mut Config) {
@@ -61,13 +72,20 @@ impl Taken {
     /// # Errors
     /// It cannot be used.
     pub fn read(bundle: &Bundle, overrides: &Overrides) -> Result<Self, Refused> {
-        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path))?;
+        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path)).map_err(|mut refused| {
+            refused.look_for_programs();
+            overrides.look_further(&mut refused);
+            refused
+        })?;
         loaded.look_for_programs();
         Ok(Self::new(loaded, overrides))
     }
 
-    /// What was loaded, as the command line wants it.
-    pub fn new(loaded: Loaded, overrides: &Overrides) -> Self {
+    /// What was loaded, as the command line wants it. Looks at the built-in models, and blocks for that.
+    pub fn new(mut loaded: Loaded, overrides: &Overrides) -> Self {
+        overrides.builtins.look_for(&loaded.config);
+        // What modules offer shows when they start, and whatever a file says of it before may be old.
+        let _after_start = loaded.look_for_models(&overrides.builtins.present().offers());
         let Loaded {
             mut config,
             complaints,

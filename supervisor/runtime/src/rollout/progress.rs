@@ -139,8 +139,6 @@ pub(super) async fn read(bundle: Bundle, overrides: &Arc<Overrides>) -> Result<T
         let place = mainstay_model::Place::file(&path);
         let message = format!("the config cannot be read: {broken}");
         let complaint = Complaint::new(mainstay_config::diagnostic::Grade::Refused, message, place);
-        Err(Refused {
-            complaints: vec![complaint],
-        })
+        Err(complaint.into())
     })
 }

@@ -77,7 +77,8 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
                 }
             }
         }
-        Err(refused) => {
+        Err(mut refused) => {
+            overrides.look_further(&mut refused);
             let text = refused.render(colour);
             (describe(path, &refused), text)
         }

@@ -11,7 +11,7 @@ use mainstay_proxy::resource::Resource;
 use mainstay_proxy::table::{NamePath, Shape};
 use mainstay_proxy::upstream::Upstream;
 use mainstay_runtime::machine::view::View;
-use mainstay_runtime::module::entry_message::object;
+use mainstay_wire::entry::object;
 use prost::Message as _;
 use tonic::Status;
 

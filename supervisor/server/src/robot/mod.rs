@@ -3,7 +3,7 @@
 pub mod logs;
 mod safety;
 pub mod service;
-mod status;
+pub mod status;
 pub mod stop;
 
 use std::sync::Arc;

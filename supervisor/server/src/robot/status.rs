@@ -113,7 +113,7 @@ fn job_status(runs: JobRuns) -> JobStatus {
 fn resource_status(resource: &Resource) -> ResourceStatus {
     let state = resource.state();
     // Peers expect a text with UNHEALTHY alone; what a waiting resource waits for stands in our own status.
-    let error = state.error.as_deref().filter(|_| state.phase == Phase::Unhealthy);
+    let error = state.for_callers().filter(|_| state.phase == Phase::Unhealthy);
     ResourceStatus {
         name: Some((&resource.name).into()),
         state: state.phase as i32,

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::diagram::{Edge, Graph, Kind, Node, To};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::words::resource_state;
+
+use crate::diagram::{Edge, Graph, Kind, Node, To};
 
 /// The graph that a machine told.
 pub fn graph(told: pb::Graph) -> Graph {

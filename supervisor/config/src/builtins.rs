@@ -1,10 +1,15 @@
 //! Which model lives in which built-in module: the manifest beside the binary that holds them.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use mainstay_model::{Builtins, ModuleName};
-use mainstay_proto::{Api, Model};
+use arc_swap::ArcSwap;
+use mainstay_ids::{Api, Model};
+use mainstay_model::{Builtins, Config, ModuleName};
 use serde::Deserialize;
 
 /// How long the binary may take to print its own manifest; it prints some lines and does nothing else.
@@ -61,8 +66,11 @@ pub fn default_path() -> PathBuf {
 }
 
 /// Reads the manifest beside `executable`. One that is missing, or older than the binary, is no manifest: then
-/// the binary is asked for it.
-pub async fn load(executable: &Path) -> Result<Builtins, BuiltinError> {
+/// the binary is asked for it. Blocks for as long as that takes.
+///
+/// # Errors
+/// See [`BuiltinError`].
+pub fn load(executable: &Path) -> Result<Builtins, BuiltinError> {
     let binary = std::fs::metadata(executable).map_err(|_| BuiltinError::Missing(executable.into()))?;
     let beside = executable.with_extension("json");
     let fresh = std::fs::metadata(&beside).ok().filter(
@@ -73,7 +81,7 @@ pub async fn load(executable: &Path) -> Result<Builtins, BuiltinError> {
             path: beside.clone(),
             source,
         })?,
-        None => ask(executable).await?,
+        None => ask(executable)?,
     };
     parse(executable, &text).map_err(|source| BuiltinError::Format { path: beside, source })
 }
@@ -98,24 +106,79 @@ fn parse(executable: &Path, text: &[u8]) -> Result<Builtins, serde_json::Error> 
     })
 }
 
-async fn ask(executable: &Path) -> Result<Vec<u8>, BuiltinError> {
+/// The built-in modules of one machine, looked at when a config first uses one of their models.
+#[derive(Debug, Default)]
+pub struct BuiltinModels {
+    at: PathBuf,
+    present: ArcSwap<Builtins>,
+}
+
+impl BuiltinModels {
+    /// Those of the binary at this path.
+    pub fn at(executable: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            at: executable,
+            present: ArcSwap::default(),
+        })
+    }
+
+    /// Reads the manifest if `config` uses a built-in model and it is not known yet. Without them the rest of the machine
+    /// runs. Blocks.
+    pub fn look_for(&self, config: &Config) {
+        let uses = config.resources.iter().any(|resource| resource.model.is_builtin());
+        let present = self.present.load();
+        let known = present.problem.is_none() && !present.executable.as_os_str().is_empty();
+        if !uses || known {
+            return;
+        }
+        let builtins = load(&self.at).unwrap_or_else(|problem| Builtins::missing(with_source(&problem)));
+        self.present.store(Arc::new(builtins));
+    }
+
+    /// What is known of them.
+    pub fn present(&self) -> Arc<Builtins> {
+        self.present.load_full()
+    }
+}
+
+fn with_source(problem: &BuiltinError) -> String {
+    match std::error::Error::source(problem) {
+        Some(source) => format!("{problem}: {source}"),
+        None => problem.to_string(),
+    }
+}
+
+fn ask(executable: &Path) -> Result<Vec<u8>, BuiltinError> {
     let io = |source| BuiltinError::Io {
         path: executable.into(),
         source,
     };
-    let mut command = tokio::process::Command::new(executable);
-    command
-        .arg("manifest")
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(ASK_TIMEOUT, command.output())
-        .await
+    let mut command = Command::new(executable);
+    command.arg("manifest").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(io)?;
+    let Some(mut printed) = child.stdout.take() else {
+        return Err(io(std::io::Error::other("nothing can be read from it")));
+    };
+    let (done, text) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        // Nobody waits any more for one that is too slow.
+        let _ = done.send(printed.read_to_end(&mut text).map(|_| text));
+    });
+    let text = text.recv_timeout(ASK_TIMEOUT);
+    if text.is_err() {
+        // It may have ended meanwhile.
+        let _ = child.kill();
+    }
+    // Where the core reaps what it adopted, somebody else may have been told: then the text must do.
+    let ended = child.wait();
+    let text = text
         .map_err(|_| BuiltinError::Timeout(executable.into()))?
         .map_err(io)?;
-    if !output.status.success() {
-        return Err(io(std::io::Error::other(format!("{} from `manifest`", output.status))));
+    match ended {
+        Ok(status) if !status.success() => Err(io(std::io::Error::other(format!("{status} from `manifest`")))),
+        _ => Ok(text),
     }
-    Ok(output.stdout)
 }
 
 #[cfg(test)]
@@ -130,7 +193,7 @@ mod tests {
         let motor: Api = "rdk:component:motor".parse().expect("an api");
         let fake: Model = "fake".parse().expect("a model");
         assert_eq!(builtins.module_of(&motor, &fake), Some(&ModuleName::builtin("fake")));
-        assert_eq!(builtins.models_of(&motor), ["rdk:builtin:fake"]);
+        assert!(builtins.offers().has(&motor, &fake));
         assert_eq!(
             builtins.module_of(&"rdk:component:arm".parse().expect("an api"), &fake),
             None

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use mainstay_core::graph::{Index, Unresolved};
 use mainstay_model::Config;
 
 use super::{Edge, Graph, Kind, Node, To};
-use mainstay_core::graph::{Index, Unresolved};
 
 /// Who needs whom, as far as the file says.
 pub fn graph(config: &Config) -> Graph {

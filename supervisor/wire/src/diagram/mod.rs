@@ -8,13 +8,13 @@ mod of_machine;
 
 use std::collections::HashMap;
 
+use mainstay_core::graph::cycles;
 use mainstay_ids::ResourceName;
 use serde_json::{Value, json};
 
 pub use self::drawing::{dot, mermaid};
 pub use self::of_config::graph as of_config;
 pub use self::of_machine::graph as of_machine;
-use mainstay_core::graph::cycles;
 
 /// One resource.
 #[derive(Clone, Debug)]

@@ -1,0 +1,146 @@
+//! What the built-in modules say of config entries, without a machine: each that is needed is started for the length of the
+//! question, with its standard input as the one connection that it serves. No file is made, and it ends with that
+//! connection, however this process ends.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use mainstay_config::declared::Answer;
+use mainstay_core::graph::is_frame_system;
+use mainstay_model::{Builtins, Config, ModuleName, ResourceConfig};
+use mainstay_proto::ResourceName;
+use mainstay_proto::viam::module::v1::ValidateConfigRequest;
+use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
+use mainstay_wire::entry::component_config;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::Status;
+
+use crate::connection::MachineConnection;
+
+/// How long one module may take for all of its entries.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one may take to end once nobody asks any more.
+const ENDING: Duration = Duration::from_millis(500);
+/// Questions that are under way at a time.
+const AT_A_TIME: usize = 32;
+
+/// What came of asking.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// What was said of each entry.
+    pub answers: BTreeMap<ResourceName, Answer>,
+    /// Modules that could not be asked, and why.
+    pub silent: Vec<(ModuleName, String)>,
+}
+
+/// Asks the built-in modules about those entries of `config` that are theirs and have no fault.
+pub async fn ask(builtins: &Builtins, config: &Config) -> Asked {
+    let mut of_modules: BTreeMap<&ModuleName, Vec<&ResourceConfig>> = BTreeMap::new();
+    for entry in config.resources.iter().filter(|entry| entry.fault.is_none()) {
+        if let Some(module) = builtins.module_of(&entry.name.api, &entry.model) {
+            of_modules.entry(module).or_default().push(entry);
+        }
+    }
+    let mut asked = Asked::default();
+    for (module, entries) in of_modules {
+        let which = module.as_str().trim_start_matches("builtin:");
+        match ask_one(&builtins.executable, which, &entries).await {
+            Ok(answers) => asked.answers.extend(answers),
+            Err(problem) => asked.silent.push((module.clone(), problem)),
+        }
+    }
+    asked
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends with its standard input, the one connection, and is killed when dropped"
+)]
+async fn ask_one(
+    executable: &Path,
+    module: &str,
+    entries: &[&ResourceConfig],
+) -> Result<Vec<(ResourceName, Answer)>, String> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|error| error.to_string())?;
+    let mut child = tokio::process::Command::new(executable)
+        .arg("-")
+        .arg(format!("--builtin={module}"))
+        .env("VIAM_NO_MODULE_PARENT", "true")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot run `{}`: {error}", executable.display()))?;
+    let answers = async {
+        let connection = MachineConnection::connected(ours)
+            .await
+            .map_err(|error| error.to_string())?;
+        validate_all(connection, entries).await
+    };
+    let answers = timeout(PATIENCE, answers)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
+    // Its connection ended with the last handle on it. One that stays all the same is killed when it is dropped.
+    let _ended = timeout(ENDING, child.wait()).await;
+    answers
+}
+
+async fn validate_all(
+    connection: MachineConnection,
+    entries: &[&ResourceConfig],
+) -> Result<Vec<(ResourceName, Answer)>, String> {
+    let mut answers = Vec::with_capacity(entries.len());
+    let mut asking = JoinSet::new();
+    for entry in entries {
+        let config = match component_config(entry) {
+            Ok(config) => config,
+            Err(problem) => {
+                answers.push((entry.name.clone(), Err(problem)));
+                continue;
+            }
+        };
+        if asking.len() >= AT_A_TIME
+            && let Some(answer) = asking.join_next().await
+        {
+            answers.extend(taken(answer)?);
+        }
+        let (mut client, name) = (ModuleServiceClient::new(connection.clone()), entry.name.clone());
+        asking.spawn(async move {
+            let request = ValidateConfigRequest { config: Some(config) };
+            (
+                name,
+                client.validate_config(request).await.map(tonic::Response::into_inner),
+            )
+        });
+    }
+    while let Some(answer) = asking.join_next().await {
+        answers.extend(taken(answer)?);
+    }
+    Ok(answers)
+}
+
+type Said = (
+    ResourceName,
+    Result<mainstay_proto::viam::module::v1::ValidateConfigResponse, Status>,
+);
+
+/// One answer, or that the module says nothing any more.
+fn taken(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(ResourceName, Answer)>, String> {
+    let (name, said) = answer.map_err(|error| error.to_string())?;
+    match said {
+        Ok(said) => {
+            let needed = said.dependencies.into_iter().filter(|text| !is_frame_system(text));
+            Ok(Some((name, Ok(needed.collect()))))
+        }
+        // Not the module's word, but the connection's.
+        Err(status) if std::error::Error::source(&status).is_some() => {
+            Err(format!("it ended early: {}", status.message()))
+        }
+        Err(status) => Ok(Some((name, Err(status.message().to_owned())))),
+    }
+}

@@ -1,0 +1,237 @@
+//! What modules say of entries before anything runs: attributes that they refuse, and names in attributes that nothing has.
+
+use std::collections::BTreeMap;
+
+use mainstay_core::graph::{Index, Unresolved};
+use mainstay_ids::ResourceName;
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Config, Place, ResourceConfig, Span};
+
+use crate::diagnostic::{Complaint, Grade};
+use crate::document;
+use crate::load_context::Surroundings;
+use crate::node::{Node, Value};
+
+/// What a module says of one entry: the names that it needs, or what is wrong with it.
+pub type Answer = Result<Vec<String>, String>;
+
+/// All complaints that follow from what modules said.
+#[must_use]
+pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, surroundings: &Surroundings) -> Vec<Complaint> {
+    let index = Index::new(config.resources.iter().map(|resource| &resource.name));
+    let mut trees = Trees::default();
+    let mut complaints = Vec::new();
+    for entry in &config.resources {
+        match answers.get(&entry.name) {
+            None => {}
+            Some(Err(problem)) => {
+                let message = problem.strip_prefix(&format!("{}: ", entry.name)).unwrap_or(problem);
+                let named = message.strip_prefix("attribute ").unwrap_or(message).strip_prefix('`');
+                let key = named.and_then(|rest| rest.split('`').next());
+                let attributes = trees.attributes_of(config, entry, surroundings);
+                let span = key.and_then(|key| at_path(attributes?, key));
+                let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
+                let who = entry.name.name.escape_debug();
+                let message = match span.filter(|span| config.source.is_hidden_at(*span)) {
+                    // What a module says about a value mostly quotes it.
+                    Some(_) => format!("`{who}`: its module refuses this attribute, whose value is not shown"),
+                    None => format!("`{who}`: {message}"),
+                };
+                complaints.push(Complaint::about(config, Grade::Local, &place, message));
+            }
+            Some(Ok(needed)) => {
+                // What the entry lists itself is looked at with the entries.
+                for text in needed.iter().filter(|text| !entry.depends_on.contains(text)) {
+                    let Err(problem) = index.resolve(text) else { continue };
+                    if !config.remotes.is_empty() && !matches!(problem, Unresolved::Ambiguous(_)) {
+                        continue;
+                    }
+                    let attributes = trees.attributes_of(config, entry, surroundings);
+                    let span = attributes.and_then(|attributes| text_at(attributes, text));
+                    let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
+                    complaints.push(unresolved(config, entry, text, &place, &problem));
+                }
+            }
+        }
+    }
+    for complaint in &mut complaints {
+        complaint.scrub(&config.source);
+    }
+    complaints
+}
+
+fn unresolved(config: &Config, entry: &ResourceConfig, text: &str, place: &Place, problem: &Unresolved) -> Complaint {
+    let (who, shown) = (entry.name.name.escape_debug(), text.escape_debug());
+    if let Unresolved::Ambiguous(several) = problem {
+        let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+        let message = format!("`{who}` needs `{shown}`, which could mean {}", several.join(" or "));
+        return Complaint::about(config, Grade::Local, place, message).with_help("give the full name");
+    }
+    let message = format!("`{who}` needs `{shown}`, but nothing in this config has that name");
+    let (api, simple) = text.rsplit_once('/').unwrap_or(("", text));
+    let others = || config.resources.iter().filter(|other| other.name != entry.name);
+    // Of another kind is likelier than misspelt.
+    let other_kind = others().find(|other| !api.is_empty() && other.name.name == simple);
+    let near = || nearest(simple, others().map(|other| other.name.name.as_str()));
+    let help = match other_kind {
+        Some(other) => format!("`{simple}` is a {}", other.name.api),
+        None => near().map_or_else(
+            || format!("add it to the config, or take it out of the attributes of `{who}`"),
+            |meant| format!("did you mean `{meant}`?"),
+        ),
+    };
+    Complaint::about(config, Grade::Local, place, message).with_help(help)
+}
+
+/// The trees of the files of a config, read once more when something is to be found in them.
+#[derive(Default)]
+struct Trees(Option<Vec<Node>>);
+
+impl Trees {
+    /// The attributes of an entry as they are written.
+    fn attributes_of(&mut self, config: &Config, entry: &ResourceConfig, surroundings: &Surroundings) -> Option<&Node> {
+        let source = &config.source;
+        let trees = self.0.get_or_insert_with(|| {
+            let variables = surroundings.variables();
+            let files = 0..source.paths().count();
+            files
+                .map(|number| document::read(source, number, &variables).root)
+                .collect()
+        });
+        let sections = trees
+            .iter()
+            .flat_map(|root| ["components", "services"].map(|key| value(root, key)));
+        let mut entries = sections.flatten().flat_map(|section| match &section.value {
+            Value::List(items) => items.as_slice(),
+            _ => &[],
+        });
+        let is_it = |item: &&Node| source.place(value(item, "name").map_or(item.span, |name| name.span)) == entry.place;
+        value(entries.find(is_it)?, "attributes")
+    }
+}
+
+fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    let find = |matches: &dyn Fn(&str) -> bool| entries.iter().rfind(|entry| matches(&entry.key));
+    let found = find(&|known| known == key).or_else(|| find(&|known| known.eq_ignore_ascii_case(key)))?;
+    Some(&found.value)
+}
+
+/// Where `a.b[2].c` is written; as far as it leads.
+fn at_path(attributes: &Node, path: &str) -> Option<Span> {
+    let mut node = attributes;
+    let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
+    for (depth, part) in parts.enumerate() {
+        let next = match &node.value {
+            Value::List(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => value(node, part),
+        };
+        match next {
+            Some(next) => node = next,
+            None if depth == 0 => return None,
+            None => break,
+        }
+    }
+    Some(node.span)
+}
+
+/// The first text that is this name, or the simple part of it.
+fn text_at(node: &Node, name: &str) -> Option<Span> {
+    let simple = name.rsplit_once('/').map_or(name, |(_, simple)| simple);
+    match &node.value {
+        Value::Text(text) if text == name || text == simple => Some(node.span),
+        Value::List(items) => items.iter().find_map(|item| text_at(item, name)),
+        Value::Map(entries) => entries.iter().find_map(|entry| text_at(&entry.value, name)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bundle, parse};
+
+    #[test]
+    fn what_modules_say_is_a_complaint_at_the_attribute_that_it_is_about() {
+        let text = "components:\n\
+                    - {name: base, type: base, model: 'a:b:c', attributes: {left: motr, width: wide, more: [{x: 1}, {x: no}], password: hush}}\n\
+                    - {name: motor, type: motor, model: fake}\n\
+                    - {name: twin, type: motor, model: fake}\n\
+                    - {name: twin, type: servo, model: fake}\n";
+        let remote = "remotes: [{name: r, address: 'r:1'}]\n";
+        let needs = |names: &[&str]| Ok(names.iter().map(ToString::to_string).collect());
+        let refuses = |text: &str| Err(text.to_owned());
+        for (more, answer, expected) in [
+            (
+                "",
+                needs(&["rdk:component:motor/motor", "twin-1"]),
+                &[
+                    "r.yaml:2:10: `base` needs `twin-1`, but nothing in this config has that name (did you mean `twin`?)",
+                ][..],
+            ),
+            (
+                "",
+                needs(&["rdk:component:motor/motr"]),
+                &[
+                    "r.yaml:2:63: `base` needs `rdk:component:motor/motr`, but nothing in this config has that name (did you mean `motor`?)",
+                ],
+            ),
+            (
+                "",
+                needs(&["rdk:component:encoder/motor"]),
+                &[
+                    "r.yaml:2:10: `base` needs `rdk:component:encoder/motor`, but nothing in this config has that name (`motor` is a rdk:component:motor)",
+                ],
+            ),
+            (
+                "",
+                needs(&["twin"]),
+                &[
+                    "r.yaml:2:10: `base` needs `twin`, which could mean rdk:component:motor/twin or rdk:component:servo/twin (give the full name)",
+                ],
+            ),
+            (
+                "",
+                needs(&["zzzzzz"]),
+                &[
+                    "r.yaml:2:10: `base` needs `zzzzzz`, but nothing in this config has that name (add it to the config, or take it out of the attributes of `base`)",
+                ],
+            ),
+            (remote, needs(&["zzzzzz"]), &[]),
+            (
+                "",
+                refuses("rdk:component:base/base: attribute `width`: must be a number"),
+                &["r.yaml:2:76: `base`: attribute `width`: must be a number"],
+            ),
+            (
+                "",
+                refuses("attribute `more[1].x`: must be a number"),
+                &["r.yaml:2:101: `base`: attribute `more[1].x`: must be a number"],
+            ),
+            (
+                "",
+                refuses("attribute `gone`: is missing"),
+                &["r.yaml:2:10: `base`: attribute `gone`: is missing"],
+            ),
+            (
+                "",
+                refuses("`width` is wide"),
+                &["r.yaml:2:76: `base`: `width` is wide"],
+            ),
+            (
+                "",
+                refuses("attribute `password`: invalid type: string \"hush\", expected u8"),
+                &["r.yaml:2:117: `base`: its module refuses this attribute, whose value is not shown"],
+            ),
+            ("", refuses("no power"), &["r.yaml:2:10: `base`: no power"]),
+        ] {
+            let surroundings = Surroundings::default();
+            let text = format!("{text}{more}");
+            let loaded = parse(&Bundle::single("r.yaml", &text), &surroundings).expect("usable");
+            let name = loaded.config.resources[0].name.clone();
+            let complaints = check(&loaded.config, &BTreeMap::from([(name, answer)]), &surroundings);
+            let lines: Vec<_> = complaints.iter().map(Complaint::line).collect();
+            assert_eq!(lines, expected, "{text}");
+        }
+    }
+}
