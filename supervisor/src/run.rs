@@ -80,7 +80,7 @@ where
 {
     mainstay_proxy::heap::prepare();
     // Dropped last: what is told at the end is written, too.
-    let (_log, levels) = mainstay_server::log::install(&options.start.taken.config);
+    let (_log, levels) = mainstay_server::log::install(&options.start.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("core")
@@ -139,11 +139,11 @@ where
         start,
         home,
     } = options;
-    let config = &start.taken.config;
+    let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
     let bound = bind(config)
         .await
-        .map_err(|complaint| complaint.render(colour_wanted()))?;
+        .map_err(|diagnostic| diagnostic.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
@@ -157,14 +157,14 @@ where
             None
         }
     };
-    let (doors, parents) = mpsc::unbounded_channel();
+    let (parent_sockets, parents) = mpsc::unbounded_channel();
     let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: overrides.builtins.clone(),
         operations: operations.clone(),
-        doors,
+        parent_sockets,
         cgroups: cgroups.clone(),
         start_timeout: limit("VIAM_MODULE_STARTUP_TIMEOUT", START_TIMEOUT),
         build_timeout: limit(

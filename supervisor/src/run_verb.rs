@@ -67,8 +67,8 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     for text in &start.notes {
         note(text);
     }
-    for complaint in &start.taken.complaints {
-        note(&complaint.render(colour));
+    for diagnostic in &start.loaded.diagnostics {
+        note(&diagnostic.render(colour));
     }
     let config_path = rollout::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
     Ok(RunOptions {

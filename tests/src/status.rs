@@ -128,8 +128,8 @@ impl fmt::Debug for Snapshot {
                 resource.error
             )?;
         }
-        for complaint in &self.control.complaints {
-            writeln!(f, "  complaint: {complaint}")?;
+        for diagnostic in &self.control.diagnostics {
+            writeln!(f, "  diagnostic: {diagnostic}")?;
         }
         Ok(())
     }

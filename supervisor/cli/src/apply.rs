@@ -76,20 +76,20 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         style: Style::stdout(),
         plan: ConfigPlan::default(),
     };
-    if !planned.complaints.is_empty() && !arguments.json {
-        note(&rendered(&planned.complaints));
+    if !planned.diagnostics.is_empty() && !arguments.json {
+        note(&rendered(&planned.diagnostics));
     }
-    let complaints: Vec<_> = planned.complaints.iter().map(config_text::as_json).collect();
+    let diagnostics: Vec<_> = planned.diagnostics.iter().map(config_text::as_json).collect();
     let Some(plan) = planned.plan else {
         if arguments.json {
             let parts: [Value; 0] = [];
-            print(&json!({ "step": "refused", "reasons": [], "length_ms": null, "parts": parts, "complaints": complaints }).to_string())?;
+            print(&json!({ "step": "refused", "reasons": [], "length_ms": null, "parts": parts, "complaints": diagnostics }).to_string())?;
         } else {
             note("this config cannot be used; nothing was changed");
         }
         return Ok(Exit::Wrong);
     };
-    told.plan(plan, &complaints)?;
+    told.plan(plan, &diagnostics)?;
     let asked = !arguments.yes && !arguments.json && io::stdin().is_terminal() && io::stderr().is_terminal();
     if asked && !told.plan.changes.is_empty() && !confirmed(&arguments.file)? {
         note("nothing was changed");
@@ -129,12 +129,12 @@ struct Told {
 }
 
 impl Told {
-    fn plan(&mut self, plan: ConfigPlan, complaints: &[Value]) -> Result<(), Failure> {
+    fn plan(&mut self, plan: ConfigPlan, diagnostics: &[Value]) -> Result<(), Failure> {
         self.plan = plan;
         if self.json {
             let mut shown = plan_text::json(&self.plan);
             shown["step"] = "plan".into();
-            shown["complaints"] = complaints.into();
+            shown["complaints"] = diagnostics.into();
             print(&shown.to_string())
         } else {
             print(&plan_text::lines(&self.plan, self.style).join("\n"))

@@ -3,25 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
-use mainstay_config::Complaint;
-use mainstay_config::Grade;
-use mainstay_config::Surroundings;
+use mainstay_config::Diagnostic;
+use mainstay_config::LoadContext;
+use mainstay_config::Severity;
 use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::declared;
 use mainstay_config::models::AfterStart;
 use mainstay_model::Offers;
-use mainstay_model::{Config, Place};
+use mainstay_model::{Config, SourceSpan};
 use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
 use serde_json::json;
 
-use crate::complaints::{ComplaintJson, tally};
 use crate::config_text::{gather, machine_for, rendered};
+use crate::diagnostics::{DiagnosticJson, tally};
 use crate::failure::{Exit, Failure};
 use crate::human::count;
 use crate::output::print;
 use crate::status_text::file_name;
 use crate::terminal::Style;
-use crate::{ask_builtins, complaints, config_text, running_offers};
+use crate::{ask_builtins, config_text, diagnostics, running_offers};
 
 /// How many names a line lists before it only counts.
 const LISTED: usize = 5;
@@ -65,7 +65,7 @@ pub struct Arguments {
 struct Found {
     /// Unless it cannot be used.
     config: Option<Config>,
-    complaints: Vec<Complaint>,
+    diagnostics: Vec<Diagnostic>,
     after_start: Vec<AfterStart>,
 }
 
@@ -95,7 +95,7 @@ async fn look(file: &Path, builtins: PathBuf) -> Found {
                 refused.look_for_models(&offers);
             }
             return Found {
-                complaints: refused.complaints,
+                diagnostics: refused.diagnostics,
                 ..Found::default()
             };
         }
@@ -103,15 +103,15 @@ async fn look(file: &Path, builtins: PathBuf) -> Found {
     let offers = offers(file, &loaded.config, &builtins).await;
     let after_start = loaded.look_for_models(&offers);
     let asked = ask_builtins::ask(&builtins.present(), &loaded.config).await;
-    loaded.add(declared::check(&loaded.config, &asked.answers, &Surroundings::of(file)));
+    loaded.add(declared::check(&loaded.config, &asked.answers, &LoadContext::of(file)));
     let silent = asked.silent.iter().map(|(module, problem)| {
         let message = format!("module {module} could not be asked about its entries: {problem}");
-        Complaint::new(Grade::Warning, message, Place::file(file))
+        Diagnostic::new(Severity::Warning, message, SourceSpan::file(file))
     });
     loaded.add(silent.collect());
     Found {
         config: Some(loaded.config),
-        complaints: loaded.complaints,
+        diagnostics: loaded.diagnostics,
         after_start,
     }
 }
@@ -149,16 +149,16 @@ async fn live(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
     let warnings = answer
-        .complaints
+        .diagnostics
         .iter()
-        .filter(|complaint| complaint.grade == "warning")
+        .filter(|diagnostic| diagnostic.severity == "warning")
         .count();
-    (answer.complaints.len() - warnings, warnings)
+    (answer.diagnostics.len() - warnings, warnings)
 }
 
 fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
     let (errors, warnings) = live_tally(answer);
-    let listed: Vec<_> = answer.complaints.iter().map(config_text::as_json).collect();
+    let listed: Vec<_> = answer.diagnostics.iter().map(config_text::as_json).collect();
     json!({
         "file": file.display().to_string(),
         "usable": answer.usable,
@@ -177,11 +177,11 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
         answer.asked.len(),
         count(answer.resources as usize, "resource")
     );
-    let closing = match complaints::tally_of(live_tally(answer), file) {
+    let closing = match diagnostics::tally_of(live_tally(answer), file) {
         None => format!("{name} is good: {asked}"),
         Some(tally) => format!("{tally}; {asked}; the running machine is untouched"),
     };
-    match rendered(&answer.complaints).as_str() {
+    match rendered(&answer.diagnostics).as_str() {
         "" => closing,
         shown => format!("{shown}\n\n{closing}"),
     }
@@ -194,15 +194,15 @@ fn tell(file: &Path, found: &Found, as_json: bool) -> Result<Exit, Failure> {
     } else {
         text(file, found, Style::stdout())
     })?;
-    Ok(match tally(&found.complaints) {
+    Ok(match tally(&found.diagnostics) {
         (0, _) => Exit::Done,
         _ => Exit::Wrong,
     })
 }
 
 fn json_text(file: &Path, found: &Found) -> String {
-    let (errors, warnings) = tally(&found.complaints);
-    let listed: Vec<_> = found.complaints.iter().map(ComplaintJson::from).collect();
+    let (errors, warnings) = tally(&found.diagnostics);
+    let listed: Vec<_> = found.diagnostics.iter().map(DiagnosticJson::from).collect();
     let after_start = found.after_start.iter().map(|one| {
         let resources: Vec<_> = one.resources.iter().map(ToString::to_string).collect();
         json!({"model": one.model.to_string(), "resources": resources, "modules": one.modules})
@@ -219,16 +219,16 @@ fn json_text(file: &Path, found: &Found) -> String {
 }
 
 fn text(file: &Path, found: &Found, style: Style) -> String {
-    let complaints = &found.complaints;
-    let tallied = complaints::tally_text(complaints, file);
-    let closing = match (tally(complaints), tallied, &found.config) {
+    let diagnostics = &found.diagnostics;
+    let tallied = diagnostics::tally_text(diagnostics, file);
+    let closing = match (tally(diagnostics), tallied, &found.config) {
         ((0, _), tally, Some(config)) => good(file, config, tally),
         (_, Some(tally), _) => format!("{tally}; the running machine is untouched"),
         (_, None, _) => "nothing to say about it".to_owned(),
     };
     let after_start = found.after_start.iter().map(after_start_text);
     let last: Vec<_> = after_start.chain([closing]).collect();
-    let parts = [complaints::render(complaints, style.colour), last.join("\n")];
+    let parts = [diagnostics::render(diagnostics, style.colour), last.join("\n")];
     let parts = parts.iter().map(String::as_str).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("\n\n")
 }
@@ -284,13 +284,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("rover.yaml");
         fs::write(&file, content).expect("written");
-        let (config, complaints) = match config::load(&file) {
-            Ok(loaded) => (Some(loaded.config), loaded.complaints),
-            Err(refused) => (None, refused.complaints),
+        let (config, diagnostics) = match config::load(&file) {
+            Ok(loaded) => (Some(loaded.config), loaded.diagnostics),
+            Err(refused) => (None, refused.diagnostics),
         };
         let found = Found {
             config,
-            complaints,
+            diagnostics,
             after_start: Vec::new(),
         };
         let json = json_text(&file, &found);
@@ -332,11 +332,11 @@ mod tests {
             (&json["usable"], &json["errors"]),
             (&Value::from(false), &Value::from(2))
         );
-        let of = |grade: &str| {
-            let complaints = json["complaints"].as_array().expect("a list");
-            complaints
+        let of = |severity: &str| {
+            let diagnostics = json["complaints"].as_array().expect("a list");
+            diagnostics
                 .iter()
-                .find(|complaint| complaint["grade"] == grade)
+                .find(|diagnostic| diagnostic["grade"] == severity)
                 .expect("one of them")
                 .clone()
         };

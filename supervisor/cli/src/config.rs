@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::edit::{Change, Document, Impossible, Line, NewValue, ValuePath};
-use mainstay_config::{Complaint, Grade};
+use mainstay_config::{Diagnostic, Severity};
 use serde_json::json;
 
-use crate::complaints;
-use crate::complaints::ComplaintJson;
-use crate::config_files::{Place, place_of};
+use crate::config_files::{SourceSpan, place_of};
+use crate::diagnostics;
+use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::replace_file::replace;
@@ -150,7 +150,7 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     let place = place_of(&arguments.file, &path);
     let (document, old) = read(&place.file)?;
     let change = document.set(&path, &value).map_err(|error| impossible(error, &place))?;
-    let complaints = if change.is_nothing() {
+    let diagnostics = if change.is_nothing() {
         Vec::new()
     } else {
         check(&arguments.file, &place.file, change.text().as_bytes())?
@@ -162,10 +162,10 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
         replace(&place.file, &old, &[mark, change.text().as_bytes()].concat())?;
     }
     if arguments.json {
-        print(&set_json(&place.file, &change, written, &complaints))?;
+        print(&set_json(&place.file, &change, written, &diagnostics))?;
     } else {
-        if !complaints.is_empty() {
-            note(&complaints::render(&complaints, config::colour_wanted()));
+        if !diagnostics.is_empty() {
+            note(&diagnostics::render(&diagnostics, config::colour_wanted()));
         }
         print(&set_text(&change, arguments.dry_run, Style::stdout()))?;
     }
@@ -173,13 +173,13 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
 }
 
 /// What is wrong with the config of `file` if one of its files has the new text. What would be refused is not written.
-fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Complaint>, Failure> {
+fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Failure> {
     let refused = |refused: config::Refused| {
         let refusing = refused
-            .complaints
+            .diagnostics
             .into_iter()
-            .filter(|complaint| complaint.grade == Grade::Refused);
-        let shown = complaints::render(&refusing.collect::<Vec<_>>(), config::colour_wanted());
+            .filter(|diagnostic| diagnostic.severity == Severity::Refused);
+        let shown = diagnostics::render(&refusing.collect::<Vec<_>>(), config::colour_wanted());
         Failure::wrong(format!(
             "nothing is written, because the config could not be used then:\n\n{shown}"
         ))
@@ -191,13 +191,13 @@ fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Complaint>, Fai
             config::read_file(path)
         }
     };
-    let bundle = config::Bundle::gather(file, &mut read).map_err(refused)?;
-    let mut loaded = config::parse(&bundle, &config::Surroundings::of(file)).map_err(refused)?;
+    let bundle = config::ConfigFiles::gather(file, &mut read).map_err(refused)?;
+    let mut loaded = config::parse(&bundle, &config::LoadContext::of(file)).map_err(refused)?;
     loaded.look_for_programs();
     let heavy = loaded
-        .complaints
+        .diagnostics
         .into_iter()
-        .filter(|complaint| complaint.grade > Grade::Warning);
+        .filter(|diagnostic| diagnostic.severity > Severity::Warning);
     Ok(heavy.collect())
 }
 
@@ -206,7 +206,7 @@ fn parse_path(text: &str) -> Result<ValuePath, Failure> {
         .map_err(|error: config::edit::BadPath| Failure::usage(error.to_string()))
 }
 
-fn impossible(error: Impossible, place: &Place) -> Failure {
+fn impossible(error: Impossible, place: &SourceSpan) -> Failure {
     Failure::wrong(match place.others {
         0 => error.to_string(),
         others => format!("{error}; all {} files of the config were looked through", others + 1),
@@ -229,8 +229,8 @@ fn read(file: &Path) -> Result<(Document, Vec<u8>), Failure> {
     Ok((document, bytes))
 }
 
-fn set_json(file: &Path, change: &Change, written: bool, complaints: &[Complaint]) -> String {
-    let complaints: Vec<_> = complaints.iter().map(ComplaintJson::from).collect();
+fn set_json(file: &Path, change: &Change, written: bool, diagnostics: &[Diagnostic]) -> String {
+    let diagnostics: Vec<_> = diagnostics.iter().map(DiagnosticJson::from).collect();
     json!({
         "file": file.display().to_string(),
         "path": change.path,
@@ -241,7 +241,7 @@ fn set_json(file: &Path, change: &Change, written: bool, complaints: &[Complaint
         "after": change.after,
         "changed": !change.is_nothing(),
         "written": written,
-        "complaints": complaints,
+        "complaints": diagnostics,
     })
     .to_string()
 }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::edit::{Document, ValuePath};
-use mainstay_config::{Bundle, RawFile};
+use mainstay_config::{ConfigFiles, RawFile};
 
 /// Where to look for a value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceSpan {
     /// The file that has it, or else the one in which its path leads furthest; the first of several.
     pub file: PathBuf,
     /// How many files besides the one that was named were looked at.
@@ -17,15 +17,15 @@ pub struct Place {
 
 /// Finds the file that has the value at `path`. A number that says which entry is meant counts in `file` alone. What cannot
 /// be read is passed over: whoever reads the file that is found says what is wrong.
-pub fn place_of(file: &Path, path: &ValuePath) -> Place {
-    let named = Place {
+pub fn place_of(file: &Path, path: &ValuePath) -> SourceSpan {
+    let named = SourceSpan {
         file: file.to_owned(),
         others: 0,
     };
     if path.counts_entries() {
         return named;
     }
-    let Ok(bundle) = Bundle::gather(file, &mut config::read_file) else {
+    let Ok(bundle) = ConfigFiles::gather(file, &mut config::read_file) else {
         return named;
     };
     let depths = bundle.files.iter().map(|raw| depth(raw, path));
@@ -37,7 +37,7 @@ pub fn place_of(file: &Path, path: &ValuePath) -> Place {
         .rev()
         .max_by_key(|(_, depth)| *depth);
     let found = deepest.and_then(|(number, _)| bundle.files.get(number));
-    Place {
+    SourceSpan {
         file: found.map_or(named.file, |raw| raw.path.clone()),
         others: bundle.files.len().saturating_sub(1),
     }
@@ -76,7 +76,7 @@ mod tests {
         }
         let check = |path: &str, expected: &str, others| {
             let place = place_of(&at("rover.yaml"), &path.parse().expect("a path"));
-            let expected = Place {
+            let expected = SourceSpan {
                 file: at(expected),
                 others,
             };

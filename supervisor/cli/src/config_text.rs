@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use mainstay_config as config;
-use mainstay_config::Bundle;
+use mainstay_config::ConfigFiles;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
-use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigFile, ConfigPlace, ConfigText};
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigFile, ConfigPlace, ConfigText};
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::target::Which;
-use crate::{complaints, target};
+use crate::{diagnostics, target};
 
 /// The texts of the file and of what it includes.
 ///
@@ -19,10 +19,10 @@ use crate::{complaints, target};
 pub fn gather(file: &Path) -> Result<ConfigText, Failure> {
     let absolute = std::path::absolute(file)
         .map_err(|error| Failure::wrong(format!("`{}` cannot be used: {error}", file.display())))?;
-    let bundle = Bundle::gather(&absolute, &mut config::read_file).map_err(|refused| {
+    let bundle = ConfigFiles::gather(&absolute, &mut config::read_file).map_err(|refused| {
         Failure::wrong(format!(
             "this config cannot be read:\n\n{}",
-            complaints::render(&refused.complaints, config::colour_wanted())
+            diagnostics::render(&refused.diagnostics, config::colour_wanted())
         ))
     })?;
     let files = bundle.files.iter().map(|file| ConfigFile {
@@ -61,16 +61,16 @@ pub async fn machine_for(
 }
 
 /// Complaints that a machine sent, for people.
-pub fn rendered(complaints: &[ConfigComplaint]) -> String {
-    complaints
+pub fn rendered(diagnostics: &[ConfigDiagnostic]) -> String {
+    diagnostics
         .iter()
-        .map(|complaint| complaint.rendered.as_str())
+        .map(|diagnostic| diagnostic.rendered.as_str())
         .collect::<Vec<_>>()
         .join("\n\n")
 }
 
 /// The same for scripts, with the keys of `mainstay check`.
-pub fn as_json(complaint: &ConfigComplaint) -> serde_json::Value {
+pub fn as_json(diagnostic: &ConfigDiagnostic) -> serde_json::Value {
     let place = |place: &Option<ConfigPlace>| {
         let place = place.clone().unwrap_or_default();
         let known = |number: u32| (place.line > 0).then_some(number);
@@ -81,14 +81,14 @@ pub fn as_json(complaint: &ConfigComplaint) -> serde_json::Value {
             "length": known(place.length),
         })
     };
-    let mut shown = place(&complaint.place);
-    shown["grade"] = complaint.grade.as_str().into();
-    shown["message"] = complaint.message.as_str().into();
-    shown["help"] = (!complaint.help.is_empty()).then_some(complaint.help.as_str()).into();
+    let mut shown = place(&diagnostic.place);
+    shown["grade"] = diagnostic.severity.as_str().into();
+    shown["message"] = diagnostic.message.as_str().into();
+    shown["help"] = (!diagnostic.help.is_empty()).then_some(diagnostic.help.as_str()).into();
     shown["also"] = serde_json::Value::Null;
-    if complaint.also.is_some() {
-        shown["also"] = place(&complaint.also);
-        shown["also"]["message"] = complaint.also_message.as_str().into();
+    if diagnostic.also.is_some() {
+        shown["also"] = place(&diagnostic.also);
+        shown["also"]["message"] = diagnostic.also_message.as_str().into();
     }
     shown
 }

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    async fn refusal(answer: impl AsyncFn(tokio::net::UnixStream)) -> Status {
+    async fn refusal(answer: impl AsyncFn(UnixStream)) -> Status {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();

@@ -6,7 +6,7 @@ use mainstay_config as config;
 use mainstay_config::store::LastGood;
 use mainstay_core::difference;
 use mainstay_model::text::plain;
-use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigDifference, DiffConfigRequest, GetStatusRequest};
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigDifference, DiffConfigRequest, GetStatusRequest};
 use mainstay_wire::control;
 use serde_json::json;
 
@@ -54,7 +54,7 @@ struct Compared {
     from: String,
     usable: bool,
     differences: Vec<ConfigDifference>,
-    complaints: Vec<ConfigComplaint>,
+    diagnostics: Vec<ConfigDiagnostic>,
 }
 
 /// Runs the verb.
@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         print(&json_text(&compared))?;
     } else {
         if !compared.usable {
-            note(&rendered(&compared.complaints));
+            note(&rendered(&compared.diagnostics));
         }
         print(&text(&compared, Style::stdout()))?;
     }
@@ -99,7 +99,7 @@ async fn with_running(file: Option<&Path>, machine: &Option<PathBuf>) -> Result<
         from: format!("what runs ({})", answer.from),
         usable: answer.usable,
         differences: answer.differences,
-        complaints: answer.complaints,
+        diagnostics: answer.diagnostics,
     })
 }
 
@@ -113,25 +113,25 @@ fn with_last_good(file: &Path) -> Result<Compared, Failure> {
             file.display()
         ))
     })?;
-    let surroundings = config::Surroundings::of(file);
-    let old = config::parse(&kept.bundle, &surroundings)
+    let context = config::LoadContext::of(file);
+    let old = config::parse(&kept.bundle, &context)
         .map_err(|refused| Failure::wrong(format!("the last good config cannot be used any more:\n\n{refused}")))?;
     let mut compared = Compared {
         file: file.to_owned(),
         from: format!("the last good config, revision {}", kept.revision),
         usable: true,
         differences: Vec::new(),
-        complaints: Vec::new(),
+        diagnostics: Vec::new(),
     };
     match config::load(file) {
         Ok(new) => {
             let differences = difference::configs(&old.config, &new.config);
             compared.differences = differences.into_iter().map(control::difference).collect();
-            compared.complaints = new.complaints.iter().map(control::complaint).collect();
+            compared.diagnostics = new.diagnostics.iter().map(control::diagnostic).collect();
         }
         Err(refused) => {
             compared.usable = false;
-            compared.complaints = refused.complaints.iter().map(control::complaint).collect();
+            compared.diagnostics = refused.diagnostics.iter().map(control::diagnostic).collect();
         }
     }
     Ok(compared)
@@ -151,7 +151,7 @@ fn json_text(compared: &Compared) -> String {
         "from": compared.from,
         "usable": compared.usable,
         "differences": differences.collect::<Vec<_>>(),
-        "complaints": compared.complaints.iter().map(config_text::as_json).collect::<Vec<_>>(),
+        "complaints": compared.diagnostics.iter().map(config_text::as_json).collect::<Vec<_>>(),
     })
     .to_string()
 }
@@ -202,7 +202,7 @@ mod tests {
                 difference("components.b.attributes.x", "changed", Some("10"), Some("20")),
                 difference("auth", "changed", None, None),
             ],
-            complaints: Vec::new(),
+            diagnostics: Vec::new(),
         };
         let expected = "\
 - components.a               rdk:builtin:fake

@@ -6,7 +6,7 @@ use mainstay_config as config;
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
 use mainstay_model::Config;
-use mainstay_proto::mainstay::control::v1::{ConfigComplaint, ConfigPlan, PlanConfigRequest};
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigPlan, PlanConfigRequest};
 use mainstay_wire::control;
 use serde_json::json;
 
@@ -46,7 +46,7 @@ pub struct Arguments {
 pub struct Planned {
     /// `None`: the config cannot be used.
     pub plan: Option<ConfigPlan>,
-    pub complaints: Vec<ConfigComplaint>,
+    pub diagnostics: Vec<ConfigDiagnostic>,
     /// Whether a machine runs that it would happen to.
     pub running: bool,
 }
@@ -64,7 +64,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let answer = machine.plan_config(request).await?.into_inner();
             Planned {
                 plan: answer.plan,
-                complaints: answer.complaints,
+                diagnostics: answer.diagnostics,
                 running: true,
             }
         }
@@ -77,16 +77,16 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 /// The plan of a start.
 fn from_nothing(file: &Path) -> Planned {
-    let (plan, complaints) = match config::load(file) {
+    let (plan, diagnostics) = match config::load(file) {
         Ok(loaded) => {
             let plan = change::plan(&Config::empty(file), &loaded.config, &Known::default());
-            (Some(control::plan(&plan)), loaded.complaints)
+            (Some(control::plan(&plan)), loaded.diagnostics)
         }
-        Err(refused) => (None, refused.complaints),
+        Err(refused) => (None, refused.diagnostics),
     };
     Planned {
         plan,
-        complaints: complaints.iter().map(control::complaint).collect(),
+        diagnostics: diagnostics.iter().map(control::diagnostic).collect(),
         running: false,
     }
 }
@@ -95,8 +95,8 @@ fn tell(file: &Path, planned: &Planned, as_json: bool) -> Result<Exit, Failure> 
     if as_json {
         print(&json_text(file, planned))?;
     } else {
-        if !planned.complaints.is_empty() {
-            note(&rendered(&planned.complaints));
+        if !planned.diagnostics.is_empty() {
+            note(&rendered(&planned.diagnostics));
         }
         if !planned.running {
             note("no machine runs here: this is the plan of a start");
@@ -122,6 +122,6 @@ fn json_text(file: &Path, planned: &Planned) -> String {
     let plan = plan_text::json(&planned.plan.clone().unwrap_or_default());
     shown["changes"] = plan["changes"].clone();
     shown["stays"] = plan["stays"].clone();
-    shown["complaints"] = planned.complaints.iter().map(config_text::as_json).collect();
+    shown["complaints"] = planned.diagnostics.iter().map(config_text::as_json).collect();
     shown.to_string()
 }

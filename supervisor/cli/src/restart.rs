@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
-use crate::target::{Door, Target, Which};
+use crate::target::{Socket, Target, Which};
 use crate::{human, target};
 
 /// Arguments of `mainstay restart`.
@@ -125,13 +125,13 @@ fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
     let modules = match target.door {
-        Door::Control => ControlServiceClient::new(target.connection.clone())
+        Socket::Control => ControlServiceClient::new(target.connection.clone())
             .max_decoding_message_size(usize::MAX)
             .get_status(GetStatusRequest {})
             .await
             .map(|answer| answer.into_inner().modules)
             .unwrap_or_default(),
-        Door::Network { .. } => Vec::new(),
+        Socket::Network { .. } => Vec::new(),
     };
     in_words(&modules, module, status)
 }

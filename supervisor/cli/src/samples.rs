@@ -119,7 +119,7 @@ pub fn rover() -> Status {
             resource("component:camera/lidar", "acme:lidar:x2", "acme-lidar"),
             base,
         ],
-        complaints: Vec::new(),
+        diagnostics: Vec::new(),
         config: None,
         tasks: 61,
         threads: Some(5),

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::status_json::{MachineJson, ModuleJson, ResourceJson};
 use crate::status_wire::from_robot;
-use crate::target::{Door, Target, Which};
+use crate::target::{Socket, Target, Which};
 use crate::terminal::Style;
 use crate::{status_detail, status_text, target};
 
@@ -73,11 +73,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 async fn get(target: &Target) -> Result<Status, Failure> {
     match &target.door {
-        Door::Control => {
+        Socket::Control => {
             let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
             Ok(client.get_status(GetStatusRequest {}).await?.into_inner())
         }
-        Door::Network { address } => {
+        Socket::Network { address } => {
             let mut robot = RobotServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
             let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
             let version = robot
@@ -93,7 +93,7 @@ async fn get(target: &Target) -> Result<Status, Failure> {
 /// Shows every new state until the machine stops.
 async fn watch(target: &Target, about: Option<&str>, json: bool) -> Result<(), Failure> {
     let mut follower = Follower::new(about, json, Style::stdout());
-    if target.door != Door::Control {
+    if target.door != Socket::Control {
         loop {
             follower.show(get(target).await?, SystemTime::now())?;
             tokio::time::sleep(REFRESH).await;
@@ -167,14 +167,16 @@ impl<'a> Follower<'a> {
 
 /// What a question is about.
 #[derive(Debug)]
-enum About<'a> {
+enum CallInfo<'a> {
     Machine,
     Module(&'a Module),
     Resource(&'a Resource),
 }
 
-fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<About<'a>, Failure> {
-    let Some(query) = query else { return Ok(About::Machine) };
+fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<CallInfo<'a>, Failure> {
+    let Some(query) = query else {
+        return Ok(CallInfo::Machine);
+    };
     let names: Vec<_> = status
         .resources
         .iter()
@@ -182,7 +184,7 @@ fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<About<'a>, Failu
         .collect();
     let module = status.modules.iter().find(|module| module.name == query);
     match (module, &resolve::matching(&names, query)[..]) {
-        (Some(module), []) => Ok(About::Module(module)),
+        (Some(module), []) => Ok(CallInfo::Module(module)),
         (None, []) => {
             let known = names
                 .iter()
@@ -201,7 +203,7 @@ fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<About<'a>, Failu
                 .iter()
                 .find(|resource| resource.name.as_ref() == Some(name));
             found
-                .map(About::Resource)
+                .map(CallInfo::Resource)
                 .ok_or_else(|| Failure::wrong(format!("no resource `{query}`")))
         }
     }
@@ -211,16 +213,16 @@ fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, sty
     let about = about(status, query)?;
     if json {
         let text = match about {
-            About::Machine => serde_json::to_string(&MachineJson::new(status, now)),
-            About::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
-            About::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
+            CallInfo::Machine => serde_json::to_string(&MachineJson::new(status, now)),
+            CallInfo::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
+            CallInfo::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
         };
         return text.map_err(|error| Failure::wrong(format!("cannot write the state as JSON: {error}")));
     }
     let lines = match about {
-        About::Machine => status_text::machine(status, now, style),
-        About::Module(module) => status_detail::module(status, module, now, style),
-        About::Resource(resource) => status_detail::resource(status, resource, now, style),
+        CallInfo::Machine => status_text::machine(status, now, style),
+        CallInfo::Module(module) => status_detail::module(status, module, now, style),
+        CallInfo::Resource(resource) => status_detail::resource(status, resource, now, style),
     };
     Ok(lines.join("\n"))
 }

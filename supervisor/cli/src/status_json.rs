@@ -33,7 +33,7 @@ pub struct MachineJson {
     modules: Vec<ModuleJson>,
     resources: Vec<ResourceJson>,
     /// What is wrong with the config, as text.
-    complaints: Vec<String>,
+    diagnostics: Vec<String>,
     /// How the config that runs compares with its file; `null` for a machine on another host.
     config_status: Option<ConfigJson>,
 }
@@ -154,7 +154,7 @@ impl MachineJson {
                 .map(|module| ModuleJson::new(module, now))
                 .collect(),
             resources: status.resources.iter().map(ResourceJson::new).collect(),
-            complaints: status.complaints.clone(),
+            diagnostics: status.diagnostics.clone(),
             config_status: status.config.as_ref().map(ConfigJson::new),
         }
     }

@@ -39,13 +39,13 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
         lines.push(String::new());
         lines.extend(resources(&status.resources, style));
     }
-    if !status.complaints.is_empty() {
+    if !status.diagnostics.is_empty() {
         lines.push(String::new());
         lines.extend(
             status
-                .complaints
+                .diagnostics
                 .iter()
-                .flat_map(|complaint| complaint.lines().map(str::to_owned)),
+                .flat_map(|diagnostic| diagnostic.lines().map(str::to_owned)),
         );
     }
     lines

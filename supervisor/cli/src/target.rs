@@ -38,12 +38,12 @@ pub struct Target {
     /// The connection, for any client.
     pub connection: MachineConnection,
     /// What is at its other end.
-    pub door: Door,
+    pub door: Socket,
 }
 
 /// Through which door we came in; they offer different services.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Socket {
     /// The control socket, which offers everything.
     Control,
     /// The network address, which offers what any client of a robot sees.
@@ -72,8 +72,8 @@ pub async fn find(which: &Which) -> Result<Target, Failure> {
 pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<MachineConnection>, Failure> {
     let target = find(which).await?;
     match target.door {
-        Door::Control => Ok(ControlServiceClient::new(target.connection).max_decoding_message_size(usize::MAX)),
-        Door::Network { address } => Err(Failure::usage(format!(
+        Socket::Control => Ok(ControlServiceClient::new(target.connection).max_decoding_message_size(usize::MAX)),
+        Socket::Network { address } => Err(Failure::usage(format!(
             "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
         ))),
     }
@@ -109,7 +109,7 @@ async fn dial(address: &str) -> Result<Target, Failure> {
             Ok(Ok(connection)) => {
                 return Ok(Target {
                     connection,
-                    door: Door::Network { address },
+                    door: Socket::Network { address },
                 });
             }
             Ok(Err(error)) => last = error,
@@ -191,7 +191,7 @@ async fn knock(dir: &Path) -> Option<(Target, Status)> {
     Some((
         Target {
             connection,
-            door: Door::Control,
+            door: Socket::Control,
         },
         status.into_inner(),
     ))

@@ -9,10 +9,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use mainstay_model::{Place, Source};
+use mainstay_model::{Source, SourceSpan};
 use sha2::{Digest, Sha256};
 
-use crate::diagnostic::{Complaint, Grade, Refused};
+use crate::diagnostic::{Diagnostic, Refused, Severity};
 use crate::include::{MAX_DEPTH, MAX_FILES};
 use crate::secrets;
 use crate::{document, include};
@@ -24,7 +24,7 @@ const MAX_TOTAL: u64 = 4 * MAX_SIZE;
 
 /// A config as it lies on the disk.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bundle {
+pub struct ConfigFiles {
     /// The config file, as its path was given.
     pub path: PathBuf,
     /// The file itself first, then what it includes, in the order in which it is named. Each once.
@@ -51,7 +51,7 @@ impl fmt::Debug for RawFile {
     }
 }
 
-impl fmt::Debug for Bundle {
+impl fmt::Debug for ConfigFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle")
             .field("files", &self.files)
@@ -59,7 +59,7 @@ impl fmt::Debug for Bundle {
     }
 }
 
-impl Bundle {
+impl ConfigFiles {
     /// A config of one file that includes none.
     #[must_use]
     pub fn single(path: impl Into<PathBuf>, text: impl AsRef<[u8]>) -> Self {
@@ -81,11 +81,11 @@ impl Bundle {
         Self::gather_with(path, &crate::load_context::environment(), read)
     }
 
-    /// [`Bundle::gather`] with another environment than that of this process: a variable may hold brackets or quotes, and
+    /// [`ConfigFiles::gather`] with another environment than that of this process: a variable may hold brackets or quotes, and
     /// then decides which text is a key.
     ///
     /// # Errors
-    /// As for [`Bundle::gather`].
+    /// As for [`ConfigFiles::gather`].
     pub fn gather_with(
         path: &Path,
         environment: &BTreeMap<String, String>,
@@ -99,7 +99,7 @@ impl Bundle {
         };
         gathering
             .file(path.to_owned(), &mut Vec::new(), None)
-            .map_err(|complaint| Refused::from(*complaint))?;
+            .map_err(|diagnostic| Refused::from(*diagnostic))?;
         Ok(Self {
             path: path.to_owned(),
             files: gathering.files,
@@ -155,14 +155,14 @@ impl Gathering<'_> {
         &mut self,
         path: PathBuf,
         above: &mut Vec<PathBuf>,
-        asked: Option<(&Arc<Source>, &Place)>,
-    ) -> Result<(), Box<Complaint>> {
+        asked: Option<(&Arc<Source>, &SourceSpan)>,
+    ) -> Result<(), Box<Diagnostic>> {
         let refused = |message: String, help: &str| {
-            let place = asked.map_or_else(|| Place::file(&path), |(_, place)| place.clone());
-            let complaint = Complaint::new(Grade::Refused, message, place).with_help(help);
+            let place = asked.map_or_else(|| SourceSpan::file(&path), |(_, place)| place.clone());
+            let diagnostic = Diagnostic::new(Severity::Refused, message, place).with_help(help);
             Box::new(match asked {
-                Some((source, _)) => complaint.with_source(Arc::clone(source)),
-                None => complaint,
+                Some((source, _)) => diagnostic.with_source(Arc::clone(source)),
+                None => diagnostic,
             })
         };
         let what = match asked {

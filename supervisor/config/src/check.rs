@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
-use mainstay_model::{Config, ModuleConfig, ModuleType, Place, ResourceConfig};
+use mainstay_model::{Config, ModuleConfig, ModuleType, ResourceConfig, SourceSpan};
 
-use crate::diagnostic::{Complaint, Grade};
-use crate::executable::{Found, Problem};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::executable::{Executable, Problem};
 
 /// Looks for the programs of all modules without a fault and complains about each that cannot be run. A program may come
 /// later: its module is tried then, so this is no fault of the entry.
-pub fn executables(config: &Config, look: impl Fn(&Path) -> Found) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+pub fn executables(config: &Config, look: impl Fn(&Path) -> Executable) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     let source = &config.source;
     for module in config.modules.iter().filter(|module| module.fault.is_none()) {
         // Where a `meta.json` lies, it names the program.
         let beside = module.executable.with_file_name("meta.json");
         let found = look(&module.executable);
-        if module.kind != ModuleType::Local && !matches!(found, Found::Program) && look(&beside).serves(true) {
+        if module.kind != ModuleType::Local && !matches!(found, Executable::Program) && look(&beside).serves(true) {
             continue;
         }
         let shown = module.executable.display().to_string();
@@ -30,19 +30,19 @@ pub fn executables(config: &Config, look: impl Fn(&Path) -> Found) -> Vec<Compla
             "module `{}`: executable path error: {cause}",
             module.name.escape_debug()
         );
-        complaints.push(
-            Complaint::new(Grade::Local, source.scrub(message, place), place.clone())
+        diagnostics.push(
+            Diagnostic::new(Severity::Local, source.scrub(message, place), place.clone())
                 .with_help(source.scrub(help, place))
                 .with_source(source.clone()),
         );
     }
-    complaints
+    diagnostics
 }
 
 /// Moves the second and later holders of a name to `config.duplicates`, each with a fault that names both places
 /// unless it has one already. Afterwards names are unique, even those of broken entries.
-pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+pub(super) fn duplicates(config: &mut Config) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     let modules = std::mem::take(&mut config.modules);
     let (first, later) = apart(modules, |module: &ModuleConfig| module.name.clone());
     config.modules = first;
@@ -50,7 +50,7 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
         if module.fault.is_none() {
             let message = format!("Duplicate module {} in robot config", module.name);
             module.fault = Some(fault(&message, &place, &module.place, RENAME));
-            complaints.push(complaint(config, message, &module.place, place, RENAME));
+            diagnostics.push(diagnostic(config, message, &module.place, place, RENAME));
         }
         config.duplicates.modules.push(module);
     }
@@ -61,18 +61,18 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Complaint> {
         if resource.fault.is_none() {
             let message = format!("cannot add duplicate local resource {}", resource.name);
             resource.fault = Some(fault(&message, &place, &resource.place, RENAME));
-            complaints.push(complaint(config, message, &resource.place, place, RENAME));
+            diagnostics.push(diagnostic(config, message, &resource.place, place, RENAME));
         }
         config.duplicates.resources.push(resource);
     }
-    complaints
+    diagnostics
 }
 
 /// Gives a fault to each module whose output would go into the file of an earlier one: two writers that rotate one file
 /// lose lines.
-pub(super) fn outputs(config: &mut Config) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
-    let mut taken: HashMap<PathBuf, (String, Place)> = HashMap::new();
+pub(super) fn outputs(config: &mut Config) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let mut taken: HashMap<PathBuf, (String, SourceSpan)> = HashMap::new();
     let mut modules = std::mem::take(&mut config.modules);
     for module in &mut modules {
         let Some(file) = module.policy.output.file.clone() else {
@@ -89,16 +89,16 @@ pub(super) fn outputs(config: &mut Config) -> Vec<Complaint> {
             );
             let help = "give each its own file";
             module.fault = Some(format!("{message}; {help} ({})", module.place));
-            let complaint = Complaint::about(config, Grade::Local, &module.place, message);
-            complaints.push(
-                complaint
+            let diagnostic = Diagnostic::about(config, Severity::Local, &module.place, message);
+            diagnostics.push(
+                diagnostic
                     .with_help(help)
                     .with_also(place.clone(), "this one came first"),
             );
         }
     }
     config.modules = modules;
-    complaints
+    diagnostics
 }
 
 /// What is to be done about two that cannot both be.
@@ -109,8 +109,8 @@ const REMOVE: &str = "remove one";
 const SINGLE: [&str; 1] = ["rdk:service:data_manager"];
 
 /// Gives a fault to the second and later resources of an API that has one at most. Broken ones count for nothing.
-pub(super) fn single_instances(config: &mut Config) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+pub(super) fn single_instances(config: &mut Config) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     let mut resources = std::mem::take(&mut config.resources);
     for api in SINGLE {
         let of_it = |resource: &&mut ResourceConfig| resource.fault.is_none() && resource.name.api.as_str() == api;
@@ -124,43 +124,43 @@ pub(super) fn single_instances(config: &mut Config) -> Vec<Complaint> {
                 "resource build error: {}",
                 fault(&message, &first, &later.place, REMOVE)
             ));
-            complaints.push(complaint(config, message, &later.place, first.clone(), REMOVE));
+            diagnostics.push(diagnostic(config, message, &later.place, first.clone(), REMOVE));
         }
     }
     config.resources = resources;
-    complaints
+    diagnostics
 }
 
 /// The fault of a duplicate: what is shown in the status.
-fn fault(message: &str, first: &Place, again: &Place, cure: &str) -> String {
+fn fault(message: &str, first: &SourceSpan, again: &SourceSpan, cure: &str) -> String {
     format!("{message}; the first is at {first}, this one at {again}: {cure}")
 }
 
-fn complaint(config: &Config, message: String, again: &Place, first: Place, cure: &str) -> Complaint {
-    Complaint::about(config, Grade::Local, again, message)
+fn diagnostic(config: &Config, message: String, again: &SourceSpan, first: SourceSpan, cure: &str) -> Diagnostic {
+    Diagnostic::about(config, Severity::Local, again, message)
         .with_help(format!("the first is at {first} and counts; {cure}"))
         .with_also(first, "first here")
 }
 
 trait Placed {
-    fn place(&self) -> &Place;
+    fn place(&self) -> &SourceSpan;
 }
 
 impl Placed for ModuleConfig {
-    fn place(&self) -> &Place {
+    fn place(&self) -> &SourceSpan {
         &self.place
     }
 }
 
 impl Placed for ResourceConfig {
-    fn place(&self) -> &Place {
+    fn place(&self) -> &SourceSpan {
         &self.place
     }
 }
 
 /// The first holder of each key, and the later ones with the place of the first. Both in their order.
-fn apart<T: Placed, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<(T, Place)>) {
-    let mut seen: HashMap<K, Place> = HashMap::with_capacity(all.len());
+fn apart<T: Placed, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<(T, SourceSpan)>) {
+    let mut seen: HashMap<K, SourceSpan> = HashMap::with_capacity(all.len());
     let (mut first, mut later) = (Vec::with_capacity(all.len()), Vec::new());
     for entry in all {
         match seen.get(&key(&entry)) {

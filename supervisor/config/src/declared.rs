@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use mainstay_core::graph::{Index, Unresolved};
 use mainstay_ids::ResourceName;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{Config, Place, ResourceConfig, Span};
+use mainstay_model::{Config, ResourceConfig, SourceSpan, Span};
 
-use crate::diagnostic::{Complaint, Grade};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::document;
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 
 /// What a module says of one entry: the names that it needs, or what is wrong with it.
@@ -17,10 +17,10 @@ pub type Answer = Result<Vec<String>, String>;
 
 /// All complaints that follow from what modules said.
 #[must_use]
-pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, surroundings: &Surroundings) -> Vec<Complaint> {
+pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, context: &LoadContext) -> Vec<Diagnostic> {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
     let mut trees = Trees::default();
-    let mut complaints = Vec::new();
+    let mut diagnostics = Vec::new();
     for entry in &config.resources {
         match answers.get(&entry.name) {
             None => {}
@@ -28,7 +28,7 @@ pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, surround
                 let message = problem.strip_prefix(&format!("{}: ", entry.name)).unwrap_or(problem);
                 let named = message.strip_prefix("attribute ").unwrap_or(message).strip_prefix('`');
                 let key = named.and_then(|rest| rest.split('`').next());
-                let attributes = trees.attributes_of(config, entry, surroundings);
+                let attributes = trees.attributes_of(config, entry, context);
                 let span = key.and_then(|key| at_path(attributes?, key));
                 let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
                 let who = entry.name.name.escape_debug();
@@ -37,7 +37,7 @@ pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, surround
                     Some(_) => format!("`{who}`: its module refuses this attribute, whose value is not shown"),
                     None => format!("`{who}`: {message}"),
                 };
-                complaints.push(Complaint::about(config, Grade::Local, &place, message));
+                diagnostics.push(Diagnostic::about(config, Severity::Local, &place, message));
             }
             Some(Ok(needed)) => {
                 // What the entry lists itself is looked at with the entries.
@@ -46,26 +46,32 @@ pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, surround
                     if !config.remotes.is_empty() && !matches!(problem, Unresolved::Ambiguous(_)) {
                         continue;
                     }
-                    let attributes = trees.attributes_of(config, entry, surroundings);
+                    let attributes = trees.attributes_of(config, entry, context);
                     let span = attributes.and_then(|attributes| text_at(attributes, text));
                     let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
-                    complaints.push(unresolved(config, entry, text, &place, &problem));
+                    diagnostics.push(unresolved(config, entry, text, &place, &problem));
                 }
             }
         }
     }
-    for complaint in &mut complaints {
-        complaint.scrub(&config.source);
+    for diagnostic in &mut diagnostics {
+        diagnostic.scrub(&config.source);
     }
-    complaints
+    diagnostics
 }
 
-fn unresolved(config: &Config, entry: &ResourceConfig, text: &str, place: &Place, problem: &Unresolved) -> Complaint {
+fn unresolved(
+    config: &Config,
+    entry: &ResourceConfig,
+    text: &str,
+    place: &SourceSpan,
+    problem: &Unresolved,
+) -> Diagnostic {
     let (who, shown) = (entry.name.name.escape_debug(), text.escape_debug());
     if let Unresolved::Ambiguous(several) = problem {
         let several: Vec<_> = several.iter().map(ToString::to_string).collect();
         let message = format!("`{who}` needs `{shown}`, which could mean {}", several.join(" or "));
-        return Complaint::about(config, Grade::Local, place, message).with_help("give the full name");
+        return Diagnostic::about(config, Severity::Local, place, message).with_help("give the full name");
     }
     let message = format!("`{who}` needs `{shown}`, but nothing in this config has that name");
     let (api, simple) = text.rsplit_once('/').unwrap_or(("", text));
@@ -80,7 +86,7 @@ fn unresolved(config: &Config, entry: &ResourceConfig, text: &str, place: &Place
             |meant| format!("did you mean `{meant}`?"),
         ),
     };
-    Complaint::about(config, Grade::Local, place, message).with_help(help)
+    Diagnostic::about(config, Severity::Local, place, message).with_help(help)
 }
 
 /// The trees of the files of a config, read once more when something is to be found in them.
@@ -89,10 +95,10 @@ struct Trees(Option<Vec<Node>>);
 
 impl Trees {
     /// The attributes of an entry as they are written.
-    fn attributes_of(&mut self, config: &Config, entry: &ResourceConfig, surroundings: &Surroundings) -> Option<&Node> {
+    fn attributes_of(&mut self, config: &Config, entry: &ResourceConfig, context: &LoadContext) -> Option<&Node> {
         let source = &config.source;
         let trees = self.0.get_or_insert_with(|| {
-            let variables = surroundings.variables();
+            let variables = context.variables();
             let files = 0..source.paths().count();
             files
                 .map(|number| document::read(source, number, &variables).root)
@@ -149,7 +155,7 @@ fn text_at(node: &Node, name: &str) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bundle, parse};
+    use crate::{ConfigFiles, parse};
 
     #[test]
     fn what_modules_say_is_a_complaint_at_the_attribute_that_it_is_about() {
@@ -225,12 +231,12 @@ mod tests {
             ),
             ("", refuses("no power"), &["r.yaml:2:10: `base`: no power"]),
         ] {
-            let surroundings = Surroundings::default();
+            let context = LoadContext::default();
             let text = format!("{text}{more}");
-            let loaded = parse(&Bundle::single("r.yaml", &text), &surroundings).expect("usable");
+            let loaded = parse(&ConfigFiles::single("r.yaml", &text), &context).expect("usable");
             let name = loaded.config.resources[0].name.clone();
-            let complaints = check(&loaded.config, &BTreeMap::from([(name, answer)]), &surroundings);
-            let lines: Vec<_> = complaints.iter().map(Complaint::line).collect();
+            let diagnostics = check(&loaded.config, &BTreeMap::from([(name, answer)]), &context);
+            let lines: Vec<_> = diagnostics.iter().map(Diagnostic::line).collect();
             assert_eq!(lines, expected, "{text}");
         }
     }

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use mainstay_core::graph::{Index, Unresolved, cycles, is_frame_system};
 use mainstay_ids::ResourceName;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{Config, Place, ResourceConfig};
+use mainstay_model::{Config, ResourceConfig, SourceSpan};
 
-use crate::diagnostic::{Complaint, Grade};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// All complaints about `depends_on`.
-pub(super) fn check(config: &Config) -> Vec<Complaint> {
+pub(super) fn check(config: &Config) -> Vec<Diagnostic> {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
-    let mut complaints = Vec::new();
+    let mut diagnostics = Vec::new();
     let mut edges: BTreeMap<&ResourceName, Vec<ResourceName>> = BTreeMap::new();
     for resource in &config.resources {
         let mut next = Vec::new();
@@ -24,25 +24,25 @@ pub(super) fn check(config: &Config) -> Vec<Complaint> {
             }
             match index.resolve(text) {
                 Ok(name) if name == resource.name => {
-                    let complaint = Complaint::about(
+                    let diagnostic = Diagnostic::about(
                         config,
-                        Grade::Local,
+                        Severity::Local,
                         place,
                         format!("node cannot depend on itself: \"{name}\""),
                     );
-                    complaints.push(complaint.with_help("remove it"));
+                    diagnostics.push(diagnostic.with_help("remove it"));
                 }
                 Ok(name) => next.push(name),
-                Err(problem) => complaints.extend(unresolved(config, resource, text, place, &problem)),
+                Err(problem) => diagnostics.extend(unresolved(config, resource, text, place, &problem)),
             }
         }
         edges.insert(&resource.name, next);
     }
     let nexts = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
     for circle in cycles(config.resources.iter().map(|resource| &resource.name), nexts) {
-        complaints.extend(circular(config, &index, &circle));
+        diagnostics.extend(circular(config, &index, &circle));
     }
-    complaints
+    diagnostics
 }
 
 /// `None` where a remote may have it.
@@ -50,9 +50,9 @@ fn unresolved(
     config: &Config,
     resource: &ResourceConfig,
     text: &str,
-    place: &Place,
+    place: &SourceSpan,
     problem: &Unresolved,
-) -> Option<Complaint> {
+) -> Option<Diagnostic> {
     let (who, shown) = (resource.name.name.escape_debug(), text.escape_debug());
     match problem {
         Unresolved::Missing | Unresolved::Removed(_) if !config.remotes.is_empty() => None,
@@ -65,7 +65,7 @@ fn unresolved(
                 || "add it, or remove the dependency".to_owned(),
                 |meant| format!("did you mean `{meant}`?"),
             );
-            Some(Complaint::about(config, Grade::Local, place, message).with_help(help))
+            Some(Diagnostic::about(config, Severity::Local, place, message).with_help(help))
         }
         Unresolved::Ambiguous(several) => {
             let several: Vec<String> = several.iter().map(ToString::to_string).collect();
@@ -73,16 +73,16 @@ fn unresolved(
                 "`{who}` depends on `{shown}`, which could mean {}",
                 several.join(" or ")
             );
-            let complaint = Complaint::about(config, Grade::Local, place, message);
-            Some(complaint.with_help("give the full name"))
+            let diagnostic = Diagnostic::about(config, Severity::Local, place, message);
+            Some(diagnostic.with_help("give the full name"))
         }
     }
 }
 
 /// The complaint about a circle: at its first dependency, with the whole way and where each part of it is written.
-fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<Complaint> {
+fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<Diagnostic> {
     let followed: Vec<&ResourceName> = circle.iter().skip(1).chain(circle.first()).collect();
-    let places: Vec<&Place> = circle
+    let places: Vec<&SourceSpan> = circle
         .iter()
         .zip(&followed)
         .filter_map(|(name, next)| {
@@ -100,10 +100,10 @@ fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<C
         .collect();
     let message = format!("circular dependency: {}", way.join(" → "));
     let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-    let complaint = Complaint::about(config, Grade::Local, first, message);
-    let complaint = complaint.with_help(format!("remove one of them; the others are at {}", others.join(", ")));
+    let diagnostic = Diagnostic::about(config, Severity::Local, first, message);
+    let diagnostic = diagnostic.with_help(format!("remove one of them; the others are at {}", others.join(", ")));
     Some(match places.get(1) {
-        Some(second) => complaint.with_also((*second).clone(), "and this one leads on"),
-        None => complaint,
+        Some(second) => diagnostic.with_also((*second).clone(), "and this one leads on"),
+        None => diagnostic,
     })
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use mainstay_model::redact::clean;
-use mainstay_model::{Config, Place, Source};
+use mainstay_model::{Config, Source, SourceSpan};
 
 /// How much a complaint weighs. Ordered: a heavier one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
+pub enum Severity {
     /// The config means what it says, but perhaps not what its writer meant.
     Warning,
     /// This entry is not usable; everything else is.
@@ -21,38 +21,39 @@ pub enum Grade {
 
 /// One thing to say about a config.
 #[derive(Clone)]
-pub struct Complaint {
+pub struct Diagnostic {
     /// How much it weighs.
-    pub grade: Grade,
+    pub severity: Severity,
     /// What is wrong. One line, never with a secret in it.
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
     /// Where it is.
-    pub place: Place,
+    pub place: SourceSpan,
     /// A second place that belongs to it, and what is there.
-    pub also: Option<(Place, String)>,
+    pub also: Option<(SourceSpan, String)>,
     source: Option<Arc<Source>>,
 }
 
-impl fmt::Debug for Complaint {
+impl fmt::Debug for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line())
     }
 }
 
-impl PartialEq for Complaint {
+impl PartialEq for Diagnostic {
     fn eq(&self, other: &Self) -> bool {
-        (self.grade, &self.message, &self.help, &self.place) == (other.grade, &other.message, &other.help, &other.place)
+        (self.severity, &self.message, &self.help, &self.place)
+            == (other.severity, &other.message, &other.help, &other.place)
     }
 }
 
-impl Complaint {
-    /// A complaint without excerpt; see [`Complaint::with_source`].
+impl Diagnostic {
+    /// A complaint without excerpt; see [`Diagnostic::with_source`].
     #[must_use]
-    pub fn new(grade: Grade, message: impl Into<String>, place: Place) -> Self {
+    pub fn new(severity: Severity, message: impl Into<String>, place: SourceSpan) -> Self {
         Self {
-            grade,
+            severity,
             message: message.into(),
             help: None,
             place,
@@ -63,8 +64,8 @@ impl Complaint {
 
     /// A complaint about a place in a config, with the line underlined as in those that [`load`](crate::load()) makes.
     #[must_use]
-    pub fn about(config: &Config, grade: Grade, place: &Place, message: impl Into<String>) -> Self {
-        Self::new(grade, message, place.clone()).with_source(Arc::clone(&config.source))
+    pub fn about(config: &Config, severity: Severity, place: &SourceSpan, message: impl Into<String>) -> Self {
+        Self::new(severity, message, place.clone()).with_source(Arc::clone(&config.source))
     }
 
     /// Says what would be right.
@@ -76,7 +77,7 @@ impl Complaint {
 
     /// Names a second place, for example the first holder of a name.
     #[must_use]
-    pub fn with_also(mut self, place: Place, what: impl Into<String>) -> Self {
+    pub fn with_also(mut self, place: SourceSpan, what: impl Into<String>) -> Self {
         self.also = Some((place, what.into()));
         self
     }
@@ -107,13 +108,13 @@ impl Complaint {
     /// `colour` allows colour; see [`colour_wanted`].
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let level = if self.grade == Grade::Warning {
+        let level = if self.severity == Severity::Warning {
             Level::WARNING
         } else {
             Level::ERROR
         };
         let group = level.primary_title(clean(&self.message));
-        let excerpt = |place: &Place| self.source.as_ref().and_then(|source| source.excerpt(place));
+        let excerpt = |place: &SourceSpan| self.source.as_ref().and_then(|source| source.excerpt(place));
         let shown = excerpt(&self.place);
         let file = clean(&self.place.file.to_string_lossy());
         let mut group = match &shown {
@@ -153,8 +154,8 @@ impl Complaint {
     }
 }
 
-impl fmt::Display for Complaint {
-    /// [`Complaint::render`] without colour.
+impl fmt::Display for Diagnostic {
+    /// [`Diagnostic::render`] without colour.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
     }
@@ -169,43 +170,43 @@ pub fn colour_wanted() -> bool {
 /// A config that cannot be used, with all that is wrong with it.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// At least one of them is [`Grade::Refused`].
-    pub complaints: Vec<Complaint>,
+    /// At least one of them is [`Severity::Refused`].
+    pub diagnostics: Vec<Diagnostic>,
     /// As much of the config as could be read, for whoever looks for more that is wrong with it.
     pub config: Option<Box<Config>>,
 }
 
-impl From<Complaint> for Refused {
+impl From<Diagnostic> for Refused {
     /// One that nothing could be read of.
-    fn from(complaint: Complaint) -> Self {
+    fn from(diagnostic: Diagnostic) -> Self {
         Self {
-            complaints: vec![complaint],
+            diagnostics: vec![diagnostic],
             config: None,
         }
     }
 }
 
 impl Refused {
-    /// All complaints for a person; see [`Complaint::render`]. What makes the config unusable comes last, where the eye
+    /// All complaints for a person; see [`Diagnostic::render`]. What makes the config unusable comes last, where the eye
     /// is, and if there is anything else, a line says which is which.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let (refusing, others): (Vec<_>, Vec<_>) = self
-            .complaints
+            .diagnostics
             .iter()
-            .partition(|complaint| complaint.grade == Grade::Refused);
+            .partition(|diagnostic| diagnostic.severity == Severity::Refused);
         let closing = (!others.is_empty()).then(|| {
             let (makes, last) = match refusing.len() {
                 1 => ("makes", "the last"),
                 _ => ("make", "the last ones"),
             };
-            let (few, all) = (refusing.len(), self.complaints.len());
+            let (few, all) = (refusing.len(), self.diagnostics.len());
             format!("not started: {few} of {all} complaints above, {last}, {makes} the config unusable")
         });
         let all: Vec<String> = others
             .into_iter()
             .chain(refusing)
-            .map(|complaint| complaint.render(colour))
+            .map(|diagnostic| diagnostic.render(colour))
             .chain(closing)
             .collect();
         all.join("\n\n")

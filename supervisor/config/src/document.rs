@@ -9,7 +9,7 @@ use std::path::Path;
 use mainstay_model::redact;
 use mainstay_model::{Source, Span};
 
-use crate::diagnostic::Grade;
+use crate::diagnostic::Severity;
 use crate::node::{Document, Node, Note, SyntaxError, Value};
 use crate::substitute::{Substituted, substitute};
 use crate::{json, secrets, yaml};
@@ -19,7 +19,7 @@ pub(super) struct Parsed {
     /// The tree; of a broken text what was read until then.
     pub(super) root: Node,
     /// What is to be said about the text itself.
-    pub(super) notes: Vec<(Grade, Note)>,
+    pub(super) notes: Vec<(Severity, Note)>,
     /// What must never be shown.
     pub(super) hidden: Vec<Span>,
     /// The text is no JSON, no YAML, or could not be put together.
@@ -56,7 +56,7 @@ pub(super) fn read(source: &Source, number: usize, environment: &BTreeMap<String
     let back = |span: Span| text.back(span).moved(base);
     let noted = text.notes.iter().cloned();
     let mut notes: Vec<_> = noted
-        .map(|(grade, note)| (grade, note.at(|span| span.moved(base))))
+        .map(|(severity, note)| (severity, note.at(|span| span.moved(base))))
         .collect();
     let blank = text.text.trim().is_empty();
     let document = if blank || !is_json(path, &text.text) {
@@ -68,18 +68,18 @@ pub(super) fn read(source: &Source, number: usize, environment: &BTreeMap<String
         Ok(document) => {
             let hidden = hidden_in(&document, &text.text);
             let warnings = document.notes.into_iter();
-            notes.extend(warnings.map(|note| (Grade::Warning, note.at(back))));
+            notes.extend(warnings.map(|note| (Severity::Warning, note.at(back))));
             (document.root, hidden, false)
         }
         Err(error) => {
             let hidden = hidden_in_broken(&error, &text.text);
             let note = explained(error.note, &text);
-            notes.push((Grade::Refused, note.at(back)));
+            notes.push((Severity::Refused, note.at(back)));
             (error.partial, hidden, true)
         }
     };
     root.respan(&back);
-    let broken = broken || notes.iter().any(|(grade, _)| *grade == Grade::Refused);
+    let broken = broken || notes.iter().any(|(severity, _)| *severity == Severity::Refused);
     Parsed {
         root,
         notes,

@@ -294,12 +294,12 @@ pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
 
 /// Complains about a level that is none.
 pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &mainstay_model::UnknownLevel, refused: bool) {
-    let complaint = if refused {
+    let diagnostic = if refused {
         reader.refuse(span, error.to_string())
     } else {
         reader.warn(span, error.to_string())
     };
-    complaint.help = Some("it is one of debug, info, warn and error".to_owned());
+    diagnostic.help = Some("it is one of debug, info, warn and error".to_owned());
 }
 
 /// `service_configs`: a single word stands for a standard service.

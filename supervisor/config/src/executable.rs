@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// What lies at the path of a program.
 #[derive(Debug)]
-pub enum Found {
+pub enum Executable {
     /// A file that this process may execute.
     Program,
     /// A file that it may not execute.
@@ -28,16 +28,16 @@ pub struct Problem {
 
 /// Looks at the real file system.
 #[must_use]
-pub fn on_disk(path: &Path) -> Found {
+pub fn on_disk(path: &Path) -> Executable {
     match fs::metadata(path) {
-        Err(error) => Found::Nothing(error),
-        Ok(metadata) if !metadata.is_file() => Found::NoFile,
-        Ok(_) if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() => Found::NotExecutable,
-        Ok(_) => Found::Program,
+        Err(error) => Executable::Nothing(error),
+        Ok(metadata) if !metadata.is_file() => Executable::NoFile,
+        Ok(_) if nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_err() => Executable::NotExecutable,
+        Ok(_) => Executable::Program,
     }
 }
 
-impl Found {
+impl Executable {
     /// True if a module can be made of it. What is unpacked (`tarball`) need not be executable itself.
     #[must_use]
     pub fn serves(&self, tarball: bool) -> bool {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_ids::Model;
-use mainstay_model::{Config, Offer, Offers, Place, Source, Span};
+use mainstay_model::{Config, Offer, Offers, Source, SourceSpan, Span};
 
-use crate::bundle::{Bundle, MAX_SIZE, beside};
-use crate::diagnostic::{Complaint, Grade, Refused};
+use crate::bundle::{ConfigFiles, MAX_SIZE, beside};
+use crate::diagnostic::{Diagnostic, Refused, Severity};
 use crate::document::Parsed;
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 use crate::models;
 use crate::models::AfterStart;
 use crate::node::{Node, Note, Value};
@@ -25,10 +25,10 @@ use crate::{check, dependencies, document, executable, include, sections};
 pub struct Loaded {
     /// What the machine shall be.
     pub config: Config,
-    /// Complaints of the grades [`Grade::Warning`] and [`Grade::Local`].
-    pub complaints: Vec<Complaint>,
+    /// Complaints of the grades [`Severity::Warning`] and [`Severity::Local`].
+    pub diagnostics: Vec<Diagnostic>,
     /// The files it was read from.
-    pub bundle: Arc<Bundle>,
+    pub bundle: Arc<ConfigFiles>,
 }
 
 /// Reads and checks the config file at `path`, what it includes, and the programs of its modules.
@@ -36,16 +36,16 @@ pub struct Loaded {
 /// # Errors
 /// A file cannot be read or its content cannot be used: then with everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Refused> {
-    load_in(path, &Surroundings::of(path))
+    load_in(path, &LoadContext::of(path))
 }
 
 /// [`load`] in other surroundings than those of this process.
 ///
 /// # Errors
 /// As for [`load`].
-pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refused> {
-    let bundle = Bundle::gather_with(path, &surroundings.variables(), &mut read_file)?;
-    let mut read = parse(&bundle, surroundings);
+pub fn load_in(path: &Path, context: &LoadContext) -> Result<Loaded, Refused> {
+    let bundle = ConfigFiles::gather_with(path, &context.variables(), &mut read_file)?;
+    let mut read = parse(&bundle, context);
     match &mut read {
         Ok(loaded) => loaded.look_for_programs(),
         Err(refused) => refused.look_for_programs(),
@@ -68,17 +68,23 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The config cannot be used: then with everything that is wrong with it.
-pub fn parse(bundle: &Bundle, surroundings: &Surroundings) -> Result<Loaded, Refused> {
-    let (config, mut complaints) = read(bundle, surroundings);
-    sort(&mut complaints, bundle.files.iter().map(|file| &*file.path));
+pub fn parse(bundle: &ConfigFiles, context: &LoadContext) -> Result<Loaded, Refused> {
+    let (config, mut diagnostics) = read(bundle, context);
+    sort(&mut diagnostics, bundle.files.iter().map(|file| &*file.path));
     match config {
-        Some(config) if complaints.iter().all(|complaint| complaint.grade < Grade::Refused) => Ok(Loaded {
-            config,
-            complaints,
-            bundle: Arc::new(bundle.clone()),
-        }),
+        Some(config)
+            if diagnostics
+                .iter()
+                .all(|diagnostic| diagnostic.severity < Severity::Refused) =>
+        {
+            Ok(Loaded {
+                config,
+                diagnostics,
+                bundle: Arc::new(bundle.clone()),
+            })
+        }
         config => Err(Refused {
-            complaints,
+            diagnostics,
             config: config.map(Box::new),
         }),
     }
@@ -94,14 +100,14 @@ impl Loaded {
     /// which only a start can tell.
     pub fn look_for_models(&mut self, offers: &Offers) -> Vec<AfterStart> {
         let checked = models::check(&self.config, offers);
-        self.add(checked.complaints);
+        self.add(checked.diagnostics);
         checked.after_start
     }
 
     /// More complaints, each into its place.
-    pub fn add(&mut self, complaints: Vec<Complaint>) {
-        self.complaints.extend(complaints);
-        sort(&mut self.complaints, self.config.source.paths());
+    pub fn add(&mut self, diagnostics: Vec<Diagnostic>) {
+        self.diagnostics.extend(diagnostics);
+        sort(&mut self.diagnostics, self.config.source.paths());
     }
 }
 
@@ -113,8 +119,8 @@ impl Refused {
             config
                 .modules
                 .retain(|module| !module.executable.as_os_str().is_empty());
-            let complaints = check::executables(config, executable::on_disk);
-            self.add(complaints);
+            let diagnostics = check::executables(config, executable::on_disk);
+            self.add(diagnostics);
         }
     }
 
@@ -125,14 +131,14 @@ impl Refused {
         config
             .resources
             .retain(|entry| entry.name.api.subtype() != "unknown" && entry.model != Model::builtin("unknown"));
-        let complaints = models::check(config, offers).complaints;
-        self.add(complaints);
+        let diagnostics = models::check(config, offers).diagnostics;
+        self.add(diagnostics);
     }
 
-    fn add(&mut self, complaints: Vec<Complaint>) {
-        self.complaints.extend(complaints);
+    fn add(&mut self, diagnostics: Vec<Diagnostic>) {
+        self.diagnostics.extend(diagnostics);
         if let Some(config) = &self.config {
-            sort(&mut self.complaints, config.source.paths());
+            sort(&mut self.diagnostics, config.source.paths());
         }
     }
 }
@@ -153,36 +159,36 @@ pub fn models_of_modules(config: &Config) -> Vec<(String, BTreeSet<Offer>)> {
 }
 
 /// In the order of the files, lines and columns.
-fn sort<'p>(complaints: &mut [Complaint], files: impl Iterator<Item = &'p Path>) {
+fn sort<'p>(diagnostics: &mut [Diagnostic], files: impl Iterator<Item = &'p Path>) {
     let files: Vec<&Path> = files.collect();
-    let number = |place: &Place| files.iter().position(|path| **path == *place.file);
-    complaints.sort_by_cached_key(|complaint| {
-        let place = &complaint.place;
+    let number = |place: &SourceSpan| files.iter().position(|path| **path == *place.file);
+    diagnostics.sort_by_cached_key(|diagnostic| {
+        let place = &diagnostic.place;
         (number(place), place.line, place.column)
     });
 }
 
 /// Reads as much as can be read, and gives all complaints.
-fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Complaint>) {
+fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Diagnostic>) {
     let texts: Vec<_> = bundle.files.iter().map(|file| document::decode(&file.text)).collect();
     let bad_bytes: Vec<Option<usize>> = texts.iter().map(|(_, bad)| *bad).collect();
     let files = bundle.files.iter().zip(texts);
     let texts = files.map(|(file, (text, _))| (&*file.path, text));
     let source = Arc::new(Source::new(texts, secrets::in_unread_text));
-    let mut reader = Reader::new(Arc::clone(&source), bundle, surroundings);
+    let mut reader = Reader::new(Arc::clone(&source), bundle, context);
     let mut unreadable = false;
     for (number, bad) in bad_bytes.into_iter().enumerate() {
         if let (Some(bad), Some((.., base))) = (bad, source.file(number)) {
             let span = Span::new(bad, bad).moved(base);
-            let complaint = reader.refuse(span, "the config is not UTF-8 text");
-            complaint.help = Some("save it as UTF-8".to_owned());
+            let diagnostic = reader.refuse(span, "the config is not UTF-8 text");
+            diagnostic.help = Some("save it as UTF-8".to_owned());
             unreadable = true;
         }
     }
     if unreadable {
-        return (None, reader.complaints);
+        return (None, reader.diagnostics);
     }
-    let variables = surroundings.variables();
+    let variables = context.variables();
     let parsed: Vec<Parsed> = (0..bundle.files.len())
         .map(|number| document::read(&source, number, &variables))
         .collect();
@@ -190,8 +196,8 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
     let broken = parsed.iter().any(|file| file.broken);
     let mut roots = Vec::with_capacity(parsed.len());
     for file in parsed {
-        for (grade, note) in file.notes {
-            add(&mut reader, grade, note);
+        for (severity, note) in file.notes {
+            add(&mut reader, severity, note);
         }
         roots.push(file.root);
     }
@@ -202,21 +208,21 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
         return (None, reader.finish());
     };
     if matches!(main.value, Value::Null) {
-        let complaint = reader.refuse(main.span, "the config is empty");
-        complaint.place = Place::file(&bundle.path);
-        complaint.help = Some("an empty machine is written {}".to_owned());
+        let diagnostic = reader.refuse(main.span, "the config is empty");
+        diagnostic.place = SourceSpan::file(&bundle.path);
+        diagnostic.help = Some("an empty machine is written {}".to_owned());
         return (None, reader.finish());
     }
     check_includes(&mut reader, bundle, &roots);
-    let mut config = sections::machine(&mut reader, &roots, surroundings);
-    let mut complaints = reader.finish();
+    let mut config = sections::machine(&mut reader, &roots, context);
+    let mut diagnostics = reader.finish();
     if let Some(config) = &mut config {
-        complaints.extend(check::duplicates(config));
-        complaints.extend(check::single_instances(config));
-        complaints.extend(check::outputs(config));
-        complaints.extend(dependencies::check(config));
-        for complaint in &mut complaints {
-            complaint.scrub(&source);
+        diagnostics.extend(check::duplicates(config));
+        diagnostics.extend(check::single_instances(config));
+        diagnostics.extend(check::outputs(config));
+        diagnostics.extend(dependencies::check(config));
+        for diagnostic in &mut diagnostics {
+            diagnostic.scrub(&source);
         }
         let modules = config.modules.iter_mut().chain(&mut config.duplicates.modules);
         let faults = modules.map(|module| (&mut module.fault, &module.place));
@@ -225,21 +231,21 @@ fn read(bundle: &Bundle, surroundings: &Surroundings) -> (Option<Config>, Vec<Co
             *fault = fault.take().map(|fault| source.scrub(fault, place));
         }
     }
-    (config, complaints)
+    (config, diagnostics)
 }
 
-fn add(reader: &mut Reader, grade: Grade, note: Note) {
+fn add(reader: &mut Reader, severity: Severity, note: Note) {
     let quoted = if note.quoted {
         format!(" `{}`", reader.source.quote(note.span))
     } else {
         String::new()
     };
-    reader.complain(grade, note.span, note.message + &quoted).help = note.help;
+    reader.complain(severity, note.span, note.message + &quoted).help = note.help;
 }
 
 /// Whether the files of the bundle are those that the texts name. Others are there if a variable has changed since, or if
 /// the key is written so that only a reader of the whole text finds it.
-fn check_includes(reader: &mut Reader, bundle: &Bundle, roots: &[Node]) {
+fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[Node]) {
     let mut named: Vec<usize> = Vec::new();
     for (file, root) in bundle.files.iter().zip(roots) {
         for (written, span) in include::written(root) {

@@ -8,7 +8,7 @@ const DEFAULT_VIAM_HOME: &str = ".viam";
 
 /// All that a config refers to without having it.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct LoadContext {
     /// Folder of the config file, absolute: relative paths of programs start here.
     pub folder: PathBuf,
     /// What `~` stands for.
@@ -19,7 +19,7 @@ pub struct Surroundings {
     pub environment: BTreeMap<String, String>,
 }
 
-impl Surroundings {
+impl LoadContext {
     /// Those of a config file at `path` in this process.
     #[must_use]
     pub fn of(path: &Path) -> Self {

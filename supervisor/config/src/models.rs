@@ -7,13 +7,13 @@ use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::{Config, Offer, Offers, ResourceConfig};
 use serde::Deserialize;
 
-use crate::diagnostic::{Complaint, Grade};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// What the offers say about the entries of a config.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// Models that nobody offers.
-    pub complaints: Vec<Complaint>,
+    pub diagnostics: Vec<Diagnostic>,
     /// Models of which only a start can tell.
     pub after_start: Vec<AfterStart>,
 }
@@ -48,7 +48,7 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
         if model.is_builtin() && offers.builtin_problem.is_some() {
             without_builtin.push(entry);
         } else if model.is_builtin() || unknown.is_empty() {
-            checked.complaints.push(missing(config, entry, offers));
+            checked.diagnostics.push(missing(config, entry, offers));
         } else {
             after_start.entry(model.clone()).or_default().push(entry.name.clone());
         }
@@ -61,8 +61,8 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
             ),
             several => format!("no built-in model can be had, which {several} entries need, this one first"),
         };
-        let complaint = Complaint::about(config, Grade::Local, &first.model_place, message);
-        checked.complaints.push(complaint.with_help(problem.as_str()));
+        let diagnostic = Diagnostic::about(config, Severity::Local, &first.model_place, message);
+        checked.diagnostics.push(diagnostic.with_help(problem.as_str()));
     }
     let modules: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
     checked.after_start = after_start
@@ -76,7 +76,7 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
     checked
 }
 
-fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Complaint {
+fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Diagnostic {
     let missing = offers.missing(&entry.name.api, &entry.model);
     // A module with an error of its own may be the one that is meant.
     let broken = config.modules.iter().filter(|module| module.fault.is_some());
@@ -88,9 +88,9 @@ fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Complain
         _ if entry.model.is_builtin() => missing.cure,
         broken => format!("{}; what is wrong with {} comes first", missing.cure, broken.join(", ")),
     };
-    let mut complaint = Complaint::about(config, Grade::Local, &entry.model_place, missing.what).with_help(cure);
-    complaint.scrub(&config.source);
-    complaint
+    let mut diagnostic = Diagnostic::about(config, Severity::Local, &entry.model_place, missing.what).with_help(cure);
+    diagnostic.scrub(&config.source);
+    diagnostic
 }
 
 /// What a module's `meta.json` says of its models. What it says may be old: only a start tells for certain.
@@ -117,7 +117,7 @@ pub fn of_meta(text: &[u8]) -> Option<BTreeSet<Offer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bundle, Surroundings, parse};
+    use crate::{ConfigFiles, LoadContext, parse};
 
     fn offers(modules: &[(&str, &str)]) -> Offers {
         let fake = |api: &'static str| (Api::component(api), Model::builtin("fake"));
@@ -140,7 +140,7 @@ mod tests {
         let two = "modules: [{name: lidar, executable_path: /bin/true}, {name: other, executable_path: /bin/true}]\n";
         let broken = "modules: [{name: lidar}]\n";
         let camera = "components: [{name: c, type: camera, model: 'acme:lidar:x3'}]\n";
-        for (text, known, complaints, after_start) in [
+        for (text, known, diagnostics, after_start) in [
             (
                 "components: [{name: m, type: motor, model: fake}]".to_owned(),
                 offers(&[]),
@@ -216,10 +216,10 @@ mod tests {
                 &[],
             ),
         ] {
-            let loaded = parse(&Bundle::single("r.yaml", &text), &Surroundings::default()).expect("usable");
+            let loaded = parse(&ConfigFiles::single("r.yaml", &text), &LoadContext::default()).expect("usable");
             let checked = check(&loaded.config, &known);
-            let lines: Vec<_> = checked.complaints.iter().map(Complaint::line).collect();
-            assert_eq!(lines, complaints, "{text}");
+            let lines: Vec<_> = checked.diagnostics.iter().map(Diagnostic::line).collect();
+            assert_eq!(lines, diagnostics, "{text}");
             let told: Vec<_> = checked
                 .after_start
                 .iter()
@@ -235,15 +235,15 @@ mod tests {
     #[test]
     fn without_built_in_modules_there_is_one_complaint_for_all_who_need_them() {
         let text = "components: [{name: a, type: motor, model: fake}, {name: b, type: motor, model: fake}]";
-        let loaded = parse(&Bundle::single("r.yaml", text), &Surroundings::default()).expect("usable");
+        let loaded = parse(&ConfigFiles::single("r.yaml", text), &LoadContext::default()).expect("usable");
         let none = Offers {
             builtin_problem: Some("they are away".to_owned()),
             ..Offers::default()
         };
         let lines: Vec<_> = check(&loaded.config, &none)
-            .complaints
+            .diagnostics
             .iter()
-            .map(Complaint::line)
+            .map(Diagnostic::line)
             .collect();
         assert_eq!(
             lines,
@@ -253,18 +253,18 @@ mod tests {
 
     #[test]
     fn a_model_from_the_environment_is_not_shown() {
-        let surroundings = Surroundings {
+        let context = LoadContext {
             environment: [("M".to_owned(), "hush:hush:hush".to_owned())].into(),
-            ..Surroundings::default()
+            ..LoadContext::default()
         };
         let text = "components: [{name: a, type: motor, model: \"$M\"}]";
-        let loaded = parse(&Bundle::single("r.yaml", text), &surroundings).expect("usable");
+        let loaded = parse(&ConfigFiles::single("r.yaml", text), &context).expect("usable");
         let checked = check(&loaded.config, &offers(&[]));
-        assert_eq!(checked.complaints.len(), 1);
+        assert_eq!(checked.diagnostics.len(), 1);
         assert!(
-            !checked.complaints[0].line().contains("hush"),
+            !checked.diagnostics[0].line().contains("hush"),
             "{:?}",
-            checked.complaints
+            checked.diagnostics
         );
     }
 

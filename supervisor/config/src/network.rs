@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstay_model::{Auth, AuthHandler, Cloud, Network, Place, Remote, Secret, Span, Tunnel};
+use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSpan, Span, Tunnel};
 
 use crate::entries::service_configs;
 use crate::node::{Node, Value};
@@ -20,7 +20,7 @@ const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Reads `network`; `whole` is the place to name for what it leaves out.
-pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: Place) -> Network {
+pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpan) -> Network {
     let mut network = Network::standard(whole);
     let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
         return network;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use mainstay_model::Package;
 use mainstay_model::suggest::nearest;
 
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 use crate::packages::{ML_MODEL, PACKAGE_TYPES};
 
 /// What placeholders stand for.
@@ -40,15 +40,15 @@ pub(super) struct Problem {
 
 impl Placeholders {
     /// Those of a config with these packages.
-    pub(super) fn new(packages: &[Package], surroundings: &Surroundings) -> Self {
+    pub(super) fn new(packages: &[Package], context: &LoadContext) -> Self {
         let usable = packages.iter().rev().filter(|package| package.fault.is_none());
         let entry = |package: &Package| {
-            let folder = surroundings.viam_home.as_deref().map(|home| package.folder(home));
+            let folder = context.viam_home.as_deref().map(|home| package.folder(home));
             (package.name.clone(), (package.kind.clone(), folder))
         };
         Self {
             packages: usable.map(entry).collect(),
-            environment: surroundings.variables(),
+            environment: context.variables(),
         }
     }
 
@@ -162,14 +162,14 @@ mod tests {
             package("faces", "ml_model", None),
             package("broken", "module", Some("bad")),
         ];
-        let surroundings = Surroundings {
+        let context = LoadContext {
             viam_home: Some("/v".into()),
             environment: [("PORT", "/dev/x"), ("DISPLAY", ":0"), ("EMPTY", "")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
-            ..Surroundings::default()
+            ..LoadContext::default()
         };
-        Placeholders::new(&packages, &surroundings)
+        Placeholders::new(&packages, &context)
     }
 
     #[test]

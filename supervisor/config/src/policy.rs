@@ -152,8 +152,8 @@ impl Part<'_> {
             Value::Bool(false) => "write `never`",
             _ => "it is one of always, on-failure and never",
         };
-        if let Some(complaint) = self.reader.complaints.last_mut() {
-            complaint.help = Some(word.to_owned());
+        if let Some(diagnostic) = self.reader.diagnostics.last_mut() {
+            diagnostic.help = Some(word.to_owned());
         }
     }
 
@@ -170,9 +170,9 @@ impl Part<'_> {
         }
         if !matches!(node.value, Value::Number(_)) {
             self.reader.wrong_type("`restart.limit`", node, "a number");
-            let complaint = self.reader.complaints.last_mut();
-            if let Some(complaint) = complaint.filter(|complaint| complaint.help.is_none()) {
-                complaint.help = Some("or `none`".to_owned());
+            let diagnostic = self.reader.diagnostics.last_mut();
+            if let Some(diagnostic) = diagnostic.filter(|diagnostic| diagnostic.help.is_none()) {
+                diagnostic.help = Some("or `none`".to_owned());
             }
             return None;
         }
@@ -413,8 +413,8 @@ impl Part<'_> {
         let Value::Text(text) = &node.value else {
             let quoted = self.reader.source.quote(node.span);
             self.reader.wrong_type(&what, node, "a duration");
-            if let Some(complaint) = self.reader.complaints.last_mut() {
-                complaint.help = Some(in_seconds(&quoted));
+            if let Some(diagnostic) = self.reader.diagnostics.last_mut() {
+                diagnostic.help = Some(in_seconds(&quoted));
             }
             return None;
         };
@@ -457,8 +457,8 @@ impl Part<'_> {
             },
             _ => {
                 self.reader.wrong_type(&what, node, "a size");
-                if let Some(complaint) = self.reader.complaints.last_mut() {
-                    complaint.help = Some(HELP.to_owned());
+                if let Some(diagnostic) = self.reader.diagnostics.last_mut() {
+                    diagnostic.help = Some(HELP.to_owned());
                 }
                 return None;
             }

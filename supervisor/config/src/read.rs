@@ -10,10 +10,10 @@ use std::time::Duration;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Object, Source, Span, Value as FreeForm, duration};
 
-use crate::bundle::{Bundle, RawFile};
-use crate::diagnostic::{Complaint, Grade};
+use crate::bundle::{ConfigFiles, RawFile};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys::Section;
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 use crate::placeholder::Placeholders;
 
@@ -50,7 +50,7 @@ pub(super) const IGNORED: [(&str, &str); 8] = [
 /// Complaints and the text that they are about.
 pub(super) struct Reader {
     pub(super) source: Arc<Source>,
-    pub(super) complaints: Vec<Complaint>,
+    pub(super) diagnostics: Vec<Diagnostic>,
     /// Where each file lies, absolute: relative paths in it start there.
     folders: Vec<(u32, PathBuf)>,
     /// What `~` stands for.
@@ -103,29 +103,29 @@ impl<'n> Keys<'n> {
 }
 
 impl Reader {
-    pub(super) fn new(source: Arc<Source>, bundle: &Bundle, surroundings: &Surroundings) -> Self {
+    pub(super) fn new(source: Arc<Source>, bundle: &ConfigFiles, context: &LoadContext) -> Self {
         let folder = |file: &RawFile| match bundle.relative(&file.path).parent() {
-            Some(below) => surroundings.folder.join(below),
-            None => surroundings.folder.clone(),
+            Some(below) => context.folder.join(below),
+            None => context.folder.clone(),
         };
         let folders = bundle.files.iter().enumerate();
         let folders = folders.map(|(number, file)| (source.file(number).map_or(0, |(.., base)| base), folder(file)));
         Self {
             folders: folders.collect(),
-            home: surroundings.home.clone(),
+            home: context.home.clone(),
             placeholders: Placeholders::default(),
             source,
-            complaints: Vec::new(),
+            diagnostics: Vec::new(),
         }
     }
 
     /// All complaints, without what came from the environment.
-    pub(super) fn finish(self) -> Vec<Complaint> {
-        let mut complaints = self.complaints;
-        for complaint in &mut complaints {
-            complaint.scrub(&self.source);
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        let mut diagnostics = self.diagnostics;
+        for diagnostic in &mut diagnostics {
+            diagnostic.scrub(&self.source);
         }
-        complaints
+        diagnostics
     }
 
     /// The absolute path that the one written at `span` stands for, or what is wrong with it and what would be right.
@@ -157,30 +157,31 @@ impl Reader {
     }
 
     /// Notes a complaint and gives it back for more to be said.
-    pub(super) fn complain(&mut self, grade: Grade, span: Span, message: impl Into<String>) -> &mut Complaint {
-        let complaint = Complaint::new(grade, message, self.source.place(span)).with_source(Arc::clone(&self.source));
-        let at = self.complaints.len();
-        self.complaints.push(complaint);
-        &mut self.complaints[at]
+    pub(super) fn complain(&mut self, severity: Severity, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        let diagnostic =
+            Diagnostic::new(severity, message, self.source.place(span)).with_source(Arc::clone(&self.source));
+        let at = self.diagnostics.len();
+        self.diagnostics.push(diagnostic);
+        &mut self.diagnostics[at]
     }
 
-    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Complaint {
-        self.complain(Grade::Warning, span, message)
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.complain(Severity::Warning, span, message)
     }
 
-    pub(super) fn refuse(&mut self, span: Span, message: impl Into<String>) -> &mut Complaint {
-        self.complain(Grade::Refused, span, message)
+    pub(super) fn refuse(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.complain(Severity::Refused, span, message)
     }
 
     /// Complains about a local error and gives back the text that the status of the entry shows: what and where.
     pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) -> String {
         let source = Arc::clone(&self.source);
-        let complaint = self.complain(Grade::Local, span, message);
-        complaint.help = help.map(str::to_owned);
-        complaint.scrub(&source);
-        match &complaint.help {
-            Some(help) => format!("{}; {help} ({})", complaint.message, complaint.place),
-            None => format!("{} ({})", complaint.message, complaint.place),
+        let diagnostic = self.complain(Severity::Local, span, message);
+        diagnostic.help = help.map(str::to_owned);
+        diagnostic.scrub(&source);
+        match &diagnostic.help {
+            Some(help) => format!("{}; {help} ({})", diagnostic.message, diagnostic.place),
+            None => format!("{} ({})", diagnostic.message, diagnostic.place),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::keys::{Key, MACHINE, Section, Takes};
+use crate::keys::{Key, MACHINE, Section, ValueType};
 
 /// What stands above the tables.
 const HEAD: &str = "\
@@ -55,8 +55,10 @@ impl Page {
             let _ = writeln!(self.text, "The keys of [{same}](#{}){none}.", anchor(&same));
             return;
         }
-        let (ignored, keys): (Vec<&Key>, Vec<&Key>) =
-            section.keys.iter().partition(|key| matches!(key.takes, Takes::Ignored));
+        let (ignored, keys): (Vec<&Key>, Vec<&Key>) = section
+            .keys
+            .iter()
+            .partition(|key| matches!(key.takes, ValueType::Ignored));
         let below = |key: &Key| match section.id == MACHINE.id {
             true => key.name.to_owned(),
             false => format!("{heading}.{}", key.name),
@@ -65,7 +67,7 @@ impl Page {
             self.text += "| Key | Takes | Default | Meaning |\n|---|---|---|---|\n";
         }
         for key in &keys {
-            let default = match key.usual {
+            let default = match key.default {
                 _ if section.required.contains(&key.name) => "required".to_owned(),
                 "" => String::new(),
                 "\"\"" => "empty".to_owned(),
@@ -89,11 +91,11 @@ impl Page {
         known.map(|(_, heading)| heading.as_str())
     }
 
-    fn within(&mut self, takes: &'static Takes, heading: &str) {
+    fn within(&mut self, takes: &'static ValueType, heading: &str) {
         match takes {
-            Takes::Map(section) => self.section(section, heading),
-            Takes::List(item) => self.within(item, heading),
-            Takes::Either(forms) => forms
+            ValueType::Map(section) => self.section(section, heading),
+            ValueType::List(item) => self.within(item, heading),
+            ValueType::Either(forms) => forms
                 .iter()
                 .for_each(|form| self.within(form, &form_heading(forms, form, heading))),
             _ => {}
@@ -101,39 +103,41 @@ impl Page {
     }
 
     /// What a key takes, in words.
-    fn takes(&self, takes: &Takes, heading: &str) -> String {
+    fn takes(&self, takes: &ValueType, heading: &str) -> String {
         match takes {
-            Takes::Text | Takes::Api | Takes::Model | Takes::Subtype(_) => "text".to_owned(),
-            Takes::Word(words) | Takes::AnyCase(words) => quoted(words),
-            Takes::Flag => quoted(&["true", "false"]),
-            Takes::Number(least, most) if *least > f64::MIN && *most < f64::MAX => format!("number, {least} to {most}"),
-            Takes::Number(..) => "number".to_owned(),
-            Takes::Whole(least, most) => format!("whole number, {least} to {most}"),
-            Takes::Duration => "duration".to_owned(),
-            Takes::Size => "size".to_owned(),
-            Takes::Map(section) => format!("[map](#{})", anchor(self.heading(section).unwrap_or(heading))),
-            Takes::Free => "map".to_owned(),
-            Takes::Texts => "map of texts".to_owned(),
-            Takes::List(item) => match self.takes(item, heading) {
+            ValueType::Text | ValueType::Api | ValueType::Model | ValueType::Subtype(_) => "text".to_owned(),
+            ValueType::Word(words) | ValueType::AnyCase(words) => quoted(words),
+            ValueType::Flag => quoted(&["true", "false"]),
+            ValueType::Number(least, most) if *least > f64::MIN && *most < f64::MAX => {
+                format!("number, {least} to {most}")
+            }
+            ValueType::Number(..) => "number".to_owned(),
+            ValueType::Whole(least, most) => format!("whole number, {least} to {most}"),
+            ValueType::Duration => "duration".to_owned(),
+            ValueType::Size => "size".to_owned(),
+            ValueType::Map(section) => format!("[map](#{})", anchor(self.heading(section).unwrap_or(heading))),
+            ValueType::Free => "map".to_owned(),
+            ValueType::Texts => "map of texts".to_owned(),
+            ValueType::List(item) => match self.takes(item, heading) {
                 map if map.starts_with("[map]") => map.replacen("[map]", "[list of maps]", 1),
                 other => format!("list of {other}s"),
             },
-            Takes::Either(forms) => {
+            ValueType::Either(forms) => {
                 let told = forms
                     .iter()
                     .map(|form| self.takes(form, &form_heading(forms, form, heading)));
                 told.collect::<Vec<_>>().join(" or ")
             }
-            Takes::Ignored => String::new(),
+            ValueType::Ignored => String::new(),
         }
     }
 }
 
 /// Several maps that a key may take each have a heading of their own.
-fn form_heading(forms: &[Takes], form: &Takes, heading: &str) -> String {
-    let maps = forms.iter().filter(|form| matches!(form, Takes::Map(_))).count();
+fn form_heading(forms: &[ValueType], form: &ValueType, heading: &str) -> String {
+    let maps = forms.iter().filter(|form| matches!(form, ValueType::Map(_))).count();
     match form {
-        Takes::Map(section) if maps > 1 => {
+        ValueType::Map(section) if maps > 1 => {
             let kind = section.id.rsplit('_').next().unwrap_or(section.id);
             format!("{heading} ({kind})")
         }

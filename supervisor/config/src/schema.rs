@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{COMPONENT, Key, MACHINE, MODULE, SERVICE, Section, Takes};
+use crate::keys::{COMPONENT, Key, MACHINE, MODULE, SERVICE, Section, ValueType};
 use crate::read::IGNORED;
 use crate::{keys, names};
 
@@ -82,25 +82,25 @@ fn property(key: &Key) -> Value {
         _ => Map::new(),
     };
     schema.insert("description".into(), json!(key.about));
-    if let Ok(usual) = serde_json::from_str::<Value>(key.usual) {
-        schema.insert("default".into(), usual);
+    if let Ok(default) = serde_json::from_str::<Value>(key.default) {
+        schema.insert("default".into(), default);
     }
     Value::Object(schema)
 }
 
-fn takes(what: &Takes) -> Value {
+fn takes(what: &ValueType) -> Value {
     match what {
-        Takes::Text => json!({"type": "string"}),
-        Takes::Api => json!({"anyOf": [{"enum": apis()}, {"type": "string", "pattern": TRIPLET}, or_variable()]}),
-        Takes::Model => json!({"anyOf": [
+        ValueType::Text => json!({"type": "string"}),
+        ValueType::Api => json!({"anyOf": [{"enum": apis()}, {"type": "string", "pattern": TRIPLET}, or_variable()]}),
+        ValueType::Model => json!({"anyOf": [
             {"type": "string", "pattern": TRIPLET}, {"type": "string", "pattern": WORD}, or_variable()
         ]}),
-        Takes::Subtype(kind) => {
+        ValueType::Subtype(kind) => {
             let standard: Vec<&str> = names::standard(kind).collect();
             json!({"anyOf": [{"enum": standard}, {"type": "string"}]})
         }
-        Takes::Word(words) => json!({"anyOf": [{"enum": words}, or_variable()]}),
-        Takes::AnyCase(words) => {
+        ValueType::Word(words) => json!({"anyOf": [{"enum": words}, or_variable()]}),
+        ValueType::AnyCase(words) => {
             let forms = words.iter().flat_map(|word| {
                 let (first, rest) = word.split_at(1);
                 [
@@ -111,19 +111,21 @@ fn takes(what: &Takes) -> Value {
             });
             json!({"anyOf": [{"enum": forms.collect::<Vec<String>>()}, or_variable()]})
         }
-        Takes::Flag => json!({"anyOf": [{"type": "boolean"}, or_variable()]}),
-        Takes::Number(least, most) => json!({"anyOf": [limits("number", *least, *most), or_variable()]}),
-        Takes::Whole(least, most) => json!({"anyOf": [limits("integer", *least as f64, *most as f64), or_variable()]}),
-        Takes::Duration => json!({"anyOf": [{"type": "string", "pattern": DURATION}, or_variable()]}),
-        Takes::Size => json!({"anyOf": [
+        ValueType::Flag => json!({"anyOf": [{"type": "boolean"}, or_variable()]}),
+        ValueType::Number(least, most) => json!({"anyOf": [limits("number", *least, *most), or_variable()]}),
+        ValueType::Whole(least, most) => {
+            json!({"anyOf": [limits("integer", *least as f64, *most as f64), or_variable()]})
+        }
+        ValueType::Duration => json!({"anyOf": [{"type": "string", "pattern": DURATION}, or_variable()]}),
+        ValueType::Size => json!({"anyOf": [
             {"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE}, or_variable()
         ]}),
-        Takes::Map(section) => json!({"$ref": format!("#/$defs/{}", section.id)}),
-        Takes::Free => json!({"type": "object"}),
-        Takes::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
-        Takes::List(item) => json!({"type": "array", "items": takes(item)}),
-        Takes::Either(several) => json!({"anyOf": several.iter().map(takes).collect::<Vec<Value>>()}),
-        Takes::Ignored => json!({"deprecated": true}),
+        ValueType::Map(section) => json!({"$ref": format!("#/$defs/{}", section.id)}),
+        ValueType::Free => json!({"type": "object"}),
+        ValueType::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        ValueType::List(item) => json!({"type": "array", "items": takes(item)}),
+        ValueType::Either(several) => json!({"anyOf": several.iter().map(takes).collect::<Vec<Value>>()}),
+        ValueType::Ignored => json!({"deprecated": true}),
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{Config, Duplicates, Level, LogRule, Maintenance, Place, ResourceConfig, Span, Tracing};
+use mainstay_model::{Config, Duplicates, Level, LogRule, Maintenance, ResourceConfig, SourceSpan, Span, Tracing};
 
 use crate::apply::apply;
 use crate::entries::{List, module, resource, unknown_level};
 use crate::jobs::jobs;
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 use crate::packages::packages;
 use crate::placeholder::Placeholders;
@@ -31,7 +31,7 @@ const LISTS: [&str; 8] = [
 ];
 
 /// Reads a whole config from the trees of its files. `None` if one of them is no map.
-pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surroundings) -> Option<Config> {
+pub(super) fn machine(reader: &mut Reader, roots: &[Node], context: &LoadContext) -> Option<Config> {
     let mut files = Vec::with_capacity(roots.len());
     for (number, root) in roots.iter().enumerate() {
         if number > 0 && matches!(root.value, Value::Null) {
@@ -49,9 +49,9 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
     let (keys, again) = Keys::first_of(&keys::MACHINE, &files, &single);
     for (key, first, span) in again {
         let first = reader.source.place(first);
-        let complaint = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
-        complaint.help = Some("put the two together".to_owned());
-        complaint.also = Some((first, "given here before".to_owned()));
+        let diagnostic = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
+        diagnostic.help = Some("put the two together".to_owned());
+        diagnostic.also = Some((first, "given here before".to_owned()));
     }
     for keys in &files {
         include::check(reader, keys);
@@ -61,7 +61,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
     }
     // First of all, because placeholders name them.
     let packages = packages(reader, &files);
-    reader.placeholders = Placeholders::new(&packages, surroundings);
+    reader.placeholders = Placeholders::new(&packages, context);
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();
     for (key, list) in [("components", List::Components), ("services", List::Services)] {
@@ -105,8 +105,8 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], surroundings: &Surrou
     })
 }
 
-fn whole(path: &Path) -> Place {
-    Place::file(path)
+fn whole(path: &Path) -> SourceSpan {
+    SourceSpan::file(path)
 }
 
 /// Bad rules are left out with a warning.
@@ -158,8 +158,8 @@ impl Seen {
         let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
         let help = format!("the first is at {first} and counts; rename or remove one");
         let fault = reader.local(span, message, Some(&help));
-        if let Some(complaint) = reader.complaints.last_mut() {
-            complaint.also = Some((first, "first here".to_owned()));
+        if let Some(diagnostic) = reader.diagnostics.last_mut() {
+            diagnostic.also = Some((first, "first here".to_owned()));
         }
         Some(fault)
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use mainstay_model::Span;
 
-use crate::diagnostic::Grade;
+use crate::diagnostic::Severity;
 use crate::node::Note;
 
 /// Defaults in defaults, as in `${A:-${B:-x}}`.
@@ -25,7 +25,7 @@ pub(super) struct Substituted<'t> {
     /// What was replaced, in its order.
     pieces: Vec<Piece>,
     /// What is to be said about it. Spans are those of the text as it was.
-    pub(super) notes: Vec<(Grade, Note)>,
+    pub(super) notes: Vec<(Severity, Note)>,
     /// Values of the environment that are now in the text, what to show instead, and where in the text as it was.
     pub(super) borrowed: Vec<(String, String, Span)>,
 }
@@ -140,7 +140,7 @@ pub(super) fn substitute<'t>(text: &'t str, environment: &BTreeMap<String, Strin
         if out.len() > MAX_SIZE {
             let message = format!("the config is larger than {} MiB with its variables", MAX_SIZE >> 20);
             let note = Note::new(Span::new(sign, at), message, Some("is it the right variable?"));
-            work.notes.push((Grade::Refused, note));
+            work.notes.push((Severity::Refused, note));
             at = text.len();
         }
     }
@@ -160,7 +160,7 @@ enum Form {
 struct Work<'a> {
     text: &'a str,
     environment: &'a BTreeMap<String, String>,
-    notes: &'a mut Vec<(Grade, Note)>,
+    notes: &'a mut Vec<(Severity, Note)>,
     borrowed: &'a mut Vec<(String, String, Span)>,
 }
 
@@ -257,7 +257,8 @@ impl Work<'_> {
         if !self.text[line..].trim_start().starts_with('#') {
             let message = format!("the environment has no variable `{name}`, so this is empty");
             let help = format!("set it, or write `${{{name}:-default}}`, or `$$` for a dollar sign");
-            self.notes.push((Grade::Warning, Note::new(span, message, Some(&help))));
+            self.notes
+                .push((Severity::Warning, Note::new(span, message, Some(&help))));
         }
         String::new()
     }
@@ -273,7 +274,7 @@ impl Work<'_> {
         let line = self.text[sign..].find('\n').unwrap_or(self.text.len() - sign);
         let help = "close it with `}`, or write `$$` for a dollar sign";
         let note = Note::new(Span::new(sign, sign + line), "this `${` is never closed", Some(help));
-        self.notes.push((Grade::Refused, note));
+        self.notes.push((Severity::Refused, note));
         Form::Literal(sign + 2)
     }
 
@@ -284,7 +285,7 @@ impl Work<'_> {
         let end = sign + 2 + len + usize::from(rest[len..].starts_with('}'));
         let message = "this is no variable and no placeholder, so it stays as it is";
         let note = Note::new(Span::new(sign, end), message, Some(help));
-        self.notes.push((Grade::Warning, note));
+        self.notes.push((Severity::Warning, note));
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt::{self, Debug, Display};
 use mainstay_model::duration::show as show_duration;
 use mainstay_model::{Config, ModuleConfig, ResourceConfig};
 
-use crate::difference::differences::Found;
+use crate::difference::differences::Collector;
 
 /// One value that is there in one config only, or another one in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,68 +58,68 @@ impl Display for Difference {
 /// How two entries of one resource differ. Paths start at the entry.
 #[must_use]
 pub fn resource(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> Vec<Difference> {
-    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place));
-    found.text("model", &old.model, &new.model);
-    found.structs("attributes", Some(&old.attributes), Some(&new.attributes));
-    found.texts("depends_on", &old.depends_on, &new.depends_on);
-    found.frame("frame", old.frame.as_ref(), new.frame.as_ref());
-    found.service_configs(&old.service_configs, &new.service_configs);
-    found.optional(
+    let mut collector = Collector::new(from, Some(&old.place), to, Some(&new.place));
+    collector.text("model", &old.model, &new.model);
+    collector.structs("attributes", Some(&old.attributes), Some(&new.attributes));
+    collector.texts("depends_on", &old.depends_on, &new.depends_on);
+    collector.frame("frame", old.frame.as_ref(), new.frame.as_ref());
+    collector.service_configs(&old.service_configs, &new.service_configs);
+    collector.optional(
         "log_configuration.level",
         old.log_level.as_ref(),
         new.log_level.as_ref(),
     );
-    found.differences
+    collector.differences
 }
 
 /// How two entries of one module differ. Paths start at the entry.
 #[must_use]
 pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig) -> Vec<Difference> {
-    let mut found = Found::new(from, Some(&old.place), to, Some(&new.place));
-    found.text("type", old.kind.as_str(), new.kind.as_str());
-    found.text("executable_path", old.executable.display(), new.executable.display());
-    found.text("module_id", &old.module_id, &new.module_id);
-    found.optional("log_level", old.log_level.as_ref(), new.log_level.as_ref());
+    let mut collector = Collector::new(from, Some(&old.place), to, Some(&new.place));
+    collector.text("type", old.kind.as_str(), new.kind.as_str());
+    collector.text("executable_path", old.executable.display(), new.executable.display());
+    collector.text("module_id", &old.module_id, &new.module_id);
+    collector.optional("log_level", old.log_level.as_ref(), new.log_level.as_ref());
     let names: BTreeSet<_> = old.env.keys().chain(new.env.keys()).collect();
     for name in names {
         // Its values come from all kinds of places and are nobody's business.
         let path = format!("env.{name}");
         match (old.env.get(name), new.env.get(name)) {
-            (None, _) => found.add(&path, DifferenceKind::Added, None, None),
-            (_, None) => found.add(&path, DifferenceKind::Removed, None, None),
-            (before, after) if before != after => found.add(&path, DifferenceKind::Changed, None, None),
+            (None, _) => collector.add(&path, DifferenceKind::Added, None, None),
+            (_, None) => collector.add(&path, DifferenceKind::Removed, None, None),
+            (before, after) if before != after => collector.add(&path, DifferenceKind::Changed, None, None),
             _ => {}
         }
     }
-    found.text("tcp_mode", old.tcp_mode, new.tcp_mode);
-    found.text(
+    collector.text("tcp_mode", old.tcp_mode, new.tcp_mode);
+    collector.text(
         "first_run_timeout",
         show_duration(old.first_run_timeout),
         show_duration(new.first_run_timeout),
     );
-    found.optional("status.error", old.status_error.as_ref(), new.status_error.as_ref());
+    collector.optional("status.error", old.status_error.as_ref(), new.status_error.as_ref());
     let (before, after) = (&old.policy, &new.policy);
-    found.silent("restart", &before.restart, &after.restart);
-    found.silent("health", &before.health, &after.health);
-    found.silent("stop", &before.stop, &after.stop);
-    found.silent("limits", &before.limits, &after.limits);
-    found.silent("sandbox", &before.sandbox, &after.sandbox);
-    found.silent("output", &before.output, &after.output);
-    found.text("watch", before.watch, after.watch);
-    found.text("keep_moving", before.keep_moving, after.keep_moving);
-    found.differences
+    collector.silent("restart", &before.restart, &after.restart);
+    collector.silent("health", &before.health, &after.health);
+    collector.silent("stop", &before.stop, &after.stop);
+    collector.silent("limits", &before.limits, &after.limits);
+    collector.silent("sandbox", &before.sandbox, &after.sandbox);
+    collector.silent("output", &before.output, &after.output);
+    collector.text("watch", before.watch, after.watch);
+    collector.text("keep_moving", before.keep_moving, after.keep_moving);
+    collector.differences
 }
 
 /// How two configs differ, in the order of their sections.
 #[must_use]
 pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
-    let mut found = Found::new(from, None, to, None);
-    found.text("revision", &from.revision, &to.revision);
+    let mut collector = Collector::new(from, None, to, None);
+    collector.text("revision", &from.revision, &to.revision);
     let entries = |config: &'_ Config| -> BTreeMap<String, usize> {
         let keys = config.resources.iter().enumerate();
         keys.map(|(at, entry)| (entry.name.to_string(), at)).collect()
     };
-    found.entries(
+    collector.entries(
         &entries(from),
         &entries(to),
         |_, at| {
@@ -136,7 +136,7 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         let names = config.modules.iter().enumerate();
         names.map(|(at, entry)| (entry.name.clone(), at)).collect()
     };
-    found.entries(
+    collector.entries(
         &modules(from),
         &modules(to),
         |name, at| {
@@ -161,110 +161,110 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
             .collect()
     };
     let remotes = |config: &'_ Config| of(config.remotes.iter().map(|remote| remote.name.as_str()).collect());
-    found.entries(
+    collector.entries(
         &remotes(from),
         &remotes(to),
         |name, at| (format!("remotes.{name}"), from.remotes[at].address.clone()),
         |name, at| (format!("remotes.{name}"), to.remotes[at].address.clone()),
         |before, after| {
             let (old, new) = (&from.remotes[before], &to.remotes[after]);
-            let mut found = Found::new(from, None, to, None);
-            found.text("address", &old.address, &new.address);
-            found.frame("frame", old.frame.as_ref(), new.frame.as_ref());
-            found.silent(
+            let mut collector = Collector::new(from, None, to, None);
+            collector.text("address", &old.address, &new.address);
+            collector.frame("frame", old.frame.as_ref(), new.frame.as_ref());
+            collector.silent(
                 "auth",
                 &(&old.auth_entity, &old.credentials),
                 &(&new.auth_entity, &new.credentials),
             );
-            found.text("prefix", &old.prefix, &new.prefix);
-            found.text("insecure", old.insecure, new.insecure);
+            collector.text("prefix", &old.prefix, &new.prefix);
+            collector.text("insecure", old.insecure, new.insecure);
             let interval = |interval| show_duration(interval);
-            found.text(
+            collector.text(
                 "connection_check_interval",
                 interval(old.connection_check_interval),
                 interval(new.connection_check_interval),
             );
-            found.text(
+            collector.text(
                 "reconnect_interval",
                 interval(old.reconnect_interval),
                 interval(new.reconnect_interval),
             );
-            found.service_configs(&old.service_configs, &new.service_configs);
-            found.differences
+            collector.service_configs(&old.service_configs, &new.service_configs);
+            collector.differences
         },
     );
     let packages = |config: &'_ Config| of(config.packages.iter().map(|package| package.name.as_str()).collect());
-    found.entries(
+    collector.entries(
         &packages(from),
         &packages(to),
         |name, at| (format!("packages.{name}"), from.packages[at].package.clone()),
         |name, at| (format!("packages.{name}"), to.packages[at].package.clone()),
         |before, after| {
             let (old, new) = (&from.packages[before], &to.packages[after]);
-            let mut found = Found::new(from, None, to, None);
-            found.text("package", &old.package, &new.package);
-            found.text("version", &old.version, &new.version);
-            found.text("type", &old.kind, &new.kind);
-            found.differences
+            let mut collector = Collector::new(from, None, to, None);
+            collector.text("package", &old.package, &new.package);
+            collector.text("version", &old.version, &new.version);
+            collector.text("type", &old.kind, &new.kind);
+            collector.differences
         },
     );
     let jobs = |config: &'_ Config| of(config.jobs.iter().map(|job| job.name.as_str()).collect());
-    found.entries(
+    collector.entries(
         &jobs(from),
         &jobs(to),
         |name, at| (format!("jobs.{name}"), from.jobs[at].schedule.clone()),
         |name, at| (format!("jobs.{name}"), to.jobs[at].schedule.clone()),
         |before, after| {
             let (old, new) = (&from.jobs[before], &to.jobs[after]);
-            let mut found = Found::new(from, None, to, None);
-            found.text("schedule", &old.schedule, &new.schedule);
-            found.text("resource", &old.resource, &new.resource);
-            found.text("method", &old.method, &new.method);
-            found.structs("command", old.command.as_ref(), new.command.as_ref());
-            found.optional(
+            let mut collector = Collector::new(from, None, to, None);
+            collector.text("schedule", &old.schedule, &new.schedule);
+            collector.text("resource", &old.resource, &new.resource);
+            collector.text("method", &old.method, &new.method);
+            collector.structs("command", old.command.as_ref(), new.command.as_ref());
+            collector.optional(
                 "log_configuration.level",
                 old.log_level.as_ref(),
                 new.log_level.as_ref(),
             );
-            found.differences
+            collector.differences
         },
     );
-    sections(&mut found, from, to);
-    found.differences
+    sections(&mut collector, from, to);
+    collector.differences
 }
 
-fn sections(found: &mut Found<'_>, from: &Config, to: &Config) {
+fn sections(collector: &mut Collector<'_>, from: &Config, to: &Config) {
     let (old, new) = (&from.network, &to.network);
-    found.text("network.bind_address", &old.bind_address, &new.bind_address);
-    found.text("network.fqdn", &old.fqdn, &new.fqdn);
+    collector.text("network.bind_address", &old.bind_address, &new.bind_address);
+    collector.text("network.fqdn", &old.fqdn, &new.fqdn);
     let files = |files: &Option<(std::path::PathBuf, std::path::PathBuf)>| {
         let files = files.as_ref();
         files.map(|(certificate, key)| format!("{}, {}", certificate.display(), key.display()))
     };
     let (before, after) = (files(&old.tls_files), files(&new.tls_files));
-    found.optional("network.tls_cert_file", before.as_ref(), after.as_ref());
-    found.text("network.no_tls", old.no_tls, new.no_tls);
+    collector.optional("network.tls_cert_file", before.as_ref(), after.as_ref());
+    collector.text("network.no_tls", old.no_tls, new.no_tls);
     let window = "network.sessions.heartbeat_window";
-    found.text(
+    collector.text(
         window,
         show_duration(old.heartbeat_window),
         show_duration(new.heartbeat_window),
     );
-    found.silent("network.traffic_tunnel_endpoints", &old.tunnels, &new.tunnels);
-    found.silent("auth", &from.auth, &to.auth);
+    collector.silent("network.traffic_tunnel_endpoints", &old.tunnels, &new.tunnels);
+    collector.silent("auth", &from.auth, &to.auth);
     match (&from.cloud, &to.cloud) {
         (Some(old), Some(new)) => {
-            found.text("cloud.id", &old.id, &new.id);
-            found.text("cloud.app_address", &old.app_address, &new.app_address);
-            found.silent("cloud.api_key", &old.api_key, &new.api_key);
-            found.silent("cloud.secret", &old.secret, &new.secret);
-            found.text(
+            collector.text("cloud.id", &old.id, &new.id);
+            collector.text("cloud.app_address", &old.app_address, &new.app_address);
+            collector.silent("cloud.api_key", &old.api_key, &new.api_key);
+            collector.silent("cloud.secret", &old.secret, &new.secret);
+            collector.text(
                 "cloud.refresh_interval",
                 show_duration(old.refresh_interval),
                 show_duration(new.refresh_interval),
             );
         }
-        (old, new) => found.optional(
+        (old, new) => collector.optional(
             "cloud",
             old.as_ref().map(|cloud| &cloud.id),
             new.as_ref().map(|cloud| &cloud.id),
@@ -277,30 +277,30 @@ fn sections(found: &mut Found<'_>, from: &Config, to: &Config) {
             .map(|rule| format!("{}={}", rule.pattern, rule.level))
             .collect()
     };
-    found.texts("log", &rules(from), &rules(to));
-    found.text("debug", from.debug, to.debug);
-    found.text(
+    collector.texts("log", &rules(from), &rules(to));
+    collector.text("debug", from.debug, to.debug);
+    collector.text(
         "disable_log_deduplication",
         from.disable_log_deduplication,
         to.disable_log_deduplication,
     );
-    found.text("enable_web_profile", from.enable_web_profile, to.enable_web_profile);
+    collector.text("enable_web_profile", from.enable_web_profile, to.enable_web_profile);
     let (old, new) = (&from.tracing, &to.tracing);
-    found.text("tracing.enabled", old.enabled, new.enabled);
-    found.text("tracing.disk", old.disk, new.disk);
-    found.text("tracing.console", old.console, new.console);
-    found.text("tracing.otlpendpoint", &old.otlp_endpoint, &new.otlp_endpoint);
+    collector.text("tracing.enabled", old.enabled, new.enabled);
+    collector.text("tracing.disk", old.disk, new.disk);
+    collector.text("tracing.console", old.console, new.console);
+    collector.text("tracing.otlpendpoint", &old.otlp_endpoint, &new.otlp_endpoint);
     let sensor = |config: &'_ Config| {
         let maintenance = config.maintenance.as_ref();
         maintenance.map(|maintenance| format!("{} of {}", maintenance.allowed_key, maintenance.sensor_name))
     };
     let (before, after) = (sensor(from), sensor(to));
-    found.optional("maintenance", before.as_ref(), after.as_ref());
+    collector.optional("maintenance", before.as_ref(), after.as_ref());
     let (old, new) = (&from.apply, &to.apply);
     let word = |value: &dyn Debug| format!("{value:?}").to_lowercase();
-    found.text("apply.on_failure", word(&old.on_failure), word(&new.on_failure));
-    found.text("apply.window", show_duration(old.window), show_duration(new.window));
-    found.text("apply.preflight", word(&old.preflight), word(&new.preflight));
+    collector.text("apply.on_failure", word(&old.on_failure), word(&new.on_failure));
+    collector.text("apply.window", show_duration(old.window), show_duration(new.window));
+    collector.text("apply.preflight", word(&old.preflight), word(&new.preflight));
 }
 
 fn resource_path(resource: &ResourceConfig) -> String {
@@ -316,25 +316,25 @@ fn resource_path(resource: &ResourceConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_config::{Bundle, Surroundings, parse};
+    use mainstay_config::{ConfigFiles, LoadContext, parse};
 
     fn config(text: &str, environment: &[(&str, &str)]) -> Config {
-        let surroundings = Surroundings {
+        let surroundings = LoadContext {
             environment: environment
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect(),
-            ..Surroundings::default()
+            ..LoadContext::default()
         };
-        parse(&Bundle::single("/rover.yaml", text), &surroundings)
+        parse(&ConfigFiles::single("/rover.yaml", text), &surroundings)
             .expect("usable")
             .config
     }
 
     fn check(old: &str, new: &str, expected: &[&str]) {
         let (from, to) = (config(old, &[]), config(new, &[]));
-        let found: Vec<_> = configs(&from, &to).iter().map(ToString::to_string).collect();
-        assert_eq!(found, expected, "{old}\n→\n{new}");
+        let collector: Vec<_> = configs(&from, &to).iter().map(ToString::to_string).collect();
+        assert_eq!(collector, expected, "{old}\n→\n{new}");
     }
 
     fn motor(rest: &str) -> String {
@@ -395,9 +395,9 @@ mod tests {
         let old = motor(", attributes: {password: hunter2, deep: {api_key: [k1]}, url: \"http://a:pw1@h/\"}");
         let new = motor(", attributes: {password: swordfish, deep: {api_key: [k2, k3]}, url: \"http://a:pw2@h/\"}");
         let (from, to) = (config(&old, &[]), config(&new, &[]));
-        let found: Vec<_> = configs(&from, &to).iter().map(ToString::to_string).collect();
-        let all = found.join("\n");
-        assert_eq!(found.len(), 3, "{all}");
+        let collector: Vec<_> = configs(&from, &to).iter().map(ToString::to_string).collect();
+        let all = collector.join("\n");
+        assert_eq!(collector.len(), 3, "{all}");
         for secret in ["hunter2", "swordfish", "k1", "k2", "k3", "pw1", "pw2"] {
             assert!(!all.contains(secret), "{secret} in {all}");
         }

@@ -15,7 +15,7 @@ use crate::frame::Frame;
 pub use crate::levels::{Level, LogRule, UnknownLevel};
 use crate::policy::ApplyPolicy;
 use crate::source::Source;
-use crate::span::Place;
+use crate::span::SourceSpan;
 use crate::value::Object;
 
 /// One machine, as its config file describes it.
@@ -77,7 +77,7 @@ impl Config {
             modules: Vec::new(),
             resources: Vec::new(),
             duplicates: Duplicates::default(),
-            network: Network::standard(Place::file(path)),
+            network: Network::standard(SourceSpan::file(path)),
             log: Vec::new(),
             debug: false,
             disable_log_deduplication: false,
@@ -142,7 +142,7 @@ pub struct Network {
     /// `host:port`; `localhost:8080` unless set.
     pub bind_address: String,
     /// Where the address is written, for the complaint when the port is taken. The file itself if it is not.
-    pub bind_place: Place,
+    pub bind_place: SourceSpan,
     /// The name that the machine tells others. Empty: derived from the address.
     pub fqdn: String,
     /// Certificate and key files, if it serves TLS with its own.
@@ -163,7 +163,7 @@ impl Network {
 
     /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
     #[must_use]
-    pub fn standard(whole: Place) -> Self {
+    pub fn standard(whole: SourceSpan) -> Self {
         Self {
             bind_address: Self::BIND_ADDRESS.to_owned(),
             bind_place: whole,

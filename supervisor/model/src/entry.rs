@@ -11,7 +11,7 @@ use mainstay_ids::{Model, ResourceName};
 use crate::frame::Frame;
 use crate::levels::Level;
 use crate::policy::Policy;
-use crate::span::Place;
+use crate::span::SourceSpan;
 use crate::value::Object;
 
 /// Where a module program comes from.
@@ -62,9 +62,9 @@ pub struct ModuleConfig {
     /// Why a cloud refuses this module. It is not started then, and `fault` says the same.
     pub status_error: Option<String>,
     /// Where the entry begins.
-    pub place: Place,
+    pub place: SourceSpan,
     /// Where its path is written, for complaints about the program.
-    pub executable_place: Place,
+    pub executable_place: SourceSpan,
     /// Why it cannot run. It is not started; the status shows this text.
     pub fault: Option<String>,
 }
@@ -144,11 +144,11 @@ pub struct ResourceConfig {
     /// Its own log level. `None`: inherited.
     pub log_level: Option<Level>,
     /// Where the entry begins.
-    pub place: Place,
+    pub place: SourceSpan,
     /// Where its model is written, for complaints about it; the entry itself if it has none.
-    pub model_place: Place,
+    pub model_place: SourceSpan,
     /// Where its dependencies are written, in the order of `depends_on`.
-    pub depends_on_places: Vec<Place>,
+    pub depends_on_places: Vec<SourceSpan>,
     /// Why it cannot be built: it is UNHEALTHY with exactly this text.
     pub fault: Option<String>,
 }

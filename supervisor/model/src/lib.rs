@@ -45,5 +45,5 @@ pub use policy::{
     Seccomp, Stop,
 };
 pub use source::{Excerpt, Source};
-pub use span::{Place, Span};
+pub use span::{SourceSpan, Span};
 pub use value::{Object, Value};

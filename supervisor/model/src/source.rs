@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::span::{Place, Span};
+use crate::span::{SourceSpan, Span};
 
 /// Distance of the entries of the character index, in bytes.
 const STEP: usize = 256;
@@ -239,7 +239,7 @@ impl Source {
     }
 
     /// A message about `place` without what came from the environment.
-    pub fn scrub(&self, text: String, place: &Place) -> String {
+    pub fn scrub(&self, text: String, place: &SourceSpan) -> String {
         let borrowed = self.borrowed.read().unwrap_or_else(PoisonError::into_inner);
         let near = |known: &Borrowed| {
             known.value.len() >= SHORT
@@ -277,16 +277,16 @@ impl Source {
     }
 
     /// Where `span` is. Of a span over several lines only the part on the first is marked.
-    pub fn place(&self, span: Span) -> Place {
+    pub fn place(&self, span: Span) -> SourceSpan {
         let Some(file) = self.file_at(span.start) else {
-            return Place::file(self.path());
+            return SourceSpan::file(self.path());
         };
         let Range { start, end } = file.range(span);
         let index = file.lines.partition_point(|line| *line as usize <= start) - 1;
         let line = file.line(index).unwrap_or(start..start);
         let end = end.clamp(start, line.end.max(start));
         let before = file.characters_before(start);
-        Place {
+        SourceSpan {
             file: Arc::clone(&file.path),
             line: index as u32 + 1,
             column: before - file.characters_before(line.start) + 1,
@@ -342,7 +342,7 @@ impl Source {
     }
 
     /// The line of `place`, or the part of it around the place. `None` if the place is not in this text.
-    pub fn excerpt(&self, place: &Place) -> Option<Excerpt> {
+    pub fn excerpt(&self, place: &SourceSpan) -> Option<Excerpt> {
         let file = self.files.iter().find(|file| file.path == place.file)?;
         let line = file.line((place.line as usize).checked_sub(1)?)?;
         let (column, len) = (place.column.saturating_sub(1) as usize, place.len.max(1) as usize);

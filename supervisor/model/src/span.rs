@@ -34,7 +34,7 @@ impl Span {
 /// A stretch of text in a file. Lines and columns count from 1, columns and lengths in characters.
 /// Line 0 stands for the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceSpan {
     /// The file, as its path was given.
     pub file: Arc<Path>,
     /// Line of the first character.
@@ -45,7 +45,7 @@ pub struct Place {
     pub len: u32,
 }
 
-impl Place {
+impl SourceSpan {
     /// The file as a whole.
     #[must_use]
     pub fn file(path: &Path) -> Self {
@@ -58,7 +58,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceSpan {
     /// `file:line:column`, or only the file if it is meant as a whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();

@@ -26,12 +26,12 @@ pub struct Announcer(watch::Sender<Option<Known>>);
 
 /// The listener's side.
 #[derive(Debug, Clone)]
-pub struct Guests(watch::Receiver<Option<Known>>);
+pub struct AllowedPeers(watch::Receiver<Option<Known>>);
 
 /// Both sides for one module. Nobody belongs to it yet.
-pub fn pair() -> (Announcer, Guests) {
-    let (announcer, guests) = watch::channel(None);
-    (Announcer(announcer), Guests(guests))
+pub fn pair() -> (Announcer, AllowedPeers) {
+    let (announcer, allowed_peers) = watch::channel(None);
+    (Announcer(announcer), AllowedPeers(allowed_peers))
 }
 
 impl Announcer {
@@ -62,7 +62,7 @@ pub enum Stranger {
     },
 }
 
-impl Guests {
+impl AllowedPeers {
     /// Who belongs to the module now; nobody while none of its processes runs.
     pub fn members(&self) -> Members {
         let known = self.0.borrow();
@@ -130,14 +130,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_what_belongs_to_the_module_comes_in() {
         let own = getuid().as_raw();
-        let (announcer, guests) = pair();
+        let (announcer, allowed_peers) = pair();
         let pid = Pid::this().as_raw();
         let peer = ourselves();
-        assert_eq!(guests.admit(peer).await, Err(Stranger::Process { pid }));
+        assert_eq!(allowed_peers.admit(peer).await, Err(Stranger::Process { pid }));
         announcer.announce(our_session(), own);
-        assert_eq!(guests.admit(peer).await, Ok(()));
+        assert_eq!(allowed_peers.admit(peer).await, Ok(()));
         announcer.announce(Members::default(), own);
-        assert_eq!(guests.admit(peer).await, Err(Stranger::Process { pid }));
+        assert_eq!(allowed_peers.admit(peer).await, Err(Stranger::Process { pid }));
         announcer.announce(our_session(), own + 1);
         let expected = match own {
             0 => Ok(()),
@@ -147,14 +147,14 @@ mod tests {
                 expected: own + 1,
             }),
         };
-        assert_eq!(guests.admit(peer).await, expected);
+        assert_eq!(allowed_peers.admit(peer).await, expected);
     }
 
     #[tokio::test]
     async fn a_process_that_calls_before_its_number_is_known_is_not_sent_away() {
-        let (announcer, guests) = pair();
+        let (announcer, allowed_peers) = pair();
         announcer.announce(Members::default(), getuid().as_raw());
-        let (admitted, ()) = tokio::join!(guests.admit(ourselves()), async {
+        let (admitted, ()) = tokio::join!(allowed_peers.admit(ourselves()), async {
             tokio::task::yield_now().await;
             announcer.announce(our_session(), getuid().as_raw());
         });

@@ -27,12 +27,12 @@ static ALONE: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() == 1));
 
 /// What a connection remembers of its calls.
-pub struct Vigil {
+pub struct BusyPoll {
     last: Instant,
     score: u8,
 }
 
-impl Vigil {
+impl BusyPoll {
     /// Nothing was seen yet.
     pub fn new(now: Instant) -> Self {
         Self { last: now, score: 0 }
@@ -71,7 +71,7 @@ mod tests {
     /// The score after as many rounds of these pauses, in microseconds, as it takes to settle.
     fn settled(pauses: &[u64]) -> u8 {
         let mut now = Instant::now();
-        let mut vigil = Vigil::new(now);
+        let mut vigil = BusyPoll::new(now);
         for pause in pauses.iter().cycle().take(1_000) {
             now += Duration::from_micros(*pause);
             vigil.sign(now);
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn it_looks_for_a_moment_and_then_sleeps() {
         let now = Instant::now();
-        let mut vigil = Vigil::new(now);
+        let mut vigil = BusyPoll::new(now);
         vigil.sign(now);
         assert!(vigil.within(now + LOOK / 2) && !vigil.within(now + LOOK));
     }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn when_the_caller_stops_it_soon_forgets() {
         let mut now = Instant::now();
-        let mut vigil = Vigil::new(now);
+        let mut vigil = BusyPoll::new(now);
         for _ in 0..1_000 {
             now += LOOK / 2;
             vigil.sign(now);

@@ -19,14 +19,14 @@ use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
-use crate::frames::Follower;
+use crate::frames::FrameScanner;
 use crate::status::Target;
 use crate::trace::Span;
 use crate::upstream::Upstream;
 use crate::{deadline, status};
 
 /// Whatever must live exactly as long as the call does.
-pub trait Kept: Send {
+pub trait CallLease: Send {
     /// Why the core ended the call before its time; nothing if a person did.
     fn why_cut(&self) -> Option<Arc<str>> {
         None
@@ -34,7 +34,7 @@ pub trait Kept: Send {
 }
 
 /// The same, wherever it comes from.
-pub type Keep = Box<dyn Kept>;
+pub type BoxedLease = Box<dyn CallLease>;
 
 /// A first chunk up to this many bytes is handed over without asking for window: nearly every request is one such
 /// chunk.
@@ -46,7 +46,7 @@ pub struct Guards {
     pub target: Target,
     deadline: Option<Pin<Box<Sleep>>>,
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    keep: Option<Keep>,
+    keep: Option<BoxedLease>,
     span: Option<Span>,
 }
 
@@ -56,7 +56,7 @@ impl Guards {
         target: Target,
         deadline: Deadline,
         cancel: Option<CancellationToken>,
-        keep: Option<Keep>,
+        keep: Option<BoxedLease>,
         span: Option<Span>,
     ) -> Self {
         let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
@@ -139,7 +139,7 @@ enum Answer {
 /// What a direction remembers between two chunks.
 #[derive(Default)]
 struct Way {
-    follower: Follower,
+    follower: FrameScanner,
     /// A torn message header that waits for its rest.
     held: Bytes,
 }

@@ -2,7 +2,7 @@
 //!
 //! The protocol writes and flushes every data frame by itself, and most peers accept frames of 16 KiB only: a camera
 //! frame would be hundreds of writes, each of which wakes the peer. Instead, writes are gathered until the connection has
-//! nothing more to say for now; its driver then calls [`Batch::poll_drain`].
+//! nothing more to say for now; its driver then calls [`CoalescingIo::poll_drain`].
 //!
 //! It would also read for as long as there is something to read. A camera frame would then lie in memory as a whole
 //! before its first byte goes on; so after a while the connection must let the calls on it have their turn.
@@ -27,7 +27,7 @@ const TURN: usize = 256 << 10;
 const SMALL: usize = 16 << 10;
 
 /// A connection's socket; clones are the same socket, one for the protocol and one for its driver.
-pub struct Batch<I>(Arc<Mutex<State<I>>>);
+pub struct CoalescingIo<I>(Arc<Mutex<State<I>>>);
 
 struct State<I> {
     io: I,
@@ -38,7 +38,7 @@ struct State<I> {
     received: Option<Arc<AtomicU64>>,
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Batch<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> CoalescingIo<I> {
     /// Gathers for `io`.
     pub fn new(io: I) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -109,7 +109,7 @@ impl<I: AsyncWrite + Unpin> State<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batch<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for CoalescingIo<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
         if state.readable == 0 {
@@ -127,7 +127,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Batch<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Batch<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CoalescingIo<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.state().poll_gather(cx, &[IoSlice::new(bytes)])
     }
@@ -167,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn many_writes_become_one_and_arrive_when_drained() {
         let (io, mut peer) = tokio::io::duplex(1 << 20);
-        let mut batch = Batch::new(io);
+        let mut batch = CoalescingIo::new(io);
         let driver = batch.handle();
         for _ in 0..10 {
             batch.write_all(&[7; 1000]).await.unwrap();
@@ -183,11 +183,12 @@ mod tests {
     #[tokio::test]
     async fn a_turn_of_reading_ends_until_the_driver_begins_another() {
         let (io, mut peer) = tokio::io::duplex(4 * TURN);
-        let mut batch = Batch::new(io);
+        let mut batch = CoalescingIo::new(io);
         let driver = batch.handle();
         peer.write_all(&vec![7; 3 * TURN]).await.unwrap();
         let mut chunk = vec![0; TURN / 2];
-        let mut now = |batch: &mut Batch<_>| futures_util::FutureExt::now_or_never(batch.read(&mut chunk)).is_some();
+        let mut now =
+            |batch: &mut CoalescingIo<_>| futures_util::FutureExt::now_or_never(batch.read(&mut chunk)).is_some();
         assert!(now(&mut batch) && now(&mut batch));
         assert!(!now(&mut batch), "the turn is over");
         poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
@@ -197,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_buffer_holds_the_writer_back() {
         let (io, mut peer) = tokio::io::duplex(1000);
-        let mut batch = Batch::new(io);
+        let mut batch = CoalescingIo::new(io);
         let mut sent = 0;
         while let Some(written) = futures_util::FutureExt::now_or_never(batch.write(&[7; 10_000])) {
             sent += written.unwrap();

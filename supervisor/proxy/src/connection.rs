@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
-use crate::busy_poll::Vigil;
+use crate::busy_poll::BusyPoll;
 use crate::call::poll_room;
-use crate::coalescing_io::Batch;
+use crate::coalescing_io::CoalescingIo;
 use crate::sniff::{Rewind, Sniffed};
 use crate::{flow_control, heap, sniff, status};
 
@@ -132,7 +132,7 @@ where
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
-    let io = Batch::new(io);
+    let io = CoalescingIo::new(io);
     let driver = io.handle();
     let handshake = h2::server::Builder::new()
         .initial_window_size(flow_control::STREAM_WINDOW)
@@ -161,7 +161,7 @@ where
     let (mut stopping, mut told) = (None, false);
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let (mut ticking, mut called) = (false, false);
-    let mut vigil = Vigil::new(std::time::Instant::now());
+    let mut vigil = BusyPoll::new(std::time::Instant::now());
     loop {
         let (quiet, last) = (calls.is_empty(), vigil.last_sign());
         tokio::select! {
@@ -212,8 +212,8 @@ async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>
 
 /// The next call; drives the whole connection meanwhile.
 async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut h2::server::Connection<Batch<I>, Bytes>,
-    driver: &Batch<I>,
+    connection: &mut h2::server::Connection<CoalescingIo<I>, Bytes>,
+    driver: &CoalescingIo<I>,
 ) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>> {
     let mut accept = std::pin::pin!(connection.accept());
     std::future::poll_fn(|cx| {

@@ -21,7 +21,7 @@ pub struct ReflectedFile {
 }
 
 /// All files of one module, by name.
-pub type Pool = BTreeMap<String, ReflectedFile>;
+pub type DescriptorPool = BTreeMap<String, ReflectedFile>;
 
 /// What routing needs of one method of a custom API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct CustomService {
     /// Full gRPC name.
     pub name: String,
     /// The module's files.
-    pub pool: Arc<Pool>,
+    pub pool: Arc<DescriptorPool>,
     methods: HashMap<String, CustomMethod>,
 }
 
@@ -64,7 +64,7 @@ impl ReflectedFile {
 
 impl CustomService {
     /// Reads from the files what routing needs of `service`; `None` if none of them defines it.
-    pub fn read(service: &str, pool: &Arc<Pool>) -> Option<Self> {
+    pub fn read(service: &str, pool: &Arc<DescriptorPool>) -> Option<Self> {
         read_service(service, pool)
     }
 
@@ -74,7 +74,7 @@ impl CustomService {
     }
 }
 
-fn read_service(service: &str, pool: &Arc<Pool>) -> Option<CustomService> {
+fn read_service(service: &str, pool: &Arc<DescriptorPool>) -> Option<CustomService> {
     let decode = |file: &ReflectedFile| FileDescriptor::decode(file.bytes.clone()).ok();
     let holder = pool
         .values()
@@ -293,7 +293,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(crate) fn pool() -> Arc<Pool> {
+    pub(crate) fn pool() -> Arc<DescriptorPool> {
         let request = MessageDescriptor {
             name: "Request".into(),
             field: vec![
@@ -326,7 +326,7 @@ pub(super) mod tests {
             }],
         };
         let file = ReflectedFile::read(Bytes::from(file.encode_to_vec())).expect("a good file");
-        Arc::new(Pool::from([(file.name.clone(), file)]))
+        Arc::new(DescriptorPool::from([(file.name.clone(), file)]))
     }
 
     #[test]

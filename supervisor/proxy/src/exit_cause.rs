@@ -20,12 +20,12 @@ const HELD_BACK_BY_DEATH: Duration = Duration::from_millis(250);
 
 /// A word that is said once.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate {
+pub(super) struct ExitCause {
     cause: Arc<OnceLock<Arc<str>>>,
     told: CancellationToken,
 }
 
-impl Fate {
+impl ExitCause {
     /// Says it; the first word counts.
     pub(super) fn tell(&self, cause: Arc<str>) {
         let _first = self.cause.set(cause);
@@ -53,7 +53,7 @@ impl Fate {
 pub(super) struct Awaiting<I> {
     io: I,
     peer: Option<u32>,
-    fate: Fate,
+    fate: ExitCause,
     ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -168,7 +168,7 @@ mod tests {
             cases.extend([(dead, 5, 5), (dead, 100, 100), (dead, 600, 250)]);
         }
         for (peer, word_after, expected) in cases {
-            let fate = Fate::default();
+            let fate = ExitCause::default();
             let (near, mut far) = tokio::io::duplex(64);
             let mut near = fate.awaited_by(near, peer);
             far.write_all(b"last").await.expect("there is room");

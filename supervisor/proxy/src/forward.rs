@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
-use crate::call::{Guards, Keep};
+use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
 use crate::metadata::OPID;
 use crate::status::Target;
@@ -17,7 +17,7 @@ use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status, upstream};
 
 /// On what terms a call is passed on.
-pub struct Terms {
+pub struct ForwardOptions {
     /// Whose call it is, for error texts.
     pub target: Target,
     /// [`Lane::Control`] for methods that stop something.
@@ -29,14 +29,14 @@ pub struct Terms {
     /// Ends the call with `context canceled`.
     pub cancel: Option<CancellationToken>,
     /// Dropped when the call is over, however it ends.
-    pub keep: Option<Keep>,
+    pub keep: Option<BoxedLease>,
     /// Its record, if it is traced.
     pub span: Option<Span>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
 }
 
-impl Terms {
+impl ForwardOptions {
     /// A call to `target` that nothing limits.
     pub fn of(target: Target) -> Self {
         Self {
@@ -54,7 +54,12 @@ impl Terms {
 
 /// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
 /// longer than the terms allow.
-pub async fn forward(caller: &Parts, body: RequestBody, upstream: &Upstream, terms: Terms) -> Response<CallBody> {
+pub async fn forward(
+    caller: &Parts,
+    body: RequestBody,
+    upstream: &Upstream,
+    terms: ForwardOptions,
+) -> Response<CallBody> {
     let (opid, span) = (terms.opid.clone(), terms.span.clone());
     let mut response = match start(caller, body, upstream, terms).await {
         Ok(response) => response,
@@ -76,9 +81,9 @@ async fn start(
     caller: &Parts,
     body: RequestBody,
     upstream: &Upstream,
-    terms: Terms,
+    terms: ForwardOptions,
 ) -> Result<Response<CallBody>, Status> {
-    let Terms {
+    let ForwardOptions {
         target,
         lane,
         opid,

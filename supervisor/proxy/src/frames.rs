@@ -22,14 +22,14 @@ impl From<TooLong> for Status {
 
 /// Where in the stream of messages one direction of a call is.
 #[derive(Debug, Default)]
-pub struct Follower {
+pub struct FrameScanner {
     /// Payload bytes of the current message that have yet to come.
     remaining: usize,
 }
 
 /// What a chunk contains.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Followed {
+pub struct ScannedFrames {
     /// Bytes at the chunk's beginning that may go on. The rest, fewer than [`HEADER_LEN`], is the beginning of a
     /// message's header: keep it and put it in front of the next chunk.
     pub pass: usize,
@@ -37,16 +37,16 @@ pub struct Followed {
     pub too_long: Option<TooLong>,
 }
 
-impl Follower {
+impl FrameScanner {
     /// Moves over a chunk.
-    pub fn follow(&mut self, chunk: &[u8]) -> Followed {
+    pub fn follow(&mut self, chunk: &[u8]) -> ScannedFrames {
         let mut at = 0;
         loop {
             let step = self.remaining.min(chunk.len() - at);
             self.remaining -= step;
             at += step;
             let Some(header) = chunk[at..].first_chunk::<HEADER_LEN>() else {
-                return Followed {
+                return ScannedFrames {
                     pass: at,
                     too_long: None,
                 };
@@ -54,7 +54,7 @@ impl Follower {
             let length = length_of(*header);
             // A u32 fits a usize wherever this runs.
             if length as usize > MAX_MESSAGE_LEN {
-                return Followed {
+                return ScannedFrames {
                     pass: at,
                     too_long: Some(TooLong(length)),
                 };
@@ -92,18 +92,18 @@ mod tests {
     fn a_long_message_is_noticed_at_its_header_and_what_came_before_it_passes() {
         let mut chunk = message(3);
         chunk.extend([0, 2, 0, 0, 1, 9, 9]);
-        let followed = Follower::default().follow(&chunk);
+        let followed = FrameScanner::default().follow(&chunk);
         assert_eq!(
             followed,
-            Followed {
+            ScannedFrames {
                 pass: 8,
                 too_long: Some(TooLong((32 << 20) + 1))
             }
         );
         let exact = [0, 2, 0, 0, 0];
         assert_eq!(
-            Follower::default().follow(&exact),
-            Followed {
+            FrameScanner::default().follow(&exact),
+            ScannedFrames {
                 pass: 5,
                 too_long: None
             }
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_torn_header_is_held_back() {
-        let mut follower = Follower::default();
+        let mut follower = FrameScanner::default();
         let mut chunk = message(2);
         chunk.extend([0, 0, 0]);
         assert_eq!(
             follower.follow(&chunk),
-            Followed {
+            ScannedFrames {
                 pass: 7,
                 too_long: None
             }
@@ -125,7 +125,7 @@ mod tests {
         assert!(follower.at_boundary());
         assert_eq!(
             follower.follow(&[0, 0, 0, 0, 4, 1]),
-            Followed {
+            ScannedFrames {
                 pass: 6,
                 too_long: None
             }
@@ -140,7 +140,7 @@ mod tests {
             cuts in proptest::collection::vec(1usize..30, 1..8),
         ) {
             let stream: Vec<u8> = lengths.iter().flat_map(|&length| message(length)).collect();
-            let (mut follower, mut passed, mut held, mut rest) = (Follower::default(), Vec::new(), Vec::new(), &stream[..]);
+            let (mut follower, mut passed, mut held, mut rest) = (FrameScanner::default(), Vec::new(), Vec::new(), &stream[..]);
             for cut in cuts.iter().cycle() {
                 if rest.is_empty() { break; }
                 let (chunk, after) = rest.split_at((*cut).min(rest.len()));

@@ -8,19 +8,19 @@ use uuid::Uuid;
 
 use crate::identity::Identity;
 use crate::sessions::{SessionError, Sessions, parse_id};
-use crate::table::{Destination, Shape};
+use crate::table::{Destination, MethodShape};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 
 /// A call that asks to pass.
 #[derive(Debug)]
-pub struct Passage<'c> {
+pub struct CallFacts<'c> {
     /// Who calls.
     pub identity: &'c Identity,
     /// Which process of a module calls; 0 for anybody else.
     pub life: u64,
     /// What is known of the method.
-    pub shape: &'c Shape,
+    pub shape: &'c MethodShape,
     /// Where the call goes; `None` if it names nothing that is there.
     pub destination: Option<&'c Destination<'c>>,
     /// The caller's metadata.
@@ -33,12 +33,12 @@ pub trait Gate: Debug + Send + Sync {
     ///
     /// # Errors
     /// It may not pass; the status is the caller's answer.
-    fn admit(&self, call: &Passage<'_>) -> Result<Option<Uuid>, Status>;
+    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status>;
 }
 
 impl Gate for Sessions {
     /// Writes down who answers for what moves now, before it moves.
-    fn admit(&self, call: &Passage<'_>) -> Result<Option<Uuid>, Status> {
+    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status> {
         if !call.shape.actuates {
             return Ok(None);
         }

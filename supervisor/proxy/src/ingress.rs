@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
-use crate::forward::{Terms, forward};
-use crate::gate::{Gate, Passage};
+use crate::forward::{ForwardOptions, forward};
+use crate::gate::{CallFacts, Gate};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
-use crate::operations::{About, OnStopAll, Operations, Running};
+use crate::operations::{CallInfo, OnStopAll, Operations, Running};
 use crate::peek::{Addressing, Peeked, peek};
 use crate::resource;
 use crate::status::{Target, cancelled, respond};
-use crate::table::{Destination, NamePath, Shape, Table};
+use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::trace::{TRACEPARENT, Traces};
 use crate::upstream::Lane;
 
@@ -184,7 +184,7 @@ impl Ingress {
             Ok(Err(status)) | Err(status) => return respond(status),
         };
         let destination = table.lookup(service, method, &name);
-        let passage = Passage {
+        let passage = CallFacts {
             identity: &self.identity,
             life: self.life,
             shape: &shape,
@@ -241,7 +241,7 @@ impl Ingress {
         }
     }
 
-    fn caller(&self, shape: &Shape) -> resource::Caller {
+    fn caller(&self, shape: &MethodShape) -> resource::Caller {
         match *self.identity {
             _ if shape.stops => resource::Caller::Stop,
             Identity::Module(_) => resource::Caller::Module,
@@ -250,8 +250,8 @@ impl Ingress {
     }
 
     /// What is remembered of a call while it runs.
-    fn about(&self, shape: &Shape, destination: &Destination<'_>) -> About {
-        About {
+    fn about(&self, shape: &MethodShape, destination: &Destination<'_>) -> CallInfo {
+        CallInfo {
             resource: destination.resource.label.clone(),
             module: destination.resource.state().module.clone(),
             caller: self.identity.clone(),
@@ -263,15 +263,15 @@ impl Ingress {
 
 fn terms(
     destination: Destination<'_>,
-    shape: &Shape,
+    shape: &MethodShape,
     deadline: Deadline,
     mut operation: Running,
     opid: Option<HeaderValue>,
-) -> (crate::upstream::Upstream, Terms) {
+) -> (crate::upstream::Upstream, ForwardOptions) {
     operation.through(&destination.upstream);
     let state = destination.resource.state();
     let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
-    let terms = Terms {
+    let terms = ForwardOptions {
         target: Target {
             resource: destination.resource.label.clone(),
             module,

@@ -1,6 +1,6 @@
 //! Sessions: a client that moves an actuator keeps saying that it is there; when it falls silent, the actuator stops.
 //!
-//! `Book` decides (pure, time comes in); `Sessions` holds it behind a lock and says when the next one is due.
+//! `SessionTable` decides (pure, time comes in); `Sessions` holds it behind a lock and says when the next one is due.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,30 +78,30 @@ pub struct Session {
 
 /// All sessions, and who moved what last.
 #[derive(Debug)]
-pub struct Book {
+pub struct SessionTable {
     window: Duration,
     sessions: HashMap<Uuid, Session>,
     users: HashMap<ResourceName, Uuid>,
-    movers: HashMap<ResourceName, Mover>,
+    owners: HashMap<ResourceName, Owner>,
     /// The last life of each module that is over.
     over: HashMap<ModuleName, u64>,
 }
 
 /// The module that moved something last, and in which of its lives.
 #[derive(Debug)]
-struct Mover {
+struct Owner {
     module: ModuleName,
     life: u64,
 }
 
-impl Book {
+impl SessionTable {
     /// An empty book with this heartbeat window.
     pub fn new(window: Duration) -> Self {
         Self {
             window,
             sessions: HashMap::new(),
             users: HashMap::new(),
-            movers: HashMap::new(),
+            owners: HashMap::new(),
             over: HashMap::new(),
         }
     }
@@ -152,7 +152,7 @@ impl Book {
                 self.users.remove(resource);
             }
         }
-        self.movers.remove(resource);
+        self.owners.remove(resource);
     }
 
     /// Process number `life` of a module moves `resource`: what a session answers for stays as it is.
@@ -169,13 +169,13 @@ impl Book {
             return Err(CallerEnded(module.clone()));
         }
         let module = module.clone();
-        self.movers.insert(resource.clone(), Mover { module, life });
+        self.owners.insert(resource.clone(), Owner { module, life });
         Ok(())
     }
 
     /// What `module` itself set moving, in any of its lives, and nobody else since.
     pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
-        let own = self.movers.iter().filter(|(_, mover)| mover.module == *module);
+        let own = self.owners.iter().filter(|(_, mover)| mover.module == *module);
         own.map(|(resource, _)| resource.clone()).collect()
     }
 
@@ -188,8 +188,8 @@ impl Book {
     /// Takes what `module` set moving, in its lives up to `life`, and nobody else since. It answers for that no longer,
     /// so a second question gets another answer.
     pub fn take_moved_by(&mut self, module: &ModuleName, life: u64) -> Vec<ResourceName> {
-        let own = |mover: &Mover| mover.module == *module && mover.life <= life;
-        let taken = self.movers.extract_if(|_, mover| own(mover));
+        let own = |mover: &Owner| mover.module == *module && mover.life <= life;
+        let taken = self.owners.extract_if(|_, mover| own(mover));
         let mut taken: Vec<_> = taken.map(|(resource, _)| resource).collect();
         taken.sort();
         taken
@@ -221,7 +221,7 @@ impl Book {
 /// The sessions of the machine.
 #[derive(Debug)]
 pub struct Sessions {
-    book: Mutex<Book>,
+    table: Mutex<SessionTable>,
     changed: Notify,
 }
 
@@ -229,65 +229,65 @@ impl Sessions {
     /// No sessions yet; each lasts `window` beyond its last sign of life.
     pub fn new(window: Duration) -> Self {
         Self {
-            book: Mutex::new(Book::new(window)),
+            table: Mutex::new(SessionTable::new(window)),
             changed: Notify::new(),
         }
     }
 
     /// How long a client may be silent.
     pub fn window(&self) -> Duration {
-        self.book().window
+        self.table().window
     }
 
     /// From its next sign of life on, each client may be silent for this long.
     pub fn set_window(&self, window: Duration) {
-        self.book().window = window;
+        self.table().window = window;
     }
 
     /// Starts or resumes a session.
     pub fn start(&self, resume: Option<Uuid>, owner: &str, peer: &str) -> Result<Uuid, SessionError> {
-        let id = self.book().start(resume, owner, peer, Instant::now())?;
+        let id = self.table().start(resume, owner, peer, Instant::now())?;
         self.changed.notify_one();
         Ok(id)
     }
 
     /// The client is there.
     pub fn heartbeat(&self, id: Uuid, owner: &str, peer: &str) -> Result<(), SessionError> {
-        self.book().heartbeat(id, owner, peer, Instant::now())
+        self.table().heartbeat(id, owner, peer, Instant::now())
     }
 
-    /// A client moves `resource`; see [`Book::moved_by_client`].
+    /// A client moves `resource`; see [`SessionTable::moved_by_client`].
     pub fn moved_by_client(&self, resource: &ResourceName, session: Option<Uuid>) {
-        self.book().moved_by_client(resource, session);
+        self.table().moved_by_client(resource, session);
     }
 
-    /// A module moves `resource`; see [`Book::moved_by_module`].
+    /// A module moves `resource`; see [`SessionTable::moved_by_module`].
     ///
     /// # Errors
     /// The process that asks has ended.
     pub fn moved_by_module(&self, resource: &ResourceName, module: &ModuleName, life: u64) -> Result<(), CallerEnded> {
-        self.book().moved_by_module(resource, module, life)
+        self.table().moved_by_module(resource, module, life)
     }
 
     /// From now on the module's processes up to number `life` move nothing.
     pub fn module_ended(&self, module: &ModuleName, life: u64) {
-        self.book().module_ended(module, life);
+        self.table().module_ended(module, life);
     }
 
-    /// Takes what the module set moving in its lives up to `life`; see [`Book::take_moved_by`].
+    /// Takes what the module set moving in its lives up to `life`; see [`SessionTable::take_moved_by`].
     pub fn take_moved_by(&self, module: &ModuleName, life: u64) -> Vec<ResourceName> {
-        self.book().take_moved_by(module, life)
+        self.table().take_moved_by(module, life)
     }
 
     /// What `module` itself set moving.
     pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
-        self.book().moved_by(module)
+        self.table().moved_by(module)
     }
 
     /// All live sessions, oldest id first.
     pub fn list(&self) -> Vec<(Uuid, Session)> {
         let mut all: Vec<_> = self
-            .book()
+            .table()
             .sessions
             .iter()
             .map(|(id, session)| (*id, session.clone()))
@@ -299,21 +299,21 @@ impl Sessions {
     /// Waits for sessions to fall silent, and returns what has to stop for each.
     pub async fn expired(&self) -> Vec<(Uuid, Vec<ResourceName>)> {
         loop {
-            let next = self.book().next_expiry();
+            let next = self.table().next_expiry();
             match next {
                 None => self.changed.notified().await,
                 // Heartbeats only move an expiry away, so nothing can become due before `next`.
                 Some(next) => tokio::time::sleep_until(next.into()).await,
             }
-            let ended = self.book().expire(Instant::now());
+            let ended = self.table().expire(Instant::now());
             if !ended.is_empty() {
                 return ended;
             }
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, SessionTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -329,26 +329,26 @@ mod tests {
 
     #[test]
     fn a_silent_client_loses_what_it_moved_and_nothing_else() {
-        let (mut book, zero) = (Book::new(WINDOW), Instant::now());
-        let a = book.start(None, "", "p", zero).expect("room");
-        let b = book.start(None, "", "p", zero).expect("room");
-        book.moved_by_client(&motor("left"), Some(a));
-        book.moved_by_client(&motor("right"), Some(b));
-        book.moved_by_client(&motor("free"), Some(a));
-        book.moved_by_client(&motor("free"), None);
-        assert_eq!(book.heartbeat(b, "", "p", zero + Duration::from_secs(1)), Ok(()));
-        assert_eq!(book.expire(zero + Duration::from_millis(1999)), []);
-        assert_eq!(book.expire(zero + WINDOW), [(a, vec![motor("left")])]);
-        assert_eq!(book.heartbeat(a, "", "p", zero + WINDOW), Err(SessionError::Expired));
-        assert_eq!(book.expire(zero + Duration::from_secs(3)), [(b, vec![motor("right")])]);
-        assert_eq!(book.next_expiry(), None);
+        let (mut table, zero) = (SessionTable::new(WINDOW), Instant::now());
+        let a = table.start(None, "", "p", zero).expect("room");
+        let b = table.start(None, "", "p", zero).expect("room");
+        table.moved_by_client(&motor("left"), Some(a));
+        table.moved_by_client(&motor("right"), Some(b));
+        table.moved_by_client(&motor("free"), Some(a));
+        table.moved_by_client(&motor("free"), None);
+        assert_eq!(table.heartbeat(b, "", "p", zero + Duration::from_secs(1)), Ok(()));
+        assert_eq!(table.expire(zero + Duration::from_millis(1999)), []);
+        assert_eq!(table.expire(zero + WINDOW), [(a, vec![motor("left")])]);
+        assert_eq!(table.heartbeat(a, "", "p", zero + WINDOW), Err(SessionError::Expired));
+        assert_eq!(table.expire(zero + Duration::from_secs(3)), [(b, vec![motor("right")])]);
+        assert_eq!(table.next_expiry(), None);
     }
 
     #[test]
     fn another_window_counts_from_the_next_sign_of_life() {
         let sessions = Sessions::new(WINDOW);
         let id = sessions.start(None, "", "p").expect("room");
-        let due = |sessions: &Sessions| sessions.book().next_expiry().expect("one session");
+        let due = |sessions: &Sessions| sessions.table().next_expiry().expect("one session");
         let before = due(&sessions);
         sessions.set_window(WINDOW * 30);
         assert_eq!(due(&sessions), before);
@@ -359,78 +359,78 @@ mod tests {
 
     #[test]
     fn an_actuator_follows_the_session_that_moved_it_last() {
-        let (mut book, zero) = (Book::new(WINDOW), Instant::now());
-        let a = book.start(None, "", "p", zero).expect("room");
-        let b = book.start(None, "", "p", zero + Duration::from_secs(1)).expect("room");
-        book.moved_by_client(&motor("left"), Some(a));
-        book.moved_by_client(&motor("left"), Some(b));
-        assert_eq!(book.expire(zero + WINDOW), [(a, vec![])]);
-        assert_eq!(book.expire(zero + Duration::from_secs(3)), [(b, vec![motor("left")])]);
+        let (mut table, zero) = (SessionTable::new(WINDOW), Instant::now());
+        let a = table.start(None, "", "p", zero).expect("room");
+        let b = table.start(None, "", "p", zero + Duration::from_secs(1)).expect("room");
+        table.moved_by_client(&motor("left"), Some(a));
+        table.moved_by_client(&motor("left"), Some(b));
+        assert_eq!(table.expire(zero + WINDOW), [(a, vec![])]);
+        assert_eq!(table.expire(zero + Duration::from_secs(3)), [(b, vec![motor("left")])]);
     }
 
     #[test]
     fn a_session_is_resumed_by_its_owner_alone() {
-        let (mut book, zero) = (Book::new(WINDOW), Instant::now());
-        let a = book.start(None, "me", "p", zero).expect("room");
-        assert_eq!(book.start(Some(a), "me", "q", zero), Ok(a));
-        assert_ne!(book.start(Some(a), "you", "p", zero), Ok(a));
-        assert_eq!(book.heartbeat(a, "you", "p", zero), Err(SessionError::Expired));
-        assert_ne!(book.start(Some(a), "me", "p", zero + WINDOW), Ok(a));
+        let (mut table, zero) = (SessionTable::new(WINDOW), Instant::now());
+        let a = table.start(None, "me", "p", zero).expect("room");
+        assert_eq!(table.start(Some(a), "me", "q", zero), Ok(a));
+        assert_ne!(table.start(Some(a), "you", "p", zero), Ok(a));
+        assert_eq!(table.heartbeat(a, "you", "p", zero), Err(SessionError::Expired));
+        assert_ne!(table.start(Some(a), "me", "p", zero + WINDOW), Ok(a));
     }
 
     #[test]
     fn a_module_answers_for_what_it_moved_until_a_client_takes_over() {
-        let mut book = Book::new(WINDOW);
+        let mut table = SessionTable::new(WINDOW);
         let (pilot, other): (ModuleName, ModuleName) = ("pilot".into(), "other".into());
-        assert_eq!(book.moved_by_module(&motor("left"), &pilot, 1), Ok(()));
-        assert_eq!(book.moved_by_module(&motor("right"), &pilot, 1), Ok(()));
-        assert_eq!(book.moved_by(&other), []);
-        book.moved_by_client(&motor("right"), None);
-        assert_eq!(book.moved_by(&pilot), [motor("left")]);
-        assert_eq!(book.moved_by_module(&motor("left"), &other, 1), Ok(()));
-        assert_eq!(book.moved_by(&pilot), []);
+        assert_eq!(table.moved_by_module(&motor("left"), &pilot, 1), Ok(()));
+        assert_eq!(table.moved_by_module(&motor("right"), &pilot, 1), Ok(()));
+        assert_eq!(table.moved_by(&other), []);
+        table.moved_by_client(&motor("right"), None);
+        assert_eq!(table.moved_by(&pilot), [motor("left")]);
+        assert_eq!(table.moved_by_module(&motor("left"), &other, 1), Ok(()));
+        assert_eq!(table.moved_by(&pilot), []);
     }
 
     #[test]
     fn what_an_ended_process_moved_is_taken_once_and_what_others_moved_since_is_not() {
-        let mut book = Book::new(WINDOW);
+        let mut table = SessionTable::new(WINDOW);
         let (pilot, other): (ModuleName, ModuleName) = ("pilot".into(), "other".into());
         for name in ["c", "a", "client", "other", "again"] {
-            assert_eq!(book.moved_by_module(&motor(name), &pilot, 1), Ok(()));
+            assert_eq!(table.moved_by_module(&motor(name), &pilot, 1), Ok(()));
         }
-        book.moved_by_client(&motor("client"), None);
-        assert_eq!(book.moved_by_module(&motor("other"), &other, 7), Ok(()));
-        assert_eq!(book.moved_by_module(&motor("again"), &pilot, 2), Ok(()));
-        assert_eq!(book.take_moved_by(&pilot, 1), [motor("a"), motor("c")]);
-        assert_eq!(book.take_moved_by(&pilot, 1), []);
+        table.moved_by_client(&motor("client"), None);
+        assert_eq!(table.moved_by_module(&motor("other"), &other, 7), Ok(()));
+        assert_eq!(table.moved_by_module(&motor("again"), &pilot, 2), Ok(()));
+        assert_eq!(table.take_moved_by(&pilot, 1), [motor("a"), motor("c")]);
+        assert_eq!(table.take_moved_by(&pilot, 1), []);
         assert_eq!(
-            (book.moved_by(&pilot), book.moved_by(&other)),
+            (table.moved_by(&pilot), table.moved_by(&other)),
             (vec![motor("again")], vec![motor("other")])
         );
     }
 
     #[test]
     fn the_last_words_of_an_ended_process_move_nothing() {
-        let mut book = Book::new(WINDOW);
+        let mut table = SessionTable::new(WINDOW);
         let pilot: ModuleName = "pilot".into();
-        book.module_ended(&pilot, 2);
-        book.module_ended(&pilot, 1);
+        table.module_ended(&pilot, 2);
+        table.module_ended(&pilot, 1);
         for life in [1, 2] {
-            let refused = book.moved_by_module(&motor("left"), &pilot, life);
+            let refused = table.moved_by_module(&motor("left"), &pilot, life);
             assert_eq!(refused, Err(CallerEnded(pilot.clone())));
         }
-        assert_eq!(book.moved_by(&pilot), []);
-        assert_eq!(book.moved_by_module(&motor("left"), &pilot, 3), Ok(()));
-        assert_eq!(book.moved_by_module(&motor("right"), &"other".into(), 1), Ok(()));
+        assert_eq!(table.moved_by(&pilot), []);
+        assert_eq!(table.moved_by_module(&motor("left"), &pilot, 3), Ok(()));
+        assert_eq!(table.moved_by_module(&motor("right"), &"other".into(), 1), Ok(()));
     }
 
     #[test]
     fn there_is_an_end_to_sessions() {
-        let (mut book, zero) = (Book::new(WINDOW), Instant::now());
+        let (mut table, zero) = (SessionTable::new(WINDOW), Instant::now());
         for _ in 0..MAX_SESSIONS {
-            book.start(None, "", "p", zero).expect("room");
+            table.start(None, "", "p", zero).expect("room");
         }
-        assert_eq!(book.start(None, "", "p", zero), Err(SessionError::TooMany));
+        assert_eq!(table.start(None, "", "p", zero), Err(SessionError::TooMany));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const GENERIC_SERVICE: &str = "viam.service.generic.v1.GenericService";
 
 /// What the core must know of a method to pass a call of it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct MethodShape {
     /// Which side sends one message and which many; `None` where no descriptor tells.
     pub kind: Option<Kind>,
     /// Where the first request message names the resource.
@@ -198,12 +198,12 @@ impl Table {
     }
 
     /// What is known of a method; `None` if nothing here serves it.
-    pub fn shape(&self, service: &str, method: &str) -> Option<Shape> {
+    pub fn shape(&self, service: &str, method: &str) -> Option<MethodShape> {
         if let Some(known) = methods::find(service, method) {
             if known.name_path.is_empty() {
                 return None;
             }
-            return Some(Shape {
+            return Some(MethodShape {
                 kind: Some(known.kind),
                 name_path: NamePath::Standard(known.name_path),
                 actuates: known.actuates,
@@ -214,7 +214,7 @@ impl Table {
         let routed = self.services.get(service)?;
         let known = routed.custom.as_ref().and_then(|custom| custom.method(method));
         Some(match known {
-            Some(known) => Shape {
+            Some(known) => MethodShape {
                 kind: Some(known.kind),
                 name_path: known
                     .name_field
@@ -223,7 +223,7 @@ impl Table {
                 stops: known.stops,
                 unknown: false,
             },
-            None => Shape {
+            None => MethodShape {
                 kind: None,
                 name_path: NamePath::Field([1]),
                 actuates: false,

@@ -26,9 +26,9 @@ use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::call::{Call, Guards};
-use crate::coalescing_io::Batch;
+use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
-use crate::exit_cause::Fate;
+use crate::exit_cause::ExitCause;
 use crate::flow_control;
 use crate::status::Target;
 use crate::unix_io::UnixIo;
@@ -54,13 +54,13 @@ pub enum Lane {
 pub struct Upstream(Arc<Inner>);
 
 struct Inner {
-    place: Place,
+    place: Endpoint,
     authority: Authority,
     target: Target,
     data: SendRequest<Bytes>,
     control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
-    fate: Fate,
+    fate: ExitCause,
     /// Bytes that the peer sent, on both lanes.
     received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
@@ -68,7 +68,7 @@ struct Inner {
 }
 
 #[derive(Clone)]
-enum Place {
+enum Endpoint {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
@@ -82,7 +82,12 @@ impl Upstream {
 
     /// Connects to the UNIX socket of somebody whom error texts call `peer`.
     pub async fn connect_to(peer: &str, path: &Path) -> io::Result<Self> {
-        Self::open(Place::Unix(path.to_owned()), peer, Authority::from_static("localhost")).await
+        Self::open(
+            Endpoint::Unix(path.to_owned()),
+            peer,
+            Authority::from_static("localhost"),
+        )
+        .await
     }
 
     /// Connects to a TCP port, without TLS.
@@ -93,12 +98,12 @@ impl Upstream {
     /// Connects to the TCP port of somebody whom error texts call `peer`.
     pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
-        Self::open(Place::Tcp(address), peer, authority).await
+        Self::open(Endpoint::Tcp(address), peer, authority).await
     }
 
-    async fn open(place: Place, peer: &str, authority: Authority) -> io::Result<Self> {
+    async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
         let closed = CancellationToken::new();
-        let fate = Fate::default();
+        let fate = ExitCause::default();
         let mut tasks = JoinSet::new();
         let received = Arc::default();
         let data = place.dial(&mut tasks, &fate, &received, Some(closed.clone())).await?;
@@ -133,7 +138,7 @@ impl Upstream {
     }
 
     /// Says what became of the peer: calls that end with the connection end in these words. The first word counts.
-    pub fn bury(&self, cause: Arc<str>) {
+    pub fn mark_down(&self, cause: Arc<str>) {
         self.0.fate.tell(cause);
     }
 
@@ -149,7 +154,7 @@ impl Upstream {
 
     /// Calls a method that no one has and waits for an answer. Whatever the answer, somebody is there to give it; the
     /// error is the end of the connection. Waits for as long as it is polled; dropping it resets the call.
-    pub async fn hail(&self) -> Result<(), Unsent> {
+    pub async fn ping(&self) -> Result<(), Unsent> {
         // A peer that takes no second connection any more may well answer on the first.
         let mut sender = match self.sender(Lane::Control).await {
             Err(Unsent::Dial(_)) => self.sender(Lane::Data).await?,
@@ -247,11 +252,11 @@ impl Inner {
     }
 }
 
-impl Place {
+impl Endpoint {
     async fn dial(
         &self,
         tasks: &mut JoinSet<()>,
-        fate: &Fate,
+        fate: &ExitCause,
         received: &Arc<AtomicU64>,
         closed: Option<CancellationToken>,
     ) -> io::Result<SendRequest<Bytes>> {
@@ -261,19 +266,19 @@ impl Place {
                 // The process that listens, which may be a child of the one that was started.
                 let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
                 let io = fate.awaited_by(UnixIo::new(stream)?, peer);
-                handshake(Batch::counting(io, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(io, received.clone()), tasks, closed).await
             }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                handshake(Batch::counting(stream, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(stream, received.clone()), tasks, closed).await
             }
         }
     }
 }
 
 async fn handshake<I>(
-    io: Batch<I>,
+    io: CoalescingIo<I>,
     tasks: &mut JoinSet<()>,
     closed: Option<CancellationToken>,
 ) -> io::Result<SendRequest<Bytes>>
@@ -357,7 +362,7 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => path.display().fmt(f),

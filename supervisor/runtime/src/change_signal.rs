@@ -6,18 +6,18 @@ use std::time::SystemTime;
 use mainstay_core::events::{Event, MAX_BYTES, MAX_EVENTS, What};
 use tokio::sync::watch;
 
-use crate::event_log::Feed;
-use crate::event_log::Weigh;
+use crate::event_log::EventLog;
+use crate::event_log::Weighted;
 
 /// Tells everyone who follows the machine that something in the view changed, and what happened.
 #[derive(Debug, Clone)]
-pub struct Changes {
+pub struct ChangeSignal {
     news: Arc<watch::Sender<()>>,
     /// What happened, as far as that is kept.
-    pub events: Feed<Event>,
+    pub events: EventLog<Event>,
 }
 
-impl Changes {
+impl ChangeSignal {
     /// Says that something changed.
     pub fn tell(&self) {
         self.news.send_replace(());
@@ -35,16 +35,16 @@ impl Changes {
     }
 }
 
-impl Default for Changes {
+impl Default for ChangeSignal {
     fn default() -> Self {
         Self {
             news: Arc::new(watch::Sender::new(())),
-            events: Feed::new(MAX_EVENTS, MAX_BYTES),
+            events: EventLog::new(MAX_EVENTS, MAX_BYTES),
         }
     }
 }
 
-impl Weigh for Event {
+impl Weighted for Event {
     fn weight(&self) -> usize {
         let texts = match &self.what {
             What::Machine(_) => 0,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// What a thing counts towards the limit of its ring, in bytes.
-pub trait Weigh {
+pub trait Weighted {
     /// Its size with all that hangs on it.
     fn weight(&self) -> usize;
 }
@@ -34,7 +34,7 @@ pub struct Read<T> {
     pub next: u64,
 }
 
-impl<T: Weigh + Clone> Ring<T> {
+impl<T: Weighted + Clone> Ring<T> {
     /// An empty ring that keeps at most so many things of at most so many bytes together, and always the newest.
     pub fn new(max_things: usize, max_weight: usize) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl<T: Weigh + Clone> Ring<T> {
 
 /// A ring that many write to and follow.
 #[derive(Debug, Clone)]
-pub struct Feed<T>(Arc<Shared<T>>);
+pub struct EventLog<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
@@ -98,7 +98,7 @@ struct Shared<T> {
     news: watch::Sender<u64>,
 }
 
-impl<T: Weigh + Clone> Feed<T> {
+impl<T: Weighted + Clone> EventLog<T> {
     /// An empty feed with the limits of [`Ring::new`].
     pub fn new(max_things: usize, max_weight: usize) -> Self {
         Self(Arc::new(Shared {
@@ -123,8 +123,8 @@ impl<T: Weigh + Clone> Feed<T> {
     }
 
     /// Follows from the thing of number `from` on.
-    pub fn follow(&self, from: u64) -> Follower<T> {
-        Follower {
+    pub fn follow(&self, from: u64) -> Subscription<T> {
+        Subscription {
             feed: self.clone(),
             news: self.0.news.subscribe(),
             next: from,
@@ -134,8 +134,8 @@ impl<T: Weigh + Clone> Feed<T> {
 
 /// Reads a feed as it grows.
 #[derive(Debug)]
-pub struct Follower<T> {
-    feed: Feed<T>,
+pub struct Subscription<T> {
+    feed: EventLog<T>,
     news: watch::Receiver<u64>,
     next: u64,
 }
@@ -143,7 +143,7 @@ pub struct Follower<T> {
 /// Things that a follower is given at once.
 const BATCH: usize = 256;
 
-impl<T: Weigh + Clone> Follower<T> {
+impl<T: Weighted + Clone> Subscription<T> {
     /// What has come and was not read yet; empty if there is nothing.
     pub fn read(&mut self) -> Read<T> {
         self.news.mark_unchanged();
@@ -169,7 +169,7 @@ impl<T: Weigh + Clone> Follower<T> {
 mod tests {
     use super::*;
 
-    impl Weigh for String {
+    impl Weighted for String {
         fn weight(&self) -> usize {
             self.len()
         }
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn followers_wait_for_what_comes_and_writers_for_nobody() {
-        let feed = Feed::new(2, 100);
+        let feed = EventLog::new(2, 100);
         let mut follower = feed.follow(0);
         {
             let waiting = follower.next();

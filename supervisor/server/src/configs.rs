@@ -1,8 +1,8 @@
 //! What the control socket offers about configs: what one would change, how it differs, what is wrong with it, and
 //! having it run.
 
-use mainstay_config::Complaint;
-use mainstay_config::{Bundle, Grade};
+use mainstay_config::Diagnostic;
+use mainstay_config::{ConfigFiles, Severity};
 use mainstay_core::difference;
 use mainstay_model::{Phase, Preflight, ResourceConfig};
 use mainstay_proto::mainstay::control::v1 as pb;
@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::feeds::Answers;
 
 /// The config that a request is about.
-fn text(config: Option<pb::ConfigText>) -> Result<Bundle, Status> {
+fn text(config: Option<pb::ConfigText>) -> Result<ConfigFiles, Status> {
     let config = config.filter(|config| !config.files.is_empty());
     let bundle = control::bundle(config.ok_or_else(|| Status::invalid_argument("a config has at least one file"))?);
     if !bundle.path.is_absolute() {
@@ -34,13 +34,13 @@ fn ending(error: ApplyError) -> Status {
 
 impl Control {
     pub(super) async fn plan_of(&self, request: pb::PlanConfigRequest) -> Result<pb::PlanConfigResponse, Status> {
-        let (plan, complaints) = match self.configs().plan(text(request.config)?).await {
-            Ok(planned) => (Some(control::plan(&planned.plan)), planned.complaints),
-            Err(refused) => (None, refused.complaints),
+        let (plan, diagnostics) = match self.configs().plan(text(request.config)?).await {
+            Ok(planned) => (Some(control::plan(&planned.plan)), planned.diagnostics),
+            Err(refused) => (None, refused.diagnostics),
         };
         Ok(pb::PlanConfigResponse {
             plan,
-            complaints: complaints.iter().map(control::complaint).collect(),
+            diagnostics: diagnostics.iter().map(control::diagnostic).collect(),
         })
     }
 
@@ -56,27 +56,27 @@ impl Control {
     }
 
     pub(super) async fn check_of(&self, request: pb::CheckConfigRequest) -> Result<pb::CheckConfigResponse, Status> {
-        let taken = match self.configs().read(text(request.config)?).await {
-            Ok(taken) => taken,
+        let loaded = match self.configs().read(text(request.config)?).await {
+            Ok(loaded) => loaded,
             Err(refused) => {
                 return Ok(pb::CheckConfigResponse {
-                    complaints: refused.complaints.iter().map(control::complaint).collect(),
+                    diagnostics: refused.diagnostics.iter().map(control::diagnostic).collect(),
                     ..pb::CheckConfigResponse::default()
                 });
             }
         };
         let never = CancellationToken::new();
-        let asking = self.machine().ask(&taken.config, Preflight::Running, None, &never);
+        let asking = self.machine().ask(&loaded.config, Preflight::Running, None, &never);
         let asked = asking.await.map_err(ending)?;
-        let (answers, forgone) = (asked.answers, asked.plan.forgone);
+        let (answers, dropped_optional) = (asked.answers, asked.plan.dropped_optional);
         let view = self.view();
-        let mut complaints = taken.complaints;
+        let mut diagnostics = loaded.diagnostics;
         // Of running modules more is known than the text alone tells.
-        let models = mainstay_config::models::check(&taken.config, &self.machine().offers(&taken.config)).complaints;
-        let new: Vec<_> = models.into_iter().filter(|one| !complaints.contains(one)).collect();
-        complaints.extend(new);
+        let models = mainstay_config::models::check(&loaded.config, &self.machine().offers(&loaded.config)).diagnostics;
+        let new: Vec<_> = models.into_iter().filter(|one| !diagnostics.contains(one)).collect();
+        diagnostics.extend(new);
         let mut asked = Vec::new();
-        for entry in taken.config.resources.iter().filter(|entry| entry.fault.is_none()) {
+        for entry in loaded.config.resources.iter().filter(|entry| entry.fault.is_none()) {
             let seen = match answers.get(&entry.name) {
                 Some(Ok(_)) => Ok(()),
                 Some(Err(refusal)) => Err(format!("`{}`: {refusal}", entry.name.name)),
@@ -88,15 +88,20 @@ impl Control {
             };
             asked.push(entry.name.to_string());
             // Said already of its model, before any module was asked.
-            let told = complaints
+            let told = diagnostics
                 .iter()
-                .any(|complaint| complaint.grade == Grade::Local && complaint.place == entry.model_place);
+                .any(|diagnostic| diagnostic.severity == Severity::Local && diagnostic.place == entry.model_place);
             if let (Err(message), false) = (seen, told) {
-                complaints.push(Complaint::about(&taken.config, Grade::Local, &entry.place, message));
+                diagnostics.push(Diagnostic::about(
+                    &loaded.config,
+                    Severity::Local,
+                    &entry.place,
+                    message,
+                ));
             }
         }
-        for one in &forgone {
-            let Some(entry) = taken.config.resources.iter().find(|entry| entry.name == one.by) else {
+        for one in &dropped_optional {
+            let Some(entry) = loaded.config.resources.iter().find(|entry| entry.name == one.by) else {
                 continue;
             };
             let message = format!(
@@ -105,32 +110,32 @@ impl Control {
                 one.what.name,
                 one.way()
             );
-            let complaint = Complaint::about(&taken.config, Grade::Warning, &entry.place, message);
+            let diagnostic = Diagnostic::about(&loaded.config, Severity::Warning, &entry.place, message);
             let help = "who of a circle goes without is decided by name; to decide it yourself, take one of these dependencies out";
-            complaints.push(complaint.with_help(help));
+            diagnostics.push(diagnostic.with_help(help));
         }
-        complaints.sort_by_key(|complaint| complaint.place.clone());
+        diagnostics.sort_by_key(|diagnostic| diagnostic.place.clone());
         Ok(pb::CheckConfigResponse {
             usable: true,
-            complaints: complaints.iter().map(control::complaint).collect(),
+            diagnostics: diagnostics.iter().map(control::diagnostic).collect(),
             asked,
-            resources: u32::try_from(taken.config.resources.len()).unwrap_or(u32::MAX),
-            modules: u32::try_from(taken.config.modules.len()).unwrap_or(u32::MAX),
+            resources: u32::try_from(loaded.config.resources.len()).unwrap_or(u32::MAX),
+            modules: u32::try_from(loaded.config.modules.len()).unwrap_or(u32::MAX),
         })
     }
 
     pub(super) async fn diff_of(&self, request: pb::DiffConfigRequest) -> Result<pb::DiffConfigResponse, Status> {
         let from = self.configs().status().from.display().to_string();
-        let (usable, complaints, differences) = match self.configs().read(text(request.config)?).await {
-            Ok(taken) => {
-                let differences = difference::configs(&self.view().config, &taken.config);
-                (true, taken.complaints, differences)
+        let (usable, diagnostics, differences) = match self.configs().read(text(request.config)?).await {
+            Ok(loaded) => {
+                let differences = difference::configs(&self.view().config, &loaded.config);
+                (true, loaded.diagnostics, differences)
             }
-            Err(refused) => (false, refused.complaints, Vec::new()),
+            Err(refused) => (false, refused.diagnostics, Vec::new()),
         };
         Ok(pb::DiffConfigResponse {
             usable,
-            complaints: complaints.iter().map(control::complaint).collect(),
+            diagnostics: diagnostics.iter().map(control::diagnostic).collect(),
             differences: differences.into_iter().map(control::difference).collect(),
             from,
         })

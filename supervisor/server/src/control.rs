@@ -114,7 +114,7 @@ impl Control {
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
-            complaints: config.complaints.to_vec(),
+            diagnostics: config.diagnostics.to_vec(),
             config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),

@@ -7,7 +7,7 @@ use mainstay_core::events::{Event, MachineNews, What};
 use mainstay_core::module::history::End;
 use mainstay_model::{ModulePhase, Phase};
 use mainstay_proto::mainstay::control::v1 as pb;
-use mainstay_runtime::event_log::{Feed, Follower, Weigh};
+use mainstay_runtime::event_log::{EventLog, Subscription, Weighted};
 use mainstay_runtime::module::output::{Line, Stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,14 +25,14 @@ pub type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>>
 /// Sends what a feed holds from number `from` on, and then, if `follow`, what comes, until the reader or the machine
 /// goes. `convert` gets each thing with its number and how many were lost before it.
 pub fn send<T, P>(
-    feed: &Feed<T>,
+    feed: &EventLog<T>,
     from: u64,
     follow: bool,
     convert: fn(u64, u64, T) -> P,
     (tasks, stopping): (&TaskTracker, CancellationToken),
 ) -> Answers<P>
 where
-    T: Weigh + Clone + Send + 'static,
+    T: Weighted + Clone + Send + 'static,
     P: Send + 'static,
 {
     let (sender, answers) = mpsc::channel(WAITING);
@@ -41,8 +41,8 @@ where
     Box::pin(ReceiverStream::new(answers))
 }
 
-async fn pass<T: Weigh + Clone, P>(
-    mut follower: Follower<T>,
+async fn pass<T: Weighted + Clone, P>(
+    mut follower: Subscription<T>,
     follow: bool,
     convert: fn(u64, u64, T) -> P,
     answers: mpsc::Sender<Result<P, Status>>,
@@ -218,13 +218,13 @@ mod tests {
 
     use super::*;
 
-    fn feed(max: usize, lines: std::ops::Range<u32>) -> Feed<Line> {
-        let feed = Feed::new(max, usize::MAX);
+    fn feed(max: usize, lines: std::ops::Range<u32>) -> EventLog<Line> {
+        let feed = EventLog::new(max, usize::MAX);
         add(&feed, lines);
         feed
     }
 
-    fn add(feed: &Feed<Line>, lines: std::ops::Range<u32>) {
+    fn add(feed: &EventLog<Line>, lines: std::ops::Range<u32>) {
         for text in lines {
             feed.push(Line {
                 at: SystemTime::UNIX_EPOCH,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use mainstay_process::peers::Guests;
+use mainstay_process::peers::AllowedPeers;
 use mainstay_proxy::identity::{Identity, ModulePeer as _};
 use mainstay_proxy::ingress::{Ingress, Routes};
 use mainstay_proxy::listen::{Connections, accept_failed};
 use mainstay_runtime::module::entry::ModuleEntry;
-use mainstay_runtime::module::parent::{ParentDoor, ParentListener, admit};
+use mainstay_runtime::module::parent::{ParentListener, ParentSocket, admit};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,9 +25,9 @@ pub async fn serve_control(listener: UnixListener, routes: Arc<Routes>, stop: Ca
     connections.finish().await;
 }
 
-/// Serves the parent socket of every module that comes through `doors`, until `stop`.
+/// Serves the parent socket of every module that comes through `parent_sockets`, until `stop`.
 pub async fn serve_parents(
-    mut doors: mpsc::UnboundedReceiver<ParentDoor>,
+    mut parent_sockets: mpsc::UnboundedReceiver<ParentSocket>,
     routes: Arc<Routes>,
     stop: CancellationToken,
 ) {
@@ -36,14 +36,14 @@ pub async fn serve_parents(
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_ended) = parents.join_next() => {}
-            Some(ParentDoor { module, listener, guests, closed }) = doors.recv() => {
+            Some(ParentSocket { module, listener, allowed_peers, closed }) = parent_sockets.recv() => {
                 let stop = either(&stop, closed, &mut parents);
                 match listener {
                     ParentListener::Unix(listener) => {
-                        parents.spawn(serve_parent(module, listener, guests, routes.clone(), stop));
+                        parents.spawn(serve_parent(module, listener, allowed_peers, routes.clone(), stop));
                     }
                     ParentListener::Tcp(listener) => {
-                        parents.spawn(serve_parent_tcp(module, listener, guests, routes.clone(), stop));
+                        parents.spawn(serve_parent_tcp(module, listener, allowed_peers, routes.clone(), stop));
                     }
                 }
             }
@@ -66,17 +66,21 @@ fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinS
 async fn serve_parent(
     module: Arc<ModuleEntry>,
     listener: UnixListener,
-    guests: Guests,
+    allowed_peers: AllowedPeers,
     routes: Arc<Routes>,
     stop: CancellationToken,
 ) {
     let ingress = Ingress::for_module(routes, module.clone());
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
-        let (guests, module, ingress) = (guests.clone(), module.clone(), ingress.for_connection());
+        let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.for_connection());
         let admitted = async move {
             let refused = match io.peer_cred() {
-                Ok(peer) => guests.admit(peer).await.err().map(|stranger| stranger.to_string()),
+                Ok(peer) => allowed_peers
+                    .admit(peer)
+                    .await
+                    .err()
+                    .map(|stranger| stranger.to_string()),
                 Err(error) => Some(format!("cannot tell who called: {error}")),
             };
             if let Some(why) = refused {
@@ -108,7 +112,7 @@ async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<Uni
 async fn serve_parent_tcp(
     module: Arc<ModuleEntry>,
     listener: TcpListener,
-    guests: Guests,
+    allowed_peers: AllowedPeers,
     routes: Arc<Routes>,
     stop: CancellationToken,
 ) {
@@ -121,9 +125,9 @@ async fn serve_parent_tcp(
         };
         match accepted {
             Ok((io, _)) => {
-                let (guests, module, ingress) = (guests.clone(), module.clone(), ingress.clone());
+                let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.clone());
                 let admitted = async move {
-                    match admit(&io, &guests).await {
+                    match admit(&io, &allowed_peers).await {
                         // Which process it is is known by now.
                         Ok(()) => Some((io, ingress.for_connection())),
                         Err(error) => {

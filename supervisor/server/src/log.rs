@@ -541,8 +541,8 @@ mod tests {
             (eyes("DEBUG"), sent, false),
             (eyes("debug"), own, true),
         ] {
-            let bundle = config::Bundle::single("/r.yaml", &*text);
-            let loaded = config::parse(&bundle, &config::Surroundings::default()).expect("usable");
+            let bundle = config::ConfigFiles::single("/r.yaml", &*text);
+            let loaded = config::parse(&bundle, &config::LoadContext::default()).expect("usable");
             let (target, logger, module) = of;
             assert_eq!(
                 Rules::new(&loaded.config).counts(target, logger, module),

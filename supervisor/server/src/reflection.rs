@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use mainstay_proto::descriptors;
-use mainstay_proxy::descriptors::Pool;
+use mainstay_proxy::descriptors::DescriptorPool;
 use mainstay_runtime::machine::view::{Published, View};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -37,7 +37,7 @@ enum Answer {
 #[derive(Clone)]
 enum Source {
     Standard,
-    Module(Arc<Pool>),
+    Module(Arc<DescriptorPool>),
 }
 
 /// What one stream has sent, and where its last answer came from.
@@ -45,7 +45,7 @@ enum Source {
 struct Memory {
     /// Names of the files that were sent, by source.
     sent: Vec<(Source, HashSet<String>)>,
-    last: Option<Arc<Pool>>,
+    last: Option<Arc<DescriptorPool>>,
 }
 
 impl Source {
@@ -172,7 +172,7 @@ fn standard_files(file: &'static descriptors::File, memory: &mut Memory) -> Vec<
     files
 }
 
-fn pool_files(pool: &Arc<Pool>, name: &str, memory: &mut Memory) -> Vec<Vec<u8>> {
+fn pool_files(pool: &Arc<DescriptorPool>, name: &str, memory: &mut Memory) -> Vec<Vec<u8>> {
     let sent = memory.sent(&Source::Module(pool.clone()));
     let mut files = Vec::new();
     let mut open = VecDeque::from([name]);
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    fn pool(package: &str) -> Arc<Pool> {
+    fn pool(package: &str) -> Arc<DescriptorPool> {
         let file = |name: &str, imports: &[&str], symbol: &str| ReflectedFile {
             name: name.to_owned(),
             bytes: bytes::Bytes::copy_from_slice(package.as_bytes()),
@@ -279,7 +279,7 @@ mod tests {
     fn files_of_two_modules_under_one_name_are_both_sent() {
         let mut memory = Memory::default();
         let (one, other) = (pool("one"), pool("other"));
-        let sent = |pool: &Arc<Pool>, name: &str, memory: &mut Memory| pool_files(pool, name, memory);
+        let sent = |pool: &Arc<DescriptorPool>, name: &str, memory: &mut Memory| pool_files(pool, name, memory);
         assert_eq!(sent(&one, "api.proto", &mut memory), [b"one".to_vec(), b"one".to_vec()]);
         assert_eq!(
             sent(&other, "api.proto", &mut memory),

@@ -5,22 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_config::{Bundle, Complaint, Grade, RawFile};
+use mainstay_config::{ConfigFiles, Diagnostic, RawFile, Severity};
 use mainstay_core::difference::{Difference, DifferenceKind};
 use mainstay_core::graph::{Index, Unresolved, is_frame_system};
 use mainstay_core::machine::change::{Known, Part, Plan};
 use mainstay_core::rollout::{News, Progress};
-use mainstay_model::Place;
+use mainstay_model::SourceSpan;
 use mainstay_proto::ResourceName;
 use mainstay_proto::mainstay::control::v1 as pb;
 
 /// The files that a tool has gathered.
-pub fn bundle(text: pb::ConfigText) -> Bundle {
+pub fn bundle(text: pb::ConfigText) -> ConfigFiles {
     let files = text.files.into_iter().map(|file| RawFile {
         path: PathBuf::from(file.path),
         text: Arc::from(&*file.text),
     });
-    Bundle {
+    ConfigFiles {
         path: PathBuf::from(text.path),
         files: files.collect(),
     }
@@ -73,25 +73,25 @@ fn part(part: &Part) -> (&'static str, String) {
 }
 
 /// A complaint, with its excerpt.
-pub fn complaint(complaint: &Complaint) -> pb::ConfigComplaint {
-    let grade = match complaint.grade {
-        Grade::Refused => "refused",
-        Grade::Local => "local",
-        Grade::Warning => "warning",
+pub fn diagnostic(diagnostic: &Diagnostic) -> pb::ConfigDiagnostic {
+    let severity = match diagnostic.severity {
+        Severity::Refused => "refused",
+        Severity::Local => "local",
+        Severity::Warning => "warning",
     };
-    let also = complaint.also.as_ref();
-    pb::ConfigComplaint {
-        grade: grade.to_owned(),
-        place: Some(place(&complaint.place)),
-        message: complaint.message.clone(),
-        help: complaint.help.clone().unwrap_or_default(),
+    let also = diagnostic.also.as_ref();
+    pb::ConfigDiagnostic {
+        severity: severity.to_owned(),
+        place: Some(place(&diagnostic.place)),
+        message: diagnostic.message.clone(),
+        help: diagnostic.help.clone().unwrap_or_default(),
         also: also.map(|(other, _)| place(other)),
         also_message: also.map(|(_, message)| message.clone()).unwrap_or_default(),
-        rendered: complaint.render(false),
+        rendered: diagnostic.render(false),
     }
 }
 
-fn place(place: &Place) -> pb::ConfigPlace {
+fn place(place: &SourceSpan) -> pb::ConfigPlace {
     pb::ConfigPlace {
         file: place.file.display().to_string(),
         line: place.line,
@@ -182,11 +182,13 @@ pub fn edges<'a>(
                 continue;
             }
             let held = held.iter().any(|held| held.to_string() == to);
-            let forgone = facts.map_or(&[][..], |facts| &facts.forgone);
-            let forgone = forgone
+            let dropped_optional = facts.map_or(&[][..], |facts| &facts.dropped_optional);
+            let dropped_optional = dropped_optional
                 .iter()
-                .find(|forgone| optional && forgone.what.to_string() == to);
-            let circle = forgone.into_iter().flat_map(|forgone| &forgone.circle);
+                .find(|dropped_optional| optional && dropped_optional.what.to_string() == to);
+            let circle = dropped_optional
+                .into_iter()
+                .flat_map(|dropped_optional| &dropped_optional.circle);
             edges.push(pb::GraphEdge {
                 from: name.to_string(),
                 to,

@@ -279,7 +279,7 @@ async fn the_second_of_two_equal_names_is_refused_and_the_first_works() {
     let told = wrong.iter().any(|twin| twin.error.contains("twin"))
         || now
             .control
-            .complaints
+            .diagnostics
             .iter()
             .any(|complaint| complaint.contains("twin"));
     assert!(told, "{now:?}");
@@ -352,7 +352,7 @@ async fn a_broken_module_says_what_is_wrong_and_the_rest_runs() {
 async fn a_module_that_offers_nothing_is_told_and_a_bad_offer_costs_itself_alone() {
     let (world, now) = beside_a_good_one(Machine::new().module(Module::faulty("bad", "no-handlers"))).await;
     let told = !now.module_error("bad").is_empty()
-        || now.control.complaints.iter().any(|text| text.contains("bad"))
+        || now.control.diagnostics.iter().any(|text| text.contains("bad"))
         || world.output().contains("offers n");
     assert!(told, "{now:?}");
     world.shutdown().await.with_code(0).left_nothing_behind();
@@ -372,7 +372,7 @@ async fn a_module_that_offers_nothing_is_told_and_a_bad_offer_costs_itself_alone
 async fn bad_module_names_and_doubles_are_told_and_the_rest_runs() {
     for (name, word) in [("good", "good"), ("parent", "parent"), ("two words", "two words")] {
         let (world, now) = beside_a_good_one(Machine::new().module(Module::fixture(name))).await;
-        let told = now.control.complaints.iter().any(|text| text.contains(word))
+        let told = now.control.diagnostics.iter().any(|text| text.contains(word))
             || world.output().contains(&format!("`{word}`"));
         let allowed = name == "parent" && now.module_ready("parent");
         assert!(told || allowed, "{name}: {now:?}");

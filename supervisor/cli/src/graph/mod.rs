@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::target::Which;
 use crate::terminal::Style;
-use crate::{complaints, target};
+use crate::{diagnostics, target};
 
 /// Arguments of `mainstay graph`.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return show(&diagram::of_machine(told), format);
     };
     let loaded = config::load(&file).map_err(|refused| {
-        let shown = complaints::render(&refused.complaints, config::colour_wanted());
+        let shown = diagnostics::render(&refused.diagnostics, config::colour_wanted());
         Failure::wrong(format!("this config cannot be used:\n\n{shown}"))
     })?;
     show(&diagram::of_config(&loaded.config), format)

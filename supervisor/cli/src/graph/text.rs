@@ -173,8 +173,8 @@ mod tests {
             format!("- {{name: {name}, api: rdk:component:generic, model: fake, depends_on: [{needs}]}}\n")
         });
         let text = format!("components:\n{}", entries.collect::<String>());
-        let bundle = mainstay_config::Bundle::single("/rover.yaml", text);
-        let loaded = mainstay_config::parse(&bundle, &mainstay_config::Surroundings::default()).expect("usable");
+        let bundle = mainstay_config::ConfigFiles::single("/rover.yaml", text);
+        let loaded = mainstay_config::parse(&bundle, &mainstay_config::LoadContext::default()).expect("usable");
         of_config(&loaded.config)
     }
 

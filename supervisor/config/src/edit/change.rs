@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use mainstay_model::{Place, Source, Span};
+use mainstay_model::{Source, SourceSpan, Span};
 
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
@@ -22,7 +22,7 @@ pub struct Change {
     /// The value that was changed, as the file has it: keys in their case, entries by name.
     pub path: String,
     /// Where it is in the new text.
-    pub place: Place,
+    pub place: SourceSpan,
     /// What was there, on one line and without secrets. `None`: nothing was.
     pub before: Option<String>,
     /// What is there now, likewise.
@@ -212,7 +212,7 @@ fn finish(
     }
     let unable = || {
         let place = before.map_or_else(
-            || Place::file(document.source.path()),
+            || SourceSpan::file(document.source.path()),
             |node| document.source.place(node.span),
         );
         Impossible::new(format!(

@@ -13,9 +13,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use mainstay_model::{Place, Source, Span};
+use mainstay_model::{Source, SourceSpan, Span};
 
-use crate::diagnostic::{Complaint, Grade, Refused};
+use crate::diagnostic::{Diagnostic, Refused, Severity};
 pub use crate::edit::change::{Change, Line};
 pub use crate::edit::path::{BadPath, ValuePath};
 use crate::node::{Node, SyntaxError, Value};
@@ -77,7 +77,7 @@ pub struct Document {
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Where it is.
-    pub place: Place,
+    pub place: SourceSpan,
     /// The value; texts that are secret are `***` unless they were asked for.
     pub value: serde_json::Value,
     /// For people: a single value as such, a list or map as it is written in the file.
@@ -174,9 +174,9 @@ impl Document {
         }
         // What is no tree hides all that is not known to be harmless.
         let place = source.place(error.note.span);
-        let mut complaint = Complaint::new(Grade::Refused, error.note.message, place).with_source(source);
-        complaint.help = error.note.help;
-        Err(complaint.into())
+        let mut diagnostic = Diagnostic::new(Severity::Refused, error.note.message, place).with_source(source);
+        diagnostic.help = error.note.help;
+        Err(diagnostic.into())
     }
 
     fn text(&self) -> &str {

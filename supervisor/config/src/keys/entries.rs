@@ -1,7 +1,7 @@
 //! Resources, their frames, and modules.
 
 use super::policy::{HEALTH, LIMITS, OUTPUT, RESTART, SANDBOX, STOP};
-use super::{Key, NUMBER, Section, Takes};
+use super::{Key, NUMBER, Section, ValueType};
 use crate::frame::{ORIENTATIONS, SHAPES};
 
 /// The log levels.
@@ -13,52 +13,56 @@ macro_rules! resource_keys {
         &[
             Key::new(
                 "name",
-                Takes::Text,
+                ValueType::Text,
                 "Its name: letters, digits, dashes and underscores, at most 60.",
             ),
             Key::new(
                 "api",
-                Takes::Either(&[Takes::Api, Takes::Map(&API)]),
+                ValueType::Either(&[ValueType::Api, ValueType::Map(&API)]),
                 "Which calls it takes: `namespace:type:subtype`, like `rdk:component:motor`.",
             ),
             Key::new(
                 "namespace",
-                Takes::Text,
+                ValueType::Text,
                 "The older way to say the first part of `api`.",
             )
-            .usual("\"rdk\""),
+            .default("\"rdk\""),
             Key::new(
                 "type",
-                Takes::Subtype($kind),
+                ValueType::Subtype($kind),
                 "The older way to say the last part of `api`, like `motor`, or all of it.",
             ),
             Key::new(
                 "model",
-                Takes::Either(&[Takes::Model, Takes::Map(&MODEL)]),
+                ValueType::Either(&[ValueType::Model, ValueType::Map(&MODEL)]),
                 "Who implements it: `namespace:family:name`, or one word for what is built in.",
             ),
             Key::new(
                 "attributes",
-                Takes::Free,
+                ValueType::Free,
                 "What its model wants to know; the module looks inside. Texts may hold `${packages.TYPE.NAME}` and \
                  `${environment.NAME}`.",
             ),
             Key::new(
                 "depends_on",
-                Takes::List(&Takes::Text),
+                ValueType::List(&ValueType::Text),
                 "Names of resources that must be ready before it.",
             ),
             Key::new(
                 "frame",
-                Takes::Map(&FRAME),
+                ValueType::Map(&FRAME),
                 "Where it sits, for whatever calculates with places.",
             ),
             Key::new(
                 "service_configs",
-                Takes::List(&Takes::Map(&SERVICE_CONFIG)),
+                ValueType::List(&ValueType::Map(&SERVICE_CONFIG)),
                 "What services want to know about it.",
             ),
-            Key::new("log_configuration", Takes::Map(&LOG_CONFIGURATION), "How much it logs."),
+            Key::new(
+                "log_configuration",
+                ValueType::Map(&LOG_CONFIGURATION),
+                "How much it logs.",
+            ),
         ]
     };
 }
@@ -75,9 +79,9 @@ pub(crate) static API: Section = Section::new(
     "`api`",
     "api",
     &[
-        Key::new("namespace", Takes::Text, "Who defined it.").usual("\"rdk\""),
-        Key::new("type", Takes::Word(&["component", "service"]), "Which kind of API."),
-        Key::new("subtype", Takes::Text, "Which API."),
+        Key::new("namespace", ValueType::Text, "Who defined it.").default("\"rdk\""),
+        Key::new("type", ValueType::Word(&["component", "service"]), "Which kind of API."),
+        Key::new("subtype", ValueType::Text, "Which API."),
     ],
 )
 .requiring(&["subtype"]);
@@ -87,9 +91,9 @@ pub(crate) static MODEL: Section = Section::new(
     "`model`",
     "model",
     &[
-        Key::new("namespace", Takes::Text, "Who made it.").usual("\"rdk\""),
-        Key::new("model_family", Takes::Text, "The family.").usual("\"builtin\""),
-        Key::new("name", Takes::Text, "The model."),
+        Key::new("namespace", ValueType::Text, "Who made it.").default("\"rdk\""),
+        Key::new("model_family", ValueType::Text, "The family.").default("\"builtin\""),
+        Key::new("name", ValueType::Text, "The model."),
     ],
 )
 .requiring(&["name"]);
@@ -100,7 +104,7 @@ pub(crate) static LOG_CONFIGURATION: Section = Section::new(
     "log_configuration",
     &[Key::new(
         "level",
-        Takes::AnyCase(LEVELS),
+        ValueType::AnyCase(LEVELS),
         "From this level on it is logged.",
     )],
 );
@@ -112,10 +116,10 @@ pub(crate) static SERVICE_CONFIG: Section = Section::new(
     &[
         Key::new(
             "type",
-            Takes::Subtype("service"),
+            ValueType::Subtype("service"),
             "The service, like `data_manager`, or its API.",
         ),
-        Key::new("attributes", Takes::Free, "What it wants to know."),
+        Key::new("attributes", ValueType::Free, "What it wants to know."),
     ],
 )
 .requiring(&["type"]);
@@ -124,7 +128,7 @@ pub(crate) static SERVICE_CONFIG: Section = Section::new(
 pub(crate) static STATUS: Section = Section::new(
     "`status`",
     "status",
-    &[Key::new("error", Takes::Text, "Why a cloud refuses it.")],
+    &[Key::new("error", ValueType::Text, "Why a cloud refuses it.")],
 );
 
 /// `frame`.
@@ -132,22 +136,26 @@ pub(crate) static FRAME: Section = Section::new(
     "`frame`",
     "frame",
     &[
-        Key::new("parent", Takes::Text, "The frame it hangs in, for example `world`."),
-        Key::new("id", Takes::Text, "Its own name, if it is not that of the resource."),
+        Key::new("parent", ValueType::Text, "The frame it hangs in, for example `world`."),
+        Key::new(
+            "id",
+            ValueType::Text,
+            "Its own name, if it is not that of the resource.",
+        ),
         Key::new(
             "translation",
-            Takes::Map(&TRANSLATION),
+            ValueType::Map(&TRANSLATION),
             "From the parent's origin, in millimetres.",
         ),
-        Key::new("orientation", Takes::Map(&ORIENTATION), "How it is turned."),
-        Key::new("geometry", Takes::Map(&GEOMETRY), "Its shape, in millimetres."),
+        Key::new("orientation", ValueType::Map(&ORIENTATION), "How it is turned."),
+        Key::new("geometry", ValueType::Map(&GEOMETRY), "Its shape, in millimetres."),
     ],
 )
 .requiring(&["parent"]);
 
-const X: Key = Key::new("x", NUMBER, "Along x.").usual("0");
-const Y: Key = Key::new("y", NUMBER, "Along y.").usual("0");
-const Z: Key = Key::new("z", NUMBER, "Along z.").usual("0");
+const X: Key = Key::new("x", NUMBER, "Along x.").default("0");
+const Y: Key = Key::new("y", NUMBER, "Along y.").default("0");
+const Z: Key = Key::new("z", NUMBER, "Along z.").default("0");
 
 /// `translation`.
 pub(crate) static TRANSLATION: Section = Section::new("`translation`", "translation", &[X, Y, Z]);
@@ -157,10 +165,14 @@ pub(crate) static ORIENTATION: Section = Section::new(
     "`orientation`",
     "orientation",
     &[
-        Key::new("type", Takes::Word(&ORIENTATIONS), "How it is written."),
+        Key::new("type", ValueType::Word(&ORIENTATIONS), "How it is written."),
         Key::new(
             "value",
-            Takes::Either(&[Takes::Map(&VECTOR), Takes::Map(&EULER), Takes::Map(&QUATERNION)]),
+            ValueType::Either(&[
+                ValueType::Map(&VECTOR),
+                ValueType::Map(&EULER),
+                ValueType::Map(&QUATERNION),
+            ]),
             "The numbers.",
         ),
     ],
@@ -179,7 +191,7 @@ pub(crate) static VECTOR: Section = Section::new(
             NUMBER,
             "The turn around it, in degrees or radians as the type says.",
         )
-        .usual("0"),
+        .default("0"),
     ],
 );
 
@@ -188,9 +200,9 @@ pub(crate) static EULER: Section = Section::new(
     "`value`",
     "orientation_euler",
     &[
-        Key::new("roll", NUMBER, "Around x, in radians.").usual("0"),
-        Key::new("pitch", NUMBER, "Around y, in radians.").usual("0"),
-        Key::new("yaw", NUMBER, "Around z, in radians.").usual("0"),
+        Key::new("roll", NUMBER, "Around x, in radians.").default("0"),
+        Key::new("pitch", NUMBER, "Around y, in radians.").default("0"),
+        Key::new("yaw", NUMBER, "Around z, in radians.").default("0"),
     ],
 );
 
@@ -198,7 +210,7 @@ pub(crate) static EULER: Section = Section::new(
 pub(crate) static QUATERNION: Section = Section::new(
     "`value`",
     "orientation_quaternion",
-    &[Key::new("w", NUMBER, "The real part.").usual("0"), X, Y, Z],
+    &[Key::new("w", NUMBER, "The real part.").default("0"), X, Y, Z],
 );
 
 /// `geometry`.
@@ -208,7 +220,7 @@ pub(crate) static GEOMETRY: Section = Section::new(
     &[
         Key::new(
             "type",
-            Takes::Word(&SHAPES),
+            ValueType::Word(&SHAPES),
             "What it is; guessed from the other keys if it is not there.",
         ),
         Key::new("x", NUMBER, "Edge of a box along x."),
@@ -218,22 +230,22 @@ pub(crate) static GEOMETRY: Section = Section::new(
         Key::new("l", NUMBER, "Length of a capsule, from end to end."),
         Key::new(
             "translation",
-            Takes::Map(&TRANSLATION),
+            ValueType::Map(&TRANSLATION),
             "From the origin of the frame to its centre.",
         ),
         Key::new(
             "orientation",
-            Takes::Map(&ORIENTATION),
+            ValueType::Map(&ORIENTATION),
             "How it is turned against the frame.",
         ),
-        Key::new("label", Takes::Text, "Its name."),
-        Key::new("mesh_data", Takes::Text, "Content of a mesh file, as base64."),
+        Key::new("label", ValueType::Text, "Its name."),
+        Key::new("mesh_data", ValueType::Text, "Content of a mesh file, as base64."),
         Key::new(
             "mesh_content_type",
-            Takes::Text,
+            ValueType::Text,
             "What kind of file, for example `ply`.",
         ),
-        Key::new("mesh_file_path", Takes::Text, "Where it came from."),
+        Key::new("mesh_file_path", ValueType::Text, "Where it came from."),
     ],
 );
 
@@ -242,54 +254,54 @@ pub(crate) static MODULE: Section = Section::new(
     "a module",
     "module",
     &[
-        Key::new("name", Takes::Text, "Its name; no other module has the same."),
+        Key::new("name", ValueType::Text, "Its name; no other module has the same."),
         Key::new(
             "type",
-            Takes::Word(&["local", "registry"]),
+            ValueType::Word(&["local", "registry"]),
             "Where the program comes from. Nothing is downloaded: a `registry` module has to be there already.",
         ),
         Key::new(
             "executable_path",
-            Takes::Text,
+            ValueType::Text,
             "The program, or a tarball (`.tgz`, `.tar.gz`) that holds it: absolute, `~/…`, or relative to this file. May hold placeholders.",
         ),
-        Key::new("module_id", Takes::Text, "Its name in the registry, `namespace:name`."),
-        Key::new("log_level", Takes::Text, "How much it logs; passed on as `--log-level`."),
+        Key::new("module_id", ValueType::Text, "Its name in the registry, `namespace:name`."),
+        Key::new("log_level", ValueType::Text, "How much it logs; passed on as `--log-level`."),
         Key::new(
             "env",
-            Takes::Texts,
+            ValueType::Texts,
             "Variables of its environment. Values may hold placeholders.",
         ),
-        Key::new("tcp_mode", Takes::Flag, "Speak TCP on a loopback port instead of a UNIX socket. `VIAM_TCP_SOCKETS=1` in the machine's environment is the same for all modules.").usual("false"),
+        Key::new("tcp_mode", ValueType::Flag, "Speak TCP on a loopback port instead of a UNIX socket. `VIAM_TCP_SOCKETS=1` in the machine's environment is the same for all modules.").default("false"),
         Key::new(
             "first_run_timeout",
-            Takes::Duration,
+            ValueType::Duration,
             "How long the script `first_run` of its `meta.json` may take, once, before its first start.",
         )
-        .usual("\"1h\""),
-        Key::new("status", Takes::Map(&STATUS), "Set by a cloud that refuses it."),
+        .default("\"1h\""),
+        Key::new("status", ValueType::Map(&STATUS), "Set by a cloud that refuses it."),
         Key::new(
             "restart",
-            Takes::Either(&[Takes::Word(super::policy::RESTARTS), Takes::Map(&RESTART)]),
+            ValueType::Either(&[ValueType::Word(super::policy::RESTARTS), ValueType::Map(&RESTART)]),
             "After which unasked ends it is started again: a word, or a map with pauses and limits.",
         )
-        .usual("\"always\""),
-        Key::new("health", Takes::Map(&HEALTH), "How it is noticed that it hangs."),
-        Key::new("stop", Takes::Map(&STOP), "How it is stopped when somebody asks for it."),
-        Key::new("limits", Takes::Map(&LIMITS), "What it may use; `mainstay status MODULE` shows how each limit is held."),
-        Key::new("sandbox", Takes::Map(&SANDBOX), "What it may touch. A key that this host cannot honour keeps the module from starting."),
+        .default("\"always\""),
+        Key::new("health", ValueType::Map(&HEALTH), "How it is noticed that it hangs."),
+        Key::new("stop", ValueType::Map(&STOP), "How it is stopped when somebody asks for it."),
+        Key::new("limits", ValueType::Map(&LIMITS), "What it may use; `mainstay status MODULE` shows how each limit is held."),
+        Key::new("sandbox", ValueType::Map(&SANDBOX), "What it may touch. A key that this host cannot honour keeps the module from starting."),
         Key::new(
             "output",
-            Takes::Either(&[Takes::Text, Takes::Map(&OUTPUT)]),
+            ValueType::Either(&[ValueType::Text, ValueType::Map(&OUTPUT)]),
             "A file for what it prints and logs, besides the log of the machine: a path, or a map.",
         ),
-        Key::new("watch", Takes::Flag, "Restart it when its program's file changes.").usual("false"),
+        Key::new("watch", ValueType::Flag, "Restart it when its program's file changes.").default("false"),
         Key::new(
             "keep_moving",
-            Takes::Flag,
+            ValueType::Flag,
             "Leave what it moved in other modules moving when it dies, hangs or is stopped.",
         )
-        .usual("false"),
+        .default("false"),
     ],
 )
 .requiring(&["name", "executable_path"]);

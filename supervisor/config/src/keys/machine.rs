@@ -2,7 +2,7 @@
 
 use super::connections::{AUTH, CLOUD, NETWORK, REMOTE};
 use super::entries::{COMPONENT, LOG_CONFIGURATION, MODULE, SERVICE, STATUS};
-use super::{Key, Section, Takes};
+use super::{Key, Section, ValueType};
 use crate::include;
 use crate::packages::PACKAGE_TYPES;
 
@@ -13,74 +13,74 @@ pub(crate) static MACHINE: Section = Section::new(
     &[
         Key::new(
             "components",
-            Takes::List(&Takes::Map(&COMPONENT)),
+            ValueType::List(&ValueType::Map(&COMPONENT)),
             "Parts of the machine: arms, motors, cameras.",
         ),
         Key::new(
             "services",
-            Takes::List(&Takes::Map(&SERVICE)),
+            ValueType::List(&ValueType::Map(&SERVICE)),
             "What works with parts: vision, navigation.",
         ),
         Key::new(
             "modules",
-            Takes::List(&Takes::Map(&MODULE)),
+            ValueType::List(&ValueType::Map(&MODULE)),
             "Programs that bring models of components and services.",
         ),
         Key::new(
             "packages",
-            Takes::List(&Takes::Map(&PACKAGE)),
+            ValueType::List(&ValueType::Map(&PACKAGE)),
             "Files that placeholders `${packages.TYPE.NAME}` stand for. Nothing is downloaded; an `ml_model` that is there is linked as `VIAM_HOME/packages/NAME`.",
         ),
         Key::new(
             "remotes",
-            Takes::List(&Takes::Map(&REMOTE)),
+            ValueType::List(&ValueType::Map(&REMOTE)),
             "Other machines whose resources are imported. Read and kept; not in force yet.",
         ),
-        Key::new("network", Takes::Map(&NETWORK), "Where and how the machine listens."),
+        Key::new("network", ValueType::Map(&NETWORK), "Where and how the machine listens."),
         Key::new(
             "auth",
-            Takes::Map(&AUTH),
+            ValueType::Map(&AUTH),
             "Who may connect. Read and kept; not in force yet, so everybody who reaches the port may.",
         ),
         Key::new(
             "cloud",
-            Takes::Map(&CLOUD),
+            ValueType::Map(&CLOUD),
             "How the machine reaches its cloud. Read and kept; not in force yet, so every machine is a purely local one.",
         ),
         Key::new(
             "jobs",
-            Takes::List(&Takes::Map(&JOB)),
+            ValueType::List(&ValueType::Map(&JOB)),
             "Calls that the machine makes by itself, by the clock. The last 10 runs of each that went well and that failed are in the machine's status.",
         ),
         Key::new(
             "log",
-            Takes::List(&Takes::Map(&LOG_RULE)),
+            ValueType::List(&ValueType::Map(&LOG_RULE)),
             "Levels by logger name. Of several rules that match the last one counts.",
         ),
-        Key::new("disable_log_deduplication", Takes::Flag, "Write every line of the log. Otherwise a message is written three times a minute and then counted (never at level debug).").usual("false"),
-        Key::new("debug", Takes::Flag, "Log everything.").usual("false"),
-        Key::new("tracing", Takes::Map(&TRACING), "Traces of calls: a span for each, between its caller's and the module's."),
+        Key::new("disable_log_deduplication", ValueType::Flag, "Write every line of the log. Otherwise a message is written three times a minute and then counted (never at level debug).").default("false"),
+        Key::new("debug", ValueType::Flag, "Log everything.").default("false"),
+        Key::new("tracing", ValueType::Map(&TRACING), "Traces of calls: a span for each, between its caller's and the module's."),
         Key::new(
             "maintenance",
-            Takes::Map(&MAINTENANCE),
+            ValueType::Map(&MAINTENANCE),
             "A sensor that says when changes of the config may be applied.",
         ),
-        Key::new("enable_web_profile", Takes::Flag, "Serve `/debug/graph` (who needs whom, for Graphviz) and `/debug/pprof/` to whoever reaches the port, as `mainstay run --webprofile` does.").usual("false"),
+        Key::new("enable_web_profile", ValueType::Flag, "Serve `/debug/graph` (who needs whom, for Graphviz) and `/debug/pprof/` to whoever reaches the port, as `mainstay run --webprofile` does.").default("false"),
         Key::new(
             "revision",
-            Takes::Text,
+            ValueType::Text,
             "Set by whoever made the file; reported in the status.",
         )
-        .usual("\"\""),
+        .default("\"\""),
         Key::new(
             "processes",
-            Takes::List(&Takes::Map(&PROCESS)),
+            ValueType::List(&ValueType::Map(&PROCESS)),
             "Abolished: nothing runs them.",
         ),
-        Key::new("apply", Takes::Map(&APPLY), "How a changed config is applied, and whether it goes back by itself."),
+        Key::new("apply", ValueType::Map(&APPLY), "How a changed config is applied, and whether it goes back by itself."),
         Key::new(
             include::KEY,
-            Takes::Either(&[Takes::Text, Takes::List(&Takes::Text)]),
+            ValueType::Either(&[ValueType::Text, ValueType::List(&ValueType::Text)]),
             "One further file, or a list of them, relative to the file that names it. Lists of entries are put behind each other, anything else may stand in one file only. Takes no variables.",
         ),
     ],
@@ -91,10 +91,10 @@ pub(crate) static LOG_RULE: Section = Section::new(
     "an item of `log`",
     "log_rule",
     &[
-        Key::new("pattern", Takes::Text, "A logger name such as `rdk.modmanager.*`: a regular expression in which `.` is a dot and `*` any text, for the whole name."),
+        Key::new("pattern", ValueType::Text, "A logger name such as `rdk.modmanager.*`: a regular expression in which `.` is a dot and `*` any text, for the whole name."),
         Key::new(
             "level",
-            Takes::AnyCase(super::entries::LEVELS),
+            ValueType::AnyCase(super::entries::LEVELS),
             "What those loggers log.",
         ),
     ],
@@ -106,11 +106,11 @@ pub(crate) static PACKAGE: Section = Section::new(
     "a package",
     "package",
     &[
-        Key::new("name", Takes::Text, "Its name here; placeholders use it."),
-        Key::new("package", Takes::Text, "Its id, `org/name`."),
-        Key::new("version", Takes::Text, "Which version."),
-        Key::new("type", Takes::Word(&PACKAGE_TYPES), "What is in it."),
-        Key::new("status", Takes::Map(&STATUS), "Set by a cloud that refuses it."),
+        Key::new("name", ValueType::Text, "Its name here; placeholders use it."),
+        Key::new("package", ValueType::Text, "Its id, `org/name`."),
+        Key::new("version", ValueType::Text, "Which version."),
+        Key::new("type", ValueType::Word(&PACKAGE_TYPES), "What is in it."),
+        Key::new("status", ValueType::Map(&STATUS), "Set by a cloud that refuses it."),
     ],
 )
 .requiring(&["name", "package", "type"]);
@@ -120,18 +120,18 @@ pub(crate) static JOB: Section = Section::new(
     "a job",
     "job",
     &[
-        Key::new("name", Takes::Text, "Its name, of which there is one."),
+        Key::new("name", ValueType::Text, "Its name, of which there is one."),
         Key::new(
             "schedule",
-            Takes::Text,
+            ValueType::Text,
             "`continuous`, a duration like `30s`, or cron fields like `0 3 * * *` in local time, with seconds if there are six. One run at a time: an interval makes up for one run that it missed, cron for none.",
         ),
-        Key::new("resource", Takes::Text, "Simple name of the resource that is called."),
-        Key::new("method", Takes::Text, "Method of its API as on the wire, for example `DoCommand`. It is sent with the name of the resource alone."),
-        Key::new("command", Takes::Free, "The command, for `DoCommand`."),
+        Key::new("resource", ValueType::Text, "Simple name of the resource that is called."),
+        Key::new("method", ValueType::Text, "Method of its API as on the wire, for example `DoCommand`. It is sent with the name of the resource alone."),
+        Key::new("command", ValueType::Free, "The command, for `DoCommand`."),
         Key::new(
             "log_configuration",
-            Takes::Map(&LOG_CONFIGURATION),
+            ValueType::Map(&LOG_CONFIGURATION),
             "How much is logged of it.",
         ),
     ],
@@ -143,10 +143,10 @@ pub(crate) static TRACING: Section = Section::new(
     "`tracing`",
     "tracing",
     &[
-        Key::new("enabled", Takes::Flag, "Trace at all.").usual("false"),
-        Key::new("disk", Takes::Flag, "Into files below VIAM_HOME.").usual("false"),
-        Key::new("console", Takes::Flag, "Into the log.").usual("false"),
-        Key::new("otlpendpoint", Takes::Text, "To a collector at `host:port`.").usual("\"\""),
+        Key::new("enabled", ValueType::Flag, "Trace at all.").default("false"),
+        Key::new("disk", ValueType::Flag, "Into files below VIAM_HOME.").default("false"),
+        Key::new("console", ValueType::Flag, "Into the log.").default("false"),
+        Key::new("otlpendpoint", ValueType::Text, "To a collector at `host:port`.").default("\"\""),
     ],
 );
 
@@ -157,12 +157,12 @@ pub(crate) static MAINTENANCE: Section = Section::new(
     &[
         Key::new(
             "sensor_name",
-            Takes::Text,
+            ValueType::Text,
             "Full name of a sensor, like `rdk:component:sensor/idle`.",
         ),
         Key::new(
             "maintenance_allowed_key",
-            Takes::Text,
+            ValueType::Text,
             "The reading that is `true` when changes may be applied. It is asked again after 1 s, 2 s, … 30 s; without that sensor at work changes are applied.",
         ),
     ],
@@ -175,22 +175,22 @@ pub(crate) static APPLY: Section = Section::new(
     &[
         Key::new(
             "on_failure",
-            Takes::Word(&["keep", "revert"]),
+            ValueType::Word(&["keep", "revert"]),
             "What follows when a changed part does not come up: what works stays applied (`keep`), or the whole change goes back (`revert`).",
         )
-        .usual("\"keep\""),
+        .default("\"keep\""),
         Key::new(
             "window",
-            Takes::Duration,
+            ValueType::Duration,
             "With `revert`: how long a change is watched before it counts as good.",
         )
-        .usual("\"10s\""),
+        .default("\"10s\""),
         Key::new(
             "preflight",
-            Takes::Word(&["running", "spare"]),
+            ValueType::Word(&["running", "spare"]),
             "How a change is tried before anything is touched: `running` modules are asked about new and changed entries; with `spare` each new or changed module is also started next to the one that runs, asked, and ended. What does not pass refuses the change under `revert`, and is a warning under `keep`.",
         )
-        .usual("\"running\""),
+        .default("\"running\""),
     ],
 );
 
@@ -199,15 +199,15 @@ pub(crate) static PROCESS: Section = Section::new(
     "a process",
     "process",
     &[
-        Key::new("id", Takes::Ignored, "Not used."),
-        Key::new("name", Takes::Ignored, "Not used."),
-        Key::new("args", Takes::Ignored, "Not used."),
-        Key::new("cwd", Takes::Ignored, "Not used."),
-        Key::new("one_shot", Takes::Ignored, "Not used."),
-        Key::new("username", Takes::Ignored, "Not used."),
-        Key::new("env", Takes::Ignored, "Not used."),
-        Key::new("log", Takes::Ignored, "Not used."),
-        Key::new("stop_signal", Takes::Text, "Not used."),
-        Key::new("stop_timeout", Takes::Duration, "Not used."),
+        Key::new("id", ValueType::Ignored, "Not used."),
+        Key::new("name", ValueType::Ignored, "Not used."),
+        Key::new("args", ValueType::Ignored, "Not used."),
+        Key::new("cwd", ValueType::Ignored, "Not used."),
+        Key::new("one_shot", ValueType::Ignored, "Not used."),
+        Key::new("username", ValueType::Ignored, "Not used."),
+        Key::new("env", ValueType::Ignored, "Not used."),
+        Key::new("log", ValueType::Ignored, "Not used."),
+        Key::new("stop_signal", ValueType::Text, "Not used."),
+        Key::new("stop_timeout", ValueType::Duration, "Not used."),
     ],
 );

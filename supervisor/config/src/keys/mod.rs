@@ -65,32 +65,32 @@ impl Section {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) takes: Takes,
+    pub(super) takes: ValueType,
     /// What it means, in one sentence for a person.
     pub(super) about: &'static str,
     /// What counts if it is not there, as JSON. Empty: nothing, or it cannot be said in a word.
-    pub(super) usual: &'static str,
+    pub(super) default: &'static str,
 }
 
 impl Key {
-    const fn new(name: &'static str, takes: Takes, about: &'static str) -> Self {
+    const fn new(name: &'static str, takes: ValueType, about: &'static str) -> Self {
         Self {
             name,
             takes,
             about,
-            usual: "",
+            default: "",
         }
     }
 
-    const fn usual(mut self, json: &'static str) -> Self {
-        self.usual = json;
+    const fn default(mut self, json: &'static str) -> Self {
+        self.default = json;
         self
     }
 }
 
 /// What a key takes.
 #[derive(Debug)]
-pub(super) enum Takes {
+pub(super) enum ValueType {
     /// Any text.
     Text,
     /// A text like `rdk:component:motor` that names an API.
@@ -142,14 +142,14 @@ fn collect(section: &'static Section, into: &mut BTreeMap<&'static str, &'static
     }
 }
 
-fn within(takes: &'static Takes, into: &mut BTreeMap<&'static str, &'static Section>) {
+fn within(takes: &'static ValueType, into: &mut BTreeMap<&'static str, &'static Section>) {
     match takes {
-        Takes::Map(section) => collect(section, into),
-        Takes::List(item) => within(item, into),
-        Takes::Either(several) => several.iter().for_each(|one| within(one, into)),
+        ValueType::Map(section) => collect(section, into),
+        ValueType::List(item) => within(item, into),
+        ValueType::Either(several) => several.iter().for_each(|one| within(one, into)),
         _ => {}
     }
 }
 
 /// A number of any size.
-const NUMBER: Takes = Takes::Number(f64::MIN, f64::MAX);
+const NUMBER: ValueType = ValueType::Number(f64::MIN, f64::MAX);

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_millis(600);
 
 /// What a look found, as far as it matters whether it is the same as before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum FileChange {
     /// A readable config, by its digest.
     Text(String),
     /// One whose files do not fit together, by a hash of what was read.
@@ -43,8 +43,8 @@ pub enum Verdict {
 
 /// What was told, and what may have to be.
 #[derive(Debug)]
-pub struct News {
-    told: Option<Found>,
+pub struct Debounce {
+    told: Option<FileChange>,
     told_at: Option<Instant>,
     /// How many were told right behind another one, in this burst.
     behind: u32,
@@ -53,7 +53,7 @@ pub struct News {
 
 #[derive(Debug)]
 struct Pending {
-    found: Found,
+    found: FileChange,
     /// Since when it is what is found.
     since: Instant,
     /// Since when what is found is not what was told.
@@ -62,9 +62,9 @@ struct Pending {
     rest: Duration,
 }
 
-impl News {
+impl Debounce {
     /// Begins with what the listener knows, if anything.
-    pub fn new(known: Option<Found>) -> Self {
+    pub fn new(known: Option<FileChange>) -> Self {
         Self {
             told: known,
             told_at: None,
@@ -74,7 +74,7 @@ impl News {
     }
 
     /// Judges what a look at `now` found. `sudden`: some file was not there or not readable, so this may be the middle of a change.
-    pub fn judge(&mut self, found: &Found, sudden: bool, now: Instant) -> Verdict {
+    pub fn judge(&mut self, found: &FileChange, sudden: bool, now: Instant) -> Verdict {
         if self.told.as_ref() == Some(found) {
             self.pending = None;
             return Verdict::Known;
@@ -109,7 +109,7 @@ impl News {
     }
 
     /// Notes that this was told, whatever was told before.
-    pub fn told(&mut self, found: Found, now: Instant) {
+    pub fn told(&mut self, found: FileChange, now: Instant) {
         self.told = Some(found);
         self.told_at = Some(now);
         self.behind = 0;
@@ -128,17 +128,17 @@ mod tests {
 
     /// Looks at the given milliseconds, each with what it finds: `-` nothing, `!` unreadable, else a text. Gives what is told when.
     fn told(known: Option<&str>, looks: &[(u64, &str)]) -> String {
-        let text = |text: &str| Found::Text(text.to_owned());
-        let mut news = News::new(known.map(text));
+        let text = |text: &str| FileChange::Text(text.to_owned());
+        let mut debounce = Debounce::new(known.map(text));
         let start = Instant::now();
         let mut told = Vec::new();
         for (at_ms, found) in looks {
             let (found_now, sudden) = match *found {
-                "-" => (Found::Missing, true),
-                "!" => (Found::Unreadable("no".to_owned()), true),
+                "-" => (FileChange::Missing, true),
+                "!" => (FileChange::Unreadable("no".to_owned()), true),
                 other => (text(other), false),
             };
-            if news.judge(&found_now, sudden, start + Duration::from_millis(*at_ms)) == Verdict::Tell {
+            if debounce.judge(&found_now, sudden, start + Duration::from_millis(*at_ms)) == Verdict::Tell {
                 told.push(format!("{found}@{at_ms}"));
             }
         }

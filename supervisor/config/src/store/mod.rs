@@ -1,7 +1,7 @@
 //! The config as a file that people and programs change while the machine runs, and what is kept of it for a bad day.
 //!
-//! `watch` tells of each new content: `steady` reads only what nobody is writing, `news` (pure) decides what is worth telling and when,
-//! `eyes` follows the folders. `last_good` keeps what worked, and what was refused.
+//! `watch` tells of each new content: `stable_read` reads only what nobody is writing, `debounce` (pure) decides what is worth telling and when,
+//! `notifier` follows the folders. `last_good` keeps what worked, and what was refused.
 
 mod debounce;
 pub mod last_good;

@@ -20,7 +20,7 @@ pub fn of_this_system(hear: Box<dyn Fn(notify::Result<Event>) + Send>) -> notify
 }
 
 /// The watched folders.
-pub struct Eyes {
+pub struct Notifier {
     watcher: Option<Box<dyn Watcher + Send>>,
     /// With device and inode: another folder at the same place needs another watch.
     folders: BTreeMap<PathBuf, (u64, u64)>,
@@ -31,7 +31,7 @@ pub struct Eyes {
     said: bool,
 }
 
-impl Eyes {
+impl Notifier {
     /// Calls `hint` after each change that may matter.
     pub fn new(config: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
         let matters = Arc::new(Mutex::new(BTreeSet::new()));
@@ -42,7 +42,7 @@ impl Eyes {
                 hint();
             }
         };
-        let mut eyes = Self {
+        let mut notifier = Self {
             watcher: None,
             folders: BTreeMap::new(),
             matters,
@@ -50,10 +50,10 @@ impl Eyes {
             said: false,
         };
         match make(Box::new(hear)) {
-            Ok(watcher) => eyes.watcher = Some(watcher),
-            Err(error) => eyes.say(config, &error),
+            Ok(watcher) => notifier.watcher = Some(watcher),
+            Err(error) => notifier.say(config, &error),
         }
-        eyes
+        notifier
     }
 
     /// Watches where these files may be led elsewhere from now on. `again`: the folders may be others at the same places.

@@ -62,7 +62,7 @@ impl Mark {
 
 /// What came of a read.
 #[derive(Debug)]
-pub enum Steady {
+pub enum StableRead {
     /// The whole content, which was at rest.
     Whole(Vec<u8>, Mark),
     /// Somebody is writing it.
@@ -73,22 +73,22 @@ pub enum Steady {
 ///
 /// # Errors
 /// It is not there, may not be read, is no regular file or too long.
-pub fn read(path: &Path) -> io::Result<Steady> {
+pub fn read(path: &Path) -> io::Result<StableRead> {
     read_by(path, lease::take)
 }
 
-fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Answer<'_>>) -> io::Result<Steady> {
+fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Answer<'_>>) -> io::Result<StableRead> {
     let (file, before) = open(path)?;
     match take(&file)? {
-        lease::Answer::Refused => Ok(Steady::Busy),
+        lease::Answer::Refused => Ok(StableRead::Busy),
         lease::Answer::Granted(held) => {
             let bytes = content(&file)?;
             let after = Mark::new(&file.metadata()?);
             drop(held);
             Ok(if before == after {
-                Steady::Whole(bytes, after)
+                StableRead::Whole(bytes, after)
             } else {
-                Steady::Busy
+                StableRead::Busy
             })
         }
         lease::Answer::Impossible => {
@@ -97,9 +97,9 @@ fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Answer<'_>>) -
             let (again, after) = open(path)?;
             let same = before == after && content(&again)? == bytes && Mark::new(&again.metadata()?) == before;
             Ok(if same {
-                Steady::Whole(bytes, after)
+                StableRead::Whole(bytes, after)
             } else {
-                Steady::Busy
+                StableRead::Busy
             })
         }
     }
@@ -238,10 +238,10 @@ mod tests {
 
     use super::*;
 
-    fn whole(steady: io::Result<Steady>) -> Option<String> {
-        match steady.expect("readable") {
-            Steady::Whole(bytes, _) => Some(String::from_utf8(bytes).expect("text")),
-            Steady::Busy => None,
+    fn whole(stable_read: io::Result<StableRead>) -> Option<String> {
+        match stable_read.expect("readable") {
+            StableRead::Whole(bytes, _) => Some(String::from_utf8(bytes).expect("text")),
+            StableRead::Busy => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What the environment says about it.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct StateFolders {
     /// `STATE_DIRECTORY`: a service manager made it for us; several are separated by colons.
     pub given: Option<OsString>,
     /// Whether we are root.
@@ -16,7 +16,7 @@ pub struct Surroundings {
     pub home: Option<OsString>,
 }
 
-impl Surroundings {
+impl StateFolders {
     /// Those of this process.
     pub fn here() -> Self {
         Self {
@@ -62,7 +62,7 @@ mod tests {
             ("", false, "", "", None),
         ] {
             let some = |text: &str| (!text.is_empty()).then(|| OsString::from(text));
-            let surroundings = Surroundings {
+            let surroundings = StateFolders {
                 given: some(given),
                 root,
                 xdg: some(xdg),

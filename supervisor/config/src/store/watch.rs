@@ -13,11 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
-use super::debounce::{Found, News, Verdict};
-use super::notifier::Eyes;
-use super::stable_read::{Mark, Steady};
+use super::debounce::{Debounce, FileChange, Verdict};
+use super::notifier::Notifier;
+use super::stable_read::{Mark, StableRead};
 use super::{notifier, stable_read};
-use crate::{Bundle, Refused};
+use crate::{ConfigFiles, Refused};
 
 /// How often the files are looked at without a hint.
 const LOOK: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub enum Seen {
     /// It holds this now.
-    Text(Bundle),
+    Text(ConfigFiles),
     /// It is there, but what it includes does not fit together.
     Refused(Refused),
     /// It is away.
@@ -55,7 +55,7 @@ struct Shared {
     asked: Mutex<Asked>,
     bell: Condvar,
     slot: Mutex<Option<Seen>>,
-    news: Notify,
+    debounce: Notify,
 }
 
 /// What the thread is to do.
@@ -93,7 +93,7 @@ impl Shared {
 
     fn tell(&self, seen: Seen) {
         *lock(&self.slot) = Some(seen);
-        self.news.notify_one();
+        self.debounce.notify_one();
     }
 }
 
@@ -103,14 +103,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Watch {
     /// Watches the config at `path`. `known` is what the caller has already; it is not told again.
-    pub fn new(path: &Path, known: Option<&Bundle>) -> Self {
+    pub fn new(path: &Path, known: Option<&ConfigFiles>) -> Self {
         Self::with(path, known, notifier::of_this_system)
     }
 
-    fn with(path: &Path, known: Option<&Bundle>, make: notifier::Maker) -> Self {
+    fn with(path: &Path, known: Option<&ConfigFiles>, make: notifier::Maker) -> Self {
         let shared = Arc::new(Shared::default());
         let path = path.to_owned();
-        let known = known.map(|bundle| Found::Text(bundle.digest()));
+        let known = known.map(|bundle| FileChange::Text(bundle.digest()));
         let inside = Arc::clone(&shared);
         let spawned = thread::Builder::new()
             .name("config watch".to_owned())
@@ -129,7 +129,7 @@ impl Watch {
             if let Some(seen) = lock(&self.shared.slot).take() {
                 return seen;
             }
-            self.shared.news.notified().await;
+            self.shared.debounce.notified().await;
         }
     }
 
@@ -150,7 +150,11 @@ enum Look {
     /// A file is being written, or the files changed while they were read.
     Busy(PathBuf),
     /// `sudden`: some file was not there or not readable.
-    Found { found: Found, sudden: bool, seen: Seen },
+    FileChange {
+        found: FileChange,
+        sudden: bool,
+        seen: Seen,
+    },
 }
 
 /// The thread's own things.
@@ -158,8 +162,8 @@ struct Keeper {
     /// As it was given.
     path: PathBuf,
     shared: Arc<Shared>,
-    eyes: Eyes,
-    news: News,
+    notifier: Notifier,
+    debounce: Debounce,
     /// The files that the last look asked for, and in which state they were.
     files: Vec<(PathBuf, Result<Mark, io::ErrorKind>)>,
     /// True if a file was changed so shortly before it was read that its mark cannot be relied upon.
@@ -169,15 +173,15 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(path: PathBuf, known: Option<Found>, make: notifier::Maker, shared: Arc<Shared>) -> Self {
+    fn new(path: PathBuf, known: Option<FileChange>, make: notifier::Maker, shared: Arc<Shared>) -> Self {
         let bell = Arc::clone(&shared);
-        let eyes = Eyes::new(&path, make, move || bell.ask(|asked| asked.look = true));
+        let notifier = Notifier::new(&path, make, move || bell.ask(|asked| asked.look = true));
         Self {
             files: vec![(path.clone(), Err(io::ErrorKind::NotFound))],
             path,
             shared,
-            eyes,
-            news: News::new(known),
+            notifier,
+            debounce: Debounce::new(known),
             fresh: true,
             busy: None,
         }
@@ -200,8 +204,8 @@ impl Keeper {
     fn turn(&mut self, hinted: bool, tell: &mut bool) -> Duration {
         // Before the look: what changes after it is then sure to be heard of.
         self.follow(hinted);
-        let patience = if self.eyes.is_blind() { LOOK_BLIND } else { LOOK };
-        let reason = hinted || *tell || self.fresh || self.busy.is_some() || self.news.is_waiting();
+        let patience = if self.notifier.is_blind() { LOOK_BLIND } else { LOOK };
+        let reason = hinted || *tell || self.fresh || self.busy.is_some() || self.debounce.is_waiting();
         if !reason && self.files.iter().all(|(path, mark)| Mark::of(path) == *mark) {
             return patience;
         }
@@ -214,7 +218,7 @@ impl Keeper {
         }
         let now = Instant::now();
         let (found, sudden, seen) = match look {
-            Look::Found { found, sudden, seen } => {
+            Look::FileChange { found, sudden, seen } => {
                 self.busy = None;
                 (found, sudden, seen)
             }
@@ -230,20 +234,20 @@ impl Keeper {
                     BUSY_TOO_LONG.as_secs()
                 );
                 let seen = Seen::Unreadable(text.as_str().into());
-                if self.news.judge(&Found::Unreadable(text), false, now) == Verdict::Tell {
+                if self.debounce.judge(&FileChange::Unreadable(text), false, now) == Verdict::Tell {
                     self.shared.tell(seen);
                 }
                 return pause;
             }
         };
-        match self.news.judge(&found, sudden, now) {
+        match self.debounce.judge(&found, sudden, now) {
             Verdict::Tell => {
                 *tell = false;
                 self.shared.tell(seen);
             }
             Verdict::Known if *tell => {
                 *tell = false;
-                self.news.told(found, now);
+                self.debounce.told(found, now);
                 self.shared.tell(seen);
             }
             Verdict::Known => {}
@@ -255,7 +259,7 @@ impl Keeper {
     fn follow(&mut self, again: bool) {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let paths: Vec<PathBuf> = self.paths().into_iter().map(absolute).collect();
-        self.eyes.follow(&paths, again);
+        self.notifier.follow(&paths, again);
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -267,17 +271,17 @@ impl Keeper {
         let mut files: Vec<(PathBuf, Result<Mark, io::ErrorKind>)> = Vec::new();
         let (mut busy, mut failed, mut fresh) = (None, None, false);
         let mut hash = Sha256::new();
-        let gathered = Bundle::gather(&self.path, &mut |path| {
+        let gathered = ConfigFiles::gather(&self.path, &mut |path| {
             hash.update(path.as_os_str().as_encoded_bytes());
             let read = stable_read::read(path);
             match read {
-                Ok(Steady::Whole(bytes, mark)) => {
+                Ok(StableRead::Whole(bytes, mark)) => {
                     hash.update(&bytes);
                     fresh |= mark.is_fresh(SystemTime::now());
                     files.push((path.to_owned(), Ok(mark)));
                     Ok(bytes)
                 }
-                Ok(Steady::Busy) => {
+                Ok(StableRead::Busy) => {
                     busy = Some(path.to_owned());
                     files.push((path.to_owned(), Err(io::ErrorKind::WouldBlock)));
                     Err(io::ErrorKind::WouldBlock.into())
@@ -306,19 +310,19 @@ impl Keeper {
         let (found, seen) = match (failed, gathered) {
             // The file itself is the first that is asked for.
             (Some((0, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)), _) => {
-                (Found::Missing, Seen::Missing)
+                (FileChange::Missing, Seen::Missing)
             }
             (Some((0, _, text)), _) => {
                 let seen = Seen::Unreadable(text.as_str().into());
-                (Found::Unreadable(text), seen)
+                (FileChange::Unreadable(text), seen)
             }
-            (_, Ok(bundle)) => (Found::Text(bundle.digest()), Seen::Text(bundle)),
+            (_, Ok(bundle)) => (FileChange::Text(bundle.digest()), Seen::Text(bundle)),
             (_, Err(refused)) => {
                 let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-                (Found::Refused(hash), Seen::Refused(refused))
+                (FileChange::Refused(hash), Seen::Refused(refused))
             }
         };
-        Look::Found { found, sudden, seen }
+        Look::FileChange { found, sudden, seen }
     }
 }
 

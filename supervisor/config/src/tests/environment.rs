@@ -4,8 +4,8 @@ use mainstay_model::AuthHandler;
 use mainstay_model::Object;
 use mainstay_model::Value;
 
-use super::surroundings;
-use crate::bundle::Bundle;
+use super::context;
+use crate::bundle::ConfigFiles;
 use crate::diagnostic::Refused;
 use crate::load::{Loaded, parse};
 
@@ -22,15 +22,15 @@ fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
         ("ODD", "hunter2 \"é\": \\ \u{1} x"),
         ("LINES", "one\ntwo"),
     ];
-    parse(&Bundle::single(name, text), &surroundings(&environment))
+    parse(&ConfigFiles::single(name, text), &context(&environment))
 }
 
 fn lines(name: &str, text: &str) -> Vec<String> {
-    let complaints = match read(name, text) {
-        Ok(loaded) => loaded.complaints,
-        Err(refused) => refused.complaints,
+    let diagnostics = match read(name, text) {
+        Ok(loaded) => loaded.diagnostics,
+        Err(refused) => refused.diagnostics,
     };
-    complaints.iter().map(|complaint| complaint.line()).collect()
+    diagnostics.iter().map(|diagnostic| diagnostic.line()).collect()
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn every_form_of_a_variable_becomes_what_peers_make_of_it() {
         ] {
             let loaded = read(name, &text).unwrap_or_else(|refused| panic!("{refused}"));
             assert_eq!(loaded.config.revision, value, "{name} {written}");
-            assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+            assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
         }
     }
     // Values without quotes, and whole entries.
@@ -158,7 +158,7 @@ fn placeholders_are_replaced_where_they_count_and_nowhere_else() {
       "jobs": [{"name": "j", "schedule": "1s", "resource": "d", "method": "DoCommand", "command": {"x": "${environment.X}"}}]
     }"#;
     let loaded = read("r.json", text).unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
     let config = loaded.config;
     let folder = "/home/ada/.viam/packages/data";
     let module = &config.modules[0];
@@ -245,7 +245,7 @@ fn no_message_and_no_fault_shows_what_came_from_the_environment() {
         assert!(!said.is_empty(), "{text}");
         if let Ok(mut loaded) = read("r.yaml", &text) {
             loaded.look_for_programs();
-            said.extend(loaded.complaints.iter().map(ToString::to_string));
+            said.extend(loaded.diagnostics.iter().map(ToString::to_string));
             said.extend(
                 loaded
                     .config

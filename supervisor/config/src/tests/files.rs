@@ -4,35 +4,35 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crate::bundle::Bundle;
+use crate::bundle::ConfigFiles;
 use crate::diagnostic::Refused;
 use crate::load::{Loaded, parse};
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 
 /// Files by their paths, and the bundle of the first.
-fn gather(files: &[(&str, &str)]) -> Result<Bundle, Refused> {
+fn gather(files: &[(&str, &str)]) -> Result<ConfigFiles, Refused> {
     let by_path: BTreeMap<&Path, &str> = files.iter().map(|(path, text)| (Path::new(*path), *text)).collect();
     let mut read = |path: &Path| {
         let text = by_path.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(text.as_bytes().to_vec())
     };
-    Bundle::gather_with(Path::new(files[0].0), &BTreeMap::new(), &mut read)
+    ConfigFiles::gather_with(Path::new(files[0].0), &BTreeMap::new(), &mut read)
 }
 
 fn read(files: &[(&str, &str)]) -> Result<Loaded, Refused> {
-    let surroundings = Surroundings {
+    let context = LoadContext {
         folder: "/etc/robot".into(),
-        ..Surroundings::default()
+        ..LoadContext::default()
     };
-    gather(files).and_then(|bundle| parse(&bundle, &surroundings))
+    gather(files).and_then(|bundle| parse(&bundle, &context))
 }
 
 fn lines(files: &[(&str, &str)]) -> Vec<String> {
-    let complaints = match read(files) {
-        Ok(loaded) => loaded.complaints,
-        Err(refused) => refused.complaints,
+    let diagnostics = match read(files) {
+        Ok(loaded) => loaded.diagnostics,
+        Err(refused) => refused.diagnostics,
     };
-    complaints.iter().map(|complaint| complaint.line()).collect()
+    diagnostics.iter().map(|diagnostic| diagnostic.line()).collect()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn lists_are_put_behind_each_other_and_the_rest_comes_from_any_file() {
         ("net.json", "{\"network\": {\"bind_address\": \":1\"}, \"log\": [{\"pattern\": \"*\", \"level\": \"info\"}]}"),
     ])
     .unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
     let config = loaded.config;
     let names: Vec<&str> = config
         .resources
@@ -109,7 +109,7 @@ fn complaints_point_into_the_right_file() {
         ("d/x.yaml", "components:\n- {name: a, type: motor, model: fake}\n"),
     ])
     .expect("usable");
-    let shown = loaded.complaints[0].to_string();
+    let shown = loaded.diagnostics[0].to_string();
     // Both places are shown, each with its own file.
     assert!(
         shown.contains("--> d/x.yaml:2:10") && shown.contains("::: d/r.yaml:3:21"),
@@ -191,12 +191,12 @@ fn a_digest_tells_contents_and_relative_paths_and_not_where_they_lie() {
         files("", "x.yaml", "debug: false"),
         files("", "y.yaml", "debug: true"),
         files("", "d/x.yaml", "debug: true"),
-        Bundle::single("r.yaml", "include: x.yaml\ndebug: true").digest(),
+        ConfigFiles::single("r.yaml", "include: x.yaml\ndebug: true").digest(),
     ] {
         assert_ne!(first, other);
     }
     // Any bytes can be gathered: what is wrong with them is said when they are read.
-    let broken = Bundle::single("r.yaml", b"\xff\xfe include: x");
+    let broken = ConfigFiles::single("r.yaml", b"\xff\xfe include: x");
     assert!(!format!("{broken:?}").contains("include"));
-    assert!(parse(&broken, &Surroundings::default()).is_err());
+    assert!(parse(&broken, &LoadContext::default()).is_err());
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use mainstay_wire::entry::component_config;
 
 use super::PIECES;
-use crate::bundle::Bundle;
+use crate::bundle::ConfigFiles;
 use crate::load::parse;
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 
 /// Far more than one config needs on the busiest machine.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -65,7 +65,7 @@ fn change(bytes: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
     bytes.truncate(LONGEST);
 }
 
-fn surroundings() -> Surroundings {
+fn context() -> LoadContext {
     let environment = [
         ("A", "a"),
         ("PORT", "8081"),
@@ -74,44 +74,44 @@ fn surroundings() -> Surroundings {
         ("QUOTE", "a\"b'c"),
         ("LINES", "one\ntwo: [\n\t- x"),
     ];
-    super::surroundings(&environment)
+    super::context(&environment)
 }
 
 /// Reads the bytes as a config of each format and shows what is said about it.
-fn survive(bytes: &[u8], surroundings: &Surroundings) {
+fn survive(bytes: &[u8], context: &LoadContext) {
     for name in ["r.json", "r.yaml", "robot"] {
-        let bundle = Bundle::gather_with(Path::new(name), &surroundings.environment, &mut |path| {
+        let bundle = ConfigFiles::gather_with(Path::new(name), &context.environment, &mut |path| {
             // What it includes is itself under another name, or not there.
             match path.to_str() {
                 Some(path) if path == name || path == "other.yaml" => Ok(bytes.to_vec()),
                 _ => Err(std::io::ErrorKind::NotFound.into()),
             }
         });
-        let complaints = match bundle.and_then(|bundle| parse(&bundle, surroundings)) {
+        let diagnostics = match bundle.and_then(|bundle| parse(&bundle, context)) {
             Ok(loaded) => {
                 for resource in &loaded.config.resources {
                     assert_eq!(component_config(resource).is_err(), resource.fault.is_some());
                 }
-                loaded.complaints
+                loaded.diagnostics
             }
             Err(refused) => {
-                assert!(!refused.complaints.is_empty(), "refused without a reason");
-                refused.complaints
+                assert!(!refused.diagnostics.is_empty(), "refused without a reason");
+                refused.diagnostics
             }
         };
-        for complaint in complaints.iter().take(10) {
-            let _ = complaint.render(true);
+        for diagnostic in diagnostics.iter().take(10) {
+            let _ = diagnostic.render(true);
         }
     }
 }
 
 #[test]
 fn any_bytes_are_read_or_refused_in_good_time() {
-    let number = |name: &str, usual: u64| {
+    let number = |name: &str, default: u64| {
         std::env::var(name)
             .ok()
             .and_then(|text| text.parse().ok())
-            .unwrap_or(usual)
+            .unwrap_or(default)
     };
     let (seconds, seed) = (number("FUZZ_SECONDS", 2), number("FUZZ_SEED", 5));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/corpus");
@@ -122,7 +122,7 @@ fn any_bytes_are_read_or_refused_in_good_time() {
     paths.sort();
     let corpus: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).expect("a file")).collect();
     assert!(corpus.len() >= 6, "{paths:?}");
-    let surroundings = surroundings();
+    let context = context();
     let mut chance = Chance(seed);
     let end = Instant::now() + Duration::from_secs(seconds);
     // The corpus itself first, then what becomes of it; what is changed is changed further for a while.
@@ -143,7 +143,7 @@ fn any_bytes_are_read_or_refused_in_good_time() {
             }
         }
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| survive(&now, &surroundings)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| survive(&now, &context)));
         assert!(
             outcome.is_ok() && start.elapsed() < LIMIT,
             "round {round} of seed {seed}, {:?}: {}",

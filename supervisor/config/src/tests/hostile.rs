@@ -14,20 +14,20 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn survive(name: &str, text: &str) {
     let start = Instant::now();
-    let complaints = match read(name, text) {
+    let diagnostics = match read(name, text) {
         Ok(loaded) => {
             for resource in &loaded.config.resources {
                 assert_eq!(component_config(resource).is_err(), resource.fault.is_some());
             }
-            loaded.complaints
+            loaded.diagnostics
         }
         Err(refused) => {
-            assert!(!refused.complaints.is_empty());
-            refused.complaints
+            assert!(!refused.diagnostics.is_empty());
+            refused.diagnostics
         }
     };
-    for complaint in complaints.iter().take(20) {
-        let _ = complaint.render(true);
+    for diagnostic in diagnostics.iter().take(20) {
+        let _ = diagnostic.render(true);
     }
     assert!(start.elapsed() < LIMIT);
 }
@@ -160,9 +160,9 @@ fn a_thousand_resources_and_one_very_long_line_are_no_matter() {
     for (name, text) in [("r.json", &json), ("r.yaml", &yaml)] {
         let start = Instant::now();
         let loaded = read(name, text).unwrap_or_else(|refused| panic!("{refused}"));
-        assert_eq!((loaded.config.resources.len(), loaded.complaints.len()), (1000, 1000));
+        assert_eq!((loaded.config.resources.len(), loaded.diagnostics.len()), (1000, 1000));
         assert!(start.elapsed() < LIMIT);
-        let last = loaded.complaints[999].to_string();
+        let last = loaded.diagnostics[999].to_string();
         assert!(last.contains("é999") && last.len() < 1500, "{last}");
     }
 }

@@ -4,7 +4,7 @@ use mainstay_wire::entry::component_config;
 
 use super::{check, lines, read};
 use crate::check::executables;
-use crate::executable::Found;
+use crate::executable::Executable;
 
 #[test]
 fn a_wrong_type_is_refused_and_the_reading_goes_on() {
@@ -249,10 +249,10 @@ fn a_broken_entry_stays_visible_with_its_fault_and_costs_nobody_else_anything() 
             broken.fault.clone().unwrap_or_default()
         );
         assert_eq!(
-            (fine.fault.as_ref(), loaded.complaints.len()),
+            (fine.fault.as_ref(), loaded.diagnostics.len()),
             (None, 1),
             "{entry}: {:?}",
-            loaded.complaints
+            loaded.diagnostics
         );
     }
 }
@@ -283,7 +283,7 @@ fn a_broken_module_has_its_fault_too() {
     ] {
         let loaded = read("r.yaml", &format!("modules: [{entry}]")).expect(entry);
         assert_eq!(loaded.config.modules[0].fault.as_deref(), Some(fault));
-        assert_eq!(loaded.complaints.len(), 1);
+        assert_eq!(loaded.diagnostics.len(), 1);
     }
 }
 
@@ -344,14 +344,14 @@ fn of_duplicates_the_first_counts_and_the_second_names_both_places() {
 fn programs_that_cannot_run_are_named_with_the_cure() {
     let text = "modules:\n- {name: a, executable_path: /a}\n- {name: b, executable_path: /b}\n- {name: c, executable_path: /c}\n- {name: d, executable_path: /d}\n- {name: e}\n- {name: g, executable_path: /g.tgz}\n";
     let config = read("r.yaml", text).expect("usable").config;
-    let complaints = executables(&config, |path| match path.to_str() {
-        Some("/a") => Found::Program,
-        Some("/b" | "/g.tgz") => Found::NotExecutable,
-        Some("/c") => Found::NoFile,
-        _ => Found::Nothing(std::io::ErrorKind::NotFound.into()),
+    let diagnostics = executables(&config, |path| match path.to_str() {
+        Some("/a") => Executable::Program,
+        Some("/b" | "/g.tgz") => Executable::NotExecutable,
+        Some("/c") => Executable::NoFile,
+        _ => Executable::Nothing(std::io::ErrorKind::NotFound.into()),
     });
     assert_eq!(
-        complaints.iter().map(|c| c.line()).collect::<Vec<_>>(),
+        diagnostics.iter().map(|c| c.line()).collect::<Vec<_>>(),
         [
             "r.yaml:3:30: module `b`: executable path error: stat /b: not executable (chmod +x /b)",
             "r.yaml:4:30: module `c`: executable path error: stat /c: not a file (name the program in it)",

@@ -13,10 +13,10 @@ mod schema;
 mod syntax;
 mod values;
 
-use crate::bundle::Bundle;
+use crate::bundle::ConfigFiles;
 use crate::diagnostic::Refused;
 use crate::load::{Loaded, parse};
-use crate::load_context::Surroundings;
+use crate::load_context::LoadContext;
 
 /// Pieces that mean something to a reader of configs.
 const PIECES: [&str; 59] = [
@@ -82,8 +82,8 @@ const PIECES: [&str; 59] = [
 ];
 
 /// A config of somebody at home in `/home/ada`, in `/etc/robot`.
-fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
-    Surroundings {
+fn context(environment: &[(&str, &str)]) -> LoadContext {
+    LoadContext {
         folder: "/etc/robot".into(),
         home: Some("/home/ada".into()),
         viam_home: Some("/home/ada/.viam".into()),
@@ -96,29 +96,29 @@ fn surroundings(environment: &[(&str, &str)]) -> Surroundings {
 
 /// Reads `text` as the file `name` in `/etc/robot`, owned by somebody at home in `/home/ada`.
 fn read(name: &str, text: &str) -> Result<Loaded, Refused> {
-    let surroundings = Surroundings {
+    let context = LoadContext {
         viam_home: None,
-        ..surroundings(&[])
+        ..context(&[])
     };
-    parse(&Bundle::single(name, text), &surroundings)
+    parse(&ConfigFiles::single(name, text), &context)
 }
 
 /// Reads a YAML text about which there is nothing to say.
 fn good(text: &str) -> Loaded {
     let loaded = read("r.yaml", text).unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
     loaded
 }
 
 /// All complaints about a text, one line each with its grade in front.
 fn lines(name: &str, text: &str) -> Vec<String> {
-    let complaints = match read(name, text) {
-        Ok(loaded) => loaded.complaints,
-        Err(refused) => refused.complaints,
+    let diagnostics = match read(name, text) {
+        Ok(loaded) => loaded.diagnostics,
+        Err(refused) => refused.diagnostics,
     };
-    complaints
+    diagnostics
         .iter()
-        .map(|complaint| format!("{:?} {}", complaint.grade, complaint.line()))
+        .map(|diagnostic| format!("{:?} {}", diagnostic.severity, diagnostic.line()))
         .collect()
 }
 

@@ -117,7 +117,7 @@ fn json_means_the_same() {
     let text = r#"{"modules": [{"name": "m", "executable_path": "/opt/m/run", "restart": {"limit": "none", "then": "2s"},
         "health": {"kill_after": "1m"}, "limits": {"memory": 134217728}, "output": "m.log", "sandbox": {"seccomp": "default"}}]}"#;
     let loaded = read("r.json", text).expect("usable");
-    assert_eq!(loaded.complaints, []);
+    assert_eq!(loaded.diagnostics, []);
     assert_eq!(
         loaded.config.modules[0].policy,
         policy(
@@ -328,7 +328,7 @@ fn a_value_that_is_not_possible_costs_this_module_alone() {
 fn a_fault_is_shown_at_the_module_and_its_neighbours_run() {
     let text = "modules:\n- {name: a, executable_path: /a, restart: nver, health: {interval: 0s}}\n- {name: b, executable_path: /b}\n";
     let loaded = read("r.yaml", text).expect("usable");
-    assert_eq!(loaded.complaints.len(), 2, "{:?}", loaded.complaints);
+    assert_eq!(loaded.diagnostics.len(), 2, "{:?}", loaded.diagnostics);
     let [a, b] = &loaded.config.modules[..] else {
         panic!("two modules")
     };

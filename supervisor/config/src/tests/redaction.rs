@@ -52,7 +52,7 @@ fn a_complaint_shows_its_line_and_no_secret() {
     let text = "auth:\n  handlers:\n  - {type: api-key, config: {keys: [k1], k1: hunter2}, color: red}\n";
     let loaded = read("r.yaml", text).expect("usable");
     assert_eq!(
-        loaded.complaints[0].to_string(),
+        loaded.diagnostics[0].to_string(),
         "\
 warning: an auth handler has no key `color`; it has no effect
  --> r.yaml:3:56
@@ -60,7 +60,7 @@ warning: an auth handler has no key `color`; it has no effect
 3 |   - {type: api-key, config: {keys: [k1], k1: *******}, color: ***}
   |                                                        ^^^^^"
     );
-    assert!(loaded.complaints[0].render(true).contains('\u{1b}'));
+    assert!(loaded.diagnostics[0].render(true).contains('\u{1b}'));
     assert!(!format!("{:?}", loaded.config).contains("hunter2"));
 }
 
@@ -86,12 +86,12 @@ fn no_complaint_shows_a_secret_even_where_the_text_breaks_off() {
                 format!("{before}] {after}"),
                 format!("{before}{}", &after[1..]),
             ] {
-                let complaints = match read(name, &text) {
-                    Ok(loaded) => loaded.complaints,
-                    Err(refused) => refused.complaints,
+                let diagnostics = match read(name, &text) {
+                    Ok(loaded) => loaded.diagnostics,
+                    Err(refused) => refused.diagnostics,
                 };
-                for complaint in complaints {
-                    let shown = format!("{}\n{complaint}", complaint.line());
+                for diagnostic in diagnostics {
+                    let shown = format!("{}\n{diagnostic}", diagnostic.line());
                     assert!(!shown.contains("hunter2"), "{name} {at}:\n{shown}\n{text}");
                 }
             }
@@ -104,9 +104,9 @@ fn a_known_key_whose_name_is_near_that_of_a_secret_one_hides_nothing() {
     let text = "apply: {on_failure: rever}\ntracing: {enabled: maybe}\ninclude: 5\n";
     let refused = read("r.yaml", text).expect_err("three slips");
     let shown: String = refused
-        .complaints
+        .diagnostics
         .iter()
-        .map(|complaint| complaint.render(false))
+        .map(|diagnostic| diagnostic.render(false))
         .collect();
     for kept in ["on_failure: rever}", "enabled: maybe}", "include: 5"] {
         assert!(shown.contains(kept), "`{kept}` is hidden in:\n{shown}");

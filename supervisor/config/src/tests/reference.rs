@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::keys::{self, Takes};
+use crate::keys::{self, ValueType};
 use crate::reference::reference;
 
 /// A page of the repository.
@@ -30,7 +30,10 @@ fn the_page_in_the_repository_is_the_one_that_is_generated() {
 fn every_key_stands_in_the_page_with_its_meaning_and_every_link_leads_to_a_heading() {
     let page = reference();
     for section in keys::all().values() {
-        let keys = section.keys.iter().filter(|key| !matches!(key.takes, Takes::Ignored));
+        let keys = section
+            .keys
+            .iter()
+            .filter(|key| !matches!(key.takes, ValueType::Ignored));
         for key in keys {
             let name = format!("| `{}` |", key.name);
             let told = |line: &str| line.starts_with(&name) && line.contains(key.about);

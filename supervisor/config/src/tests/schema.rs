@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::values::{SAMPLE_JSON, SAMPLE_YAML};
 use super::{lines, read};
-use crate::keys::{Key, MACHINE, Section, Takes};
+use crate::keys::{Key, MACHINE, Section, ValueType};
 use crate::schema::schema;
 use crate::size;
 
@@ -241,13 +241,13 @@ fn walk(section: &'static Section, way: &dyn Fn(Value) -> Value, depth: usize, v
     }
 }
 
-fn inside(takes: &'static Takes, way: &dyn Fn(Value) -> Value, depth: usize, visit: &mut Visit<'_>) {
+fn inside(takes: &'static ValueType, way: &dyn Fn(Value) -> Value, depth: usize, visit: &mut Visit<'_>) {
     match takes {
         // The other two kinds of orientation need another `type`; their numbers are read in the same way.
-        Takes::Map(section) if matches!(section.id, "orientation_vector" | "orientation_euler") => {}
-        Takes::Map(section) => walk(section, way, depth - 1, visit),
-        Takes::List(item) => inside(item, &|value| way(json!([value])), depth, visit),
-        Takes::Either(several) => several.iter().for_each(|one| inside(one, way, depth, visit)),
+        ValueType::Map(section) if matches!(section.id, "orientation_vector" | "orientation_euler") => {}
+        ValueType::Map(section) => walk(section, way, depth - 1, visit),
+        ValueType::List(item) => inside(item, &|value| way(json!([value])), depth, visit),
+        ValueType::Either(several) => several.iter().for_each(|one| inside(one, way, depth, visit)),
         _ => {}
     }
 }
@@ -275,8 +275,8 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
                 drift.push(format!("{text}\n{said:?}"));
             }
         }
-        if let Ok(usual) = serde_json::from_str::<Value>(key.usual) {
-            let text = way(usual).to_string();
+        if let Ok(default) = serde_json::from_str::<Value>(key.default) {
+            let text = way(default).to_string();
             let said = lines("r.json", &text);
             let about: Vec<_> = said
                 .iter()
@@ -286,7 +286,7 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
                 drift.push(format!("{text}\n{about:?}"));
             }
         } else {
-            assert_eq!(key.usual, "", "{}", key.name);
+            assert_eq!(key.default, "", "{}", key.name);
         }
     });
     assert!(drift.is_empty(), "{}", drift.join("\n"));
@@ -294,22 +294,22 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
 }
 
 /// Whether a value has the right type.
-fn allows(takes: &Takes, value: &Value) -> bool {
+fn allows(takes: &ValueType, value: &Value) -> bool {
     match takes {
-        Takes::Text
-        | Takes::Api
-        | Takes::Model
-        | Takes::Subtype(_)
-        | Takes::Word(_)
-        | Takes::AnyCase(_)
-        | Takes::Duration => value.is_string(),
-        Takes::Flag => value.is_boolean(),
-        Takes::Number(..) | Takes::Whole(..) => value.is_number(),
-        Takes::Size => value.is_number() || value.is_string(),
-        Takes::Map(_) | Takes::Free | Takes::Texts => value.is_object(),
-        Takes::List(_) => value.is_array(),
-        Takes::Either(several) => several.iter().any(|one| allows(one, value)),
-        Takes::Ignored => true,
+        ValueType::Text
+        | ValueType::Api
+        | ValueType::Model
+        | ValueType::Subtype(_)
+        | ValueType::Word(_)
+        | ValueType::AnyCase(_)
+        | ValueType::Duration => value.is_string(),
+        ValueType::Flag => value.is_boolean(),
+        ValueType::Number(..) | ValueType::Whole(..) => value.is_number(),
+        ValueType::Size => value.is_number() || value.is_string(),
+        ValueType::Map(_) | ValueType::Free | ValueType::Texts => value.is_object(),
+        ValueType::List(_) => value.is_array(),
+        ValueType::Either(several) => several.iter().any(|one| allows(one, value)),
+        ValueType::Ignored => true,
     }
 }
 
@@ -330,12 +330,17 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
     };
     let plain = module(&json!({}));
     for key in crate::keys::MODULE.keys {
-        match (&key.takes, serde_json::from_str::<Value>(key.usual)) {
-            (_, Ok(usual)) => assert_eq!(module(&json!({key.name: usual})), plain, "{}", key.name),
-            (Takes::Map(section), _) if !section.keys.is_empty() => {
+        match (&key.takes, serde_json::from_str::<Value>(key.default)) {
+            (_, Ok(default)) => assert_eq!(module(&json!({key.name: default})), plain, "{}", key.name),
+            (ValueType::Map(section), _) if !section.keys.is_empty() => {
                 for inner in section.keys {
-                    if let Ok(usual) = serde_json::from_str::<Value>(inner.usual) {
-                        assert_eq!(module(&json!({key.name: {inner.name: usual}})), plain, "{}", inner.name);
+                    if let Ok(default) = serde_json::from_str::<Value>(inner.default) {
+                        assert_eq!(
+                            module(&json!({key.name: {inner.name: default}})),
+                            plain,
+                            "{}",
+                            inner.name
+                        );
                     }
                 }
             }
@@ -343,17 +348,17 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
         }
     }
     for inner in crate::keys::RESTART.keys {
-        let usual: Value = serde_json::from_str(inner.usual).expect("each has one");
+        let default: Value = serde_json::from_str(inner.default).expect("each has one");
         assert_eq!(
-            module(&json!({"restart": {inner.name: usual}})),
+            module(&json!({"restart": {inner.name: default}})),
             plain,
             "{}",
             inner.name
         );
     }
     for inner in crate::keys::APPLY.keys {
-        let usual: Value = serde_json::from_str(inner.usual).expect("each has one");
-        let config = read("r.json", &json!({"apply": {inner.name: usual}}).to_string())
+        let default: Value = serde_json::from_str(inner.default).expect("each has one");
+        let config = read("r.json", &json!({"apply": {inner.name: default}}).to_string())
             .expect("usable")
             .config;
         assert_eq!(config.apply, mainstay_model::ApplyPolicy::default(), "{}", inner.name);

@@ -117,7 +117,7 @@ tracing: {enabled: true, disk: true, otlpendpoint: "localhost:4317"}
 fn both_formats_of_a_whole_machine_mean_the_same() {
     let [json, yaml] = [("r.json", SAMPLE_JSON), ("r.yaml", SAMPLE_YAML)].map(|(name, text)| {
         let loaded = read(name, text).unwrap_or_else(|refused| panic!("{refused}"));
-        assert!(loaded.complaints.is_empty(), "{:?}", loaded.complaints);
+        assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
         loaded.config
     });
     assert_eq!(json.modules, yaml.modules);
@@ -452,9 +452,9 @@ fn a_file_is_read_from_disk_with_its_programs_checked() {
     let faults: Vec<_> = loaded.config.modules.iter().map(|module| &module.fault).collect();
     assert_eq!(faults, [&None, &None], "a program may come later");
     let told: Vec<_> = loaded
-        .complaints
+        .diagnostics
         .iter()
-        .map(|complaint| complaint.message.as_str())
+        .map(|diagnostic| diagnostic.message.as_str())
         .collect();
     assert!(
         matches!(told.as_slice(), [one] if one.starts_with("module `m`") && one.ends_with("no such file or directory")),
@@ -463,7 +463,7 @@ fn a_file_is_read_from_disk_with_its_programs_checked() {
     std::fs::write(&path, b"debug: true\nrevision: \xff\n").expect("written");
     let refused = load(&path).expect_err("not UTF-8");
     assert!(
-        refused.complaints[0]
+        refused.diagnostics[0]
             .line()
             .ends_with("r.yaml:2:11: the config is not UTF-8 text (save it as UTF-8)"),
         "{refused}"

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use mainstay_model::redact::{self, clean};
-use mainstay_model::{Config, Frame, Object, Place, ServiceConfig, Span, Value};
+use mainstay_model::{Config, Frame, Object, ServiceConfig, SourceSpan, Span, Value};
 
 use super::{Difference, DifferenceKind};
 
@@ -14,16 +14,17 @@ const SHOWN: usize = 48;
 const SECRET: &str = "***";
 
 /// Collects differences of two configs, or of two entries of them.
-pub(super) struct Found<'a> {
-    from: (&'a Config, Place),
-    to: (&'a Config, Place),
+pub(super) struct Collector<'a> {
+    from: (&'a Config, SourceSpan),
+    to: (&'a Config, SourceSpan),
     pub(super) differences: Vec<Difference>,
 }
 
-impl<'a> Found<'a> {
-    pub(super) fn new(from: &'a Config, old: Option<&Place>, to: &'a Config, new: Option<&Place>) -> Self {
-        let place =
-            |config: &Config, place: Option<&Place>| place.cloned().unwrap_or_else(|| Place::file(&config.path));
+impl<'a> Collector<'a> {
+    pub(super) fn new(from: &'a Config, old: Option<&SourceSpan>, to: &'a Config, new: Option<&SourceSpan>) -> Self {
+        let place = |config: &Config, place: Option<&SourceSpan>| {
+            place.cloned().unwrap_or_else(|| SourceSpan::file(&config.path))
+        };
         Self {
             from: (from, place(from, old)),
             to: (to, place(to, new)),

@@ -22,7 +22,7 @@ pub struct Edge<'a> {
 
 /// An optional dependency that is let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forgone {
+pub struct DroppedOptional {
     /// Who goes without.
     pub by: ResourceName,
     /// Without what.
@@ -31,7 +31,7 @@ pub struct Forgone {
     pub circle: Vec<ResourceName>,
 }
 
-impl Forgone {
+impl DroppedOptional {
     /// `x → y → x`
     #[must_use]
     pub fn way(&self) -> String {
@@ -43,7 +43,7 @@ impl Forgone {
 /// What is let go of these dependencies, by the names of their ends. An optional one that is required as well is required.
 /// Linear in the edges, but for optional ones that are part of a circle: for each of those, the circle's edges are followed.
 #[must_use]
-pub fn forgone<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<Forgone> {
+pub fn dropped_optional<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<DroppedOptional> {
     let edges: BTreeSet<Edge<'_>> = edges.into_iter().collect();
     if !edges.iter().any(|edge| edge.optional) {
         return Vec::new();
@@ -76,7 +76,7 @@ pub fn forgone<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<Forgone> {
             None => kept[from].push(to),
             Some(way) => {
                 let circle = [from].into_iter().chain(way);
-                found.push(Forgone {
+                found.push(DroppedOptional {
                     by: names[from].clone(),
                     what: names[to].clone(),
                     circle: circle.map(|place| names[place].clone()).collect(),
@@ -188,7 +188,7 @@ mod tests {
                 to,
                 optional: *optional,
             });
-            forgone(edges).iter().map(Forgone::way).collect()
+            dropped_optional(edges).iter().map(DroppedOptional::way).collect()
         };
         assert_eq!(ways(&edges), expected, "{lines:?}");
         let turned: Vec<_> = edges.into_iter().rev().collect();
@@ -227,7 +227,7 @@ mod tests {
             optional: true,
         });
         let begun = Instant::now();
-        let found = forgone(edges);
+        let found = dropped_optional(edges);
         assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
         assert!(!found.is_empty() && found.len() < 2000, "{}", found.len());
     }
@@ -246,7 +246,7 @@ mod tests {
                 to: &names[*to],
                 optional: *optional,
             }).collect();
-            let found = forgone(edges.clone());
+            let found = dropped_optional(edges.clone());
             let gone = |edge: &Edge<'_>| found.iter().any(|gone| gone.by == *edge.from && gone.what == *edge.to);
             let next = |taken: &dyn Fn(&Edge<'_>) -> bool| -> HashMap<ResourceName, Vec<ResourceName>> {
                 let mut next: HashMap<_, Vec<_>> = HashMap::new();
@@ -275,7 +275,7 @@ mod tests {
             if !edges.is_empty() {
                 let turn = turn.index(edges.len());
                 edges.rotate_left(turn);
-                prop_assert_eq!(forgone(edges.clone()), found);
+                prop_assert_eq!(dropped_optional(edges.clone()), found);
             }
         }
     }

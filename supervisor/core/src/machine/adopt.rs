@@ -7,13 +7,13 @@ use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::Builtins;
 use mainstay_model::{Config, ModuleName, ResourceConfig};
 
-use super::change::{Change, How, Known, KnownModule, KnownResource, Part, Plan};
-use super::node::{Facts, Module, Node, Stage};
+use super::change::{Change, ChangeKind, Known, KnownModule, KnownResource, Part, Plan};
+use super::node::{BuildStage, Module, ModuleCondition, Node};
 use super::world::World;
 
 /// What a config wants beside its entries.
 #[derive(Debug, Default)]
-pub struct Around {
+pub struct DesiredModules {
     /// Modules, in order.
     pub modules: Vec<ModuleName>,
     /// Which of the models that the config uses are built in, and where.
@@ -26,8 +26,8 @@ impl World {
     /// Makes room for a module, or for another one in its place.
     pub fn add_module(&mut self, name: ModuleName) {
         let module = Module {
-            facts: Facts::Starting,
-            untried: true,
+            facts: ModuleCondition::Starting,
+            first_attempt: true,
             offers: Arc::default(),
             in_flight: 0,
             adding: 0,
@@ -36,7 +36,7 @@ impl World {
         };
         if let Some(present) = self.modules.get_mut(&name) {
             // Calls of the process before may still be under way; they are counted until they end.
-            (present.facts, present.untried, present.offers) = (module.facts, true, module.offers);
+            (present.facts, present.first_attempt, present.offers) = (module.facts, true, module.offers);
         } else {
             self.module_order.push(name.clone());
             self.modules.insert(name.clone(), module);
@@ -48,7 +48,7 @@ impl World {
     pub fn retire(&mut self, name: &ModuleName) {
         if let Some(module) = self.modules.get_mut(name) {
             module.offers = Arc::default();
-            module.untried = false;
+            module.first_attempt = false;
         }
     }
 
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn touch_idle(&mut self) {
-        let idle = self.nodes.iter().filter(|(_, node)| node.stage == Stage::Idle);
+        let idle = self.nodes.iter().filter(|(_, node)| node.stage == BuildStage::Idle);
         for name in idle.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.touch(&name);
         }
@@ -71,22 +71,22 @@ impl World {
     pub fn known(&self) -> Known {
         let modules = self.modules.iter().map(|(name, module)| {
             let known = KnownModule {
-                ready: module.facts == Facts::Ready,
+                ready: module.facts == ModuleCondition::Ready,
                 offers: module.offers.clone(),
             };
             (name.clone(), known)
         });
         let resources = self.nodes.iter().map(|(name, node)| {
-            let built = node.stage == Stage::Built;
+            let built = node.stage == BuildStage::Built;
             let known = KnownResource {
                 built_in: node.module.clone().filter(|_| built),
                 held: node.held.iter().map(|(held, _)| held.clone()).collect(),
                 declared: node
-                    .wishes
+                    .dependencies
                     .as_ref()
                     .filter(|_| !node.changed)
-                    .map(|wishes| wishes.declared.clone()),
-                forgone: node.forgone.clone(),
+                    .map(|dependencies| dependencies.declared.clone()),
+                dropped_optional: node.dropped_optional.clone(),
             };
             (name.clone(), known)
         });
@@ -98,12 +98,12 @@ impl World {
     }
 
     /// Wants what `to` has from now on, as `plan` says. Modules are added, retired and removed by themselves.
-    pub fn take_up(&mut self, plan: &Plan, to: &Config, around: Around) {
-        self.builtin = around.builtin;
-        self.builtins = around.builtins;
-        let wanted: HashSet<_> = around.modules.iter().cloned().collect();
+    pub fn take_up(&mut self, plan: &Plan, to: &Config, desired: DesiredModules) {
+        self.builtin = desired.builtin;
+        self.builtins = desired.builtins;
+        let wanted: HashSet<_> = desired.modules.iter().cloned().collect();
         let ending = self.module_order.iter().filter(|name| !wanted.contains(*name)).cloned();
-        self.module_order = around
+        self.module_order = desired
             .modules
             .iter()
             .cloned()
@@ -138,7 +138,7 @@ impl World {
     /// Nobody wants this resource any more. True if its name was known.
     fn unwant(&mut self, name: &ResourceName) -> bool {
         if let Some(node) = self.nodes.get_mut(name) {
-            (node.wanted, node.alone) = (false, false);
+            (node.wanted, node.in_place) = (false, false);
         }
         self.touch_around(name);
         self.index.remove(name)
@@ -147,7 +147,7 @@ impl World {
     /// Wants a resource by this entry, and does with it what the plan says. True if its name is new.
     fn adopt(&mut self, config: &ResourceConfig, order: usize, change: &Change) -> bool {
         let name = &config.name;
-        let out = matches!(change.how, How::Rebuild | How::Close) && !change.known_after_start;
+        let forced = matches!(change.how, ChangeKind::Rebuild | ChangeKind::Close) && !change.known_after_start;
         let new = self.index.add(name);
         let Some(node) = self.nodes.get_mut(name) else {
             self.nodes
@@ -157,24 +157,24 @@ impl World {
         };
         let same = node.config.builds_the_same_as(config);
         // One that is on its way back alone, and changes so that it could have been from the start, still is.
-        let built = node.stage == Stage::Built;
-        let still = node.alone && node.config.serves_the_same_as(config) && (change.alone || !built);
-        node.alone = still || (change.alone && built && !node.leaving);
+        let built = node.stage == BuildStage::Built;
+        let still = node.in_place && node.config.serves_the_same_as(config) && (change.in_place || !built);
+        node.in_place = still || (change.in_place && built && !node.must_remove);
         node.config = Arc::new(config.clone());
         node.wanted = true;
-        if node.stage != Stage::Idle {
+        if node.stage != BuildStage::Idle {
             node.changed |= !same;
-            node.out |= out && node.stage == Stage::Built;
+            node.forced |= forced && node.stage == BuildStage::Built;
         }
-        if !same || out {
+        if !same || forced {
             node.failures = 0;
             if let Some((_, at)) = node.failure.take() {
                 self.retries.remove(&(at, name.clone()));
             }
         }
-        if !same && node.stage == Stage::Idle {
-            (node.asked, node.shown) = (false, None);
-            self.forget_wishes(name);
+        if !same && node.stage == BuildStage::Idle {
+            (node.validated, node.shown) = (false, None);
+            self.forget_dependencies(name);
         }
         self.touch_around(name);
         new

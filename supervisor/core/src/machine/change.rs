@@ -16,12 +16,12 @@ use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::{Builtins, Config, ModuleName};
 
 use super::desired;
-use super::desired::WantedModule;
+use super::desired::DesiredModule;
 use super::failure::Failure;
-use super::node::Declared;
+use super::node::DeclaredDependencies;
 use crate::difference;
 use crate::difference::Difference;
-use crate::graph::circles::Forgone;
+use crate::graph::circles::DroppedOptional;
 
 /// Part of a machine that can change by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +70,7 @@ impl fmt::Display for Part {
 
 /// What happens to a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum How {
+pub enum ChangeKind {
     /// It begins to run.
     Start,
     /// It ends and begins anew.
@@ -87,7 +87,7 @@ pub enum How {
     Update,
 }
 
-impl fmt::Display for How {
+impl fmt::Display for ChangeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Start => "start",
@@ -107,7 +107,7 @@ pub struct Change {
     /// What changes.
     pub part: Part,
     /// How.
-    pub how: How,
+    pub how: ChangeKind,
     /// Why, for people.
     pub because: String,
     /// Whether, or how far, this happens is decided by what is not known yet: a module that does not run, or whether
@@ -116,7 +116,7 @@ pub struct Change {
     /// The change that it follows from, if its own entry is not the reason.
     pub through: Option<Part>,
     /// A resource that is rebuilt while those who hold it keep it.
-    pub alone: bool,
+    pub in_place: bool,
 }
 
 /// What leads from one config to another, in order: what is closed, modules, then what is built, after what it needs.
@@ -129,7 +129,7 @@ pub struct Plan {
     /// Modules and resources that nothing happens to.
     pub stays: Vec<Part>,
     /// Optional dependencies that are let go because they would close a circle, as far as is known.
-    pub forgone: Vec<Forgone>,
+    pub dropped_optional: Vec<DroppedOptional>,
 }
 
 impl Plan {
@@ -156,7 +156,7 @@ pub struct Known {
     /// The resources.
     pub resources: HashMap<ResourceName, KnownResource>,
     /// What running modules say of entries that are not applied yet; see `Handle::preflight`.
-    pub answers: HashMap<ResourceName, Result<Declared, Failure>>,
+    pub answers: HashMap<ResourceName, Result<DeclaredDependencies, Failure>>,
 }
 
 /// What is known of a module.
@@ -176,9 +176,9 @@ pub struct KnownResource {
     /// What it was built with.
     pub held: Vec<ResourceName>,
     /// Its dependencies, as its module declared them last and its entry does.
-    pub declared: Option<Arc<Declared>>,
+    pub declared: Option<Arc<DeclaredDependencies>>,
     /// Optional dependencies that it has to go without.
-    pub forgone: Vec<Forgone>,
+    pub dropped_optional: Vec<DroppedOptional>,
 }
 
 /// What leads from `from`, which is applied, to `to`. Linear in the sizes of both, and of what depends on what.
@@ -197,7 +197,7 @@ pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     let stays = wanted.chain(entries).filter(|part| !touched.contains(part)).collect();
     Plan {
         taken_out: resources.taken_out,
-        forgone: resources.forgone,
+        dropped_optional: resources.dropped_optional,
         changes,
         stays,
     }
@@ -228,7 +228,7 @@ impl Modules {
             builtin: desired::builtin_models(to, &known.builtins),
             ..Self::default()
         };
-        let mut before: HashMap<ModuleName, WantedModule> = HashMap::new();
+        let mut before: HashMap<ModuleName, DesiredModule> = HashMap::new();
         for wanted in old {
             let name = wanted.spec.name.clone();
             if !names.contains(&name) {
@@ -237,7 +237,7 @@ impl Modules {
                 } else {
                     "no longer in the config"
                 };
-                found.add(&name, How::Stop, because);
+                found.add(&name, ChangeKind::Stop, because);
                 found.stopped.insert(name.clone());
             }
             before.insert(name, wanted);
@@ -246,7 +246,7 @@ impl Modules {
             let name = wanted.spec.name.clone();
             match before.get(&name) {
                 None => {
-                    found.add(&name, How::Start, &new_and(wanted.fault.as_deref()));
+                    found.add(&name, ChangeKind::Start, &new_and(wanted.fault.as_deref()));
                     if wanted.fault.is_none() {
                         found.started.insert(name.clone());
                     }
@@ -263,10 +263,10 @@ impl Modules {
                         let differ = differences((from, same), (to, &wanted));
                         reasons.push(format!("{differ}; its process goes on"));
                     }
-                    found.add(&name, How::Update, &reasons.join("; "));
+                    found.add(&name, ChangeKind::Update, &reasons.join("; "));
                 }
                 Some(changed) => {
-                    found.add(&name, How::Restart, &differences((from, changed), (to, &wanted)));
+                    found.add(&name, ChangeKind::Restart, &differences((from, changed), (to, &wanted)));
                     found.restarted.insert(name.clone());
                 }
             }
@@ -275,14 +275,14 @@ impl Modules {
         found
     }
 
-    fn add(&mut self, name: &ModuleName, how: How, because: &str) {
+    fn add(&mut self, name: &ModuleName, how: ChangeKind, because: &str) {
         self.changes.push(Change {
             part: Part::Module(name.clone()),
             how,
             because: because.to_owned(),
             known_after_start: false,
             through: None,
-            alone: false,
+            in_place: false,
         });
     }
 }
@@ -307,7 +307,7 @@ fn new_and(fault: Option<&str>) -> String {
 }
 
 /// In what two entries of one module differ, or else what is made of them.
-fn differences((from, old): (&Config, &WantedModule), (to, new): (&Config, &WantedModule)) -> String {
+fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &DesiredModule)) -> String {
     if let Some(fault) = &new.fault {
         return format!("its entry is broken: {fault}");
     }

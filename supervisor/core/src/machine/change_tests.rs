@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstay_config::{Bundle, Surroundings, parse};
+use mainstay_config::{ConfigFiles, LoadContext, parse};
 use mainstay_model::{Config, ModuleName, Phase};
 use proptest::prelude::*;
 
 use super::change;
-use super::change::{How, Known, Part, Plan};
-use super::simulator::{Toy, config, name};
+use super::change::{ChangeKind, Known, Part, Plan};
+use super::simulator::{Simulator, config, name};
 
 /// `rebuild a, build b …`, with `?` behind what is known after the start.
 pub(super) fn show(plan: &Plan) -> String {
@@ -24,22 +24,22 @@ pub(super) fn show(plan: &Plan) -> String {
 }
 
 /// A machine that runs what the lines say.
-pub(super) fn running(lines: &[&str]) -> Toy {
-    let mut toy = Toy::new(lines);
-    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
-        toy.ready(module.as_str());
+pub(super) fn running(lines: &[&str]) -> Simulator {
+    let mut simulator = Simulator::new(lines);
+    for module in simulator.inside.keys().cloned().collect::<Vec<_>>() {
+        simulator.ready(module.as_str());
     }
-    toy.settle();
-    toy
+    simulator.settle();
+    simulator
 }
 
 /// From the one to the other: what is planned, and what is done.
-fn check(from: &[&str], to: &[&str], planned: &str, done: &str) -> Toy {
-    let mut toy = running(from);
-    let (plan, log) = toy.apply(to);
+fn check(from: &[&str], to: &[&str], planned: &str, done: &str) -> Simulator {
+    let mut simulator = running(from);
+    let (plan, log) = simulator.apply(to);
     assert_eq!(show(&plan), planned, "{from:?} → {to:?}: {plan:#?}");
     assert_eq!(log, done, "{from:?} → {to:?}");
-    toy
+    simulator
 }
 
 #[test]
@@ -117,83 +117,84 @@ fn another_frame_rebuilds_that_resource_alone() {
 
 #[test]
 fn who_holds_what_is_rebuilt_alone_is_ready_all_the_time() {
-    let mut toy = running(&["a@m", "b@m: a", "c@n: b"]);
-    let (plan, before) = (toy.take_up(&["a@m~2", "b@m: a", "c@n: b"]), held(&toy, "b"));
+    let mut simulator = running(&["a@m", "b@m: a", "c@n: b"]);
+    let (plan, before) = (simulator.take_up(&["a@m~2", "b@m: a", "c@n: b"]), held(&simulator, "b"));
     assert_eq!(
         plan.changes[0].because,
         "frame.translation [1, 0, 0] → [2, 0, 0]; who holds it stays"
     );
     for step in ["-a", "", "+a"] {
-        toy.decide();
+        simulator.decide();
         for resource in ["b", "c"] {
             assert_eq!(
-                toy.shown(resource),
+                simulator.shown(resource),
                 (Phase::Ready, String::new()),
                 "{resource} before {step:?}"
             );
         }
-        toy.end(0);
+        simulator.end(0);
     }
-    assert_eq!(toy.settle(), "-a +a");
-    assert_eq!(held(&toy, "b"), before, "what it holds is not another one");
+    assert_eq!(simulator.settle(), "-a +a");
+    assert_eq!(held(&simulator, "b"), before, "what it holds is not another one");
     // Once more while it is away.
-    toy.take_up(&["a@m~3", "b@m: a", "c@n: b"]);
-    toy.decide();
-    toy.end(0);
-    toy.take_up(&["a@m~4", "b@m: a", "c@n: b"]);
-    assert_eq!(toy.settle(), "-a +a");
-    toy.take_up(&["a@m~5", "b@m: a", "c@n: b"]);
+    simulator.take_up(&["a@m~3", "b@m: a", "c@n: b"]);
+    simulator.decide();
+    simulator.end(0);
+    simulator.take_up(&["a@m~4", "b@m: a", "c@n: b"]);
+    assert_eq!(simulator.settle(), "-a +a");
+    simulator.take_up(&["a@m~5", "b@m: a", "c@n: b"]);
     for _ in 0..2 {
-        toy.decide();
-        toy.end(0);
+        simulator.decide();
+        simulator.end(0);
     }
-    toy.decide();
+    simulator.decide();
     // AddResource of the one before is under way, and ends well.
-    toy.take_up(&["a@m~6", "b@m: a", "c@n: b"]);
-    assert_eq!(toy.settle(), "-a +a -a +a");
-    assert_eq!(held(&toy, "b"), before);
+    simulator.take_up(&["a@m~6", "b@m: a", "c@n: b"]);
+    assert_eq!(simulator.settle(), "-a +a -a +a");
+    assert_eq!(held(&simulator, "b"), before);
 }
 
 #[test]
 fn who_holds_what_does_not_come_back_goes_with_it() {
     let begin = || {
-        let mut toy = running(&["a@m", "b@n: a", "c@n: b", "d@n: ?a"]);
-        toy.take_up(&["a@m~2", "b@n: a", "c@n: b", "d@n: ?a"]);
-        toy.decide();
-        toy
+        let mut simulator = running(&["a@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+        simulator.take_up(&["a@m~2", "b@n: a", "c@n: b", "d@n: ?a"]);
+        simulator.decide();
+        simulator
     };
     // It cannot be built.
-    let mut toy = begin();
-    toy.fail_next("a", "no");
-    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
-    let (phase, cause) = toy.shown("b");
+    let mut simulator = begin();
+    simulator.fail_next("a", "no");
+    assert_eq!(simulator.shown("a"), (Phase::Unhealthy, "no".into()));
+    let (phase, cause) = simulator.shown("b");
     assert!(
         phase == Phase::Unhealthy && cause == "needs a (component:generic): no",
         "{phase:?} {cause}"
     );
-    assert_eq!(toy.shown("d").0, Phase::Ready, "it does without");
-    toy.now = toy.world.next_retry().expect("a retry");
-    toy.world.touch_due(toy.now);
-    assert_eq!(toy.settle(), "+a +b -d +c +d");
+    assert_eq!(simulator.shown("d").0, Phase::Ready, "it does without");
+    simulator.now = simulator.world.next_retry().expect("a retry");
+    simulator.world.touch_due(simulator.now);
+    assert_eq!(simulator.settle(), "+a +b -d +c +d");
     // Its module dies while it is away, and comes back.
-    let mut toy = begin();
-    toy.end(0);
-    toy.decide();
-    toy.down("m");
-    toy.settle();
-    assert_eq!(toy.shown("b").0, Phase::Configuring, "what it holds is gone");
-    toy.ready("m");
-    assert_eq!(toy.settle(), "-c -d -b +a +d +b +c");
+    let mut simulator = begin();
+    simulator.end(0);
+    simulator.decide();
+    simulator.down("m");
+    simulator.settle();
+    assert_eq!(simulator.shown("b").0, Phase::Configuring, "what it holds is gone");
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "-c -d -b +a +d +b +c");
     // Nobody wants it any more.
-    let mut toy = begin();
-    toy.end(0);
-    toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n: ?a"]);
-    assert_eq!(toy.settle(), "-a -c -d -b +d");
-    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+    let mut simulator = begin();
+    simulator.end(0);
+    simulator.take_up(&["@m", "b@n: a", "c@n: b", "d@n: ?a"]);
+    assert_eq!(simulator.settle(), "-a -c -d -b +d");
+    assert_eq!(simulator.shown("b").0, Phase::Unhealthy);
 }
 
-fn held(toy: &Toy, resource: &str) -> Vec<super::node::Held> {
-    toy.world
+fn held(simulator: &Simulator, resource: &str) -> Vec<super::node::Held> {
+    simulator
+        .world
         .node(&name(resource))
         .map(|node| node.held.clone())
         .unwrap_or_default()
@@ -213,7 +214,7 @@ fn a_changed_module_is_emptied_first_and_takes_only_its_own_along() {
 fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
     let module = |more: &str| {
         let text = format!(r#"{{"modules":[{{"name":"m","executable_path":"/x"{more}}}]}}"#);
-        let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
+        let loaded = parse(&ConfigFiles::single("toy.json", text), &LoadContext::default()).expect("a good config");
         loaded.config
     };
     let planned = |more: &str| {
@@ -306,40 +307,40 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
 
 #[test]
 fn who_needs_what_goes_stays_visible_and_says_why() {
-    let toy = check(
+    let simulator = check(
         &["a@m", "b@m: a", "c@m: b", "d@m: ?a"],
         &["b@m: a", "c@m: b", "d@m: ?a"],
         "close c, close b, close a, rebuild d",
         "-c -d -b -a +d",
     );
-    let (phase, cause) = toy.shown("b");
+    let (phase, cause) = simulator.shown("b");
     assert_eq!(phase, Phase::Unhealthy);
     assert_eq!(
         cause,
         "needs `a`, but rdk:component:generic/a was removed from the config"
     );
     let removed = "config or connected remotes: [a]; rdk:component:generic/a was removed from the config";
-    assert!(toy.wire("b").contains(removed), "{}", toy.wire("b"));
-    let (phase, cause) = toy.shown("c");
+    assert!(simulator.wire("b").contains(removed), "{}", simulator.wire("b"));
+    let (phase, cause) = simulator.shown("c");
     assert_eq!(phase, Phase::Unhealthy);
     assert!(cause.starts_with("needs b (component:generic): needs `a`"), "{cause}");
-    let wire = toy.wire("c");
+    let wire = simulator.wire("c");
     assert!(
         wire.contains("dependency rdk:component:generic/b is not ready yet"),
         "{wire}"
     );
-    assert!(toy.world.node(&name("a")).is_none());
+    assert!(simulator.world.node(&name("a")).is_none());
 }
 
 #[test]
 fn what_waited_for_a_name_is_built_when_it_comes() {
-    let toy = check(
+    let simulator = check(
         &["b@m: a", "c@m: b"],
         &["a@m", "b@m: a", "c@m: b"],
         "build a, build b?, build c?",
         "+a +b +c",
     );
-    assert_eq!(toy.shown("c").0, Phase::Ready);
+    assert_eq!(simulator.shown("c").0, Phase::Ready);
 }
 
 #[test]
@@ -349,68 +350,68 @@ fn an_optional_dependency_that_comes_is_taken_up() {
 
 #[test]
 fn a_module_that_goes_leaves_its_resources_visible() {
-    let toy = check(
+    let simulator = check(
         &["a@m", "b@n: a"],
         &["a@m!", "b@n: a"],
         "close b, close a, stop module m",
         "-b -a",
     );
-    let (phase, cause) = toy.shown("a");
+    let (phase, cause) = simulator.shown("a");
     assert_eq!(phase, Phase::Unhealthy);
     assert!(cause.starts_with("no such model: `"), "{cause}");
-    let wire = toy.wire("a");
+    let wire = simulator.wire("a");
     assert!(
         wire.contains("There may be no module in config that provides this model"),
         "{wire}"
     );
-    assert_eq!(toy.shown("b").0, Phase::Unhealthy);
+    assert_eq!(simulator.shown("b").0, Phase::Unhealthy);
 }
 
 #[test]
 fn a_circle_that_is_opened_is_built() {
-    let mut toy = running(&["a@m: b", "b@m: a", "c@m: a"]);
-    assert!(toy.shown("a").1.contains("cycle"), "{}", toy.shown("a").1);
-    let (_, log) = toy.apply(&["a@m: b", "b@m*2", "c@m: a"]);
+    let mut simulator = running(&["a@m: b", "b@m: a", "c@m: a"]);
+    assert!(simulator.shown("a").1.contains("cycle"), "{}", simulator.shown("a").1);
+    let (_, log) = simulator.apply(&["a@m: b", "b@m*2", "c@m: a"]);
     assert_eq!(log, "+b +a +c");
-    let (_, log) = toy.apply(&["a@m: b", "b@m*3: a", "c@m: a"]);
+    let (_, log) = simulator.apply(&["a@m: b", "b@m*3: a", "c@m: a"]);
     assert_eq!(log, "-c -a -b");
-    assert!(toy.shown("b").1.contains("cycle"), "{}", toy.shown("b").1);
+    assert!(simulator.shown("b").1.contains("cycle"), "{}", simulator.shown("b").1);
 }
 
 #[test]
 fn a_change_while_the_old_entry_is_being_built_wins() {
-    let mut toy = Toy::new(&["a@m"]);
-    toy.ready("m");
-    toy.decide();
+    let mut simulator = Simulator::new(&["a@m"]);
+    simulator.ready("m");
+    simulator.decide();
     // ValidateConfig of the old entry is under way.
-    toy.take_up(&["a@m*2"]);
-    toy.decide();
-    toy.end(0);
-    toy.decide();
+    simulator.take_up(&["a@m*2"]);
+    simulator.decide();
+    simulator.end(0);
+    simulator.decide();
     assert_eq!(
-        toy.world.node(&name("a")).map(|node| node.asked),
+        simulator.world.node(&name("a")).map(|node| node.validated),
         Some(false),
         "asked again"
     );
-    toy.end(0);
-    toy.decide();
+    simulator.end(0);
+    simulator.decide();
     // AddResource of the second is under way.
-    toy.take_up(&["a@m*3"]);
-    assert_eq!(toy.settle(), "+a -a +a");
+    simulator.take_up(&["a@m*3"]);
+    assert_eq!(simulator.settle(), "+a -a +a");
     // And what is taken back before it was done is not done.
-    toy.take_up(&[]);
-    toy.take_up(&["a@m*3"]);
-    assert_eq!(toy.settle(), "");
-    assert_eq!(toy.shown("a").0, Phase::Ready);
+    simulator.take_up(&[]);
+    simulator.take_up(&["a@m*3"]);
+    assert_eq!(simulator.settle(), "");
+    assert_eq!(simulator.shown("a").0, Phase::Ready);
 }
 
 #[test]
 fn a_failed_resource_is_tried_at_once_when_what_it_depends_on_was_built_anew() {
-    let mut toy = running(&["a@m", "b@m: a"]);
-    toy.take_up(&["a@m", "b@m*2: a"]);
-    toy.fail_next("b", "no");
-    assert_eq!(toy.shown("b"), (Phase::Unhealthy, "no".into()));
-    let (_, log) = toy.apply(&["a@m*2", "b@m*2: a"]);
+    let mut simulator = running(&["a@m", "b@m: a"]);
+    simulator.take_up(&["a@m", "b@m*2: a"]);
+    simulator.fail_next("b", "no");
+    assert_eq!(simulator.shown("b"), (Phase::Unhealthy, "no".into()));
+    let (_, log) = simulator.apply(&["a@m*2", "b@m*2: a"]);
     assert_eq!(log, "-a +a +b");
 }
 
@@ -418,23 +419,23 @@ fn a_failed_resource_is_tried_at_once_when_what_it_depends_on_was_built_anew() {
 fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
     let lines: Vec<String> = (0..1000).map(|number| format!("r{number}@m")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let mut toy = Toy::new(&[]);
-    let plan = toy.take_up(&lines);
+    let mut simulator = Simulator::new(&[]);
+    let plan = simulator.take_up(&lines);
     assert_eq!(plan.changes.len(), 1001);
-    toy.ready("m");
-    toy.settle();
+    simulator.ready("m");
+    simulator.settle();
     let mut changed = lines.clone();
     changed[500] = "r500@m*2";
-    let (plan, log) = toy.apply(&changed);
+    let (plan, log) = simulator.apply(&changed);
     assert_eq!((show(&plan).as_str(), log.as_str()), ("rebuild r500", "-r500 +r500"));
     assert_eq!(plan.stays.len(), 1000);
 }
 
 /// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
-pub(super) fn running_set(toy: &Toy) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
-    let set = toy.world.nodes().map(|node| {
+pub(super) fn running_set(simulator: &Simulator) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
+    let set = simulator.world.nodes().map(|node| {
         let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
-        let built = node.stage == super::node::Stage::Built;
+        let built = node.stage == super::node::BuildStage::Built;
         (
             node.config.name.name.clone(),
             (node.module.clone().filter(|_| built), held),
@@ -490,8 +491,8 @@ proptest! {
     ) {
         let from = lines(&entries, &versions);
         let from: Vec<&str> = from.iter().map(String::as_str).collect();
-        let mut toy = running(&from);
-        let before = running_set(&toy);
+        let mut simulator = running(&from);
+        let before = running_set(&simulator);
         // What is broken is tried anew with its new frame, and who would like it may have to take it up.
         let mut frames = frames;
         for (number, (_, (_, frame), _)) in &entries {
@@ -501,7 +502,7 @@ proptest! {
         }
         let to = lines(&reframed(&entries, &frames), &versions);
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        let (plan, log) = toy.apply(&to);
+        let (plan, log) = simulator.apply(&to);
         let built = |name: &String| before[name].0.is_some();
         let other: BTreeSet<String> = entries.iter()
             .filter(|(number, (_, (_, frame), _))| frames[**number] != *frame)
@@ -511,17 +512,17 @@ proptest! {
         let mut expected: Vec<String> = other.iter().flat_map(|name| [format!("-{name}"), format!("+{name}")]).collect();
         expected.sort();
         prop_assert_eq!(done, expected, "{:?} → {:?}: {}", &from, &to, show(&plan));
-        prop_assert_eq!(&running_set(&toy), &before);
+        prop_assert_eq!(&running_set(&simulator), &before);
         // The same back, with deaths and other orders in between.
-        toy.take_up(&from);
+        simulator.take_up(&from);
         for (what, which) in events {
-            toy.happen(what, which);
+            simulator.happen(what, which);
         }
-        toy.calm_down();
+        simulator.calm_down();
         let fresh = running(&from);
-        prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?}", &from);
+        prop_assert_eq!(running_set(&simulator), running_set(&fresh), "{:?}", &from);
         for name in before.keys() {
-            prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}", name, &from, toy.shown(name));
+            prop_assert_eq!(simulator.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}", name, &from, simulator.shown(name));
         }
     }
 }
@@ -538,15 +539,15 @@ proptest! {
         let walk: Vec<Vec<String>> = walk.iter().map(|(entries, versions)| lines(entries, versions)).collect();
         let texts = |lines: &'_ [String]| -> Vec<String> { lines.to_vec() };
         let first = texts(&walk[0]);
-        let mut toy = running(&first.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut simulator = running(&first.iter().map(String::as_str).collect::<Vec<_>>());
         for next in &walk[1..] {
             let next: Vec<&str> = next.iter().map(String::as_str).collect();
-            let before = running_set(&toy);
-            let (plan, log) = toy.apply(&next);
+            let before = running_set(&simulator);
+            let (plan, log) = simulator.apply(&next);
             let fresh = running(&next);
-            prop_assert_eq!(running_set(&toy), running_set(&fresh), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
+            prop_assert_eq!(running_set(&simulator), running_set(&fresh), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
             for name in next.iter().filter_map(|line| line.split_once('@').map(|(name, _)| name)).filter(|name| !name.is_empty()) {
-                prop_assert_eq!(toy.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}, fresh {:?}", name, &next, toy.shown(name), fresh.shown(name));
+                prop_assert_eq!(simulator.shown(name).0, fresh.shown(name).0, "{} of {:?}: {:?}, fresh {:?}", name, &next, simulator.shown(name), fresh.shown(name));
             }
             // The deed does not differ from the plan.
             let touched: BTreeSet<&str> = log.split_whitespace().map(|step| &step[1..]).collect();
@@ -558,16 +559,16 @@ proptest! {
                 named.collect()
             };
             prop_assert!(touched.is_subset(&planned(&|_| true)), "{:?}: {} did {}", &next, show(&plan), log);
-            let certain = planned(&|change| matches!(change.how, How::Build | How::Rebuild) && !change.known_after_start);
+            let certain = planned(&|change| matches!(change.how, ChangeKind::Build | ChangeKind::Rebuild) && !change.known_after_start);
             prop_assert!(certain.is_subset(&touched), "{:?} → {:?}: {} did {}", &before, &next, show(&plan), log);
             let out: BTreeSet<&str> = plan.taken_out.iter().map(|name| name.name.as_str()).collect();
             let removed: BTreeSet<&str> = log.split_whitespace().filter_map(|step| step.strip_prefix('-')).collect();
             prop_assert!(out.is_subset(&removed), "{} did {}", show(&plan), log);
             // Who holds what is rebuilt alone is left as it is.
-            let alone = |name: &str| plan.changes.iter().any(|change| change.alone && change.part == Part::Resource(crate::machine::change_tests::name(name)));
+            let in_place = |name: &str| plan.changes.iter().any(|change| change.in_place && change.part == Part::Resource(crate::machine::change_tests::name(name)));
             let touched = |name: &str| log.contains(&format!("-{name} ")) || log.contains(&format!("+{name} "));
             for (holder, (_, held)) in &before {
-                let kept = held.iter().all(|held| alone(held) || plan.of(&Part::Resource(name(held))).is_none());
+                let kept = held.iter().all(|held| in_place(held) || plan.of(&Part::Resource(name(held))).is_none());
                 if kept && plan.of(&Part::Resource(name(holder))).is_none() {
                     prop_assert!(!touched(holder), "{} holds {:?}: {} did {}", holder, held, show(&plan), log);
                 }
@@ -582,11 +583,11 @@ proptest! {
             let (again, declared) = config(&next);
             let known = Known {
                 answers: declared.iter().map(|(name, declared)| (name.clone(), Ok(declared.clone()))).collect(),
-                ..toy.world.known()
+                ..simulator.world.known()
             };
-            prop_assert!(change::plan(&toy.config, &again, &known).is_empty());
+            prop_assert!(change::plan(&simulator.config, &again, &known).is_empty());
         }
-        let last = change::plan(&toy.config, &Config::default(), &toy.world.known());
-        prop_assert!(last.changes.iter().all(|change| matches!(change.how, How::Close | How::Stop)));
+        let last = change::plan(&simulator.config, &Config::default(), &simulator.world.known());
+        prop_assert!(last.changes.iter().all(|change| matches!(change.how, ChangeKind::Close | ChangeKind::Stop)));
     }
 }

@@ -4,50 +4,53 @@ use mainstay_model::Phase;
 use proptest::prelude::*;
 
 use super::change_tests::{running, running_set, show};
-use super::simulator::{Toy, name};
+use super::simulator::{Simulator, name};
 
 /// Whom `resource` holds.
-fn held(toy: &Toy, resource: &str) -> Vec<String> {
-    let node = toy.world.node(&name(resource)).expect("it is there");
+fn held(simulator: &Simulator, resource: &str) -> Vec<String> {
+    let node = simulator.world.node(&name(resource)).expect("it is there");
     node.held.iter().map(|(held, _)| held.name.clone()).collect()
 }
 
 /// From one config to the other: what is planned, why, and what is done.
-fn check(from: &[&str], to: &[&str], planned: &str, because: &str, done: &str) -> Toy {
-    let mut toy = running(from);
-    let (plan, log) = toy.apply(to);
+fn check(from: &[&str], to: &[&str], planned: &str, because: &str, done: &str) -> Simulator {
+    let mut simulator = running(from);
+    let (plan, log) = simulator.apply(to);
     assert_eq!(show(&plan), planned, "{from:?} → {to:?}: {plan:#?}");
     let reasons: Vec<_> = plan.changes.iter().map(|change| change.because.as_str()).collect();
     assert!(reasons.contains(&because), "{from:?} → {to:?}: {reasons:?}");
     assert_eq!(log, done, "{from:?} → {to:?}");
     let fresh = running(to);
-    assert_eq!(running_set(&toy), running_set(&fresh), "{from:?} → {to:?}");
-    toy
+    assert_eq!(running_set(&simulator), running_set(&fresh), "{from:?} → {to:?}");
+    simulator
 }
 
 #[test]
 fn of_two_that_would_like_each_other_the_later_by_name_gets_the_earlier_whoever_answers_first() {
     for first in ["m", "n"] {
-        let mut toy = Toy::new(&["y@n: ?x", "x@m: ?y"]);
-        toy.ready(first);
-        toy.settle();
+        let mut simulator = Simulator::new(&["y@n: ?x", "x@m: ?y"]);
+        simulator.ready(first);
+        simulator.settle();
         for module in ["m", "n"] {
-            toy.ready(module);
-            toy.settle();
+            simulator.ready(module);
+            simulator.settle();
         }
         assert_eq!(
-            (held(&toy, "x"), held(&toy, "y")),
+            (held(&simulator, "x"), held(&simulator, "y")),
             (vec![], vec!["x".to_owned()]),
             "{first} first"
         );
-        assert_eq!((toy.shown("x").0, toy.shown("y").0), (Phase::Ready, Phase::Ready));
+        assert_eq!(
+            (simulator.shown("x").0, simulator.shown("y").0),
+            (Phase::Ready, Phase::Ready)
+        );
     }
 }
 
 #[test]
 fn no_more_of_a_circle_is_let_go_than_has_to_be() {
-    let toy = running(&["a@m: ?b", "b@m: ?c", "c@m: ?a"]);
-    let all = ["a", "b", "c"].map(|name| held(&toy, name).join(" "));
+    let simulator = running(&["a@m: ?b", "b@m: ?c", "c@m: ?a"]);
+    let all = ["a", "b", "c"].map(|name| held(&simulator, name).join(" "));
     assert_eq!(all, ["b", "", "a"]);
 }
 
@@ -96,14 +99,14 @@ fn what_is_let_go_for_a_circle_but_needed_later_is_held() {
 
 #[test]
 fn a_module_that_dies_and_returns_changes_nothing_in_a_circle() {
-    let mut toy = running(&["a@m: ?b", "b@n: ?c", "c@k: ?a", "d@m"]);
-    let before = running_set(&toy);
+    let mut simulator = running(&["a@m: ?b", "b@n: ?c", "c@k: ?a", "d@m"]);
+    let before = running_set(&simulator);
     for module in ["m", "n", "k"] {
-        toy.down(module);
-        toy.settle();
-        toy.ready(module);
-        toy.settle();
-        assert_eq!(running_set(&toy), before, "{module} died");
+        simulator.down(module);
+        simulator.settle();
+        simulator.ready(module);
+        simulator.settle();
+        assert_eq!(running_set(&simulator), before, "{module} died");
     }
 }
 
@@ -123,12 +126,12 @@ proptest! {
             format!("r{number}@m{}: {}", number % 3, texts.join(" "))
         }).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let mut toy = Toy::new(&lines);
+        let mut simulator = Simulator::new(&lines);
         for (what, which) in events {
             // Modules come twice as often as they go.
-            toy.happen(what.saturating_sub(1), which);
+            simulator.happen(what.saturating_sub(1), which);
         }
-        toy.calm_down();
-        prop_assert_eq!(running_set(&toy), running_set(&running(&lines)), "{:?}", &lines);
+        simulator.calm_down();
+        prop_assert_eq!(running_set(&simulator), running_set(&running(&lines)), "{:?}", &lines);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 
-use super::node::{Held, Stage};
+use super::node::{BuildStage, Held};
 use super::world::World;
 
 impl World {
@@ -13,7 +13,7 @@ impl World {
     /// with what it holds.
     pub fn lost_with(&self, module: &ModuleName) -> Vec<(ResourceName, Option<ResourceName>)> {
         let inside = self.nodes().filter(|node| node.module.as_ref() == Some(module));
-        let built = inside.filter(|node| matches!(node.stage, Stage::Built | Stage::Removing));
+        let built = inside.filter(|node| matches!(node.stage, BuildStage::Built | BuildStage::Removing));
         let mut own: Vec<_> = built.map(|node| (node.order, node.config.name.clone())).collect();
         own.sort();
         let mut lost: BTreeMap<ResourceName, Option<ResourceName>> =

@@ -9,7 +9,7 @@ use mainstay_model::{Builtins, Config, ModuleConfig, ModuleName, ModuleSpec, Mod
 
 /// A module that a config wants.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WantedModule {
+pub struct DesiredModule {
     /// How it is run.
     pub spec: ModuleSpec,
     /// Why it cannot be. It is shown, not run.
@@ -18,7 +18,7 @@ pub struct WantedModule {
     level: Option<String>,
 }
 
-impl WantedModule {
+impl DesiredModule {
     /// True if a process started for `self` serves `other`, too. What it cannot see does not count: how its end and its
     /// silence are answered, where its output goes, how long its first run may take, how its path is shown. Nor does the level
     /// that `log` and `debug` give: it is that of the next start.
@@ -40,7 +40,7 @@ impl WantedModule {
 }
 
 /// The modules to run: built-in ones that the config uses, then the configured ones.
-pub fn modules(config: &Config, builtins: &Builtins) -> Vec<WantedModule> {
+pub fn modules(config: &Config, builtins: &Builtins) -> Vec<DesiredModule> {
     let used = |config: &ResourceConfig| builtins.module_of(&config.name.api, &config.model).cloned();
     let used: BTreeSet<_> = config
         .resources
@@ -68,13 +68,13 @@ pub fn modules(config: &Config, builtins: &Builtins) -> Vec<WantedModule> {
             policy: Policy::default(),
             data: None,
         };
-        WantedModule {
+        DesiredModule {
             spec,
             fault: None,
             level: None,
         }
     });
-    let configured = config.modules.iter().map(|module| WantedModule {
+    let configured = config.modules.iter().map(|module| DesiredModule {
         spec: spec(config, module),
         fault: module.fault.clone(),
         level: module.log_level.clone(),

@@ -21,4 +21,4 @@ pub mod removal;
 mod simulator;
 pub mod world;
 
-pub use adopt::Around;
+pub use adopt::DesiredModules;

@@ -9,7 +9,7 @@ use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
 use super::failure::Failure;
 use crate::graph::Unresolved;
-use crate::graph::circles::Forgone;
+use crate::graph::circles::DroppedOptional;
 
 /// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
 /// build one resource after the other anyway.
@@ -17,14 +17,14 @@ pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
 /// What a module answered to ValidateConfig: the dependencies that it wants, as texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Declared {
+pub struct DeclaredDependencies {
     /// Without these it cannot be built.
     pub required: Vec<String>,
     /// These it takes if they are there.
     pub optional: Vec<String>,
 }
 
-impl Declared {
+impl DeclaredDependencies {
     /// With those that the resource's own entry names.
     #[must_use]
     pub fn with(mut self, explicit: &[String]) -> Self {
@@ -43,7 +43,7 @@ pub type Held = (ResourceName, u64);
 
 /// How far one resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum BuildStage {
     /// Not in any module.
     Idle,
     /// ValidateConfig is under way.
@@ -58,7 +58,7 @@ pub enum Stage {
 
 /// What the world is shown of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct ShownState {
     /// Its state.
     pub phase: Phase,
     /// Why it is not READY, for people.
@@ -69,7 +69,7 @@ pub struct Shown {
     pub transient: bool,
 }
 
-impl Shown {
+impl ShownState {
     pub(super) const READY: Self = Self {
         phase: Phase::Ready,
         cause: None,
@@ -127,7 +127,7 @@ pub struct Node {
     /// False once the config no longer has it.
     pub wanted: bool,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: BuildStage,
     /// The module that it is in, or goes to.
     pub module: Option<ModuleName>,
     /// What it was built with.
@@ -137,27 +137,27 @@ pub struct Node {
     /// An add failed or timed out: the module may hold something under this name.
     pub tainted: bool,
     /// What was shown last.
-    pub shown: Option<Shown>,
+    pub shown: Option<ShownState>,
     /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
     /// wanted. Kept by `spread`, so that asking costs nothing.
-    pub(super) leaving: bool,
+    pub(super) must_remove: bool,
     /// How many resources in modules hold it.
     pub(super) holders: usize,
     /// Its entry is another one than that by which it is, or is being, built or asked about.
     pub(super) changed: bool,
     /// It has to be taken out once, whatever its entry says.
-    pub(super) out: bool,
+    pub(super) forced: bool,
     /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
     /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
-    pub(super) alone: bool,
+    pub(super) in_place: bool,
     /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
-    pub(super) wishes: Option<Wishes>,
+    pub(super) dependencies: Option<Dependencies>,
     /// Its module was asked since it was last taken out, or failed.
-    pub(super) asked: bool,
+    pub(super) validated: bool,
     /// The circle of dependencies that it is part of, itself first and last.
     pub(super) cycle: Option<Vec<ResourceName>>,
     /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
-    pub(super) forgone: Vec<Forgone>,
+    pub(super) dropped_optional: Vec<DroppedOptional>,
     pub(super) failure: Option<(Failure, Instant)>,
     pub(super) failures: u32,
     pub(super) queued: bool,
@@ -165,9 +165,9 @@ pub struct Node {
 
 /// The dependencies that a module declared for one resource, found by name.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
+pub(super) struct Dependencies {
     /// As texts, those of its entry included.
-    pub(super) declared: Arc<Declared>,
+    pub(super) declared: Arc<DeclaredDependencies>,
     /// Without these it cannot be built.
     pub(super) required: Vec<ResourceName>,
     /// These it takes if they are there.
@@ -183,21 +183,21 @@ impl Node {
             config,
             order,
             wanted: true,
-            stage: Stage::Idle,
+            stage: BuildStage::Idle,
             module: None,
             held: Vec::new(),
             build: 0,
             tainted: false,
             shown: None,
-            leaving: false,
+            must_remove: false,
             holders: 0,
             changed: false,
-            out: false,
-            alone: false,
-            wishes: None,
-            asked: false,
+            forced: false,
+            in_place: false,
+            dependencies: None,
+            validated: false,
             cycle: None,
-            forgone: Vec::new(),
+            dropped_optional: Vec::new(),
             failure: None,
             failures: 0,
             queued: false,
@@ -206,49 +206,60 @@ impl Node {
 
     /// True if it was built with something else than what it asks for.
     pub(super) fn holds_otherwise(&self) -> bool {
-        let Some(wishes) = &self.wishes else { return false };
-        let asked = |held: &ResourceName| wishes.required.contains(held) || wishes.optional.contains(held);
+        let Some(dependencies) = &self.dependencies else {
+            return false;
+        };
+        let validated =
+            |held: &ResourceName| dependencies.required.contains(held) || dependencies.optional.contains(held);
         let held = |required: &ResourceName| self.held.iter().any(|(held, _)| held == required);
-        !wishes.missing.is_empty()
-            || !wishes.required.iter().all(held)
-            || !self.held.iter().all(|(held, _)| asked(held))
+        !dependencies.missing.is_empty()
+            || !dependencies.required.iter().all(held)
+            || !self.held.iter().all(|(held, _)| validated(held))
     }
 
     /// True while it has to be taken out of its module.
     pub fn is_leaving(&self) -> bool {
-        self.leaving
+        self.must_remove
     }
 
     /// True if nothing is to be done about its entry: it is wanted as it is.
     pub fn stays(&self) -> bool {
-        self.wanted && !self.changed && !self.out && !self.leaving
+        self.wanted && !self.changed && !self.forced && !self.must_remove
     }
 
     /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.
     pub(super) fn is_counted_on(&self) -> bool {
-        self.stage == Stage::Built || self.alone
+        self.stage == BuildStage::Built || self.in_place
     }
 
     /// What it needs, as far as that is known.
     pub(super) fn required(&self) -> &[ResourceName] {
-        self.wishes.as_ref().map_or(&[], |wishes| &wishes.required)
+        self.dependencies
+            .as_ref()
+            .map_or(&[], |dependencies| &dependencies.required)
     }
 
     /// What it would like, as far as that is known.
     pub(super) fn optional(&self) -> &[ResourceName] {
-        self.wishes.as_ref().map_or(&[], |wishes| &wishes.optional)
+        self.dependencies
+            .as_ref()
+            .map_or(&[], |dependencies| &dependencies.optional)
     }
 
     /// True for an optional dependency that it has to go without.
-    pub(super) fn forgoes(&self, dependency: &ResourceName) -> bool {
+    pub(super) fn drops_optional(&self, dependency: &ResourceName) -> bool {
         // What it needs since that was decided is not let go for it.
-        !self.required().contains(dependency) && self.forgone.iter().any(|forgone| forgone.what == *dependency)
+        !self.required().contains(dependency)
+            && self
+                .dropped_optional
+                .iter()
+                .any(|dropped_optional| dropped_optional.what == *dependency)
     }
 }
 
 /// What is known of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Facts {
+pub enum ModuleCondition {
     /// Its process runs and did not answer yet.
     Starting,
     /// It can be called.
@@ -262,9 +273,9 @@ pub enum Facts {
 /// What is known of a module, and what it has to do.
 #[derive(Debug)]
 pub(super) struct Module {
-    pub(super) facts: Facts,
+    pub(super) facts: ModuleCondition,
     /// True for the first start, which nobody should be judged by yet.
-    pub(super) untried: bool,
+    pub(super) first_attempt: bool,
     pub(super) offers: Arc<HashSet<(Api, Model)>>,
     pub(super) in_flight: usize,
     pub(super) adding: usize,

@@ -8,12 +8,12 @@ const AT_LAST: Duration = Duration::from_millis(50);
 
 /// Those that are gone and still seen.
 #[derive(Debug, Default)]
-pub struct Forgotten {
+pub struct PendingRemovals {
     count: usize,
     since: Option<Instant>,
 }
 
-impl Forgotten {
+impl PendingRemovals {
     /// One more is gone.
     pub fn add(&mut self, now: Instant) {
         self.count += 1;
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn a_lone_one_vanishes_at_once_and_of_a_thousand_none_waits_long() {
         let start = Instant::now();
-        let mut forgotten = Forgotten::default();
+        let mut forgotten = PendingRemovals::default();
         assert!(!forgotten.take(0, start) && forgotten.due().is_none());
         forgotten.add(start);
         assert!(forgotten.take(0, start), "nothing else leaves");
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn the_view_is_swapped_a_few_times_however_many_go() {
         for (all, most) in [(1usize, 1), (10, 4), (1_000, 10), (100_000, 17)] {
-            let (mut forgotten, start) = (Forgotten::default(), Instant::now());
+            let (mut forgotten, start) = (PendingRemovals::default(), Instant::now());
             let swaps = (1..=all).rev().filter(|left| {
                 forgotten.add(start);
                 forgotten.take(left - 1, start)

@@ -11,7 +11,7 @@ use mainstay_ids::{Api, ResourceName};
 use mainstay_model::Offers;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
-use super::node::{Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
+use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState};
 use super::world::World;
 use crate::graph::Unresolved;
 
@@ -21,7 +21,7 @@ pub enum Step {
     /// A step is under way; its end is news.
     Wait,
     /// Show this; nothing to do until something changes.
-    Show(Shown),
+    Show(ShownState),
     /// Ask its module whether the config is good.
     Validate(ModuleName),
     /// Build it with these.
@@ -41,17 +41,17 @@ impl World {
             return Step::Wait;
         };
         match (node.stage, &node.module) {
-            (Stage::Validating | Stage::Adding | Stage::Removing, _) => Step::Wait,
-            (Stage::Built, Some(module)) => self.next_of_built(node, module),
-            (Stage::Built | Stage::Idle, _) => self.next_of_idle(name, node, now),
+            (BuildStage::Validating | BuildStage::Adding | BuildStage::Removing, _) => Step::Wait,
+            (BuildStage::Built, Some(module)) => self.next_of_built(node, module),
+            (BuildStage::Built | BuildStage::Idle, _) => self.next_of_idle(name, node, now),
         }
     }
 
     fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
-        if node.leaving {
+        if node.must_remove {
             let name = &node.config.name;
-            return if node.holders > 0 && (!node.alone || self.is_held_by_leavers(name)) {
-                Step::Show(Shown::waiting("being replaced, after the resources that use it"))
+            return if node.holders > 0 && (!node.in_place || self.is_held_by_leavers(name)) {
+                Step::Show(ShownState::waiting("being replaced, after the resources that use it"))
             } else {
                 self.unless_busy(module, Step::Remove(module.clone()))
             };
@@ -60,8 +60,8 @@ impl World {
         // An optional dependency that it holds is missed like any other: what it does with it fails.
         let held = node.held.iter().map(|(held, _)| held);
         match node.required().iter().chain(held).find(lost) {
-            Some(lost) => Step::Show(Shown::waiting(self.why_not(lost))),
-            None => Step::Show(Shown::READY),
+            Some(lost) => Step::Show(ShownState::waiting(self.why_not(lost))),
+            None => Step::Show(ShownState::READY),
         }
     }
 
@@ -76,21 +76,21 @@ impl World {
             };
         }
         if let Some(fault) = &node.config.fault {
-            return Step::Show(Shown::broken(fault.as_str()));
+            return Step::Show(ShownState::broken(fault.as_str()));
         }
         let module = match self.module_of(&node.config) {
             Ok(module) => module,
             Err(shown) => return Step::Show(shown),
         };
         match self.facts(module) {
-            Some(Facts::Ready) => {}
-            Some(Facts::Down(cause)) => return Step::Show(Shown::gone(cause.clone())),
-            _ => return Step::Show(Shown::waiting(format!("module {module} is starting"))),
+            Some(ModuleCondition::Ready) => {}
+            Some(ModuleCondition::Down(cause)) => return Step::Show(ShownState::gone(cause.clone())),
+            _ => return Step::Show(ShownState::waiting(format!("module {module} is starting"))),
         }
         if let Some((error, retry)) = &node.failure
             && *retry > now
         {
-            return Step::Show(Shown::broken(error.told.clone()).on_the_wire(error.wire.clone()));
+            return Step::Show(ShownState::broken(error.told.clone()).on_the_wire(error.wire.clone()));
         }
         // A name that may still be taken in another module is freed first.
         if let Some(other) = node.module.as_ref().filter(|other| *other != module)
@@ -99,11 +99,11 @@ impl World {
         {
             return self.unless_busy(other, Step::Remove(other.clone()));
         }
-        let Some(wishes) = node.wishes.as_ref().filter(|_| node.asked) else {
+        let Some(dependencies) = node.dependencies.as_ref().filter(|_| node.validated) else {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
-        if !wishes.missing.is_empty() {
-            return Step::Show(unresolved(&wishes.missing));
+        if !dependencies.missing.is_empty() {
+            return Step::Show(unresolved(&dependencies.missing));
         }
         if let Some(path) = &node.cycle {
             let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
@@ -112,29 +112,29 @@ impl World {
                 path.join(" → ")
             );
             let wire = format!("resource build error: {circle}");
-            return Step::Show(Shown::broken(circle).on_the_wire(wire));
+            return Step::Show(ShownState::broken(circle).on_the_wire(wire));
         }
         // Two that are rebuilt alone, one of which holds the other, wait for each other without a word: who holds them stays.
-        let alone = |name: &ResourceName| node.alone && self.nodes.get(name).is_some_and(|node| node.alone);
-        if let Some(dependency) = wishes.required.iter().find(|dependency| !self.usable(dependency)) {
-            if alone(dependency) {
+        let in_place = |name: &ResourceName| node.in_place && self.nodes.get(name).is_some_and(|node| node.in_place);
+        if let Some(dependency) = dependencies.required.iter().find(|dependency| !self.usable(dependency)) {
+            if in_place(dependency) {
                 return Step::Wait;
             }
             return Step::Show(self.blocked_by(dependency, name));
         }
-        if node.holders > 0 && !node.alone {
-            return Step::Show(Shown::waiting(
+        if node.holders > 0 && !node.in_place {
+            return Step::Show(ShownState::waiting(
                 "waiting until its dependents have let go of the old one",
             ));
         }
         let optional = self.optional_of(name, node);
         if let Some((dependency, _)) = optional.iter().find(|(dependency, _)| !self.usable(dependency)) {
-            if alone(dependency) {
+            if in_place(dependency) {
                 return Step::Wait;
             }
-            return Step::Show(Shown::waiting("an optional dependency is being built"));
+            return Step::Show(ShownState::waiting("an optional dependency is being built"));
         }
-        let mut held: Vec<Held> = wishes.required.iter().map(|name| self.with_build(name)).collect();
+        let mut held: Vec<Held> = dependencies.required.iter().map(|name| self.with_build(name)).collect();
         held.extend(optional);
         held.sort();
         held.dedup();
@@ -147,12 +147,15 @@ impl World {
         let mut dependents = self.dependents.get(name).into_iter().flatten();
         dependents.any(|holder| {
             let holder = self.nodes.get(holder);
-            holder.is_some_and(|holder| (holder.leaving || holder.stage == Stage::Removing) && holds(holder))
+            holder.is_some_and(|holder| (holder.must_remove || holder.stage == BuildStage::Removing) && holds(holder))
         })
     }
 
     fn is_callable(&self, module: &ModuleName) -> bool {
-        matches!(self.facts(module), Some(Facts::Ready | Facts::Draining))
+        matches!(
+            self.facts(module),
+            Some(ModuleCondition::Ready | ModuleCondition::Draining)
+        )
     }
 
     fn unless_busy(&self, module: &ModuleName, step: Step) -> Step {
@@ -165,16 +168,16 @@ impl World {
     /// True if a built resource has to be taken out: not wanted, its module is to be restarted, or what it holds was
     /// replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop above all.
     pub(super) fn has_to_leave(&self, name: &ResourceName, node: &Node) -> bool {
-        let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&Facts::Draining);
+        let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&ModuleCondition::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
             None => true,
-            Some(held) if held.alone => held.build != *build,
+            Some(held) if held.in_place => held.build != *build,
             Some(held) => match held.stage {
-                Stage::Built => held.build != *build || held.leaving,
+                BuildStage::Built => held.build != *build || held.must_remove,
                 // A step that is under way there ends with its module.
-                Stage::Idle | Stage::Validating | Stage::Adding | Stage::Removing => self
+                BuildStage::Idle | BuildStage::Validating | BuildStage::Adding | BuildStage::Removing => self
                     .module_of(&held.config)
-                    .is_ok_and(|module| self.facts(module) == Some(&Facts::Ready)),
+                    .is_ok_and(|module| self.facts(module) == Some(&ModuleCondition::Ready)),
             },
         };
         // What would leave with it, as long as it is not decided which of them gives way, has not come: it would be gone,
@@ -184,10 +187,10 @@ impl World {
         };
         !node.wanted
             || node.changed
-            || node.out
+            || node.forced
             || restarting
             || node.holds_otherwise()
-            || node.held.iter().any(|(held, _)| node.forgoes(held))
+            || node.held.iter().any(|(held, _)| node.drops_optional(held))
             || node.held.iter().any(stale)
             || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
     }
@@ -196,14 +199,16 @@ impl World {
     fn optional_of(&self, name: &ResourceName, node: &Node) -> Vec<Held> {
         let present = |dependency: &ResourceName| {
             self.nodes.get(dependency).is_some_and(|node| match node.stage {
-                Stage::Validating | Stage::Adding | Stage::Built => node.wanted,
+                BuildStage::Validating | BuildStage::Adding | BuildStage::Built => node.wanted,
                 // Nothing is known against it yet: it is about to be built.
-                Stage::Idle => node.wanted && (node.alone || node.shown.is_none()) && node.config.fault.is_none(),
-                Stage::Removing => node.alone,
+                BuildStage::Idle => {
+                    node.wanted && (node.in_place || node.shown.is_none()) && node.config.fault.is_none()
+                }
+                BuildStage::Removing => node.in_place,
             })
         };
         let fits = |dependency: &&ResourceName| {
-            !node.forgoes(dependency) && present(dependency) && !self.leads_back(dependency, name)
+            !node.drops_optional(dependency) && present(dependency) && !self.leads_back(dependency, name)
         };
         node.optional()
             .iter()
@@ -218,7 +223,8 @@ impl World {
     fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
         let forward = dependency > name;
         self.reaches(dependency, name, |node| {
-            let drawn = move |edge: &&ResourceName| (forward || **edge < node.config.name) && !node.forgoes(edge);
+            let drawn =
+                move |edge: &&ResourceName| (forward || **edge < node.config.name) && !node.drops_optional(edge);
             node.required().iter().chain(node.optional().iter().filter(drawn))
         })
     }
@@ -226,7 +232,7 @@ impl World {
     /// True if `from` holds `to`, or something that does, or may do so soon.
     fn may_hold(&self, from: &ResourceName, to: &ResourceName) -> bool {
         self.reaches(from, to, |node| {
-            let kept = node.optional().iter().filter(|edge| !node.forgoes(edge));
+            let kept = node.optional().iter().filter(|edge| !node.drops_optional(edge));
             let held = node.held.iter().map(|(held, _)| held);
             node.required().iter().chain(kept).chain(held)
         })
@@ -256,26 +262,26 @@ impl World {
     pub(super) fn usable(&self, name: &ResourceName) -> bool {
         let Some(node) = self.nodes.get(name) else { return false };
         let there = |required: &ResourceName| self.nodes.get(required).is_some_and(Node::is_counted_on);
-        node.stage == Stage::Built && !node.leaving && node.required().iter().all(there)
+        node.stage == BuildStage::Built && !node.must_remove && node.required().iter().all(there)
     }
 
     /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's
     /// cause into its own, without end.
-    fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> Shown {
+    fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> ShownState {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
             Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
                 let reason = shown.wire_cause().unwrap_or("unknown");
                 let wire = format!(
                     "resource build error: dependency {dependency} is not ready yet; reason=resource {dependency} not available; reason={reason}"
                 );
-                Shown {
+                ShownState {
                     phase: Phase::Unhealthy,
                     cause: Some(format!("needs {}", self.why_missed(dependency)).into()),
                     wire: Some(wire.into()),
                     transient: shown.transient,
                 }
             }
-            _ => Shown::waiting(format!("waiting for {} ({})", dependency.name, short(&dependency.api))),
+            _ => ShownState::waiting(format!("waiting for {} ({})", dependency.name, short(&dependency.api))),
         }
     }
 
@@ -302,7 +308,7 @@ impl World {
     }
 
     /// The module that builds this resource: a built-in one, else the first in the config that offers the model.
-    pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, Shown> {
+    pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, ShownState> {
         let key = (config.name.api.clone(), config.model.clone());
         if let Some(builtin) = self.builtin.get(&key) {
             return Ok(builtin);
@@ -321,9 +327,11 @@ impl World {
                 .map(|(name, _)| name.to_string())
                 .collect()
         };
-        let starting = names(|module| module.offers.is_empty() && module.facts == Facts::Starting && module.untried);
+        let starting = names(|module| {
+            module.offers.is_empty() && module.facts == ModuleCondition::Starting && module.first_attempt
+        });
         if !starting.is_empty() {
-            return Err(Shown::waiting(format!(
+            return Err(ShownState::waiting(format!(
                 "no module offers it so far; still starting: {}",
                 starting.join(", ")
             )));
@@ -339,7 +347,7 @@ impl World {
         let down = configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty());
         let down: Vec<_> = down
             .filter_map(|(_, module)| match &module.facts {
-                Facts::Down(cause) => Some(&**cause),
+                ModuleCondition::Down(cause) => Some(&**cause),
                 _ => None,
             })
             .collect();
@@ -355,9 +363,9 @@ impl World {
             text.push_str(cause);
         }
         let shown = if failing.is_empty() {
-            Shown::broken(told)
+            ShownState::broken(told)
         } else {
-            Shown::gone(told)
+            ShownState::gone(told)
         };
         Err(shown.on_the_wire(text))
     }
@@ -376,7 +384,7 @@ impl World {
     }
 }
 
-fn unresolved(missing: &[(String, Unresolved)]) -> Shown {
+fn unresolved(missing: &[(String, Unresolved)]) -> ShownState {
     let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
     let mut wire = format!(
         "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
@@ -408,7 +416,7 @@ fn unresolved(missing: &[(String, Unresolved)]) -> Shown {
             wire.push_str(&more);
         }
     }
-    Shown::broken(told.join("; ")).on_the_wire(wire)
+    ShownState::broken(told.join("; ")).on_the_wire(wire)
 }
 
 /// `component:motor` for `rdk:component:motor`; other namespaces stay.

@@ -3,16 +3,16 @@
 use mainstay_model::{ModuleName, Phase};
 use proptest::prelude::*;
 
-use super::node::Facts;
+use super::node::ModuleCondition;
 use super::plan::Step;
-use super::simulator::{Toy, name};
+use super::simulator::{Simulator, name};
 
 fn check(lines: &[&str], expected: &str) {
-    let mut toy = Toy::new(lines);
-    for module in toy.inside.keys().cloned().collect::<Vec<_>>() {
-        toy.ready(module.as_str());
+    let mut simulator = Simulator::new(lines);
+    for module in simulator.inside.keys().cloned().collect::<Vec<_>>() {
+        simulator.ready(module.as_str());
     }
-    assert_eq!(toy.settle(), expected, "{lines:?}");
+    assert_eq!(simulator.settle(), expected, "{lines:?}");
 }
 
 #[test]
@@ -25,10 +25,10 @@ fn resources_are_built_after_what_they_need() {
 
 #[test]
 fn a_broken_one_holds_back_only_what_needs_it() {
-    let mut toy = Toy::new(&["a@m: nothing", "b@m: a", "c@m", "d@m: d", "e@m: f", "f@m: e", "g@m: e"]);
-    toy.ready("m");
-    assert_eq!(toy.settle(), "+c");
-    let cause = |resource| toy.shown(resource).1;
+    let mut simulator = Simulator::new(&["a@m: nothing", "b@m: a", "c@m", "d@m: d", "e@m: f", "f@m: e", "g@m: e"]);
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "+c");
+    let cause = |resource| simulator.shown(resource).1;
     // What people read, and what callers hear in the words that they know.
     for (resource, told, wire) in [
         (
@@ -47,133 +47,140 @@ fn a_broken_one_holds_back_only_what_needs_it() {
             "resource build error: dependency cycle: d → d; one of them must not depend on the next",
         ),
     ] {
-        assert_eq!((&*cause(resource), &*toy.wire(resource)), (told, wire));
+        assert_eq!((&*cause(resource), &*simulator.wire(resource)), (told, wire));
     }
     assert!(cause("d").contains("cycle: d → d"), "{}", cause("d"));
     assert!(cause("e").contains("cycle: e → f → e"), "{}", cause("e"));
     assert!(cause("f").contains("cycle: f → e → f"), "{}", cause("f"));
-    assert_eq!(toy.shown("g").0, Phase::Unhealthy, "{}", cause("g"));
-    assert_eq!(toy.shown("c"), (Phase::Ready, String::new()));
+    assert_eq!(simulator.shown("g").0, Phase::Unhealthy, "{}", cause("g"));
+    assert_eq!(simulator.shown("c"), (Phase::Ready, String::new()));
 }
 
 #[test]
 fn what_changes_around_a_circle_does_not_set_its_members_against_each_other() {
     let around = ["a@m: a z", "e@m: f", "f@m: e z", "z@m"];
-    let mut toy = Toy::new(&around);
-    toy.ready("m");
-    toy.settle();
-    let circles = |toy: &Toy| {
+    let mut simulator = Simulator::new(&around);
+    simulator.ready("m");
+    simulator.settle();
+    let circles = |simulator: &Simulator| {
         for (resource, circle) in [("a", "a → a"), ("e", "e → f → e"), ("f", "f → e → f")] {
-            let (phase, cause) = toy.shown(resource);
+            let (phase, cause) = simulator.shown(resource);
             assert!(
                 phase == Phase::Unhealthy && cause.contains(circle) && cause.len() < 300,
                 "{resource}: {phase:?} {cause}"
             );
         }
     };
-    circles(&toy);
+    circles(&simulator);
     // What they need besides goes, and comes back while another one is still being asked about.
-    toy.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m"]);
-    toy.decide();
-    toy.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m", "z@m"]);
-    toy.decide();
-    toy.settle();
-    circles(&toy);
+    simulator.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m"]);
+    simulator.decide();
+    simulator.take_up(&["a@m: a z", "e@m: f", "f@m: e z", "y@m", "z@m"]);
+    simulator.decide();
+    simulator.settle();
+    circles(&simulator);
 }
 
 #[test]
 fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
-    let mut toy = Toy::new(&["a@m", "b@n: a"]);
-    toy.settle();
-    assert_eq!(toy.shown("a").0, Phase::Configuring);
+    let mut simulator = Simulator::new(&["a@m", "b@n: a"]);
+    simulator.settle();
+    assert_eq!(simulator.shown("a").0, Phase::Configuring);
     assert!(
-        toy.shown("a").1.contains("still starting: m, n"),
+        simulator.shown("a").1.contains("still starting: m, n"),
         "{}",
-        toy.shown("a").1
+        simulator.shown("a").1
     );
-    toy.down("m");
-    toy.ready("n");
-    toy.settle();
-    assert_eq!(toy.shown("a").0, Phase::Unhealthy);
-    let (_, told) = toy.shown("a");
+    simulator.down("m");
+    simulator.ready("n");
+    simulator.settle();
+    assert_eq!(simulator.shown("a").0, Phase::Unhealthy);
+    let (_, told) = simulator.shown("a");
     assert_eq!(told, "no such model: `acme:m:x` for rdk:component:generic; m died");
-    let wire = toy.wire("a");
+    let wire = simulator.wire("a");
     assert!(
         wire.contains("May be in failing module: [m]") && wire.contains("; m died"),
         "{wire}"
     );
-    toy.ready("m");
-    assert_eq!(toy.settle(), "+a +b");
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "+a +b");
 }
 
 #[test]
 fn a_crash_takes_down_its_own_and_rebuilds_dependents_when_it_is_back() {
-    let mut toy = Toy::new(&["a@m", "b@n: a", "c@n: b", "d@n"]);
-    toy.ready("m");
-    toy.ready("n");
-    assert_eq!(toy.settle(), "+a +d +b +c");
-    toy.down("m");
+    let mut simulator = Simulator::new(&["a@m", "b@n: a", "c@n: b", "d@n"]);
+    simulator.ready("m");
+    simulator.ready("n");
+    assert_eq!(simulator.settle(), "+a +d +b +c");
+    simulator.down("m");
     assert_eq!(
-        toy.settle(),
+        simulator.settle(),
         "",
         "nothing is removed while the module is down: Stop must get through"
     );
-    assert_eq!(toy.shown("a"), (Phase::Unhealthy, "m died".into()));
-    assert_eq!(toy.shown("b").0, Phase::Configuring);
+    assert_eq!(simulator.shown("a"), (Phase::Unhealthy, "m died".into()));
+    assert_eq!(simulator.shown("b").0, Phase::Configuring);
     assert!(
-        toy.shown("b").1.contains("waiting for a (component:generic): m died"),
+        simulator
+            .shown("b")
+            .1
+            .contains("waiting for a (component:generic): m died"),
         "{}",
-        toy.shown("b").1
+        simulator.shown("b").1
     );
-    assert_eq!(toy.shown("d").0, Phase::Ready);
-    toy.ready("m");
-    assert_eq!(toy.settle(), "-c -b +a +b +c");
+    assert_eq!(simulator.shown("d").0, Phase::Ready);
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "-c -b +a +b +c");
 }
 
 #[test]
 fn a_restart_empties_the_module_first() {
-    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b"]);
-    toy.ready("m");
-    toy.ready("n");
-    toy.settle();
-    toy.world.module_changed(&"m".into(), Facts::Draining, None);
-    assert_eq!(toy.settle(), "-c -b -a");
-    assert_eq!(toy.world.drained(), [ModuleName::from("m")]);
-    toy.world.module_changed(&"m".into(), Facts::Starting, None);
-    assert_eq!(toy.settle(), "");
-    toy.ready("m");
-    assert_eq!(toy.settle(), "+a +b +c");
+    let mut simulator = Simulator::new(&["a@m", "b@n: a", "c@m: b"]);
+    simulator.ready("m");
+    simulator.ready("n");
+    simulator.settle();
+    simulator
+        .world
+        .module_changed(&"m".into(), ModuleCondition::Draining, None);
+    assert_eq!(simulator.settle(), "-c -b -a");
+    assert_eq!(simulator.world.drained(), [ModuleName::from("m")]);
+    simulator
+        .world
+        .module_changed(&"m".into(), ModuleCondition::Starting, None);
+    assert_eq!(simulator.settle(), "");
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "+a +b +c");
 }
 
 #[test]
 fn shutdown_takes_dependents_before_what_they_use() {
-    let mut toy = Toy::new(&["a@m", "b@n: a", "c@m: b a", "d@m"]);
-    toy.ready("m");
-    toy.ready("n");
-    toy.settle();
-    toy.want_nothing();
-    let order = toy.settle();
+    let mut simulator = Simulator::new(&["a@m", "b@n: a", "c@m: b a", "d@m"]);
+    simulator.ready("m");
+    simulator.ready("n");
+    simulator.settle();
+    simulator.want_nothing();
+    let order = simulator.settle();
     let place = |text: &str| order.find(text).expect("removed");
     assert!(place("-c") < place("-b") && place("-b") < place("-a"), "{order}");
-    assert_eq!(toy.world.nodes().count(), 0);
+    assert_eq!(simulator.world.nodes().count(), 0);
 }
 
 #[test]
 fn optional_dependencies_come_and_go() {
-    let mut toy = Toy::new(&["a@m", "b@n: ?a"]);
-    toy.ready("n");
-    toy.settle();
+    let mut simulator = Simulator::new(&["a@m", "b@n: ?a"]);
+    simulator.ready("n");
+    simulator.settle();
     assert_eq!(
-        toy.shown("b").0,
+        simulator.shown("b").0,
         Phase::Ready,
         "b does not wait for what it can do without"
     );
-    toy.ready("m");
-    assert_eq!(toy.settle(), "+a -b +b");
-    assert_eq!(toy.world.node(&name("b")).map(|node| node.held.len()), Some(1));
-    toy.down("m");
-    assert_eq!(toy.settle(), "");
-    let (phase, cause) = toy.shown("b");
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "+a -b +b");
+    assert_eq!(simulator.world.node(&name("b")).map(|node| node.held.len()), Some(1));
+    simulator.down("m");
+    assert_eq!(simulator.settle(), "");
+    let (phase, cause) = simulator.shown("b");
     assert!(
         phase == Phase::Configuring && cause.contains("m died"),
         "what it holds is gone: {phase:?} {cause}"
@@ -184,36 +191,36 @@ fn optional_dependencies_come_and_go() {
 
 #[test]
 fn a_failed_resource_is_tried_again_and_later_each_time() {
-    let mut toy = Toy::new(&["a@m"]);
-    toy.ready("m");
+    let mut simulator = Simulator::new(&["a@m"]);
+    simulator.ready("m");
     let mut pauses = Vec::new();
     for _ in 0..7 {
-        toy.decide();
-        toy.end(0);
-        toy.decide();
-        let (resource, step) = toy.open.remove(0);
+        simulator.decide();
+        simulator.end(0);
+        simulator.decide();
+        let (resource, step) = simulator.open.remove(0);
         assert!(matches!(step, Step::Add(..)), "{step:?}");
-        toy.world.added(&resource, Err("no".into()), true, toy.now);
-        toy.decide();
-        assert_eq!(toy.shown("a"), (Phase::Unhealthy, "no".into()));
-        let retry = toy.world.next_retry().expect("a retry");
-        pauses.push((retry - toy.now).as_secs());
-        toy.now = retry;
-        toy.world.touch_due(retry);
+        simulator.world.added(&resource, Err("no".into()), true, simulator.now);
+        simulator.decide();
+        assert_eq!(simulator.shown("a"), (Phase::Unhealthy, "no".into()));
+        let retry = simulator.world.next_retry().expect("a retry");
+        pauses.push((retry - simulator.now).as_secs());
+        simulator.now = retry;
+        simulator.world.touch_due(retry);
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-    assert_eq!(toy.settle(), "+a");
+    assert_eq!(simulator.settle(), "+a");
 }
 
 #[test]
 fn one_module_has_so_many_calls_at_a_time_and_gets_through_all_of_them() {
     let lines: Vec<String> = (0..200).map(|number| format!("r{number}@m")).collect();
-    let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-    toy.ready("m");
-    toy.decide();
-    assert_eq!(toy.open.len(), 32);
-    toy.settle();
-    assert_eq!(toy.inside[&"m".into()].len(), 200);
+    let mut simulator = Simulator::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    simulator.ready("m");
+    simulator.decide();
+    assert_eq!(simulator.open.len(), 32);
+    simulator.settle();
+    assert_eq!(simulator.inside[&"m".into()].len(), 200);
 }
 
 proptest! {
@@ -232,18 +239,18 @@ proptest! {
             let texts: Vec<_> = dependencies.map(|(_, to, optional)| format!("{}r{to}", if *optional { "?" } else { "" })).collect();
             format!("r{number}@m{}: {}", number % 3, texts.join(" "))
         }).collect();
-        let mut toy = Toy::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut simulator = Simulator::new(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         for (what, which) in events {
-            toy.happen(what, which);
+            simulator.happen(what, which);
         }
-        toy.calm_down();
+        simulator.calm_down();
         for number in 0..12 {
-            prop_assert_eq!(toy.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
+            prop_assert_eq!(simulator.shown(&format!("r{number}")).0, Phase::Ready, "r{} of {:?}", number, &lines);
         }
-        toy.want_nothing();
-        toy.settle();
-        prop_assert_eq!(toy.world.nodes().count(), 0);
-        prop_assert!(toy.inside.values().all(Vec::is_empty), "{:?}", toy.inside);
+        simulator.want_nothing();
+        simulator.settle();
+        prop_assert_eq!(simulator.world.nodes().count(), 0);
+        prop_assert!(simulator.inside.values().all(Vec::is_empty), "{:?}", simulator.inside);
     }
 }
 
@@ -259,34 +266,36 @@ fn the_work_grows_with_the_config_and_no_faster() {
             format!("r{number}@m{}: {}", number % 5, below.join(" "))
         })
         .collect();
-    let mut toy = Toy::new(&layers.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut simulator = Simulator::new(&layers.iter().map(String::as_str).collect::<Vec<_>>());
     let modules = ["m0", "m1", "m2", "m3", "m4"];
-    modules.iter().for_each(|module| toy.ready(module));
-    toy.settle();
-    assert_eq!(toy.shown("r1199").0, Phase::Ready);
-    toy.down("m0");
-    toy.settle();
-    toy.ready("m0");
-    toy.settle();
-    assert_eq!(toy.shown("r1199").0, Phase::Ready);
-    toy.want_nothing();
-    toy.settle();
-    assert_eq!(toy.world.nodes().count(), 0);
+    modules.iter().for_each(|module| simulator.ready(module));
+    simulator.settle();
+    assert_eq!(simulator.shown("r1199").0, Phase::Ready);
+    simulator.down("m0");
+    simulator.settle();
+    simulator.ready("m0");
+    simulator.settle();
+    assert_eq!(simulator.shown("r1199").0, Phase::Ready);
+    simulator.want_nothing();
+    simulator.settle();
+    assert_eq!(simulator.world.nodes().count(), 0);
 }
 
 #[test]
 fn a_retry_that_was_taken_is_not_due_any_more() {
-    let mut toy = Toy::new(&["a@m: b"]);
-    toy.ready("m");
-    toy.decide();
-    let (resource, _) = toy.open.remove(0);
-    toy.world.validated(&resource, Some(Err("no".into())), toy.now);
-    toy.decide();
-    toy.now = toy.world.next_retry().expect("a retry");
-    toy.world.touch_due(toy.now);
-    assert_eq!(toy.settle(), "");
+    let mut simulator = Simulator::new(&["a@m: b"]);
+    simulator.ready("m");
+    simulator.decide();
+    let (resource, _) = simulator.open.remove(0);
+    simulator
+        .world
+        .validated(&resource, Some(Err("no".into())), simulator.now);
+    simulator.decide();
+    simulator.now = simulator.world.next_retry().expect("a retry");
+    simulator.world.touch_due(simulator.now);
+    assert_eq!(simulator.settle(), "");
     assert_eq!(
-        toy.world.next_retry(),
+        simulator.world.next_retry(),
         None,
         "what waits for a dependency is woken by that alone"
     );
@@ -294,12 +303,12 @@ fn a_retry_that_was_taken_is_not_due_any_more() {
 
 #[test]
 fn a_validation_that_was_cut_off_is_asked_again() {
-    let mut toy = Toy::new(&["b@n", "a@m: b"]);
-    toy.ready("m");
-    toy.ready("n");
-    toy.decide();
-    toy.down("m");
-    toy.ready("m");
-    assert_eq!(toy.settle(), "+b +a");
-    assert_eq!(toy.world.node(&name("a")).map(|node| node.held.len()), Some(1));
+    let mut simulator = Simulator::new(&["b@n", "a@m: b"]);
+    simulator.ready("m");
+    simulator.ready("n");
+    simulator.decide();
+    simulator.down("m");
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "+b +a");
+    assert_eq!(simulator.world.node(&name("a")).map(|node| node.held.len()), Some(1));
 }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 
-use super::node::{Declared, Node, Stage, Wishes};
+use super::node::{BuildStage, DeclaredDependencies, Dependencies, Node};
 use super::world::World;
-use crate::graph::circles::{Edge, Forgone};
+use crate::graph::circles::{DroppedOptional, Edge};
 use crate::graph::{Unresolved, circles, simple_names};
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.
-    fn set_wishes(&mut self, name: &ResourceName, wishes: Option<Wishes>) {
+    fn set_dependencies(&mut self, name: &ResourceName, dependencies: Option<Dependencies>) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        let old = std::mem::replace(&mut node.wishes, wishes);
-        let new = node.wishes.as_ref();
-        let edges = |wishes: Option<&Wishes>| wishes.map(|wishes| (wishes.required.clone(), wishes.optional.clone()));
+        let old = std::mem::replace(&mut node.dependencies, dependencies);
+        let new = node.dependencies.as_ref();
+        let edges = |dependencies: Option<&Dependencies>| {
+            dependencies.map(|dependencies| (dependencies.required.clone(), dependencies.optional.clone()))
+        };
         self.undecided |= edges(old.as_ref()).unwrap_or_default() != edges(new).unwrap_or_default();
         if let Some(old) = &old {
             for edge in old.required.iter().chain(&old.optional) {
@@ -48,8 +50,8 @@ impl World {
     }
 
     /// Finds the resources that `declared` names, and remembers who depends on whom.
-    pub(super) fn link(&mut self, name: &ResourceName, declared: Arc<Declared>) {
-        let before = self.nodes.get_mut(name).and_then(|node| node.wishes.take());
+    pub(super) fn link(&mut self, name: &ResourceName, declared: Arc<DeclaredDependencies>) {
+        let before = self.nodes.get_mut(name).and_then(|node| node.dependencies.take());
         let meant = |text: &str| {
             let known = |dependency: &&ResourceName| simple_names(text).contains(&dependency.name);
             before
@@ -63,30 +65,30 @@ impl World {
                 _ => None,
             })
         };
-        let mut wishes = Wishes::default();
+        let mut dependencies = Dependencies::default();
         let mut seen = BTreeSet::new();
         // What is said twice is wanted once.
         for text in declared.required.iter().filter(|text| seen.insert(text.as_str())) {
             match self.index.resolve(text) {
-                Ok(dependency) => wishes.required.push(dependency),
+                Ok(dependency) => dependencies.required.push(dependency),
                 Err(Unresolved::Missing) => {
                     let gone = meant(text).or_else(|| was_removed(text));
                     let problem = gone.map_or(Unresolved::Missing, Unresolved::Removed);
-                    wishes.missing.push((text.clone(), problem));
+                    dependencies.missing.push((text.clone(), problem));
                 }
-                Err(problem) => wishes.missing.push((text.clone(), problem)),
+                Err(problem) => dependencies.missing.push((text.clone(), problem)),
             }
         }
-        wishes.optional = declared
+        dependencies.optional = declared
             .optional
             .iter()
             .filter_map(|text| self.index.resolve(text).ok())
             .collect();
-        wishes.declared = declared;
+        dependencies.declared = declared;
         if let Some(node) = self.nodes.get_mut(name) {
-            node.wishes = before;
+            node.dependencies = before;
         }
-        self.set_wishes(name, Some(wishes));
+        self.set_dependencies(name, Some(dependencies));
         self.open_circle(name);
         self.unexplored = true;
     }
@@ -105,15 +107,15 @@ impl World {
                 let edge = move |(to, optional)| Edge { from, to, optional };
                 required.chain(optional).map(edge)
             });
-        let mut forgone: HashMap<ResourceName, Vec<Forgone>> = HashMap::new();
-        for one in circles::forgone(edges) {
-            forgone.entry(one.by.clone()).or_default().push(one);
+        let mut dropped_optional: HashMap<ResourceName, Vec<DroppedOptional>> = HashMap::new();
+        for one in circles::dropped_optional(edges) {
+            dropped_optional.entry(one.by.clone()).or_default().push(one);
         }
         let mut touched = Vec::new();
         for (name, node) in &mut self.nodes {
-            let forgone = forgone.remove(name).unwrap_or_default();
-            if node.forgone != forgone {
-                node.forgone = forgone;
+            let dropped_optional = dropped_optional.remove(name).unwrap_or_default();
+            if node.dropped_optional != dropped_optional {
+                node.dropped_optional = dropped_optional;
                 touched.push(name.clone());
             }
         }
@@ -121,7 +123,7 @@ impl World {
         let may_come = |(_, node): &(&ResourceName, &Node)| {
             let held = |optional: &ResourceName| node.held.iter().any(|(held, _)| held == optional);
             let mut optional = node.optional().iter();
-            optional.any(|optional| !held(optional) && !node.forgoes(optional) && self.usable(optional))
+            optional.any(|optional| !held(optional) && !node.drops_optional(optional) && self.usable(optional))
         };
         touched.extend(self.nodes.iter().filter(may_come).map(|(name, _)| name.clone()));
         for name in touched {
@@ -131,10 +133,10 @@ impl World {
 
     /// What a module said while another program, or none, ran as it is not what it says.
     pub(super) fn forget_words_of(&mut self, module: &ModuleName) {
-        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == Stage::Idle;
+        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
         let told = self.nodes.values().filter(told).map(|node| node.config.name.clone());
         for name in told.collect::<Vec<_>>() {
-            self.forget_wishes(&name);
+            self.forget_dependencies(&name);
         }
     }
 
@@ -158,8 +160,8 @@ impl World {
             .cloned()
             .collect();
         for name in mentioning {
-            let wishes = self.nodes.get(&name).and_then(|node| node.wishes.as_ref());
-            let Some(declared) = wishes.map(|wishes| wishes.declared.clone()) else {
+            let dependencies = self.nodes.get(&name).and_then(|node| node.dependencies.as_ref());
+            let Some(declared) = dependencies.map(|dependencies| dependencies.declared.clone()) else {
                 continue;
             };
             self.link(&name, declared);
@@ -171,22 +173,22 @@ impl World {
     /// the old one counts no more.
     pub(super) fn let_go(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        node.out = false;
+        node.forced = false;
         if std::mem::take(&mut node.changed) {
-            node.asked = false;
-            self.forget_wishes(name);
+            node.validated = false;
+            self.forget_dependencies(name);
         }
     }
 
     /// What it declared was declared of another entry.
-    pub(super) fn forget_wishes(&mut self, name: &ResourceName) {
+    pub(super) fn forget_dependencies(&mut self, name: &ResourceName) {
         self.open_circle(name);
-        self.set_wishes(name, None);
+        self.set_dependencies(name, None);
     }
 
     /// Forgets a resource that is not wanted.
     pub fn forget(&mut self, name: &ResourceName) {
-        self.forget_wishes(name);
+        self.forget_dependencies(name);
         if let Some(node) = self.nodes.remove(name) {
             self.dirty.remove(&(node.order, name.clone()));
             if let Some((_, at)) = node.failure {
@@ -196,7 +198,7 @@ impl World {
     }
 }
 
-impl Wishes {
+impl Dependencies {
     /// The simple names that its texts are found by.
     fn mentioned(&self) -> BTreeSet<String> {
         let texts = self.declared.required.iter().chain(&self.declared.optional);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 
-use super::node::{Facts, Node};
+use super::node::{ModuleCondition, Node};
 use super::world::World;
 
 /// Why a resource is taken out on purpose.
@@ -36,7 +36,7 @@ impl World {
         while let Some(node) = open.pop() {
             for (held, build) in &node.held {
                 let there = self.nodes.get(held).filter(|held| is_there(held, *build))?;
-                if there.leaving && seen.insert(held) {
+                if there.must_remove && seen.insert(held) {
                     because = because.or_else(|| self.draining(there));
                     open.push(there);
                 }
@@ -49,7 +49,7 @@ impl World {
 
     fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {
         let module = node.module.as_ref()?;
-        (self.facts(module) == Some(&Facts::Draining)).then_some(module)
+        (self.facts(module) == Some(&ModuleCondition::Draining)).then_some(module)
     }
 }
 
@@ -59,38 +59,40 @@ fn is_there(held: &Node, build: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulator::{Toy, name};
+    use super::super::simulator::{Simulator, name};
     use super::*;
 
     #[test]
     fn what_is_wanted_so_waits_for_calls_and_what_was_lost_does_not() {
         let lines = ["a@m:", "b@n: a", "c@n: b", "d@n:"];
         let begin = || {
-            let mut toy = Toy::new(&lines);
-            toy.ready("m");
-            toy.ready("n");
-            toy.settle();
-            toy
+            let mut simulator = Simulator::new(&lines);
+            simulator.ready("m");
+            simulator.ready("n");
+            simulator.settle();
+            simulator
         };
-        let planned = |toy: &Toy| ["a", "b", "c"].map(|resource| toy.world.planned(&name(resource)));
+        let planned = |simulator: &Simulator| ["a", "b", "c"].map(|resource| simulator.world.planned(&name(resource)));
         let restart = Some(PlannedRemoval::Restart("m".into()));
 
-        let mut toy = begin();
-        toy.world.module_changed(&"m".into(), Facts::Draining, None);
-        toy.decide();
-        assert_eq!(planned(&toy), [restart.clone(), restart.clone(), restart]);
+        let mut simulator = begin();
+        simulator
+            .world
+            .module_changed(&"m".into(), ModuleCondition::Draining, None);
+        simulator.decide();
+        assert_eq!(planned(&simulator), [restart.clone(), restart.clone(), restart]);
 
         // `a` is gone; what holds it, and what holds that, is to come back at once.
-        let mut toy = begin();
-        toy.down("m");
-        toy.ready("m");
-        toy.decide();
-        assert_eq!(planned(&toy)[1..], [None, None]);
+        let mut simulator = begin();
+        simulator.down("m");
+        simulator.ready("m");
+        simulator.decide();
+        assert_eq!(planned(&simulator)[1..], [None, None]);
 
-        let mut toy = begin();
-        toy.take_up(&["@m", "b@n: a", "c@n: b", "d@n:"]);
-        toy.decide();
-        assert_eq!(toy.world.planned(&name("a")), Some(PlannedRemoval::NotWanted));
-        assert_eq!(toy.world.planned(&name("c")), Some(PlannedRemoval::Replaced));
+        let mut simulator = begin();
+        simulator.take_up(&["@m", "b@n: a", "c@n: b", "d@n:"]);
+        simulator.decide();
+        assert_eq!(simulator.world.planned(&name("a")), Some(PlannedRemoval::NotWanted));
+        assert_eq!(simulator.world.planned(&name("c")), Some(PlannedRemoval::Replaced));
     }
 }

@@ -3,24 +3,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use mainstay_config::{Bundle, Surroundings, parse};
+use mainstay_config::{ConfigFiles, LoadContext, parse};
 use mainstay_ids::ResourceName;
 use mainstay_model::{Config, ModuleName, Phase};
 
-use super::adopt::Around;
+use super::adopt::DesiredModules;
 use super::change;
-use super::change::{How, Known, Part, Plan};
-use super::node::{Declared, Facts, Held, Shown, Stage};
+use super::change::{ChangeKind, Known, Part, Plan};
+use super::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
 use super::plan::Step;
 use super::world::World;
 
 /// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies. `a@m*2` is the same
 /// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line `@m` is a
 /// module without resources, and `@m*2` the same with another variable.
-pub(super) struct Toy {
+pub(super) struct Simulator {
     pub(super) world: World,
     pub(super) config: Config,
-    declared: HashMap<ResourceName, Declared>,
+    declared: HashMap<ResourceName, DeclaredDependencies>,
     /// What the modules hold, with the order of events.
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
@@ -34,7 +34,7 @@ pub(super) fn name(text: &str) -> ResourceName {
 }
 
 /// The config of these lines, and what its modules declare.
-pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>) {
+pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, DeclaredDependencies>) {
     let mut components = Vec::new();
     let mut declared = HashMap::new();
     let mut modules: BTreeMap<&str, &str> = BTreeMap::new();
@@ -66,7 +66,7 @@ pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>
         };
         declared.insert(
             name(resource),
-            Declared {
+            DeclaredDependencies {
                 required: texts(required),
                 optional: texts(optional),
             },
@@ -81,13 +81,13 @@ pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>
         modules.join(","),
         components.join(",")
     );
-    let loaded = parse(&Bundle::single("toy.json", text), &Surroundings::default()).expect("a good config");
+    let loaded = parse(&ConfigFiles::single("toy.json", text), &LoadContext::default()).expect("a good config");
     (loaded.config, declared)
 }
 
-impl Toy {
+impl Simulator {
     pub(super) fn new(lines: &[&str]) -> Self {
-        let mut toy = Self {
+        let mut simulator = Self {
             world: World::default(),
             config: Config::default(),
             declared: HashMap::new(),
@@ -96,8 +96,8 @@ impl Toy {
             log: Vec::new(),
             open: Vec::new(),
         };
-        toy.take_up(lines);
-        toy
+        simulator.take_up(lines);
+        simulator
     }
 
     /// Wants what these lines say from now on. Modules that are to end are being emptied then.
@@ -115,15 +115,15 @@ impl Toy {
         for change in &plan.changes {
             let Part::Module(module) = &change.part else { continue };
             match change.how {
-                How::Start => {
+                ChangeKind::Start => {
                     self.world.add_module(module.clone());
                     self.inside.insert(module.clone(), Vec::new());
                 }
-                How::Stop => self.world.retire(module),
+                ChangeKind::Stop => self.world.retire(module),
                 _ => {}
             }
-            if change.how != How::Start && self.world.facts(module) == Some(&Facts::Ready) {
-                self.world.module_changed(module, Facts::Draining, None);
+            if change.how != ChangeKind::Start && self.world.facts(module) == Some(&ModuleCondition::Ready) {
+                self.world.module_changed(module, ModuleCondition::Draining, None);
             }
         }
         let modules = self
@@ -131,11 +131,11 @@ impl Toy {
             .modules
             .iter()
             .map(|module| ModuleName::from(module.name.as_str()));
-        let around = Around {
+        let desired = DesiredModules {
             modules: modules.collect(),
-            ..Around::default()
+            ..DesiredModules::default()
         };
-        self.world.take_up(&plan, &self.config, around);
+        self.world.take_up(&plan, &self.config, desired);
         plan
     }
 
@@ -145,10 +145,10 @@ impl Toy {
         let mut log = vec![self.settle()];
         for change in &plan.changes {
             let Part::Module(module) = &change.part else { continue };
-            if change.how != How::Start {
+            if change.how != ChangeKind::Start {
                 self.down(module.as_str());
             }
-            if change.how == How::Stop {
+            if change.how == ChangeKind::Stop {
                 self.world.remove_module(module);
                 self.inside.remove(module);
             } else {
@@ -181,21 +181,21 @@ impl Toy {
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::default();
         let plan = change::plan(&self.config, &nothing, &self.world.known());
-        self.world.take_up(&plan, &nothing, Around::default());
+        self.world.take_up(&plan, &nothing, DesiredModules::default());
     }
 
     pub(super) fn ready(&mut self, module: &str) {
         let module: ModuleName = module.into();
         let model = format!("acme:{module}:x").parse().expect("a model");
         let offers = HashSet::from([(name("x").api, model)]);
-        self.world.module_changed(&module, Facts::Ready, Some(offers));
+        self.world.module_changed(&module, ModuleCondition::Ready, Some(offers));
     }
 
     pub(super) fn down(&mut self, module: &str) {
         let module: ModuleName = module.into();
         self.inside.entry(module.clone()).or_default().clear();
         self.world
-            .module_changed(&module, Facts::Down(format!("{module} died").into()), None);
+            .module_changed(&module, ModuleCondition::Down(format!("{module} died").into()), None);
     }
 
     /// Decides everything that can be decided; steps that take time stay open.
@@ -216,14 +216,18 @@ impl Toy {
                 }
                 Step::Forget => self.world.forget(&resource),
                 Step::Queue(module) => self.world.queue(resource.clone(), module),
-                Step::Validate(module) => self.begin(&resource, Stage::Validating, module, Vec::new(), step.clone()),
-                Step::Add(module, held) => self.begin(&resource, Stage::Adding, module, held.clone(), step.clone()),
-                Step::Remove(module) => self.begin(&resource, Stage::Removing, module, Vec::new(), step.clone()),
+                Step::Validate(module) => {
+                    self.begin(&resource, BuildStage::Validating, module, Vec::new(), step.clone())
+                }
+                Step::Add(module, held) => {
+                    self.begin(&resource, BuildStage::Adding, module, held.clone(), step.clone())
+                }
+                Step::Remove(module) => self.begin(&resource, BuildStage::Removing, module, Vec::new(), step.clone()),
             }
         }
     }
 
-    fn begin(&mut self, resource: &ResourceName, stage: Stage, module: &ModuleName, held: Vec<Held>, step: Step) {
+    fn begin(&mut self, resource: &ResourceName, stage: BuildStage, module: &ModuleName, held: Vec<Held>, step: Step) {
         assert!(
             self.open.iter().all(|(open, _)| open != resource),
             "{resource} has two steps at once"
@@ -235,8 +239,12 @@ impl Toy {
     /// Ends the open step number `which`.
     pub(super) fn end(&mut self, which: usize) {
         let (resource, step) = self.open.remove(which);
-        let alive =
-            |world: &World, module: &ModuleName| matches!(world.facts(module), Some(Facts::Ready | Facts::Draining));
+        let alive = |world: &World, module: &ModuleName| {
+            matches!(
+                world.facts(module),
+                Some(ModuleCondition::Ready | ModuleCondition::Draining)
+            )
+        };
         match step {
             Step::Validate(module) => {
                 let known = alive(&self.world, &module).then(|| Ok(self.declared[&resource].clone()));
@@ -281,13 +289,13 @@ impl Toy {
     /// what follows is begun.
     pub(super) fn happen(&mut self, what: usize, which: usize) {
         let module = format!("m{}", which % 3);
-        let ready = || self.world.facts(&module.as_str().into()) == Some(&Facts::Ready);
+        let ready = || self.world.facts(&module.as_str().into()) == Some(&ModuleCondition::Ready);
         match what {
             0 => self.ready(&module),
             1 => self.down(&module),
             2 if ready() => {
                 self.world
-                    .module_changed(&module.as_str().into(), Facts::Draining, None);
+                    .module_changed(&module.as_str().into(), ModuleCondition::Draining, None);
             }
             _ if !self.open.is_empty() => self.end(which % self.open.len()),
             _ => {}
@@ -325,7 +333,7 @@ impl Toy {
 
     pub(super) fn shown(&self, resource: &str) -> (Phase, String) {
         let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
-        let Shown { phase, cause, .. } = shown.expect("shown");
+        let ShownState { phase, cause, .. } = shown.expect("shown");
         (phase, cause.as_deref().unwrap_or_default().to_owned())
     }
 

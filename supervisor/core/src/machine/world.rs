@@ -10,7 +10,9 @@ use mainstay_model::Builtins;
 use mainstay_model::ModuleName;
 
 use super::failure::Failure;
-use super::node::{Declared, Facts, Held, IN_FLIGHT_PER_MODULE, Module, Node, Shown, Stage};
+use super::node::{
+    BuildStage, DeclaredDependencies, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState,
+};
 use crate::graph::{Index, cycles};
 
 /// Pause before a failed resource is tried again, doubled each time.
@@ -32,7 +34,7 @@ pub struct World {
     /// Who names a resource of that simple name among its dependencies.
     pub(super) mentions: HashMap<String, BTreeSet<ResourceName>>,
     pub(super) dirty: BTreeSet<(usize, ResourceName)>,
-    /// Whose `leaving` has to be looked at again.
+    /// Whose `must_remove` has to be looked at again.
     pub(super) unsettled: BTreeSet<ResourceName>,
     pub(super) retries: BTreeSet<(Instant, ResourceName)>,
     /// Resources with a step under way; those that are being validated among them.
@@ -62,7 +64,7 @@ impl World {
 
     /// Modules that are being emptied for a restart and are empty now.
     pub fn drained(&self) -> Vec<ModuleName> {
-        let empty = |module: &Module| module.facts == Facts::Draining && module.occupied == 0;
+        let empty = |module: &Module| module.facts == ModuleCondition::Draining && module.occupied == 0;
         self.modules
             .iter()
             .filter(|(_, module)| empty(module))
@@ -71,7 +73,7 @@ impl World {
     }
 
     /// What is known of a module.
-    pub fn facts(&self, module: &ModuleName) -> Option<&Facts> {
+    pub fn facts(&self, module: &ModuleName) -> Option<&ModuleCondition> {
         self.modules.get(module).map(|module| &module.facts)
     }
 
@@ -87,13 +89,13 @@ impl World {
 
     /// True once every module had its first outcome and nothing is under way or about to be.
     pub fn is_settled(&self) -> bool {
-        let tried = |module: &Module| !(module.untried && module.facts == Facts::Starting);
+        let tried = |module: &Module| !(module.first_attempt && module.facts == ModuleCondition::Starting);
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
     /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
     fn is_at_rest(&self) -> bool {
-        let leaves = |module: &Module| module.facts == Facts::Draining;
+        let leaves = |module: &Module| module.facts == ModuleCondition::Draining;
         self.is_settled() && !self.modules.values().any(leaves)
     }
 
@@ -118,25 +120,25 @@ impl World {
 
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
-        self.spread();
+        self.propagate();
         if self.unexplored && self.validating == 0 {
             self.explore();
         }
         if self.undecided && self.is_at_rest() {
             self.decide_circles();
-            self.spread();
+            self.propagate();
         }
         self.dirty.pop_first().map(|(_, name)| name)
     }
 
-    /// Brings `leaving` up to date, from what is held to those who hold it. What is held never runs in a circle.
-    fn spread(&mut self) {
+    /// Brings `must_remove` up to date, from what is held to those who hold it. What is held never runs in a circle.
+    fn propagate(&mut self) {
         while let Some(name) = self.unsettled.pop_first() {
             let Some(node) = self.nodes.get(&name) else { continue };
-            let leaving = node.stage == Stage::Built && self.has_to_leave(&name, node);
-            if leaving != node.leaving {
+            let must_remove = node.stage == BuildStage::Built && self.has_to_leave(&name, node);
+            if must_remove != node.must_remove {
                 if let Some(node) = self.nodes.get_mut(&name) {
-                    node.leaving = leaving;
+                    node.must_remove = must_remove;
                 }
                 self.touch_around(&name);
             }
@@ -149,7 +151,7 @@ impl World {
         let waiting = self
             .nodes
             .iter()
-            .filter(|(_, node)| node.stage == Stage::Idle && !node.required().is_empty());
+            .filter(|(_, node)| node.stage == BuildStage::Idle && !node.required().is_empty());
         let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
         waiting.sort();
         let starts = waiting.into_iter().map(|(_, name)| name);
@@ -191,14 +193,14 @@ impl World {
     }
 
     /// A module's state changed. `offers` comes with Ready.
-    pub fn module_changed(&mut self, name: &ModuleName, facts: Facts, offers: Option<HashSet<(Api, Model)>>) {
+    pub fn module_changed(&mut self, name: &ModuleName, facts: ModuleCondition, offers: Option<HashSet<(Api, Model)>>) {
         let Some(module) = self.modules.get_mut(name) else {
             return;
         };
-        let gone =
-            matches!(facts, Facts::Down(_) | Facts::Starting) && matches!(module.facts, Facts::Ready | Facts::Draining);
-        let never_ran = module.untried && matches!(facts, Facts::Down(_));
-        module.untried &= facts == Facts::Starting;
+        let gone = matches!(facts, ModuleCondition::Down(_) | ModuleCondition::Starting)
+            && matches!(module.facts, ModuleCondition::Ready | ModuleCondition::Draining);
+        let never_ran = module.first_attempt && matches!(facts, ModuleCondition::Down(_));
+        module.first_attempt &= facts == ModuleCondition::Starting;
         module.facts = facts;
         if let Some(offers) = offers {
             module.offers = Arc::new(offers);
@@ -208,19 +210,19 @@ impl World {
             let inside = node.module.as_ref() == Some(name);
             if inside && gone {
                 // The process is gone, and everything in it; calls under way end by themselves and count for nothing.
-                if node.stage == Stage::Built {
-                    node.stage = Stage::Idle;
-                    node.leaving = false;
+                if node.stage == BuildStage::Built {
+                    node.stage = BuildStage::Idle;
+                    node.must_remove = false;
                     module.occupied -= 1;
                     released.append(&mut node.held);
                     freed.push(resource.clone());
                 }
                 node.tainted = false;
-                node.asked = false;
+                node.validated = false;
             }
             // Whatever happens to a module happens to all in it.
-            node.alone &= !inside;
-            if node.stage == Stage::Idle {
+            node.in_place &= !inside;
+            if node.stage == BuildStage::Idle {
                 node.queued = false;
                 // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
                 if (inside || node.module.is_none())
@@ -228,12 +230,12 @@ impl World {
                 {
                     self.retries.remove(&(at, resource.clone()));
                 }
-                if inside && module.facts == Facts::Ready {
+                if inside && module.facts == ModuleCondition::Ready {
                     // What was said of it was said of the process before.
                     node.shown = None;
                 }
             }
-            if inside || node.stage == Stage::Idle {
+            if inside || node.stage == BuildStage::Idle {
                 touched.push(resource.clone());
             }
         }
@@ -251,7 +253,7 @@ impl World {
     }
 
     /// A step of `name` begins; `held` is what it is built with.
-    pub fn begin(&mut self, name: &ResourceName, stage: Stage, module: &ModuleName, held: Vec<Held>) {
+    pub fn begin(&mut self, name: &ResourceName, stage: BuildStage, module: &ModuleName, held: Vec<Held>) {
         for (held, _) in &held {
             if let Some(node) = self.nodes.get_mut(held) {
                 node.holders += 1;
@@ -260,12 +262,12 @@ impl World {
         let Some(node) = self.nodes.get_mut(name) else { return };
         if let Some(module) = self.modules.get_mut(module) {
             module.in_flight += 1;
-            module.adding += usize::from(stage == Stage::Adding);
-            module.occupied += usize::from(node.stage == Stage::Idle);
+            module.adding += usize::from(stage == BuildStage::Adding);
+            module.occupied += usize::from(node.stage == BuildStage::Idle);
         }
         self.moving += 1;
-        self.validating += usize::from(stage == Stage::Validating);
-        if stage == Stage::Adding {
+        self.validating += usize::from(stage == BuildStage::Validating);
+        if stage == BuildStage::Adding {
             node.held = held;
         }
         node.module = Some(module.clone());
@@ -274,15 +276,17 @@ impl World {
         self.dirty.remove(&(self.nodes[name].order, name.clone()));
     }
 
-    fn finish(&mut self, name: &ResourceName, stage: Stage) -> Option<&mut Node> {
+    fn finish(&mut self, name: &ResourceName, stage: BuildStage) -> Option<&mut Node> {
         let node = self.nodes.get_mut(name)?;
         self.moving -= 1;
-        self.validating -= usize::from(node.stage == Stage::Validating);
+        self.validating -= usize::from(node.stage == BuildStage::Validating);
         let mut next = Vec::new();
         if let Some(module) = node.module.as_ref().and_then(|module| self.modules.get_mut(module)) {
             module.in_flight = module.in_flight.saturating_sub(1);
-            module.adding = module.adding.saturating_sub(usize::from(node.stage == Stage::Adding));
-            module.occupied = module.occupied.saturating_sub(usize::from(stage == Stage::Idle));
+            module.adding = module
+                .adding
+                .saturating_sub(usize::from(node.stage == BuildStage::Adding));
+            module.occupied = module.occupied.saturating_sub(usize::from(stage == BuildStage::Idle));
             // One of them may find that it has no step to take, so there is one for each place that is free.
             let free = IN_FLIGHT_PER_MODULE
                 .saturating_sub(module.in_flight)
@@ -291,7 +295,7 @@ impl World {
         }
         node.stage = stage;
         self.touch_around(name);
-        if stage == Stage::Idle {
+        if stage == BuildStage::Idle {
             self.let_go(name);
         }
         for next in next {
@@ -314,9 +318,14 @@ impl World {
     }
 
     /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
-    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, Failure>>, now: Instant) {
+    pub fn validated(
+        &mut self,
+        name: &ResourceName,
+        outcome: Option<Result<DeclaredDependencies, Failure>>,
+        now: Instant,
+    ) {
         let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
-        let Some(node) = self.finish(name, Stage::Idle) else {
+        let Some(node) = self.finish(name, BuildStage::Idle) else {
             return;
         };
         match outcome {
@@ -324,11 +333,11 @@ impl World {
             _ if outdated => {}
             Some(Ok(declared)) => {
                 let declared = declared.with(&node.config.depends_on);
-                (node.failure, node.asked) = (None, true);
+                (node.failure, node.validated) = (None, true);
                 self.link(name, Arc::new(declared));
             }
             Some(Err(error)) => self.refuse(name, error, now),
-            None => node.asked = false,
+            None => node.validated = false,
         }
     }
 
@@ -337,7 +346,7 @@ impl World {
         &mut self,
         name: &ResourceName,
         module: &ModuleName,
-        outcome: Result<Declared, Failure>,
+        outcome: Result<DeclaredDependencies, Failure>,
         now: Instant,
     ) {
         let Some(node) = self.nodes.get_mut(name) else { return };
@@ -345,7 +354,7 @@ impl World {
         match outcome {
             Ok(declared) => {
                 let declared = declared.with(&node.config.depends_on);
-                (node.failure, node.asked) = (None, true);
+                (node.failure, node.validated) = (None, true);
                 self.link(name, Arc::new(declared));
             }
             Err(error) => self.refuse(name, error, now),
@@ -355,7 +364,7 @@ impl World {
 
     /// Its module refuses its entry: what it said of that before counts no more.
     fn refuse(&mut self, name: &ResourceName, error: Failure, now: Instant) {
-        self.forget_wishes(name);
+        self.forget_dependencies(name);
         self.fail(name, error, now);
     }
 
@@ -363,21 +372,21 @@ impl World {
     pub fn added(&mut self, name: &ResourceName, outcome: Result<(), Failure>, alive: bool, now: Instant) {
         let built = outcome.is_ok() && alive;
         let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
-        let Some(node) = self.finish(name, if built { Stage::Built } else { Stage::Idle }) else {
+        let Some(node) = self.finish(name, if built { BuildStage::Built } else { BuildStage::Idle }) else {
             return;
         };
         if built {
             // Who keeps it through this has what it held, unless that is to change once more.
-            node.build += u64::from(!node.alone);
-            node.alone &= outdated;
+            node.build += u64::from(!node.in_place);
+            node.in_place &= outdated;
             node.failures = 0;
             node.failure = None;
             node.tainted = false;
             self.hurry_dependents(name);
         } else {
-            node.asked = false;
+            node.validated = false;
             node.tainted = alive;
-            node.alone &= outdated && alive;
+            node.in_place &= outdated && alive;
             let held = std::mem::take(&mut node.held);
             self.release(held);
         }
@@ -391,10 +400,10 @@ impl World {
     pub fn removed(&mut self, name: &ResourceName, clean: bool) {
         let here = |node: &Node| self.module_of(&node.config).ok() == node.module.as_ref();
         let elsewhere = !self.nodes.get(name).is_some_and(here);
-        let Some(node) = self.finish(name, Stage::Idle) else {
+        let Some(node) = self.finish(name, BuildStage::Idle) else {
             return;
         };
-        node.asked = false;
+        node.validated = false;
         // One try is enough for what nobody wants, or not there any more.
         node.tainted = !clean && node.wanted && !elsewhere;
         let held = std::mem::take(&mut node.held);
@@ -411,11 +420,11 @@ impl World {
     }
 
     /// Remembers what was shown; true if it is news.
-    pub fn show(&mut self, name: &ResourceName, shown: &Shown) -> bool {
+    pub fn show(&mut self, name: &ResourceName, shown: &ShownState) -> bool {
         let Some(node) = self.nodes.get_mut(name) else {
             return false;
         };
-        let late = node.stage == Stage::Idle && std::mem::take(&mut node.alone);
+        let late = node.stage == BuildStage::Idle && std::mem::take(&mut node.in_place);
         let news = node.shown.as_ref() != Some(shown);
         if news {
             node.shown = Some(shown.clone());
@@ -453,7 +462,7 @@ impl World {
 
     fn fail(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        node.alone = false;
+        node.in_place = false;
         let pause = FIRST_RETRY
             .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
             .min(LAST_RETRY);

@@ -34,7 +34,7 @@ pub enum State {
     /// It was told to end; at `until` the next stronger word follows.
     Stopping {
         /// What is done at `until`.
-        next: Stronger,
+        next: Escalation,
         /// When.
         until: Instant,
         /// True if nobody asked for this end: the process was of no use.
@@ -46,12 +46,12 @@ pub enum State {
         until: Instant,
     },
     /// No process, and none will be started before somebody asks for it.
-    Resting(Rest),
+    GivenUp(GivenUp),
 }
 
 /// Why a module that is wanted is not started again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
+pub enum GivenUp {
     /// `restart: never`.
     Never,
     /// `restart: on-failure`, and it exited with code 0.
@@ -65,7 +65,7 @@ pub enum Rest {
 
 /// What follows when a process does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stronger {
+pub enum Escalation {
     /// SIGTERM to the whole group; SIGKILL at `kill`.
     TerminateGroup {
         /// When the patience ends.
@@ -108,12 +108,12 @@ pub enum Input {
         life: u64,
     },
     /// It missed a probe.
-    Silent {
+    Unresponsive {
         /// Which process.
         life: u64,
     },
     /// It was silent and is heard of again.
-    Heard {
+    Responded {
         /// Which process.
         life: u64,
     },
@@ -146,7 +146,7 @@ pub enum Input {
         clean: bool,
     },
     /// It is treated otherwise from now on; see [`Lifecycle::treat`].
-    Treated,
+    PolicyChanged,
     /// `deadline` is over.
     Tick,
 }
@@ -155,13 +155,13 @@ impl Input {
     /// Which process it is about; `None`: none in particular.
     fn life(self) -> Option<u64> {
         match self {
-            Self::Want(_) | Self::Restart | Self::Treated | Self::Tick => None,
+            Self::Want(_) | Self::Restart | Self::PolicyChanged | Self::Tick => None,
             Self::Drain { life }
             | Self::Underway { life, .. }
             | Self::Answered { life }
             | Self::Failed { life }
-            | Self::Silent { life }
-            | Self::Heard { life }
+            | Self::Unresponsive { life }
+            | Self::Responded { life }
             | Self::Hung { life }
             | Self::Ended { life }
             | Self::Stuck { life }
@@ -202,7 +202,7 @@ pub struct Lifecycle {
     /// The newest process answered Ready once.
     was_ready: bool,
     backoff: Backoff,
-    chance: Chance,
+    chance: Jitter,
     restart: Restart,
     grace: Duration,
     start_timeout: Duration,
@@ -219,14 +219,14 @@ impl Lifecycle {
             life: 0,
             was_ready: false,
             backoff: Backoff::default(),
-            chance: Chance(seed),
+            chance: Jitter(seed),
             restart: policy.restart.clone(),
             grace: policy.stop.grace,
             start_timeout: policy.health.start_timeout.unwrap_or(start_timeout),
         }
     }
 
-    /// Treats it like this from now on, the present process included. [`Input::Treated`] has to follow: a pause may be over
+    /// Treats it like this from now on, the present process included. [`Input::PolicyChanged`] has to follow: a pause may be over
     /// sooner then, and one that rests may be tried again. A start and an end that are under way keep their limits.
     pub fn treat(&mut self, policy: &Policy, start_timeout: Duration) {
         self.restart = policy.restart.clone();
@@ -260,35 +260,35 @@ impl Lifecycle {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Starting { until } | State::Stopping { until, .. } | State::Waiting { until } => Some(until),
-            State::Stopped | State::Ready { .. } | State::Unresponsive | State::Draining | State::Resting(_) => None,
+            State::Stopped | State::Ready { .. } | State::Unresponsive | State::Draining | State::GivenUp(_) => None,
         }
     }
 
     /// Advances by one input and says what to do about it.
     pub fn handle(&mut self, input: Input, now: Instant) -> Option<Action> {
-        use State::{Draining, Ready, Resting, Starting, Stopped, Stopping, Unresponsive, Waiting};
+        use State::{Draining, GivenUp, Ready, Starting, Stopped, Stopping, Unresponsive, Waiting};
         if input.life().is_some_and(|life| life != self.life) {
             return None;
         }
         self.remember(input, now);
         let (state, action) = match (self.state, input) {
             (Stopped, Input::Want(true)) => self.start(now),
-            (Waiting { .. } | Resting(_), Input::Restart) if self.wanted => self.start(now),
+            (Waiting { .. } | GivenUp(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
-            (Waiting { until }, Input::Treated) => (self.wait_anew(until, now), None),
-            (Resting(rest), Input::Treated) if self.wanted => match self.still_rests(rest) {
-                Some(rest) => (Resting(rest), None),
+            (Waiting { until }, Input::PolicyChanged) => (self.wait_anew(until, now), None),
+            (GivenUp(rest), Input::PolicyChanged) if self.wanted => match self.still_rests(rest) {
+                Some(rest) => (GivenUp(rest), None),
                 None => self.start(now),
             },
-            (Waiting { .. } | Resting(_), Input::Want(false)) => (Stopped, None),
+            (Waiting { .. } | GivenUp(_), Input::Want(false)) => (Stopped, None),
             (Starting { .. }, Input::Underway { limit, .. }) => (Starting { until: now + limit }, None),
             (Starting { .. }, Input::Answered { .. }) => {
                 self.was_ready = true;
                 (Ready { since: now }, None)
             }
             (Starting { until }, Input::Tick) if until <= now => self.stop(true, now),
-            (Ready { .. }, Input::Silent { .. }) => (Unresponsive, None),
-            (Unresponsive, Input::Heard { .. }) => (Ready { since: now }, None),
+            (Ready { .. }, Input::Unresponsive { .. }) => (Unresponsive, None),
+            (Unresponsive, Input::Responded { .. }) => (Ready { since: now }, None),
             (Ready { .. } | Unresponsive, Input::Drain { .. }) => (Draining, None),
             (Ready { .. } | Unresponsive | Draining, Input::Hung { .. }) => self.stop(true, now),
             (Starting { .. } | Ready { .. } | Unresponsive | Draining, Input::Failed { .. }) => self.stop(true, now),
@@ -351,7 +351,7 @@ impl Lifecycle {
 
     fn stop(&self, failed: bool, now: Instant) -> (State, Option<Action>) {
         let state = State::Stopping {
-            next: Stronger::TerminateGroup { kill: now + self.grace },
+            next: Escalation::TerminateGroup { kill: now + self.grace },
             until: now + self.grace / 3,
             failed,
         };
@@ -367,72 +367,74 @@ impl Lifecycle {
             Some(clean) => clean,
         };
         match self.restart.when {
-            RestartWhen::Never => return (State::Resting(Rest::Never), None),
-            RestartWhen::OnFailure if clean => return (State::Resting(Rest::Done), None),
+            RestartWhen::Never => return (State::GivenUp(GivenUp::Never), None),
+            RestartWhen::OnFailure if clean => return (State::GivenUp(GivenUp::Done), None),
             RestartWhen::OnFailure | RestartWhen::Always => {}
         }
         match self.backoff.failed(&self.restart, self.was_ready, self.chance.next()) {
             Next::After(Duration::ZERO) => self.start(now),
             Next::After(pause) => (State::Waiting { until: now + pause }, None),
-            Next::GiveUp(failures) => (State::Resting(Rest::GaveUp { failures }), None),
+            Next::GiveUp(failures) => (State::GivenUp(GivenUp::GaveUp { failures }), None),
         }
     }
 
     /// Where a pause that was to end at `until` leads as it is treated now. It never grows.
     fn wait_anew(&mut self, until: Instant, now: Instant) -> State {
         if self.restart.when == RestartWhen::Never {
-            return State::Resting(Rest::Never);
+            return State::GivenUp(GivenUp::Never);
         }
         match self.backoff.next(&self.restart, self.chance.next()) {
             Next::After(pause) => State::Waiting {
                 until: until.min(now + pause),
             },
-            Next::GiveUp(failures) => State::Resting(Rest::GaveUp { failures }),
+            Next::GiveUp(failures) => State::GivenUp(GivenUp::GaveUp { failures }),
         }
     }
 
     /// Why it rests as it is treated now, if it does.
-    fn still_rests(&self, rest: Rest) -> Option<Rest> {
+    fn still_rests(&self, rest: GivenUp) -> Option<GivenUp> {
         match (self.restart.when, rest) {
-            (RestartWhen::Never, _) => Some(Rest::Never),
-            (RestartWhen::OnFailure, Rest::Done) => Some(rest),
-            (_, Rest::GaveUp { failures }) if self.restart.limit.is_some_and(|limit| failures >= limit) => Some(rest),
+            (RestartWhen::Never, _) => Some(GivenUp::Never),
+            (RestartWhen::OnFailure, GivenUp::Done) => Some(rest),
+            (_, GivenUp::GaveUp { failures }) if self.restart.limit.is_some_and(|limit| failures >= limit) => {
+                Some(rest)
+            }
             _ => None,
         }
     }
 }
 
 /// The words to a process that is to end grow stronger until it is gone.
-fn stopping(next: Stronger, until: Instant, failed: bool, input: Input, now: Instant) -> (State, Option<Action>) {
+fn stopping(next: Escalation, until: Instant, failed: bool, input: Input, now: Instant) -> (State, Option<Action>) {
     let stay = |next, until| State::Stopping { next, until, failed };
     match (next, input) {
-        (Stronger::TerminateGroup { kill }, Input::Tick) if until <= now => {
-            (stay(Stronger::KillGroup, kill), Some(Action::TerminateGroup))
+        (Escalation::TerminateGroup { kill }, Input::Tick) if until <= now => {
+            (stay(Escalation::KillGroup, kill), Some(Action::TerminateGroup))
         }
-        (Stronger::KillGroup, Input::Tick) if until <= now => {
-            let again = stay(Stronger::KillGroup, now + KILL_AGAIN_AFTER);
+        (Escalation::KillGroup, Input::Tick) if until <= now => {
+            let again = stay(Escalation::KillGroup, now + KILL_AGAIN_AFTER);
             (again, Some(Action::KillGroup))
         }
         // A wrapper that does not `exec` ends at the signal; the module itself is still to hear of it.
-        (Stronger::TerminateGroup { kill }, Input::Ended { .. }) => {
-            (stay(Stronger::Reap, kill), Some(Action::TerminateGroup))
+        (Escalation::TerminateGroup { kill }, Input::Ended { .. }) => {
+            (stay(Escalation::Reap, kill), Some(Action::TerminateGroup))
         }
-        (Stronger::KillGroup, Input::Stuck { .. }) => {
-            let again = stay(Stronger::KillGroup, now + KILL_AGAIN_AFTER);
+        (Escalation::KillGroup, Input::Stuck { .. }) => {
+            let again = stay(Escalation::KillGroup, now + KILL_AGAIN_AFTER);
             (again, Some(Action::GiveUp))
         }
-        (Stronger::KillGroup, Input::Ended { .. }) => (stay(Stronger::Reap, until), None),
-        (Stronger::Reap, Input::Empty { .. }) => (stay(next, until), Some(Action::Reap)),
-        (Stronger::Reap, Input::Tick) if until <= now => (stay(next, until), Some(Action::Reap)),
+        (Escalation::KillGroup, Input::Ended { .. }) => (stay(Escalation::Reap, until), None),
+        (Escalation::Reap, Input::Empty { .. }) => (stay(next, until), Some(Action::Reap)),
+        (Escalation::Reap, Input::Tick) if until <= now => (stay(next, until), Some(Action::Reap)),
         _ => (stay(next, until), None),
     }
 }
 
 /// A row of numbers that looks like chance and is the same for the same seed (SplitMix64).
 #[derive(Debug)]
-struct Chance(u64);
+struct Jitter(u64);
 
-impl Chance {
+impl Jitter {
     /// From 0 to 1.
     fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -11,7 +11,7 @@ const ROOM_ABOVE_MEMORY: u64 = 256 << 20;
 
 /// What the system offers for holding limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct Capabilities {
     /// What cgroups limit here.
     pub controllers: Controllers,
     /// Whether the module runs as a user of its own: neither root nor the core's. The kernel counts processes by user.
@@ -22,7 +22,7 @@ pub struct Offer {
 
 /// How a limit is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum Enforcement {
     /// By the kernel, for all processes of the module together.
     Cgroup,
     /// By the kernel, for each process or user.
@@ -33,7 +33,7 @@ pub enum Held {
     NotEnforced,
 }
 
-impl Held {
+impl Enforcement {
     /// In the words of the status.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ pub struct Limit {
     /// How much, as a person reads it.
     pub limit: String,
     /// How it is held.
-    pub held: Held,
+    pub held: Enforcement,
     /// What else there is to know: what it counts, or why it is not held and the cure.
     pub note: &'static str,
 }
@@ -62,7 +62,7 @@ impl Limit {
     /// What the kernel has refused because of it, for the status; empty if nothing.
     pub fn reached(&self, events: Events) -> String {
         match (self.name, self.held, events.refused_forks) {
-            ("pids", Held::Cgroup, refused @ 1..) => format!("reached: {refused} more were refused"),
+            ("pids", Enforcement::Cgroup, refused @ 1..) => format!("reached: {refused} more were refused"),
             _ => String::new(),
         }
     }
@@ -70,7 +70,7 @@ impl Limit {
 
 /// How all limits of a module are held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct LimitPlan {
     /// Those that are configured, in the order of the config's documentation.
     pub limits: Vec<Limit>,
     /// What the child sets.
@@ -80,29 +80,29 @@ pub struct Plan {
 }
 
 /// Decides for each configured limit how it is held.
-pub fn plan(limits: &Limits, offer: Offer) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(limits: &Limits, offer: Capabilities) -> LimitPlan {
+    let mut plan = LimitPlan::default();
     if let Some(memory) = limits.memory {
         let (held, note) = if offer.controllers.memory {
-            (Held::Cgroup, "all its processes together")
+            (Enforcement::Cgroup, "all its processes together")
         } else if offer.can_watch {
             plan.watched_memory = Some(memory);
             plan.rlimits.data = Some(memory.saturating_mul(2).saturating_add(ROOM_ABOVE_MEMORY));
             (
-                Held::Watched,
+                Enforcement::Watched,
                 "all its processes together, each second: no memory controller (cgroup v2) is to be had here",
             )
         } else {
-            (Held::NotEnforced, "this system cannot tell what a module uses")
+            (Enforcement::NotEnforced, "this system cannot tell what a module uses")
         };
         plan.add("memory", bytes(memory), held, note);
     }
     if let Some(cpu) = limits.cpu {
         let (held, note) = if offer.controllers.cpu {
-            (Held::Cgroup, "all its processes together")
+            (Enforcement::Cgroup, "all its processes together")
         } else {
             (
-                Held::NotEnforced,
+                Enforcement::NotEnforced,
                 "needs the cpu controller (cgroup v2; as a service: `Delegate=yes`)",
             )
         };
@@ -111,13 +111,13 @@ pub fn plan(limits: &Limits, offer: Offer) -> Plan {
     }
     if let Some(pids) = limits.pids {
         let (held, note) = if offer.controllers.pids {
-            (Held::Cgroup, "processes and threads together")
+            (Enforcement::Cgroup, "processes and threads together")
         } else if offer.own_user {
             plan.rlimits.pids = Some(pids.into());
-            (Held::Rlimit, "all processes and threads of its user")
+            (Enforcement::Rlimit, "all processes and threads of its user")
         } else {
             (
-                Held::NotEnforced,
+                Enforcement::NotEnforced,
                 "needs the pids controller (cgroup v2; as a service: `Delegate=yes`), or a user of its own (`sandbox.user`)",
             )
         };
@@ -125,13 +125,18 @@ pub fn plan(limits: &Limits, offer: Offer) -> Plan {
     }
     if let Some(files) = limits.open_files {
         plan.rlimits.open_files = Some(files);
-        plan.add("open_files", files.to_string(), Held::Rlimit, "each of its processes");
+        plan.add(
+            "open_files",
+            files.to_string(),
+            Enforcement::Rlimit,
+            "each of its processes",
+        );
     }
     plan
 }
 
-impl Plan {
-    fn add(&mut self, name: &'static str, limit: String, held: Held, note: &'static str) {
+impl LimitPlan {
+    fn add(&mut self, name: &'static str, limit: String, held: Enforcement, note: &'static str) {
         self.limits.push(Limit {
             name,
             limit,
@@ -170,7 +175,7 @@ mod tests {
         pids: true,
     };
 
-    fn held(offer: Offer) -> (String, Plan) {
+    fn held(offer: Capabilities) -> (String, LimitPlan) {
         let plan = plan(&ALL, offer);
         let held: Vec<_> = plan.limits.iter().map(|limit| limit.held.as_str()).collect();
         (held.join(", "), plan)
@@ -178,19 +183,19 @@ mod tests {
 
     #[test]
     fn the_best_holder_that_the_system_offers_is_taken() {
-        let watch = Offer {
+        let watch = Capabilities {
             can_watch: true,
-            ..Offer::default()
+            ..Capabilities::default()
         };
-        let own = Offer {
+        let own = Capabilities {
             own_user: true,
             ..watch
         };
-        let groups = Offer {
+        let groups = Capabilities {
             controllers: GROUPS,
             ..own
         };
-        let only_pids = Offer {
+        let only_pids = Capabilities {
             controllers: Controllers {
                 pids: true,
                 ..Controllers::default()
@@ -202,16 +207,19 @@ mod tests {
             (only_pids, "watched, not enforced, cgroup, rlimit"),
             (own, "watched, not enforced, rlimit, rlimit"),
             (watch, "watched, not enforced, not enforced, rlimit"),
-            (Offer::default(), "not enforced, not enforced, not enforced, rlimit"),
+            (
+                Capabilities::default(),
+                "not enforced, not enforced, not enforced, rlimit",
+            ),
         ] {
             assert_eq!(held(offer).0, expected, "{offer:?}");
         }
-        assert_eq!(plan(&Limits::default(), groups), Plan::default());
+        assert_eq!(plan(&Limits::default(), groups), LimitPlan::default());
     }
 
     #[test]
     fn what_is_held_by_the_kernel_is_not_held_twice() {
-        let (_, plan) = held(Offer {
+        let (_, plan) = held(Capabilities {
             controllers: GROUPS,
             own_user: true,
             can_watch: true,
@@ -228,9 +236,9 @@ mod tests {
 
     #[test]
     fn a_watched_module_may_map_more_than_it_may_use() {
-        let (_, plan) = held(Offer {
+        let (_, plan) = held(Capabilities {
             can_watch: true,
-            ..Offer::default()
+            ..Capabilities::default()
         });
         assert_eq!(plan.watched_memory, ALL.memory);
         assert!(plan.rlimits.data > ALL.memory);
@@ -238,9 +246,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refused_is_shown_with_its_limit_alone() {
-        let (_, plan) = held(Offer {
+        let (_, plan) = held(Capabilities {
             controllers: GROUPS,
-            ..Offer::default()
+            ..Capabilities::default()
         });
         let reached = |refused_forks| -> Vec<String> {
             let events = Events {

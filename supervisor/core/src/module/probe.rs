@@ -27,7 +27,7 @@ pub enum Input {
     /// It answered a probe, whatever the answer.
     Answered,
     /// It sent a frame, or made a call.
-    Heard,
+    Responded,
     /// The core begins ValidateConfig, AddResource or RemoveResource.
     Begun {
         /// Which call.
@@ -74,7 +74,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The next probe goes out at `until`.
-    Resting { until: Instant },
+    GivenUp { until: Instant },
     /// A probe is out since `since` and must be answered by `until`.
     Asked { since: Instant, until: Instant },
     /// The probe of a round that began at `since` was missed; a debugger may be why, which is looked for since `at`.
@@ -107,7 +107,7 @@ impl Prober {
         health.interval = health.interval.max(SHORTEST);
         health.timeout = health.timeout.max(SHORTEST);
         Self {
-            step: Step::Resting {
+            step: Step::GivenUp {
                 until: now + health.interval,
             },
             health,
@@ -125,7 +125,7 @@ impl Prober {
         self.health.timeout = self.health.timeout.max(SHORTEST);
         let silent_until = self.heard + self.health.kill_after;
         match &mut self.step {
-            Step::Resting { until } => *until = (*until).min(now + self.health.interval),
+            Step::GivenUp { until } => *until = (*until).min(now + self.health.interval),
             Step::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
             Step::Asked { .. } | Step::Looking { .. } | Step::Gathering | Step::Over => {}
         }
@@ -139,7 +139,7 @@ impl Prober {
     /// When the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
-            Step::Resting { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {
+            Step::GivenUp { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {
                 Some(self.excused.map_or(until, |excused| excused.min(until)))
             }
             Step::Looking { .. } | Step::Gathering | Step::Over => None,
@@ -156,16 +156,16 @@ impl Prober {
             Input::Tick => self.tick(now),
             Input::Answered => {
                 self.alive(now);
-                self.step = Step::Resting {
+                self.step = Step::GivenUp {
                     until: now + self.health.interval,
                 };
                 std::mem::take(&mut self.unresponsive).then_some(Action::Answering)
             }
-            Input::Heard => {
+            Input::Responded => {
                 self.alive(now);
                 // Whoever speaks again may also answer again, and is not ended while that is open.
                 if let Step::Waiting { .. } | Step::Gathering = self.step {
-                    self.step = Step::Resting { until: now };
+                    self.step = Step::GivenUp { until: now };
                 }
                 None
             }
@@ -233,7 +233,7 @@ impl Prober {
             };
             self.forgive(since, now);
             self.excused = self.excused.filter(|until| *until > now);
-            self.step = Step::Resting { until: now };
+            self.step = Step::GivenUp { until: now };
         }
     }
 
@@ -253,7 +253,7 @@ impl Prober {
                 self.step = Step::Looking { since, at: now };
                 Some(Action::LookForTracer)
             }
-            (Step::Resting { .. } | Step::Asked { .. } | Step::Waiting { .. }, _) => {
+            (Step::GivenUp { .. } | Step::Asked { .. } | Step::Waiting { .. }, _) => {
                 self.ask_anew(now);
                 Some(Action::Probe)
             }

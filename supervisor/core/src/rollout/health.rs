@@ -40,7 +40,7 @@ pub enum Condition {
 
 /// All parts of a machine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Picture {
+pub struct HealthSnapshot {
     /// Every part that the config names, and the built-in modules in use.
     pub parts: BTreeMap<Part, Condition>,
     /// Modules of which a process has ended unasked since the change began, and how.
@@ -77,7 +77,7 @@ pub fn touched(from: &Config, to: &Config) -> BTreeSet<Part> {
 }
 
 /// The verdict on `now`. `before`: as it was when the change began. `touched`: what the change adds or changes.
-pub fn judge(before: &Picture, touched: &BTreeSet<Part>, now: &Picture) -> Verdict {
+pub fn judge(before: &HealthSnapshot, touched: &BTreeSet<Part>, now: &HealthSnapshot) -> Verdict {
     let counts = |part: &Part| match before.parts.get(part) {
         Some(Condition::Ready) => true,
         Some(Condition::Broken(_)) => false,
@@ -117,8 +117,8 @@ mod tests {
     use super::*;
 
     /// `name+` is READY, `name?` on its way, `name-` broken, `name!` died and is READY again.
-    fn picture(text: &str) -> Picture {
-        let mut picture = Picture::default();
+    fn picture(text: &str) -> HealthSnapshot {
+        let mut picture = HealthSnapshot::default();
         for word in text.split_whitespace() {
             let (name, mark) = word.split_at(word.len() - 1);
             let condition = match mark {

@@ -22,7 +22,7 @@ pub enum Origin {
 
 /// A config that can be run, as far as the transaction has to know it.
 #[derive(Clone, Debug)]
-pub struct Offer<T> {
+pub struct Revision<T> {
     /// Tells it from other texts.
     pub digest: Arc<str>,
     /// Who wants it.
@@ -75,11 +75,11 @@ pub enum Input<T> {
     /// A text that can be run was seen, or asked for.
     Seen {
         /// The text.
-        offer: Offer<T>,
+        revision: Revision<T>,
         /// Why it was taken back before, if it was.
         rejected: Option<Vec<String>>,
         /// Somebody wants it now, even if nothing has changed and whatever happened to it before.
-        insisted: bool,
+        forced: bool,
     },
     /// The file's text cannot be used.
     Refused(Vec<String>),
@@ -99,7 +99,7 @@ pub enum Input<T> {
 
 /// Which way the machine goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// To a new text.
     Forward,
     /// To the last commit, for these reasons.
@@ -110,24 +110,24 @@ pub enum Way {
 #[derive(Clone, Debug)]
 pub enum Action<T> {
     /// Ask the maintenance sensor of this config. Ends in [`Input::Maintained`].
-    Ask(Ticket, Offer<T>),
+    Ask(Ticket, Revision<T>),
     /// Check what can be checked. Ends in [`Input::Checked`].
-    Check(Ticket, Offer<T>),
+    Check(Ticket, Revision<T>),
     /// Have the machine be this; whatever was applied before is no longer waited for. Ends in [`Input::Applied`].
     Apply {
         /// Its number.
         ticket: Ticket,
         /// What it shall be.
-        offer: Offer<T>,
+        revision: Revision<T>,
         /// From or to the last commit.
-        way: Way,
+        direction: Direction,
         /// What is healthy now is what has to be healthy afterwards.
         fresh: bool,
     },
     /// Keep it as the last good config.
-    Commit(Ticket, Offer<T>),
+    Commit(Ticket, Revision<T>),
     /// Remember that it was taken back, and why.
-    Reject(Offer<T>, Vec<String>),
+    Reject(Revision<T>, Vec<String>),
     /// Forget that a text of this digest was taken back.
     Pardon(Arc<str>),
     /// Tell whoever follows this text.

@@ -6,5 +6,5 @@ pub mod messages;
 pub mod news;
 pub mod transaction;
 
-pub use messages::{Action, File, Input, Offer, Origin, Refusal, Ticket, Way};
+pub use messages::{Action, Direction, File, Input, Origin, Refusal, Revision, Ticket};
 pub use news::{News, Progress, State};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Verdict;
-pub use super::messages::{Action, File, Input, Offer, Origin, Refusal, Ticket, Way};
+pub use super::messages::{Action, Direction, File, Input, Origin, Refusal, Revision, Ticket};
 use super::news::{News, State};
 
 /// Pause before a text that was refused for what may pass is tried again, doubled each time.
@@ -30,11 +30,11 @@ enum Trial {
     Settled,
     Applying {
         ticket: Ticket,
-        way: Way,
+        direction: Direction,
     },
     Watching {
         ticket: Ticket,
-        way: Way,
+        direction: Direction,
         until: Instant,
     },
     /// It is the last commit, and yet not as it was.
@@ -58,7 +58,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 struct Candidate<T> {
     ticket: Ticket,
-    offer: Offer<T>,
+    revision: Revision<T>,
     stage: Stage,
     /// The pause before this try and why the one before was refused, if it is not the first.
     again: Option<(Duration, Vec<String>)>,
@@ -67,7 +67,7 @@ struct Candidate<T> {
 /// A text of the file that was refused for what may pass.
 #[derive(Clone, Debug)]
 struct Retry<T> {
-    offer: Offer<T>,
+    revision: Revision<T>,
     reasons: Vec<String>,
     pause: Duration,
     until: Instant,
@@ -76,10 +76,10 @@ struct Retry<T> {
 /// The state of it all.
 #[derive(Debug)]
 pub struct Transaction<T> {
-    committed: Option<Offer<T>>,
-    running: Offer<T>,
+    committed: Option<Revision<T>>,
+    running: Revision<T>,
     /// What ran before, until the machine has taken up what it was told.
-    before: Option<Offer<T>>,
+    before: Option<Revision<T>>,
     trial: Trial,
     /// How long the last trial was, or is to be, watched.
     window: Duration,
@@ -94,13 +94,13 @@ pub struct Transaction<T> {
 impl<T: Clone> Transaction<T> {
     /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first pass
     /// is over. `committed` is the last good config, if there is one.
-    pub fn new(first: Offer<T>, committed: Option<Offer<T>>, file: File) -> Self {
+    pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: File) -> Self {
         let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
         let trial = if known {
             Trial::Settled
         } else {
-            let (ticket, way) = (Ticket::default(), Way::Forward);
-            Trial::Applying { ticket, way }
+            let (ticket, direction) = (Ticket::default(), Direction::Forward);
+            Trial::Applying { ticket, direction }
         };
         Self {
             committed,
@@ -118,12 +118,12 @@ impl<T: Clone> Transaction<T> {
     }
 
     /// What the machine was last told to be.
-    pub fn running(&self) -> &Offer<T> {
+    pub fn running(&self) -> &Revision<T> {
         &self.running
     }
 
     /// What it goes back to.
-    pub fn committed(&self) -> Option<&Offer<T>> {
+    pub fn committed(&self) -> Option<&Revision<T>> {
         self.committed.as_ref()
     }
 
@@ -178,10 +178,12 @@ impl<T: Clone> Transaction<T> {
         match &self.trial {
             Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
             Trial::Applying {
-                way: Way::Back(why), ..
+                direction: Direction::Back(why),
+                ..
             }
             | Trial::Watching {
-                way: Way::Back(why), ..
+                direction: Direction::Back(why),
+                ..
             } => {
                 return (State::Reverted, why.clone());
             }
@@ -220,10 +222,10 @@ impl<T: Clone> Transaction<T> {
         }
         match input {
             Input::Seen {
-                offer,
+                revision,
                 rejected,
-                insisted,
-            } => self.seen(offer, rejected, insisted, &mut actions),
+                forced,
+            } => self.seen(revision, rejected, forced, &mut actions),
             Input::Refused(reasons) => {
                 self.file = File::Refused(reasons);
                 self.retry = None;
@@ -251,58 +253,64 @@ impl<T: Clone> Transaction<T> {
         actions
     }
 
-    fn seen(&mut self, offer: Offer<T>, rejected: Option<Vec<String>>, insisted: bool, actions: &mut Vec<Action<T>>) {
+    fn seen(
+        &mut self,
+        revision: Revision<T>,
+        rejected: Option<Vec<String>>,
+        forced: bool,
+        actions: &mut Vec<Action<T>>,
+    ) {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
-        let by_file = offer.origin == Origin::File;
-        let rejected = self.rejected.get(&offer.digest).cloned().or(rejected);
+        let by_file = revision.origin == Origin::File;
+        let rejected = self.rejected.get(&revision.digest).cloned().or(rejected);
         // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
         if by_file {
-            self.file = File::Holds(offer.digest.clone());
+            self.file = File::Holds(revision.digest.clone());
             self.retry = None;
             self.withdraw(actions);
         }
         match rejected {
-            Some(_) if insisted => {
-                self.rejected.remove(&offer.digest);
-                actions.push(Action::Pardon(offer.digest.clone()));
+            Some(_) if forced => {
+                self.rejected.remove(&revision.digest);
+                actions.push(Action::Pardon(revision.digest.clone()));
             }
-            Some(reasons) => return self.refuse(ticket, &offer, reasons, File::Rejected, actions),
+            Some(reasons) => return self.refuse(ticket, &revision, reasons, File::Rejected, actions),
             None => {}
         }
-        if !insisted && offer.digest == self.running.digest {
+        if !forced && revision.digest == self.running.digest {
             return;
         }
         let known = self.committed.as_ref().map(|committed| &committed.faults);
-        if let (Some(known), true) = (known, offer.revert.is_some()) {
-            let new: Vec<_> = offer.faults.difference(known).cloned().collect();
+        if let (Some(known), true) = (known, revision.revert.is_some()) {
+            let new: Vec<_> = revision.faults.difference(known).cloned().collect();
             if !new.is_empty() {
-                return self.refuse(ticket, &offer, new, File::Refused, actions);
+                return self.refuse(ticket, &revision, new, File::Refused, actions);
             }
         }
-        self.begin(ticket, offer, None, actions);
+        self.begin(ticket, revision, None, actions);
     }
 
     /// A text sets out.
     fn begin(
         &mut self,
         ticket: Ticket,
-        offer: Offer<T>,
+        revision: Revision<T>,
         again: Option<(Duration, Vec<String>)>,
         actions: &mut Vec<Action<T>>,
     ) {
         self.drop_candidate(actions);
         self.retry = None;
-        let (stage, action) = if offer.guarded {
+        let (stage, action) = if revision.guarded {
             let pause = FIRST_PAUSE;
-            (Stage::Asking { pause }, Action::Ask(ticket, offer.clone()))
+            (Stage::Asking { pause }, Action::Ask(ticket, revision.clone()))
         } else {
-            (Stage::Checking, Action::Check(ticket, offer.clone()))
+            (Stage::Checking, Action::Check(ticket, revision.clone()))
         };
         actions.push(action);
         self.candidate = Some(Candidate {
             ticket,
-            offer,
+            revision,
             stage,
             again,
         });
@@ -314,21 +322,21 @@ impl<T: Clone> Transaction<T> {
             return;
         };
         self.last_ticket.0 += 1;
-        self.file = File::Holds(retry.offer.digest.clone());
+        self.file = File::Holds(retry.revision.digest.clone());
         let again = Some((retry.pause, retry.reasons));
-        self.begin(self.last_ticket, retry.offer, again, actions);
+        self.begin(self.last_ticket, retry.revision, again, actions);
     }
 
     fn refuse(
         &mut self,
         ticket: Ticket,
-        offer: &Offer<T>,
+        revision: &Revision<T>,
         reasons: Vec<String>,
         file: fn(Vec<String>) -> File,
         actions: &mut Vec<Action<T>>,
     ) {
         // The file may hold something else by now.
-        if self.file == File::Holds(offer.digest.clone()) && offer.digest != self.running.digest {
+        if self.file == File::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
             self.file = file(reasons.clone());
         }
         actions.push(Action::Tell(ticket, News::Refused(reasons)));
@@ -339,7 +347,7 @@ impl<T: Clone> Transaction<T> {
         if self
             .candidate
             .as_ref()
-            .is_some_and(|candidate| candidate.offer.origin == Origin::File)
+            .is_some_and(|candidate| candidate.revision.origin == Origin::File)
         {
             self.drop_candidate(actions);
         }
@@ -361,7 +369,7 @@ impl<T: Clone> Transaction<T> {
         match answer {
             Ok(()) => {
                 candidate.stage = Stage::Checking;
-                actions.push(Action::Check(ticket, candidate.offer.clone()));
+                actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
                 actions.push(Action::Tell(ticket, News::Waiting(reason.clone(), pause)));
@@ -378,23 +386,23 @@ impl<T: Clone> Transaction<T> {
         {
             let pause = (pause * 2).min(LAST_PAUSE);
             candidate.stage = Stage::Asking { pause };
-            actions.push(Action::Ask(candidate.ticket, candidate.offer.clone()));
+            actions.push(Action::Ask(candidate.ticket, candidate.revision.clone()));
         }
     }
 
     fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
         let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
-        let Some(Candidate { offer, again, .. }) = self.candidate.take_if(mine) else {
+        let Some(Candidate { revision, again, .. }) = self.candidate.take_if(mine) else {
             return;
         };
         if let Err(Refusal { reasons, transient }) = outcome {
-            self.refuse(ticket, &offer, reasons.clone(), File::Refused, actions);
-            let wanted = offer.origin == Origin::File && self.file == File::Refused(reasons.clone());
+            self.refuse(ticket, &revision, reasons.clone(), File::Refused, actions);
+            let wanted = revision.origin == Origin::File && self.file == File::Refused(reasons.clone());
             if transient && wanted {
                 let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
                 let until = now + pause;
                 self.retry = Some(Retry {
-                    offer,
+                    revision,
                     reasons,
                     pause,
                     until,
@@ -406,13 +414,20 @@ impl<T: Clone> Transaction<T> {
             actions.push(Action::Tell(*ticket, News::Superseded));
         }
         let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
-        self.window = offer.revert.unwrap_or_default();
-        self.go(ticket, offer, Way::Forward, fresh, actions);
+        self.window = revision.revert.unwrap_or_default();
+        self.go(ticket, revision, Direction::Forward, fresh, actions);
         actions.push(Action::Tell(ticket, News::Applying));
     }
 
-    fn go(&mut self, ticket: Ticket, offer: Offer<T>, way: Way, fresh: bool, actions: &mut Vec<Action<T>>) {
-        let old = std::mem::replace(&mut self.running, offer.clone());
+    fn go(
+        &mut self,
+        ticket: Ticket,
+        revision: Revision<T>,
+        direction: Direction,
+        fresh: bool,
+        actions: &mut Vec<Action<T>>,
+    ) {
+        let old = std::mem::replace(&mut self.running, revision.clone());
         // A text that the machine may not have taken up is nothing to go back to.
         self.before = match self.trial {
             Trial::Applying { .. } => self.before.take().or(Some(old)),
@@ -420,39 +435,43 @@ impl<T: Clone> Transaction<T> {
         };
         self.trial = Trial::Applying {
             ticket,
-            way: way.clone(),
+            direction: direction.clone(),
         };
         actions.push(Action::Apply {
             ticket,
-            offer,
-            way,
+            revision,
+            direction,
             fresh,
         });
     }
 
     fn applied(&mut self, number: Ticket, outcome: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
-        let Trial::Applying { ticket, way } = &self.trial else {
+        let Trial::Applying { ticket, direction } = &self.trial else {
             return;
         };
         if *ticket != number {
             return;
         }
-        let (ticket, way) = (number, way.clone());
+        let (ticket, direction) = (number, direction.clone());
         let before = self.before.take();
         let until = now + self.window;
-        match (way, outcome) {
-            (Way::Forward, Ok(())) => {
+        match (direction, outcome) {
+            (Direction::Forward, Ok(())) => {
                 let committed = self.committed.as_ref();
                 let back = committed.filter(|committed| committed.digest != self.running.digest);
                 if self.running.revert.is_some() && back.is_some() {
-                    let way = Way::Forward;
-                    self.trial = Trial::Watching { ticket, way, until };
+                    let direction = Direction::Forward;
+                    self.trial = Trial::Watching {
+                        ticket,
+                        direction,
+                        until,
+                    };
                     actions.push(Action::Tell(ticket, News::Watching(self.window)));
                 } else {
                     self.commit(ticket, actions);
                 }
             }
-            (Way::Forward, Err(problem)) => {
+            (Direction::Forward, Err(problem)) => {
                 let failed = match before {
                     Some(before) => std::mem::replace(&mut self.running, before),
                     None => self.running.clone(),
@@ -465,7 +484,7 @@ impl<T: Clone> Transaction<T> {
                         self.last_ticket.0 += 1;
                         Trial::Watching {
                             ticket: self.last_ticket,
-                            way: Way::Forward,
+                            direction: Direction::Forward,
                             until: now + window,
                         }
                     }
@@ -473,11 +492,15 @@ impl<T: Clone> Transaction<T> {
                 };
                 self.refuse(ticket, &failed, vec![problem], File::Refused, actions);
             }
-            (Way::Back(reasons), Ok(())) => {
-                let way = Way::Back(reasons);
-                self.trial = Trial::Watching { ticket, way, until };
+            (Direction::Back(reasons), Ok(())) => {
+                let direction = Direction::Back(reasons);
+                self.trial = Trial::Watching {
+                    ticket,
+                    direction,
+                    until,
+                };
             }
-            (Way::Back(_), Err(problem)) => {
+            (Direction::Back(_), Err(problem)) => {
                 actions.push(Action::Tell(ticket, News::Degraded(vec![problem.clone()])));
                 self.trial = Trial::Degraded(vec![problem]);
             }
@@ -496,7 +519,7 @@ impl<T: Clone> Transaction<T> {
             (
                 Trial::Watching {
                     ticket,
-                    way: Way::Forward,
+                    direction: Direction::Forward,
                     ..
                 },
                 Verdict::Died(reasons),
@@ -506,7 +529,7 @@ impl<T: Clone> Transaction<T> {
             (
                 Trial::Watching {
                     ticket,
-                    way: Way::Forward,
+                    direction: Direction::Forward,
                     until,
                 },
                 verdict,
@@ -518,7 +541,7 @@ impl<T: Clone> Transaction<T> {
             (
                 Trial::Watching {
                     ticket,
-                    way: Way::Back(reasons),
+                    direction: Direction::Back(reasons),
                     ..
                 },
                 Verdict::Healthy,
@@ -547,13 +570,13 @@ impl<T: Clone> Transaction<T> {
         if self.file == File::Holds(bad.digest.clone()) {
             self.file = File::Rejected(reasons.clone());
         }
-        let same = |candidate: &mut Candidate<T>| candidate.offer.digest == bad.digest;
+        let same = |candidate: &mut Candidate<T>| candidate.revision.digest == bad.digest;
         if let Some(candidate) = self.candidate.take_if(same) {
             actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
         }
         actions.push(Action::Reject(bad, reasons.clone()));
         actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));
-        self.go(ticket, target, Way::Back(reasons), false, actions);
+        self.go(ticket, target, Direction::Back(reasons), false, actions);
     }
 }
 

@@ -10,7 +10,7 @@ use mainstay_model::cgroup::Events;
 use nix::unistd::Pid;
 
 use super::files::{count, members, write};
-use super::place::Place;
+use super::place::CgroupPath;
 use super::sweep::kill_all;
 
 /// Cgroups of lives that ended, and that could not be removed at once.
@@ -19,7 +19,7 @@ pub(super) type Left = Arc<Mutex<Vec<PathBuf>>>;
 /// The cgroup of one life of a module.
 #[derive(Debug)]
 pub struct Group {
-    pub(super) place: Place,
+    pub(super) place: CgroupPath,
     pub(super) procs: File,
     pub(super) left: Left,
 }

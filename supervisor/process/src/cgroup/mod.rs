@@ -20,6 +20,6 @@ mod tests;
 mod tree;
 
 pub use crate::cgroup::group::Group;
-pub use crate::cgroup::place::{Place, unified};
+pub use crate::cgroup::place::{CgroupPath, unified};
 pub use crate::cgroup::sweep::{clear, sweep};
 pub use crate::cgroup::tree::{Tree, Unavailable};

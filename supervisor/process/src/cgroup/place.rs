@@ -8,14 +8,14 @@ use mainstay_model::machine_path;
 
 /// Where a process is among the cgroups: as the kernel names the place, and as a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct CgroupPath {
     /// The path in `/proc/PID/cgroup`.
     pub path: PathBuf,
     /// The directory that shows it.
     pub directory: PathBuf,
 }
 
-impl Place {
+impl CgroupPath {
     /// Our own place; `None` where cgroups of version 2 are not mounted or do not show us.
     pub(super) fn own() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;

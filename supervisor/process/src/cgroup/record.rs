@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::place::Place;
+use super::place::CgroupPath;
 use super::sweep;
 
 /// Name of the record, inside a runtime directory: one absolute path per line.
@@ -37,7 +37,7 @@ pub fn note(directory: &Path, cgroup: &Path) -> io::Result<()> {
 pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
     let mut left: Vec<PathBuf> = read(&text).into_iter().rev().collect();
-    let own = Place::own();
+    let own = CgroupPath::own();
     left.retain(|cgroup| {
         if own.as_ref().is_some_and(|own| own.directory.starts_with(cgroup)) {
             // The leaf of core and guardian, seen from inside: `sweep` leaves it first.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 
 use super::files::{children, members, members_below, write};
-use super::place::{Place, name};
+use super::place::{CgroupPath, name};
 
 /// How long killed processes may take to go before they are left to the kernel.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ const SWEEP_LOOK: Duration = Duration::from_millis(2);
 pub fn sweep(runtime: &Path) -> io::Result<()> {
     let name = name(runtime);
     let leaf = format!("{name}-core");
-    let Some(own) = Place::own() else { return Ok(()) };
+    let Some(own) = CgroupPath::own() else { return Ok(()) };
     let moved = own.path.ends_with(&leaf);
     let base = own.base(&leaf);
     let tree = base.join(&name).directory;

@@ -40,7 +40,7 @@ fn our_cgroup_is_found_wherever_it_is_mounted() {
         ("35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw", "0::/", None),
         ("", "0::/", None),
     ] {
-        let found = Place::parse(mounts, cgroup).map(|place| place.directory);
+        let found = CgroupPath::parse(mounts, cgroup).map(|place| place.directory);
         assert_eq!(found.as_deref(), expected.map(Path::new), "{cgroup}");
     }
 }
@@ -48,7 +48,7 @@ fn our_cgroup_is_found_wherever_it_is_mounted() {
 #[test]
 fn the_machines_directory_is_the_same_before_and_after_the_move_to_the_leaf() {
     for own in ["0::/service", "0::/service/mainstay-abc-core"] {
-        let place = Place::parse(HYBRID, own).expect("found").base("mainstay-abc-core");
+        let place = CgroupPath::parse(HYBRID, own).expect("found").base("mainstay-abc-core");
         assert_eq!(place.path, Path::new("/service"));
         assert_eq!(place.directory, Path::new("/sys/fs/cgroup/unified/service"));
     }

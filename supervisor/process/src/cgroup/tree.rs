@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::files::{enable, members, write};
 use super::group::{Group, Left};
-use super::place::{Place, name};
+use super::place::{CgroupPath, name};
 use super::record;
 use super::sweep::clear;
 use crate::process_table;
@@ -44,7 +44,7 @@ pub enum Unavailable {
 /// The cgroups of one machine.
 #[derive(Debug)]
 pub struct Tree {
-    pub(super) place: Place,
+    pub(super) place: CgroupPath,
     controllers: Controllers,
     left: Left,
 }
@@ -57,7 +57,7 @@ impl Tree {
     pub fn open(runtime: &Path) -> Result<Self, Unavailable> {
         let name = name(runtime);
         let leaf = format!("{name}-core");
-        let base = Place::own().ok_or(Unavailable::NotMounted)?.base(&leaf);
+        let base = CgroupPath::own().ok_or(Unavailable::NotMounted)?.base(&leaf);
         let place = base.join(&name);
         let refused = |error: io::Error| Unavailable::NotOurs {
             directory: base.directory.clone(),
@@ -126,7 +126,7 @@ impl Tree {
     }
 
     /// Makes the directory `name`, or one with a number behind it where something lives in that.
-    fn make_place(&self, name: &str) -> io::Result<Place> {
+    fn make_place(&self, name: &str) -> io::Result<CgroupPath> {
         // The same life of an earlier core of this machine may wait in state D.
         let others = (2..MAX_STUCK).map(|number| format!("{name}.{number}"));
         for name in std::iter::once(name.to_owned()).chain(others) {

@@ -17,7 +17,7 @@ const END: u8 = 0;
 
 /// The last will of a core, as far as it came.
 #[derive(Debug, Default)]
-pub(super) struct Will {
+pub(super) struct Handover {
     /// The runtime directory that it was about to make.
     pub directory: Option<PathBuf>,
     /// The lock of that directory, once the core held it. While this is open nobody else gets it.
@@ -48,8 +48,8 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], lock: Option<RawFd>) -> io::Result
 
 /// Reads what the core told; it is dead, or what it says from now on does not count.
 #[expect(unsafe_code, reason = "received descriptors come as numbers")]
-pub(super) fn read(socket: BorrowedFd<'_>) -> Will {
-    let mut will = Will::default();
+pub(super) fn read(socket: BorrowedFd<'_>) -> Handover {
+    let mut handover = Handover::default();
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
     let mut control = nix::cmsg_space!(RawFd);
@@ -65,7 +65,7 @@ pub(super) fn read(socket: BorrowedFd<'_>) -> Will {
             if let ControlMessageOwned::ScmRights(descriptors) = message {
                 for descriptor in descriptors {
                     // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
-                    will.lock = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
+                    handover.lock = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
                 }
             }
         }
@@ -76,9 +76,9 @@ pub(super) fn read(socket: BorrowedFd<'_>) -> Will {
         text.extend_from_slice(&buffer[..bytes]);
     }
     if let Some(end) = text.iter().position(|byte| *byte == END) {
-        will.directory = Some(PathBuf::from(OsStr::from_bytes(&text[..end])));
+        handover.directory = Some(PathBuf::from(OsStr::from_bytes(&text[..end])));
     }
-    will
+    handover
 }
 
 #[cfg(test)]
@@ -102,10 +102,14 @@ mod tests {
             }
             // Whether the core is gone or not makes no difference.
             let core = (steps != 1).then_some(core);
-            let will = read(guardian.as_fd());
+            let handover = read(guardian.as_fd());
             drop(core);
-            assert_eq!(will.directory.as_deref(), (steps > 0).then_some(directory), "{steps}");
-            assert_eq!(will.lock.is_some(), steps > 1, "{steps}");
+            assert_eq!(
+                handover.directory.as_deref(),
+                (steps > 0).then_some(directory),
+                "{steps}"
+            );
+            assert_eq!(handover.lock.is_some(), steps > 1, "{steps}");
         }
     }
 
@@ -119,9 +123,9 @@ mod tests {
         drop((lock, core));
         let other: File = temp.reopen().expect("it is there");
         assert!(other.try_lock().is_err(), "in the socket");
-        let will = read(guardian.as_fd());
+        let handover = read(guardian.as_fd());
         assert!(other.try_lock().is_err(), "in the guardian's hand");
-        drop(will);
+        drop(handover);
         other.try_lock().expect("free again");
     }
 }

@@ -6,7 +6,7 @@
 //! and by the socket between them; it stops in order and does at its end what the guardian would have done. If both die
 //! at once, a third process, the undertaker, ends what carries the machine's mark.
 //!
-//! `watch` is the guardian's life, `ending` how descendants are ended, `will` what the core tells it, `undertaker` the
+//! `watch` is the guardian's life, `ending` how descendants are ended, `handover` what the core tells it, `undertaker` the
 //! third process, `survivors` how it and the next start find what is left, `children` which processes the core spawned
 //! itself.
 

@@ -13,7 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::handover::Will;
+use super::handover::Handover;
 use super::{handover, terminate};
 use crate::process_table;
 use crate::runtime_dir::Leftover;
@@ -34,7 +34,7 @@ pub(super) struct Signals(SignalFd);
 
 /// What is done about a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum Outcome {
     /// The core gets it.
     Forward,
     /// The core gets it, and both pause until they are continued.
@@ -43,11 +43,11 @@ enum Deed {
     Look,
 }
 
-fn deed(signal: Signal) -> Deed {
+fn deed(signal: Signal) -> Outcome {
     match signal {
-        Signal::SIGCHLD => Deed::Look,
-        Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Deed::Pause,
-        _ => Deed::Forward,
+        Signal::SIGCHLD => Outcome::Look,
+        Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Outcome::Pause,
+        _ => Outcome::Forward,
     }
 }
 
@@ -97,12 +97,12 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
         signals.wait(PollTimeout::NONE);
         while let Some(signal) = signals.next() {
             match deed(signal) {
-                Deed::Look => {}
-                Deed::Forward => {
+                Outcome::Look => {}
+                Outcome::Forward => {
                     passed_on.insert(signal);
                     let _gone = kill(core, signal);
                 }
-                Deed::Pause => {
+                Outcome::Pause => {
                     let _gone = kill(core, Signal::SIGTSTP);
                     let _paused = raise(Signal::SIGSTOP);
                     let _gone = kill(core, Signal::SIGCONT);
@@ -110,7 +110,7 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
             }
         }
     };
-    let Will { directory, lock } = handover::read(socket.as_fd());
+    let Handover { directory, lock } = handover::read(socket.as_fd());
     let leftover = directory.and_then(|directory| Leftover::take(directory, lock));
     let left = terminate::end_descendants(Some(undertaker.as_raw()), |limit| {
         signals.wait(PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO));
@@ -188,13 +188,13 @@ mod tests {
     #[test]
     fn every_signal_has_one_meaning() {
         for (signal, expected) in [
-            (Signal::SIGTERM, Deed::Forward),
-            (Signal::SIGINT, Deed::Forward),
-            (Signal::SIGHUP, Deed::Forward),
-            (Signal::SIGABRT, Deed::Forward),
-            (Signal::SIGCONT, Deed::Forward),
-            (Signal::SIGTSTP, Deed::Pause),
-            (Signal::SIGCHLD, Deed::Look),
+            (Signal::SIGTERM, Outcome::Forward),
+            (Signal::SIGINT, Outcome::Forward),
+            (Signal::SIGHUP, Outcome::Forward),
+            (Signal::SIGABRT, Outcome::Forward),
+            (Signal::SIGCONT, Outcome::Forward),
+            (Signal::SIGTSTP, Outcome::Pause),
+            (Signal::SIGCHLD, Outcome::Look),
         ] {
             assert_eq!(deed(signal), expected, "{signal}");
             assert!(taken().contains(signal), "{signal}");

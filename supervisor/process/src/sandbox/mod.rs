@@ -53,7 +53,7 @@ pub struct Confinement {
 
 /// What a module's confinement is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub struct ConfinementSpec<'a> {
     /// What is configured.
     pub sandbox: &'a Sandbox,
     /// Limits that the process sets for itself.
@@ -78,8 +78,8 @@ impl Confinement {
     ///
     /// # Errors
     /// Something that is configured cannot be had here.
-    pub fn prepare(wish: Wish<'_>, launch: &mut Launch) -> Result<Self, Refused> {
-        let Wish {
+    pub fn prepare(wish: ConfinementSpec<'_>, launch: &mut Launch) -> Result<Self, Refused> {
+        let ConfinementSpec {
             sandbox,
             rlimits,
             sockets,

@@ -72,9 +72,9 @@ impl Operations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Kept as _;
+    use crate::call::CallLease as _;
     use crate::identity::Identity;
-    use crate::operations::{About, Running};
+    use crate::operations::{CallInfo, Running};
 
     #[test]
     fn an_empty_resource_is_taken_out_at_once_and_a_busy_one_at_its_time() {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> Running {
-        let about = About {
+        let about = CallInfo {
             resource: resource.into(),
             module: None,
             caller: Arc::new(Identity::Control),

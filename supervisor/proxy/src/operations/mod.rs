@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::call::Kept;
+use crate::call::CallLease;
 use crate::identity::Identity;
 use crate::upstream::Upstream;
 
@@ -29,7 +29,7 @@ pub struct Operation {
     /// When it began, by a clock that nobody sets.
     pub begun: Instant,
     /// Whose call to what it is; `None` for the core's own services.
-    pub about: Option<About>,
+    pub about: Option<CallInfo>,
     cancel: CancellationToken,
     /// Why the core ended it, if it did.
     cut: Option<Arc<str>>,
@@ -38,7 +38,7 @@ pub struct Operation {
 
 /// What a call to a resource is about.
 #[derive(Debug, Clone)]
-pub struct About {
+pub struct CallInfo {
     /// The resource's full name.
     pub resource: Arc<str>,
     /// The module that holds it.
@@ -113,7 +113,7 @@ impl Running {
     }
 }
 
-impl Kept for Running {
+impl CallLease for Running {
     fn why_cut(&self) -> Option<Arc<str>> {
         let running = self.shared.running();
         let operation = match self.joined {
@@ -133,7 +133,7 @@ impl Operations {
         method: &str,
         session: Option<Uuid>,
         on_stop_all: OnStopAll,
-        about: Option<About>,
+        about: Option<CallInfo>,
     ) -> Running {
         let mut running = self.0.running();
         let id = given.unwrap_or_else(Uuid::new_v4);
@@ -175,7 +175,7 @@ impl Operations {
 
     /// The calls to resources in `module` that run, or that ended since `since` because its connection did; each with
     /// how long it had been running.
-    pub fn in_flight(&self, module: &ModuleName, since: Instant, now: Instant) -> Vec<(Operation, About, Duration)> {
+    pub fn in_flight(&self, module: &ModuleName, since: Instant, now: Instant) -> Vec<(Operation, CallInfo, Duration)> {
         let running = self.0.running();
         let broken = running.broken.iter().filter(|(ended, _)| *ended >= since);
         let all = running.operations.values().chain(running.joined.values());
@@ -191,7 +191,7 @@ impl Operations {
     }
 
     /// Every call to a resource that runs, parts of other operations included, of which `wanted` says so.
-    pub fn calls(&self, wanted: impl Fn(&Operation, &About) -> bool) -> Vec<(Operation, About)> {
+    pub fn calls(&self, wanted: impl Fn(&Operation, &CallInfo) -> bool) -> Vec<(Operation, CallInfo)> {
         let running = self.0.running();
         let all = running.operations.values().chain(running.joined.values());
         all.filter_map(|operation| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_model::ModuleName;
 
-use super::{About, Operation, Operations};
+use super::{CallInfo, Operation, Operations};
 
 /// By how much longer a call may take that rightly lasts.
 const PATIENT: u32 = 10;
@@ -47,7 +47,7 @@ pub fn stuck(operations: &Operations, after: impl Fn(&ModuleName) -> Option<Dura
     group(calls, now)
 }
 
-fn is_stuck(operation: &Operation, about: &About, limit: Duration, now: Instant) -> bool {
+fn is_stuck(operation: &Operation, about: &CallInfo, limit: Duration, now: Instant) -> bool {
     let patient = about.moves || method(operation) == "DoCommand";
     let limit = if patient { limit.saturating_mul(PATIENT) } else { limit };
     about.unary && now.saturating_duration_since(operation.begun) >= limit
@@ -57,7 +57,7 @@ fn method(operation: &Operation) -> &str {
     operation.method.rsplit('/').next().unwrap_or_default()
 }
 
-fn group(calls: Vec<(Operation, About)>, now: Instant) -> Vec<Stuck> {
+fn group(calls: Vec<(Operation, CallInfo)>, now: Instant) -> Vec<Stuck> {
     let mut groups: BTreeMap<(Arc<str>, String), (Stuck, BTreeSet<String>)> = BTreeMap::new();
     for (operation, about) in calls {
         let method = method(&operation).to_owned();
@@ -93,7 +93,7 @@ mod tests {
     use crate::operations::{OnStopAll, Running};
 
     fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> Running {
-        let about = About {
+        let about = CallInfo {
             resource: "rdk:component:sensor/eye".into(),
             module: Some("eyes".into()),
             caller: Arc::new(caller),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::{CallBody, RequestBody};
 use crate::connection::serve_connection;
 use crate::deadline::Deadline;
-use crate::forward::{Terms, forward};
+use crate::forward::{ForwardOptions, forward};
 use crate::peek::{Addressing, peek};
 use crate::status::{Target, respond};
 use crate::upstream::{Lane, Upstream};
@@ -67,11 +67,11 @@ pub struct Core {
     pub kept: Arc<AtomicUsize>,
 }
 
-struct Kept(Arc<AtomicUsize>);
+struct CallLease(Arc<AtomicUsize>);
 
-impl crate::call::Kept for Kept {}
+impl crate::call::CallLease for CallLease {}
 
-impl Drop for Kept {
+impl Drop for CallLease {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -181,7 +181,7 @@ async fn route(core: Arc<Core>, upstream: Upstream, request: Request<RequestBody
         resource: "rdk:component:testecho/e".into(),
         module: "echo".into(),
     };
-    let terms = Terms {
+    let terms = ForwardOptions {
         lane: if parts.uri.path() == STOP {
             Lane::Control
         } else {
@@ -190,8 +190,8 @@ async fn route(core: Arc<Core>, upstream: Upstream, request: Request<RequestBody
         opid: Some(HeaderValue::from_static(OPID)),
         deadline,
         cancel: Some(core.cancel.child_token()),
-        keep: Some(Box::new(Kept(Arc::clone(&core.kept)))),
-        ..Terms::of(target)
+        keep: Some(Box::new(CallLease(Arc::clone(&core.kept)))),
+        ..ForwardOptions::of(target)
     };
     forward(&parts, peeked.body, &upstream, terms).await
 }

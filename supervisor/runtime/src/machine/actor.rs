@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_core::events::{MachineNews, What as News};
 use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{Declared, Facts, Held, Shown, Stage};
-use mainstay_core::machine::pending_removals::Forgotten;
+use mainstay_core::machine::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
+use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::plan::Step;
 use mainstay_core::machine::world::World;
 use mainstay_model::{Config, ModuleName, Phase};
@@ -27,10 +27,10 @@ use super::calls;
 use super::handle::{Command, Handle, Restarted};
 use super::modules::Then;
 use super::preflight::Process;
-use super::setup::Made;
+use super::setup::Shared;
 use super::view::{Published, View};
 use crate::module::activity::Activity;
-use crate::module::actor::{Command as ModuleCommand, Event, Wish};
+use crate::module::actor::{Command as ModuleCommand, Event, RestartReason};
 use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
 
@@ -55,7 +55,7 @@ pub struct Machine {
     pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
     /// For those who ask by themselves.
     pub(super) handle: Handle,
-    pub(super) made: Arc<Made>,
+    pub(super) shared: Arc<Shared>,
     pub(super) modules: BTreeMap<ModuleName, Running>,
     pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
     /// The tasks of modules, each with its name, and those that follow their programs.
@@ -68,9 +68,9 @@ pub struct Machine {
     /// Who waits for the first outcome of a change.
     pub(super) watched: Vec<Watched>,
     /// What running processes said of entries before they were taken up.
-    pub(super) heard: HashMap<ResourceName, (Result<Declared, Failure>, Process)>,
+    pub(super) heard: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, Process)>,
     /// Resources that are gone and that others may still see.
-    pub(super) forgotten: Forgotten,
+    pub(super) pending_removals: PendingRemovals,
     pub(super) build_timeout: Duration,
     pub(super) revision: Arc<str>,
     pub(super) started: Instant,
@@ -93,7 +93,7 @@ pub(super) struct Running {
     /// When it is restarted even if its resources are still in it.
     pub(super) drain_by: Option<Instant>,
     /// Why it is restarted.
-    pub(super) wish: Wish,
+    pub(super) reason: RestartReason,
     /// Who waits for a process younger than the one of that number.
     pub(super) waiting: Vec<(u64, Restarted)>,
     /// What others may see of it.
@@ -121,7 +121,7 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Validated(Result<Declared, Failure>),
+    Validated(Result<DeclaredDependencies, Failure>),
     Added(Result<(), Failure>),
     Removed(Result<(), Status>),
 }
@@ -184,7 +184,7 @@ impl Machine {
             .chain(watched)
             .chain(self.world.next_retry())
             .chain(self.stop_by)
-            .chain(self.forgotten.due())
+            .chain(self.pending_removals.due())
             .min()
     }
 
@@ -206,15 +206,15 @@ impl Machine {
                 Step::Queue(module) => self.world.queue(name, &module),
                 Step::Validate(module) => match self.heard(&name, &module) {
                     Some(outcome) => self.world.answered(&name, &module, outcome, now),
-                    None => self.begin(name, &module, Stage::Validating, Vec::new()),
+                    None => self.begin(name, &module, BuildStage::Validating, Vec::new()),
                 },
-                Step::Add(module, held) => self.begin(name, &module, Stage::Adding, held),
-                Step::Remove(module) => self.begin(name, &module, Stage::Removing, Vec::new()),
+                Step::Add(module, held) => self.begin(name, &module, BuildStage::Adding, held),
+                Step::Remove(module) => self.begin(name, &module, BuildStage::Removing, Vec::new()),
             }
         }
     }
 
-    fn begin(&mut self, name: ResourceName, module: &ModuleName, stage: Stage, held: Vec<Held>) {
+    fn begin(&mut self, name: ResourceName, module: &ModuleName, stage: BuildStage, held: Vec<Held>) {
         let Some(running) = self.modules.get(module) else {
             return;
         };
@@ -223,36 +223,38 @@ impl Machine {
         };
         let (life, tainted, config) = (running.life, node.tainted, node.config.clone());
         let activity = running.activity.clone();
-        let drain = (stage == Stage::Removing).then(|| self.drain(&name, module)).flatten();
+        let drain = (stage == BuildStage::Removing)
+            .then(|| self.drain(&name, module))
+            .flatten();
         let busy = self.world.is_adding(module);
         let limit = self.build_timeout;
         self.world.begin(&name, stage, module, held.clone());
-        if stage == Stage::Removing {
+        if stage == BuildStage::Removing {
             self.show(
                 &name,
-                Shown {
+                ShownState {
                     phase: Phase::Removing,
                     cause: None,
                     wire: None,
                     transient: true,
                 },
             );
-        } else if stage == Stage::Adding {
-            self.show(&name, Shown::waiting("being built"));
+        } else if stage == BuildStage::Adding {
+            self.show(&name, ShownState::waiting("being built"));
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
-        let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&Facts::Draining);
+        let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&ModuleCondition::Draining);
         let (what, limit) = match stage {
             // A module that is building something may answer nothing else until that is done.
-            Stage::Validating if !busy => ("ValidateConfig", calls::VALIDATE_TIMEOUT),
-            Stage::Validating => ("ValidateConfig", limit),
-            Stage::Adding => ("AddResource", limit),
+            BuildStage::Validating if !busy => ("ValidateConfig", calls::VALIDATE_TIMEOUT),
+            BuildStage::Validating => ("ValidateConfig", limit),
+            BuildStage::Adding => ("AddResource", limit),
             _ if ending => ("RemoveResource", REMOVE_AT_END),
             _ => ("RemoveResource", calls::REMOVE_TIMEOUT),
         };
         // Silence during RemoveResource is excused no longer than any other.
-        let excused = if stage == Stage::Removing {
+        let excused = if stage == BuildStage::Removing {
             limit.min(self.kill_after(&module))
         } else {
             limit
@@ -264,14 +266,14 @@ impl Machine {
             let doing = activity.begin(what, name.clone(), excused);
             let proto = || component_config(&config).map_err(|problem| calls::Refusal::unsendable(problem).failure);
             let what = match stage {
-                Stage::Validating => {
+                BuildStage::Validating => {
                     let call = async {
                         let answer = calls::validate(upstream, proto()?, limit).await;
                         answer.map_err(|refusal| refusal.failure)
                     };
                     What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
-                Stage::Adding => {
+                BuildStage::Adding => {
                     let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
                     let call =
                         async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
@@ -328,7 +330,7 @@ impl Machine {
         self.world.forget(name);
         self.resources.remove(name);
         self.lost.remove(name);
-        self.forgotten.add(Instant::now());
+        self.pending_removals.add(Instant::now());
     }
 
     pub(super) fn event(&mut self, name: ModuleName, event: Event) {
@@ -338,9 +340,9 @@ impl Machine {
         match event {
             Event::Starting => {
                 // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
-                if !matches!(self.world.facts(&name), Some(Facts::Down(_))) {
+                if !matches!(self.world.facts(&name), Some(ModuleCondition::Down(_))) {
                     running.upstream = None;
-                    self.world.module_changed(&name, Facts::Starting, None);
+                    self.world.module_changed(&name, ModuleCondition::Starting, None);
                 }
             }
             Event::Ready {
@@ -363,7 +365,7 @@ impl Machine {
                         .iter()
                         .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
                         .collect();
-                    self.world.module_changed(&name, Facts::Ready, Some(offers));
+                    self.world.module_changed(&name, ModuleCondition::Ready, Some(offers));
                     self.swap_table();
                 }
             }
@@ -376,7 +378,7 @@ impl Machine {
                 }
                 let ends = running.then.is_some();
                 self.lose(&name);
-                self.world.module_changed(&name, Facts::Down(cause), None);
+                self.world.module_changed(&name, ModuleCondition::Down(cause), None);
                 if ends {
                     self.end_process(&name);
                 }
@@ -424,14 +426,14 @@ impl Machine {
             Command::Restart {
                 module,
                 current,
-                wish,
+                reason,
                 done,
-            } => self.restart(&module, current, wish, done),
+            } => self.restart(&module, current, reason, done),
             Command::Apply { config, asked, done } => self.apply(config, *asked, done),
             Command::Know(reply) => {
                 let _gone = reply.send(self.known());
             }
-            Command::Lines(reply) => {
+            Command::ModuleLines(reply) => {
                 let _gone = reply.send(self.lines());
             }
             Command::Shutdown => {
@@ -448,7 +450,7 @@ impl Machine {
         }
     }
 
-    fn show(&mut self, name: &ResourceName, shown: Shown) {
+    fn show(&mut self, name: &ResourceName, shown: ShownState) {
         if !self.world.show(name, &shown) {
             return;
         }
@@ -467,7 +469,7 @@ impl Machine {
             let cause = shown.cause.as_deref().unwrap_or_default();
             warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
         }
-        let inside = matches!(node.stage, Stage::Built | Stage::Removing);
+        let inside = matches!(node.stage, BuildStage::Built | BuildStage::Removing);
         let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
         let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());

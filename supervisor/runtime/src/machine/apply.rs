@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_core::machine::adopt::Around;
-use mainstay_core::machine::change::{How, Known, Part, Plan};
+use mainstay_core::machine::adopt::DesiredModules;
+use mainstay_core::machine::change::{ChangeKind, Known, Part, Plan};
 use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{Declared, Facts, Node, Stage};
+use mainstay_core::machine::node::{BuildStage, DeclaredDependencies, ModuleCondition, Node};
 use mainstay_core::machine::{change, desired};
 use mainstay_model::{Config, Phase};
 use mainstay_proto::ResourceName;
@@ -25,7 +25,7 @@ use super::view::{Rejected, View};
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 
 /// What running modules say of entries that are not applied yet.
-pub type Answers = HashMap<ResourceName, Result<Declared, Failure>>;
+pub type Answers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
 
 /// A config was taken up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum ApplyError {
 pub(super) struct Watched {
     plan: Plan,
     /// Parts without an outcome; looked at from behind, each until it has one.
-    pending: Vec<(Part, How)>,
+    pending: Vec<(Part, ChangeKind)>,
     pub(super) by: Instant,
     done: oneshot::Sender<Applied>,
 }
@@ -93,7 +93,7 @@ impl Machine {
     /// What is to be known for a plan.
     pub(super) fn known(&self) -> Known {
         Known {
-            builtins: self.made.builtins.present(),
+            builtins: self.shared.builtins.present(),
             ..self.world.known()
         }
     }
@@ -102,11 +102,11 @@ impl Machine {
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::empty(&self.config.path);
         let plan = change::plan(&self.config, &nothing, &self.known());
-        let around = Around {
+        let desired = DesiredModules {
             modules: self.world.modules_in_order().to_vec(),
-            ..Around::default()
+            ..DesiredModules::default()
         };
-        self.world.take_up(&plan, &nothing, around);
+        self.world.take_up(&plan, &nothing, desired);
     }
 
     /// Takes up a config while the machine runs.
@@ -138,7 +138,7 @@ impl Machine {
         };
         let plan = change::plan(&self.config, &config, &known);
         let wanted = desired::modules(&config, &known.builtins);
-        let around = Around {
+        let desired = DesiredModules {
             modules: wanted.iter().map(|wanted| wanted.spec.name.clone()).collect(),
             builtin: desired::builtin_models(&config, &known.builtins),
             builtins: known.builtins.clone(),
@@ -153,14 +153,14 @@ impl Machine {
         for change in &plan.changes {
             let Part::Module(name) = &change.part else { continue };
             match (change.how, wanted.remove(name)) {
-                (How::Start, Some(wanted)) => self.start_module(wanted),
-                (How::Restart, Some(wanted)) => self.end_module(name, Then::Anew(Box::new(wanted))),
-                (How::Update, Some(wanted)) => self.treat_module(name, wanted),
+                (ChangeKind::Start, Some(wanted)) => self.start_module(wanted),
+                (ChangeKind::Restart, Some(wanted)) => self.end_module(name, Then::Restart(Box::new(wanted))),
+                (ChangeKind::Update, Some(wanted)) => self.treat_module(name, wanted),
                 (_, None) => self.end_module(name, Then::Gone),
                 (how, Some(_)) => debug!(module = %name, "no module can {how}"),
             }
         }
-        self.world.take_up(&plan, &config, around);
+        self.world.take_up(&plan, &config, desired);
         for config in &config.resources {
             let model = &config.model;
             match self.resources.get(&config.name) {
@@ -239,7 +239,7 @@ impl Machine {
     /// Resources that nobody wants are gone: nobody is to see them any more.
     pub(super) fn publish_forgotten(&mut self, now: Instant) {
         let leaving = self.resources.len().saturating_sub(self.config.resources.len());
-        if self.forgotten.take(leaving, now) && !self.stopping.is_cancelled() {
+        if self.pending_removals.take(leaving, now) && !self.stopping.is_cancelled() {
             self.publish_all();
         }
     }
@@ -269,17 +269,20 @@ impl Machine {
         }
     }
 
-    fn has_outcome(&self, part: &Part, how: How) -> bool {
+    fn has_outcome(&self, part: &Part, how: ChangeKind) -> bool {
         match (part, how) {
-            (Part::Module(_), How::Update) => true,
-            (Part::Module(name), How::Stop) => self.modules.get(name).is_none_or(|running| running.then.is_none()),
+            (Part::Module(_), ChangeKind::Update) => true,
+            (Part::Module(name), ChangeKind::Stop) => {
+                self.modules.get(name).is_none_or(|running| running.then.is_none())
+            }
             (Part::Module(name), _) => self.modules.get(name).is_none_or(|running| {
                 let facts = self.world.facts(name);
-                running.then.is_none() && matches!(facts, Some(Facts::Ready | Facts::Down(_)) | None)
+                running.then.is_none()
+                    && matches!(facts, Some(ModuleCondition::Ready | ModuleCondition::Down(_)) | None)
             }),
             (Part::Resource(name), _) => self.world.node(name).is_none_or(|node| {
                 let phase = node.shown.as_ref().map(|shown| shown.phase);
-                let rests = matches!(node.stage, Stage::Idle | Stage::Built) && !node.is_leaving();
+                let rests = matches!(node.stage, BuildStage::Idle | BuildStage::Built) && !node.is_leaving();
                 node.wanted && rests && matches!(phase, Some(Phase::Ready | Phase::Unhealthy))
             }),
             _ => true,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstay_core::graph::is_frame_system;
 use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::Declared;
+use mainstay_core::machine::node::DeclaredDependencies;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
@@ -72,7 +72,11 @@ impl Refusal {
 }
 
 /// Asks the module what it thinks of a config. A module without validation finds everything good.
-pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Duration) -> Result<Declared, Refusal> {
+pub async fn validate(
+    upstream: Upstream,
+    config: ComponentConfig,
+    limit: Duration,
+) -> Result<DeclaredDependencies, Refusal> {
     let answer = within(limit, |limit| async move {
         client(upstream)
             .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
@@ -81,12 +85,12 @@ pub async fn validate(upstream: Upstream, config: ComponentConfig, limit: Durati
     match answer.await {
         Ok(answer) => {
             let known = |texts: Vec<String>| texts.into_iter().filter(|text| !is_frame_system(text)).collect();
-            Ok(Declared {
+            Ok(DeclaredDependencies {
                 required: known(answer.dependencies),
                 optional: known(answer.optional_dependencies),
             })
         }
-        Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
+        Err(status) if status.code() == Code::Unimplemented => Ok(DeclaredDependencies::default()),
         Err(status) => Err(Refusal {
             failure: Failure {
                 told: told("refuses its config", &status, limit).into(),
@@ -147,7 +151,7 @@ pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) ->
 /// once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
 pub async fn falls_silent(upstream: Upstream) -> bool {
     loop {
-        match tokio::time::timeout(ALIVE_TIMEOUT, upstream.hail()).await {
+        match tokio::time::timeout(ALIVE_TIMEOUT, upstream.ping()).await {
             Err(_elapsed) => return true,
             Ok(Err(_ended)) => return false,
             Ok(Ok(())) => {}

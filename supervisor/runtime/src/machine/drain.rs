@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_core::machine::node::{Node, Stage};
+use mainstay_core::machine::node::{BuildStage, Node};
 use mainstay_core::machine::removal::PlannedRemoval;
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
@@ -40,10 +40,10 @@ impl Machine {
     /// Whether a resource that is shown now takes new calls: not if it is to be taken out as planned. `before` is how that was
     /// so far.
     pub(super) fn closed(&self, node: &Node, before: Option<&Closed>) -> Option<Closed> {
-        if !(node.stage == Stage::Removing || (node.stage == Stage::Built && node.is_leaving())) {
+        if !(node.stage == BuildStage::Removing || (node.stage == BuildStage::Built && node.is_leaving())) {
             return None;
         }
-        let held = node.stage == Stage::Built;
+        let held = node.stage == BuildStage::Built;
         let (since, cause) = match before {
             Some(before) => (before.since, before.cause.clone()),
             None => {
@@ -64,7 +64,7 @@ impl Machine {
             PlannedRemoval::Restart(module) => match self.modules.get(module) {
                 Some(running) => match running.then {
                     Some(Then::Gone) => format!("module {module} is no longer in the config").into(),
-                    _ => format!("module {module} is being restarted: {}", running.wish).into(),
+                    _ => format!("module {module} is being restarted: {}", running.reason).into(),
                 },
                 None => format!("module {module} is being restarted").into(),
             },
@@ -82,7 +82,7 @@ impl Machine {
             None => (Instant::now(), self.explain(&planned)),
         };
         Some(Drain {
-            operations: self.made.operations.clone(),
+            operations: self.shared.operations.clone(),
             resource: resource.label.clone(),
             by: since + self.patience(module),
             cause,

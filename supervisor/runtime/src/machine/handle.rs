@@ -8,10 +8,10 @@ use mainstay_proxy::identity::Identity;
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::Applied;
-use super::preflight::{Asked, Lines};
-use super::setup::Made;
+use super::preflight::{Asked, ModuleLines};
+use super::setup::Shared;
 use super::view::{Published, View};
-use crate::module::actor::Wish;
+use crate::module::actor::RestartReason;
 use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
 
@@ -47,7 +47,7 @@ pub(super) enum Command {
         module: ModuleName,
         /// Number of the process that is to be replaced.
         current: u64,
-        wish: Wish,
+        reason: RestartReason,
         done: Restarted,
     },
     /// Take up this config.
@@ -59,7 +59,7 @@ pub(super) enum Command {
     /// Tell what a plan has to know.
     Know(oneshot::Sender<Known>),
     /// Tell who can be asked about which models.
-    Lines(oneshot::Sender<Lines>),
+    ModuleLines(oneshot::Sender<ModuleLines>),
     Shutdown,
 }
 
@@ -69,7 +69,7 @@ pub struct Handle {
     /// The published state.
     pub published: Published,
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    pub(super) made: Arc<Made>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Handle {
@@ -78,10 +78,10 @@ impl Handle {
     /// `by` is who asks.
     pub async fn restart(&self, by: &Identity, id: &str, name: &str) -> Result<(), RestartError> {
         let by = by.label().into();
-        self.restart_for(Wish::Asked { by }, id, name).await
+        self.restart_for(RestartReason::Asked { by }, id, name).await
     }
 
-    pub(super) async fn restart_for(&self, wish: Wish, id: &str, name: &str) -> Result<(), RestartError> {
+    pub(super) async fn restart_for(&self, reason: RestartReason, id: &str, name: &str) -> Result<(), RestartError> {
         let view = View::clone(&self.published.load());
         let wanted = |entry: &&Arc<ModuleEntry>| {
             if id.is_empty() {
@@ -101,7 +101,7 @@ impl Handle {
         let asked = self.commands.send(Command::Restart {
             module: entry.name.clone(),
             current: entry.state().life,
-            wish,
+            reason,
             done,
         });
         asked.map_err(|_| RestartError::ShuttingDown)?;

@@ -3,7 +3,7 @@
 //! `node` is what is known of one resource, `world` what is wanted and what runs (pure), `relations` who depends on whom,
 //! `plan` the next steps (pure), `actor` takes them. `change` is what separates two configs (pure), `apply` takes another
 //! config up: `adopt` the resources, `modules` the modules, which `wanted` reads from the config. `drain` waits for calls
-//! before a resource is taken out, `forgotten` tells when those that are gone vanish from the view (pure), `restart` empties
+//! before a resource is taken out, `pending_removals` tells when those that are gone vanish from the view (pure), `restart` empties
 //! a module and replaces its process, `preflight` asks modules about a config that is not applied, in a `spare` instance if
 //! need be, `handle` is what others may ask, `setup` makes it all, `calls` is the wire to the modules, `view` is what
 //! everybody else may see.

@@ -7,8 +7,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use mainstay_core::machine::desired::WantedModule;
-use mainstay_core::machine::node::Facts;
+use mainstay_core::machine::desired::DesiredModule;
+use mainstay_core::machine::node::ModuleCondition;
 use mainstay_model::{ModuleName, ModulePhase, ModuleSpec};
 use mainstay_process::peers;
 use mainstay_process::sockets::Sockets;
@@ -19,12 +19,12 @@ use tracing::{debug, error, info};
 
 use super::actor::{Machine, REMOVE_ALL, Running};
 use super::reload;
-use super::setup::Made;
-use crate::module::actor::{Actor, Command as ModuleCommand, Context, Wish};
+use super::setup::Shared;
+use crate::module::actor::{Actor, Command as ModuleCommand, Context, RestartReason};
 use crate::module::address::Address;
 use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
-use crate::module::parent::{ParentDoor, ParentListener};
+use crate::module::parent::{ParentListener, ParentSocket};
 
 /// What follows the end of a module.
 #[derive(Debug)]
@@ -32,26 +32,26 @@ pub(super) enum Then {
     /// Nothing: the config has it no longer.
     Gone,
     /// It begins anew, like this.
-    Anew(Box<WantedModule>),
+    Restart(Box<DesiredModule>),
 }
 
 impl Machine {
     /// Begins to run a module. One of its name that has not ended yet is waited for.
-    pub(super) fn start_module(&mut self, wanted: WantedModule) {
+    pub(super) fn start_module(&mut self, wanted: DesiredModule) {
         match self.modules.get_mut(&wanted.spec.name) {
-            Some(running) => running.then = Some(Then::Anew(Box::new(wanted))),
+            Some(running) => running.then = Some(Then::Restart(Box::new(wanted))),
             None => self.begin_module(wanted, None),
         }
     }
 
     /// Lets a module begin, in place of `before` if there was one.
-    fn begin_module(&mut self, wanted: WantedModule, before: Option<Running>) {
-        let WantedModule { spec, fault, .. } = wanted;
+    fn begin_module(&mut self, wanted: DesiredModule, before: Option<Running>) {
+        let DesiredModule { spec, fault, .. } = wanted;
         let name = spec.name.clone();
         let changes = self.published.changes.clone();
         let entry = Arc::new(match &before {
-            Some(before) => before.entry.after(&spec, &self.made.home),
-            None => ModuleEntry::new(&spec, &self.made.home, changes),
+            Some(before) => before.entry.after(&spec, &self.shared.home),
+            None => ModuleEntry::new(&spec, &self.shared.home, changes),
         });
         self.world.add_module(name.clone());
         let (sender, commands) = mpsc::unbounded_channel();
@@ -62,7 +62,7 @@ impl Machine {
             handlers: Arc::default(),
             activity: entry.activity.clone(),
             drain_by: None,
-            wish: Wish::ConfigChanged,
+            reason: RestartReason::ConfigChanged,
             waiting: before.map(|before| before.waiting).unwrap_or_default(),
             entry: entry.clone(),
             closed: CancellationToken::new(),
@@ -73,7 +73,7 @@ impl Machine {
         };
         let prepared = match fault {
             Some(fault) => Err(fault),
-            None => prepare(&self.made, &spec, &entry, &running.closed),
+            None => prepare(&self.shared, &spec, &entry, &running.closed),
         };
         match prepared {
             Err(fault) => {
@@ -88,7 +88,7 @@ impl Machine {
                 for (_, waiting) in running.waiting.drain(..) {
                     let _gone = waiting.send(Err(cause.clone()));
                 }
-                self.world.module_changed(&name, Facts::Down(cause), None);
+                self.world.module_changed(&name, ModuleCondition::Down(cause), None);
             }
             Ok((sockets, parent, bounds)) => {
                 running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
@@ -96,11 +96,11 @@ impl Machine {
                     entry,
                     sockets,
                     parent,
-                    home: self.made.home.clone(),
-                    spawner: self.made.spawner.clone(),
-                    operations: self.made.operations.clone(),
-                    events: self.made.events.clone(),
-                    start_timeout: self.made.start_timeout,
+                    home: self.shared.home.clone(),
+                    spawner: self.shared.spawner.clone(),
+                    operations: self.shared.operations.clone(),
+                    events: self.shared.events.clone(),
+                    start_timeout: self.shared.start_timeout,
                     bounds,
                     seed: RandomState::new().hash_one(()),
                 };
@@ -131,11 +131,11 @@ impl Machine {
     }
 
     /// Treats a module as its new entry says; what runs of it goes on.
-    pub(super) fn treat_module(&mut self, name: &ModuleName, wanted: WantedModule) {
+    pub(super) fn treat_module(&mut self, name: &ModuleName, wanted: DesiredModule) {
         let Some(running) = self.modules.get_mut(name) else {
             return;
         };
-        if let Some(Then::Anew(next)) = &mut running.then {
+        if let Some(Then::Restart(next)) = &mut running.then {
             **next = wanted;
             return;
         }
@@ -169,7 +169,7 @@ impl Machine {
             return;
         };
         running.then = Some(then);
-        running.wish = Wish::ConfigChanged;
+        running.reason = RestartReason::ConfigChanged;
         if gone {
             self.world.retire(name);
         }
@@ -182,17 +182,17 @@ impl Machine {
             "restarted: config changed"
         };
         match self.world.facts(name) {
-            Some(Facts::Ready) => {
+            Some(ModuleCondition::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);
                 running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
                 self.lose(name);
-                self.world.module_changed(name, Facts::Draining, None);
+                self.world.module_changed(name, ModuleCondition::Draining, None);
                 self.watch_over(name);
             }
             // It is being emptied already.
-            Some(Facts::Draining) => {}
+            Some(ModuleCondition::Draining) => {}
             _ => self.end_process(name),
         }
     }
@@ -206,8 +206,8 @@ impl Machine {
         // Without anybody who commands it, the task ends what it runs and then itself.
         (running.commands, _) = mpsc::unbounded_channel();
         let facts = match running.then {
-            Some(Then::Anew(_)) => Facts::Starting,
-            _ => Facts::Down("it is no longer in the config".into()),
+            Some(Then::Restart(_)) => ModuleCondition::Starting,
+            _ => ModuleCondition::Down("it is no longer in the config".into()),
         };
         let has_task = running.has_task;
         self.world.module_changed(name, facts, None);
@@ -237,12 +237,12 @@ impl Machine {
             return;
         };
         running.closed.cancel();
-        let directory = Sockets::new(&self.made.runtime, name.as_str());
+        let directory = Sockets::new(&self.shared.runtime, name.as_str());
         if let Ok(sockets) = &directory {
             sockets.remove_directory();
         }
         match running.then.take() {
-            Some(Then::Anew(wanted)) => self.begin_module(*wanted, Some(running)),
+            Some(Then::Restart(wanted)) => self.begin_module(*wanted, Some(running)),
             Some(Then::Gone) | None => {
                 debug!(module = %name, "module has ended for good");
                 for (_, waiting) in running.waiting.drain(..) {
@@ -259,28 +259,28 @@ type Prepared = (Sockets, Address, Bounds);
 
 /// Opens what a module needs before it can be started.
 pub(super) fn prepare(
-    made: &Made,
+    shared: &Shared,
     spec: &ModuleSpec,
     entry: &Arc<ModuleEntry>,
     closed: &CancellationToken,
 ) -> Result<Prepared, String> {
-    let sockets = Sockets::new(&made.runtime, spec.name.as_str()).map_err(|error| error.to_string())?;
+    let sockets = Sockets::new(&shared.runtime, spec.name.as_str()).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| {
         let directory = sockets.directory().display();
         format!("no sockets for it in `{directory}`: {error}")
     };
     sockets.make_directory().map_err(failed)?;
-    let (announcer, guests) = peers::pair();
+    let (announcer, allowed_peers) = peers::pair();
     let (listener, parent) = ParentListener::open(spec, &sockets).map_err(failed)?;
-    let door = ParentDoor {
+    let door = ParentSocket {
         module: entry.clone(),
         listener,
-        guests,
+        allowed_peers,
         closed: closed.clone(),
     };
     // Nobody serves doors when all ends, and then nobody starts modules either.
-    let _ending = made.doors.send(door);
-    let bounds = Bounds::new(spec, made.cgroups.clone(), announcer);
+    let _ending = shared.parent_sockets.send(door);
+    let bounds = Bounds::new(spec, shared.cgroups.clone(), announcer);
     entry.publish(|state| state.limits = bounds.limits());
     Ok((sockets, parent, bounds))
 }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_core::machine::change::{How, Part, Plan};
+use mainstay_core::machine::change::{ChangeKind, Part, Plan};
 use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{Declared, Facts};
+use mainstay_core::machine::node::{DeclaredDependencies, ModuleCondition};
 use mainstay_core::machine::{change, desired};
 use mainstay_model::{Config, ModuleName, ModulePhase, Offers, Preflight, ResourceConfig};
 use mainstay_proto::{Api, Model, ResourceName};
@@ -39,7 +39,7 @@ pub(super) struct Line {
 pub(super) type Process = (ModuleName, u64);
 
 /// Who can be asked about which models.
-pub(super) type Lines = HashMap<(Api, Model), (ModuleName, Line)>;
+pub(super) type ModuleLines = HashMap<(Api, Model), (ModuleName, Line)>;
 
 /// What came of asking.
 #[derive(Debug, Default)]
@@ -79,10 +79,10 @@ impl Handle {
         let lines = self.lines().await?;
         let moved = |module: &ModuleName| {
             let change = plan.of(&Part::Module(module.clone()));
-            change.is_some_and(|change| change.how != How::Update)
+            change.is_some_and(|change| change.how != ChangeKind::Update)
         };
         let built = plan.changes.iter().filter_map(|change| match &change.part {
-            Part::Resource(name) if matches!(change.how, How::Build | How::Rebuild) => Some(name),
+            Part::Resource(name) if matches!(change.how, ChangeKind::Build | ChangeKind::Rebuild) => Some(name),
             _ => None,
         });
         let before: HashMap<_, _> = present.resources.iter().map(|entry| (&entry.name, entry)).collect();
@@ -97,7 +97,7 @@ impl Handle {
         asked.take(ask_all(entries.collect(), patience).await);
         if how == Preflight::Spare {
             // Of one module there is one spare instance at a time: its sockets and its data go by its name.
-            let _alone = self.made.spares.lock().await;
+            let _alone = self.shared.spares.lock().await;
             for wanted in desired::modules(config, &known.builtins) {
                 let name = wanted.spec.name.clone();
                 if name.is_builtin() || wanted.fault.is_some() || !moved(&name) {
@@ -106,7 +106,7 @@ impl Handle {
                 if give_up.is_cancelled() {
                     break;
                 }
-                match spare::start(&self.made, wanted.spec, give_up).await {
+                match spare::start(&self.shared, wanted.spec, give_up).await {
                     Ok(spare) => {
                         let line = Line {
                             upstream: spare.upstream.clone(),
@@ -167,13 +167,13 @@ impl Handle {
         });
         Offers {
             modules: known.collect(),
-            ..self.made.builtins.present().offers()
+            ..self.shared.builtins.present().offers()
         }
     }
 
-    async fn lines(&self) -> Result<Lines, ApplyError> {
+    async fn lines(&self) -> Result<ModuleLines, ApplyError> {
         let (reply, lines) = oneshot::channel();
-        let command = Command::Lines(reply);
+        let command = Command::ModuleLines(reply);
         self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
         lines.await.map_err(|_| ApplyError::ShuttingDown)
     }
@@ -195,7 +195,11 @@ impl Asked {
 
 impl Machine {
     /// What the present process of `module` said of the entry before it was taken up. It counts once.
-    pub(super) fn heard(&mut self, name: &ResourceName, module: &ModuleName) -> Option<Result<Declared, Failure>> {
+    pub(super) fn heard(
+        &mut self,
+        name: &ResourceName,
+        module: &ModuleName,
+    ) -> Option<Result<DeclaredDependencies, Failure>> {
         let (outcome, (asked, life)) = self.heard.remove(name)?;
         let running = self.modules.get(module)?;
         (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)
@@ -212,10 +216,10 @@ impl Machine {
 
     /// Which running module builds which model. One that is building something may answer nothing else until that is done,
     /// and is not asked.
-    pub(super) fn lines(&self) -> Lines {
-        let mut lines = Lines::new();
+    pub(super) fn lines(&self) -> ModuleLines {
+        let mut lines = ModuleLines::new();
         for name in self.world.modules_in_order() {
-            let ready = self.world.facts(name) == Some(&Facts::Ready) && !self.world.is_adding(name);
+            let ready = self.world.facts(name) == Some(&ModuleCondition::Ready) && !self.world.is_adding(name);
             let Some(running) = self.modules.get(name).filter(|_| ready) else {
                 continue;
             };
@@ -242,7 +246,7 @@ impl Machine {
 #[derive(Debug)]
 struct Given {
     name: ResourceName,
-    outcome: Result<Declared, calls::Refusal>,
+    outcome: Result<DeclaredDependencies, calls::Refusal>,
     process: Option<Process>,
 }
 

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::handle::{Handle, RestartError};
 use super::view::View;
-use crate::module::actor::Wish;
+use crate::module::actor::RestartReason;
 use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
 use crate::module::watch::Watch;
@@ -46,7 +46,7 @@ impl Handle {
             }
         }
         let by = by.label().into();
-        self.restart_for(Wish::Reloaded { by }, NO_ID, name)
+        self.restart_for(RestartReason::Reloaded { by }, NO_ID, name)
             .await
             .map(|()| Reloaded::Restarted)
     }
@@ -62,7 +62,7 @@ pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: Handle) {
         info!(module = %entry.name, file = %file.display(), "binary changed");
         // A start that fails is told by the module's own task; here is only what never came to a start.
         if let Err(error) = handle
-            .restart_for(Wish::BinaryChanged, NO_ID, entry.name.as_str())
+            .restart_for(RestartReason::BinaryChanged, NO_ID, entry.name.as_str())
             .await
         {
             warn!(module = %entry.name, "not restarted with its changed binary: {error}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mainstay_core::machine::node::Facts;
+use mainstay_core::machine::node::ModuleCondition;
 use mainstay_model::ModuleName;
 use tokio::task::JoinError;
 use tracing::{info, warn};
@@ -12,32 +12,32 @@ use super::actor::{Machine, REMOVE_ALL};
 use super::calls;
 use super::handle::Restarted;
 use super::modules::Then;
-use crate::module::actor::{Command as ModuleCommand, Wish};
+use crate::module::actor::{Command as ModuleCommand, RestartReason};
 
 impl Machine {
     /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process that is
     /// to be replaced; `done` is told when a younger one is ready, or has failed.
-    pub(super) fn restart(&mut self, module: &ModuleName, current: u64, wish: Wish, done: Restarted) {
-        self.restart_announced(module, &wish);
+    pub(super) fn restart(&mut self, module: &ModuleName, current: u64, reason: RestartReason, done: Restarted) {
+        self.restart_announced(module, &reason);
         let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
         running.waiting.push((current, done));
-        running.wish = wish.clone();
+        running.reason = reason.clone();
         match self.world.facts(module) {
-            Some(Facts::Ready) => {
-                info!(%module, "{wish}; restarting it, its resources are taken out first");
+            Some(ModuleCondition::Ready) => {
+                info!(%module, "{reason}; restarting it, its resources are taken out first");
                 running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
                 let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.world.module_changed(module, Facts::Draining, None);
+                self.world.module_changed(module, ModuleCondition::Draining, None);
                 self.watch_over(module);
             }
             // The restart that was asked for before is on its way.
-            Some(Facts::Draining) => {}
+            Some(ModuleCondition::Draining) => {}
             // A process younger than the present one follows anyway.
-            _ if running.ending && matches!(running.then, Some(Then::Anew(_))) => {}
-            _ if running.commands.send(ModuleCommand::Restart(wish)).is_err() => {
+            _ if running.ending && matches!(running.then, Some(Then::Restart(_))) => {}
+            _ if running.commands.send(ModuleCommand::Restart(reason)).is_err() => {
                 let cause: Arc<str> = "its config entry is broken".into();
                 for (_, waiting) in running.waiting.drain(..) {
                     let _gone = waiting.send(Err(cause.clone()));
@@ -62,19 +62,19 @@ impl Machine {
             if let Some(running) = self.modules.get_mut(&module) {
                 running.upstream = None;
                 running.drain_by = None;
-                let _over = running.commands.send(ModuleCommand::Restart(running.wish.clone()));
+                let _over = running.commands.send(ModuleCommand::Restart(running.reason.clone()));
             }
-            self.world.module_changed(&module, Facts::Starting, None);
+            self.world.module_changed(&module, ModuleCondition::Starting, None);
         }
     }
 
     /// A module that is at work will be restarted because of that.
-    fn restart_announced(&mut self, module: &ModuleName, wish: &Wish) {
-        if self.world.facts(module) != Some(&Facts::Ready) {
+    fn restart_announced(&mut self, module: &ModuleName, reason: &RestartReason) {
+        if self.world.facts(module) != Some(&ModuleCondition::Ready) {
             return;
         }
         if let Some(entry) = self.published.load().module(module.as_str()) {
-            entry.history().announce(&format!("restarted: {wish}"));
+            entry.history().announce(&format!("restarted: {reason}"));
         }
         self.lose(module);
     }
@@ -109,7 +109,8 @@ impl Machine {
             running.upstream = None;
             let _over = running.commands.send(ModuleCommand::Want(false));
             let cause = "it did not answer while the machine was shutting down";
-            self.world.module_changed(module, Facts::Down(cause.into()), None);
+            self.world
+                .module_changed(module, ModuleCondition::Down(cause.into()), None);
         } else if running.drain_by.is_some() {
             running.drain_by = Some(Instant::now());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_config::builtins::BuiltinModels;
-use mainstay_core::machine::pending_removals::Forgotten;
+use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::world::World;
 use mainstay_model::{Config, ModuleName};
 use mainstay_process::cgroup::Tree;
@@ -21,7 +21,7 @@ use super::handle::Handle;
 use super::preflight::Asked;
 use super::view::Published;
 use crate::module::actor::Event;
-use crate::module::parent::ParentDoor;
+use crate::module::parent::ParentSocket;
 
 /// What a machine needs from outside.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct MachineOptions {
     /// The calls that run.
     pub operations: Operations,
     /// Where the parent socket of each module goes to be served, before the module is started.
-    pub doors: mpsc::UnboundedSender<ParentDoor>,
+    pub parent_sockets: mpsc::UnboundedSender<ParentSocket>,
     /// The machine's cgroups, where there are any.
     pub cgroups: Option<Arc<Tree>>,
     /// Limit from spawn to Ready.
@@ -46,13 +46,13 @@ pub struct MachineOptions {
 
 /// What is made once, and used for every module.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct Shared {
     pub(super) runtime: PathBuf,
     pub(super) home: PathBuf,
     /// The built-in modules, once a config used one.
     pub(super) builtins: Arc<BuiltinModels>,
     pub(super) operations: Operations,
-    pub(super) doors: mpsc::UnboundedSender<ParentDoor>,
+    pub(super) parent_sockets: mpsc::UnboundedSender<ParentSocket>,
     pub(super) cgroups: Option<Arc<Tree>>,
     pub(super) spawner: Spawner,
     pub(super) events: mpsc::UnboundedSender<(ModuleName, Event)>,
@@ -70,12 +70,12 @@ impl Machine {
         let published = Published::default();
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
-        let made = Arc::new(Made {
+        let shared = Arc::new(Shared {
             runtime: options.runtime,
             home: options.home,
             builtins: options.builtins,
             operations: options.operations,
-            doors: options.doors,
+            parent_sockets: options.parent_sockets,
             cgroups: options.cgroups,
             spawner: Spawner::start()?,
             events: event_sender,
@@ -85,7 +85,7 @@ impl Machine {
         let handle = Handle {
             published: published.clone(),
             commands: command_sender,
-            made: made.clone(),
+            shared: shared.clone(),
         };
         let mut machine = Self {
             world: World::default(),
@@ -94,7 +94,7 @@ impl Machine {
             commands,
             events,
             handle: handle.clone(),
-            made,
+            shared,
             modules: BTreeMap::new(),
             resources: HashMap::new(),
             actors: JoinSet::new(),
@@ -103,7 +103,7 @@ impl Machine {
             vigils: JoinSet::new(),
             watched: Vec::new(),
             heard: HashMap::new(),
-            forgotten: Forgotten::default(),
+            pending_removals: PendingRemovals::default(),
             build_timeout: options.build_timeout,
             revision: Arc::default(),
             started: Instant::now(),

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::modules::prepare;
-use super::setup::Made;
-use crate::change_signal::Changes;
+use super::setup::Shared;
+use crate::change_signal::ChangeSignal;
 use crate::module::actor::{Actor, Command, Context, Event};
 use crate::module::entry::ModuleEntry;
 use crate::module::source::Source;
@@ -36,12 +36,12 @@ pub struct SpareError {
 pub(super) struct Spare {
     pub(super) upstream: Upstream,
     offers: HashSet<(Api, Model)>,
-    place: Place,
+    place: SpareSlot,
 }
 
 /// What it runs in; gone when this is dropped, ended in order by `leave`.
 #[derive(Debug)]
-struct Place {
+struct SpareSlot {
     commands: mpsc::UnboundedSender<Command>,
     task: JoinSet<()>,
     closed: CancellationToken,
@@ -50,7 +50,7 @@ struct Place {
     data: Option<PathBuf>,
 }
 
-impl Place {
+impl SpareSlot {
     async fn leave(mut self) {
         let _over = self.commands.send(Command::Want(false));
         // Without anybody who commands it, the task ends what it runs and then itself.
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SpareSlot {
     fn drop(&mut self) {
         self.closed.cancel();
         if let Some(sockets) = &self.sockets {
@@ -76,7 +76,7 @@ impl Drop for Place {
 ///
 /// # Errors
 /// It cannot be started, or never answers; or `give_up` was cancelled meanwhile.
-pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationToken) -> Result<Spare, SpareError> {
+pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &CancellationToken) -> Result<Spare, SpareError> {
     let name = format!("spare:{}", spec.name);
     let mut spec = ModuleSpec {
         // A colon cannot stand in a configured name.
@@ -86,27 +86,27 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
             .chain(spec.env.clone())
             .collect(),
         // Cleared up with the directory, however this machine ends.
-        data: Some(made.runtime.join("spare-data")),
+        data: Some(shared.runtime.join("spare-data")),
         ..spec
     };
     spec.policy.restart.when = RestartWhen::Never;
     spec.policy.output = Output::default();
-    let entry = Arc::new(ModuleEntry::new(&spec, &made.home, Changes::default()));
+    let entry = Arc::new(ModuleEntry::new(&spec, &shared.home, ChangeSignal::default()));
     let closed = CancellationToken::new();
-    let mut place = Place {
+    let mut place = SpareSlot {
         commands: mpsc::unbounded_channel().0,
         task: JoinSet::new(),
         closed: closed.clone(),
-        sockets: Sockets::new(&made.runtime, &name).ok(),
+        sockets: Sockets::new(&shared.runtime, &name).ok(),
         source: entry.source.clone(),
         data: spec.data.clone(),
     };
-    let (sockets, parent, bounds) = prepare(made, &spec, &entry, &closed).map_err(|problem| SpareError {
+    let (sockets, parent, bounds) = prepare(shared, &spec, &entry, &closed).map_err(|problem| SpareError {
         cause: problem.into(),
         transient: true,
     })?;
     let (limit, begun) = (
-        spec.policy.health.start_timeout.unwrap_or(made.start_timeout),
+        spec.policy.health.start_timeout.unwrap_or(shared.start_timeout),
         Instant::now(),
     );
     let (events, mut told) = mpsc::unbounded_channel();
@@ -114,11 +114,11 @@ pub(super) async fn start(made: &Made, spec: ModuleSpec, give_up: &CancellationT
         entry,
         sockets,
         parent,
-        home: made.home.clone(),
-        spawner: made.spawner.clone(),
-        operations: made.operations.clone(),
+        home: shared.home.clone(),
+        spawner: shared.spawner.clone(),
+        operations: shared.operations.clone(),
         events,
-        start_timeout: made.start_timeout,
+        start_timeout: shared.start_timeout,
         bounds,
         seed: 0,
     };

@@ -12,7 +12,7 @@ use mainstay_proto::{Model, ResourceName};
 use mainstay_proxy::resource::Resource;
 use mainstay_proxy::table::Table;
 
-use crate::change_signal::Changes;
+use crate::change_signal::ChangeSignal;
 use crate::module::entry::ModuleEntry;
 
 /// A config entry that is shown but has no place of its own in the machine, such as the second of two equal names.
@@ -61,7 +61,7 @@ pub struct Published {
     /// The view's route table by itself, for the proxy.
     pub table: Arc<ArcSwap<Table>>,
     /// For followers.
-    pub changes: Changes,
+    pub changes: ChangeSignal,
 }
 
 impl Published {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_core::module::lifecycle::{Action, Input, Lifecycle, State, Stronger};
+use mainstay_core::module::lifecycle::{Action, Escalation, Input, Lifecycle, State};
 use mainstay_model::{ModuleName, ModuleSpec};
 use mainstay_process::child::{Passed, Process, Spawner};
 use mainstay_process::sockets::Sockets;
@@ -28,15 +28,15 @@ use tracing::{debug, warn};
 use super::address::Address;
 use super::bounds::Bounds;
 use super::entry::ModuleEntry;
-use super::handshake::{Handler, HandshakeError, Progress, Shaken};
+use super::handshake::{Handler, HandshakeError, Handshaken, Progress};
 use super::health;
 use super::health::Watch;
 use super::output::Tail;
 use super::problem::Problem;
 use super::watch::Watch as ProgramWatch;
-use crate::module::actor::end::Farewell;
+use crate::module::actor::end::OutputDrain;
 use crate::module::actor::prepare::Preparation;
-use crate::module::actor::publish::Trouble;
+use crate::module::actor::publish::Failure;
 
 /// What the machine asks of a module.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub enum Command {
         life: u64,
     },
     /// End the present process and start a new one, at once.
-    Restart(Wish),
+    Restart(RestartReason),
     /// Its entry is another one, for which the present process may go on: it is treated like this from now on, and the next
     /// process is started like this.
     Treat(Box<ModuleSpec>),
@@ -57,7 +57,7 @@ pub enum Command {
 
 /// Why somebody wants a new process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum RestartReason {
     /// Somebody asked for a restart.
     Asked {
         /// Who: `the command line`, `module gripper`, `10.0.0.7:51234`.
@@ -74,7 +74,7 @@ pub enum Wish {
     ConfigChanged,
 }
 
-impl std::fmt::Display for Wish {
+impl std::fmt::Display for RestartReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Asked { by } => write!(f, "restart asked for by {by}"),
@@ -132,13 +132,13 @@ pub struct Actor {
     tail: Tail,
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
-    farewell: Option<Farewell>,
+    farewell: Option<OutputDrain>,
     /// Ends what the last process left outside its group; the next one is not started before that.
     orphans: JoinSet<()>,
-    handshake: JoinSet<(u64, Result<Shaken, HandshakeError>)>,
+    handshake: JoinSet<(u64, Result<Handshaken, HandshakeError>)>,
     started: Instant,
     /// Why it is not READY, if something went wrong.
-    trouble: Option<Trouble>,
+    trouble: Option<Failure>,
     /// What was logged last, since it was ready.
     said: Option<Arc<str>>,
     /// How far the handshake has come.
@@ -225,7 +225,7 @@ impl Actor {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart(wish)) => { self.wished(&wish); Input::Restart }
+                    Some(Command::Restart(reason)) => { self.wished(&reason); Input::Restart }
                     Some(Command::Treat(spec)) => self.treat(*spec),
                     None => { open = false; Input::Want(false) }
                 },
@@ -312,7 +312,7 @@ impl Actor {
             watch.treat(&spec.policy.health);
         }
         self.spec = spec;
-        Input::Treated
+        Input::PolicyChanged
     }
 
     fn signal(&mut self, signal: Signal, group: bool) {
@@ -338,7 +338,7 @@ impl Actor {
         let last = matches!(
             self.lifecycle.state(),
             State::Stopping {
-                next: Stronger::KillGroup,
+                next: Escalation::KillGroup,
                 ..
             }
         );

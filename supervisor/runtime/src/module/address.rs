@@ -27,7 +27,7 @@ pub enum Unreachable {
     /// Nobody listens yet, or the connection broke.
     NotYet,
     /// Somebody else listens on the port that the module was given.
-    Taken {
+    LoadedConfig {
         /// Its port.
         port: u16,
         /// User id of whoever it is.
@@ -66,7 +66,7 @@ impl Address {
                 // A file in a private folder is the module's own; a port is whoever took it.
                 match tokio::task::spawn_blocking(move || loopback::listener(port, &members)).await {
                     Ok(Holder::Nobody) => return Err(Unreachable::NotYet),
-                    Ok(Holder::Other { uid }) => return Err(Unreachable::Taken { port, uid }),
+                    Ok(Holder::Other { uid }) => return Err(Unreachable::LoadedConfig { port, uid }),
                     Ok(Holder::Module | Holder::Unknown) | Err(_) => {}
                 }
                 Upstream::connect_tcp_to(module.as_str(), *address).await
@@ -109,7 +109,7 @@ mod tests {
         let address = Address::Tcp(listener.local_addr().expect("bound"));
         let outcome = address.connect(&"gear".into(), &Members::default()).await;
         if cfg!(target_os = "linux") {
-            assert!(matches!(outcome, Err(Unreachable::Taken { .. })), "{outcome:?}");
+            assert!(matches!(outcome, Err(Unreachable::LoadedConfig { .. })), "{outcome:?}");
         }
         drop(listener);
         let outcome = address.connect(&"gear".into(), &Members::default()).await;

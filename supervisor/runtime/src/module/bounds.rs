@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_core::module::limits;
-use mainstay_core::module::limits::{Held, Limit, Offer, Plan, bytes};
+use mainstay_core::module::limits::{Capabilities, Enforcement, Limit, LimitPlan, bytes};
 use mainstay_model::cgroup::Events;
 use mainstay_model::{Limits, ModuleName, ModuleSpec};
 use mainstay_process::cgroup::{Group, Tree};
@@ -13,7 +13,7 @@ use mainstay_process::members::Members;
 use mainstay_process::memory::Watch;
 use mainstay_process::peers::Announcer;
 use mainstay_process::sandbox;
-use mainstay_process::sandbox::{Confinement, Wish};
+use mainstay_process::sandbox::{Confinement, ConfinementSpec};
 use nix::unistd::{Pid, geteuid};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -25,7 +25,7 @@ use super::problem::Problem;
 pub struct Bounds {
     tree: Option<Arc<Tree>>,
     peers: Announcer,
-    plan: Plan,
+    plan: LimitPlan,
     uid: u32,
     members: Members,
     watch: Watch,
@@ -38,7 +38,7 @@ impl Bounds {
     pub fn new(spec: &ModuleSpec, tree: Option<Arc<Tree>>, peers: Announcer) -> Self {
         // Who cannot be found is told of at the start; limits are shown before.
         let identity = sandbox::identity(&spec.policy.sandbox).ok().flatten();
-        let offer = Offer {
+        let offer = Capabilities {
             controllers: tree.as_deref().map(Tree::controllers).unwrap_or_default(),
             own_user: identity.as_ref().is_some_and(|identity| identity.is_apart()),
             can_watch: cfg!(target_os = "linux"),
@@ -77,7 +77,7 @@ impl Bounds {
         sockets: &Path,
     ) -> Result<Confinement, String> {
         let policy = &spec.policy;
-        let wish = Wish {
+        let wish = ConfinementSpec {
             sandbox: &policy.sandbox,
             rlimits: self.plan.rlimits,
             sockets,
@@ -99,7 +99,7 @@ impl Bounds {
         self.peers.announce(self.members.clone(), self.uid);
         launch.life.cgroup = group.as_ref().map(|group| group.path().display().to_string());
         // What the kernel is to hold must hold from the first instruction on.
-        let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
+        let held = self.plan.limits.iter().any(|limit| limit.held == Enforcement::Cgroup);
         Ok(confinement.into_group(group, held))
     }
 
@@ -108,7 +108,7 @@ impl Bounds {
         let leader = Pid::from_raw(pid.cast_signed());
         self.members.leader = Some(leader);
         self.peers.announce(self.members.clone(), self.uid);
-        let held = self.plan.limits.iter().any(|limit| limit.held == Held::Cgroup);
+        let held = self.plan.limits.iter().any(|limit| limit.held == Enforcement::Cgroup);
         if let Some(group) = self.members.group.clone().filter(|_| !held) {
             self.taking_in.spawn_blocking(move || {
                 let family = Members {

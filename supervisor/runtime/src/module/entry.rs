@@ -17,7 +17,7 @@ use super::activity::Activity;
 use super::handshake::Handler;
 use super::output::Output;
 use super::source::Source;
-use crate::change_signal::Changes;
+use crate::change_signal::ChangeSignal;
 
 /// One module: configured, or built in and used.
 #[derive(Debug)]
@@ -43,12 +43,12 @@ pub struct ModuleEntry {
     handlers: ArcSwap<Arc<[Handler]>>,
     /// The cgroup of its present process.
     group: ArcSwapOption<Group>,
-    changes: Changes,
+    changes: ChangeSignal,
 }
 
 impl ModuleEntry {
     /// A module that was not started yet. `home` is VIAM_HOME.
-    pub fn new(spec: &ModuleSpec, home: &Path, changes: Changes) -> Self {
+    pub fn new(spec: &ModuleSpec, home: &Path, changes: ChangeSignal) -> Self {
         let state = ModuleState::pending(SystemTime::now());
         let output = Output::new(spec.name.clone(), &spec.policy.output);
         Self::with(spec, home, changes, state, output, Arc::default())
@@ -69,7 +69,7 @@ impl ModuleEntry {
     fn with(
         spec: &ModuleSpec,
         home: &Path,
-        changes: Changes,
+        changes: ChangeSignal,
         state: ModuleState,
         output: Output,
         history: Arc<Mutex<History>>,

@@ -58,7 +58,7 @@ impl Handler {
 
 /// A module that answered.
 #[derive(Debug)]
-pub struct Shaken {
+pub struct Handshaken {
     /// The connection.
     pub upstream: Upstream,
     /// What it offers.
@@ -135,7 +135,7 @@ pub async fn shake(
     members: &Members,
     parent: &Address,
     progress: Progress,
-) -> Result<Shaken, HandshakeError> {
+) -> Result<Handshaken, HandshakeError> {
     let address = parent.to_string();
     let mut broken = 0;
     let mut broke = |last: String| {
@@ -170,7 +170,7 @@ pub async fn shake(
                     if handlers.iter().all(|handler| handler.models.is_empty()) {
                         return Err(HandshakeError::OffersNothing(module.clone()));
                     }
-                    return Ok(Shaken {
+                    return Ok(Handshaken {
                         upstream,
                         handlers: handlers.into(),
                     });
@@ -206,7 +206,7 @@ async fn connect(module: &ModuleName, socket: &Address, members: &Members) -> Re
         match socket.connect(module, members).await {
             Ok(upstream) => return Ok(upstream),
             Err(Unreachable::NotYet) => {}
-            Err(Unreachable::Taken { port, uid }) => {
+            Err(Unreachable::LoadedConfig { port, uid }) => {
                 return Err(HandshakeError::PortTaken {
                     module: module.clone(),
                     port,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use mainstay_config::store::state_dir::Surroundings;
+use mainstay_config::store::state_dir::StateFolders;
 use mainstay_core::module::probe::{Action, Input, LOOK_LIMIT, Prober};
 use mainstay_model::duration::show as show_duration;
 use mainstay_model::{Health, OnStuckCall};
@@ -47,11 +47,11 @@ pub struct Subject {
 
 /// What is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Notice {
     /// It missed a probe: in words.
-    Silent(String),
+    Unresponsive(String),
     /// It answers (again).
-    Heard,
+    Responded,
     /// It is to be ended, because it hangs or does not return calls; nothing follows.
     Hung {
         /// Why, in words that follow its name.
@@ -64,7 +64,7 @@ pub enum News {
 /// Watches over a module until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::UnboundedReceiver<Notice>,
     health: watch::Sender<Health>,
     _task: JoinSet<()>,
 }
@@ -91,7 +91,7 @@ impl Watch {
 }
 
 /// The next news; for ever where nothing is watched.
-pub async fn news(watch: &mut Option<Watch>) -> News {
+pub async fn news(watch: &mut Option<Watch>) -> Notice {
     if let Some(watch) = watch
         && let Some(news) = watch.news.recv().await
     {
@@ -101,15 +101,15 @@ pub async fn news(watch: &mut Option<Watch>) -> News {
 }
 
 /// A probe on its way. True if it was answered, false if there is no connection to ask on.
-type Hail = Pin<Box<dyn Future<Output = bool> + Send>>;
+type Ping = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 struct Watcher {
     subject: Subject,
-    teller: mpsc::UnboundedSender<News>,
+    teller: mpsc::UnboundedSender<Notice>,
     /// How it is to be treated.
     wishes: watch::Receiver<Health>,
     prober: Prober,
-    hail: Option<Hail>,
+    hail: Option<Ping>,
     /// It answered a probe of this watch.
     answered: bool,
     /// When it became unresponsive.
@@ -124,7 +124,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(subject: Subject, teller: mpsc::UnboundedSender<News>, wishes: watch::Receiver<Health>) -> Self {
+    fn new(subject: Subject, teller: mpsc::UnboundedSender<Notice>, wishes: watch::Receiver<Health>) -> Self {
         let now = Instant::now();
         Self {
             prober: Prober::new(subject.health.clone(), now),
@@ -182,7 +182,7 @@ impl Watcher {
         let now = Instant::now();
         let signs = signs(&self.subject);
         if std::mem::replace(&mut self.signs, signs) != signs {
-            self.prober.handle(Input::Heard, now);
+            self.prober.handle(Input::Responded, now);
         }
         let calls = self.subject.entry.activity.deadlines();
         let ended = self.calls.keys().filter(|call| !calls.contains_key(*call));
@@ -210,7 +210,7 @@ impl Watcher {
             match action {
                 Action::Probe => {
                     let upstream = self.subject.upstream.clone();
-                    self.hail = Some(Box::pin(async move { upstream.hail().await.is_ok() }));
+                    self.hail = Some(Box::pin(async move { upstream.ping().await.is_ok() }));
                     return false;
                 }
                 Action::LookForTracer => {
@@ -220,13 +220,13 @@ impl Watcher {
                 }
                 Action::Unresponsive { silent, tracer } => {
                     self.silent_since = Instant::now().checked_sub(silent);
-                    self.tell(News::Silent(unresponsive(silent, &self.subject.health, tracer)));
+                    self.tell(Notice::Unresponsive(unresponsive(silent, &self.subject.health, tracer)));
                     return false;
                 }
                 Action::Answering => {
                     let silent = self.silent_since.take().map(|since| since.elapsed());
                     debug!(module = %self.subject.entry.name, ?silent, "answers a probe");
-                    self.tell(News::Heard);
+                    self.tell(Notice::Responded);
                     return false;
                 }
                 Action::Gather => {
@@ -261,7 +261,7 @@ impl Watcher {
             self.answered = true;
             if self.prober.handle(Input::Answered, Instant::now()) == Some(Action::Answering) {
                 self.silent_since = None;
-                self.tell(News::Heard);
+                self.tell(Notice::Responded);
             }
         }
     }
@@ -318,7 +318,7 @@ impl Watcher {
             calls: self.calls_in_flight(),
             output: self.subject.tail.lines(),
         };
-        let gathered = evidence::gather(Surroundings::here().state_directory(), case).await;
+        let gathered = evidence::gather(StateFolders::here().state_directory(), case).await;
         if let Some(problem) = &gathered.problem {
             warn!(module = %entry.name, "evidence about a module that hangs: {problem}");
         }
@@ -356,10 +356,10 @@ impl Watcher {
 
     fn tell_hung(&self, why: String, gathered: Gathered) {
         let evidence = gathered.folder;
-        self.tell(News::Hung { why, evidence });
+        self.tell(Notice::Hung { why, evidence });
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, news: Notice) {
         // Nobody listens any more only when this watch is being dropped.
         let _over = self.teller.send(news);
     }
@@ -390,7 +390,7 @@ fn show_seconds(duration: Duration) -> String {
     }
 }
 
-async fn answer(hail: &mut Option<Hail>) -> bool {
+async fn answer(hail: &mut Option<Ping>) -> bool {
     match hail {
         Some(hail) => hail.await,
         None => std::future::pending().await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mainstay_model::ModuleSpec;
 use mainstay_process::loopback::Holder;
-use mainstay_process::peers::Guests;
+use mainstay_process::peers::AllowedPeers;
 use mainstay_process::sockets::Sockets;
 use mainstay_process::{loopback, sockets};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -26,13 +26,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where one module is answered, on its way to be served.
 #[derive(Debug)]
-pub struct ParentDoor {
+pub struct ParentSocket {
     /// The module.
     pub module: Arc<ModuleEntry>,
     /// Where it knocks.
     pub listener: ParentListener,
     /// Who may come in.
-    pub guests: Guests,
+    pub allowed_peers: AllowedPeers,
     /// Cancelled when the module is gone for good, or another door takes the place of this one.
     pub closed: CancellationToken,
 }
@@ -68,12 +68,12 @@ impl ParentListener {
 ///
 /// # Errors
 /// If it belongs to somebody else.
-pub async fn admit(io: &TcpStream, guests: &Guests) -> io::Result<()> {
+pub async fn admit(io: &TcpStream, allowed_peers: &AllowedPeers) -> io::Result<()> {
     io.set_nodelay(true)?;
     let (remote, port) = (io.peer_addr()?, io.local_addr()?.port());
     let until = Instant::now() + NUMBER_IS_LATE;
     loop {
-        let members = guests.members();
+        let members = allowed_peers.members();
         let holder = tokio::task::spawn_blocking(move || loopback::peer(remote, port, &members)).await?;
         match holder {
             Holder::Module | Holder::Unknown => return Ok(()),

@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mainstay_core::module::lifecycle::{Rest, State};
+use mainstay_core::module::lifecycle::{GivenUp, State};
 use mainstay_model::ModuleName;
 use mainstay_model::duration::show as show_duration;
 use mainstay_process::child::{describe, exit_code};
@@ -38,7 +38,7 @@ pub enum Outlook {
         next_try: SystemTime,
     },
     /// None will be, unless somebody asks for it.
-    Resting(Rest),
+    GivenUp(GivenUp),
 }
 
 impl Outlook {
@@ -47,10 +47,10 @@ impl Outlook {
             Self::Ending => return "it is being ended".to_owned(),
             Self::Starting => return "it is being started again".to_owned(),
             Self::Waiting { next_try } => return format!("next try at {}", clock(next_try)),
-            Self::Resting(Rest::Never) => "not started again, as its `restart` is `never`".to_owned(),
-            Self::Resting(Rest::Done) => "it stays stopped, as its `restart` is `on-failure`".to_owned(),
-            Self::Resting(Rest::GaveUp { failures: 1 }) => "gave up after 1 failure".to_owned(),
-            Self::Resting(Rest::GaveUp { failures }) => format!("gave up after {failures} failures in a row"),
+            Self::GivenUp(GivenUp::Never) => "not started again, as its `restart` is `never`".to_owned(),
+            Self::GivenUp(GivenUp::Done) => "it stays stopped, as its `restart` is `on-failure`".to_owned(),
+            Self::GivenUp(GivenUp::GaveUp { failures: 1 }) => "gave up after 1 failure".to_owned(),
+            Self::GivenUp(GivenUp::GaveUp { failures }) => format!("gave up after {failures} failures in a row"),
         };
         format!("{rest}; `mainstay restart {name}` starts it")
     }
@@ -65,7 +65,7 @@ fn clock(time: SystemTime) -> String {
 
 /// A failure as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct FailureReport {
     /// What went wrong, on one line: the same for the same failure.
     pub reason: Arc<str>,
     /// That, and what comes next.
@@ -154,7 +154,7 @@ impl Problem {
     }
 
     /// With what module `name` printed last, and what comes next.
-    pub fn told(&self, printed: &[String], name: &ModuleName, outlook: Outlook) -> Told {
+    pub fn describe(&self, printed: &[String], name: &ModuleName, outlook: Outlook) -> FailureReport {
         let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
         let reason = match lines.last() {
             Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()),
@@ -163,14 +163,14 @@ impl Problem {
         let next = outlook.of(name);
         let mut last = self.short.clone();
         // A table has a column of its own for all but this.
-        if let Outlook::Resting(_) = outlook {
+        if let Outlook::GivenUp(_) = outlook {
             last = format!("{last}; {next}");
         }
         for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
             last.push('\n');
             last.push_str(line);
         }
-        Told {
+        FailureReport {
             cause: format!("{reason}; {next}").into(),
             reason: reason.into(),
             last: last.into(),
@@ -184,7 +184,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use mainstay_core::module::lifecycle::Stronger;
+    use mainstay_core::module::lifecycle::Escalation;
 
     #[test]
     fn the_end_of_a_process_is_told_in_the_words_of_the_wire() {
@@ -202,7 +202,7 @@ mod tests {
             "{early}"
         );
         let stopping = State::Stopping {
-            next: Stronger::KillGroup,
+            next: Escalation::KillGroup,
             until,
             failed: false,
         };
@@ -231,7 +231,7 @@ mod tests {
         };
         let told = |lines: &[&str], outlook| {
             let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
-            let told = problem.told(&lines, &"gear".into(), outlook);
+            let told = problem.describe(&lines, &"gear".into(), outlook);
             (told.cause.to_string(), told.last.to_string())
         };
         assert_eq!(
@@ -246,7 +246,7 @@ mod tests {
                 "fell\n2\n3\n4\n5\n 6 ".into()
             )
         );
-        let gave_up = Outlook::Resting(Rest::GaveUp { failures: 3 });
+        let gave_up = Outlook::GivenUp(GivenUp::GaveUp { failures: 3 });
         let expected = "fell; gave up after 3 failures in a row; `mainstay restart gear` starts it";
         assert_eq!(told(&["x"], gave_up).1, format!("{expected}\nx"));
     }

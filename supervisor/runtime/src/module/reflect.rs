@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_proxy::descriptors::{CustomService, Pool, ReflectedFile};
+use mainstay_proxy::descriptors::{CustomService, DescriptorPool, ReflectedFile};
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -56,7 +56,7 @@ pub enum ReflectError {
 
 /// Fetches the descriptors of `services`. Each has its own outcome: one that fails costs that API's dynamic use only.
 pub async fn reflect(upstream: &Upstream, services: &[String]) -> Vec<Result<CustomService, ReflectError>> {
-    let mut pool = Pool::new();
+    let mut pool = DescriptorPool::new();
     let mut failures: HashMap<&str, ReflectError> = HashMap::new();
     let mut stream = None;
     for service in services {
@@ -77,7 +77,7 @@ pub async fn reflect(upstream: &Upstream, services: &[String]) -> Vec<Result<Cus
 async fn fetch(
     upstream: &Upstream,
     stream: &mut Option<Exchange>,
-    pool: &mut Pool,
+    pool: &mut DescriptorPool,
     symbol: &str,
 ) -> Result<(), ReflectError> {
     if pool
@@ -122,7 +122,7 @@ async fn fetch(
 fn take_files(
     asked: &str,
     files: Vec<Bytes>,
-    pool: &mut Pool,
+    pool: &mut DescriptorPool,
     missing: &mut VecDeque<String>,
 ) -> Result<(), ReflectError> {
     for bytes in files {

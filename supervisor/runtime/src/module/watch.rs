@@ -36,7 +36,7 @@ pub struct Watch {
 
 /// What a look at the file found.
 #[derive(Debug)]
-enum Found {
+enum ProgramChange {
     /// It is the one that was started, or nothing was started from it yet.
     Same,
     /// It is another one.
@@ -116,9 +116,9 @@ impl Watch {
             let (source, told, first) = (self.source.clone(), self.told.clone(), self.first);
             let found = apart(move |_| look(&source, told.as_ref(), first)).await.ok()?;
             match found {
-                Found::Same | Found::Unfit => return None,
-                Found::Other(mark) if before.as_ref() == Some(&mark) => return Some(mark),
-                Found::Other(mark) => before = Some(mark),
+                ProgramChange::Same | ProgramChange::Unfit => return None,
+                ProgramChange::Other(mark) if before.as_ref() == Some(&mark) => return Some(mark),
+                ProgramChange::Other(mark) => before = Some(mark),
             }
             tokio::time::sleep(SETTLE).await;
             while self.hints.try_recv().is_ok() {}
@@ -145,22 +145,22 @@ impl Watch {
     }
 }
 
-fn look(source: &Source, told: Option<&FileMark>, first: bool) -> Found {
+fn look(source: &Source, told: Option<&FileMark>, first: bool) -> ProgramChange {
     let path = source.watched();
     let Ok(mark) = FileMark::of(&path) else {
-        return Found::Unfit;
+        return ProgramChange::Unfit;
     };
     match source.started() {
         _ if first => {}
-        None => return Found::Same,
-        Some(started) if started == mark || told == Some(&mark) => return Found::Same,
+        None => return ProgramChange::Same,
+        Some(started) if started == mark || told == Some(&mark) => return ProgramChange::Same,
         Some(_) => {}
     }
     let fit = executable::on_disk(&mark.path).serves(source.is_tarball());
     if fit && !is_being_written(&mark.path) {
-        Found::Other(mark)
+        ProgramChange::Other(mark)
     } else {
-        Found::Unfit
+        ProgramChange::Unfit
     }
 }
 

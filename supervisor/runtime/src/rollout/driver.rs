@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_config::store::{LastGood, Seen, Watch};
-use mainstay_config::{Bundle, Refused};
+use mainstay_config::{ConfigFiles, Refused};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
-use mainstay_core::rollout::transaction::{Action, Input, Origin, Refusal, Ticket, Transaction, Way};
+use mainstay_core::rollout::transaction::{Action, Direction, Input, Origin, Refusal, Ticket, Transaction};
 use mainstay_core::rollout::{News, Progress, State};
 use mainstay_model::Config;
 use tokio::sync::{mpsc, watch};
@@ -17,12 +17,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::loaded_config::{Overrides, Taken};
+use super::loaded_config::{LoadedConfig, Overrides};
 use super::network::{Bound, Network};
 use super::progress::{Command, Inbox};
 use super::start::Start;
 use super::status::Published;
-use super::store_writer::{Errand, Keeper, Kept};
+use super::store_writer::{Kept, StoreJob, StoreWriter};
 use super::watcher::Watcher;
 use super::{maintenance, preflight as trial, progress, start, status};
 use crate::machine::preflight;
@@ -62,10 +62,10 @@ enum Done {
     Read {
         number: u64,
         asked: Asked,
-        outcome: Result<(Taken, Option<Vec<String>>), Refused>,
+        outcome: Result<(LoadedConfig, Option<Vec<String>>), Refused>,
     },
     /// Something that the transaction waits for.
-    Input(Input<Arc<Taken>>),
+    Input(Input<Arc<LoadedConfig>>),
     /// A text was checked: its port is open, and modules were asked.
     Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
 }
@@ -74,7 +74,7 @@ enum Done {
 #[derive(Debug)]
 struct Asked {
     origin: Origin,
-    insisted: bool,
+    forced: bool,
     revert_after: Option<Duration>,
     progress: Option<mpsc::UnboundedSender<Progress>>,
 }
@@ -84,9 +84,9 @@ struct Asked {
 pub struct Driver {
     tools: Tools,
     overrides: Arc<Overrides>,
-    transaction: Transaction<Arc<Taken>>,
+    transaction: Transaction<Arc<LoadedConfig>>,
     watch: Watch,
-    keeper: Keeper,
+    store_writer: StoreWriter,
     watcher: Watcher,
     commands: mpsc::UnboundedReceiver<Command>,
     status: Published,
@@ -101,10 +101,10 @@ pub struct Driver {
     asking: Option<(Ticket, CancellationToken)>,
     followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
     /// Counts what the file was seen to be: only the newest counts.
-    sights: u64,
+    observation: u64,
     reading: usize,
     /// Somebody wants the file read, whatever was done about it before.
-    insisted: bool,
+    forced: bool,
     /// The service manager was told of a reload.
     reloading: bool,
     /// What is refused now was so before, for the same reasons.
@@ -125,12 +125,12 @@ impl Driver {
         } = inbox;
         // The watch tells what is there, unless the start has seen it.
         let known =
-            matches!(start.file, mainstay_core::rollout::messages::File::Holds(_)).then_some(&*start.taken.bundle);
+            matches!(start.file, mainstay_core::rollout::messages::File::Holds(_)).then_some(&*start.loaded.bundle);
         let watch = Watch::new(&tools.path, known);
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
             overrides,
-            keeper: Keeper::new(LastGood::open(&tools.path)),
+            store_writer: StoreWriter::new(LastGood::open(&tools.path)),
             transaction,
             watch,
             commands,
@@ -141,9 +141,9 @@ impl Driver {
             asked: None,
             asking: None,
             followers: BTreeMap::new(),
-            sights: 0,
+            observation: 0,
             reading: 0,
-            insisted: false,
+            forced: false,
             reloading: false,
             known: false,
             applied: SystemTime::now(),
@@ -178,7 +178,7 @@ impl Driver {
                 seen = self.watch.next() => self.seen(seen),
                 Some(()) = hang_ups.recv() => self.hang_up(),
                 Some(command) = self.commands.recv() => self.command(command),
-                Some(kept) = self.keeper.next() => self.kept(kept),
+                Some(kept) = self.store_writer.next() => self.kept(kept),
                 _ = changes.changed(), if on_trial => self.look(),
                 () = at(deadline) => self.look(),
             }
@@ -190,7 +190,7 @@ impl Driver {
         }
         self.input(Input::Stop);
         self.work.abort_all();
-        let kept = tokio::time::timeout(DISK, self.keeper.finish()).await;
+        let kept = tokio::time::timeout(DISK, self.store_writer.finish()).await;
         if kept.is_err() {
             warn!("the disk is too slow: the last good config may be an older one");
         }
@@ -199,19 +199,19 @@ impl Driver {
 
     fn hang_up(&mut self) {
         info!(file = %self.tools.path.display(), "asked to read the config again");
-        self.insisted = true;
+        self.forced = true;
         self.begin_reload();
         self.watch.look_again();
     }
 
     fn seen(&mut self, seen: Seen) {
-        let insisted = std::mem::take(&mut self.insisted);
+        let forced = std::mem::take(&mut self.forced);
         match seen {
             Seen::Text(bundle) => self.read(
                 bundle,
                 Asked {
                     origin: Origin::File,
-                    insisted,
+                    forced,
                     revert_after: None,
                     progress: None,
                 },
@@ -224,7 +224,7 @@ impl Driver {
 
     fn refused(&mut self, refused: &Refused) {
         // What is still being read is older.
-        self.sights += 1;
+        self.observation += 1;
         error!(
             "the config is refused; what runs is left as it is\n{}",
             refused.render(false)
@@ -233,7 +233,7 @@ impl Driver {
     }
 
     fn away(&mut self, why: String) {
-        self.sights += 1;
+        self.observation += 1;
         warn!(file = %self.tools.path.display(), "{why}; the machine runs on with its last config");
         self.input(Input::Away(why));
     }
@@ -248,26 +248,26 @@ impl Driver {
             bundle,
             Asked {
                 origin: Origin::Command,
-                insisted: true,
+                forced: true,
                 revert_after,
                 progress: Some(progress),
             },
         );
     }
 
-    fn read(&mut self, bundle: Bundle, asked: Asked) {
+    fn read(&mut self, bundle: ConfigFiles, asked: Asked) {
         self.reading += 1;
-        self.sights += u64::from(asked.origin == Origin::File);
-        let number = self.sights;
+        self.observation += u64::from(asked.origin == Origin::File);
+        let number = self.observation;
         let overrides = self.overrides.clone();
-        let store = self.keeper.store();
+        let store = self.store_writer.store();
         self.work.spawn(async move {
             let outcome = match progress::read(bundle, &overrides).await {
-                Ok(taken) => {
-                    let digest = taken.digest.clone();
+                Ok(loaded) => {
+                    let digest = loaded.digest.clone();
                     let asked = tokio::task::spawn_blocking(move || store.rejection(&digest));
                     let rejection = asked.await.ok().flatten();
-                    Ok((taken, rejection.map(|rejection| rejection.reasons)))
+                    Ok((loaded, rejection.map(|rejection| rejection.reasons)))
                 }
                 Err(refused) => Err(refused),
             };
@@ -301,11 +301,11 @@ impl Driver {
             Done::Read { number, asked, outcome } => {
                 self.reading -= 1;
                 // What the file holds now was seen after this.
-                if asked.origin == Origin::File && number != self.sights {
+                if asked.origin == Origin::File && number != self.observation {
                     return;
                 }
                 match outcome {
-                    Ok((taken, rejected)) => self.offer(taken, rejected, asked),
+                    Ok((loaded, rejected)) => self.revision(loaded, rejected, asked),
                     Err(refused) => match asked.progress {
                         Some(progress) => {
                             let _nobody = progress.send(Progress::News(News::Refused(start::reasons(&refused))));
@@ -317,10 +317,10 @@ impl Driver {
         }
     }
 
-    fn offer(&mut self, taken: Taken, rejected: Option<Vec<String>>, asked: Asked) {
-        if *taken.digest != *self.transaction.running().digest {
-            for complaint in &taken.complaints {
-                warn!("{}", complaint.render(false));
+    fn revision(&mut self, loaded: LoadedConfig, rejected: Option<Vec<String>>, asked: Asked) {
+        if *loaded.digest != *self.transaction.running().digest {
+            for diagnostic in &loaded.diagnostics {
+                warn!("{}", diagnostic.render(false));
             }
         }
         if let Some(progress) = asked.progress {
@@ -328,9 +328,9 @@ impl Driver {
             self.followers.insert(ticket, progress);
         }
         self.input(Input::Seen {
-            offer: taken.offer(asked.origin, asked.revert_after),
+            revision: loaded.revision(asked.origin, asked.revert_after),
             rejected,
-            insisted: asked.insisted,
+            forced: asked.forced,
         });
     }
 
@@ -340,26 +340,26 @@ impl Driver {
         self.input(Input::Look(verdict));
     }
 
-    fn input(&mut self, input: Input<Arc<Taken>>) {
+    fn input(&mut self, input: Input<Arc<LoadedConfig>>) {
         for action in self.transaction.handle(input, Instant::now()) {
             self.act(action);
         }
     }
 
-    fn act(&mut self, action: Action<Arc<Taken>>) {
+    fn act(&mut self, action: Action<Arc<LoadedConfig>>) {
         match action {
-            Action::Ask(ticket, offer) => {
+            Action::Ask(ticket, revision) => {
                 let view = self.tools.machine.published.load_full();
                 self.work.spawn(async move {
-                    let answer = match &offer.what.config.maintenance {
+                    let answer = match &revision.what.config.maintenance {
                         Some(maintenance) => maintenance::ask(&view, maintenance).await,
                         None => Ok(()),
                     };
                     Done::Input(Input::Maintained(ticket, answer))
                 });
             }
-            Action::Check(ticket, offer) => {
-                let binding = self.tools.network.prepare(offer.what.config.clone());
+            Action::Check(ticket, revision) => {
+                let binding = self.tools.network.prepare(revision.what.config.clone());
                 let machine = self.tools.machine.clone();
                 let give_up = CancellationToken::new();
                 self.stop_asking();
@@ -369,30 +369,31 @@ impl Driver {
                         Ok(bound) => bound,
                         Err(unbound) => {
                             let refusal = Refusal {
-                                reasons: vec![unbound.complaint.line()],
+                                reasons: vec![unbound.diagnostic.line()],
                                 transient: unbound.transient,
                             };
                             return Done::Checked(ticket, Err(refusal));
                         }
                     };
-                    let asked = trial::ask(&machine, &offer, &give_up).await;
+                    let asked = trial::ask(&machine, &revision, &give_up).await;
                     Done::Checked(ticket, asked.map(|asked| (bound, Box::new(asked))))
                 });
             }
             Action::Apply {
                 ticket,
-                offer,
-                way,
+                revision,
+                direction,
                 fresh,
-            } => self.apply(ticket, &offer.what, &way, fresh),
-            Action::Commit(_, offer) => {
-                self.tools.network.settle(&offer.what.config);
-                self.keeper.send(Errand::Keep(offer.what.bundle.clone()));
+            } => self.apply(ticket, &revision.what, &direction, fresh),
+            Action::Commit(_, revision) => {
+                self.tools.network.settle(&revision.what.config);
+                self.store_writer.send(StoreJob::Keep(revision.what.bundle.clone()));
             }
-            Action::Reject(offer, reasons) => {
-                self.keeper.send(Errand::Reject(offer.what.bundle.clone(), reasons));
+            Action::Reject(revision, reasons) => {
+                self.store_writer
+                    .send(StoreJob::Reject(revision.what.bundle.clone(), reasons));
             }
-            Action::Pardon(digest) => self.keeper.send(Errand::Pardon(digest)),
+            Action::Pardon(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
             Action::Tell(ticket, news) => self.tell(ticket, news),
         }
     }
@@ -403,10 +404,10 @@ impl Driver {
         }
     }
 
-    fn apply(&mut self, ticket: Ticket, taken: &Arc<Taken>, way: &Way, fresh: bool) {
-        let config = taken.config.clone();
+    fn apply(&mut self, ticket: Ticket, loaded: &Arc<LoadedConfig>, direction: &Direction, fresh: bool) {
+        let config = loaded.config.clone();
         let target = self.transaction.committed().map(|kept| kept.what.config.clone());
-        self.watcher.begin(target.as_deref(), &config, way, fresh);
+        self.watcher.begin(target.as_deref(), &config, direction, fresh);
         self.begin_reload();
         self.tools.applied.send_replace(config.clone());
         match self.bound.take() {
@@ -416,7 +417,7 @@ impl Driver {
         }
         let asked = self.asked.take().filter(|(asked_for, _)| *asked_for == ticket);
         let asked = asked.map(|(_, asked)| asked).unwrap_or_default();
-        info!("applying {}", taken.bundle.path.display());
+        info!("applying {}", loaded.bundle.path.display());
         let follower = self.followers.get(&ticket).cloned();
         if let Some(earlier) = self.applying.take() {
             earlier.abort();
@@ -513,7 +514,7 @@ impl Driver {
     }
 
     fn finish_reload(&mut self) {
-        let busy = self.insisted || self.reading > 0 || self.transaction.is_busy();
+        let busy = self.forced || self.reading > 0 || self.transaction.is_busy();
         if self.reloading && !busy {
             self.reloading = false;
             let (state, _) = self.transaction.state();
@@ -540,7 +541,7 @@ impl Driver {
             applied: self.applied,
             until: until.map(|until| status::on_the_wall(until, now)),
             unkept: self.unkept.clone(),
-            complaints: running.rendered.clone(),
+            diagnostics: running.rendered.clone(),
         };
         if self.status.set(status) {
             self.tools.machine.published.changes.tell();

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::load::Loaded;
-use mainstay_config::{Bundle, Complaint, Grade, Refused, Surroundings, parse};
-use mainstay_core::rollout::transaction::{Offer, Origin};
-use mainstay_model::{Config, OnFailure, Place};
+use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, parse};
+use mainstay_core::rollout::transaction::{Origin, Revision};
+use mainstay_model::{Config, OnFailure, SourceSpan};
 
 /// What the command line says about every config.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +28,8 @@ pub struct Overrides {
 
 impl Overrides {
     /// Where a config at `path` lies.
-    pub fn surroundings(&self, path: &Path) -> Surroundings {
-        Surroundings::of(path).with_viam_home(&self.home)
+    pub fn context(&self, path: &Path) -> LoadContext {
+        LoadContext::of(path).with_viam_home(&self.home)
     }
 
     /// Looks for more that is wrong with a config that cannot be used. Blocks.
@@ -44,7 +44,7 @@ impl Overrides {
         if let Some(bind) = &self.bind {
             config.network.bind_address.clone_from(bind);
             // A complaint about the address is then one about the flag.
-            config.network.bind_place = Place::file(Path::new("--bind"));
+            config.network.bind_place = SourceSpan::file(Path::new("--bind"));
         }
         config.debug |= self.debug;
         config.enable_web_profile |= self.web_profile;
@@ -53,26 +53,26 @@ impl Overrides {
 
 /// A config that was read, and can be run.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct LoadedConfig {
     /// What the machine shall be.
     pub config: Arc<Config>,
     /// Warnings and local errors.
-    pub complaints: Vec<Complaint>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The same, each as a person should read it.
     pub rendered: Arc<[String]>,
     /// The text.
-    pub bundle: Arc<Bundle>,
+    pub bundle: Arc<ConfigFiles>,
     /// Tells it from other texts.
     pub digest: Arc<str>,
 }
 
-impl Taken {
+impl LoadedConfig {
     /// Reads the text and looks for the programs. Blocks for as long as the disk does.
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn read(bundle: &Bundle, overrides: &Overrides) -> Result<Self, Refused> {
-        let mut loaded = parse(bundle, &overrides.surroundings(&bundle.path)).map_err(|mut refused| {
+    pub fn read(bundle: &ConfigFiles, overrides: &Overrides) -> Result<Self, Refused> {
+        let mut loaded = parse(bundle, &overrides.context(&bundle.path)).map_err(|mut refused| {
             refused.look_for_programs();
             overrides.look_further(&mut refused);
             refused
@@ -88,24 +88,24 @@ impl Taken {
         let _after_start = loaded.look_for_models(&overrides.builtins.present().offers());
         let Loaded {
             mut config,
-            complaints,
+            diagnostics,
             bundle,
         } = loaded;
         overrides.apply(&mut config);
         Self {
             config: Arc::new(config),
-            rendered: complaints.iter().map(|complaint| complaint.render(false)).collect(),
-            complaints,
+            rendered: diagnostics.iter().map(|diagnostic| diagnostic.render(false)).collect(),
+            diagnostics,
             digest: bundle.digest().into(),
             bundle,
         }
     }
 
     /// For the transaction. `revert_after` goes before what the config itself says.
-    pub fn offer(self, origin: Origin, revert_after: Option<Duration>) -> Offer<Arc<Self>> {
+    pub fn revision(self, origin: Origin, revert_after: Option<Duration>) -> Revision<Arc<Self>> {
         let policy = &self.config.apply;
         let own = (policy.on_failure == OnFailure::Revert).then_some(policy.window);
-        Offer {
+        Revision {
             digest: self.digest.clone(),
             origin,
             revert: revert_after.or(own),
@@ -118,9 +118,9 @@ impl Taken {
     /// Its local errors, without their places: those move when a line is put in above.
     pub fn faults(&self) -> BTreeSet<String> {
         let local = self
-            .complaints
+            .diagnostics
             .iter()
-            .filter(|complaint| complaint.grade == Grade::Local);
-        local.map(|complaint| complaint.message.clone()).collect()
+            .filter(|diagnostic| diagnostic.severity == Severity::Local);
+        local.map(|diagnostic| diagnostic.message.clone()).collect()
     }
 }

@@ -16,7 +16,7 @@ mod store_writer;
 mod watcher;
 
 pub use crate::rollout::driver::{Driver, Reload, Tools, canonical};
-pub use crate::rollout::loaded_config::{Overrides, Taken};
+pub use crate::rollout::loaded_config::{LoadedConfig, Overrides};
 pub use crate::rollout::network::{Addresses, Network};
 pub use crate::rollout::progress::{Handle, Planned, channel};
 pub use crate::rollout::start::{Start, choose};

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use mainstay_config::{Complaint, Grade};
+use mainstay_config::{Diagnostic, Severity};
 use mainstay_model::Config;
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::listen::serve_tcp;
@@ -154,16 +154,16 @@ impl Network {
 ///
 /// # Errors
 /// As [`Network::prepare`].
-pub async fn bind(config: &Config) -> Result<Bound, Box<Complaint>> {
+pub async fn bind(config: &Config) -> Result<Bound, Box<Diagnostic>> {
     let bound = bind_beside(config, &[]).await;
-    bound.map_err(|unbound| unbound.complaint)
+    bound.map_err(|unbound| unbound.diagnostic)
 }
 
 /// A port that cannot be had.
 #[derive(Debug)]
 pub struct Unbound {
     /// Why.
-    pub complaint: Box<Complaint>,
+    pub diagnostic: Box<Diagnostic>,
     /// Somebody else has it, or the host has no such address: it may be had later.
     pub transient: bool,
 }
@@ -174,7 +174,12 @@ async fn bind_beside(config: &Config, served: &[Served]) -> Result<Bound, Unboun
     let refused = |problem: &str| {
         let message = format!("cannot serve on `{wanted}`: {problem}");
         Unbound {
-            complaint: Box::new(Complaint::about(config, Grade::Refused, &network.bind_place, message)),
+            diagnostic: Box::new(Diagnostic::about(
+                config,
+                Severity::Refused,
+                &network.bind_place,
+                message,
+            )),
             transient: false,
         }
     };

@@ -3,33 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_config::Complaint;
-use mainstay_config::Grade;
-use mainstay_core::rollout::transaction::{Offer, Refusal};
+use mainstay_config::Diagnostic;
+use mainstay_config::Severity;
+use mainstay_core::rollout::transaction::{Refusal, Revision};
 use mainstay_model::{Config, Phase};
 use mainstay_proto::ResourceName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::loaded_config::Taken;
+use super::loaded_config::LoadedConfig;
 use crate::machine;
 use crate::machine::preflight::Asked;
 
 /// How long a module may hold up a change that is not refused for what it says.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks the modules about `offer`, as its own policy wants it.
+/// Asks the modules about `revision`, as its own policy wants it.
 ///
 /// # Errors
 /// It is one that goes back if it is not healthy, and it will not be, for these reasons; or the machine is shutting down. It
 /// is worth another try if nobody found anything wrong with the text itself.
 pub(super) async fn ask(
     machine: &machine::Handle,
-    offer: &Offer<Arc<Taken>>,
+    revision: &Revision<Arc<LoadedConfig>>,
     give_up: &CancellationToken,
 ) -> Result<Asked, Refusal> {
-    let config = &offer.what.config;
-    let reverts = offer.revert.is_some();
+    let config = &revision.what.config;
+    let reverts = revision.revert.is_some();
     let patience = (!reverts).then_some(PATIENCE);
     let asked = machine.ask(config, config.apply.preflight, patience, give_up).await;
     let asked = asked.map_err(|ending| Refusal::of_text(vec![ending.to_string()]))?;
@@ -55,7 +55,7 @@ fn reasons(config: &Config, asked: &Asked, broken: impl Fn(&ResourceName) -> boo
     let modules = asked.unfit.iter().map(|(name, error)| {
         let message = format!("module {name}: {error}");
         match config.modules.iter().find(|module| module.name == name.as_str()) {
-            Some(module) => Complaint::about(config, Grade::Local, &module.place, message).line(),
+            Some(module) => Diagnostic::about(config, Severity::Local, &module.place, message).line(),
             None => message,
         }
     });
@@ -66,7 +66,7 @@ fn reasons(config: &Config, asked: &Asked, broken: impl Fn(&ResourceName) -> boo
         {
             transient &= asked.unanswered.contains(&entry.name);
             let message = format!("{}: {error}", entry.name);
-            reasons.push(Complaint::about(config, Grade::Local, &entry.place, message).line());
+            reasons.push(Diagnostic::about(config, Severity::Local, &entry.place, message).line());
         }
     }
     (reasons, transient)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mainstay_config::{Bundle, Complaint, Refused};
+use mainstay_config::{ConfigFiles, Diagnostic, Refused};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::{Known, Plan};
 use mainstay_core::rollout::Progress;
@@ -12,7 +12,7 @@ use mainstay_model::Preflight;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::loaded_config::{Overrides, Taken};
+use super::loaded_config::{LoadedConfig, Overrides};
 use super::start::Start;
 use super::status::{Published, Status};
 use crate::machine;
@@ -23,12 +23,12 @@ pub struct Planned {
     /// The changes.
     pub plan: Plan,
     /// What is wrong with the text, without keeping it from being applied.
-    pub complaints: Vec<Complaint>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Debug)]
 pub(super) struct Command {
-    pub(super) bundle: Bundle,
+    pub(super) bundle: ConfigFiles,
     pub(super) revert_after: Option<Duration>,
     pub(super) progress: mpsc::UnboundedSender<Progress>,
 }
@@ -52,7 +52,7 @@ impl Handle {
     ///
     /// # Errors
     /// It cannot be used.
-    pub async fn read(&self, bundle: Bundle) -> Result<Taken, Refused> {
+    pub async fn read(&self, bundle: ConfigFiles) -> Result<LoadedConfig, Refused> {
         read(bundle, &self.overrides).await
     }
 
@@ -60,9 +60,9 @@ impl Handle {
     ///
     /// # Errors
     /// It cannot be used.
-    pub async fn plan(&self, bundle: Bundle) -> Result<Planned, Refused> {
-        let taken = read(bundle, &self.overrides).await?;
-        let (config, never) = (&taken.config, CancellationToken::new());
+    pub async fn plan(&self, bundle: ConfigFiles) -> Result<Planned, Refused> {
+        let loaded = read(bundle, &self.overrides).await?;
+        let (config, never) = (&loaded.config, CancellationToken::new());
         let plan = match self.machine.ask(config, Preflight::Running, None, &never).await {
             Ok(asked) => asked.plan,
             // A machine that shuts down knows nothing.
@@ -73,14 +73,14 @@ impl Handle {
         };
         Ok(Planned {
             plan,
-            complaints: taken.complaints,
+            diagnostics: loaded.diagnostics,
         })
     }
 
     /// Applies this text, whatever the file holds, until another one comes. With `revert_after` it is watched for that
     /// long and taken back if it is not healthy. The end of the stream is the end of it; a stream that ends without
     /// [`News::is_last`] is the end of the machine.
-    pub fn apply(&self, bundle: Bundle, revert_after: Option<Duration>) -> mpsc::UnboundedReceiver<Progress> {
+    pub fn apply(&self, bundle: ConfigFiles, revert_after: Option<Duration>) -> mpsc::UnboundedReceiver<Progress> {
         let (progress, steps) = mpsc::unbounded_channel();
         let _ending = self.commands.send(Command {
             bundle,
@@ -105,7 +105,7 @@ pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: 
     let (state, reasons) = start.transaction().state();
     let status = Published::new(Status {
         path: path.to_owned(),
-        from: start.taken.bundle.path.clone(),
+        from: start.loaded.bundle.path.clone(),
         revision: start.kept.as_ref().map(|(_, revision)| *revision),
         state,
         reasons,
@@ -113,7 +113,7 @@ pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: 
         applied: SystemTime::now(),
         until: None,
         unkept: start.unkept.clone(),
-        complaints: start.taken.rendered.clone(),
+        diagnostics: start.loaded.rendered.clone(),
     });
     let overrides = Arc::new(overrides);
     let handle = Handle {
@@ -131,14 +131,14 @@ pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: 
 }
 
 /// Reads a text on a thread that may block.
-pub(super) async fn read(bundle: Bundle, overrides: &Arc<Overrides>) -> Result<Taken, Refused> {
+pub(super) async fn read(bundle: ConfigFiles, overrides: &Arc<Overrides>) -> Result<LoadedConfig, Refused> {
     let overrides = overrides.clone();
     let path = bundle.path.clone();
-    let reading = tokio::task::spawn_blocking(move || Taken::read(&bundle, &overrides));
+    let reading = tokio::task::spawn_blocking(move || LoadedConfig::read(&bundle, &overrides));
     reading.await.unwrap_or_else(|broken| {
-        let place = mainstay_model::Place::file(&path);
+        let place = mainstay_model::SourceSpan::file(&path);
         let message = format!("the config cannot be read: {broken}");
-        let complaint = Complaint::new(mainstay_config::diagnostic::Grade::Refused, message, place);
-        Err(complaint.into())
+        let diagnostic = Diagnostic::new(mainstay_config::diagnostic::Severity::Refused, message, place);
+        Err(diagnostic.into())
     })
 }

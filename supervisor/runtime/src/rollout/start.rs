@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use mainstay_config::store::LastGood;
 use mainstay_config::{Refused, load_in};
-use mainstay_core::rollout::transaction::{File, Offer, Origin, Transaction};
+use mainstay_core::rollout::transaction::{File, Origin, Revision, Transaction};
 
-use super::loaded_config::{Overrides, Taken};
+use super::loaded_config::{LoadedConfig, Overrides};
 
 /// The config to start with.
 #[derive(Debug)]
 pub struct Start {
     /// What runs first.
-    pub taken: Arc<Taken>,
+    pub loaded: Arc<LoadedConfig>,
     /// The last commit, and its number.
-    pub kept: Option<(Arc<Taken>, u64)>,
+    pub kept: Option<(Arc<LoadedConfig>, u64)>,
     /// What the file holds.
     pub file: File,
     /// What is to be said before anything else: why it is not the file's text that runs. With excerpts, if `colour`.
@@ -38,8 +38,8 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
         Err(problem) => (None, Some(problem.to_string().into())),
     };
     let mut notes = Vec::new();
-    let kept = record.and_then(|record| match Taken::read(&record.bundle, overrides) {
-        Ok(taken) => Some((Arc::new(taken), record.revision)),
+    let kept = record.and_then(|record| match LoadedConfig::read(&record.bundle, overrides) {
+        Ok(loaded) => Some((Arc::new(loaded), record.revision)),
         Err(refused) => {
             // Another version wrote it, or a variable that it needs is gone.
             notes.push(format!(
@@ -49,15 +49,15 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
             None
         }
     });
-    let refused = match load_in(path, &overrides.surroundings(path)) {
+    let refused = match load_in(path, &overrides.context(path)) {
         Ok(loaded) => {
-            let taken = Taken::new(loaded, overrides);
-            let rejection = store.rejection(&taken.digest).map(|rejection| rejection.reasons);
-            match objection(&taken, kept.as_ref().map(|(kept, _)| &**kept), rejection) {
+            let loaded = LoadedConfig::new(loaded, overrides);
+            let rejection = store.rejection(&loaded.digest).map(|rejection| rejection.reasons);
+            match objection(&loaded, kept.as_ref().map(|(kept, _)| &**kept), rejection) {
                 None => {
-                    let file = File::Holds(taken.digest.clone());
+                    let file = File::Holds(loaded.digest.clone());
                     return Ok(Start {
-                        taken: Arc::new(taken),
+                        loaded: Arc::new(loaded),
                         kept,
                         file,
                         notes,
@@ -92,7 +92,7 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
                 path.display()
             ));
             Ok(Start {
-                taken: kept.clone(),
+                loaded: kept.clone(),
                 kept: Some((kept, revision)),
                 file,
                 notes,
@@ -107,14 +107,14 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
 }
 
 /// Why a text that could be run is not.
-fn objection(taken: &Taken, kept: Option<&Taken>, rejection: Option<Vec<String>>) -> Option<File> {
+fn objection(loaded: &LoadedConfig, kept: Option<&LoadedConfig>, rejection: Option<Vec<String>>) -> Option<File> {
     // Without something better it is run all the same, and what was committed later counts more than a rejection.
-    let kept = kept.filter(|kept| kept.digest != taken.digest)?;
+    let kept = kept.filter(|kept| kept.digest != loaded.digest)?;
     if let Some(reasons) = rejection {
         return Some(File::Rejected(reasons));
     }
-    if taken.config.apply.on_failure == mainstay_model::OnFailure::Revert {
-        let new: Vec<_> = taken.faults().difference(&kept.faults()).cloned().collect();
+    if loaded.config.apply.on_failure == mainstay_model::OnFailure::Revert {
+        let new: Vec<_> = loaded.faults().difference(&kept.faults()).cloned().collect();
         if !new.is_empty() {
             return Some(File::Refused(new));
         }
@@ -141,17 +141,19 @@ pub fn away(error: &std::io::Error) -> String {
 /// What keeps it from being used, one line each.
 pub fn reasons(refused: &Refused) -> Vec<String> {
     let fatal = refused
-        .complaints
+        .diagnostics
         .iter()
-        .filter(|complaint| complaint.grade == mainstay_config::diagnostic::Grade::Refused);
-    fatal.map(mainstay_config::diagnostic::Complaint::line).collect()
+        .filter(|diagnostic| diagnostic.severity == mainstay_config::diagnostic::Severity::Refused);
+    fatal.map(mainstay_config::diagnostic::Diagnostic::line).collect()
 }
 
 impl Start {
     /// The transaction of a machine that starts with it.
-    pub fn transaction(&self) -> Transaction<Arc<Taken>> {
-        let offer = |taken: &Arc<Taken>| -> Offer<Arc<Taken>> { Taken::clone(taken).offer(Origin::File, None) };
-        let kept = self.kept.as_ref().map(|(kept, _)| offer(kept));
-        Transaction::new(offer(&self.taken), kept, self.file.clone())
+    pub fn transaction(&self) -> Transaction<Arc<LoadedConfig>> {
+        let revision = |loaded: &Arc<LoadedConfig>| -> Revision<Arc<LoadedConfig>> {
+            LoadedConfig::clone(loaded).revision(Origin::File, None)
+        };
+        let kept = self.kept.as_ref().map(|(kept, _)| revision(kept));
+        Transaction::new(revision(&self.loaded), kept, self.file.clone())
     }
 }

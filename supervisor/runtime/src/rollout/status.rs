@@ -31,7 +31,7 @@ pub struct Status {
     /// Why the last commit is not on the disk, if it is not.
     pub unkept: Option<Arc<str>>,
     /// What is wrong with the running text, each as a person should read it.
-    pub complaints: Arc<[String]>,
+    pub diagnostics: Arc<[String]>,
 }
 
 impl Status {

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use mainstay_config::Bundle;
+use mainstay_config::ConfigFiles;
 use mainstay_config::store::LastGood;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Something to be written.
 #[derive(Debug)]
-pub enum Errand {
+pub enum StoreJob {
     /// This is the last good config now.
-    Keep(Arc<Bundle>),
+    Keep(Arc<ConfigFiles>),
     /// This was taken back, for these reasons.
-    Reject(Arc<Bundle>, Vec<String>),
+    Reject(Arc<ConfigFiles>, Vec<String>),
     /// A text of this digest was not taken back.
     Pardon(Arc<str>),
 }
@@ -23,14 +23,14 @@ pub type Kept = Result<Option<u64>, String>;
 
 /// The one who writes.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct StoreWriter {
     store: Arc<LastGood>,
-    errands: mpsc::UnboundedSender<Errand>,
+    errands: mpsc::UnboundedSender<StoreJob>,
     results: mpsc::UnboundedReceiver<Kept>,
     task: JoinSet<()>,
 }
 
-impl Keeper {
+impl StoreWriter {
     /// One that writes there.
     pub fn new(store: LastGood) -> Self {
         let store = Arc::new(store);
@@ -59,7 +59,7 @@ impl Keeper {
     }
 
     /// Has it written, after what was sent before.
-    pub fn send(&self, errand: Errand) {
+    pub fn send(&self, errand: StoreJob) {
         let _broken = self.errands.send(errand);
     }
 
@@ -76,12 +76,12 @@ impl Keeper {
     }
 }
 
-fn run(store: &LastGood, errand: &Errand) -> Kept {
+fn run(store: &LastGood, errand: &StoreJob) -> Kept {
     let text = |problem: mainstay_config::store::Problem| problem.to_string();
     match errand {
-        Errand::Keep(bundle) => store.keep(bundle).map(Some).map_err(text),
-        Errand::Reject(bundle, reasons) => store.reject(bundle, reasons).map(|()| None).map_err(text),
-        Errand::Pardon(digest) => {
+        StoreJob::Keep(bundle) => store.keep(bundle).map(Some).map_err(text),
+        StoreJob::Reject(bundle, reasons) => store.reject(bundle, reasons).map(|()| None).map_err(text),
+        StoreJob::Pardon(digest) => {
             store.pardon(digest);
             Ok(None)
         }

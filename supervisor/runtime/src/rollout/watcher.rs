@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_core::rollout::health;
-use mainstay_core::rollout::health::{Condition, Part, Picture, Verdict};
-use mainstay_core::rollout::transaction::{Transaction, Way};
+use mainstay_core::rollout::health::{Condition, HealthSnapshot, Part, Verdict};
+use mainstay_core::rollout::transaction::{Direction, Transaction};
 use mainstay_model::{Config, ModuleName, ModulePhase, Phase};
 
-use super::loaded_config::Taken;
+use super::loaded_config::LoadedConfig;
 use crate::machine;
 use crate::machine::view::View;
 use crate::module::entry::ModuleEntry;
@@ -18,7 +18,7 @@ use crate::module::entry::ModuleEntry;
 pub struct Watcher {
     machine: machine::Handle,
     /// How it was when the change began.
-    before: Picture,
+    before: HealthSnapshot,
     /// What the change adds or changes.
     touched: BTreeSet<Part>,
     /// What is wanted.
@@ -29,14 +29,14 @@ pub struct Watcher {
 
 impl Watcher {
     /// For a machine that starts, of which nothing was READY before.
-    pub fn new(transaction: &Transaction<Arc<Taken>>, machine: &machine::Handle) -> Self {
+    pub fn new(transaction: &Transaction<Arc<LoadedConfig>>, machine: &machine::Handle) -> Self {
         let config = &transaction.running().what.config;
         let touched = transaction
             .committed()
             .map(|kept| health::touched(&kept.what.config, config));
         Self {
             machine: machine.clone(),
-            before: Picture::default(),
+            before: HealthSnapshot::default(),
             touched: touched.unwrap_or_default(),
             wanted: parts(config),
             ended: BTreeMap::new(),
@@ -44,15 +44,15 @@ impl Watcher {
     }
 
     /// A change begins, from `committed` to `config`. `fresh`: what is healthy now is the measure.
-    pub fn begin(&mut self, committed: Option<&Config>, config: &Config, way: &Way, fresh: bool) {
+    pub fn begin(&mut self, committed: Option<&Config>, config: &Config, direction: &Direction, fresh: bool) {
         let view = self.machine.published.load_full();
         if fresh {
-            self.before = Picture {
+            self.before = HealthSnapshot {
                 parts: conditions(&view, &self.wanted),
                 deaths: BTreeMap::new(),
             };
         }
-        if fresh || *way != Way::Forward {
+        if fresh || *direction != Direction::Forward {
             let entries = view.modules.iter();
             self.ended = entries
                 .map(|entry| {
@@ -63,8 +63,8 @@ impl Watcher {
                 })
                 .collect();
         }
-        self.touched = match (way, committed) {
-            (Way::Forward, Some(committed)) => health::touched(committed, config),
+        self.touched = match (direction, committed) {
+            (Direction::Forward, Some(committed)) => health::touched(committed, config),
             _ => BTreeSet::new(),
         };
         self.wanted = parts(config);
@@ -82,7 +82,7 @@ impl Watcher {
                 .filter(|(before, _)| Arc::ptr_eq(before, entry));
             (life > before.map_or(0, |(_, life)| *life)).then(|| (entry.name.clone(), cause))
         });
-        let now = Picture {
+        let now = HealthSnapshot {
             deaths: deaths.collect(),
             parts: conditions(&view, &self.wanted),
         };

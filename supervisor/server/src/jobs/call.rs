@@ -9,9 +9,9 @@ use mainstay_model::{Job, ModuleName};
 use mainstay_proto::methods::Kind;
 use mainstay_proxy::body::RequestBody;
 use mainstay_proxy::deadline::{DEFAULT_UNARY, Deadline};
-use mainstay_proxy::forward::{Terms, forward};
+use mainstay_proxy::forward::{ForwardOptions, forward};
 use mainstay_proxy::identity::Identity;
-use mainstay_proxy::operations::{About, OnStopAll, Operations};
+use mainstay_proxy::operations::{CallInfo, OnStopAll, Operations};
 use mainstay_proxy::resource;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::status::Target;
@@ -91,9 +91,9 @@ impl Caller {
         Err(Status::internal("an answer without an end"))
     }
 
-    fn terms(&self, job: &Job, request: &Request, unary: bool, deadline: Deadline) -> Terms {
+    fn terms(&self, job: &Job, request: &Request, unary: bool, deadline: Deadline) -> ForwardOptions {
         let module = request.resource.state().module.clone();
-        let about = About {
+        let about = CallInfo {
             resource: request.resource.label.clone(),
             module: module.clone(),
             caller: Arc::new(Identity::Job(job.name.as_str().into())),
@@ -109,7 +109,7 @@ impl Caller {
             .operations
             .begin(None, request.path.as_str(), None, on_stop_all, Some(about));
         operation.through(&request.upstream);
-        Terms {
+        ForwardOptions {
             target: Target {
                 resource: request.resource.label.clone(),
                 module: module.as_ref().map(ModuleName::shared).unwrap_or_default(),

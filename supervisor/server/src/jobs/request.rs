@@ -8,7 +8,7 @@ use mainstay_model::Job;
 use mainstay_proto::methods::{self, Kind};
 use mainstay_proto::viam::common::v1::DoCommandRequest;
 use mainstay_proxy::resource::Resource;
-use mainstay_proxy::table::{NamePath, Shape};
+use mainstay_proxy::table::{MethodShape, NamePath};
 use mainstay_proxy::upstream::Upstream;
 use mainstay_runtime::machine::view::View;
 use mainstay_wire::entry::object;
@@ -27,7 +27,7 @@ pub struct Request {
     /// `/package.Service/Method`.
     pub path: PathAndQuery,
     /// What is known of the method.
-    pub shape: Shape,
+    pub shape: MethodShape,
     /// The one message of the request, with its length in front.
     pub body: Bytes,
 }
@@ -94,7 +94,7 @@ fn resource(view: &View, name: &str) -> Result<Arc<Resource>, Status> {
 }
 
 /// An API without a DoCommand of its own takes that of the generic one.
-fn command_path(service: &str, shape: &Shape, kind: &str) -> String {
+fn command_path(service: &str, shape: &MethodShape, kind: &str) -> String {
     let own = methods::find(service, DO_COMMAND).is_some()
         || (shape.kind.is_some() && shape.name_path == NamePath::Field([1]));
     if own {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_api_without_a_command_of_its_own_takes_the_generic_one() {
-        let shape = |kind, name_path| Shape {
+        let shape = |kind, name_path| MethodShape {
             kind,
             name_path,
             actuates: false,

@@ -42,7 +42,7 @@ enum Loss {
     /// Its processes up to this number have ended.
     Ended(u64),
     /// Its process runs, but hangs or is of no use. It may still move something, or come to itself.
-    Astray,
+    Unresponsive,
 }
 
 /// What was seen of every module last.
@@ -61,7 +61,7 @@ impl Watch {
         if now.over > before.over {
             Some(Loss::Ended(now.over))
         } else {
-            (before.well && !now.well).then_some(Loss::Astray)
+            (before.well && !now.well).then_some(Loss::Unresponsive)
         }
     }
 }
@@ -94,7 +94,7 @@ impl Robot {
             &entry.name,
             match loss {
                 Loss::Ended(life) => life,
-                Loss::Astray => u64::MAX,
+                Loss::Unresponsive => u64::MAX,
             },
         );
         if let Loss::Ended(life) = loss {
@@ -112,7 +112,7 @@ impl Robot {
         let names: Vec<_> = left.iter().map(|name| name.name.as_str()).collect();
         let why = match loss {
             Loss::Ended(_) => "has ended",
-            Loss::Astray => "no longer answers",
+            Loss::Unresponsive => "no longer answers",
         };
         tracing::warn!(%module, "module {module} {why}: stopping what it moved last: {}", names.join(", "));
         let (published, module) = (self.machine.published.clone(), module.clone());
@@ -144,7 +144,7 @@ fn outlives(view: &View, module: &ModuleName, name: &ResourceName) -> bool {
 mod tests {
     use super::*;
 
-    use Loss::{Astray, Ended};
+    use Loss::Ended;
     use ModulePhase::{Closing, Pending, Ready, Starting, Unhealthy, Unresponsive};
 
     /// What is seen of a module one after the other - its life, whether it has a process, its phase - and what that says.
@@ -192,9 +192,9 @@ mod tests {
     fn a_hang_is_told_and_so_is_the_end_of_it() {
         check(&[
             (1, true, Ready, None),
-            (1, true, Unresponsive, Some(Astray)),
+            (1, true, Unresponsive, Some(Loss::Unresponsive)),
             (1, true, Ready, None),
-            (1, true, Unresponsive, Some(Astray)),
+            (1, true, Unresponsive, Some(Loss::Unresponsive)),
             (1, true, Unhealthy, None),
             (2, true, Starting, Some(Ended(1))),
         ]);

@@ -75,8 +75,8 @@ pub(super) mod tests {
                 needs.join(", ")
             );
         }
-        let bundle = config::Bundle::single("/rover.yaml", text);
-        let loaded = config::parse(&bundle, &config::Surroundings::default()).expect("usable");
+        let bundle = config::ConfigFiles::single("/rover.yaml", text);
+        let loaded = config::parse(&bundle, &config::LoadContext::default()).expect("usable");
         graph(&loaded.config)
     }
 

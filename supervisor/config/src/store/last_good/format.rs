@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Bundle, RawFile};
+use crate::{ConfigFiles, RawFile};
 
 const MAGIC: &str = "mainstay config 1 sha256 ";
 
@@ -19,7 +19,7 @@ const MAGIC: &str = "mainstay config 1 sha256 ";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The config. Of a rejected one that is very long, only the path.
-    pub bundle: Bundle,
+    pub bundle: ConfigFiles,
     /// Counts up with each config that was kept, or rejected.
     pub number: u64,
     /// When it was written, whole milliseconds.
@@ -121,7 +121,7 @@ impl Record {
             });
         }
         Some(Self {
-            bundle: Bundle {
+            bundle: ConfigFiles {
                 path: header.config.into(),
                 files,
             },
@@ -156,7 +156,7 @@ mod tests {
             text: text.into(),
         };
         Record {
-            bundle: Bundle {
+            bundle: ConfigFiles {
                 path: "rover.yaml".into(),
                 files: vec![
                     file(b"rover.yaml", b"include: [b.yaml]\n"),

@@ -15,10 +15,10 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Bundle;
+use crate::ConfigFiles;
 use crate::store::last_good::disk::{Disk, RealDisk, missing_folders};
 use crate::store::last_good::format::{Record, hex};
-use crate::store::state_dir::Surroundings;
+use crate::store::state_dir::StateFolders;
 
 /// Configs that worked: the last one, and the one before in case the last is damaged.
 const GENERATIONS: usize = 2;
@@ -43,7 +43,7 @@ const UNFINISHED: &str = "unfinished";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
     /// Its texts.
-    pub bundle: Bundle,
+    pub bundle: ConfigFiles,
     /// Counts up with each one that was kept.
     pub revision: u64,
     /// When it was kept.
@@ -99,7 +99,7 @@ impl LastGood {
     /// That of the config at `path`, which is taken as it is given: links are not resolved, because a link is often all that stays the same.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        Self::within(Surroundings::here().state_directory().as_deref(), path)
+        Self::within(StateFolders::here().state_directory().as_deref(), path)
     }
 
     /// The same with a state directory of the caller's choice; without one, nothing can be kept.
@@ -151,7 +151,7 @@ impl<D: Disk> LastGood<D> {
     ///
     /// # Errors
     /// The disk is full, read-only or broken: what was kept before is still there.
-    pub fn keep(&self, bundle: &Bundle) -> Result<u64, Problem> {
+    pub fn keep(&self, bundle: &ConfigFiles) -> Result<u64, Problem> {
         // One that cannot be read is no reason not to keep a new one.
         if let Ok(Some(kept)) = self.read()
             && kept.bundle.path == bundle.path
@@ -187,7 +187,7 @@ impl<D: Disk> LastGood<D> {
     ///
     /// # Errors
     /// The disk is full, read-only or broken.
-    pub fn reject(&self, bundle: &Bundle, reasons: &[String]) -> Result<(), Problem> {
+    pub fn reject(&self, bundle: &ConfigFiles, reasons: &[String]) -> Result<(), Problem> {
         let folder = self.prepared()?;
         let names = self.names(folder)?;
         let rejected = numbered(&names, REJECT);
@@ -212,7 +212,7 @@ impl<D: Disk> LastGood<D> {
         Ok(())
     }
 
-    /// Why the config with this [`Bundle::digest`] was refused, if it was.
+    /// Why the config with this [`ConfigFiles::digest`] was refused, if it was.
     #[must_use]
     pub fn rejection(&self, digest: &str) -> Option<Rejection> {
         let path = self.rejected(digest).pop()?;
@@ -233,7 +233,7 @@ impl<D: Disk> LastGood<D> {
         ))
     }
 
-    /// Forgets that the config with this [`Bundle::digest`] was refused.
+    /// Forgets that the config with this [`ConfigFiles::digest`] was refused.
     pub fn pardon(&self, digest: &str) {
         for path in self.rejected(digest) {
             self.remove(&path);

@@ -164,7 +164,7 @@ fn on(disk: Frail) -> (LastGood<FrailDisk>, FrailDisk) {
     (store, disk)
 }
 
-fn good(disk: &Frail) -> Option<Bundle> {
+fn good(disk: &Frail) -> Option<ConfigFiles> {
     on(disk.clone()).0.read().expect("readable").map(|kept| kept.bundle)
 }
 

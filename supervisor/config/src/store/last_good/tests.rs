@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::RawFile;
 
-pub(super) fn bundle(text: &str) -> Bundle {
+pub(super) fn bundle(text: &str) -> ConfigFiles {
     let path = PathBuf::from("/robots/rover.yaml");
     let file = |path: PathBuf, text: &str| RawFile {
         path,
@@ -17,7 +17,7 @@ pub(super) fn bundle(text: &str) -> Bundle {
         file(path.clone(), text),
         file("/robots/arm.yaml".into(), "token: ${TOKEN}\n"),
     ];
-    Bundle { path, files }
+    ConfigFiles { path, files }
 }
 
 fn store() -> (tempfile::TempDir, LastGood) {

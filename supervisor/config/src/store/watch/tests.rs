@@ -27,7 +27,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a folder");
         make(folder.path());
         let path = folder.path().join(name);
-        let known = fs::read(&path).ok().map(|text| Bundle {
+        let known = fs::read(&path).ok().map(|text| ConfigFiles {
             path: path.clone(),
             files: vec![RawFile {
                 path: path.clone(),

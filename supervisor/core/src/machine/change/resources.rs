@@ -10,36 +10,36 @@ use mainstay_ids::ResourceName;
 use mainstay_model::{Config, ModuleName, ResourceConfig};
 
 use super::order::dependencies_first;
-use super::{Change, How, Known, KnownResource, Modules, Part};
+use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
 use crate::difference;
-use crate::graph::circles::{Edge, Forgone};
+use crate::graph::circles::{DroppedOptional, Edge};
 use crate::graph::{Index, Unresolved, circles, cycles, is_frame_system};
-use crate::machine::node::Declared;
+use crate::machine::node::DeclaredDependencies;
 
 /// What happens to the resources, in order.
 #[derive(Debug, Default)]
-pub(super) struct Compared {
+pub(super) struct ResourceChanges {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
     pub(super) taken_out: Vec<ResourceName>,
-    pub(super) forgone: Vec<Forgone>,
+    pub(super) dropped_optional: Vec<DroppedOptional>,
 }
 
 /// What happens to one of them.
 #[derive(Debug, Clone)]
-struct Fate {
-    how: How,
+struct PlannedAction {
+    how: ChangeKind,
     because: String,
     after_start: bool,
     /// What it follows from, if not from its own entry.
     through: Option<Part>,
     /// Who holds it keeps it meanwhile.
-    alone: bool,
+    in_place: bool,
 }
 
 /// The dependencies of one resource, found by name in the new config.
 #[derive(Debug, Default)]
-struct Needs<'a> {
+struct ResolvedDependencies<'a> {
     required: Vec<&'a ResourceName>,
     /// Without those that it has to go without.
     optional: Vec<&'a ResourceName>,
@@ -47,7 +47,7 @@ struct Needs<'a> {
     missing: Option<String>,
 }
 
-struct Compare<'a> {
+struct Comparison<'a> {
     known: &'a Known,
     modules: &'a Modules,
     from: HashMap<&'a ResourceName, &'a ResourceConfig>,
@@ -56,15 +56,15 @@ struct Compare<'a> {
     order: Vec<&'a ResourceName>,
     old_index: Index,
     index: Index,
-    needs: HashMap<&'a ResourceName, Needs<'a>>,
+    needs: HashMap<&'a ResourceName, ResolvedDependencies<'a>>,
     /// Optional dependencies that would close a circle.
-    forgone: Vec<Forgone>,
+    dropped_optional: Vec<DroppedOptional>,
     /// What somebody who is built holds.
     held: HashSet<&'a ResourceName>,
-    fates: HashMap<&'a ResourceName, Fate>,
+    actions: HashMap<&'a ResourceName, PlannedAction>,
 }
 
-pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> Compared {
+pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> ResourceChanges {
     let by_name = |config: &'_ Config| -> Vec<ResourceName> {
         config.resources.iter().map(|config| config.name.clone()).collect()
     };
@@ -73,7 +73,7 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         old.len() == to.resources.len() && to.resources.iter().all(|config| old.contains(&config.name))
     };
     let index = Index::new(&by_name(to));
-    let mut compare = Compare {
+    let mut compare = Comparison {
         known,
         modules,
         from: from.resources.iter().map(|config| (&config.name, config)).collect(),
@@ -86,9 +86,9 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         },
         index,
         needs: HashMap::new(),
-        forgone: Vec::new(),
+        dropped_optional: Vec::new(),
         held: known.resources.values().flat_map(|known| &known.held).collect(),
-        fates: HashMap::new(),
+        actions: HashMap::new(),
     };
     compare.find_needs();
     compare.find_circles();
@@ -98,14 +98,14 @@ pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modul
         compare.names();
     }
     compare.blocked();
-    compare.alone();
-    compare.spread();
+    compare.in_place();
+    compare.propagate();
     compare.circles();
     compare.waiting();
     compare.finish(from)
 }
 
-impl<'a> Compare<'a> {
+impl<'a> Comparison<'a> {
     fn known(&self, name: &ResourceName) -> Option<&'a KnownResource> {
         self.known.resources.get(name)
     }
@@ -124,7 +124,7 @@ impl<'a> Compare<'a> {
 
     /// Its dependencies as far as anybody knows: its module's answer about the new entry, what it declared of the same
     /// entry before, or the entry's own list.
-    fn declared(&self, name: &ResourceName) -> (Arc<Declared>, bool) {
+    fn declared(&self, name: &ResourceName) -> (Arc<DeclaredDependencies>, bool) {
         let explicit = self.to.get(name).map_or(&[][..], |config| &config.depends_on);
         if self.is_same(name)
             && let Some(declared) = self.known(name).and_then(|known| known.declared.clone())
@@ -133,14 +133,14 @@ impl<'a> Compare<'a> {
         }
         match self.known.answers.get(name) {
             Some(Ok(answer)) => (Arc::new(answer.clone().with(explicit)), true),
-            _ => (Arc::new(Declared::default().with(explicit)), false),
+            _ => (Arc::new(DeclaredDependencies::default().with(explicit)), false),
         }
     }
 
     fn find_needs(&mut self) {
         for name in self.order.clone() {
             let (declared, _) = self.declared(name);
-            let mut needs = Needs::default();
+            let mut needs = ResolvedDependencies::default();
             let find = |text: &str| match self.index.resolve(text) {
                 Ok(found) => self
                     .to
@@ -172,10 +172,10 @@ impl<'a> Compare<'a> {
             let edge = move |(to, optional)| Edge { from, to, optional };
             required.chain(optional).map(edge)
         });
-        self.forgone = circles::forgone(edges);
-        for forgone in &self.forgone {
-            if let Some(needs) = self.needs.get_mut(&forgone.by) {
-                needs.optional.retain(|optional| **optional != forgone.what);
+        self.dropped_optional = circles::dropped_optional(edges);
+        for dropped_optional in &self.dropped_optional {
+            if let Some(needs) = self.needs.get_mut(&dropped_optional.by) {
+                needs.optional.retain(|optional| **optional != dropped_optional.what);
             }
         }
     }
@@ -186,24 +186,24 @@ impl<'a> Compare<'a> {
         !known && self.known.answers.get(name).is_some_and(Result::is_err)
     }
 
-    fn set(&mut self, name: &'a ResourceName, how: How, because: impl Into<String>, after_start: bool) {
+    fn set(&mut self, name: &'a ResourceName, how: ChangeKind, because: impl Into<String>, after_start: bool) {
         let because = because.into();
-        self.fates.insert(
+        self.actions.insert(
             name,
-            Fate {
+            PlannedAction {
                 how,
                 because,
                 after_start,
                 through: None,
-                alone: false,
+                in_place: false,
             },
         );
     }
 
     /// What was said of `name` last follows from this.
     fn through(&mut self, name: &'a ResourceName, part: Part) {
-        if let Some(fate) = self.fates.get_mut(name) {
-            fate.through = Some(part);
+        if let Some(action) = self.actions.get_mut(name) {
+            action.through = Some(part);
         }
     }
 
@@ -211,14 +211,18 @@ impl<'a> Compare<'a> {
     fn entries(&mut self, from: &'a Config, to: &'a Config) {
         for old in &from.resources {
             if !self.to.contains_key(&old.name) {
-                self.set(&old.name, How::Close, "no longer in the config", false);
+                self.set(&old.name, ChangeKind::Close, "no longer in the config", false);
             }
         }
         for name in self.order.clone() {
             let new = self.to[name];
             let built = self.is_built(name);
             let Some(old) = self.from.get(name).copied() else {
-                let how = if new.fault.is_some() { How::Update } else { How::Build };
+                let how = if new.fault.is_some() {
+                    ChangeKind::Update
+                } else {
+                    ChangeKind::Build
+                };
                 let after = self.answer_is_open(name, new);
                 self.set(name, how, super::new_and(new.fault.as_deref()), after);
                 continue;
@@ -226,15 +230,17 @@ impl<'a> Compare<'a> {
             if old.builds_the_same_as(new) {
                 if old.service_configs != new.service_configs {
                     let because = "service_configs changed, which concerns the services that they are for";
-                    self.set(name, How::Update, because, false);
+                    self.set(name, ChangeKind::Update, because, false);
                 }
                 continue;
             }
             match &new.fault {
-                Some(fault) if built => self.set(name, How::Close, format!("its entry is broken: {fault}"), false),
-                Some(fault) => self.set(name, How::Update, format!("its entry is broken: {fault}"), false),
+                Some(fault) if built => {
+                    self.set(name, ChangeKind::Close, format!("its entry is broken: {fault}"), false)
+                }
+                Some(fault) => self.set(name, ChangeKind::Update, format!("its entry is broken: {fault}"), false),
                 None => {
-                    let how = if built { How::Rebuild } else { How::Build };
+                    let how = if built { ChangeKind::Rebuild } else { ChangeKind::Build };
                     let after = !built && self.answer_is_open(name, new);
                     self.set(name, how, differences(from, old, to, new), after);
                 }
@@ -267,7 +273,11 @@ impl<'a> Compare<'a> {
         let modules = self.modules;
         let some_start = !modules.started.is_empty() || !modules.restarted.is_empty();
         for name in self.order.clone() {
-            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+            if self
+                .actions
+                .get(name)
+                .is_some_and(|action| action.how != ChangeKind::Update)
+            {
                 continue;
             }
             let config = self.to[name];
@@ -277,14 +287,19 @@ impl<'a> Compare<'a> {
             let inside = self.known(name).and_then(|known| known.built_in.as_ref());
             match inside {
                 Some(module) if modules.restarted.contains(module) => {
-                    self.set(name, How::Rebuild, format!("its module {module} is restarted"), false);
+                    self.set(
+                        name,
+                        ChangeKind::Rebuild,
+                        format!("its module {module} is restarted"),
+                        false,
+                    );
                     self.through(name, Part::Module(module.clone()));
                 }
                 Some(module) if modules.stopped.contains(module) => {
                     let (how, next) = match self.module_of(config) {
-                        Some(other) => (How::Rebuild, format!("; {other} offers its model, too")),
-                        None if some_start => (How::Rebuild, "; one that starts may offer its model".to_owned()),
-                        None => (How::Close, ", and no other offers its model".to_owned()),
+                        Some(other) => (ChangeKind::Rebuild, format!("; {other} offers its model, too")),
+                        None if some_start => (ChangeKind::Rebuild, "; one that starts may offer its model".to_owned()),
+                        None => (ChangeKind::Close, ", and no other offers its model".to_owned()),
                     };
                     self.set(name, how, format!("its module {module} is stopped{next}"), false);
                     self.through(name, Part::Module(module.clone()));
@@ -292,10 +307,20 @@ impl<'a> Compare<'a> {
                 Some(_) => {}
                 None => match self.module_of(config) {
                     Some(module) if modules.restarted.contains(module) => {
-                        self.set(name, How::Build, format!("its module {module} is restarted"), true);
+                        self.set(
+                            name,
+                            ChangeKind::Build,
+                            format!("its module {module} is restarted"),
+                            true,
+                        );
                         self.through(name, Part::Module(module.clone()));
                     }
-                    None if some_start => self.set(name, How::Build, "a module that starts may offer its model", true),
+                    None if some_start => self.set(
+                        name,
+                        ChangeKind::Build,
+                        "a module that starts may offer its model",
+                        true,
+                    ),
                     _ => {}
                 },
             }
@@ -305,7 +330,12 @@ impl<'a> Compare<'a> {
     /// What follows from names that came or went: what a dependency text means may be something else now.
     fn names(&mut self) {
         for name in self.order.clone() {
-            if !self.is_same(name) || self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+            if !self.is_same(name)
+                || self
+                    .actions
+                    .get(name)
+                    .is_some_and(|action| action.how != ChangeKind::Update)
+            {
                 continue;
             }
             let (declared, _) = self.declared(name);
@@ -320,14 +350,14 @@ impl<'a> Compare<'a> {
             let lets_go = held
                 .iter()
                 .find(|held| {
-                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.forgoes(name, held)
+                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.drops_optional(name, held)
                 })
                 .cloned();
             let missing = needs.missing.clone();
             let (required, built) = (changed(&declared.required), self.is_built(name));
             match (missing, required, lets_go) {
                 (Some(missing), Some(_), held) if built => {
-                    self.set(name, How::Close, missing, false);
+                    self.set(name, ChangeKind::Close, missing, false);
                     if let Some(held) = held {
                         self.through(name, Part::Resource(held));
                     }
@@ -336,16 +366,21 @@ impl<'a> Compare<'a> {
                 (None, Some(text), _) if built => {
                     self.set(
                         name,
-                        How::Rebuild,
+                        ChangeKind::Rebuild,
                         format!("its dependency `{text}` means another resource now"),
                         false,
                     );
                 }
                 (None, Some(text), _) => {
-                    self.set(name, How::Build, format!("its dependency `{text}` is there now"), true);
+                    self.set(
+                        name,
+                        ChangeKind::Build,
+                        format!("its dependency `{text}` is there now"),
+                        true,
+                    );
                 }
                 (None, None, Some(held)) if built => {
-                    self.set(name, How::Rebuild, format!("lets go of {}", held.name), false);
+                    self.set(name, ChangeKind::Rebuild, format!("lets go of {}", held.name), false);
                     self.through(name, Part::Resource(held));
                 }
                 _ => {}
@@ -386,9 +421,9 @@ impl<'a> Compare<'a> {
                 blocked.entry(name).or_insert_with(|| missing.clone());
             }
             let lost = |required: &&&ResourceName| {
-                let fate = self.fates.get(*required);
+                let action = self.actions.get(*required);
                 blocked.contains_key(*required)
-                    || fate.is_some_and(|fate| fate.how == How::Close)
+                    || action.is_some_and(|action| action.how == ChangeKind::Close)
                     || self.to.get(*required).is_some_and(|config| config.fault.is_some())
             };
             if let Some(lost) = needs.required.iter().find(lost) {
@@ -407,33 +442,39 @@ impl<'a> Compare<'a> {
             if self.comes(name)
                 && self.needs[name].required.iter().any(open)
                 && !self.is_built(name)
-                && let Some(fate) = self.fates.get_mut(name)
+                && let Some(action) = self.actions.get_mut(name)
             {
-                fate.after_start = true;
+                action.after_start = true;
             }
         }
         for (name, because) in blocked {
             let built = self.is_built(name);
-            if let Some(fate) = self.fates.get_mut(name).filter(|fate| fate.how != How::Close) {
-                fate.how = if built { How::Close } else { How::Update };
-                fate.because = format!("{}; {because}", fate.because);
-                fate.after_start = false;
+            if let Some(action) = self
+                .actions
+                .get_mut(name)
+                .filter(|action| action.how != ChangeKind::Close)
+            {
+                action.how = if built { ChangeKind::Close } else { ChangeKind::Update };
+                action.because = format!("{}; {because}", action.because);
+                action.after_start = false;
             }
         }
     }
 
     fn comes(&self, name: &ResourceName) -> bool {
-        self.fates
+        self.actions
             .get(name)
-            .is_some_and(|fate| matches!(fate.how, How::Build | How::Rebuild))
+            .is_some_and(|action| matches!(action.how, ChangeKind::Build | ChangeKind::Rebuild))
     }
 
-    fn finish(self, from: &'a Config) -> Compared {
-        let mut found = Compared::default();
+    fn finish(self, from: &'a Config) -> ResourceChanges {
+        let mut found = ResourceChanges::default();
         let out = |name: &&ResourceName| {
-            let fate = self.fates.get(*name);
+            let action = self.actions.get(*name);
             self.is_built(name)
-                && fate.is_some_and(|fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.after_start)
+                && action.is_some_and(|action| {
+                    matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.after_start
+                })
         };
         let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
             .known
@@ -444,7 +485,11 @@ impl<'a> Compare<'a> {
         let known = from.resources.iter().map(|config| &config.name);
         let taken_out = dependencies_first(known.clone().filter(out), &held);
         found.taken_out = taken_out.into_iter().rev().cloned().collect();
-        let closes = |name: &&ResourceName| self.fates.get(*name).is_some_and(|fate| fate.how == How::Close);
+        let closes = |name: &&ResourceName| {
+            self.actions
+                .get(*name)
+                .is_some_and(|action| action.how == ChangeKind::Close)
+        };
         let closed = dependencies_first(known.filter(closes), &held);
         found.closed = closed.into_iter().rev().map(|name| self.change(name)).collect();
         let needs = self.needs.iter().map(|(name, needs)| {
@@ -452,25 +497,25 @@ impl<'a> Compare<'a> {
             (*name, all.collect::<Vec<_>>())
         });
         let rest = self.order.iter().copied().filter(|name| {
-            let fate = self.fates.get(*name);
-            fate.is_some_and(|fate| fate.how != How::Close)
+            let action = self.actions.get(*name);
+            action.is_some_and(|action| action.how != ChangeKind::Close)
         });
         let built = dependencies_first(rest, &needs.collect());
         found.built = built.into_iter().map(|name| self.change(name)).collect();
-        found.forgone = self.forgone;
+        found.dropped_optional = self.dropped_optional;
         found
     }
 
     fn change(&self, name: &ResourceName) -> Change {
-        let Fate {
+        let PlannedAction {
             how,
             mut because,
             after_start,
             through,
-            alone,
-        } = self.fates[name].clone();
-        if let Some(one) = self.forgone.iter().find(|one| one.by == *name)
-            && matches!(how, How::Build | How::Rebuild)
+            in_place,
+        } = self.actions[name].clone();
+        if let Some(one) = self.dropped_optional.iter().find(|one| one.by == *name)
+            && matches!(how, ChangeKind::Build | ChangeKind::Rebuild)
             && !because.contains(&one.way())
         {
             let _ = write!(
@@ -480,7 +525,7 @@ impl<'a> Compare<'a> {
                 one.way()
             );
         }
-        if alone && self.held.contains(name) {
+        if in_place && self.held.contains(name) {
             because.push_str("; who holds it stays");
         }
         Change {
@@ -489,7 +534,7 @@ impl<'a> Compare<'a> {
             because,
             known_after_start: after_start,
             through,
-            alone,
+            in_place,
         }
     }
 }

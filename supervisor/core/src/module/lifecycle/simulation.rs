@@ -42,7 +42,7 @@ struct World<'a> {
     met: &'a mut Met,
     policy: Policy,
     lifecycle: Lifecycle,
-    chance: Chance,
+    chance: Jitter,
     zero: Instant,
     now: Instant,
     wanted: bool,
@@ -66,7 +66,7 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(seed: u64, met: &'a mut Met) -> Self {
-        let mut chance = Chance(seed);
+        let mut chance = Jitter(seed);
         let mut policy = Policy::default();
         policy.restart.when = [
             RestartWhen::Always,
@@ -114,8 +114,8 @@ impl<'a> World<'a> {
             [
                 Input::Answered { life },
                 Input::Failed { life },
-                Input::Silent { life },
-                Input::Heard { life },
+                Input::Unresponsive { life },
+                Input::Responded { life },
                 Input::Hung { life },
                 Input::Drain { life },
                 Input::Underway {
@@ -261,7 +261,7 @@ impl<'a> World<'a> {
         let own = input.life().is_none_or(|life| life == self.lifecycle.life());
         let alive = self.process.as_ref().is_some_and(|process| !process.ended);
         let leaves = match input {
-            Input::Silent { .. } | Input::Failed { .. } | Input::Hung { .. } | Input::Ended { .. } => own,
+            Input::Unresponsive { .. } | Input::Failed { .. } | Input::Hung { .. } | Input::Ended { .. } => own,
             Input::Drain { .. } => own,
             Input::Restart => self.wanted,
             Input::Want(wanted) => !wanted,
@@ -279,7 +279,7 @@ impl<'a> World<'a> {
                 self.ready_since = Some(self.now);
                 self.was_ready = true;
             }
-            Input::Heard { .. } if own && before == State::Unresponsive => self.ready_since = Some(self.now),
+            Input::Responded { .. } if own && before == State::Unresponsive => self.ready_since = Some(self.now),
             Input::Want(wanted) => {
                 self.wanted = wanted;
                 if !wanted {
@@ -302,7 +302,7 @@ impl<'a> World<'a> {
         self.met.starts += 1;
         assert_eq!(life, self.starts, "processes are counted one by one");
         let cause = match (before, input) {
-            (State::Stopped, Input::Want(true)) | (State::Waiting { .. } | State::Resting(_), Input::Restart) => true,
+            (State::Stopped, Input::Want(true)) | (State::Waiting { .. } | State::GivenUp(_), Input::Restart) => true,
             (State::Waiting { until }, Input::Tick) => until <= self.now,
             (_, Input::Exited { .. }) => true,
             _ => false,
@@ -382,7 +382,7 @@ impl<'a> World<'a> {
         match expected {
             Expected::Stopped => assert_eq!(state, State::Stopped, "not wanted and not stopped"),
             Expected::Start => assert!(self.starts > starts, "no start at once: {state:?}"),
-            Expected::Rest(rest) => assert_eq!(state, State::Resting(rest)),
+            Expected::GivenUp(rest) => assert_eq!(state, State::GivenUp(rest)),
             Expected::Pause(from, to) => {
                 let State::Waiting { until } = state else {
                     panic!("does not wait: {state:?}");
@@ -397,10 +397,10 @@ impl<'a> World<'a> {
     fn expect_failure(&mut self, by_itself: bool) -> Expected {
         let restart = &self.policy.restart;
         match restart.when {
-            RestartWhen::Never => return Expected::Rest(Rest::Never),
+            RestartWhen::Never => return Expected::GivenUp(GivenUp::Never),
             RestartWhen::OnFailure if by_itself => {
                 self.met.done += 1;
-                return Expected::Rest(Rest::Done);
+                return Expected::GivenUp(GivenUp::Done);
             }
             _ => {}
         }
@@ -408,7 +408,7 @@ impl<'a> World<'a> {
         let failures = self.failures;
         if restart.limit.is_some_and(|limit| failures >= limit) {
             self.met.gave_up += 1;
-            return Expected::Rest(Rest::GaveUp { failures });
+            return Expected::GivenUp(GivenUp::GaveUp { failures });
         }
         if failures == 1 || (self.was_ready && self.at_once < restart.burst) {
             self.at_once += 1;
@@ -449,11 +449,11 @@ impl<'a> World<'a> {
 enum Expected {
     Stopped,
     Start,
-    Rest(Rest),
+    GivenUp(GivenUp),
     Pause(Duration, Duration),
 }
 
-fn below(chance: &mut Chance, count: usize) -> usize {
+fn below(chance: &mut Jitter, count: usize) -> usize {
     let share = chance.next() * f64::from(u32::try_from(count).expect("small"));
     (0..count)
         .rev()

@@ -130,7 +130,7 @@ fn a_burst_of_tries_at_once_comes_before_the_growing_pauses() {
     limited.restart.limit = Some(7);
     let (pauses, state) = kills(&limited, 7);
     assert_eq!(pauses, [0, 0, 0, 0, 0, 500, 0]);
-    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 7 }));
+    assert_eq!(state, State::GivenUp(GivenUp::GaveUp { failures: 7 }));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn only_what_had_been_ready_earns_a_burst() {
             (0, Want(true)),
             (0, exited(1)),
             (0, answered(2)),
-            (1, Input::Silent { life: 2 }),
+            (1, Input::Unresponsive { life: 2 }),
             (2, Input::Hung { life: 2 }),
             (3, exited(2)),
             (30_003, Tick),
@@ -199,8 +199,8 @@ fn only_uninterrupted_ready_makes_the_next_failure_the_first() {
     let early = [(60_999, exited(2)), (61_499, Tick)];
     check(&[&begin[..], &early[..]].concat(), "0:Start 1000:Start 61499:Start");
     let interrupted = [
-        (50_000, Input::Silent { life: 2 }),
-        (51_000, Input::Heard { life: 2 }),
+        (50_000, Input::Unresponsive { life: 2 }),
+        (51_000, Input::Responded { life: 2 }),
         (70_000, exited(2)),
         (70_500, Tick),
     ];
@@ -224,8 +224,8 @@ fn the_policy_says_after_which_ends_it_is_started_again() {
         life: LIFE,
         clean: true,
     };
-    let done = State::Resting(Rest::Done);
-    let never = State::Resting(Rest::Never);
+    let done = State::GivenUp(GivenUp::Done);
+    let never = State::GivenUp(GivenUp::Never);
     for (when, end, expected) in [
         (RestartWhen::Always, clean, None),
         (RestartWhen::OnFailure, clean, Some(done)),
@@ -260,11 +260,11 @@ fn a_module_that_gave_up_starts_again_when_somebody_asks() {
     let fail = [(0, Want(true)), (1, exited(1)), (2, exited(2)), (900, Tick)];
     let (actions, state) = run(&policy, &fail);
     assert_eq!(actions, "0:Start 1:Start");
-    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 2 }));
+    assert_eq!(state, State::GivenUp(GivenUp::GaveUp { failures: 2 }));
     let again = [&fail[..], &[(1_000, Restart), (1_001, exited(3)), (1_002, exited(4))]].concat();
     let (actions, state) = run(&policy, &again);
     assert_eq!(actions, "0:Start 1:Start 1000:Start 1001:Start");
-    assert_eq!(state, State::Resting(Rest::GaveUp { failures: 2 }));
+    assert_eq!(state, State::GivenUp(GivenUp::GaveUp { failures: 2 }));
     let off = [&fail[..], &[(1_000, Want(false)), (1_001, Want(true))]].concat();
     assert_eq!(run(&policy, &off).0, "0:Start 1:Start 1001:Start");
 }
@@ -337,14 +337,14 @@ fn a_start_that_takes_too_long_is_ended_and_tried_again() {
 fn a_module_that_hangs_is_ended_and_comes_back() {
     let (actions, state) = run(
         &policy(),
-        &[(0, Want(true)), (0, answered(1)), (1, Input::Silent { life: 1 })],
+        &[(0, Want(true)), (0, answered(1)), (1, Input::Unresponsive { life: 1 })],
     );
     assert_eq!((actions.as_str(), state), ("0:Start", State::Unresponsive));
     check(
         &[
             (0, Want(true)),
             (0, answered(1)),
-            (1, Input::Silent { life: 1 }),
+            (1, Input::Unresponsive { life: 1 }),
             (2, Input::Hung { life: 1 }),
             (3, Input::Hung { life: 1 }),
             (3_336, Tick),
@@ -407,7 +407,7 @@ fn the_word_of_an_earlier_process_does_not_count() {
         ended(1),
         empty(1),
         exited(1),
-        Input::Silent { life: 1 },
+        Input::Unresponsive { life: 1 },
         Input::Hung { life: 1 },
         Input::Drain { life: 1 },
     ];
@@ -550,7 +550,7 @@ fn treated(before: &Policy, failures: u64, after: &Policy) -> (bool, State, Inst
         }
     }
     life.treat(after, START_TIMEOUT);
-    let started = life.handle(Input::Treated, now).is_some();
+    let started = life.handle(Input::PolicyChanged, now).is_some();
     (started, life.state(), now)
 }
 
@@ -580,15 +580,15 @@ fn another_policy_counts_for_the_pause_that_is_under_way_and_for_one_that_rests(
     let limit = with(&|restart| restart.limit = Some(3));
     let looser = with(&|restart| restart.limit = Some(4));
     let rests = |before: &Policy, failures, after: &Policy| match treated(before, failures, after) {
-        (false, State::Resting(rest), _) => Some(rest),
+        (false, State::GivenUp(rest), _) => Some(rest),
         (true, State::Starting { .. }, _) => None,
         other => panic!("{other:?}"),
     };
-    assert_eq!(rests(&policy(), 3, &never), Some(Rest::Never));
-    assert_eq!(rests(&policy(), 3, &limit), Some(Rest::GaveUp { failures: 3 }));
-    assert_eq!(rests(&limit, 3, &limit), Some(Rest::GaveUp { failures: 3 }));
+    assert_eq!(rests(&policy(), 3, &never), Some(GivenUp::Never));
+    assert_eq!(rests(&policy(), 3, &limit), Some(GivenUp::GaveUp { failures: 3 }));
+    assert_eq!(rests(&limit, 3, &limit), Some(GivenUp::GaveUp { failures: 3 }));
     assert_eq!(rests(&limit, 3, &looser), None);
-    assert_eq!(rests(&never, 1, &never), Some(Rest::Never));
+    assert_eq!(rests(&never, 1, &never), Some(GivenUp::Never));
     assert_eq!(rests(&never, 1, &policy()), None);
 }
 
@@ -602,7 +602,7 @@ fn another_policy_leaves_a_process_alone_and_counts_for_its_end() {
     after.stop.grace = Duration::from_secs(3);
     after.restart.when = RestartWhen::Never;
     life.treat(&after, START_TIMEOUT);
-    assert_eq!(life.handle(Input::Treated, zero), None);
+    assert_eq!(life.handle(Input::PolicyChanged, zero), None);
     assert_eq!(life.state(), State::Ready { since: zero });
     assert_eq!(life.handle(failed(1), zero), Some(Action::Terminate));
     assert_eq!(
@@ -611,5 +611,5 @@ fn another_policy_leaves_a_process_alone_and_counts_for_its_end() {
         "a third of its grace"
     );
     life.handle(exited(1), zero);
-    assert_eq!(life.state(), State::Resting(Rest::Never));
+    assert_eq!(life.state(), State::GivenUp(GivenUp::Never));
 }

@@ -37,7 +37,7 @@ fn play(table: &[(u64, Do)]) -> String {
         let input = match *what {
             Do::Run | Do::Stall => Input::Tick,
             Do::Answer => Input::Answered,
-            Do::Hear => Input::Heard,
+            Do::Hear => Input::Responded,
             Do::Begin(call, until) => Input::Begun { call, until: at(until) },
             Do::End(call) => Input::Ended { call },
             Do::Tracer(pid) => {
@@ -213,7 +213,7 @@ fn who_speaks_while_the_evidence_is_gathered_is_spared() {
         kill_after: seconds(3),
         ..Health::default()
     };
-    for spared in [Input::Heard, Input::Answered] {
+    for spared in [Input::Responded, Input::Answered] {
         let mut prober = Prober::new(health.clone(), zero);
         for (at, input) in [
             (2, Input::Tick),
@@ -299,13 +299,13 @@ fn live(seed: u64) -> (bool, bool) {
         let mut inputs = Vec::new();
         if !stuck {
             if random.below(20) == 0 {
-                inputs.push(Input::Heard);
+                inputs.push(Input::Responded);
             }
             if asked && random.below(3) > 0 {
                 inputs.push(Input::Answered);
             }
             if let Some(place) = calls.len().checked_sub(1).filter(|_| random.below(10) == 0) {
-                inputs.push(Input::Heard);
+                inputs.push(Input::Responded);
                 inputs.push(Input::Ended {
                     call: calls.remove(place).0,
                 });
@@ -325,7 +325,7 @@ fn live(seed: u64) -> (bool, bool) {
             guilty = now - cycle;
         }
         for input in inputs {
-            if let Input::Heard | Input::Answered = input {
+            if let Input::Responded | Input::Answered = input {
                 (guilty, silent) = (now, now);
                 credit = Duration::ZERO;
             }

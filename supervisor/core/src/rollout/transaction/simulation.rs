@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::tests::{WINDOW, offer};
+use super::tests::{WINDOW, revision};
 use super::*;
 
 /// Numbers that are the same for the same seed.
@@ -58,40 +58,52 @@ impl Books {
                 self.begun.insert(*ticket);
                 self.asking.push(*ticket);
             }
-            Action::Check(ticket, offer) => {
+            Action::Check(ticket, revision) => {
                 self.begun.insert(*ticket);
                 assert!(
-                    !self.guarded.contains(&offer.digest) || self.allowed.contains(ticket),
+                    !self.guarded.contains(&revision.digest) || self.allowed.contains(ticket),
                     "not allowed"
                 );
                 self.checking.push(*ticket);
-                if offer.origin == Origin::File {
+                if revision.origin == Origin::File {
                     self.by_file.insert(*ticket);
                 }
             }
-            Action::Apply { ticket, offer, way, .. } => {
-                if *way == Way::Forward {
+            Action::Apply {
+                ticket,
+                revision,
+                direction,
+                ..
+            } => {
+                if *direction == Direction::Forward {
                     assert!(self.checked.contains(ticket), "not checked");
-                    assert!(!self.bad.contains(&offer.digest), "{} was taken back", offer.digest);
+                    assert!(
+                        !self.bad.contains(&revision.digest),
+                        "{} was taken back",
+                        revision.digest
+                    );
                     assert!(!self.back);
                 } else {
                     assert!(self.back, "back for nothing");
-                    assert_eq!(offer.digest, self.kept, "back to something else than the last commit");
+                    assert_eq!(
+                        revision.digest, self.kept,
+                        "back to something else than the last commit"
+                    );
                 }
                 self.back = false;
-                self.told = offer.digest.clone();
+                self.told = revision.digest.clone();
                 self.applying = Some(*ticket);
             }
-            Action::Commit(_, offer) => {
-                assert_eq!(offer.digest, self.told, "kept and not running");
+            Action::Commit(_, revision) => {
+                assert_eq!(revision.digest, self.told, "kept and not running");
                 assert_eq!(self.applying, None, "kept before it is there");
-                self.kept = offer.digest.clone();
+                self.kept = revision.digest.clone();
             }
-            Action::Reject(offer, _) => {
-                assert_eq!(offer.digest, self.told, "rejected and not running");
-                assert_ne!(offer.digest, self.kept, "the last commit was rejected");
-                assert!(self.reverts.contains(&offer.digest), "nobody asked for a way back");
-                self.bad.insert(offer.digest.clone());
+            Action::Reject(revision, _) => {
+                assert_eq!(revision.digest, self.told, "rejected and not running");
+                assert_ne!(revision.digest, self.kept, "the last commit was rejected");
+                assert!(self.reverts.contains(&revision.digest), "nobody asked for a way back");
+                self.bad.insert(revision.digest.clone());
                 self.back = true;
             }
             Action::Pardon(digest) => {
@@ -118,14 +130,18 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
         let mut random = Chance(seed);
         let mut now = Instant::now();
         let first = random.one_of(&texts);
-        let mut transaction = Transaction::new(offer(first), Some(offer("t0")), File::Holds(offer(first).digest));
+        let mut transaction = Transaction::new(
+            revision(first),
+            Some(revision("t0")),
+            File::Holds(revision(first).digest),
+        );
         let of = |mark: char| {
             let marked = texts.iter().filter(|text| text.contains(mark));
-            marked.map(|text| offer(text).digest).collect()
+            marked.map(|text| revision(text).digest).collect()
         };
-        let first_applied = (offer(first).digest != offer("t0").digest).then_some(Ticket(0));
+        let first_applied = (revision(first).digest != revision("t0").digest).then_some(Ticket(0));
         let mut books = Books {
-            told: offer(first).digest,
+            told: revision(first).digest,
             kept: "t0".into(),
             bad: HashSet::new(),
             allowed: HashSet::new(),
@@ -147,18 +163,18 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
             let input = match random.below(10) {
                 0 | 1 if !calm => {
                     let text = random.one_of(&texts);
-                    let (mut offer, mut insisted) = (offer(text), random.percent(30));
+                    let (mut revision, mut forced) = (revision(text), random.percent(30));
                     if random.percent(20) {
-                        offer.origin = Origin::Command;
-                        insisted = true;
+                        revision.origin = Origin::Command;
+                        forced = true;
                     }
                     // What runs already does not stand in the way of what somebody asked for.
-                    last_seen = (insisted || offer.digest != books.told).then(|| offer.digest.clone());
+                    last_seen = (forced || revision.digest != books.told).then(|| revision.digest.clone());
                     let rejected = None;
                     Input::Seen {
-                        offer,
+                        revision,
                         rejected,
-                        insisted,
+                        forced,
                     }
                 }
                 2 if !calm && random.percent(20) => {

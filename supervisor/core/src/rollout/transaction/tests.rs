@@ -5,9 +5,9 @@ use super::*;
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// A text by its name and marks: `~` goes back if it is not healthy, `?` asks the sensor first, `!` has a local error.
-pub(super) fn offer(text: &str) -> Offer<()> {
+pub(super) fn revision(text: &str) -> Revision<()> {
     let name = text.trim_end_matches(['~', '?', '!', '@']);
-    Offer {
+    Revision {
         digest: name.into(),
         origin: if text.contains('@') {
             Origin::Command
@@ -27,18 +27,23 @@ pub(super) fn offer(text: &str) -> Offer<()> {
 
 fn word(action: &Action<()>) -> String {
     match action {
-        Action::Ask(_, offer) => format!("ask {}", offer.digest),
-        Action::Check(_, offer) => format!("check {}", offer.digest),
-        Action::Apply { offer, way, fresh, .. } => {
-            let way = if matches!(way, Way::Back(_)) {
+        Action::Ask(_, revision) => format!("ask {}", revision.digest),
+        Action::Check(_, revision) => format!("check {}", revision.digest),
+        Action::Apply {
+            revision,
+            direction,
+            fresh,
+            ..
+        } => {
+            let direction = if matches!(direction, Direction::Back(_)) {
                 "back to"
             } else {
                 "apply"
             };
-            format!("{way} {}{}", offer.digest, if *fresh { " afresh" } else { "" })
+            format!("{direction} {}{}", revision.digest, if *fresh { " afresh" } else { "" })
         }
-        Action::Commit(_, offer) => format!("commit {}", offer.digest),
-        Action::Reject(offer, _) => format!("reject {}", offer.digest),
+        Action::Commit(_, revision) => format!("commit {}", revision.digest),
+        Action::Reject(revision, _) => format!("reject {}", revision.digest),
         Action::Pardon(digest) => format!("pardon {digest}"),
         Action::Tell(_, news) => match news {
             News::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
@@ -57,7 +62,7 @@ fn word(action: &Action<()>) -> String {
 fn play(script: &str) {
     let zero = Instant::now();
     let mut now = zero;
-    let mut transaction = Transaction::new(offer("a"), Some(offer("a")), File::Holds("a".into()));
+    let mut transaction = Transaction::new(revision("a"), Some(revision("a")), File::Holds("a".into()));
     // What was asked for last of each kind: that is what an answer is to.
     let (mut asked, mut checked, mut applied) = (Ticket(99), Ticket(99), Ticket(99));
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -65,10 +70,10 @@ fn play(script: &str) {
         let (expected, state) = rest.split_once('|').expect("a state");
         let (verb, what) = happens.trim().split_once(' ').unwrap_or((happens.trim(), ""));
         let bad = || vec!["bad".to_owned()];
-        let seen = |rejected: Option<Vec<String>>, insisted| Input::Seen {
-            offer: offer(what),
+        let seen = |rejected: Option<Vec<String>>, forced| Input::Seen {
+            revision: revision(what),
             rejected,
-            insisted,
+            forced,
         };
         let input = match verb {
             "see" => seen(None, false),
@@ -340,7 +345,7 @@ fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
         ("b~", Some("b"), ""),
         ("b~", Some("a"), "watches"),
     ] {
-        let mut transaction = Transaction::new(offer(first), committed.map(offer), holds.clone());
+        let mut transaction = Transaction::new(revision(first), committed.map(revision), holds.clone());
         assert_eq!(
             words(transaction.handle(done(), now)),
             expected,

@@ -18,7 +18,7 @@ const OUTPUT_AT_ONCE: Duration = Duration::from_millis(2);
 
 /// What a process that is gone may still have in its pipes.
 #[derive(Debug)]
-pub(super) struct Farewell {
+pub(super) struct OutputDrain {
     output: JoinSet<()>,
     until: Instant,
 }
@@ -76,7 +76,7 @@ impl Actor {
 
     /// Reads what a process that is gone said last: at once what is there, the rest while other things go on.
     pub(super) async fn take_leave(&mut self) {
-        let mut farewell = Farewell {
+        let mut farewell = OutputDrain {
             output: std::mem::take(&mut self.output),
             until: Instant::now() + OUTPUT_GRACE,
         };
@@ -100,14 +100,14 @@ impl Actor {
     }
 }
 
-impl Farewell {
+impl OutputDrain {
     async fn heard_out(&mut self) {
         while self.output.join_next().await.is_some() {}
     }
 }
 
 /// Waits until all that a process that is gone said was read, or for as long as that may take.
-pub(super) async fn all_said(farewell: &mut Option<Farewell>) {
+pub(super) async fn all_said(farewell: &mut Option<OutputDrain>) {
     match farewell {
         Some(farewell) => {
             let until = farewell.until.into();

@@ -25,12 +25,12 @@ use crate::module::watch::Watch;
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Outcome of the search for the program of process number `life`.
-type Found = (u64, Result<Program, String>);
+type Appeared = (u64, Result<Program, String>);
 
 /// What is under way before the module's own process.
 #[derive(Debug, Default)]
 pub(super) struct Preparation {
-    unpacking: JoinSet<Found>,
+    unpacking: JoinSet<Appeared>,
     /// The script whose process is now in the module's place, and the program that follows.
     script: Option<(FirstRun, Program)>,
 }
@@ -42,7 +42,7 @@ impl Preparation {
     }
 
     /// Waits for a tarball to be unpacked.
-    pub(super) async fn unpacked(&mut self) -> Result<Found, JoinError> {
+    pub(super) async fn unpacked(&mut self) -> Result<Appeared, JoinError> {
         match self.unpacking.join_next().await {
             Some(found) => found,
             None => std::future::pending().await,
@@ -53,12 +53,12 @@ impl Preparation {
         self.unpacking = JoinSet::new();
         self.unpacking.spawn(async move {
             let found = apart(move |give_up| source.program(give_up)).await;
-            (life, found.map_err(|error| error.to_string()).and_then(told))
+            (life, found.map_err(|error| error.to_string()).and_then(describe))
         });
     }
 }
 
-fn told(found: Result<Program, SourceError>) -> Result<Program, String> {
+fn describe(found: Result<Program, SourceError>) -> Result<Program, String> {
     found.map_err(|error| error.to_string())
 }
 
@@ -95,7 +95,7 @@ impl Actor {
             self.preparation.unpack(life, source);
             return Ok(Some(UNPACK_TIMEOUT));
         }
-        let program = told(source.program(&AtomicBool::new(false)));
+        let program = describe(source.program(&AtomicBool::new(false)));
         let program = program.map_err(|short| cannot_start(&self.spec.name, short))?;
         if !self.spec.tarball {
             self.is_there(&program.executable)?;
@@ -124,7 +124,7 @@ impl Actor {
     pub(super) fn may_try_sooner(&self) -> bool {
         match self.lifecycle.state() {
             State::Waiting { .. } => true,
-            State::Resting(_) => self.spec.policy.watch,
+            State::GivenUp(_) => self.spec.policy.watch,
             _ => false,
         }
     }
@@ -137,7 +137,7 @@ impl Actor {
     }
 
     /// Goes on when a tarball was unpacked.
-    pub(super) async fn found(&mut self, found: Result<Found, JoinError>) -> Option<Input> {
+    pub(super) async fn found(&mut self, found: Result<Appeared, JoinError>) -> Option<Input> {
         let (life, program) = match found {
             Ok(found) => found,
             Err(aborted) if aborted.is_panic() => (self.lifecycle.life(), Err(aborted.to_string())),

@@ -8,13 +8,13 @@ use mainstay_model::ModulePhase;
 use mainstay_process::child::Process;
 use tracing::{debug, error};
 
-use super::{Actor, Event, Wish};
+use super::{Actor, Event, RestartReason};
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
 
 /// What went wrong with a module that is not READY.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct Failure {
     problem: Problem,
     /// Which process failed.
     life: u64,
@@ -32,9 +32,9 @@ impl Actor {
     }
 
     /// Tells why it is restarted, for as long as nothing goes wrong.
-    pub(super) fn wished(&self, wish: &Wish) {
+    pub(super) fn wished(&self, reason: &RestartReason) {
         self.entry.publish(|state| {
-            state.last = Some(wish.to_string().into());
+            state.last = Some(reason.to_string().into());
             state.last_at = Some(SystemTime::now());
         });
     }
@@ -46,7 +46,7 @@ impl Actor {
             return;
         }
         self.record_failure(&problem.short);
-        self.trouble = Some(Trouble {
+        self.trouble = Some(Failure {
             problem,
             life,
             tail: self.tail.clone(),
@@ -75,7 +75,9 @@ impl Actor {
     /// Publishes that the module cannot be used, why, and what comes next.
     fn down(&mut self, outlook: Outlook) {
         let Some(trouble) = &self.trouble else { return };
-        let told = trouble.problem.told(&trouble.tail.lines(), &self.spec.name, outlook);
+        let told = trouble
+            .problem
+            .describe(&trouble.tail.lines(), &self.spec.name, outlook);
         let (life, unstarted) = (trouble.life, trouble.problem.unstarted);
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
@@ -92,7 +94,7 @@ impl Actor {
             state.pid = pid;
         });
         if let Some(upstream) = self.upstream.take() {
-            upstream.bury(told.cause.clone());
+            upstream.mark_down(told.cause.clone());
         }
         // What is told without the last words of a process is worth a line only when it is complete.
         if self.farewell.is_none() {
@@ -136,7 +138,7 @@ impl Actor {
             State::Waiting { until } => Some(Outlook::Waiting {
                 next_try: SystemTime::now() + until.saturating_duration_since(Instant::now()),
             }),
-            State::Resting(rest) => Some(Outlook::Resting(rest)),
+            State::GivenUp(rest) => Some(Outlook::GivenUp(rest)),
             State::Stopping { failed: true, .. } => Some(Outlook::Ending),
             State::Stopping { failed: false, .. }
             | State::Stopped
@@ -157,14 +159,14 @@ impl Actor {
             State::Ready { .. } => return self.publish_ready(before),
             State::Unresponsive => ModulePhase::Unresponsive,
             State::Draining => ModulePhase::Closing,
-            State::Stopping { failed: true, .. } | State::Waiting { .. } | State::Resting(_) => ModulePhase::Unhealthy,
+            State::Stopping { failed: true, .. } | State::Waiting { .. } | State::GivenUp(_) => ModulePhase::Unhealthy,
             State::Stopping { failed: false, .. } | State::Stopped => ModulePhase::Closing,
         };
         if phase == ModulePhase::Closing
             && after != State::Draining
             && let Some(upstream) = self.upstream.take()
         {
-            upstream.bury(format!("module {} was stopped", self.spec.name).into());
+            upstream.mark_down(format!("module {} was stopped", self.spec.name).into());
         }
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
@@ -188,7 +190,7 @@ impl Actor {
             // It is back before its last words were read; it died all the same.
             let told = trouble
                 .problem
-                .told(&trouble.tail.lines(), &self.spec.name, Outlook::Starting);
+                .describe(&trouble.tail.lines(), &self.spec.name, Outlook::Starting);
             self.say(&told.reason, &told.cause);
         }
         (self.said, self.trouble) = (None, None);

@@ -13,7 +13,7 @@ use super::prepare::cannot_start;
 use super::{Actor, Event, passed};
 use crate::module::address::Address;
 use crate::module::environment::launch;
-use crate::module::handshake::{HandshakeError, Progress, Shaken, shake};
+use crate::module::handshake::{HandshakeError, Handshaken, Progress, shake};
 use crate::module::output::{Stream, drain};
 use crate::module::package::Program;
 use crate::module::problem::Problem;
@@ -88,12 +88,12 @@ impl Actor {
     /// Takes the outcome of a handshake; `None` if it was given up on purpose.
     pub(super) fn shaken(
         &mut self,
-        outcome: Result<(u64, Result<Shaken, HandshakeError>), JoinError>,
+        outcome: Result<(u64, Result<Handshaken, HandshakeError>), JoinError>,
     ) -> Option<Input> {
         let problem = match outcome {
             // It may have come to its outcome while the process ended or was told to: that was told already.
             Ok((life, _)) if !self.is_starting(life) => return None,
-            Ok((life, Ok(Shaken { upstream, handlers }))) => {
+            Ok((life, Ok(Handshaken { upstream, handlers }))) => {
                 let took = self.started.elapsed();
                 info!(module = %self.spec.name, pid = self.pid(), ms = took.as_millis(), "module ready");
                 self.upstream = Some(upstream);

@@ -6,7 +6,7 @@ use mainstay_core::module::lifecycle::{Input, State};
 use tracing::{info, warn};
 
 use super::Actor;
-use crate::module::health::{News, Subject, Watch};
+use crate::module::health::{Notice, Subject, Watch};
 use crate::module::problem::Problem;
 
 impl Actor {
@@ -26,10 +26,10 @@ impl Actor {
     }
 
     /// Publishes what the watch tells, and passes it on to the lifecycle.
-    pub(super) fn hear(&mut self, news: News) -> Input {
+    pub(super) fn hear(&mut self, news: Notice) -> Input {
         let (name, life) = (&self.spec.name, self.lifecycle.life());
         match news {
-            News::Silent(what) => {
+            Notice::Unresponsive(what) => {
                 warn!(module = %name, "module {what}");
                 let cause = format!("module {name} {what}");
                 self.entry.publish(|state| {
@@ -37,9 +37,9 @@ impl Actor {
                     state.last = Some(what.into());
                     state.last_at = Some(SystemTime::now());
                 });
-                Input::Silent { life }
+                Input::Unresponsive { life }
             }
-            News::Heard => {
+            Notice::Responded => {
                 if self.lifecycle.state() == State::Unresponsive {
                     info!(module = %name, "module answers again");
                     self.entry.publish(|state| {
@@ -47,9 +47,9 @@ impl Actor {
                         state.last_at = Some(SystemTime::now());
                     });
                 }
-                Input::Heard { life }
+                Input::Responded { life }
             }
-            News::Hung { why, evidence } => {
+            Notice::Hung { why, evidence } => {
                 let lies = evidence
                     .as_ref()
                     .map(|folder| format!("; evidence in {}", folder.display()));

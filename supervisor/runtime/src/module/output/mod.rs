@@ -17,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use mainstay_model::{ModuleName, policy, text};
 use tracing::{Level, error, info, warn};
 
-use crate::event_log::{Feed, Weigh};
+use crate::event_log::{EventLog, Weighted};
 pub use crate::module::output::drain::drain;
 use crate::module::output::file::LogFile;
 pub use crate::module::output::level::word;
@@ -80,7 +80,7 @@ pub struct Line {
     pub text: Arc<str>,
 }
 
-impl Weigh for Line {
+impl Weighted for Line {
     fn weight(&self) -> usize {
         self.text.len() + size_of::<Self>() + 2 * size_of::<usize>()
     }
@@ -93,7 +93,7 @@ pub struct Output(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     module: ModuleName,
-    lines: Feed<Line>,
+    lines: EventLog<Line>,
     gate: Mutex<Gate>,
     file: ArcSwapOption<LogFile>,
 }
@@ -111,14 +111,14 @@ impl Output {
         let file = ArcSwapOption::new(file_of(&module, policy));
         Self(Arc::new(Shared {
             module,
-            lines: Feed::new(MAX_LINES, MAX_BYTES),
+            lines: EventLog::new(MAX_LINES, MAX_BYTES),
             gate: Mutex::default(),
             file,
         }))
     }
 
     /// The lines that are kept.
-    pub fn lines(&self) -> &Feed<Line> {
+    pub fn lines(&self) -> &EventLog<Line> {
         &self.0.lines
     }
 

@@ -4,31 +4,31 @@ use std::collections::HashMap;
 
 use mainstay_ids::ResourceName;
 
-use super::{Compare, Fate};
-use crate::machine::change::{How, KnownResource, Part};
+use super::{Comparison, PlannedAction};
+use crate::machine::change::{ChangeKind, KnownResource, Part};
 
-impl<'a> Compare<'a> {
+impl<'a> Comparison<'a> {
     /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
-    pub(super) fn alone(&mut self) {
-        let alone = |name: &&ResourceName| {
-            let fate = &self.fates[*name];
+    pub(super) fn in_place(&mut self) {
+        let in_place = |name: &&ResourceName| {
+            let action = &self.actions[*name];
             let (Some(old), Some(new)) = (self.from.get(*name), self.to.get(*name)) else {
                 return false;
             };
             let inside = self.known(name).and_then(|known| known.built_in.as_ref());
             let stays = |module| !self.modules.restarted.contains(module) && !self.modules.stopped.contains(module);
             let refused = matches!(self.known.answers.get(*name), Some(Err(_)));
-            fate.how == How::Rebuild
-                && !fate.after_start
+            action.how == ChangeKind::Rebuild
+                && !action.after_start
                 && old.serves_the_same_as(new)
                 && inside.is_some_and(stays)
                 && !refused
                 && self.needs_what_it_holds(name)
         };
-        let alone: Vec<_> = self.fates.keys().copied().filter(alone).collect();
-        for name in alone {
-            if let Some(fate) = self.fates.get_mut(name) {
-                fate.alone = true;
+        let in_place: Vec<_> = self.actions.keys().copied().filter(in_place).collect();
+        for name in in_place {
+            if let Some(action) = self.actions.get_mut(name) {
+                action.in_place = true;
             }
         }
     }
@@ -46,31 +46,37 @@ impl<'a> Compare<'a> {
     }
 
     /// Who holds something that is taken out is taken out, too.
-    pub(super) fn spread(&mut self) {
+    pub(super) fn propagate(&mut self) {
         let holders = self.holders();
         let mut open: Vec<&'a ResourceName> = Vec::new();
-        let out = |fate: &Fate| matches!(fate.how, How::Rebuild | How::Close) && !fate.alone;
-        open.extend(self.fates.iter().filter(|(_, fate)| out(fate)).map(|(name, _)| *name));
+        let out =
+            |action: &PlannedAction| matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.in_place;
+        open.extend(
+            self.actions
+                .iter()
+                .filter(|(_, action)| out(action))
+                .map(|(name, _)| *name),
+        );
         // What is told of a resource must not depend on chance.
         open.sort_unstable();
         while let Some(name) = open.pop() {
-            let fate = self.fates[name].clone();
+            let action = self.actions[name].clone();
             for holder in holders.get(name).into_iter().flatten().copied() {
-                let gone = fate.how == How::Close;
+                let gone = action.how == ChangeKind::Close;
                 let needed = self.needs[holder].required.contains(&name);
                 let (how, because) = match (gone, needed) {
-                    (true, true) => (How::Close, format!("needs {}", name.name)),
-                    (true, false) => (How::Rebuild, format!("lets go of {}", name.name)),
-                    (false, _) => (How::Rebuild, format!("holds {}", name.name)),
+                    (true, true) => (ChangeKind::Close, format!("needs {}", name.name)),
+                    (true, false) => (ChangeKind::Rebuild, format!("lets go of {}", name.name)),
+                    (false, _) => (ChangeKind::Rebuild, format!("holds {}", name.name)),
                 };
-                match self.fates.get_mut(holder) {
-                    Some(present) if present.how == How::Close => continue,
-                    Some(present) if present.alone && how == How::Rebuild => {
-                        present.alone = false;
+                match self.actions.get_mut(holder) {
+                    Some(present) if present.how == ChangeKind::Close => continue,
+                    Some(present) if present.in_place && how == ChangeKind::Rebuild => {
+                        present.in_place = false;
                         open.push(holder);
                         continue;
                     }
-                    Some(present) if present.how == How::Rebuild && how == How::Rebuild => continue,
+                    Some(present) if present.how == ChangeKind::Rebuild && how == ChangeKind::Rebuild => continue,
                     _ => {}
                 }
                 self.set(holder, how, because, false);
@@ -86,15 +92,22 @@ impl<'a> Compare<'a> {
             let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
                 continue;
             };
-            if self.fates.get(name).is_some_and(|fate| fate.how != How::Update) {
+            if self
+                .actions
+                .get(name)
+                .is_some_and(|action| action.how != ChangeKind::Update)
+            {
                 continue;
             }
             let lets_go = self
-                .forgone
+                .dropped_optional
                 .iter()
                 .find(|one| one.by == *name && known.held.contains(&one.what));
             let needs = &self.needs[name];
-            let opened = known.forgone.iter().find(|one| needs.optional.contains(&&one.what));
+            let opened = known
+                .dropped_optional
+                .iter()
+                .find(|one| needs.optional.contains(&&one.what));
             let (because, other) = match (lets_go, opened) {
                 (Some(one), _) => {
                     let because = format!(
@@ -110,14 +123,14 @@ impl<'a> Compare<'a> {
                 }
                 (None, None) => continue,
             };
-            self.set(name, How::Rebuild, because, true);
+            self.set(name, ChangeKind::Rebuild, because, true);
             self.through(name, Part::Resource(other));
         }
     }
 
-    pub(super) fn forgoes(&self, name: &ResourceName, dependency: &ResourceName) -> bool {
-        let mut forgone = self.forgone.iter();
-        forgone.any(|one| one.by == *name && one.what == *dependency)
+    pub(super) fn drops_optional(&self, name: &ResourceName, dependency: &ResourceName) -> bool {
+        let mut dropped_optional = self.dropped_optional.iter();
+        dropped_optional.any(|one| one.by == *name && one.what == *dependency)
     }
 
     /// Who waits for something that comes may be built then, and who would like it may take it.
@@ -138,17 +151,20 @@ impl<'a> Compare<'a> {
             for (waiting, required) in wanting.get(name).cloned().unwrap_or_default() {
                 let built = self.is_built(waiting);
                 let held = |known: &KnownResource| known.held.contains(name);
-                let fits = match self.fates.get(waiting) {
-                    Some(fate) if fate.how != How::Update => false,
+                let fits = match self.actions.get(waiting) {
+                    Some(action) if action.how != ChangeKind::Update => false,
                     _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
                     _ if required => !built,
                     _ => built && !self.known(waiting).is_some_and(held),
                 };
                 if fits {
                     let (how, because) = if built {
-                        (How::Rebuild, format!("would like {}, if that becomes READY", name.name))
+                        (
+                            ChangeKind::Rebuild,
+                            format!("would like {}, if that becomes READY", name.name),
+                        )
                     } else {
-                        (How::Build, format!("waits for {}", name.name))
+                        (ChangeKind::Build, format!("waits for {}", name.name))
                     };
                     self.set(waiting, how, because, true);
                     self.through(waiting, Part::Resource(name.clone()));
@@ -165,8 +181,12 @@ impl<'a> Compare<'a> {
         let mut open = maybe;
         while let Some(name) = open.pop() {
             for holder in holders.get(name).cloned().unwrap_or_default() {
-                if self.fates.get(holder).is_none_or(|fate| fate.how == How::Update) {
-                    self.set(holder, How::Rebuild, format!("holds {}", name.name), true);
+                if self
+                    .actions
+                    .get(holder)
+                    .is_none_or(|action| action.how == ChangeKind::Update)
+                {
+                    self.set(holder, ChangeKind::Rebuild, format!("holds {}", name.name), true);
                     self.through(holder, Part::Resource(name.clone()));
                     open.push(holder);
                 }
@@ -186,7 +206,7 @@ impl<'a> Compare<'a> {
     }
 
     fn may_move(&self, name: &ResourceName) -> bool {
-        let fate = self.fates.get(name);
-        fate.is_some_and(|fate| fate.how == How::Rebuild && fate.after_start)
+        let action = self.actions.get(name);
+        action.is_some_and(|action| action.how == ChangeKind::Rebuild && action.after_start)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use mainstay_config::{Complaint, Grade};
-use mainstay_model::Place;
+use mainstay_config::{Diagnostic, Severity};
+use mainstay_model::SourceSpan;
 use serde::Serialize;
 
 use crate::human::count;
@@ -12,9 +12,10 @@ use crate::status_text::file_name;
 /// One complaint. Lines and columns count from 1; they and the length are in characters, and `null` where the file
 /// is meant as a whole.
 #[derive(Debug, Serialize)]
-pub struct ComplaintJson {
+pub struct DiagnosticJson {
     /// `refused`: the config as a whole cannot be used. `local`: this entry cannot. `warning`.
-    grade: &'static str,
+    #[serde(rename = "grade")] // A promise to scripts.
+    severity: &'static str,
     file: String,
     line: Option<u32>,
     column: Option<u32>,
@@ -36,10 +37,10 @@ struct AlsoJson {
     message: String,
 }
 
-impl From<&Complaint> for ComplaintJson {
-    fn from(complaint: &Complaint) -> Self {
-        let (file, [line, column, length]) = place(&complaint.place);
-        let also = complaint.also.as_ref().map(|(other, message)| {
+impl From<&Diagnostic> for DiagnosticJson {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let (file, [line, column, length]) = place(&diagnostic.place);
+        let also = diagnostic.also.as_ref().map(|(other, message)| {
             let (file, [line, column, length]) = place(other);
             AlsoJson {
                 file,
@@ -50,19 +51,19 @@ impl From<&Complaint> for ComplaintJson {
             }
         });
         Self {
-            grade: grade(complaint.grade),
+            severity: severity(diagnostic.severity),
             file,
             line,
             column,
             length,
-            message: complaint.message.clone(),
-            help: complaint.help.clone(),
+            message: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
             also,
         }
     }
 }
 
-fn place(place: &Place) -> (String, [Option<u32>; 3]) {
+fn place(place: &SourceSpan) -> (String, [Option<u32>; 3]) {
     let known = |number| (place.line > 0).then_some(number);
     (
         place.file.display().to_string(),
@@ -71,26 +72,26 @@ fn place(place: &Place) -> (String, [Option<u32>; 3]) {
 }
 
 /// The word for a grade.
-pub fn grade(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Refused => "refused",
-        Grade::Local => "local",
-        Grade::Warning => "warning",
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Refused => "refused",
+        Severity::Local => "local",
+        Severity::Warning => "warning",
     }
 }
 
 /// How many errors and how many warnings.
-pub fn tally(complaints: &[Complaint]) -> (usize, usize) {
-    let warnings = complaints
+pub fn tally(diagnostics: &[Diagnostic]) -> (usize, usize) {
+    let warnings = diagnostics
         .iter()
-        .filter(|complaint| complaint.grade == Grade::Warning)
+        .filter(|diagnostic| diagnostic.severity == Severity::Warning)
         .count();
-    (complaints.len() - warnings, warnings)
+    (diagnostics.len() - warnings, warnings)
 }
 
 /// `2 errors, 1 warning in rover.yaml`. `None` if there is neither.
-pub fn tally_text(complaints: &[Complaint], file: &Path) -> Option<String> {
-    tally_of(tally(complaints), file)
+pub fn tally_text(diagnostics: &[Diagnostic], file: &Path) -> Option<String> {
+    tally_of(tally(diagnostics), file)
 }
 
 /// The same of so many errors and warnings.
@@ -104,7 +105,7 @@ pub fn tally_of((errors, warnings): (usize, usize), file: &Path) -> Option<Strin
 }
 
 /// All of them for people, apart by empty lines.
-pub fn render(complaints: &[Complaint], colour: bool) -> String {
-    let rendered: Vec<_> = complaints.iter().map(|complaint| complaint.render(colour)).collect();
+pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
+    let rendered: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.render(colour)).collect();
     rendered.join("\n\n")
 }
