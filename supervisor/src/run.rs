@@ -13,11 +13,12 @@ use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::guardian::{Tether, leftovers};
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
-use mainstay_process::{cgroup, guardian, orphans, runtime_dir, sockets};
+use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::trace::Traces;
+use mainstay_runtime::machine::view::Published;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
@@ -258,6 +259,8 @@ where
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
+    let (text, until) = (release_text(handle.published.clone()), inner.clone());
+    rooms.spawn(async move { until.run_until_cancelled(text).await.unwrap_or_default() });
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
@@ -305,6 +308,19 @@ where
     }
     drop(directory);
     ended
+}
+
+/// Gives back the pages of program text that the start alone needed, once it is over.
+async fn release_text(published: Published) {
+    let mut changes = published.changes.follow();
+    while !published.load().running {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+    if let Err(error) = program_text::release() {
+        debug!("program text of the start stays in memory: {error}");
+    }
 }
 
 /// Takes the runtime directory, after whatever an earlier core left has been put away.
