@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -93,7 +94,7 @@ impl Service<Request<Body>> for MachineConnection {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.sender.poll_ready(context).map_err(|error| status(&error))
+        self.sender.poll_ready(context).map_err(status)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -101,7 +102,7 @@ impl Service<Request<Body>> for MachineConnection {
         let mut sender = self.sender.clone();
         Box::pin(async move {
             *request.uri_mut() = uri?;
-            let response = sender.send_request(request).await.map_err(|error| status(&error))?;
+            let response = sender.send_request(request).await.map_err(status)?;
             Ok(response.map(MachineBody))
         })
     }
@@ -116,7 +117,7 @@ impl http_body::Body for MachineBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = Pin::new(&mut self.0).poll_frame(context);
-        frame.map_err(|error| status(&error))
+        frame.map_err(status)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -128,8 +129,15 @@ impl http_body::Body for MachineBody {
     }
 }
 
-/// Converts the error of a connection, or of one stream that the machine reset.
-fn status(error: &hyper::Error) -> Status {
+/// Error of a connection, or of one stream that the machine reset, as the status of a call. Its source tells it from what the
+/// other side answered.
+fn status(error: hyper::Error) -> Status {
+    let mut status = status_of(&error);
+    status.set_source(Arc::new(error));
+    status
+}
+
+fn status_of(error: &hyper::Error) -> Status {
     let source = error.source();
     let reset = source.and_then(|source| source.downcast_ref::<h2::Error>());
     let reset = reset.filter(|error| error.is_reset() && error.is_remote());
