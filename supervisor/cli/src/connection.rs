@@ -1,7 +1,7 @@
 //! HTTP/2 connection of the command line to a machine, for the clients that tonic generates.
 
 use std::error::Error as _;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -93,8 +93,8 @@ impl Service<Request<Body>> for MachineConnection {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.sender.poll_ready(context).map_err(status)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(())) // Each call waits for itself, so that its error is told as that of a call.
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -102,6 +102,12 @@ impl Service<Request<Body>> for MachineConnection {
         let mut sender = self.sender.clone();
         Box::pin(async move {
             *request.uri_mut() = uri?;
+            let ended = |error: hyper::Error| {
+                let mut ended = Status::unavailable("the machine has ended the connection");
+                ended.set_source(Arc::new(error));
+                ended
+            };
+            poll_fn(|context| sender.poll_ready(context)).await.map_err(ended)?;
             let response = sender.send_request(request).await.map_err(status)?;
             Ok(response.map(MachineBody))
         })
@@ -173,6 +179,8 @@ mod tests {
             let mut client = ControlServiceClient::new(connection.clone());
             let status = client.get_status(GetStatusRequest {}).await.unwrap_err();
             assert!(connection.is_closed());
+            let next = client.get_status(GetStatusRequest {}).await.unwrap_err();
+            assert_eq!(next.message(), "the machine has ended the connection");
             status
         };
         let serve = async { answer(listener.accept().await.unwrap().0).await };
