@@ -1,4 +1,4 @@
-//! What is wanted becomes something else: a plan is taken up by the world.
+//! Adoption of a new desired state: the world takes up a plan.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::change::{Change, ChangeKind, Known, KnownModule, KnownResource, Part,
 use super::node::{BuildStage, Module, ModuleCondition, Node};
 use super::world::World;
 
-/// What a config wants beside its entries.
+/// Modules that a config wants, beside its entries.
 #[derive(Debug, Default)]
 pub struct DesiredModules {
     /// Modules, in order.
     pub modules: Vec<ModuleName>,
-    /// Which of the models that the config uses are built in, and where.
+    /// Modules of the built-in models that the config uses.
     pub builtin: HashMap<(Api, Model), ModuleName>,
     /// All built-in models.
     pub builtins: Arc<Builtins>,
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// What is to be known for a plan, but for the built-in modules and for answers.
+    /// Running state that a plan is computed from, but for the built-in modules and for answers.
     pub fn known(&self) -> Known {
         let modules = self.modules.iter().map(|(name, module)| {
             let known = KnownModule {
@@ -135,7 +135,7 @@ impl World {
         self.renamed(&renamed);
     }
 
-    /// Nobody wants this resource any more. True if its name was known.
+    /// Marks a resource as no longer wanted. True if its name was known.
     fn unwant(&mut self, name: &ResourceName) -> bool {
         if let Some(node) = self.nodes.get_mut(name) {
             (node.wanted, node.in_place) = (false, false);

@@ -431,7 +431,8 @@ fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
     assert_eq!(plan.stays.len(), 1000);
 }
 
-/// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
+/// Contents of the modules, sorted, with the dependencies of each, and the resources that are in none, with their
+/// state.
 pub(super) fn running_set(simulator: &Simulator) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
     let set = simulator.world.nodes().map(|node| {
         let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
@@ -469,7 +470,7 @@ fn entries() -> impl Strategy<Value = Entries> {
     prop::collection::btree_map(0usize..8, (0usize..3, (1usize..3, 1usize..3), edges), 0..8)
 }
 
-/// What only frames differ in.
+/// Copy of the entries with other frames.
 fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
     let mut entries = entries.clone();
     for (number, (_, (_, frame), _)) in &mut entries {
@@ -481,7 +482,8 @@ fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the same.
+    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the
+    /// same.
     #[test]
     fn other_frames_touch_nothing_else(
         entries in entries(),
@@ -530,8 +532,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the plan
-    /// names; and what b leaves to do is nothing.
+    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the
+    /// plan names; and what b leaves to do is nothing.
     #[test]
     fn what_is_planned_is_done_and_comes_to_the_same_as_a_fresh_start(
         walk in prop::collection::vec((entries(), prop::collection::vec(1usize..3, 3)), 2..5),

@@ -13,7 +13,7 @@ pub struct Failure {
 }
 
 impl From<String> for Failure {
-    /// One for which peers have no words of their own.
+    /// Failure for which peers have no words of their own.
     fn from(text: String) -> Self {
         let told: Arc<str> = text.into();
         Self {

@@ -1,4 +1,4 @@
-//! What to do next about each resource: a function of the wanted config and of what runs. Does no IO, reads no clock.
+//! Next step of each resource: a function of the wanted config and of what runs. Does no IO, reads no clock.
 //!
 //! Nothing here knows a "start-up" or a "recovery": whatever happened, each resource is asked what separates it from
 //! what is wanted, and the answer is its next step. Start-up is the case where nothing runs yet, shutdown the one where
@@ -28,7 +28,7 @@ pub enum Step {
     Add(ModuleName, Vec<Held>),
     /// Take it out.
     Remove(ModuleName),
-    /// Its module has enough to do; it is queued there.
+    /// The module has enough to do; the resource is queued there.
     Queue(ModuleName),
     /// Not wanted and not there: forget it.
     Forget,
@@ -217,9 +217,9 @@ impl World {
             .collect()
     }
 
-    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An optional
-    /// edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so whatever is
-    /// built before all is known holds nothing in a circle, and mostly what it may hold in the end.
+    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An
+    /// optional edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so
+    /// whatever is built before all is known holds nothing in a circle, and mostly what it may hold in the end.
     fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
         let forward = dependency > name;
         self.reaches(dependency, name, |node| {
@@ -265,8 +265,8 @@ impl World {
         node.stage == BuildStage::Built && !node.must_remove && node.required().iter().all(there)
     }
 
-    /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's
-    /// cause into its own, without end.
+    /// State that `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the
+    /// other's cause into its own, without end.
     fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> ShownState {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
             Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
@@ -370,7 +370,7 @@ impl World {
         Err(shown.on_the_wire(text))
     }
 
-    /// What is on offer, as far as it is known.
+    /// Models on offer, as far as they are known.
     fn offers(&self) -> Offers {
         let configured = self.module_order.iter().filter(|name| !name.is_builtin());
         let known = configured.filter_map(|name| {

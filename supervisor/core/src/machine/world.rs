@@ -1,5 +1,5 @@
-//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in `plan`;
-//! what is wanted changes in `adopt`, who depends on whom in `relations`.
+//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in
+//! `plan`; what is wanted changes in `adopt`, who depends on whom in `relations`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -27,14 +27,14 @@ pub struct World {
     pub(super) modules: BTreeMap<ModuleName, Module>,
     pub(super) module_order: Vec<ModuleName>,
     pub(super) builtin: HashMap<(Api, Model), ModuleName>,
-    /// All built-in models, for what is said of one that nobody offers.
+    /// All built-in models, for the message about one that nobody offers.
     pub(super) builtins: Arc<Builtins>,
     pub(super) index: Index,
     pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
-    /// Who names a resource of that simple name among its dependencies.
+    /// Resources whose dependencies mention a resource by that simple name.
     pub(super) mentions: HashMap<String, BTreeSet<ResourceName>>,
     pub(super) dirty: BTreeSet<(usize, ResourceName)>,
-    /// Whose `must_remove` has to be looked at again.
+    /// Resources whose `must_remove` has to be looked at again.
     pub(super) unsettled: BTreeSet<ResourceName>,
     pub(super) retries: BTreeSet<(Instant, ResourceName)>,
     /// Resources with a step under way; those that are being validated among them.
@@ -42,7 +42,7 @@ pub struct World {
     validating: usize,
     /// Dependencies were declared since circles were last looked for.
     pub(super) unexplored: bool,
-    /// Who depends on whom changed since it was last decided what is let go for that it would close a circle.
+    /// Set when dependencies changed since it was last decided which ones are dropped for closing a circle.
     pub(super) undecided: bool,
 }
 
@@ -72,7 +72,7 @@ impl World {
             .collect()
     }
 
-    /// What is known of a module.
+    /// Condition of a module.
     pub fn facts(&self, module: &ModuleName) -> Option<&ModuleCondition> {
         self.modules.get(module).map(|module| &module.facts)
     }
@@ -99,7 +99,7 @@ impl World {
         self.is_settled() && !self.modules.values().any(leaves)
     }
 
-    /// When the next failed resource is due for another try.
+    /// Time at which the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
         self.retries.first().map(|(at, _)| *at)
     }
@@ -307,7 +307,7 @@ impl World {
         self.nodes.get_mut(name)
     }
 
-    /// These are not held any more by somebody who held them.
+    /// Counts down the holders of what is no longer held.
     fn release(&mut self, held: Vec<Held>) {
         for (held, _) in held {
             if let Some(node) = self.nodes.get_mut(&held) {
@@ -362,7 +362,7 @@ impl World {
         self.touch_around(name);
     }
 
-    /// Its module refuses its entry: what it said of that before counts no more.
+    /// Records that the module refuses the entry: what it declared for it before counts no more.
     fn refuse(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         self.forget_dependencies(name);
         self.fail(name, error, now);

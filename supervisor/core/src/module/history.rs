@@ -1,4 +1,4 @@
-//! How the processes of a module came to their ends: why, what was going on, and what followed. Reads no clock.
+//! Last ends of a module's processes: the cause, the calls that were under way, and what followed. Reads no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -29,66 +29,66 @@ pub struct InFlight {
     pub method: String,
     /// The resource's full name.
     pub resource: Arc<str>,
-    /// How long it had been under way.
+    /// Time that it had been under way.
     pub age: Duration,
-    /// Who called.
+    /// Name of the caller.
     pub caller: String,
 }
 
 /// A resource that was built again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// Its full name.
+    /// Full name of the resource.
     pub name: Arc<str>,
-    /// What it holds and was lost, if it lives in another module than the one that ended.
+    /// Dependency that was lost, if it lives in another module than the one that ended.
     pub because: Option<Arc<str>>,
 }
 
 /// The end of one process, or of a start that came to no process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct End {
-    /// Which of the module's processes, from 1.
+    /// Number of the module's process, from 1.
     pub life: u64,
-    /// When it ended, or when it was found to be of no use.
+    /// Time at which it ended, or was found to be of no use.
     pub at: Option<SystemTime>,
-    /// How long it had been up, from its spawn.
+    /// Time that it had been up, from its spawn.
     pub up: Duration,
-    /// It had become READY.
+    /// True if it had become READY.
     pub was_ready: bool,
-    /// Why, in few words: `killed by SIGSEGV`, `restarted: asked for`.
+    /// Cause in few words: `killed by SIGSEGV`, `restarted: asked for`.
     pub cause: String,
-    /// Somebody asked for it.
+    /// True if somebody asked for it.
     pub asked: bool,
-    /// Its exit code, if it had one.
+    /// Exit code, if it had one.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<String>,
     /// The calls that were under way, oldest first; some of them.
     pub in_flight: Vec<InFlight>,
-    /// How many there were.
+    /// Number of calls that were under way.
     pub calls: u32,
-    /// What it printed last.
+    /// Last lines of its output.
     pub last_output: Vec<String>,
     /// Folder with what was found out about the process.
     pub evidence: Option<PathBuf>,
-    /// How many unasked ends there were within the 24 hours up to this one, itself included.
+    /// Number of unasked ends within the 24 hours up to this one, itself included.
     pub within_day: u32,
-    /// What followed.
+    /// Recovery from this end.
     pub followed: Followed,
 }
 
-/// What followed upon an end.
+/// Recovery from an end: the next start, and what was built again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Followed {
-    /// When a start is due, while it is waited for.
+    /// Time at which a start is due, while it is waited for.
     pub next_try: Option<SystemTime>,
     /// A new process was started so long after.
     pub started_after: Option<Duration>,
-    /// That one was READY so long after its start.
+    /// Time from the start of the new process to its READY.
     pub ready_after: Option<Duration>,
-    /// What was built again, in this order.
+    /// Resources that were built again, in this order.
     pub rebuilt: Vec<Rebuilt>,
-    /// How many more were, of which no name is kept.
+    /// Number of further ones of which no name is kept.
     pub more_rebuilt: u32,
 }
 
@@ -96,9 +96,9 @@ pub struct Followed {
 #[derive(Debug, Default)]
 pub struct History {
     ends: VecDeque<End>,
-    /// When unasked ends were, within the last day.
+    /// Times of unasked ends within the last day.
     times: VecDeque<SystemTime>,
-    /// Why the next end was asked for.
+    /// Reason for which the next end was asked.
     announced: Option<String>,
     /// Resources that were lost with the module and are not built again yet, and why.
     lost: BTreeMap<Arc<str>, Option<Arc<str>>>,
@@ -110,7 +110,7 @@ impl History {
         self.ends.iter()
     }
 
-    /// Somebody is about to end the process on purpose, and why.
+    /// Records the reason for which somebody is about to end the process on purpose.
     pub fn announce(&mut self, why: &str) {
         self.announced = Some(why.to_owned());
     }
@@ -162,21 +162,21 @@ impl History {
         }
     }
 
-    /// How the process of this life ended. `signal` is the name of the one that ended it.
+    /// Adds the exit status of this life's process. `signal` is the name of the one that ended it.
     pub fn exited(&mut self, life: u64, status: ExitStatus, signal: Option<String>) {
         if let Some(end) = self.of(life) {
             (end.exit_code, end.signal) = (status.code(), signal);
         }
     }
 
-    /// What it printed last, in full.
+    /// Adds the last lines of the process's output, in full.
     pub fn said(&mut self, life: u64, last_output: Vec<String>) {
         if let Some(end) = self.of(life) {
             end.last_output = newest(last_output);
         }
     }
 
-    /// Where lies what was found out about it.
+    /// Adds the folder with the evidence about the process.
     pub fn evidence(&mut self, life: u64, folder: PathBuf) {
         if let Some(end) = self.of(life) {
             end.evidence = Some(folder);
@@ -204,7 +204,7 @@ impl History {
         }
     }
 
-    /// These are not there any more because the module went: its own, and what holds them, with what that is.
+    /// Records the resources that were lost with the module: its own, and those that hold them, each with what it lost.
     pub fn lost(&mut self, resources: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
         for (name, because) in resources {
             self.lost.entry(name).or_insert(because);

@@ -1,4 +1,4 @@
-//! One module's process: when it is started, ended, judged hung and tried again.
+//! Lifecycle of a module's process: when it is started, ended, judged hung and tried again.
 
 pub mod backoff;
 pub mod history;

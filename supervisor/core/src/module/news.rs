@@ -1,12 +1,12 @@
-//! Which changes of a module's state are news for others, and in which words.
+//! Events about a module that are worth telling, made from changes of its published state.
 
 use mainstay_model::{ModuleName, ModulePhase};
 
 use super::state::ModuleState;
 use crate::events::What;
 
-/// What a change of a module's published state says to others; `None` if it is a detail, such as a new figure. A failure
-/// is told when it happens, before it is known what follows ([`failure`]).
+/// Event for a change of a module's published state; `None` if it is a detail, such as a new figure. A failure is told
+/// when it happens, before it is known what follows ([`failure`]).
 pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<What> {
     let waits = after.next_try.is_some();
     let news = match after.phase {

@@ -1,8 +1,9 @@
 //! Whether a module's process still answers, as a function of state, input and time. Does no IO and reads no clock.
 //!
-//! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs when
-//! nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the verdict off:
-//! a call of the core that it may be busy with, a debugger that holds it, or a core that was itself not there to listen.
+//! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs
+//! when nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the
+//! verdict off: a call of the core that it may be busy with, a debugger that holds it, or a core that was itself not
+//! there to listen.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,42 +12,42 @@ use mainstay_model::Health;
 
 /// A timer later than this means that the core, or the whole host, stood still: its round counts for nothing.
 const LATE: Duration = Duration::from_secs(1);
-/// How long a missed probe is left in the module's hands before another takes its place: a process that runs again answers the
-/// one that lies there at once.
+/// Time that a missed probe stays in the module's hands before another takes its place: a process that runs again
+/// answers the one that lies there at once.
 const RENEW: Duration = Duration::from_secs(5);
-/// How long the look for a tracer may take.
+/// Longest time for the look for a tracer.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// Shortest pause and shortest wait, whatever the config says: a probe must not become a load.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// What happens to a module.
+/// Event that the prober takes into account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// `deadline` is over.
     Tick,
-    /// It answered a probe, whatever the answer.
+    /// The module answered a probe, whatever the answer.
     Answered,
-    /// It sent a frame, or made a call.
+    /// The module sent a frame, or made a call.
     Responded,
     /// The core begins ValidateConfig, AddResource or RemoveResource.
     Begun {
-        /// Which call.
+        /// Number of the call.
         call: u64,
-        /// When the core gives it up.
+        /// Time at which the core gives it up.
         until: Instant,
     },
-    /// That call is over, one way or the other.
+    /// The call is over, one way or the other.
     Ended {
-        /// Which call.
+        /// Number of the call.
         call: u64,
     },
-    /// What a look for a tracer found: the process id of one, if there is one.
+    /// The look for a tracer ended: the process id of one, if there is one.
     Traced(Option<u32>),
     /// The evidence is written, as far as it can be had.
     Gathered,
 }
 
-/// What to do about it.
+/// Effect that the driver has to carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Send a probe; an older one counts no more.
@@ -55,7 +56,7 @@ pub enum Action {
     LookForTracer,
     /// Say that it does not answer.
     Unresponsive {
-        /// How long nothing was heard of it.
+        /// Time since the last response.
         silent: Duration,
         /// The debugger that holds it, if one does.
         tracer: Option<u32>,
@@ -64,9 +65,9 @@ pub enum Action {
     Answering,
     /// Write down what it is doing, before it is ended; `Gathered` is the answer.
     Gather,
-    /// It hangs: end it. Nothing follows.
+    /// The module hangs: end it. Nothing follows.
     Hung {
-        /// How long nothing was heard of it.
+        /// Time since the last response.
         silent: Duration,
     },
 }
@@ -79,11 +80,11 @@ enum Step {
     Asked { since: Instant, until: Instant },
     /// The probe of a round that began at `since` was missed; a debugger may be why, which is looked for since `at`.
     Looking { since: Instant, at: Instant },
-    /// It is unresponsive; looked at again at `until`.
+    /// The module is unresponsive; looked at again at `until`.
     Waiting { since: Instant, until: Instant },
     /// Evidence is being written.
     Gathering,
-    /// It hangs; all is said.
+    /// The module hangs, and that was reported.
     Over,
 }
 
@@ -92,7 +93,7 @@ enum Step {
 pub struct Prober {
     health: Health,
     step: Step,
-    /// When something was heard last, moved on by what does not count as silence.
+    /// Time of the last response, moved on by what does not count as silence.
     heard: Instant,
     unresponsive: bool,
     /// The core's own calls that run, and when each is given up.
@@ -136,7 +137,7 @@ impl Prober {
         self.unresponsive
     }
 
-    /// When the next `Tick` is due.
+    /// Time at which the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
             Step::GivenUp { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {

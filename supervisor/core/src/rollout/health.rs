@@ -1,4 +1,4 @@
-//! Is a change healthy? A pure verdict over two looks at the machine: before the change, and now.
+//! Health of a change: a pure verdict over two looks at the machine: before the change, and now.
 //!
 //! Healthy means: every part that was READY before and is still wanted is READY, every added or changed part is READY,
 //! and no module died. What was broken before does not count.
@@ -9,7 +9,7 @@ use std::fmt;
 use mainstay_ids::ResourceName;
 use mainstay_model::{Config, ModuleName};
 
-/// Something that can be well or not.
+/// Part of a machine that can be well or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// A module.
@@ -27,7 +27,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// How a part is.
+/// Condition of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// READY.
@@ -47,14 +47,14 @@ pub struct HealthSnapshot {
     pub deaths: BTreeMap<ModuleName, String>,
 }
 
-/// What is to be thought of it.
+/// Verdict on the health of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is well.
+    /// Every part that counts is READY.
     Healthy,
-    /// These parts are not well; they may become so.
+    /// Some parts are not well, with their reasons; they may become so.
     Unwell(Vec<String>),
-    /// These modules died, which nothing makes good.
+    /// Some modules died, which nothing makes good.
     Died(Vec<String>),
 }
 

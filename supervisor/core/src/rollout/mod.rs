@@ -1,5 +1,5 @@
-//! A new config on its way: asked for leave, checked, applied, watched, committed or taken back ([`transaction`]), and whether
-//! it is healthy ([`health`]).
+//! A new config on its way: asked for leave, checked, applied, watched, committed or taken back ([`transaction`]), and
+//! whether it is healthy ([`health`]).
 
 pub mod health;
 pub mod messages;

@@ -1,5 +1,5 @@
-//! What is done about a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time
-//! in, actions out. The driver is its neighbour `driver`; who is healthy is said by `health`.
+//! Transaction of a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time in,
+//! actions out. The driver is `driver` in the runtime; who is healthy is said by `health`.
 //!
 //! Two things go on side by side. A *candidate* is a text on its way to the machine: it waits for leave (`maintenance`)
 //! and is checked. The *trial* is about what the machine was last told to be: it is being applied, is watched, or is
@@ -23,10 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the machine was last told, and what came of it.
+/// State of the config that was applied last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
-    /// It is the last commit.
+    /// The applied config is the last commit.
     Settled,
     Applying {
         ticket: Ticket,
@@ -37,7 +37,7 @@ enum Trial {
         direction: Direction,
         until: Instant,
     },
-    /// It is the last commit, and yet not as it was.
+    /// The last commit runs, and yet the machine is not as it was.
     Degraded(Vec<String>),
 }
 
@@ -78,10 +78,10 @@ struct Retry<T> {
 pub struct Transaction<T> {
     committed: Option<Revision<T>>,
     running: Revision<T>,
-    /// What ran before, until the machine has taken up what it was told.
+    /// Config that ran before, until the machine has taken up the new one.
     before: Option<Revision<T>>,
     trial: Trial,
-    /// How long the last trial was, or is to be, watched.
+    /// Time for which the last trial was, or is to be, watched.
     window: Duration,
     candidate: Option<Candidate<T>>,
     retry: Option<Retry<T>>,
@@ -92,8 +92,8 @@ pub struct Transaction<T> {
 }
 
 impl<T: Clone> Transaction<T> {
-    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first pass
-    /// is over. `committed` is the last good config, if there is one.
+    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first
+    /// pass is over. `committed` is the last good config, if there is one.
     pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: File) -> Self {
         let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
         let trial = if known {
@@ -117,12 +117,12 @@ impl<T: Clone> Transaction<T> {
         }
     }
 
-    /// What the machine was last told to be.
+    /// Config that was applied last.
     pub fn running(&self) -> &Revision<T> {
         &self.running
     }
 
-    /// What it goes back to.
+    /// Config that a failed change goes back to.
     pub fn committed(&self) -> Option<&Revision<T>> {
         self.committed.as_ref()
     }
@@ -148,7 +148,7 @@ impl<T: Clone> Transaction<T> {
         self.last_ticket
     }
 
-    /// When [`Input::Look`] is due even if nothing happens.
+    /// Time at which [`Input::Look`] is due even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let watched = match &self.trial {
             Trial::Watching { until, .. } => Some(*until),
@@ -161,7 +161,7 @@ impl<T: Clone> Transaction<T> {
         watched.into_iter().chain(postponed).chain(self.next_try()).min()
     }
 
-    /// When the file's text, which was refused for what may pass, is tried again.
+    /// Time at which the file's text, which was refused for what may pass, is tried again.
     pub fn next_try(&self) -> Option<Instant> {
         self.retry.as_ref().map(|retry| retry.until)
     }
@@ -316,7 +316,7 @@ impl<T: Clone> Transaction<T> {
         });
     }
 
-    /// What the file's text was refused for may have passed.
+    /// Tries the file's text again, because what it was refused for may have passed.
     fn try_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
         let Some(retry) = self.retry.take_if(|retry| retry.until <= now) else {
             return;

@@ -11,18 +11,18 @@ const STEPS: u32 = 150;
 /// The process as the system has it.
 struct Process {
     life: u64,
-    /// It has ended and was not reaped.
+    /// Ended, and not reaped.
     ended: bool,
-    /// When it was told to end.
+    /// Time at which it was told to end.
     told: Option<Instant>,
     killed: bool,
-    /// It was told to end because it was of no use.
+    /// Told to end because it was of no use.
     failed: bool,
-    /// It ends at SIGTERM.
+    /// Ends at SIGTERM.
     obeys: bool,
 }
 
-/// What the schedules have met, so that a simulation that meets nothing fails.
+/// Counts of what the schedules have met, so that a simulation that meets nothing fails.
 #[derive(Debug, Default)]
 struct Met {
     starts: u64,
@@ -49,15 +49,15 @@ struct World<'a> {
     process: Option<Process>,
     starts: u64,
     ends: u64,
-    /// It dies again and again, and nobody interferes for long.
+    /// Dies again and again, and nobody interferes for long.
     sick: bool,
-    /// What the failures in a row should be.
+    /// Expected number of failures in a row.
     failures: u32,
-    /// How many of them were answered by a start at once.
+    /// Expected number of them that were answered by a start at once.
     at_once: u32,
     /// The newest process became READY.
     was_ready: bool,
-    /// Somebody asked for a new process while this one lived.
+    /// Set if somebody asked for a new process while this one lived.
     asked: bool,
     /// READY without interruption.
     ready_since: Option<Instant>,
@@ -421,7 +421,7 @@ impl<'a> World<'a> {
         Expected::Pause(plain.mul_f64(0.799), plain.mul_f64(1.201))
     }
 
-    /// Nobody wants it any more: it comes to an end, and nothing is left.
+    /// Stops wanting the module: it comes to an end, and nothing is left.
     fn end(&mut self) {
         self.feed(Input::Want(false));
         for _ in 0..20 {

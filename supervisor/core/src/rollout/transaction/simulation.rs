@@ -26,9 +26,9 @@ impl Chance {
     }
 }
 
-/// What we know without the transaction.
+/// Model of the transaction, kept without its help.
 struct Books {
-    /// What the machine was told last, and what was kept last.
+    /// Text that was applied last, and text that was kept last.
     told: Arc<str>,
     kept: Arc<str>,
     /// Since when nobody may take what is told back any more.
@@ -43,7 +43,7 @@ struct Books {
     by_file: HashSet<Ticket>,
     guarded: HashSet<Arc<str>>,
     reverts: HashSet<Arc<str>>,
-    /// What must come next.
+    /// Action that must come next.
     back: bool,
 }
 

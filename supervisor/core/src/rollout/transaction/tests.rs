@@ -1,4 +1,4 @@
-//! What happens to a text, step by step.
+//! Ways of a text through the transaction, step by step.
 
 use super::*;
 
