@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::call::Call;
 
-/// What a caller sends, chunk by chunk, with what was already read put back in front.
+/// Request body of a caller, chunk by chunk, with what was already read put back in front.
 pub struct RequestBody {
     first: Bytes,
     rest: Source,
@@ -134,13 +134,13 @@ impl std::fmt::Debug for RequestBody {
     }
 }
 
-/// What a caller gets. Not boxed for the calls that are passed on, which are most.
+/// Response body for a caller. Not boxed for the calls that are passed on, which are most.
 #[derive(Debug, Default)]
 pub enum CallBody {
-    /// Nothing; the headers say it all.
+    /// No data; the headers say it all.
     #[default]
     Empty,
-    /// These bytes.
+    /// Whole body in one piece.
     Full(Bytes),
     /// The answer of one of the core's own services.
     Service(tonic::body::Body),

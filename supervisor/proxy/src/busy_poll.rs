@@ -1,15 +1,15 @@
 //! Whether a connection should stay awake for what comes next.
 //!
-//! Where calls follow each other within microseconds, most of a small call's time is spent going to sleep and being woken
-//! again: twice per call in the core. A connection that expects the next thing to happen at once keeps looking for a
-//! moment instead; with one caller that took a quarter off the time of a call (`cargo xtask bench`). What to expect is
-//! learnt from what happened: a caller who asks even a thousand times per second costs nothing extra, because the
-//! pauses between the calls are too long to be worth it.
+//! Where calls follow each other within microseconds, most of a small call's time is spent going to sleep and being
+//! woken again: twice per call in the core. A connection that expects the next thing to happen at once keeps looking
+//! for a moment instead; with one caller that took a quarter off the time of a call (`cargo xtask bench`). What to
+//! expect is learnt from what happened: a caller who asks even a thousand times per second costs nothing extra, because
+//! the pauses between the calls are too long to be worth it.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// How long to stay awake after a sign of life, and how soon the next one must come to have been worth that.
+/// Time to stay awake after a sign of life; the next one must come within it to have been worth that.
 const LOOK: Duration = Duration::from_micros(250);
 
 /// From which score on it stays awake.
@@ -18,22 +18,22 @@ const ENOUGH: u8 = 16;
 /// The highest score: how much luck is remembered.
 const MOST: u8 = 32;
 
-/// What a sign that came too late takes from the score; one in time adds 1. So it stays awake where at least two of
-/// three signs come in time.
+/// Points that a sign which came too late takes from the score; one in time adds 1. So it stays awake where at least
+/// two of three signs come in time.
 const LATE: u8 = 2;
 
 /// With a single processor, looking keeps the peer from answering.
 static ALONE: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() == 1));
 
-/// What a connection remembers of its calls.
+/// Busy polling of a connection: its score and its last sign of life.
 pub struct BusyPoll {
     last: Instant,
     score: u8,
 }
 
 impl BusyPoll {
-    /// Nothing was seen yet.
+    /// State of a connection on which nothing was seen yet.
     pub fn new(now: Instant) -> Self {
         Self { last: now, score: 0 }
     }
@@ -48,7 +48,7 @@ impl BusyPoll {
         self.last = now;
     }
 
-    /// When a call last came or ended.
+    /// Time at which a call last came or ended.
     pub fn last_sign(&self) -> Instant {
         self.last
     }

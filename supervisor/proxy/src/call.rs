@@ -1,7 +1,7 @@
-//! One call that is passed on: both directions of it, and what may end it, as one state machine in one task.
+//! Call that is passed on: both directions of it, and what may end it, as one state machine in one task.
 //!
-//! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets the
-//! module's stream, so a caller that goes away needs no code of its own.
+//! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets
+//! the module's stream, so a caller that goes away needs no code of its own.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ use crate::{deadline, status};
 
 /// Whatever must live exactly as long as the call does.
 pub trait CallLease: Send {
-    /// Why the core ended the call before its time; nothing if a person did.
+    /// Reason why the core ended the call before its time; `None` if a person did.
     fn why_cut(&self) -> Option<Arc<str>> {
         None
     }
@@ -40,7 +40,7 @@ pub type BoxedLease = Box<dyn CallLease>;
 /// chunk.
 const SMALL: usize = 16 << 10;
 
-/// What may end a call from outside, and who is told.
+/// Conditions that end a call from outside, and the handles to release with it.
 pub struct Guards {
     /// For error texts.
     pub target: Target,
@@ -78,7 +78,7 @@ impl Guards {
         }
     }
 
-    /// Why the call must end now, if it must.
+    /// Status with which the call must end now, if it must.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if let Some(cancel) = &mut self.cancel
             && cancel.as_mut().poll(cx).is_ready()
@@ -131,12 +131,12 @@ struct Upload {
 enum Answer {
     Awaited(ResponseFuture),
     Flowing(RecvStream, Way),
-    /// Nothing more comes but these trailers.
+    /// End of the answer: nothing more comes but these trailers.
     Ending(HeaderMap),
     Over,
 }
 
-/// What a direction remembers between two chunks.
+/// State of a direction between two chunks.
 #[derive(Default)]
 struct Way {
     follower: FrameScanner,
@@ -145,7 +145,7 @@ struct Way {
 }
 
 impl Way {
-    /// What of the chunk may go on now.
+    /// Part of the chunk that may go on now.
     fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), Status>) {
         let mut chunk = if self.held.is_empty() {
             chunk
@@ -289,7 +289,8 @@ impl Call {
         self.end_with(status::trailers(status));
     }
 
-    /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the call.
+    /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the
+    /// call.
     fn end_with(&mut self, trailers: HeaderMap) {
         self.request = None;
         self.guards.ended(&trailers);

@@ -1,5 +1,4 @@
-//! One accepted connection, whatever it speaks: HTTP/2 by prior knowledge, HTTP/1.1, or TLS that has come to the wrong
-//! door.
+//! Accepted connection, whatever it speaks: HTTP/2 by prior knowledge, HTTP/1.1, or TLS on a socket without it.
 //!
 //! Every request becomes a call of one function, in a task of its own; a panic in it ends that call alone.
 
@@ -32,16 +31,16 @@ use crate::{flow_control, heap, sniff, status};
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How long a peer may take to read a refusal before its connection is closed.
+/// Longest time for a peer to read a refusal before its connection is closed.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// How long calls in flight may delay the news that the connection is about to end.
+/// Longest time that calls in flight delay the GOAWAY of a connection that is about to end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How long a client may take to read an answer before it hears of the end.
+/// Time for a client to read an answer before it is told of the end.
 const READING: Duration = Duration::from_millis(50);
 
-/// How often a connection with calls in flight looks after itself.
+/// Interval at which a connection with calls in flight checks itself.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A first chunk of an answer up to this many bytes is handed over without asking for window.
@@ -50,7 +49,7 @@ const SMALL: usize = 16 << 10;
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 58\r\nConnection: close\r\n\r\nThis port speaks cleartext HTTP; connect to it without TLS";
 
-/// Why a connection ended other than by its peer's or our own will.
+/// Error that ended a connection other than by its peer's or our own will.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The socket failed before the peer said anything.
@@ -200,8 +199,8 @@ where
     }
 }
 
-/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet when
-/// they hear of it, so it comes a moment after the last one, but no later than `by`.
+/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet
+/// when they hear of it, so it comes a moment after the last one, but no later than `by`.
 async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
     match (by, quiet_since) {
         (Some(by), Some(since)) => tokio::time::sleep_until(by.min((since + READING).into())).await,

@@ -1,4 +1,4 @@
-//! What became of a module, for the calls that end with its connection.
+//! Exit cause of a module, shared by all calls that end with its connection.
 //!
 //! The connection of a process that dies breaks a moment before its death is known. What a broken connection means to
 //! its callers is therefore held back for that moment, so that they hear why, and when it is better, instead of
@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-/// How long the end of a connection is held back if its process lives on.
+/// Time for which the end of a connection is held back if its process lives on.
 const HELD_BACK: Duration = Duration::from_millis(20);
-/// How long it is held back at most if its process is ending, or has ended: a busy machine takes its time to tell.
+/// Longest time that it is held back if its process is ending, or has ended: a busy machine takes its time to report.
 const HELD_BACK_BY_DEATH: Duration = Duration::from_millis(250);
 
 /// A word that is said once.
@@ -87,13 +87,14 @@ fn is_ending(pid: u32) -> bool {
     }
 }
 
-/// Nothing tells of it elsewhere.
+/// Always false: other systems have no such file.
 #[cfg(not(target_os = "linux"))]
 fn is_ending(_: u32) -> bool {
     false
 }
 
-/// Reads a line of `/proc/PID/stat`: the state, and the flag that the kernel sets before it closes what a process has open.
+/// Reads a line of `/proc/PID/stat`: the state, and the flag that the kernel sets before it closes what a process has
+/// open.
 #[cfg(target_os = "linux")]
 fn tells_of_an_end(stat: &str) -> bool {
     const EXITING: u32 = 0x4;

@@ -18,19 +18,19 @@ use crate::{deadline, metadata, status, upstream};
 
 /// On what terms a call is passed on.
 pub struct ForwardOptions {
-    /// Whose call it is, for error texts.
+    /// Resource and method, for error texts.
     pub target: Target,
     /// [`Lane::Control`] for methods that stop something.
     pub lane: Lane,
     /// Operation id: sent to the module and returned to the caller.
     pub opid: Option<HeaderValue>,
-    /// When the core ends the call by itself.
+    /// Time at which the core ends the call by itself.
     pub deadline: Deadline,
     /// Ends the call with `context canceled`.
     pub cancel: Option<CancellationToken>,
     /// Dropped when the call is over, however it ends.
     pub keep: Option<BoxedLease>,
-    /// Its record, if it is traced.
+    /// Span of the call, if it is traced.
     pub span: Option<Span>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,

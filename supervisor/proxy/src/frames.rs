@@ -1,5 +1,5 @@
-//! Follows the length prefixes of gRPC messages through a stream of chunks, so that a message which is too long ends its
-//! call from its five-byte header alone, and a stream that breaks off inside a message is noticed.
+//! Follows the length prefixes of gRPC messages through a stream of chunks, so that a message which is too long ends
+//! its call from its five-byte header alone, and a stream that breaks off inside a message is noticed.
 
 use tonic::Status;
 
@@ -20,14 +20,14 @@ impl From<TooLong> for Status {
     }
 }
 
-/// Where in the stream of messages one direction of a call is.
+/// Position in the stream of gRPC messages of one direction of a call.
 #[derive(Debug, Default)]
 pub struct FrameScanner {
     /// Payload bytes of the current message that have yet to come.
     remaining: usize,
 }
 
-/// What a chunk contains.
+/// Message boundaries in a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ScannedFrames {
     /// Bytes at the chunk's beginning that may go on. The rest, fewer than [`HEADER_LEN`], is the beginning of a

@@ -15,13 +15,13 @@ const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 /// A call that asks to pass.
 #[derive(Debug)]
 pub struct CallFacts<'c> {
-    /// Who calls.
+    /// Identity of the caller.
     pub identity: &'c Identity,
-    /// Which process of a module calls; 0 for anybody else.
+    /// Number of the calling module's process; 0 for anybody else.
     pub life: u64,
-    /// What is known of the method.
+    /// Shape of the method.
     pub shape: &'c MethodShape,
-    /// Where the call goes; `None` if it names nothing that is there.
+    /// Destination of the call; `None` if it names nothing that is there.
     pub destination: Option<&'c Destination<'c>>,
     /// The caller's metadata.
     pub headers: &'c HeaderMap,

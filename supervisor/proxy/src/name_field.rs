@@ -8,16 +8,16 @@ use std::ops::Range;
 /// Deepest nesting of groups that is followed; peers' parsers stop at 100 as well.
 const MAX_GROUP_DEPTH: usize = 100;
 
-/// How much of the message the scanned bytes are.
+/// Extent of the scanned bytes within the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it: a value that goes on past the end is malformed.
+    /// Whole message: a value that goes on past the end is malformed.
     Whole,
-    /// Its beginning only: a value that goes on past the end is merely not in sight.
+    /// Beginning of the message: a value that goes on past the end is merely not in sight.
     Beginning,
 }
 
-/// Why the bytes are no protobuf message.
+/// Error for bytes that are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A varint longer than ten bytes, or a tag that does not fit 32 bits.
@@ -37,7 +37,7 @@ pub enum Malformed {
     Utf8(usize),
 }
 
-/// Where the string field at `path` lies in the message: field numbers from the outside in, one for most methods.
+/// Position in the message of the string field at `path`: field numbers from the outside in, one for most methods.
 ///
 /// The last of several counts, as for every protobuf parser. `None` when the field does not occur. A field of the right
 /// number that is not length-delimited is skipped like an unknown one.
@@ -92,7 +92,7 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
     }
 }
 
-/// One tag with where its value lies.
+/// Field with its tag and the position of its value.
 struct Field {
     number: u32,
     value: Value,

@@ -15,7 +15,7 @@ use crate::name_field::{Extent, Malformed, string_field};
 /// Most bytes of a first message that are kept, and searched for the name.
 pub const MAX_SCAN_LEN: usize = 64 << 10;
 
-/// Where a method's request says which resource it is for.
+/// Position of the resource's name in a method's request.
 #[derive(Clone, Copy, Debug)]
 pub struct Addressing<'a> {
     /// Numbers of the fields that lead to the name, from the outside in.

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client says first when it knows that it may.
+/// Preface that every HTTP/2 client sends first when it knows that it may.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest beginning that is looked at, in bytes: a preface and the settings behind it fit, and come in one read.
 const LOOK: usize = 128;
 
-/// What a peer speaks.
+/// Protocol that a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
     /// HTTP/2 by prior knowledge.

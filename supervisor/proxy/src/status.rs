@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::body::CallBody;
 
-/// Who a call is for, in the words of error texts.
+/// Target of a call, in the words of error texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// `rdk:component:motor/left`.
@@ -45,7 +45,7 @@ impl Target {
         ))
     }
 
-    /// What an error of the module's stream means to the caller.
+    /// Status for the caller when the module's stream has failed.
     pub fn stream_failed(&self, error: &h2::Error, fate: Option<&str>) -> Status {
         let ended = |code| Status::new(code, format!("{self} ended the call: {error}"));
         match error.reason() {
@@ -115,7 +115,7 @@ pub fn trailers(status: &Status) -> HeaderMap {
     trailers
 }
 
-/// Why a resource that is about to be taken out cannot be called, in words that clients know and the reason.
+/// Error text for a resource that is about to be taken out, in words that clients know, with the reason.
 pub fn pending(cause: &str) -> String {
     format!("resource is pending removal; {cause}")
 }

@@ -15,12 +15,12 @@ use crate::upstream::Upstream;
 const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
 const GENERIC_SERVICE: &str = "viam.service.generic.v1.GenericService";
 
-/// What the core must know of a method to pass a call of it on.
+/// Shape of a method: all that the core must know of it to pass a call on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodShape {
-    /// Which side sends one message and which many; `None` where no descriptor tells.
+    /// Number of messages on each side: one or many; `None` where no descriptor tells.
     pub kind: Option<Kind>,
-    /// Where the first request message names the resource.
+    /// Position of the resource's name in the first request message.
     pub name_path: NamePath,
     /// The call sets something moving: a session is answerable for it.
     pub actuates: bool,
@@ -52,7 +52,7 @@ impl NamePath {
     }
 }
 
-/// How to stop what a resource is doing.
+/// Method that stops what a resource is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
     /// `/package.Service/Stop`.
@@ -63,7 +63,7 @@ pub struct Stop {
     pub extra_field: Option<u32>,
 }
 
-/// One gRPC service and the resources that offer it.
+/// Service of gRPC and the resources that offer it.
 #[derive(Debug)]
 pub struct Service {
     /// Full gRPC name.
@@ -80,7 +80,7 @@ pub struct Service {
 pub struct Destination<'a> {
     /// The resource.
     pub resource: &'a Arc<Resource>,
-    /// Its module's connection.
+    /// Connection of its module.
     pub upstream: Upstream,
     /// Path to ask for where it is not the one that the caller gave.
     pub path: Option<String>,
@@ -91,13 +91,13 @@ pub struct Destination<'a> {
 pub struct Offer<'a> {
     /// The API.
     pub api: &'a Api,
-    /// Its gRPC service.
+    /// Name of the gRPC service.
     pub service: &'a str,
     /// Descriptors, for an API that only the module knows and told.
     pub custom: Option<&'a Arc<CustomService>>,
 }
 
-/// All routes of the machine.
+/// Routing table of the machine.
 #[derive(Debug, Default)]
 pub struct Table {
     services: HashMap<String, Service>,
@@ -176,7 +176,7 @@ impl Table {
         &self.customs
     }
 
-    /// How to stop a resource, if its API can.
+    /// Method that stops a resource, if its API has one.
     pub fn stop_of(&self, name: &ResourceName) -> Option<Stop> {
         let service = self.service_of(&name.api)?;
         let path = format!("/{service}/Stop");
@@ -197,7 +197,7 @@ impl Table {
         })
     }
 
-    /// What is known of a method; `None` if nothing here serves it.
+    /// Shape of a method; `None` if nothing here serves it.
     pub fn shape(&self, service: &str, method: &str) -> Option<MethodShape> {
         if let Some(known) = methods::find(service, method) {
             if known.name_path.is_empty() {
@@ -233,7 +233,7 @@ impl Table {
         })
     }
 
-    /// Where a call of `service`/`method` for the resource `name` goes.
+    /// Destination of a call of `service`/`method` for the resource `name`.
     pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
         if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
             return Ok(Destination {
@@ -297,8 +297,8 @@ fn available(resource: &Resource) -> Result<Upstream, Status> {
     }
 }
 
-/// What a caller of a resource that cannot be called is told. A resource that may come back by itself is UNAVAILABLE;
-/// one that needs a person (or another config) is FAILED_PRECONDITION.
+/// Status for a caller of a resource that cannot be called. A resource that may come back by itself is UNAVAILABLE; one
+/// that needs a person (or another config) is FAILED_PRECONDITION.
 pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option<&str>) -> Status {
     let (code, reason) = match (phase, error) {
         (Phase::Removing, _) => (Code::Unavailable, "resource is pending removal".to_owned()),

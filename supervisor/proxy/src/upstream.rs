@@ -36,13 +36,13 @@ use crate::unix_io::UnixIo;
 /// The method that no one has: all that live refuse it at once, whatever else they do.
 const NOBODYS: &str = "/mainstay.probe.v1.Probe/AreYouThere";
 
-/// Which connection a call takes.
+/// Connection that a call takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Everything else.
+    /// Connection for everything else.
     #[default]
     Data,
-    /// What stops something, and what the core asks by itself.
+    /// Connection for calls that stop something, and for those that the core makes by itself.
     Control,
 }
 
@@ -142,7 +142,7 @@ impl Upstream {
         self.0.fate.tell(cause);
     }
 
-    /// What became of the peer, if that is known.
+    /// Exit cause of the peer, if it is known.
     pub fn fate(&self) -> Option<&str> {
         self.0.fate.get()
     }
@@ -182,7 +182,7 @@ impl Upstream {
         }
     }
 
-    /// What begins calls on a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
+    /// Request sender of a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
     /// more stream.
     pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
         let mut sender = match lane {
@@ -221,7 +221,7 @@ impl Upstream {
     }
 }
 
-/// Why no call could be begun.
+/// Error for a call that could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
     /// The control lane could not be opened.

@@ -8,14 +8,14 @@ use super::{OnStopAll, Operations};
 /// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What is due about a resource that is to be taken out.
+/// Next action for a resource that is to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Nobody is in it any more: take it out.
+    /// No call is in it any more: take it out.
     Remove,
     /// Look again when a call ended, at that time at the latest.
     Wait {
-        /// When patience ends.
+        /// Time at which patience ends.
         until: Instant,
     },
     /// Patience is over: end what still runs, then take it out.
@@ -33,7 +33,8 @@ pub fn due(calls: usize, by: Instant, now: Instant) -> Due {
 
 impl Operations {
     /// Returns when no call to `resource` runs any more, or at `by`, when what still runs is ended as UNAVAILABLE with
-    /// `cause`. Calls that stop something are waited for, and never cut. New calls are somebody else's to refuse, before.
+    /// `cause`. Calls that stop something are waited for, and never cut. New calls are somebody else's to refuse,
+    /// before.
     pub async fn drain(&self, resource: &str, by: Instant, cause: &Arc<str>) {
         loop {
             let ended = self.0.ended.notified();

@@ -1,7 +1,7 @@
 //! Calls that never return, told apart from calls that take their time. Pure functions.
 //!
-//! They end by their deadline in any case; until then they are shown, and restart their module where its config asks for
-//! that. Streams are never stuck: they last for as long as somebody listens.
+//! They end by their deadline in any case; until then they are shown, and restart their module where its config asks
+//! for that. Streams are never stuck: they last for as long as somebody listens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub struct Stuck {
     pub resource: Arc<str>,
     /// The method without its service, such as `GetReadings`.
     pub method: String,
-    /// How long the oldest call has been waiting.
+    /// Time that the oldest call has been waiting.
     pub age: Duration,
-    /// When that began.
+    /// Time at which that began.
     pub since: SystemTime,
-    /// How many calls.
+    /// Number of calls.
     pub calls: u32,
-    /// Who waits: each caller once, in alphabetical order.
+    /// Callers that wait: each once, in alphabetical order.
     pub callers: Vec<String>,
 }
 

@@ -164,7 +164,7 @@ async fn a_module_that_dies_makes_its_callers_see_unavailable() {
     }
 }
 
-/// What a caller gets from a module that answers like that.
+/// Answer that a caller gets from a module that behaves like `reply`.
 async fn answered<F>(reply: impl Fn(h2::server::SendResponse<Bytes>) -> F + Clone + Send + 'static) -> (u16, String)
 where
     F: Future<Output = ()> + Send + 'static,

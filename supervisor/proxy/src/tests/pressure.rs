@@ -15,8 +15,8 @@ const FLOOD: &str = "/flood";
 /// Streams at once whose reader sleeps.
 const FLOODS: usize = 3;
 
-/// What may be under way between a module and a client that reads nothing: the core's window, what it holds for the
-/// client's socket, both sockets, and the client's own window.
+/// Bytes that may be under way between a module and a client that reads nothing: the core's window, what it holds for
+/// the client's socket, both sockets, and the client's own window.
 const BOUND: usize = STREAM_WINDOW as usize + SEND_BUFFER + (8 << 20);
 
 /// Waits until the count stands still.

@@ -1,4 +1,4 @@
-//! What the tests stand on: a module that does what a test says, the core's side as the doors use it, and a client.
+//! Fixtures of the tests: a module that does what a test says, the core's side as the listeners use it, and a client.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// One gRPC message.
+/// Message in gRPC framing.
 pub fn message(payload: &[u8]) -> Bytes {
     let mut message = vec![0];
     message.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
@@ -59,7 +59,7 @@ pub fn named(size: usize) -> Bytes {
     message(&payload)
 }
 
-/// What the core side of a test does beyond forwarding.
+/// Core side of a test, beyond forwarding.
 #[derive(Default)]
 pub struct Core {
     pub cancel: CancellationToken,
@@ -276,7 +276,7 @@ pub struct Client {
     tasks: JoinSet<()>,
 }
 
-/// What a client got in the end.
+/// Answer as the client got it.
 #[derive(Debug)]
 pub struct Got {
     pub headers: HeaderMap,

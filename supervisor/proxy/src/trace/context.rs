@@ -3,9 +3,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// Where a call stands in its trace: version, trace, parent, flags.
+/// Header with the position of a call in its trace: version, trace, parent, flags.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What other tracing systems add; passed on as it came.
+/// Header for what other tracing systems add; passed on as it came.
 const TRACESTATE: &str = "tracestate";
 /// Flag: somebody records this trace.
 const SAMPLED: u8 = 1;
@@ -55,7 +55,7 @@ impl Context {
         }
     }
 
-    /// This place as a header.
+    /// Header value of this context.
     pub fn header(&self) -> HeaderValue {
         let text = format!(
             "00-{:032x}-{:016x}-{:02x}",
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-/// What the caller says besides, for the span's record.
+/// Trace state of the caller, for the span's record.
 pub fn trace_state(headers: &HeaderMap) -> String {
     let all: Vec<_> = headers
         .get_all(TRACESTATE)

@@ -1,7 +1,8 @@
-//! Traces: what the core records of each call, and what modules send of theirs, on the way to a file, the log or a collector.
+//! Traces: what the core records of each call, and what modules send of theirs, on the way to a file, the log or a
+//! collector.
 //!
-//! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's; nobody
-//! ever waits for a sink: what finds no room is counted.
+//! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's;
+//! nobody ever waits for a sink: what finds no room is counted.
 
 mod context;
 
@@ -26,7 +27,7 @@ const WAITING: usize = 4096;
 /// Bytes that these may have together.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
-/// Where traces go, as the config says.
+/// Destinations of traces, as the config says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkConfig {
     /// Into files with this path.
@@ -60,7 +61,7 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct Traces(Arc<Shared>);
 
-/// What comes to the exporter.
+/// Item for the exporter.
 #[derive(Debug)]
 pub enum Incoming {
     /// A record.
@@ -74,7 +75,7 @@ pub enum Incoming {
 pub struct Records {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<(usize, Item)>,
-    /// Where they are to go.
+    /// Destinations of the records.
     pub sinks: watch::Receiver<SinkConfig>,
 }
 
@@ -102,7 +103,7 @@ impl Records {
         Some(self.taken(next))
     }
 
-    /// How many found no room since this was asked last.
+    /// Takes the number of records that found no room since the last call.
     pub fn take_lost(&self) -> u64 {
         self.shared.lost.swap(0, Ordering::Relaxed)
     }
@@ -227,7 +228,7 @@ struct Open {
 }
 
 impl Span {
-    /// What the module is told, so that its own spans come below this one.
+    /// Header for the module, so that its own spans come below this one.
     pub fn header(&self) -> HeaderValue {
         self.0.context.header()
     }
