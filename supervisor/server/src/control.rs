@@ -44,9 +44,9 @@ pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
 pub struct Facts {
     /// The config file.
     pub config_path: PathBuf,
-    /// Where it is served.
+    /// Addresses that it is served at.
     pub addresses: Addresses,
-    /// When the core started.
+    /// Start of the core.
     pub started: SystemTime,
 }
 
@@ -86,7 +86,7 @@ impl Control {
         }
     }
 
-    /// Everything at this moment.
+    /// Status of everything at this moment.
     pub fn status(&self) -> pb::Status {
         let view = self.published.load_full();
         if view.running {
@@ -246,7 +246,7 @@ fn limit(limit: &Limit, counted: Events) -> pb::Limit {
     }
 }
 
-/// Who may come in, in words.
+/// Authentication at this address, in words.
 fn authentication(address: std::net::SocketAddr) -> &'static str {
     if address.ip().is_loopback() {
         "no authentication: loopback only"
@@ -255,7 +255,7 @@ fn authentication(address: std::net::SocketAddr) -> &'static str {
     }
 }
 
-/// What is stuck in the resource of this name.
+/// Stuck calls in the resource of this name.
 fn stuck_calls(stuck: &[Stuck], resource: &str) -> Vec<pb::StuckCalls> {
     let own = stuck.iter().filter(|stuck| &*stuck.resource == resource);
     own.map(|stuck| pb::StuckCalls {

@@ -1,4 +1,4 @@
-//! What happens and what modules print, as the command line reads it: streams of `mainstay.control.v1`.
+//! Streams of events and of module output for the command line, in `mainstay.control.v1`.
 
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};

@@ -36,7 +36,7 @@ const WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 2 << 20;
 /// Longest line, in bytes; the rest of a longer one is left out.
 const MAX_LINE: usize = 64 << 10;
-/// How long the end of the process waits for a reader of the log.
+/// Time that the end of the process waits for a reader of the log.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Installs the log for the whole process. Dropping the guard writes what is left.
@@ -72,7 +72,7 @@ pub fn install(config: &Config) -> (Flush, Levels) {
     (Flush(lines), levels)
 }
 
-/// What is logged, which may change at any time.
+/// Levels of the loggers, which may change at any time.
 #[derive(Clone, Debug)]
 pub struct Levels(Arc<ArcSwap<Rules>>);
 
@@ -99,7 +99,7 @@ pub fn last_words(text: &str) {
     let _late = written.recv_timeout(FLUSH);
 }
 
-/// What waits to be written.
+/// Bytes and lines that wait to be written.
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: AtomicUsize,
@@ -121,12 +121,12 @@ impl Stderr {
     }
 }
 
-/// What the writing thread is told.
+/// Message to the writing thread.
 enum Line {
     Text(String),
     /// A message is counted from now on instead of written.
     Counting,
-    /// Everything before this was written.
+    /// Request for a signal once everything before this was written.
     Flushed(SyncSender<()>),
 }
 
@@ -198,7 +198,7 @@ impl Drop for Flush {
     }
 }
 
-/// What a config says about levels.
+/// Level rules of a config.
 #[derive(Debug, PartialEq)]
 struct Rules {
     root: Level,
@@ -279,7 +279,7 @@ impl Rules {
     }
 }
 
-/// How lines look.
+/// Format of the lines.
 #[derive(Clone, Copy, Debug)]
 struct Face {
     colour: bool,

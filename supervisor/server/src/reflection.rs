@@ -18,7 +18,7 @@ pub struct Reflection {
     published: Published,
 }
 
-/// What is asked, in either version.
+/// Question of a client, in either version.
 enum Question {
     File(String),
     Symbol(String),
@@ -26,21 +26,21 @@ enum Question {
     Other,
 }
 
-/// What is answered, in either version.
+/// Answer to a client, in either version.
 enum Answer {
     Files(Vec<Vec<u8>>),
     Services(Vec<String>),
     Error(Code, String),
 }
 
-/// Where a file comes from. The files of two modules may differ under one name.
+/// Source of a file. The files of two modules may differ under one name.
 #[derive(Clone)]
 enum Source {
     Standard,
     Module(Arc<DescriptorPool>),
 }
 
-/// What one stream has sent, and where its last answer came from.
+/// State of one stream: the files that it has sent, and the source of its last answer.
 #[derive(Default)]
 struct Memory {
     /// Names of the files that were sent, by source.

@@ -15,11 +15,11 @@ use tracing::warn;
 
 use crate::trace_export::sinks::Sinks;
 
-/// How long records are gathered.
+/// Time for which records are gathered.
 const GATHER: Duration = Duration::from_secs(1);
-/// How many are sent together.
+/// Most records that are sent together.
 const BATCH: usize = 512;
-/// How long the end of the machine waits for the last records.
+/// Longest time that the end of the machine waits for the last records.
 const LAST: Duration = Duration::from_secs(1);
 
 /// The task that brings records from the calls to the sinks.
@@ -29,7 +29,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// One for these records.
+    /// Exporter for these records.
     pub fn new(records: Records) -> Self {
         Self { records }
     }
@@ -62,7 +62,7 @@ impl Exporter {
         let _late = timeout(LAST, rest).await;
     }
 
-    /// What comes within a second of the first; when the machine ends, what is there.
+    /// Items that come within a second of the first; when the machine ends, those that are there.
     async fn gather(&mut self, first: Item, stop: &CancellationToken) -> Vec<Item> {
         let until = Instant::now() + GATHER;
         let mut batch = vec![first];

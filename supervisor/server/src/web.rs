@@ -25,13 +25,13 @@ const INDEX: &str = "\
                         say what to use instead: this is no Go program, and it does not sample itself
 ";
 
-/// What is asked for.
+/// Page that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Page {
     Index,
     CommandLine,
     Graph(Format),
-    /// Something that this process cannot tell, and what can.
+    /// Page of something that this process cannot tell, and what can.
     Instead(Instead),
     /// No such way to show the graph.
     BadFormat,
@@ -54,7 +54,7 @@ enum Instead {
 }
 
 impl Instead {
-    /// How process `pid` is looked at from outside.
+    /// Text on the way to look at process `pid` from outside.
     fn text(self, pid: u32) -> String {
         match self {
             Self::Time => format!(

@@ -55,7 +55,7 @@ pub fn plan(plan: &Plan) -> pb::ConfigPlan {
     }
 }
 
-/// What kind of part it is, and its name if it has one.
+/// Kind of a part, and its name if it has one.
 fn part(part: &Part) -> (&'static str, String) {
     match part {
         Part::Resource(name) => ("resource", name.to_string()),
@@ -115,7 +115,7 @@ pub fn difference(difference: Difference) -> pb::ConfigDifference {
     }
 }
 
-/// How far a change has come.
+/// Progress of a change, as a message.
 pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
     use pb::ApplyConfigState as State;
     use pb::apply_config_progress::Step;
@@ -147,8 +147,8 @@ pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
     }
 }
 
-/// Who needs whom among `resources`, as far as their modules told. `explicit` is what the config says of a resource
-/// of which nobody told anything yet.
+/// Edges between `resources`, as far as their modules told. `explicit` is what the config says of a resource of which
+/// nobody told anything yet.
 pub fn edges<'a>(
     resources: &[ResourceName],
     known: &Known,

@@ -1,4 +1,4 @@
-//! When the last runs of a job ended, and how. Pure.
+//! Times at which the last runs of a job ended, by outcome. Pure.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -27,12 +27,12 @@ impl History {
         runs.push_back(at);
     }
 
-    /// Those that went well, oldest first.
+    /// Ends of the runs that went well, oldest first.
     pub fn succeeded(&self) -> Vec<SystemTime> {
         self.succeeded.iter().copied().collect()
     }
 
-    /// Those that did not.
+    /// Ends of the runs that failed, oldest first.
     pub fn failed(&self) -> Vec<SystemTime> {
         self.failed.iter().copied().collect()
     }

@@ -1,7 +1,7 @@
 //! Calls that the machine makes by itself, by the clock: `jobs` of the config.
 //!
-//! `schedule` says when (pure), `request` which call (pure), `call` makes it, `history` remembers how it went (pure). This file owns the
-//! tasks: one per job, so that a job that hangs holds up no other.
+//! `schedule` says when (pure), `request` which call (pure), `call` makes it, `history` remembers how it went (pure).
+//! This file owns the tasks: one per job, so that a job that hangs holds up no other.
 
 mod call;
 mod history;
@@ -25,24 +25,25 @@ use tracing::{debug, error, info, warn};
 pub use crate::jobs::call::Caller;
 use crate::jobs::history::History;
 
-/// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a second.
+/// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a
+/// second.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What others may do with the jobs. Clones mean the same jobs.
+/// Handle of the jobs. Clones mean the same jobs.
 #[derive(Debug, Clone)]
 pub struct Handle {
     wanted: Arc<watch::Sender<Arc<[Job]>>>,
     histories: Arc<Mutex<HashMap<String, History>>>,
 }
 
-/// How the last runs of one job went.
+/// Last runs of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRuns {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// When the last runs ended that went well, oldest first.
+    /// Ends of the last runs that went well, oldest first.
     pub succeeded: Vec<SystemTime>,
-    /// When the last runs ended that did not.
+    /// Ends of the last runs that did not.
     pub failed: Vec<SystemTime>,
 }
 
@@ -56,8 +57,9 @@ impl Default for Handle {
 }
 
 impl Handle {
-    /// From now on these run. A job that did not change goes on as it is; one that changed or is gone ends, with the call that it is making.
-    /// Of two with one name the first counts; those with a fault were told with the config and are left out.
+    /// From now on these run. A job that did not change goes on as it is; one that changed or is gone ends, with the
+    /// call that it is making. Of two with one name the first counts; those with a fault were told with the config and
+    /// are left out.
     pub fn set(&self, jobs: Vec<Job>) {
         let mut names = HashSet::new();
         let usable = jobs
@@ -78,7 +80,7 @@ impl Handle {
         self.histories().retain(|name, _| names.contains(name));
     }
 
-    /// How the last runs of each job went, in the order of the config.
+    /// Last runs of each job, in the order of the config.
     #[must_use]
     pub fn runs(&self) -> Vec<JobRuns> {
         let histories = self.histories();
@@ -161,8 +163,8 @@ impl Jobs {
         tasks.shutdown().await;
     }
 
-    /// Ends what is not wanted as it is, and starts what is wanted and does not run. One that changed starts when its end was
-    /// seen, so that a job never runs twice at a time.
+    /// Ends what is not wanted as it is, and starts what is wanted and does not run. One that changed starts when its
+    /// end was seen, so that a job never runs twice at a time.
     fn reconcile(&self, wanted: &[Job], tasks: &mut JoinSet<()>, running: &mut HashMap<Id, Running>) {
         for old in running.values().filter(|old| !wanted.contains(&old.job)) {
             old.task.abort();
@@ -188,7 +190,7 @@ async fn started(published: &Published) {
     }
 }
 
-/// One job, for as long as it is wanted.
+/// Task of one job, for as long as it is wanted.
 async fn perform(job: Job, handle: Handle, caller: Caller) {
     let schedule = match job.schedule.parse::<Schedule>() {
         Ok(schedule) => schedule,
@@ -256,7 +258,7 @@ struct Run {
 }
 
 impl Run {
-    /// One run. True if it went well.
+    /// Runs the job once. True if it went well.
     async fn once(&mut self) -> bool {
         let begun = Instant::now();
         let outcome = pin!(self.caller.call(&self.job)).await;

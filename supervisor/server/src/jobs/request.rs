@@ -1,4 +1,4 @@
-//! Which call a job means on the machine as it is now. Pure.
+//! Call that a job means on the machine as it is now. Pure.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ const DO_COMMAND: &str = "DoCommand";
 /// A call that can be made.
 #[derive(Debug)]
 pub struct Request {
-    /// What is called.
+    /// Resource that is called.
     pub resource: Arc<Resource>,
-    /// Where it lives.
+    /// Connection of its module.
     pub upstream: Upstream,
     /// `/package.Service/Method`.
     pub path: PathAndQuery,
-    /// What is known of the method.
+    /// Shape of the method.
     pub shape: MethodShape,
     /// The one message of the request, with its length in front.
     pub body: Bytes,

@@ -1,5 +1,5 @@
-//! Which lines of the log say again what was said a moment ago, and how often. Reads no clock and holds a bounded number
-//! of bytes, however many different lines come.
+//! Filter for lines of the log that repeat one of a moment ago, with their count. Reads no clock and holds a bounded
+//! number of bytes, however many different lines come.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mainstay_model::duration;
 use tracing::Level;
 
-/// How long repetitions of a message are counted, from the first time that it is said.
+/// Time for which repetitions of a message are counted, from the first one.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// So many times it is written within that; from then on it is counted.
 const WRITTEN: u64 = 3;
@@ -20,38 +20,38 @@ const MAX_BYTES: usize = 256 << 10;
 /// So much of a counted message is kept, in bytes, to be told with the count.
 const MAX_TEXT: usize = 4 << 10;
 
-/// One message, as the log is about to write it.
+/// Message that the log is about to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
     /// The name of its logger. Two loggers may say the same, and both are written.
     pub logger: &'a str,
-    /// How serious it is.
+    /// Level.
     pub level: Level,
     /// The module that it is about, if it is about one.
     pub module: Option<&'a str>,
-    /// What it says, with all its fields.
+    /// Text, with all its fields.
     pub text: &'a str,
 }
 
-/// What was left out of the log.
+/// Summary of what was left out of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Of each of the messages.
     pub level: Level,
     /// The module that they are about.
     pub module: Option<String>,
-    /// What is to be written.
+    /// Text to be written.
     pub text: String,
 }
 
-/// What is to be done about a message.
+/// Decision about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admit {
     /// Write it.
     Write,
-    /// It was counted; it is the first of its kind that is. [`Repeats::due`] has a new answer.
+    /// Count it; it is the first of its kind that is counted. [`Repeats::due`] has a new answer.
     Begin,
-    /// It was counted.
+    /// Count it.
     Count,
 }
 
@@ -59,7 +59,8 @@ pub enum Admit {
 #[derive(Debug, Default)]
 pub struct Repeats {
     hasher: RandomState,
-    /// By hash of logger, level and text. It is keyed and has 64 bits: no two messages of these few will ever share one.
+    /// By hash of logger, level and text. It is keyed and has 64 bits: no two messages of these few will ever share
+    /// one.
     open: HashMap<u64, Seen>,
     /// The same, those that began first in front.
     order: VecDeque<(Instant, u64)>,
@@ -67,7 +68,7 @@ pub struct Repeats {
     bytes: usize,
 }
 
-/// One message since its window began.
+/// Message with its count since its window began.
 #[derive(Debug, Default)]
 struct Seen {
     times: u64,
@@ -114,7 +115,7 @@ impl Repeats {
         admit
     }
 
-    /// When [`end`](Self::end) has something to tell even if no message comes.
+    /// Time at which [`end`](Self::end) has something to report even if no message comes.
     pub fn due(&self) -> Option<Instant> {
         let counted = |key: &u64| self.open.get(key).is_some_and(|seen| seen.counted.is_some());
         let first = self.order.iter().find(|(_, key)| counted(key));
@@ -188,8 +189,8 @@ mod tests {
         }
     }
 
-    /// What the log shows of messages `(second, logger, text)`, and of the end of all after `until`: one letter each
-    /// (`w`ritten, `b`egun to count, `c`ounted), and what is told.
+    /// Checks what the log shows of messages `(second, logger, text)`, and of the end of all after `until`: one letter
+    /// each (`w`ritten, `b`egun to count, `c`ounted), and the summaries.
     fn check(messages: &[(u64, &str, &str)], until: u64, admitted: &str, told: &[&str]) {
         let (start, mut repeats, mut ended) = (Instant::now(), Repeats::default(), Vec::new());
         let at = |second: u64| start + Duration::from_secs(second);

@@ -1,4 +1,5 @@
-//! When a module dies, hangs or is stopped, what it set moving in other modules is stopped: nobody steers it any more.
+//! Safety stop: when a module dies, hangs or is stopped, what it set moving in other modules is stopped, because nobody
+//! steers it any more.
 //!
 //! `Watch` decides (pure) from the published states whether that has happened; the task follows them, so that a restart
 //! that is quicker than it is noticed by the number of the process.
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Robot, stop};
 
-/// What is known of a module's processes at one moment.
+/// State of a module's processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     /// Number of its newest process that has ended; 0: none has.
@@ -39,13 +40,13 @@ impl Seen {
 /// A module stopped steering what it moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// Its processes up to this number have ended.
+    /// All its processes up to this number have ended.
     Ended(u64),
-    /// Its process runs, but hangs or is of no use. It may still move something, or come to itself.
+    /// The process runs, but hangs or is of no use. It may still move something, or recover.
     Unresponsive,
 }
 
-/// What was seen of every module last.
+/// Last state that was seen of every module.
 #[derive(Debug, Default)]
 struct Watch(HashMap<ModuleName, Seen>);
 
@@ -147,7 +148,8 @@ mod tests {
     use Loss::Ended;
     use ModulePhase::{Closing, Pending, Ready, Starting, Unhealthy, Unresponsive};
 
-    /// What is seen of a module one after the other - its life, whether it has a process, its phase - and what that says.
+    /// Checks the losses that follow from a sequence of states of one module: its life, whether it has a process, its
+    /// phase.
     fn check(story: &[(u64, bool, ModulePhase, Option<Loss>)]) {
         let (mut watch, module) = (Watch::default(), ModuleName::from("pilot"));
         for (at, (life, runs, phase, wanted)) in story.iter().enumerate() {

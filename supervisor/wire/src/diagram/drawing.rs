@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Edge, Graph, Kind, Node, To};
 
-/// How a node looks: fill colour by state.
+/// Fill colour of a node, by state.
 fn fill(node: &Node) -> Option<&'static str> {
     match node.state {
         "unhealthy" | "broken" => Some("#f8d0d0"),

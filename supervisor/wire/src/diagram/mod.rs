@@ -16,10 +16,10 @@ pub use self::drawing::{dot, mermaid};
 pub use self::of_config::graph as of_config;
 pub use self::of_machine::graph as of_machine;
 
-/// One resource.
+/// Resource in a diagram.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its identity.
+    /// Identity.
     pub name: ResourceName,
     /// Full model; empty if unknown.
     pub model: String,
@@ -27,16 +27,16 @@ pub struct Node {
     pub module: String,
     /// As `mainstay status` calls it; `configured` or `broken` for an entry of a file.
     pub state: &'static str,
-    /// Why it is not as it should be; empty if it is.
+    /// Reason why it is not as it should be; empty if it is.
     pub error: String,
 }
 
-/// What binds one resource to another.
+/// Kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It cannot be built without: `depends_on`, or its module asks for it.
+    /// Dependency without which it cannot be built: `depends_on`, or its module asks for it.
     Required,
-    /// It takes it if it is there.
+    /// Dependency that it takes if it is there.
     Optional,
 }
 
@@ -50,22 +50,22 @@ impl Kind {
     }
 }
 
-/// One dependency.
+/// Dependency in a diagram.
 #[derive(Clone, Debug)]
 pub struct Edge {
-    /// Who needs it: a place in [`Graph::nodes`].
+    /// Resource that needs: an index of [`Graph::nodes`].
     pub from: usize,
-    /// What is needed.
+    /// Target that is needed.
     pub to: To,
     /// Whether it can do without.
     pub kind: Kind,
-    /// It was built with it. Never in a file.
+    /// True if it was built with it. Never in a file.
     pub held: bool,
     /// The circle that it would close, which is why it is let go: names from `from` to `from`. Else empty.
     pub circle: Vec<String>,
 }
 
-/// Where an edge leads.
+/// Target of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// To a place in [`Graph::nodes`].
@@ -74,12 +74,12 @@ pub enum To {
     Nothing {
         /// As it is written.
         text: String,
-        /// Why it names nothing, or too much.
+        /// Reason why the text names nothing, or too much.
         problem: String,
     },
 }
 
-/// Who needs whom.
+/// Graph of the resources and their dependencies.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// In config order.

@@ -7,7 +7,7 @@ use mainstay_model::Config;
 
 use super::{Edge, Graph, Kind, Node, To};
 
-/// Who needs whom, as far as the file says.
+/// Graph of the dependencies, as far as the file says.
 pub fn graph(config: &Config) -> Graph {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
     let place: HashMap<_, _> = config
@@ -46,7 +46,7 @@ pub fn graph(config: &Config) -> Graph {
     Graph::new(nodes.collect(), edges)
 }
 
-/// Where a text leads that names no single resource.
+/// Target of a text that names no single resource.
 fn nothing(text: &str, problem: &Unresolved) -> To {
     let problem = match problem {
         Unresolved::Missing | Unresolved::Removed(_) => "no resource has this name".to_owned(),
