@@ -17,14 +17,14 @@ pub struct Event {
     /// Time of the event.
     pub at: SystemTime,
     /// Content of the event.
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// Content of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// The machine as a whole.
-    Machine(MachineNews),
+    Machine(MachineEvent),
     /// A module came into another state.
     Module {
         /// Name of the module.
@@ -55,7 +55,7 @@ pub enum What {
 
 /// Event of the machine as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineNews {
+pub enum MachineEvent {
     /// The first pass over the config is over.
     Running,
     /// The machine stops.

@@ -23,7 +23,7 @@ impl Controllers {
         }
     }
 
-    /// As the kernel names them.
+    /// Names that the kernel gives them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [("memory", self.memory), ("cpu", self.cpu), ("pids", self.pids)]
             .into_iter()

@@ -204,7 +204,7 @@ pub struct Remote {
     pub address: String,
     /// Frame in ours that the remote's frames hang from.
     pub frame: Option<Frame>,
-    /// On whose behalf to authenticate. Empty: the address.
+    /// Entity to authenticate as. Empty: the address.
     pub auth_entity: String,
     /// Type and payload of the credentials.
     pub credentials: Option<(String, Secret)>,
@@ -216,7 +216,7 @@ pub struct Remote {
     pub connection_check_interval: Duration,
     /// Interval at which a lost connection is tried again. 1 s unless set.
     pub reconnect_interval: Duration,
-    /// As on resources, with explicit names inside.
+    /// Settings that services want, as on resources, with explicit names inside.
     pub service_configs: Vec<ServiceConfig>,
     /// Local error: the reason why the remote cannot be used.
     pub fault: Option<String>,
@@ -331,7 +331,7 @@ pub struct Tracing {
     pub disk: bool,
     /// Onto the terminal.
     pub console: bool,
-    /// To a collector at `host:port`. Empty: none.
+    /// Address of a collector, `host:port`. Empty: none.
     pub otlp_endpoint: String,
 }
 

@@ -219,7 +219,7 @@ pub struct ServiceConfig {
 }
 
 impl fmt::Debug for ServiceConfig {
-    /// Only whom it is for: attributes may be secrets.
+    /// Shows only the service: attributes may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceConfig")
             .field("api", &self.api)

@@ -7,7 +7,7 @@ pub struct Frame {
     pub parent: String,
     /// Name of the frame. `None`: the name of the resource.
     pub id: Option<String>,
-    /// From the parent's origin, in mm along x, y, z.
+    /// Translation from the parent's origin, in mm along x, y, z.
     pub translation: [f64; 3],
     /// Orientation against the parent.
     pub orientation: Orientation,
@@ -18,7 +18,7 @@ pub struct Frame {
 /// A rotation as the config writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Orientation {
-    /// Not turned.
+    /// No rotation.
     #[default]
     None,
     /// Direction of the z axis, and the turn around it. The config has it in degrees or in radians.
@@ -32,7 +32,7 @@ pub enum Orientation {
     AxisAngles {
         /// Axis: any length but zero, unless `theta` is zero.
         axis: [f64; 3],
-        /// In radians.
+        /// Angle in radians.
         theta: f64,
     },
     /// Turns around the own z (yaw), then y (pitch), then x axis (roll), in radians.
@@ -53,7 +53,7 @@ pub enum Orientation {
 pub struct Geometry {
     /// Shape.
     pub shape: Shape,
-    /// From the frame's origin to the centre of the shape, in mm.
+    /// Translation from the frame's origin to the centre of the shape, in mm.
     pub translation: [f64; 3],
     /// Orientation against the frame.
     pub orientation: Orientation,
@@ -72,7 +72,7 @@ pub enum Shape {
     Capsule {
         /// Radius of the ends.
         radius: f64,
-        /// From end to end.
+        /// Length from end to end.
         length: f64,
     },
     /// No extent at all.

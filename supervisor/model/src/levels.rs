@@ -68,7 +68,7 @@ pub struct LogRule {
     pub pattern: String,
     /// Level of these loggers.
     pub level: Level,
-    /// Of a pattern that is more than a text with stars in it.
+    /// Expression for a pattern that is more than a text with stars in it.
     expression: Option<Regex>,
 }
 
@@ -76,7 +76,7 @@ pub struct LogRule {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("`{pattern}` is no pattern of logger names: {source}")]
 pub struct BadPattern {
-    /// As it is written.
+    /// Pattern as it is written.
     pub pattern: String,
     /// Error in the pattern.
     pub source: regex_lite::Error,

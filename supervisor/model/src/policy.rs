@@ -102,7 +102,7 @@ pub struct Restart {
     pub burst: u32,
     /// Pause before the try that follows the burst.
     pub then: Duration,
-    /// By how much each further pause is longer than the one before.
+    /// Factor by which each further pause is longer than the one before.
     pub factor: f64,
     /// Share of a pause, 0 to 1, by which it is made longer or shorter at random, so that modules that died together do
     /// not start together.
@@ -191,7 +191,7 @@ pub enum OnStuckCall {
 pub struct Stop {
     /// Time for calls in flight before a planned stop.
     pub drain: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub grace: Duration,
 }
 

@@ -26,7 +26,7 @@ pub type FindSecrets = fn(&str) -> Vec<Span>;
 
 /// Text of all files of a config as they were read.
 pub struct Source {
-    /// At least one; the config file itself is the first.
+    /// Files, at least one; the config file itself is the first.
     files: Vec<File>,
     /// Byte ranges that nobody may see, sorted and apart. Unset until the text has been read as a tree.
     hidden: OnceLock<Vec<Span>>,
@@ -69,7 +69,7 @@ pub struct Excerpt {
 }
 
 impl fmt::Debug for Source {
-    /// Only the path: the text may hold secrets.
+    /// Shows only the path: the text may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source")
             .field("path", &self.path())
@@ -194,7 +194,7 @@ impl Source {
         self.files.get(after.saturating_sub(1))
     }
 
-    /// Tells what must never be shown. The first call counts.
+    /// Sets the values that must never be shown. The first call counts.
     pub fn hide(&self, mut spans: Vec<Span>) {
         spans.sort_by_key(|span| span.start);
         let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
@@ -208,7 +208,7 @@ impl Source {
         let _ = self.hidden.set(apart);
     }
 
-    /// Tells that a value of the environment is used at `span`; messages show `shown` instead of it.
+    /// Registers a value of the environment that is used at `span`; messages show `shown` instead of it.
     pub fn borrow(&self, value: &str, shown: &str, span: Span) {
         let place = self.place(span);
         let line = (place.file, place.line);

@@ -1,4 +1,4 @@
-//! Whether a connection should stay awake for what comes next.
+//! Busy polling: whether a connection should stay awake for what comes next.
 //!
 //! Where calls follow each other within microseconds, most of a small call's time is spent going to sleep and being
 //! woken again: twice per call in the core. A connection that expects the next thing to happen at once keeps looking
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Time to stay awake after a sign of life; the next one must come within it to have been worth that.
 const LOOK: Duration = Duration::from_micros(250);
 
-/// From which score on it stays awake.
+/// Lowest score at which the connection stays awake.
 const ENOUGH: u8 = 16;
 
 /// The highest score: how much luck is remembered.

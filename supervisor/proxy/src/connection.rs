@@ -156,20 +156,20 @@ where
     };
     // Dropped with the connection, so no call outlives its caller.
     let mut calls = JoinSet::new();
-    // Once the stop has come: when the peer is told, whatever is still in flight.
-    let (mut stopping, mut told) = (None, false);
+    // Once the stop has come: when GOAWAY goes out, whatever is still in flight.
+    let (mut stopping, mut goaway_sent) = (None, false);
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let (mut ticking, mut called) = (false, false);
-    let mut vigil = BusyPoll::new(std::time::Instant::now());
+    let mut busy_poll = BusyPoll::new(std::time::Instant::now());
     loop {
-        let (quiet, last) = (calls.is_empty(), vigil.last_sign());
+        let (quiet, last) = (calls.is_empty(), busy_poll.last_sign());
         tokio::select! {
             biased;
             accepted = next_call(&mut connection, &driver) => match accepted {
                 Some(Ok((request, respond))) => {
                     let (parts, stream) = request.into_parts();
                     let request = Request::from_parts(parts, RequestBody::from(stream));
-                    vigil.sign(std::time::Instant::now());
+                    busy_poll.sign(std::time::Instant::now());
                     // Boxed once, so that it is not copied on its way into the task.
                     calls.spawn(answer(Box::pin(guarded(service(request))), respond));
                     called = true;
@@ -183,16 +183,16 @@ where
                 Some(Err(error)) => return Err(ConnectionError::Http2(error)),
                 None => return Ok(()),
             },
-            Some(_) = calls.join_next() => vigil.sign(std::time::Instant::now()),
-            () = tokio::task::yield_now(), if vigil.is_awake() => {}
+            Some(_) = calls.join_next() => busy_poll.sign(std::time::Instant::now()),
+            () = tokio::task::yield_now(), if busy_poll.is_awake() => {}
             () = &mut tick, if ticking => {
                 let calm = calls.is_empty() && !std::mem::take(&mut called);
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
             }
             () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + LAST_WORDS),
-            () = last_words(stopping, quiet.then_some(last)), if !told => {
-                told = true;
+            () = last_words(stopping, quiet.then_some(last)), if !goaway_sent => {
+                goaway_sent = true;
                 connection.graceful_shutdown();
             }
         }

@@ -11,15 +11,15 @@ use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
 use crate::metadata::OPID;
-use crate::status::Target;
-use crate::trace::Span;
+use crate::status::CallTarget;
+use crate::trace::CallSpan;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status, upstream};
 
-/// On what terms a call is passed on.
+/// Options for passing a call on.
 pub struct ForwardOptions {
     /// Resource and method, for error texts.
-    pub target: Target,
+    pub target: CallTarget,
     /// [`Lane::Control`] for methods that stop something.
     pub lane: Lane,
     /// Operation id: sent to the module and returned to the caller.
@@ -31,14 +31,14 @@ pub struct ForwardOptions {
     /// Dropped when the call is over, however it ends.
     pub keep: Option<BoxedLease>,
     /// Span of the call, if it is traced.
-    pub span: Option<Span>,
+    pub span: Option<CallSpan>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
 }
 
 impl ForwardOptions {
     /// A call to `target` that nothing limits.
-    pub fn of(target: Target) -> Self {
+    pub fn of(target: CallTarget) -> Self {
         Self {
             target,
             lane: Lane::Data,

@@ -12,10 +12,10 @@ pub const HEADER_LEN: usize = 5;
 /// A message longer than [`MAX_MESSAGE_LEN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE_LEN})")]
-pub struct TooLong(pub u32);
+pub struct MessageTooLong(pub u32);
 
-impl From<TooLong> for Status {
-    fn from(error: TooLong) -> Self {
+impl From<MessageTooLong> for Status {
+    fn from(error: MessageTooLong) -> Self {
         Self::resource_exhausted(error.to_string())
     }
 }
@@ -34,7 +34,7 @@ pub struct ScannedFrames {
     /// message's header: keep it and put it in front of the next chunk.
     pub pass: usize,
     /// The header after those bytes announces too long a message; nothing more of this stream may pass.
-    pub too_long: Option<TooLong>,
+    pub too_long: Option<MessageTooLong>,
 }
 
 impl FrameScanner {
@@ -56,7 +56,7 @@ impl FrameScanner {
             if length as usize > MAX_MESSAGE_LEN {
                 return ScannedFrames {
                     pass: at,
-                    too_long: Some(TooLong(length)),
+                    too_long: Some(MessageTooLong(length)),
                 };
             }
             self.remaining = length as usize;
@@ -97,7 +97,7 @@ mod tests {
             followed,
             ScannedFrames {
                 pass: 8,
-                too_long: Some(TooLong((32 << 20) + 1))
+                too_long: Some(MessageTooLong((32 << 20) + 1))
             }
         );
         let exact = [0, 2, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! May this call pass? Asked of every call for a resource before anything of it is passed on.
+//! Gate for calls: asked of every call for a resource before anything of it is passed on.
 
 use std::fmt::Debug;
 
@@ -12,9 +12,9 @@ use crate::table::{Destination, MethodShape};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 
-/// A call that asks to pass.
+/// Call at the gate, before anything of it is passed on.
 #[derive(Debug)]
-pub struct CallFacts<'c> {
+pub struct GatedCall<'c> {
     /// Identity of the caller.
     pub identity: &'c Identity,
     /// Number of the calling module's process; 0 for anybody else.
@@ -33,12 +33,12 @@ pub trait Gate: Debug + Send + Sync {
     ///
     /// # Errors
     /// It may not pass; the status is the caller's answer.
-    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status>;
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status>;
 }
 
 impl Gate for Sessions {
     /// Writes down who answers for what moves now, before it moves.
-    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status> {
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status> {
         if !call.shape.actuates {
             return Ok(None);
         }

@@ -67,7 +67,7 @@ pub trait ModulePeer: fmt::Debug + Send + Sync {
     fn life(&self) -> u64;
 
     /// Records that the module made a call, which shows that it is alive.
-    fn made_a_call(&self);
+    fn record_call(&self);
 }
 
 /// Caller of a local service, in the extensions of its request.

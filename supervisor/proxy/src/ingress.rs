@@ -13,14 +13,14 @@ use uuid::Uuid;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
-use crate::gate::{CallFacts, Gate};
+use crate::gate::{Gate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
-use crate::operations::{CallInfo, OnStopAll, Operations, Running};
+use crate::operations::{CallInfo, OnStopAll, Operations, RunningCall};
 use crate::peek::{Addressing, Peeked, peek};
 use crate::resource;
-use crate::status::{Target, cancelled, respond};
+use crate::status::{CallTarget, cancelled, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::trace::{TRACEPARENT, Traces};
 use crate::upstream::Lane;
@@ -35,7 +35,7 @@ const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or o
 pub struct Routes {
     /// Routing table.
     pub table: Arc<ArcSwap<Table>>,
-    /// Whether they may.
+    /// Gate that every call passes.
     pub gate: Arc<dyn Gate>,
     /// The core's own services.
     pub local: Arc<dyn LocalServices>,
@@ -94,7 +94,7 @@ impl Ingress {
         }
         if let Some(module) = &self.module {
             // A module that calls is alive.
-            module.made_a_call();
+            module.record_call();
         }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
@@ -184,7 +184,7 @@ impl Ingress {
             Ok(Err(status)) | Err(status) => return respond(status),
         };
         let destination = table.lookup(service, method, &name);
-        let passage = CallFacts {
+        let passage = GatedCall {
             identity: &self.identity,
             life: self.life,
             shape: &shape,
@@ -241,11 +241,11 @@ impl Ingress {
         }
     }
 
-    fn caller(&self, shape: &MethodShape) -> resource::Caller {
+    fn caller(&self, shape: &MethodShape) -> resource::CallerRole {
         match *self.identity {
-            _ if shape.stops => resource::Caller::Stop,
-            Identity::Module(_) => resource::Caller::Module,
-            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::Caller::Client,
+            _ if shape.stops => resource::CallerRole::Stop,
+            Identity::Module(_) => resource::CallerRole::Module,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::CallerRole::Client,
         }
     }
 
@@ -265,14 +265,14 @@ fn terms(
     destination: Destination<'_>,
     shape: &MethodShape,
     deadline: Deadline,
-    mut operation: Running,
+    mut operation: RunningCall,
     opid: Option<HeaderValue>,
 ) -> (crate::upstream::Upstream, ForwardOptions) {
     operation.through(&destination.upstream);
     let state = destination.resource.state();
     let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
     let terms = ForwardOptions {
-        target: Target {
+        target: CallTarget {
             resource: destination.resource.label.clone(),
             module,
         },

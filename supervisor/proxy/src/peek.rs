@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::body::RequestBody;
 use crate::frames;
-use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, TooLong};
+use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
 use crate::name_field::{Extent, Malformed, string_field};
 
 /// Most bytes of a first message that are kept, and searched for the name.
@@ -100,7 +100,7 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
             .map(|header| frames::length_of(*header));
         if let Some(length) = length {
             if length as usize > MAX_MESSAGE_LEN {
-                return Err(TooLong(length).into());
+                return Err(MessageTooLong(length).into());
             }
             if held.len() - HEADER_LEN >= (length as usize).min(MAX_SCAN_LEN) {
                 let first = if gathered.is_empty() { first } else { gathered.freeze() };

@@ -15,19 +15,19 @@ use crate::upstream::Upstream;
 
 /// Relation of a caller to a resource that is about to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
+pub enum CallerRole {
     /// Anybody outside.
     Client,
     /// A module; it may hold the resource, and need it to end what it is doing.
     Module,
-    /// Whoever stops something.
+    /// A caller of Stop.
     Stop,
 }
 
 /// A resource that is about to be taken out takes no new calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// Since when; calls that were in flight then may go on for a while.
+    /// Start of the removal; calls that were in flight then may go on for a while.
     pub since: Instant,
     /// Modules that hold it are still in the way of its end, and may call it.
     pub held: bool,
@@ -37,11 +37,11 @@ pub struct Closed {
 
 impl Closed {
     /// Whether a new call is refused.
-    pub fn refuses(&self, caller: Caller) -> bool {
+    pub fn refuses(&self, caller: CallerRole) -> bool {
         match caller {
-            Caller::Client => true,
-            Caller::Module => !self.held,
-            Caller::Stop => false,
+            CallerRole::Client => true,
+            CallerRole::Module => !self.held,
+            CallerRole::Stop => false,
         }
     }
 }
@@ -119,7 +119,7 @@ impl Resource {
     }
 
     /// The refusal of a new call, if the resource is about to be taken out.
-    pub fn refuses(&self, caller: Caller) -> Option<Status> {
+    pub fn refuses(&self, caller: CallerRole) -> Option<Status> {
         let state = self.state();
         let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
         let reason = pending(&closed.cause);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// The exact text by which clients know that they must start a new session.
 pub const SESSION_EXPIRED: &str = "SESSION_EXPIRED";
-/// More sessions than any machine has clients.
+/// Most sessions: more than any machine has clients.
 const MAX_SESSIONS: usize = 1025;
 
 /// Error of a session call.
@@ -32,7 +32,7 @@ pub enum SessionError {
     /// The metadata carries several.
     #[error("found more than one session id in metadata")]
     Several,
-    /// There are too many.
+    /// Too many sessions.
     #[error("too many concurrent sessions")]
     TooMany,
 }

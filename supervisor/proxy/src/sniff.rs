@@ -1,4 +1,4 @@
-//! Tells from a connection's first bytes what the peer speaks, and puts the bytes back.
+//! Protocol detection from a connection's first bytes, and puts the bytes back.
 
 use std::io;
 use std::pin::Pin;

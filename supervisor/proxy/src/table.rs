@@ -33,7 +33,7 @@ pub struct MethodShape {
 /// Numbers of the fields that lead to the resource's name, from the outside in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamePath {
-    /// As the method table has it.
+    /// Path as the method table has it.
     Standard(&'static [u32]),
     /// A field of the message itself.
     Field([u32; 1]),
@@ -54,7 +54,7 @@ impl NamePath {
 
 /// Method that stops what a resource is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopMethod {
     /// `/package.Service/Stop`.
     pub path: String,
     /// The request field for the resource's name.
@@ -88,7 +88,7 @@ pub struct Destination<'a> {
 
 /// An API that a module offers.
 #[derive(Debug, Clone, Copy)]
-pub struct Offer<'a> {
+pub struct ModuleApi<'a> {
     /// The API.
     pub api: &'a Api,
     /// Name of the gRPC service.
@@ -108,7 +108,7 @@ pub struct Table {
 impl Table {
     /// Builds the table of these resources. `offers` come in config order: the first to define a custom service is the
     /// one whose definition counts.
-    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = Offer<'a>>) -> Self {
+    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = ModuleApi<'a>>) -> Self {
         let mut table = Self::default();
         for offer in offers {
             if methods::service(offer.service).is_some() {
@@ -177,12 +177,12 @@ impl Table {
     }
 
     /// Method that stops a resource, if its API has one.
-    pub fn stop_of(&self, name: &ResourceName) -> Option<Stop> {
+    pub fn stop_of(&self, name: &ResourceName) -> Option<StopMethod> {
         let service = self.service_of(&name.api)?;
         let path = format!("/{service}/Stop");
         if let Some(method) = methods::find(service, "Stop") {
             let name_field = method.name_field.filter(|_| method.stops)?;
-            return Some(Stop {
+            return Some(StopMethod {
                 path,
                 name_field,
                 extra_field: method.extra_field,
@@ -190,7 +190,7 @@ impl Table {
         }
         let custom = self.customs.iter().find(|custom| custom.name == service)?;
         let method = custom.method("Stop").filter(|method| method.stops)?;
-        Some(Stop {
+        Some(StopMethod {
             path,
             name_field: method.name_field?,
             extra_field: method.extra_field,
@@ -323,7 +323,7 @@ mod tests {
         let model: Model = "acme:demo:gizmo".parse().expect("a model");
         let service = "acme.v1.Gizmo";
         let read = described.then(|| Arc::new(CustomService::read(service, &pool()).expect("defined")));
-        let offer = Offer {
+        let offer = ModuleApi {
             api: &name.api.clone(),
             service,
             custom: read.as_ref(),

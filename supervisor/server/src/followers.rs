@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::jobs;
 use crate::log::Levels;
 
-/// Whatever takes its settings from the config while the machine runs.
+/// Parts that take their settings from the config while the machine runs.
 #[derive(Debug)]
 pub struct Followers {
     /// Log levels.
@@ -21,7 +21,7 @@ pub struct Followers {
     /// Sinks of traces.
     pub traces: Traces,
     /// Scheduled jobs.
-    pub jobs: jobs::Handle,
+    pub jobs: jobs::JobsHandle,
     /// Sessions, with the time that clients may be silent.
     pub sessions: Arc<Sessions>,
     /// VIAM_HOME, below which traces are written.

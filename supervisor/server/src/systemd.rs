@@ -38,7 +38,7 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// As the environment says. Something unusable there is told and then left alone.
+    /// Notifier as the environment says. Something unusable there is told and then left alone.
     pub fn from_environment() -> Self {
         let pids = [std::process::id(), nix::unistd::getppid().as_raw().cast_unsigned()];
         Self::new(|name| std::env::var_os(name), pids)
@@ -81,7 +81,7 @@ impl Notify {
         self.send(&format!("READY=1\nSTATUS={}", status.replace('\n', " ")));
     }
 
-    /// Tells of each reload of the config.
+    /// Sends a notification at each reload of the config.
     pub async fn follow_reloads(self: Arc<Self>, mut reloads: mpsc::UnboundedReceiver<Reload>) {
         while let Some(reload) = reloads.recv().await {
             match reload {

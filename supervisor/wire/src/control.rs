@@ -9,7 +9,7 @@ use mainstay_config::{ConfigFiles, Diagnostic, RawFile, Severity};
 use mainstay_core::difference::{Difference, DifferenceKind};
 use mainstay_core::graph::{Index, Unresolved, is_frame_system};
 use mainstay_core::machine::change::{Known, Part, Plan};
-use mainstay_core::rollout::{News, Progress};
+use mainstay_core::rollout::{ApplyState, Progress};
 use mainstay_model::SourceSpan;
 use mainstay_proto::ResourceName;
 use mainstay_proto::mainstay::control::v1 as pb;
@@ -126,19 +126,19 @@ pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
                 ..pb::ApplyConfigProgress::default()
             };
         }
-        Progress::News(news) => news,
+        Progress::State(news) => news,
     };
     let none: (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let (state, (reasons, length)) = match news {
-        News::Waiting(why, pause) => (State::Waiting, (vec![why.clone()], Some(*pause))),
-        News::Applying => (State::Applying, none),
-        News::Watching(window) => (State::Watching, (Vec::new(), Some(*window))),
-        News::Committed => (State::Committed, none),
-        News::Refused(reasons) => (State::Refused, (reasons.clone(), None)),
-        News::Reverting(reasons) => (State::Reverting, (reasons.clone(), None)),
-        News::Reverted(reasons) => (State::Reverted, (reasons.clone(), None)),
-        News::Degraded(reasons) => (State::Degraded, (reasons.clone(), None)),
-        News::Superseded => (State::Superseded, none),
+        ApplyState::Waiting(why, pause) => (State::Waiting, (vec![why.clone()], Some(*pause))),
+        ApplyState::Applying => (State::Applying, none),
+        ApplyState::Watching(window) => (State::Watching, (Vec::new(), Some(*window))),
+        ApplyState::Committed => (State::Committed, none),
+        ApplyState::Refused(reasons) => (State::Refused, (reasons.clone(), None)),
+        ApplyState::Reverting(reasons) => (State::Reverting, (reasons.clone(), None)),
+        ApplyState::Reverted(reasons) => (State::Reverted, (reasons.clone(), None)),
+        ApplyState::Degraded(reasons) => (State::Degraded, (reasons.clone(), None)),
+        ApplyState::Superseded => (State::Superseded, none),
     };
     pb::ApplyConfigProgress {
         step: Some(Step::State(state.into())),

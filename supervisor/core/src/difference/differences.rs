@@ -225,7 +225,7 @@ fn without_user(text: &str) -> String {
     }
 }
 
-/// On one line, and not too long.
+/// Value on one line, and not too long.
 fn short(text: &str) -> String {
     let clean = clean(text);
     if clean.chars().count() <= SHOWN {

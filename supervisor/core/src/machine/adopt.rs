@@ -26,7 +26,7 @@ impl World {
     /// Makes room for a module, or for another one in its place.
     pub fn add_module(&mut self, name: ModuleName) {
         let module = Module {
-            facts: ModuleCondition::Starting,
+            condition: ModuleCondition::Starting,
             first_attempt: true,
             offers: Arc::default(),
             in_flight: 0,
@@ -36,7 +36,7 @@ impl World {
         };
         if let Some(present) = self.modules.get_mut(&name) {
             // Calls of the process before may still be under way; they are counted until they end.
-            (present.facts, present.first_attempt, present.offers) = (module.facts, true, module.offers);
+            (present.condition, present.first_attempt, present.offers) = (module.condition, true, module.offers);
         } else {
             self.module_order.push(name.clone());
             self.modules.insert(name.clone(), module);
@@ -56,7 +56,7 @@ impl World {
     pub fn remove_module(&mut self, name: &ModuleName) {
         self.modules.remove(name);
         self.module_order.retain(|known| known != name);
-        self.forget_words_of(name);
+        self.forget_declared_by(name);
         self.touch_idle();
     }
 
@@ -71,7 +71,7 @@ impl World {
     pub fn known(&self) -> Known {
         let modules = self.modules.iter().map(|(name, module)| {
             let known = KnownModule {
-                ready: module.facts == ModuleCondition::Ready,
+                ready: module.condition == ModuleCondition::Ready,
                 offers: module.offers.clone(),
             };
             (name.clone(), known)

@@ -307,7 +307,7 @@ fn new_and(fault: Option<&str>) -> String {
     }
 }
 
-/// In what two entries of one module differ, or else what is made of them.
+/// Differences between two entries of one module, or else between what is made of them.
 fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &DesiredModule)) -> String {
     if let Some(fault) = &new.fault {
         return format!("its entry is broken: {fault}");

@@ -112,6 +112,6 @@ fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
 
 /// True if the environment has every configured module speak TCP.
 fn tcp_for_all() -> bool {
-    let wish = std::env::var_os("VIAM_TCP_SOCKETS");
-    wish.is_some_and(|wish| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| wish == *yes))
+    let value = std::env::var_os("VIAM_TCP_SOCKETS");
+    value.is_some_and(|value| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| value == *yes))
 }

@@ -25,7 +25,7 @@ pub struct DeclaredDependencies {
 }
 
 impl DeclaredDependencies {
-    /// With those that the resource's own entry names.
+    /// Declared dependencies with those that the resource's own entry names.
     #[must_use]
     pub fn with(mut self, explicit: &[String]) -> Self {
         let more: Vec<_> = explicit
@@ -44,13 +44,13 @@ pub type Held = (ResourceName, u64);
 /// Stage of a resource's build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildStage {
-    /// Not in any module.
+    /// The resource is in no module.
     Idle,
     /// ValidateConfig is under way.
     Validating,
     /// AddResource is under way.
     Adding,
-    /// In its module.
+    /// The resource is in its module.
     Built,
     /// RemoveResource is under way.
     Removing,
@@ -105,7 +105,7 @@ impl ShownState {
         }
     }
 
-    /// With the words that peers know for it.
+    /// Same state, with the words that peers know for it.
     pub(super) fn on_the_wire(mut self, wire: impl Into<Arc<str>>) -> Self {
         self.wire = Some(wire.into());
         self
@@ -167,7 +167,7 @@ pub struct Node {
 /// The dependencies that a module declared for one resource, found by name.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
-    /// As texts, those of its entry included.
+    /// Declared texts, those of its entry included.
     pub(super) declared: Arc<DeclaredDependencies>,
     /// Without these it cannot be built.
     pub(super) required: Vec<ResourceName>,
@@ -219,7 +219,7 @@ impl Node {
     }
 
     /// True while it has to be taken out of its module.
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_being_removed(&self) -> bool {
         self.must_remove
     }
 
@@ -274,7 +274,7 @@ pub enum ModuleCondition {
 /// State of a module, and the work that waits for it.
 #[derive(Debug)]
 pub(super) struct Module {
-    pub(super) facts: ModuleCondition,
+    pub(super) condition: ModuleCondition,
     /// True for the first start, which nobody should be judged by yet.
     pub(super) first_attempt: bool,
     pub(super) offers: Arc<HashSet<(Api, Model)>>,

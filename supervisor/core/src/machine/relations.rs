@@ -133,10 +133,14 @@ impl World {
 
     /// Drops the declared dependencies of a module's resources: they were declared by another program, or before none
     /// ran.
-    pub(super) fn forget_words_of(&mut self, module: &ModuleName) {
-        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
-        let told = self.nodes.values().filter(told).map(|node| node.config.name.clone());
-        for name in told.collect::<Vec<_>>() {
+    pub(super) fn forget_declared_by(&mut self, module: &ModuleName) {
+        let declared = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
+        let names = self
+            .nodes
+            .values()
+            .filter(declared)
+            .map(|node| node.config.name.clone());
+        for name in names.collect::<Vec<_>>() {
             self.forget_dependencies(&name);
         }
     }
@@ -172,7 +176,7 @@ impl World {
 
     /// Follows up on a resource that is out of its module, or about which the module answered: if its entry changed
     /// meanwhile, what is known of the old one counts no more.
-    pub(super) fn let_go(&mut self, name: &ResourceName) {
+    pub(super) fn clear_outdated(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.forced = false;
         if std::mem::take(&mut node.changed) {

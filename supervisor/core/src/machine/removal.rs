@@ -49,7 +49,7 @@ impl World {
 
     fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {
         let module = node.module.as_ref()?;
-        (self.facts(module) == Some(&ModuleCondition::Draining)).then_some(module)
+        (self.condition(module) == Some(&ModuleCondition::Draining)).then_some(module)
     }
 }
 

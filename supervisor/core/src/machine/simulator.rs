@@ -123,7 +123,7 @@ impl Simulator {
                 ChangeKind::Stop => self.world.retire(module),
                 _ => {}
             }
-            if change.how != ChangeKind::Start && self.world.facts(module) == Some(&ModuleCondition::Ready) {
+            if change.how != ChangeKind::Start && self.world.condition(module) == Some(&ModuleCondition::Ready) {
                 self.world.module_changed(module, ModuleCondition::Draining, None);
             }
         }
@@ -242,7 +242,7 @@ impl Simulator {
         let (resource, step) = self.open.remove(which);
         let alive = |world: &World, module: &ModuleName| {
             matches!(
-                world.facts(module),
+                world.condition(module),
                 Some(ModuleCondition::Ready | ModuleCondition::Draining)
             )
         };
@@ -290,7 +290,7 @@ impl Simulator {
     /// restarted (2), or one step ends (else).
     pub(super) fn happen(&mut self, what: usize, which: usize) {
         let module = format!("m{}", which % 3);
-        let ready = || self.world.facts(&module.as_str().into()) == Some(&ModuleCondition::Ready);
+        let ready = || self.world.condition(&module.as_str().into()) == Some(&ModuleCondition::Ready);
         match what {
             0 => self.ready(&module),
             1 => self.down(&module),

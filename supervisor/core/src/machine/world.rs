@@ -64,7 +64,7 @@ impl World {
 
     /// Modules that are being emptied for a restart and are empty now.
     pub fn drained(&self) -> Vec<ModuleName> {
-        let empty = |module: &Module| module.facts == ModuleCondition::Draining && module.occupied == 0;
+        let empty = |module: &Module| module.condition == ModuleCondition::Draining && module.occupied == 0;
         self.modules
             .iter()
             .filter(|(_, module)| empty(module))
@@ -73,8 +73,8 @@ impl World {
     }
 
     /// Condition of a module.
-    pub fn facts(&self, module: &ModuleName) -> Option<&ModuleCondition> {
-        self.modules.get(module).map(|module| &module.facts)
+    pub fn condition(&self, module: &ModuleName) -> Option<&ModuleCondition> {
+        self.modules.get(module).map(|module| &module.condition)
     }
 
     /// True while this module holds a resource, or a call about one is under way there.
@@ -89,13 +89,13 @@ impl World {
 
     /// True once every module had its first outcome and nothing is under way or about to be.
     pub fn is_settled(&self) -> bool {
-        let tried = |module: &Module| !(module.first_attempt && module.facts == ModuleCondition::Starting);
+        let tried = |module: &Module| !(module.first_attempt && module.condition == ModuleCondition::Starting);
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
     /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
-    fn is_at_rest(&self) -> bool {
-        let leaves = |module: &Module| module.facts == ModuleCondition::Draining;
+    fn is_stable(&self) -> bool {
+        let leaves = |module: &Module| module.condition == ModuleCondition::Draining;
         self.is_settled() && !self.modules.values().any(leaves)
     }
 
@@ -124,7 +124,7 @@ impl World {
         if self.unexplored && self.validating == 0 {
             self.explore();
         }
-        if self.undecided && self.is_at_rest() {
+        if self.undecided && self.is_stable() {
             self.decide_circles();
             self.propagate();
         }
@@ -135,7 +135,7 @@ impl World {
     fn propagate(&mut self) {
         while let Some(name) = self.unsettled.pop_first() {
             let Some(node) = self.nodes.get(&name) else { continue };
-            let must_remove = node.stage == BuildStage::Built && self.has_to_leave(&name, node);
+            let must_remove = node.stage == BuildStage::Built && self.needs_removal(&name, node);
             if must_remove != node.must_remove {
                 if let Some(node) = self.nodes.get_mut(&name) {
                     node.must_remove = must_remove;
@@ -193,15 +193,20 @@ impl World {
     }
 
     /// A module's state changed. `offers` comes with Ready.
-    pub fn module_changed(&mut self, name: &ModuleName, facts: ModuleCondition, offers: Option<HashSet<(Api, Model)>>) {
+    pub fn module_changed(
+        &mut self,
+        name: &ModuleName,
+        condition: ModuleCondition,
+        offers: Option<HashSet<(Api, Model)>>,
+    ) {
         let Some(module) = self.modules.get_mut(name) else {
             return;
         };
-        let gone = matches!(facts, ModuleCondition::Down(_) | ModuleCondition::Starting)
-            && matches!(module.facts, ModuleCondition::Ready | ModuleCondition::Draining);
-        let never_ran = module.first_attempt && matches!(facts, ModuleCondition::Down(_));
-        module.first_attempt &= facts == ModuleCondition::Starting;
-        module.facts = facts;
+        let gone = matches!(condition, ModuleCondition::Down(_) | ModuleCondition::Starting)
+            && matches!(module.condition, ModuleCondition::Ready | ModuleCondition::Draining);
+        let never_ran = module.first_attempt && matches!(condition, ModuleCondition::Down(_));
+        module.first_attempt &= condition == ModuleCondition::Starting;
+        module.condition = condition;
         if let Some(offers) = offers {
             module.offers = Arc::new(offers);
         }
@@ -230,7 +235,7 @@ impl World {
                 {
                     self.retries.remove(&(at, resource.clone()));
                 }
-                if inside && module.facts == ModuleCondition::Ready {
+                if inside && module.condition == ModuleCondition::Ready {
                     // What was said of it was said of the process before.
                     node.shown = None;
                 }
@@ -242,10 +247,10 @@ impl World {
         module.queue.clear();
         self.release(released);
         if never_ran {
-            self.forget_words_of(name);
+            self.forget_declared_by(name);
         }
         for resource in freed {
-            self.let_go(&resource);
+            self.clear_outdated(&resource);
         }
         for resource in touched {
             self.touch_around(&resource);
@@ -296,7 +301,7 @@ impl World {
         node.stage = stage;
         self.touch_around(name);
         if stage == BuildStage::Idle {
-            self.let_go(name);
+            self.clear_outdated(name);
         }
         for next in next {
             if let Some(node) = self.nodes.get_mut(&next) {

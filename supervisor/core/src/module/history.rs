@@ -46,7 +46,7 @@ pub struct Rebuilt {
 
 /// The end of one process, or of a start that came to no process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct End {
+pub struct ProcessEnd {
     /// Number of the module's process, from 1.
     pub life: u64,
     /// Time at which it ended, or was found to be of no use.
@@ -74,12 +74,12 @@ pub struct End {
     /// Number of unasked ends within the 24 hours up to this one, itself included.
     pub within_day: u32,
     /// Recovery from this end.
-    pub followed: Followed,
+    pub followed: Recovery,
 }
 
 /// Recovery from an end: the next start, and what was built again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Followed {
+pub struct Recovery {
     /// Time at which a start is due, while it is waited for.
     pub next_try: Option<SystemTime>,
     /// A new process was started so long after.
@@ -95,7 +95,7 @@ pub struct Followed {
 /// The last ends of one module.
 #[derive(Debug, Default)]
 pub struct History {
-    ends: VecDeque<End>,
+    ends: VecDeque<ProcessEnd>,
     /// Times of unasked ends within the last day.
     times: VecDeque<SystemTime>,
     /// Reason for which the next end was asked.
@@ -106,7 +106,7 @@ pub struct History {
 
 impl History {
     /// The ends that are kept, oldest first.
-    pub fn ends(&self) -> impl ExactSizeIterator<Item = &End> {
+    pub fn ends(&self) -> impl ExactSizeIterator<Item = &ProcessEnd> {
         self.ends.iter()
     }
 
@@ -117,7 +117,7 @@ impl History {
 
     /// A process is of no use, or has ended although nobody asked for it. The first word about a life counts; its
     /// calls, its output and its exit status may be completed.
-    pub fn failed(&mut self, mut end: End) {
+    pub fn failed(&mut self, mut end: ProcessEnd) {
         if self.of(end.life).is_some() {
             return;
         }
@@ -135,7 +135,7 @@ impl History {
     }
 
     /// A process has ended as it was told to. One whose failure is known ended because of that.
-    pub fn asked(&mut self, mut end: End) {
+    pub fn asked(&mut self, mut end: ProcessEnd) {
         if self.of(end.life).is_some() {
             return;
         }
@@ -144,7 +144,7 @@ impl History {
         self.push(end);
     }
 
-    fn push(&mut self, mut end: End) {
+    fn push(&mut self, mut end: ProcessEnd) {
         end.calls = u32::try_from(end.in_flight.len()).unwrap_or(u32::MAX);
         end.in_flight.sort_by_key(|call| std::cmp::Reverse(call.age));
         end.in_flight.truncate(MAX_CALLS);
@@ -155,7 +155,7 @@ impl History {
         self.ends.push_back(end);
     }
 
-    /// There is more to know of why the process of this life ended.
+    /// Adds to the cause why the process of this life ended.
     pub fn add(&mut self, life: u64, more: &str) {
         if let Some(end) = self.of(life) {
             end.cause = format!("{}; {more}", end.cause);
@@ -170,7 +170,7 @@ impl History {
     }
 
     /// Adds the last lines of the process's output, in full.
-    pub fn said(&mut self, life: u64, last_output: Vec<String>) {
+    pub fn set_output(&mut self, life: u64, last_output: Vec<String>) {
         if let Some(end) = self.of(life) {
             end.last_output = newest(last_output);
         }
@@ -183,7 +183,7 @@ impl History {
         }
     }
 
-    fn of(&mut self, life: u64) -> Option<&mut End> {
+    fn of(&mut self, life: u64) -> Option<&mut ProcessEnd> {
         self.ends.iter_mut().rev().find(|end| end.life == life)
     }
 
@@ -205,7 +205,7 @@ impl History {
     }
 
     /// Records the resources that were lost with the module: its own, and those that hold them, each with what it lost.
-    pub fn lost(&mut self, resources: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
+    pub fn record_lost(&mut self, resources: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
         for (name, because) in resources {
             self.lost.entry(name).or_insert(because);
         }
@@ -242,12 +242,12 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn end(life: u64, seconds: u64) -> End {
-        End {
+    fn end(life: u64, seconds: u64) -> ProcessEnd {
+        ProcessEnd {
             life,
             at: Some(at(seconds)),
             cause: format!("end {life}"),
-            ..End::default()
+            ..ProcessEnd::default()
         }
     }
 
@@ -276,13 +276,13 @@ mod tests {
     fn the_first_word_about_a_life_counts_and_is_completed() {
         let mut history = History::default();
         history.failed(end(1, 5));
-        history.failed(End {
+        history.failed(ProcessEnd {
             cause: "later".into(),
             ..end(1, 6)
         });
         history.asked(end(1, 7));
         history.exited(1, ExitStatus::from_raw(11), Some("SIGSEGV".to_owned()));
-        history.said(1, vec!["a".into(), " ".into(), "b".into()]);
+        history.set_output(1, vec!["a".into(), " ".into(), "b".into()]);
         history.evidence(1, "/e".into());
         // Of a life that nobody has heard of.
         history.exited(9, ExitStatus::from_raw(0), None);
@@ -361,9 +361,9 @@ mod tests {
         let (lidar, slam, other): (Arc<str>, Arc<str>, Arc<str>) = ("lidar".into(), "slam".into(), "other".into());
         let mut history = History::default();
         history.built(&lidar);
-        history.lost([(lidar.clone(), None), (slam.clone(), Some(lidar.clone()))]);
+        history.record_lost([(lidar.clone(), None), (slam.clone(), Some(lidar.clone()))]);
         // Told again, with less knowledge.
-        history.lost([(slam.clone(), None)]);
+        history.record_lost([(slam.clone(), None)]);
         history.failed(end(1, 1));
         history.failed(end(2, 2));
         for name in [&lidar, &other, &slam, &slam] {
@@ -393,7 +393,7 @@ mod tests {
             caller: "somebody".into(),
         };
         let mut history = History::default();
-        history.failed(End {
+        history.failed(ProcessEnd {
             in_flight: (0..30).map(call).collect(),
             ..end(1, 1)
         });

@@ -24,14 +24,14 @@ pub enum State {
     },
     /// Answered Ready, and answers since then.
     Ready {
-        /// Since when without interruption.
+        /// Start of this state, without interruption since.
         since: Instant,
     },
     /// Answers nothing any more after it was READY; it may recover.
     Unresponsive,
     /// Runs, and will be restarted: its resources are being taken out.
     Draining,
-    /// Is being ended; at `until` the next escalation follows.
+    /// Runs, and is being ended; at `until` the next escalation follows.
     Stopping {
         /// Next escalation.
         next: Escalation,
@@ -277,8 +277,8 @@ impl Lifecycle {
             (Stopped, Input::Want(true)) => self.start(now),
             (Waiting { .. } | GivenUp(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
-            (Waiting { until }, Input::PolicyChanged) => (self.wait_anew(until, now), None),
-            (GivenUp(rest), Input::PolicyChanged) if self.wanted => match self.still_rests(rest) {
+            (Waiting { until }, Input::PolicyChanged) => (self.recompute_wait(until, now), None),
+            (GivenUp(rest), Input::PolicyChanged) if self.wanted => match self.still_given_up(rest) {
                 Some(rest) => (GivenUp(rest), None),
                 None => self.start(now),
             },
@@ -381,7 +381,7 @@ impl Lifecycle {
     }
 
     /// State after the policy has changed in a pause that was to end at `until`. The pause never grows.
-    fn wait_anew(&mut self, until: Instant, now: Instant) -> State {
+    fn recompute_wait(&mut self, until: Instant, now: Instant) -> State {
         if self.restart.when == RestartWhen::Never {
             return State::GivenUp(GivenUp::Never);
         }
@@ -394,7 +394,7 @@ impl Lifecycle {
     }
 
     /// Reason why the module stays given up under the present policy, if it does.
-    fn still_rests(&self, rest: GivenUp) -> Option<GivenUp> {
+    fn still_given_up(&self, rest: GivenUp) -> Option<GivenUp> {
         match (self.restart.when, rest) {
             (RestartWhen::Never, _) => Some(GivenUp::Never),
             (RestartWhen::OnFailure, GivenUp::Done) => Some(rest),

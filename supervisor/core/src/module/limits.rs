@@ -23,18 +23,18 @@ pub struct Capabilities {
 /// Enforcement of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforcement {
-    /// By the kernel, for all processes of the module together.
+    /// Held by the kernel, for all processes of the module together.
     Cgroup,
-    /// By the kernel, for each process or user.
+    /// Held by the kernel, for each process or user.
     Rlimit,
-    /// By the core, which looks each second.
+    /// Held by the core, which looks each second.
     Watched,
-    /// Not at all.
+    /// Not held.
     NotEnforced,
 }
 
 impl Enforcement {
-    /// In the words of the status.
+    /// Enforcement in the words of the status.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cgroup => "cgroup",

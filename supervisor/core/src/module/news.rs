@@ -3,11 +3,11 @@
 use mainstay_model::{ModuleName, ModulePhase};
 
 use super::state::ModuleState;
-use crate::events::What;
+use crate::events::EventKind;
 
 /// Event for a change of a module's published state; `None` if it is a detail, such as a new figure. A failure is told
 /// when it happens, before it is known what follows ([`failure`]).
-pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<What> {
+pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<EventKind> {
     let waits = after.next_try.is_some();
     let news = match after.phase {
         // A start is news when there is a process.
@@ -19,7 +19,7 @@ pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -
         phase => before.phase != phase,
     };
     let wrong = matches!(after.phase, ModulePhase::Unhealthy | ModulePhase::Unresponsive);
-    news.then(|| What::Module {
+    news.then(|| EventKind::Module {
         name: name.clone(),
         phase: after.phase,
         pid: after.pid,
@@ -29,8 +29,8 @@ pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -
 }
 
 /// A process of the module is of no use, or has ended, and why.
-pub fn failure(name: &ModuleName, pid: Option<u32>, cause: &str) -> What {
-    What::Module {
+pub fn failure(name: &ModuleName, pid: Option<u32>, cause: &str) -> EventKind {
+    EventKind::Module {
         name: name.clone(),
         phase: ModulePhase::Unhealthy,
         pid,
@@ -68,7 +68,7 @@ mod tests {
         for change in changes {
             let before = state.clone();
             change(&mut state);
-            if let Some(What::Module {
+            if let Some(EventKind::Module {
                 phase,
                 pid,
                 cause,

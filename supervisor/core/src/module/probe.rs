@@ -1,4 +1,5 @@
-//! Whether a module's process still answers, as a function of state, input and time. Does no IO and reads no clock.
+//! Prober of a module's process, which decides whether it still answers, as a function of state, input and time. Does
+//! no IO and reads no clock.
 //!
 //! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs
 //! when nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the
@@ -73,7 +74,7 @@ pub enum Action {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ProbeState {
     /// The next probe goes out at `until`.
     GivenUp { until: Instant },
     /// A probe is out since `since` and must be answered by `until`.
@@ -92,13 +93,13 @@ enum Step {
 #[derive(Debug)]
 pub struct Prober {
     health: Health,
-    step: Step,
+    step: ProbeState,
     /// Time of the last response, moved on by what does not count as silence.
     heard: Instant,
     unresponsive: bool,
     /// The core's own calls that run, and when each is given up.
     calls: BTreeMap<u64, Instant>,
-    /// Until when those excuse silence.
+    /// Time until which those calls excuse silence.
     excused: Option<Instant>,
 }
 
@@ -108,7 +109,7 @@ impl Prober {
         health.interval = health.interval.max(SHORTEST);
         health.timeout = health.timeout.max(SHORTEST);
         Self {
-            step: Step::GivenUp {
+            step: ProbeState::GivenUp {
                 until: now + health.interval,
             },
             health,
@@ -126,9 +127,9 @@ impl Prober {
         self.health.timeout = self.health.timeout.max(SHORTEST);
         let silent_until = self.heard + self.health.kill_after;
         match &mut self.step {
-            Step::GivenUp { until } => *until = (*until).min(now + self.health.interval),
-            Step::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
-            Step::Asked { .. } | Step::Looking { .. } | Step::Gathering | Step::Over => {}
+            ProbeState::GivenUp { until } => *until = (*until).min(now + self.health.interval),
+            ProbeState::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
+            ProbeState::Asked { .. } | ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over => {}
         }
     }
 
@@ -140,16 +141,16 @@ impl Prober {
     /// Time at which the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
-            Step::GivenUp { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {
+            ProbeState::GivenUp { until } | ProbeState::Asked { until, .. } | ProbeState::Waiting { until, .. } => {
                 Some(self.excused.map_or(until, |excused| excused.min(until)))
             }
-            Step::Looking { .. } | Step::Gathering | Step::Over => None,
+            ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over => None,
         }
     }
 
     /// Advances by one input and says what to do about it.
     pub fn handle(&mut self, input: Input, now: Instant) -> Option<Action> {
-        if self.step == Step::Over {
+        if self.step == ProbeState::Over {
             return None;
         }
         self.forgive_lateness(now);
@@ -157,7 +158,7 @@ impl Prober {
             Input::Tick => self.tick(now),
             Input::Answered => {
                 self.alive(now);
-                self.step = Step::GivenUp {
+                self.step = ProbeState::GivenUp {
                     until: now + self.health.interval,
                 };
                 std::mem::take(&mut self.unresponsive).then_some(Action::Answering)
@@ -165,8 +166,8 @@ impl Prober {
             Input::Responded => {
                 self.alive(now);
                 // Whoever speaks again may also answer again, and is not ended while that is open.
-                if let Step::Waiting { .. } | Step::Gathering = self.step {
-                    self.step = Step::GivenUp { until: now };
+                if let ProbeState::Waiting { .. } | ProbeState::Gathering = self.step {
+                    self.step = ProbeState::GivenUp { until: now };
                 }
                 None
             }
@@ -184,16 +185,16 @@ impl Prober {
                     let excused = self.calls.values().filter(|until| Some(**until) <= ended);
                     self.excused = excused.max().copied();
                     // What was asked while silence was excused says nothing yet.
-                    if self.excused.is_none() && matches!(self.step, Step::Asked { .. }) {
-                        self.ask_anew(now);
+                    if self.excused.is_none() && matches!(self.step, ProbeState::Asked { .. }) {
+                        self.restart_round(now);
                     }
                 }
                 None
             }
             Input::Traced(tracer) => self.looked(tracer, now),
             Input::Gathered => {
-                let Step::Gathering = self.step else { return None };
-                self.step = Step::Over;
+                let ProbeState::Gathering = self.step else { return None };
+                self.step = ProbeState::Over;
                 Some(Action::Hung {
                     silent: self.silent(now),
                 })
@@ -217,8 +218,8 @@ impl Prober {
     }
 
     /// The probe that is out has all its time once more.
-    fn ask_anew(&mut self, now: Instant) {
-        self.step = Step::Asked {
+    fn restart_round(&mut self, now: Instant) {
+        self.step = ProbeState::Asked {
             since: now,
             until: now + self.health.timeout,
         };
@@ -229,12 +230,12 @@ impl Prober {
         let Some(due) = self.deadline() else { return };
         if now.saturating_duration_since(due) > LATE {
             let since = match self.step {
-                Step::Asked { since, .. } | Step::Waiting { since, .. } => since,
+                ProbeState::Asked { since, .. } | ProbeState::Waiting { since, .. } => since,
                 _ => due,
             };
             self.forgive(since, now);
             self.excused = self.excused.filter(|until| *until > now);
-            self.step = Step::GivenUp { until: now };
+            self.step = ProbeState::GivenUp { until: now };
         }
     }
 
@@ -246,46 +247,46 @@ impl Prober {
             self.excused = None;
         }
         match (self.step, self.excused) {
-            (Step::Asked { .. }, Some(until)) => {
-                self.step = Step::Asked { since: now, until };
+            (ProbeState::Asked { .. }, Some(until)) => {
+                self.step = ProbeState::Asked { since: now, until };
                 None
             }
-            (Step::Asked { since, .. } | Step::Waiting { since, .. }, _) if !over && !self.renews(now) => {
-                self.step = Step::Looking { since, at: now };
+            (ProbeState::Asked { since, .. } | ProbeState::Waiting { since, .. }, _) if !over && !self.renews(now) => {
+                self.step = ProbeState::Looking { since, at: now };
                 Some(Action::LookForTracer)
             }
-            (Step::GivenUp { .. } | Step::Asked { .. } | Step::Waiting { .. }, _) => {
-                self.ask_anew(now);
+            (ProbeState::GivenUp { .. } | ProbeState::Asked { .. } | ProbeState::Waiting { .. }, _) => {
+                self.restart_round(now);
                 Some(Action::Probe)
             }
-            (Step::Looking { .. } | Step::Gathering | Step::Over, _) => None,
+            (ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over, _) => None,
         }
     }
 
     /// True when a missed probe is to be replaced by another.
     fn renews(&self, now: Instant) -> bool {
-        matches!(self.step, Step::Waiting { .. })
+        matches!(self.step, ProbeState::Waiting { .. })
             && (self.excused.is_some() || self.silent(now) < self.health.kill_after)
     }
 
     fn looked(&mut self, tracer: Option<u32>, now: Instant) -> Option<Action> {
-        let Step::Looking { since, at } = self.step else {
+        let ProbeState::Looking { since, at } = self.step else {
             return None;
         };
         if now.saturating_duration_since(at) > LATE + LOOK_LIMIT {
             self.forgive(since, now);
-            self.ask_anew(now);
+            self.restart_round(now);
             return Some(Action::Probe);
         }
         let silent = self.silent(now);
         if tracer.is_some() {
             self.heard = now;
         } else if self.unresponsive && silent >= self.health.kill_after && self.excused.is_none() {
-            self.step = Step::Gathering;
+            self.step = ProbeState::Gathering;
             return Some(Action::Gather);
         }
         let killed = self.heard + self.health.kill_after;
-        self.step = Step::Waiting {
+        self.step = ProbeState::Waiting {
             since: now,
             until: killed.max(now).min(now + RENEW),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::health::Verdict;
-use super::news::News;
+use super::news::ApplyState;
 
 /// Number of one text's way through the transaction; answers that carry an older one no longer count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +23,7 @@ pub enum Origin {
 /// A config that can be run, as far as the transaction has to know it.
 #[derive(Clone, Debug)]
 pub struct Revision<T> {
-    /// Tells it from other texts.
+    /// Digest, which identifies the text.
     pub digest: Arc<str>,
     /// Origin of the text.
     pub origin: Origin,
@@ -39,7 +39,7 @@ pub struct Revision<T> {
 
 /// State of the config file, compared with what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum File {
+pub enum FileState {
     /// Text that runs, or is on its way.
     Holds(Arc<str>),
     /// A text that cannot be used, and why.
@@ -53,7 +53,7 @@ pub enum File {
 /// Reason why a text that was checked is not applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// In words.
+    /// Reasons, in words.
     pub reasons: Vec<String>,
     /// True if nothing of it is the fault of the text: the same may be good in a moment.
     pub transient: bool,
@@ -100,9 +100,9 @@ pub enum Input<T> {
 /// Direction of a change of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// To a new text.
+    /// Towards a new text.
     Forward,
-    /// To the last commit, for these reasons.
+    /// Back to the last commit, for these reasons.
     Back(Vec<String>),
 }
 
@@ -119,7 +119,7 @@ pub enum Action<T> {
         ticket: Ticket,
         /// Config that the machine shall run.
         revision: Revision<T>,
-        /// From or to the last commit.
+        /// Direction: from or to the last commit.
         direction: Direction,
         /// True if what is healthy now is what has to be healthy afterwards.
         fresh: bool,
@@ -131,5 +131,5 @@ pub enum Action<T> {
     /// Forget that a text of this digest was taken back.
     Pardon(Arc<str>),
     /// Tell whoever follows this text.
-    Tell(Ticket, News),
+    Tell(Ticket, ApplyState),
 }

@@ -6,5 +6,5 @@ pub mod messages;
 pub mod news;
 pub mod transaction;
 
-pub use messages::{Action, Direction, File, Input, Origin, Refusal, Revision, Ticket};
-pub use news::{News, Progress, State};
+pub use messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
+pub use news::{ApplyState, ConfigState, Progress};

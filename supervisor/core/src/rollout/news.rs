@@ -8,7 +8,7 @@ use crate::machine::change::Plan;
 
 /// Step in the progress of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum ApplyState {
     /// The maintenance sensor does not allow it, for this reason; asked again after this pause.
     Waiting(String, Duration),
     /// The text is being applied.
@@ -29,10 +29,10 @@ pub enum News {
     Superseded,
 }
 
-impl News {
+impl ApplyState {
     /// True if nothing follows.
     pub fn is_last(&self) -> bool {
-        use News::{Committed, Degraded, Refused, Reverted, Superseded};
+        use ApplyState::{Committed, Degraded, Refused, Reverted, Superseded};
         matches!(self, Committed | Refused(_) | Reverted(_) | Degraded(_) | Superseded)
     }
 }
@@ -43,12 +43,12 @@ pub enum Progress {
     /// Plan that is being carried out.
     Plan(Arc<Plan>),
     /// A step was taken.
-    News(News),
+    State(ApplyState),
 }
 
 /// The state of the config in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConfigState {
     /// The file's text runs.
     Current,
     /// The file's text cannot be used; the one before runs.
@@ -69,7 +69,7 @@ pub enum State {
     Overridden,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ConfigState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Current => "current",

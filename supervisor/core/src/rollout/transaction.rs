@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Verdict;
-pub use super::messages::{Action, Direction, File, Input, Origin, Refusal, Revision, Ticket};
-use super::news::{News, State};
+pub use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
+use super::news::{ApplyState, ConfigState};
 
 /// Pause before a text that was refused for what may pass is tried again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ pub struct Transaction<T> {
     window: Duration,
     candidate: Option<Candidate<T>>,
     retry: Option<Retry<T>>,
-    file: File,
+    file: FileState,
     rejected: BTreeMap<Arc<str>, Vec<String>>,
     last_ticket: Ticket,
     stopped: bool,
@@ -94,7 +94,7 @@ pub struct Transaction<T> {
 impl<T: Clone> Transaction<T> {
     /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first
     /// pass is over. `committed` is the last good config, if there is one.
-    pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: File) -> Self {
+    pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: FileState) -> Self {
         let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
         let trial = if known {
             Trial::Settled
@@ -174,9 +174,9 @@ impl<T: Clone> Transaction<T> {
     }
 
     /// The state in one word, and why it is not `current`.
-    pub fn state(&self) -> (State, Vec<String>) {
+    pub fn state(&self) -> (ConfigState, Vec<String>) {
         match &self.trial {
-            Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
+            Trial::Degraded(reasons) => return (ConfigState::Degraded, reasons.clone()),
             Trial::Applying {
                 direction: Direction::Back(why),
                 ..
@@ -185,32 +185,32 @@ impl<T: Clone> Transaction<T> {
                 direction: Direction::Back(why),
                 ..
             } => {
-                return (State::Reverted, why.clone());
+                return (ConfigState::Reverted, why.clone());
             }
             _ => {}
         }
         if let Some(candidate) = &self.candidate {
             if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
-                return (State::Refused, reasons.clone());
+                return (ConfigState::Refused, reasons.clone());
             }
             match &candidate.stage {
-                Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),
+                Stage::Postponed { reason, .. } => return (ConfigState::Waiting, vec![reason.clone()]),
                 // Between two questions it waits all the same.
-                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (State::Waiting, Vec::new()),
-                _ => return (State::Applying, Vec::new()),
+                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (ConfigState::Waiting, Vec::new()),
+                _ => return (ConfigState::Applying, Vec::new()),
             }
         }
         match &self.file {
-            File::Refused(reasons) => return (State::Refused, reasons.clone()),
-            File::Away(why) => return (State::Away, vec![why.clone()]),
-            File::Rejected(reasons) => return (State::Reverted, reasons.clone()),
-            File::Holds(_) => {}
+            FileState::Refused(reasons) => return (ConfigState::Refused, reasons.clone()),
+            FileState::Away(why) => return (ConfigState::Away, vec![why.clone()]),
+            FileState::Rejected(reasons) => return (ConfigState::Reverted, reasons.clone()),
+            FileState::Holds(_) => {}
         }
         match &self.trial {
-            Trial::Applying { .. } => (State::Applying, Vec::new()),
-            Trial::Watching { .. } => (State::Watching, Vec::new()),
-            _ if File::Holds(self.running.digest.clone()) != self.file => (State::Overridden, Vec::new()),
-            _ => (State::Current, Vec::new()),
+            Trial::Applying { .. } => (ConfigState::Applying, Vec::new()),
+            Trial::Watching { .. } => (ConfigState::Watching, Vec::new()),
+            _ if FileState::Holds(self.running.digest.clone()) != self.file => (ConfigState::Overridden, Vec::new()),
+            _ => (ConfigState::Current, Vec::new()),
         }
     }
 
@@ -227,12 +227,12 @@ impl<T: Clone> Transaction<T> {
                 forced,
             } => self.seen(revision, rejected, forced, &mut actions),
             Input::Refused(reasons) => {
-                self.file = File::Refused(reasons);
+                self.file = FileState::Refused(reasons);
                 self.retry = None;
                 self.withdraw(&mut actions);
             }
             Input::Away(why) => {
-                self.file = File::Away(why);
+                self.file = FileState::Away(why);
                 self.retry = None;
                 self.withdraw(&mut actions);
             }
@@ -266,7 +266,7 @@ impl<T: Clone> Transaction<T> {
         let rejected = self.rejected.get(&revision.digest).cloned().or(rejected);
         // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
         if by_file {
-            self.file = File::Holds(revision.digest.clone());
+            self.file = FileState::Holds(revision.digest.clone());
             self.retry = None;
             self.withdraw(actions);
         }
@@ -275,7 +275,7 @@ impl<T: Clone> Transaction<T> {
                 self.rejected.remove(&revision.digest);
                 actions.push(Action::Pardon(revision.digest.clone()));
             }
-            Some(reasons) => return self.refuse(ticket, &revision, reasons, File::Rejected, actions),
+            Some(reasons) => return self.refuse(ticket, &revision, reasons, FileState::Rejected, actions),
             None => {}
         }
         if !forced && revision.digest == self.running.digest {
@@ -285,7 +285,7 @@ impl<T: Clone> Transaction<T> {
         if let (Some(known), true) = (known, revision.revert.is_some()) {
             let new: Vec<_> = revision.faults.difference(known).cloned().collect();
             if !new.is_empty() {
-                return self.refuse(ticket, &revision, new, File::Refused, actions);
+                return self.refuse(ticket, &revision, new, FileState::Refused, actions);
             }
         }
         self.begin(ticket, revision, None, actions);
@@ -322,7 +322,7 @@ impl<T: Clone> Transaction<T> {
             return;
         };
         self.last_ticket.0 += 1;
-        self.file = File::Holds(retry.revision.digest.clone());
+        self.file = FileState::Holds(retry.revision.digest.clone());
         let again = Some((retry.pause, retry.reasons));
         self.begin(self.last_ticket, retry.revision, again, actions);
     }
@@ -332,14 +332,14 @@ impl<T: Clone> Transaction<T> {
         ticket: Ticket,
         revision: &Revision<T>,
         reasons: Vec<String>,
-        file: fn(Vec<String>) -> File,
+        file: fn(Vec<String>) -> FileState,
         actions: &mut Vec<Action<T>>,
     ) {
         // The file may hold something else by now.
-        if self.file == File::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
+        if self.file == FileState::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
             self.file = file(reasons.clone());
         }
-        actions.push(Action::Tell(ticket, News::Refused(reasons)));
+        actions.push(Action::Tell(ticket, ApplyState::Refused(reasons)));
     }
 
     /// The file no longer holds the candidate.
@@ -355,7 +355,7 @@ impl<T: Clone> Transaction<T> {
 
     fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
         if let Some(candidate) = self.candidate.take() {
-            actions.push(Action::Tell(candidate.ticket, News::Superseded));
+            actions.push(Action::Tell(candidate.ticket, ApplyState::Superseded));
         }
     }
 
@@ -372,7 +372,7 @@ impl<T: Clone> Transaction<T> {
                 actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
-                actions.push(Action::Tell(ticket, News::Waiting(reason.clone(), pause)));
+                actions.push(Action::Tell(ticket, ApplyState::Waiting(reason.clone(), pause)));
                 let until = now + pause;
                 candidate.stage = Stage::Postponed { pause, until, reason };
             }
@@ -396,8 +396,8 @@ impl<T: Clone> Transaction<T> {
             return;
         };
         if let Err(Refusal { reasons, transient }) = outcome {
-            self.refuse(ticket, &revision, reasons.clone(), File::Refused, actions);
-            let wanted = revision.origin == Origin::File && self.file == File::Refused(reasons.clone());
+            self.refuse(ticket, &revision, reasons.clone(), FileState::Refused, actions);
+            let wanted = revision.origin == Origin::File && self.file == FileState::Refused(reasons.clone());
             if transient && wanted {
                 let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
                 let until = now + pause;
@@ -411,12 +411,12 @@ impl<T: Clone> Transaction<T> {
             return;
         }
         if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
-            actions.push(Action::Tell(*ticket, News::Superseded));
+            actions.push(Action::Tell(*ticket, ApplyState::Superseded));
         }
         let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
         self.window = revision.revert.unwrap_or_default();
         self.go(ticket, revision, Direction::Forward, fresh, actions);
-        actions.push(Action::Tell(ticket, News::Applying));
+        actions.push(Action::Tell(ticket, ApplyState::Applying));
     }
 
     fn go(
@@ -466,7 +466,7 @@ impl<T: Clone> Transaction<T> {
                         direction,
                         until,
                     };
-                    actions.push(Action::Tell(ticket, News::Watching(self.window)));
+                    actions.push(Action::Tell(ticket, ApplyState::Watching(self.window)));
                 } else {
                     self.commit(ticket, actions);
                 }
@@ -490,7 +490,7 @@ impl<T: Clone> Transaction<T> {
                     }
                     _ => Trial::Settled,
                 };
-                self.refuse(ticket, &failed, vec![problem], File::Refused, actions);
+                self.refuse(ticket, &failed, vec![problem], FileState::Refused, actions);
             }
             (Direction::Back(reasons), Ok(())) => {
                 let direction = Direction::Back(reasons);
@@ -501,7 +501,7 @@ impl<T: Clone> Transaction<T> {
                 };
             }
             (Direction::Back(_), Err(problem)) => {
-                actions.push(Action::Tell(ticket, News::Degraded(vec![problem.clone()])));
+                actions.push(Action::Tell(ticket, ApplyState::Degraded(vec![problem.clone()])));
                 self.trial = Trial::Degraded(vec![problem]);
             }
         }
@@ -511,7 +511,7 @@ impl<T: Clone> Transaction<T> {
         self.trial = Trial::Settled;
         self.committed = Some(self.running.clone());
         actions.push(Action::Commit(ticket, self.running.clone()));
-        actions.push(Action::Tell(ticket, News::Committed));
+        actions.push(Action::Tell(ticket, ApplyState::Committed));
     }
 
     fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
@@ -547,12 +547,12 @@ impl<T: Clone> Transaction<T> {
                 Verdict::Healthy,
             ) => {
                 self.trial = Trial::Settled;
-                actions.push(Action::Tell(ticket, News::Reverted(reasons)));
+                actions.push(Action::Tell(ticket, ApplyState::Reverted(reasons)));
             }
             (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
                 if until <= now =>
             {
-                actions.push(Action::Tell(ticket, News::Degraded(reasons.clone())));
+                actions.push(Action::Tell(ticket, ApplyState::Degraded(reasons.clone())));
                 self.trial = Trial::Degraded(reasons);
             }
             (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
@@ -567,15 +567,15 @@ impl<T: Clone> Transaction<T> {
         };
         let bad = self.running.clone();
         self.rejected.insert(bad.digest.clone(), reasons.clone());
-        if self.file == File::Holds(bad.digest.clone()) {
-            self.file = File::Rejected(reasons.clone());
+        if self.file == FileState::Holds(bad.digest.clone()) {
+            self.file = FileState::Rejected(reasons.clone());
         }
         let same = |candidate: &mut Candidate<T>| candidate.revision.digest == bad.digest;
         if let Some(candidate) = self.candidate.take_if(same) {
-            actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
+            actions.push(Action::Tell(candidate.ticket, ApplyState::Refused(reasons.clone())));
         }
         actions.push(Action::Reject(bad, reasons.clone()));
-        actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));
+        actions.push(Action::Tell(ticket, ApplyState::Reverting(reasons.clone())));
         self.go(ticket, target, Direction::Back(reasons), false, actions);
     }
 }

@@ -10,7 +10,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Next action for a resource that is to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum DrainStep {
     /// No call is in it any more: take it out.
     Remove,
     /// Look again when a call ended, at that time at the latest.
@@ -23,11 +23,11 @@ pub enum Due {
 }
 
 /// Decides what is due `now` for a resource with so many `calls` in flight, which may go on until `by`.
-pub fn due(calls: usize, by: Instant, now: Instant) -> Due {
+pub fn due(calls: usize, by: Instant, now: Instant) -> DrainStep {
     match calls {
-        0 => Due::Remove,
-        _ if by <= now => Due::Cut,
-        _ => Due::Wait { until: by },
+        0 => DrainStep::Remove,
+        _ if by <= now => DrainStep::Cut,
+        _ => DrainStep::Wait { until: by },
     }
 }
 
@@ -43,9 +43,9 @@ impl Operations {
             ended.as_mut().enable();
             let calls = self.calls(|_, about| &*about.resource == resource).len();
             match due(calls, by, Instant::now()) {
-                Due::Remove => return,
-                Due::Cut => return self.cut(resource, cause),
-                Due::Wait { until } => {
+                DrainStep::Remove => return,
+                DrainStep::Cut => return self.cut(resource, cause),
+                DrainStep::Wait { until } => {
                     let until = tokio::time::Instant::from_std(until);
                     if tokio::time::timeout_at(until, ended).await.is_ok() {
                         let look = tokio::time::Instant::now() + LOOK;
@@ -75,23 +75,23 @@ mod tests {
     use super::*;
     use crate::call::CallLease as _;
     use crate::identity::Identity;
-    use crate::operations::{CallInfo, Running};
+    use crate::operations::{CallInfo, RunningCall};
 
     #[test]
     fn an_empty_resource_is_taken_out_at_once_and_a_busy_one_at_its_time() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
         for (calls, by, expected) in [
-            (0, later, Due::Remove),
-            (0, now, Due::Remove),
-            (3, later, Due::Wait { until: later }),
-            (3, now, Due::Cut),
+            (0, later, DrainStep::Remove),
+            (0, now, DrainStep::Remove),
+            (3, later, DrainStep::Wait { until: later }),
+            (3, now, DrainStep::Cut),
         ] {
             assert_eq!(due(calls, by, now), expected, "{calls}");
         }
     }
 
-    fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> Running {
+    fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> RunningCall {
         let about = CallInfo {
             resource: resource.into(),
             module: None,
@@ -127,10 +127,10 @@ mod tests {
         );
         operations.drain("a", Instant::now(), &cause).await;
         assert!(lasting.cancel.is_cancelled());
-        assert_eq!(lasting.why_cut(), Some(cause));
+        assert_eq!(lasting.cut_reason(), Some(cause));
         for spared in [stop, other] {
             assert!(!spared.cancel.is_cancelled());
-            assert_eq!(spared.why_cut(), None);
+            assert_eq!(spared.cut_reason(), None);
         }
     }
 }

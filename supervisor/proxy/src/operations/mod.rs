@@ -95,7 +95,7 @@ pub struct Operations(Arc<Shared>);
 
 /// A call's entry in the list. Dropping it is the end of the operation.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCall {
     shared: Arc<Shared>,
     /// Id: the caller's own, or a new one.
     pub id: Uuid,
@@ -107,15 +107,15 @@ pub struct Running {
     upstream: Option<Upstream>,
 }
 
-impl Running {
+impl RunningCall {
     /// The call goes to a module through this connection: if it ends with that, it is remembered for a while.
     pub fn through(&mut self, upstream: &Upstream) {
         self.upstream = Some(upstream.clone()).filter(|upstream| !upstream.is_closed());
     }
 }
 
-impl CallLease for Running {
-    fn why_cut(&self) -> Option<Arc<str>> {
+impl CallLease for RunningCall {
+    fn cut_reason(&self) -> Option<Arc<str>> {
         let running = self.shared.running();
         let operation = match self.joined {
             Some(number) => running.joined.get(&number),
@@ -135,7 +135,7 @@ impl Operations {
         session: Option<Uuid>,
         on_stop_all: OnStopAll,
         about: Option<CallInfo>,
-    ) -> Running {
+    ) -> RunningCall {
         let mut running = self.0.running();
         let id = given.unwrap_or_else(Uuid::new_v4);
         let (cancel, joined) = match running.operations.get(&id) {
@@ -165,7 +165,7 @@ impl Operations {
             None
         };
         drop(running);
-        Running {
+        RunningCall {
             shared: self.0.clone(),
             id,
             cancel,
@@ -241,7 +241,7 @@ impl Operations {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         let mut running = self.shared.running();
         let ended = match self.joined {

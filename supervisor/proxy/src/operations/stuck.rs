@@ -11,7 +11,7 @@ use mainstay_model::ModuleName;
 
 use super::{CallInfo, Operation, Operations};
 
-/// By how much longer a call may take that rightly lasts.
+/// Factor by which a call that rightly lasts may take longer.
 const PATIENT: u32 = 10;
 
 /// Calls of one method of one resource that do not return.
@@ -90,9 +90,9 @@ fn group(calls: Vec<(Operation, CallInfo)>, now: Instant) -> Vec<Stuck> {
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::operations::{OnStopAll, Running};
+    use crate::operations::{OnStopAll, RunningCall};
 
-    fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> Running {
+    fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> RunningCall {
         let about = CallInfo {
             resource: "rdk:component:sensor/eye".into(),
             module: Some("eyes".into()),

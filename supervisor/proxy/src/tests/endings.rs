@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::world::{ECHO, World, answer, echo, message, named, ok_trailers, soon, until};
+use super::world::{ECHO, Fixture, answer, echo, message, named, ok_trailers, soon, until};
 
 /// A module that answers with one message and then waits; it tells why its streams were reset.
-async fn waiting_module(answers: bool) -> (World, mpsc::UnboundedReceiver<Reason>) {
+async fn waiting_module(answers: bool) -> (Fixture, mpsc::UnboundedReceiver<Reason>) {
     let (tell, told) = mpsc::unbounded_channel();
-    let world = World::new(move |_request, mut respond| {
+    let world = Fixture::new(move |_request, mut respond| {
         let tell = tell.clone();
         async move {
             let reason = if answers {
@@ -122,7 +122,7 @@ async fn the_core_ends_a_call_at_its_deadline_by_itself() {
 
 #[tokio::test]
 async fn a_deadline_counts_before_the_first_message_too() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let mut client = world.client().await;
     let call = client.open(ECHO, &[("grpc-timeout", "50m")]).await;
     assert_eq!(soon(call.finish()).await.status().0, 4);
@@ -169,7 +169,7 @@ async fn answered<F>(reply: impl Fn(h2::server::SendResponse<Bytes>) -> F + Clon
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let world = World::new(move |_request, respond| reply(respond)).await;
+    let world = Fixture::new(move |_request, respond| reply(respond)).await;
     let mut client = world.client().await;
     let status = client.call(ECHO, &[], named(5)).await.status();
     until("the call is over", || world.kept() == 0).await;
@@ -250,7 +250,7 @@ async fn a_module_that_answers_garbage_gets_a_clean_error_in_its_name() {
 
 #[tokio::test]
 async fn a_module_that_does_not_speak_http2_is_an_unavailable_one() {
-    let world = World::with_module(|listener| async move {
+    let world = Fixture::with_module(|listener| async move {
         let mut held = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream
@@ -267,7 +267,7 @@ async fn a_module_that_does_not_speak_http2_is_an_unavailable_one() {
 
 #[tokio::test]
 async fn http_1_gets_its_answer_and_tls_its_refusal() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let speak = async |bytes: &[u8]| {
         let mut stream = TcpStream::connect(world.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -285,7 +285,7 @@ async fn http_1_gets_its_answer_and_tls_its_refusal() {
 
 #[tokio::test]
 async fn a_panic_ends_one_call_and_no_other() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let mut client = world.client().await;
     let mut other = client.open(ECHO, &[]).await;
     other.stream.send_data(named(5), false).unwrap();

@@ -179,7 +179,7 @@ impl ModulePeer for ModuleEntry {
         self.state().life
     }
 
-    fn made_a_call(&self) {
-        self.activity.made_a_call();
+    fn record_call(&self) {
+        self.activity.record_call();
     }
 }

@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-pub use crate::jobs::call::Caller;
-use crate::jobs::history::History;
+pub use crate::jobs::call::JobContext;
+use crate::jobs::history::JobHistory;
 
 /// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a
 /// second.
@@ -31,9 +31,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Handle of the jobs. Clones mean the same jobs.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct JobsHandle {
     wanted: Arc<watch::Sender<Arc<[Job]>>>,
-    histories: Arc<Mutex<HashMap<String, History>>>,
+    histories: Arc<Mutex<HashMap<String, JobHistory>>>,
 }
 
 /// Last runs of one job.
@@ -47,7 +47,7 @@ pub struct JobRuns {
     pub failed: Vec<SystemTime>,
 }
 
-impl Default for Handle {
+impl Default for JobsHandle {
     fn default() -> Self {
         Self {
             wanted: Arc::new(watch::Sender::new(Arc::default())),
@@ -56,7 +56,7 @@ impl Default for Handle {
     }
 }
 
-impl Handle {
+impl JobsHandle {
     /// From now on these run. A job that did not change goes on as it is; one that changed or is gone ends, with the
     /// call that it is making. Of two with one name the first counts; those with a fault were told with the config and
     /// are left out.
@@ -95,7 +95,7 @@ impl Handle {
         self.wanted.borrow().iter().map(runs).collect()
     }
 
-    fn histories(&self) -> MutexGuard<'_, HashMap<String, History>> {
+    fn histories(&self) -> MutexGuard<'_, HashMap<String, JobHistory>> {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,19 +114,19 @@ impl Handle {
 /// Runs the jobs.
 #[derive(Debug)]
 pub struct Jobs {
-    handle: Handle,
-    caller: Caller,
+    handle: JobsHandle,
+    caller: JobContext,
 }
 
 /// A task that runs a job.
-struct Running {
+struct RunningJob {
     job: Job,
     task: AbortHandle,
 }
 
 impl Jobs {
     /// Runs what `handle` is told, on the machine that `caller` reaches.
-    pub fn new(handle: Handle, caller: Caller) -> Self {
+    pub fn new(handle: JobsHandle, caller: JobContext) -> Self {
         Self { handle, caller }
     }
 
@@ -138,7 +138,7 @@ impl Jobs {
             () = started(self.caller.published()) => {}
         }
         let mut tasks = JoinSet::new();
-        let mut running: HashMap<Id, Running> = HashMap::new();
+        let mut running: HashMap<Id, RunningJob> = HashMap::new();
         loop {
             self.reconcile(&wanted.borrow_and_update().clone(), &mut tasks, &mut running);
             tokio::select! {
@@ -165,7 +165,7 @@ impl Jobs {
 
     /// Ends what is not wanted as it is, and starts what is wanted and does not run. One that changed starts when its
     /// end was seen, so that a job never runs twice at a time.
-    fn reconcile(&self, wanted: &[Job], tasks: &mut JoinSet<()>, running: &mut HashMap<Id, Running>) {
+    fn reconcile(&self, wanted: &[Job], tasks: &mut JoinSet<()>, running: &mut HashMap<Id, RunningJob>) {
         for old in running.values().filter(|old| !wanted.contains(&old.job)) {
             old.task.abort();
         }
@@ -175,7 +175,7 @@ impl Jobs {
             }
             let task = tasks.spawn(perform(job.clone(), self.handle.clone(), self.caller.clone()));
             let job = job.clone();
-            running.insert(task.id(), Running { job, task });
+            running.insert(task.id(), RunningJob { job, task });
         }
     }
 }
@@ -191,7 +191,7 @@ async fn started(published: &Published) {
 }
 
 /// Task of one job, for as long as it is wanted.
-async fn perform(job: Job, handle: Handle, caller: Caller) {
+async fn perform(job: Job, handle: JobsHandle, caller: JobContext) {
     let schedule = match job.schedule.parse::<Schedule>() {
         Ok(schedule) => schedule,
         Err(bad) => return skip(&job, &bad.to_string()).await,
@@ -251,8 +251,8 @@ async fn at(cron: &Cron, last: SystemTime) -> Option<SystemTime> {
 /// The runs of one job.
 struct Run {
     job: Job,
-    handle: Handle,
-    caller: Caller,
+    handle: JobsHandle,
+    caller: JobContext,
     /// The failure that was told last; the same one is not told again and again.
     told: Option<String>,
 }

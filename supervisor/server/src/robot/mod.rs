@@ -30,7 +30,7 @@ pub struct Robot {
     /// Running operations.
     pub operations: Operations,
     /// Scheduled jobs.
-    pub jobs: jobs::Handle,
+    pub jobs: jobs::JobsHandle,
     /// Cancelled when the core is to end.
     pub shutdown: CancellationToken,
     /// Records of calls.

@@ -388,7 +388,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Of what is to be built, that for which it is certain already that it cannot be.
+    /// Resources to be built that certainly cannot be.
     fn blocked(&mut self) {
         let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
         let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();

@@ -46,13 +46,13 @@ fn word(action: &Action<()>) -> String {
         Action::Reject(revision, _) => format!("reject {}", revision.digest),
         Action::Pardon(digest) => format!("pardon {digest}"),
         Action::Tell(_, news) => match news {
-            News::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
-            News::Watching(_) => "watches".into(),
-            News::Refused(_) => "refused".into(),
-            News::Reverted(_) => "reverted".into(),
-            News::Degraded(_) => "degraded".into(),
-            News::Superseded => "superseded".into(),
-            News::Applying | News::Committed | News::Reverting(_) => String::new(),
+            ApplyState::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
+            ApplyState::Watching(_) => "watches".into(),
+            ApplyState::Refused(_) => "refused".into(),
+            ApplyState::Reverted(_) => "reverted".into(),
+            ApplyState::Degraded(_) => "degraded".into(),
+            ApplyState::Superseded => "superseded".into(),
+            ApplyState::Applying | ApplyState::Committed | ApplyState::Reverting(_) => String::new(),
         },
     }
 }
@@ -62,7 +62,7 @@ fn word(action: &Action<()>) -> String {
 fn play(script: &str) {
     let zero = Instant::now();
     let mut now = zero;
-    let mut transaction = Transaction::new(revision("a"), Some(revision("a")), File::Holds("a".into()));
+    let mut transaction = Transaction::new(revision("a"), Some(revision("a")), FileState::Holds("a".into()));
     // What was asked for last of each kind: that is what an answer is to.
     let (mut asked, mut checked, mut applied) = (Ticket(99), Ticket(99), Ticket(99));
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -333,7 +333,7 @@ fn a_text_that_somebody_asks_for_runs_until_the_file_changes() {
 #[test]
 fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
     let now = Instant::now();
-    let holds = File::Holds("b".into());
+    let holds = FileState::Holds("b".into());
     let words = |actions: Vec<Action<()>>| {
         let words: Vec<_> = actions.iter().map(word).filter(|word| !word.is_empty()).collect();
         words.join(", ")

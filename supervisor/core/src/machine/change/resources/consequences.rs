@@ -8,7 +8,7 @@ use super::{Comparison, PlannedAction};
 use crate::machine::change::{ChangeKind, KnownResource, Part};
 
 impl<'a> Comparison<'a> {
-    /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
+    /// Resources that are rebuilt because of their own entry, and that nobody else has to notice.
     pub(super) fn in_place(&mut self) {
         let in_place = |name: &&ResourceName| {
             let action = &self.actions[*name];
