@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Time to stay awake after a sign of life; the next one must come within it to have been worth that.
-const LOOK: Duration = Duration::from_micros(250);
+const WINDOW: Duration = Duration::from_micros(250);
 
 /// Lowest score at which the connection stays awake.
 const ENOUGH: u8 = 16;
@@ -60,7 +60,7 @@ impl BusyPoll {
     }
 
     fn within(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) < LOOK
+        now.saturating_duration_since(self.last) < WINDOW
     }
 }
 
@@ -71,12 +71,12 @@ mod tests {
     /// The score after as many rounds of these pauses, in microseconds, as it takes to settle.
     fn settled(pauses: &[u64]) -> u8 {
         let mut now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
+        let mut busy_poll = BusyPoll::new(now);
         for pause in pauses.iter().cycle().take(1_000) {
             now += Duration::from_micros(*pause);
-            vigil.sign(now);
+            busy_poll.sign(now);
         }
-        vigil.score
+        busy_poll.score
     }
 
     #[test]
@@ -100,24 +100,24 @@ mod tests {
     #[test]
     fn it_looks_for_a_moment_and_then_sleeps() {
         let now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
-        vigil.sign(now);
-        assert!(vigil.within(now + LOOK / 2) && !vigil.within(now + LOOK));
+        let mut busy_poll = BusyPoll::new(now);
+        busy_poll.sign(now);
+        assert!(busy_poll.within(now + WINDOW / 2) && !busy_poll.within(now + WINDOW));
     }
 
     #[test]
     fn when_the_caller_stops_it_soon_forgets() {
         let mut now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
+        let mut busy_poll = BusyPoll::new(now);
         for _ in 0..1_000 {
-            now += LOOK / 2;
-            vigil.sign(now);
+            now += WINDOW / 2;
+            busy_poll.sign(now);
         }
         for _ in 0..(MOST - ENOUGH) / LATE + 1 {
-            assert!(vigil.score >= ENOUGH);
-            now += 2 * LOOK;
-            vigil.sign(now);
+            assert!(busy_poll.score >= ENOUGH);
+            now += 2 * WINDOW;
+            busy_poll.sign(now);
         }
-        assert!(vigil.score < ENOUGH);
+        assert!(busy_poll.score < ENOUGH);
     }
 }

@@ -35,7 +35,7 @@ const HELLO: Duration = Duration::from_secs(10);
 const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Longest time that calls in flight delay the GOAWAY of a connection that is about to end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const GOAWAY_DELAY: Duration = Duration::from_millis(200);
 
 /// Time for a client to read an answer before it is told of the end.
 const READING: Duration = Duration::from_millis(50);
@@ -190,8 +190,8 @@ where
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
             }
-            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + LAST_WORDS),
-            () = last_words(stopping, quiet.then_some(last)), if !goaway_sent => {
+            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + GOAWAY_DELAY),
+            () = goaway_due(stopping, quiet.then_some(last)), if !goaway_sent => {
                 goaway_sent = true;
                 connection.graceful_shutdown();
             }
@@ -201,7 +201,7 @@ where
 
 /// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet
 /// when they hear of it, so it comes a moment after the last one, but no later than `by`.
-async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
+async fn goaway_due(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
     match (by, quiet_since) {
         (Some(by), Some(since)) => tokio::time::sleep_until(by.min((since + READING).into())).await,
         (Some(by), None) => tokio::time::sleep_until(by).await,

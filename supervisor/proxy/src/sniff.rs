@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest beginning that is looked at, in bytes: a preface and the settings behind it fit, and come in one read.
-const LOOK: usize = 128;
+const SNIFFED_LEN: usize = 128;
 
 /// Protocol that a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Sniffed {
 
 /// Reads until it is clear what the peer speaks.
 pub async fn sniff<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Sniffed, Rewind<I>)> {
-    let mut seen = [0; LOOK];
+    let mut seen = [0; SNIFFED_LEN];
     let mut length = 0;
     let sniffed = loop {
         let read = io.read(&mut seen[length..]).await?;

@@ -89,7 +89,7 @@ impl Exporter {
                 TraceItem::Theirs(theirs) => spans.extend(theirs),
             }
         }
-        sinks.tell(&own);
+        sinks.log(&own);
         if !own.is_empty() {
             spans.push(ours(own));
         }

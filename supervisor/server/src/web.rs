@@ -144,11 +144,11 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
             text(StatusCode::OK, line)
         }
         DebugPage::Graph(format) => {
-            let told = match control.graph_of().await {
-                Ok(told) => told,
+            let answer = match control.graph_of().await {
+                Ok(answer) => answer,
                 Err(status) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status.message())),
             };
-            let graph = diagram::of_machine(told);
+            let graph = diagram::of_machine(answer);
             match format {
                 GraphFormat::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
                 GraphFormat::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),

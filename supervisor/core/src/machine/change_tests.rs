@@ -219,11 +219,11 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
     };
     let planned = |more: &str| {
         let plan = change::plan(&module(""), &module(more), &Known::default());
-        let told = plan
+        let shown = plan
             .changes
             .iter()
             .map(|change| format!("{}: {}", change.how, change.because));
-        told.collect::<Vec<_>>().join(", ")
+        shown.collect::<Vec<_>>().join(", ")
     };
     for key in ["restart", "health", "stop", "output"] {
         let value = match key {
@@ -263,18 +263,18 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
 
 #[test]
 fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
-    let told = |from: &[&str], to: &[&str]| {
+    let shown = |from: &[&str], to: &[&str]| {
         let (plan, _) = running(from).apply(to);
-        let told = |change: &change::Change| {
+        let shown = |change: &change::Change| {
             let through = change.through.as_ref().map(|part| format!(" ({part})"));
             format!("{}{}", change.because, through.unwrap_or_default())
         };
-        plan.changes.iter().map(told).collect::<Vec<_>>()
+        plan.changes.iter().map(shown).collect::<Vec<_>>()
     };
     let a = name("a").to_string();
     let b = name("b").to_string();
     assert_eq!(
-        told(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
+        shown(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
         [
             "attributes.v 1 → 2".to_owned(),
             format!("holds a ({a})"),
@@ -282,7 +282,7 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
         ]
     );
     assert_eq!(
-        told(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
+        shown(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
         [
             "env.V changed".to_owned(),
             "its module m is restarted (module m)".to_owned(),
@@ -290,14 +290,14 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
         ]
     );
     assert_eq!(
-        told(&["a@m", "b@m: a"], &["b@m: a"]),
+        shown(&["a@m", "b@m: a"], &["b@m: a"]),
         [
             format!("it needs `a`, which is not in the config ({a})"),
             "no longer in the config".to_owned()
         ]
     );
     assert_eq!(
-        told(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
+        shown(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
         [
             "new in the config".to_owned(),
             format!("would like a, if that becomes READY ({a})")

@@ -430,15 +430,15 @@ impl World {
             return false;
         };
         let late = node.stage == BuildStage::Idle && std::mem::take(&mut node.in_place);
-        let news = node.shown.as_ref() != Some(shown);
-        if news {
+        let changed = node.shown.as_ref() != Some(shown);
+        if changed {
             node.shown = Some(shown.clone());
         }
         if late {
             // It is not back in a moment: who holds it does with it as with anything that is gone.
             self.touch_around(name);
         }
-        if !news {
+        if !changed {
             return false;
         }
         for dependent in self

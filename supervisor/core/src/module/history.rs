@@ -305,9 +305,9 @@ mod tests {
         history.announce("too late");
         history.failed(end(4, 24 * 3600 + 5));
         history.asked(end(5, 24 * 3600 + 9));
-        let told: Vec<_> = history.ends().map(|end| (end.cause.as_str(), end.within_day)).collect();
+        let causes: Vec<_> = history.ends().map(|end| (end.cause.as_str(), end.within_day)).collect();
         assert_eq!(
-            told,
+            causes,
             [
                 ("end 1", 1),
                 ("restarted: asked for by RestartModule", 0),

@@ -166,7 +166,7 @@ mod tests {
         ] {
             let touched = touched.split_whitespace().map(part).collect();
             let verdict = judge(&picture(before), &touched, &picture(now));
-            let told = match &verdict {
+            let shown = match &verdict {
                 Verdict::Healthy => "well".to_owned(),
                 Verdict::Died(_) => "died".to_owned(),
                 Verdict::Unwell(reasons) => {
@@ -179,7 +179,7 @@ mod tests {
                     names.join(" ")
                 }
             };
-            assert_eq!(told, expected, "{before} | {now}: {verdict:?}");
+            assert_eq!(shown, expected, "{before} | {now}: {verdict:?}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apply_state::ApplyState;
 use super::health::Verdict;
-use super::news::ApplyState;
 
 /// Number of one text's way through the transaction; answers that carry an older one no longer count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +92,7 @@ pub enum Input<T> {
     /// The machine has taken it up, and all that it touched had its first outcome; or it was not taken up at all.
     Applied(Ticket, Result<(), String>),
     /// Health of the machine; due when that changes, and when the deadline has come.
-    Look(Verdict),
+    Health(Verdict),
     /// The machine is to end.
     Stop,
 }
@@ -129,7 +129,7 @@ pub enum Action<T> {
     /// Remember that it was taken back, and why.
     Reject(Revision<T>, Vec<String>),
     /// Forget that a text of this digest was taken back.
-    Pardon(Arc<str>),
-    /// Tell whoever follows this text.
-    Tell(Ticket, ApplyState),
+    ForgetRejection(Arc<str>),
+    /// Publish the state to whoever follows this text.
+    Publish(Ticket, ApplyState),
 }

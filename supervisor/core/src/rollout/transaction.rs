@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::apply_state::{ApplyState, ConfigState};
 use super::health::Verdict;
 pub use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
-use super::news::{ApplyState, ConfigState};
 
 /// Pause before a text that was refused for what may pass is tried again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -148,7 +148,7 @@ impl<T: Clone> Transaction<T> {
         self.last_ticket
     }
 
-    /// Time at which [`Input::Look`] is due even if nothing happens.
+    /// Time at which [`Input::Health`] is due even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let watched = match &self.trial {
             Trial::Watching { until, .. } => Some(*until),
@@ -239,10 +239,10 @@ impl<T: Clone> Transaction<T> {
             Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
             Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now, &mut actions),
             Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
-            Input::Look(verdict) => {
+            Input::Health(verdict) => {
                 self.ask_again(now, &mut actions);
                 self.try_again(now, &mut actions);
-                self.look(verdict, now, &mut actions);
+                self.judge_trial(verdict, now, &mut actions);
             }
             Input::Stop => {
                 self.stopped = true;
@@ -273,7 +273,7 @@ impl<T: Clone> Transaction<T> {
         match rejected {
             Some(_) if forced => {
                 self.rejected.remove(&revision.digest);
-                actions.push(Action::Pardon(revision.digest.clone()));
+                actions.push(Action::ForgetRejection(revision.digest.clone()));
             }
             Some(reasons) => return self.refuse(ticket, &revision, reasons, FileState::Rejected, actions),
             None => {}
@@ -339,7 +339,7 @@ impl<T: Clone> Transaction<T> {
         if self.file == FileState::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
             self.file = file(reasons.clone());
         }
-        actions.push(Action::Tell(ticket, ApplyState::Refused(reasons)));
+        actions.push(Action::Publish(ticket, ApplyState::Refused(reasons)));
     }
 
     /// The file no longer holds the candidate.
@@ -355,7 +355,7 @@ impl<T: Clone> Transaction<T> {
 
     fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
         if let Some(candidate) = self.candidate.take() {
-            actions.push(Action::Tell(candidate.ticket, ApplyState::Superseded));
+            actions.push(Action::Publish(candidate.ticket, ApplyState::Superseded));
         }
     }
 
@@ -372,7 +372,7 @@ impl<T: Clone> Transaction<T> {
                 actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
-                actions.push(Action::Tell(ticket, ApplyState::Waiting(reason.clone(), pause)));
+                actions.push(Action::Publish(ticket, ApplyState::Waiting(reason.clone(), pause)));
                 let until = now + pause;
                 candidate.stage = Stage::Postponed { pause, until, reason };
             }
@@ -411,12 +411,12 @@ impl<T: Clone> Transaction<T> {
             return;
         }
         if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
-            actions.push(Action::Tell(*ticket, ApplyState::Superseded));
+            actions.push(Action::Publish(*ticket, ApplyState::Superseded));
         }
         let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
         self.window = revision.revert.unwrap_or_default();
         self.go(ticket, revision, Direction::Forward, fresh, actions);
-        actions.push(Action::Tell(ticket, ApplyState::Applying));
+        actions.push(Action::Publish(ticket, ApplyState::Applying));
     }
 
     fn go(
@@ -466,7 +466,7 @@ impl<T: Clone> Transaction<T> {
                         direction,
                         until,
                     };
-                    actions.push(Action::Tell(ticket, ApplyState::Watching(self.window)));
+                    actions.push(Action::Publish(ticket, ApplyState::Watching(self.window)));
                 } else {
                     self.commit(ticket, actions);
                 }
@@ -501,7 +501,7 @@ impl<T: Clone> Transaction<T> {
                 };
             }
             (Direction::Back(_), Err(problem)) => {
-                actions.push(Action::Tell(ticket, ApplyState::Degraded(vec![problem.clone()])));
+                actions.push(Action::Publish(ticket, ApplyState::Degraded(vec![problem.clone()])));
                 self.trial = Trial::Degraded(vec![problem]);
             }
         }
@@ -511,10 +511,10 @@ impl<T: Clone> Transaction<T> {
         self.trial = Trial::Settled;
         self.committed = Some(self.running.clone());
         actions.push(Action::Commit(ticket, self.running.clone()));
-        actions.push(Action::Tell(ticket, ApplyState::Committed));
+        actions.push(Action::Publish(ticket, ApplyState::Committed));
     }
 
-    fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn judge_trial(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
         match (self.trial.clone(), verdict) {
             (
                 Trial::Watching {
@@ -547,12 +547,12 @@ impl<T: Clone> Transaction<T> {
                 Verdict::Healthy,
             ) => {
                 self.trial = Trial::Settled;
-                actions.push(Action::Tell(ticket, ApplyState::Reverted(reasons)));
+                actions.push(Action::Publish(ticket, ApplyState::Reverted(reasons)));
             }
             (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
                 if until <= now =>
             {
-                actions.push(Action::Tell(ticket, ApplyState::Degraded(reasons.clone())));
+                actions.push(Action::Publish(ticket, ApplyState::Degraded(reasons.clone())));
                 self.trial = Trial::Degraded(reasons);
             }
             (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
@@ -572,10 +572,10 @@ impl<T: Clone> Transaction<T> {
         }
         let same = |candidate: &mut Candidate<T>| candidate.revision.digest == bad.digest;
         if let Some(candidate) = self.candidate.take_if(same) {
-            actions.push(Action::Tell(candidate.ticket, ApplyState::Refused(reasons.clone())));
+            actions.push(Action::Publish(candidate.ticket, ApplyState::Refused(reasons.clone())));
         }
         actions.push(Action::Reject(bad, reasons.clone()));
-        actions.push(Action::Tell(ticket, ApplyState::Reverting(reasons.clone())));
+        actions.push(Action::Publish(ticket, ApplyState::Reverting(reasons.clone())));
         self.go(ticket, target, Direction::Back(reasons), false, actions);
     }
 }

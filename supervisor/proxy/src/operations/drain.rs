@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{OnStopAll, Operations};
 
 /// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
-const LOOK: Duration = Duration::from_millis(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Next action for a resource that is to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Operations {
                 DrainStep::Wait { until } => {
                     let until = tokio::time::Instant::from_std(until);
                     if tokio::time::timeout_at(until, ended).await.is_ok() {
-                        let look = tokio::time::Instant::now() + LOOK;
-                        tokio::time::sleep_until(look.min(until)).await;
+                        let next_check = tokio::time::Instant::now() + CHECK_INTERVAL;
+                        tokio::time::sleep_until(next_check.min(until)).await;
                     }
                 }
             }

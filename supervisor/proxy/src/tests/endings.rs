@@ -14,9 +14,9 @@ use super::world::{ECHO, Fixture, answer, echo, message, named, ok_trailers, soo
 
 /// A module that answers with one message and then waits; it tells why its streams were reset.
 async fn waiting_module(answers: bool) -> (Fixture, mpsc::UnboundedReceiver<Reason>) {
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, resets) = mpsc::unbounded_channel();
     let world = Fixture::new(move |_request, mut respond| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
             let reason = if answers {
                 let mut stream = answer(&mut respond);
@@ -25,11 +25,11 @@ async fn waiting_module(answers: bool) -> (Fixture, mpsc::UnboundedReceiver<Reas
             } else {
                 std::future::poll_fn(|cx| respond.poll_reset(cx)).await
             };
-            let _ = tell.send(reason.unwrap());
+            let _ = sender.send(reason.unwrap());
         }
     })
     .await;
-    (world, told)
+    (world, resets)
 }
 
 const GONE: &str = "resource rdk:component:testecho/e not available; reason=the connection to module `echo` was lost";
@@ -38,7 +38,7 @@ const GONE: &str = "resource rdk:component:testecho/e not available; reason=the 
 async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
     for answers in [false, true] {
         for leaves in [false, true] {
-            let (world, mut told) = waiting_module(answers).await;
+            let (world, mut resets) = waiting_module(answers).await;
             let mut client = world.client().await;
             let mut call = client.open(ECHO, &[]).await;
             call.stream.send_data(named(5), true).unwrap();
@@ -57,7 +57,7 @@ async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
                 drop(call);
             }
             assert_eq!(
-                soon(told.recv()).await,
+                soon(resets.recv()).await,
                 Some(Reason::CANCEL),
                 "answers {answers}, leaves {leaves}"
             );
@@ -69,7 +69,7 @@ async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
 #[tokio::test]
 async fn a_cancelled_operation_ends_on_both_sides() {
     for answers in [false, true] {
-        let (world, mut told) = waiting_module(answers).await;
+        let (world, mut resets) = waiting_module(answers).await;
         let mut client = world.client().await;
         let mut call = client.open(ECHO, &[]).await;
         call.stream.send_data(named(5), false).unwrap();
@@ -91,7 +91,7 @@ async fn a_cancelled_operation_ends_on_both_sides() {
             soon(call.finish()).await
         };
         assert_eq!(got.status(), (1, "context canceled".to_owned()));
-        assert_eq!(soon(told.recv()).await, Some(Reason::CANCEL));
+        assert_eq!(soon(resets.recv()).await, Some(Reason::CANCEL));
         until("the call is over", || world.kept() == 0).await;
     }
 }
@@ -99,7 +99,7 @@ async fn a_cancelled_operation_ends_on_both_sides() {
 #[tokio::test]
 async fn the_core_ends_a_call_at_its_deadline_by_itself() {
     for answers in [false, true] {
-        let (world, mut told) = waiting_module(answers).await;
+        let (world, mut resets) = waiting_module(answers).await;
         let got = world
             .client()
             .await
@@ -108,7 +108,7 @@ async fn the_core_ends_a_call_at_its_deadline_by_itself() {
         assert_eq!(got.status(), (4, "context deadline exceeded".to_owned()));
         assert_eq!(got.body.is_empty(), !answers);
         assert_eq!(got.headers["opid"], super::world::OPID);
-        assert_eq!(soon(told.recv()).await, Some(Reason::CANCEL));
+        assert_eq!(soon(resets.recv()).await, Some(Reason::CANCEL));
         until("the call is over", || world.kept() == 0).await;
     }
     let (world, _told) = waiting_module(true).await;

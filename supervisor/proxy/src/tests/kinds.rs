@@ -180,9 +180,9 @@ async fn a_client_stream_reaches_its_module_whole() {
 #[tokio::test]
 async fn a_module_sees_the_metadata_of_the_list_and_the_caller_sees_all_of_the_modules() {
     let seen = Arc::new(Mutex::new(None));
-    let tell = Arc::clone(&seen);
+    let sink = Arc::clone(&seen);
     let world = Fixture::new(move |request, mut respond| {
-        *tell.lock().unwrap() = Some((request.uri().clone(), request.headers().clone()));
+        *sink.lock().unwrap() = Some((request.uri().clone(), request.headers().clone()));
         async move {
             let response = Response::builder()
                 .header("content-type", "application/grpc")

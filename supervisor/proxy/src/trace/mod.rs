@@ -151,9 +151,9 @@ impl Traces {
         };
         self.0.on.store(wanted != SinkConfig::default(), Ordering::Relaxed);
         self.0.wanted.send_if_modified(|present| {
-            let news = *present != wanted;
+            let changed = *present != wanted;
             *present = wanted;
-            news
+            changed
         });
     }
 

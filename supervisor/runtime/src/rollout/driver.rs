@@ -337,7 +337,7 @@ impl Driver {
     fn look(&mut self) {
         // Once nothing can be taken back any more, who died and is back has made it good.
         let verdict = self.watcher.verdict(!self.transaction.is_degraded());
-        self.input(Input::Look(verdict));
+        self.input(Input::Health(verdict));
     }
 
     fn input(&mut self, input: Input<Arc<LoadedConfig>>) {
@@ -393,8 +393,8 @@ impl Driver {
                 self.store_writer
                     .send(StoreJob::Reject(revision.what.bundle.clone(), reasons));
             }
-            Action::Pardon(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
-            Action::Tell(ticket, news) => self.tell(ticket, news),
+            Action::ForgetRejection(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
+            Action::Publish(ticket, news) => self.tell(ticket, news),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use mainstay_core::rollout::news::ConfigState;
+use mainstay_core::rollout::apply_state::ConfigState;
 use mainstay_proto::mainstay::control::v1 as pb;
 
 /// The state of the config.

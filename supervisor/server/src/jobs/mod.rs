@@ -200,7 +200,7 @@ async fn perform(job: Job, handle: JobsHandle, caller: JobContext) {
         job,
         handle,
         caller,
-        told: None,
+        reported: None,
     };
     match schedule {
         Schedule::Continuous => loop {
@@ -254,7 +254,7 @@ struct Run {
     handle: JobsHandle,
     caller: JobContext,
     /// The failure that was told last; the same one is not told again and again.
-    told: Option<String>,
+    reported: Option<String>,
 }
 
 impl Run {
@@ -265,11 +265,11 @@ impl Run {
         let took_ms = begun.elapsed().as_millis() as u64;
         let job = self.job.name.as_str();
         match &outcome {
-            Ok(()) if self.told.take().is_some() => info!(job, took_ms, "runs again"),
+            Ok(()) if self.reported.take().is_some() => info!(job, took_ms, "runs again"),
             Ok(()) => debug!(job, took_ms, "done"),
             Err(status) => {
                 let why = status.message();
-                if self.told.as_deref() == Some(why) {
+                if self.reported.as_deref() == Some(why) {
                     debug!(job, took_ms, "failed again: {why}");
                 } else {
                     warn!(
@@ -278,7 +278,7 @@ impl Run {
                         resource = self.job.resource,
                         "failed: {why}"
                     );
-                    self.told = Some(why.to_owned());
+                    self.reported = Some(why.to_owned());
                 }
             }
         }

@@ -191,7 +191,7 @@ mod tests {
 
     /// Checks what the log shows of messages `(second, logger, text)`, and of the end of all after `until`: one letter
     /// each (`w`ritten, `b`egun to count, `c`ounted), and the summaries.
-    fn check(messages: &[(u64, &str, &str)], until: u64, admitted: &str, told: &[&str]) {
+    fn check(messages: &[(u64, &str, &str)], until: u64, admitted: &str, summaries: &[&str]) {
         let (start, mut repeats, mut ended) = (Instant::now(), Repeats::default(), Vec::new());
         let at = |second: u64| start + Duration::from_secs(second);
         let mut letters = String::new();
@@ -204,7 +204,7 @@ mod tests {
         }
         repeats.end_all(at(until), &mut ended);
         let texts: Vec<_> = ended.iter().map(|summary| summary.text.as_str()).collect();
-        assert_eq!((letters.as_str(), &texts[..]), (admitted, told), "{messages:?}");
+        assert_eq!((letters.as_str(), &texts[..]), (admitted, summaries), "{messages:?}");
         assert_eq!((repeats.bytes, repeats.open.len(), repeats.due()), (0, 0, None));
     }
 
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn whatever_is_said_little_is_remembered_and_nothing_is_left_out_silently() {
         let (start, mut repeats) = (Instant::now(), Repeats::default());
-        let (mut written, mut told) = (0, 0);
+        let (mut written, mut reported) = (0, 0);
         let long = "é".repeat(MAX_TEXT);
         let mut say = |text: &str, millisecond: u64, repeats: &mut Repeats| {
             let mut ended = Vec::new();
             let now = start + Duration::from_millis(millisecond);
             written += u64::from(repeats.admit(said("a", text), now, &mut ended) == RepeatAction::Write);
-            told += counted(&ended);
+            reported += counted(&ended);
             assert!(repeats.order.len() <= MAX_MESSAGES && repeats.bytes <= MAX_BYTES);
             assert_eq!(repeats.order.len(), repeats.open.len());
         };
@@ -296,9 +296,9 @@ mod tests {
         }
         let mut ended = Vec::new();
         repeats.end_all(start + Duration::from_secs(20), &mut ended);
-        told += counted(&ended);
-        assert_eq!(written + told, 60_000);
-        assert!(told > 10_000, "{told}");
+        reported += counted(&ended);
+        assert_eq!(written + reported, 60_000);
+        assert!(reported > 10_000, "{reported}");
         assert!(repeats.order.capacity() <= 4 * MAX_MESSAGES && repeats.open.capacity() <= 4 * MAX_MESSAGES);
     }
 

@@ -57,7 +57,7 @@ impl Sinks {
     }
 
     /// Our own spans on the console, if they are wanted there.
-    pub fn tell(&self, spans: &[Record]) {
+    pub fn log(&self, spans: &[Record]) {
         if !self.wanted.console {
             return;
         }

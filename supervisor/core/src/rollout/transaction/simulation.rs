@@ -50,7 +50,7 @@ struct ReferenceModel {
 impl ReferenceModel {
     fn note(&mut self, action: &Action<()>) {
         assert!(
-            !self.back || matches!(action, Action::Tell(..) | Action::Apply { .. }),
+            !self.back || matches!(action, Action::Publish(..) | Action::Apply { .. }),
             "between a rejection and the way back: {action:?}"
         );
         match action {
@@ -106,15 +106,15 @@ impl ReferenceModel {
                 self.bad.insert(revision.digest.clone());
                 self.back = true;
             }
-            Action::Pardon(digest) => {
+            Action::ForgetRejection(digest) => {
                 self.bad.remove(digest);
             }
-            Action::Tell(ticket, news) => {
+            Action::Publish(ticket, state) => {
                 assert!(
                     !self.over.contains(ticket),
-                    "{ticket:?} goes on after its end: {news:?}"
+                    "{ticket:?} goes on after its end: {state:?}"
                 );
-                if news.is_last() {
+                if state.is_last() {
                     self.over.insert(*ticket);
                 }
             }
@@ -217,7 +217,7 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
                 _ => {
                     now += WINDOW / 10 * u32::try_from(random.below(6)).expect("small");
                     let reasons = vec!["bad".into()];
-                    Input::Look(match random.below(8) {
+                    Input::Health(match random.below(8) {
                         0 if !calm => Verdict::Died(reasons),
                         1 if !calm => Verdict::Unwell(reasons),
                         _ => Verdict::Healthy,

@@ -44,8 +44,8 @@ fn word(action: &Action<()>) -> String {
         }
         Action::Commit(_, revision) => format!("commit {}", revision.digest),
         Action::Reject(revision, _) => format!("reject {}", revision.digest),
-        Action::Pardon(digest) => format!("pardon {digest}"),
-        Action::Tell(_, news) => match news {
+        Action::ForgetRejection(digest) => format!("pardon {digest}"),
+        Action::Publish(_, state) => match state {
             ApplyState::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
             ApplyState::Watching(_) => "watches".into(),
             ApplyState::Refused(_) => "refused".into(),
@@ -100,7 +100,7 @@ fn play(script: &str) {
                 if let Ok(seconds) = what.parse() {
                     now += Duration::from_secs(seconds);
                 }
-                Input::Look(match verb {
+                Input::Health(match verb {
                     "healthy" => Verdict::Healthy,
                     "unwell" => Verdict::Unwell(bad()),
                     "died" => Verdict::Died(bad()),
@@ -352,7 +352,7 @@ fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
             "{first} {committed:?}"
         );
         if expected == "watches" {
-            let died = Input::Look(Verdict::Died(Vec::new()));
+            let died = Input::Health(Verdict::Died(Vec::new()));
             assert_eq!(words(transaction.handle(died, now)), "reject b, back to a");
         }
     }

@@ -9,7 +9,7 @@ use crate::events::EventKind;
 /// when it happens, before it is known what follows ([`failure`]).
 pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<EventKind> {
     let waits = after.next_try.is_some();
-    let news = match after.phase {
+    let is_event = match after.phase {
         // A start is news when there is a process.
         ModulePhase::Starting => before.pid != after.pid && after.pid.is_some(),
         // The time of the next try is worked out anew each time, and differs by nothing that matters.
@@ -19,7 +19,7 @@ pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -
         phase => before.phase != phase,
     };
     let wrong = matches!(after.phase, ModulePhase::Unhealthy | ModulePhase::Unresponsive);
-    news.then(|| EventKind::Module {
+    is_event.then(|| EventKind::Module {
         name: name.clone(),
         phase: after.phase,
         pid: after.pid,
@@ -49,7 +49,7 @@ mod tests {
     fn a_modules_life_is_told_without_repetitions() {
         let name = ModuleName::from("lidar");
         let mut state = ModuleState::pending(SystemTime::UNIX_EPOCH);
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         type Change = fn(&mut ModuleState);
         let changes: [Change; 12] = [
             |state| state.phase = ModulePhase::Starting,
@@ -76,7 +76,7 @@ mod tests {
                 ..
             }) = of_module(&name, &before, &state)
             {
-                told.push(format!(
+                events.push(format!(
                     "{phase:?} {} {} {}",
                     pid.unwrap_or(0),
                     cause.as_deref().unwrap_or("-"),
@@ -85,7 +85,7 @@ mod tests {
             }
         }
         assert_eq!(
-            told,
+            events,
             [
                 "Starting 7 - false",
                 "Ready 7 - false",
