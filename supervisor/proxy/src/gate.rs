@@ -28,7 +28,7 @@ pub struct GatedCall<'c> {
 }
 
 /// Decides about calls. Asked on the hot path: it must not wait.
-pub trait Gate: Debug + Send + Sync {
+pub trait CallGate: Debug + Send + Sync {
     /// Lets a call pass, with the session that answers for it if one does.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ pub trait Gate: Debug + Send + Sync {
     fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status>;
 }
 
-impl Gate for Sessions {
+impl CallGate for Sessions {
     /// Writes down who answers for what moves now, before it moves.
     fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status> {
         if !call.shape.actuates {

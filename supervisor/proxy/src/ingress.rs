@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
-use crate::gate::{Gate, GatedCall};
+use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
@@ -36,7 +36,7 @@ pub struct Routes {
     /// Routing table.
     pub table: Arc<ArcSwap<Table>>,
     /// Gate that every call passes.
-    pub gate: Arc<dyn Gate>,
+    pub gate: Arc<dyn CallGate>,
     /// The core's own services.
     pub local: Arc<dyn LocalServices>,
     /// Running operations.

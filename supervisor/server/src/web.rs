@@ -32,7 +32,7 @@ enum DebugPage {
     CommandLine,
     Graph(GraphFormat),
     /// Page of something that this process cannot tell, and what can.
-    Unavailable(Unavailable),
+    UnavailableProfile(UnavailableProfile),
     /// No such way to show the graph.
     BadFormat,
     Unknown,
@@ -46,14 +46,14 @@ enum GraphFormat {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unavailable {
+enum UnavailableProfile {
     Time,
     Memory,
     Threads,
     Symbols,
 }
 
-impl Unavailable {
+impl UnavailableProfile {
     /// Text on the way to look at process `pid` from outside.
     fn text(self, pid: u32) -> String {
         match self {
@@ -99,10 +99,10 @@ impl DebugPage {
         Some(match path.strip_prefix("/debug/pprof/").unwrap_or(path) {
             "" | "/debug/" | "/debug/pprof" => Self::Index,
             "cmdline" => Self::CommandLine,
-            "profile" | "trace" => Self::Unavailable(Unavailable::Time),
-            "heap" | "allocs" => Self::Unavailable(Unavailable::Memory),
-            "goroutine" | "threadcreate" | "block" | "mutex" => Self::Unavailable(Unavailable::Threads),
-            "symbol" => Self::Unavailable(Unavailable::Symbols),
+            "profile" | "trace" => Self::UnavailableProfile(UnavailableProfile::Time),
+            "heap" | "allocs" => Self::UnavailableProfile(UnavailableProfile::Memory),
+            "goroutine" | "threadcreate" | "block" | "mutex" => Self::UnavailableProfile(UnavailableProfile::Threads),
+            "symbol" => Self::UnavailableProfile(UnavailableProfile::Symbols),
             _ => Self::Unknown,
         })
     }
@@ -164,7 +164,7 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
             StatusCode::BAD_REQUEST,
             "The graph is shown as `format=dot`, `format=mermaid` or `format=json`.\n",
         ),
-        DebugPage::Unavailable(subject) => text(StatusCode::NOT_IMPLEMENTED, subject.text(std::process::id())),
+        DebugPage::UnavailableProfile(subject) => text(StatusCode::NOT_IMPLEMENTED, subject.text(std::process::id())),
         DebugPage::Unknown => text(
             StatusCode::NOT_FOUND,
             format!("There is no such page. These are:\n\n{INDEX}"),
@@ -199,16 +199,19 @@ mod tests {
             ("/debug/pprof/cmdline", Some(DebugPage::CommandLine)),
             (
                 "/debug/pprof/profile?seconds=5",
-                Some(DebugPage::Unavailable(Unavailable::Time)),
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Time)),
             ),
-            ("/debug/pprof/heap", Some(DebugPage::Unavailable(Unavailable::Memory))),
+            (
+                "/debug/pprof/heap",
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Memory)),
+            ),
             (
                 "/debug/pprof/goroutine?debug=2",
-                Some(DebugPage::Unavailable(Unavailable::Threads)),
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Threads)),
             ),
             (
                 "/debug/pprof/symbol",
-                Some(DebugPage::Unavailable(Unavailable::Symbols)),
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Symbols)),
             ),
             ("/debug/pprof/cmdline/more", Some(DebugPage::Unknown)),
             ("/debug/cmdline", Some(DebugPage::Unknown)),

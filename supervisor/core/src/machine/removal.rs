@@ -13,7 +13,7 @@ use super::world::World;
 pub enum PlannedRemoval {
     /// The config no longer has it, or the machine ends.
     NotWanted,
-    /// Its module, or that of something that it holds, is restarted.
+    /// Restart of its module, or of one with something that it holds.
     Restart(ModuleName),
     /// The resource is built anew, with another config or other dependencies.
     Replaced,

@@ -17,7 +17,7 @@ pub enum ApplyState {
     Watching(Duration),
     /// The text counts.
     Committed,
-    /// Nothing was changed, for these reasons.
+    /// Refused without any change, for these reasons.
     Refused(Vec<String>),
     /// The text is being taken back, for these reasons.
     Reverting(Vec<String>),

@@ -52,9 +52,9 @@ pub struct HealthSnapshot {
 pub enum Verdict {
     /// Every part that counts is READY.
     Healthy,
-    /// Some parts are not well, with their reasons; they may become so.
+    /// Parts that are not well, with their reasons; they may become so.
     Unwell(Vec<String>),
-    /// Some modules died, which nothing makes good.
+    /// Modules that died, which nothing makes good.
     Died(Vec<String>),
 }
 

@@ -42,7 +42,7 @@ enum Trial {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stage {
+enum CandidateStage {
     Asking {
         pause: Duration,
     },
@@ -59,7 +59,7 @@ enum Stage {
 struct Candidate<T> {
     ticket: Ticket,
     revision: Revision<T>,
-    stage: Stage,
+    stage: CandidateStage,
     /// The pause before this try and why the one before was refused, if it is not the first.
     again: Option<(Duration, Vec<String>)>,
 }
@@ -140,7 +140,8 @@ impl<T: Clone> Transaction<T> {
     /// True while something is under way that ends by itself, and soon.
     pub fn is_busy(&self) -> bool {
         let stage = self.candidate.as_ref().map(|candidate| &candidate.stage);
-        matches!(stage, Some(Stage::Asking { .. } | Stage::Checking)) || matches!(self.trial, Trial::Applying { .. })
+        matches!(stage, Some(CandidateStage::Asking { .. } | CandidateStage::Checking))
+            || matches!(self.trial, Trial::Applying { .. })
     }
 
     /// Number of the text that came last.
@@ -155,7 +156,7 @@ impl<T: Clone> Transaction<T> {
             _ => None,
         };
         let postponed = match self.candidate.as_ref().map(|candidate| &candidate.stage) {
-            Some(Stage::Postponed { until, .. }) => Some(*until),
+            Some(CandidateStage::Postponed { until, .. }) => Some(*until),
             _ => None,
         };
         watched.into_iter().chain(postponed).chain(self.next_try()).min()
@@ -190,13 +191,13 @@ impl<T: Clone> Transaction<T> {
             _ => {}
         }
         if let Some(candidate) = &self.candidate {
-            if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
+            if let (CandidateStage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
                 return (ConfigState::Refused, reasons.clone());
             }
             match &candidate.stage {
-                Stage::Postponed { reason, .. } => return (ConfigState::Waiting, vec![reason.clone()]),
+                CandidateStage::Postponed { reason, .. } => return (ConfigState::Waiting, vec![reason.clone()]),
                 // Between two questions it waits all the same.
-                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (ConfigState::Waiting, Vec::new()),
+                CandidateStage::Asking { pause } if *pause > FIRST_PAUSE => return (ConfigState::Waiting, Vec::new()),
                 _ => return (ConfigState::Applying, Vec::new()),
             }
         }
@@ -303,9 +304,9 @@ impl<T: Clone> Transaction<T> {
         self.retry = None;
         let (stage, action) = if revision.guarded {
             let pause = FIRST_PAUSE;
-            (Stage::Asking { pause }, Action::Ask(ticket, revision.clone()))
+            (CandidateStage::Asking { pause }, Action::Ask(ticket, revision.clone()))
         } else {
-            (Stage::Checking, Action::Check(ticket, revision.clone()))
+            (CandidateStage::Checking, Action::Check(ticket, revision.clone()))
         };
         actions.push(action);
         self.candidate = Some(Candidate {
@@ -363,35 +364,36 @@ impl<T: Clone> Transaction<T> {
         let Some(candidate) = self.candidate.as_mut().filter(|candidate| candidate.ticket == ticket) else {
             return;
         };
-        let Stage::Asking { pause } = candidate.stage else {
+        let CandidateStage::Asking { pause } = candidate.stage else {
             return;
         };
         match answer {
             Ok(()) => {
-                candidate.stage = Stage::Checking;
+                candidate.stage = CandidateStage::Checking;
                 actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
                 actions.push(Action::Publish(ticket, ApplyState::Waiting(reason.clone(), pause)));
                 let until = now + pause;
-                candidate.stage = Stage::Postponed { pause, until, reason };
+                candidate.stage = CandidateStage::Postponed { pause, until, reason };
             }
         }
     }
 
     fn ask_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
         let Some(candidate) = &mut self.candidate else { return };
-        if let Stage::Postponed { pause, until, .. } = candidate.stage
+        if let CandidateStage::Postponed { pause, until, .. } = candidate.stage
             && until <= now
         {
             let pause = (pause * 2).min(LAST_PAUSE);
-            candidate.stage = Stage::Asking { pause };
+            candidate.stage = CandidateStage::Asking { pause };
             actions.push(Action::Ask(candidate.ticket, candidate.revision.clone()));
         }
     }
 
     fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
-        let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
+        let mine =
+            |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == CandidateStage::Checking;
         let Some(Candidate { revision, again, .. }) = self.candidate.take_if(mine) else {
             return;
         };

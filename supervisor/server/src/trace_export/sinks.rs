@@ -36,7 +36,7 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    /// These sinks, or others if others are wanted.
+    /// Reopens the sinks if others are wanted.
     pub fn changed_to(self, wanted: SinkConfig) -> Self {
         if self.wanted == wanted {
             return self;
