@@ -23,7 +23,7 @@ use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout};
-use mainstay_server::control::{Control, Facts, States};
+use mainstay_server::control::{Control, CoreInfo, States};
 use mainstay_server::followers::Followers;
 use mainstay_server::jobs;
 use mainstay_server::jobs::Jobs;
@@ -73,8 +73,8 @@ pub struct RunOptions {
     pub home: PathBuf,
 }
 
-/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
-/// states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is
+/// given the states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
 pub fn run<F>(options: RunOptions, tether: Tether, announce: impl FnOnce(States) -> F) -> ExitCode
 where
     F: Future<Output = ()> + Send + 'static,
@@ -178,7 +178,7 @@ where
     model_links::link_models(&config.packages, &home);
     let (machine, handle) = Machine::new(config.clone(), options).map_err(failure)?;
     let shutdown = CancellationToken::new();
-    let jobs = jobs::Handle::default();
+    let jobs = jobs::JobsHandle::default();
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
@@ -190,7 +190,7 @@ where
     };
     let stops = robot.stops.clone();
     let addresses = Addresses::default();
-    let facts = Facts {
+    let facts = CoreInfo {
         config_path,
         addresses: addresses.clone(),
         started,
@@ -244,7 +244,7 @@ where
     rooms.spawn(serve_parents(parents, routes.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, routes, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
-    let caller = jobs::Caller::new(
+    let caller = jobs::JobContext::new(
         handle.published.clone(),
         robot.operations.clone(),
         robot.sessions.clone(),

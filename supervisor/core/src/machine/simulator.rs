@@ -1,4 +1,5 @@
-//! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested with.
+//! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested
+//! with.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -15,13 +16,13 @@ use super::plan::Step;
 use super::world::World;
 
 /// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies. `a@m*2` is the same
-/// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line `@m` is a
-/// module without resources, and `@m*2` the same with another variable.
+/// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line
+/// `@m` is a module without resources, and `@m*2` the same with another variable.
 pub(super) struct Simulator {
     pub(super) world: World,
     pub(super) config: Config,
     declared: HashMap<ResourceName, DeclaredDependencies>,
-    /// What the modules hold, with the order of events.
+    /// Resources in each module, with the order of events.
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
     log: Vec<String>,
@@ -122,7 +123,7 @@ impl Simulator {
                 ChangeKind::Stop => self.world.retire(module),
                 _ => {}
             }
-            if change.how != ChangeKind::Start && self.world.facts(module) == Some(&ModuleCondition::Ready) {
+            if change.how != ChangeKind::Start && self.world.condition(module) == Some(&ModuleCondition::Ready) {
                 self.world.module_changed(module, ModuleCondition::Draining, None);
             }
         }
@@ -241,7 +242,7 @@ impl Simulator {
         let (resource, step) = self.open.remove(which);
         let alive = |world: &World, module: &ModuleName| {
             matches!(
-                world.facts(module),
+                world.condition(module),
                 Some(ModuleCondition::Ready | ModuleCondition::Draining)
             )
         };
@@ -273,7 +274,7 @@ impl Simulator {
         }
     }
 
-    /// What is handed to a new resource is there, and its name is free.
+    /// Checks that what is handed to a new resource is there, and that its name is free.
     fn check_add(&self, resource: &ResourceName, held: &[Held]) {
         let there = |wanted: &str| self.inside.values().flatten().any(|inside| inside == wanted);
         assert!(!there(&resource.name), "{resource} is added twice");
@@ -285,11 +286,11 @@ impl Simulator {
         }
     }
 
-    /// One of three modules `m0`, `m1`, `m2` comes (0), goes (1) or is to be restarted (2), or one step ends (else); and
-    /// what follows is begun.
+    /// Random event, and what follows from it: one of three modules `m0`, `m1`, `m2` comes (0), goes (1) or is to be
+    /// restarted (2), or one step ends (else).
     pub(super) fn happen(&mut self, what: usize, which: usize) {
         let module = format!("m{}", which % 3);
-        let ready = || self.world.facts(&module.as_str().into()) == Some(&ModuleCondition::Ready);
+        let ready = || self.world.condition(&module.as_str().into()) == Some(&ModuleCondition::Ready);
         match what {
             0 => self.ready(&module),
             1 => self.down(&module),
@@ -306,7 +307,7 @@ impl Simulator {
         }
     }
 
-    /// All three come, failures are tried again, and everything ends.
+    /// Brings all three modules up, retries failures, and lets everything end.
     pub(super) fn calm_down(&mut self) {
         for module in ["m0", "m1", "m2"] {
             self.ready(module);
@@ -337,7 +338,7 @@ impl Simulator {
         (phase, cause.as_deref().unwrap_or_default().to_owned())
     }
 
-    /// Why it is not READY, in the words that peers know.
+    /// Cause, in the words that peers know, if `resource` is not READY.
     pub(super) fn wire(&self, resource: &str) -> String {
         let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
         shown.expect("shown").wire_cause().unwrap_or_default().to_owned()
