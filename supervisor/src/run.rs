@@ -55,6 +55,8 @@ const ENDING: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
 /// How long a start waits for the end of what two deaths at once left behind.
 const SURVIVORS: Duration = Duration::from_secs(3);
+/// When the start is over for good.
+const AFTER_START: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -318,6 +320,8 @@ async fn release_text(published: Published) {
             return;
         }
     }
+    // Whoever started it asks for its state once more.
+    tokio::time::sleep(AFTER_START).await;
     if let Err(error) = program_text::release() {
         debug!("program text of the start stays in memory: {error}");
     }
