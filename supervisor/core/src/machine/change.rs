@@ -139,6 +139,17 @@ impl Plan {
         self.changes.is_empty()
     }
 
+    /// Resources that are rebuilt while those who hold them keep them.
+    #[must_use]
+    pub fn in_place(&self) -> HashSet<ResourceName> {
+        let in_place = self.changes.iter().filter(|change| change.in_place);
+        let names = in_place.filter_map(|change| match &change.part {
+            Part::Resource(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    }
+
     /// The change of one part, if it has one.
     #[must_use]
     pub fn of(&self, part: &Part) -> Option<&Change> {

@@ -139,14 +139,12 @@ pub struct Node {
     /// What was shown last.
     pub shown: Option<ShownState>,
     /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
-    /// wanted. Kept by `spread`, so that asking costs nothing.
+    /// wanted. Kept by `propagate`, so that asking costs nothing.
     pub(super) must_remove: bool,
     /// How many resources in modules hold it.
     pub(super) holders: usize,
     /// Its entry is another one than that by which it is, or is being, built or asked about.
     pub(super) changed: bool,
-    /// It has to be taken out once, whatever its entry says.
-    pub(super) forced: bool,
     /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
     /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
     pub(super) in_place: bool,
@@ -192,7 +190,6 @@ impl Node {
             must_remove: false,
             holders: 0,
             changed: false,
-            forced: false,
             in_place: false,
             dependencies: None,
             validated: false,
@@ -224,7 +221,7 @@ impl Node {
 
     /// True if nothing is to be done about its entry: it is wanted as it is.
     pub fn stays(&self) -> bool {
-        self.wanted && !self.changed && !self.forced && !self.must_remove
+        self.wanted && !self.changed && !self.must_remove
     }
 
     /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.

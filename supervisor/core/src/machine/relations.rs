@@ -173,7 +173,6 @@ impl World {
     /// the old one counts no more.
     pub(super) fn let_go(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        node.forced = false;
         if std::mem::take(&mut node.changed) {
             node.validated = false;
             self.forget_dependencies(name);

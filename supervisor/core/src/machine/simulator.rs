@@ -135,7 +135,7 @@ impl Simulator {
             modules: modules.collect(),
             ..DesiredModules::default()
         };
-        self.world.take_up(&plan, &self.config, desired);
+        self.world.take_up(&self.config, &plan.in_place(), desired);
         plan
     }
 
@@ -180,8 +180,7 @@ impl Simulator {
     /// Wants nothing any more.
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::default();
-        let plan = change::plan(&self.config, &nothing, &self.world.known());
-        self.world.take_up(&plan, &nothing, DesiredModules::default());
+        self.world.take_up(&nothing, &HashSet::new(), DesiredModules::default());
     }
 
     pub(super) fn ready(&mut self, module: &str) {
