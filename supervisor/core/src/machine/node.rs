@@ -203,15 +203,10 @@ impl Node {
 
     /// True if it was built with something else than what it asks for.
     pub(super) fn holds_otherwise(&self) -> bool {
-        let Some(dependencies) = &self.dependencies else {
-            return false;
-        };
-        let validated =
-            |held: &ResourceName| dependencies.required.contains(held) || dependencies.optional.contains(held);
-        let held = |required: &ResourceName| self.held.iter().any(|(held, _)| held == required);
-        !dependencies.missing.is_empty()
-            || !dependencies.required.iter().all(held)
-            || !self.held.iter().all(|(held, _)| validated(held))
+        let held = self.held.iter().map(|(held, _)| held);
+        self.dependencies
+            .as_ref()
+            .is_some_and(|dependencies| !dependencies.are_met_by(held))
     }
 
     /// True while it has to be taken out of its module.
