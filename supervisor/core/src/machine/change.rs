@@ -124,8 +124,6 @@ pub struct Change {
 pub struct Plan {
     /// What happens.
     pub changes: Vec<Change>,
-    /// Resources that are taken out of their modules, be it for good or to be rebuilt: dependents before what they hold.
-    pub taken_out: Vec<ResourceName>,
     /// Modules and resources that nothing happens to.
     pub stays: Vec<Part>,
     /// Optional dependencies that are let go because they would close a circle, as far as is known.
@@ -207,7 +205,6 @@ pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     let entries = to.resources.iter().map(|config| Part::Resource(config.name.clone()));
     let stays = wanted.chain(entries).filter(|part| !touched.contains(part)).collect();
     Plan {
-        taken_out: resources.taken_out,
         dropped_optional: resources.dropped_optional,
         changes,
         stays,

@@ -1,6 +1,6 @@
 //! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested with.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
@@ -26,6 +26,8 @@ pub(super) struct Simulator {
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
     log: Vec<String>,
+    /// What left its module at once when a config was taken up last: nothing had to happen first.
+    pub(super) leaving: BTreeSet<ResourceName>,
     /// Steps begun and not ended.
     pub(super) open: Vec<(ResourceName, Step)>,
 }
@@ -95,6 +97,7 @@ impl Simulator {
             inside: BTreeMap::new(),
             now: Instant::now(),
             log: Vec::new(),
+            leaving: BTreeSet::new(),
             open: Vec::new(),
         };
         simulator.take_up(lines);
@@ -137,6 +140,8 @@ impl Simulator {
             ..DesiredModules::default()
         };
         self.world.take_up(&self.config, &plan.in_place(), desired);
+        let leaving = self.world.nodes().filter(|node| node.is_leaving());
+        self.leaving = leaving.map(|node| node.config.name.clone()).collect();
         plan
     }
 

@@ -21,7 +21,6 @@ use crate::machine::node::{DeclaredDependencies, Dependencies};
 pub(super) struct ResourceChanges {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
-    pub(super) taken_out: Vec<ResourceName>,
     pub(super) dropped_optional: Vec<DroppedOptional>,
 }
 
@@ -427,13 +426,6 @@ impl<'a> Comparison<'a> {
 
     fn finish(self, from: &'a Config) -> ResourceChanges {
         let mut found = ResourceChanges::default();
-        let out = |name: &&ResourceName| {
-            let action = self.actions.get(*name);
-            self.is_built(name)
-                && action.is_some_and(|action| {
-                    matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.after_start
-                })
-        };
         let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
             .known
             .resources
@@ -441,8 +433,6 @@ impl<'a> Comparison<'a> {
             .map(|(name, known)| (name, known.held.iter().collect()))
             .collect();
         let known = from.resources.iter().map(|config| &config.name);
-        let taken_out = dependencies_first(known.clone().filter(out), &held);
-        found.taken_out = taken_out.into_iter().rev().cloned().collect();
         let closes = |name: &&ResourceName| {
             self.actions
                 .get(*name)
