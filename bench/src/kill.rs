@@ -36,12 +36,11 @@ pub async fn in_a_row(programs: &Path) -> Result<(), Failure> {
         std::process::Command::new("kill")
             .args(["-KILL", &pid.to_string()])
             .status()?;
-        let mut failed = false;
+        let mut dead = false;
         loop {
-            let answer = motor.is_powered(request.clone()).await;
-            // Until the first call fails, it is the dead one that seems to answer.
-            failed |= answer.is_err();
-            if failed && answer.is_ok() {
+            // An answer to a call that was made before it was gone may be its own.
+            dead = dead || child(machine.core()).ok() != Some(pid);
+            if motor.is_powered(request.clone()).await.is_ok() && dead {
                 break;
             }
             if begun.elapsed() > PATIENCE {

@@ -10,7 +10,7 @@ use crate::{
     registry::{ApiRegistry, Registry},
 };
 
-/// Module under construction: the models that one process offers. Pass it to [`run`](crate::run).
+/// Module under construction: the models that one process offers. Pass it to [`run`](crate::run()).
 ///
 /// ```no_run
 /// # use mainstay_module::prelude::*;
@@ -80,7 +80,7 @@ impl Module {
 
     /// Registers type `R` as the model `namespace:family:name` of API `A`. One type may implement several APIs, and one
     /// name may stand for a model of each. Errors, such as a malformed or repeated name, are returned by
-    /// [`run`](crate::run) and [`start`](Self::start).
+    /// [`run`](crate::run()) and [`start`](Self::start).
     #[must_use]
     pub fn model<A: Implements<R> + ?Sized, R: FromConfig>(mut self, model: &str) -> Self {
         if let Err(error) = A::API.parse::<Api>() {

@@ -13,16 +13,17 @@ use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::guardian::{Tether, leftovers};
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
-use mainstay_process::{cgroup, guardian, orphans, runtime_dir, sockets};
+use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::trace::Traces;
+use mainstay_runtime::machine::view::Published;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout};
-use mainstay_server::control::{Control, Facts, States};
+use mainstay_server::control::{Control, CoreInfo, States};
 use mainstay_server::followers::Followers;
 use mainstay_server::jobs;
 use mainstay_server::jobs::Jobs;
@@ -72,8 +73,8 @@ pub struct RunOptions {
     pub home: PathBuf,
 }
 
-/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
-/// states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is
+/// given the states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
 pub fn run<F>(options: RunOptions, tether: Tether, announce: impl FnOnce(States) -> F) -> ExitCode
 where
     F: Future<Output = ()> + Send + 'static,
@@ -177,7 +178,7 @@ where
     model_links::link_models(&config.packages, &home);
     let (machine, handle) = Machine::new(config.clone(), options).map_err(failure)?;
     let shutdown = CancellationToken::new();
-    let jobs = jobs::Handle::default();
+    let jobs = jobs::JobsHandle::default();
     let robot = Robot {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
@@ -189,7 +190,7 @@ where
     };
     let stops = robot.stops.clone();
     let addresses = Addresses::default();
-    let facts = Facts {
+    let facts = CoreInfo {
         config_path,
         addresses: addresses.clone(),
         started,
@@ -243,7 +244,7 @@ where
     rooms.spawn(serve_parents(parents, routes.clone(), inner.clone()));
     rooms.spawn(serve_control(control_listener, routes, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
-    let caller = jobs::Caller::new(
+    let caller = jobs::JobContext::new(
         handle.published.clone(),
         robot.operations.clone(),
         robot.sessions.clone(),
@@ -258,6 +259,8 @@ where
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
+    let (text, until) = (release_text(handle.published.clone()), inner.clone());
+    rooms.spawn(async move { until.run_until_cancelled(text).await.unwrap_or_default() });
     let mut machines = JoinSet::new();
     machines.spawn(machine.run());
 
@@ -305,6 +308,19 @@ where
     }
     drop(directory);
     ended
+}
+
+/// Gives back the pages of program text that the start alone needed, once it is over.
+async fn release_text(published: Published) {
+    let mut changes = published.changes.follow();
+    while !published.load().running {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+    if let Err(error) = program_text::release() {
+        debug!("program text of the start stays in memory: {error}");
+    }
 }
 
 /// Takes the runtime directory, after whatever an earlier core left has been put away.

@@ -2,7 +2,7 @@
 //! and its client.
 //!
 //! Most methods take `extra`, an object of model-specific arguments, usually empty
-//! ([`NO_EXTRA`](crate::NO_EXTRA)). A method fails with an [`Error`](crate::Error), whose gRPC code callers see. Methods
+//! ([`NO_EXTRA`](crate::NO_EXTRA)). A method fails with an [`Error`], whose gRPC code callers see. Methods
 //! that a model need not implement return UNIMPLEMENTED by default, unless their text says otherwise.
 
 pub mod board;

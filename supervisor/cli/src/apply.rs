@@ -33,14 +33,14 @@ Examples:
   mainstay apply rover.yaml --revert-after 10s    reverted by the machine unless all is well after 10 s
   mainstay apply trial.yaml --machine rover.yaml --yes
 
-A machine applies changes of its own config file by itself; this verb applies them now, and shows the result. The config of
+A machine applies changes of its own config file by itself; this verb applies them now, and shows the result. The config of \
 another file replaces the running one until the machine's own file changes.
 
-Exit code 1: the config was refused or reverted, another change superseded it, or something that it changed did not
+Exit code 1: the config was refused or reverted, another change superseded it, or something that it changed did not \
 become ready.
 
-JSON, one object per line: {step: \"plan\", changes, stays, complaints}, then {step, reasons, length_ms} for each of
-`waiting`, `applying`, `watching`, `reverting`, and last one of `committed`, `refused`, `reverted`, `degraded` and
+JSON, one object per line: {step: \"plan\", changes, stays, complaints}, then {step, reasons, length_ms} for each of \
+`waiting`, `applying`, `watching`, `reverting`, and last one of `committed`, `refused`, `reverted`, `degraded` and \
 `superseded`, with parts: [{part, name, how, state, error}].")]
 pub struct Arguments {
     /// The config file, JSON or YAML

@@ -107,7 +107,7 @@ async fn validate_all(
         if asking.len() >= AT_A_TIME
             && let Some(answer) = asking.join_next().await
         {
-            answers.extend(taken(answer)?);
+            answers.extend(answer_of(answer)?);
         }
         let (mut client, name) = (ModuleServiceClient::new(connection.clone()), entry.name.clone());
         asking.spawn(async move {
@@ -119,7 +119,7 @@ async fn validate_all(
         });
     }
     while let Some(answer) = asking.join_next().await {
-        answers.extend(taken(answer)?);
+        answers.extend(answer_of(answer)?);
     }
     Ok(answers)
 }
@@ -130,7 +130,7 @@ type Said = (
 );
 
 /// One answer, or that the module says nothing any more.
-fn taken(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(ResourceName, Answer)>, String> {
+fn answer_of(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(ResourceName, Answer)>, String> {
     let (name, said) = answer.map_err(|error| error.to_string())?;
     match said {
         Ok(said) => {
@@ -138,9 +138,7 @@ fn taken(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(Resourc
             Ok(Some((name, Ok(needed.collect()))))
         }
         // Not the module's word, but the connection's.
-        Err(status) if std::error::Error::source(&status).is_some() => {
-            Err(format!("it ended early: {}", status.message()))
-        }
+        Err(status) if std::error::Error::source(&status).is_some() => Err("it ended early".to_owned()),
         Err(status) => Ok(Some((name, Err(status.message().to_owned())))),
     }
 }

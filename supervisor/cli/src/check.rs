@@ -34,13 +34,13 @@ Examples:
   mainstay check rover.yaml --live    let running modules check their entries, too
   mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
 
-Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone.
-The built-in modules look at their entries. Which models another module offers is known from the machine that runs this
-file, else from the module's meta.json, else after its start. Errors in attributes that only such a module knows are shown
+Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone. \
+The built-in modules look at their entries. Which models another module offers is known from the machine that runs this \
+file, else from the module's meta.json, else after its start. Errors in attributes that only such a module knows are shown \
 with `--live`, or when the resource is built.
 
-JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help,
-also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. Without `--live` also known_after_start: [{model,
+JSON: {file, usable, errors, warnings, complaints: [{grade, file, line, column, length, message, help, \
+also: {file, line, column, length, message}}]}; grades are `refused` (all of it), `local` (this entry) and `warning`. Without `--live` also known_after_start: [{model, \
 resources: [full name], modules: [name]}]; with it asked: [full name].")]
 pub struct Arguments {
     /// The config file, JSON or YAML

@@ -68,7 +68,7 @@ Examples:
   mainstay config set rover.yaml components.arm.frame.translation '{x: 0, y: 120, z: 300}'
   mainstay config set rover.yaml components.scale.attributes.serial 0042 --text
 
-A missing key is added to its map. A value in an included file is changed there. The result is checked first, and not
+A missing key is added to its map. A value in an included file is changed there. The result is checked first, and not \
 written if it could not be used. A machine that runs this file applies the change by itself.
 
 JSON: {file, path, line, column, length, before, after, changed, written, complaints}; complaints as in `mainstay check`.")]

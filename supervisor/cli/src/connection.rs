@@ -1,11 +1,12 @@
 //! HTTP/2 connection of the command line to a machine, for the clients that tonic generates.
 
 use std::error::Error as _;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -92,8 +93,8 @@ impl Service<Request<Body>> for MachineConnection {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.sender.poll_ready(context).map_err(|error| status(&error))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(())) // Each call waits for itself, so that its error is told as that of a call.
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -101,7 +102,13 @@ impl Service<Request<Body>> for MachineConnection {
         let mut sender = self.sender.clone();
         Box::pin(async move {
             *request.uri_mut() = uri?;
-            let response = sender.send_request(request).await.map_err(|error| status(&error))?;
+            let ended = |error: hyper::Error| {
+                let mut ended = Status::unavailable("the machine has ended the connection");
+                ended.set_source(Arc::new(error));
+                ended
+            };
+            poll_fn(|context| sender.poll_ready(context)).await.map_err(ended)?;
+            let response = sender.send_request(request).await.map_err(status)?;
             Ok(response.map(MachineBody))
         })
     }
@@ -116,7 +123,7 @@ impl http_body::Body for MachineBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = Pin::new(&mut self.0).poll_frame(context);
-        frame.map_err(|error| status(&error))
+        frame.map_err(status)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -128,8 +135,15 @@ impl http_body::Body for MachineBody {
     }
 }
 
-/// Converts the error of a connection, or of one stream that the machine reset.
-fn status(error: &hyper::Error) -> Status {
+/// Error of a connection, or of one stream that the machine reset, as the status of a call. Its source tells it from what the
+/// other side answered.
+fn status(error: hyper::Error) -> Status {
+    let mut status = status_of(&error);
+    status.set_source(Arc::new(error));
+    status
+}
+
+fn status_of(error: &hyper::Error) -> Status {
     let source = error.source();
     let reset = source.and_then(|source| source.downcast_ref::<h2::Error>());
     let reset = reset.filter(|error| error.is_reset() && error.is_remote());
@@ -165,6 +179,8 @@ mod tests {
             let mut client = ControlServiceClient::new(connection.clone());
             let status = client.get_status(GetStatusRequest {}).await.unwrap_err();
             assert!(connection.is_closed());
+            let next = client.get_status(GetStatusRequest {}).await.unwrap_err();
+            assert_eq!(next.message(), "the machine has ended the connection");
             status
         };
         let serve = async { answer(listener.accept().await.unwrap().0).await };

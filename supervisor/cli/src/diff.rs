@@ -26,10 +26,10 @@ Examples:
   mainstay diff trial.yaml
   mainstay diff rover.yaml --last-good    against the last config that worked; needs no running machine
 
-Values are compared, not texts: layout, comments and defaults that are written out make no difference. Secrets are not
+Values are compared, not texts: layout, comments and defaults that are written out make no difference. Secrets are not \
 shown. `mainstay plan` shows what applying FILE would do.
 
-JSON: {file, from, usable, differences: [{path, kind, before, after}], complaints}; kinds are `added`, `removed` and
+JSON: {file, from, usable, differences: [{path, kind, before, after}], complaints}; kinds are `added`, `removed` and \
 `changed`; complaints as in `mainstay check`.")]
 pub struct Arguments {
     /// The config file [default: that of the running machine]

@@ -69,7 +69,7 @@ A rover.yaml of one fake motor, for a start:
   components:
     - {name: left-motor, api: rdk:component:motor, model: fake}
 
-Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown resource …), 2 bad usage, 3 no running
+Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown resource …), 2 bad usage, 3 no running \
 machine found.
 
 Environment:

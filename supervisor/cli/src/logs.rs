@@ -19,7 +19,7 @@ Examples:
   mainstay logs wheels -f -n 20    the last 20 lines, then new ones as they come
   mainstay logs wheels --json      a JSON object per line
 
-Lines of the module's earlier processes are included. If a module prints more than 200 lines a second, the excess is
+Lines of the module's earlier processes are included. If a module prints more than 200 lines a second, the excess is \
 counted instead of kept.")]
 pub struct Arguments {
     /// Name of the module, as in `mainstay status`; built-in ones are `builtin:fake` and so on

@@ -23,11 +23,11 @@ Examples:
   mainstay plan rover.yaml
   mainstay plan rover.yaml --machine /etc/mainstay/rover.yaml
 
-Signs: + added, - removed, ~ changed, = unchanged, └ consequence of the change above it. `known after start` marks what is
+Signs: + added, - removed, ~ changed, = unchanged, └ consequence of the change above it. `known after start` marks what is \
 decided by a module that does not run yet. Without a running machine, the plan is that of a start.
 
-JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start,
-through: {part, name}}], stays: {resources, modules},
+JSON: {file, running, usable, changes: [{part, name, how, because, known_after_start, \
+through: {part, name}}], stays: {resources, modules}, \
 complaints}; complaints as in `mainstay check`. `running` is false without a running machine.")]
 pub struct Arguments {
     /// The config file, JSON or YAML

@@ -1,8 +1,7 @@
-//! How two configs differ, value by value, in the words of the config file and without secrets: what `mainstay diff` shows,
-//! and why a plan does what it does.
+//! Differences between two configs, value by value, in the words of the config file and without secrets: the output of
+//! `mainstay diff`, and the reasons in a plan.
 //!
-//! Compared is what the configs mean: a default that is written out, another order of keys or another layout is no
-//! difference.
+//! Meanings are compared: a default that is written out, another order of keys or another layout is no difference.
 
 mod differences;
 
@@ -14,27 +13,27 @@ use mainstay_model::{Config, ModuleConfig, ResourceConfig};
 
 use crate::difference::differences::Collector;
 
-/// One value that is there in one config only, or another one in the other.
+/// Difference in one value: it is there in one config only, or has another content in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Which value, as `mainstay config get` takes it.
+    /// Path of the value, as `mainstay config get` takes it.
     pub path: String,
-    /// What happened to it.
+    /// Added, removed or changed.
     pub kind: DifferenceKind,
-    /// What it was, if that can be said in few words.
+    /// Value before, if that can be said in few words.
     pub before: Option<String>,
-    /// What it is, likewise.
+    /// Value after, likewise.
     pub after: Option<String>,
 }
 
-/// What happened to a value.
+/// Kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
-    /// It was not there before.
+    /// The value was not there before.
     Added,
-    /// It is not there any more.
+    /// The value is not there any more.
     Removed,
-    /// It is another one.
+    /// The value is another one.
     Changed,
 }
 
@@ -55,7 +54,7 @@ impl Display for Difference {
     }
 }
 
-/// How two entries of one resource differ. Paths start at the entry.
+/// Differences between two entries of one resource. Paths start at the entry.
 #[must_use]
 pub fn resource(from: &Config, old: &ResourceConfig, to: &Config, new: &ResourceConfig) -> Vec<Difference> {
     let mut collector = Collector::new(from, Some(&old.place), to, Some(&new.place));
@@ -72,7 +71,7 @@ pub fn resource(from: &Config, old: &ResourceConfig, to: &Config, new: &Resource
     collector.differences
 }
 
-/// How two entries of one module differ. Paths start at the entry.
+/// Differences between two entries of one module. Paths start at the entry.
 #[must_use]
 pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig) -> Vec<Difference> {
     let mut collector = Collector::new(from, Some(&old.place), to, Some(&new.place));
@@ -110,7 +109,7 @@ pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig
     collector.differences
 }
 
-/// How two configs differ, in the order of their sections.
+/// Differences between two configs, in the order of their sections.
 #[must_use]
 pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
     let mut collector = Collector::new(from, None, to, None);

@@ -1,5 +1,5 @@
-//! What happened to the machine, its modules and its resources, one thing after the other, with causes. Status, command
-//! line and tests follow the same stream.
+//! Events of the machine, its modules and its resources, in order and with causes. Status, command line and tests
+//! follow the same stream.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,53 +11,53 @@ pub const MAX_EVENTS: usize = 2000;
 /// Bytes that these may take.
 pub const MAX_BYTES: usize = 256 * 1024;
 
-/// One thing that happened.
+/// Event of the machine, with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     pub at: SystemTime,
-    /// What.
-    pub what: What,
+    /// Content of the event.
+    pub what: EventKind,
 }
 
-/// What can happen.
+/// Content of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// The machine as a whole.
-    Machine(MachineNews),
+    Machine(MachineEvent),
     /// A module came into another state.
     Module {
-        /// Which.
+        /// Name of the module.
         name: ModuleName,
-        /// Its state now.
+        /// State after the event.
         phase: ModulePhase,
-        /// Its process, while it has one.
+        /// Process id, while there is a process.
         pid: Option<u32>,
-        /// Why, if it is not ready; with the last lines that it printed.
+        /// Cause, if it is not ready; with the last lines that it printed.
         cause: Option<Arc<str>>,
-        /// When it is started again.
+        /// Time of the next start.
         next_try: Option<SystemTime>,
     },
     /// A resource came into another state.
     Resource {
-        /// Its full name.
+        /// Full name of the resource.
         name: Arc<str>,
-        /// Its state now.
+        /// State after the event.
         phase: Phase,
         /// True while calls to it have somewhere to go.
         reachable: bool,
-        /// Why, if it is not READY.
+        /// Cause, if it is not READY.
         cause: Option<Arc<str>>,
         /// The module that it lives in, or would.
         module: Option<ModuleName>,
     },
 }
 
-/// What happens to the machine as a whole.
+/// Event of the machine as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineNews {
+pub enum MachineEvent {
     /// The first pass over the config is over.
     Running,
-    /// It is to end.
+    /// The machine stops.
     Stopping,
 }

@@ -18,12 +18,12 @@ pub fn is_frame_system(text: &str) -> bool {
     FRAME_SYSTEM_ALIASES.contains(&text)
 }
 
-/// Why a dependency text names no single resource.
+/// Reason why a dependency text names no single resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
-    /// Nothing has that name.
+    /// No resource has that name.
     Missing,
-    /// It meant this resource, which is no longer in the config.
+    /// The text meant this resource, which is no longer in the config.
     Removed(ResourceName),
     /// Several resources have that simple name; the text must give the full one.
     Ambiguous(Vec<ResourceName>),
@@ -107,8 +107,8 @@ impl Index {
     }
 }
 
-/// Circles that following `next` from any of `starts` runs into, each as its members in order. Every circle has a member
-/// in one of them; each resource is followed once, so the cost grows with the edges.
+/// Circles that following `next` from any of `starts` runs into, each as its members in order. Every circle has a
+/// member in one of them; each resource is followed once, so the cost grows with the edges.
 pub fn cycles<'a>(
     starts: impl Iterator<Item = &'a ResourceName>,
     next: impl Fn(&ResourceName) -> &'a [ResourceName],

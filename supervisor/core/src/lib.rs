@@ -1,11 +1,11 @@
-//! Decisions of a machine, as functions of state, input and time: what a module's process shall do next, what a config change
-//! does to whom, whether a change counts or goes back, who depends on whom.
+//! Decisions of a machine, as functions of state, input and time: what a module's process shall do next, what a config
+//! change does to whom, whether a change counts or goes back, who depends on whom.
 //!
-//! Never does IO, reads no clock and spawns nothing: time and answers come in as arguments, and drivers (`mainstay-runtime`) do
-//! what is said here. Its Cargo.toml proves it.
+//! Never does IO, reads no clock and spawns nothing: time and answers come in as arguments, and drivers
+//! (`mainstay-runtime`) do what is said here. Its Cargo.toml proves it.
 //!
-//! Reading order: [`module`] (one process: lifecycle, back-off, probe, limits, history), [`machine`] (all resources: world and
-//! plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles),
+//! Reading order: [`module`] (one process: lifecycle, back-off, probe, limits, history), [`machine`] (all resources:
+//! world and plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles),
 //! [`difference`] (two configs, value by value), [`events`] (what is told of all that).
 
 pub mod difference;

@@ -13,9 +13,9 @@ use crate::offers::{Offer, Offers};
 pub struct Builtins {
     /// The multi-call binary.
     pub executable: PathBuf,
-    /// Why there are none, if they could not be found.
+    /// Reason why there are none, if they could not be found.
     pub problem: Option<String>,
-    /// Which of them offers a model.
+    /// Built-in module of each model.
     pub models: HashMap<(Api, Model), ModuleName>,
 }
 
@@ -38,7 +38,7 @@ impl Builtins {
         self.models.keys()
     }
 
-    /// What is on offer as far as nothing but these is known.
+    /// Offers as far as nothing but these is known.
     pub fn offers(&self) -> Offers {
         Offers {
             builtin: self.models().cloned().collect(),

@@ -1,18 +1,18 @@
 //! Facts about cgroups: what they can limit here, and what one has counted.
 
-/// What the kernel limits for us.
+/// Controllers of cgroups that limit something here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Controllers {
     /// Memory of a cgroup.
     pub memory: bool,
-    /// Its share of processor time.
+    /// Share of processor time.
     pub cpu: bool,
     /// The number of its processes and threads.
     pub pids: bool,
 }
 
 impl Controllers {
-    /// Those in a list such as that in `cgroup.controllers`.
+    /// Controllers in a list such as that in `cgroup.controllers`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let has = |name| text.split_ascii_whitespace().any(|word| word == name);
@@ -23,7 +23,7 @@ impl Controllers {
         }
     }
 
-    /// As the kernel names them.
+    /// Names that the kernel gives them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         [("memory", self.memory), ("cpu", self.cpu), ("pids", self.pids)]
             .into_iter()
@@ -31,7 +31,7 @@ impl Controllers {
     }
 }
 
-/// What a cgroup counted.
+/// Counters of a cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Events {
     /// Processes that the kernel killed because the memory limit was reached.

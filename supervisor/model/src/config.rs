@@ -18,7 +18,7 @@ use crate::source::Source;
 use crate::span::SourceSpan;
 use crate::value::Object;
 
-/// One machine, as its config file describes it.
+/// Config of one machine, as its file describes it.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The file, as its path was given.
@@ -31,7 +31,7 @@ pub struct Config {
     pub resources: Vec<ResourceConfig>,
     /// Entries whose name an earlier entry has. They are shown in the status and never routed to.
     pub duplicates: Duplicates,
-    /// Where and how to listen.
+    /// Listening address and TLS.
     pub network: Network,
     /// Levels by logger name. A later rule wins over an earlier one.
     pub log: Vec<LogRule>,
@@ -41,21 +41,21 @@ pub struct Config {
     pub disable_log_deduplication: bool,
     /// Serve profiles of the process.
     pub enable_web_profile: bool,
-    /// Other machines whose resources are imported.
+    /// Remote machines whose resources are imported.
     pub remotes: Vec<Remote>,
-    /// Who may connect.
+    /// Authentication.
     pub auth: Auth,
-    /// How the machine reaches its cloud. `None`: a purely local machine.
+    /// Connection to the cloud. `None`: a purely local machine.
     pub cloud: Option<Cloud>,
     /// Files that a cloud delivers.
     pub packages: Vec<Package>,
     /// Calls made by the machine itself, by schedule.
     pub jobs: Vec<Job>,
-    /// Where traces go.
+    /// Sinks of traces.
     pub tracing: Tracing,
-    /// When changes may be applied. `None`: always.
+    /// Condition under which changes may be applied. `None`: always.
     pub maintenance: Option<Maintenance>,
-    /// How a changed config is applied.
+    /// Policy for applying a changed config.
     pub apply: ApplyPolicy,
     /// The text, for complaints that are found later, at run time.
     pub source: Arc<Source>,
@@ -101,7 +101,7 @@ impl Config {
         self.source.scrub(path, &module.executable_place)
     }
 
-    /// What the config puts into the environment of `module`: its own `env`, and the word that the machine is traced.
+    /// Environment of `module` from the config: its own `env`, and the variable that says that the machine is traced.
     #[must_use]
     pub fn module_env(&self, module: &ModuleConfig) -> BTreeMap<String, String> {
         let mut env = module.env.clone();
@@ -136,12 +136,12 @@ pub struct Duplicates {
     pub resources: Vec<ResourceConfig>,
 }
 
-/// Where and how the machine listens.
+/// Listening address of the machine, TLS and sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// `host:port`; `localhost:8080` unless set.
     pub bind_address: String,
-    /// Where the address is written, for the complaint when the port is taken. The file itself if it is not.
+    /// Place of the address, for the diagnostic when the port is taken. The file itself if it is not written.
     pub bind_place: SourceSpan,
     /// The name that the machine tells others. Empty: derived from the address.
     pub fqdn: String,
@@ -149,19 +149,19 @@ pub struct Network {
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// Serve cleartext even where a certificate is at hand.
     pub no_tls: bool,
-    /// How long a silent session keeps what it moves moving. 2 s unless set, between 30 ms and 1 min.
+    /// Time that a silent session keeps what it moves moving. 2 s unless set, between 30 ms and 1 min.
     pub heartbeat_window: Duration,
     /// Local ports that clients may reach through the machine.
     pub tunnels: Vec<Tunnel>,
 }
 
 impl Network {
-    /// Where a machine is served unless its config says otherwise.
+    /// Address that a machine is served at unless its config says otherwise.
     pub const BIND_ADDRESS: &'static str = "localhost:8080";
-    /// How long a silent session keeps what it moves moving, unless the config says otherwise.
+    /// Time that a silent session keeps what it moves moving, unless the config says otherwise.
     pub const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
 
-    /// That of a config which says nothing about it; `whole` is the place to name for what it leaves out.
+    /// Settings of a config which says nothing about it; `whole` is the place to name for what it leaves out.
     #[must_use]
     pub fn standard(whole: SourceSpan) -> Self {
         Self {
@@ -176,12 +176,12 @@ impl Network {
     }
 }
 
-/// One entry of `network.traffic_tunnel_endpoints`.
+/// Entry of `network.traffic_tunnel_endpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// The local port.
     pub port: u16,
-    /// How long a connection may take. 10 s unless set.
+    /// Longest time for a connection. 10 s unless set.
     pub connection_timeout: Duration,
 }
 
@@ -195,16 +195,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One entry of `remotes`.
+/// Entry of `remotes`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
-    /// Its name here; the first part of the names of its resources.
+    /// Name of the remote; the first part of the names of its resources.
     pub name: String,
     /// `host:port` or the name of a machine.
     pub address: String,
-    /// Where its frames hang in ours.
+    /// Frame in ours that the remote's frames hang from.
     pub frame: Option<Frame>,
-    /// On whose behalf to authenticate. Empty: the address.
+    /// Entity to authenticate as. Empty: the address.
     pub auth_entity: String,
     /// Type and payload of the credentials.
     pub credentials: Option<(String, Secret)>,
@@ -212,17 +212,17 @@ pub struct Remote {
     pub prefix: String,
     /// Cleartext.
     pub insecure: bool,
-    /// How often a connection is looked at. 10 s unless set.
+    /// Interval at which a connection is checked. 10 s unless set.
     pub connection_check_interval: Duration,
-    /// How often a lost connection is tried again. 1 s unless set.
+    /// Interval at which a lost connection is tried again. 1 s unless set.
     pub reconnect_interval: Duration,
-    /// As on resources, with explicit names inside.
+    /// Settings that services want, as on resources, with explicit names inside.
     pub service_configs: Vec<ServiceConfig>,
-    /// Why it cannot be used: a local error.
+    /// Local error: the reason why the remote cannot be used.
     pub fault: Option<String>,
 }
 
-/// Who may connect. Empty: everybody.
+/// Authentication of clients. Empty: everybody may connect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Auth {
     /// Ways to prove who one is.
@@ -233,14 +233,14 @@ pub struct Auth {
     pub external_jwks: Option<Object>,
 }
 
-/// One way to prove who one is.
+/// Method of authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthHandler {
     /// API keys by their ids.
     ApiKeys(BTreeMap<String, Secret>),
 }
 
-/// How the machine reaches its cloud: the rows of `cloud` that a file may set.
+/// Connection to the cloud: the rows of `cloud` that a file may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cloud {
     /// Id of this machine part.
@@ -251,14 +251,14 @@ pub struct Cloud {
     pub secret: Option<Secret>,
     /// URL; the scheme `http` means cleartext.
     pub app_address: String,
-    /// How often it is asked for changes. 10 s unless set.
+    /// Interval at which it is asked for changes. 10 s unless set.
     pub refresh_interval: Duration,
 }
 
-/// One entry of `packages`.
+/// Entry of `packages`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// Its name in this config.
+    /// Name in this config.
     pub name: String,
     /// `<org>/<name>`.
     pub package: String,
@@ -266,7 +266,7 @@ pub struct Package {
     pub version: String,
     /// `ml_model`, `module`, `slam_map` or `archive`.
     pub kind: String,
-    /// Why it cannot be used: a local error.
+    /// Local error: the reason why the package cannot be used.
     pub fault: Option<String>,
 }
 
@@ -274,7 +274,7 @@ impl Package {
     /// The type of a model for machine learning; also what a placeholder without a type means.
     pub const ML_MODEL: &'static str = "ml_model";
 
-    /// Where it lies, in the home of packages and module data.
+    /// Folder of the package, below the home of packages and module data.
     #[must_use]
     pub fn folder(&self, viam_home: &Path) -> PathBuf {
         let name = format!("{}-{}", self.package.replace('/', "-"), self.version.replace('.', "_"));
@@ -288,10 +288,10 @@ impl Package {
     }
 }
 
-/// One entry of `jobs`.
+/// Entry of `jobs`.
 #[derive(Clone, PartialEq)]
 pub struct Job {
-    /// Its identity.
+    /// Identity.
     pub name: String,
     /// `continuous`, a duration, or cron fields.
     pub schedule: String,
@@ -301,9 +301,9 @@ pub struct Job {
     pub method: String,
     /// The command, for `DoCommand`.
     pub command: Option<Object>,
-    /// Its own log level. `None`: inherited.
+    /// Log level of the job. `None`: inherited.
     pub log_level: Option<Level>,
-    /// Why it cannot run: a local error.
+    /// Local error: the reason why the job cannot run.
     pub fault: Option<String>,
 }
 
@@ -322,7 +322,7 @@ impl fmt::Debug for Job {
     }
 }
 
-/// Where traces go. All off unless set.
+/// Sinks of traces. All off unless set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tracing {
     /// Trace at all.
@@ -331,7 +331,7 @@ pub struct Tracing {
     pub disk: bool,
     /// Onto the terminal.
     pub console: bool,
-    /// To a collector at `host:port`. Empty: none.
+    /// Address of a collector, `host:port`. Empty: none.
     pub otlp_endpoint: String,
 }
 

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::span::SourceSpan;
 use crate::value::Object;
 
-/// Where a module program comes from.
+/// Origin of a module's program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModuleType {
     /// The file does not say. Treated like [`ModuleType::Local`].
@@ -38,16 +38,16 @@ impl ModuleType {
     }
 }
 
-/// One entry of `modules`.
+/// Entry of `modules`.
 #[derive(Clone)]
 pub struct ModuleConfig {
-    /// Its identity: unique, also the name of its socket, logger and data directory.
+    /// Identity: unique, also the name of its socket, logger and data directory.
     pub name: String,
-    /// Where the program comes from.
+    /// Origin of the program.
     pub kind: ModuleType,
     /// The program: `~/` expanded, relative paths resolved against the folder of the config file.
     pub executable: PathBuf,
-    /// Its name in the registry, `namespace:name`. Empty if it has none.
+    /// Name in the registry, `namespace:name`. Empty if it has none.
     pub module_id: String,
     /// Passed on as `--log-level=`, unchecked.
     pub log_level: Option<String>,
@@ -55,17 +55,17 @@ pub struct ModuleConfig {
     pub env: BTreeMap<String, String>,
     /// Speak TCP instead of a UNIX socket.
     pub tcp_mode: bool,
-    /// How long its first-run script may take. One hour unless set.
+    /// Longest time for its first-run script. One hour unless set.
     pub first_run_timeout: Duration,
-    /// How it is to be treated.
+    /// Policy for its process.
     pub policy: Policy,
-    /// Why a cloud refuses this module. It is not started then, and `fault` says the same.
+    /// Reason why a cloud refuses this module. It is not started then, and `fault` says the same.
     pub status_error: Option<String>,
-    /// Where the entry begins.
+    /// Place of the entry.
     pub place: SourceSpan,
-    /// Where its path is written, for complaints about the program.
+    /// Place of the executable's path, for diagnostics about the program.
     pub executable_place: SourceSpan,
-    /// Why it cannot run. It is not started; the status shows this text.
+    /// Reason why it cannot run. It is not started; the status shows this text.
     pub fault: Option<String>,
 }
 
@@ -125,31 +125,31 @@ impl PartialEq for ModuleConfig {
     }
 }
 
-/// One entry of `components` or `services`.
+/// Entry of `components` or `services`.
 #[derive(Clone)]
 pub struct ResourceConfig {
-    /// Its identity. A broken entry keeps what it has: a name against the rules as written, an API that is missing as
+    /// Identity. A broken entry keeps what it has: a name against the rules as written, an API that is missing as
     /// `rdk:component:unknown` or `rdk:service:unknown`.
     pub name: ResourceName,
-    /// Who implements it. `rdk:builtin:unknown` in a broken entry without one.
+    /// Model that implements it. `rdk:builtin:unknown` in a broken entry without one.
     pub model: Model,
     /// Handed to the module as they are.
     pub attributes: Object,
     /// Explicit dependencies, simple or full names, in their order.
     pub depends_on: Vec<String>,
-    /// Its place in the frame system. `None`: it has none.
+    /// Frame in the frame system. `None`: it has none.
     pub frame: Option<Frame>,
-    /// What services want to know about this resource.
+    /// Settings that services want for this resource.
     pub service_configs: Vec<ServiceConfig>,
-    /// Its own log level. `None`: inherited.
+    /// Log level of the resource. `None`: inherited.
     pub log_level: Option<Level>,
-    /// Where the entry begins.
+    /// Place of the entry.
     pub place: SourceSpan,
-    /// Where its model is written, for complaints about it; the entry itself if it has none.
+    /// Place of the model, for diagnostics about it; the entry itself if it has none.
     pub model_place: SourceSpan,
-    /// Where its dependencies are written, in the order of `depends_on`.
+    /// Places of the dependencies, in the order of `depends_on`.
     pub depends_on_places: Vec<SourceSpan>,
-    /// Why it cannot be built: it is UNHEALTHY with exactly this text.
+    /// Reason why it cannot be built: it is UNHEALTHY with exactly this text.
     pub fault: Option<String>,
 }
 
@@ -161,8 +161,8 @@ impl ResourceConfig {
         self.serves_the_same_as(other) && self.frame == other.frame && self.log_level == other.log_level
     }
 
-    /// True if whoever holds this resource has nothing to do when it becomes `other`: `frame` and `log_configuration` travel
-    /// to its own module, with AddResource, and concern nobody else.
+    /// True if whoever holds this resource has nothing to do when it becomes `other`: `frame` and `log_configuration`
+    /// travel to its own module, with AddResource, and concern nobody else.
     #[must_use]
     pub fn serves_the_same_as(&self, other: &Self) -> bool {
         // Taken apart so that a new field cannot be forgotten here.
@@ -209,7 +209,7 @@ impl PartialEq for ResourceConfig {
     }
 }
 
-/// What one service wants to know about a resource or remote, for example what to capture from it.
+/// Settings that one service wants for a resource or remote, for example what to capture from it.
 #[derive(Clone, PartialEq)]
 pub struct ServiceConfig {
     /// The API of the service, as a full triplet.
@@ -219,7 +219,7 @@ pub struct ServiceConfig {
 }
 
 impl fmt::Debug for ServiceConfig {
-    /// Only whom it is for: attributes may be secrets.
+    /// Shows only the service: attributes may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceConfig")
             .field("api", &self.api)

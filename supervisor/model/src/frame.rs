@@ -5,23 +5,23 @@
 pub struct Frame {
     /// The frame it hangs in, for example `world`.
     pub parent: String,
-    /// Its own name. `None`: the name of the resource.
+    /// Name of the frame. `None`: the name of the resource.
     pub id: Option<String>,
-    /// From the parent's origin, in mm along x, y, z.
+    /// Translation from the parent's origin, in mm along x, y, z.
     pub translation: [f64; 3],
-    /// How it is turned against the parent.
+    /// Orientation against the parent.
     pub orientation: Orientation,
-    /// Its shape.
+    /// Geometry of what the frame is fixed to.
     pub geometry: Option<Geometry>,
 }
 
 /// A rotation as the config writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Orientation {
-    /// Not turned.
+    /// No rotation.
     #[default]
     None,
-    /// Where the z axis points to, and the turn around it. The config has it in degrees or in radians.
+    /// Direction of the z axis, and the turn around it. The config has it in degrees or in radians.
     Vector {
         /// Direction of the z axis; any length but zero.
         axis: [f64; 3],
@@ -30,9 +30,9 @@ pub enum Orientation {
     },
     /// A turn of `theta` radians around `axis`.
     AxisAngles {
-        /// Any length but zero, unless `theta` is zero.
+        /// Axis: any length but zero, unless `theta` is zero.
         axis: [f64; 3],
-        /// In radians.
+        /// Angle in radians.
         theta: f64,
     },
     /// Turns around the own z (yaw), then y (pitch), then x axis (roll), in radians.
@@ -51,13 +51,13 @@ pub enum Orientation {
 /// A shape and where it sits in the frame of its part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Geometry {
-    /// What it is.
+    /// Shape.
     pub shape: Shape,
-    /// From the frame's origin to the centre of the shape, in mm.
+    /// Translation from the frame's origin to the centre of the shape, in mm.
     pub translation: [f64; 3],
-    /// How it is turned against the frame.
+    /// Orientation against the frame.
     pub orientation: Orientation,
-    /// Its name. May be empty.
+    /// Label. May be empty.
     pub label: String,
 }
 
@@ -72,7 +72,7 @@ pub enum Shape {
     Capsule {
         /// Radius of the ends.
         radius: f64,
-        /// From end to end.
+        /// Length from end to end.
         length: f64,
     },
     /// No extent at all.
@@ -81,9 +81,9 @@ pub enum Shape {
     Mesh {
         /// The content of a file.
         data: Vec<u8>,
-        /// What kind of file, for example `ply`.
+        /// Kind of file, for example `ply`.
         content_type: String,
-        /// Where it came from. May be empty.
+        /// Path that it came from. May be empty.
         file_path: String,
     },
 }

@@ -8,16 +8,16 @@ use regex_lite::{Regex, RegexBuilder};
 /// Bytes that a pattern may take once it is compiled.
 const MAX_COMPILED: usize = 64 << 10;
 
-/// How much is logged.
+/// Level of a log message, and the lowest level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Everything.
+    /// Details for debugging.
     Debug,
-    /// What a person may want to know.
+    /// Information that a person may want.
     Info,
-    /// What may be wrong.
+    /// Warnings: something may be wrong.
     Warn,
-    /// What is wrong.
+    /// Errors: something is wrong.
     Error,
 }
 
@@ -60,15 +60,15 @@ impl FromStr for Level {
     }
 }
 
-/// One entry of `log`: the level of all loggers whose name it matches.
+/// Entry of `log`: the level of all loggers whose name it matches.
 #[derive(Clone, Debug)]
 pub struct LogRule {
     /// A whole logger name in which `*` stands for any text and `.` for itself. Other signs of regular expressions have
     /// their meaning.
     pub pattern: String,
-    /// What they log.
+    /// Level of these loggers.
     pub level: Level,
-    /// Of a pattern that is more than a text with stars in it.
+    /// Expression for a pattern that is more than a text with stars in it.
     expression: Option<Regex>,
 }
 
@@ -76,9 +76,9 @@ pub struct LogRule {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("`{pattern}` is no pattern of logger names: {source}")]
 pub struct BadPattern {
-    /// As it is written.
+    /// Pattern as it is written.
     pub pattern: String,
-    /// What is wrong with it.
+    /// Error in the pattern.
     pub source: regex_lite::Error,
 }
 

@@ -11,7 +11,8 @@ pub const MAX_SOCKET_PATH_LEN: usize = 103;
 /// Name of the socket for the command line, inside a runtime directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// What one machine's runtime directory and cgroups are called by: the first 12 hex digits of the SHA-256 of its config's path.
+/// Key of a machine in the names of its runtime directory and cgroups: the first 12 hex digits of the SHA-256 of its
+/// config's path.
 pub fn machine_key(canonical_path: &Path) -> String {
     let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()

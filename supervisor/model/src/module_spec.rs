@@ -10,7 +10,7 @@ use crate::policy::Policy;
 /// A module as the machine wants it run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleSpec {
-    /// Its name.
+    /// Name of the module.
     pub name: ModuleName,
     /// Registry id; empty unless the config gives one.
     pub id: String,
@@ -18,23 +18,23 @@ pub struct ModuleSpec {
     pub local: bool,
     /// True if the config's `type` is `registry`.
     pub registry: bool,
-    /// What the config names: a program, or a tarball with one.
+    /// Path in the config: a program, or a tarball with one.
     pub executable: PathBuf,
-    /// Its path as people may see it.
+    /// Path as people may see it.
     pub shown: String,
     /// True if that is a tarball to unpack.
     pub tarball: bool,
     /// True if it listens on a TCP port instead of a UNIX socket.
     pub tcp: bool,
-    /// How long its script for the first run may take.
+    /// Longest time for its script for the first run.
     pub first_run_timeout: Duration,
     /// Arguments behind the socket address.
     pub arguments: Vec<String>,
     /// The config's variables, which win over ours.
     pub env: BTreeMap<String, String>,
-    /// How it is treated.
+    /// Policy for the process.
     pub policy: Policy,
-    /// Where its data lies, if not below VIAM_HOME.
+    /// Folder of its data, if not below VIAM_HOME.
     pub data: Option<PathBuf>,
 }
 

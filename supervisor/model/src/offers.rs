@@ -1,4 +1,5 @@
-//! Models on offer on one machine, and the words for an entry whose model nobody offers. Does no IO: the offers come in.
+//! Models on offer on one machine, and the words for an entry whose model nobody offers. Does no IO: the offers come
+//! in.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,27 +11,27 @@ use crate::suggest::nearest;
 /// A model under the API that it implements.
 pub type Offer = (Api, Model);
 
-/// How many names a message lists before it only counts.
+/// Most names that a message lists before it only counts.
 const LISTED: usize = 8;
 
 /// Models on offer, by who offers them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers {
-    /// Those of the built-in modules.
+    /// Offers of the built-in modules.
     pub builtin: BTreeSet<Offer>,
-    /// Why the built-in modules cannot be had. Nothing is known of their models then.
+    /// Reason why the built-in modules cannot be had. Nothing is known of their models then.
     pub builtin_problem: Option<String>,
-    /// Those of configured modules of which they are known, in the order of the config. Of any other module they are known
-    /// after its start.
+    /// Offers of the configured modules of which they are known, in the order of the config. Of any other module they
+    /// are known after its start.
     pub modules: Vec<(String, BTreeSet<Offer>)>,
 }
 
 /// A model that is missing, and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// What is missing.
+    /// Missing thing.
     pub what: String,
-    /// What to do about it.
+    /// Cure.
     pub cure: String,
 }
 
@@ -95,7 +96,7 @@ impl Offers {
         }
     }
 
-    /// What each of those who offer something fitting has, as the beginning of a sentence and names.
+    /// Names from each module that offers something fitting, after the beginning of a sentence.
     fn listed(&self, name: impl Fn(&Offer) -> Option<String>) -> Vec<(String, BTreeSet<String>)> {
         let modules = self.modules.iter().map(|(module, offers)| {
             let who = format!("module `{}` offers", module.escape_debug());

@@ -1,19 +1,19 @@
 //! The words for where a module or a resource is in its life: for events, status and whoever decides by them.
 
-/// Where a module is in its life.
+/// Phase of a module's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModulePhase {
     /// Not started yet.
     Pending,
-    /// Its process runs and has not answered Ready.
+    /// The process runs and has not answered Ready.
     Starting,
-    /// It answered Ready.
+    /// The module answered Ready.
     Ready,
-    /// It was READY and misses probes; nothing was done about it yet.
+    /// The module was READY and misses probes; nothing was done about it yet.
     Unresponsive,
-    /// It failed or died; `error` says how, `next_try` when it is started again.
+    /// The module failed or died; `error` says how, `next_try` when it is started again.
     Unhealthy,
-    /// It is being stopped.
+    /// The module is being stopped.
     Closing,
 }
 
@@ -30,7 +30,7 @@ impl ModulePhase {
     }
 }
 
-/// Where a resource is in its life; the numbers are those of `ResourceStatus.State` on the wire.
+/// Phase of a resource's life; the numbers are those of `ResourceStatus.State` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Phase {

@@ -1,18 +1,18 @@
-//! How a module is to be treated, and how a changed config is applied: what the own optional keys of a config say (`restart`,
-//! `health`, `stop`, `limits`, `sandbox`, `output` and so on of a module's entry, `apply` of the whole), as values. The
-//! defaults need no thought: they are what a config without any of these keys gets.
+//! Policies for a module's process and for applying a changed config: what the own optional keys of a config say
+//! (`restart`, `health`, `stop`, `limits`, `sandbox`, `output` and so on of a module's entry, `apply` of the whole), as
+//! values. The defaults need no thought: they are what a config without any of these keys gets.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a changed config is applied: the top-level key `apply`.
+/// Policy for applying a changed config: the top-level key `apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyPolicy {
-    /// What follows when a part that was changed does not come up.
+    /// Reaction to a changed part that does not come up.
     pub on_failure: OnFailure,
-    /// How long after its end a change is watched, for [`OnFailure::Revert`].
+    /// Time after its end for which a change is watched, for [`OnFailure::Revert`].
     pub window: Duration,
-    /// How a change is tried before it is applied.
+    /// Trial of a change before it is applied.
     pub preflight: Preflight,
 }
 
@@ -26,17 +26,17 @@ impl Default for ApplyPolicy {
     }
 }
 
-/// What follows when a part that was changed does not come up.
+/// Reaction to a changed part that does not come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// What works stays applied, the rest is tried again.
+    /// Keep the change: what works stays applied, the rest is tried again.
     #[default]
     Keep,
     /// The whole change goes back.
     Revert,
 }
 
-/// How a change is tried before it is applied.
+/// Trial of a change before it is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preflight {
     /// Running modules are asked what they think of it.
@@ -46,20 +46,20 @@ pub enum Preflight {
     Spare,
 }
 
-/// All that a module's entry says.
+/// Policy of a module: all that its entry says of its process.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
-    /// When it is started again after an end that nobody asked for.
+    /// Restarts after an end that nobody asked for.
     pub restart: Restart,
-    /// How it is noticed that it hangs, and what is done then.
+    /// Detection of a hang, and the reaction.
     pub health: Health,
-    /// How it is stopped.
+    /// Way to stop it.
     pub stop: Stop,
-    /// What it may use.
+    /// Resources that it may use.
     pub limits: Limits,
-    /// What it may touch.
+    /// Parts of the system that it may touch.
     pub sandbox: Sandbox,
-    /// Where its output goes besides the log.
+    /// Destinations of its output besides the log.
     pub output: Output,
     /// Whether it is restarted by itself when its program's file changes.
     pub watch: bool,
@@ -90,19 +90,19 @@ impl Policy {
     }
 }
 
-/// When a module is started again. An end of its own accord, and a failed start, count as failures in the same way.
+/// Restarts of a module. An end of its own accord, and a failed start, count as failures in the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restart {
     /// After which ends.
     pub when: RestartWhen,
     /// Pause before the first try after a quiet time, and before all others of the burst.
     pub first: Duration,
-    /// Budget of tries between two quiet times that wait for [`first`](Self::first) only, after an end of a process that
-    /// had become READY. The first try waits for no more in any case, so 0 and 1 are the same: no burst.
+    /// Budget of tries between two quiet times that wait for [`first`](Self::first) only, after an end of a process
+    /// that had become READY. The first try waits for no more in any case, so 0 and 1 are the same: no burst.
     pub burst: u32,
     /// Pause before the try that follows the burst.
     pub then: Duration,
-    /// By how much each further pause is longer than the one before.
+    /// Factor by which each further pause is longer than the one before.
     pub factor: f64,
     /// Share of a pause, 0 to 1, by which it is made longer or shorter at random, so that modules that died together do
     /// not start together.
@@ -143,19 +143,19 @@ pub enum RestartWhen {
     Never,
 }
 
-/// How it is noticed that a module hangs.
+/// Detection of a module that hangs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     /// Pause between two probes.
     pub interval: Duration,
-    /// How long the answer to a probe may take.
+    /// Longest time for the answer to a probe.
     pub timeout: Duration,
-    /// How long a module that answers no probe, sends no frame and makes no call is left alive.
+    /// Longest time that a module which answers no probe, sends no frame and makes no call is left alive.
     pub kill_after: Duration,
-    /// After how long a unary call counts as one that never returns. Ten times as much where a call may rightly last: one that
-    /// sets something moving, and DoCommand, which may do anything.
+    /// After how long a unary call counts as one that never returns. Ten times as much where a call may rightly last:
+    /// one that sets something moving, and DoCommand, which may do anything.
     pub stuck_after: Duration,
-    /// What is done about a call that never returns, to a resource in a module that is otherwise alive.
+    /// Reaction to a call that never returns, to a resource in a module that is otherwise alive.
     pub on_stuck_call: OnStuckCall,
     /// Longest time from spawn to Ready. `None`: the core's own limit (`VIAM_MODULE_STARTUP_TIMEOUT`, 5 min).
     pub start_timeout: Option<Duration>,
@@ -176,7 +176,7 @@ impl Default for Health {
     }
 }
 
-/// What is done about a call that never returns.
+/// Reaction to a call that never returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnStuckCall {
     /// The status shows it.
@@ -186,12 +186,12 @@ pub enum OnStuckCall {
     Restart,
 }
 
-/// How a module is stopped.
+/// Way to stop a module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stop {
-    /// How long calls in flight may go on before a planned stop.
+    /// Time for calls in flight before a planned stop.
     pub drain: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub grace: Duration,
 }
 
@@ -204,7 +204,7 @@ impl Default for Stop {
     }
 }
 
-/// What a module may use. `None`: as much as it likes.
+/// Limits of a module's resources. `None`: as much as it likes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Limits {
     /// Memory of all its processes together, in bytes.
@@ -217,7 +217,7 @@ pub struct Limits {
     pub open_files: Option<u64>,
 }
 
-/// What a module may touch.
+/// Sandbox of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sandbox {
     /// Whether nothing that it runs can gain rights (setuid programs, file capabilities). On as soon as anything else
@@ -227,7 +227,7 @@ pub struct Sandbox {
     pub writable: Option<Vec<PathBuf>>,
     /// Paths that it cannot see.
     pub hidden: Vec<PathBuf>,
-    /// Which system calls it may not make.
+    /// Filter of system calls.
     pub seccomp: Option<Seccomp>,
     /// User to run as.
     pub user: Option<String>,
@@ -238,10 +238,10 @@ pub struct Sandbox {
 /// A set of forbidden system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seccomp {
-    /// Nothing that changes the machine as a whole: mounting, loading kernel modules, tracing others, rebooting, setting
-    /// the clock, BPF, kexec and the like.
+    /// Filter of all that changes the machine as a whole: mounting, loading kernel modules, tracing others, rebooting,
+    /// setting the clock, BPF, kexec and the like.
     Default,
-    /// That, and no sockets but UNIX ones.
+    /// Same filter, and no sockets but UNIX ones.
     NoNetwork,
 }
 

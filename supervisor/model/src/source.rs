@@ -1,8 +1,8 @@
 //! The text of a config, with the way from byte offsets to lines and columns and the excerpts for complaints.
 //!
 //! A config may be several files: they lie behind each other in one space of offsets, so that a span alone tells the
-//! file too. Offsets of the parsers are bytes; people count characters. Files of one very long line are common (machines
-//! write them), so columns come from a sparse index and excerpts show a window of the line.
+//! file too. Offsets of the parsers are bytes; people count characters. Files of one very long line are common
+//! (machines write them), so columns come from a sparse index and excerpts show a window of the line.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,19 +24,19 @@ const SHORT: usize = 4;
 /// Spans of a text that nobody may see.
 pub type FindSecrets = fn(&str) -> Vec<Span>;
 
-/// All files of a config as they were read.
+/// Text of all files of a config as they were read.
 pub struct Source {
-    /// At least one; the config file itself is the first.
+    /// Files, at least one; the config file itself is the first.
     files: Vec<File>,
     /// Byte ranges that nobody may see, sorted and apart. Unset until the text has been read as a tree.
     hidden: OnceLock<Vec<Span>>,
     /// Finds what nobody may see in the text of a file that was not read as a tree.
     find_secrets: FindSecrets,
-    /// What came from the environment: never shown, its name is shown instead.
+    /// Values that came from the environment: never shown, their names are shown instead.
     borrowed: RwLock<Vec<Borrowed>>,
 }
 
-/// One file.
+/// File of a config, as it was read.
 struct File {
     path: Arc<Path>,
     text: String,
@@ -53,7 +53,7 @@ struct Borrowed {
     value: String,
     /// The form that a message shows instead.
     shown: String,
-    /// Where it is used, for a value so short that it may be part of any word.
+    /// Lines that use it, for a value so short that it may be part of any word.
     lines: Vec<(Arc<Path>, u32)>,
 }
 
@@ -62,14 +62,14 @@ struct Borrowed {
 pub struct Excerpt {
     /// The text, secrets masked.
     pub text: String,
-    /// What is marked in it, in bytes.
+    /// Marked part, in bytes.
     pub span: Range<usize>,
     /// True if the line goes on at either end, so that columns cannot be counted in `text`.
     pub cut: bool,
 }
 
 impl fmt::Debug for Source {
-    /// Only the path: the text may hold secrets.
+    /// Shows only the path: the text may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source")
             .field("path", &self.path())
@@ -144,8 +144,8 @@ impl File {
 }
 
 impl Source {
-    /// Takes the files of a config, itself first. Together they must be shorter than 4 GiB. `find_secrets` is asked for a
-    /// text that is shown before [`Source::hide`] has told what to hide.
+    /// Takes the files of a config, itself first. Together they must be shorter than 4 GiB. `find_secrets` is asked for
+    /// a text that is shown before [`Source::hide`] has told what to hide.
     pub fn new<'p>(files: impl IntoIterator<Item = (&'p Path, String)>, find_secrets: FindSecrets) -> Self {
         let mut base = 0;
         let files: Vec<File> = files
@@ -194,7 +194,7 @@ impl Source {
         self.files.get(after.saturating_sub(1))
     }
 
-    /// Tells what must never be shown. The first call counts.
+    /// Sets the values that must never be shown. The first call counts.
     pub fn hide(&self, mut spans: Vec<Span>) {
         spans.sort_by_key(|span| span.start);
         let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
@@ -208,7 +208,7 @@ impl Source {
         let _ = self.hidden.set(apart);
     }
 
-    /// Tells that a value of the environment is used at `span`; messages show `shown` instead of it.
+    /// Registers a value of the environment that is used at `span`; messages show `shown` instead of it.
     pub fn borrow(&self, value: &str, shown: &str, span: Span) {
         let place = self.place(span);
         let line = (place.file, place.line);
@@ -276,7 +276,7 @@ impl Source {
         scrubbed
     }
 
-    /// Where `span` is. Of a span over several lines only the part on the first is marked.
+    /// Place of `span`. Of a span over several lines only the part on the first is marked.
     pub fn place(&self, span: Span) -> SourceSpan {
         let Some(file) = self.file_at(span.start) else {
             return SourceSpan::file(self.path());

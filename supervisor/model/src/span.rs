@@ -14,7 +14,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// From byte `start` up to byte `end`. Texts are limited far below what an offset can count.
+    /// Span from byte `start` up to byte `end`. Texts are limited far below what an offset can count.
     pub fn new(start: usize, end: usize) -> Self {
         Self {
             start: start as u32,

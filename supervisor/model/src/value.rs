@@ -12,7 +12,7 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// Any number.
+    /// Number.
     Number(f64),
     /// A text.
     Text(String),

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`launch`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
 //! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`sockets`];
-//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it).
+//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it); [`program_text`] (what we keep in memory ourselves).
 
 pub mod cgroup;
 pub mod child;
@@ -18,6 +18,7 @@ pub mod memory;
 pub mod orphans;
 pub mod peers;
 pub mod process_table;
+pub mod program_text;
 pub mod runtime_dir;
 pub mod sandbox;
 pub mod sockets;

@@ -10,13 +10,13 @@ use tonic::Status;
 
 use crate::call::Call;
 
-/// What a caller sends, chunk by chunk, with what was already read put back in front.
+/// Request body of a caller, chunk by chunk, with what was already read put back in front.
 pub struct RequestBody {
     first: Bytes,
-    rest: Source,
+    rest: BodySource,
 }
 
-enum Source {
+enum BodySource {
     Empty,
     H2(RecvStream),
     /// Anything else: HTTP/1.1, the core's own calls.
@@ -28,7 +28,7 @@ impl RequestBody {
     pub fn empty() -> Self {
         Self {
             first: Bytes::new(),
-            rest: Source::Empty,
+            rest: BodySource::Empty,
         }
     }
 
@@ -46,8 +46,8 @@ impl RequestBody {
         }
         loop {
             let chunk = match &mut self.rest {
-                Source::Empty => return Poll::Ready(None),
-                Source::H2(stream) => match ready!(stream.poll_data(cx)) {
+                BodySource::Empty => return Poll::Ready(None),
+                BodySource::H2(stream) => match ready!(stream.poll_data(cx)) {
                     None => None,
                     Some(Ok(chunk)) => {
                         // Fails only for a stream that is gone, which the next poll reports.
@@ -56,7 +56,7 @@ impl RequestBody {
                     }
                     Some(Err(error)) => return Poll::Ready(Some(Err(caller_gone(&error)))),
                 },
-                Source::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                BodySource::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                     None => None,
                     // A request has no trailers in gRPC.
                     Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
@@ -65,7 +65,7 @@ impl RequestBody {
             };
             match chunk {
                 None => {
-                    self.rest = Source::Empty;
+                    self.rest = BodySource::Empty;
                     return Poll::Ready(None);
                 }
                 Some(chunk) if chunk.is_empty() => {}
@@ -83,9 +83,9 @@ impl RequestBody {
     pub fn is_over(&self) -> bool {
         self.first.is_empty()
             && match &self.rest {
-                Source::Empty => true,
-                Source::H2(stream) => stream.is_end_stream(),
-                Source::Other(body) => body.is_end_stream(),
+                BodySource::Empty => true,
+                BodySource::H2(stream) => stream.is_end_stream(),
+                BodySource::Other(body) => body.is_end_stream(),
             }
     }
 }
@@ -98,7 +98,7 @@ impl From<RecvStream> for RequestBody {
     fn from(stream: RecvStream) -> Self {
         Self {
             first: Bytes::new(),
-            rest: Source::H2(stream),
+            rest: BodySource::H2(stream),
         }
     }
 }
@@ -107,7 +107,7 @@ impl From<tonic::body::Body> for RequestBody {
     fn from(body: tonic::body::Body) -> Self {
         Self {
             first: Bytes::new(),
-            rest: Source::Other(body),
+            rest: BodySource::Other(body),
         }
     }
 }
@@ -134,13 +134,13 @@ impl std::fmt::Debug for RequestBody {
     }
 }
 
-/// What a caller gets. Not boxed for the calls that are passed on, which are most.
+/// Response body for a caller. Not boxed for the calls that are passed on, which are most.
 #[derive(Debug, Default)]
 pub enum CallBody {
-    /// Nothing; the headers say it all.
+    /// No data; the headers say it all.
     #[default]
     Empty,
-    /// These bytes.
+    /// Whole body in one piece.
     Full(Bytes),
     /// The answer of one of the core's own services.
     Service(tonic::body::Body),

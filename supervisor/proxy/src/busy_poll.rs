@@ -1,39 +1,39 @@
-//! Whether a connection should stay awake for what comes next.
+//! Busy polling: whether a connection should stay awake for what comes next.
 //!
-//! Where calls follow each other within microseconds, most of a small call's time is spent going to sleep and being woken
-//! again: twice per call in the core. A connection that expects the next thing to happen at once keeps looking for a
-//! moment instead; with one caller that took a quarter off the time of a call (`cargo xtask bench`). What to expect is
-//! learnt from what happened: a caller who asks even a thousand times per second costs nothing extra, because the
-//! pauses between the calls are too long to be worth it.
+//! Where calls follow each other within microseconds, most of a small call's time is spent going to sleep and being
+//! woken again: twice per call in the core. A connection that expects the next thing to happen at once keeps looking
+//! for a moment instead; with one caller that took a quarter off the time of a call (`cargo xtask bench`). What to
+//! expect is learnt from what happened: a caller who asks even a thousand times per second costs nothing extra, because
+//! the pauses between the calls are too long to be worth it.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// How long to stay awake after a sign of life, and how soon the next one must come to have been worth that.
-const LOOK: Duration = Duration::from_micros(250);
+/// Time to stay awake after a sign of life; the next one must come within it to have been worth that.
+const WINDOW: Duration = Duration::from_micros(250);
 
-/// From which score on it stays awake.
+/// Lowest score at which the connection stays awake.
 const ENOUGH: u8 = 16;
 
 /// The highest score: how much luck is remembered.
 const MOST: u8 = 32;
 
-/// What a sign that came too late takes from the score; one in time adds 1. So it stays awake where at least two of
-/// three signs come in time.
+/// Points that a sign which came too late takes from the score; one in time adds 1. So it stays awake where at least
+/// two of three signs come in time.
 const LATE: u8 = 2;
 
 /// With a single processor, looking keeps the peer from answering.
 static ALONE: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() == 1));
 
-/// What a connection remembers of its calls.
+/// Busy polling of a connection: its score and its last sign of life.
 pub struct BusyPoll {
     last: Instant,
     score: u8,
 }
 
 impl BusyPoll {
-    /// Nothing was seen yet.
+    /// State of a connection on which nothing was seen yet.
     pub fn new(now: Instant) -> Self {
         Self { last: now, score: 0 }
     }
@@ -48,7 +48,7 @@ impl BusyPoll {
         self.last = now;
     }
 
-    /// When a call last came or ended.
+    /// Time at which a call last came or ended.
     pub fn last_sign(&self) -> Instant {
         self.last
     }
@@ -60,7 +60,7 @@ impl BusyPoll {
     }
 
     fn within(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) < LOOK
+        now.saturating_duration_since(self.last) < WINDOW
     }
 }
 
@@ -71,12 +71,12 @@ mod tests {
     /// The score after as many rounds of these pauses, in microseconds, as it takes to settle.
     fn settled(pauses: &[u64]) -> u8 {
         let mut now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
+        let mut busy_poll = BusyPoll::new(now);
         for pause in pauses.iter().cycle().take(1_000) {
             now += Duration::from_micros(*pause);
-            vigil.sign(now);
+            busy_poll.sign(now);
         }
-        vigil.score
+        busy_poll.score
     }
 
     #[test]
@@ -100,24 +100,24 @@ mod tests {
     #[test]
     fn it_looks_for_a_moment_and_then_sleeps() {
         let now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
-        vigil.sign(now);
-        assert!(vigil.within(now + LOOK / 2) && !vigil.within(now + LOOK));
+        let mut busy_poll = BusyPoll::new(now);
+        busy_poll.sign(now);
+        assert!(busy_poll.within(now + WINDOW / 2) && !busy_poll.within(now + WINDOW));
     }
 
     #[test]
     fn when_the_caller_stops_it_soon_forgets() {
         let mut now = Instant::now();
-        let mut vigil = BusyPoll::new(now);
+        let mut busy_poll = BusyPoll::new(now);
         for _ in 0..1_000 {
-            now += LOOK / 2;
-            vigil.sign(now);
+            now += WINDOW / 2;
+            busy_poll.sign(now);
         }
         for _ in 0..(MOST - ENOUGH) / LATE + 1 {
-            assert!(vigil.score >= ENOUGH);
-            now += 2 * LOOK;
-            vigil.sign(now);
+            assert!(busy_poll.score >= ENOUGH);
+            now += 2 * WINDOW;
+            busy_poll.sign(now);
         }
-        assert!(vigil.score < ENOUGH);
+        assert!(busy_poll.score < ENOUGH);
     }
 }

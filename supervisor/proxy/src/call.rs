@@ -1,7 +1,7 @@
-//! One call that is passed on: both directions of it, and what may end it, as one state machine in one task.
+//! Call that is passed on: both directions of it, and what may end it, as one state machine in one task.
 //!
-//! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets the
-//! module's stream, so a caller that goes away needs no code of its own.
+//! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets
+//! the module's stream, so a caller that goes away needs no code of its own.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -20,15 +20,15 @@ use tonic::Status;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
 use crate::frames::FrameScanner;
-use crate::status::Target;
-use crate::trace::Span;
+use crate::status::CallTarget;
+use crate::trace::CallSpan;
 use crate::upstream::Upstream;
 use crate::{deadline, status};
 
-/// Whatever must live exactly as long as the call does.
+/// Lease that is held exactly as long as the call runs.
 pub trait CallLease: Send {
-    /// Why the core ended the call before its time; nothing if a person did.
-    fn why_cut(&self) -> Option<Arc<str>> {
+    /// Reason why the core ended the call before its time; `None` if a person did.
+    fn cut_reason(&self) -> Option<Arc<str>> {
         None
     }
 }
@@ -40,24 +40,24 @@ pub type BoxedLease = Box<dyn CallLease>;
 /// chunk.
 const SMALL: usize = 16 << 10;
 
-/// What may end a call from outside, and who is told.
+/// Conditions that end a call from outside, and the handles to release with it.
 pub struct Guards {
-    /// For error texts.
-    pub target: Target,
+    /// Resource and method, for error texts.
+    pub target: CallTarget,
     deadline: Option<Pin<Box<Sleep>>>,
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     keep: Option<BoxedLease>,
-    span: Option<Span>,
+    span: Option<CallSpan>,
 }
 
 impl Guards {
     /// Watches over a call to `target`. `keep` is dropped when the call is over, and `span` told how it ended.
     pub fn new(
-        target: Target,
+        target: CallTarget,
         deadline: Deadline,
         cancel: Option<CancellationToken>,
         keep: Option<BoxedLease>,
-        span: Option<Span>,
+        span: Option<CallSpan>,
     ) -> Self {
         let deadline = deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at)));
         let cancel = cancel.map(|token| Box::pin(token.cancelled_owned()));
@@ -78,12 +78,12 @@ impl Guards {
         }
     }
 
-    /// Why the call must end now, if it must.
+    /// Status with which the call must end now, if it must.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if let Some(cancel) = &mut self.cancel
             && cancel.as_mut().poll(cx).is_ready()
         {
-            let cut = self.keep.as_ref().and_then(|keep| keep.why_cut());
+            let cut = self.keep.as_ref().and_then(|keep| keep.cut_reason());
             return Poll::Ready(match cut {
                 Some(cause) => self.target.cut(&cause),
                 None => status::cancelled(),
@@ -112,7 +112,7 @@ impl Guards {
 pub struct Call {
     guards: Guards,
     request: Option<Upload>,
-    answer: Answer,
+    answer: ResponseState,
     /// Keeps the connection while the call lasts, and knows what became of the module.
     upstream: Upstream,
 }
@@ -121,31 +121,31 @@ pub struct Call {
 struct Upload {
     body: RequestBody,
     stream: SendStream<Bytes>,
-    way: Way,
+    state: StreamState,
     /// Goes next.
     chunk: Bytes,
     /// True until something was sent.
     fresh: bool,
 }
 
-enum Answer {
+enum ResponseState {
     Awaited(ResponseFuture),
-    Flowing(RecvStream, Way),
-    /// Nothing more comes but these trailers.
+    Flowing(RecvStream, StreamState),
+    /// End of the answer: nothing more comes but these trailers.
     Ending(HeaderMap),
     Over,
 }
 
-/// What a direction remembers between two chunks.
+/// State of a direction between two chunks.
 #[derive(Default)]
-struct Way {
-    follower: FrameScanner,
+struct StreamState {
+    scanner: FrameScanner,
     /// A torn message header that waits for its rest.
     held: Bytes,
 }
 
-impl Way {
-    /// What of the chunk may go on now.
+impl StreamState {
+    /// Part of the chunk that may go on now.
     fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), Status>) {
         let mut chunk = if self.held.is_empty() {
             chunk
@@ -155,13 +155,13 @@ impl Way {
             joined.extend_from_slice(&chunk);
             joined.freeze()
         };
-        let followed = self.follower.follow(&chunk);
+        let followed = self.scanner.follow(&chunk);
         self.held = chunk.split_off(followed.pass);
         (chunk, followed.too_long.map_or(Ok(()), |error| Err(error.into())))
     }
 
     fn at_boundary(&self) -> bool {
-        self.held.is_empty() && self.follower.at_boundary()
+        self.held.is_empty() && self.scanner.at_boundary()
     }
 }
 
@@ -175,14 +175,14 @@ impl Call {
         let fresh = |(body, stream)| Upload {
             body,
             stream,
-            way: Way::default(),
+            state: StreamState::default(),
             chunk: Bytes::new(),
             fresh: true,
         };
         Self {
             guards,
             request: upload.map(fresh),
-            answer: Answer::Awaited(response),
+            answer: ResponseState::Awaited(response),
             upstream,
         }
     }
@@ -197,7 +197,7 @@ impl Call {
             self.guards.ended(&parts.headers);
             CallBody::Empty
         } else {
-            self.answer = Answer::Flowing(stream, Way::default());
+            self.answer = ResponseState::Flowing(stream, StreamState::default());
             CallBody::Call(Box::new(self))
         };
         let mut response = Response::new(body);
@@ -210,13 +210,13 @@ impl Call {
             return Poll::Ready(Err(status));
         }
         self.poll_request(cx)?;
-        let Answer::Awaited(response) = &mut self.answer else {
+        let ResponseState::Awaited(response) = &mut self.answer else {
             unreachable!("the head is awaited once")
         };
         let response = ready!(Pin::new(response).poll(cx));
         Poll::Ready(response.map_err(|error| {
-            let fate = self.upstream.fate();
-            self.guards.target.stream_failed(&error, fate)
+            let exit_cause = self.upstream.exit_cause();
+            self.guards.target.stream_failed(&error, exit_cause)
         }))
     }
 
@@ -225,18 +225,19 @@ impl Call {
         self.poll_aside(cx);
         loop {
             let ended = match &mut self.answer {
-                Answer::Awaited(_) | Answer::Over => return Poll::Ready(None),
-                Answer::Ending(_) => {
-                    let Answer::Ending(trailers) = std::mem::replace(&mut self.answer, Answer::Over) else {
+                ResponseState::Awaited(_) | ResponseState::Over => return Poll::Ready(None),
+                ResponseState::Ending(_) => {
+                    let ResponseState::Ending(trailers) = std::mem::replace(&mut self.answer, ResponseState::Over)
+                    else {
                         return Poll::Ready(None);
                     };
                     return Poll::Ready(Some(Frame::trailers(trailers)));
                 }
-                Answer::Flowing(stream, way) => match ready!(stream.poll_data(cx)) {
+                ResponseState::Flowing(stream, state) => match ready!(stream.poll_data(cx)) {
                     Some(Ok(chunk)) => {
                         // Fails only for a stream that is gone, which the next poll reports.
                         let _ = stream.flow_control().release_capacity(chunk.len());
-                        let (chunk, admitted) = way.admit(chunk);
+                        let (chunk, admitted) = state.admit(chunk);
                         if let Err(status) = admitted {
                             self.end(&status);
                         }
@@ -245,13 +246,13 @@ impl Call {
                         }
                         continue;
                     }
-                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
+                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
                     None => match ready!(stream.poll_trailers(cx)) {
                         Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
-                            Ok((trailers, way.at_boundary()))
+                            Ok((trailers, state.at_boundary()))
                         }
                         Ok(_) => Err(self.guards.target.no_status()),
-                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.fate())),
+                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
                     },
                 },
             };
@@ -265,7 +266,7 @@ impl Call {
 
     /// Moves on everything but the answer itself.
     pub(super) fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        if !matches!(self.answer, Answer::Flowing(..)) {
+        if !matches!(self.answer, ResponseState::Flowing(..)) {
             return;
         }
         if let Poll::Ready(status) = self.guards.poll(cx) {
@@ -289,11 +290,12 @@ impl Call {
         self.end_with(status::trailers(status));
     }
 
-    /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the call.
+    /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the
+    /// call.
     fn end_with(&mut self, trailers: HeaderMap) {
         self.request = None;
         self.guards.ended(&trailers);
-        self.answer = Answer::Ending(trailers);
+        self.answer = ResponseState::Ending(trailers);
         self.guards.keep = None;
         self.guards.cancel = None;
         self.guards.deadline = None;
@@ -307,7 +309,7 @@ impl Upload {
             if self.chunk.is_empty() {
                 match self.body.poll_chunk(cx)? {
                     Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(None) if !self.way.at_boundary() => {
+                    Poll::Ready(None) if !self.state.at_boundary() => {
                         return Err(Status::invalid_argument("unexpected EOF"));
                     }
                     Poll::Ready(None) => {
@@ -316,7 +318,7 @@ impl Upload {
                         return Ok(Poll::Ready(()));
                     }
                     Poll::Ready(Some(chunk)) => {
-                        let (chunk, admitted) = self.way.admit(chunk);
+                        let (chunk, admitted) = self.state.admit(chunk);
                         admitted?;
                         self.chunk = chunk;
                         continue;
@@ -331,7 +333,7 @@ impl Upload {
             let part = self.chunk.split_to(room.min(self.chunk.len()));
             self.fresh = false;
             // One frame fewer when the end is already known.
-            let last = self.chunk.is_empty() && self.way.at_boundary() && self.ends_now(cx)?;
+            let last = self.chunk.is_empty() && self.state.at_boundary() && self.ends_now(cx)?;
             if self.stream.send_data(part, last).is_err() || last {
                 return Ok(Poll::Ready(()));
             }

@@ -1,8 +1,8 @@
 //! Paces an HTTP/2 connection: few system calls for many frames, and no more read at once than is passed on at once.
 //!
 //! The protocol writes and flushes every data frame by itself, and most peers accept frames of 16 KiB only: a camera
-//! frame would be hundreds of writes, each of which wakes the peer. Instead, writes are gathered until the connection has
-//! nothing more to say for now; its driver then calls [`CoalescingIo::poll_drain`].
+//! frame would be hundreds of writes, each of which wakes the peer. Instead, writes are gathered until the connection
+//! has nothing more to say for now; its driver then calls [`CoalescingIo::poll_drain`].
 //!
 //! It would also read for as long as there is something to read. A camera frame would then lie in memory as a whole
 //! before its first byte goes on; so after a while the connection must let the calls on it have their turn.
@@ -56,7 +56,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> CoalescingIo<I> {
         batch
     }
 
-    /// Another handle for the driver.
+    /// Second handle, for the driver.
     pub fn handle(&self) -> Self {
         Self(Arc::clone(&self.0))
     }

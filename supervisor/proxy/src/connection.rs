@@ -1,5 +1,4 @@
-//! One accepted connection, whatever it speaks: HTTP/2 by prior knowledge, HTTP/1.1, or TLS that has come to the wrong
-//! door.
+//! Accepted connection, whatever it speaks: HTTP/2 by prior knowledge, HTTP/1.1, or TLS on a socket without it.
 //!
 //! Every request becomes a call of one function, in a task of its own; a panic in it ends that call alone.
 
@@ -32,16 +31,16 @@ use crate::{flow_control, heap, sniff, status};
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How long a peer may take to read a refusal before its connection is closed.
+/// Longest time for a peer to read a refusal before its connection is closed.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// How long calls in flight may delay the news that the connection is about to end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Longest time that calls in flight delay the GOAWAY of a connection that is about to end.
+const GOAWAY_DELAY: Duration = Duration::from_millis(200);
 
-/// How long a client may take to read an answer before it hears of the end.
+/// Time for a client to read an answer before it is told of the end.
 const READING: Duration = Duration::from_millis(50);
 
-/// How often a connection with calls in flight looks after itself.
+/// Interval at which a connection with calls in flight checks itself.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A first chunk of an answer up to this many bytes is handed over without asking for window.
@@ -50,7 +49,7 @@ const SMALL: usize = 16 << 10;
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 58\r\nConnection: close\r\n\r\nThis port speaks cleartext HTTP; connect to it without TLS";
 
-/// Why a connection ended other than by its peer's or our own will.
+/// Error that ended a connection other than by its peer's or our own will.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The socket failed before the peer said anything.
@@ -157,20 +156,20 @@ where
     };
     // Dropped with the connection, so no call outlives its caller.
     let mut calls = JoinSet::new();
-    // Once the stop has come: when the peer is told, whatever is still in flight.
-    let (mut stopping, mut told) = (None, false);
+    // Once the stop has come: when GOAWAY goes out, whatever is still in flight.
+    let (mut stopping, mut goaway_sent) = (None, false);
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let (mut ticking, mut called) = (false, false);
-    let mut vigil = BusyPoll::new(std::time::Instant::now());
+    let mut busy_poll = BusyPoll::new(std::time::Instant::now());
     loop {
-        let (quiet, last) = (calls.is_empty(), vigil.last_sign());
+        let (quiet, last) = (calls.is_empty(), busy_poll.last_sign());
         tokio::select! {
             biased;
             accepted = next_call(&mut connection, &driver) => match accepted {
                 Some(Ok((request, respond))) => {
                     let (parts, stream) = request.into_parts();
                     let request = Request::from_parts(parts, RequestBody::from(stream));
-                    vigil.sign(std::time::Instant::now());
+                    busy_poll.sign(std::time::Instant::now());
                     // Boxed once, so that it is not copied on its way into the task.
                     calls.spawn(answer(Box::pin(guarded(service(request))), respond));
                     called = true;
@@ -184,25 +183,25 @@ where
                 Some(Err(error)) => return Err(ConnectionError::Http2(error)),
                 None => return Ok(()),
             },
-            Some(_) = calls.join_next() => vigil.sign(std::time::Instant::now()),
-            () = tokio::task::yield_now(), if vigil.is_awake() => {}
+            Some(_) = calls.join_next() => busy_poll.sign(std::time::Instant::now()),
+            () = tokio::task::yield_now(), if busy_poll.is_awake() => {}
             () = &mut tick, if ticking => {
                 let calm = calls.is_empty() && !std::mem::take(&mut called);
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
             }
-            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + LAST_WORDS),
-            () = last_words(stopping, quiet.then_some(last)), if !told => {
-                told = true;
+            () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + GOAWAY_DELAY),
+            () = goaway_due(stopping, quiet.then_some(last)), if !goaway_sent => {
+                goaway_sent = true;
                 connection.graceful_shutdown();
             }
         }
     }
 }
 
-/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet when
-/// they hear of it, so it comes a moment after the last one, but no later than `by`.
-async fn last_words(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
+/// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet
+/// when they hear of it, so it comes a moment after the last one, but no later than `by`.
+async fn goaway_due(by: Option<Instant>, quiet_since: Option<std::time::Instant>) {
     match (by, quiet_since) {
         (Some(by), Some(since)) => tokio::time::sleep_until(by.min((since + READING).into())).await,
         (Some(by), None) => tokio::time::sleep_until(by).await,

@@ -1,4 +1,4 @@
-//! When a call is over whatever happens: `grpc-timeout` read, counted down and written again for the next hop.
+//! Deadline of a call: `grpc-timeout` read, counted down and written again for the next hop.
 
 use std::time::Duration;
 

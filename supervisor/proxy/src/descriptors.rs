@@ -7,10 +7,10 @@ use bytes::Bytes;
 use mainstay_proto::methods::Kind;
 use prost::Message;
 
-/// One descriptor file of a module, as it came.
+/// Descriptor file of a module, as it came.
 #[derive(Debug, Clone)]
 pub struct ReflectedFile {
-    /// Its name, as imports give it.
+    /// Name, as imports give it.
     pub name: String,
     /// The encoded `FileDescriptorProto`.
     pub bytes: Bytes,
@@ -20,13 +20,13 @@ pub struct ReflectedFile {
     pub symbols: Vec<String>,
 }
 
-/// All files of one module, by name.
+/// Descriptor files of one module, by name.
 pub type DescriptorPool = BTreeMap<String, ReflectedFile>;
 
-/// What routing needs of one method of a custom API.
+/// Routing data of one method of a custom API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CustomMethod {
-    /// Which side streams.
+    /// Sides that stream.
     pub kind: Kind,
     /// The request's string field `name`, if it has one.
     pub name_field: Option<u32>,

@@ -1,4 +1,4 @@
-//! What became of a module, for the calls that end with its connection.
+//! Exit cause of a module, shared by all calls that end with its connection.
 //!
 //! The connection of a process that dies breaks a moment before its death is known. What a broken connection means to
 //! its callers is therefore held back for that moment, so that they hear why, and when it is better, instead of
@@ -13,68 +13,68 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-/// How long the end of a connection is held back if its process lives on.
+/// Time for which the end of a connection is held back if its process lives on.
 const HELD_BACK: Duration = Duration::from_millis(20);
-/// How long it is held back at most if its process is ending, or has ended: a busy machine takes its time to tell.
+/// Longest time that it is held back if its process is ending, or has ended: a busy machine takes its time to report.
 const HELD_BACK_BY_DEATH: Duration = Duration::from_millis(250);
 
-/// A word that is said once.
+/// Exit cause of a peer, set once and shared by all calls on its connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExitCause {
     cause: Arc<OnceLock<Arc<str>>>,
-    told: CancellationToken,
+    is_set: CancellationToken,
 }
 
 impl ExitCause {
-    /// Says it; the first word counts.
-    pub(super) fn tell(&self, cause: Arc<str>) {
+    /// Sets the cause, unless it is set; ends the waits for it.
+    pub(super) fn set(&self, cause: Arc<str>) {
         let _first = self.cause.set(cause);
-        self.told.cancel();
+        self.is_set.cancel();
     }
 
-    /// The word, if it was said.
+    /// The cause, if it is set.
     pub(super) fn get(&self) -> Option<&str> {
         self.cause.get().map(|cause| &**cause)
     }
 
-    /// A stream whose end is held back until the word was said, or for so long that none is to be expected.
+    /// Stream whose end is held back until the cause is set, or for so long that none is to be expected.
     /// `peer` is the process at its other end, where that is known.
     pub(super) fn awaited_by<I>(&self, io: I, peer: Option<u32>) -> Awaiting<I> {
         Awaiting {
             io,
             peer,
-            fate: self.clone(),
+            exit_cause: self.clone(),
             ended: None,
         }
     }
 }
 
-/// A stream that waits for a word before it tells of its end.
+/// Stream that waits for the exit cause before it reports its end.
 pub(super) struct Awaiting<I> {
     io: I,
     peer: Option<u32>,
-    fate: ExitCause,
+    exit_cause: ExitCause,
     ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<I> Awaiting<I> {
-    fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (told, peer) = (&self.fate.told, self.peer);
+    fn poll_cause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (is_set, peer) = (&self.exit_cause.is_set, self.peer);
         let wait = self.ended.get_or_insert_with(|| {
-            let told = told.clone();
+            let is_set = is_set.clone();
             Box::pin(async move {
-                let late = tokio::time::timeout(HELD_BACK, told.cancelled()).await.is_err();
+                let late = tokio::time::timeout(HELD_BACK, is_set.cancelled()).await.is_err();
                 if late && peer.is_some_and(is_ending) {
-                    let _later = tokio::time::timeout(HELD_BACK_BY_DEATH - HELD_BACK, told.cancelled()).await;
+                    let _later = tokio::time::timeout(HELD_BACK_BY_DEATH - HELD_BACK, is_set.cancelled()).await;
                 }
             })
         });
-        let told = wait.as_mut().poll(cx);
-        if told.is_ready() {
+        let is_set = wait.as_mut().poll(cx);
+        if is_set.is_ready() {
             // A future that is over must not be asked again.
             self.ended = Some(Box::pin(std::future::ready(())));
         }
-        told
+        is_set
     }
 }
 
@@ -82,20 +82,21 @@ impl<I> Awaiting<I> {
 #[cfg(target_os = "linux")]
 fn is_ending(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => tells_of_an_end(&stat),
+        Ok(stat) => shows_exit(&stat),
         Err(_gone) => true,
     }
 }
 
-/// Nothing tells of it elsewhere.
+/// Always false: other systems have no such file.
 #[cfg(not(target_os = "linux"))]
 fn is_ending(_: u32) -> bool {
     false
 }
 
-/// Reads a line of `/proc/PID/stat`: the state, and the flag that the kernel sets before it closes what a process has open.
+/// Reads a line of `/proc/PID/stat`: the state, and the flag that the kernel sets before it closes what a process has
+/// open.
 #[cfg(target_os = "linux")]
-fn tells_of_an_end(stat: &str) -> bool {
+fn shows_exit(stat: &str) -> bool {
     const EXITING: u32 = 0x4;
     // The name in front may hold anything, blanks and parentheses included.
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
@@ -110,7 +111,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Awaiting<I> {
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
         // The end of a stream is there to be read again.
         if read.is_err() || (buf.filled().len() == filled && buf.remaining() > 0) {
-            ready!(self.poll_word(cx));
+            ready!(self.poll_cause(cx));
         }
         Poll::Ready(read)
     }
@@ -120,7 +121,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Awaiting<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
         if written.is_err() {
-            ready!(self.poll_word(cx));
+            ready!(self.poll_cause(cx));
         }
         Poll::Ready(written)
     }
@@ -132,7 +133,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Awaiting<I> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, parts));
         if written.is_err() {
-            ready!(self.poll_word(cx));
+            ready!(self.poll_cause(cx));
         }
         Poll::Ready(written)
     }
@@ -168,9 +169,9 @@ mod tests {
             cases.extend([(dead, 5, 5), (dead, 100, 100), (dead, 600, 250)]);
         }
         for (peer, word_after, expected) in cases {
-            let fate = ExitCause::default();
+            let exit_cause = ExitCause::default();
             let (near, mut far) = tokio::io::duplex(64);
-            let mut near = fate.awaited_by(near, peer);
+            let mut near = exit_cause.awaited_by(near, peer);
             far.write_all(b"last").await.expect("there is room");
             drop(far);
             let begun = Instant::now();
@@ -181,13 +182,13 @@ mod tests {
             };
             let say = async {
                 tokio::time::sleep(Duration::from_millis(word_after)).await;
-                fate.tell("died".into());
-                fate.tell("was late".into());
+                exit_cause.set("died".into());
+                exit_cause.set("was late".into());
             };
             let ((all, took), ()) = tokio::join!(read, say);
             assert_eq!(all, b"last");
             assert!((expected..expected + 3).contains(&took), "{peer:?}: {took} ms");
-            assert_eq!(fate.get(), Some("died"));
+            assert_eq!(exit_cause.get(), Some("died"));
             assert!(near.write_all(b"x").await.is_err());
         }
     }
@@ -202,7 +203,7 @@ mod tests {
             ("12 (gear) R 1 12 12 0 -1 4194564 1 2", true),
             ("", false),
         ] {
-            assert_eq!(tells_of_an_end(stat), expected, "{stat}");
+            assert_eq!(shows_exit(stat), expected, "{stat}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP/2 flow control numbers of both sides of the core, in one place because they only make sense together.
 
 /// Bytes that one stream may send ahead of its reader. Large enough for camera frames to flow without waiting, small
-/// enough that a reader who sleeps costs little. Four times as much made no camera frame faster, and the core 8 MB larger
-/// while eight of 4 MB were on their way.
+/// enough that a reader who sleeps costs little. Four times as much made no camera frame faster, and the core 8 MB
+/// larger while eight of 4 MB were on their way.
 pub const STREAM_WINDOW: u32 = 512 << 10;
 
 /// Bytes that all streams of a connection may send ahead together: without practical limit. Were it near

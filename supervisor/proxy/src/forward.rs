@@ -11,34 +11,34 @@ use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
 use crate::metadata::OPID;
-use crate::status::Target;
-use crate::trace::Span;
+use crate::status::CallTarget;
+use crate::trace::CallSpan;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status, upstream};
 
-/// On what terms a call is passed on.
+/// Options for passing a call on.
 pub struct ForwardOptions {
-    /// Whose call it is, for error texts.
-    pub target: Target,
+    /// Resource and method, for error texts.
+    pub target: CallTarget,
     /// [`Lane::Control`] for methods that stop something.
     pub lane: Lane,
     /// Operation id: sent to the module and returned to the caller.
     pub opid: Option<HeaderValue>,
-    /// When the core ends the call by itself.
+    /// Time at which the core ends the call by itself.
     pub deadline: Deadline,
     /// Ends the call with `context canceled`.
     pub cancel: Option<CancellationToken>,
     /// Dropped when the call is over, however it ends.
     pub keep: Option<BoxedLease>,
-    /// Its record, if it is traced.
-    pub span: Option<Span>,
+    /// Span of the call, if it is traced.
+    pub span: Option<CallSpan>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
 }
 
 impl ForwardOptions {
     /// A call to `target` that nothing limits.
-    pub fn of(target: Target) -> Self {
+    pub fn of(target: CallTarget) -> Self {
         Self {
             target,
             lane: Lane::Data,

@@ -1,5 +1,5 @@
-//! Follows the length prefixes of gRPC messages through a stream of chunks, so that a message which is too long ends its
-//! call from its five-byte header alone, and a stream that breaks off inside a message is noticed.
+//! Follows the length prefixes of gRPC messages through a stream of chunks, so that a message which is too long ends
+//! its call from its five-byte header alone, and a stream that breaks off inside a message is noticed.
 
 use tonic::Status;
 
@@ -12,29 +12,29 @@ pub const HEADER_LEN: usize = 5;
 /// A message longer than [`MAX_MESSAGE_LEN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE_LEN})")]
-pub struct TooLong(pub u32);
+pub struct MessageTooLong(pub u32);
 
-impl From<TooLong> for Status {
-    fn from(error: TooLong) -> Self {
+impl From<MessageTooLong> for Status {
+    fn from(error: MessageTooLong) -> Self {
         Self::resource_exhausted(error.to_string())
     }
 }
 
-/// Where in the stream of messages one direction of a call is.
+/// Position in the stream of gRPC messages of one direction of a call.
 #[derive(Debug, Default)]
 pub struct FrameScanner {
     /// Payload bytes of the current message that have yet to come.
     remaining: usize,
 }
 
-/// What a chunk contains.
+/// Message boundaries in a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ScannedFrames {
     /// Bytes at the chunk's beginning that may go on. The rest, fewer than [`HEADER_LEN`], is the beginning of a
     /// message's header: keep it and put it in front of the next chunk.
     pub pass: usize,
     /// The header after those bytes announces too long a message; nothing more of this stream may pass.
-    pub too_long: Option<TooLong>,
+    pub too_long: Option<MessageTooLong>,
 }
 
 impl FrameScanner {
@@ -56,7 +56,7 @@ impl FrameScanner {
             if length as usize > MAX_MESSAGE_LEN {
                 return ScannedFrames {
                     pass: at,
-                    too_long: Some(TooLong(length)),
+                    too_long: Some(MessageTooLong(length)),
                 };
             }
             self.remaining = length as usize;
@@ -97,7 +97,7 @@ mod tests {
             followed,
             ScannedFrames {
                 pass: 8,
-                too_long: Some(TooLong((32 << 20) + 1))
+                too_long: Some(MessageTooLong((32 << 20) + 1))
             }
         );
         let exact = [0, 2, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! May this call pass? Asked of every call for a resource before anything of it is passed on.
+//! Gate for calls: asked of every call for a resource before anything of it is passed on.
 
 use std::fmt::Debug;
 
@@ -12,33 +12,33 @@ use crate::table::{Destination, MethodShape};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 
-/// A call that asks to pass.
+/// Call at the gate, before anything of it is passed on.
 #[derive(Debug)]
-pub struct CallFacts<'c> {
-    /// Who calls.
+pub struct GatedCall<'c> {
+    /// Identity of the caller.
     pub identity: &'c Identity,
-    /// Which process of a module calls; 0 for anybody else.
+    /// Number of the calling module's process; 0 for anybody else.
     pub life: u64,
-    /// What is known of the method.
+    /// Shape of the method.
     pub shape: &'c MethodShape,
-    /// Where the call goes; `None` if it names nothing that is there.
+    /// Destination of the call; `None` if it names nothing that is there.
     pub destination: Option<&'c Destination<'c>>,
     /// The caller's metadata.
     pub headers: &'c HeaderMap,
 }
 
 /// Decides about calls. Asked on the hot path: it must not wait.
-pub trait Gate: Debug + Send + Sync {
+pub trait CallGate: Debug + Send + Sync {
     /// Lets a call pass, with the session that answers for it if one does.
     ///
     /// # Errors
     /// It may not pass; the status is the caller's answer.
-    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status>;
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status>;
 }
 
-impl Gate for Sessions {
+impl CallGate for Sessions {
     /// Writes down who answers for what moves now, before it moves.
-    fn admit(&self, call: &CallFacts<'_>) -> Result<Option<Uuid>, Status> {
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status> {
         if !call.shape.actuates {
             return Ok(None);
         }

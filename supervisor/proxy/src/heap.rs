@@ -1,4 +1,4 @@
-//! How the process keeps memory that it will need again in a moment.
+//! Heap settings: memory that will be needed again in a moment stays with the process.
 
 /// Free memory at the end of the heap that is kept, in bytes. glibc's default of 128 KiB gives every camera frame's
 /// memory back and faults it in again, page by page, for the next one.

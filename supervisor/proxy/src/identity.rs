@@ -7,12 +7,12 @@ use std::sync::Arc;
 use mainstay_model::ModuleName;
 use uuid::Uuid;
 
-/// Who is at the other end of a connection.
+/// Identity of the peer at the other end of a connection.
 #[derive(Debug, Clone)]
 pub enum Identity {
     /// A client on the network.
     Client {
-        /// Its address.
+        /// Remote address.
         remote: SocketAddr,
         /// Ours.
         local: SocketAddr,
@@ -34,7 +34,7 @@ impl Identity {
         }
     }
 
-    /// Who it is, in the words of a list of callers.
+    /// Label of the peer in a list of callers.
     pub fn label(&self) -> String {
         match self {
             Self::Client { remote, .. } => remote.to_string(),
@@ -44,7 +44,7 @@ impl Identity {
         }
     }
 
-    /// Whose sessions these are: the authenticated entity. Nobody is asked to authenticate yet.
+    /// Authenticated entity, which owns sessions. Nobody is asked to authenticate yet.
     pub fn entity(&self) -> &str {
         ""
     }
@@ -60,20 +60,20 @@ impl Identity {
 
 /// A module at the other end of its own parent socket.
 pub trait ModulePeer: fmt::Debug + Send + Sync {
-    /// Its name.
+    /// Name of the module.
     fn name(&self) -> &ModuleName;
 
     /// Number of its newest process, from 1; 0 before the first.
     fn life(&self) -> u64;
 
-    /// It made a call, which shows that it is alive.
-    fn made_a_call(&self);
+    /// Records that the module made a call, which shows that it is alive.
+    fn record_call(&self);
 }
 
-/// What the core's own services know of a call; in its extensions.
+/// Caller of a local service, in the extensions of its request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who calls.
+    /// Identity of the caller.
     pub identity: Arc<Identity>,
     /// The operation that the call is.
     pub operation: Option<Uuid>,

@@ -1,4 +1,4 @@
-//! What happens to every call, whoever makes it: name, session, operation, then the module or the core's own services.
+//! Entry of every call, whoever makes it: name, session, operation, then the module or the core's own services.
 
 use std::sync::Arc;
 
@@ -13,46 +13,46 @@ use uuid::Uuid;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
-use crate::gate::{CallFacts, Gate};
+use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
-use crate::operations::{CallInfo, OnStopAll, Operations, Running};
+use crate::operations::{CallInfo, OnStopAll, Operations, RunningCall};
 use crate::peek::{Addressing, Peeked, peek};
 use crate::resource;
-use crate::status::{Target, cancelled, respond};
+use crate::status::{CallTarget, cancelled, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::trace::{TRACEPARENT, Traces};
 use crate::upstream::Lane;
 
 /// The answer to a method whose request names no resource, in the words that clients know.
 const NO_NAME: &str = "unable to determine resource name due to missing 'name' field";
-/// What agents look for to see whether the machine is there.
+/// Greeting that agents look for to see whether the machine is there.
 const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or on this host with `mainstay status`.\n";
 
-/// What all calls of a machine share, whichever socket they come through.
+/// Routing state that all calls of a machine share, whichever socket they come through.
 #[derive(Debug)]
 pub struct Routes {
-    /// Where calls go.
+    /// Routing table.
     pub table: Arc<ArcSwap<Table>>,
-    /// Whether they may.
-    pub gate: Arc<dyn Gate>,
+    /// Gate that every call passes.
+    pub gate: Arc<dyn CallGate>,
     /// The core's own services.
     pub local: Arc<dyn LocalServices>,
-    /// What runs now.
+    /// Running operations.
     pub operations: Operations,
     /// Records of calls.
     pub traces: Traces,
 }
 
-/// One socket's way in: every call that comes through it is answered here.
+/// Ingress of one socket: every call that comes through it is answered here.
 #[derive(Debug, Clone)]
 pub struct Ingress {
     routes: Arc<Routes>,
     identity: Arc<Identity>,
     /// The module at the other end, if it is one.
     module: Option<Arc<dyn ModulePeer>>,
-    /// Which process of that module; 0 for anybody else.
+    /// Number of that module's process; 0 for anybody else.
     life: u64,
 }
 
@@ -75,7 +75,7 @@ impl Ingress {
         }
     }
 
-    /// This way in for a connection that was made just now: what comes through it is the word of the process that the
+    /// Ingress for a connection that was made just now: what comes through it counts as sent by the process that the
     /// module has now, however late it is read.
     pub fn for_connection(&self) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Ingress {
         }
         if let Some(module) = &self.module {
             // A module that calls is alive.
-            module.made_a_call();
+            module.record_call();
         }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
@@ -184,7 +184,7 @@ impl Ingress {
             Ok(Err(status)) | Err(status) => return respond(status),
         };
         let destination = table.lookup(service, method, &name);
-        let passage = CallFacts {
+        let passage = GatedCall {
             identity: &self.identity,
             life: self.life,
             shape: &shape,
@@ -241,15 +241,15 @@ impl Ingress {
         }
     }
 
-    fn caller(&self, shape: &MethodShape) -> resource::Caller {
+    fn caller(&self, shape: &MethodShape) -> resource::CallerRole {
         match *self.identity {
-            _ if shape.stops => resource::Caller::Stop,
-            Identity::Module(_) => resource::Caller::Module,
-            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::Caller::Client,
+            _ if shape.stops => resource::CallerRole::Stop,
+            Identity::Module(_) => resource::CallerRole::Module,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::CallerRole::Client,
         }
     }
 
-    /// What is remembered of a call while it runs.
+    /// Description of a call for the list of operations.
     fn about(&self, shape: &MethodShape, destination: &Destination<'_>) -> CallInfo {
         CallInfo {
             resource: destination.resource.label.clone(),
@@ -265,14 +265,14 @@ fn terms(
     destination: Destination<'_>,
     shape: &MethodShape,
     deadline: Deadline,
-    mut operation: Running,
+    mut operation: RunningCall,
     opid: Option<HeaderValue>,
 ) -> (crate::upstream::Upstream, ForwardOptions) {
     operation.through(&destination.upstream);
     let state = destination.resource.state();
     let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
     let terms = ForwardOptions {
-        target: Target {
+        target: CallTarget {
             resource: destination.resource.label.clone(),
             module,
         },
@@ -320,7 +320,8 @@ fn split(path: &str) -> Option<(&str, &str)> {
     (!service.is_empty() && !method.is_empty()).then_some((service, method))
 }
 
-/// What StopAll does to the core's own calls: it must not end another StopAll, nor the sessions of those who move things.
+/// Effect of StopAll on the core's own calls: it must not end another StopAll, nor the sessions of those who move
+/// things.
 fn own_on_stop_all(path: &str) -> OnStopAll {
     match path.rsplit('/').next() {
         Some("StopAll" | "StartSession" | "SendSessionHeartbeat") => OnStopAll::Spare,
@@ -328,7 +329,8 @@ fn own_on_stop_all(path: &str) -> OnStopAll {
     }
 }
 
-/// Whether a call of the core's own is worth a record: what carries records and logs, or only keeps things alive, is not.
+/// Whether a call of the core's own is worth a record: what carries records and logs, or only keeps things alive, is
+/// not.
 fn is_recorded(path: &str) -> bool {
     !matches!(
         path.rsplit('/').next(),

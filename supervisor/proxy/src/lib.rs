@@ -1,14 +1,15 @@
-//! The hot path of calls: a connection is accepted, what it speaks is told from its first bytes, and each call goes by its
-//! gRPC service and the resource name in its first message to the module that holds the resource, bytes as they came.
+//! The hot path of calls: a connection is accepted, what it speaks is told from its first bytes, and each call goes by
+//! its gRPC service and the resource name in its first message to the module that holds the resource, bytes as they
+//! came.
 //!
-//! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may pass
-//! ([`gate`]). No message of a resource is decoded here.
+//! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
+//! pass ([`gate`]). No message of a resource is decoded here.
 //!
-//! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what every call
-//! meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`] and [`call`] (both
-//! directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end); [`status`], [`deadline`],
-//! [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls); [`descriptors`] (APIs that only a
-//! module knows).
+//! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
+//! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
+//! and [`call`] (both directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end);
+//! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls);
+//! [`descriptors`] (APIs that only a module knows).
 
 pub mod body;
 mod busy_poll;

@@ -17,7 +17,7 @@ use crate::ingress::{Ingress, Routes};
 
 /// Pause after `accept` failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long calls in flight may go on after a listener was told to stop.
+/// Time for calls in flight after a listener was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Connections of one listener.

@@ -1,4 +1,5 @@
-//! The core's own services, as the proxy sees them: gRPC services and pages that are answered here instead of by a module.
+//! The core's own services, as the proxy sees them: gRPC services and pages that are answered here instead of by a
+//! module.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -11,12 +12,12 @@ use crate::identity::Identity;
 /// The answer to a call of the core's own. Boxed, because a call that is passed on would carry the room for it.
 pub type LocalAnswer = Pin<Box<dyn Future<Output = Response<CallBody>> + Send>>;
 
-/// How calls of one of the core's services are treated.
+/// Treatment of calls of one of the core's services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// They are operations, have a default deadline and are traced, as calls of a resource.
+    /// Calls are operations, have a default deadline and are traced, as calls of a resource.
     Listed,
-    /// None of that: they belong to tools, or last as long as somebody listens.
+    /// Calls are none of that: they belong to tools, or last as long as somebody listens.
     Unlisted,
 }
 

@@ -1,4 +1,4 @@
-//! What of a caller's metadata a module sees: a closed list, because keys such as `authorization` are the core's alone.
+//! Metadata of a caller that a module sees: a closed list, because keys such as `authorization` are the core's alone.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,

@@ -8,16 +8,16 @@ use std::ops::Range;
 /// Deepest nesting of groups that is followed; peers' parsers stop at 100 as well.
 const MAX_GROUP_DEPTH: usize = 100;
 
-/// How much of the message the scanned bytes are.
+/// Extent of the scanned bytes within the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it: a value that goes on past the end is malformed.
+    /// Whole message: a value that goes on past the end is malformed.
     Whole,
-    /// Its beginning only: a value that goes on past the end is merely not in sight.
+    /// Beginning of the message: a value that goes on past the end is merely not in sight.
     Beginning,
 }
 
-/// Why the bytes are no protobuf message.
+/// Error for bytes that are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A varint longer than ten bytes, or a tag that does not fit 32 bits.
@@ -37,7 +37,7 @@ pub enum Malformed {
     Utf8(usize),
 }
 
-/// Where the string field at `path` lies in the message: field numbers from the outside in, one for most methods.
+/// Position in the message of the string field at `path`: field numbers from the outside in, one for most methods.
 ///
 /// The last of several counts, as for every protobuf parser. `None` when the field does not occur. A field of the right
 /// number that is not length-delimited is skipped like an unknown one.
@@ -64,7 +64,7 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
             return in_sight(at, found);
         };
         match value {
-            Value::Bytes(start) if number == wanted && groups.is_empty() => {
+            FieldValue::Bytes(start) if number == wanted && groups.is_empty() => {
                 let whole = next <= message.len();
                 let visible = &message[..next.min(message.len())];
                 if !inner.is_empty() {
@@ -74,11 +74,11 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
                     found = Some(start..next);
                 }
             }
-            Value::Bytes(_) | Value::Other => {}
-            Value::GroupStart if groups.len() == MAX_GROUP_DEPTH => return Err(Malformed::Depth(at)),
-            Value::GroupStart => groups.push(number),
-            Value::GroupEnd if groups.pop() == Some(number) => {}
-            Value::GroupEnd => return Err(Malformed::Tag(at)),
+            FieldValue::Bytes(_) | FieldValue::Other => {}
+            FieldValue::GroupStart if groups.len() == MAX_GROUP_DEPTH => return Err(Malformed::Depth(at)),
+            FieldValue::GroupStart => groups.push(number),
+            FieldValue::GroupEnd if groups.pop() == Some(number) => {}
+            FieldValue::GroupEnd => return Err(Malformed::Tag(at)),
         }
         if next > message.len() {
             return in_sight(at, found);
@@ -92,15 +92,15 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
     }
 }
 
-/// One tag with where its value lies.
+/// Field with its tag and the position of its value.
 struct Field {
     number: u32,
-    value: Value,
+    value: FieldValue,
     /// First byte after the value; past the end of what is in sight if the value is.
     next: usize,
 }
 
-enum Value {
+enum FieldValue {
     /// Length-delimited, from this byte on.
     Bytes(usize),
     GroupStart,
@@ -120,20 +120,20 @@ fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
     }
     let (value, next) = match tag & 7 {
         0 => match varint(message, after)? {
-            Some((_, next)) => (Value::Other, next),
+            Some((_, next)) => (FieldValue::Other, next),
             None => return Ok(None),
         },
-        1 => (Value::Other, after + 8),
+        1 => (FieldValue::Other, after + 8),
         2 => match varint(message, after)? {
             Some((length, start)) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                (Value::Bytes(start), start.saturating_add(length))
+                (FieldValue::Bytes(start), start.saturating_add(length))
             }
             None => return Ok(None),
         },
-        3 => (Value::GroupStart, after),
-        4 => (Value::GroupEnd, after),
-        5 => (Value::Other, after + 4),
+        3 => (FieldValue::GroupStart, after),
+        4 => (FieldValue::GroupEnd, after),
+        5 => (FieldValue::Other, after + 4),
         _ => return Err(Malformed::Tag(at)),
     };
     Ok(Some(Field { number, value, next }))

@@ -9,13 +9,13 @@ use tonic::Status;
 
 use crate::body::RequestBody;
 use crate::frames;
-use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, TooLong};
+use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
 use crate::name_field::{Extent, Malformed, string_field};
 
 /// Most bytes of a first message that are kept, and searched for the name.
 pub const MAX_SCAN_LEN: usize = 64 << 10;
 
-/// Where a method's request says which resource it is for.
+/// Position of the resource's name in a method's request.
 #[derive(Clone, Copy, Debug)]
 pub struct Addressing<'a> {
     /// Numbers of the fields that lead to the name, from the outside in.
@@ -100,7 +100,7 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
             .map(|header| frames::length_of(*header));
         if let Some(length) = length {
             if length as usize > MAX_MESSAGE_LEN {
-                return Err(TooLong(length).into());
+                return Err(MessageTooLong(length).into());
             }
             if held.len() - HEADER_LEN >= (length as usize).min(MAX_SCAN_LEN) {
                 let first = if gathered.is_empty() { first } else { gathered.freeze() };

@@ -1,4 +1,5 @@
-//! A resource as callers meet it: its name, its state, and where its calls go. The machine writes it, everybody reads it.
+//! A resource as callers meet it: its name, its state, and where its calls go. The machine writes it, everybody reads
+//! it.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -12,35 +13,35 @@ use tonic::Status;
 use crate::status::pending;
 use crate::upstream::Upstream;
 
-/// Who calls, as far as a resource that is about to be taken out asks for it.
+/// Relation of a caller to a resource that is about to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
+pub enum CallerRole {
     /// Anybody outside.
     Client,
     /// A module; it may hold the resource, and need it to end what it is doing.
     Module,
-    /// Whoever stops something.
+    /// A caller of Stop.
     Stop,
 }
 
 /// A resource that is about to be taken out takes no new calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// Since when; calls that were in flight then may go on for a while.
+    /// Start of the removal; calls that were in flight then may go on for a while.
     pub since: Instant,
     /// Modules that hold it are still in the way of its end, and may call it.
     pub held: bool,
-    /// Why.
+    /// Reason for the removal.
     pub cause: Arc<str>,
 }
 
 impl Closed {
     /// Whether a new call is refused.
-    pub fn refuses(&self, caller: Caller) -> bool {
+    pub fn refuses(&self, caller: CallerRole) -> bool {
         match caller {
-            Caller::Client => true,
-            Caller::Module => !self.held,
-            Caller::Stop => false,
+            CallerRole::Client => true,
+            CallerRole::Module => !self.held,
+            CallerRole::Stop => false,
         }
     }
 }
@@ -48,43 +49,43 @@ impl Closed {
 /// The published state of one resource.
 #[derive(Debug, Clone)]
 pub struct ResourceState {
-    /// Where it is in its life.
+    /// Phase of its life.
     pub phase: Phase,
-    /// Why it is not READY, for people.
+    /// Reason why it is not READY, for people.
     pub error: Option<Arc<str>>,
     /// The same in the words that peers know, for callers; where it is not `error`.
     pub wire_error: Option<Arc<str>>,
-    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    /// True if it may come back by itself, because what it lacks is a process rather than a better config.
     pub transient: bool,
-    /// When `phase` last changed.
+    /// Time at which `phase` last changed.
     pub since: SystemTime,
     /// The module it lives in, or would.
     pub module: Option<ModuleName>,
-    /// Where its calls go. A resource that waits for a lost dependency keeps this: Stop must get through.
+    /// Connection of its module. A resource that waits for a lost dependency keeps this: Stop must get through.
     pub upstream: Option<Upstream>,
-    /// It takes no new calls any more.
+    /// Set once it takes no new calls any more.
     pub closed: Option<Closed>,
-    /// What it was built with.
+    /// Dependencies that it was built with.
     pub dependencies: Arc<[ResourceName]>,
     /// The config revision with which it last became READY.
     pub revision: Arc<str>,
 }
 
 impl ResourceState {
-    /// Why it is not READY, in the words that peers know.
+    /// Reason why it is not READY, in the words that peers know.
     pub fn for_callers(&self) -> Option<&str> {
         self.wire_error.as_deref().or(self.error.as_deref())
     }
 }
 
-/// One configured resource.
+/// Configured resource, as routing sees it.
 #[derive(Debug)]
 pub struct Resource {
-    /// Its full name.
+    /// Full name.
     pub name: ResourceName,
-    /// Its model.
+    /// Model.
     pub model: Model,
-    /// Its full name as text, for messages.
+    /// Full name as text, for messages.
     pub label: Arc<str>,
     state: ArcSwap<ResourceState>,
 }
@@ -112,13 +113,13 @@ impl Resource {
         }
     }
 
-    /// Its state now.
+    /// Current state.
     pub fn state(&self) -> Guard<Arc<ResourceState>> {
         self.state.load()
     }
 
     /// The refusal of a new call, if the resource is about to be taken out.
-    pub fn refuses(&self, caller: Caller) -> Option<Status> {
+    pub fn refuses(&self, caller: CallerRole) -> Option<Status> {
         let state = self.state();
         let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
         let reason = pending(&closed.cause);

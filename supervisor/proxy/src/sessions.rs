@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 /// The exact text by which clients know that they must start a new session.
 pub const SESSION_EXPIRED: &str = "SESSION_EXPIRED";
-/// More sessions than any machine has clients.
+/// Most sessions: more than any machine has clients.
 const MAX_SESSIONS: usize = 1025;
 
-/// Why a session call is refused.
+/// Error of a session call.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SessionError {
     /// Unknown, expired, or somebody else's.
@@ -32,12 +32,12 @@ pub enum SessionError {
     /// The metadata carries several.
     #[error("found more than one session id in metadata")]
     Several,
-    /// There are too many.
+    /// Too many sessions.
     #[error("too many concurrent sessions")]
     TooMany,
 }
 
-/// What is left of a call whose module has ended meanwhile: it moves nothing any more.
+/// Refusal of a call whose module has ended meanwhile: it moves nothing any more.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("module {0} has ended since it made this call")]
 pub struct CallerEnded(pub ModuleName);
@@ -66,17 +66,17 @@ pub fn parse_id(text: &str) -> Result<Uuid, SessionError> {
     }
 }
 
-/// One client's session.
+/// Session of a client.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Whose it is: the authenticated entity, empty without authentication.
+    /// Owner: the authenticated entity, empty without authentication.
     pub owner: String,
     /// Address that the client was last heard from.
     pub peer: String,
     expires: Instant,
 }
 
-/// All sessions, and who moved what last.
+/// Table of all sessions, and of who moved what last.
 #[derive(Debug)]
 pub struct SessionTable {
     window: Duration,
@@ -173,7 +173,7 @@ impl SessionTable {
         Ok(())
     }
 
-    /// What `module` itself set moving, in any of its lives, and nobody else since.
+    /// Resources that `module` itself set moving, in any of its lives, and nobody else since.
     pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
         let own = self.owners.iter().filter(|(_, mover)| mover.module == *module);
         own.map(|(resource, _)| resource.clone()).collect()
@@ -212,7 +212,7 @@ impl SessionTable {
         ended.collect()
     }
 
-    /// When the next session is due.
+    /// Time at which the next session expires.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.sessions.values().map(|session| session.expires).min()
     }
@@ -234,7 +234,7 @@ impl Sessions {
         }
     }
 
-    /// How long a client may be silent.
+    /// Time that a client may be silent.
     pub fn window(&self) -> Duration {
         self.table().window
     }
@@ -279,12 +279,12 @@ impl Sessions {
         self.table().take_moved_by(module, life)
     }
 
-    /// What `module` itself set moving.
+    /// Resources that `module` itself set moving.
     pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
         self.table().moved_by(module)
     }
 
-    /// All live sessions, oldest id first.
+    /// Live sessions, oldest id first.
     pub fn list(&self) -> Vec<(Uuid, Session)> {
         let mut all: Vec<_> = self
             .table()

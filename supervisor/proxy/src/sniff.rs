@@ -1,4 +1,4 @@
-//! Tells from a connection's first bytes what the peer speaks, and puts the bytes back.
+//! Protocol detection from a connection's first bytes, and puts the bytes back.
 
 use std::io;
 use std::pin::Pin;
@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client says first when it knows that it may.
+/// Preface that every HTTP/2 client sends first when it knows that it may.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest beginning that is looked at, in bytes: a preface and the settings behind it fit, and come in one read.
-const LOOK: usize = 128;
+const SNIFFED_LEN: usize = 128;
 
-/// What a peer speaks.
+/// Protocol that a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
     /// HTTP/2 by prior knowledge.
@@ -28,7 +28,7 @@ pub enum Sniffed {
 
 /// Reads until it is clear what the peer speaks.
 pub async fn sniff<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Sniffed, Rewind<I>)> {
-    let mut seen = [0; LOOK];
+    let mut seen = [0; SNIFFED_LEN];
     let mut length = 0;
     let sniffed = loop {
         let read = io.read(&mut seen[length..]).await?;

@@ -9,28 +9,28 @@ use tonic::{Code, Status};
 
 use crate::body::CallBody;
 
-/// Who a call is for, in the words of error texts.
+/// Target of a call, in the words of error texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct CallTarget {
     /// `rdk:component:motor/left`.
     pub resource: Arc<str>,
     /// Name of the module that holds it.
     pub module: Arc<str>,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for CallTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "module `{}` for {}", self.module, self.resource)
     }
 }
 
-impl Target {
+impl CallTarget {
     /// The module's connection ended, or could not be used. `fate` is what became of the module, where that is known:
     /// then calls in flight end in the words that new ones get.
-    pub fn gone(&self, why: impl fmt::Display, fate: Option<&str>) -> Status {
+    pub fn gone(&self, why: impl fmt::Display, exit_cause: Option<&str>) -> Status {
         let Self { resource, module } = self;
-        let reason = match fate {
-            Some(fate) => fate.to_owned(),
+        let reason = match exit_cause {
+            Some(exit_cause) => exit_cause.to_owned(),
             None => format!("the connection to module `{module}` was lost: {why}"),
         };
         Status::unavailable(format!("resource {resource} not available; reason={reason}"))
@@ -45,11 +45,11 @@ impl Target {
         ))
     }
 
-    /// What an error of the module's stream means to the caller.
-    pub fn stream_failed(&self, error: &h2::Error, fate: Option<&str>) -> Status {
+    /// Status for the caller when the module's stream has failed.
+    pub fn stream_failed(&self, error: &h2::Error, exit_cause: Option<&str>) -> Status {
         let ended = |code| Status::new(code, format!("{self} ended the call: {error}"));
         match error.reason() {
-            _ if error.is_io() || error.is_go_away() || !error.is_remote() => self.gone(error, fate),
+            _ if error.is_io() || error.is_go_away() || !error.is_remote() => self.gone(error, exit_cause),
             // As in the gRPC specification, "HTTP/2 errors".
             Some(Reason::REFUSED_STREAM) => ended(Code::Unavailable),
             Some(Reason::CANCEL) => ended(Code::Cancelled),
@@ -115,7 +115,7 @@ pub fn trailers(status: &Status) -> HeaderMap {
     trailers
 }
 
-/// Why a resource that is about to be taken out cannot be called, in words that clients know and the reason.
+/// Error text for a resource that is about to be taken out, in words that clients know, with the reason.
 pub fn pending(cause: &str) -> String {
     format!("resource is pending removal; {cause}")
 }
@@ -129,8 +129,8 @@ pub fn cancelled() -> Status {
 mod tests {
     use super::*;
 
-    fn target() -> Target {
-        Target {
+    fn target() -> CallTarget {
+        CallTarget {
             resource: "rdk:component:motor/left".into(),
             module: "wheels".into(),
         }

@@ -15,12 +15,12 @@ use crate::upstream::Upstream;
 const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
 const GENERIC_SERVICE: &str = "viam.service.generic.v1.GenericService";
 
-/// What the core must know of a method to pass a call of it on.
+/// Shape of a method: all that the core must know of it to pass a call on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodShape {
-    /// Which side sends one message and which many; `None` where no descriptor tells.
+    /// Number of messages on each side: one or many; `None` where no descriptor tells.
     pub kind: Option<Kind>,
-    /// Where the first request message names the resource.
+    /// Position of the resource's name in the first request message.
     pub name_path: NamePath,
     /// The call sets something moving: a session is answerable for it.
     pub actuates: bool,
@@ -33,7 +33,7 @@ pub struct MethodShape {
 /// Numbers of the fields that lead to the resource's name, from the outside in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamePath {
-    /// As the method table has it.
+    /// Path as the method table has it.
     Standard(&'static [u32]),
     /// A field of the message itself.
     Field([u32; 1]),
@@ -52,9 +52,9 @@ impl NamePath {
     }
 }
 
-/// How to stop what a resource is doing.
+/// Method that stops what a resource is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopMethod {
     /// `/package.Service/Stop`.
     pub path: String,
     /// The request field for the resource's name.
@@ -63,7 +63,7 @@ pub struct Stop {
     pub extra_field: Option<u32>,
 }
 
-/// One gRPC service and the resources that offer it.
+/// Service of gRPC and the resources that offer it.
 #[derive(Debug)]
 pub struct Service {
     /// Full gRPC name.
@@ -80,7 +80,7 @@ pub struct Service {
 pub struct Destination<'a> {
     /// The resource.
     pub resource: &'a Arc<Resource>,
-    /// Its module's connection.
+    /// Connection of its module.
     pub upstream: Upstream,
     /// Path to ask for where it is not the one that the caller gave.
     pub path: Option<String>,
@@ -88,16 +88,16 @@ pub struct Destination<'a> {
 
 /// An API that a module offers.
 #[derive(Debug, Clone, Copy)]
-pub struct Offer<'a> {
+pub struct ModuleApi<'a> {
     /// The API.
     pub api: &'a Api,
-    /// Its gRPC service.
+    /// Name of the gRPC service.
     pub service: &'a str,
     /// Descriptors, for an API that only the module knows and told.
     pub custom: Option<&'a Arc<CustomService>>,
 }
 
-/// All routes of the machine.
+/// Routing table of the machine.
 #[derive(Debug, Default)]
 pub struct Table {
     services: HashMap<String, Service>,
@@ -108,7 +108,7 @@ pub struct Table {
 impl Table {
     /// Builds the table of these resources. `offers` come in config order: the first to define a custom service is the
     /// one whose definition counts.
-    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = Offer<'a>>) -> Self {
+    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = ModuleApi<'a>>) -> Self {
         let mut table = Self::default();
         for offer in offers {
             if methods::service(offer.service).is_some() {
@@ -176,13 +176,13 @@ impl Table {
         &self.customs
     }
 
-    /// How to stop a resource, if its API can.
-    pub fn stop_of(&self, name: &ResourceName) -> Option<Stop> {
+    /// Method that stops a resource, if its API has one.
+    pub fn stop_of(&self, name: &ResourceName) -> Option<StopMethod> {
         let service = self.service_of(&name.api)?;
         let path = format!("/{service}/Stop");
         if let Some(method) = methods::find(service, "Stop") {
             let name_field = method.name_field.filter(|_| method.stops)?;
-            return Some(Stop {
+            return Some(StopMethod {
                 path,
                 name_field,
                 extra_field: method.extra_field,
@@ -190,14 +190,14 @@ impl Table {
         }
         let custom = self.customs.iter().find(|custom| custom.name == service)?;
         let method = custom.method("Stop").filter(|method| method.stops)?;
-        Some(Stop {
+        Some(StopMethod {
             path,
             name_field: method.name_field?,
             extra_field: method.extra_field,
         })
     }
 
-    /// What is known of a method; `None` if nothing here serves it.
+    /// Shape of a method; `None` if nothing here serves it.
     pub fn shape(&self, service: &str, method: &str) -> Option<MethodShape> {
         if let Some(known) = methods::find(service, method) {
             if known.name_path.is_empty() {
@@ -233,7 +233,7 @@ impl Table {
         })
     }
 
-    /// Where a call of `service`/`method` for the resource `name` goes.
+    /// Destination of a call of `service`/`method` for the resource `name`.
     pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
         if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
             return Ok(Destination {
@@ -297,8 +297,8 @@ fn available(resource: &Resource) -> Result<Upstream, Status> {
     }
 }
 
-/// What a caller of a resource that cannot be called is told. A resource that may come back by itself is UNAVAILABLE;
-/// one that needs a person (or another config) is FAILED_PRECONDITION.
+/// Status for a caller of a resource that cannot be called. A resource that may come back by itself is UNAVAILABLE; one
+/// that needs a person (or another config) is FAILED_PRECONDITION.
 pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option<&str>) -> Status {
     let (code, reason) = match (phase, error) {
         (Phase::Removing, _) => (Code::Unavailable, "resource is pending removal".to_owned()),
@@ -323,7 +323,7 @@ mod tests {
         let model: Model = "acme:demo:gizmo".parse().expect("a model");
         let service = "acme.v1.Gizmo";
         let read = described.then(|| Arc::new(CustomService::read(service, &pool()).expect("defined")));
-        let offer = Offer {
+        let offer = ModuleApi {
             api: &name.api.clone(),
             service,
             custom: read.as_ref(),

@@ -1,8 +1,9 @@
 //! A UNIX stream that is woken for what it waits for, and for nothing else.
 //!
-//! tokio watches both directions of a socket all the time. The kernel then reports "may write" whenever the peer has read
-//! something, which on a UNIX socket wakes this process once per call for nothing: about three context
-//! switches for each small call instead of two. So only reading is watched, and writing while, and only while, the socket is full.
+//! tokio watches both directions of a socket all the time. The kernel then reports "may write" whenever the peer has
+//! read something, which on a UNIX socket wakes this process once per call for nothing: about three context switches
+//! for each small call instead of two. So only reading is watched, and writing while, and only while, the socket is
+//! full.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;

@@ -30,19 +30,19 @@ use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
-use crate::status::Target;
+use crate::status::CallTarget;
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
 const NOBODYS: &str = "/mainstay.probe.v1.Probe/AreYouThere";
 
-/// Which connection a call takes.
+/// Connection that a call takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Everything else.
+    /// Connection for everything else.
     #[default]
     Data,
-    /// What stops something, and what the core asks by itself.
+    /// Connection for calls that stop something, and for those that the core makes by itself.
     Control,
 }
 
@@ -56,11 +56,11 @@ pub struct Upstream(Arc<Inner>);
 struct Inner {
     place: Endpoint,
     authority: Authority,
-    target: Target,
+    target: CallTarget,
     data: SendRequest<Bytes>,
     control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
-    fate: ExitCause,
+    exit_cause: ExitCause,
     /// Bytes that the peer sent, on both lanes.
     received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
@@ -103,13 +103,15 @@ impl Upstream {
 
     async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
         let closed = CancellationToken::new();
-        let fate = ExitCause::default();
+        let exit_cause = ExitCause::default();
         let mut tasks = JoinSet::new();
         let received = Arc::default();
-        let data = place.dial(&mut tasks, &fate, &received, Some(closed.clone())).await?;
+        let data = place
+            .dial(&mut tasks, &exit_cause, &received, Some(closed.clone()))
+            .await?;
         let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
-        let target = Target {
+        let target = CallTarget {
             resource: Arc::clone(&peer),
             module: peer,
         };
@@ -121,7 +123,7 @@ impl Upstream {
             data,
             control,
             closed,
-            fate,
+            exit_cause,
             received,
             tasks: Mutex::new(tasks),
         })))
@@ -137,14 +139,14 @@ impl Upstream {
         self.0.closed.is_cancelled()
     }
 
-    /// Says what became of the peer: calls that end with the connection end in these words. The first word counts.
+    /// Sets the exit cause of the peer: calls that end with the connection end in these words. The first call counts.
     pub fn mark_down(&self, cause: Arc<str>) {
-        self.0.fate.tell(cause);
+        self.0.exit_cause.set(cause);
     }
 
-    /// What became of the peer, if that is known.
-    pub fn fate(&self) -> Option<&str> {
-        self.0.fate.get()
+    /// Exit cause of the peer, if it is known.
+    pub fn exit_cause(&self) -> Option<&str> {
+        self.0.exit_cause.get()
     }
 
     /// Bytes that the peer has sent so far: whether it still speaks.
@@ -182,7 +184,7 @@ impl Upstream {
         }
     }
 
-    /// What begins calls on a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
+    /// Request sender of a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
     /// more stream.
     pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
         let mut sender = match lane {
@@ -215,13 +217,13 @@ impl Upstream {
         let over = body.is_over();
         let (response, stream) = sender
             .send_request(request, over)
-            .map_err(|error| guards.target.stream_failed(&error, self.fate()))?;
+            .map_err(|error| guards.target.stream_failed(&error, self.exit_cause()))?;
         let upload = (!over).then_some((body, stream));
         Ok(Call::new(self.clone(), upload, response, guards))
     }
 }
 
-/// Why no call could be begun.
+/// Error for a call that could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
     /// The control lane could not be opened.
@@ -242,7 +244,10 @@ impl Inner {
             return Ok(sender.clone());
         }
         let mut tasks = JoinSet::new();
-        let sender = self.place.dial(&mut tasks, &self.fate, &self.received, None).await?;
+        let sender = self
+            .place
+            .dial(&mut tasks, &self.exit_cause, &self.received, None)
+            .await?;
         let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while held.try_join_next().is_some() {}
         // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
@@ -256,7 +261,7 @@ impl Endpoint {
     async fn dial(
         &self,
         tasks: &mut JoinSet<()>,
-        fate: &ExitCause,
+        exit_cause: &ExitCause,
         received: &Arc<AtomicU64>,
         closed: Option<CancellationToken>,
     ) -> io::Result<SendRequest<Bytes>> {
@@ -265,7 +270,7 @@ impl Endpoint {
                 let stream = UnixStream::connect(path).await?;
                 // The process that listens, which may be a child of the one that was started.
                 let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
-                let io = fate.awaited_by(UnixIo::new(stream)?, peer);
+                let io = exit_cause.awaited_by(UnixIo::new(stream)?, peer);
                 handshake(CoalescingIo::counting(io, received.clone()), tasks, closed).await
             }
             Self::Tcp(address) => {
@@ -329,7 +334,7 @@ pub(super) async fn begin(
     mut guards: Guards,
 ) -> Result<Call, Status> {
     let sender = guards.watch(upstream.sender(lane)).await?;
-    let sender = sender.map_err(|error| guards.target.gone(error, upstream.fate()))?;
+    let sender = sender.map_err(|error| guards.target.gone(error, upstream.exit_cause()))?;
     upstream.begin(sender, path, headers, body, guards)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mainstay_core::events::{Event, MAX_BYTES, MAX_EVENTS, What};
+use mainstay_core::events::{Event, EventKind, MAX_BYTES, MAX_EVENTS};
 use tokio::sync::watch;
 
 use crate::event_log::EventLog;
@@ -24,7 +24,7 @@ impl ChangeSignal {
     }
 
     /// Writes down what happened. Whoever follows the view is told by `tell`.
-    pub fn record(&self, what: What) {
+    pub fn record(&self, what: EventKind) {
         let at = SystemTime::now();
         self.events.push(Event { at, what });
     }
@@ -47,9 +47,11 @@ impl Default for ChangeSignal {
 impl Weighted for Event {
     fn weight(&self) -> usize {
         let texts = match &self.what {
-            What::Machine(_) => 0,
+            EventKind::Machine(_) => 0,
             // Names are shared with whatever has them; causes may be long and are not.
-            What::Module { cause, .. } | What::Resource { cause, .. } => cause.as_ref().map_or(0, |cause| cause.len()),
+            EventKind::Module { cause, .. } | EventKind::Resource { cause, .. } => {
+                cause.as_ref().map_or(0, |cause| cause.len())
+            }
         };
         texts + size_of::<Self>()
     }

@@ -1,5 +1,5 @@
-//! What the control socket offers about configs: what one would change, how it differs, what is wrong with it, and
-//! having it run.
+//! Calls of the control socket about configs: what one would change, how it differs, what is wrong with it, and having
+//! it run.
 
 use mainstay_config::Diagnostic;
 use mainstay_config::{ConfigFiles, Severity};
@@ -158,7 +158,7 @@ impl Control {
     }
 }
 
-/// What is known of an entry because the same one runs, or does not. `None` if another entry runs, or it is not known yet.
+/// Result for an entry because the same one runs, or does not. `None` if another entry runs, or it is not known yet.
 fn as_it_runs(view: &View, entry: &ResourceConfig) -> Option<Result<(), String>> {
     let same = view.config.resources.iter().find(|known| known.name == entry.name)?;
     if !same.builds_the_same_as(entry) {

@@ -39,21 +39,21 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// States of the machine, as they come.
 pub type States = Pin<Box<dyn Stream<Item = pb::Status> + Send>>;
 
-/// Facts about this run that do not change.
+/// CoreInfo about this run that do not change.
 #[derive(Debug)]
-pub struct Facts {
+pub struct CoreInfo {
     /// The config file.
     pub config_path: PathBuf,
-    /// Where it is served.
+    /// Addresses that it is served at.
     pub addresses: Addresses,
-    /// When the core started.
+    /// Start of the core.
     pub started: SystemTime,
 }
 
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Control {
-    facts: Arc<Facts>,
+    info: Arc<CoreInfo>,
     config: rollout::Handle,
     published: Published,
     operations: Operations,
@@ -67,14 +67,14 @@ pub struct Control {
 impl Control {
     /// A service over the machine. `stopping` ends the watchers.
     pub fn new(
-        facts: Facts,
+        info: CoreInfo,
         machine: Handle,
         config: rollout::Handle,
         operations: Operations,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
         Self {
-            facts: Arc::new(facts),
+            info: Arc::new(info),
             config,
             published: machine.published.clone(),
             machine,
@@ -86,7 +86,7 @@ impl Control {
         }
     }
 
-    /// Everything at this moment.
+    /// Status of everything at this moment.
     pub fn status(&self) -> pb::Status {
         let view = self.published.load_full();
         if view.running {
@@ -97,17 +97,17 @@ impl Control {
             (false, true) => pb::MachineState::Running,
             (false, false) => pb::MachineState::Starting,
         };
-        let listeners = self.facts.addresses.get().into_iter().map(|address| pb::Listener {
+        let listeners = self.info.addresses.get().into_iter().map(|address| pb::Listener {
             address: address.to_string(),
             authentication: authentication(address).to_owned(),
         });
         let config = self.config.status();
         pb::Status {
-            config_path: self.facts.config_path.display().to_string(),
+            config_path: self.info.config_path.display().to_string(),
             revision: view.revision.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.into(),
-            started_at: Some(self.facts.started.into()),
+            started_at: Some(self.info.started.into()),
             settled_at: self.settled.get().map(|settled| (*settled).into()),
             listeners: listeners.collect(),
             pid: std::process::id(),
@@ -126,12 +126,12 @@ impl Control {
         self.published.load_full()
     }
 
-    /// For what is asked of it.
+    /// Handle of the machine.
     pub(super) fn machine(&self) -> &Handle {
         &self.machine
     }
 
-    /// For what is asked about configs.
+    /// Handle of the rollout, for questions about configs.
     pub(super) fn configs(&self) -> &rollout::Handle {
         &self.config
     }
@@ -246,7 +246,7 @@ fn limit(limit: &Limit, counted: Events) -> pb::Limit {
     }
 }
 
-/// Who may come in, in words.
+/// Authentication at this address, in words.
 fn authentication(address: std::net::SocketAddr) -> &'static str {
     if address.ip().is_loopback() {
         "no authentication: loopback only"
@@ -255,7 +255,7 @@ fn authentication(address: std::net::SocketAddr) -> &'static str {
     }
 }
 
-/// What is stuck in the resource of this name.
+/// Stuck calls in the resource of this name.
 fn stuck_calls(stuck: &[Stuck], resource: &str) -> Vec<pb::StuckCalls> {
     let own = stuck.iter().filter(|stuck| &*stuck.resource == resource);
     own.map(|stuck| pb::StuckCalls {

@@ -1,10 +1,10 @@
-//! What happens and what modules print, as the command line reads it: streams of `mainstay.control.v1`.
+//! Streams of events and of module output for the command line, in `mainstay.control.v1`.
 
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use mainstay_core::events::{Event, MachineNews, What};
-use mainstay_core::module::history::End;
+use mainstay_core::events::{Event, EventKind, MachineEvent};
+use mainstay_core::module::history::ProcessEnd;
 use mainstay_model::{ModulePhase, Phase};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::event_log::{EventLog, Subscription, Weighted};
@@ -104,14 +104,14 @@ pub fn resource_state(phase: Phase, reachable: bool) -> pb::ResourceState {
 pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
     let text = |cause: Option<std::sync::Arc<str>>| cause.as_deref().unwrap_or_default().to_owned();
     let what = match event.what {
-        What::Machine(news) => {
+        EventKind::Machine(news) => {
             let state = match news {
-                MachineNews::Running => pb::MachineState::Running,
-                MachineNews::Stopping => pb::MachineState::Stopping,
+                MachineEvent::Running => pb::MachineState::Running,
+                MachineEvent::Stopping => pb::MachineState::Stopping,
             };
             pb::event::What::Machine(pb::MachineEvent { state: state.into() })
         }
-        What::Module {
+        EventKind::Module {
             name,
             phase,
             pid,
@@ -124,7 +124,7 @@ pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
             cause: text(cause),
             next_try_at: next_try.map(Into::into),
         }),
-        What::Resource {
+        EventKind::Resource {
             name,
             phase,
             reachable,
@@ -171,7 +171,7 @@ pub fn line(number: u64, missed: u64, line: Line) -> pb::LogLine {
 }
 
 /// The end of a process on the wire.
-pub fn end(end: &End) -> pb::ProcessEnd {
+pub fn end(end: &ProcessEnd) -> pb::ProcessEnd {
     let length = |length: Duration| prost_types::Duration::try_from(length).ok();
     let followed = &end.followed;
     let in_flight = end.in_flight.iter().map(|call| pb::CallInFlight {

@@ -1,4 +1,5 @@
-//! What the applied config feeds: log levels, traces, jobs, the window of sessions. They follow it; nobody pushes into them.
+//! Consumers of the applied config: log levels, traces, jobs, the window of sessions. They follow it; nobody pushes
+//! into them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::jobs;
 use crate::log::Levels;
 
-/// Whatever takes its settings from the config while the machine runs.
+/// Parts that take their settings from the config while the machine runs.
 #[derive(Debug)]
 pub struct Followers {
-    /// What is logged.
+    /// Log levels.
     pub levels: Levels,
-    /// Where traces go.
+    /// Sinks of traces.
     pub traces: Traces,
-    /// What is called by the clock.
-    pub jobs: jobs::Handle,
-    /// How long silent clients are waited for.
+    /// Scheduled jobs.
+    pub jobs: jobs::JobsHandle,
+    /// Sessions, with the time that clients may be silent.
     pub sessions: Arc<Sessions>,
     /// VIAM_HOME, below which traces are written.
     pub home: PathBuf,

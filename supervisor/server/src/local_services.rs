@@ -33,7 +33,7 @@ pub struct OwnServices {
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     control: ControlServiceServer<Control>,
-    /// For those who look at the machine with a browser.
+    /// Pages for those who look at the machine with a browser.
     pages: Control,
 }
 

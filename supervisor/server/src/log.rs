@@ -25,7 +25,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::log::repeats::{Admit, Repeats, Said, Summary};
+use crate::log::repeats::{LogMessage, RepeatAction, Repeats, Summary};
 
 /// Entries that modules send by RPC: what a module sends is wanted, because filtering is its own job.
 const SENT_BY_MODULE: &str = "module";
@@ -36,25 +36,25 @@ const WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 2 << 20;
 /// Longest line, in bytes; the rest of a longer one is left out.
 const MAX_LINE: usize = 64 << 10;
-/// How long the end of the process waits for a reader of the log.
+/// Time that the end of the process waits for a reader of the log.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Installs the log for the whole process. Dropping the guard writes what is left.
 pub fn install(config: &Config) -> (Flush, Levels) {
     let (lines, inbox) = sync_channel(WAITING);
-    let waiting = Arc::new(Waiting::default());
+    let waiting = Arc::new(QueueLoad::default());
     let repeats = Counts::default();
-    let face = Face::of_stderr();
+    let format = LineFormat::of_stderr();
     let (shared, counts) = (waiting.clone(), repeats.clone());
     // A thread of its own: a reader of our log that sleeps must not hold up the machine.
     let _without = std::thread::Builder::new()
         .name("log".into())
         .stack_size(128 * 1024)
-        .spawn(move || write(&inbox, &shared, &counts, face));
+        .spawn(move || write(&inbox, &shared, &counts, format));
     let levels = Levels(Arc::new(ArcSwap::from_pointee(Rules::new(config))));
     let subscriber = tracing_subscriber::registry().with(Log {
         levels: levels.clone(),
-        face,
+        format,
         lines: lines.clone(),
         waiting,
         repeats,
@@ -72,12 +72,12 @@ pub fn install(config: &Config) -> (Flush, Levels) {
     (Flush(lines), levels)
 }
 
-/// What is logged, which may change at any time.
+/// Levels of the loggers, which may change at any time.
 #[derive(Clone, Debug)]
 pub struct Levels(Arc<ArcSwap<Rules>>);
 
 impl Levels {
-    /// From now on as this config has it.
+    /// Sets the levels of this config.
     pub fn set(&self, config: &Config) {
         let rules = Rules::new(config);
         if **self.0.load() != rules {
@@ -88,7 +88,7 @@ impl Levels {
     }
 }
 
-/// Says something on stderr when there is no log any more, or not yet: for as long as a reader may take, and no longer.
+/// Writes a text to stderr when there is no log any more, or not yet: for as long as a reader may take, and no longer.
 pub fn last_words(text: &str) {
     let text = format!("{text}\n");
     let (done, written) = sync_channel(1);
@@ -99,9 +99,9 @@ pub fn last_words(text: &str) {
     let _late = written.recv_timeout(FLUSH);
 }
 
-/// What waits to be written.
+/// Bytes and lines that wait to be written.
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueueLoad {
     bytes: AtomicUsize,
     /// Lines for which there was no room.
     dropped: AtomicU64,
@@ -121,12 +121,12 @@ impl Stderr {
     }
 }
 
-/// What the writing thread is told.
-enum Line {
+/// Message to the writing thread.
+enum WriterMessage {
     Text(String),
     /// A message is counted from now on instead of written.
     Counting,
-    /// Everything before this was written.
+    /// Request for a signal once everything before this was written.
     Flushed(SyncSender<()>),
 }
 
@@ -140,7 +140,7 @@ impl Counts {
     }
 }
 
-fn write(inbox: &Receiver<Line>, waiting: &Waiting, repeats: &Counts, face: Face) {
+fn write(inbox: &Receiver<WriterMessage>, waiting: &QueueLoad, repeats: &Counts, format: LineFormat) {
     let mut stderr = Stderr::open();
     let mut ended = Vec::new();
     loop {
@@ -152,7 +152,7 @@ fn write(inbox: &Receiver<Line>, waiting: &Waiting, repeats: &Counts, face: Face
         match line {
             // There is nowhere to tell that stderr is gone: a closed pipe, a terminal that was hung up, a full disk. It
             // may be mended, so every line is tried.
-            Ok(Line::Text(text)) => {
+            Ok(WriterMessage::Text(text)) => {
                 let written = stderr.write(text.as_bytes());
                 waiting.bytes.fetch_sub(text.len(), Ordering::Relaxed);
                 let lost = waiting.dropped.load(Ordering::Relaxed);
@@ -162,24 +162,24 @@ fn write(inbox: &Receiver<Line>, waiting: &Waiting, repeats: &Counts, face: Face
                         .write(format!("{lost} lines of the log were lost: nobody read them in time\n").as_bytes());
                 }
             }
-            Ok(Line::Counting) => {}
-            Ok(Line::Flushed(done)) => {
+            Ok(WriterMessage::Counting) => {}
+            Ok(WriterMessage::Flushed(done)) => {
                 repeats.get().end_all(Instant::now(), &mut ended);
-                tell(&mut stderr, face, &mut ended);
+                write_summaries(&mut stderr, format, &mut ended);
                 let _nobody = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => {
                 repeats.get().end(Instant::now(), &mut ended);
-                tell(&mut stderr, face, &mut ended);
+                write_summaries(&mut stderr, format, &mut ended);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn tell(stderr: &mut Stderr, face: Face, ended: &mut Vec<Summary>) {
+fn write_summaries(stderr: &mut Stderr, format: LineFormat, ended: &mut Vec<Summary>) {
     for summary in ended.drain(..) {
-        let mut line = face.line(summary.level, summary.module.as_deref(), &summary.text);
+        let mut line = format.line(summary.level, summary.module.as_deref(), &summary.text);
         line.push('\n');
         let _ = stderr.write(line.as_bytes());
     }
@@ -187,22 +187,22 @@ fn tell(stderr: &mut Stderr, face: Face, ended: &mut Vec<Summary>) {
 
 /// Waits, for a moment, until the log is written.
 #[derive(Debug)]
-pub struct Flush(SyncSender<Line>);
+pub struct Flush(SyncSender<WriterMessage>);
 
 impl Drop for Flush {
     fn drop(&mut self) {
         let (done, written) = sync_channel(1);
-        if self.0.try_send(Line::Flushed(done)).is_ok() {
+        if self.0.try_send(WriterMessage::Flushed(done)).is_ok() {
             let _late = written.recv_timeout(FLUSH);
         }
     }
 }
 
-/// What a config says about levels.
+/// Level rules of a config.
 #[derive(Debug, PartialEq)]
 struct Rules {
     root: Level,
-    /// In config order; the last that matches counts.
+    /// Rules in config order; the last that matches counts.
     rules: Vec<LogRule>,
     /// The most talkative level that any rule lets through.
     most: Level,
@@ -214,9 +214,9 @@ struct Rules {
 
 struct Log {
     levels: Levels,
-    face: Face,
-    lines: SyncSender<Line>,
-    waiting: Arc<Waiting>,
+    format: LineFormat,
+    lines: SyncSender<WriterMessage>,
+    waiting: Arc<QueueLoad>,
     repeats: Counts,
 }
 
@@ -279,13 +279,13 @@ impl Rules {
     }
 }
 
-/// How lines look.
+/// Format of the lines.
 #[derive(Clone, Copy, Debug)]
-struct Face {
+struct LineFormat {
     colour: bool,
 }
 
-impl Face {
+impl LineFormat {
     fn of_stderr() -> Self {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { colour }
@@ -312,17 +312,17 @@ impl Face {
 
 impl Log {
     /// Counts a message, and says whether it is written, too. What is to be told of others is written before it.
-    fn admits(&self, said: Said<'_>) -> bool {
+    fn admits(&self, message: LogMessage<'_>) -> bool {
         let mut ended = Vec::new();
-        let admit = self.repeats.get().admit(said, Instant::now(), &mut ended);
+        let admit = self.repeats.get().admit(message, Instant::now(), &mut ended);
         for Summary { level, module, text } in ended {
-            self.send(self.face.line(level, module.as_deref(), &text));
+            self.send(self.format.line(level, module.as_deref(), &text));
         }
-        if admit == Admit::Begin {
+        if admit == RepeatAction::Begin {
             // Without room the thread is awake anyway, and looks.
-            let _awake = self.lines.try_send(Line::Counting);
+            let _awake = self.lines.try_send(WriterMessage::Counting);
         }
-        admit == Admit::Write
+        admit == RepeatAction::Write
     }
 
     /// Hands a line to the writing thread. Waits for nothing: without room it is counted.
@@ -334,7 +334,7 @@ impl Log {
         line.push('\n');
         let length = line.len();
         let room = self.waiting.bytes.fetch_add(length, Ordering::Relaxed) + length <= MAX_WAITING_BYTES;
-        if !(room && self.lines.try_send(Line::Text(line)).is_ok()) {
+        if !(room && self.lines.try_send(WriterMessage::Text(line)).is_ok()) {
             self.waiting.bytes.fetch_sub(length, Ordering::Relaxed);
             self.waiting.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -407,14 +407,14 @@ impl<S: Subscriber> Layer<S> for Log {
         } = fields;
         text.push_str(&rest);
         let module = module.as_deref().filter(|module| !module.is_empty());
-        let said = Said {
+        let message = LogMessage {
             logger: &logger,
             level,
             module,
             text: &text,
         };
-        if !rules.counts(target, &logger, module) || self.admits(said) {
-            self.send(self.face.line(level, module, &text));
+        if !rules.counts(target, &logger, module) || self.admits(message) {
+            self.send(self.format.line(level, module, &text));
         }
     }
 }
@@ -486,7 +486,7 @@ mod tests {
     fn what_waits_for_a_reader_is_bounded_in_lines_and_in_bytes() {
         for (length, most) in [(10, WAITING), (MAX_LINE * 2, MAX_WAITING_BYTES / MAX_LINE)] {
             let (lines, inbox) = sync_channel(WAITING);
-            let waiting = Arc::new(Waiting::default());
+            let waiting = Arc::new(QueueLoad::default());
             let log = Log {
                 levels: Levels(Arc::new(ArcSwap::from_pointee(Rules {
                     root: Level::INFO,
@@ -495,7 +495,7 @@ mod tests {
                     counts_repeats: true,
                     debugged: BTreeSet::new(),
                 }))),
-                face: Face { colour: false },
+                format: LineFormat { colour: false },
                 lines,
                 waiting: waiting.clone(),
                 repeats: Counts::default(),
@@ -514,8 +514,8 @@ mod tests {
             let bytes: usize = held
                 .iter()
                 .map(|line| match line {
-                    Line::Text(text) => text.len(),
-                    Line::Flushed(_) | Line::Counting => 0,
+                    WriterMessage::Text(text) => text.len(),
+                    WriterMessage::Flushed(_) | WriterMessage::Counting => 0,
                 })
                 .sum();
             assert_eq!(bytes, waiting.bytes.load(Ordering::Relaxed));

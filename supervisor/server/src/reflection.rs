@@ -18,37 +18,37 @@ pub struct Reflection {
     published: Published,
 }
 
-/// What is asked, in either version.
-enum Question {
+/// Question of a client, in either version.
+enum ReflectionQuery {
     File(String),
     Symbol(String),
     Services,
     Other,
 }
 
-/// What is answered, in either version.
-enum Answer {
+/// Answer to a client, in either version.
+enum ReflectionAnswer {
     Files(Vec<Vec<u8>>),
     Services(Vec<String>),
     Error(Code, String),
 }
 
-/// Where a file comes from. The files of two modules may differ under one name.
+/// Source of a file. The files of two modules may differ under one name.
 #[derive(Clone)]
-enum Source {
+enum DescriptorSource {
     Standard,
     Module(Arc<DescriptorPool>),
 }
 
-/// What one stream has sent, and where its last answer came from.
+/// State of one stream: the files that it has sent, and the source of its last answer.
 #[derive(Default)]
-struct Memory {
+struct SentFiles {
     /// Names of the files that were sent, by source.
-    sent: Vec<(Source, HashSet<String>)>,
+    sent: Vec<(DescriptorSource, HashSet<String>)>,
     last: Option<Arc<DescriptorPool>>,
 }
 
-impl Source {
+impl DescriptorSource {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Standard, Self::Standard) => true,
@@ -58,9 +58,9 @@ impl Source {
     }
 }
 
-impl Memory {
+impl SentFiles {
     /// The files of `source` that this stream has.
-    fn sent(&mut self, source: &Source) -> &mut HashSet<String> {
+    fn sent(&mut self, source: &DescriptorSource) -> &mut HashSet<String> {
         let index = match self.sent.iter().position(|(known, _)| known.is(source)) {
             Some(index) => index,
             None => {
@@ -78,13 +78,13 @@ impl Reflection {
         Self { published }
     }
 
-    fn answer(&self, question: Question, memory: &mut Memory) -> Answer {
+    fn answer(&self, query: ReflectionQuery, sent_files: &mut SentFiles) -> ReflectionAnswer {
         let view = self.published.load();
-        match question {
-            Question::Services => Answer::Services(services(&view)),
-            Question::Symbol(symbol) => by_symbol(&view, &symbol, memory),
-            Question::File(name) => by_file(&view, &name, memory),
-            Question::Other => Answer::Error(Code::Unimplemented, "not implemented".into()),
+        match query {
+            ReflectionQuery::Services => ReflectionAnswer::Services(services(&view)),
+            ReflectionQuery::Symbol(symbol) => by_symbol(&view, &symbol, sent_files),
+            ReflectionQuery::File(name) => by_file(&view, &name, sent_files),
+            ReflectionQuery::Other => ReflectionAnswer::Error(Code::Unimplemented, "not implemented".into()),
         }
     }
 }
@@ -103,17 +103,17 @@ fn services(view: &View) -> Vec<String> {
         .collect()
 }
 
-fn not_found() -> Answer {
-    Answer::Error(Code::NotFound, "proto: not found".into())
+fn not_found() -> ReflectionAnswer {
+    ReflectionAnswer::Error(Code::NotFound, "proto: not found".into())
 }
 
-fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
+fn by_symbol(view: &View, symbol: &str, sent_files: &mut SentFiles) -> ReflectionAnswer {
     // `package.Service.Method` is asked for too; the symbol that has a file is the one before the last dot.
     let candidates = [Some(symbol), symbol.rsplit_once('.').map(|(outer, _)| outer)];
     for candidate in candidates.into_iter().flatten() {
         if let Some(file) = descriptors::file_of(candidate) {
-            memory.last = None;
-            return Answer::Files(standard_files(file, memory));
+            sent_files.last = None;
+            return ReflectionAnswer::Files(standard_files(file, sent_files));
         }
         // The definition that routing goes by comes first; messages are then looked for in all pools.
         let customs = view.table.customs();
@@ -128,24 +128,24 @@ fn by_symbol(view: &View, symbol: &str, memory: &mut Memory) -> Answer {
                 .values()
                 .find(|file| file.symbols.iter().any(|known| known == candidate));
             if let Some(file) = file {
-                memory.last = Some(custom.pool.clone());
-                return Answer::Files(pool_files(&custom.pool, &file.name, memory));
+                sent_files.last = Some(custom.pool.clone());
+                return ReflectionAnswer::Files(pool_files(&custom.pool, &file.name, sent_files));
             }
         }
     }
     not_found()
 }
 
-fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
+fn by_file(view: &View, name: &str, sent_files: &mut SentFiles) -> ReflectionAnswer {
     // Asked for by name, a file is wanted even if it was sent before.
-    for (_, sent) in &mut memory.sent {
+    for (_, sent) in &mut sent_files.sent {
         sent.remove(name);
     }
-    if let Some(pool) = memory.last.clone().filter(|pool| pool.contains_key(name)) {
-        return Answer::Files(pool_files(&pool, name, memory));
+    if let Some(pool) = sent_files.last.clone().filter(|pool| pool.contains_key(name)) {
+        return ReflectionAnswer::Files(pool_files(&pool, name, sent_files));
     }
     if let Some(file) = descriptors::file(name) {
-        return Answer::Files(standard_files(file, memory));
+        return ReflectionAnswer::Files(standard_files(file, sent_files));
     }
     match view
         .table
@@ -153,14 +153,14 @@ fn by_file(view: &View, name: &str, memory: &mut Memory) -> Answer {
         .iter()
         .find(|custom| custom.pool.contains_key(name))
     {
-        Some(custom) => Answer::Files(pool_files(&custom.pool, name, memory)),
+        Some(custom) => ReflectionAnswer::Files(pool_files(&custom.pool, name, sent_files)),
         None => not_found(),
     }
 }
 
 /// A file and all that it imports, less what was sent already.
-fn standard_files(file: &'static descriptors::File, memory: &mut Memory) -> Vec<Vec<u8>> {
-    let sent = memory.sent(&Source::Standard);
+fn standard_files(file: &'static descriptors::File, sent_files: &mut SentFiles) -> Vec<Vec<u8>> {
+    let sent = sent_files.sent(&DescriptorSource::Standard);
     let mut files = Vec::new();
     let mut open = VecDeque::from([file]);
     while let Some(file) = open.pop_front() {
@@ -172,8 +172,8 @@ fn standard_files(file: &'static descriptors::File, memory: &mut Memory) -> Vec<
     files
 }
 
-fn pool_files(pool: &Arc<DescriptorPool>, name: &str, memory: &mut Memory) -> Vec<Vec<u8>> {
-    let sent = memory.sent(&Source::Module(pool.clone()));
+fn pool_files(pool: &Arc<DescriptorPool>, name: &str, sent_files: &mut SentFiles) -> Vec<Vec<u8>> {
+    let sent = sent_files.sent(&DescriptorSource::Module(pool.clone()));
     let mut files = Vec::new();
     let mut open = VecDeque::from([name]);
     while let Some(name) = open.pop_front() {
@@ -203,22 +203,22 @@ macro_rules! serve {
                     &self,
                     request: Request<Streaming<$version::ServerReflectionRequest>>,
                 ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
-                    let (reflection, mut memory) = (self.clone(), Memory::default());
+                    let (reflection, mut sent_files) = (self.clone(), SentFiles::default());
                     let answers = request.into_inner().map(move |request| {
                         let request = request?;
-                        let question = match request.message_request.clone() {
-                            Some(MessageRequest::FileByFilename(name)) => Question::File(name),
-                            Some(MessageRequest::FileContainingSymbol(symbol)) => Question::Symbol(symbol),
-                            Some(MessageRequest::ListServices(_)) => Question::Services,
-                            _ => Question::Other,
+                        let query = match request.message_request.clone() {
+                            Some(MessageRequest::FileByFilename(name)) => ReflectionQuery::File(name),
+                            Some(MessageRequest::FileContainingSymbol(symbol)) => ReflectionQuery::Symbol(symbol),
+                            Some(MessageRequest::ListServices(_)) => ReflectionQuery::Services,
+                            _ => ReflectionQuery::Other,
                         };
-                        let answer = match reflection.answer(question, &mut memory) {
-                            Answer::Files(file_descriptor_proto) => {
+                        let answer = match reflection.answer(query, &mut sent_files) {
+                            ReflectionAnswer::Files(file_descriptor_proto) => {
                                 MessageResponse::FileDescriptorResponse($version::FileDescriptorResponse {
                                     file_descriptor_proto,
                                 })
                             }
-                            Answer::Services(names) => {
+                            ReflectionAnswer::Services(names) => {
                                 MessageResponse::ListServicesResponse($version::ListServiceResponse {
                                     service: names
                                         .into_iter()
@@ -226,7 +226,7 @@ macro_rules! serve {
                                         .collect(),
                                 })
                             }
-                            Answer::Error(code, error_message) => {
+                            ReflectionAnswer::Error(code, error_message) => {
                                 MessageResponse::ErrorResponse($version::ErrorResponse {
                                     error_code: code as i32,
                                     error_message,
@@ -254,9 +254,9 @@ mod tests {
     use super::*;
     use mainstay_proxy::descriptors::ReflectedFile;
 
-    fn files(answer: Answer) -> usize {
+    fn files(answer: ReflectionAnswer) -> usize {
         match answer {
-            Answer::Files(files) => files.len(),
+            ReflectionAnswer::Files(files) => files.len(),
             _ => 0,
         }
     }
@@ -277,16 +277,20 @@ mod tests {
 
     #[test]
     fn files_of_two_modules_under_one_name_are_both_sent() {
-        let mut memory = Memory::default();
+        let mut sent_files = SentFiles::default();
         let (one, other) = (pool("one"), pool("other"));
-        let sent = |pool: &Arc<DescriptorPool>, name: &str, memory: &mut Memory| pool_files(pool, name, memory);
-        assert_eq!(sent(&one, "api.proto", &mut memory), [b"one".to_vec(), b"one".to_vec()]);
+        let sent =
+            |pool: &Arc<DescriptorPool>, name: &str, sent_files: &mut SentFiles| pool_files(pool, name, sent_files);
         assert_eq!(
-            sent(&other, "api.proto", &mut memory),
+            sent(&one, "api.proto", &mut sent_files),
+            [b"one".to_vec(), b"one".to_vec()]
+        );
+        assert_eq!(
+            sent(&other, "api.proto", &mut sent_files),
             [b"other".to_vec(), b"other".to_vec()]
         );
         assert!(
-            sent(&one, "common.proto", &mut memory).is_empty(),
+            sent(&one, "common.proto", &mut sent_files).is_empty(),
             "it was sent as an import"
         );
     }
@@ -294,25 +298,25 @@ mod tests {
     #[test]
     fn a_stream_gets_each_file_once_with_what_it_imports() {
         let reflection = Reflection::new(Published::default());
-        let mut memory = Memory::default();
-        let symbol = |name: &str| Question::Symbol(name.to_owned());
-        let first = files(reflection.answer(symbol("viam.component.motor.v1.MotorService"), &mut memory));
+        let mut sent_files = SentFiles::default();
+        let symbol = |name: &str| ReflectionQuery::Symbol(name.to_owned());
+        let first = files(reflection.answer(symbol("viam.component.motor.v1.MotorService"), &mut sent_files));
         assert!(first >= 3, "motor, common and struct at least: {first}");
         assert_eq!(
-            files(reflection.answer(symbol("viam.component.motor.v1.MotorService.SetPower"), &mut memory)),
+            files(reflection.answer(symbol("viam.component.motor.v1.MotorService.SetPower"), &mut sent_files)),
             0
         );
         assert_eq!(
-            files(reflection.answer(symbol("viam.component.sensor.v1.SensorService"), &mut memory)),
+            files(reflection.answer(symbol("viam.component.sensor.v1.SensorService"), &mut sent_files)),
             1
         );
         assert_eq!(
-            files(reflection.answer(Question::File("common/v1/common.proto".into()), &mut memory)),
+            files(reflection.answer(ReflectionQuery::File("common/v1/common.proto".into()), &mut sent_files)),
             1
         );
         assert!(matches!(
-            reflection.answer(symbol("no.Such"), &mut memory),
-            Answer::Error(Code::NotFound, _)
+            reflection.answer(symbol("no.Such"), &mut sent_files),
+            ReflectionAnswer::Error(Code::NotFound, _)
         ));
     }
 }

@@ -1,7 +1,7 @@
-//! What the service manager hears of us: readiness, stopping, and that the event loop turns (`sd_notify(3)`).
+//! Notifications to the service manager: readiness, stopping, and that the event loop turns (`sd_notify(3)`).
 //!
-//! Messages are datagrams to the socket that NOTIFY_SOCKET names. The guardian is the service's main process and the core
-//! sends them, so the unit needs `NotifyAccess=all`.
+//! Messages are datagrams to the socket that NOTIFY_SOCKET names. The guardian is the service's main process and the
+//! core sends them, so the unit needs `NotifyAccess=all`.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -20,25 +20,25 @@ use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// When a message that found no room is tried again, unless the watchdog's beat comes before.
+/// Time after which a message that found no room is tried again, unless the watchdog's beat comes before.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Messages that wait for room; the oldest is the least worth.
 const MAX_UNSENT: usize = 16;
 
-/// Where the service manager listens, if there is one.
+/// Socket of the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// Longest silence of the event loop, if the service manager watches for it.
     watchdog: Option<Duration>,
-    /// What found no room in the service manager's queue, in order.
+    /// Messages that found no room in the service manager's queue, in order.
     unsent: Mutex<VecDeque<String>>,
     /// Told when something is unsent.
     waits: tokio::sync::Notify,
 }
 
 impl Notify {
-    /// As the environment says. Something unusable there is told and then left alone.
+    /// Notifier as the environment says. Something unusable there is told and then left alone.
     pub fn from_environment() -> Self {
         let pids = [std::process::id(), nix::unistd::getppid().as_raw().cast_unsigned()];
         Self::new(|name| std::env::var_os(name), pids)
@@ -81,7 +81,7 @@ impl Notify {
         self.send(&format!("READY=1\nSTATUS={}", status.replace('\n', " ")));
     }
 
-    /// Tells of each reload of the config.
+    /// Sends a notification at each reload of the config.
     pub async fn follow_reloads(self: Arc<Self>, mut reloads: mpsc::UnboundedReceiver<Reload>) {
         while let Some(reload) = reloads.recv().await {
             match reload {

@@ -8,18 +8,18 @@ use std::time::Duration;
 use mainstay_proto::opentelemetry::proto::common::v1::InstrumentationScope;
 use mainstay_proto::opentelemetry::proto::resource::v1::Resource;
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, ScopeSpans, Span as Record};
-use mainstay_proxy::trace::{Incoming, Item, Records, text};
+use mainstay_proxy::trace::{ExporterInput, Records, TraceItem, text};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::trace_export::sinks::Sinks;
 
-/// How long records are gathered.
+/// Time for which records are gathered.
 const GATHER: Duration = Duration::from_secs(1);
-/// How many are sent together.
+/// Most records that are sent together.
 const BATCH: usize = 512;
-/// How long the end of the machine waits for the last records.
+/// Longest time that the end of the machine waits for the last records.
 const LAST: Duration = Duration::from_secs(1);
 
 /// The task that brings records from the calls to the sinks.
@@ -29,7 +29,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// One for these records.
+    /// Exporter for these records.
     pub fn new(records: Records) -> Self {
         Self { records }
     }
@@ -45,11 +45,11 @@ impl Exporter {
                 incoming = self.records.next() => incoming,
             };
             match incoming {
-                Some(Incoming::Record(first)) => {
+                Some(ExporterInput::Record(first)) => {
                     let batch = self.gather(first, &stop).await;
                     self.write(&mut sinks, batch).await;
                 }
-                Some(Incoming::OtherSinks) => {}
+                Some(ExporterInput::OtherSinks) => {}
                 None => break,
             }
         }
@@ -62,8 +62,8 @@ impl Exporter {
         let _late = timeout(LAST, rest).await;
     }
 
-    /// What comes within a second of the first; when the machine ends, what is there.
-    async fn gather(&mut self, first: Item, stop: &CancellationToken) -> Vec<Item> {
+    /// Items that come within a second of the first; when the machine ends, those that are there.
+    async fn gather(&mut self, first: TraceItem, stop: &CancellationToken) -> Vec<TraceItem> {
         let until = Instant::now() + GATHER;
         let mut batch = vec![first];
         while batch.len() < BATCH {
@@ -81,15 +81,15 @@ impl Exporter {
         batch
     }
 
-    async fn write(&mut self, sinks: &mut Sinks, batch: Vec<Item>) {
+    async fn write(&mut self, sinks: &mut Sinks, batch: Vec<TraceItem>) {
         let (mut own, mut spans) = (Vec::new(), Vec::new());
         for item in batch {
             match item {
-                Item::Own(record) => own.push(*record),
-                Item::Theirs(theirs) => spans.extend(theirs),
+                TraceItem::Own(record) => own.push(*record),
+                TraceItem::Theirs(theirs) => spans.extend(theirs),
             }
         }
-        sinks.tell(&own);
+        sinks.log(&own);
         if !own.is_empty() {
             spans.push(ours(own));
         }

@@ -25,36 +25,36 @@ const INDEX: &str = "\
                         say what to use instead: this is no Go program, and it does not sample itself
 ";
 
-/// What is asked for.
+/// Page that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
+enum DebugPage {
     Index,
     CommandLine,
-    Graph(Format),
-    /// Something that this process cannot tell, and what can.
-    Instead(Instead),
+    Graph(GraphFormat),
+    /// Page of something that this process cannot tell, and what can.
+    UnavailableProfile(UnavailableProfile),
     /// No such way to show the graph.
     BadFormat,
     Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum GraphFormat {
     Dot,
     Mermaid,
     Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instead {
+enum UnavailableProfile {
     Time,
     Memory,
     Threads,
     Symbols,
 }
 
-impl Instead {
-    /// How process `pid` is looked at from outside.
+impl UnavailableProfile {
+    /// Text on the way to look at process `pid` from outside.
     fn text(self, pid: u32) -> String {
         match self {
             Self::Time => format!(
@@ -78,7 +78,7 @@ impl Instead {
     }
 }
 
-impl Page {
+impl DebugPage {
     /// `None`: not below `/debug/`, so no matter of ours.
     fn of(path: &str, query: Option<&str>) -> Option<Self> {
         if path == "/debug/graph" {
@@ -87,9 +87,9 @@ impl Page {
                 .split('&')
                 .find_map(|pair| pair.strip_prefix("format="));
             return Some(match format {
-                None | Some("" | "dot") => Self::Graph(Format::Dot),
-                Some("mermaid") => Self::Graph(Format::Mermaid),
-                Some("json") => Self::Graph(Format::Json),
+                None | Some("" | "dot") => Self::Graph(GraphFormat::Dot),
+                Some("mermaid") => Self::Graph(GraphFormat::Mermaid),
+                Some("json") => Self::Graph(GraphFormat::Json),
                 Some(_) => Self::BadFormat,
             });
         }
@@ -99,10 +99,10 @@ impl Page {
         Some(match path.strip_prefix("/debug/pprof/").unwrap_or(path) {
             "" | "/debug/" | "/debug/pprof" => Self::Index,
             "cmdline" => Self::CommandLine,
-            "profile" | "trace" => Self::Instead(Instead::Time),
-            "heap" | "allocs" => Self::Instead(Instead::Memory),
-            "goroutine" | "threadcreate" | "block" | "mutex" => Self::Instead(Instead::Threads),
-            "symbol" => Self::Instead(Instead::Symbols),
+            "profile" | "trace" => Self::UnavailableProfile(UnavailableProfile::Time),
+            "heap" | "allocs" => Self::UnavailableProfile(UnavailableProfile::Memory),
+            "goroutine" | "threadcreate" | "block" | "mutex" => Self::UnavailableProfile(UnavailableProfile::Threads),
+            "symbol" => Self::UnavailableProfile(UnavailableProfile::Symbols),
             _ => Self::Unknown,
         })
     }
@@ -110,7 +110,7 @@ impl Page {
 
 /// True for a request that [`answer`] answers.
 pub(super) fn is_asked_for(uri: &Uri) -> bool {
-    Page::of(uri.path(), uri.query()).is_some()
+    DebugPage::of(uri.path(), uri.query()).is_some()
 }
 
 /// Answers a request for a page. `on`: as the config has it now.
@@ -133,9 +133,9 @@ pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, on: bo
 }
 
 async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
-    match Page::of(uri.path(), uri.query()).unwrap_or(Page::Unknown) {
-        Page::Index => text(StatusCode::OK, INDEX),
-        Page::CommandLine => {
+    match DebugPage::of(uri.path(), uri.query()).unwrap_or(DebugPage::Unknown) {
+        DebugPage::Index => text(StatusCode::OK, INDEX),
+        DebugPage::CommandLine => {
             let mut line = Vec::new();
             for argument in std::env::args_os() {
                 line.extend_from_slice(argument.as_bytes());
@@ -143,16 +143,16 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
             }
             text(StatusCode::OK, line)
         }
-        Page::Graph(format) => {
-            let told = match control.graph_of().await {
-                Ok(told) => told,
+        DebugPage::Graph(format) => {
+            let answer = match control.graph_of().await {
+                Ok(answer) => answer,
                 Err(status) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status.message())),
             };
-            let graph = diagram::of_machine(told);
+            let graph = diagram::of_machine(answer);
             match format {
-                Format::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
-                Format::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),
-                Format::Json => {
+                GraphFormat::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
+                GraphFormat::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),
+                GraphFormat::Json => {
                     let mut response = text(StatusCode::OK, graph.json().to_string() + "\n");
                     let json = HeaderValue::from_static("application/json");
                     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -160,12 +160,12 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
                 }
             }
         }
-        Page::BadFormat => text(
+        DebugPage::BadFormat => text(
             StatusCode::BAD_REQUEST,
             "The graph is shown as `format=dot`, `format=mermaid` or `format=json`.\n",
         ),
-        Page::Instead(instead) => text(StatusCode::NOT_IMPLEMENTED, instead.text(std::process::id())),
-        Page::Unknown => text(
+        DebugPage::UnavailableProfile(subject) => text(StatusCode::NOT_IMPLEMENTED, subject.text(std::process::id())),
+        DebugPage::Unknown => text(
             StatusCode::NOT_FOUND,
             format!("There is no such page. These are:\n\n{INDEX}"),
         ),
@@ -193,27 +193,39 @@ mod tests {
             ("/debug", None),
             ("/debugger/graph", None),
             ("/viam.robot.v1.RobotService/GetVersion", None),
-            ("/debug/", Some(Page::Index)),
-            ("/debug/pprof", Some(Page::Index)),
-            ("/debug/pprof/", Some(Page::Index)),
-            ("/debug/pprof/cmdline", Some(Page::CommandLine)),
-            ("/debug/pprof/profile?seconds=5", Some(Page::Instead(Instead::Time))),
-            ("/debug/pprof/heap", Some(Page::Instead(Instead::Memory))),
-            ("/debug/pprof/goroutine?debug=2", Some(Page::Instead(Instead::Threads))),
-            ("/debug/pprof/symbol", Some(Page::Instead(Instead::Symbols))),
-            ("/debug/pprof/cmdline/more", Some(Page::Unknown)),
-            ("/debug/cmdline", Some(Page::Unknown)),
-            ("/debug/graph", Some(Page::Graph(Format::Dot))),
+            ("/debug/", Some(DebugPage::Index)),
+            ("/debug/pprof", Some(DebugPage::Index)),
+            ("/debug/pprof/", Some(DebugPage::Index)),
+            ("/debug/pprof/cmdline", Some(DebugPage::CommandLine)),
+            (
+                "/debug/pprof/profile?seconds=5",
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Time)),
+            ),
+            (
+                "/debug/pprof/heap",
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Memory)),
+            ),
+            (
+                "/debug/pprof/goroutine?debug=2",
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Threads)),
+            ),
+            (
+                "/debug/pprof/symbol",
+                Some(DebugPage::UnavailableProfile(UnavailableProfile::Symbols)),
+            ),
+            ("/debug/pprof/cmdline/more", Some(DebugPage::Unknown)),
+            ("/debug/cmdline", Some(DebugPage::Unknown)),
+            ("/debug/graph", Some(DebugPage::Graph(GraphFormat::Dot))),
             (
                 "/debug/graph?layout=text&format=mermaid",
-                Some(Page::Graph(Format::Mermaid)),
+                Some(DebugPage::Graph(GraphFormat::Mermaid)),
             ),
-            ("/debug/graph?format=json", Some(Page::Graph(Format::Json))),
-            ("/debug/graph?format=svg", Some(Page::BadFormat)),
-            ("/debug/graph/", Some(Page::Unknown)),
+            ("/debug/graph?format=json", Some(DebugPage::Graph(GraphFormat::Json))),
+            ("/debug/graph?format=svg", Some(DebugPage::BadFormat)),
+            ("/debug/graph/", Some(DebugPage::Unknown)),
         ] {
             let uri: Uri = uri.parse().expect("a path");
-            assert_eq!(Page::of(uri.path(), uri.query()), page, "{uri}");
+            assert_eq!(DebugPage::of(uri.path(), uri.query()), page, "{uri}");
         }
     }
 }

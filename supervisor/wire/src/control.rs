@@ -9,7 +9,7 @@ use mainstay_config::{ConfigFiles, Diagnostic, RawFile, Severity};
 use mainstay_core::difference::{Difference, DifferenceKind};
 use mainstay_core::graph::{Index, Unresolved, is_frame_system};
 use mainstay_core::machine::change::{Known, Part, Plan};
-use mainstay_core::rollout::{News, Progress};
+use mainstay_core::rollout::{ApplyState, Progress};
 use mainstay_model::SourceSpan;
 use mainstay_proto::ResourceName;
 use mainstay_proto::mainstay::control::v1 as pb;
@@ -55,7 +55,7 @@ pub fn plan(plan: &Plan) -> pb::ConfigPlan {
     }
 }
 
-/// What kind of part it is, and its name if it has one.
+/// Kind of a part, and its name if it has one.
 fn part(part: &Part) -> (&'static str, String) {
     match part {
         Part::Resource(name) => ("resource", name.to_string()),
@@ -115,7 +115,7 @@ pub fn difference(difference: Difference) -> pb::ConfigDifference {
     }
 }
 
-/// How far a change has come.
+/// Progress of a change, as a message.
 pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
     use pb::ApplyConfigState as State;
     use pb::apply_config_progress::Step;
@@ -126,19 +126,19 @@ pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
                 ..pb::ApplyConfigProgress::default()
             };
         }
-        Progress::News(news) => news,
+        Progress::State(news) => news,
     };
     let none: (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let (state, (reasons, length)) = match news {
-        News::Waiting(why, pause) => (State::Waiting, (vec![why.clone()], Some(*pause))),
-        News::Applying => (State::Applying, none),
-        News::Watching(window) => (State::Watching, (Vec::new(), Some(*window))),
-        News::Committed => (State::Committed, none),
-        News::Refused(reasons) => (State::Refused, (reasons.clone(), None)),
-        News::Reverting(reasons) => (State::Reverting, (reasons.clone(), None)),
-        News::Reverted(reasons) => (State::Reverted, (reasons.clone(), None)),
-        News::Degraded(reasons) => (State::Degraded, (reasons.clone(), None)),
-        News::Superseded => (State::Superseded, none),
+        ApplyState::Waiting(why, pause) => (State::Waiting, (vec![why.clone()], Some(*pause))),
+        ApplyState::Applying => (State::Applying, none),
+        ApplyState::Watching(window) => (State::Watching, (Vec::new(), Some(*window))),
+        ApplyState::Committed => (State::Committed, none),
+        ApplyState::Refused(reasons) => (State::Refused, (reasons.clone(), None)),
+        ApplyState::Reverting(reasons) => (State::Reverting, (reasons.clone(), None)),
+        ApplyState::Reverted(reasons) => (State::Reverted, (reasons.clone(), None)),
+        ApplyState::Degraded(reasons) => (State::Degraded, (reasons.clone(), None)),
+        ApplyState::Superseded => (State::Superseded, none),
     };
     pb::ApplyConfigProgress {
         step: Some(Step::State(state.into())),
@@ -147,8 +147,8 @@ pub fn progress(progress: &Progress) -> pb::ApplyConfigProgress {
     }
 }
 
-/// Who needs whom among `resources`, as far as their modules told. `explicit` is what the config says of a resource
-/// of which nobody told anything yet.
+/// Edges between `resources`, as far as their modules told. `explicit` is what the config says of a resource of which
+/// nobody told anything yet.
 pub fn edges<'a>(
     resources: &[ResourceName],
     known: &Known,

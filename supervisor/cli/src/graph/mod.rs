@@ -28,7 +28,7 @@ Examples:
 
 The graph of a file has the dependencies in `depends_on`; those that modules declare are known once they run.
 
-JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]};
+JSON: {resources: [{name, api, model, module, state, error}], edges: [{from, to, kind, held, let_go, problem}], cycles: [[name]]}; \
 names are full names, `namespace:type:subtype/name`, except that `resources` have the simple name and the API apart. `let_go` is the circle that an optional dependency would close.")]
 pub struct Arguments {
     /// A config file, JSON or YAML [default: the running machine]

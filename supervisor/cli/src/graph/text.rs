@@ -1,7 +1,7 @@
 //! The graph as a tree: who needs others stands at the edge, what it needs below it.
 
 use mainstay_model::text::plain;
-use mainstay_wire::diagram::{Edge, Graph, Kind, To};
+use mainstay_wire::diagram::{DependencyKind, EdgeTarget, Graph, GraphEdge};
 
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, Style};
@@ -18,7 +18,7 @@ pub fn lines(graph: &Graph, style: Style) -> Vec<String> {
     };
     let mut needed = vec![false; graph.nodes.len()];
     for edge in &graph.edges {
-        if let To::Node(to) = edge.to {
+        if let EdgeTarget::Node(to) = edge.to {
             needed[to] |= to != edge.from && edge.circle.is_empty();
         }
     }
@@ -53,8 +53,8 @@ struct Walk<'g> {
 
 /// One line that is still to be written.
 struct Pending<'g> {
-    to: To,
-    edge: Option<&'g Edge>,
+    to: EdgeTarget,
+    edge: Option<&'g GraphEdge>,
     /// What stands in front of the line, and in front of those below it.
     lead: String,
     below: String,
@@ -67,7 +67,7 @@ impl<'g> Walk<'g> {
     fn tree(&mut self, root: usize) {
         let mut path: Vec<usize> = Vec::new();
         let mut open = vec![Pending {
-            to: To::Node(root),
+            to: EdgeTarget::Node(root),
             edge: None,
             lead: String::new(),
             below: String::new(),
@@ -75,7 +75,7 @@ impl<'g> Walk<'g> {
         }];
         while let Some(pending) = open.pop() {
             path.truncate(pending.depth);
-            let To::Node(node) = pending.to else {
+            let EdgeTarget::Node(node) = pending.to else {
                 self.gap(&pending);
                 continue;
             };
@@ -134,7 +134,7 @@ impl<'g> Walk<'g> {
     }
 
     fn gap(&mut self, pending: &Pending<'_>) {
-        let To::Nothing { text, problem } = &pending.to else {
+        let EdgeTarget::Nothing { text, problem } = &pending.to else {
             return;
         };
         let optional = pending
@@ -148,15 +148,15 @@ impl<'g> Walk<'g> {
     }
 }
 
-fn note_of(edge: &Edge) -> Option<String> {
+fn note_of(edge: &GraphEdge) -> Option<String> {
     match (edge.kind, edge.held) {
-        (Kind::Required, _) => None,
-        (Kind::Optional, true) => Some("optional, in use".to_owned()),
-        (Kind::Optional, false) if !edge.circle.is_empty() => {
+        (DependencyKind::Required, _) => None,
+        (DependencyKind::Optional, true) => Some("optional, in use".to_owned()),
+        (DependencyKind::Optional, false) if !edge.circle.is_empty() => {
             let circle = plain(&edge.circle.join(" → "));
             Some(format!("optional, let go: it would close a circle, {circle}"))
         }
-        (Kind::Optional, false) => Some("optional, not in use".to_owned()),
+        (DependencyKind::Optional, false) => Some("optional, not in use".to_owned()),
     }
 }
 
@@ -234,7 +234,7 @@ dependency cycle: a → a",
     fn what_is_let_go_says_which_circle_it_would_close_and_is_not_followed() {
         let mut graph = of(&[("x", &["y"]), ("y", &["x"])]);
         for edge in &mut graph.edges {
-            edge.kind = Kind::Optional;
+            edge.kind = DependencyKind::Optional;
         }
         graph.edges[0].circle = ["x", "y", "x"].map(str::to_owned).to_vec();
         graph.edges[1].held = true;

@@ -10,7 +10,7 @@ use super::{Difference, DifferenceKind};
 
 /// Characters of a value that are shown at most.
 const SHOWN: usize = 48;
-/// What stands for a secret.
+/// Replacement text for a secret.
 const SECRET: &str = "***";
 
 /// Collects differences of two configs, or of two entries of them.
@@ -32,7 +32,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// What came from the environment is shown by its name.
+    /// Adds a difference. A value that came from the environment is shown by its name.
     pub(super) fn add(&mut self, path: &str, kind: DifferenceKind, before: Option<String>, after: Option<String>) {
         let (from, to) = (&self.from, &self.to);
         let before = before.map(|text| short(&from.0.source.scrub(text, &from.1)));
@@ -225,7 +225,7 @@ fn without_user(text: &str) -> String {
     }
 }
 
-/// On one line, and not too long.
+/// Value on one line, and not too long.
 fn short(text: &str) -> String {
     let clean = clean(text);
     if clean.chars().count() <= SHOWN {

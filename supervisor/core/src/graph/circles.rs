@@ -1,9 +1,9 @@
-//! Which optional dependencies are let go, because they would close a circle.
+//! Choice of the optional dependencies that are dropped because they would close a circle.
 //!
 //! A function of the edges alone: in which order they became known does not show. Those that lead to a resource earlier
 //! by name are taken up first, then those that lead to a later one, each kind by the names of their ends; what would
-//! close a circle, with what is required and what was taken up before, is let go. So of two that would like each other the
-//! later one by name gets the earlier one, and no more is let go than has to be.
+//! close a circle, with what is required and what was taken up before, is dropped. So of two that would like each other
+//! the later one by name gets the earlier one, and no more is dropped than has to be.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -12,9 +12,9 @@ use mainstay_ids::ResourceName;
 /// A dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge<'a> {
-    /// Who has it.
+    /// Resource that depends.
     pub from: &'a ResourceName,
-    /// What it leads to.
+    /// Resource that it depends on.
     pub to: &'a ResourceName,
     /// `from` can do without.
     pub optional: bool,
@@ -23,7 +23,7 @@ pub struct Edge<'a> {
 /// An optional dependency that is let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedOptional {
-    /// Who goes without.
+    /// Resource that goes without.
     pub by: ResourceName,
     /// Without what.
     pub what: ResourceName,
@@ -40,8 +40,9 @@ impl DroppedOptional {
     }
 }
 
-/// What is let go of these dependencies, by the names of their ends. An optional one that is required as well is required.
-/// Linear in the edges, but for optional ones that are part of a circle: for each of those, the circle's edges are followed.
+/// Optional dependencies that are dropped, by the names of their ends. An optional one that is required as well is
+/// required. Linear in the edges, but for optional ones that are part of a circle: for each of those, the circle's
+/// edges are followed.
 #[must_use]
 pub fn dropped_optional<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<DroppedOptional> {
     let edges: BTreeSet<Edge<'_>> = edges.into_iter().collect();
@@ -111,8 +112,8 @@ fn way(edges: &[Vec<usize>], from: usize, to: usize) -> Option<Vec<usize>> {
     None
 }
 
-/// The number of each place's ring: two have the same if each leads to the other. (Tarjan's way, with a stack of its own,
-/// because chains may be longer than that of the thread.)
+/// The number of each place's ring: two have the same if each leads to the other. (Tarjan's way, with a stack of its
+/// own, because chains may be longer than that of the thread.)
 fn rings(edges: &[Vec<usize>]) -> Vec<usize> {
     const UNSEEN: usize = usize::MAX;
     let count = edges.len();
@@ -233,8 +234,8 @@ mod tests {
     }
 
     proptest! {
-        /// No circle is left but those of required ones, each that is let go would close the circle that is told, and the
-        /// order in which edges are given does not matter.
+        /// No circle is left but those of required ones, each that is let go would close the circle that is told, and
+        /// the order in which edges are given does not matter.
         #[test]
         fn no_circle_is_left_and_nothing_is_let_go_in_vain(
             pairs in prop::collection::btree_map((0usize..9, 0usize..9), any::<bool>(), 0..30),

@@ -1,4 +1,4 @@
-//! What is wanted becomes something else: a config is taken up by the world.
+//! Adoption of a new desired state: the world takes up a config.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::change::{Known, KnownModule, KnownResource};
 use super::node::{BuildStage, Module, ModuleCondition, Node};
 use super::world::World;
 
-/// What a config wants beside its entries.
+/// Modules that a config wants, beside its entries.
 #[derive(Debug, Default)]
 pub struct DesiredModules {
     /// Modules, in order.
     pub modules: Vec<ModuleName>,
-    /// Which of the models that the config uses are built in, and where.
+    /// Modules of the built-in models that the config uses.
     pub builtin: HashMap<(Api, Model), ModuleName>,
     /// All built-in models.
     pub builtins: Arc<Builtins>,
@@ -26,7 +26,7 @@ impl World {
     /// Makes room for a module, or for another one in its place.
     pub fn add_module(&mut self, name: ModuleName) {
         let module = Module {
-            facts: ModuleCondition::Starting,
+            condition: ModuleCondition::Starting,
             first_attempt: true,
             offers: Arc::default(),
             in_flight: 0,
@@ -36,7 +36,7 @@ impl World {
         };
         if let Some(present) = self.modules.get_mut(&name) {
             // Calls of the process before may still be under way; they are counted until they end.
-            (present.facts, present.first_attempt, present.offers) = (module.facts, true, module.offers);
+            (present.condition, present.first_attempt, present.offers) = (module.condition, true, module.offers);
         } else {
             self.module_order.push(name.clone());
             self.modules.insert(name.clone(), module);
@@ -56,7 +56,7 @@ impl World {
     pub fn remove_module(&mut self, name: &ModuleName) {
         self.modules.remove(name);
         self.module_order.retain(|known| known != name);
-        self.forget_words_of(name);
+        self.forget_declared_by(name);
         self.touch_idle();
     }
 
@@ -67,11 +67,11 @@ impl World {
         }
     }
 
-    /// What is to be known for a plan, but for the built-in modules and for answers.
+    /// Running state that a plan is computed from, but for the built-in modules and for answers.
     pub fn known(&self) -> Known {
         let modules = self.modules.iter().map(|(name, module)| {
             let known = KnownModule {
-                ready: module.facts == ModuleCondition::Ready,
+                ready: module.condition == ModuleCondition::Ready,
                 offers: module.offers.clone(),
             };
             (name.clone(), known)
@@ -133,7 +133,7 @@ impl World {
         self.propagate();
     }
 
-    /// Nobody wants this resource any more.
+    /// Marks a resource as no longer wanted.
     fn unwant(&mut self, name: &ResourceName) {
         if let Some(node) = self.nodes.get_mut(name) {
             (node.wanted, node.in_place) = (false, false);

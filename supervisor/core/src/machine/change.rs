@@ -1,8 +1,8 @@
-//! What separates one config from another on a running machine: an ordered list of changes. A pure function; what it says
+//! Plan from one config to another on a running machine: an ordered list of changes. A pure function; what it says
 //! is what is done (`apply`), and what `mainstay plan` shows.
 //!
-//! Start-up is the plan from the empty config, shutdown the plan to it. Something is touched only if its own entry changed
-//! or something that it holds did. What depends on answers that nobody has yet is marked `known_after_start`.
+//! Start-up is the plan from the empty config, shutdown the plan to it. Something is touched only if its own entry
+//! changed or something that it holds did. What depends on answers that nobody has yet is marked `known_after_start`.
 
 mod order;
 mod resources;
@@ -26,21 +26,21 @@ use crate::graph::circles::DroppedOptional;
 /// Part of a machine that can change by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// Where and how it listens.
+    /// Listening address and TLS.
     Network,
-    /// Who may connect.
+    /// Authentication.
     Auth,
-    /// How it reaches its cloud.
+    /// Connection to the cloud.
     Cloud,
-    /// What is logged.
+    /// Log levels.
     Log,
-    /// Where traces go.
+    /// Sinks of traces.
     Tracing,
-    /// When changes may be applied.
+    /// Maintenance window.
     Maintenance,
     /// A package.
     Package(String),
-    /// Another machine.
+    /// Remote machine, by name.
     Remote(String),
     /// A module.
     Module(ModuleName),
@@ -68,22 +68,22 @@ impl fmt::Display for Part {
     }
 }
 
-/// What happens to a part.
+/// Kind of a change to a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeKind {
-    /// It begins to run.
+    /// The part begins to run.
     Start,
-    /// It ends and begins anew.
+    /// The part ends and begins anew.
     Restart,
-    /// It ends.
+    /// The part ends.
     Stop,
-    /// It is put into its module.
+    /// The resource is put into its module.
     Build,
-    /// It is taken out of its module and put in again.
+    /// The resource is taken out of its module and put in again.
     Rebuild,
-    /// It is taken out of its module. One that is still in the config stays visible, UNHEALTHY.
+    /// The resource is taken out of its module. One that is still in the config stays visible, UNHEALTHY.
     Close,
-    /// It is treated otherwise from now on; nothing is started, stopped, built or taken out for that.
+    /// Other settings apply from now on; nothing is started, stopped, built or taken out for that.
     Update,
 }
 
@@ -101,14 +101,14 @@ impl fmt::Display for ChangeKind {
     }
 }
 
-/// One unit of work.
+/// Change of one part: the unit of work of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What changes.
+    /// Part that changes.
     pub part: Part,
-    /// How.
+    /// Kind of the change.
     pub how: ChangeKind,
-    /// Why, for people.
+    /// Reason, for people.
     pub because: String,
     /// Whether, or how far, this happens is decided by what is not known yet: a module that does not run, or whether
     /// something becomes READY.
@@ -119,10 +119,10 @@ pub struct Change {
     pub in_place: bool,
 }
 
-/// What leads from one config to another, in order: what is closed, modules, then what is built, after what it needs.
+/// Changes from one config to another, in order: what is closed, modules, then what is built, after what it needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What happens.
+    /// Changes in the order in which they are made.
     pub changes: Vec<Change>,
     /// Modules and resources that nothing happens to.
     pub stays: Vec<Part>,
@@ -155,7 +155,7 @@ impl Plan {
     }
 }
 
-/// What a running machine knows that no config tells.
+/// Running state that no config tells, as far as a plan needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The built-in modules.
@@ -164,33 +164,33 @@ pub struct Known {
     pub modules: BTreeMap<ModuleName, KnownModule>,
     /// The resources.
     pub resources: HashMap<ResourceName, KnownResource>,
-    /// What running modules say of entries that are not applied yet; see `Handle::preflight`.
+    /// Answers of running modules about entries that are not applied yet; see `Handle::preflight`.
     pub answers: HashMap<ResourceName, Result<DeclaredDependencies, Failure>>,
 }
 
-/// What is known of a module.
+/// Running state of a module.
 #[derive(Debug, Clone, Default)]
 pub struct KnownModule {
-    /// It can be asked.
+    /// True if the module can be asked.
     pub ready: bool,
-    /// What it offers, as of its last Ready.
+    /// Models that it offers, as of its last Ready.
     pub offers: Arc<HashSet<(Api, Model)>>,
 }
 
-/// What is known of a resource.
+/// Running state of a resource.
 #[derive(Debug, Clone, Default)]
 pub struct KnownResource {
     /// The module that it is in, if it is in one.
     pub built_in: Option<ModuleName>,
-    /// What it was built with.
+    /// Dependencies that it was built with.
     pub held: Vec<ResourceName>,
-    /// Its dependencies, as its module declared them last and its entry does.
+    /// Dependencies, as its module declared them last and its entry does.
     pub declared: Option<Arc<DeclaredDependencies>>,
     /// Optional dependencies that it has to go without.
     pub dropped_optional: Vec<DroppedOptional>,
 }
 
-/// What leads from `from`, which is applied, to `to`. Linear in the sizes of both, and of what depends on what.
+/// Plan from `from`, which is applied, to `to`. Linear in the sizes of both, and of what depends on what.
 #[must_use]
 pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     let modules = Modules::compare(from, to, known);
@@ -211,11 +211,11 @@ pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     }
 }
 
-/// What happens to the modules.
+/// Changes of the modules.
 #[derive(Debug, Default)]
 struct Modules {
     changes: Vec<Change>,
-    /// All that are wanted, in order.
+    /// All modules that are wanted, in order.
     wanted: Vec<ModuleName>,
     stopped: BTreeSet<ModuleName>,
     restarted: BTreeSet<ModuleName>,
@@ -314,7 +314,7 @@ fn new_and(fault: Option<&str>) -> String {
     }
 }
 
-/// In what two entries of one module differ, or else what is made of them.
+/// Differences between two entries of one module, or else between what is made of them.
 fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &DesiredModule)) -> String {
     if let Some(fault) = &new.fault {
         return format!("its entry is broken: {fault}");

@@ -219,11 +219,11 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
     };
     let planned = |more: &str| {
         let plan = change::plan(&module(""), &module(more), &Known::default());
-        let told = plan
+        let shown = plan
             .changes
             .iter()
             .map(|change| format!("{}: {}", change.how, change.because));
-        told.collect::<Vec<_>>().join(", ")
+        shown.collect::<Vec<_>>().join(", ")
     };
     for key in ["restart", "health", "stop", "output"] {
         let value = match key {
@@ -263,18 +263,18 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
 
 #[test]
 fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
-    let told = |from: &[&str], to: &[&str]| {
+    let shown = |from: &[&str], to: &[&str]| {
         let (plan, _) = running(from).apply(to);
-        let told = |change: &change::Change| {
+        let shown = |change: &change::Change| {
             let through = change.through.as_ref().map(|part| format!(" ({part})"));
             format!("{}{}", change.because, through.unwrap_or_default())
         };
-        plan.changes.iter().map(told).collect::<Vec<_>>()
+        plan.changes.iter().map(shown).collect::<Vec<_>>()
     };
     let a = name("a").to_string();
     let b = name("b").to_string();
     assert_eq!(
-        told(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
+        shown(&["a@m", "b@m: a", "c@m: b"], &["a@m*2", "b@m: a", "c@m: b"]),
         [
             "attributes.v 1 → 2".to_owned(),
             format!("holds a ({a})"),
@@ -282,7 +282,7 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
         ]
     );
     assert_eq!(
-        told(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
+        shown(&["@m", "a@m", "b@n: a"], &["@m*2", "a@m", "b@n: a"]),
         [
             "env.V changed".to_owned(),
             "its module m is restarted (module m)".to_owned(),
@@ -290,14 +290,14 @@ fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
         ]
     );
     assert_eq!(
-        told(&["a@m", "b@m: a"], &["b@m: a"]),
+        shown(&["a@m", "b@m: a"], &["b@m: a"]),
         [
             format!("it needs `a`, which is not in the config ({a})"),
             "no longer in the config".to_owned()
         ]
     );
     assert_eq!(
-        told(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
+        shown(&["b@m: ?a"], &["b@m: ?a", "a@m"]),
         [
             "new in the config".to_owned(),
             format!("would like a, if that becomes READY ({a})")
@@ -431,7 +431,8 @@ fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
     assert_eq!(plan.stays.len(), 1000);
 }
 
-/// What is inside which module, sorted, with what each holds, and what is not and how it is shown.
+/// Contents of the modules, sorted, with the dependencies of each, and the resources that are in none, with their
+/// state.
 pub(super) fn running_set(simulator: &Simulator) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
     let set = simulator.world.nodes().map(|node| {
         let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
@@ -469,7 +470,7 @@ fn entries() -> impl Strategy<Value = Entries> {
     prop::collection::btree_map(0usize..8, (0usize..3, (1usize..3, 1usize..3), edges), 0..8)
 }
 
-/// What only frames differ in.
+/// Copy of the entries with other frames.
 fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
     let mut entries = entries.clone();
     for (number, (_, (_, frame), _)) in &mut entries {
@@ -481,7 +482,8 @@ fn reframed(entries: &Entries, frames: &[usize]) -> Entries {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the same.
+    /// Other frames rebuild what has them, each by itself, and nothing else; whatever dies meanwhile, the end is the
+    /// same.
     #[test]
     fn other_frames_touch_nothing_else(
         entries in entries(),
@@ -530,8 +532,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the plan
-    /// names; and what b leaves to do is nothing.
+    /// Plan a → b, carried out on a, comes to what a fresh start of b comes to; nothing else is touched than what the
+    /// plan names; and what b leaves to do is nothing.
     #[test]
     fn what_is_planned_is_done_and_comes_to_the_same_as_a_fresh_start(
         walk in prop::collection::vec((entries(), prop::collection::vec(1usize..3, 3)), 2..5),

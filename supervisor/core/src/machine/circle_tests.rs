@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::change_tests::{running, running_set, show};
 use super::simulator::{Simulator, name};
 
-/// Whom `resource` holds.
+/// Names of the resources that `resource` holds.
 fn held(simulator: &Simulator, resource: &str) -> Vec<String> {
     let node = simulator.world.node(&name(resource)).expect("it is there");
     node.held.iter().map(|(held, _)| held.name.clone()).collect()
@@ -113,8 +113,8 @@ fn a_module_that_dies_and_returns_changes_nothing_in_a_circle() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Whatever dies, returns and answers in whatever order, and whatever circles there are: it comes to rest, and to the
-    /// same as a start in which everybody answers in turn.
+    /// Whatever dies, returns and answers in whatever order, and whatever circles there are: it comes to rest, and to
+    /// the same as a start in which everybody answers in turn.
     #[test]
     fn any_order_of_answers_comes_to_one_end(
         edges in prop::collection::vec((0usize..7, 0usize..7, 0usize..4), 0..16),

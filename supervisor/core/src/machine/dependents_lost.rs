@@ -1,4 +1,4 @@
-//! What is lost with a module: the resources in it, and those that hold one of them.
+//! Resources that are lost with a module: those in it, and those that hold one of them.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Which modules a config wants run, and with what: built-in ones that it uses, then the configured ones.
+//! Modules that a config wants run, with their specs: built-in ones that it uses, then the configured ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use mainstay_model::{Builtins, Config, ModuleConfig, ModuleName, ModuleSpec, Mod
 /// A module that a config wants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredModule {
-    /// How it is run.
+    /// Program and settings.
     pub spec: ModuleSpec,
-    /// Why it cannot be. It is shown, not run.
+    /// Reason why it cannot run. It is shown, not run.
     pub fault: Option<String>,
     /// The level that its own entry asks for. One that follows from `log` or `debug` is in the spec alone.
     level: Option<String>,
@@ -20,8 +20,8 @@ pub struct DesiredModule {
 
 impl DesiredModule {
     /// True if a process started for `self` serves `other`, too. What it cannot see does not count: how its end and its
-    /// silence are answered, where its output goes, how long its first run may take, how its path is shown. Nor does the level
-    /// that `log` and `debug` give: it is that of the next start.
+    /// silence are answered, where its output goes, how long its first run may take, how its path is shown. Nor does
+    /// the level that `log` and `debug` give: it is that of the next start.
     pub(super) fn runs_the_same_as(&self, other: &Self) -> bool {
         let seen = |wanted: &Self| ModuleSpec {
             arguments: wanted.level.clone().into_iter().collect(),
@@ -82,7 +82,7 @@ pub fn modules(config: &Config, builtins: &Builtins) -> Vec<DesiredModule> {
     builtin.chain(configured).collect()
 }
 
-/// Which of the models that a config uses are built in, and where.
+/// Built-in models that a config uses, with their modules.
 pub fn builtin_models(config: &Config, builtins: &Builtins) -> HashMap<(Api, Model), ModuleName> {
     let models = config.resources.iter().filter_map(|config| {
         let module = builtins.module_of(&config.name.api, &config.model)?;
@@ -112,6 +112,6 @@ fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
 
 /// True if the environment has every configured module speak TCP.
 fn tcp_for_all() -> bool {
-    let wish = std::env::var_os("VIAM_TCP_SOCKETS");
-    wish.is_some_and(|wish| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| wish == *yes))
+    let value = std::env::var_os("VIAM_TCP_SOCKETS");
+    value.is_some_and(|value| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| value == *yes))
 }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 /// Failure of ValidateConfig or AddResource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// For people.
-    pub told: Arc<str>,
-    /// For callers, in the words that peers know.
+    /// Text for people.
+    pub message: Arc<str>,
+    /// Text for callers, in the words that peers know.
     pub wire: Arc<str>,
 }
 
 impl From<String> for Failure {
-    /// One for which peers have no words of their own.
+    /// Failure for which peers have no words of their own.
     fn from(text: String) -> Self {
-        let told: Arc<str> = text.into();
+        let message: Arc<str> = text.into();
         Self {
-            wire: told.clone(),
-            told,
+            wire: message.clone(),
+            message,
         }
     }
 }
@@ -30,8 +30,8 @@ impl From<&str> for Failure {
 }
 
 impl fmt::Display for Failure {
-    /// For people.
+    /// Text for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told)
+        f.write_str(&self.message)
     }
 }

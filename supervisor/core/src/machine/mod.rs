@@ -1,5 +1,5 @@
-//! All resources of a machine: what is wanted and what runs ([`world`], [`node`]), which step comes next ([`plan`]), and what a
-//! config change means for whom ([`change`]).
+//! State of all resources of a machine: what is wanted and what runs ([`world`], [`node`]), which step comes next
+//! ([`plan`]), and what a config change means for whom ([`change`]).
 
 pub mod adopt;
 pub mod change;

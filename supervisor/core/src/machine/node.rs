@@ -1,4 +1,4 @@
-//! What is known of one resource and of one module: the data that `world` changes and `plan` decides by.
+//! State of one resource and of one module: the data that `world` changes and `plan` decides by.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::graph::circles::DroppedOptional;
 /// build one resource after the other anyway.
 pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
 
-/// What a module answered to ValidateConfig: the dependencies that it wants, as texts.
+/// Dependencies that a module answered to ValidateConfig, as texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeclaredDependencies {
     /// Without these it cannot be built.
     pub required: Vec<String>,
-    /// These it takes if they are there.
+    /// Dependencies that the resource takes if they are there.
     pub optional: Vec<String>,
 }
 
 impl DeclaredDependencies {
-    /// With those that the resource's own entry names.
+    /// Declared dependencies with those that the resource's own entry names.
     #[must_use]
     pub fn with(mut self, explicit: &[String]) -> Self {
         let more: Vec<_> = explicit
@@ -41,31 +41,31 @@ impl DeclaredDependencies {
 /// A dependency as it was handed over: which resource, and which build of it.
 pub type Held = (ResourceName, u64);
 
-/// How far one resource is.
+/// Stage of a resource's build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildStage {
-    /// Not in any module.
+    /// The resource is in no module.
     Idle,
     /// ValidateConfig is under way.
     Validating,
     /// AddResource is under way.
     Adding,
-    /// In its module.
+    /// The resource is in its module.
     Built,
     /// RemoveResource is under way.
     Removing,
 }
 
-/// What the world is shown of a resource.
+/// Published state of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownState {
-    /// Its state.
+    /// Phase of the resource.
     pub phase: Phase,
-    /// Why it is not READY, for people.
+    /// Cause, for people, if it is not READY.
     pub cause: Option<Arc<str>>,
     /// The same in the words that peers know, for callers; where it is not `cause`.
     pub wire: Option<Arc<str>>,
-    /// It may come back by itself, because what it lacks is a process rather than a better config.
+    /// True if it may come back by itself, because what it lacks is a process rather than a better config.
     pub transient: bool,
 }
 
@@ -77,7 +77,7 @@ impl ShownState {
         transient: false,
     };
 
-    /// It waits for something that may come by itself.
+    /// State of a resource that waits for something that may come by itself.
     pub fn waiting(cause: impl Into<Arc<str>>) -> Self {
         Self {
             phase: Phase::Configuring,
@@ -105,56 +105,57 @@ impl ShownState {
         }
     }
 
-    /// With the words that peers know for it.
+    /// Same state, with the words that peers know for it.
     pub(super) fn on_the_wire(mut self, wire: impl Into<Arc<str>>) -> Self {
         self.wire = Some(wire.into());
         self
     }
 
-    /// Why it is not READY, in the words that peers know.
+    /// Cause, in the words that peers know, if it is not READY.
     pub(super) fn wire_cause(&self) -> Option<&str> {
         self.wire.as_deref().or(self.cause.as_deref())
     }
 }
 
-/// One resource of the plan.
+/// Resource of the machine: its entry, its stage and its dependencies.
 #[derive(Debug)]
 pub struct Node {
-    /// Its config entry.
+    /// Config entry.
     pub config: Arc<ResourceConfig>,
     /// Place in the config.
     pub order: usize,
     /// False once the config no longer has it.
     pub wanted: bool,
-    /// How far it is.
+    /// Stage of its build.
     pub stage: BuildStage,
     /// The module that it is in, or goes to.
     pub module: Option<ModuleName>,
-    /// What it was built with.
+    /// Dependencies that it was built with.
     pub held: Vec<Held>,
     /// Counts its builds, so that dependents see that what they hold was replaced.
     pub build: u64,
     /// An add failed or timed out: the module may hold something under this name.
     pub tainted: bool,
-    /// What was shown last.
+    /// State that was published last.
     pub shown: Option<ShownState>,
-    /// It is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is not
-    /// wanted. Kept by `propagate`, so that asking costs nothing.
+    /// Set while it is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is
+    /// not wanted. Kept by `World::propagate`, so that asking costs nothing.
     pub(super) must_remove: bool,
-    /// How many resources in modules hold it.
+    /// Number of resources in modules that hold it.
     pub(super) holders: usize,
-    /// Its entry is another one than that by which it is, or is being, built or asked about.
+    /// Set while its entry is another one than that by which it is, or is being, built or asked about.
     pub(super) changed: bool,
-    /// It is taken out and built again while those who hold it keep it: they reach it by its name, and nothing that they
-    /// are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
+    /// Set while it is taken out and built again and those who hold it keep it: they reach it by its name, and nothing
+    /// that they are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
     pub(super) in_place: bool,
-    /// What it needs and wants, as its module told last of this entry; written by `World::set_wishes` alone.
+    /// Dependencies, as its module declared them last for this entry; written by `World::set_dependencies` alone.
     pub(super) dependencies: Option<Dependencies>,
-    /// Its module was asked since it was last taken out, or failed.
+    /// Set once its module was asked since it was last taken out, or failed.
     pub(super) validated: bool,
     /// The circle of dependencies that it is part of, itself first and last.
     pub(super) cycle: Option<Vec<ResourceName>>,
-    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine rests.
+    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine
+    /// rests.
     pub(super) dropped_optional: Vec<DroppedOptional>,
     pub(super) failure: Option<(Failure, Instant)>,
     pub(super) failures: u32,
@@ -164,18 +165,18 @@ pub struct Node {
 /// The dependencies that a module declared for one resource, found by name.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
-    /// As texts, those of its entry included.
+    /// Declared texts, those of its entry included.
     pub(super) declared: Arc<DeclaredDependencies>,
     /// Without these it cannot be built.
     pub(super) required: Vec<ResourceName>,
-    /// These it takes if they are there.
+    /// Dependencies that the resource takes if they are there.
     pub(super) optional: Vec<ResourceName>,
     /// Required texts that name nothing, or nothing for certain.
     pub(super) missing: Vec<(String, Unresolved)>,
 }
 
 impl Node {
-    /// One that nothing was done about yet.
+    /// Node of a resource that nothing was done about yet.
     pub(super) fn new(config: Arc<ResourceConfig>, order: usize) -> Self {
         Self {
             config,
@@ -210,7 +211,7 @@ impl Node {
     }
 
     /// True while it has to be taken out of its module.
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_being_removed(&self) -> bool {
         self.must_remove
     }
 
@@ -224,14 +225,14 @@ impl Node {
         self.stage == BuildStage::Built || self.in_place
     }
 
-    /// What it needs, as far as that is known.
+    /// Required dependencies, as far as they are known.
     pub(super) fn required(&self) -> &[ResourceName] {
         self.dependencies
             .as_ref()
             .map_or(&[], |dependencies| &dependencies.required)
     }
 
-    /// What it would like, as far as that is known.
+    /// Optional dependencies, as far as they are known.
     pub(super) fn optional(&self) -> &[ResourceName] {
         self.dependencies
             .as_ref()
@@ -249,23 +250,23 @@ impl Node {
     }
 }
 
-/// What is known of a module.
+/// Condition of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModuleCondition {
-    /// Its process runs and did not answer yet.
+    /// The process runs and did not answer yet.
     Starting,
-    /// It can be called.
+    /// The module can be called.
     Ready,
-    /// It runs but is to be restarted: its resources are being taken out.
+    /// The process runs but is to be restarted: its resources are being taken out.
     Draining,
-    /// It cannot be called, and why.
+    /// The module cannot be called, for this reason.
     Down(Arc<str>),
 }
 
-/// What is known of a module, and what it has to do.
+/// State of a module, and the work that waits for it.
 #[derive(Debug)]
 pub(super) struct Module {
-    pub(super) facts: ModuleCondition,
+    pub(super) condition: ModuleCondition,
     /// True for the first start, which nobody should be judged by yet.
     pub(super) first_attempt: bool,
     pub(super) offers: Arc<HashSet<(Api, Model)>>,

@@ -1,12 +1,12 @@
-//! When resources that are gone vanish from what others see: soon, but not each for itself, because the view is swapped
-//! whole. Pure.
+//! Time at which removed resources vanish from what others see: soon, but not each for itself, because the view is
+//! swapped whole. Pure.
 
 use std::time::{Duration, Instant};
 
 /// The longest that one which is gone is still seen.
 const AT_LAST: Duration = Duration::from_millis(50);
 
-/// Those that are gone and still seen.
+/// Removed resources that are still in the published view.
 #[derive(Debug, Default)]
 pub struct PendingRemovals {
     count: usize,
@@ -14,19 +14,19 @@ pub struct PendingRemovals {
 }
 
 impl PendingRemovals {
-    /// One more is gone.
+    /// Records one more removal.
     pub fn add(&mut self, now: Instant) {
         self.count += 1;
         self.since.get_or_insert(now);
     }
 
-    /// When they are to vanish even if more are about to go.
+    /// Time at which they vanish even if more are about to go.
     pub fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + AT_LAST)
     }
 
-    /// True if they are to vanish now, with so many more about to go; then they count no more. At once if none is, and else
-    /// when half of all that leave are gone: that is asked of a thousand ten times, not a thousand.
+    /// True if they are to vanish now, with so many more about to go; then they count no more. At once if none is, and
+    /// else when half of all that leave are gone: that is asked of a thousand ten times, not a thousand.
     pub fn take(&mut self, leaving: usize, now: Instant) -> bool {
         let taken = self.count > 0 && (self.count >= leaving || self.due().is_some_and(|due| due <= now));
         if taken {

@@ -1,4 +1,4 @@
-//! What to do next about each resource: a function of the wanted config and of what runs. Does no IO, reads no clock.
+//! Next step of each resource: a function of the wanted config and of what runs. Does no IO, reads no clock.
 //!
 //! Nothing here knows a "start-up" or a "recovery": whatever happened, each resource is asked what separates it from
 //! what is wanted, and the answer is its next step. Start-up is the case where nothing runs yet, shutdown the one where
@@ -28,7 +28,7 @@ pub enum Step {
     Add(ModuleName, Vec<Held>),
     /// Take it out.
     Remove(ModuleName),
-    /// Its module has enough to do; it is queued there.
+    /// The module has enough to do; the resource is queued there.
     Queue(ModuleName),
     /// Not wanted and not there: forget it.
     Forget,
@@ -50,7 +50,7 @@ impl World {
     fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
         if node.must_remove {
             let name = &node.config.name;
-            return if node.holders > 0 && (!node.in_place || self.is_held_by_leavers(name)) {
+            return if node.holders > 0 && (!node.in_place || self.is_held_by_removed(name)) {
                 Step::Show(ShownState::waiting("being replaced, after the resources that use it"))
             } else {
                 self.unless_busy(module, Step::Remove(module.clone()))
@@ -82,7 +82,7 @@ impl World {
             Ok(module) => module,
             Err(shown) => return Step::Show(shown),
         };
-        match self.facts(module) {
+        match self.condition(module) {
             Some(ModuleCondition::Ready) => {}
             Some(ModuleCondition::Down(cause)) => return Step::Show(ShownState::gone(cause.clone())),
             _ => return Step::Show(ShownState::waiting(format!("module {module} is starting"))),
@@ -90,7 +90,7 @@ impl World {
         if let Some((error, retry)) = &node.failure
             && *retry > now
         {
-            return Step::Show(ShownState::broken(error.told.clone()).on_the_wire(error.wire.clone()));
+            return Step::Show(ShownState::broken(error.message.clone()).on_the_wire(error.wire.clone()));
         }
         // A name that may still be taken in another module is freed first.
         if let Some(other) = node.module.as_ref().filter(|other| *other != module)
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// True if somebody who holds it is to be taken out, too; that comes first.
-    fn is_held_by_leavers(&self, name: &ResourceName) -> bool {
+    fn is_held_by_removed(&self, name: &ResourceName) -> bool {
         let holds = |holder: &Node| holder.held.iter().any(|(held, _)| held == name);
         let mut dependents = self.dependents.get(name).into_iter().flatten();
         dependents.any(|holder| {
@@ -153,23 +153,24 @@ impl World {
 
     fn is_callable(&self, module: &ModuleName) -> bool {
         matches!(
-            self.facts(module),
+            self.condition(module),
             Some(ModuleCondition::Ready | ModuleCondition::Draining)
         )
     }
 
     fn unless_busy(&self, module: &ModuleName, step: Step) -> Step {
         match self.modules.get(module) {
-            Some(facts) if facts.in_flight >= IN_FLIGHT_PER_MODULE => Step::Queue(module.clone()),
+            Some(state) if state.in_flight >= IN_FLIGHT_PER_MODULE => Step::Queue(module.clone()),
             _ => step,
         }
     }
 
     /// True if a built resource has to be taken out whatever its own entry says: its module is to be restarted, or what it
-    /// holds was replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop above
-    /// all.
+    /// holds was replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop
+    /// above all.
     pub(super) fn has_to_follow(&self, name: &ResourceName, node: &Node) -> bool {
-        let restarting = node.module.as_ref().and_then(|module| self.facts(module)) == Some(&ModuleCondition::Draining);
+        let restarting =
+            node.module.as_ref().and_then(|module| self.condition(module)) == Some(&ModuleCondition::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
             None => true,
             Some(held) if held.in_place => held.build != *build,
@@ -178,7 +179,7 @@ impl World {
                 // A step that is under way there ends with its module.
                 BuildStage::Idle | BuildStage::Validating | BuildStage::Adding | BuildStage::Removing => self
                     .module_of(&held.config)
-                    .is_ok_and(|module| self.facts(module) == Some(&ModuleCondition::Ready)),
+                    .is_ok_and(|module| self.condition(module) == Some(&ModuleCondition::Ready)),
             },
         };
         // What would leave with it, as long as it is not decided which of them gives way, has not come: it would be gone,
@@ -215,9 +216,9 @@ impl World {
             .collect()
     }
 
-    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An optional
-    /// edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so whatever is
-    /// built before all is known holds nothing in a circle, and mostly what it may hold in the end.
+    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An
+    /// optional edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so
+    /// whatever is built before all is known holds nothing in a circle, and mostly what it may hold in the end.
     fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
         let forward = dependency > name;
         self.reaches(dependency, name, |node| {
@@ -263,8 +264,8 @@ impl World {
         node.stage == BuildStage::Built && !node.must_remove && node.required().iter().all(there)
     }
 
-    /// What `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the other's
-    /// cause into its own, without end.
+    /// State that `name` shows while `dependency` is not there. In a circle that was not found yet, each would take the
+    /// other's cause into its own, without end.
     fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> ShownState {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
             Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
@@ -326,7 +327,7 @@ impl World {
                 .collect()
         };
         let starting = names(|module| {
-            module.offers.is_empty() && module.facts == ModuleCondition::Starting && module.first_attempt
+            module.offers.is_empty() && module.condition == ModuleCondition::Starting && module.first_attempt
         });
         if !starting.is_empty() {
             return Err(ShownState::waiting(format!(
@@ -344,14 +345,14 @@ impl World {
         text.push_str("There may be no module in config that provides this model");
         let down = configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty());
         let down: Vec<_> = down
-            .filter_map(|(_, module)| match &module.facts {
+            .filter_map(|(_, module)| match &module.condition {
                 ModuleCondition::Down(cause) => Some(&**cause),
                 _ => None,
             })
             .collect();
         let missing = self.offers().missing(api, model);
         // One that does not run may be the one that offers it, but for models that only we have.
-        let told = match down.as_slice() {
+        let cause = match down.as_slice() {
             [_, ..] if !model.is_builtin() => format!("{}; {}", missing.what, down.join("; ")),
             _ => missing.to_string(),
         };
@@ -361,14 +362,14 @@ impl World {
             text.push_str(cause);
         }
         let shown = if failing.is_empty() {
-            ShownState::broken(told)
+            ShownState::broken(cause)
         } else {
-            ShownState::gone(told)
+            ShownState::gone(cause)
         };
         Err(shown.on_the_wire(text))
     }
 
-    /// What is on offer, as far as it is known.
+    /// Models on offer, as far as they are known.
     fn offers(&self) -> Offers {
         let configured = self.module_order.iter().filter(|name| !name.is_builtin());
         let known = configured.filter_map(|name| {
@@ -388,7 +389,7 @@ fn unresolved(missing: &[(String, Unresolved)]) -> ShownState {
         "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
         names.join(" ")
     );
-    let mut told = Vec::new();
+    let mut causes = Vec::new();
     for (text, problem) in missing {
         let (what, more) = match problem {
             Unresolved::Missing => (
@@ -408,13 +409,13 @@ fn unresolved(missing: &[(String, Unresolved)]) -> ShownState {
                 )
             }
         };
-        told.push(what);
+        causes.push(what);
         if let Some(more) = more {
             wire.push_str("; ");
             wire.push_str(&more);
         }
     }
-    ShownState::broken(told.join("; ")).on_the_wire(wire)
+    ShownState::broken(causes.join("; ")).on_the_wire(wire)
 }
 
 /// `component:motor` for `rdk:component:motor`; other namespaces stay.

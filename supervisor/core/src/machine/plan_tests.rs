@@ -32,7 +32,7 @@ fn a_broken_one_holds_back_only_what_needs_it() {
     assert_eq!(simulator.settle(), "+c");
     let cause = |resource| simulator.shown(resource).1;
     // What people read, and what callers hear in the words that they know.
-    for (resource, told, wire) in [
+    for (resource, shown, wire) in [
         (
             "a",
             "needs `nothing`, but nothing in this config has that name: add it, or correct the name",
@@ -49,7 +49,7 @@ fn a_broken_one_holds_back_only_what_needs_it() {
             "resource build error: dependency cycle: d → d; one of them must not depend on the next",
         ),
     ] {
-        assert_eq!((&*cause(resource), &*simulator.wire(resource)), (told, wire));
+        assert_eq!((&*cause(resource), &*simulator.wire(resource)), (shown, wire));
     }
     assert!(cause("d").contains("cycle: d → d"), "{}", cause("d"));
     assert!(cause("e").contains("cycle: e → f → e"), "{}", cause("e"));
@@ -97,8 +97,8 @@ fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
     simulator.ready("n");
     simulator.settle();
     assert_eq!(simulator.shown("a").0, Phase::Unhealthy);
-    let (_, told) = simulator.shown("a");
-    assert_eq!(told, "no such model: `acme:m:x` for rdk:component:generic; m died");
+    let (_, shown) = simulator.shown("a");
+    assert_eq!(shown, "no such model: `acme:m:x` for rdk:component:generic; m died");
     let wire = simulator.wire("a");
     assert!(
         wire.contains("May be in failing module: [m]") && wire.contains("; m died"),

@@ -1,4 +1,4 @@
-//! Who depends on whom: what dependency texts mean, and who has to hear when that changes.
+//! Dependencies between resources: the meaning of dependency texts, and the updates when that changes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -82,8 +82,8 @@ impl World {
         self.unexplored = true;
     }
 
-    /// Decides which optional dependencies are let go because they would close a circle. It depends on the edges alone, so
-    /// that whatever way led here comes to the same; that is why it is decided while nothing moves.
+    /// Decides which optional dependencies are let go because they would close a circle. It depends on the edges alone,
+    /// so that whatever way led here comes to the same; that is why it is decided while nothing moves.
     pub(super) fn decide_circles(&mut self) {
         self.undecided = false;
         let edges = self
@@ -115,11 +115,16 @@ impl World {
         }
     }
 
-    /// What a module said while another program, or none, ran as it is not what it says.
-    pub(super) fn forget_words_of(&mut self, module: &ModuleName) {
-        let told = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
-        let told = self.nodes.values().filter(told).map(|node| node.config.name.clone());
-        for name in told.collect::<Vec<_>>() {
+    /// Drops the declared dependencies of a module's resources: they were declared by another program, or before none
+    /// ran.
+    pub(super) fn forget_declared_by(&mut self, module: &ModuleName) {
+        let declared = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
+        let names = self
+            .nodes
+            .values()
+            .filter(declared)
+            .map(|node| node.config.name.clone());
+        for name in names.collect::<Vec<_>>() {
             self.forget_dependencies(&name);
         }
     }
@@ -153,9 +158,9 @@ impl World {
         }
     }
 
-    /// It is out of its module, or what was asked about it was answered: if its entry changed meanwhile, what is known of
-    /// the old one counts no more.
-    pub(super) fn let_go(&mut self, name: &ResourceName) {
+    /// Follows up on a resource that is out of its module, or about which the module answered: if its entry changed
+    /// meanwhile, what is known of the old one counts no more.
+    pub(super) fn clear_outdated(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         if std::mem::take(&mut node.changed) {
             node.validated = false;
@@ -163,7 +168,7 @@ impl World {
         }
     }
 
-    /// What it declared was declared of another entry.
+    /// Drops the declared dependencies of a resource: they were declared for another entry.
     pub(super) fn forget_dependencies(&mut self, name: &ResourceName) {
         self.open_circle(name);
         self.set_dependencies(name, None);
@@ -199,7 +204,7 @@ impl Dependencies {
         dependencies
     }
 
-    /// What they lead to, from the resource whose they are.
+    /// Edges to all of these, from the resource that has them.
     pub(super) fn edges<'a>(&'a self, from: &'a ResourceName) -> impl Iterator<Item = Edge<'a>> {
         let required = self.required.iter().map(|to| (to, false));
         let optional = self.optional.iter().map(|to| (to, true));
@@ -207,7 +212,7 @@ impl Dependencies {
         required.chain(optional).map(edge)
     }
 
-    /// True if what was built with `held` was built with what these ask for, but for optional ones that may be there now.
+    /// True if a build with `held` is one with what these ask for, but for optional ones that may be there now.
     pub(super) fn are_met_by<'a>(&self, held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
         let wanted = |held: &ResourceName| self.required.contains(held) || self.optional.contains(held);
         self.missing.is_empty()

@@ -1,4 +1,4 @@
-//! Why a resource is taken out of its module: because somebody wants it so, or because something was lost.
+//! Removal of a resource from its module: on purpose, or because something was lost.
 
 use std::collections::HashSet;
 
@@ -8,20 +8,20 @@ use mainstay_model::ModuleName;
 use super::node::{ModuleCondition, Node};
 use super::world::World;
 
-/// Why a resource is taken out on purpose.
+/// Reason why a resource is taken out on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlannedRemoval {
     /// The config no longer has it, or the machine ends.
     NotWanted,
-    /// This module is restarted, and it is in there or holds something that is.
+    /// Restart of its module, or of one with something that it holds.
     Restart(ModuleName),
-    /// It is built anew, with another config or other dependencies.
+    /// The resource is built anew, with another config or other dependencies.
     Replaced,
 }
 
 impl World {
-    /// Why `name`, which is to be taken out, is: because somebody wants it so. `None` if something that it holds was lost,
-    /// or holds something that was.
+    /// Reason why `name`, which is to be taken out on purpose, is. `None` if something that it holds was lost, or holds
+    /// something that was.
     pub fn planned(&self, name: &ResourceName) -> Option<PlannedRemoval> {
         let node = self.nodes.get(name)?;
         if !node.wanted {
@@ -49,7 +49,7 @@ impl World {
 
     fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {
         let module = node.module.as_ref()?;
-        (self.facts(module) == Some(&ModuleCondition::Draining)).then_some(module)
+        (self.condition(module) == Some(&ModuleCondition::Draining)).then_some(module)
     }
 }
 

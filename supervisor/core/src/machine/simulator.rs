@@ -1,4 +1,5 @@
-//! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested with.
+//! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested
+//! with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -16,17 +17,17 @@ use super::world::World;
 use crate::graph::is_frame_system;
 
 /// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies. `a@m*2` is the same
-/// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line `@m` is a
-/// module without resources, and `@m*2` the same with another variable.
+/// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line
+/// `@m` is a module without resources, and `@m*2` the same with another variable.
 pub(super) struct Simulator {
     pub(super) world: World,
     pub(super) config: Config,
     declared: HashMap<ResourceName, DeclaredDependencies>,
-    /// What the modules hold, with the order of events.
+    /// Resources in each module, with the order of events.
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
     log: Vec<String>,
-    /// What left its module at once when a config was taken up last: nothing had to happen first.
+    /// Resources that had to leave their modules at once when a config was taken up last.
     pub(super) leaving: BTreeSet<ResourceName>,
     /// Steps begun and not ended.
     pub(super) open: Vec<(ResourceName, Step)>,
@@ -126,7 +127,7 @@ impl Simulator {
                 ChangeKind::Stop => self.world.retire(module),
                 _ => {}
             }
-            if change.how != ChangeKind::Start && self.world.facts(module) == Some(&ModuleCondition::Ready) {
+            if change.how != ChangeKind::Start && self.world.condition(module) == Some(&ModuleCondition::Ready) {
                 self.world.module_changed(module, ModuleCondition::Draining, None);
             }
         }
@@ -140,7 +141,7 @@ impl Simulator {
             ..DesiredModules::default()
         };
         self.world.take_up(&self.config, &plan.in_place(), desired);
-        let leaving = self.world.nodes().filter(|node| node.is_leaving());
+        let leaving = self.world.nodes().filter(|node| node.must_remove);
         self.leaving = leaving.map(|node| node.config.name.clone()).collect();
         plan
     }
@@ -246,7 +247,7 @@ impl Simulator {
         let (resource, step) = self.open.remove(which);
         let alive = |world: &World, module: &ModuleName| {
             matches!(
-                world.facts(module),
+                world.condition(module),
                 Some(ModuleCondition::Ready | ModuleCondition::Draining)
             )
         };
@@ -278,7 +279,7 @@ impl Simulator {
         }
     }
 
-    /// What is handed to a new resource is there, and its name is free.
+    /// Checks that what is handed to a new resource is there, and that its name is free.
     fn check_add(&self, resource: &ResourceName, held: &[Held]) {
         let there = |wanted: &str| self.inside.values().flatten().any(|inside| inside == wanted);
         assert!(!there(&resource.name), "{resource} is added twice");
@@ -291,11 +292,11 @@ impl Simulator {
         }
     }
 
-    /// One of three modules `m0`, `m1`, `m2` comes (0), goes (1) or is to be restarted (2), or one step ends (else); and
-    /// what follows is begun.
+    /// Random event, and what follows from it: one of three modules `m0`, `m1`, `m2` comes (0), goes (1) or is to be
+    /// restarted (2), or one step ends (else).
     pub(super) fn happen(&mut self, what: usize, which: usize) {
         let module = format!("m{}", which % 3);
-        let ready = || self.world.facts(&module.as_str().into()) == Some(&ModuleCondition::Ready);
+        let ready = || self.world.condition(&module.as_str().into()) == Some(&ModuleCondition::Ready);
         match what {
             0 => self.ready(&module),
             1 => self.down(&module),
@@ -312,7 +313,7 @@ impl Simulator {
         }
     }
 
-    /// All three come, failures are tried again, and everything ends.
+    /// Brings all three modules up, retries failures, and lets everything end.
     pub(super) fn calm_down(&mut self) {
         for module in ["m0", "m1", "m2"] {
             self.ready(module);
@@ -343,7 +344,7 @@ impl Simulator {
         (phase, cause.as_deref().unwrap_or_default().to_owned())
     }
 
-    /// Why it is not READY, in the words that peers know.
+    /// Cause, in the words that peers know, if `resource` is not READY.
     pub(super) fn wire(&self, resource: &str) -> String {
         let shown = self.world.node(&name(resource)).and_then(|node| node.shown.clone());
         shown.expect("shown").wire_cause().unwrap_or_default().to_owned()

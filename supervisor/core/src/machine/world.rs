@@ -1,5 +1,5 @@
-//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in `plan`;
-//! what is wanted changes in `adopt`, who depends on whom in `relations`.
+//! The wanted and the running set, and what changes it when something happens. What follows from it is decided in
+//! `plan`; what is wanted changes in `adopt`, who depends on whom in `relations`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -27,14 +27,14 @@ pub struct World {
     pub(super) modules: BTreeMap<ModuleName, Module>,
     pub(super) module_order: Vec<ModuleName>,
     pub(super) builtin: HashMap<(Api, Model), ModuleName>,
-    /// All built-in models, for what is said of one that nobody offers.
+    /// All built-in models, for the message about one that nobody offers.
     pub(super) builtins: Arc<Builtins>,
     pub(super) index: Index,
     pub(super) dependents: HashMap<ResourceName, BTreeSet<ResourceName>>,
-    /// Who names a resource of that simple name among its dependencies.
+    /// Resources whose dependencies mention a resource by that simple name.
     pub(super) mentions: HashMap<String, BTreeSet<ResourceName>>,
     pub(super) dirty: BTreeSet<(usize, ResourceName)>,
-    /// Whose `must_remove` has to be looked at again.
+    /// Resources whose `must_remove` has to be looked at again.
     pub(super) unsettled: BTreeSet<ResourceName>,
     pub(super) retries: BTreeSet<(Instant, ResourceName)>,
     /// Resources with a step under way; those that are being validated among them.
@@ -42,7 +42,7 @@ pub struct World {
     validating: usize,
     /// Dependencies were declared since circles were last looked for.
     pub(super) unexplored: bool,
-    /// Who depends on whom changed since it was last decided what is let go for that it would close a circle.
+    /// Set when dependencies changed since it was last decided which ones are dropped for closing a circle.
     pub(super) undecided: bool,
 }
 
@@ -64,7 +64,7 @@ impl World {
 
     /// Modules that are being emptied for a restart and are empty now.
     pub fn drained(&self) -> Vec<ModuleName> {
-        let empty = |module: &Module| module.facts == ModuleCondition::Draining && module.occupied == 0;
+        let empty = |module: &Module| module.condition == ModuleCondition::Draining && module.occupied == 0;
         self.modules
             .iter()
             .filter(|(_, module)| empty(module))
@@ -72,9 +72,9 @@ impl World {
             .collect()
     }
 
-    /// What is known of a module.
-    pub fn facts(&self, module: &ModuleName) -> Option<&ModuleCondition> {
-        self.modules.get(module).map(|module| &module.facts)
+    /// Condition of a module.
+    pub fn condition(&self, module: &ModuleName) -> Option<&ModuleCondition> {
+        self.modules.get(module).map(|module| &module.condition)
     }
 
     /// True while this module holds a resource, or a call about one is under way there.
@@ -89,17 +89,17 @@ impl World {
 
     /// True once every module had its first outcome and nothing is under way or about to be.
     pub fn is_settled(&self) -> bool {
-        let tried = |module: &Module| !(module.first_attempt && module.facts == ModuleCondition::Starting);
+        let tried = |module: &Module| !(module.first_attempt && module.condition == ModuleCondition::Starting);
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
     /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
-    fn is_at_rest(&self) -> bool {
-        let leaves = |module: &Module| module.facts == ModuleCondition::Draining;
+    fn is_stable(&self) -> bool {
+        let leaves = |module: &Module| module.condition == ModuleCondition::Draining;
         self.is_settled() && !self.modules.values().any(leaves)
     }
 
-    /// When the next failed resource is due for another try.
+    /// Time at which the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
         self.retries.first().map(|(at, _)| *at)
     }
@@ -124,7 +124,7 @@ impl World {
         if self.unexplored && self.validating == 0 {
             self.explore();
         }
-        if self.undecided && self.is_at_rest() {
+        if self.undecided && self.is_stable() {
             self.decide_circles();
             self.propagate();
         }
@@ -197,15 +197,20 @@ impl World {
     }
 
     /// A module's state changed. `offers` comes with Ready.
-    pub fn module_changed(&mut self, name: &ModuleName, facts: ModuleCondition, offers: Option<HashSet<(Api, Model)>>) {
+    pub fn module_changed(
+        &mut self,
+        name: &ModuleName,
+        condition: ModuleCondition,
+        offers: Option<HashSet<(Api, Model)>>,
+    ) {
         let Some(module) = self.modules.get_mut(name) else {
             return;
         };
-        let gone = matches!(facts, ModuleCondition::Down(_) | ModuleCondition::Starting)
-            && matches!(module.facts, ModuleCondition::Ready | ModuleCondition::Draining);
-        let never_ran = module.first_attempt && matches!(facts, ModuleCondition::Down(_));
-        module.first_attempt &= facts == ModuleCondition::Starting;
-        module.facts = facts;
+        let gone = matches!(condition, ModuleCondition::Down(_) | ModuleCondition::Starting)
+            && matches!(module.condition, ModuleCondition::Ready | ModuleCondition::Draining);
+        let never_ran = module.first_attempt && matches!(condition, ModuleCondition::Down(_));
+        module.first_attempt &= condition == ModuleCondition::Starting;
+        module.condition = condition;
         if let Some(offers) = offers {
             module.offers = Arc::new(offers);
         }
@@ -234,7 +239,7 @@ impl World {
                 {
                     self.retries.remove(&(at, resource.clone()));
                 }
-                if inside && module.facts == ModuleCondition::Ready {
+                if inside && module.condition == ModuleCondition::Ready {
                     // What was said of it was said of the process before.
                     node.shown = None;
                 }
@@ -246,10 +251,10 @@ impl World {
         module.queue.clear();
         self.release(released);
         if never_ran {
-            self.forget_words_of(name);
+            self.forget_declared_by(name);
         }
         for resource in freed {
-            self.let_go(&resource);
+            self.clear_outdated(&resource);
         }
         for resource in touched {
             self.touch_around(&resource);
@@ -300,7 +305,7 @@ impl World {
         node.stage = stage;
         self.touch_around(name);
         if stage == BuildStage::Idle {
-            self.let_go(name);
+            self.clear_outdated(name);
         }
         for next in next {
             if let Some(node) = self.nodes.get_mut(&next) {
@@ -311,7 +316,7 @@ impl World {
         self.nodes.get_mut(name)
     }
 
-    /// These are not held any more by somebody who held them.
+    /// Counts down the holders of what is no longer held.
     fn release(&mut self, held: Vec<Held>) {
         for (held, _) in held {
             if let Some(node) = self.nodes.get_mut(&held) {
@@ -366,7 +371,7 @@ impl World {
         self.touch_around(name);
     }
 
-    /// Its module refuses its entry: what it said of that before counts no more.
+    /// Records that the module refuses the entry: what it declared for it before counts no more.
     fn refuse(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         self.forget_dependencies(name);
         self.fail(name, error, now);
@@ -429,15 +434,15 @@ impl World {
             return false;
         };
         let late = node.stage == BuildStage::Idle && std::mem::take(&mut node.in_place);
-        let news = node.shown.as_ref() != Some(shown);
-        if news {
+        let changed = node.shown.as_ref() != Some(shown);
+        if changed {
             node.shown = Some(shown.clone());
         }
         if late {
             // It is not back in a moment: who holds it does with it as with anything that is gone.
             self.touch_around(name);
         }
-        if !news {
+        if !changed {
             return false;
         }
         for dependent in self

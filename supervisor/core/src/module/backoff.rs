@@ -1,24 +1,25 @@
-//! How long a module that failed waits for its next try. Reads no clock and no source of chance.
+//! Pause between a failure of a module and its next try. Reads no clock and no source of chance.
 
 use std::time::Duration;
 
 use mainstay_model::Restart;
 
-/// Shortest pause after the burst: a program that cannot be run must not keep a processor busy, whatever the config says.
+/// Shortest pause after the burst: a program that cannot be run must not keep a processor busy, whatever the config
+/// says.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Failures in a row, and what follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backoff {
-    /// All of them.
+    /// Failures in a row.
     failures: u32,
-    /// How many of them were followed by a pause that grows. The others are the burst.
+    /// Failures among them that were followed by a pause that grows. The others are the burst.
     slow: u32,
-    /// Which growing pause follows the last failure, from 1; 0: the last failure belongs to the burst.
+    /// Number of the growing pause that follows the last failure, from 1; 0: the last failure belongs to the burst.
     step: u32,
 }
 
-/// What follows a failure.
+/// Reaction to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Another try after this pause; zero means at once.
@@ -28,8 +29,8 @@ pub enum Next {
 }
 
 impl Backoff {
-    /// Counts one more failure, of a process that had become READY or not. `chance`, from 0 to 1, says where in the range of
-    /// the jitter the pause lies.
+    /// Counts one more failure, of a process that had become READY or not. `chance`, from 0 to 1, says where in the
+    /// range of the jitter the pause lies.
     pub fn failed(&mut self, restart: &Restart, was_ready: bool, chance: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
         // The first try costs nothing but is one of the burst all the same. What does not even start gains nothing by haste.
@@ -39,7 +40,7 @@ impl Backoff {
         self.next(restart, chance)
     }
 
-    /// What follows the last failure.
+    /// Reaction to the last failure.
     pub fn next(&self, restart: &Restart, chance: f64) -> Next {
         if restart.limit.is_some_and(|limit| self.failures >= limit) {
             return Next::GiveUp(self.failures);

@@ -1,4 +1,4 @@
-//! How the processes of a module came to their ends: why, what was going on, and what followed. Reads no clock.
+//! Last ends of a module's processes: the cause, the calls that were under way, and what followed. Reads no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -29,76 +29,76 @@ pub struct InFlight {
     pub method: String,
     /// The resource's full name.
     pub resource: Arc<str>,
-    /// How long it had been under way.
+    /// Time that it had been under way.
     pub age: Duration,
-    /// Who called.
+    /// Name of the caller.
     pub caller: String,
 }
 
 /// A resource that was built again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// Its full name.
+    /// Full name of the resource.
     pub name: Arc<str>,
-    /// What it holds and was lost, if it lives in another module than the one that ended.
+    /// Dependency that was lost, if it lives in another module than the one that ended.
     pub because: Option<Arc<str>>,
 }
 
 /// The end of one process, or of a start that came to no process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct End {
-    /// Which of the module's processes, from 1.
+pub struct ProcessEnd {
+    /// Number of the module's process, from 1.
     pub life: u64,
-    /// When it ended, or when it was found to be of no use.
+    /// Time at which it ended, or was found to be of no use.
     pub at: Option<SystemTime>,
-    /// How long it had been up, from its spawn.
+    /// Time that it had been up, from its spawn.
     pub up: Duration,
-    /// It had become READY.
+    /// True if it had become READY.
     pub was_ready: bool,
-    /// Why, in few words: `killed by SIGSEGV`, `restarted: asked for`.
+    /// Cause in few words: `killed by SIGSEGV`, `restarted: asked for`.
     pub cause: String,
-    /// Somebody asked for it.
+    /// True if somebody asked for it.
     pub asked: bool,
-    /// Its exit code, if it had one.
+    /// Exit code, if it had one.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<String>,
     /// The calls that were under way, oldest first; some of them.
     pub in_flight: Vec<InFlight>,
-    /// How many there were.
+    /// Number of calls that were under way.
     pub calls: u32,
-    /// What it printed last.
+    /// Last lines of its output.
     pub last_output: Vec<String>,
     /// Folder with what was found out about the process.
     pub evidence: Option<PathBuf>,
-    /// How many unasked ends there were within the 24 hours up to this one, itself included.
+    /// Number of unasked ends within the 24 hours up to this one, itself included.
     pub within_day: u32,
-    /// What followed.
-    pub followed: Followed,
+    /// Recovery from this end.
+    pub followed: Recovery,
 }
 
-/// What followed upon an end.
+/// Recovery from an end: the next start, and what was built again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Followed {
-    /// When a start is due, while it is waited for.
+pub struct Recovery {
+    /// Time at which a start is due, while it is waited for.
     pub next_try: Option<SystemTime>,
     /// A new process was started so long after.
     pub started_after: Option<Duration>,
-    /// That one was READY so long after its start.
+    /// Time from the start of the new process to its READY.
     pub ready_after: Option<Duration>,
-    /// What was built again, in this order.
+    /// Resources that were built again, in this order.
     pub rebuilt: Vec<Rebuilt>,
-    /// How many more were, of which no name is kept.
+    /// Number of further ones of which no name is kept.
     pub more_rebuilt: u32,
 }
 
 /// The last ends of one module.
 #[derive(Debug, Default)]
 pub struct History {
-    ends: VecDeque<End>,
-    /// When unasked ends were, within the last day.
+    ends: VecDeque<ProcessEnd>,
+    /// Times of unasked ends within the last day.
     times: VecDeque<SystemTime>,
-    /// Why the next end was asked for.
+    /// Reason for which the next end was asked.
     announced: Option<String>,
     /// Resources that were lost with the module and are not built again yet, and why.
     lost: BTreeMap<Arc<str>, Option<Arc<str>>>,
@@ -106,18 +106,18 @@ pub struct History {
 
 impl History {
     /// The ends that are kept, oldest first.
-    pub fn ends(&self) -> impl ExactSizeIterator<Item = &End> {
+    pub fn ends(&self) -> impl ExactSizeIterator<Item = &ProcessEnd> {
         self.ends.iter()
     }
 
-    /// Somebody is about to end the process on purpose, and why.
+    /// Records the reason for which somebody is about to end the process on purpose.
     pub fn announce(&mut self, why: &str) {
         self.announced = Some(why.to_owned());
     }
 
     /// A process is of no use, or has ended although nobody asked for it. The first word about a life counts; its
     /// calls, its output and its exit status may be completed.
-    pub fn failed(&mut self, mut end: End) {
+    pub fn failed(&mut self, mut end: ProcessEnd) {
         if self.of(end.life).is_some() {
             return;
         }
@@ -135,7 +135,7 @@ impl History {
     }
 
     /// A process has ended as it was told to. One whose failure is known ended because of that.
-    pub fn asked(&mut self, mut end: End) {
+    pub fn asked(&mut self, mut end: ProcessEnd) {
         if self.of(end.life).is_some() {
             return;
         }
@@ -144,7 +144,7 @@ impl History {
         self.push(end);
     }
 
-    fn push(&mut self, mut end: End) {
+    fn push(&mut self, mut end: ProcessEnd) {
         end.calls = u32::try_from(end.in_flight.len()).unwrap_or(u32::MAX);
         end.in_flight.sort_by_key(|call| std::cmp::Reverse(call.age));
         end.in_flight.truncate(MAX_CALLS);
@@ -155,35 +155,35 @@ impl History {
         self.ends.push_back(end);
     }
 
-    /// There is more to know of why the process of this life ended.
+    /// Adds to the cause why the process of this life ended.
     pub fn add(&mut self, life: u64, more: &str) {
         if let Some(end) = self.of(life) {
             end.cause = format!("{}; {more}", end.cause);
         }
     }
 
-    /// How the process of this life ended. `signal` is the name of the one that ended it.
+    /// Adds the exit status of this life's process. `signal` is the name of the one that ended it.
     pub fn exited(&mut self, life: u64, status: ExitStatus, signal: Option<String>) {
         if let Some(end) = self.of(life) {
             (end.exit_code, end.signal) = (status.code(), signal);
         }
     }
 
-    /// What it printed last, in full.
-    pub fn said(&mut self, life: u64, last_output: Vec<String>) {
+    /// Adds the last lines of the process's output, in full.
+    pub fn set_output(&mut self, life: u64, last_output: Vec<String>) {
         if let Some(end) = self.of(life) {
             end.last_output = newest(last_output);
         }
     }
 
-    /// Where lies what was found out about it.
+    /// Adds the folder with the evidence about the process.
     pub fn evidence(&mut self, life: u64, folder: PathBuf) {
         if let Some(end) = self.of(life) {
             end.evidence = Some(folder);
         }
     }
 
-    fn of(&mut self, life: u64) -> Option<&mut End> {
+    fn of(&mut self, life: u64) -> Option<&mut ProcessEnd> {
         self.ends.iter_mut().rev().find(|end| end.life == life)
     }
 
@@ -204,8 +204,8 @@ impl History {
         }
     }
 
-    /// These are not there any more because the module went: its own, and what holds them, with what that is.
-    pub fn lost(&mut self, resources: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
+    /// Records the resources that were lost with the module: its own, and those that hold them, each with what it lost.
+    pub fn record_lost(&mut self, resources: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
         for (name, because) in resources {
             self.lost.entry(name).or_insert(because);
         }
@@ -242,12 +242,12 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn end(life: u64, seconds: u64) -> End {
-        End {
+    fn end(life: u64, seconds: u64) -> ProcessEnd {
+        ProcessEnd {
             life,
             at: Some(at(seconds)),
             cause: format!("end {life}"),
-            ..End::default()
+            ..ProcessEnd::default()
         }
     }
 
@@ -276,13 +276,13 @@ mod tests {
     fn the_first_word_about_a_life_counts_and_is_completed() {
         let mut history = History::default();
         history.failed(end(1, 5));
-        history.failed(End {
+        history.failed(ProcessEnd {
             cause: "later".into(),
             ..end(1, 6)
         });
         history.asked(end(1, 7));
         history.exited(1, ExitStatus::from_raw(11), Some("SIGSEGV".to_owned()));
-        history.said(1, vec!["a".into(), " ".into(), "b".into()]);
+        history.set_output(1, vec!["a".into(), " ".into(), "b".into()]);
         history.evidence(1, "/e".into());
         // Of a life that nobody has heard of.
         history.exited(9, ExitStatus::from_raw(0), None);
@@ -305,9 +305,9 @@ mod tests {
         history.announce("too late");
         history.failed(end(4, 24 * 3600 + 5));
         history.asked(end(5, 24 * 3600 + 9));
-        let told: Vec<_> = history.ends().map(|end| (end.cause.as_str(), end.within_day)).collect();
+        let causes: Vec<_> = history.ends().map(|end| (end.cause.as_str(), end.within_day)).collect();
         assert_eq!(
-            told,
+            causes,
             [
                 ("end 1", 1),
                 ("restarted: asked for by RestartModule", 0),
@@ -361,9 +361,9 @@ mod tests {
         let (lidar, slam, other): (Arc<str>, Arc<str>, Arc<str>) = ("lidar".into(), "slam".into(), "other".into());
         let mut history = History::default();
         history.built(&lidar);
-        history.lost([(lidar.clone(), None), (slam.clone(), Some(lidar.clone()))]);
+        history.record_lost([(lidar.clone(), None), (slam.clone(), Some(lidar.clone()))]);
         // Told again, with less knowledge.
-        history.lost([(slam.clone(), None)]);
+        history.record_lost([(slam.clone(), None)]);
         history.failed(end(1, 1));
         history.failed(end(2, 2));
         for name in [&lidar, &other, &slam, &slam] {
@@ -393,7 +393,7 @@ mod tests {
             caller: "somebody".into(),
         };
         let mut history = History::default();
-        history.failed(End {
+        history.failed(ProcessEnd {
             in_flight: (0..30).map(call).collect(),
             ..end(1, 1)
         });

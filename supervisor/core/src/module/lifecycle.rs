@@ -6,69 +6,69 @@ use mainstay_model::{Policy, Restart, RestartWhen};
 
 use super::backoff::{Backoff, Next};
 
-/// How long a module may take from spawn to Ready, unless its config or `VIAM_MODULE_STARTUP_TIMEOUT` says otherwise.
+/// Longest time from spawn to Ready, unless the module's config or `VIAM_MODULE_STARTUP_TIMEOUT` says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// A killed process that is not gone after this long is in the kernel's hands: it is killed once more, or given up if no
-/// signal reaches it.
+/// A killed process that is not gone after this long is in the kernel's hands: it is killed once more, or given up if
+/// no signal reaches it.
 const KILL_AGAIN_AFTER: Duration = Duration::from_millis(1_500);
 
-/// Where the module is.
+/// State of a module's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// No process, and none is wanted.
     Stopped,
     /// The process runs and has not answered Ready; given up at `until`.
     Starting {
-        /// When the start counts as failed.
+        /// Time at which the start counts as failed.
         until: Instant,
     },
-    /// It answered Ready, and answers since then.
+    /// Answered Ready, and answers since then.
     Ready {
-        /// Since when without interruption.
+        /// Start of this state, without interruption since.
         since: Instant,
     },
-    /// It was READY and answers nothing any more; it may come to itself.
+    /// Answers nothing any more after it was READY; it may recover.
     Unresponsive,
-    /// It is READY and will be restarted: its resources are being taken out.
+    /// Runs, and will be restarted: its resources are being taken out.
     Draining,
-    /// It was told to end; at `until` the next stronger word follows.
+    /// Runs, and is being ended; at `until` the next escalation follows.
     Stopping {
-        /// What is done at `until`.
+        /// Next escalation.
         next: Escalation,
-        /// When.
+        /// Time of the next escalation.
         until: Instant,
         /// True if nobody asked for this end: the process was of no use.
         failed: bool,
     },
     /// No process; started again at `until`.
     Waiting {
-        /// When.
+        /// Time of the next start.
         until: Instant,
     },
     /// No process, and none will be started before somebody asks for it.
     GivenUp(GivenUp),
 }
 
-/// Why a module that is wanted is not started again by itself.
+/// Reason why a module that is wanted is not started again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivenUp {
     /// `restart: never`.
     Never,
     /// `restart: on-failure`, and it exited with code 0.
     Done,
-    /// It failed so often in a row that its limit is reached.
+    /// Failed so often in a row that the limit is reached.
     GaveUp {
-        /// That many times.
+        /// Number of failures in a row.
         failures: u32,
     },
 }
 
-/// What follows when a process does not end.
+/// Next measure against a process that does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escalation {
     /// SIGTERM to the whole group; SIGKILL at `kill`.
     TerminateGroup {
-        /// When the patience ends.
+        /// Time of SIGKILL.
         kill: Instant,
     },
     /// SIGKILL to the whole group.
@@ -77,82 +77,83 @@ pub enum Escalation {
     Reap,
 }
 
-/// What happens to a module. What concerns one process carries its `life`: the word of an earlier one does not count.
+/// Event of a module. One that concerns a process carries its `life`; one of an earlier process does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// Someone wants it to run, or not. Asking twice is harmless.
     Want(bool),
     /// Someone is about to want a new process; this one is being emptied for that.
     Drain {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
     /// Someone wants a new process, whatever the present one does and however often it failed: a person, a changed
     /// config, a changed program.
     Restart,
-    /// Its start goes on with a part that has a limit of its own: unpacking, a script for the first run, the module itself.
+    /// The start goes on with a part that has a limit of its own: unpacking, a script for the first run, the module
+    /// itself.
     Underway {
-        /// Which process.
+        /// Number of the process.
         life: u64,
-        /// How long that part may take.
+        /// Longest time for that part.
         limit: Duration,
     },
-    /// It answered Ready.
+    /// The process answered Ready.
     Answered {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// It runs but is of no use: a failed handshake, or a lost connection.
+    /// The process runs but is of no use: a failed handshake, or a lost connection.
     Failed {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// It missed a probe.
+    /// The process missed a probe.
     Unresponsive {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// It was silent and is heard of again.
+    /// The process, which was unresponsive, sent something again.
     Responded {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// It was silent for so long that it is to be ended: it hangs.
+    /// The process was unresponsive for so long that it is to be ended: it hangs.
     Hung {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// Its process has ended, but was not reaped; what it forked may live on.
+    /// The process has ended, but was not reaped; what it forked may live on.
     Ended {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// It was killed and waits in the kernel where no signal reaches it (state D): not a step of its program is made any
-    /// more, whenever that wait ends.
+    /// The process was killed and waits in the kernel where no signal reaches it (state D): not a step of its program
+    /// is made any more, whenever that wait ends.
     Stuck {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// Nothing of its group lives any more.
+    /// The process group is empty.
     Empty {
-        /// Which process.
+        /// Number of the process.
         life: u64,
     },
-    /// Its process was reaped, or could not be spawned.
+    /// The process was reaped, or could not be spawned.
     Exited {
-        /// Which process.
+        /// Number of the process.
         life: u64,
         /// True if it ended with exit code 0.
         clean: bool,
     },
-    /// It is treated otherwise from now on; see [`Lifecycle::treat`].
+    /// Another policy applies from now on; see [`Lifecycle::treat`].
     PolicyChanged,
     /// `deadline` is over.
     Tick,
 }
 
 impl Input {
-    /// Which process it is about; `None`: none in particular.
+    /// Number of the process that it concerns; `None`: none in particular.
     fn life(self) -> Option<u64> {
         match self {
             Self::Want(_) | Self::Restart | Self::PolicyChanged | Self::Tick => None,
@@ -171,7 +172,7 @@ impl Input {
     }
 }
 
-/// What to do about it.
+/// Effect that the driver has to carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Spawn process number `life` and shake hands.
@@ -191,7 +192,7 @@ pub enum Action {
     GiveUp,
 }
 
-/// One module's life.
+/// Lifecycle of one module.
 #[derive(Debug)]
 pub struct Lifecycle {
     state: State,
@@ -226,22 +227,23 @@ impl Lifecycle {
         }
     }
 
-    /// Treats it like this from now on, the present process included. [`Input::PolicyChanged`] has to follow: a pause may be over
-    /// sooner then, and one that rests may be tried again. A start and an end that are under way keep their limits.
+    /// Treats it like this from now on, the present process included. [`Input::PolicyChanged`] has to follow: a pause
+    /// may be over sooner then, and one that rests may be tried again. A start and an end that are under way keep their
+    /// limits.
     pub fn treat(&mut self, policy: &Policy, start_timeout: Duration) {
         self.restart = policy.restart.clone();
         self.grace = policy.stop.grace;
         self.start_timeout = policy.health.start_timeout.unwrap_or(start_timeout);
     }
 
-    /// That many processes of it were there before.
+    /// Counts this many earlier processes.
     #[must_use]
     pub fn after(mut self, life: u64) -> Self {
         self.life = life;
         self
     }
 
-    /// Where it is.
+    /// Current state.
     pub fn state(&self) -> State {
         self.state
     }
@@ -256,7 +258,7 @@ impl Lifecycle {
         self.start_timeout
     }
 
-    /// When the next `Tick` is due.
+    /// Time at which the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Starting { until } | State::Stopping { until, .. } | State::Waiting { until } => Some(until),
@@ -275,8 +277,8 @@ impl Lifecycle {
             (Stopped, Input::Want(true)) => self.start(now),
             (Waiting { .. } | GivenUp(_), Input::Restart) if self.wanted => self.start(now),
             (Waiting { until }, Input::Tick) if until <= now => self.start(now),
-            (Waiting { until }, Input::PolicyChanged) => (self.wait_anew(until, now), None),
-            (GivenUp(rest), Input::PolicyChanged) if self.wanted => match self.still_rests(rest) {
+            (Waiting { until }, Input::PolicyChanged) => (self.recompute_wait(until, now), None),
+            (GivenUp(rest), Input::PolicyChanged) if self.wanted => match self.still_given_up(rest) {
                 Some(rest) => (GivenUp(rest), None),
                 None => self.start(now),
             },
@@ -378,8 +380,8 @@ impl Lifecycle {
         }
     }
 
-    /// Where a pause that was to end at `until` leads as it is treated now. It never grows.
-    fn wait_anew(&mut self, until: Instant, now: Instant) -> State {
+    /// State after the policy has changed in a pause that was to end at `until`. The pause never grows.
+    fn recompute_wait(&mut self, until: Instant, now: Instant) -> State {
         if self.restart.when == RestartWhen::Never {
             return State::GivenUp(GivenUp::Never);
         }
@@ -391,8 +393,8 @@ impl Lifecycle {
         }
     }
 
-    /// Why it rests as it is treated now, if it does.
-    fn still_rests(&self, rest: GivenUp) -> Option<GivenUp> {
+    /// Reason why the module stays given up under the present policy, if it does.
+    fn still_given_up(&self, rest: GivenUp) -> Option<GivenUp> {
         match (self.restart.when, rest) {
             (RestartWhen::Never, _) => Some(GivenUp::Never),
             (RestartWhen::OnFailure, GivenUp::Done) => Some(rest),

@@ -1,18 +1,18 @@
-//! How each of a module's limits is held on this system: decided here, done by `cgroup`, by rlimits in the child, or by
-//! the watch in `memory`. Pure.
+//! Enforcement of each of a module's limits on this system: decided here, done by `cgroup`, by rlimits in the child, or
+//! by the watch in `memory`. Pure.
 
 use mainstay_model::cgroup::{Controllers, Events};
 use mainstay_model::{Limits, Rlimits};
 
-/// Room that the kernel's limit per process (RLIMIT_DATA) leaves above the memory limit where that is watched. It counts
-/// what a process *maps* for writing, not what it uses, and allocators map far more than they use; so it only stops a
-/// process that runs away between two looks.
+/// Room that the kernel's limit per process (RLIMIT_DATA) leaves above the memory limit where that is watched. It
+/// counts what a process *maps* for writing, not what it uses, and allocators map far more than they use; so it only
+/// stops a process that runs away between two looks.
 const ROOM_ABOVE_MEMORY: u64 = 256 << 20;
 
-/// What the system offers for holding limits.
+/// Means of the system for enforcing limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What cgroups limit here.
+    /// Controllers that cgroups have here.
     pub controllers: Controllers,
     /// Whether the module runs as a user of its own: neither root nor the core's. The kernel counts processes by user.
     pub own_user: bool,
@@ -20,21 +20,21 @@ pub struct Capabilities {
     pub can_watch: bool,
 }
 
-/// How a limit is held.
+/// Enforcement of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforcement {
-    /// By the kernel, for all processes of the module together.
+    /// Held by the kernel, for all processes of the module together.
     Cgroup,
-    /// By the kernel, for each process or user.
+    /// Held by the kernel, for each process or user.
     Rlimit,
-    /// By the core, which looks each second.
+    /// Held by the core, which looks each second.
     Watched,
-    /// Not at all.
+    /// Not held.
     NotEnforced,
 }
 
 impl Enforcement {
-    /// In the words of the status.
+    /// Enforcement in the words of the status.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cgroup => "cgroup",
@@ -45,21 +45,21 @@ impl Enforcement {
     }
 }
 
-/// One limit of a module.
+/// Limit of a module, and its enforcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    /// Its key in the config.
+    /// Key in the config.
     pub name: &'static str,
-    /// How much, as a person reads it.
+    /// Amount, as a person reads it.
     pub limit: String,
-    /// How it is held.
+    /// Enforcement on this system.
     pub held: Enforcement,
-    /// What else there is to know: what it counts, or why it is not held and the cure.
+    /// Remark: what the limit counts, or why it is not held and the cure.
     pub note: &'static str,
 }
 
 impl Limit {
-    /// What the kernel has refused because of it, for the status; empty if nothing.
+    /// Refusals of the kernel because of this limit, for the status; empty if there are none.
     pub fn reached(&self, events: Events) -> String {
         match (self.name, self.held, events.refused_forks) {
             ("pids", Enforcement::Cgroup, refused @ 1..) => format!("reached: {refused} more were refused"),
@@ -68,12 +68,12 @@ impl Limit {
     }
 }
 
-/// How all limits of a module are held.
+/// Enforcement of all limits of a module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitPlan {
-    /// Those that are configured, in the order of the config's documentation.
+    /// Configured limits, in the order of the config's documentation.
     pub limits: Vec<Limit>,
-    /// What the child sets.
+    /// Limits that the child sets for itself.
     pub rlimits: Rlimits,
     /// Memory above which the watch kills, in bytes.
     pub watched_memory: Option<u64>,

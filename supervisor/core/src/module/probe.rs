@@ -1,8 +1,10 @@
-//! Whether a module's process still answers, as a function of state, input and time. Does no IO and reads no clock.
+//! Prober of a module's process, which decides whether it still answers, as a function of state, input and time. Does
+//! no IO and reads no clock.
 //!
-//! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs when
-//! nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the verdict off:
-//! a call of the core that it may be busy with, a debugger that holds it, or a core that was itself not there to listen.
+//! A *round* is one probe and its verdict. A missed probe makes the module unresponsive, which is only said; it hangs
+//! when nothing at all was heard of it for `kill_after`. What keeps a module from answering for a good reason puts the
+//! verdict off: a call of the core that it may be busy with, a debugger that holds it, or a core that was itself not
+//! there to listen.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,42 +13,42 @@ use mainstay_model::Health;
 
 /// A timer later than this means that the core, or the whole host, stood still: its round counts for nothing.
 const LATE: Duration = Duration::from_secs(1);
-/// How long a missed probe is left in the module's hands before another takes its place: a process that runs again answers the
-/// one that lies there at once.
+/// Time that a missed probe stays in the module's hands before another takes its place: a process that runs again
+/// answers the one that lies there at once.
 const RENEW: Duration = Duration::from_secs(5);
-/// How long the look for a tracer may take.
+/// Longest time for the look for a tracer.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// Shortest pause and shortest wait, whatever the config says: a probe must not become a load.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// What happens to a module.
+/// Event that the prober takes into account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// `deadline` is over.
     Tick,
-    /// It answered a probe, whatever the answer.
+    /// The module answered a probe, whatever the answer.
     Answered,
-    /// It sent a frame, or made a call.
+    /// The module sent a frame, or made a call.
     Responded,
     /// The core begins ValidateConfig, AddResource or RemoveResource.
     Begun {
-        /// Which call.
+        /// Number of the call.
         call: u64,
-        /// When the core gives it up.
+        /// Time at which the core gives it up.
         until: Instant,
     },
-    /// That call is over, one way or the other.
+    /// The call is over, one way or the other.
     Ended {
-        /// Which call.
+        /// Number of the call.
         call: u64,
     },
-    /// What a look for a tracer found: the process id of one, if there is one.
+    /// The look for a tracer ended: the process id of one, if there is one.
     Traced(Option<u32>),
     /// The evidence is written, as far as it can be had.
     Gathered,
 }
 
-/// What to do about it.
+/// Effect that the driver has to carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Send a probe; an older one counts no more.
@@ -55,7 +57,7 @@ pub enum Action {
     LookForTracer,
     /// Say that it does not answer.
     Unresponsive {
-        /// How long nothing was heard of it.
+        /// Time since the last response.
         silent: Duration,
         /// The debugger that holds it, if one does.
         tracer: Option<u32>,
@@ -64,26 +66,26 @@ pub enum Action {
     Answering,
     /// Write down what it is doing, before it is ended; `Gathered` is the answer.
     Gather,
-    /// It hangs: end it. Nothing follows.
+    /// The module hangs: end it. Nothing follows.
     Hung {
-        /// How long nothing was heard of it.
+        /// Time since the last response.
         silent: Duration,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ProbeState {
     /// The next probe goes out at `until`.
     GivenUp { until: Instant },
     /// A probe is out since `since` and must be answered by `until`.
     Asked { since: Instant, until: Instant },
     /// The probe of a round that began at `since` was missed; a debugger may be why, which is looked for since `at`.
     Looking { since: Instant, at: Instant },
-    /// It is unresponsive; looked at again at `until`.
+    /// The module is unresponsive; looked at again at `until`.
     Waiting { since: Instant, until: Instant },
     /// Evidence is being written.
     Gathering,
-    /// It hangs; all is said.
+    /// The module hangs, and that was reported.
     Over,
 }
 
@@ -91,13 +93,13 @@ enum Step {
 #[derive(Debug)]
 pub struct Prober {
     health: Health,
-    step: Step,
-    /// When something was heard last, moved on by what does not count as silence.
+    step: ProbeState,
+    /// Time of the last response, moved on by what does not count as silence.
     heard: Instant,
     unresponsive: bool,
     /// The core's own calls that run, and when each is given up.
     calls: BTreeMap<u64, Instant>,
-    /// Until when those excuse silence.
+    /// Time until which those calls excuse silence.
     excused: Option<Instant>,
 }
 
@@ -107,7 +109,7 @@ impl Prober {
         health.interval = health.interval.max(SHORTEST);
         health.timeout = health.timeout.max(SHORTEST);
         Self {
-            step: Step::GivenUp {
+            step: ProbeState::GivenUp {
                 until: now + health.interval,
             },
             health,
@@ -125,9 +127,9 @@ impl Prober {
         self.health.timeout = self.health.timeout.max(SHORTEST);
         let silent_until = self.heard + self.health.kill_after;
         match &mut self.step {
-            Step::GivenUp { until } => *until = (*until).min(now + self.health.interval),
-            Step::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
-            Step::Asked { .. } | Step::Looking { .. } | Step::Gathering | Step::Over => {}
+            ProbeState::GivenUp { until } => *until = (*until).min(now + self.health.interval),
+            ProbeState::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
+            ProbeState::Asked { .. } | ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over => {}
         }
     }
 
@@ -136,19 +138,19 @@ impl Prober {
         self.unresponsive
     }
 
-    /// When the next `Tick` is due.
+    /// Time at which the next `Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
-            Step::GivenUp { until } | Step::Asked { until, .. } | Step::Waiting { until, .. } => {
+            ProbeState::GivenUp { until } | ProbeState::Asked { until, .. } | ProbeState::Waiting { until, .. } => {
                 Some(self.excused.map_or(until, |excused| excused.min(until)))
             }
-            Step::Looking { .. } | Step::Gathering | Step::Over => None,
+            ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over => None,
         }
     }
 
     /// Advances by one input and says what to do about it.
     pub fn handle(&mut self, input: Input, now: Instant) -> Option<Action> {
-        if self.step == Step::Over {
+        if self.step == ProbeState::Over {
             return None;
         }
         self.forgive_lateness(now);
@@ -156,7 +158,7 @@ impl Prober {
             Input::Tick => self.tick(now),
             Input::Answered => {
                 self.alive(now);
-                self.step = Step::GivenUp {
+                self.step = ProbeState::GivenUp {
                     until: now + self.health.interval,
                 };
                 std::mem::take(&mut self.unresponsive).then_some(Action::Answering)
@@ -164,8 +166,8 @@ impl Prober {
             Input::Responded => {
                 self.alive(now);
                 // Whoever speaks again may also answer again, and is not ended while that is open.
-                if let Step::Waiting { .. } | Step::Gathering = self.step {
-                    self.step = Step::GivenUp { until: now };
+                if let ProbeState::Waiting { .. } | ProbeState::Gathering = self.step {
+                    self.step = ProbeState::GivenUp { until: now };
                 }
                 None
             }
@@ -183,16 +185,16 @@ impl Prober {
                     let excused = self.calls.values().filter(|until| Some(**until) <= ended);
                     self.excused = excused.max().copied();
                     // What was asked while silence was excused says nothing yet.
-                    if self.excused.is_none() && matches!(self.step, Step::Asked { .. }) {
-                        self.ask_anew(now);
+                    if self.excused.is_none() && matches!(self.step, ProbeState::Asked { .. }) {
+                        self.restart_round(now);
                     }
                 }
                 None
             }
             Input::Traced(tracer) => self.looked(tracer, now),
             Input::Gathered => {
-                let Step::Gathering = self.step else { return None };
-                self.step = Step::Over;
+                let ProbeState::Gathering = self.step else { return None };
+                self.step = ProbeState::Over;
                 Some(Action::Hung {
                     silent: self.silent(now),
                 })
@@ -216,8 +218,8 @@ impl Prober {
     }
 
     /// The probe that is out has all its time once more.
-    fn ask_anew(&mut self, now: Instant) {
-        self.step = Step::Asked {
+    fn restart_round(&mut self, now: Instant) {
+        self.step = ProbeState::Asked {
             since: now,
             until: now + self.health.timeout,
         };
@@ -228,12 +230,12 @@ impl Prober {
         let Some(due) = self.deadline() else { return };
         if now.saturating_duration_since(due) > LATE {
             let since = match self.step {
-                Step::Asked { since, .. } | Step::Waiting { since, .. } => since,
+                ProbeState::Asked { since, .. } | ProbeState::Waiting { since, .. } => since,
                 _ => due,
             };
             self.forgive(since, now);
             self.excused = self.excused.filter(|until| *until > now);
-            self.step = Step::GivenUp { until: now };
+            self.step = ProbeState::GivenUp { until: now };
         }
     }
 
@@ -245,46 +247,46 @@ impl Prober {
             self.excused = None;
         }
         match (self.step, self.excused) {
-            (Step::Asked { .. }, Some(until)) => {
-                self.step = Step::Asked { since: now, until };
+            (ProbeState::Asked { .. }, Some(until)) => {
+                self.step = ProbeState::Asked { since: now, until };
                 None
             }
-            (Step::Asked { since, .. } | Step::Waiting { since, .. }, _) if !over && !self.renews(now) => {
-                self.step = Step::Looking { since, at: now };
+            (ProbeState::Asked { since, .. } | ProbeState::Waiting { since, .. }, _) if !over && !self.renews(now) => {
+                self.step = ProbeState::Looking { since, at: now };
                 Some(Action::LookForTracer)
             }
-            (Step::GivenUp { .. } | Step::Asked { .. } | Step::Waiting { .. }, _) => {
-                self.ask_anew(now);
+            (ProbeState::GivenUp { .. } | ProbeState::Asked { .. } | ProbeState::Waiting { .. }, _) => {
+                self.restart_round(now);
                 Some(Action::Probe)
             }
-            (Step::Looking { .. } | Step::Gathering | Step::Over, _) => None,
+            (ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over, _) => None,
         }
     }
 
     /// True when a missed probe is to be replaced by another.
     fn renews(&self, now: Instant) -> bool {
-        matches!(self.step, Step::Waiting { .. })
+        matches!(self.step, ProbeState::Waiting { .. })
             && (self.excused.is_some() || self.silent(now) < self.health.kill_after)
     }
 
     fn looked(&mut self, tracer: Option<u32>, now: Instant) -> Option<Action> {
-        let Step::Looking { since, at } = self.step else {
+        let ProbeState::Looking { since, at } = self.step else {
             return None;
         };
         if now.saturating_duration_since(at) > LATE + LOOK_LIMIT {
             self.forgive(since, now);
-            self.ask_anew(now);
+            self.restart_round(now);
             return Some(Action::Probe);
         }
         let silent = self.silent(now);
         if tracer.is_some() {
             self.heard = now;
         } else if self.unresponsive && silent >= self.health.kill_after && self.excused.is_none() {
-            self.step = Step::Gathering;
+            self.step = ProbeState::Gathering;
             return Some(Action::Gather);
         }
         let killed = self.heard + self.health.kill_after;
-        self.step = Step::Waiting {
+        self.step = ProbeState::Waiting {
             since: now,
             until: killed.max(now).min(now + RENEW),
         };

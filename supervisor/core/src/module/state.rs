@@ -10,31 +10,31 @@ use super::limits::Limit;
 /// The published state of one module; written by the module's own task.
 #[derive(Debug, Clone)]
 pub struct ModuleState {
-    /// Where it is in its life.
+    /// Phase of the module's life.
     pub phase: ModulePhase,
     /// Number of its newest process, from 1; 0 before the first. One that could not be spawned counts.
     pub life: u64,
     /// Process id, while it has one.
     pub pid: Option<u32>,
-    /// When `phase` last changed.
+    /// Time at which `phase` last changed.
     pub since: SystemTime,
-    /// When the present process was started.
+    /// Time at which the present process was started.
     pub started: Option<SystemTime>,
     /// The newest thing worth saying: why it is not ready, or else why it was last restarted.
     pub last: Option<Arc<str>>,
-    /// When `last` happened.
+    /// Time at which `last` happened.
     pub last_at: Option<SystemTime>,
-    /// How long the last start took until Ready.
+    /// Time that the last start took until Ready.
     pub start_time: Option<Duration>,
-    /// How often a process of it was started after the first.
+    /// Number of starts after the first.
     pub restarts: u32,
     /// Failures since it was last READY.
     pub consecutive_failures: u32,
-    /// What went wrong last; kept until it is READY again.
+    /// Last failure; kept until it is READY again.
     pub error: Option<Arc<str>>,
-    /// When it is started again.
+    /// Time of the next start.
     pub next_try: Option<SystemTime>,
-    /// How each of its configured limits is held.
+    /// Configured limits, with their enforcement.
     pub limits: Arc<[Limit]>,
 }
 

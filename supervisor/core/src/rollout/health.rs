@@ -1,4 +1,4 @@
-//! Is a change healthy? A pure verdict over two looks at the machine: before the change, and now.
+//! Health of a change: a pure verdict over two looks at the machine: before the change, and now.
 //!
 //! Healthy means: every part that was READY before and is still wanted is READY, every added or changed part is READY,
 //! and no module died. What was broken before does not count.
@@ -9,16 +9,16 @@ use std::fmt;
 use mainstay_ids::ResourceName;
 use mainstay_model::{Config, ModuleName};
 
-/// Something that can be well or not.
+/// Part of a machine that can be well or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum HealthPart {
     /// A module.
     Module(ModuleName),
     /// A resource.
     Resource(ResourceName),
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for HealthPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Module(name) => write!(f, "module {name}"),
@@ -27,12 +27,12 @@ impl fmt::Display for Part {
     }
 }
 
-/// How a part is.
+/// Condition of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// READY.
     Ready,
-    /// On its way there.
+    /// On its way to READY.
     Pending(String),
     /// Not READY, and why.
     Broken(String),
@@ -42,43 +42,43 @@ pub enum Condition {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthSnapshot {
     /// Every part that the config names, and the built-in modules in use.
-    pub parts: BTreeMap<Part, Condition>,
+    pub parts: BTreeMap<HealthPart, Condition>,
     /// Modules of which a process has ended unasked since the change began, and how.
     pub deaths: BTreeMap<ModuleName, String>,
 }
 
-/// What is to be thought of it.
+/// Verdict on the health of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is well.
+    /// Every part that counts is READY.
     Healthy,
-    /// These parts are not well; they may become so.
+    /// Parts that are not well, with their reasons; they may become so.
     Unwell(Vec<String>),
-    /// These modules died, which nothing makes good.
+    /// Modules that died, which nothing makes good.
     Died(Vec<String>),
 }
 
 /// The parts that `to` adds to `from`, or has otherwise.
-pub fn touched(from: &Config, to: &Config) -> BTreeSet<Part> {
+pub fn touched(from: &Config, to: &Config) -> BTreeSet<HealthPart> {
     let modules: BTreeMap<_, _> = from.modules.iter().map(|module| (&module.name, module)).collect();
     let resources: BTreeMap<_, _> = from.resources.iter().map(|config| (&config.name, config)).collect();
     let touched = to
         .modules
         .iter()
         .filter(|module| modules.get(&module.name) != Some(module));
-    let touched = touched.map(|module| Part::Module(module.name.as_str().into()));
+    let touched = touched.map(|module| HealthPart::Module(module.name.as_str().into()));
     let built = to
         .resources
         .iter()
         .filter(|config| resources.get(&config.name) != Some(config));
     touched
-        .chain(built.map(|config| Part::Resource(config.name.clone())))
+        .chain(built.map(|config| HealthPart::Resource(config.name.clone())))
         .collect()
 }
 
 /// The verdict on `now`. `before`: as it was when the change began. `touched`: what the change adds or changes.
-pub fn judge(before: &HealthSnapshot, touched: &BTreeSet<Part>, now: &HealthSnapshot) -> Verdict {
-    let counts = |part: &Part| match before.parts.get(part) {
+pub fn judge(before: &HealthSnapshot, touched: &BTreeSet<HealthPart>, now: &HealthSnapshot) -> Verdict {
+    let counts = |part: &HealthPart| match before.parts.get(part) {
         Some(Condition::Ready) => true,
         Some(Condition::Broken(_)) => false,
         Some(Condition::Pending(_)) | None => touched.contains(part),
@@ -86,7 +86,7 @@ pub fn judge(before: &HealthSnapshot, touched: &BTreeSet<Part>, now: &HealthSnap
     let died = now
         .deaths
         .iter()
-        .filter(|(name, _)| counts(&Part::Module((*name).clone())));
+        .filter(|(name, _)| counts(&HealthPart::Module((*name).clone())));
     let died: Vec<_> = died.map(|(name, how)| format!("module {name} died: {how}")).collect();
     if !died.is_empty() {
         return Verdict::Died(died);
@@ -134,11 +134,11 @@ mod tests {
         picture
     }
 
-    fn part(name: &str) -> Part {
+    fn part(name: &str) -> HealthPart {
         if name.starts_with('m') {
-            Part::Module(name.into())
+            HealthPart::Module(name.into())
         } else {
-            Part::Resource(format!("rdk:component:motor/{name}").parse().expect("a name"))
+            HealthPart::Resource(format!("rdk:component:motor/{name}").parse().expect("a name"))
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         ] {
             let touched = touched.split_whitespace().map(part).collect();
             let verdict = judge(&picture(before), &touched, &picture(now));
-            let told = match &verdict {
+            let shown = match &verdict {
                 Verdict::Healthy => "well".to_owned(),
                 Verdict::Died(_) => "died".to_owned(),
                 Verdict::Unwell(reasons) => {
@@ -179,7 +179,7 @@ mod tests {
                     names.join(" ")
                 }
             };
-            assert_eq!(told, expected, "{before} | {now}: {verdict:?}");
+            assert_eq!(shown, expected, "{before} | {now}: {verdict:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is done about a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time
-//! in, actions out. The driver is its neighbour `driver`; who is healthy is said by `health`.
+//! Transaction of a new config: ask for leave, check, apply, watch, commit or go back. Pure: state, input and time in,
+//! actions out. The driver is `driver` in the runtime; who is healthy is said by `health`.
 //!
 //! Two things go on side by side. A *candidate* is a text on its way to the machine: it waits for leave (`maintenance`)
 //! and is checked. The *trial* is about what the machine was last told to be: it is being applied, is watched, or is
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::apply_state::{ApplyState, ConfigState};
 use super::health::Verdict;
-pub use super::messages::{Action, Direction, File, Input, Origin, Refusal, Revision, Ticket};
-use super::news::{News, State};
+pub use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
 
 /// Pause before a text that was refused for what may pass is tried again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -23,10 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the machine was last told, and what came of it.
+/// State of the config that was applied last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
-    /// It is the last commit.
+    /// The applied config is the last commit.
     Settled,
     Applying {
         ticket: Ticket,
@@ -37,12 +37,12 @@ enum Trial {
         direction: Direction,
         until: Instant,
     },
-    /// It is the last commit, and yet not as it was.
+    /// The last commit runs, and yet the machine is not as it was.
     Degraded(Vec<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stage {
+enum CandidateStage {
     Asking {
         pause: Duration,
     },
@@ -59,7 +59,7 @@ enum Stage {
 struct Candidate<T> {
     ticket: Ticket,
     revision: Revision<T>,
-    stage: Stage,
+    stage: CandidateStage,
     /// The pause before this try and why the one before was refused, if it is not the first.
     again: Option<(Duration, Vec<String>)>,
 }
@@ -78,23 +78,23 @@ struct Retry<T> {
 pub struct Transaction<T> {
     committed: Option<Revision<T>>,
     running: Revision<T>,
-    /// What ran before, until the machine has taken up what it was told.
+    /// Config that ran before, until the machine has taken up the new one.
     before: Option<Revision<T>>,
     trial: Trial,
-    /// How long the last trial was, or is to be, watched.
+    /// Time for which the last trial was, or is to be, watched.
     window: Duration,
     candidate: Option<Candidate<T>>,
     retry: Option<Retry<T>>,
-    file: File,
+    file: FileState,
     rejected: BTreeMap<Arc<str>, Vec<String>>,
     last_ticket: Ticket,
     stopped: bool,
 }
 
 impl<T: Clone> Transaction<T> {
-    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first pass
-    /// is over. `committed` is the last good config, if there is one.
-    pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: File) -> Self {
+    /// A machine that starts with `first`, which is numbered [`Ticket`] 0; [`Input::Applied`] is due when its first
+    /// pass is over. `committed` is the last good config, if there is one.
+    pub fn new(first: Revision<T>, committed: Option<Revision<T>>, file: FileState) -> Self {
         let known = committed.as_ref().is_some_and(|kept| kept.digest == first.digest);
         let trial = if known {
             Trial::Settled
@@ -117,12 +117,12 @@ impl<T: Clone> Transaction<T> {
         }
     }
 
-    /// What the machine was last told to be.
+    /// Config that was applied last.
     pub fn running(&self) -> &Revision<T> {
         &self.running
     }
 
-    /// What it goes back to.
+    /// Config that a failed change goes back to.
     pub fn committed(&self) -> Option<&Revision<T>> {
         self.committed.as_ref()
     }
@@ -140,7 +140,8 @@ impl<T: Clone> Transaction<T> {
     /// True while something is under way that ends by itself, and soon.
     pub fn is_busy(&self) -> bool {
         let stage = self.candidate.as_ref().map(|candidate| &candidate.stage);
-        matches!(stage, Some(Stage::Asking { .. } | Stage::Checking)) || matches!(self.trial, Trial::Applying { .. })
+        matches!(stage, Some(CandidateStage::Asking { .. } | CandidateStage::Checking))
+            || matches!(self.trial, Trial::Applying { .. })
     }
 
     /// Number of the text that came last.
@@ -148,20 +149,20 @@ impl<T: Clone> Transaction<T> {
         self.last_ticket
     }
 
-    /// When [`Input::Look`] is due even if nothing happens.
+    /// Time at which [`Input::Health`] is due even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let watched = match &self.trial {
             Trial::Watching { until, .. } => Some(*until),
             _ => None,
         };
         let postponed = match self.candidate.as_ref().map(|candidate| &candidate.stage) {
-            Some(Stage::Postponed { until, .. }) => Some(*until),
+            Some(CandidateStage::Postponed { until, .. }) => Some(*until),
             _ => None,
         };
         watched.into_iter().chain(postponed).chain(self.next_try()).min()
     }
 
-    /// When the file's text, which was refused for what may pass, is tried again.
+    /// Time at which the file's text, which was refused for what may pass, is tried again.
     pub fn next_try(&self) -> Option<Instant> {
         self.retry.as_ref().map(|retry| retry.until)
     }
@@ -174,9 +175,9 @@ impl<T: Clone> Transaction<T> {
     }
 
     /// The state in one word, and why it is not `current`.
-    pub fn state(&self) -> (State, Vec<String>) {
+    pub fn state(&self) -> (ConfigState, Vec<String>) {
         match &self.trial {
-            Trial::Degraded(reasons) => return (State::Degraded, reasons.clone()),
+            Trial::Degraded(reasons) => return (ConfigState::Degraded, reasons.clone()),
             Trial::Applying {
                 direction: Direction::Back(why),
                 ..
@@ -185,32 +186,32 @@ impl<T: Clone> Transaction<T> {
                 direction: Direction::Back(why),
                 ..
             } => {
-                return (State::Reverted, why.clone());
+                return (ConfigState::Reverted, why.clone());
             }
             _ => {}
         }
         if let Some(candidate) = &self.candidate {
-            if let (Stage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
-                return (State::Refused, reasons.clone());
+            if let (CandidateStage::Checking, Some((_, reasons))) = (&candidate.stage, &candidate.again) {
+                return (ConfigState::Refused, reasons.clone());
             }
             match &candidate.stage {
-                Stage::Postponed { reason, .. } => return (State::Waiting, vec![reason.clone()]),
+                CandidateStage::Postponed { reason, .. } => return (ConfigState::Waiting, vec![reason.clone()]),
                 // Between two questions it waits all the same.
-                Stage::Asking { pause } if *pause > FIRST_PAUSE => return (State::Waiting, Vec::new()),
-                _ => return (State::Applying, Vec::new()),
+                CandidateStage::Asking { pause } if *pause > FIRST_PAUSE => return (ConfigState::Waiting, Vec::new()),
+                _ => return (ConfigState::Applying, Vec::new()),
             }
         }
         match &self.file {
-            File::Refused(reasons) => return (State::Refused, reasons.clone()),
-            File::Away(why) => return (State::Away, vec![why.clone()]),
-            File::Rejected(reasons) => return (State::Reverted, reasons.clone()),
-            File::Holds(_) => {}
+            FileState::Refused(reasons) => return (ConfigState::Refused, reasons.clone()),
+            FileState::Away(why) => return (ConfigState::Away, vec![why.clone()]),
+            FileState::Rejected(reasons) => return (ConfigState::Reverted, reasons.clone()),
+            FileState::Holds(_) => {}
         }
         match &self.trial {
-            Trial::Applying { .. } => (State::Applying, Vec::new()),
-            Trial::Watching { .. } => (State::Watching, Vec::new()),
-            _ if File::Holds(self.running.digest.clone()) != self.file => (State::Overridden, Vec::new()),
-            _ => (State::Current, Vec::new()),
+            Trial::Applying { .. } => (ConfigState::Applying, Vec::new()),
+            Trial::Watching { .. } => (ConfigState::Watching, Vec::new()),
+            _ if FileState::Holds(self.running.digest.clone()) != self.file => (ConfigState::Overridden, Vec::new()),
+            _ => (ConfigState::Current, Vec::new()),
         }
     }
 
@@ -227,22 +228,22 @@ impl<T: Clone> Transaction<T> {
                 forced,
             } => self.seen(revision, rejected, forced, &mut actions),
             Input::Refused(reasons) => {
-                self.file = File::Refused(reasons);
+                self.file = FileState::Refused(reasons);
                 self.retry = None;
                 self.withdraw(&mut actions);
             }
             Input::Away(why) => {
-                self.file = File::Away(why);
+                self.file = FileState::Away(why);
                 self.retry = None;
                 self.withdraw(&mut actions);
             }
             Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
             Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now, &mut actions),
             Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
-            Input::Look(verdict) => {
+            Input::Health(verdict) => {
                 self.ask_again(now, &mut actions);
                 self.try_again(now, &mut actions);
-                self.look(verdict, now, &mut actions);
+                self.judge_trial(verdict, now, &mut actions);
             }
             Input::Stop => {
                 self.stopped = true;
@@ -266,16 +267,16 @@ impl<T: Clone> Transaction<T> {
         let rejected = self.rejected.get(&revision.digest).cloned().or(rejected);
         // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
         if by_file {
-            self.file = File::Holds(revision.digest.clone());
+            self.file = FileState::Holds(revision.digest.clone());
             self.retry = None;
             self.withdraw(actions);
         }
         match rejected {
             Some(_) if forced => {
                 self.rejected.remove(&revision.digest);
-                actions.push(Action::Pardon(revision.digest.clone()));
+                actions.push(Action::ForgetRejection(revision.digest.clone()));
             }
-            Some(reasons) => return self.refuse(ticket, &revision, reasons, File::Rejected, actions),
+            Some(reasons) => return self.refuse(ticket, &revision, reasons, FileState::Rejected, actions),
             None => {}
         }
         if !forced && revision.digest == self.running.digest {
@@ -285,7 +286,7 @@ impl<T: Clone> Transaction<T> {
         if let (Some(known), true) = (known, revision.revert.is_some()) {
             let new: Vec<_> = revision.faults.difference(known).cloned().collect();
             if !new.is_empty() {
-                return self.refuse(ticket, &revision, new, File::Refused, actions);
+                return self.refuse(ticket, &revision, new, FileState::Refused, actions);
             }
         }
         self.begin(ticket, revision, None, actions);
@@ -303,9 +304,9 @@ impl<T: Clone> Transaction<T> {
         self.retry = None;
         let (stage, action) = if revision.guarded {
             let pause = FIRST_PAUSE;
-            (Stage::Asking { pause }, Action::Ask(ticket, revision.clone()))
+            (CandidateStage::Asking { pause }, Action::Ask(ticket, revision.clone()))
         } else {
-            (Stage::Checking, Action::Check(ticket, revision.clone()))
+            (CandidateStage::Checking, Action::Check(ticket, revision.clone()))
         };
         actions.push(action);
         self.candidate = Some(Candidate {
@@ -316,13 +317,13 @@ impl<T: Clone> Transaction<T> {
         });
     }
 
-    /// What the file's text was refused for may have passed.
+    /// Tries the file's text again, because what it was refused for may have passed.
     fn try_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
         let Some(retry) = self.retry.take_if(|retry| retry.until <= now) else {
             return;
         };
         self.last_ticket.0 += 1;
-        self.file = File::Holds(retry.revision.digest.clone());
+        self.file = FileState::Holds(retry.revision.digest.clone());
         let again = Some((retry.pause, retry.reasons));
         self.begin(self.last_ticket, retry.revision, again, actions);
     }
@@ -332,14 +333,14 @@ impl<T: Clone> Transaction<T> {
         ticket: Ticket,
         revision: &Revision<T>,
         reasons: Vec<String>,
-        file: fn(Vec<String>) -> File,
+        file: fn(Vec<String>) -> FileState,
         actions: &mut Vec<Action<T>>,
     ) {
         // The file may hold something else by now.
-        if self.file == File::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
+        if self.file == FileState::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
             self.file = file(reasons.clone());
         }
-        actions.push(Action::Tell(ticket, News::Refused(reasons)));
+        actions.push(Action::Publish(ticket, ApplyState::Refused(reasons)));
     }
 
     /// The file no longer holds the candidate.
@@ -355,7 +356,7 @@ impl<T: Clone> Transaction<T> {
 
     fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
         if let Some(candidate) = self.candidate.take() {
-            actions.push(Action::Tell(candidate.ticket, News::Superseded));
+            actions.push(Action::Publish(candidate.ticket, ApplyState::Superseded));
         }
     }
 
@@ -363,41 +364,42 @@ impl<T: Clone> Transaction<T> {
         let Some(candidate) = self.candidate.as_mut().filter(|candidate| candidate.ticket == ticket) else {
             return;
         };
-        let Stage::Asking { pause } = candidate.stage else {
+        let CandidateStage::Asking { pause } = candidate.stage else {
             return;
         };
         match answer {
             Ok(()) => {
-                candidate.stage = Stage::Checking;
+                candidate.stage = CandidateStage::Checking;
                 actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
-                actions.push(Action::Tell(ticket, News::Waiting(reason.clone(), pause)));
+                actions.push(Action::Publish(ticket, ApplyState::Waiting(reason.clone(), pause)));
                 let until = now + pause;
-                candidate.stage = Stage::Postponed { pause, until, reason };
+                candidate.stage = CandidateStage::Postponed { pause, until, reason };
             }
         }
     }
 
     fn ask_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
         let Some(candidate) = &mut self.candidate else { return };
-        if let Stage::Postponed { pause, until, .. } = candidate.stage
+        if let CandidateStage::Postponed { pause, until, .. } = candidate.stage
             && until <= now
         {
             let pause = (pause * 2).min(LAST_PAUSE);
-            candidate.stage = Stage::Asking { pause };
+            candidate.stage = CandidateStage::Asking { pause };
             actions.push(Action::Ask(candidate.ticket, candidate.revision.clone()));
         }
     }
 
     fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
-        let mine = |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == Stage::Checking;
+        let mine =
+            |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == CandidateStage::Checking;
         let Some(Candidate { revision, again, .. }) = self.candidate.take_if(mine) else {
             return;
         };
         if let Err(Refusal { reasons, transient }) = outcome {
-            self.refuse(ticket, &revision, reasons.clone(), File::Refused, actions);
-            let wanted = revision.origin == Origin::File && self.file == File::Refused(reasons.clone());
+            self.refuse(ticket, &revision, reasons.clone(), FileState::Refused, actions);
+            let wanted = revision.origin == Origin::File && self.file == FileState::Refused(reasons.clone());
             if transient && wanted {
                 let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
                 let until = now + pause;
@@ -411,12 +413,12 @@ impl<T: Clone> Transaction<T> {
             return;
         }
         if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
-            actions.push(Action::Tell(*ticket, News::Superseded));
+            actions.push(Action::Publish(*ticket, ApplyState::Superseded));
         }
         let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
         self.window = revision.revert.unwrap_or_default();
         self.go(ticket, revision, Direction::Forward, fresh, actions);
-        actions.push(Action::Tell(ticket, News::Applying));
+        actions.push(Action::Publish(ticket, ApplyState::Applying));
     }
 
     fn go(
@@ -466,7 +468,7 @@ impl<T: Clone> Transaction<T> {
                         direction,
                         until,
                     };
-                    actions.push(Action::Tell(ticket, News::Watching(self.window)));
+                    actions.push(Action::Publish(ticket, ApplyState::Watching(self.window)));
                 } else {
                     self.commit(ticket, actions);
                 }
@@ -490,7 +492,7 @@ impl<T: Clone> Transaction<T> {
                     }
                     _ => Trial::Settled,
                 };
-                self.refuse(ticket, &failed, vec![problem], File::Refused, actions);
+                self.refuse(ticket, &failed, vec![problem], FileState::Refused, actions);
             }
             (Direction::Back(reasons), Ok(())) => {
                 let direction = Direction::Back(reasons);
@@ -501,7 +503,7 @@ impl<T: Clone> Transaction<T> {
                 };
             }
             (Direction::Back(_), Err(problem)) => {
-                actions.push(Action::Tell(ticket, News::Degraded(vec![problem.clone()])));
+                actions.push(Action::Publish(ticket, ApplyState::Degraded(vec![problem.clone()])));
                 self.trial = Trial::Degraded(vec![problem]);
             }
         }
@@ -511,10 +513,10 @@ impl<T: Clone> Transaction<T> {
         self.trial = Trial::Settled;
         self.committed = Some(self.running.clone());
         actions.push(Action::Commit(ticket, self.running.clone()));
-        actions.push(Action::Tell(ticket, News::Committed));
+        actions.push(Action::Publish(ticket, ApplyState::Committed));
     }
 
-    fn look(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn judge_trial(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
         match (self.trial.clone(), verdict) {
             (
                 Trial::Watching {
@@ -547,12 +549,12 @@ impl<T: Clone> Transaction<T> {
                 Verdict::Healthy,
             ) => {
                 self.trial = Trial::Settled;
-                actions.push(Action::Tell(ticket, News::Reverted(reasons)));
+                actions.push(Action::Publish(ticket, ApplyState::Reverted(reasons)));
             }
             (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
                 if until <= now =>
             {
-                actions.push(Action::Tell(ticket, News::Degraded(reasons.clone())));
+                actions.push(Action::Publish(ticket, ApplyState::Degraded(reasons.clone())));
                 self.trial = Trial::Degraded(reasons);
             }
             (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
@@ -567,15 +569,15 @@ impl<T: Clone> Transaction<T> {
         };
         let bad = self.running.clone();
         self.rejected.insert(bad.digest.clone(), reasons.clone());
-        if self.file == File::Holds(bad.digest.clone()) {
-            self.file = File::Rejected(reasons.clone());
+        if self.file == FileState::Holds(bad.digest.clone()) {
+            self.file = FileState::Rejected(reasons.clone());
         }
         let same = |candidate: &mut Candidate<T>| candidate.revision.digest == bad.digest;
         if let Some(candidate) = self.candidate.take_if(same) {
-            actions.push(Action::Tell(candidate.ticket, News::Refused(reasons.clone())));
+            actions.push(Action::Publish(candidate.ticket, ApplyState::Refused(reasons.clone())));
         }
         actions.push(Action::Reject(bad, reasons.clone()));
-        actions.push(Action::Tell(ticket, News::Reverting(reasons.clone())));
+        actions.push(Action::Publish(ticket, ApplyState::Reverting(reasons.clone())));
         self.go(ticket, target, Direction::Back(reasons), false, actions);
     }
 }

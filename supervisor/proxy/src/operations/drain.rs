@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use super::{OnStopAll, Operations};
 
 /// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
-const LOOK: Duration = Duration::from_millis(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What is due about a resource that is to be taken out.
+/// Next action for a resource that is to be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// Nobody is in it any more: take it out.
+pub enum DrainStep {
+    /// No call is in it any more: take it out.
     Remove,
     /// Look again when a call ended, at that time at the latest.
     Wait {
-        /// When patience ends.
+        /// Time at which patience ends.
         until: Instant,
     },
     /// Patience is over: end what still runs, then take it out.
@@ -23,17 +23,18 @@ pub enum Due {
 }
 
 /// Decides what is due `now` for a resource with so many `calls` in flight, which may go on until `by`.
-pub fn due(calls: usize, by: Instant, now: Instant) -> Due {
+pub fn due(calls: usize, by: Instant, now: Instant) -> DrainStep {
     match calls {
-        0 => Due::Remove,
-        _ if by <= now => Due::Cut,
-        _ => Due::Wait { until: by },
+        0 => DrainStep::Remove,
+        _ if by <= now => DrainStep::Cut,
+        _ => DrainStep::Wait { until: by },
     }
 }
 
 impl Operations {
     /// Returns when no call to `resource` runs any more, or at `by`, when what still runs is ended as UNAVAILABLE with
-    /// `cause`. Calls that stop something are waited for, and never cut. New calls are somebody else's to refuse, before.
+    /// `cause`. Calls that stop something are waited for, and never cut. New calls are somebody else's to refuse,
+    /// before.
     pub async fn drain(&self, resource: &str, by: Instant, cause: &Arc<str>) {
         loop {
             let ended = self.0.ended.notified();
@@ -42,13 +43,13 @@ impl Operations {
             ended.as_mut().enable();
             let calls = self.calls(|_, about| &*about.resource == resource).len();
             match due(calls, by, Instant::now()) {
-                Due::Remove => return,
-                Due::Cut => return self.cut(resource, cause),
-                Due::Wait { until } => {
+                DrainStep::Remove => return,
+                DrainStep::Cut => return self.cut(resource, cause),
+                DrainStep::Wait { until } => {
                     let until = tokio::time::Instant::from_std(until);
                     if tokio::time::timeout_at(until, ended).await.is_ok() {
-                        let look = tokio::time::Instant::now() + LOOK;
-                        tokio::time::sleep_until(look.min(until)).await;
+                        let next_check = tokio::time::Instant::now() + CHECK_INTERVAL;
+                        tokio::time::sleep_until(next_check.min(until)).await;
                     }
                 }
             }
@@ -74,23 +75,23 @@ mod tests {
     use super::*;
     use crate::call::CallLease as _;
     use crate::identity::Identity;
-    use crate::operations::{CallInfo, Running};
+    use crate::operations::{CallInfo, RunningCall};
 
     #[test]
     fn an_empty_resource_is_taken_out_at_once_and_a_busy_one_at_its_time() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
         for (calls, by, expected) in [
-            (0, later, Due::Remove),
-            (0, now, Due::Remove),
-            (3, later, Due::Wait { until: later }),
-            (3, now, Due::Cut),
+            (0, later, DrainStep::Remove),
+            (0, now, DrainStep::Remove),
+            (3, later, DrainStep::Wait { until: later }),
+            (3, now, DrainStep::Cut),
         ] {
             assert_eq!(due(calls, by, now), expected, "{calls}");
         }
     }
 
-    fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> Running {
+    fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> RunningCall {
         let about = CallInfo {
             resource: resource.into(),
             module: None,
@@ -126,10 +127,10 @@ mod tests {
         );
         operations.drain("a", Instant::now(), &cause).await;
         assert!(lasting.cancel.is_cancelled());
-        assert_eq!(lasting.why_cut(), Some(cause));
+        assert_eq!(lasting.cut_reason(), Some(cause));
         for spared in [stop, other] {
             assert!(!spared.cancel.is_cancelled());
-            assert_eq!(spared.why_cut(), None);
+            assert_eq!(spared.cut_reason(), None);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources among
-//! them, so that one that never returns is noticed (see `stuck`), and that a resource is not taken out under them (`drain`).
+//! Operations: every call that runs now, so that it can be seen, waited for and cancelled; and the calls to resources
+//! among them, so that one that never returns is noticed (see `stuck`), and that a resource is not taken out under them
+//! (`drain`).
 
 pub mod drain;
 pub mod stuck;
@@ -17,41 +18,41 @@ use crate::call::CallLease;
 use crate::identity::Identity;
 use crate::upstream::Upstream;
 
-/// One running call.
+/// Running call.
 #[derive(Debug, Clone)]
 pub struct Operation {
     /// `/package.Service/Method`.
     pub method: String,
-    /// When it began.
+    /// Start of the call.
     pub started: SystemTime,
     /// The session that answers for it, if any.
     pub session: Option<Uuid>,
-    /// When it began, by a clock that nobody sets.
+    /// Start of the call by a clock that nobody sets.
     pub begun: Instant,
-    /// Whose call to what it is; `None` for the core's own services.
+    /// Caller and resource; `None` for the core's own services.
     pub about: Option<CallInfo>,
     cancel: CancellationToken,
-    /// Why the core ended it, if it did.
+    /// Reason why the core ended it, if it did.
     cut: Option<Arc<str>>,
     on_stop_all: OnStopAll,
 }
 
-/// What a call to a resource is about.
+/// Description of a call to a resource.
 #[derive(Debug, Clone)]
 pub struct CallInfo {
     /// The resource's full name.
     pub resource: Arc<str>,
     /// The module that holds it.
     pub module: Option<ModuleName>,
-    /// Who calls.
+    /// Identity of the caller.
     pub caller: Arc<Identity>,
-    /// One message in, one out: such a call is expected to return.
+    /// True if one message goes in and one out: such a call is expected to return.
     pub unary: bool,
-    /// It sets something moving, and may rightly last as long as that moves.
+    /// True if it sets something moving, and may rightly last as long as that moves.
     pub moves: bool,
 }
 
-/// What StopAll does to an operation.
+/// Effect of StopAll on an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStopAll {
     /// Cancels it: it may set something moving.
@@ -73,7 +74,7 @@ struct Lists {
     operations: HashMap<Uuid, Operation>,
     /// Calls that are part of an operation which runs already.
     joined: HashMap<u64, Operation>,
-    /// How many have joined so far.
+    /// Number of operations that have joined so far.
     count: u64,
     /// The last calls that ended because the module's connection did, and when.
     broken: VecDeque<(Instant, Operation)>,
@@ -94,27 +95,27 @@ pub struct Operations(Arc<Shared>);
 
 /// A call's entry in the list. Dropping it is the end of the operation.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCall {
     shared: Arc<Shared>,
-    /// Its id: the caller's own, or a new one.
+    /// Id: the caller's own, or a new one.
     pub id: Uuid,
     /// Cancelled when somebody cancels the operation.
     pub cancel: CancellationToken,
     /// A call made on behalf of an operation that runs already is part of that one, under a number of its own.
     joined: Option<u64>,
-    /// Where the call goes.
+    /// Connection that the call takes.
     upstream: Option<Upstream>,
 }
 
-impl Running {
+impl RunningCall {
     /// The call goes to a module through this connection: if it ends with that, it is remembered for a while.
     pub fn through(&mut self, upstream: &Upstream) {
         self.upstream = Some(upstream.clone()).filter(|upstream| !upstream.is_closed());
     }
 }
 
-impl CallLease for Running {
-    fn why_cut(&self) -> Option<Arc<str>> {
+impl CallLease for RunningCall {
+    fn cut_reason(&self) -> Option<Arc<str>> {
         let running = self.shared.running();
         let operation = match self.joined {
             Some(number) => running.joined.get(&number),
@@ -125,8 +126,8 @@ impl CallLease for Running {
 }
 
 impl Operations {
-    /// A call begins. `given` is the id that the caller sent; one that runs already is joined. `about` says which resource it
-    /// is for.
+    /// A call begins. `given` is the id that the caller sent; one that runs already is joined. `about` says which
+    /// resource it is for.
     pub fn begin(
         &self,
         given: Option<Uuid>,
@@ -134,7 +135,7 @@ impl Operations {
         session: Option<Uuid>,
         on_stop_all: OnStopAll,
         about: Option<CallInfo>,
-    ) -> Running {
+    ) -> RunningCall {
         let mut running = self.0.running();
         let id = given.unwrap_or_else(Uuid::new_v4);
         let (cancel, joined) = match running.operations.get(&id) {
@@ -164,7 +165,7 @@ impl Operations {
             None
         };
         drop(running);
-        Running {
+        RunningCall {
             shared: self.0.clone(),
             id,
             cancel,
@@ -201,7 +202,7 @@ impl Operations {
         .collect()
     }
 
-    /// All that run, oldest first, but for `asking`.
+    /// Operations that run, oldest first, but for `asking`.
     pub fn list(&self, asking: Option<Uuid>) -> Vec<(Uuid, Operation)> {
         let running = self.0.running();
         let others = running.operations.iter().filter(|(id, _)| Some(**id) != asking);
@@ -240,7 +241,7 @@ impl Operations {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         let mut running = self.shared.running();
         let ended = match self.joined {

@@ -1,7 +1,7 @@
 //! Calls that never return, told apart from calls that take their time. Pure functions.
 //!
-//! They end by their deadline in any case; until then they are shown, and restart their module where its config asks for
-//! that. Streams are never stuck: they last for as long as somebody listens.
+//! They end by their deadline in any case; until then they are shown, and restart their module where its config asks
+//! for that. Streams are never stuck: they last for as long as somebody listens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use mainstay_model::ModuleName;
 
 use super::{CallInfo, Operation, Operations};
 
-/// By how much longer a call may take that rightly lasts.
+/// Factor by which a call that rightly lasts may take longer.
 const PATIENT: u32 = 10;
 
 /// Calls of one method of one resource that do not return.
@@ -21,13 +21,13 @@ pub struct Stuck {
     pub resource: Arc<str>,
     /// The method without its service, such as `GetReadings`.
     pub method: String,
-    /// How long the oldest call has been waiting.
+    /// Time that the oldest call has been waiting.
     pub age: Duration,
-    /// When that began.
+    /// Time at which that began.
     pub since: SystemTime,
-    /// How many calls.
+    /// Number of calls.
     pub calls: u32,
-    /// Who waits: each caller once, in alphabetical order.
+    /// Callers that wait: each once, in alphabetical order.
     pub callers: Vec<String>,
 }
 
@@ -90,9 +90,9 @@ fn group(calls: Vec<(Operation, CallInfo)>, now: Instant) -> Vec<Stuck> {
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::operations::{OnStopAll, Running};
+    use crate::operations::{OnStopAll, RunningCall};
 
-    fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> Running {
+    fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> RunningCall {
         let about = CallInfo {
             resource: "rdk:component:sensor/eye".into(),
             module: Some("eyes".into()),

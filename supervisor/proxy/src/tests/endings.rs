@@ -10,13 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::world::{ECHO, World, answer, echo, message, named, ok_trailers, soon, until};
+use super::world::{ECHO, Fixture, answer, echo, message, named, ok_trailers, soon, until};
 
 /// A module that answers with one message and then waits; it tells why its streams were reset.
-async fn waiting_module(answers: bool) -> (World, mpsc::UnboundedReceiver<Reason>) {
-    let (tell, told) = mpsc::unbounded_channel();
-    let world = World::new(move |_request, mut respond| {
-        let tell = tell.clone();
+async fn waiting_module(answers: bool) -> (Fixture, mpsc::UnboundedReceiver<Reason>) {
+    let (sender, resets) = mpsc::unbounded_channel();
+    let world = Fixture::new(move |_request, mut respond| {
+        let sender = sender.clone();
         async move {
             let reason = if answers {
                 let mut stream = answer(&mut respond);
@@ -25,11 +25,11 @@ async fn waiting_module(answers: bool) -> (World, mpsc::UnboundedReceiver<Reason
             } else {
                 std::future::poll_fn(|cx| respond.poll_reset(cx)).await
             };
-            let _ = tell.send(reason.unwrap());
+            let _ = sender.send(reason.unwrap());
         }
     })
     .await;
-    (world, told)
+    (world, resets)
 }
 
 const GONE: &str = "resource rdk:component:testecho/e not available; reason=the connection to module `echo` was lost";
@@ -38,7 +38,7 @@ const GONE: &str = "resource rdk:component:testecho/e not available; reason=the 
 async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
     for answers in [false, true] {
         for leaves in [false, true] {
-            let (world, mut told) = waiting_module(answers).await;
+            let (world, mut resets) = waiting_module(answers).await;
             let mut client = world.client().await;
             let mut call = client.open(ECHO, &[]).await;
             call.stream.send_data(named(5), true).unwrap();
@@ -57,7 +57,7 @@ async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
                 drop(call);
             }
             assert_eq!(
-                soon(told.recv()).await,
+                soon(resets.recv()).await,
                 Some(Reason::CANCEL),
                 "answers {answers}, leaves {leaves}"
             );
@@ -69,7 +69,7 @@ async fn a_caller_that_cancels_or_leaves_cancels_in_the_module() {
 #[tokio::test]
 async fn a_cancelled_operation_ends_on_both_sides() {
     for answers in [false, true] {
-        let (world, mut told) = waiting_module(answers).await;
+        let (world, mut resets) = waiting_module(answers).await;
         let mut client = world.client().await;
         let mut call = client.open(ECHO, &[]).await;
         call.stream.send_data(named(5), false).unwrap();
@@ -91,7 +91,7 @@ async fn a_cancelled_operation_ends_on_both_sides() {
             soon(call.finish()).await
         };
         assert_eq!(got.status(), (1, "context canceled".to_owned()));
-        assert_eq!(soon(told.recv()).await, Some(Reason::CANCEL));
+        assert_eq!(soon(resets.recv()).await, Some(Reason::CANCEL));
         until("the call is over", || world.kept() == 0).await;
     }
 }
@@ -99,7 +99,7 @@ async fn a_cancelled_operation_ends_on_both_sides() {
 #[tokio::test]
 async fn the_core_ends_a_call_at_its_deadline_by_itself() {
     for answers in [false, true] {
-        let (world, mut told) = waiting_module(answers).await;
+        let (world, mut resets) = waiting_module(answers).await;
         let got = world
             .client()
             .await
@@ -108,7 +108,7 @@ async fn the_core_ends_a_call_at_its_deadline_by_itself() {
         assert_eq!(got.status(), (4, "context deadline exceeded".to_owned()));
         assert_eq!(got.body.is_empty(), !answers);
         assert_eq!(got.headers["opid"], super::world::OPID);
-        assert_eq!(soon(told.recv()).await, Some(Reason::CANCEL));
+        assert_eq!(soon(resets.recv()).await, Some(Reason::CANCEL));
         until("the call is over", || world.kept() == 0).await;
     }
     let (world, _told) = waiting_module(true).await;
@@ -122,7 +122,7 @@ async fn the_core_ends_a_call_at_its_deadline_by_itself() {
 
 #[tokio::test]
 async fn a_deadline_counts_before_the_first_message_too() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let mut client = world.client().await;
     let call = client.open(ECHO, &[("grpc-timeout", "50m")]).await;
     assert_eq!(soon(call.finish()).await.status().0, 4);
@@ -164,12 +164,12 @@ async fn a_module_that_dies_makes_its_callers_see_unavailable() {
     }
 }
 
-/// What a caller gets from a module that answers like that.
+/// Answer that a caller gets from a module that behaves like `reply`.
 async fn answered<F>(reply: impl Fn(h2::server::SendResponse<Bytes>) -> F + Clone + Send + 'static) -> (u16, String)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let world = World::new(move |_request, respond| reply(respond)).await;
+    let world = Fixture::new(move |_request, respond| reply(respond)).await;
     let mut client = world.client().await;
     let status = client.call(ECHO, &[], named(5)).await.status();
     until("the call is over", || world.kept() == 0).await;
@@ -250,7 +250,7 @@ async fn a_module_that_answers_garbage_gets_a_clean_error_in_its_name() {
 
 #[tokio::test]
 async fn a_module_that_does_not_speak_http2_is_an_unavailable_one() {
-    let world = World::with_module(|listener| async move {
+    let world = Fixture::with_module(|listener| async move {
         let mut held = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream
@@ -267,7 +267,7 @@ async fn a_module_that_does_not_speak_http2_is_an_unavailable_one() {
 
 #[tokio::test]
 async fn http_1_gets_its_answer_and_tls_its_refusal() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let speak = async |bytes: &[u8]| {
         let mut stream = TcpStream::connect(world.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -285,7 +285,7 @@ async fn http_1_gets_its_answer_and_tls_its_refusal() {
 
 #[tokio::test]
 async fn a_panic_ends_one_call_and_no_other() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let mut client = world.client().await;
     let mut other = client.open(ECHO, &[]).await;
     other.stream.send_data(named(5), false).unwrap();

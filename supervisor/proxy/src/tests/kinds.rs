@@ -18,7 +18,7 @@ use tonic::codegen::{BoxStream, Service};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::world;
-use super::world::{ECHO, OPID, World, answer, message, named, ok_trailers, read_all, soon};
+use super::world::{ECHO, Fixture, OPID, answer, message, named, ok_trailers, read_all, soon};
 use crate::body::CallBody;
 use crate::connection::serve_connection;
 use crate::upstream::Upstream;
@@ -88,8 +88,8 @@ async fn tonic_module(listener: UnixListener) {
     }
 }
 
-async fn client() -> (World, TestEchoServiceClient<Upstream>) {
-    let world = World::with_module(tonic_module).await;
+async fn client() -> (Fixture, TestEchoServiceClient<Upstream>) {
+    let world = Fixture::with_module(tonic_module).await;
     let upstream = Upstream::connect_tcp(world.address).await.unwrap();
     (
         world,
@@ -159,7 +159,7 @@ async fn server_streams_and_both_way_streams_pass_message_by_message() {
 
 #[tokio::test]
 async fn a_client_stream_reaches_its_module_whole() {
-    let world = World::new(|request, mut respond| async move {
+    let world = Fixture::new(|request, mut respond| async move {
         let all = read_all(&mut request.into_body()).await.unwrap();
         let mut stream = answer(&mut respond);
         stream
@@ -180,9 +180,9 @@ async fn a_client_stream_reaches_its_module_whole() {
 #[tokio::test]
 async fn a_module_sees_the_metadata_of_the_list_and_the_caller_sees_all_of_the_modules() {
     let seen = Arc::new(Mutex::new(None));
-    let tell = Arc::clone(&seen);
-    let world = World::new(move |request, mut respond| {
-        *tell.lock().unwrap() = Some((request.uri().clone(), request.headers().clone()));
+    let sink = Arc::clone(&seen);
+    let world = Fixture::new(move |request, mut respond| {
+        *sink.lock().unwrap() = Some((request.uri().clone(), request.headers().clone()));
         async move {
             let response = Response::builder()
                 .header("content-type", "application/grpc")
@@ -235,7 +235,7 @@ async fn a_module_sees_the_metadata_of_the_list_and_the_caller_sees_all_of_the_m
 
 #[tokio::test]
 async fn bad_requests_are_refused_and_the_connection_goes_on() {
-    let world = World::new(world::echo).await;
+    let world = Fixture::new(world::echo).await;
     let mut client = world.client().await;
     let too_long = "grpc: received message larger than max (33554433 vs. 33554432)";
     let cases = [

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::world::{ECHO, STOP, World, answer, echo, message, named, ok_trailers, send_all, serve_h2, soon, until};
+use super::world::{ECHO, Fixture, STOP, answer, echo, message, named, ok_trailers, send_all, serve_h2, soon, until};
 use crate::flow_control::{SEND_BUFFER, STREAM_WINDOW};
 
 const FLOOD: &str = "/flood";
@@ -15,8 +15,8 @@ const FLOOD: &str = "/flood";
 /// Streams at once whose reader sleeps.
 const FLOODS: usize = 3;
 
-/// What may be under way between a module and a client that reads nothing: the core's window, what it holds for the
-/// client's socket, both sockets, and the client's own window.
+/// Bytes that may be under way between a module and a client that reads nothing: the core's window, what it holds for
+/// the client's socket, both sockets, and the client's own window.
 const BOUND: usize = STREAM_WINDOW as usize + SEND_BUFFER + (8 << 20);
 
 /// Waits until the count stands still.
@@ -38,7 +38,7 @@ async fn settled(count: &AtomicUsize) -> usize {
 async fn a_client_that_does_not_read_holds_its_module_back_and_nobody_else() {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
-    let world = World::new(move |request, mut respond| {
+    let world = Fixture::new(move |request, mut respond| {
         let count = Arc::clone(&count);
         async move {
             if request.uri().path() != FLOOD {
@@ -87,7 +87,7 @@ async fn a_module_that_does_not_read_holds_its_caller_back_and_nobody_else() {
     builder
         .initial_window_size(1 << 16)
         .initial_connection_window_size(1 << 20);
-    let world = World::with_module(move |listener| {
+    let world = Fixture::with_module(move |listener| {
         serve_h2(listener, builder, |request, respond| async move {
             if request.uri().path() == FLOOD {
                 // Keeps the stream, reads nothing, says nothing.
@@ -123,7 +123,7 @@ async fn a_module_that_does_not_read_holds_its_caller_back_and_nobody_else() {
 
 #[tokio::test]
 async fn a_caller_that_writes_all_before_it_reads_does_not_lock_up() {
-    let world = World::new(echo).await;
+    let world = Fixture::new(echo).await;
     let mut builder = h2::client::Builder::new();
     let mut client = world.client_with(builder.initial_window_size(1 << 16)).await;
     let mut call = client.open(ECHO, &[]).await;
@@ -141,7 +141,7 @@ async fn stop_gets_through_when_a_module_takes_no_more_streams() {
     builder.max_concurrent_streams(4);
     let waiting = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&waiting);
-    let world = World::with_module(move |listener| {
+    let world = Fixture::with_module(move |listener| {
         serve_h2(listener, builder, move |request, mut respond| {
             let count = Arc::clone(&count);
             async move {
@@ -178,7 +178,7 @@ async fn stop_gets_through_when_a_module_takes_no_more_streams() {
 
 #[tokio::test]
 async fn many_streams_that_are_cancelled_at_once_do_not_cost_the_connection() {
-    let world = World::new(|request, mut respond| async move {
+    let world = Fixture::new(|request, mut respond| async move {
         if request.uri().path() != FLOOD {
             return echo(request, respond).await;
         }

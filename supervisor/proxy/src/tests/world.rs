@@ -1,4 +1,4 @@
-//! What the tests stand on: a module that does what a test says, the core's side as the doors use it, and a client.
+//! Fixtures of the tests: a module that does what a test says, the core's side as the listeners use it, and a client.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use crate::connection::serve_connection;
 use crate::deadline::Deadline;
 use crate::forward::{ForwardOptions, forward};
 use crate::peek::{Addressing, peek};
-use crate::status::{Target, respond};
+use crate::status::{CallTarget, respond};
 use crate::upstream::{Lane, Upstream};
 
 pub const ECHO: &str = "/viam.component.testecho.v1.TestEchoService/Echo";
@@ -43,7 +43,7 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// One gRPC message.
+/// Message in gRPC framing.
 pub fn message(payload: &[u8]) -> Bytes {
     let mut message = vec![0];
     message.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
@@ -59,26 +59,26 @@ pub fn named(size: usize) -> Bytes {
     message(&payload)
 }
 
-/// What the core side of a test does beyond forwarding.
+/// TestCore side of a test, beyond forwarding.
 #[derive(Default)]
-pub struct Core {
+pub struct TestCore {
     pub cancel: CancellationToken,
     /// Calls that are not over.
     pub kept: Arc<AtomicUsize>,
 }
 
-struct CallLease(Arc<AtomicUsize>);
+struct TestLease(Arc<AtomicUsize>);
 
-impl crate::call::CallLease for CallLease {}
+impl crate::call::CallLease for TestLease {}
 
-impl Drop for CallLease {
+impl Drop for TestLease {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-pub struct World {
-    pub core: Arc<Core>,
+pub struct Fixture {
+    pub core: Arc<TestCore>,
     pub upstream: Upstream,
     pub address: std::net::SocketAddr,
     module: AbortHandle,
@@ -86,7 +86,7 @@ pub struct World {
     _directory: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     /// A module that answers every call with `handler`, and a core in front of it.
     pub async fn new<H, F>(handler: H) -> Self
     where
@@ -108,7 +108,7 @@ impl World {
         let upstream = soon(Upstream::connect(&path)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let core = Arc::new(Core::default());
+        let core = Arc::new(TestCore::default());
         let (shared, up) = (Arc::clone(&core), upstream.clone());
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -161,7 +161,7 @@ impl World {
     }
 }
 
-async fn route(core: Arc<Core>, upstream: Upstream, request: Request<RequestBody>) -> Response<CallBody> {
+async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<RequestBody>) -> Response<CallBody> {
     let (parts, body) = request.into_parts();
     assert_ne!(parts.uri.path(), "/panic", "a call that panics");
     let deadline = match Deadline::of(&parts.headers, None, Instant::now()) {
@@ -177,7 +177,7 @@ async fn route(core: Arc<Core>, upstream: Upstream, request: Request<RequestBody
         Ok(Err(status)) | Err(status) => return respond(status),
     };
     core.kept.fetch_add(1, Ordering::SeqCst);
-    let target = Target {
+    let target = CallTarget {
         resource: "rdk:component:testecho/e".into(),
         module: "echo".into(),
     };
@@ -190,7 +190,7 @@ async fn route(core: Arc<Core>, upstream: Upstream, request: Request<RequestBody
         opid: Some(HeaderValue::from_static(OPID)),
         deadline,
         cancel: Some(core.cancel.child_token()),
-        keep: Some(Box::new(CallLease(Arc::clone(&core.kept)))),
+        keep: Some(Box::new(TestLease(Arc::clone(&core.kept)))),
         ..ForwardOptions::of(target)
     };
     forward(&parts, peeked.body, &upstream, terms).await
@@ -276,7 +276,7 @@ pub struct Client {
     tasks: JoinSet<()>,
 }
 
-/// What a client got in the end.
+/// Answer as the client got it.
 #[derive(Debug)]
 pub struct Got {
     pub headers: HeaderMap,
@@ -297,7 +297,7 @@ impl Got {
 
 impl Client {
     /// Begins a call.
-    pub async fn open(&mut self, path: &str, headers: &[(&str, &str)]) -> Call {
+    pub async fn open(&mut self, path: &str, headers: &[(&str, &str)]) -> TestCall {
         let mut request = Request::post(format!("http://{}{path}", self.address))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
@@ -307,7 +307,7 @@ impl Client {
         let mut sender = self.sender.clone();
         poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
         let (response, stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-        Call { response, stream }
+        TestCall { response, stream }
     }
 
     /// A whole call with these bytes as its request.
@@ -323,12 +323,12 @@ impl Client {
     }
 }
 
-pub struct Call {
+pub struct TestCall {
     pub response: h2::client::ResponseFuture,
     pub stream: SendStream<Bytes>,
 }
 
-impl Call {
+impl TestCall {
     /// Waits for the answer's headers.
     pub async fn head(self) -> (SendStream<Bytes>, HeaderMap, RecvStream) {
         let (parts, body) = soon(self.response).await.unwrap().into_parts();

@@ -3,16 +3,16 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// Where a call stands in its trace: version, trace, parent, flags.
+/// Header with the position of a call in its trace: version, trace, parent, flags.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What other tracing systems add; passed on as it came.
+/// Header for what other tracing systems add; passed on as it came.
 const TRACESTATE: &str = "tracestate";
 /// Flag: somebody records this trace.
 const SAMPLED: u8 = 1;
 
 /// A place in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Context {
+pub struct TraceContext {
     /// The trace; never 0.
     pub trace: u128,
     /// The span; never 0.
@@ -21,7 +21,7 @@ pub struct Context {
     pub sampled: bool,
 }
 
-impl Context {
+impl TraceContext {
     /// The place that a caller names; several `traceparent` or one that is not to be understood count as none.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all(TRACEPARENT).iter();
@@ -55,7 +55,7 @@ impl Context {
         }
     }
 
-    /// This place as a header.
+    /// Header value of this context.
     pub fn header(&self) -> HeaderValue {
         let text = format!(
             "00-{:032x}-{:016x}-{:02x}",
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-/// What the caller says besides, for the span's record.
+/// Trace state of the caller, for the span's record.
 pub fn trace_state(headers: &HeaderMap) -> String {
     let all: Vec<_> = headers
         .get_all(TRACESTATE)
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_place_in_a_trace_is_read_as_the_standard_says() {
         let place = |sampled| {
-            Some(Context {
+            Some(TraceContext {
                 trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
                 span: 0x00f0_67aa_0ba9_02b7,
                 sampled,
@@ -114,20 +114,20 @@ mod tests {
             (format!("00-{TRACE}-{SPAN}"), None),
             (String::new(), None),
         ] {
-            assert_eq!(Context::parse(&text), expected, "{text}");
+            assert_eq!(TraceContext::parse(&text), expected, "{text}");
         }
     }
 
     #[test]
     fn a_child_is_in_its_parents_trace_and_as_recorded_as_that() {
-        let parent = Context::parse(&format!("00-{TRACE}-{SPAN}-00")).expect("a good one");
-        let child = Context::child_of(Some(parent));
+        let parent = TraceContext::parse(&format!("00-{TRACE}-{SPAN}-00")).expect("a good one");
+        let child = TraceContext::child_of(Some(parent));
         assert_eq!((child.trace, child.sampled), (parent.trace, false));
         assert_ne!(child.span, parent.span);
         let text = child.header();
-        assert_eq!(Context::parse(text.to_str().expect("text")), Some(child));
-        let alone = Context::child_of(None);
+        assert_eq!(TraceContext::parse(text.to_str().expect("text")), Some(child));
+        let alone = TraceContext::child_of(None);
         assert!(alone.sampled);
-        assert_ne!(alone.trace, Context::child_of(None).trace);
+        assert_ne!(alone.trace, TraceContext::child_of(None).trace);
     }
 }

@@ -1,7 +1,8 @@
-//! Traces: what the core records of each call, and what modules send of theirs, on the way to a file, the log or a collector.
+//! Traces: what the core records of each call, and what modules send of theirs, on the way to a file, the log or a
+//! collector.
 //!
-//! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's; nobody
-//! ever waits for a sink: what finds no room is counted.
+//! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's;
+//! nobody ever waits for a sink: what finds no room is counted.
 
 mod context;
 
@@ -19,14 +20,14 @@ use tokio::sync::{mpsc, watch};
 use tonic::Code;
 
 pub use crate::trace::context::TRACEPARENT;
-use crate::trace::context::{Context, trace_state};
+use crate::trace::context::{TraceContext, trace_state};
 
 /// Records that may wait for the exporter.
 const WAITING: usize = 4096;
 /// Bytes that these may have together.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
-/// Where traces go, as the config says.
+/// Destinations of traces, as the config says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkConfig {
     /// Into files with this path.
@@ -39,17 +40,17 @@ pub struct SinkConfig {
 
 /// A record on its way to the sinks.
 #[derive(Debug)]
-pub enum Item {
-    /// Of a call that the core passed on.
+pub enum TraceItem {
+    /// Record of a call that the core passed on.
     Own(Box<Record>),
-    /// As a module sent them.
+    /// Spans as a module sent them.
     Theirs(Vec<ResourceSpans>),
 }
 
 #[derive(Debug)]
 struct Shared {
     on: AtomicBool,
-    queue: mpsc::Sender<(usize, Item)>,
+    queue: mpsc::Sender<(usize, TraceItem)>,
     waiting: AtomicUsize,
     /// Records for which there was no room.
     lost: AtomicU64,
@@ -60,11 +61,11 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct Traces(Arc<Shared>);
 
-/// What comes to the exporter.
+/// Item for the exporter.
 #[derive(Debug)]
-pub enum Incoming {
+pub enum ExporterInput {
     /// A record.
-    Record(Item),
+    Record(TraceItem),
     /// [`Records::sinks`] says something else.
     OtherSinks,
 }
@@ -73,41 +74,41 @@ pub enum Incoming {
 #[derive(Debug)]
 pub struct Records {
     shared: Arc<Shared>,
-    inbox: mpsc::Receiver<(usize, Item)>,
-    /// Where they are to go.
+    inbox: mpsc::Receiver<(usize, TraceItem)>,
+    /// Destinations of the records.
     pub sinks: watch::Receiver<SinkConfig>,
 }
 
 impl Records {
     /// The next record, or word that the sinks are to be others; `None` when neither can come any more.
-    pub async fn next(&mut self) -> Option<Incoming> {
+    pub async fn next(&mut self) -> Option<ExporterInput> {
         tokio::select! {
-            changed = self.sinks.changed() => changed.ok().map(|()| Incoming::OtherSinks),
+            changed = self.sinks.changed() => changed.ok().map(|()| ExporterInput::OtherSinks),
             Some(next) = self.inbox.recv() => {
                 self.shared.waiting.fetch_sub(next.0, Ordering::Relaxed);
-                Some(Incoming::Record(next.1))
+                Some(ExporterInput::Record(next.1))
             }
         }
     }
 
     /// The next record, once there is one; `None` when none can come any more.
-    pub async fn record(&mut self) -> Option<Item> {
+    pub async fn record(&mut self) -> Option<TraceItem> {
         let next = self.inbox.recv().await?;
-        Some(self.taken(next))
+        Some(self.dequeued(next))
     }
 
     /// The next record, if there is one.
-    pub fn try_next(&mut self) -> Option<Item> {
+    pub fn try_next(&mut self) -> Option<TraceItem> {
         let next = self.inbox.try_recv().ok()?;
-        Some(self.taken(next))
+        Some(self.dequeued(next))
     }
 
-    /// How many found no room since this was asked last.
+    /// Takes the number of records that found no room since the last call.
     pub fn take_lost(&self) -> u64 {
         self.shared.lost.swap(0, Ordering::Relaxed)
     }
 
-    fn taken(&self, (size, item): (usize, Item)) -> Item {
+    fn dequeued(&self, (size, item): (usize, TraceItem)) -> TraceItem {
         self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
         item
     }
@@ -150,19 +151,19 @@ impl Traces {
         };
         self.0.on.store(wanted != SinkConfig::default(), Ordering::Relaxed);
         self.0.wanted.send_if_modified(|present| {
-            let news = *present != wanted;
+            let changed = *present != wanted;
             *present = wanted;
-            news
+            changed
         });
     }
 
     /// A call begins. `None` if it is not recorded: then whatever trace it belongs to travels on unchanged.
-    pub fn begin(&self, path: &str, headers: &HeaderMap) -> Option<Span> {
+    pub fn begin(&self, path: &str, headers: &HeaderMap) -> Option<CallSpan> {
         if !self.0.on.load(Ordering::Relaxed) {
             return None;
         }
-        let parent = Context::of(headers);
-        let context = Context::child_of(parent);
+        let parent = TraceContext::of(headers);
+        let context = TraceContext::child_of(parent);
         let method = path.strip_prefix('/').unwrap_or(path);
         let record = context.sampled.then(|| {
             let mut record = Record {
@@ -185,7 +186,7 @@ impl Traces {
             }
             record
         });
-        Some(Span(Arc::new(Open {
+        Some(CallSpan(Arc::new(OpenSpan {
             context,
             begun: Instant::now(),
             record: Mutex::new(record.map(Box::new)),
@@ -197,14 +198,14 @@ impl Traces {
     pub fn send(&self, spans: Vec<ResourceSpans>) {
         if self.0.on.load(Ordering::Relaxed) && !spans.is_empty() {
             let size = spans.iter().map(ResourceSpans::encoded_len).sum();
-            self.0.put(size, Item::Theirs(spans));
+            self.0.put(size, TraceItem::Theirs(spans));
         }
     }
 }
 
 impl Shared {
     /// Waits for nothing: without room it is counted.
-    fn put(&self, size: usize, item: Item) {
+    fn put(&self, size: usize, item: TraceItem) {
         let room = self.waiting.fetch_add(size, Ordering::Relaxed) + size <= MAX_WAITING_BYTES;
         if !(room && self.queue.try_send((size, item)).is_ok()) {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
@@ -215,19 +216,19 @@ impl Shared {
 
 /// The record of one call, while it runs. The first end that is told counts; without any it was given up by its caller.
 #[derive(Debug, Clone)]
-pub struct Span(Arc<Open>);
+pub struct CallSpan(Arc<OpenSpan>);
 
 #[derive(Debug)]
-struct Open {
-    context: Context,
+struct OpenSpan {
+    context: TraceContext,
     begun: Instant,
     /// `None` when it ended, or if this trace is not recorded.
     record: Mutex<Option<Box<Record>>>,
     shared: Arc<Shared>,
 }
 
-impl Span {
-    /// What the module is told, so that its own spans come below this one.
+impl CallSpan {
+    /// Header for the module, so that its own spans come below this one.
     pub fn header(&self) -> HeaderValue {
         self.0.context.header()
     }
@@ -254,7 +255,7 @@ impl Span {
     }
 }
 
-impl Open {
+impl OpenSpan {
     fn end(&self, code: Code, message: &str) {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut record) = record else { return };
@@ -274,11 +275,11 @@ impl Open {
             });
         }
         let size = record.encoded_len();
-        self.shared.put(size, Item::Own(record));
+        self.shared.put(size, TraceItem::Own(record));
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenSpan {
     fn drop(&mut self) {
         self.end(Code::Cancelled, "given up by its caller");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_core::events::{MachineNews, What as News};
+use mainstay_core::events::{EventKind, MachineEvent};
 use mainstay_core::machine::failure::Failure;
 use mainstay_core::machine::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
 use mainstay_core::machine::pending_removals::PendingRemovals;
@@ -190,7 +190,7 @@ impl Machine {
 
     fn finish_first_pass(&mut self) {
         self.running = true;
-        self.published.changes.record(News::Machine(MachineNews::Running));
+        self.published.changes.record(EventKind::Machine(MachineEvent::Running));
         let mut view = View::clone(&self.published.load());
         view.running = true;
         self.published.publish(view);
@@ -244,7 +244,7 @@ impl Machine {
         }
         let module = module.clone();
         let stopping = self.stopping.clone();
-        let ending = stopping.is_cancelled() || self.world.facts(&module) == Some(&ModuleCondition::Draining);
+        let ending = stopping.is_cancelled() || self.world.condition(&module) == Some(&ModuleCondition::Draining);
         let (what, limit) = match stage {
             // A module that is building something may answer nothing else until that is done.
             BuildStage::Validating if !busy => ("ValidateConfig", calls::VALIDATE_TIMEOUT),
@@ -340,7 +340,7 @@ impl Machine {
         match event {
             Event::Starting => {
                 // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
-                if !matches!(self.world.facts(&name), Some(ModuleCondition::Down(_))) {
+                if !matches!(self.world.condition(&name), Some(ModuleCondition::Down(_))) {
                     running.upstream = None;
                     self.world.module_changed(&name, ModuleCondition::Starting, None);
                 }
@@ -437,7 +437,9 @@ impl Machine {
                 let _gone = reply.send(self.lines());
             }
             Command::Shutdown => {
-                self.published.changes.record(News::Machine(MachineNews::Stopping));
+                self.published
+                    .changes
+                    .record(EventKind::Machine(MachineEvent::Stopping));
                 self.stopping.cancel();
                 self.stop_by = self
                     .stop_by
@@ -473,7 +475,7 @@ impl Machine {
         let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
         let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
-        self.published.changes.record(News::Resource {
+        self.published.changes.record(EventKind::Resource {
             name: resource.label.clone(),
             phase: shown.phase,
             reachable: upstream.is_some(),

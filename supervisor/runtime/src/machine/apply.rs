@@ -55,8 +55,8 @@ pub(super) struct Watched {
 }
 
 impl Handle {
-    /// Makes the running machine the one of `config`. Returns when everything that this touches had its first outcome, good
-    /// or bad, or after 30 s.
+    /// Makes the running machine the one of `config`. Returns when everything that this touches had its first outcome,
+    /// good or bad, or after 30 s.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -64,8 +64,8 @@ impl Handle {
         self.apply_with(config, Asked::default()).await
     }
 
-    /// As `apply`, with what modules said of its entries: that makes the plan more certain, and who still runs is not asked
-    /// a second time.
+    /// As `apply`, with what modules said of its entries: that makes the plan more certain, and who still runs is not
+    /// asked a second time.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -275,13 +275,13 @@ impl Machine {
                 self.modules.get(name).is_none_or(|running| running.then.is_none())
             }
             (Part::Module(name), _) => self.modules.get(name).is_none_or(|running| {
-                let facts = self.world.facts(name);
+                let facts = self.world.condition(name);
                 running.then.is_none()
                     && matches!(facts, Some(ModuleCondition::Ready | ModuleCondition::Down(_)) | None)
             }),
             (Part::Resource(name), _) => self.world.node(name).is_none_or(|node| {
                 let phase = node.shown.as_ref().map(|shown| shown.phase);
-                let rests = matches!(node.stage, BuildStage::Idle | BuildStage::Built) && !node.is_leaving();
+                let rests = matches!(node.stage, BuildStage::Idle | BuildStage::Built) && !node.is_being_removed();
                 node.wanted && rests && matches!(phase, Some(Phase::Ready | Phase::Unhealthy))
             }),
             _ => true,

@@ -63,7 +63,7 @@ impl Refusal {
     pub fn unsendable(problem: impl std::fmt::Display) -> Self {
         Self {
             failure: Failure {
-                told: problem.to_string().into(),
+                message: problem.to_string().into(),
                 wire: format!("resource config validation error: {problem}").into(),
             },
             transient: false,
@@ -93,7 +93,7 @@ pub async fn validate(
         Err(status) if status.code() == Code::Unimplemented => Ok(DeclaredDependencies::default()),
         Err(status) => Err(Refusal {
             failure: Failure {
-                told: told("refuses its config", &status, limit).into(),
+                message: told("refuses its config", &status, limit).into(),
                 wire: format!("modular resource config validation error: {}", rpc_error(&status)).into(),
             },
             transient: matches!(
@@ -130,7 +130,7 @@ pub async fn add(
             .await
     });
     answer.await.map(|_added| ()).map_err(|status| Failure {
-        told: told("cannot build it", &status, limit).into(),
+        message: told("cannot build it", &status, limit).into(),
         wire: format!("resource build error: {}", rpc_error(&status)).into(),
     })
 }
@@ -147,8 +147,8 @@ pub async fn remove(upstream: Upstream, name: &ResourceName, limit: Duration) ->
     }
 }
 
-/// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse at
-/// once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
+/// Waits until a module answers nothing any more. It is asked for a method that nobody has, which all that live refuse
+/// at once, whatever else they do. False if its connection ended before that: then there is nothing to wait for.
 pub async fn falls_silent(upstream: Upstream) -> bool {
     loop {
         match tokio::time::timeout(ALIVE_TIMEOUT, upstream.ping()).await {

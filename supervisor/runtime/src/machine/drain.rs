@@ -1,7 +1,7 @@
 //! Before a resource is taken out on purpose, it takes no new calls, and those in flight get `stop.drain` to end.
 //!
-//! One way for all that is planned: a restart of its module, another config, the end of the machine. Where something was
-//! lost, nothing waits: what held it is to come back as soon as can be.
+//! One way for all that is planned: a restart of its module, another config, the end of the machine. Where something
+//! was lost, nothing waits: what held it is to come back as soon as can be.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,10 +37,10 @@ impl Drain {
 }
 
 impl Machine {
-    /// Whether a resource that is shown now takes new calls: not if it is to be taken out as planned. `before` is how that was
-    /// so far.
+    /// Whether a resource that is shown now takes new calls: not if it is to be taken out as planned. `before` is how
+    /// that was so far.
     pub(super) fn closed(&self, node: &Node, before: Option<&Closed>) -> Option<Closed> {
-        if !(node.stage == BuildStage::Removing || (node.stage == BuildStage::Built && node.is_leaving())) {
+        if !(node.stage == BuildStage::Removing || (node.stage == BuildStage::Built && node.is_being_removed())) {
             return None;
         }
         let held = node.stage == BuildStage::Built;
@@ -71,8 +71,8 @@ impl Machine {
         }
     }
 
-    /// What is to be waited for before `name` is taken out of `module`; nothing if it goes because something was lost. Ask
-    /// before the step begins, and wait after its state was published.
+    /// What is to be waited for before `name` is taken out of `module`; nothing if it goes because something was lost.
+    /// Ask before the step begins, and wait after its state was published.
     pub(super) fn drain(&self, name: &ResourceName, module: &ModuleName) -> Option<Drain> {
         let planned = self.world.planned(name)?;
         let resource = self.resources.get(name)?;

@@ -19,7 +19,7 @@ impl Machine {
         let texts = lost
             .iter()
             .map(|(name, because)| (text(name), because.as_ref().map(text)));
-        entry.history().lost(texts);
+        entry.history().record_lost(texts);
         for (name, _) in lost {
             self.lost.entry(name).or_default().insert(module.clone());
         }

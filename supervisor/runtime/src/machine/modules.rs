@@ -1,7 +1,7 @@
 //! The modules of a running machine come, change and go: sockets, door, task and entry of each.
 //!
-//! A changed module is one that ends and, when it has, begins anew in its place. What it is known by stays: its history,
-//! what it printed, the count of its processes.
+//! A changed module is one that ends and, when it has, begins anew in its place. What it is known by stays: its
+//! history, what it printed, the count of its processes.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -181,7 +181,7 @@ impl Machine {
         } else {
             "restarted: config changed"
         };
-        match self.world.facts(name) {
+        match self.world.condition(name) {
             Some(ModuleCondition::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
                 running.entry.history().announce(why);

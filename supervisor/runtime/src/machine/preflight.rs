@@ -1,5 +1,5 @@
-//! What modules say of a config before anything is touched: the running ones are asked about new and changed entries, and
-//! those that the config changes may be tried in a spare instance.
+//! What modules say of a config before anything is touched: the running ones are asked about new and changed entries,
+//! and those that the config changes may be tried in a spare instance.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -57,12 +57,12 @@ pub struct Asked {
 }
 
 impl Handle {
-    /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds them
-    /// stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one after the
-    /// other, and asked there.
+    /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds
+    /// them stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one
+    /// after the other, and asked there.
     ///
-    /// `patience`: who takes longer is not waited for, and has not answered; without it, that is an answer, and a bad one.
-    /// When `give_up` is cancelled, spare instances are ended, and nothing that this returns is of use.
+    /// `patience`: who takes longer is not waited for, and has not answered; without it, that is an answer, and a bad
+    /// one. When `give_up` is cancelled, spare instances are ended, and nothing that this returns is of use.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -132,8 +132,8 @@ impl Handle {
         Ok(asked)
     }
 
-    /// Asks running modules about these entries, whatever the machine's own config says. Who has no module that could be
-    /// asked gets no answer.
+    /// Asks running modules about these entries, whatever the machine's own config says. Who has no module that could
+    /// be asked gets no answer.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -149,7 +149,8 @@ impl Handle {
         Ok(all.answers)
     }
 
-    /// What is on offer for `config`: of modules that run as it wants them; of others it is not known before they start.
+    /// What is on offer for `config`: of modules that run as it wants them; of others it is not known before they
+    /// start.
     pub fn offers(&self, config: &Config) -> Offers {
         let view = self.published.load_full();
         let same = config
@@ -214,12 +215,12 @@ impl Machine {
         self.heard = answers.collect();
     }
 
-    /// Which running module builds which model. One that is building something may answer nothing else until that is done,
-    /// and is not asked.
+    /// Which running module builds which model. One that is building something may answer nothing else until that is
+    /// done, and is not asked.
     pub(super) fn lines(&self) -> ModuleLines {
         let mut lines = ModuleLines::new();
         for name in self.world.modules_in_order() {
-            let ready = self.world.facts(name) == Some(&ModuleCondition::Ready) && !self.world.is_adding(name);
+            let ready = self.world.condition(name) == Some(&ModuleCondition::Ready) && !self.world.is_adding(name);
             let Some(running) = self.modules.get(name).filter(|_| ready) else {
                 continue;
             };

@@ -15,8 +15,8 @@ use super::modules::Then;
 use crate::module::actor::{Command as ModuleCommand, RestartReason};
 
 impl Machine {
-    /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process that is
-    /// to be replaced; `done` is told when a younger one is ready, or has failed.
+    /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process
+    /// that is to be replaced; `done` is told when a younger one is ready, or has failed.
     pub(super) fn restart(&mut self, module: &ModuleName, current: u64, reason: RestartReason, done: Restarted) {
         self.restart_announced(module, &reason);
         let drain = self.longest_drain();
@@ -25,7 +25,7 @@ impl Machine {
         };
         running.waiting.push((current, done));
         running.reason = reason.clone();
-        match self.world.facts(module) {
+        match self.world.condition(module) {
             Some(ModuleCondition::Ready) => {
                 info!(%module, "{reason}; restarting it, its resources are taken out first");
                 running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
@@ -70,7 +70,7 @@ impl Machine {
 
     /// A module that is at work will be restarted because of that.
     fn restart_announced(&mut self, module: &ModuleName, reason: &RestartReason) {
-        if self.world.facts(module) != Some(&ModuleCondition::Ready) {
+        if self.world.condition(module) != Some(&ModuleCondition::Ready) {
             return;
         }
         if let Some(entry) = self.published.load().module(module.as_str()) {

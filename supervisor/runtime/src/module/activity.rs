@@ -1,5 +1,5 @@
-//! What shows that a module is alive, or has a reason not to answer: the calls that it makes, and the core's own calls to it
-//! that may keep it busy. Written by whoever sees it, read by `health`.
+//! What shows that a module is alive, or has a reason not to answer: the calls that it makes, and the core's own calls
+//! to it that may keep it busy. Written by whoever sees it, read by `health`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ pub struct Busy {
 
 impl Activity {
     /// The module made a call.
-    pub fn made_a_call(&self) {
+    pub fn record_call(&self) {
         self.0.made.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use mainstay_core::module::events;
 use mainstay_core::module::history::History;
-use mainstay_core::module::news;
 use mainstay_core::module::state::ModuleState;
 use mainstay_model::cgroup::Events;
 use mainstay_model::{ModuleName, ModuleSpec, Policy};
@@ -149,7 +149,7 @@ impl ModuleEntry {
 
     /// A process of it is of no use, or has ended, and why; told at once, whatever follows.
     pub(crate) fn tell_failure(&self, pid: Option<u32>, cause: &str) {
-        self.changes.record(news::failure(&self.name, pid, cause));
+        self.changes.record(events::failure(&self.name, pid, cause));
     }
 
     /// Changes the state; for the module's own task alone.
@@ -160,7 +160,7 @@ impl ModuleEntry {
         if state.phase != before.phase {
             state.since = SystemTime::now();
         }
-        let news = news::of_module(&self.name, &before, &state);
+        let news = events::of_module(&self.name, &before, &state);
         self.history().observe(&before, &state, SystemTime::now());
         self.state.store(Arc::new(state));
         if let Some(news) = news {
@@ -179,7 +179,7 @@ impl ModulePeer for ModuleEntry {
         self.state().life
     }
 
-    fn made_a_call(&self) {
-        self.activity.made_a_call();
+    fn record_call(&self) {
+        self.activity.record_call();
     }
 }

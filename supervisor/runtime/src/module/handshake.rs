@@ -11,7 +11,7 @@ use mainstay_proto::viam::module::v1::{HandlerDefinition, ReadyRequest};
 use mainstay_proto::{Api, Model, methods};
 use mainstay_proxy::descriptors::CustomService;
 use mainstay_proxy::frames::MAX_MESSAGE_LEN;
-use mainstay_proxy::table::Offer;
+use mainstay_proxy::table::ModuleApi;
 use mainstay_proxy::upstream::Upstream;
 use tonic::{Code, Request, Status};
 use tracing::warn;
@@ -47,8 +47,8 @@ pub struct Handler {
 
 impl Handler {
     /// As the route table takes it.
-    pub fn offer(&self) -> Offer<'_> {
-        Offer {
+    pub fn offer(&self) -> ModuleApi<'_> {
+        ModuleApi {
             api: &self.api,
             service: &self.service,
             custom: self.custom.as_ref(),
@@ -127,8 +127,8 @@ impl HandshakeError {
     }
 }
 
-/// Waits until the module, whose processes are `members`, listens at `socket`, asks Ready until it is, and reads what the module
-/// offers. It is told that the core answers at `parent`. The caller limits the time.
+/// Waits until the module, whose processes are `members`, listens at `socket`, asks Ready until it is, and reads what
+/// the module offers. It is told that the core answers at `parent`. The caller limits the time.
 pub async fn shake(
     module: &ModuleName,
     socket: &Address,

@@ -10,7 +10,7 @@ use mainstay_config::{ConfigFiles, Refused};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
 use mainstay_core::rollout::transaction::{Action, Direction, Input, Origin, Refusal, Ticket, Transaction};
-use mainstay_core::rollout::{News, Progress, State};
+use mainstay_core::rollout::{ApplyState, ConfigState, Progress};
 use mainstay_model::Config;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -52,7 +52,7 @@ pub enum Reload {
     /// The file is being read and applied.
     Begun,
     /// That is over, and the config is in this state.
-    Over(State),
+    Over(ConfigState),
 }
 
 /// A piece of work that came to its end.
@@ -124,8 +124,8 @@ impl Driver {
             overrides,
         } = inbox;
         // The watch tells what is there, unless the start has seen it.
-        let known =
-            matches!(start.file, mainstay_core::rollout::messages::File::Holds(_)).then_some(&*start.loaded.bundle);
+        let known = matches!(start.file, mainstay_core::rollout::messages::FileState::Holds(_))
+            .then_some(&*start.loaded.bundle);
         let watch = Watch::new(&tools.path, known);
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
@@ -308,7 +308,7 @@ impl Driver {
                     Ok((loaded, rejected)) => self.revision(loaded, rejected, asked),
                     Err(refused) => match asked.progress {
                         Some(progress) => {
-                            let _nobody = progress.send(Progress::News(News::Refused(start::reasons(&refused))));
+                            let _nobody = progress.send(Progress::State(ApplyState::Refused(start::reasons(&refused))));
                         }
                         None => self.refused(&refused),
                     },
@@ -337,7 +337,7 @@ impl Driver {
     fn look(&mut self) {
         // Once nothing can be taken back any more, who died and is back has made it good.
         let verdict = self.watcher.verdict(!self.transaction.is_degraded());
-        self.input(Input::Look(verdict));
+        self.input(Input::Health(verdict));
     }
 
     fn input(&mut self, input: Input<Arc<LoadedConfig>>) {
@@ -393,8 +393,8 @@ impl Driver {
                 self.store_writer
                     .send(StoreJob::Reject(revision.what.bundle.clone(), reasons));
             }
-            Action::Pardon(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
-            Action::Tell(ticket, news) => self.tell(ticket, news),
+            Action::ForgetRejection(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
+            Action::Publish(ticket, news) => self.tell(ticket, news),
         }
     }
 
@@ -455,30 +455,30 @@ impl Driver {
         }));
     }
 
-    fn tell(&mut self, ticket: Ticket, news: News) {
+    fn tell(&mut self, ticket: Ticket, news: ApplyState) {
         match &news {
-            News::Waiting(why, pause) => info!("the change waits: {why}; asked again in {pause:?}"),
-            News::Applying | News::Superseded => {}
-            News::Watching(window) => info!("the change is applied, and watched for {window:?}"),
-            News::Committed => info!("the change is applied"),
-            News::Refused(_) if self.known => {}
-            News::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
-            News::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
-            News::Reverted(_) => warn!("the config from before the change runs again"),
-            News::Degraded(reasons) => {
+            ApplyState::Waiting(why, pause) => info!("the change waits: {why}; asked again in {pause:?}"),
+            ApplyState::Applying | ApplyState::Superseded => {}
+            ApplyState::Watching(window) => info!("the change is applied, and watched for {window:?}"),
+            ApplyState::Committed => info!("the change is applied"),
+            ApplyState::Refused(_) if self.known => {}
+            ApplyState::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
+            ApplyState::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
+            ApplyState::Reverted(_) => warn!("the config from before the change runs again"),
+            ApplyState::Degraded(reasons) => {
                 error!(
                     "the change was taken back, and yet not all is well: {}",
                     reasons.join("; ")
                 );
             }
         }
-        if matches!(news, News::Reverted(_) | News::Degraded(_)) {
+        if matches!(news, ApplyState::Reverted(_) | ApplyState::Degraded(_)) {
             let running = self.transaction.running().what.config.clone();
             self.tools.network.settle(&running);
         }
         let last = news.is_last();
         if let Some(follower) = self.followers.get(&ticket) {
-            let _gone = follower.send(Progress::News(news));
+            let _gone = follower.send(Progress::State(news));
         }
         if last {
             self.followers.remove(&ticket);
@@ -527,8 +527,8 @@ impl Driver {
         let (state, reasons) = self.transaction.state();
         let running = &self.transaction.running().what;
         let until = match state {
-            State::Waiting | State::Watching => self.transaction.deadline(),
-            State::Refused => self.transaction.next_try(),
+            ConfigState::Waiting | ConfigState::Watching => self.transaction.deadline(),
+            ConfigState::Refused => self.transaction.next_try(),
             _ => None,
         };
         let status = status::Status {

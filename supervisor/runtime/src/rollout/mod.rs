@@ -1,8 +1,8 @@
-//! How a new config comes to the machine, and how it goes back: a file (or somebody at the control socket) offers a text, it
-//! is checked, applied, watched, and committed or taken back.
+//! How a new config comes to the machine, and how it goes back: a file (or somebody at the control socket) offers a
+//! text, it is checked, applied, watched, and committed or taken back.
 //!
-//! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what `watcher` sees. `start` chooses what
-//! a machine starts with.
+//! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what
+//! `watcher` sees. `start` chooses what a machine starts with.
 
 pub mod driver;
 mod loaded_config;
@@ -21,4 +21,4 @@ pub use crate::rollout::network::{Addresses, Network};
 pub use crate::rollout::progress::{Handle, Planned, channel};
 pub use crate::rollout::start::{Start, choose};
 pub use crate::rollout::status::Status;
-pub use mainstay_core::rollout::{News, Progress, State};
+pub use mainstay_core::rollout::{ApplyState, ConfigState, Progress};

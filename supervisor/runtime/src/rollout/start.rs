@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_config::store::LastGood;
 use mainstay_config::{Refused, load_in};
-use mainstay_core::rollout::transaction::{File, Origin, Revision, Transaction};
+use mainstay_core::rollout::transaction::{FileState, Origin, Revision, Transaction};
 
 use super::loaded_config::{LoadedConfig, Overrides};
 
@@ -17,7 +17,7 @@ pub struct Start {
     /// The last commit, and its number.
     pub kept: Option<(Arc<LoadedConfig>, u64)>,
     /// What the file holds.
-    pub file: File,
+    pub file: FileState,
     /// What is to be said before anything else: why it is not the file's text that runs. With excerpts, if `colour`.
     pub notes: Vec<String>,
     /// Why nothing is known of a last good config.
@@ -55,7 +55,7 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
             let rejection = store.rejection(&loaded.digest).map(|rejection| rejection.reasons);
             match objection(&loaded, kept.as_ref().map(|(kept, _)| &**kept), rejection) {
                 None => {
-                    let file = File::Holds(loaded.digest.clone());
+                    let file = FileState::Holds(loaded.digest.clone());
                     return Ok(Start {
                         loaded: Arc::new(loaded),
                         kept,
@@ -66,12 +66,14 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
                 }
                 Some(file) => {
                     let text = match &file {
-                        File::Rejected(why) => format!("it was applied before and taken back:\n  {}", why.join("\n  ")),
-                        File::Refused(why) => format!(
+                        FileState::Rejected(why) => {
+                            format!("it was applied before and taken back:\n  {}", why.join("\n  "))
+                        }
+                        FileState::Refused(why) => format!(
                             "with `on_failure: revert` nothing new may be wrong with it:\n  {}",
                             why.join("\n  ")
                         ),
-                        File::Holds(_) | File::Away(_) => String::new(),
+                        FileState::Holds(_) | FileState::Away(_) => String::new(),
                     };
                     (file, format!("{}: {text}", path.display()))
                 }
@@ -107,26 +109,26 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
 }
 
 /// Why a text that could be run is not.
-fn objection(loaded: &LoadedConfig, kept: Option<&LoadedConfig>, rejection: Option<Vec<String>>) -> Option<File> {
+fn objection(loaded: &LoadedConfig, kept: Option<&LoadedConfig>, rejection: Option<Vec<String>>) -> Option<FileState> {
     // Without something better it is run all the same, and what was committed later counts more than a rejection.
     let kept = kept.filter(|kept| kept.digest != loaded.digest)?;
     if let Some(reasons) = rejection {
-        return Some(File::Rejected(reasons));
+        return Some(FileState::Rejected(reasons));
     }
     if loaded.config.apply.on_failure == mainstay_model::OnFailure::Revert {
         let new: Vec<_> = loaded.faults().difference(&kept.faults()).cloned().collect();
         if !new.is_empty() {
-            return Some(File::Refused(new));
+            return Some(FileState::Refused(new));
         }
     }
     None
 }
 
 /// The file is gone or cannot be read, or its text cannot be used.
-pub fn describe(path: &Path, refused: &Refused) -> File {
+pub fn describe(path: &Path, refused: &Refused) -> FileState {
     match std::fs::metadata(path) {
-        Err(error) => File::Away(away(&error)),
-        Ok(_) => File::Refused(reasons(refused)),
+        Err(error) => FileState::Away(away(&error)),
+        Ok(_) => FileState::Refused(reasons(refused)),
     }
 }
 

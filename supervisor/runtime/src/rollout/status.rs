@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use mainstay_core::rollout::news::State;
+use mainstay_core::rollout::apply_state::ConfigState;
 use mainstay_proto::mainstay::control::v1 as pb;
 
 /// The state of the config.
@@ -18,15 +18,15 @@ pub struct Status {
     /// Number of the last commit; `None` as long as none is on the disk.
     pub revision: Option<u64>,
     /// In one word.
-    pub state: State,
+    pub state: ConfigState,
     /// Why it is not `current`, one line each.
     pub reasons: Vec<String>,
     /// Since when it is in that state, for these reasons.
     pub since: SystemTime,
     /// Since when the running text runs.
     pub applied: SystemTime,
-    /// When something comes of it by itself: the end of a watch, the next question to the sensor, the next try of a text
-    /// that was refused for what may pass.
+    /// When something comes of it by itself: the end of a watch, the next question to the sensor, the next try of a
+    /// text that was refused for what may pass.
     pub until: Option<SystemTime>,
     /// Why the last commit is not on the disk, if it is not.
     pub unkept: Option<Arc<str>>,
@@ -51,17 +51,17 @@ impl Status {
     }
 }
 
-fn wire(state: State) -> pb::ConfigState {
+fn wire(state: ConfigState) -> pb::ConfigState {
     match state {
-        State::Current => pb::ConfigState::Current,
-        State::Refused => pb::ConfigState::Refused,
-        State::Away => pb::ConfigState::Away,
-        State::Waiting => pb::ConfigState::Waiting,
-        State::Applying => pb::ConfigState::Applying,
-        State::Watching => pb::ConfigState::Watching,
-        State::Reverted => pb::ConfigState::Reverted,
-        State::Degraded => pb::ConfigState::Degraded,
-        State::Overridden => pb::ConfigState::Overridden,
+        ConfigState::Current => pb::ConfigState::Current,
+        ConfigState::Refused => pb::ConfigState::Refused,
+        ConfigState::Away => pb::ConfigState::Away,
+        ConfigState::Waiting => pb::ConfigState::Waiting,
+        ConfigState::Applying => pb::ConfigState::Applying,
+        ConfigState::Watching => pb::ConfigState::Watching,
+        ConfigState::Reverted => pb::ConfigState::Reverted,
+        ConfigState::Degraded => pb::ConfigState::Degraded,
+        ConfigState::Overridden => pb::ConfigState::Overridden,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_core::rollout::health;
-use mainstay_core::rollout::health::{Condition, HealthSnapshot, Part, Verdict};
+use mainstay_core::rollout::health::{Condition, HealthPart, HealthSnapshot, Verdict};
 use mainstay_core::rollout::transaction::{Direction, Transaction};
 use mainstay_model::{Config, ModuleName, ModulePhase, Phase};
 
@@ -20,9 +20,9 @@ pub struct Watcher {
     /// How it was when the change began.
     before: HealthSnapshot,
     /// What the change adds or changes.
-    touched: BTreeSet<Part>,
+    touched: BTreeSet<HealthPart>,
     /// What is wanted.
-    wanted: BTreeSet<Part>,
+    wanted: BTreeSet<HealthPart>,
     /// The modules when the change began, and the last process of each that had ended unasked by then.
     ended: BTreeMap<ModuleName, (Arc<ModuleEntry>, u64)>,
 }
@@ -98,19 +98,19 @@ fn last_end(entry: &ModuleEntry) -> Option<(u64, String)> {
 }
 
 /// What a config names.
-fn parts(config: &Config) -> BTreeSet<Part> {
+fn parts(config: &Config) -> BTreeSet<HealthPart> {
     let modules = config
         .modules
         .iter()
-        .map(|module| Part::Module(module.name.as_str().into()));
+        .map(|module| HealthPart::Module(module.name.as_str().into()));
     let resources = config
         .resources
         .iter()
-        .map(|config| Part::Resource(config.name.clone()));
+        .map(|config| HealthPart::Resource(config.name.clone()));
     modules.chain(resources).collect()
 }
 
-fn conditions(view: &View, wanted: &BTreeSet<Part>) -> BTreeMap<Part, Condition> {
+fn conditions(view: &View, wanted: &BTreeSet<HealthPart>) -> BTreeMap<HealthPart, Condition> {
     let modules = view.modules.iter().map(|entry| {
         let state = entry.state();
         let why = || state.error.as_deref().unwrap_or_default().to_owned();
@@ -119,7 +119,7 @@ fn conditions(view: &View, wanted: &BTreeSet<Part>) -> BTreeMap<Part, Condition>
             ModulePhase::Pending | ModulePhase::Starting | ModulePhase::Closing => Condition::Pending(why()),
             ModulePhase::Unhealthy | ModulePhase::Unresponsive => Condition::Broken(why()),
         };
-        (Part::Module(entry.name.clone()), condition)
+        (HealthPart::Module(entry.name.clone()), condition)
     });
     let resources = view.resources.iter().map(|resource| {
         let state = resource.state();
@@ -129,10 +129,10 @@ fn conditions(view: &View, wanted: &BTreeSet<Part>) -> BTreeMap<Part, Condition>
             Phase::Configuring | Phase::Removing => Condition::Pending(why()),
             Phase::Unhealthy => Condition::Broken(why()),
         };
-        (Part::Resource(resource.name.clone()), condition)
+        (HealthPart::Resource(resource.name.clone()), condition)
     });
-    let counts = |part: &Part| match part {
-        Part::Module(name) if name.is_builtin() => true,
+    let counts = |part: &HealthPart| match part {
+        HealthPart::Module(name) if name.is_builtin() => true,
         part => wanted.contains(part),
     };
     modules.chain(resources).filter(|(part, _)| counts(part)).collect()

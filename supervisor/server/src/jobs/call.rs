@@ -1,5 +1,5 @@
-//! Makes the call of a job, on the way of all calls: an operation that can be seen and cancelled, with a deadline, in the words that other
-//! callers get.
+//! Makes the call of a job, on the way of all calls: an operation that can be seen and cancelled, with a deadline, in
+//! the words that other callers get.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use mainstay_proxy::identity::Identity;
 use mainstay_proxy::operations::{CallInfo, OnStopAll, Operations};
 use mainstay_proxy::resource;
 use mainstay_proxy::sessions::Sessions;
-use mainstay_proxy::status::Target;
+use mainstay_proxy::status::CallTarget;
 use mainstay_proxy::trace::{TRACEPARENT, Traces};
 use mainstay_proxy::upstream::Lane;
 use mainstay_runtime::machine::view::Published;
@@ -22,18 +22,18 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::request;
-use super::request::Request;
+use super::request::JobRequest;
 
 /// The machine, as far as jobs need it. Clones are cheap.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct JobContext {
     published: Published,
     operations: Operations,
     sessions: Arc<Sessions>,
     traces: Traces,
 }
 
-impl Caller {
+impl JobContext {
     /// Calls what the machine publishes.
     pub fn new(published: Published, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
         Self {
@@ -61,9 +61,9 @@ impl Caller {
         let mut terms = self.terms(job, &request, unary, deadline);
         // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
         let asks = if request.shape.stops {
-            resource::Caller::Stop
+            resource::CallerRole::Stop
         } else {
-            resource::Caller::Client
+            resource::CallerRole::Client
         };
         if let Some(refused) = request.resource.refuses(asks) {
             return Err(refused);
@@ -91,7 +91,7 @@ impl Caller {
         Err(Status::internal("an answer without an end"))
     }
 
-    fn terms(&self, job: &Job, request: &Request, unary: bool, deadline: Deadline) -> ForwardOptions {
+    fn terms(&self, job: &Job, request: &JobRequest, unary: bool, deadline: Deadline) -> ForwardOptions {
         let module = request.resource.state().module.clone();
         let about = CallInfo {
             resource: request.resource.label.clone(),
@@ -110,7 +110,7 @@ impl Caller {
             .begin(None, request.path.as_str(), None, on_stop_all, Some(about));
         operation.through(&request.upstream);
         ForwardOptions {
-            target: Target {
+            target: CallTarget {
                 resource: request.resource.label.clone(),
                 module: module.as_ref().map(ModuleName::shared).unwrap_or_default(),
             },
@@ -125,7 +125,7 @@ impl Caller {
     }
 }
 
-fn message(request: &Request) -> Result<(http::request::Parts, RequestBody), Status> {
+fn message(request: &JobRequest) -> Result<(http::request::Parts, RequestBody), Status> {
     let (parts, ()) = http::Request::post(request.path.clone())
         .body(())
         .map_err(|error| Status::internal(error.to_string()))?

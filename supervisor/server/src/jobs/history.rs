@@ -1,4 +1,4 @@
-//! When the last runs of a job ended, and how. Pure.
+//! Times at which the last runs of a job ended, by outcome. Pure.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -8,12 +8,12 @@ const REMEMBERED: usize = 10;
 
 /// The last runs of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
+pub struct JobHistory {
     succeeded: VecDeque<SystemTime>,
     failed: VecDeque<SystemTime>,
 }
 
-impl History {
+impl JobHistory {
     /// A run ended.
     pub fn note(&mut self, at: SystemTime, went_well: bool) {
         let runs = if went_well {
@@ -27,12 +27,12 @@ impl History {
         runs.push_back(at);
     }
 
-    /// Those that went well, oldest first.
+    /// Ends of the runs that went well, oldest first.
     pub fn succeeded(&self) -> Vec<SystemTime> {
         self.succeeded.iter().copied().collect()
     }
 
-    /// Those that did not.
+    /// Ends of the runs that failed, oldest first.
     pub fn failed(&self) -> Vec<SystemTime> {
         self.failed.iter().copied().collect()
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_last_ten_of_each_kind_are_remembered() {
         let at = |n| UNIX_EPOCH + Duration::from_secs(n);
-        let mut history = History::default();
+        let mut history = JobHistory::default();
         history.note(at(1), false);
         for n in 2..20 {
             history.note(at(n), true);

@@ -1,7 +1,7 @@
 //! Calls that the machine makes by itself, by the clock: `jobs` of the config.
 //!
-//! `schedule` says when (pure), `request` which call (pure), `call` makes it, `history` remembers how it went (pure). This file owns the
-//! tasks: one per job, so that a job that hangs holds up no other.
+//! `schedule` says when (pure), `request` which call (pure), `call` makes it, `history` remembers how it went (pure).
+//! This file owns the tasks: one per job, so that a job that hangs holds up no other.
 
 mod call;
 mod history;
@@ -22,31 +22,32 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-pub use crate::jobs::call::Caller;
-use crate::jobs::history::History;
+pub use crate::jobs::call::JobContext;
+use crate::jobs::history::JobHistory;
 
-/// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a second.
+/// Pause after a failed run of a job without pauses of its own: what fails at once would fail thousands of times a
+/// second.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What others may do with the jobs. Clones mean the same jobs.
+/// Handle of the jobs. Clones mean the same jobs.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct JobsHandle {
     wanted: Arc<watch::Sender<Arc<[Job]>>>,
-    histories: Arc<Mutex<HashMap<String, History>>>,
+    histories: Arc<Mutex<HashMap<String, JobHistory>>>,
 }
 
-/// How the last runs of one job went.
+/// Last runs of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRuns {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// When the last runs ended that went well, oldest first.
+    /// Ends of the last runs that went well, oldest first.
     pub succeeded: Vec<SystemTime>,
-    /// When the last runs ended that did not.
+    /// Ends of the last runs that did not.
     pub failed: Vec<SystemTime>,
 }
 
-impl Default for Handle {
+impl Default for JobsHandle {
     fn default() -> Self {
         Self {
             wanted: Arc::new(watch::Sender::new(Arc::default())),
@@ -55,9 +56,10 @@ impl Default for Handle {
     }
 }
 
-impl Handle {
-    /// From now on these run. A job that did not change goes on as it is; one that changed or is gone ends, with the call that it is making.
-    /// Of two with one name the first counts; those with a fault were told with the config and are left out.
+impl JobsHandle {
+    /// From now on these run. A job that did not change goes on as it is; one that changed or is gone ends, with the
+    /// call that it is making. Of two with one name the first counts; those with a fault were told with the config and
+    /// are left out.
     pub fn set(&self, jobs: Vec<Job>) {
         let mut names = HashSet::new();
         let usable = jobs
@@ -78,7 +80,7 @@ impl Handle {
         self.histories().retain(|name, _| names.contains(name));
     }
 
-    /// How the last runs of each job went, in the order of the config.
+    /// Last runs of each job, in the order of the config.
     #[must_use]
     pub fn runs(&self) -> Vec<JobRuns> {
         let histories = self.histories();
@@ -93,7 +95,7 @@ impl Handle {
         self.wanted.borrow().iter().map(runs).collect()
     }
 
-    fn histories(&self) -> MutexGuard<'_, HashMap<String, History>> {
+    fn histories(&self) -> MutexGuard<'_, HashMap<String, JobHistory>> {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,19 +114,19 @@ impl Handle {
 /// Runs the jobs.
 #[derive(Debug)]
 pub struct Jobs {
-    handle: Handle,
-    caller: Caller,
+    handle: JobsHandle,
+    caller: JobContext,
 }
 
 /// A task that runs a job.
-struct Running {
+struct RunningJob {
     job: Job,
     task: AbortHandle,
 }
 
 impl Jobs {
     /// Runs what `handle` is told, on the machine that `caller` reaches.
-    pub fn new(handle: Handle, caller: Caller) -> Self {
+    pub fn new(handle: JobsHandle, caller: JobContext) -> Self {
         Self { handle, caller }
     }
 
@@ -136,7 +138,7 @@ impl Jobs {
             () = started(self.caller.published()) => {}
         }
         let mut tasks = JoinSet::new();
-        let mut running: HashMap<Id, Running> = HashMap::new();
+        let mut running: HashMap<Id, RunningJob> = HashMap::new();
         loop {
             self.reconcile(&wanted.borrow_and_update().clone(), &mut tasks, &mut running);
             tokio::select! {
@@ -161,9 +163,9 @@ impl Jobs {
         tasks.shutdown().await;
     }
 
-    /// Ends what is not wanted as it is, and starts what is wanted and does not run. One that changed starts when its end was
-    /// seen, so that a job never runs twice at a time.
-    fn reconcile(&self, wanted: &[Job], tasks: &mut JoinSet<()>, running: &mut HashMap<Id, Running>) {
+    /// Ends what is not wanted as it is, and starts what is wanted and does not run. One that changed starts when its
+    /// end was seen, so that a job never runs twice at a time.
+    fn reconcile(&self, wanted: &[Job], tasks: &mut JoinSet<()>, running: &mut HashMap<Id, RunningJob>) {
         for old in running.values().filter(|old| !wanted.contains(&old.job)) {
             old.task.abort();
         }
@@ -173,7 +175,7 @@ impl Jobs {
             }
             let task = tasks.spawn(perform(job.clone(), self.handle.clone(), self.caller.clone()));
             let job = job.clone();
-            running.insert(task.id(), Running { job, task });
+            running.insert(task.id(), RunningJob { job, task });
         }
     }
 }
@@ -188,8 +190,8 @@ async fn started(published: &Published) {
     }
 }
 
-/// One job, for as long as it is wanted.
-async fn perform(job: Job, handle: Handle, caller: Caller) {
+/// Task of one job, for as long as it is wanted.
+async fn perform(job: Job, handle: JobsHandle, caller: JobContext) {
     let schedule = match job.schedule.parse::<Schedule>() {
         Ok(schedule) => schedule,
         Err(bad) => return skip(&job, &bad.to_string()).await,
@@ -198,7 +200,7 @@ async fn perform(job: Job, handle: Handle, caller: Caller) {
         job,
         handle,
         caller,
-        told: None,
+        reported: None,
     };
     match schedule {
         Schedule::Continuous => loop {
@@ -249,25 +251,25 @@ async fn at(cron: &Cron, last: SystemTime) -> Option<SystemTime> {
 /// The runs of one job.
 struct Run {
     job: Job,
-    handle: Handle,
-    caller: Caller,
+    handle: JobsHandle,
+    caller: JobContext,
     /// The failure that was told last; the same one is not told again and again.
-    told: Option<String>,
+    reported: Option<String>,
 }
 
 impl Run {
-    /// One run. True if it went well.
+    /// Runs the job once. True if it went well.
     async fn once(&mut self) -> bool {
         let begun = Instant::now();
         let outcome = pin!(self.caller.call(&self.job)).await;
         let took_ms = begun.elapsed().as_millis() as u64;
         let job = self.job.name.as_str();
         match &outcome {
-            Ok(()) if self.told.take().is_some() => info!(job, took_ms, "runs again"),
+            Ok(()) if self.reported.take().is_some() => info!(job, took_ms, "runs again"),
             Ok(()) => debug!(job, took_ms, "done"),
             Err(status) => {
                 let why = status.message();
-                if self.told.as_deref() == Some(why) {
+                if self.reported.as_deref() == Some(why) {
                     debug!(job, took_ms, "failed again: {why}");
                 } else {
                     warn!(
@@ -276,7 +278,7 @@ impl Run {
                         resource = self.job.resource,
                         "failed: {why}"
                     );
-                    self.told = Some(why.to_owned());
+                    self.reported = Some(why.to_owned());
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Which call a job means on the machine as it is now. Pure.
+//! Call that a job means on the machine as it is now. Pure.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ const DO_COMMAND: &str = "DoCommand";
 
 /// A call that can be made.
 #[derive(Debug)]
-pub struct Request {
-    /// What is called.
+pub struct JobRequest {
+    /// Resource that is called.
     pub resource: Arc<Resource>,
-    /// Where it lives.
+    /// Connection of its module.
     pub upstream: Upstream,
     /// `/package.Service/Method`.
     pub path: PathAndQuery,
-    /// What is known of the method.
+    /// Shape of the method.
     pub shape: MethodShape,
     /// The one message of the request, with its length in front.
     pub body: Bytes,
@@ -36,7 +36,7 @@ pub struct Request {
 ///
 /// # Errors
 /// There is no such resource, there are several, it cannot be called now, or the method is none that a job can call.
-pub fn request(view: &View, job: &Job) -> Result<Request, Status> {
+pub fn request(view: &View, job: &Job) -> Result<JobRequest, Status> {
     let resource = resource(view, &job.resource)?;
     let name = &resource.name;
     let service = view.table.service_of(&name.api).ok_or_else(|| {
@@ -70,7 +70,7 @@ pub fn request(view: &View, job: &Job) -> Result<Request, Status> {
     let path = path
         .parse()
         .map_err(|_| Status::invalid_argument(format!("`{}` is no name of a method", job.method)))?;
-    Ok(Request {
+    Ok(JobRequest {
         upstream: destination.upstream,
         path,
         shape,

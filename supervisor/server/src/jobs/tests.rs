@@ -1,4 +1,5 @@
-//! The tasks of the jobs, on a clock of the test's own. Their resource does not exist, so each run is a failure that is noted.
+//! The tasks of the jobs, on a clock of the test's own. Their resource does not exist, so each run is a failure that is
+//! noted.
 
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::trace::Traces;
@@ -7,7 +8,7 @@ use mainstay_runtime::machine::view::View;
 use super::*;
 
 struct Bench {
-    handle: Handle,
+    handle: JobsHandle,
     published: Published,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -15,9 +16,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let (handle, published, stop) = (Handle::default(), Published::default(), CancellationToken::new());
+        let (handle, published, stop) = (JobsHandle::default(), Published::default(), CancellationToken::new());
         let sessions = mainstay_proxy::sessions::Sessions::new(Duration::from_secs(2));
-        let caller = Caller::new(
+        let caller = JobContext::new(
             published.clone(),
             Operations::default(),
             Arc::new(sessions),

@@ -1,5 +1,5 @@
-//! Which lines of the log say again what was said a moment ago, and how often. Reads no clock and holds a bounded number
-//! of bytes, however many different lines come.
+//! Filter for lines of the log that repeat one of a moment ago, with their count. Reads no clock and holds a bounded
+//! number of bytes, however many different lines come.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,49 +9,49 @@ use std::time::{Duration, Instant};
 use mainstay_model::duration;
 use tracing::Level;
 
-/// How long repetitions of a message are counted, from the first time that it is said.
+/// Time for which repetitions of a message are counted, from the first one.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// So many times it is written within that; from then on it is counted.
+/// Number of times that a message is written within that window; from then on it is counted.
 const WRITTEN: u64 = 3;
 /// Messages whose repetitions are counted at the same time; of more, those that began first are forgotten.
 const MAX_MESSAGES: usize = 1000;
 /// Bytes that the texts of counted messages may have together.
 const MAX_BYTES: usize = 256 << 10;
-/// So much of a counted message is kept, in bytes, to be told with the count.
+/// Longest text of a counted message that is kept for its summary, in bytes.
 const MAX_TEXT: usize = 4 << 10;
 
-/// One message, as the log is about to write it.
+/// Message that the log is about to write.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct LogMessage<'a> {
     /// The name of its logger. Two loggers may say the same, and both are written.
     pub logger: &'a str,
-    /// How serious it is.
+    /// Level.
     pub level: Level,
     /// The module that it is about, if it is about one.
     pub module: Option<&'a str>,
-    /// What it says, with all its fields.
+    /// Text, with all its fields.
     pub text: &'a str,
 }
 
-/// What was left out of the log.
+/// Summary of what was left out of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Of each of the messages.
+    /// Level of each of the messages.
     pub level: Level,
     /// The module that they are about.
     pub module: Option<String>,
-    /// What is to be written.
+    /// Text to be written.
     pub text: String,
 }
 
-/// What is to be done about a message.
+/// Decision about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admit {
+pub enum RepeatAction {
     /// Write it.
     Write,
-    /// It was counted; it is the first of its kind that is. [`Repeats::due`] has a new answer.
+    /// Count it; it is the first of its kind that is counted. [`Repeats::due`] has a new answer.
     Begin,
-    /// It was counted.
+    /// Count it.
     Count,
 }
 
@@ -59,19 +59,20 @@ pub enum Admit {
 #[derive(Debug, Default)]
 pub struct Repeats {
     hasher: RandomState,
-    /// By hash of logger, level and text. It is keyed and has 64 bits: no two messages of these few will ever share one.
-    open: HashMap<u64, Seen>,
+    /// Messages by hash of logger, level and text. The hash is keyed and has 64 bits: no two messages of these few will
+    /// ever share one.
+    open: HashMap<u64, Repetition>,
     /// The same, those that began first in front.
     order: VecDeque<(Instant, u64)>,
-    /// Of the texts of all that are counted.
+    /// Bytes in the texts of all that are counted.
     bytes: usize,
 }
 
-/// One message since its window began.
+/// Message with its count since its window began.
 #[derive(Debug, Default)]
-struct Seen {
+struct Repetition {
     times: u64,
-    /// Once it is counted instead of written.
+    /// Set once it is counted instead of written.
     counted: Option<Counted>,
 }
 
@@ -85,25 +86,25 @@ struct Counted {
 impl Repeats {
     /// A message has come. What has to be told of earlier ones, because their time is over or their room is needed, is
     /// added to `ended`.
-    pub fn admit(&mut self, said: Said<'_>, now: Instant, ended: &mut Vec<Summary>) -> Admit {
+    pub fn admit(&mut self, said: LogMessage<'_>, now: Instant, ended: &mut Vec<Summary>) -> RepeatAction {
         self.end(now, ended);
         let key = self.hasher.hash_one((said.logger, said.level, said.text));
         let seen = match self.open.entry(key) {
             Entry::Occupied(seen) => seen.into_mut(),
             Entry::Vacant(new) => {
                 self.order.push_back((now, key));
-                new.insert(Seen::default())
+                new.insert(Repetition::default())
             }
         };
         seen.times += 1;
         let admit = match &seen.counted {
-            Some(_) => Admit::Count,
-            None if seen.times <= WRITTEN => Admit::Write,
+            Some(_) => RepeatAction::Count,
+            None if seen.times <= WRITTEN => RepeatAction::Write,
             None => {
                 let counted = Counted::of(said);
                 self.bytes += counted.weight();
                 seen.counted = Some(counted);
-                Admit::Begin
+                RepeatAction::Begin
             }
         };
         while self.order.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
@@ -114,7 +115,7 @@ impl Repeats {
         admit
     }
 
-    /// When [`end`](Self::end) has something to tell even if no message comes.
+    /// Time at which [`end`](Self::end) has something to report even if no message comes.
     pub fn due(&self) -> Option<Instant> {
         let counted = |key: &u64| self.open.get(key).is_some_and(|seen| seen.counted.is_some());
         let first = self.order.iter().find(|(_, key)| counted(key));
@@ -137,7 +138,7 @@ impl Repeats {
         let Some((since, key)) = self.order.pop_front() else {
             return false;
         };
-        let Some(Seen { times, counted }) = self.open.remove(&key) else {
+        let Some(Repetition { times, counted }) = self.open.remove(&key) else {
             return true;
         };
         let Some(counted) = counted else { return true };
@@ -160,7 +161,7 @@ impl Repeats {
 }
 
 impl Counted {
-    fn of(said: Said<'_>) -> Self {
+    fn of(said: LogMessage<'_>) -> Self {
         let cut = said.text.floor_char_boundary(MAX_TEXT);
         let more = if cut < said.text.len() { "…" } else { "" };
         Self {
@@ -179,8 +180,8 @@ impl Counted {
 mod tests {
     use super::*;
 
-    fn said<'a>(logger: &'a str, text: &'a str) -> Said<'a> {
-        Said {
+    fn said<'a>(logger: &'a str, text: &'a str) -> LogMessage<'a> {
+        LogMessage {
             logger,
             level: Level::INFO,
             module: None,
@@ -188,22 +189,22 @@ mod tests {
         }
     }
 
-    /// What the log shows of messages `(second, logger, text)`, and of the end of all after `until`: one letter each
-    /// (`w`ritten, `b`egun to count, `c`ounted), and what is told.
-    fn check(messages: &[(u64, &str, &str)], until: u64, admitted: &str, told: &[&str]) {
+    /// Checks what the log shows of messages `(second, logger, text)`, and of the end of all after `until`: one letter
+    /// each (`w`ritten, `b`egun to count, `c`ounted), and the summaries.
+    fn check(messages: &[(u64, &str, &str)], until: u64, admitted: &str, summaries: &[&str]) {
         let (start, mut repeats, mut ended) = (Instant::now(), Repeats::default(), Vec::new());
         let at = |second: u64| start + Duration::from_secs(second);
         let mut letters = String::new();
         for (second, logger, text) in messages {
             letters.push(match repeats.admit(said(logger, text), at(*second), &mut ended) {
-                Admit::Write => 'w',
-                Admit::Begin => 'b',
-                Admit::Count => 'c',
+                RepeatAction::Write => 'w',
+                RepeatAction::Begin => 'b',
+                RepeatAction::Count => 'c',
             });
         }
         repeats.end_all(at(until), &mut ended);
         let texts: Vec<_> = ended.iter().map(|summary| summary.text.as_str()).collect();
-        assert_eq!((letters.as_str(), &texts[..]), (admitted, told), "{messages:?}");
+        assert_eq!((letters.as_str(), &texts[..]), (admitted, summaries), "{messages:?}");
         assert_eq!((repeats.bytes, repeats.open.len(), repeats.due()), (0, 0, None));
     }
 
@@ -243,18 +244,18 @@ mod tests {
         check(&two, 60, "wwwwwwbw", &["Message logged 4 times in past 1m0s: x"]);
         let (now, mut repeats) = (Instant::now(), Repeats::default());
         for level in [Level::INFO, Level::WARN, Level::ERROR, Level::INFO] {
-            let said = Said {
+            let said = LogMessage {
                 level,
                 ..said("a", "x")
             };
-            assert_eq!(repeats.admit(said, now, &mut Vec::new()), Admit::Write);
+            assert_eq!(repeats.admit(said, now, &mut Vec::new()), RepeatAction::Write);
         }
     }
 
     #[test]
     fn a_count_is_told_when_its_minute_is_over_even_if_nothing_is_said_any_more() {
         let (start, mut repeats, mut ended) = (Instant::now(), Repeats::default(), Vec::new());
-        let about = Said {
+        let about = LogMessage {
             module: Some("eyes"),
             level: Level::WARN,
             ..said("a", "x")
@@ -278,13 +279,13 @@ mod tests {
     #[test]
     fn whatever_is_said_little_is_remembered_and_nothing_is_left_out_silently() {
         let (start, mut repeats) = (Instant::now(), Repeats::default());
-        let (mut written, mut told) = (0, 0);
+        let (mut written, mut reported) = (0, 0);
         let long = "é".repeat(MAX_TEXT);
         let mut say = |text: &str, millisecond: u64, repeats: &mut Repeats| {
             let mut ended = Vec::new();
             let now = start + Duration::from_millis(millisecond);
-            written += u64::from(repeats.admit(said("a", text), now, &mut ended) == Admit::Write);
-            told += counted(&ended);
+            written += u64::from(repeats.admit(said("a", text), now, &mut ended) == RepeatAction::Write);
+            reported += counted(&ended);
             assert!(repeats.order.len() <= MAX_MESSAGES && repeats.bytes <= MAX_BYTES);
             assert_eq!(repeats.order.len(), repeats.open.len());
         };
@@ -295,9 +296,9 @@ mod tests {
         }
         let mut ended = Vec::new();
         repeats.end_all(start + Duration::from_secs(20), &mut ended);
-        told += counted(&ended);
-        assert_eq!(written + told, 60_000);
-        assert!(told > 10_000, "{told}");
+        reported += counted(&ended);
+        assert_eq!(written + reported, 60_000);
+        assert!(reported > 10_000, "{reported}");
         assert!(repeats.order.capacity() <= 4 * MAX_MESSAGES && repeats.open.capacity() <= 4 * MAX_MESSAGES);
     }
 

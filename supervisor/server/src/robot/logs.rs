@@ -32,7 +32,7 @@ pub fn write(module: Option<&ModuleName>, entry: &LogEntry, output: Option<&Outp
     }
 }
 
-/// What an entry says. Lines after the first are marked, so that no line can pass for an entry of its own.
+/// Message of an entry. Lines after the first are marked, so that no line can pass for an entry of its own.
 fn message(entry: &LogEntry) -> String {
     let mut message = entry.message.clone();
     for (key, value) in entry.fields.iter().filter_map(field) {

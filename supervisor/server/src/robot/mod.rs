@@ -20,17 +20,17 @@ use tonic::Status;
 
 use crate::jobs;
 
-/// What the robot service works on.
+/// State that the robot service works on.
 #[derive(Debug, Clone)]
 pub struct Robot {
     /// The machine.
     pub machine: machine::Handle,
-    /// Who moves what.
+    /// Sessions, and who moves what.
     pub sessions: Arc<Sessions>,
-    /// What runs now.
+    /// Running operations.
     pub operations: Operations,
-    /// What the machine calls by itself.
-    pub jobs: jobs::Handle,
+    /// Scheduled jobs.
+    pub jobs: jobs::JobsHandle,
     /// Cancelled when the core is to end.
     pub shutdown: CancellationToken,
     /// Records of calls.

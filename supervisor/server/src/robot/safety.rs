@@ -1,7 +1,8 @@
-//! When a module dies, hangs or is stopped, what it set moving in other modules is stopped: nobody steers it any more.
+//! Safety stop: when a module dies, hangs or is stopped, what it set moving in other modules is stopped, because nobody
+//! steers it any more.
 //!
-//! `Watch` decides (pure) from the published states whether that has happened; the task follows them, so that a restart
-//! that is quicker than it is noticed by the number of the process.
+//! `LossDetector` decides (pure) from the published states whether that has happened; the task follows them, so that a
+//! restart that is quicker than it is noticed by the number of the process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Robot, stop};
 
-/// What is known of a module's processes at one moment.
+/// State of a module's processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct ProcessSnapshot {
     /// Number of its newest process that has ended; 0: none has.
     over: u64,
     /// Whether the newest process, if it runs, is of use.
     well: bool,
 }
 
-impl Seen {
+impl ProcessSnapshot {
     /// `life` is the number of the newest process; `runs` says whether there is one now.
     fn new(life: u64, runs: bool, phase: ModulePhase) -> Self {
         // The number is told before the process is spawned.
@@ -39,25 +40,25 @@ impl Seen {
 /// A module stopped steering what it moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// Its processes up to this number have ended.
+    /// All its processes up to this number have ended.
     Ended(u64),
-    /// Its process runs, but hangs or is of no use. It may still move something, or come to itself.
+    /// The process runs, but hangs or is of no use. It may still move something, or recover.
     Unresponsive,
 }
 
-/// What was seen of every module last.
+/// Last state that was seen of every module.
 #[derive(Debug, Default)]
-struct Watch(HashMap<ModuleName, Seen>);
+struct LossDetector(HashMap<ModuleName, ProcessSnapshot>);
 
-impl Watch {
+impl LossDetector {
     /// Whether something was lost since the last look at this module.
-    fn look(&mut self, module: &ModuleName, now: Seen) -> Option<Loss> {
-        let unknown = Seen { over: 0, well: true };
+    fn observe(&mut self, module: &ModuleName, now: ProcessSnapshot) -> Option<Loss> {
+        let unknown = ProcessSnapshot { over: 0, well: true };
         let last = self.0.entry(module.clone()).or_insert(unknown);
         let before = *last;
         // What is over stays over while the next process is being made.
         let over = now.over.max(before.over);
-        *last = Seen { over, ..now };
+        *last = ProcessSnapshot { over, ..now };
         if now.over > before.over {
             Some(Loss::Ended(now.over))
         } else {
@@ -70,16 +71,16 @@ impl Robot {
     /// Stops what modules moved that no longer steer it, until `over`: also while the machine is taken down.
     pub async fn watch_modules(self, over: CancellationToken) {
         let mut changes = self.machine.published.changes.follow();
-        let mut watch = Watch::default();
+        let mut detector = LossDetector::default();
         loop {
             let view = self.machine.published.load_full();
             for entry in view.modules.iter() {
                 let seen = {
                     let state = entry.state();
-                    Seen::new(state.life, state.pid.is_some(), state.phase)
+                    ProcessSnapshot::new(state.life, state.pid.is_some(), state.phase)
                 };
-                if let Some(loss) = watch.look(&entry.name, seen) {
-                    self.lost(&view, entry, loss);
+                if let Some(loss) = detector.observe(&entry.name, seen) {
+                    self.handle_loss(&view, entry, loss);
                 }
             }
             tokio::select! {
@@ -89,7 +90,7 @@ impl Robot {
         }
     }
 
-    fn lost(&self, view: &View, entry: &ModuleEntry, loss: Loss) {
+    fn handle_loss(&self, view: &View, entry: &ModuleEntry, loss: Loss) {
         let (module, up_to) = (
             &entry.name,
             match loss {
@@ -147,11 +148,12 @@ mod tests {
     use Loss::Ended;
     use ModulePhase::{Closing, Pending, Ready, Starting, Unhealthy, Unresponsive};
 
-    /// What is seen of a module one after the other - its life, whether it has a process, its phase - and what that says.
+    /// Checks the losses that follow from a sequence of states of one module: its life, whether it has a process, its
+    /// phase.
     fn check(story: &[(u64, bool, ModulePhase, Option<Loss>)]) {
-        let (mut watch, module) = (Watch::default(), ModuleName::from("pilot"));
+        let (mut detector, module) = (LossDetector::default(), ModuleName::from("pilot"));
         for (at, (life, runs, phase, wanted)) in story.iter().enumerate() {
-            let said = watch.look(&module, Seen::new(*life, *runs, *phase));
+            let said = detector.observe(&module, ProcessSnapshot::new(*life, *runs, *phase));
             assert_eq!(said, *wanted, "step {at} of {story:?}");
         }
     }
@@ -208,10 +210,10 @@ mod tests {
 
     #[test]
     fn modules_are_told_apart() {
-        let mut watch = Watch::default();
-        let dead = Seen { over: 1, well: false };
-        assert_eq!(watch.look(&"a".into(), dead), Some(Ended(1)));
-        assert_eq!(watch.look(&"b".into(), dead), Some(Ended(1)));
-        assert_eq!(watch.look(&"a".into(), dead), None);
+        let mut detector = LossDetector::default();
+        let dead = ProcessSnapshot { over: 1, well: false };
+        assert_eq!(detector.observe(&"a".into(), dead), Some(Ended(1)));
+        assert_eq!(detector.observe(&"b".into(), dead), Some(Ended(1)));
+        assert_eq!(detector.observe(&"a".into(), dead), None);
     }
 }

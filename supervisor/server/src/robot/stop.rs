@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::Resource;
-use mainstay_proxy::table::Stop;
+use mainstay_proxy::table::StopMethod;
 use mainstay_proxy::upstream::Upstream;
 use mainstay_runtime::machine::view::Published;
 use prost::Message;
@@ -83,7 +83,12 @@ fn upstream(resource: &Resource) -> Option<Upstream> {
     resource.state().upstream.clone()
 }
 
-async fn call(upstream: Upstream, stop: &Stop, name: &ResourceName, extra: Option<&Struct>) -> Result<(), Status> {
+async fn call(
+    upstream: Upstream,
+    stop: &StopMethod,
+    name: &ResourceName,
+    extra: Option<&Struct>,
+) -> Result<(), Status> {
     let path = stop
         .path
         .parse()
@@ -107,7 +112,7 @@ async fn call(upstream: Upstream, stop: &Stop, name: &ResourceName, extra: Optio
 }
 
 /// A Stop request of any API: its name field, and its `extra` if it has one.
-fn message(stop: &Stop, name: &str, extra: Option<&Struct>) -> Bytes {
+fn message(stop: &StopMethod, name: &str, extra: Option<&Struct>) -> Bytes {
     let mut bytes = Vec::new();
     field(&mut bytes, stop.name_field, name.as_bytes());
     if let (Some(number), Some(extra)) = (stop.extra_field, extra) {
@@ -169,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_stop_message_is_what_the_api_expects() {
-        let stop = Stop {
+        let stop = StopMethod {
             path: "/x/Stop".into(),
             name_field: 1,
             extra_field: Some(99),
@@ -188,7 +193,7 @@ mod tests {
                 extra: Some(extra)
             }
         );
-        let custom = Stop {
+        let custom = StopMethod {
             path: "/x/Stop".into(),
             name_field: 300,
             extra_field: None,

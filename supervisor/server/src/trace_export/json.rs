@@ -8,7 +8,7 @@ use mainstay_proto::opentelemetry::proto::common::v1::{AnyValue, Instrumentation
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, Span};
 use serde_json::{Map, Value, json};
 
-/// One line, with its end.
+/// Line of JSON for these spans, with its line end.
 pub fn line(spans: &[ResourceSpans]) -> String {
     let spans: Vec<_> = spans.iter().map(resource_spans).collect();
     let mut line = json!({ "resourceSpans": spans }).to_string();
@@ -93,7 +93,7 @@ fn attributes(attributes: &[KeyValue]) -> Vec<Value> {
     attributes.iter().map(pair).collect()
 }
 
-/// How deep these lie within each other was bounded when they were decoded.
+/// Value as JSON. The nesting of these was bounded when they were decoded.
 fn any(value: Option<&AnyValue>) -> Value {
     match value.and_then(|value| value.value.as_ref()) {
         None => json!({}),

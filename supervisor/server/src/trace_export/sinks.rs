@@ -17,14 +17,14 @@ use super::json;
 
 /// Largest file of traces, in bytes.
 const MAX_SIZE: u64 = 32 << 20;
-/// How many such files there are.
+/// Number of such files.
 const KEEP: u32 = 4;
-/// How long a collector may take for one batch.
+/// Longest time for a collector to take one batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The one method of the OpenTelemetry Protocol for traces.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// What is wanted, opened.
+/// Open sinks of traces.
 #[derive(Debug, Default)]
 pub(super) struct Sinks {
     wanted: SinkConfig,
@@ -36,7 +36,7 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    /// These, or others if others are wanted.
+    /// Reopens the sinks if others are wanted.
     pub fn changed_to(self, wanted: SinkConfig) -> Self {
         if self.wanted == wanted {
             return self;
@@ -57,7 +57,7 @@ impl Sinks {
     }
 
     /// Our own spans on the console, if they are wanted there.
-    pub fn tell(&self, spans: &[Record]) {
+    pub fn log(&self, spans: &[Record]) {
         if !self.wanted.console {
             return;
         }

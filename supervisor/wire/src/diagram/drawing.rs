@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Edge, Graph, Kind, Node, To};
+use super::{DependencyKind, EdgeTarget, Graph, GraphEdge, GraphNode};
 
-/// How a node looks: fill colour by state.
-fn fill(node: &Node) -> Option<&'static str> {
+/// Fill colour of a node, by state.
+fn fill(node: &GraphNode) -> Option<&'static str> {
     match node.state {
         "unhealthy" | "broken" => Some("#f8d0d0"),
         "pending" | "configuring" | "removing" => Some("#f8ecc0"),
@@ -14,7 +14,7 @@ fn fill(node: &Node) -> Option<&'static str> {
     }
 }
 
-fn lines_of(node: &Node) -> [String; 2] {
+fn lines_of(node: &GraphNode) -> [String; 2] {
     let api = node.name.api.to_string();
     let api = api.strip_prefix("rdk:").unwrap_or(&api);
     let state = match node.state {
@@ -35,8 +35,8 @@ fn by_module(graph: &Graph) -> Vec<(&str, Vec<usize>)> {
 }
 
 /// True for an edge that closes one of the circles.
-fn in_circle(graph: &Graph, edge: &Edge) -> bool {
-    let To::Node(to) = edge.to else { return false };
+fn in_circle(graph: &Graph, edge: &GraphEdge) -> bool {
+    let EdgeTarget::Node(to) = edge.to else { return false };
     graph.cycles.iter().any(|cycle| {
         let next = cycle.iter().skip(1).chain(cycle.first());
         cycle
@@ -46,7 +46,7 @@ fn in_circle(graph: &Graph, edge: &Edge) -> bool {
     })
 }
 
-/// For Graphviz.
+/// Drawing for Graphviz.
 pub fn dot(graph: &Graph) -> String {
     let mut out = String::from(
         "digraph machine {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white];\n",
@@ -69,12 +69,12 @@ pub fn dot(graph: &Graph) -> String {
     }
     for (at, edge) in graph.edges.iter().enumerate() {
         let mut looks = Vec::new();
-        if edge.kind == Kind::Optional {
+        if edge.kind == DependencyKind::Optional {
             looks.push(if edge.held { "style=dashed" } else { "style=dotted" });
         }
         let to = match &edge.to {
-            To::Node(to) => format!("n{to}"),
-            To::Nothing { text, .. } => {
+            EdgeTarget::Node(to) => format!("n{to}"),
+            EdgeTarget::Nothing { text, .. } => {
                 let _ = writeln!(
                     out,
                     "  m{at} [label={}, color=red, fontcolor=red];",
@@ -83,7 +83,7 @@ pub fn dot(graph: &Graph) -> String {
                 format!("m{at}")
             }
         };
-        if in_circle(graph, edge) || matches!(edge.to, To::Nothing { .. }) {
+        if in_circle(graph, edge) || matches!(edge.to, EdgeTarget::Nothing { .. }) {
             looks.push("color=red");
         }
         let looks = if looks.is_empty() {
@@ -109,7 +109,7 @@ fn quoted(lines: &[&str]) -> String {
     format!("\"{}\"", lines.join("\\n"))
 }
 
-/// For Mermaid.
+/// Drawing for Mermaid.
 pub fn mermaid(graph: &Graph) -> String {
     let mut out = String::from("graph LR\n");
     for (at, (module, nodes)) in by_module(graph).into_iter().enumerate() {
@@ -128,17 +128,17 @@ pub fn mermaid(graph: &Graph) -> String {
     let mut red = Vec::new();
     for (at, edge) in graph.edges.iter().enumerate() {
         let to = match &edge.to {
-            To::Node(to) => format!("n{to}"),
-            To::Nothing { text, .. } => format!("m{at}[{}]", escaped(&[text, "missing"])),
+            EdgeTarget::Node(to) => format!("n{to}"),
+            EdgeTarget::Nothing { text, .. } => format!("m{at}[{}]", escaped(&[text, "missing"])),
         };
         let arrow = match (edge.kind, edge.held) {
-            (Kind::Required, _) => "-->",
-            (Kind::Optional, true) => "-. optional .->",
-            (Kind::Optional, false) if !edge.circle.is_empty() => "-. let go .->",
-            (Kind::Optional, false) => "-. not in use .->",
+            (DependencyKind::Required, _) => "-->",
+            (DependencyKind::Optional, true) => "-. optional .->",
+            (DependencyKind::Optional, false) if !edge.circle.is_empty() => "-. let go .->",
+            (DependencyKind::Optional, false) => "-. not in use .->",
         };
         let _ = writeln!(out, "  n{} {arrow} {to}", edge.from);
-        if in_circle(graph, edge) || matches!(edge.to, To::Nothing { .. }) {
+        if in_circle(graph, edge) || matches!(edge.to, EdgeTarget::Nothing { .. }) {
             red.push(at.to_string());
         }
     }
@@ -153,7 +153,7 @@ pub fn mermaid(graph: &Graph) -> String {
     out.trim_end().to_owned()
 }
 
-/// In quotes; what Mermaid would take for its own is written as an entity.
+/// Text in quotes; what Mermaid would take for its own is written as an entity.
 fn escaped(lines: &[&str]) -> String {
     let escape = |line: &&str| -> String {
         let part = |c: char| match c {
@@ -175,10 +175,10 @@ mod tests {
         let mut graph = of(&[("base", &["left", "gh\\\"ost"]), ("left", &["base"]), ("cam", &[])]);
         graph.nodes[1].module = "wheels".to_owned();
         graph.nodes[1].state = "unhealthy";
-        graph.edges.push(Edge {
+        graph.edges.push(GraphEdge {
             from: 2,
-            to: To::Node(1),
-            kind: Kind::Optional,
+            to: EdgeTarget::Node(1),
+            kind: DependencyKind::Optional,
             held: true,
             circle: Vec::new(),
         });

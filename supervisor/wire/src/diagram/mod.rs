@@ -16,32 +16,32 @@ pub use self::drawing::{dot, mermaid};
 pub use self::of_config::graph as of_config;
 pub use self::of_machine::graph as of_machine;
 
-/// One resource.
+/// Resource in a diagram.
 #[derive(Clone, Debug)]
-pub struct Node {
-    /// Its identity.
+pub struct GraphNode {
+    /// Identity.
     pub name: ResourceName,
     /// Full model; empty if unknown.
     pub model: String,
     /// The module that holds it; empty if unknown, as in a file.
     pub module: String,
-    /// As `mainstay status` calls it; `configured` or `broken` for an entry of a file.
+    /// State as `mainstay status` calls it; `configured` or `broken` for an entry of a file.
     pub state: &'static str,
-    /// Why it is not as it should be; empty if it is.
+    /// Reason why it is not as it should be; empty if it is.
     pub error: String,
 }
 
-/// What binds one resource to another.
+/// Kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It cannot be built without: `depends_on`, or its module asks for it.
+pub enum DependencyKind {
+    /// Dependency without which it cannot be built: `depends_on`, or its module asks for it.
     Required,
-    /// It takes it if it is there.
+    /// Dependency that it takes if it is there.
     Optional,
 }
 
-impl Kind {
-    /// In one word.
+impl DependencyKind {
+    /// Kind in one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Required => "required",
@@ -50,57 +50,57 @@ impl Kind {
     }
 }
 
-/// One dependency.
+/// Dependency in a diagram.
 #[derive(Clone, Debug)]
-pub struct Edge {
-    /// Who needs it: a place in [`Graph::nodes`].
+pub struct GraphEdge {
+    /// Resource that needs: an index of [`Graph::nodes`].
     pub from: usize,
-    /// What is needed.
-    pub to: To,
+    /// Target that is needed.
+    pub to: EdgeTarget,
     /// Whether it can do without.
-    pub kind: Kind,
-    /// It was built with it. Never in a file.
+    pub kind: DependencyKind,
+    /// True if it was built with it. Never in a file.
     pub held: bool,
     /// The circle that it would close, which is why it is let go: names from `from` to `from`. Else empty.
     pub circle: Vec<String>,
 }
 
-/// Where an edge leads.
+/// Target of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    /// To a place in [`Graph::nodes`].
+pub enum EdgeTarget {
+    /// Index in [`Graph::nodes`].
     Node(usize),
-    /// To a text that names no single resource, and why it does not.
+    /// Text that names no single resource, and why it does not.
     Nothing {
-        /// As it is written.
+        /// Text as it is written.
         text: String,
-        /// Why it names nothing, or too much.
+        /// Reason why the text names nothing, or too much.
         problem: String,
     },
 }
 
-/// Who needs whom.
+/// Graph of the resources and their dependencies.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// In config order.
-    pub nodes: Vec<Node>,
-    /// By `from`, in the order in which dependencies are declared.
-    pub edges: Vec<Edge>,
+    /// Nodes in config order.
+    pub nodes: Vec<GraphNode>,
+    /// Edges by `from`, in the order in which dependencies are declared.
+    pub edges: Vec<GraphEdge>,
     /// Circles of required dependencies, each as its members in order.
     pub cycles: Vec<Vec<usize>>,
 }
 
 impl Graph {
     /// A graph with its circles.
-    pub fn new(nodes: Vec<Node>, edges: Vec<Edge>) -> Self {
+    pub fn new(nodes: Vec<GraphNode>, edges: Vec<GraphEdge>) -> Self {
         let place: HashMap<&ResourceName, usize> = nodes
             .iter()
             .enumerate()
             .map(|(place, node)| (&node.name, place))
             .collect();
         let mut required: Vec<Vec<ResourceName>> = vec![Vec::new(); nodes.len()];
-        for edge in edges.iter().filter(|edge| edge.kind == Kind::Required) {
-            if let To::Node(to) = edge.to {
+        for edge in edges.iter().filter(|edge| edge.kind == DependencyKind::Required) {
+            if let EdgeTarget::Node(to) = edge.to {
                 required[edge.from].push(nodes[to].name.clone());
             }
         }
@@ -114,7 +114,7 @@ impl Graph {
     }
 
     /// The dependencies of one node.
-    pub fn needs(&self, from: usize) -> impl DoubleEndedIterator<Item = &Edge> {
+    pub fn needs(&self, from: usize) -> impl DoubleEndedIterator<Item = &GraphEdge> {
         let start = self.edges.partition_point(|edge| edge.from < from);
         let end = self.edges.partition_point(|edge| edge.from <= from);
         self.edges[start..end].iter()
@@ -144,8 +144,8 @@ impl Graph {
         });
         let edges = self.edges.iter().map(|edge| {
             let (to, problem) = match &edge.to {
-                To::Node(to) => (self.nodes[*to].name.to_string(), None),
-                To::Nothing { text, problem } => (text.clone(), Some(problem)),
+                EdgeTarget::Node(to) => (self.nodes[*to].name.to_string(), None),
+                EdgeTarget::Nothing { text, problem } => (text.clone(), Some(problem)),
             };
             json!({
                 "from": self.nodes[edge.from].name.to_string(),

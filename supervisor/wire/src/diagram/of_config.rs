@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use mainstay_core::graph::{Index, Unresolved};
 use mainstay_model::Config;
 
-use super::{Edge, Graph, Kind, Node, To};
+use super::{DependencyKind, EdgeTarget, Graph, GraphEdge, GraphNode};
 
-/// Who needs whom, as far as the file says.
+/// Graph of the dependencies, as far as the file says.
 pub fn graph(config: &Config) -> Graph {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
     let place: HashMap<_, _> = config
@@ -16,7 +16,7 @@ pub fn graph(config: &Config) -> Graph {
         .enumerate()
         .map(|(place, resource)| (&resource.name, place))
         .collect();
-    let nodes = config.resources.iter().map(|resource| Node {
+    let nodes = config.resources.iter().map(|resource| GraphNode {
         name: resource.name.clone(),
         model: resource.model.to_string(),
         module: String::new(),
@@ -31,13 +31,13 @@ pub fn graph(config: &Config) -> Graph {
     for (from, resource) in config.resources.iter().enumerate() {
         for text in &resource.depends_on {
             let to = match index.resolve(text) {
-                Ok(name) => To::Node(place[&name]),
+                Ok(name) => EdgeTarget::Node(place[&name]),
                 Err(problem) => nothing(text, &problem),
             };
-            edges.push(Edge {
+            edges.push(GraphEdge {
                 from,
                 to,
-                kind: Kind::Required,
+                kind: DependencyKind::Required,
                 held: false,
                 circle: Vec::new(),
             });
@@ -46,8 +46,8 @@ pub fn graph(config: &Config) -> Graph {
     Graph::new(nodes.collect(), edges)
 }
 
-/// Where a text leads that names no single resource.
-fn nothing(text: &str, problem: &Unresolved) -> To {
+/// Target of a text that names no single resource.
+fn nothing(text: &str, problem: &Unresolved) -> EdgeTarget {
     let problem = match problem {
         Unresolved::Missing | Unresolved::Removed(_) => "no resource has this name".to_owned(),
         Unresolved::Ambiguous(several) => {
@@ -55,7 +55,7 @@ fn nothing(text: &str, problem: &Unresolved) -> To {
             format!("could mean {}: give the full name", several.join(" or "))
         }
     };
-    To::Nothing {
+    EdgeTarget::Nothing {
         text: text.to_owned(),
         problem,
     }
@@ -84,8 +84,10 @@ pub(super) mod tests {
     fn dependencies_lead_to_what_they_name_or_say_why_not() {
         let graph = of(&[("base", &["left", "ghost"]), ("left", &[])]);
         let to: Vec<_> = graph.needs(0).map(|edge| &edge.to).collect();
-        assert_eq!(to[0], &To::Node(1));
-        assert!(matches!(to[1], To::Nothing { text, problem } if text == "ghost" && problem.contains("no resource")));
+        assert_eq!(to[0], &EdgeTarget::Node(1));
+        assert!(
+            matches!(to[1], EdgeTarget::Nothing { text, problem } if text == "ghost" && problem.contains("no resource"))
+        );
         assert_eq!(graph.needs(1).count(), 0);
         let json = graph.json();
         assert_eq!(json["edges"][0]["to"], "rdk:component:generic/left");

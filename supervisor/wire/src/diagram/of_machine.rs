@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::words::resource_state;
 
-use crate::diagram::{Edge, Graph, Kind, Node, To};
+use crate::diagram::{DependencyKind, EdgeTarget, Graph, GraphEdge, GraphNode};
 
 /// The graph that a machine told.
 pub fn graph(told: pb::Graph) -> Graph {
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<GraphNode> = Vec::new();
     let mut place: HashMap<String, usize> = HashMap::new();
     for resource in told.resources {
         let state = resource_state(resource.state());
@@ -21,7 +21,7 @@ pub fn graph(told: pb::Graph) -> Graph {
             continue;
         }
         place.insert(name.to_string(), nodes.len());
-        nodes.push(Node {
+        nodes.push(GraphNode {
             name,
             model: resource.model,
             module: resource.module,
@@ -31,16 +31,20 @@ pub fn graph(told: pb::Graph) -> Graph {
     }
     let edge = |edge: pb::GraphEdge| {
         let to = match place.get(&edge.to) {
-            Some(to) if edge.problem.is_empty() => To::Node(*to),
-            _ => To::Nothing {
+            Some(to) if edge.problem.is_empty() => EdgeTarget::Node(*to),
+            _ => EdgeTarget::Nothing {
                 text: edge.to,
                 problem: edge.problem,
             },
         };
-        Some(Edge {
+        Some(GraphEdge {
             from: *place.get(&edge.from)?,
             to,
-            kind: if edge.optional { Kind::Optional } else { Kind::Required },
+            kind: if edge.optional {
+                DependencyKind::Optional
+            } else {
+                DependencyKind::Required
+            },
             held: edge.held,
             circle: edge.circle,
         })
@@ -92,9 +96,9 @@ mod tests {
                 .map(|edge| (edge.to.clone(), edge.kind, edge.held))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(of(1), [(To::Node(0), Kind::Optional, true)]);
-        assert_eq!(of(0)[0], (To::Node(1), Kind::Required, false));
-        assert!(matches!(&of(0)[1].0, To::Nothing { text, .. } if text == "ghost"));
+        assert_eq!(of(1), [(EdgeTarget::Node(0), DependencyKind::Optional, true)]);
+        assert_eq!(of(0)[0], (EdgeTarget::Node(1), DependencyKind::Required, false));
+        assert!(matches!(&of(0)[1].0, EdgeTarget::Nothing { text, .. } if text == "ghost"));
         assert!(graph.cycles.is_empty(), "what is optional closes no circle");
     }
 }

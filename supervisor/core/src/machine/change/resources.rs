@@ -1,4 +1,4 @@
-//! What happens to the resources.
+//! Changes of the resources in a plan.
 
 mod consequences;
 
@@ -16,7 +16,7 @@ use crate::graph::circles::DroppedOptional;
 use crate::graph::{Index, Unresolved, circles, cycles};
 use crate::machine::node::{DeclaredDependencies, Dependencies};
 
-/// What happens to the resources, in order.
+/// Changes of the resources, in order.
 #[derive(Debug, Default)]
 pub(super) struct ResourceChanges {
     pub(super) closed: Vec<Change>,
@@ -24,15 +24,15 @@ pub(super) struct ResourceChanges {
     pub(super) dropped_optional: Vec<DroppedOptional>,
 }
 
-/// What happens to one of them.
+/// Planned action for one resource.
 #[derive(Debug, Clone)]
 struct PlannedAction {
     how: ChangeKind,
     because: String,
     after_start: bool,
-    /// What it follows from, if not from its own entry.
+    /// Part that it follows from, if not from its own entry.
     through: Option<Part>,
-    /// Who holds it keeps it meanwhile.
+    /// True if dependents keep it meanwhile.
     in_place: bool,
 }
 
@@ -49,7 +49,7 @@ struct Comparison<'a> {
     needs: HashMap<&'a ResourceName, Dependencies>,
     /// Optional dependencies that would close a circle.
     dropped_optional: Vec<DroppedOptional>,
-    /// What somebody who is built holds.
+    /// Resources that a built resource holds.
     held: HashSet<&'a ResourceName>,
     actions: HashMap<&'a ResourceName, PlannedAction>,
 }
@@ -112,8 +112,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Its dependencies as far as anybody knows: its module's answer about the new entry, what it declared of the same
-    /// entry before, or the entry's own list.
+    /// Dependencies of a resource as far as they are known: its module's answer about the new entry, what it declared
+    /// of the same entry before, or the entry's own list.
     fn declared(&self, name: &ResourceName) -> (Arc<DeclaredDependencies>, bool) {
         let explicit = self.to.get(name).map_or(&[][..], |config| &config.depends_on);
         if self.is_same(name)
@@ -164,14 +164,14 @@ impl<'a> Comparison<'a> {
         );
     }
 
-    /// What was said of `name` last follows from this.
+    /// Records that the last action for `name` follows from this part.
     fn through(&mut self, name: &'a ResourceName, part: Part) {
         if let Some(action) = self.actions.get_mut(name) {
             action.through = Some(part);
         }
     }
 
-    /// What the entries themselves say.
+    /// Plans the actions that follow from the entries themselves.
     fn entries(&mut self, from: &'a Config, to: &'a Config) {
         for old in &from.resources {
             if !self.to.contains_key(&old.name) {
@@ -232,7 +232,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// What follows from modules that start, restart and stop.
+    /// Plans the actions that follow from modules that start, restart and stop.
     fn of_modules(&mut self) {
         let modules = self.modules;
         let some_start = !modules.started.is_empty() || !modules.restarted.is_empty();
@@ -291,7 +291,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What follows from names that came or went: what a dependency text means may be something else now.
+    /// Plans the actions that follow from added and removed names: a dependency text may mean something else now.
     fn names(&mut self) {
         for name in self.order.clone() {
             if !self.is_same(name)
@@ -352,7 +352,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Of what is to be built, that for which it is certain already that it cannot be.
+    /// Resources to be built that certainly cannot be.
     fn blocked(&mut self) {
         let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
         let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();

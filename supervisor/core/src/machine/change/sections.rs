@@ -4,7 +4,7 @@ use mainstay_model::{Config, Network};
 
 use super::{Change, ChangeKind, Part};
 
-/// What is changed before modules and resources.
+/// Changes that are made before those of modules and resources.
 pub(super) fn before(from: &Config, to: &Config) -> Vec<Change> {
     let listening = |config: &Config| {
         let network = Network {
@@ -33,7 +33,7 @@ pub(super) fn before(from: &Config, to: &Config) -> Vec<Change> {
     changes
 }
 
-/// What is changed after them.
+/// Changes that are made after those of modules and resources.
 pub(super) fn after(from: &Config, to: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     let part = |name: &str| Part::Job(name.to_owned());

@@ -9,22 +9,22 @@ const SEEDS: u64 = 5_000;
 const STEPS: u32 = 150;
 
 /// The process as the system has it.
-struct Process {
+struct FakeProcess {
     life: u64,
-    /// It has ended and was not reaped.
+    /// Ended, and not reaped.
     ended: bool,
-    /// When it was told to end.
-    told: Option<Instant>,
+    /// Time at which it was told to end.
+    term_at: Option<Instant>,
     killed: bool,
-    /// It was told to end because it was of no use.
+    /// Told to end because it was of no use.
     failed: bool,
-    /// It ends at SIGTERM.
+    /// Ends at SIGTERM.
     obeys: bool,
 }
 
-/// What the schedules have met, so that a simulation that meets nothing fails.
+/// Counts of what the schedules have coverage, so that a simulation that meets nothing fails.
 #[derive(Debug, Default)]
-struct Met {
+struct Coverage {
     starts: u64,
     longest: Duration,
     gave_up: u64,
@@ -38,34 +38,34 @@ struct Met {
     used_up: u64,
 }
 
-struct World<'a> {
-    met: &'a mut Met,
+struct Simulation<'a> {
+    coverage: &'a mut Coverage,
     policy: Policy,
     lifecycle: Lifecycle,
     chance: Jitter,
     zero: Instant,
     now: Instant,
     wanted: bool,
-    process: Option<Process>,
+    process: Option<FakeProcess>,
     starts: u64,
     ends: u64,
-    /// It dies again and again, and nobody interferes for long.
+    /// Dies again and again, and nobody interferes for long.
     sick: bool,
-    /// What the failures in a row should be.
+    /// Expected number of failures in a row.
     failures: u32,
-    /// How many of them were answered by a start at once.
+    /// Expected number of them that were answered by a start at once.
     at_once: u32,
     /// The newest process became READY.
     was_ready: bool,
-    /// Somebody asked for a new process while this one lived.
+    /// Set if somebody asked for a new process while this one lived.
     asked: bool,
     /// READY without interruption.
     ready_since: Option<Instant>,
     log: Vec<String>,
 }
 
-impl<'a> World<'a> {
-    fn new(seed: u64, met: &'a mut Met) -> Self {
+impl<'a> Simulation<'a> {
+    fn new(seed: u64, coverage: &'a mut Coverage) -> Self {
         let mut chance = Jitter(seed);
         let mut policy = Policy::default();
         policy.restart.when = [
@@ -80,7 +80,7 @@ impl<'a> World<'a> {
         policy.stop.grace = Duration::from_secs([10, 1, 0][below(&mut chance, 3)]);
         let zero = Instant::now();
         Self {
-            met,
+            coverage,
             lifecycle: Lifecycle::new(&policy, Duration::from_secs(20), seed),
             policy,
             chance,
@@ -157,9 +157,9 @@ impl<'a> World<'a> {
                 if process.ended {
                     return self.feed(Input::Empty { life });
                 }
-                let told = process.told.is_some();
+                let terminating = process.term_at.is_some();
                 // What is told to end does so sooner or later; what was killed, too.
-                let ends = what == 15 || (told && (process.obeys || process.killed) && what < 18);
+                let ends = what == 15 || (terminating && (process.obeys || process.killed) && what < 18);
                 if what == 19 && process.killed {
                     return self.feed(Input::Stuck { life });
                 }
@@ -177,7 +177,7 @@ impl<'a> World<'a> {
     fn suffer(&mut self, life: u64) {
         match (&mut self.process, self.lifecycle.deadline()) {
             (Some(process), _) if process.ended => self.feed(Input::Empty { life }),
-            (Some(process), _) if process.told.is_none() => {
+            (Some(process), _) if process.term_at.is_none() => {
                 let starting = matches!(self.lifecycle.state(), State::Starting { .. });
                 if starting && below(&mut self.chance, 3) > 0 {
                     return self.feed(Input::Answered { life });
@@ -221,7 +221,7 @@ impl<'a> World<'a> {
             .push(format!("{at:?} {input:?}: {before:?} → {action:?} {after:?}"));
         if input.life().is_some_and(|of| of != life) {
             assert_eq!((action, after), (None, before), "the word of another process counted");
-            self.met.stale += 1;
+            self.coverage.stale += 1;
             return;
         }
         match action {
@@ -229,8 +229,8 @@ impl<'a> World<'a> {
             Some(Action::Start { life }) => self.start(input, before, life),
             Some(Action::Terminate) => self.terminate(input, before),
             Some(Action::TerminateGroup) => {
-                let told = self.told();
-                let early = self.now < told + self.policy.stop.grace / 3;
+                let term_at = self.term_at();
+                let early = self.now < term_at + self.policy.stop.grace / 3;
                 assert!(
                     !early || matches!(input, Input::Ended { .. }),
                     "the group was told too early"
@@ -238,10 +238,10 @@ impl<'a> World<'a> {
             }
             Some(Action::KillGroup) => {
                 assert!(
-                    self.now >= self.told() + self.policy.stop.grace,
+                    self.now >= self.term_at() + self.policy.stop.grace,
                     "killed before its grace was over"
                 );
-                self.met.kills += 1;
+                self.coverage.kills += 1;
                 if let Some(process) = &mut self.process {
                     process.killed = true;
                 }
@@ -251,9 +251,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn told(&self) -> Instant {
-        let told = self.process.as_ref().and_then(|process| process.told);
-        told.expect("a stronger word follows a first one")
+    fn term_at(&self) -> Instant {
+        let term_at = self.process.as_ref().and_then(|process| process.term_at);
+        term_at.expect("a stronger word follows a first one")
     }
 
     /// Keeps the books of failures, independently of the lifecycle's own.
@@ -272,7 +272,7 @@ impl<'a> World<'a> {
             && self.now - since >= self.policy.restart.quiet
         {
             (self.failures, self.at_once) = (0, 0);
-            self.met.quiet += 1;
+            self.coverage.quiet += 1;
         }
         match input {
             Input::Answered { .. } if own && alive && matches!(before, State::Starting { .. }) => {
@@ -290,7 +290,7 @@ impl<'a> World<'a> {
             Input::Drain { .. } if own && matches!(before, State::Ready { .. } | State::Unresponsive) => {
                 (self.failures, self.at_once, self.asked) = (0, 0, true);
             }
-            Input::Hung { .. } if own => self.met.hangs += 1,
+            Input::Hung { .. } if own => self.coverage.hangs += 1,
             _ => {}
         }
     }
@@ -299,7 +299,7 @@ impl<'a> World<'a> {
         assert!(self.process.is_none(), "two processes at once");
         assert!(self.wanted, "started although nobody wants it");
         self.starts += 1;
-        self.met.starts += 1;
+        self.coverage.starts += 1;
         assert_eq!(life, self.starts, "processes are counted one by one");
         let cause = match (before, input) {
             (State::Stopped, Input::Want(true)) | (State::Waiting { .. } | State::GivenUp(_), Input::Restart) => true,
@@ -313,10 +313,10 @@ impl<'a> World<'a> {
             // The program cannot be run.
             return self.exit(life, false, false);
         }
-        self.process = Some(Process {
+        self.process = Some(FakeProcess {
             life,
             ended: false,
-            told: None,
+            term_at: None,
             killed: false,
             failed: false,
             obeys: self.pick(3) > 0,
@@ -333,8 +333,8 @@ impl<'a> World<'a> {
         assert!(cause, "ended without cause");
         self.ready_since = None;
         let process = self.process.as_mut().expect("there is something to end");
-        assert!(process.told.is_none(), "told twice");
-        process.told = Some(self.now);
+        assert!(process.term_at.is_none(), "told twice");
+        process.term_at = Some(self.now);
         process.failed = !matches!(input, Input::Want(_) | Input::Restart);
     }
 
@@ -344,7 +344,7 @@ impl<'a> World<'a> {
             process.killed && !process.ended,
             "given up though it was not killed, or had ended"
         );
-        self.met.given_up += 1;
+        self.coverage.given_up += 1;
         self.asked |= !process.failed;
         self.exit(process.life, false, false);
     }
@@ -353,16 +353,16 @@ impl<'a> World<'a> {
         let process = self.process.take().expect("there is something to reap");
         assert!(process.ended, "reaped while it lives");
         assert_eq!(process.life, self.lifecycle.life());
-        if let Some(told) = process.told {
+        if let Some(term_at) = process.term_at {
             let empty = matches!(input, Input::Empty { .. });
             assert!(
-                empty || self.now >= told + self.policy.stop.grace,
+                empty || self.now >= term_at + self.policy.stop.grace,
                 "what it forked had no time to end"
             );
         }
         let clean = self.pick(3) == 0;
-        self.asked |= process.told.is_some() && !process.failed;
-        self.exit(process.life, clean, process.told.is_none() && clean);
+        self.asked |= process.term_at.is_some() && !process.failed;
+        self.exit(process.life, clean, process.term_at.is_none() && clean);
     }
 
     /// The process is gone: what follows is what the books say.
@@ -389,7 +389,7 @@ impl<'a> World<'a> {
                 };
                 let pause = until - self.now;
                 assert!((from..=to).contains(&pause), "waits {pause:?}, not {from:?} to {to:?}");
-                self.met.longest = self.met.longest.max(pause);
+                self.coverage.longest = self.coverage.longest.max(pause);
             }
         }
     }
@@ -399,7 +399,7 @@ impl<'a> World<'a> {
         match restart.when {
             RestartWhen::Never => return Expected::GivenUp(GivenUp::Never),
             RestartWhen::OnFailure if by_itself => {
-                self.met.done += 1;
+                self.coverage.done += 1;
                 return Expected::GivenUp(GivenUp::Done);
             }
             _ => {}
@@ -407,21 +407,21 @@ impl<'a> World<'a> {
         self.failures += 1;
         let failures = self.failures;
         if restart.limit.is_some_and(|limit| failures >= limit) {
-            self.met.gave_up += 1;
+            self.coverage.gave_up += 1;
             return Expected::GivenUp(GivenUp::GaveUp { failures });
         }
         if failures == 1 || (self.was_ready && self.at_once < restart.burst) {
             self.at_once += 1;
-            self.met.bursts += u64::from(failures > 1);
+            self.coverage.bursts += u64::from(failures > 1);
             return Expected::Start;
         }
-        self.met.used_up += u64::from(self.was_ready && restart.burst > 1);
+        self.coverage.used_up += u64::from(self.was_ready && restart.burst > 1);
         let pauses = failures - self.at_once;
         let plain = Duration::from_millis(500 << (pauses - 1).min(16)).min(restart.max_delay);
         Expected::Pause(plain.mul_f64(0.799), plain.mul_f64(1.201))
     }
 
-    /// Nobody wants it any more: it comes to an end, and nothing is left.
+    /// Stops wanting the module: it comes to an end, and nothing is left.
     fn end(&mut self) {
         self.feed(Input::Want(false));
         for _ in 0..20 {
@@ -463,9 +463,9 @@ fn below(chance: &mut Jitter, count: usize) -> usize {
 
 #[test]
 fn whatever_happens_to_it_in_whatever_order_a_module_has_one_process_at_most_and_ends_as_wanted() {
-    let mut met = Met::default();
+    let mut coverage = Coverage::default();
     for seed in 0..SEEDS {
-        let mut world = World::new(seed, &mut met);
+        let mut world = Simulation::new(seed, &mut coverage);
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..STEPS {
                 world.step();
@@ -478,18 +478,18 @@ fn whatever_happens_to_it_in_whatever_order_a_module_has_one_process_at_most_and
         }
     }
     // A simulation that meets nothing shows nothing.
-    assert!(met.starts > 10 * SEEDS, "{met:?}");
-    assert!(met.longest > Duration::from_secs(24), "{met:?}");
+    assert!(coverage.starts > 10 * SEEDS, "{coverage:?}");
+    assert!(coverage.longest > Duration::from_secs(24), "{coverage:?}");
     let each = [
-        met.gave_up,
-        met.done,
-        met.quiet,
-        met.kills,
-        met.given_up,
-        met.stale,
-        met.hangs,
-        met.bursts,
-        met.used_up,
+        coverage.gave_up,
+        coverage.done,
+        coverage.quiet,
+        coverage.kills,
+        coverage.given_up,
+        coverage.stale,
+        coverage.hangs,
+        coverage.bursts,
+        coverage.used_up,
     ];
-    assert!(each.iter().all(|count| *count > 1_000), "{met:?}");
+    assert!(each.iter().all(|count| *count > 1_000), "{coverage:?}");
 }

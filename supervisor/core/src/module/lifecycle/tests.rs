@@ -535,8 +535,8 @@ fn each_part_of_a_start_has_a_limit_of_its_own() {
     );
 }
 
-/// A module of that policy that failed once or more, `ms` later treated by another one: the action that follows at once, and the
-/// state.
+/// A module of that policy that failed once or more, `ms` later treated by another one: the action that follows at
+/// once, and the state.
 fn treated(before: &Policy, failures: u64, after: &Policy) -> (bool, State, Instant) {
     let zero = Instant::now();
     let mut life = Lifecycle::new(before, START_TIMEOUT, 1);

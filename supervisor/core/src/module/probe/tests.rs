@@ -6,7 +6,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What happens in a table; times are in tenths of a second.
+/// Step of a table; times are in tenths of a second.
 #[derive(Debug, Clone, Copy)]
 enum Do {
     /// The driver keeps its timers to here, answering what it is asked as set below.
@@ -246,8 +246,8 @@ impl Random {
     }
 }
 
-/// One module that now and then stands still, is busy, is traced, or lives in a core that stands still; stepped in tenths of a
-/// second. Panics when a rule is broken.
+/// Life of one module that now and then stands still, is busy, is traced, or lives in a core that stands still; stepped
+/// in tenths of a second. Panics when a rule is broken.
 fn live(seed: u64) -> (bool, bool) {
     let mut random = Random(seed);
     let health = Health {

@@ -1,4 +1,4 @@
-//! Random walks through the transaction, checked by books of our own.
+//! Random walks through the transaction, checked by model of our own.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,9 @@ use super::tests::{WINDOW, revision};
 use super::*;
 
 /// Numbers that are the same for the same seed.
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
@@ -26,12 +26,12 @@ impl Chance {
     }
 }
 
-/// What we know without the transaction.
-struct Books {
-    /// What the machine was told last, and what was kept last.
-    told: Arc<str>,
+/// Model of the transaction, kept without its help.
+struct ReferenceModel {
+    /// Text that was applied last, and text that was kept last.
+    applied: Arc<str>,
     kept: Arc<str>,
-    /// Since when nobody may take what is told back any more.
+    /// Digests of texts that must not run any more.
     bad: HashSet<Arc<str>>,
     allowed: HashSet<Ticket>,
     checked: HashSet<Ticket>,
@@ -43,14 +43,14 @@ struct Books {
     by_file: HashSet<Ticket>,
     guarded: HashSet<Arc<str>>,
     reverts: HashSet<Arc<str>>,
-    /// What must come next.
+    /// Action that must come next.
     back: bool,
 }
 
-impl Books {
+impl ReferenceModel {
     fn note(&mut self, action: &Action<()>) {
         assert!(
-            !self.back || matches!(action, Action::Tell(..) | Action::Apply { .. }),
+            !self.back || matches!(action, Action::Publish(..) | Action::Apply { .. }),
             "between a rejection and the way back: {action:?}"
         );
         match action {
@@ -91,30 +91,30 @@ impl Books {
                     );
                 }
                 self.back = false;
-                self.told = revision.digest.clone();
+                self.applied = revision.digest.clone();
                 self.applying = Some(*ticket);
             }
             Action::Commit(_, revision) => {
-                assert_eq!(revision.digest, self.told, "kept and not running");
+                assert_eq!(revision.digest, self.applied, "kept and not running");
                 assert_eq!(self.applying, None, "kept before it is there");
                 self.kept = revision.digest.clone();
             }
             Action::Reject(revision, _) => {
-                assert_eq!(revision.digest, self.told, "rejected and not running");
+                assert_eq!(revision.digest, self.applied, "rejected and not running");
                 assert_ne!(revision.digest, self.kept, "the last commit was rejected");
                 assert!(self.reverts.contains(&revision.digest), "nobody asked for a way back");
                 self.bad.insert(revision.digest.clone());
                 self.back = true;
             }
-            Action::Pardon(digest) => {
+            Action::ForgetRejection(digest) => {
                 self.bad.remove(digest);
             }
-            Action::Tell(ticket, news) => {
+            Action::Publish(ticket, state) => {
                 assert!(
                     !self.over.contains(ticket),
-                    "{ticket:?} goes on after its end: {news:?}"
+                    "{ticket:?} goes on after its end: {state:?}"
                 );
-                if news.is_last() {
+                if state.is_last() {
                     self.over.insert(*ticket);
                 }
             }
@@ -127,21 +127,21 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
     let marks = ["", "~", "?", "~?"];
     let texts: Vec<String> = (0..8).map(|i| format!("t{i}{}", marks[i % 4])).collect();
     for seed in 0..1_000 {
-        let mut random = Chance(seed);
+        let mut random = Random(seed);
         let mut now = Instant::now();
         let first = random.one_of(&texts);
         let mut transaction = Transaction::new(
             revision(first),
             Some(revision("t0")),
-            File::Holds(revision(first).digest),
+            FileState::Holds(revision(first).digest),
         );
         let of = |mark: char| {
             let marked = texts.iter().filter(|text| text.contains(mark));
             marked.map(|text| revision(text).digest).collect()
         };
         let first_applied = (revision(first).digest != revision("t0").digest).then_some(Ticket(0));
-        let mut books = Books {
-            told: revision(first).digest,
+        let mut model = ReferenceModel {
+            applied: revision(first).digest,
             kept: "t0".into(),
             bad: HashSet::new(),
             allowed: HashSet::new(),
@@ -169,7 +169,7 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
                         forced = true;
                     }
                     // What runs already does not stand in the way of what somebody asked for.
-                    last_seen = (forced || revision.digest != books.told).then(|| revision.digest.clone());
+                    last_seen = (forced || revision.digest != model.applied).then(|| revision.digest.clone());
                     let rejected = None;
                     Input::Seen {
                         revision,
@@ -185,31 +185,31 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
                         Input::Away("gone".into())
                     }
                 }
-                3 if !books.asking.is_empty() => {
-                    let ticket = books.asking.remove(random.below(books.asking.len()));
+                3 if !model.asking.is_empty() => {
+                    let ticket = model.asking.remove(random.below(model.asking.len()));
                     if calm || random.percent(60) {
-                        books.allowed.insert(ticket);
+                        model.allowed.insert(ticket);
                         Input::Maintained(ticket, Ok(()))
                     } else {
                         Input::Maintained(ticket, Err("busy".into()))
                     }
                 }
-                4 | 5 if !books.checking.is_empty() => {
-                    let ticket = books.checking.remove(random.below(books.checking.len()));
+                4 | 5 if !model.checking.is_empty() => {
+                    let ticket = model.checking.remove(random.below(model.checking.len()));
                     if calm || random.percent(90) {
-                        books.checked.insert(ticket);
+                        model.checked.insert(ticket);
                         Input::Checked(ticket, Ok(()))
                     } else {
                         let transient = random.percent(50);
                         // What stands in the file is tried again then.
-                        if !transient || !books.by_file.contains(&ticket) {
+                        if !transient || !model.by_file.contains(&ticket) {
                             last_seen = None;
                         }
                         let reasons = vec!["bad".into()];
                         Input::Checked(ticket, Err(Refusal { reasons, transient }))
                     }
                 }
-                6 | 7 => match books.applying.take() {
+                6 | 7 => match model.applying.take() {
                     Some(ticket) => Input::Applied(ticket, Ok(())),
                     // An answer that nobody waits for any more.
                     None => Input::Applied(Ticket(1_000_000), Ok(())),
@@ -217,7 +217,7 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
                 _ => {
                     now += WINDOW / 10 * u32::try_from(random.below(6)).expect("small");
                     let reasons = vec!["bad".into()];
-                    Input::Look(match random.below(8) {
+                    Input::Health(match random.below(8) {
                         0 if !calm => Verdict::Died(reasons),
                         1 if !calm => Verdict::Unwell(reasons),
                         _ => Verdict::Healthy,
@@ -226,25 +226,28 @@ fn whatever_happens_the_last_text_wins_only_what_is_running_is_kept_and_back_is_
             };
             let shown = format!("seed {seed}, step {step}: {input:?}");
             for action in transaction.handle(input, now) {
-                books.note(&action);
+                model.note(&action);
             }
-            assert!(!books.back, "{shown}: nothing leads back");
-            assert_eq!(transaction.running().digest, books.told, "{shown}");
+            assert!(!model.back, "{shown}: nothing leads back");
+            assert_eq!(transaction.running().digest, model.applied, "{shown}");
             assert_eq!(
                 transaction.committed().map(|kept| &kept.digest),
-                Some(&books.kept),
+                Some(&model.kept),
                 "{shown}"
             );
         }
-        assert_eq!(books.told, books.kept, "seed {seed}: it never settled: {transaction:?}");
+        assert_eq!(
+            model.applied, model.kept,
+            "seed {seed}: it never settled: {transaction:?}"
+        );
         assert!(!transaction.is_on_trial(), "seed {seed}");
         assert_eq!(transaction.deadline(), None, "seed {seed}");
         if let Some(digest) = last_seen
-            && !books.bad.contains(&digest)
+            && !model.bad.contains(&digest)
         {
-            assert_eq!(books.told, digest, "seed {seed}: the last text does not run");
+            assert_eq!(model.applied, digest, "seed {seed}: the last text does not run");
         }
-        let open: Vec<_> = books.begun.difference(&books.over).collect();
+        let open: Vec<_> = model.begun.difference(&model.over).collect();
         assert!(open.is_empty(), "seed {seed}: {open:?} were never told their end");
     }
 }

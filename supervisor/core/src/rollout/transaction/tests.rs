@@ -1,4 +1,4 @@
-//! What happens to a text, step by step.
+//! Ways of a text through the transaction, step by step.
 
 use super::*;
 
@@ -44,15 +44,15 @@ fn word(action: &Action<()>) -> String {
         }
         Action::Commit(_, revision) => format!("commit {}", revision.digest),
         Action::Reject(revision, _) => format!("reject {}", revision.digest),
-        Action::Pardon(digest) => format!("pardon {digest}"),
-        Action::Tell(_, news) => match news {
-            News::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
-            News::Watching(_) => "watches".into(),
-            News::Refused(_) => "refused".into(),
-            News::Reverted(_) => "reverted".into(),
-            News::Degraded(_) => "degraded".into(),
-            News::Superseded => "superseded".into(),
-            News::Applying | News::Committed | News::Reverting(_) => String::new(),
+        Action::ForgetRejection(digest) => format!("pardon {digest}"),
+        Action::Publish(_, state) => match state {
+            ApplyState::Waiting(_, pause) => format!("waits {}", pause.as_secs()),
+            ApplyState::Watching(_) => "watches".into(),
+            ApplyState::Refused(_) => "refused".into(),
+            ApplyState::Reverted(_) => "reverted".into(),
+            ApplyState::Degraded(_) => "degraded".into(),
+            ApplyState::Superseded => "superseded".into(),
+            ApplyState::Applying | ApplyState::Committed | ApplyState::Reverting(_) => String::new(),
         },
     }
 }
@@ -62,7 +62,7 @@ fn word(action: &Action<()>) -> String {
 fn play(script: &str) {
     let zero = Instant::now();
     let mut now = zero;
-    let mut transaction = Transaction::new(revision("a"), Some(revision("a")), File::Holds("a".into()));
+    let mut transaction = Transaction::new(revision("a"), Some(revision("a")), FileState::Holds("a".into()));
     // What was asked for last of each kind: that is what an answer is to.
     let (mut asked, mut checked, mut applied) = (Ticket(99), Ticket(99), Ticket(99));
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -100,7 +100,7 @@ fn play(script: &str) {
                 if let Ok(seconds) = what.parse() {
                     now += Duration::from_secs(seconds);
                 }
-                Input::Look(match verb {
+                Input::Health(match verb {
                     "healthy" => Verdict::Healthy,
                     "unwell" => Verdict::Unwell(bad()),
                     "died" => Verdict::Died(bad()),
@@ -333,7 +333,7 @@ fn a_text_that_somebody_asks_for_runs_until_the_file_changes() {
 #[test]
 fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
     let now = Instant::now();
-    let holds = File::Holds("b".into());
+    let holds = FileState::Holds("b".into());
     let words = |actions: Vec<Action<()>>| {
         let words: Vec<_> = actions.iter().map(word).filter(|word| !word.is_empty()).collect();
         words.join(", ")
@@ -352,7 +352,7 @@ fn a_start_tries_the_text_of_the_file_and_goes_back_to_the_last_commit() {
             "{first} {committed:?}"
         );
         if expected == "watches" {
-            let died = Input::Look(Verdict::Died(Vec::new()));
+            let died = Input::Health(Verdict::Died(Vec::new()));
             assert_eq!(words(transaction.handle(died, now)), "reject b, back to a");
         }
     }

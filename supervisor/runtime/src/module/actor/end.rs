@@ -85,7 +85,7 @@ impl Actor {
         self.farewell = read.is_err().then_some(farewell);
         self.entry.output.release();
         let life = self.lifecycle.life();
-        self.entry.history().said(life, self.tail.lines());
+        self.entry.history().set_output(life, self.tail.lines());
     }
 
     /// Returns when what the last process left outside its group is gone, too.

@@ -110,7 +110,7 @@ impl Actor {
     /// All that a process said last is known: what was told of its end is completed.
     pub(super) fn complete(&mut self) {
         if let Some(trouble) = &self.trouble {
-            self.entry.history().said(trouble.life, trouble.tail.lines());
+            self.entry.history().set_output(trouble.life, trouble.tail.lines());
         }
         if let Some(outlook) = self.outlook() {
             self.down(outlook);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_core::module::history::{End, InFlight};
+use mainstay_core::module::history::{InFlight, ProcessEnd};
 use mainstay_model::ModulePhase;
 use tracing::Level;
 
@@ -28,7 +28,7 @@ impl Actor {
         self.entry.history().asked(end);
     }
 
-    fn end(&self, cause: &str) -> End {
+    fn end(&self, cause: &str) -> ProcessEnd {
         let now = Instant::now();
         // What broke off before this process began belongs to another one.
         let since = now
@@ -42,7 +42,7 @@ impl Actor {
             caller: about.caller.label(),
         });
         let phase = self.entry.state().phase;
-        End {
+        ProcessEnd {
             life: self.lifecycle.life(),
             at: Some(SystemTime::now()),
             up: self.started.elapsed(),
@@ -53,7 +53,7 @@ impl Actor {
             cause: cause.to_owned(),
             in_flight: in_flight.collect(),
             last_output: self.tail.lines(),
-            ..End::default()
+            ..ProcessEnd::default()
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the change of one resource means for those that hold it, wait for it or would like it.
+//! Consequences of one resource's change for those that hold it, wait for it or would like it.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::{Comparison, PlannedAction};
 use crate::machine::change::{ChangeKind, KnownResource, Part};
 
 impl<'a> Comparison<'a> {
-    /// Of what is rebuilt because of its own entry, that which nobody else has to notice.
+    /// Resources that are rebuilt because of their own entry, and that nobody else has to notice.
     pub(super) fn in_place(&mut self) {
         let in_place = |name: &&ResourceName| {
             let action = &self.actions[*name];
@@ -41,7 +41,7 @@ impl<'a> Comparison<'a> {
         needs.are_met_by(held.iter()) && !needs.optional.iter().any(comes)
     }
 
-    /// Who holds something that is taken out is taken out, too.
+    /// Takes out the holders of everything that is taken out.
     pub(super) fn propagate(&mut self) {
         let holders = self.holders();
         let mut open: Vec<&'a ResourceName> = Vec::new();
@@ -82,7 +82,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What would close a circle now is let go, and what does so no more is taken up, once it is known that it is so.
+    /// Drops optional dependencies that would close a circle now, and takes up those that do so no more, once that is
+    /// certain.
     pub(super) fn circles(&mut self) {
         for name in self.order.clone() {
             let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
@@ -129,7 +130,7 @@ impl<'a> Comparison<'a> {
         dropped_optional.any(|one| one.by == *name && one.what == *dependency)
     }
 
-    /// Who waits for something that comes may be built then, and who would like it may take it.
+    /// Builds what waits for something that comes, and gives it to those that would like it.
     pub(super) fn waiting(&mut self) {
         let mut wanting: HashMap<ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
         for name in &self.order {
@@ -190,7 +191,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Who of the new config holds what, in its order.
+    /// Holders in the new config of each resource, in the config's order.
     fn holders(&self) -> HashMap<&'a ResourceName, Vec<&'a ResourceName>> {
         let mut holders: HashMap<_, Vec<_>> = HashMap::new();
         for name in &self.order {

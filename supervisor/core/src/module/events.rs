@@ -1,15 +1,15 @@
-//! Which changes of a module's state are news for others, and in which words.
+//! Events about a module that are worth telling, made from changes of its published state.
 
 use mainstay_model::{ModuleName, ModulePhase};
 
 use super::state::ModuleState;
-use crate::events::What;
+use crate::events::EventKind;
 
-/// What a change of a module's published state says to others; `None` if it is a detail, such as a new figure. A failure
-/// is told when it happens, before it is known what follows ([`failure`]).
-pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<What> {
+/// Event for a change of a module's published state; `None` if it is a detail, such as a new figure. A failure is told
+/// when it happens, before it is known what follows ([`failure`]).
+pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -> Option<EventKind> {
     let waits = after.next_try.is_some();
-    let news = match after.phase {
+    let is_event = match after.phase {
         // A start is news when there is a process.
         ModulePhase::Starting => before.pid != after.pid && after.pid.is_some(),
         // The time of the next try is worked out anew each time, and differs by nothing that matters.
@@ -19,7 +19,7 @@ pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -
         phase => before.phase != phase,
     };
     let wrong = matches!(after.phase, ModulePhase::Unhealthy | ModulePhase::Unresponsive);
-    news.then(|| What::Module {
+    is_event.then(|| EventKind::Module {
         name: name.clone(),
         phase: after.phase,
         pid: after.pid,
@@ -29,8 +29,8 @@ pub fn of_module(name: &ModuleName, before: &ModuleState, after: &ModuleState) -
 }
 
 /// A process of the module is of no use, or has ended, and why.
-pub fn failure(name: &ModuleName, pid: Option<u32>, cause: &str) -> What {
-    What::Module {
+pub fn failure(name: &ModuleName, pid: Option<u32>, cause: &str) -> EventKind {
+    EventKind::Module {
         name: name.clone(),
         phase: ModulePhase::Unhealthy,
         pid,
@@ -49,7 +49,7 @@ mod tests {
     fn a_modules_life_is_told_without_repetitions() {
         let name = ModuleName::from("lidar");
         let mut state = ModuleState::pending(SystemTime::UNIX_EPOCH);
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         type Change = fn(&mut ModuleState);
         let changes: [Change; 12] = [
             |state| state.phase = ModulePhase::Starting,
@@ -68,7 +68,7 @@ mod tests {
         for change in changes {
             let before = state.clone();
             change(&mut state);
-            if let Some(What::Module {
+            if let Some(EventKind::Module {
                 phase,
                 pid,
                 cause,
@@ -76,7 +76,7 @@ mod tests {
                 ..
             }) = of_module(&name, &before, &state)
             {
-                told.push(format!(
+                events.push(format!(
                     "{phase:?} {} {} {}",
                     pid.unwrap_or(0),
                     cause.as_deref().unwrap_or("-"),
@@ -85,7 +85,7 @@ mod tests {
             }
         }
         assert_eq!(
-            told,
+            events,
             [
                 "Starting 7 - false",
                 "Ready 7 - false",

@@ -1,4 +1,4 @@
-//! What others see of a config on its way: how far it has come, and the state of the machine's config in one word.
+//! Progress of a config on its way, and the state of the machine's config in one word.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,49 +6,49 @@ use std::time::Duration;
 
 use crate::machine::change::Plan;
 
-/// How far a text has come.
+/// Step in the progress of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum ApplyState {
     /// The maintenance sensor does not allow it, for this reason; asked again after this pause.
     Waiting(String, Duration),
-    /// It is being applied.
+    /// The text is being applied.
     Applying,
-    /// It is applied and watched for this long.
+    /// The text is applied and watched for this long.
     Watching(Duration),
-    /// It counts.
+    /// The text counts.
     Committed,
-    /// Nothing was changed, for these reasons.
+    /// Refused without any change, for these reasons.
     Refused(Vec<String>),
-    /// It is being taken back, for these reasons.
+    /// The text is being taken back, for these reasons.
     Reverting(Vec<String>),
     /// The last commit runs again, for these reasons.
     Reverted(Vec<String>),
     /// The last commit was applied again, and these parts are not well.
     Degraded(Vec<String>),
-    /// Another text came before it was done, or its file went away.
+    /// Another text came before this one was done, or its file went away.
     Superseded,
 }
 
-impl News {
+impl ApplyState {
     /// True if nothing follows.
     pub fn is_last(&self) -> bool {
-        use News::{Committed, Degraded, Refused, Reverted, Superseded};
+        use ApplyState::{Committed, Degraded, Refused, Reverted, Superseded};
         matches!(self, Committed | Refused(_) | Reverted(_) | Degraded(_) | Superseded)
     }
 }
 
-/// How far the application of a text has come.
+/// Progress of the application of a text.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// What happens.
+    /// Plan that is being carried out.
     Plan(Arc<Plan>),
     /// A step was taken.
-    News(News),
+    State(ApplyState),
 }
 
 /// The state of the config in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConfigState {
     /// The file's text runs.
     Current,
     /// The file's text cannot be used; the one before runs.
@@ -69,7 +69,7 @@ pub enum State {
     Overridden,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ConfigState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Current => "current",
