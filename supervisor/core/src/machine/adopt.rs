@@ -1,4 +1,4 @@
-//! Adoption of a new desired state: the world takes up a plan.
+//! Adoption of a new desired state: the world takes up a config.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::Builtins;
 use mainstay_model::{Config, ModuleName, ResourceConfig};
 
-use super::change::{Change, ChangeKind, Known, KnownModule, KnownResource, Part, Plan};
+use super::change::{Known, KnownModule, KnownResource};
 use super::node::{BuildStage, Module, ModuleCondition, Node};
 use super::world::World;
 
@@ -97,8 +97,9 @@ impl World {
         }
     }
 
-    /// Wants what `to` has from now on, as `plan` says. Modules are added, retired and removed by themselves.
-    pub fn take_up(&mut self, plan: &Plan, to: &Config, desired: DesiredModules) {
+    /// Wants what `to` has from now on. What is `in_place` is rebuilt while those who hold it keep it. Modules are added,
+    /// retired and removed by themselves.
+    pub fn take_up(&mut self, to: &Config, in_place: &HashSet<ResourceName>, desired: DesiredModules) {
         self.builtin = desired.builtin;
         self.builtins = desired.builtins;
         let wanted: HashSet<_> = desired.modules.iter().cloned().collect();
@@ -109,45 +110,41 @@ impl World {
             .cloned()
             .chain(ending.collect::<Vec<_>>())
             .collect();
-        let entries: HashMap<_, _> = to
-            .resources
+        let entries: HashSet<_> = to.resources.iter().map(|config| &config.name).collect();
+        let gone = self
+            .nodes
             .iter()
-            .enumerate()
-            .map(|(order, config)| (&config.name, (order, config)))
-            .collect();
+            .filter(|(name, node)| node.wanted && !entries.contains(name));
         let mut renamed = BTreeSet::new();
-        for change in &plan.changes {
-            let Part::Resource(name) = &change.part else { continue };
-            match entries.get(name) {
-                None => {
-                    if self.unwant(name) {
-                        renamed.insert(name.name.clone());
-                    }
-                }
-                Some((order, config)) => {
-                    if self.adopt(config, *order, change) {
-                        renamed.insert(name.name.clone());
-                    }
-                }
+        for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.unwant(&name);
+            renamed.insert(name.name);
+        }
+        for (order, config) in to.resources.iter().enumerate() {
+            let same = |node: &Node| node.wanted && *node.config == *config;
+            if !self.nodes.get(&config.name).is_some_and(same)
+                && self.adopt(config, order, in_place.contains(&config.name))
+            {
+                renamed.insert(config.name.name.clone());
             }
         }
         self.arrange(to);
         self.renamed(&renamed);
+        self.propagate();
     }
 
-    /// Marks a resource as no longer wanted. True if its name was known.
-    fn unwant(&mut self, name: &ResourceName) -> bool {
+    /// Marks a resource as no longer wanted.
+    fn unwant(&mut self, name: &ResourceName) {
         if let Some(node) = self.nodes.get_mut(name) {
             (node.wanted, node.in_place) = (false, false);
         }
         self.touch_around(name);
-        self.index.remove(name)
+        self.index.remove(name);
     }
 
-    /// Wants a resource by this entry, and does with it what the plan says. True if its name is new.
-    fn adopt(&mut self, config: &ResourceConfig, order: usize, change: &Change) -> bool {
+    /// Wants a resource by this entry, which is another one than before. True if its name is new.
+    fn adopt(&mut self, config: &ResourceConfig, order: usize, in_place: bool) -> bool {
         let name = &config.name;
-        let forced = matches!(change.how, ChangeKind::Rebuild | ChangeKind::Close) && !change.known_after_start;
         let new = self.index.add(name);
         let Some(node) = self.nodes.get_mut(name) else {
             self.nodes
@@ -158,15 +155,12 @@ impl World {
         let same = node.config.builds_the_same_as(config);
         // One that is on its way back alone, and changes so that it could have been from the start, still is.
         let built = node.stage == BuildStage::Built;
-        let still = node.in_place && node.config.serves_the_same_as(config) && (change.in_place || !built);
-        node.in_place = still || (change.in_place && built && !node.must_remove);
+        let still = node.in_place && node.config.serves_the_same_as(config) && (in_place || !built);
+        node.in_place = still || (in_place && built && !node.must_remove);
         node.config = Arc::new(config.clone());
         node.wanted = true;
-        if node.stage != BuildStage::Idle {
-            node.changed |= !same;
-            node.forced |= forced && node.stage == BuildStage::Built;
-        }
-        if !same || forced {
+        node.changed |= !same && node.stage != BuildStage::Idle;
+        if !same {
             node.failures = 0;
             if let Some((_, at)) = node.failure.take() {
                 self.retries.remove(&(at, name.clone()));

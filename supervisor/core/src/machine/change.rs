@@ -124,9 +124,6 @@ pub struct Change {
 pub struct Plan {
     /// Changes in the order in which they are made.
     pub changes: Vec<Change>,
-    /// Resources that are taken out of their modules, be it for good or to be rebuilt: dependents before what they
-    /// hold.
-    pub taken_out: Vec<ResourceName>,
     /// Modules and resources that nothing happens to.
     pub stays: Vec<Part>,
     /// Optional dependencies that are let go because they would close a circle, as far as is known.
@@ -138,6 +135,17 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Resources that are rebuilt while those who hold them keep them.
+    #[must_use]
+    pub fn in_place(&self) -> HashSet<ResourceName> {
+        let in_place = self.changes.iter().filter(|change| change.in_place);
+        let names = in_place.filter_map(|change| match &change.part {
+            Part::Resource(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
     }
 
     /// The change of one part, if it has one.
@@ -197,7 +205,6 @@ pub fn plan(from: &Config, to: &Config, known: &Known) -> Plan {
     let entries = to.resources.iter().map(|config| Part::Resource(config.name.clone()));
     let stays = wanted.chain(entries).filter(|part| !touched.contains(part)).collect();
     Plan {
-        taken_out: resources.taken_out,
         dropped_optional: resources.dropped_optional,
         changes,
         stays,

@@ -145,8 +145,6 @@ pub struct Node {
     pub(super) holders: usize,
     /// Set while its entry is another one than that by which it is, or is being, built or asked about.
     pub(super) changed: bool,
-    /// Set while it has to be taken out once, whatever its entry says.
-    pub(super) forced: bool,
     /// Set while it is taken out and built again and those who hold it keep it: they reach it by its name, and nothing
     /// that they are built with changes. Over when it is back, or as soon as it is certain that this takes longer.
     pub(super) in_place: bool,
@@ -193,7 +191,6 @@ impl Node {
             must_remove: false,
             holders: 0,
             changed: false,
-            forced: false,
             in_place: false,
             dependencies: None,
             validated: false,
@@ -207,15 +204,10 @@ impl Node {
 
     /// True if it was built with something else than what it asks for.
     pub(super) fn holds_otherwise(&self) -> bool {
-        let Some(dependencies) = &self.dependencies else {
-            return false;
-        };
-        let validated =
-            |held: &ResourceName| dependencies.required.contains(held) || dependencies.optional.contains(held);
-        let held = |required: &ResourceName| self.held.iter().any(|(held, _)| held == required);
-        !dependencies.missing.is_empty()
-            || !dependencies.required.iter().all(held)
-            || !self.held.iter().all(|(held, _)| validated(held))
+        let held = self.held.iter().map(|(held, _)| held);
+        self.dependencies
+            .as_ref()
+            .is_some_and(|dependencies| !dependencies.are_met_by(held))
     }
 
     /// True while it has to be taken out of its module.
@@ -225,7 +217,7 @@ impl Node {
 
     /// True if nothing is to be done about its entry: it is wanted as it is.
     pub fn stays(&self) -> bool {
-        self.wanted && !self.changed && !self.forced && !self.must_remove
+        self.wanted && !self.changed && !self.must_remove
     }
 
     /// True if whoever holds it can go on with it: it is in its module, or back there in a moment.

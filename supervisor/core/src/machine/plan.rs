@@ -165,9 +165,10 @@ impl World {
         }
     }
 
-    /// True if a built resource has to be taken out: not wanted, its module is to be restarted, or what it holds was
-    /// replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop above all.
-    pub(super) fn needs_removal(&self, name: &ResourceName, node: &Node) -> bool {
+    /// True if a built resource has to be taken out whatever its own entry says: its module is to be restarted, or what it
+    /// holds was replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop
+    /// above all.
+    pub(super) fn has_to_follow(&self, name: &ResourceName, node: &Node) -> bool {
         let restarting =
             node.module.as_ref().and_then(|module| self.condition(module)) == Some(&ModuleCondition::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
@@ -186,10 +187,7 @@ impl World {
         let come = |optional: &Held| {
             !node.held.contains(optional) && self.usable(&optional.0) && !self.may_hold(&optional.0, name)
         };
-        !node.wanted
-            || node.changed
-            || node.forced
-            || restarting
+        restarting
             || node.holds_otherwise()
             || node.held.iter().any(|(held, _)| node.drops_optional(held))
             || node.held.iter().any(stale)

@@ -21,6 +21,8 @@ fn resources_are_built_after_what_they_need() {
     check(&["c@m: b", "b@m: a", "a@m"], "+a +b +c");
     check(&["c@n: a b", "b@m: a", "a@n"], "+a +b +c");
     check(&["a@m: ?b", "b@m"], "+b +a");
+    // Which is no resource.
+    check(&["a@m: $framesystem"], "+a");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use mainstay_model::ModuleName;
 use super::node::{BuildStage, DeclaredDependencies, Dependencies, Node};
 use super::world::World;
 use crate::graph::circles::{DroppedOptional, Edge};
-use crate::graph::{Unresolved, circles, simple_names};
+use crate::graph::{Index, Unresolved, circles, is_frame_system, simple_names};
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.
@@ -65,26 +65,15 @@ impl World {
                 _ => None,
             })
         };
-        let mut dependencies = Dependencies::default();
-        let mut seen = BTreeSet::new();
-        // What is said twice is wanted once.
-        for text in declared.required.iter().filter(|text| seen.insert(text.as_str())) {
-            match self.index.resolve(text) {
-                Ok(dependency) => dependencies.required.push(dependency),
-                Err(Unresolved::Missing) => {
-                    let gone = meant(text).or_else(|| was_removed(text));
-                    let problem = gone.map_or(Unresolved::Missing, Unresolved::Removed);
-                    dependencies.missing.push((text.clone(), problem));
-                }
-                Err(problem) => dependencies.missing.push((text.clone(), problem)),
+        let mut dependencies = Dependencies::find(declared, &self.index);
+        for (text, problem) in &mut dependencies.missing {
+            let gone = || meant(text).or_else(|| was_removed(text));
+            if *problem == Unresolved::Missing
+                && let Some(gone) = gone()
+            {
+                *problem = Unresolved::Removed(gone);
             }
         }
-        dependencies.optional = declared
-            .optional
-            .iter()
-            .filter_map(|text| self.index.resolve(text).ok())
-            .collect();
-        dependencies.declared = declared;
         if let Some(node) = self.nodes.get_mut(name) {
             node.dependencies = before;
         }
@@ -101,12 +90,7 @@ impl World {
             .nodes
             .iter()
             .filter(|(_, node)| node.wanted)
-            .flat_map(|(from, node)| {
-                let required = node.required().iter().map(|to| (to, false));
-                let optional = node.optional().iter().map(|to| (to, true));
-                let edge = move |(to, optional)| Edge { from, to, optional };
-                required.chain(optional).map(edge)
-            });
+            .flat_map(|(from, node)| node.dependencies.iter().flat_map(move |found| found.edges(from)));
         let mut dropped_optional: HashMap<ResourceName, Vec<DroppedOptional>> = HashMap::new();
         for one in circles::dropped_optional(edges) {
             dropped_optional.entry(one.by.clone()).or_default().push(one);
@@ -178,7 +162,6 @@ impl World {
     /// meanwhile, what is known of the old one counts no more.
     pub(super) fn clear_outdated(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        node.forced = false;
         if std::mem::take(&mut node.changed) {
             node.validated = false;
             self.forget_dependencies(name);
@@ -204,6 +187,42 @@ impl World {
 }
 
 impl Dependencies {
+    /// Finds the resources that `declared` names. What is said twice is wanted once; the frame system is nobody's to build.
+    pub(super) fn find(declared: Arc<DeclaredDependencies>, index: &Index) -> Self {
+        let mut dependencies = Self::default();
+        let mut seen = BTreeSet::new();
+        let required = declared.required.iter().filter(|text| !is_frame_system(text));
+        for text in required.filter(|text| seen.insert(text.as_str())) {
+            match index.resolve(text) {
+                Ok(dependency) => dependencies.required.push(dependency),
+                Err(problem) => dependencies.missing.push((text.clone(), problem)),
+            }
+        }
+        let optional = declared.optional.iter();
+        dependencies.optional = optional.filter_map(|text| index.resolve(text).ok()).collect();
+        dependencies.declared = declared;
+        dependencies
+    }
+
+    /// Edges to all of these, from the resource that has them.
+    pub(super) fn edges<'a>(&'a self, from: &'a ResourceName) -> impl Iterator<Item = Edge<'a>> {
+        let required = self.required.iter().map(|to| (to, false));
+        let optional = self.optional.iter().map(|to| (to, true));
+        let edge = move |(to, optional)| Edge { from, to, optional };
+        required.chain(optional).map(edge)
+    }
+
+    /// True if a build with `held` is one with what these ask for, but for optional ones that may be there now.
+    pub(super) fn are_met_by<'a>(&self, held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
+        let wanted = |held: &ResourceName| self.required.contains(held) || self.optional.contains(held);
+        self.missing.is_empty()
+            && self
+                .required
+                .iter()
+                .all(|required| held.clone().any(|held| held == required))
+            && held.clone().all(wanted)
+    }
+
     /// The simple names that its texts are found by.
     fn mentioned(&self) -> BTreeSet<String> {
         let texts = self.declared.required.iter().chain(&self.declared.optional);

@@ -1,7 +1,7 @@
 //! A machine without processes: every step is carried out at once or in any order. What plans and worlds are tested
 //! with.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
@@ -14,6 +14,7 @@ use super::change::{ChangeKind, Known, Part, Plan};
 use super::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
 use super::plan::Step;
 use super::world::World;
+use crate::graph::is_frame_system;
 
 /// Resources from lines such as `a@m: b c ?d`: name, module, required and optional dependencies. `a@m*2` is the same
 /// resource with another attribute, `a@m~2` with another frame, `a@m!` one whose module is not in the config; a line
@@ -26,6 +27,8 @@ pub(super) struct Simulator {
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
     log: Vec<String>,
+    /// Resources that had to leave their modules at once when a config was taken up last.
+    pub(super) leaving: BTreeSet<ResourceName>,
     /// Steps begun and not ended.
     pub(super) open: Vec<(ResourceName, Step)>,
 }
@@ -95,6 +98,7 @@ impl Simulator {
             inside: BTreeMap::new(),
             now: Instant::now(),
             log: Vec::new(),
+            leaving: BTreeSet::new(),
             open: Vec::new(),
         };
         simulator.take_up(lines);
@@ -136,7 +140,9 @@ impl Simulator {
             modules: modules.collect(),
             ..DesiredModules::default()
         };
-        self.world.take_up(&plan, &self.config, desired);
+        self.world.take_up(&self.config, &plan.in_place(), desired);
+        let leaving = self.world.nodes().filter(|node| node.must_remove);
+        self.leaving = leaving.map(|node| node.config.name.clone()).collect();
         plan
     }
 
@@ -181,8 +187,7 @@ impl Simulator {
     /// Wants nothing any more.
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::default();
-        let plan = change::plan(&self.config, &nothing, &self.world.known());
-        self.world.take_up(&plan, &nothing, DesiredModules::default());
+        self.world.take_up(&nothing, &HashSet::new(), DesiredModules::default());
     }
 
     pub(super) fn ready(&mut self, module: &str) {
@@ -278,7 +283,8 @@ impl Simulator {
     fn check_add(&self, resource: &ResourceName, held: &[Held]) {
         let there = |wanted: &str| self.inside.values().flatten().any(|inside| inside == wanted);
         assert!(!there(&resource.name), "{resource} is added twice");
-        for required in &self.declared[resource].required {
+        let required = self.declared[resource].required.iter();
+        for required in required.filter(|required| !is_frame_system(required)) {
             assert!(
                 held.iter().any(|(held, _)| held.name == *required),
                 "{resource} is built without {required}"

@@ -132,13 +132,17 @@ impl World {
     }
 
     /// Brings `must_remove` up to date, from what is held to those who hold it. What is held never runs in a circle.
-    fn propagate(&mut self) {
+    pub(super) fn propagate(&mut self) {
         while let Some(name) = self.unsettled.pop_first() {
             let Some(node) = self.nodes.get(&name) else { continue };
-            let must_remove = node.stage == BuildStage::Built && self.needs_removal(&name, node);
-            if must_remove != node.must_remove {
+            let built = node.stage == BuildStage::Built;
+            let follows = built && self.has_to_follow(&name, node);
+            let must_remove = follows || built && (!node.wanted || node.changed);
+            // What it is built with changes: that concerns who holds it.
+            let in_place = node.in_place && !follows;
+            if (must_remove, in_place) != (node.must_remove, node.in_place) {
                 if let Some(node) = self.nodes.get_mut(&name) {
-                    node.must_remove = must_remove;
+                    (node.must_remove, node.in_place) = (must_remove, in_place);
                 }
                 self.touch_around(&name);
             }

@@ -1,6 +1,6 @@
 //! Another config is taken up by the running machine: the plan is made here, and what it says is what is done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -101,12 +101,11 @@ impl Machine {
     /// Everything is to be taken out: the change to an empty config, but for the modules, which end last.
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::empty(&self.config.path);
-        let plan = change::plan(&self.config, &nothing, &self.known());
         let desired = DesiredModules {
             modules: self.world.modules_in_order().to_vec(),
             ..DesiredModules::default()
         };
-        self.world.take_up(&plan, &nothing, desired);
+        self.world.take_up(&nothing, &HashSet::new(), desired);
     }
 
     /// Takes up a config while the machine runs.
@@ -160,7 +159,7 @@ impl Machine {
                 (how, Some(_)) => debug!(module = %name, "no module can {how}"),
             }
         }
-        self.world.take_up(&plan, &config, desired);
+        self.world.take_up(&config, &plan.in_place(), desired);
         for config in &config.resources {
             let model = &config.model;
             match self.resources.get(&config.name) {

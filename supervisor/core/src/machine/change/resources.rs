@@ -12,16 +12,15 @@ use mainstay_model::{Config, ModuleName, ResourceConfig};
 use super::order::dependencies_first;
 use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
 use crate::difference;
-use crate::graph::circles::{DroppedOptional, Edge};
-use crate::graph::{Index, Unresolved, circles, cycles, is_frame_system};
-use crate::machine::node::DeclaredDependencies;
+use crate::graph::circles::DroppedOptional;
+use crate::graph::{Index, Unresolved, circles, cycles};
+use crate::machine::node::{DeclaredDependencies, Dependencies};
 
 /// Changes of the resources, in order.
 #[derive(Debug, Default)]
 pub(super) struct ResourceChanges {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
-    pub(super) taken_out: Vec<ResourceName>,
     pub(super) dropped_optional: Vec<DroppedOptional>,
 }
 
@@ -37,16 +36,6 @@ struct PlannedAction {
     in_place: bool,
 }
 
-/// The dependencies of one resource, found by name in the new config.
-#[derive(Debug, Default)]
-struct ResolvedDependencies<'a> {
-    required: Vec<&'a ResourceName>,
-    /// Without those that it has to go without.
-    optional: Vec<&'a ResourceName>,
-    /// Problem of the first required text that means nothing, or nothing for certain.
-    missing: Option<String>,
-}
-
 struct Comparison<'a> {
     known: &'a Known,
     modules: &'a Modules,
@@ -56,7 +45,8 @@ struct Comparison<'a> {
     order: Vec<&'a ResourceName>,
     old_index: Index,
     index: Index,
-    needs: HashMap<&'a ResourceName, ResolvedDependencies<'a>>,
+    /// The dependencies of those, without optional ones that they have to go without.
+    needs: HashMap<&'a ResourceName, Dependencies>,
     /// Optional dependencies that would close a circle.
     dropped_optional: Vec<DroppedOptional>,
     /// Resources that a built resource holds.
@@ -138,44 +128,18 @@ impl<'a> Comparison<'a> {
     }
 
     fn find_needs(&mut self) {
-        for name in self.order.clone() {
-            let (declared, _) = self.declared(name);
-            let mut needs = ResolvedDependencies::default();
-            let find = |text: &str| match self.index.resolve(text) {
-                Ok(found) => self
-                    .to
-                    .get_key_value(&found)
-                    .map(|(name, _)| *name)
-                    .ok_or(Unresolved::Missing),
-                Err(problem) => Err(problem),
-            };
-            for text in declared.required.iter().filter(|text| !is_frame_system(text)) {
-                match find(text) {
-                    Ok(found) => needs.required.push(found),
-                    Err(problem) => {
-                        needs.missing.get_or_insert(missing(text, &problem));
-                    }
-                }
-            }
-            needs.optional = declared.optional.iter().filter_map(|text| find(text).ok()).collect();
-            self.needs.insert(name, needs);
-        }
+        let found = |name: &&'a ResourceName| (*name, Dependencies::find(self.declared(name).0, &self.index));
+        self.needs = self.order.iter().map(found).collect();
     }
 
     /// Takes the optional dependencies that close a circle out of the needs.
     fn find_circles(&mut self) {
         let refused = |name: &&ResourceName| self.to[*name].fault.is_some() || self.refuses(name);
-        let edges = self.order.iter().filter(|name| !refused(name)).flat_map(|from| {
-            let needs = &self.needs[*from];
-            let required = needs.required.iter().map(|to| (*to, false));
-            let optional = needs.optional.iter().map(|to| (*to, true));
-            let edge = move |(to, optional)| Edge { from, to, optional };
-            required.chain(optional).map(edge)
-        });
-        self.dropped_optional = circles::dropped_optional(edges);
-        for dropped_optional in &self.dropped_optional {
-            if let Some(needs) = self.needs.get_mut(&dropped_optional.by) {
-                needs.optional.retain(|optional| **optional != dropped_optional.what);
+        let edges = self.order.iter().filter(|name| !refused(name));
+        self.dropped_optional = circles::dropped_optional(edges.flat_map(|from| self.needs[*from].edges(from)));
+        for one in &self.dropped_optional {
+            if let Some(needs) = self.needs.get_mut(&one.by) {
+                needs.optional.retain(|optional| *optional != one.what);
             }
         }
     }
@@ -353,7 +317,7 @@ impl<'a> Comparison<'a> {
                     !needs.required.contains(held) && !needs.optional.contains(held) && !self.drops_optional(name, held)
                 })
                 .cloned();
-            let missing = needs.missing.clone();
+            let missing = needs.missing.first().map(missing);
             let (required, built) = (changed(&declared.required), self.is_built(name));
             match (missing, required, lets_go) {
                 (Some(missing), Some(_), held) if built => {
@@ -392,18 +356,8 @@ impl<'a> Comparison<'a> {
     fn blocked(&mut self) {
         let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
         let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
-        // Only what can be reached from there.
-        let mut follow: HashMap<&ResourceName, Vec<ResourceName>> = HashMap::new();
-        let mut open = coming.clone();
-        while let Some(name) = open.pop() {
-            if !follow.contains_key(name) {
-                let required = &self.needs[name].required;
-                follow.insert(name, required.iter().map(|name| (*name).clone()).collect());
-                open.extend(required);
-            }
-        }
         let circles = cycles(coming.iter().copied(), |name| {
-            follow.get(name).map_or(&[][..], Vec::as_slice)
+            self.needs.get(name).map_or(&[], |needs| &needs.required)
         });
         for circle in &circles {
             let path: Vec<_> = circle.iter().map(|name| name.name.as_str()).collect();
@@ -414,13 +368,16 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
-        let required = self.needs.iter().map(|(name, needs)| (*name, needs.required.clone()));
+        let required = self
+            .needs
+            .iter()
+            .map(|(name, needs)| (*name, needs.required.iter().collect()));
         for name in dependencies_first(coming, &required.collect()) {
             let needs = &self.needs[name];
-            if let Some(missing) = &needs.missing {
-                blocked.entry(name).or_insert_with(|| missing.clone());
+            if let Some(first) = needs.missing.first() {
+                blocked.entry(name).or_insert_with(|| missing(first));
             }
-            let lost = |required: &&&ResourceName| {
+            let lost = |required: &&ResourceName| {
                 let action = self.actions.get(*required);
                 blocked.contains_key(*required)
                     || action.is_some_and(|action| action.how == ChangeKind::Close)
@@ -438,7 +395,7 @@ impl<'a> Comparison<'a> {
             .into_iter()
             .filter(|name| !blocked.contains_key(*name))
         {
-            let open = |required: &&ResourceName| !self.is_built(required) && !self.comes(required);
+            let open = |required: &ResourceName| !self.is_built(required) && !self.comes(required);
             if self.comes(name)
                 && self.needs[name].required.iter().any(open)
                 && !self.is_built(name)
@@ -469,13 +426,6 @@ impl<'a> Comparison<'a> {
 
     fn finish(self, from: &'a Config) -> ResourceChanges {
         let mut found = ResourceChanges::default();
-        let out = |name: &&ResourceName| {
-            let action = self.actions.get(*name);
-            self.is_built(name)
-                && action.is_some_and(|action| {
-                    matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.after_start
-                })
-        };
         let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
             .known
             .resources
@@ -483,8 +433,6 @@ impl<'a> Comparison<'a> {
             .map(|(name, known)| (name, known.held.iter().collect()))
             .collect();
         let known = from.resources.iter().map(|config| &config.name);
-        let taken_out = dependencies_first(known.clone().filter(out), &held);
-        found.taken_out = taken_out.into_iter().rev().cloned().collect();
         let closes = |name: &&ResourceName| {
             self.actions
                 .get(*name)
@@ -493,7 +441,7 @@ impl<'a> Comparison<'a> {
         let closed = dependencies_first(known.filter(closes), &held);
         found.closed = closed.into_iter().rev().map(|name| self.change(name)).collect();
         let needs = self.needs.iter().map(|(name, needs)| {
-            let all = needs.required.iter().chain(&needs.optional).copied();
+            let all = needs.required.iter().chain(&needs.optional);
             (*name, all.collect::<Vec<_>>())
         });
         let rest = self.order.iter().copied().filter(|name| {
@@ -539,7 +487,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn missing(text: &str, problem: &Unresolved) -> String {
+fn missing((text, problem): &(String, Unresolved)) -> String {
     match problem {
         Unresolved::Missing | Unresolved::Removed(_) => format!("it needs `{text}`, which is not in the config"),
         Unresolved::Ambiguous(several) => {

@@ -37,12 +37,8 @@ impl<'a> Comparison<'a> {
     fn needs_what_it_holds(&self, name: &ResourceName) -> bool {
         let held = self.known(name).map_or(&[][..], |known| &known.held);
         let needs = &self.needs[name];
-        let wanted = |held: &ResourceName| needs.required.contains(&held) || needs.optional.contains(&held);
         let comes = |optional: &ResourceName| !held.contains(optional) && self.comes(optional);
-        needs.missing.is_none()
-            && held.iter().all(wanted)
-            && needs.required.iter().all(|required| held.contains(required))
-            && !needs.optional.iter().any(|optional| comes(optional))
+        needs.are_met_by(held.iter()) && !needs.optional.iter().any(comes)
     }
 
     /// Takes out the holders of everything that is taken out.
@@ -63,7 +59,7 @@ impl<'a> Comparison<'a> {
             let action = self.actions[name].clone();
             for holder in holders.get(name).into_iter().flatten().copied() {
                 let gone = action.how == ChangeKind::Close;
-                let needed = self.needs[holder].required.contains(&name);
+                let needed = self.needs[holder].required.contains(name);
                 let (how, because) = match (gone, needed) {
                     (true, true) => (ChangeKind::Close, format!("needs {}", name.name)),
                     (true, false) => (ChangeKind::Rebuild, format!("lets go of {}", name.name)),
@@ -108,7 +104,7 @@ impl<'a> Comparison<'a> {
             let opened = known
                 .dropped_optional
                 .iter()
-                .find(|one| needs.optional.contains(&&one.what));
+                .find(|one| needs.optional.contains(&one.what));
             let (because, other) = match (lets_go, opened) {
                 (Some(one), _) => {
                     let because = format!(
@@ -136,14 +132,14 @@ impl<'a> Comparison<'a> {
 
     /// Builds what waits for something that comes, and gives it to those that would like it.
     pub(super) fn waiting(&mut self) {
-        let mut wanting: HashMap<&ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
+        let mut wanting: HashMap<ResourceName, Vec<(&'a ResourceName, bool)>> = HashMap::new();
         for name in &self.order {
             let needs = &self.needs[*name];
             for required in &needs.required {
-                wanting.entry(required).or_default().push((name, true));
+                wanting.entry(required.clone()).or_default().push((name, true));
             }
             for optional in &needs.optional {
-                wanting.entry(optional).or_default().push((name, false));
+                wanting.entry(optional.clone()).or_default().push((name, false));
             }
         }
         let mut open: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
@@ -154,7 +150,7 @@ impl<'a> Comparison<'a> {
                 let held = |known: &KnownResource| known.held.contains(name);
                 let fits = match self.actions.get(waiting) {
                     Some(action) if action.how != ChangeKind::Update => false,
-                    _ if self.to[waiting].fault.is_some() || self.needs[waiting].missing.is_some() => false,
+                    _ if self.to[waiting].fault.is_some() || !self.needs[waiting].missing.is_empty() => false,
                     _ if required => !built,
                     _ => built && !self.known(waiting).is_some_and(held),
                 };
