@@ -220,7 +220,7 @@ impl Dependencies {
                 .required
                 .iter()
                 .all(|required| held.clone().any(|held| held == required))
-            && held.clone().all(wanted)
+            && held.all(wanted)
     }
 
     /// The simple names that its texts are found by.
