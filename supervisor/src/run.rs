@@ -45,15 +45,15 @@ use tracing::{debug, info, warn};
 const WORKERS: usize = 1;
 /// Signals that come within this time of the first say the same thing.
 const ONE_WISH: Duration = Duration::from_secs(1);
-/// How long the end of the machine waits for stops that are under way.
+/// Limit for stops under way at the end of the machine.
 const STOPS_UNDER_WAY: Duration = Duration::from_millis(500);
-/// How long the end of the process waits for threads that block.
+/// Limit for blocking threads at the end of the process.
 const BLOCKED: Duration = Duration::from_millis(500);
-/// How long a start waits for the guardian of a dead core of the same config.
+/// Limit of a start's wait for the guardian of a dead core of the same config.
 const ENDING: Duration = Duration::from_secs(5);
 /// Pause between two looks whether it is done.
 const ENDING_LOOK: Duration = Duration::from_millis(20);
-/// How long a start waits for the end of what two deaths at once left behind.
+/// Limit of a start's wait for the leftovers of a core and guardian that died at once.
 const SURVIVORS: Duration = Duration::from_secs(3);
 /// When the start is over for good.
 const AFTER_START: Duration = Duration::from_secs(1);
@@ -65,11 +65,11 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 pub struct RunOptions {
     /// The config file, as its path was given: what is followed, and kept as last good.
     pub given: PathBuf,
-    /// Its absolute path, without symlinks: what the machine is known by.
+    /// Absolute path of the config, without symlinks: the identity of the machine.
     pub config_path: PathBuf,
-    /// What the command line says about every config.
+    /// Overrides that the command line sets over every config.
     pub overrides: Overrides,
-    /// What it starts with; what is to be said about that was told on stderr.
+    /// First config; its diagnostics were already printed on stderr.
     pub start: Start,
     /// VIAM_HOME for modules; absolute.
     pub home: PathBuf,
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// Why the machine could not start, as a person should read it.
+/// Text for the user about a machine that could not start.
 type Failure = String;
 
 fn failure(error: impl fmt::Display) -> Failure {
@@ -399,7 +399,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// There is a terminal that may go away.
+    /// True if there is a terminal that may go away.
     terminal: bool,
 }
 
@@ -431,7 +431,7 @@ impl Signals {
     }
 }
 
-/// Whether this process has a controlling terminal.
+/// True if this process has a controlling terminal.
 fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }

@@ -16,7 +16,7 @@ use mainstay_runtime::rollout::Overrides;
 
 use crate::run::RunOptions;
 
-/// Where modules and data keep things, below the user's home, unless VIAM_HOME or `--home` says otherwise.
+/// Default folder of modules and data below the user's home, unless VIAM_HOME or `--home` says otherwise.
 const DEFAULT_HOME: &str = ".viam";
 
 /// Runs the verb until the machine has stopped.

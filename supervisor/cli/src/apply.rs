@@ -121,7 +121,7 @@ fn confirmed(file: &Path) -> Result<bool, Failure> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What was said so far.
+/// Lines printed so far.
 struct Told {
     json: bool,
     style: Style,
@@ -216,7 +216,7 @@ fn word(state: ApplyConfigState) -> &'static str {
     }
 }
 
-/// What a step means, and its reasons below.
+/// Sentence for a step, with its reasons below.
 fn sentence(state: ApplyConfigState, reasons: &[String], length: Option<Duration>, failed: usize) -> Vec<String> {
     let length = length.map(human::duration).unwrap_or_default();
     let first = match state {
@@ -248,11 +248,11 @@ fn sentence(state: ApplyConfigState, reasons: &[String], length: Option<Duration
     std::iter::once(first).chain(reasons).collect()
 }
 
-/// How one part of the plan is now.
+/// Present state of one part of the plan.
 #[derive(Debug)]
 struct Outcome<'p> {
     change: &'p mainstay_proto::mainstay::control::v1::PlannedChange,
-    /// As `mainstay status` calls it; `gone`.
+    /// State as `mainstay status` calls it; `gone`.
     state: &'static str,
     error: String,
     bad: bool,
@@ -270,7 +270,7 @@ impl Outcome<'_> {
     }
 }
 
-/// How the modules and resources that change are now.
+/// Present state of the modules and resources that change.
 fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<Outcome<'p>> {
     let modules: HashMap<&str, _> = status
         .modules

@@ -1,4 +1,4 @@
-//! What the built-in modules say of config entries, without a machine: each that is needed is started for the length of the
+//! Asking the built-in modules about config entries, without a machine: each that is needed is started for the length of the
 //! question, with its standard input as the one connection that it serves. No file is made, and it ends with that
 //! connection, however this process ends.
 
@@ -21,17 +21,17 @@ use tonic::Status;
 
 use crate::connection::MachineConnection;
 
-/// How long one module may take for all of its entries.
+/// Limit for one module to answer for all of its entries.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long one may take to end once nobody asks any more.
+/// Limit for one to end once no question is left.
 const ENDING: Duration = Duration::from_millis(500);
 /// Questions that are under way at a time.
 const AT_A_TIME: usize = 32;
 
-/// What came of asking.
+/// Outcome of asking.
 #[derive(Debug, Default)]
 pub struct Asked {
-    /// What was said of each entry.
+    /// Answer about each entry.
     pub answers: BTreeMap<ResourceName, Answer>,
     /// Modules that could not be asked, and why.
     pub silent: Vec<(ModuleName, String)>,
@@ -129,7 +129,7 @@ type Said = (
     Result<mainstay_proto::viam::module::v1::ValidateConfigResponse, Status>,
 );
 
-/// One answer, or that the module says nothing any more.
+/// Unwraps one answer; `None` if the module answers nothing any more.
 fn answer_of(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(ResourceName, Answer)>, String> {
     let (name, said) = answer.map_err(|error| error.to_string())?;
     match said {

@@ -23,7 +23,7 @@ use crate::status_text::file_name;
 use crate::terminal::Style;
 use crate::{ask_builtins, config_text, diagnostics, running_offers};
 
-/// How many names a line lists before it only counts.
+/// Limit of names that a line lists before it only counts.
 const LISTED: usize = 5;
 
 /// Arguments of `mainstay check`.
@@ -60,7 +60,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What a look at a config found.
+/// Result of checking a config.
 #[derive(Default)]
 struct Found {
     /// Unless it cannot be used.
@@ -116,7 +116,7 @@ async fn look(file: &Path, builtins: PathBuf) -> Found {
     }
 }
 
-/// Everything on offer that can be known now: what runs goes before what a file says.
+/// Offers that can be known now: what runs goes before what a file says.
 async fn offers(file: &Path, config: &Config, builtins: &BuiltinModels) -> Offers {
     builtins.look_for(config);
     let running = running_offers::of(file, config).await;

@@ -94,7 +94,7 @@ struct SetArguments {
 }
 
 impl Arguments {
-    /// Whether JSON was asked for.
+    /// True if JSON was asked for.
     pub fn json(&self) -> bool {
         match &self.verb {
             Verb::Get(get) => get.json,
@@ -172,7 +172,7 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is wrong with the config of `file` if one of its files has the new text. What would be refused is not written.
+/// Diagnostics of the config of `file` if one of its files has the new text. What would be refused is not written.
 fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Failure> {
     let refused = |refused: config::Refused| {
         let refusing = refused

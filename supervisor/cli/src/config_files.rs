@@ -1,4 +1,4 @@
-//! Which file of a config a value is in: the one that was named, or one that it includes.
+//! Search for the file of a config that a value is in: the one that was named, or one that it includes.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use mainstay_config as config;
 use mainstay_config::edit::{Document, ValuePath};
 use mainstay_config::{ConfigFiles, RawFile};
 
-/// Where to look for a value.
+/// File that holds a value, or should.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceSpan {
     /// The file that has it, or else the one in which its path leads furthest; the first of several.
     pub file: PathBuf,
-    /// How many files besides the one that was named were looked at.
+    /// Number of files besides the one that was named that were looked at.
     pub others: usize,
 }
 
@@ -43,7 +43,7 @@ pub fn place_of(file: &Path, path: &ValuePath) -> SourceSpan {
     }
 }
 
-/// How many parts of the path lead somewhere in this file.
+/// Number of parts of the path that lead somewhere in this file.
 fn depth(raw: &RawFile, path: &ValuePath) -> usize {
     let text = raw.text.strip_prefix(crate::config::MARK).unwrap_or(&raw.text);
     let text = String::from_utf8(text.to_owned()).ok();

@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::human::count;
 use crate::status_text::file_name;
 
-/// One complaint. Lines and columns count from 1; they and the length are in characters, and `null` where the file
-/// is meant as a whole.
+/// Diagnostic as JSON. Lines and columns count from 1; they and the length are in characters, and `null` where the file is
+/// meant as a whole.
 #[derive(Debug, Serialize)]
 pub struct DiagnosticJson {
     /// `refused`: the config as a whole cannot be used. `local`: this entry cannot. `warning`.
@@ -21,7 +21,7 @@ pub struct DiagnosticJson {
     column: Option<u32>,
     length: Option<u32>,
     message: String,
-    /// What would be right.
+    /// Cure.
     help: Option<String>,
     /// A second place that belongs to it, for example the first holder of a name.
     also: Option<AlsoJson>,
@@ -33,7 +33,7 @@ struct AlsoJson {
     line: Option<u32>,
     column: Option<u32>,
     length: Option<u32>,
-    /// What is there.
+    /// Label of the place.
     message: String,
 }
 
@@ -80,7 +80,7 @@ pub fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// How many errors and how many warnings.
+/// Numbers of errors and of warnings.
 pub fn tally(diagnostics: &[Diagnostic]) -> (usize, usize) {
     let warnings = diagnostics
         .iter()
@@ -104,7 +104,7 @@ pub fn tally_of((errors, warnings): (usize, usize), file: &Path) -> Option<Strin
     (!parts.is_empty()).then(|| format!("{} in {}", parts.join(", "), file_name(&file.display().to_string())))
 }
 
-/// All of them for people, apart by empty lines.
+/// Text of all diagnostics for people, apart by empty lines.
 pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
     let rendered: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.render(colour)).collect();
     rendered.join("\n\n")

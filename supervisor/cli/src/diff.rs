@@ -46,11 +46,11 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What was found.
+/// Result of the comparison.
 #[derive(Debug)]
 struct Compared {
     file: PathBuf,
-    /// What it is compared with.
+    /// Name of the side compared with.
     from: String,
     usable: bool,
     differences: Vec<ConfigDifference>,

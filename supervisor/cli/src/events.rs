@@ -73,16 +73,16 @@ fn is_about(event: &Event, about: &str) -> bool {
     }
 }
 
-/// One event as JSON: the keys are a promise to scripts.
+/// Event as JSON: the keys are a promise to scripts.
 #[derive(Debug, Serialize)]
 struct EventJson<'a> {
     number: u64,
     time: Option<String>,
     /// `machine`, `module` or `resource`.
     about: &'static str,
-    /// Of the module, or the full name of the resource.
+    /// Name of the module, or the full name of the resource.
     name: Option<&'a str>,
-    /// As in `status --json`.
+    /// State as in `status --json`.
     state: &'static str,
     cause: Option<&'a str>,
     pid: Option<u32>,

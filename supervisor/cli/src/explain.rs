@@ -53,7 +53,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// Columns before what stands below a line.
 const INDENT: &str = "                    ";
 
-/// All of it as a person reads it.
+/// Text of an explanation.
 fn lines(explanation: &Explanation, now: SystemTime, style: Style) -> Vec<String> {
     let mut lines = Vec::new();
     for end in &explanation.ends {
@@ -215,7 +215,7 @@ fn length(length: Option<&prost_types::Duration>) -> Option<Duration> {
 #[derive(Debug, Serialize)]
 struct ExplanationJson<'a> {
     module: &'a str,
-    /// As in `status --json`.
+    /// State as in `status --json`.
     state: &'static str,
     /// Oldest first.
     ends: Vec<EndJson<'a>>,
@@ -228,12 +228,12 @@ struct EndJson<'a> {
     up_s: Option<f64>,
     was_ready: bool,
     cause: &'a str,
-    /// Somebody wanted it.
+    /// True if a user or the machine requested the end.
     asked: bool,
     exit_code: Option<i32>,
     signal: Option<&'a str>,
     in_flight: Vec<CallJson<'a>>,
-    /// How many calls were under way; some of them are in `in_flight`.
+    /// Number of calls under way; some of them are in `in_flight`.
     calls: u32,
     last_output: &'a [String],
     evidence: Option<&'a str>,
@@ -256,7 +256,7 @@ struct CallJson<'a> {
 #[derive(Debug, Serialize)]
 struct RebuiltJson<'a> {
     name: &'a str,
-    /// What it holds, if it lives in another module.
+    /// Dependency because of which it was rebuilt, if that lives in another module.
     because: Option<&'a str>,
 }
 

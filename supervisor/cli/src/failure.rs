@@ -1,4 +1,4 @@
-//! How a verb ends: the exit code, and what is said on stderr when it is not 0.
+//! End of a verb: its exit code, and the text on stderr when that is not 0.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ pub enum Exit {
     Wrong = 1,
     /// Bad usage: the question itself cannot be understood or has several answers.
     Usage = 2,
-    /// There is no machine to talk to.
+    /// No machine to talk to.
     NoMachine = 3,
 }
 
@@ -23,12 +23,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb did not do what it was asked.
+/// Failure of a verb.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code to end with.
     pub exit: Exit,
-    /// For people: what, where, why and the cure. Empty when there is nothing left to say.
+    /// Text for people: what, where, why and the cure. Empty when there is nothing left to say.
     pub message: String,
     /// The gRPC code's name where a call was refused, for example `UNAVAILABLE`.
     pub code: Option<&'static str>,
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// Nobody to ask.
+    /// Failure without a machine to ask.
     pub fn no_machine(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::NoMachine,

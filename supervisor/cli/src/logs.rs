@@ -60,7 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     target::until_interrupted(arguments.follow, show).await
 }
 
-/// One line as JSON: the keys are a promise to scripts.
+/// Log line as JSON: the keys are a promise to scripts.
 #[derive(Debug, Serialize)]
 struct LineJson<'a> {
     number: u64,

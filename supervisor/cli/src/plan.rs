@@ -41,13 +41,13 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What would happen.
+/// Dry run of a config.
 #[derive(Debug)]
 pub struct Planned {
     /// `None`: the config cannot be used.
     pub plan: Option<ConfigPlan>,
     pub diagnostics: Vec<ConfigDiagnostic>,
-    /// Whether a machine runs that it would happen to.
+    /// True if a machine runs that it would happen to.
     pub running: bool,
 }
 

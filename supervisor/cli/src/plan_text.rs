@@ -35,7 +35,7 @@ pub fn lines(plan: &ConfigPlan, style: Style) -> Vec<String> {
     lines
 }
 
-/// What follows from another change stands below that, a step further in; the rest as it comes.
+/// Changes with their depth: what follows from another change stands below that, a step further in; the rest as it comes.
 fn nested(plan: &ConfigPlan) -> Vec<(usize, &PlannedChange)> {
     let own = |change: &'_ PlannedChange| (change.part.clone(), change.name.clone());
     let known: HashSet<_> = plan.changes.iter().map(own).collect();
@@ -99,7 +99,7 @@ fn stays(plan: &ConfigPlan) -> String {
 
 /// The names of what changes: as short as they can be without being mistaken for each other.
 pub struct Names<'p> {
-    /// How many resources of the plan have a simple name.
+    /// Number of resources of the plan with each simple name.
     simple: HashMap<&'p str, usize>,
 }
 

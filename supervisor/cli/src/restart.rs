@@ -121,7 +121,7 @@ fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
     }
 }
 
-/// What the machine said, with what it knows about the module.
+/// Failure from the machine's answer, with what it knows about the module.
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
     let modules = match target.door {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::target;
 use crate::target::Which;
 
-/// How long the machine may take. Who looks at a file does not wait for a machine that hangs.
+/// Limit for the machine to answer. Who looks at a file does not wait for a machine that hangs.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// The offers of those modules of `config` that run just so in the machine of the config file `file`; none if none runs.

@@ -1,5 +1,5 @@
-//! What `mainstay run` prints while a machine starts: a summary, not a flood. Each module is a line when it is ready
-//! or has failed, what is wrong is said once and in full, and the last line says where the machine can be reached.
+//! Output of `mainstay run` while a machine starts: a summary, not a flood. Each module is a line when it is ready or has
+//! failed, what is wrong is said once and in full, and the last line says where the machine can be reached.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::status_text::{file_name, last, since, state_text};
 use crate::table::width;
 use crate::terminal::{Colour, Style};
 
-/// How long a reader of our output may keep the next line waiting.
+/// Limit for a reader of our output to keep the next line waiting.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// A module that takes longer than this is named, so that nobody wonders what the machine waits for.
 const SLOW: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ async fn write_apart(text: String) {
     let _ = timeout(READER_PATIENCE, written).await;
 }
 
-/// All lines of a start-up, for a machine that has settled.
+/// Lines of a start-up, for a machine that has settled.
 pub fn lines(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
     Printer::new(style).update(status, now)
 }
@@ -93,7 +93,7 @@ impl Printer {
         self.done
     }
 
-    /// What is new in this snapshot.
+    /// Lines that are new in this snapshot.
     pub fn update(&mut self, status: &Status, now: SystemTime) -> Vec<String> {
         let mut lines = Vec::new();
         if self.done {
@@ -210,7 +210,7 @@ fn place(status: &Status) -> Option<String> {
     (!listeners.is_empty()).then(|| listeners.join(", "))
 }
 
-/// Where the machine is reached and how well it came up.
+/// Line with the machine's addresses and the result of its start.
 fn serving(status: &Status) -> String {
     let place = place(status).unwrap_or_else(|| "its control socket only".to_owned());
     let ready = status

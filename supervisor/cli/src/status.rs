@@ -17,7 +17,7 @@ use crate::target::{Socket, Target, Which};
 use crate::terminal::Style;
 use crate::{status_detail, status_text, target};
 
-/// How often figures are brought up to date, and how often another host is asked.
+/// Period of bringing figures up to date, and of asking another host.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Moves to the top left corner; what follows is written over, and the rest is cleared.
 const HOME: &str = "\x1b[H";
@@ -165,7 +165,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// What a question is about.
+/// Subject of a status query.
 #[derive(Debug)]
 enum CallInfo<'a> {
     Machine,

@@ -1,4 +1,4 @@
-//! How the config that runs compares with its file, as a person reads it. Says nothing when all is as it should be.
+//! Text about the running config against its file. Empty when all is as it should be.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! One resource or one module in full, as a person reads it. Pure functions.
+//! Text of one resource or one module in full. Pure functions.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::status_text::{
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, Style};
 
-/// One resource in full: its module, and its dependencies both ways.
+/// Text of one resource in full: its module, and its dependencies both ways.
 pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: Style) -> Vec<String> {
     let (name, api) = names(resource);
     let mut table = Table::plain(2);
@@ -98,7 +98,7 @@ fn limit_label(limit: &Limit) -> String {
     format!("max {}", limit.name.replace('_', " "))
 }
 
-/// One module in full, with all it said last and its resources.
+/// Text of one module in full, with its last output and its resources.
 pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -> Vec<String> {
     let mut table = Table::plain(2);
     let mut row = |label: &str, value: Cell| table.row([Cell::from(label).colour(Colour::Dim), value]);

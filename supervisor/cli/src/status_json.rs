@@ -26,21 +26,21 @@ pub struct MachineJson {
     settled_at: Option<String>,
     uptime_s: Option<f64>,
     rss_bytes: Option<u64>,
-    /// Of the core: what it has going on inside.
+    /// Number of tasks in the core.
     tasks: Option<u32>,
     threads: Option<u32>,
     listeners: Vec<ListenerJson>,
     modules: Vec<ModuleJson>,
     resources: Vec<ResourceJson>,
-    /// What is wrong with the config, as text.
+    /// Diagnostics of the config, as text.
     diagnostics: Vec<String>,
-    /// How the config that runs compares with its file; `null` for a machine on another host.
+    /// State of the running config against its file; `null` for a machine on another host.
     config_status: Option<ConfigJson>,
 }
 
 #[derive(Debug, Serialize)]
 struct ConfigJson {
-    /// As it was given to `mainstay run`.
+    /// Path as it was given to `mainstay run`.
     path: String,
     /// The file that the running config was read from.
     from: String,
@@ -49,13 +49,13 @@ struct ConfigJson {
     /// `current`, `refused`, `away`, `waiting for maintenance`, `applying`, `watching`, `reverted`, `degraded` or
     /// `overridden`.
     state: &'static str,
-    /// Why it is not `current`.
+    /// Reasons why it is not `current`.
     reasons: Vec<String>,
     since: Option<String>,
     applied_at: Option<String>,
     /// End of the watch, or the next question to the maintenance sensor.
     until: Option<String>,
-    /// Why the last config that counts is not on the disk.
+    /// Reason why the last config that counts is not on the disk.
     unkept: Option<String>,
 }
 
@@ -65,7 +65,7 @@ struct ListenerJson {
     authentication: String,
 }
 
-/// One module.
+/// Module as JSON.
 #[derive(Debug, Serialize)]
 pub struct ModuleJson {
     name: String,
@@ -98,11 +98,11 @@ struct LimitJson {
     /// `cgroup`, `rlimit`, `watched` or `not enforced`.
     held: String,
     note: Option<String>,
-    /// What the kernel has refused the present process because of it.
+    /// Refusals of the kernel to the present process because of the limit.
     reached: Option<String>,
 }
 
-/// One resource.
+/// Resource as JSON.
 #[derive(Debug, Serialize)]
 pub struct ResourceJson {
     name: String,
@@ -125,7 +125,7 @@ pub struct ResourceJson {
 struct StuckJson {
     /// Without its service.
     method: String,
-    /// Of the oldest.
+    /// Age of the oldest.
     age_s: f64,
     calls: u32,
     /// Each once.
@@ -202,7 +202,7 @@ impl ListenerJson {
 }
 
 impl ModuleJson {
-    /// One module as it was at `now`.
+    /// JSON of a module as it was at `now`.
     pub fn new(module: &Module, now: SystemTime) -> Self {
         Self {
             name: module.name.clone(),
@@ -237,7 +237,7 @@ impl LimitJson {
 }
 
 impl ResourceJson {
-    /// One resource.
+    /// JSON of a resource.
     pub fn new(resource: &Resource) -> Self {
         let name = resource.name.clone().unwrap_or_default();
         Self {
@@ -294,7 +294,7 @@ pub(super) fn time(at: Option<&Timestamp>) -> Option<String> {
     at.map(ToString::to_string)
 }
 
-/// How long ago `at` was, in seconds.
+/// Age of `at` in seconds.
 fn seconds_since(at: Option<&Timestamp>, now: SystemTime) -> Option<f64> {
     let at = SystemTime::try_from(*at?).ok()?;
     // Clocks step; less than nothing is nothing.

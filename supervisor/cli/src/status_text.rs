@@ -13,7 +13,7 @@ use crate::table::{Cell, Table, wrap};
 use crate::terminal::{Colour, Style};
 use crate::{human, status_config};
 
-/// What stands where there is nothing to tell.
+/// Placeholder of an empty cell.
 const NOTHING: &str = "–";
 
 /// The whole machine: a line about itself, its modules, its resources.
@@ -71,7 +71,7 @@ fn headline(status: &Status, now: SystemTime) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
-/// What the config calls its revision, or else the number of its commit.
+/// Revision as the config calls it, or else the number of its commit.
 fn revision(status: &Status) -> Option<String> {
     let number = || Some(status.config.as_ref()?.revision?.to_string());
     Some(status.revision.clone())
@@ -160,7 +160,7 @@ pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
     table.lines(style)
 }
 
-/// What every machine has needs no namespace.
+/// Short form of an id: what every machine has needs no namespace.
 fn short(id: &str, prefix: &str) -> String {
     id.strip_prefix(prefix)
         .filter(|rest| !rest.is_empty())
@@ -198,7 +198,7 @@ pub fn stuck_text(resource: &Resource) -> String {
     texts.collect::<Vec<_>>().join("; ")
 }
 
-/// How long the oldest of them has been waiting.
+/// Age of the oldest of the stuck calls.
 pub(super) fn age(stuck: &StuckCalls) -> Duration {
     stuck.age.and_then(|age| age.try_into().ok()).unwrap_or_default()
 }
@@ -245,7 +245,7 @@ fn colour_of(resource: &Resource) -> Colour {
     }
 }
 
-/// What a person following in a pipe needs to know: a line for each module and resource whose state is another one.
+/// Lines for a person following in a pipe: one for each module and resource whose state is another one.
 pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> {
     let mut lines = Vec::new();
     for module in &after.modules {
@@ -291,12 +291,12 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
     lines
 }
 
-/// All lines of what a module said, without what would steer the terminal.
+/// Printed lines of a module, without what would steer the terminal.
 pub fn cleaned(text: &str) -> String {
     text.trim_end().lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// How long ago; a clock that stepped back gives nothing less than zero.
+/// Time since `at`; a clock that stepped back gives nothing less than zero.
 pub fn since(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
     let at = SystemTime::try_from(*at?).ok()?;
     Some(now.duration_since(at).unwrap_or_default())

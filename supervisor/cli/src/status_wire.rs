@@ -6,7 +6,7 @@ use mainstay_proto::viam::robot::v1::{
     module_status, resource_status,
 };
 
-/// What a client sees of a machine, in the words of the control socket. Unknown fields stay unset.
+/// Status of a machine as a client sees it, as a message of the control socket. Unknown fields stay unset.
 pub fn from_robot(
     address: &str,
     status: GetMachineStatusResponse,

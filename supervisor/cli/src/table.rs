@@ -6,7 +6,7 @@ const GAP: usize = 2;
 /// The last column never gets narrower than this, even when lines then grow past the terminal's width.
 const LEAST_LAST: usize = 24;
 
-/// One cell: its text and perhaps a colour.
+/// Cell of a table: its text and perhaps a colour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     text: String,

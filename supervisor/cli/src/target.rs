@@ -16,9 +16,9 @@ use crate::failure::{Exit, Failure};
 use crate::table::Table;
 use crate::terminal::Style;
 
-/// Where clients knock when nobody says otherwise.
+/// Default port of clients.
 const DEFAULT_PORT: u16 = 8080;
-/// How long a machine may take to accept a connection and to say who it is.
+/// Limit for a machine to accept a connection and to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which machine is meant. Without either, the only one that runs on this host for this user.
@@ -37,18 +37,18 @@ pub struct Which {
 pub struct Target {
     /// The connection, for any client.
     pub connection: MachineConnection,
-    /// What is at its other end.
+    /// Socket at its other end.
     pub door: Socket,
 }
 
-/// Through which door we came in; they offer different services.
+/// Socket that the machine was reached by; the two offer different services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Socket {
     /// The control socket, which offers everything.
     Control,
     /// The network address, which offers what any client of a robot sees.
     Network {
-        /// As it was dialled, `host:port`.
+        /// Address as it was dialled, `host:port`.
         address: String,
     },
 }
@@ -172,7 +172,7 @@ async fn only_one() -> Result<Target, Failure> {
     }
 }
 
-/// Where machines of this user may be: one started from a login session and one started outside differ.
+/// Folders where machines of this user may be: one started from a login session and one started outside differ.
 fn bases() -> Vec<PathBuf> {
     let uid = runtime_dir::uid();
     let xdg = runtime_dir::xdg_runtime_dir().map(|xdg| machine_path::base(uid, Some(&xdg)));

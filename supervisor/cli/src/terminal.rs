@@ -1,8 +1,8 @@
-//! What the other end of stdout and stderr can show: colour and width. A pipe gets neither.
+//! Colour and width of stdout and stderr. A pipe gets neither.
 
 use std::io::IsTerminal;
 
-/// How to write to one stream.
+/// Style of text on one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Colours and bold may be used.
@@ -14,9 +14,9 @@ pub struct Style {
 /// The few colours that carry meaning. Text must be as good without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// All is well.
+    /// Good state.
     Green,
-    /// On its way, or to be watched.
+    /// State on its way, or to be watched.
     Yellow,
     /// Wrong.
     Red,
@@ -27,13 +27,13 @@ pub enum Colour {
 }
 
 impl Style {
-    /// No colour, no limit: what a pipe gets.
+    /// Style without colour and limit, which a pipe gets.
     pub const PLAIN: Self = Self {
         colour: false,
         width: None,
     };
 
-    /// What stdout can show.
+    /// Style that stdout can show.
     pub fn stdout() -> Self {
         Self::of(
             std::io::stdout().is_terminal(),

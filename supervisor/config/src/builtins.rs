@@ -1,4 +1,4 @@
-//! Which model lives in which built-in module: the manifest beside the binary that holds them.
+//! Manifest of the built-in modules: the models of each, from the binary that holds them or the manifest beside it.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use mainstay_ids::{Api, Model};
 use mainstay_model::{Builtins, Config, ModuleName};
 use serde::Deserialize;
 
-/// How long the binary may take to print its own manifest; it prints some lines and does nothing else.
+/// Limit for the binary to print its own manifest; it prints some lines and does nothing else.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the built-in models are not to be had.
+/// Reason why the built-in models are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum BuiltinError {
     /// The binary is not there.
     #[error("cannot find the built-in modules at `{}`: install `mainstay-builtins` beside `mainstay`, or give its path with --builtins", .0.display())]
     Missing(PathBuf),
-    /// It cannot be run or read.
+    /// The binary or its manifest cannot be run or read.
     #[error("cannot read which models `{}` holds", .path.display())]
     Io {
         /// The binary or its manifest.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// It does not answer the question for its manifest.
+    /// The binary does not answer the question for its manifest.
     #[error("`{} manifest` did not answer within {ASK_TIMEOUT:?}", .0.display())]
     Timeout(PathBuf),
     /// The manifest is not one.
@@ -37,7 +37,7 @@ pub enum BuiltinError {
     Format {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong in it.
+        /// Fault of the JSON.
         source: serde_json::Error,
     },
 }
@@ -59,7 +59,7 @@ struct ManifestModel {
     model: Model,
 }
 
-/// Where the binary is unless a flag says otherwise: beside our own.
+/// Default path of the binary: beside our own.
 pub fn default_path() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.with_file_name("mainstay-builtins")
@@ -114,7 +114,7 @@ pub struct BuiltinModels {
 }
 
 impl BuiltinModels {
-    /// Those of the binary at this path.
+    /// Built-in models of the binary at this path.
     pub fn at(executable: PathBuf) -> Arc<Self> {
         Arc::new(Self {
             at: executable,
@@ -135,7 +135,7 @@ impl BuiltinModels {
         self.present.store(Arc::new(builtins));
     }
 
-    /// What is known of them.
+    /// Built-in models as far as they are known.
     pub fn present(&self) -> Arc<Builtins> {
         self.present.load_full()
     }

@@ -19,7 +19,7 @@ use crate::{document, include};
 
 /// Longest config file, in bytes. A thousand resources take a fraction of one megabyte.
 pub const MAX_SIZE: u64 = 64 << 20;
-/// All files together, in bytes.
+/// Limit for all files together, in bytes.
 const MAX_TOTAL: u64 = 4 * MAX_SIZE;
 
 /// A config as it lies on the disk.
@@ -31,7 +31,7 @@ pub struct ConfigFiles {
     pub files: Vec<RawFile>,
 }
 
-/// One file of a config.
+/// File of a config, with its bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawFile {
     /// The path of the config file as given; of an included file that of the including one with its own put to it.

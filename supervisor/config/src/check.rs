@@ -101,7 +101,7 @@ pub(super) fn outputs(config: &mut Config) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// What is to be done about two that cannot both be.
+/// Help text for two names that collide.
 const RENAME: &str = "rename or remove one";
 const REMOVE: &str = "remove one";
 

@@ -1,4 +1,5 @@
-//! What modules say of entries before anything runs: attributes that they refuse, and names in attributes that nothing has.
+//! Check of entries by the answers of modules before anything runs: attributes that they refuse, and names in attributes
+//! that nothing has.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use crate::document;
 use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 
-/// What a module says of one entry: the names that it needs, or what is wrong with it.
+/// Answer of a module about one entry: the names that it needs, or the fault of the entry.
 pub type Answer = Result<Vec<String>, String>;
 
-/// All complaints that follow from what modules said.
+/// Diagnostics that follow from the answers of modules.
 #[must_use]
 pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, context: &LoadContext) -> Vec<Diagnostic> {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
@@ -123,7 +124,7 @@ fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     Some(&found.value)
 }
 
-/// Where `a.b[2].c` is written; as far as it leads.
+/// Place of the value `a.b[2].c`; of its nearest parent if the path leads nowhere.
 fn at_path(attributes: &Node, path: &str) -> Option<Span> {
     let mut node = attributes;
     let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());

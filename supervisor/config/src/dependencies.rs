@@ -1,4 +1,4 @@
-//! What can be said about dependencies before anything runs: names that nothing has, and circles.
+//! Check of dependencies before anything runs: names that nothing has, and circles.
 //!
 //! The machine finds the same things at run time, with what modules add; so these complaints give no entry a fault.
 
@@ -11,7 +11,7 @@ use mainstay_model::{Config, ResourceConfig, SourceSpan};
 
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// All complaints about `depends_on`.
+/// Diagnostics about `depends_on`.
 pub(super) fn check(config: &Config) -> Vec<Diagnostic> {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
     let mut diagnostics = Vec::new();

@@ -1,4 +1,4 @@
-//! What is wrong with a config, where, and what would be right: one value per complaint, and how it is shown.
+//! Diagnostic of a config: the fault, its place and the cure, and its rendering.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -8,27 +8,27 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use mainstay_model::redact::clean;
 use mainstay_model::{Config, Source, SourceSpan};
 
-/// How much a complaint weighs. Ordered: a heavier one is greater.
+/// Weight of a diagnostic. Ordered: a heavier one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The config means what it says, but perhaps not what its writer meant.
     Warning,
-    /// This entry is not usable; everything else is.
+    /// Only the entry is not usable; everything else is.
     Local,
     /// The config as a whole is not usable, and nothing changes.
     Refused,
 }
 
-/// One thing to say about a config.
+/// Fault or warning about a config.
 #[derive(Clone)]
 pub struct Diagnostic {
-    /// How much it weighs.
+    /// Weight of the diagnostic.
     pub severity: Severity,
-    /// What is wrong. One line, never with a secret in it.
+    /// Description of the fault. One line, never with a secret in it.
     pub message: String,
-    /// What would be right.
+    /// Cure.
     pub help: Option<String>,
-    /// Where it is.
+    /// Place of the fault.
     pub place: SourceSpan,
     /// A second place that belongs to it, and what is there.
     pub also: Option<(SourceSpan, String)>,
@@ -95,7 +95,7 @@ impl Diagnostic {
         self.help = self.help.take().map(|help| source.scrub(help, &self.place));
     }
 
-    /// Everything on one line: `file:line:column: message (help)`. For logs and statuses.
+    /// Diagnostic on one line: `file:line:column: message (help)`. For logs and statuses.
     #[must_use]
     pub fn line(&self) -> String {
         match &self.help {
@@ -161,7 +161,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Whether standard error takes colour: it is a terminal and `NO_COLOR` is unset or empty.
+/// True if standard error takes colour: it is a terminal and `NO_COLOR` is unset or empty.
 #[must_use]
 pub fn colour_wanted() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -170,14 +170,14 @@ pub fn colour_wanted() -> bool {
 /// A config that cannot be used, with all that is wrong with it.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// At least one of them is [`Severity::Refused`].
+    /// Diagnostics; at least one of them is [`Severity::Refused`].
     pub diagnostics: Vec<Diagnostic>,
-    /// As much of the config as could be read, for whoever looks for more that is wrong with it.
+    /// Config as far as it could be read, for further checks.
     pub config: Option<Box<Config>>,
 }
 
 impl From<Diagnostic> for Refused {
-    /// One that nothing could be read of.
+    /// Refusal of a config of which nothing could be read.
     fn from(diagnostic: Diagnostic) -> Self {
         Self {
             diagnostics: vec![diagnostic],
@@ -187,8 +187,8 @@ impl From<Diagnostic> for Refused {
 }
 
 impl Refused {
-    /// All complaints for a person; see [`Diagnostic::render`]. What makes the config unusable comes last, where the eye
-    /// is, and if there is anything else, a line says which is which.
+    /// Text of all diagnostics for a person; see [`Diagnostic::render`]. What makes the config unusable comes last, where
+    /// the eye is, and if there is anything else, a line says which is which.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let (refusing, others): (Vec<_>, Vec<_>) = self

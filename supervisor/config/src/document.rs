@@ -1,4 +1,4 @@
-//! One file of a config, from its bytes to a tree whose places are those of the file.
+//! Parsing one file of a config, from its bytes to a tree whose places are those of the file.
 //!
 //! The text is read as JSON or YAML only after its variables have been replaced, so every place that the readers give is
 //! led back to the text as it was.
@@ -14,13 +14,13 @@ use crate::node::{Document, Node, Note, SyntaxError, Value};
 use crate::substitute::{Substituted, substitute};
 use crate::{json, secrets, yaml};
 
-/// What could be read of a file. Places are offsets among all files of the source.
+/// Parsed file, as far as it could be read. Places are offsets among all files of the source.
 pub(super) struct Parsed {
     /// The tree; of a broken text what was read until then.
     pub(super) root: Node,
-    /// What is to be said about the text itself.
+    /// Notes about the text itself.
     pub(super) notes: Vec<(Severity, Note)>,
-    /// What must never be shown.
+    /// Secret spans, which must never be shown.
     pub(super) hidden: Vec<Span>,
     /// The text is no JSON, no YAML, or could not be put together.
     pub(super) broken: bool,
@@ -161,7 +161,7 @@ fn line_of(text: &str, at: u32) -> Span {
     Span::new(start, end)
 }
 
-/// By the ending of the name, else by the first character.
+/// True if the text is JSON, by the ending of the name, else by the first character.
 fn is_json(path: &Path, text: &str) -> bool {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
     match ending.as_deref().and_then(|ending| ending.to_str()) {

@@ -17,10 +17,10 @@ use crate::policy::policy;
 use crate::read::{Keys, Reader};
 use crate::{frame, keys, names};
 
-/// How long the first run of a module may take unless its entry says otherwise.
+/// Default limit for the first run of a module.
 const FIRST_RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Which of the two lists an entry stands in; it decides what is meant where the entry does not say.
+/// List that an entry stands in; decides the default API where the entry names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     Components,

@@ -1,10 +1,10 @@
-//! Whether a file can be run as a module's program, or unpacked to one, and if not, why and what helps.
+//! Check of a module's program file: runnable, or unpackable; else the problem and its cure.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What lies at the path of a program.
+/// File at the path of a program.
 #[derive(Debug)]
 pub enum Executable {
     /// A file that this process may execute.
@@ -13,16 +13,16 @@ pub enum Executable {
     NotExecutable,
     /// A directory or another thing that is no file.
     NoFile,
-    /// Nothing that could be looked at.
+    /// The file could not be looked at.
     Nothing(io::Error),
 }
 
-/// Why a path names no program.
+/// Fault of a program's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// In the words of peers: `stat /opt/gear: no such file or directory`.
+    /// Cause in the words of peers: `stat /opt/gear: no such file or directory`.
     pub cause: String,
-    /// What to do about it.
+    /// Cure.
     pub help: String,
 }
 
@@ -48,7 +48,7 @@ impl Executable {
         }
     }
 
-    /// What is wrong with it; `None` if it serves. `shown` is its path as people may see it.
+    /// Problem of the file; `None` if it serves. `shown` is its path as people may see it.
     #[must_use]
     pub fn problem(&self, shown: &str, tarball: bool) -> Option<Problem> {
         if self.serves(tarball) {

@@ -15,7 +15,7 @@ pub(super) const MAX_DEPTH: usize = 16;
 /// Files of one config.
 pub(super) const MAX_FILES: usize = 256;
 
-/// Whether a text could include anything: a quick look that saves a reading.
+/// True if a text could include anything: a quick look that saves a reading.
 pub(super) fn mentioned(text: &[u8]) -> bool {
     text.windows(KEY.len())
         .any(|part| part.eq_ignore_ascii_case(KEY.as_bytes()))

@@ -109,7 +109,7 @@ impl Reader<'_> {
         }
     }
 
-    /// From `start` to here; after an error to the end of the text, because nobody knows where it should have ended.
+    /// Span from `start` to here; after an error to the end of the text, because nobody knows where it should have ended.
     fn span_from(&self, start: usize) -> Span {
         Span::new(start, if self.error.is_some() { self.text.len() } else { self.at })
     }

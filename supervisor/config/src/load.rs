@@ -1,4 +1,4 @@
-//! From a path, or from the files of a bundle, to a checked config.
+//! Loading: from a path, or from the files of a bundle, to a checked config.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::{check, dependencies, document, executable, include, sections};
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What the machine shall be.
+    /// Desired machine.
     pub config: Config,
     /// Complaints of the grades [`Severity::Warning`] and [`Severity::Local`].
     pub diagnostics: Vec<Diagnostic>,
@@ -104,7 +104,7 @@ impl Loaded {
         checked.after_start
     }
 
-    /// More complaints, each into its place.
+    /// Adds diagnostics, each into its place.
     pub fn add(&mut self, diagnostics: Vec<Diagnostic>) {
         self.diagnostics.extend(diagnostics);
         sort(&mut self.diagnostics, self.config.source.paths());
@@ -112,7 +112,7 @@ impl Loaded {
 }
 
 impl Refused {
-    /// As [`Loaded::look_for_programs`], as far as the config could be read.
+    /// Looks for programs as [`Loaded::look_for_programs`], as far as the config could be read.
     pub fn look_for_programs(&mut self) {
         if let Some(config) = &mut self.config {
             // A path that could not be read was complained about.
@@ -124,7 +124,7 @@ impl Refused {
         }
     }
 
-    /// As [`Loaded::look_for_models`], as far as the config could be read.
+    /// Looks for models as [`Loaded::look_for_models`], as far as the config could be read.
     pub fn look_for_models(&mut self, offers: &Offers) {
         let Some(config) = &mut self.config else { return };
         // What stands where it could not be read was complained about.
@@ -158,7 +158,7 @@ pub fn models_of_modules(config: &Config) -> Vec<(String, BTreeSet<Offer>)> {
     known.collect()
 }
 
-/// In the order of the files, lines and columns.
+/// Sorts diagnostics in the order of the files, lines and columns.
 fn sort<'p>(diagnostics: &mut [Diagnostic], files: impl Iterator<Item = &'p Path>) {
     let files: Vec<&Path> = files.collect();
     let number = |place: &SourceSpan| files.iter().position(|path| **path == *place.file);
@@ -243,8 +243,8 @@ fn add(reader: &mut Reader, severity: Severity, note: Note) {
     reader.complain(severity, note.span, note.message + &quoted).help = note.help;
 }
 
-/// Whether the files of the bundle are those that the texts name. Others are there if a variable has changed since, or if
-/// the key is written so that only a reader of the whole text finds it.
+/// Checks that the files of the bundle are those that the texts name. Others are there if a variable has changed since, or
+/// if the key is written so that only a reader of the whole text finds it.
 fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[Node]) {
     let mut named: Vec<usize> = Vec::new();
     for (file, root) in bundle.files.iter().zip(roots) {

@@ -1,17 +1,17 @@
-//! What a config means depends on where it lies, whose it is, and on the environment.
+//! Load context of a config: its folder, its user and the environment, on which its meaning depends.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where modules and data keep things, below the user's home.
+/// Default folder of modules and data, below the user's home.
 const DEFAULT_VIAM_HOME: &str = ".viam";
 
-/// All that a config refers to without having it.
+/// Facts outside a config that it refers to.
 #[derive(Clone, Debug, Default)]
 pub struct LoadContext {
     /// Folder of the config file, absolute: relative paths of programs start here.
     pub folder: PathBuf,
-    /// What `~` stands for.
+    /// Folder that `~` stands for.
     pub home: Option<PathBuf>,
     /// `VIAM_HOME`: packages lie below it. `None`: this user has none.
     pub viam_home: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct LoadContext {
 }
 
 impl LoadContext {
-    /// Those of a config file at `path` in this process.
+    /// Context of a config file at `path` in this process.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -45,7 +45,7 @@ impl LoadContext {
         self
     }
 
-    /// What `$NAME` and `${NAME}` stand for in the text of a config: the environment, in which `VIAM_HOME` is always.
+    /// Values of `$NAME` and `${NAME}` in the text of a config: the environment, in which `VIAM_HOME` is always.
     pub(super) fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = self.environment.clone();
         if let Some(home) = &self.viam_home {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// What the offers say about the entries of a config.
+/// Result of checking the entries of a config against the offers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// Models that nobody offers.
@@ -93,7 +93,7 @@ fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Diagnost
     diagnostic
 }
 
-/// What a module's `meta.json` says of its models. What it says may be old: only a start tells for certain.
+/// Models in a module's `meta.json`. They may be old: only a start tells for certain.
 #[derive(Debug, Default, Deserialize)]
 struct Meta {
     #[serde(default)]

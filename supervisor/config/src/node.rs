@@ -20,7 +20,7 @@ pub(super) enum Value {
     Map(Vec<Entry>),
 }
 
-/// One key of a map and its value. Keys may repeat; the last counts.
+/// Key of a map and its value. Keys may repeat; the last counts.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -78,18 +78,18 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) root: Node,
-    /// What the reader noticed on the way.
+    /// Notes of the reader.
     pub(super) notes: Vec<Note>,
 }
 
-/// Something to warn about, or what ended the reading.
+/// Warning of the reader, or the error that ended the reading.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Note {
     pub(super) span: Span,
     /// Never with text of the file in it: nobody knows yet which of it is secret.
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// Whether the text at `span` is to be quoted behind the message.
+    /// True if the text at `span` is to be quoted behind the message.
     pub(super) quoted: bool,
 }
 
@@ -116,11 +116,11 @@ impl Note {
 #[derive(Debug)]
 pub(super) struct SyntaxError {
     pub(super) note: Note,
-    /// What was read until then, unfinished parts reaching to the end of the text: it tells where secrets are.
+    /// Tree read until then, unfinished parts reaching to the end of the text: it shows where secrets are.
     pub(super) partial: Node,
-    /// From this byte on the tree says nothing.
+    /// First byte after which the tree says nothing.
     pub(super) from: u32,
-    /// Whether everything before is surely in its place: a quote that is never closed can swallow lines.
+    /// True if everything before is surely in its place: a quote that is never closed can swallow lines.
     pub(super) clear: bool,
 }
 

@@ -12,7 +12,7 @@ use mainstay_model::suggest::nearest;
 use crate::load_context::LoadContext;
 use crate::packages::{ML_MODEL, PACKAGE_TYPES};
 
-/// What placeholders stand for.
+/// Values of placeholders.
 #[derive(Debug, Default)]
 pub(super) struct Placeholders {
     /// Type and folder of each package, by its name. No folder: this user has no home.
@@ -24,7 +24,7 @@ pub(super) struct Placeholders {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Filled {
     pub(super) text: String,
-    /// What is wrong, each with the placeholder that it is about and what would be right.
+    /// Problems, each with the placeholder that it is about and the cure.
     pub(super) problems: Vec<Problem>,
     /// Values of the environment in it, and the placeholder of each.
     pub(super) borrowed: Vec<(String, String)>,
@@ -39,7 +39,7 @@ pub(super) struct Problem {
 }
 
 impl Placeholders {
-    /// Those of a config with these packages.
+    /// Placeholders of a config with these packages.
     pub(super) fn new(packages: &[Package], context: &LoadContext) -> Self {
         let usable = packages.iter().rev().filter(|package| package.fault.is_none());
         let entry = |package: &Package| {

@@ -378,7 +378,7 @@ impl Part<'_> {
         good.then(|| name.to_owned())
     }
 
-    /// One of some words.
+    /// Reads one of the listed words.
     fn word<T: Copy>(&mut self, what: &str, node: &Node, words: &[(&'static str, T)]) -> Option<T> {
         let written = self.reader.as_text(what, node)?;
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == written) {

@@ -51,11 +51,11 @@ pub(super) const IGNORED: [(&str, &str); 8] = [
 pub(super) struct Reader {
     pub(super) source: Arc<Source>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Where each file lies, absolute: relative paths in it start there.
+    /// Absolute folder of each file: relative paths in it start there.
     folders: Vec<(u32, PathBuf)>,
-    /// What `~` stands for.
+    /// Folder that `~` stands for.
     home: Option<PathBuf>,
-    /// What placeholders stand for, once the packages have been read.
+    /// Values of placeholders, once the packages have been read.
     pub(super) placeholders: Placeholders,
 }
 
@@ -77,8 +77,8 @@ impl<'n> Keys<'n> {
             .map(|(_, node)| *node)
     }
 
-    /// Of what stands in several files, the first that has each key. A key that is in more than one of them is given
-    /// with where it is again.
+    /// First of several files' maps that has each key. A key that is in more than one of them is given with the place of its
+    /// repetition.
     pub(super) fn first_of(
         section: &'static Section,
         files: &[Self],
@@ -96,7 +96,7 @@ impl<'n> Keys<'n> {
         (Self { found, span, section }, again)
     }
 
-    /// Where the value of a key is, else the whole map.
+    /// Span of the value of a key, else of the whole map.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.span, |node| node.span)
     }
@@ -119,7 +119,7 @@ impl Reader {
         }
     }
 
-    /// All complaints, without what came from the environment.
+    /// Diagnostics, without what came from the environment.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         let mut diagnostics = self.diagnostics;
         for diagnostic in &mut diagnostics {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::keys::{Key, MACHINE, Section, ValueType};
 
-/// What stands above the tables.
+/// Text above the tables.
 const HEAD: &str = "\
 # Config reference
 
@@ -102,7 +102,7 @@ impl Page {
         }
     }
 
-    /// What a key takes, in words.
+    /// Type of a key's value, in words.
     fn takes(&self, takes: &ValueType, heading: &str) -> String {
         match takes {
             ValueType::Text | ValueType::Api | ValueType::Model | ValueType::Subtype(_) => "text".to_owned(),
@@ -150,13 +150,13 @@ fn quoted(words: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// Whether two sections would have the same table.
+/// True if two sections would have the same table.
 fn same_keys(one: &Section, other: &Section) -> bool {
     let texts = |section: &Section| section.keys.iter().map(|key| (key.name, key.about)).collect::<Vec<_>>();
     texts(one) == texts(other)
 }
 
-/// How pages link to a heading: its letters, digits, dashes and underscores.
+/// Anchor of a heading, as pages link to it: its letters, digits, dashes and underscores.
 fn anchor(heading: &str) -> String {
     let kept = heading
         .chars()

@@ -1,4 +1,4 @@
-//! When a job runs. Pure: the clock and the time zone come in.
+//! Schedule of a job. Pure: the clock and the time zone come in.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,19 +10,20 @@ use mainstay_model::duration::parse as parse_duration;
 
 /// Cron has five fields, and more with seconds in front or a year behind.
 const CRON_FIELDS: usize = 5;
-/// How late a run may begin and still count as the one of its time: beyond that somebody set the clock.
+/// Latest begin of a run that still counts as the one of its time: beyond that somebody set the clock.
 const LATE: Duration = Duration::from_secs(30);
 /// Longest sleep before another look at the clock: it may be set, above all on computers that start in 1970.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// When a job runs.
+/// Schedule of a job.
 #[derive(Debug, Clone)]
 pub enum Schedule {
     /// Again as soon as it is done.
     Continuous,
-    /// At this interval, the first time after one. A run that takes longer is followed at once by one other, however many it missed.
+    /// Run at this interval, the first time after one. A run that takes longer is followed at once by one other, however
+    /// many it missed.
     Every(Duration),
-    /// When the local time matches. What falls into a run is left out.
+    /// Run when the local time matches. Matches that fall into a run are left out.
     Cron(Cron),
 }
 
@@ -44,10 +45,10 @@ pub enum BadSchedule {
     Fields {
         /// The schedule.
         text: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         problem: String,
     },
-    /// Such as the 30th of February.
+    /// The expression never matches, such as the 30th of February.
     #[error("`{0}` matches no moment")]
     Never(String),
 }
@@ -82,7 +83,7 @@ impl FromStr for Schedule {
     }
 }
 
-/// What to do about a cron job now.
+/// Step that is due for a cron job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Ask again after this time.
@@ -92,8 +93,8 @@ pub enum Due {
 }
 
 impl Cron {
-    /// What to do at `now`, when all matches until `last` are past: it was begun then, or its last run ended. `None`: it will never match
-    /// again.
+    /// Step at `now`, when all matches until `last` are past: it was begun then, or its last run ended. `None`: it will
+    /// never match again.
     #[must_use]
     pub fn due(&self, last: SystemTime, now: SystemTime, zone: &TimeZone) -> Option<Due> {
         // A moment ago may be its time: nobody wakes up on the dot.
@@ -112,7 +113,8 @@ impl Cron {
     }
 }
 
-/// When the next run at an interval begins, after one that was due at `due` and is over `now`: at once, if its time has come already.
+/// Begin of the next run at an interval, after one that was due at `due` and is over `now`: at once, if its time has come
+/// already.
 #[must_use]
 pub fn next_turn(due: Instant, interval: Duration, now: Instant) -> Instant {
     let behind = now.saturating_duration_since(due).as_nanos() / interval.as_nanos().max(1);

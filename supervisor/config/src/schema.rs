@@ -67,7 +67,7 @@ fn section(section: &Section) -> Map<String, Value> {
     schema
 }
 
-/// Whether a key that nobody reads is usual in this map.
+/// True if a key that nobody reads is usual in this map.
 fn belongs(key: &str, section: &Section) -> bool {
     match key {
         "disabled" => [COMPONENT.id, SERVICE.id, MODULE.id].contains(&section.id),

@@ -1,4 +1,4 @@
-//! Which parts of a config must never be shown: in messages, in excerpts, in logs.
+//! Secret parts of a config, which must never be shown: in messages, in excerpts, in logs.
 //!
 //! Found in the tree by the names of keys and by the sections that hold keys of any name; in a text that is no tree,
 //! whatever is not known to be harmless. Hiding too much costs a little comfort, hiding too little costs a secret.
@@ -13,7 +13,7 @@ use mainstay_model::redact::user_of_url;
 use crate::keys;
 use crate::node::{Entry, Node, Value};
 
-/// All spans to hide in a tree. `text` is what it was read from.
+/// Spans to hide in a tree. `text` is what it was read from.
 pub(super) fn in_tree<'t>(root: &'t Node, text: &'t str) -> Vec<Span> {
     let mut walk = Walk {
         text,
@@ -31,18 +31,18 @@ struct Walk<'t> {
     known: HashMap<&'t str, bool>,
 }
 
-/// Where in the tree we are.
+/// Secrecy of a position in the tree.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
     /// The whole config.
     Top,
-    /// Nothing special.
+    /// Open: nothing special.
     Open,
     /// `auth`, whose handlers hold API keys below `config`, by their ids; or what may be `auth` under a wrong name.
     Auth,
     /// Below such a `config`: all but the list of ids.
     Keys,
-    /// Everything is secret but ids and types.
+    /// Secret: everything but ids and types.
     Secret,
 }
 
@@ -89,7 +89,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// What the value of `key` is within.
+    /// Secrecy of the value of `key`.
     fn inside(&mut self, within: Within, key: &'t str) -> Within {
         match within {
             Within::Secret if matches!(key, "id" | "type") => Within::Open,
@@ -106,8 +106,8 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// In a text that breaks off inside a secret list or map, all that follows may be secret. An empty one is hidden
-    /// itself, to show that secrets are near.
+    /// Hides all that follows in a text that breaks off inside a secret list or map. An empty one is hidden itself, to show
+    /// that secrets are near.
     fn unfinished(&mut self, node: &Node, last: Option<Span>, within: Within) {
         if !matches!(within, Within::Secret | Within::Keys) {
             return;

@@ -18,7 +18,7 @@ use crate::placeholder::Placeholders;
 use crate::read::{Keys, Reader};
 use crate::{include, keys, network, processes};
 
-/// Those whose items are put one behind the other when they stand in several files.
+/// Lists whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 8] = [
     "components",
     "services",

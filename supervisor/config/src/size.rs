@@ -3,13 +3,13 @@
 /// The text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadSize {
-    /// It is nothing that could be meant.
+    /// The text is no size.
     #[error("invalid size \"{0}\"")]
     Unreadable(String),
-    /// Its unit lacks the part that says whether it counts in thousands.
+    /// The unit lacks the part that says whether it counts in thousands.
     #[error("\"{text}\" does not say whether thousands or 1024s are meant")]
     Ambiguous {
-        /// What is written.
+        /// Text as written.
         text: String,
         /// The two things that it could mean.
         meant: [String; 2],

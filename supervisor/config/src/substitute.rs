@@ -22,15 +22,15 @@ const MAX_SIZE: usize = crate::bundle::MAX_SIZE as usize;
 pub(super) struct Substituted<'t> {
     /// The new text.
     pub(super) text: Cow<'t, str>,
-    /// What was replaced, in its order.
+    /// Replaced pieces in their order.
     pieces: Vec<Piece>,
-    /// What is to be said about it. Spans are those of the text as it was.
+    /// Notes about the text. Spans are those of the text as it was.
     pub(super) notes: Vec<(Severity, Note)>,
     /// Values of the environment that are now in the text, what to show instead, and where in the text as it was.
     pub(super) borrowed: Vec<(String, String, Span)>,
 }
 
-/// One replaced piece: where it is in the new text, and where it was.
+/// Replaced piece: its place in the new text, and in the old.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     new: Span,
@@ -94,7 +94,7 @@ impl Substituted<'_> {
             .find(|piece| (piece.new.start..=piece.new.end).contains(&at))
     }
 
-    /// Whether something was replaced in this range of the new text.
+    /// True if something was replaced in this range of the new text.
     pub(super) fn touched(&self, span: Span) -> bool {
         let first = self.pieces.partition_point(|piece| piece.new.end < span.start);
         self.pieces.get(first).is_some_and(|piece| piece.new.start <= span.end)
@@ -149,11 +149,11 @@ pub(super) fn substitute<'t>(text: &'t str, environment: &BTreeMap<String, Strin
     done
 }
 
-/// What stands at a dollar sign, and where it ends.
+/// Form of the text at a dollar sign, and its end.
 enum Form {
-    /// Nothing that is replaced.
+    /// Literal text, which is not replaced.
     Literal(usize),
-    /// What it is replaced by.
+    /// Value that replaces it.
     Value(String, usize),
 }
 
@@ -298,14 +298,14 @@ fn name_len(text: &str) -> usize {
         .unwrap_or(text.len())
 }
 
-/// Whether the name behind `${` is one that placeholders have.
+/// True if the name behind `${` is one that placeholders have.
 fn is_placeholder(rest: &str) -> bool {
     ["packages.", "environment."]
         .iter()
         .any(|start| rest.starts_with(start))
 }
 
-/// Whether the line ends here, or the quoted text that it is in.
+/// True if the line ends here, or the quoted text that it is in.
 fn ends_line(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(['\n', '\r', '"', '\''])
 }

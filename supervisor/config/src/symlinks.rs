@@ -1,4 +1,4 @@
-//! Which directory entries decide where a path leads: a change of any of them may lead it elsewhere.
+//! Directory entries that decide where a path leads: a change of any of them may lead it elsewhere.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};

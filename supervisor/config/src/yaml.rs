@@ -307,7 +307,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What there is so far, unfinished parts reaching to the end of the text.
+    /// Tree so far, unfinished parts reaching to the end of the text.
     fn fold(mut self) -> Node {
         let end = self.text.len() as u32;
         let mut inner: Option<Node> = None;

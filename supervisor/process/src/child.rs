@@ -38,11 +38,11 @@ pub const PRIVATE_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WAT
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 #[cfg(target_os = "linux")]
 const LAST_LOOK: Duration = Duration::from_millis(100);
-/// How long the rest of a group may take where nothing tells when it is gone.
+/// Pause for the rest of a group to end, where the system does not report when it is gone.
 #[cfg(not(target_os = "linux"))]
 const BLIND_GRACE: Duration = Duration::from_millis(300);
 
-/// How long the end of a killed process is waited for where nobody can be told of it any more.
+/// Limit for the exit of a killed process whose owner was dropped.
 const DROPPED: Duration = Duration::from_millis(500);
 
 /// Spawns children from its own lasting thread.
@@ -58,16 +58,16 @@ struct Request {
     reply: oneshot::Sender<Result<Child, SpawnError>>,
 }
 
-/// Why a process could not be started.
+/// Failure to start a process.
 #[derive(Debug)]
 pub struct SpawnError {
-    /// How far its confinement had come, if that failed.
+    /// Step of the confinement that failed, if one did.
     stage: Option<Stage>,
     error: io::Error,
 }
 
 impl SpawnError {
-    /// In words, with the cure where one is known.
+    /// Text of the failure for `executable`, with the cure where one is known.
     pub fn explain(&self, executable: &Path) -> String {
         match self.stage {
             Some(stage) => stage.explain(&self.error),
@@ -190,12 +190,12 @@ pub struct Process {
     killed: AtomicBool,
 }
 
-/// How far the end of a process has come.
+/// Progress of the end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
     /// The process has ended. It is not reaped, so that its group keeps its number.
     Process,
-    /// Nothing of its group lives any more, nor of what left the group.
+    /// The whole group is gone, and whatever left the group too.
     Group,
 }
 
@@ -302,7 +302,7 @@ impl Process {
         tokio::time::sleep(BLIND_GRACE).await;
     }
 
-    /// What its cgroup had counted at its end.
+    /// Event counters of the process's cgroup at its end.
     pub fn events(&self) -> Events {
         self.events
     }
@@ -406,7 +406,7 @@ impl ExitWatch {
     }
 }
 
-/// How a process ended, in words: `exit code 2`, `killed by SIGSEGV`.
+/// Text of an exit status: `exit code 2`, `killed by SIGSEGV`.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
@@ -423,7 +423,7 @@ pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
 }
 
-/// Why a program cannot be run, with the cure where one is known.
+/// Text for a program that cannot be run, with the cure where one is known.
 pub fn cannot_run(executable: &Path, error: &io::Error) -> String {
     let path = executable.display();
     match error.kind() {

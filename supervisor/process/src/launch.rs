@@ -1,4 +1,4 @@
-//! Everything that a module's process is started with.
+//! Parameters of a module's process.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,21 +6,21 @@ use std::path::PathBuf;
 
 use crate::orphans::Life;
 
-/// Everything that the process gets.
+/// Parameters of one process to spawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// What to run.
+    /// Program to run.
     pub executable: PathBuf,
     /// Arguments, the socket address first.
     pub arguments: Vec<OsString>,
     /// Variables on top of the core's own environment.
     pub env: BTreeMap<String, OsString>,
-    /// Where it starts.
+    /// Working directory at the start.
     pub directory: PathBuf,
     /// The folder that its tarball was unpacked into.
     pub unpacked: Option<PathBuf>,
-    /// Its lasting data directory, to be made before the start.
+    /// Lasting data directory of the module, to be made before the start.
     pub data: PathBuf,
-    /// What it and all that comes of it are known by.
+    /// Mark by which the process and all that comes of it are known.
     pub life: Life,
 }

@@ -1,4 +1,4 @@
-//! Who is at a loopback port, as far as the system tells: a UNIX socket lies in a private folder, a port is open to
+//! Owners of loopback ports, as far as the system shows them: a UNIX socket lies in a private folder, a port is open to
 //! every user of the machine.
 //!
 //! Read from `/proc/net/tcp*` (user id and inode of a socket) and from the descriptors of the module's processes: those in
@@ -13,35 +13,35 @@ use crate::members::Members;
 #[cfg(target_os = "linux")]
 use crate::process_table;
 
-/// Whose socket it is.
+/// Owner of a loopback socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody's.
+    /// No process.
     Nobody,
     /// The module's.
     Module,
-    /// Somebody else's.
+    /// A process that does not belong to the module.
     Other {
         /// User id.
         uid: u32,
     },
-    /// This system does not tell.
+    /// This system does not show it.
     Unknown,
 }
 
-/// Who listens on loopback port `port`: the module whose processes are `members`, or somebody else. Blocks.
+/// Owner of the listener on loopback port `port`: the module whose processes are `members`, or another. Blocks.
 pub fn listener(port: u16, members: &Members) -> Holder {
     look(members, |row| row.listens && row.local == port)
 }
 
-/// Who is at `remote`, the other end of a connection to our port `local`. Blocks.
+/// Owner of `remote`, the other end of a connection to our port `local`. Blocks.
 pub fn peer(remote: SocketAddr, local: u16, members: &Members) -> Holder {
     look(members, |row| {
         !row.listens && row.local == remote.port() && row.remote == local
     })
 }
 
-/// One socket of this machine that is bound to loopback or to every address.
+/// Row of the kernel's socket table: a socket bound to loopback or to every address.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     local: u16,

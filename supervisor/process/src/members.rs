@@ -1,4 +1,4 @@
-//! Who belongs to a module: what lives in its cgroup, else in the session that its process leads.
+//! Processes of a module: what lives in its cgroup, else in the session that its process leads.
 //!
 //! Wrappers fork, so a module is more than one process; its session is what they share unless they leave it, and its
 //! cgroup is what they cannot leave.
@@ -11,20 +11,20 @@ use nix::unistd::{Pid, getsid};
 use crate::cgroup::Group;
 use crate::{cgroup, process_table};
 
-/// How many parents up a process is looked for.
+/// Limit of the walk up the parents of a process.
 const GENERATIONS: usize = 32;
 
 /// The processes of one life of a module.
 #[derive(Debug, Clone, Default)]
 pub struct Members {
-    /// Its cgroup, where there are any.
+    /// Cgroup of the module, where there are any.
     pub group: Option<Arc<Group>>,
-    /// Its first process, once it runs; leads the session.
+    /// First process of the module, once it runs; leads the session.
     pub leader: Option<Pid>,
 }
 
 impl Members {
-    /// Whether the process is one of them.
+    /// True if the process belongs to the module.
     pub fn contain(&self, pid: Pid) -> bool {
         let there = Relatives::of(pid);
         self.group.as_ref().is_some_and(|group| {
@@ -37,7 +37,7 @@ impl Members {
         })
     }
 
-    /// All of them that live now. Nothing where the system does not tell.
+    /// Process ids of all that live now; none where the system does not show them.
     pub fn all(&self) -> Vec<Pid> {
         if let Some(group) = &self.group {
             return group.members().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Members {
     }
 }
 
-/// What tells where a process comes from.
+/// Parent, group and session of a process.
 #[derive(Debug)]
 struct Relatives {
     pid: Pid,

@@ -51,7 +51,7 @@ impl Watch {
     }
 }
 
-/// What a process uses, in bytes: its share of what it uses together with others. One that is gone uses nothing.
+/// Memory use of a process, in bytes: its share of what it uses together with others; 0 if it is gone.
 fn used(pid: Pid) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
     rollup.ok().and_then(|text| proportional(&text)).unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! What a module leaves behind outside its process group: daemons that left group and session, and what they forked.
+//! Orphans of a module outside its process group: daemons that left group and session, and what they forked.
 //!
 //! The core is their subreaper, so they stay among its descendants. Whose they are is told by whom they descend from, by
 //! their session, by their cgroup, and else by a mark in their environment. A daemon that empties its environment where
@@ -20,9 +20,9 @@ use crate::guardian::{children, leftovers};
 use crate::process_table;
 use crate::process_table::Process;
 
-/// How long the environment of an orphan may take to be read. It waits for the orphan's memory lock.
+/// Limit for reading the environment of an orphan, which waits for the orphan's memory lock.
 const READ: Duration = Duration::from_millis(250);
-/// How long killed orphans may take to end before the next start goes on without them.
+/// Limit for the exit of killed orphans, before the next start goes on without them.
 const KERNEL: Duration = Duration::from_millis(500);
 /// The same where all of them wait uninterruptibly.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(100);
@@ -32,14 +32,14 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 /// Shortest pause between two rounds of reaping: a module that forks daemons without end must not keep us busy.
 const REAP_PAUSE: Duration = Duration::from_millis(10);
 
-/// One process of a module and all that comes of it.
+/// Identity of one process of a module and of all that comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    /// Whose.
+    /// Module of the process.
     pub module: ModuleName,
     /// Value of the mark in their environment.
     pub mark: String,
-    /// Their cgroup, as `/proc/PID/cgroup` shows it in its line `0::`, where they have one of their own.
+    /// Cgroup of its processes, as `/proc/PID/cgroup` shows it in its line `0::`, where they have one of their own.
     pub cgroup: Option<String>,
 }
 
@@ -53,8 +53,8 @@ impl Life {
         }
     }
 
-    /// Those of its processes that live and are not `leader`, which was spawned by us, is in its own session, and may
-    /// have ended.
+    /// Living processes of this life other than `leader`, which was spawned by us, is in its own session, and may have
+    /// ended.
     pub async fn processes(&self, leader: Pid) -> Vec<Process> {
         let life = self.clone();
         // A board has some hundred processes, and the thread that passes calls on must not read about them all.
@@ -108,7 +108,7 @@ impl Life {
         }
     }
 
-    /// What the process table tells: those that are its own for sure, and those that may be.
+    /// Candidates in the process table: those that belong to this life for sure, and those that may.
     fn look(&self, leader: Pid) -> (Vec<Process>, Vec<Process>) {
         let core = Core {
             pid: Pid::this().as_raw(),
@@ -159,7 +159,7 @@ impl Life {
     }
 }
 
-/// What is to be known of the core to tell its own children from adopted ones.
+/// Facts about the core that separate its own children from adopted ones.
 #[derive(Debug, Clone, Copy)]
 struct Core {
     pid: i32,
@@ -249,7 +249,7 @@ fn reap_adopted() {
     }
 }
 
-/// Nothing is adopted where there is no subreaper.
+/// Does nothing: without a subreaper nothing is adopted.
 #[cfg(not(target_os = "linux"))]
 fn reap_adopted() {}
 

@@ -1,4 +1,4 @@
-//! Who may talk on a module's parent socket: what belongs to the module, and nobody else of the same user.
+//! Access check of a module's parent socket: processes of the module may talk there, others of the same user may not.
 //!
 //! The module's task says who that is before its process runs; the listener asks at every connection.
 
@@ -13,7 +13,7 @@ use crate::members::Members;
 /// A process may call before the task that spawned it has heard of its number.
 const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
 
-/// Who belongs to a module now.
+/// Current members of a module, and their user.
 #[derive(Debug, Clone)]
 struct Known {
     members: Members,
@@ -28,42 +28,42 @@ pub struct Announcer(watch::Sender<Option<Known>>);
 #[derive(Debug, Clone)]
 pub struct AllowedPeers(watch::Receiver<Option<Known>>);
 
-/// Both sides for one module. Nobody belongs to it yet.
+/// Announcer and checker of one module, with no members yet.
 pub fn pair() -> (Announcer, AllowedPeers) {
     let (announcer, allowed_peers) = watch::channel(None);
     (Announcer(announcer), AllowedPeers(allowed_peers))
 }
 
 impl Announcer {
-    /// From now on the module is these, running as `uid`.
+    /// Replaces the members of the module, which run as `uid`.
     pub fn announce(&self, members: Members, uid: u32) {
         self.0.send_replace(Some(Known { members, uid }));
     }
 }
 
-/// Why a connection is closed.
+/// Reason for closing a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
-    /// It runs as somebody else.
+    /// The peer runs as another user.
     #[error("process {pid} runs as user {uid}, not as the module's user {expected}")]
     User {
-        /// Who it is.
+        /// Process id of the peer.
         pid: i32,
-        /// Its user.
+        /// User id of the peer.
         uid: u32,
         /// The module's user.
         expected: u32,
     },
-    /// It was started by somebody else.
+    /// The peer does not descend from the module.
     #[error("process {pid} does not belong to the module")]
     Process {
-        /// Who it is.
+        /// Process id of the peer.
         pid: i32,
     },
 }
 
 impl AllowedPeers {
-    /// Who belongs to the module now; nobody while none of its processes runs.
+    /// Current members of the module; empty while none of its processes runs.
     pub fn members(&self) -> Members {
         let known = self.0.borrow();
         known.as_ref().map(|known| known.members.clone()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Who descends from whom: the process table of this host, as far as it takes no lock that a hung process may hold.
+//! Process table of this host with its parent relation, as far as it takes no lock that a hung process may hold.
 //!
 //! Only `/proc/PID/stat` is read here. It never blocks, unlike `environ` and `cmdline`, which wait for the memory lock of
 //! the process they tell of. Where there is no `/proc` the table is empty, and only direct children can be found.
@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// One process at the moment of the look.
+/// Snapshot of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Process id.
     pub pid: i32,
-    /// Its name, as the kernel keeps it: 15 bytes at most.
+    /// Name of the process as the kernel keeps it: 15 bytes at most.
     pub name: String,
-    /// One letter: `R`, `S`, `D` (waits and cannot be killed now), `Z` (ended, not reaped) and so on.
+    /// State letter: `R`, `S`, `D` (waits and cannot be killed now), `Z` (ended, not reaped) and so on.
     pub state: char,
     /// Parent's process id.
     pub parent: i32,
@@ -23,7 +23,7 @@ pub struct Process {
     pub group: i32,
     /// Session.
     pub session: i32,
-    /// When it was started, in clock ticks since boot. With the process id this is one process for certain.
+    /// Start time in clock ticks since boot. Together with the process id it identifies one process for certain.
     pub started: u64,
 }
 
@@ -64,7 +64,7 @@ impl Process {
     }
 }
 
-/// One process as it is now; `None` if there is none with this number.
+/// Snapshot of process `pid`; `None` if there is none with this number.
 pub fn look(pid: i32) -> Option<Process> {
     let mut process = read(&format!("/proc/{pid}/stat"))?;
     if process.state == 'Z' {
@@ -85,7 +85,7 @@ fn read(stat: &str) -> Option<Process> {
     Process::parse(&String::from_utf8_lossy(&std::fs::read(stat).ok()?))
 }
 
-/// All processes that this user may see.
+/// Snapshots of all processes that this user may see.
 pub fn all() -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -93,7 +93,7 @@ pub fn all() -> Vec<Process> {
     numbers.filter_map(look).collect()
 }
 
-/// Those of `table` that descend from `root`, parents before children, `root` itself not among them.
+/// Descendants of `root` in `table`, parents before children, without `root` itself.
 pub fn descendants(table: &[Process], root: i32) -> Vec<&Process> {
     let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
     for process in table {

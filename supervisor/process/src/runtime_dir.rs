@@ -1,4 +1,4 @@
-//! Where a running machine keeps its sockets, and the lock that keeps a second core away from the same config.
+//! Runtime directory of a machine: its sockets, and the lock that keeps a second core away from the same config.
 //!
 //! One directory per config file, so that the command line finds a machine by its config and several machines live
 //! side by side: `$XDG_RUNTIME_DIR/mainstay/<key>/`, or `/tmp/mainstay-<uid>/<key>/` where the session offers no
@@ -20,13 +20,13 @@ use crate::cgroup::record;
 /// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
 const LOCK_FILE: &str = "lock";
 
-/// What the lock file holds instead, while a guardian puts away what a dead core left.
+/// Content of the lock file while a guardian clears away what a dead core left.
 const ENDING: &str = "ending";
 
-/// Why a runtime directory cannot be used.
+/// Failure to use a runtime directory.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeDirError {
-    /// Another core runs the same config.
+    /// Another core already runs the same config.
     #[error(
         "this config is running already{}; stop that machine first, or look at it with `mainstay status`",
         .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
@@ -38,22 +38,22 @@ pub enum RuntimeDirError {
     /// The core of the same config has just died, and what it left behind is being put away.
     #[error("a machine with this config has just ended, and its modules are still being ended; try again in a second")]
     Ending,
-    /// Somebody else could put things where the sockets belong.
+    /// Another user could put things where the sockets belong.
     #[error("`{}` {problem}: remove it, or set XDG_RUNTIME_DIR to a private directory", .path.display())]
     NotPrivate {
         /// The directory in question.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault of the directory's owner or permissions.
         problem: &'static str,
     },
     /// The system refused.
     #[error("cannot {action} `{}`: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
-        /// On which file or directory.
+        /// File or directory of the action.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }
@@ -137,7 +137,7 @@ impl RuntimeDir {
         self.lock.as_fd()
     }
 
-    /// Where the command line calls.
+    /// Path of the control socket, which the command line connects to.
     pub fn control_socket(&self) -> PathBuf {
         self.path.join(CONTROL_SOCKET)
     }

@@ -67,7 +67,7 @@ impl Sockets {
         })
     }
 
-    /// Where the sockets lie.
+    /// Directory of the sockets.
     pub fn directory(&self) -> &Path {
         &self.directory
     }

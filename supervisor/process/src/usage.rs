@@ -1,4 +1,4 @@
-//! What a process uses, read from `/proc`; nothing where there is none.
+//! Resource use of a process, read from `/proc`; nothing where there is none.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

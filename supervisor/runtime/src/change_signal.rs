@@ -13,7 +13,7 @@ use crate::event_log::Weighted;
 #[derive(Debug, Clone)]
 pub struct ChangeSignal {
     news: Arc<watch::Sender<()>>,
-    /// What happened, as far as that is kept.
+    /// Events of the recent past, as far as they are kept.
     pub events: EventLog<Event>,
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// What a thing counts towards the limit of its ring, in bytes.
+/// Size of a value towards the limit of its ring, in bytes.
 pub trait Weighted {
-    /// Its size with all that hangs on it.
+    /// Size of the value with all that hangs on it.
     fn weight(&self) -> usize;
 }
 
@@ -23,12 +23,12 @@ pub struct Ring<T> {
     max_weight: usize,
 }
 
-/// What a reader gets.
+/// Batch of values that a reader gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read<T> {
-    /// How many things came and went between the last reading and this one.
+    /// Number of values that came and went between the last reading and this one.
     pub missed: u64,
-    /// What there is, oldest first.
+    /// Values of this batch, oldest first.
     pub things: Vec<T>,
     /// Number with which the next reading goes on.
     pub next: u64,
@@ -144,7 +144,7 @@ pub struct Subscription<T> {
 const BATCH: usize = 256;
 
 impl<T: Weighted + Clone> Subscription<T> {
-    /// What has come and was not read yet; empty if there is nothing.
+    /// Values that were not read yet; empty if there are none.
     pub fn read(&mut self) -> Read<T> {
         self.news.mark_unchanged();
         let read = self.feed.ring().read(self.next, BATCH);

@@ -1,4 +1,4 @@
-//! Whom a call is for: from the name that was typed to the gRPC service that answers.
+//! Addressee of a call: from the name that was typed to the gRPC service that answers.
 
 use mainstay_proto::viam::common::v1::ResourceName;
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// The name field of almost every request.
 const NAME_FIELD: &str = "name";
 
-/// One resource, or a service of the machine itself.
+/// Addressee: a resource, or a service of the machine itself.
 #[derive(Clone, Debug)]
 pub struct Addressee {
     /// `None` when a service was named, which stands for the machine itself.
@@ -56,12 +56,12 @@ impl Addressee {
         })
     }
 
-    /// As short as possible, for file names.
+    /// Name as short as possible, for file names.
     pub fn short_name(&self) -> &str {
         self.resource.as_ref().map_or(&self.service, |resource| &resource.name)
     }
 
-    /// In full, for people.
+    /// Name in full, for people.
     pub fn full_name(&self) -> String {
         self.resource
             .as_ref()

@@ -1,4 +1,4 @@
-//! What becomes of bytes in an answer: text in JSON, a note on a terminal, or a file with the right ending.
+//! Bytes in an answer: text in JSON, a note on a terminal, or a file with the right ending.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::human;
 
-/// More than this many bytes are not worth showing on a terminal.
+/// Limit of bytes that are worth showing on a terminal.
 const SHOWN_ON_TERMINAL: usize = 64;
 
-/// Where in an answer some bytes lie.
+/// Position of some bytes in an answer.
 #[derive(Clone, Copy)]
 pub struct Blob<'a> {
     /// The message that holds them, whose other fields may say what they are.
@@ -23,7 +23,7 @@ pub struct Blob<'a> {
     pub field: &'a str,
 }
 
-/// What to do with bytes.
+/// Treatment of bytes.
 pub enum BytesAs {
     /// Base64, as proto3's JSON has it: for other programs.
     Base64,
@@ -94,7 +94,7 @@ fn cannot(action: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::wrong(format!("cannot {action} `{}`: {error}", path.display()))
 }
 
-/// What the neighbours of the bytes say they are, else what they look like.
+/// File ending by the neighbours of the bytes, else by their content.
 fn ending(bytes: &[u8], blob: Blob<'_>) -> String {
     let mime_type = ["mime_type", "content_type"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What a service offers, as text and as JSON: methods with the fields and types of their requests and answers.
+//! Description of a service as text and as JSON: methods with the fields and types of their requests and answers.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One call with messages whose types are known only at run time, in all four kinds of streaming.
+//! Call with messages whose types are known only at run time, in all four kinds of streaming.
 
 use std::time::Duration;
 

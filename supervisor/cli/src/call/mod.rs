@@ -245,7 +245,7 @@ impl Call {
         }
     }
 
-    /// All requests, known before the call begins.
+    /// Requests of the call, known before it begins.
     async fn requests(&self, request: Option<&str>) -> Result<Vec<DynamicMessage>, Failure> {
         let mut values = Vec::new();
         match request {

@@ -1,4 +1,4 @@
-//! From the JSON or YAML that a person typed to the request message, with errors that say which field is meant.
+//! Parsing of the JSON or YAML that a person typed into the request message, with errors that say which field is meant.
 
 use mainstay_model::suggest::nearest;
 use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value as Field};

@@ -1,4 +1,4 @@
-//! Which resource a person means: `left`, `motor/left`, `component:motor/left` or `rdk:component:motor/left`.
+//! Resolution of a typed resource name: `left`, `motor/left`, `component:motor/left` or `rdk:component:motor/left`.
 
 use mainstay_model::suggest::nearest;
 use mainstay_proto::viam::common::v1::ResourceName;
@@ -34,7 +34,7 @@ pub fn resource<'a>(all: &'a [ResourceName], query: &str) -> Result<&'a Resource
     }
 }
 
-/// All resources that `query` could mean.
+/// Resources that `query` could mean.
 pub fn matching<'a>(all: &'a [ResourceName], query: &str) -> Vec<&'a ResourceName> {
     let fits = |name: &ResourceName| {
         if name.name == query {

@@ -1,4 +1,4 @@
-//! From typed JSON to a message and from an answer to JSON, with the descriptors that every machine speaks.
+//! Tests from typed JSON to a message and from an answer to JSON, with the descriptors that every machine speaks.
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MapKey, ServiceDescriptor, Value as Field};
 use serde_json::{Value, json};

@@ -51,14 +51,14 @@ struct Walk<'g> {
     shown: Vec<bool>,
 }
 
-/// One line that is still to be written.
+/// Line that is still to be written.
 struct Pending<'g> {
     to: EdgeTarget,
     edge: Option<&'g GraphEdge>,
-    /// What stands in front of the line, and in front of those below it.
+    /// Prefix of the line, and of those below it.
     lead: String,
     below: String,
-    /// How far down it is, which is how much of the path leads to it.
+    /// Depth of the line, which is how much of the path leads to it.
     depth: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What `mainstay status` prints for one machine, in every form.
+//! Tests of the output of `mainstay status` for one machine, in every form.
 
 use super::*;
 use crate::samples::{now, rover};

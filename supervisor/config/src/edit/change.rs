@@ -21,22 +21,22 @@ const CONTEXT: usize = 3;
 pub struct Change {
     /// The value that was changed, as the file has it: keys in their case, entries by name.
     pub path: String,
-    /// Where it is in the new text.
+    /// Place of the value in the new text.
     pub place: SourceSpan,
-    /// What was there, on one line and without secrets. `None`: nothing was.
+    /// Value before, on one line and without secrets. `None`: there was none.
     pub before: Option<String>,
-    /// What is there now, likewise.
+    /// Value after, likewise.
     pub after: String,
     old: Arc<Source>,
     new: Arc<Source>,
 }
 
-/// One line of a difference, without secrets.
+/// Line of a difference, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// ` ` in both texts, `-` in the old one, `+` in the new one.
     pub sign: char,
-    /// Its number in that text, from 1; in the new one if it is in both.
+    /// Number of the line in that text, from 1; in the new one if it is in both.
     pub number: usize,
     /// The line, without its end.
     pub text: String,
@@ -292,7 +292,7 @@ fn alias_after(text: &str, from: usize) -> Option<Range<usize>> {
     Some(start..length.map_or(text.len(), |length| start + length))
 }
 
-/// Where a value ends as it is written. The parser ends lists and maps without brackets at whatever comes next.
+/// End of a value as it is written. The parser ends lists and maps without brackets at whatever comes next.
 pub(super) fn extent(text: &str, node: &Node) -> usize {
     let own = node.span.end as usize;
     if is_flow(text, node) {
@@ -545,7 +545,7 @@ impl Document {
         self.source.path()
     }
 
-    /// How it is written.
+    /// Format of the file.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format

@@ -1,15 +1,15 @@
-//! From the top of the tree towards a value, as far as it goes.
+//! Walk from the top of the tree towards a value, as far as the path leads.
 
 use super::path::{Segment, ValuePath};
 use super::{Impossible, Node, Value};
 use crate::node::Entry;
 
-/// One step down.
+/// Step down the tree: a node and the item or entry taken in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot<'n> {
     /// The list or map that the step was made in.
     pub(super) parent: &'n Node,
-    /// Which of its items or entries was taken.
+    /// Index of that item or entry.
     pub(super) index: usize,
 }
 
@@ -23,7 +23,7 @@ impl<'n> Slot<'n> {
     }
 }
 
-/// How far a path leads.
+/// End of the walk: the nodes passed, and the rest of the path.
 #[derive(Debug)]
 pub(super) struct Reached<'n, 'p> {
     /// The last node on it.
@@ -98,7 +98,7 @@ fn named(items: &[Node], name: &str, here: &str) -> Result<Option<usize>, Imposs
     }
 }
 
-/// What could stand in a path after this node.
+/// Path segments that could follow this node.
 pub(super) fn names(node: &Node) -> Vec<String> {
     match &node.value {
         Value::Map(entries) => {

@@ -1,4 +1,4 @@
-//! One value of a config file, read or replaced in place: everything around it, comments and layout, stays as it is.
+//! Editing one value of a config file in place: everything around it, comments and layout, stays as it is.
 //!
 //! `path` says which value is meant, `find` walks the tree to it, `change` makes the few edits of the text, `write` spells
 //! a value in the style of its surroundings. No edit is trusted: the new text is read again, and unless its tree is
@@ -21,7 +21,7 @@ pub use crate::edit::path::{BadPath, ValuePath};
 use crate::node::{Node, SyntaxError, Value};
 use crate::{document, json, load_context, secrets, yaml};
 
-/// How a file is written.
+/// Syntax of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// JSON: no comments, and every text in quotes.
@@ -31,7 +31,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of the name, else by the first character.
+    /// Syntax by the ending of the name, else by the first character.
     #[must_use]
     pub fn of(path: &Path, text: &str) -> Self {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
@@ -52,7 +52,7 @@ impl Format {
     }
 }
 
-/// Why a value cannot be read or replaced. For people: says what, where and the cure.
+/// Failure to read or replace a value. For people: names the value, its place and the cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Impossible(String);
@@ -63,7 +63,7 @@ impl Impossible {
     }
 }
 
-/// One config file as a tree with places.
+/// Config file as a tree with places.
 #[derive(Debug)]
 pub struct Document {
     source: Arc<Source>,
@@ -76,11 +76,11 @@ pub struct Document {
 /// A value in a file.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Where it is.
+    /// Place of the value.
     pub place: SourceSpan,
     /// The value; texts that are secret are `***` unless they were asked for.
     pub value: serde_json::Value,
-    /// For people: a single value as such, a list or map as it is written in the file.
+    /// Text for people: a single value as such, a list or map as it is written in the file.
     pub shown: String,
 }
 
@@ -88,7 +88,7 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub struct NewValue {
     value: Value,
-    /// As it was typed, where that is a number or the like: `2.50` stays `2.50`.
+    /// Spelling as typed, where the value is a number or the like: `2.50` stays `2.50`.
     typed: Option<String>,
 }
 
@@ -183,7 +183,8 @@ impl Document {
         text_of(&self.source)
     }
 
-    /// How many parts of `path` lead somewhere. Where a name means several entries, all do: that is for its reader to say.
+    /// Number of parts of `path` that lead somewhere. Where a name means several entries, all count: the ambiguity is for
+    /// the reader of the value to report.
     #[must_use]
     pub fn depth(&self, path: &ValuePath) -> usize {
         let reached = find::reach(&self.root, path).map(|reached| reached.slots.len());

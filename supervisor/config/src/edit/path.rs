@@ -1,4 +1,4 @@
-//! Which value of a config is meant: `components.left-motor.attributes.rate_hz`, `components[3].model`.
+//! Path of a value in a config: `components.left-motor.attributes.rate_hz`, `components[3].model`.
 //!
 //! A part names a key of a map, or an entry of a list by its `name`; a number in brackets is a place in a list, from 0.
 //! A part that holds a dot or a bracket stands in double quotes.
@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One part of a path.
+/// Segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     /// A key, or the name of an entry.

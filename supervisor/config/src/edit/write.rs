@@ -3,19 +3,19 @@
 use super::{Format, Value};
 use crate::yaml;
 
-/// How a text was written before.
+/// Quotes of a text as it was written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quotes {
     /// `'…'`
     Single,
     /// `"…"`
     Double,
-    /// None, or unknown.
+    /// No quotes, or unknown ones.
     Plain,
 }
 
 impl Quotes {
-    /// Those of the text that begins with these characters.
+    /// Quotes of the text that begins with these characters.
     pub(super) fn of(written: &str) -> Self {
         match written.as_bytes().first() {
             Some(b'\'') => Self::Single,
@@ -25,7 +25,7 @@ impl Quotes {
     }
 }
 
-/// Where a value will stand: some signs end a text inside brackets and not outside.
+/// Position of a value to be written: some signs end a text inside brackets and not outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
     pub(super) format: Format,
@@ -120,7 +120,7 @@ fn is_simple(content: &str) -> bool {
     !content.is_empty() && content.trim() == content && !content.starts_with(['"', '\'', '&', '*', '!', '%', '@', '`'])
 }
 
-/// In double quotes; what JSON escapes, YAML reads in the same way.
+/// Text in double quotes; what JSON escapes, YAML reads in the same way.
 fn double(content: &str) -> String {
     let mut quoted = String::from("\"");
     for c in content.chars() {

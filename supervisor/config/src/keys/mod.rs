@@ -20,14 +20,14 @@ pub(super) use crate::keys::entries::{
 pub(super) use crate::keys::machine::{APPLY, JOB, LOG_RULE, MACHINE, MAINTENANCE, PACKAGE, PROCESS, TRACING};
 pub(super) use crate::keys::policy::{HEALTH, LIMITS, OUTPUT, RESTART, SANDBOX, STOP};
 
-/// One kind of map.
+/// Kind of map, with its keys.
 #[derive(Debug)]
 pub(super) struct Section {
-    /// What messages call it.
+    /// Name of the map in messages.
     pub(super) what: &'static str,
-    /// Its name in the schema.
+    /// Name of the map in the schema.
     pub(super) id: &'static str,
-    /// Its keys.
+    /// Keys of the map.
     pub(super) keys: &'static [Key],
     /// Keys without which it is of no use.
     pub(super) required: &'static [&'static str],
@@ -61,14 +61,14 @@ impl Section {
     }
 }
 
-/// One key of a map.
+/// Key of a map.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) takes: ValueType,
-    /// What it means, in one sentence for a person.
+    /// Meaning of the key, in one sentence for a person.
     pub(super) about: &'static str,
-    /// What counts if it is not there, as JSON. Empty: nothing, or it cannot be said in a word.
+    /// Default as JSON. Empty: none, or it cannot be said in a word.
     pub(super) default: &'static str,
 }
 
@@ -88,7 +88,7 @@ impl Key {
     }
 }
 
-/// What a key takes.
+/// Type of a key's value.
 #[derive(Debug)]
 pub(super) enum ValueType {
     /// Any text.
@@ -123,7 +123,7 @@ pub(super) enum ValueType {
     List(&'static Self),
     /// Any of these.
     Either(&'static [Self]),
-    /// Anything: nothing reads it.
+    /// Any value: nothing reads it.
     Ignored,
 }
 

@@ -1,4 +1,4 @@
-//! How a module is to be treated.
+//! Keys of a module's policy.
 
 use super::{Key, Section, ValueType};
 

@@ -1,4 +1,4 @@
-//! What is worth telling of what a look at the file found, and when. Pure: time comes in.
+//! Debounce of file changes: whether a look at the file is to be reported, and when. Pure: time comes in.
 //!
 //! A lone change is told at once, one right behind it almost. What goes on is a burst: it is told when it rests, and not later than
 //! [`LONGEST`] after it began.
@@ -10,43 +10,43 @@ use std::time::{Duration, Instant};
 pub const GRACE: Duration = Duration::from_millis(500);
 /// A change this soon after one that was told belongs to a burst.
 const BURST: Duration = Duration::from_millis(250);
-/// How long the content must rest if it is the first that comes right behind a change. Twice as long for the next, and so on.
+/// Rest time of the content for the first change that comes right behind another one. Twice as long for the next, and so on.
 const FIRST_REST: Duration = Duration::from_millis(10);
-/// How long it must rest at most, and in any case once it changed again while it was waited for.
+/// Longest rest time, which also counts once the content changed again while it was waited for.
 const REST: Duration = Duration::from_millis(60);
 /// Longest time that a change is held back.
 const LONGEST: Duration = Duration::from_millis(600);
 
-/// What a look found, as far as it matters whether it is the same as before.
+/// Result of a look, as far as it matters whether it is the same as before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileChange {
     /// A readable config, by its digest.
     Text(String),
-    /// One whose files do not fit together, by a hash of what was read.
+    /// Refused text, its files do not fit together: a hash of what was read.
     Refused(String),
-    /// No file.
+    /// Missing file.
     Missing,
     /// A file that cannot be read, and why.
     Unreadable(String),
 }
 
-/// What to do about it.
+/// Verdict on a result.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is known already.
+    /// The result was reported already.
     Known,
-    /// It may pass by itself, or change again: look again after this time.
+    /// The result may pass by itself, or change again: look again after this time.
     Wait(Duration),
-    /// It is news.
+    /// The result is new: report it.
     Tell,
 }
 
-/// What was told, and what may have to be.
+/// Debouncer: the last reported result, and the one that may have to be.
 #[derive(Debug)]
 pub struct Debounce {
     told: Option<FileChange>,
     told_at: Option<Instant>,
-    /// How many were told right behind another one, in this burst.
+    /// Number of reports right behind another one, in this burst.
     behind: u32,
     pending: Option<Pending>,
 }
@@ -58,7 +58,7 @@ struct Pending {
     since: Instant,
     /// Since when what is found is not what was told.
     differs_since: Instant,
-    /// How long it must rest.
+    /// Rest time of the next change.
     rest: Duration,
 }
 

@@ -22,7 +22,7 @@ pub fn of_this_system(hear: Box<dyn Fn(notify::Result<Event>) + Send>) -> notify
 /// The watched folders.
 pub struct Notifier {
     watcher: Option<Box<dyn Watcher + Send>>,
-    /// With device and inode: another folder at the same place needs another watch.
+    /// Watched folders with device and inode: another folder at the same place needs another watch.
     folders: BTreeMap<PathBuf, (u64, u64)>,
     /// Entries whose changes matter, and the folders themselves.
     matters: Arc<Mutex<BTreeSet<PathBuf>>>,
@@ -103,7 +103,7 @@ impl Notifier {
         self.watcher.is_none() || !self.blind.is_empty()
     }
 
-    /// Once: it does not get truer by repetition.
+    /// Logs the failure once per place: it does not get truer by repetition.
     fn say(&mut self, place: &Path, error: &notify::Error) {
         if !std::mem::replace(&mut self.said, true) {
             let cure = match error.kind {

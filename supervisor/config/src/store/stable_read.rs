@@ -22,12 +22,12 @@ const GAP: Duration = Duration::from_millis(50);
 /// changed again and look the same.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// What tells one state of a file from the next.
+/// Identity of one state of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     device: u64,
     inode: u64,
-    /// In bytes.
+    /// Length in bytes.
     length: u64,
     modified: (i64, i64),
     /// Also moves when rights change, and when the time above is set back.
@@ -45,7 +45,7 @@ impl Mark {
         }
     }
 
-    /// That of what `path` leads to, or why there is none.
+    /// Mark of the file that `path` leads to, or the reason why there is none.
     pub fn of(path: &Path) -> Result<Self, io::ErrorKind> {
         std::fs::metadata(path)
             .map(|metadata| Self::new(&metadata))
@@ -60,12 +60,12 @@ impl Mark {
     }
 }
 
-/// What came of a read.
+/// Outcome of a read.
 #[derive(Debug)]
 pub enum StableRead {
     /// The whole content, which was at rest.
     Whole(Vec<u8>, Mark),
-    /// Somebody is writing it.
+    /// Another process is writing the file.
     Busy,
 }
 
@@ -149,7 +149,7 @@ mod lease {
 
     use super::*;
 
-    /// Which signal tells of a writer who waits for the lease. Not in the `libc` crate.
+    /// Number of `fcntl`'s F_SETSIG, which sets the signal about a writer who waits for the lease. Not in the `libc` crate.
     const F_SETSIG: libc::c_int = 10;
     /// File systems whose files others may write without this kernel's knowledge, by their magic numbers: NFS, SMB (three), FUSE,
     /// 9P, Ceph, AFS, GFS2, OCFS2, and virtual machines' shared folders.
@@ -173,9 +173,9 @@ mod lease {
 
     #[derive(Debug)]
     pub enum Answer<'a> {
-        /// Nobody writes it, and nobody can before the guard is dropped.
+        /// No process writes the file, and none can before the guard is dropped.
         Granted(Held<'a>),
-        /// Somebody has it open for writing.
+        /// A process has the file open for writing.
         Refused,
         /// There are no leases for this file.
         Impossible,
@@ -225,7 +225,7 @@ mod lease {
         Impossible,
     }
 
-    /// Only time tells that nobody writes.
+    /// Leases do not exist here: only time tells that no process writes.
     pub fn take(_: &File) -> io::Result<Answer<'_>> {
         Ok(Answer::Impossible)
     }

@@ -1,14 +1,14 @@
-//! Where the core keeps what outlives it and belongs to nobody's config: evidence, and later the last good config.
+//! State folder of the core, for what outlives it and belongs to nobody's config: evidence and the last good config.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What the environment says about it.
+/// Environment variables that choose the state folder.
 #[derive(Debug, Clone, Default)]
 pub struct StateFolders {
     /// `STATE_DIRECTORY`: a service manager made it for us; several are separated by colons.
     pub given: Option<OsString>,
-    /// Whether we are root.
+    /// True if this process runs as root.
     pub root: bool,
     /// `XDG_STATE_HOME`.
     pub xdg: Option<OsString>,
@@ -17,7 +17,7 @@ pub struct StateFolders {
 }
 
 impl StateFolders {
-    /// Those of this process.
+    /// State folders of this process.
     pub fn here() -> Self {
         Self {
             given: std::env::var_os("STATE_DIRECTORY"),

@@ -19,7 +19,7 @@ use super::stable_read::{Mark, StableRead};
 use super::{notifier, stable_read};
 use crate::{ConfigFiles, Refused};
 
-/// How often the files are looked at without a hint.
+/// Period of looks at the files without a hint.
 const LOOK: Duration = Duration::from_secs(2);
 /// The same where the system does not tell of changes.
 const LOOK_BLIND: Duration = Duration::from_millis(500);
@@ -34,13 +34,13 @@ const STACK: usize = 256 * 1024;
 /// News of the config file.
 #[derive(Debug, Clone)]
 pub enum Seen {
-    /// It holds this now.
+    /// The file holds this now.
     Text(ConfigFiles),
-    /// It is there, but what it includes does not fit together.
+    /// The file is there, but what it includes does not fit together.
     Refused(Refused),
-    /// It is away.
+    /// The file is away.
     Missing,
-    /// It is there and cannot be read, for the given reason.
+    /// The file is there and cannot be read, for the given reason.
     Unreadable(Arc<str>),
 }
 
@@ -58,10 +58,10 @@ struct Shared {
     debounce: Notify,
 }
 
-/// What the thread is to do.
+/// Request to the thread.
 #[derive(Debug, Default, Clone, Copy)]
 struct Asked {
-    /// Something may have changed.
+    /// True if something may have changed.
     look: bool,
     /// Tell what is there even if it is known.
     tell: bool,
@@ -145,7 +145,7 @@ impl Drop for Watch {
     }
 }
 
-/// What one look found.
+/// Result of one look.
 enum Look {
     /// A file is being written, or the files changed while they were read.
     Busy(PathBuf),
@@ -159,7 +159,7 @@ enum Look {
 
 /// The thread's own things.
 struct Keeper {
-    /// As it was given.
+    /// Path of the config, as it was given.
     path: PathBuf,
     shared: Arc<Shared>,
     notifier: Notifier,
@@ -200,7 +200,7 @@ impl Keeper {
         }
     }
 
-    /// One look, if there is a reason for it, and what follows. Gives the time until the next.
+    /// Takes a look, if there is a reason for it, and acts on the result. Gives the time until the next.
     fn turn(&mut self, hinted: bool, tell: &mut bool) -> Duration {
         // Before the look: what changes after it is then sure to be heard of.
         self.follow(hinted);

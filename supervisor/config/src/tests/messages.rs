@@ -1,4 +1,4 @@
-//! What is said about texts that are not right, to the letter.
+//! Tests of the diagnostics about texts that are not right, to the letter.
 
 use mainstay_wire::entry::component_config;
 

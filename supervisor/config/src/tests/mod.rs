@@ -110,7 +110,7 @@ fn good(text: &str) -> Loaded {
     loaded
 }
 
-/// All complaints about a text, one line each with its grade in front.
+/// Diagnostics of a text, one line each with the severity in front.
 fn lines(name: &str, text: &str) -> Vec<String> {
     let diagnostics = match read(name, text) {
         Ok(loaded) => loaded.diagnostics,

@@ -1,4 +1,4 @@
-//! How a module is to be treated: the own optional keys of its entry.
+//! Tests of a module's policy: the own optional keys of its entry.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn policy(keys: &str) -> Policy {
         .policy
 }
 
-/// What is said about a module with these keys, without the file and the line. Columns count from the first key.
+/// Diagnostics of a module with these keys, without the file and the line. Columns count from the first key.
 fn said(keys: &str) -> Vec<String> {
     let text = format!("modules: [{{name: m, executable_path: /opt/m/run,\n{keys}\n}}]");
     let lines = lines("r.yaml", &text);

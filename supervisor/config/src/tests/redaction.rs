@@ -1,4 +1,4 @@
-//! What must never be shown.
+//! Tests of redaction.
 
 use super::read;
 

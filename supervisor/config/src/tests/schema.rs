@@ -9,7 +9,7 @@ use crate::keys::{Key, MACHINE, Section, ValueType};
 use crate::schema::schema;
 use crate::size;
 
-/// What a value breaks of a schema: one line each. Knows what this schema uses, and fails on anything else.
+/// Violations of a schema by a value: one line each. Knows what this schema uses, and fails on anything else.
 fn faults(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec<String>) {
     let Value::Object(rules) = schema else {
         panic!("{schema}")
@@ -293,7 +293,7 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
     assert!(seen > 150, "{seen}");
 }
 
-/// Whether a value has the right type.
+/// True if a value has the right type.
 fn allows(takes: &ValueType, value: &Value) -> bool {
     match takes {
         ValueType::Text

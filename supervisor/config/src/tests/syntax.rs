@@ -1,4 +1,4 @@
-//! What is said about texts that are no JSON or no YAML, to the letter.
+//! Tests of the diagnostics about texts that are no JSON or no YAML, to the letter.
 
 use super::{check, lines};
 

@@ -1,4 +1,4 @@
-//! What a good text means.
+//! Tests of the values that a good text means.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mainstay_wire::entry::component_config;
 use super::{good, read};
 use crate::load;
 
-/// Two modules, both naming styles, a frame, capture, a remote, a job.
+/// Sample with two modules, both naming styles, a frame, capture, a remote, a job.
 pub(super) const SAMPLE_JSON: &str = r#"{
   "network": {
     "bind_address": "0.0.0.0:8080",

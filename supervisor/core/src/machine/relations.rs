@@ -213,7 +213,7 @@ impl Dependencies {
     }
 
     /// True if a build with `held` is one with what these ask for, but for optional ones that may be there now.
-    pub(super) fn are_met_by<'a>(&self, held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
+    pub(super) fn are_met_by<'a>(&self, mut held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
         let wanted = |held: &ResourceName| self.required.contains(held) || self.optional.contains(held);
         self.missing.is_empty()
             && self

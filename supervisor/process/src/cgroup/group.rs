@@ -25,27 +25,27 @@ pub struct Group {
 }
 
 impl Group {
-    /// Where to write `0` to enter it; made before the fork.
+    /// Open `cgroup.procs` of this cgroup: a process that writes `0` there enters it. Opened before the fork.
     pub fn door(&self) -> BorrowedFd<'_> {
         self.procs.as_fd()
     }
 
-    /// As the kernel names it in `/proc/PID/cgroup`.
+    /// Path of this cgroup as `/proc/PID/cgroup` shows it.
     pub fn path(&self) -> &Path {
         &self.place.path
     }
 
-    /// Its directory.
+    /// Directory of this cgroup.
     pub fn directory(&self) -> &Path {
         &self.place.directory
     }
 
-    /// Whether anything lives in it. A process that ended and was not reaped does not count.
+    /// True if a process lives in this cgroup. One that ended and was not reaped does not count.
     pub fn lives(&self) -> bool {
         count(&self.place.directory.join("cgroup.events"), "populated") > 0
     }
 
-    /// Everything that lives in it.
+    /// Process ids of all that live in this cgroup.
     ///
     /// # Errors
     /// It was removed.
@@ -93,7 +93,7 @@ impl Group {
         }
     }
 
-    /// What it counted so far.
+    /// Event counters of this cgroup so far.
     pub fn events(&self) -> Events {
         let directory = &self.place.directory;
         Events {

@@ -1,4 +1,4 @@
-//! Where we are among the cgroups: mountinfo tells where version 2 is mounted, `/proc/self/cgroup` our place in it.
+//! Position of a process among the cgroups: mountinfo shows where version 2 is mounted, `/proc/self/cgroup` the path in it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mainstay_model::machine_path;
 
-/// Where a process is among the cgroups: as the kernel names the place, and as a directory.
+/// Cgroup of a process: its path as the kernel shows it, and its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupPath {
     /// The path in `/proc/PID/cgroup`.
@@ -54,7 +54,7 @@ impl CgroupPath {
         }
     }
 
-    /// Where the machine's directory lies, seen from a core or guardian that may have moved to its leaf.
+    /// Parent cgroup of the machine's, seen from a core or guardian that may have moved to its leaf.
     pub(super) fn base(self, leaf: &str) -> Self {
         if self.path.file_name() != Some(leaf.as_ref()) {
             return self;

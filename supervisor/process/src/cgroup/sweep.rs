@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use super::files::{children, members, members_below, write};
 use super::place::{CgroupPath, name};
 
-/// How long killed processes may take to go before they are left to the kernel.
+/// Limit for the exit of killed processes, before they are left to the kernel.
 const SWEEP_PATIENCE: Duration = Duration::from_millis(500);
 /// Pause between two looks at processes that are going.
 const SWEEP_LOOK: Duration = Duration::from_millis(2);
@@ -44,7 +44,7 @@ pub fn sweep(runtime: &Path) -> io::Result<()> {
     cleared
 }
 
-/// Has a cgroup hand down nothing any more.
+/// Removes every controller from `cgroup.subtree_control` of `directory`.
 fn hand_back(directory: &Path) -> io::Result<()> {
     let control = directory.join("cgroup.subtree_control");
     for name in super::files::controllers(&control).names() {

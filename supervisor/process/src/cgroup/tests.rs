@@ -1,4 +1,4 @@
-//! Where cgroups are found, what is written into them; and, where the system lets us, real ones.
+//! Tests of finding cgroups and of what is written into them; and, where the system lets us, of real ones.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -25,18 +25,18 @@ const LEAST_CPU_QUOTA_US: f64 = 1_000.0;
 /// Cgroups of one name that may be held by processes in state D before a start is given up.
 const MAX_STUCK: u32 = 100;
 
-/// Why there are no cgroups for modules.
+/// Reason why modules get no cgroups.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The system has none of version 2, or hides them.
     #[error("cgroup version 2 is not mounted here")]
     NotMounted,
-    /// They belong to somebody else.
+    /// The cgroups belong to another user or program.
     #[error("cannot make cgroups below `{}`: {reason} (as a service: `Delegate=yes`)", .directory.display())]
     NotOurs {
         /// Our own cgroup.
         directory: PathBuf,
-        /// What the system said.
+        /// Error text of the system.
         reason: String,
     },
 }
@@ -85,7 +85,7 @@ impl Tree {
         })
     }
 
-    /// What is limited here.
+    /// Controllers that can limit a module in this tree.
     pub fn controllers(&self) -> Controllers {
         self.controllers
     }
@@ -180,7 +180,8 @@ pub(super) fn values(limits: &Limits, controllers: Controllers) -> Vec<(&'static
     values
 }
 
-/// Has `base` hand down what it can; moves the core and its guardian out of the way first, where nobody else is in it.
+/// Enables the controllers in `base` for its children; moves the core and its guardian to `leaf` first, if nobody else is in
+/// `base`.
 fn hand_down(base: &Path, leaf: &str) -> Controllers {
     // Only the root may hold processes and hand controllers down. Others must be empty before the first try: they take
     // `cpu` and `pids` in any case, and then neither `memory` nor processes in a leaf.

@@ -58,7 +58,8 @@ fn session_in(stat: &str) -> Option<u32> {
     rest.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
-/// What each thread waits for. Written as it is read, so that what blocks costs only what comes after it.
+/// Writes the wait channel and state of each thread. Written as it is read, so that what blocks costs only what comes after
+/// it.
 pub fn threads(pid: u32, out: &mut impl Write) -> io::Result<()> {
     if !Path::new("/proc/self/task").exists() {
         return writeln!(out, "this system tells nothing about the threads of a process");

@@ -1,5 +1,5 @@
-//! What is written down of a module that hangs, before it is ended: what its threads wait for, its open files, the calls in
-//! flight, and what it printed last. `inspect` reads the processes.
+//! Evidence of a module that hangs, written down before it is ended: the wait channels of its threads, its open files, the
+//! calls in flight, and its last output. `inspect` reads the processes.
 //!
 //! Reading `/proc/PID` can block for as long as the process does, and a full disk can, too. So all of it is done by a thread
 //! of its own that nobody waits for longer than a second; what it had not written by then is missing.
@@ -18,36 +18,36 @@ use tokio::sync::oneshot;
 
 pub use crate::evidence::inspect::tracer;
 
-/// How long evidence may take.
+/// Limit for gathering evidence.
 pub const LIMIT: Duration = Duration::from_secs(1);
 /// Folders that are kept for each module.
 const KEEP: usize = 20;
 /// Readers that may be stuck at once; with more, nothing is read any more.
 const MOST_READERS: usize = 8;
 
-/// One module that hangs.
+/// Description of one module that hangs.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// The module's name.
     pub module: String,
-    /// Its process.
+    /// Process id of the module.
     pub pid: u32,
-    /// Why it is to be ended.
+    /// Reason for ending the module.
     pub why: String,
-    /// When, as text.
+    /// Time of the decision, as text.
     pub when: String,
     /// The calls in flight, one a line.
     pub calls: Vec<String>,
-    /// What it printed last.
+    /// Last lines that the module printed.
     pub output: Vec<String>,
 }
 
-/// What became of it.
+/// Outcome of gathering evidence.
 #[derive(Debug)]
 pub struct Gathered {
-    /// Where it lies, if a folder could be made.
+    /// Folder of the evidence, if one could be made.
     pub folder: Option<PathBuf>,
-    /// What is missing in it, and why.
+    /// Text about missing parts and their reasons.
     pub problem: Option<String>,
 }
 

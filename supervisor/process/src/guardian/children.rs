@@ -21,7 +21,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
-/// To be called once a child was reaped: its number may be given to another process.
+/// Removes a child from the set once it was reaped: its number may be given to another process.
 pub fn forget(pid: u32) {
     own().remove(&pid.cast_signed());
 }

@@ -1,4 +1,4 @@
-//! What the core tells its guardian while it lives, to be read when it is dead: where its runtime directory lies, and the
+//! Memory shared by core and guardian, read by the guardian when the core is dead: path of its runtime directory, and the
 //! lock of it.
 //!
 //! Both ends hold one half of a socket pair. Nobody else does, so each side also learns from it that the other is gone.

@@ -1,5 +1,5 @@
-//! What is left when the core and its guardian were killed at the same moment: processes that ignored the kernel's
-//! SIGTERM, or never got it. The next start of the same config finds them by the mark in their environment.
+//! Processes left over when core and guardian were killed at the same moment: they ignored the kernel's SIGTERM, or never
+//! got it. The next start of the same config finds them by the mark in their environment.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use crate::process_table::Process;
 /// the runtime directory and LIFE counts the module's processes.
 pub const MARK: &str = "MAINSTAY_LIFE";
 
-/// From SIGTERM to SIGKILL.
+/// Time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_millis(700);
-/// How long the end of killed ones is waited for.
+/// Limit for the exit of killed processes.
 const KERNEL: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UnixStream;
 
-/// Which of the two this process is, after the fork.
+/// Role of this process after the fork.
 #[derive(Debug)]
 pub enum Side {
     /// The guardian, when all is over: what to exit with.
@@ -104,7 +104,7 @@ pub fn split() -> io::Result<Side> {
     }
 }
 
-/// What the core does first.
+/// First steps of the core after the fork: subreaper, death signal, signal mask.
 #[cfg(target_os = "linux")]
 fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Result<()> {
     use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
@@ -120,8 +120,8 @@ fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Re
     Ok(())
 }
 
-/// There is no subreaper here, so a guardian would find nothing to end: the core runs alone. What a killed core leaves
-/// behind then is ended by nobody, and its runtime directory is cleared by the next start.
+/// Never splits: there is no subreaper here, so a guardian would find nothing to end, and the core runs alone. What a killed
+/// core leaves behind then is ended by nobody, and its runtime directory is cleared by the next start.
 #[cfg(not(target_os = "linux"))]
 pub fn split() -> io::Result<Side> {
     Ok(Side::Core(Tether::default()))
@@ -182,7 +182,7 @@ impl Tether {
     }
 }
 
-/// What a look into the socket means: the guardian never writes, so what can be read is the end.
+/// True if a read of the socket means that the other side ended: the guardian never writes, so what can be read is the end.
 fn ended(read: io::Result<usize>) -> bool {
     match read {
         Ok(count) => count == 0,

@@ -1,4 +1,4 @@
-//! How everything that descends from this process is ended: told to, given a moment, killed, reaped.
+//! Termination of everything that descends from this process: SIGTERM, a grace period, SIGKILL, reaping.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ use nix::unistd::Pid;
 use crate::process_table;
 use crate::process_table::Process;
 
-/// How long what a core left behind may take to end after SIGTERM: enough to stop motors.
+/// Time from SIGTERM to SIGKILL for what a core left behind: enough to stop motors.
 pub const GRACE: Duration = Duration::from_millis(700);
-/// How long the kernel may take with what was killed.
+/// Limit for the exit of killed processes.
 const KERNEL: Duration = Duration::from_millis(1_500);
-/// How long it may take with what waits uninterruptibly: such a process usually waits for broken hardware.
+/// Limit for killed processes that wait uninterruptibly: such a process usually waits for broken hardware.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);
 /// Pause between two looks, while nothing tells of an end.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What is due at a moment of the ending.
+/// Step of the termination that is due at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     /// SIGTERM, once; then patience.
     Terminate,
     /// SIGKILL to all.
     Kill,
-    /// Nothing more can be done.
+    /// Nothing more: the rest is left to the kernel.
     GiveUp,
 }
 

@@ -18,10 +18,10 @@ use super::{handover, terminate};
 use crate::process_table;
 use crate::runtime_dir::Leftover;
 
-/// How long a reader of stderr may keep the guardian waiting.
+/// Limit for a reader of stderr to keep the guardian waiting.
 const READER: Duration = Duration::from_millis(100);
 
-/// How the core ended.
+/// Exit of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Exit(i32),
@@ -32,7 +32,7 @@ enum End {
 #[derive(Debug)]
 pub(super) struct Signals(SignalFd);
 
-/// What is done about a signal.
+/// Reaction to a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// The core gets it.
@@ -51,7 +51,8 @@ fn deed(signal: Signal) -> Outcome {
     }
 }
 
-/// All but those that cannot be taken, those that a fault of our own raises, and SIGPIPE, which Rust ignores.
+/// Signals that the guardian handles: all but those that cannot be handled, those that a fault of our own raises, and
+/// SIGPIPE, which Rust ignores.
 fn taken() -> SigSet {
     use Signal::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP};
     let suffered = [
@@ -136,7 +137,7 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
     finish(end)
 }
 
-/// How the core ended, if it has. Reaps whatever else has ended.
+/// Exit of the core, if it has ended. Reaps whatever else has ended.
 fn ended(core: Pid) -> Option<End> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

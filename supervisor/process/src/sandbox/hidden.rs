@@ -25,7 +25,7 @@ const GIVEN_UP: [libc::c_ulong; 4] = [2, 16, 19, 21];
 #[derive(Debug)]
 pub(super) struct Hidden {
     paths: Vec<(CString, Kind)>,
-    /// What goes into `uid_map` and `gid_map` for an ordinary user; none for root.
+    /// Content of `uid_map` and `gid_map` for an ordinary user; none for root.
     maps: Option<(CString, CString)>,
 }
 

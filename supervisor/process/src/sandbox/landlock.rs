@@ -57,7 +57,7 @@ pub(super) fn version() -> Option<u32> {
     u32::try_from(version).ok().filter(|version| *version > 0)
 }
 
-/// All rights to write that the kernel's `version` knows.
+/// Write rights that the kernel's Landlock `version` knows.
 fn handled(version: u32) -> u64 {
     let mut rights = WRITE_FILE | CHANGE_DIRECTORY;
     if version >= 2 {

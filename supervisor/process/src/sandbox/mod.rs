@@ -1,4 +1,4 @@
-//! What a module may touch: everything that its process gives up between fork and exec.
+//! Sandbox of a module: everything that its process gives up between fork and exec.
 //!
 //! `prepare` looks up, opens and allocates before the fork, and refuses what cannot be had, with the cure: nothing that
 //! is configured is silently left out. `Confinement::enter` runs in the child and only makes system calls.
@@ -26,16 +26,16 @@ use crate::cgroup::Group;
 use crate::launch::Launch;
 pub use crate::sandbox::user::Identity;
 
-/// By how much a module is a likelier victim than the core when the whole machine runs out of memory.
+/// OOM score of modules: the kernel kills them before the core when the whole machine runs out of memory.
 #[cfg(target_os = "linux")]
 const OOM_SCORE: &std::ffi::CStr = c"200";
 
-/// Why a module cannot be confined as configured; says the cure.
+/// Reason why a module cannot be confined as configured, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// Everything that is done to a module's process before it runs.
+/// Confinement of a module's process, applied before it runs.
 #[derive(Debug, Default)]
 pub struct Confinement {
     group: Option<Arc<Group>>,
@@ -51,10 +51,10 @@ pub struct Confinement {
     seccomp: Option<seccomp::Program>,
 }
 
-/// What a module's confinement is made from.
+/// Inputs of a module's confinement.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfinementSpec<'a> {
-    /// What is configured.
+    /// Configured sandbox.
     pub sandbox: &'a Sandbox,
     /// Limits that the process sets for itself.
     pub rlimits: Rlimits,
@@ -184,7 +184,7 @@ impl Confinement {
     }
 }
 
-/// What the child sets, never above what it may.
+/// Rlimits that the child sets, never above the hard limits of this process.
 fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, Refused> {
     let mut wanted = vec![(Resource::RLIMIT_NOFILE, rlimits.open_files, "open_files")];
     wanted.push((Resource::RLIMIT_DATA, rlimits.data, "memory"));
@@ -218,7 +218,7 @@ fn raise_oom_score() {
     }
 }
 
-/// What the child was doing when it failed; numbers go through a pipe.
+/// Step of the confinement that failed in the child; numbers go through a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
@@ -249,7 +249,7 @@ impl Stage {
         Self::Seccomp,
     ];
 
-    /// What that means for the module, and the cure.
+    /// Text of a failure at this step, with the cure.
     pub fn explain(self, error: &io::Error) -> String {
         match self {
             Self::Cgroup => format!("cannot put it into its cgroup: {error}"),

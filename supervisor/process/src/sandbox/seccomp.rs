@@ -8,7 +8,7 @@ use nix::libc::{self, sock_filter};
 
 use super::Refused;
 
-/// Nothing that changes the machine as a whole, and no looking into other processes.
+/// System calls that change the machine as a whole or look into other processes.
 const MACHINE: &[libc::c_long] = &[
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -55,7 +55,7 @@ const MACHINE: &[libc::c_long] = &[
     libc::SYS_ioperm,
 ];
 
-/// How the kernel names the machine that a call was made for (`AUDIT_ARCH_…`).
+/// Architecture of the system call as the kernel numbers it (`AUDIT_ARCH_…`).
 #[cfg(target_arch = "x86_64")]
 const ARCH: Option<u32> = Some(0xc000_003e);
 #[cfg(target_arch = "aarch64")]
@@ -91,7 +91,7 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 const DENY: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-/// What a program knows from machines where a kind of socket is not built in.
+/// Errno for a forbidden kind of socket: the one programs know from machines where that kind is not built in.
 const NO_SUCH_SOCKET: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
 const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
@@ -175,7 +175,7 @@ fn jump(code: u16, k: u32, yes: u8, no: u8) -> sock_filter {
 mod tests {
     use super::*;
 
-    /// What the program says about a call: a BPF machine of the four instructions in use.
+    /// Verdict of the program on a call: a BPF machine of the four instructions in use.
     fn judge(program: &[sock_filter], arch: u32, call: u32, first: u32) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {

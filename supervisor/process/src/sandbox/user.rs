@@ -14,14 +14,14 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use super::Refused;
 use crate::launch::Launch;
 
-/// Who a module's process becomes.
+/// User and groups of a module's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// User.
     pub uid: u32,
     /// First group.
     pub gid: u32,
-    /// All groups.
+    /// Group ids, the primary one included.
     groups: Vec<libc::gid_t>,
     name: String,
     home: PathBuf,
@@ -100,7 +100,7 @@ fn gid(name: &str) -> Result<Gid, Refused> {
 }
 
 impl Identity {
-    /// Whether the kernel counts this user's processes apart from the core's.
+    /// True if the kernel counts this user's processes apart from the core's.
     pub fn is_apart(&self) -> bool {
         self.uid != 0 && self.uid != geteuid().as_raw()
     }

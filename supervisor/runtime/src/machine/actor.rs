@@ -38,22 +38,22 @@ use crate::module::handshake::Handler;
 /// must not make the machine look as if it were starting for ever.
 const FIRST_PASS: Duration = Duration::from_secs(30);
 
-/// How long resources may take to be taken out of their modules when the machine, or a module, is to end. Whoever has
-/// not answered by then is ended with what it holds.
+/// Limit for taking resources out of their modules when the machine, or a module, is to end. A module that has not answered
+/// by then is ended with what it holds.
 pub(super) const REMOVE_ALL: Duration = Duration::from_secs(20);
-/// How long one of them may take then, before its module is taken for one that does not answer.
+/// Limit for one of these removals, before its module counts as one that does not answer.
 const REMOVE_AT_END: Duration = Duration::from_secs(5);
 
 /// The machine's own task.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) world: World,
-    /// What is wanted.
+    /// Config in force.
     pub(super) config: Arc<Config>,
     pub(super) published: Published,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
-    /// For those who ask by themselves.
+    /// Handle of this machine, for tasks that ask by themselves.
     pub(super) handle: Handle,
     pub(super) shared: Arc<Shared>,
     pub(super) modules: BTreeMap<ModuleName, Running>,
@@ -63,11 +63,11 @@ pub struct Machine {
     pub(super) calls: JoinSet<Ended>,
     /// Resources that went with a module and did not come back yet, and with which.
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
-    /// One for each module that is being emptied: ends when it answers nothing any more.
+    /// Liveness checks, one for each module that is being emptied: each ends when its module answers nothing any more.
     pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
-    /// Who waits for the first outcome of a change.
+    /// Changes whose first outcome somebody waits for.
     pub(super) watched: Vec<Watched>,
-    /// What running processes said of entries before they were taken up.
+    /// Answers of running processes about entries, from before the entries were applied.
     pub(super) heard: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, Process)>,
     /// Resources that are gone and that others may still see.
     pub(super) pending_removals: PendingRemovals,
@@ -90,13 +90,13 @@ pub(super) struct Running {
     pub(super) upstream: Option<Upstream>,
     pub(super) handlers: Arc<[Handler]>,
     pub(super) activity: Activity,
-    /// When it is restarted even if its resources are still in it.
+    /// Time of the restart even if resources are still in the module.
     pub(super) drain_by: Option<Instant>,
-    /// Why it is restarted.
+    /// Reason for the restart.
     pub(super) reason: RestartReason,
-    /// Who waits for a process younger than the one of that number.
+    /// Waiting callers, each for a process younger than the one of its number.
     pub(super) waiting: Vec<(u64, Restarted)>,
-    /// What others may see of it.
+    /// Published state of the module.
     pub(super) entry: Arc<ModuleEntry>,
     /// Cancelled when the core does not answer it any more.
     pub(super) closed: CancellationToken,
@@ -104,9 +104,9 @@ pub(super) struct Running {
     pub(super) follows: Option<CancellationToken>,
     /// False for one whose entry is broken.
     pub(super) has_task: bool,
-    /// It was told to end for good, and nothing that it says counts any more.
+    /// True if the module was told to end for good; its events no longer count.
     pub(super) ending: bool,
-    /// It is to end, and what follows.
+    /// Next step after the end of the process that is to end.
     pub(super) then: Option<Then>,
 }
 
@@ -176,7 +176,7 @@ impl Machine {
             .is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
     }
 
-    /// When something is due without anybody's doing.
+    /// Time of the next step that is due without an input.
     fn next_wake(&self) -> Option<Instant> {
         let drains = self.modules.values().filter_map(|running| running.drain_by);
         let watched = self.watched.iter().map(|watched| watched.by);
@@ -400,7 +400,7 @@ impl Machine {
         }
     }
 
-    /// Which gRPC service an API has may only be known when its module has told.
+    /// Publishes the route table. The gRPC service of an API may only be known after its module's handshake.
     fn swap_table(&self) {
         let mut view = View::clone(&self.published.load());
         view.table = Arc::new(self.table(&view.resources));

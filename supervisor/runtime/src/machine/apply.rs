@@ -1,4 +1,4 @@
-//! Another config is taken up by the running machine: the plan is made here, and what it says is what is done.
+//! Applying another config to the running machine: the plan is made here, and its steps are the steps done.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -21,22 +21,22 @@ use super::modules::Then;
 use super::preflight::Asked;
 use super::view::{Rejected, View};
 
-/// How long the first outcome of everything that changes is waited for. It goes on after that all the same.
+/// Limit for the first outcome of everything that changes. The change goes on after that all the same.
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 
-/// What running modules say of entries that are not applied yet.
+/// Answers of running modules about entries that are not applied yet.
 pub type Answers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
 
 /// A config was taken up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// What was done.
+    /// Plan that was carried out.
     pub plan: Plan,
     /// Parts that had no outcome yet when the limit was over; they go on.
     pub unfinished: Vec<Part>,
 }
 
-/// Why a config was not taken up.
+/// Failure to apply a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// The machine is shutting down.
@@ -44,7 +44,7 @@ pub enum ApplyError {
     ShuttingDown,
 }
 
-/// Somebody waits for the first outcome of what was changed.
+/// Change whose first outcome a caller waits for.
 #[derive(Debug)]
 pub(super) struct Watched {
     plan: Plan,
@@ -64,8 +64,8 @@ impl Handle {
         self.apply_with(config, Asked::default()).await
     }
 
-    /// As `apply`, with what modules said of its entries: that makes the plan more certain, and who still runs is not
-    /// asked a second time.
+    /// Applies a config with the modules' answers about its entries: that makes the plan more certain, and modules that
+    /// still run are not asked a second time.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -77,7 +77,7 @@ impl Handle {
         applied.await.map_err(|_| ApplyError::ShuttingDown)
     }
 
-    /// What the running machine knows that no config tells.
+    /// Facts of the running machine that a plan needs and no config holds.
     ///
     /// # Errors
     /// The machine is shutting down.
@@ -90,7 +90,7 @@ impl Handle {
 }
 
 impl Machine {
-    /// What is to be known for a plan.
+    /// Facts that a plan needs.
     pub(super) fn known(&self) -> Known {
         Known {
             builtins: self.shared.builtins.present(),
@@ -98,7 +98,7 @@ impl Machine {
         }
     }
 
-    /// Everything is to be taken out: the change to an empty config, but for the modules, which end last.
+    /// Removes everything: the change to an empty config, but for the modules, which end last.
     pub(super) fn want_nothing(&mut self) {
         let nothing = Config::empty(&self.config.path);
         let desired = DesiredModules {
@@ -180,7 +180,7 @@ impl Machine {
         plan
     }
 
-    /// What runs as the new config wants it is of its revision.
+    /// Raises the revision of whatever already runs as the new config wants it.
     fn raise_revision(&self) {
         for (name, resource) in &self.resources {
             let state = resource.state();

@@ -20,8 +20,8 @@ pub const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 /// Limit for taking one resource out.
 pub const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a module that is about to end may take to show that it lives. Whoever has not answered by then is ended
-/// with what it holds, so that a frozen module costs little more than its own grace.
+/// Limit for a sign of life from a module that is about to end. A module that has not answered by then is ended with what it
+/// holds, so that a frozen one costs little more than its own grace.
 const ALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Pause before it is asked again.
 const ALIVE_PAUSE: Duration = Duration::from_millis(500);
@@ -52,9 +52,9 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
 /// A module's answer about a config that is not that it is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// In words.
+    /// Text of the failure.
     pub failure: Failure,
-    /// It has no answer at the moment: it was too slow, or has too much to do.
+    /// True if the module has no answer at the moment: it was too slow, or has too much to do.
     pub transient: bool,
 }
 

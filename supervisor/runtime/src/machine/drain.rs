@@ -37,8 +37,8 @@ impl Drain {
 }
 
 impl Machine {
-    /// Whether a resource that is shown now takes new calls: not if it is to be taken out as planned. `before` is how
-    /// that was so far.
+    /// Reason for refusing new calls to a resource that is published now: set if it is to be taken out as planned. `before`
+    /// is the reason published so far.
     pub(super) fn closed(&self, node: &Node, before: Option<&Closed>) -> Option<Closed> {
         if !(node.stage == BuildStage::Removing || (node.stage == BuildStage::Built && node.is_being_removed())) {
             return None;
@@ -71,8 +71,8 @@ impl Machine {
         }
     }
 
-    /// What is to be waited for before `name` is taken out of `module`; nothing if it goes because something was lost.
-    /// Ask before the step begins, and wait after its state was published.
+    /// Drain to wait for before `name` is taken out of `module`; `None` if it goes because something was lost. To be made
+    /// before the step begins, and waited for after its state was published.
     pub(super) fn drain(&self, name: &ResourceName, module: &ModuleName) -> Option<Drain> {
         let planned = self.world.planned(name)?;
         let resource = self.resources.get(name)?;
@@ -89,14 +89,14 @@ impl Machine {
         })
     }
 
-    /// How long calls in flight may go on before something in `module` is taken out as planned.
+    /// Limit for calls in flight before something in `module` is taken out as planned.
     fn patience(&self, module: &ModuleName) -> Duration {
         let view = self.published.load();
         view.module(module.as_str())
             .map_or(Duration::ZERO, |entry| entry.policy().stop.drain)
     }
 
-    /// How long the module may be silent before it counts as hung.
+    /// Limit for the silence of the module before it counts as hung.
     pub(super) fn kill_after(&self, module: &ModuleName) -> Duration {
         let view = self.published.load();
         view.module(module.as_str())

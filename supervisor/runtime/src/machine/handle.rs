@@ -1,4 +1,4 @@
-//! What others may ask of the machine.
+//! Handle of the machine: requests that other tasks may send to it.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::module::actor::RestartReason;
 use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
 
-/// Why a module was not restarted.
+/// Failure to restart a module.
 #[derive(Debug, thiserror::Error)]
 pub enum RestartError {
-    /// No such module.
+    /// There is no such module.
     #[error("module not found with id={id}, name={name}. make sure it is configured and running on your machine")]
     NotFound {
         /// The id that was asked for.
@@ -26,14 +26,14 @@ pub enum RestartError {
         /// The name that was asked for.
         name: String,
     },
-    /// It was started and failed.
+    /// The new process failed.
     #[error("while restarting module id={id}, name={name}: {cause}")]
     Failed {
         /// The id that was asked for.
         id: String,
         /// The name that was asked for.
         name: String,
-        /// What went wrong.
+        /// Text of the failure.
         cause: Arc<str>,
     },
     /// The machine is shutting down.
@@ -117,7 +117,7 @@ impl Handle {
     }
 }
 
-/// Where the end of a restart is told.
+/// Sender for the outcome of a restart.
 pub(super) type Restarted = oneshot::Sender<Result<(), Arc<str>>>;
 
 /// Unpacks the module's tarball into the next version's folder, if it is one. The present process runs on meanwhile.

@@ -1,4 +1,4 @@
-//! What goes with a module when it goes, and that it came back: for the module's history.
+//! Losses that the end of a module causes, and its recovery: entries of the module's history.
 
 use std::sync::Arc;
 

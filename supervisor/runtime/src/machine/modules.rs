@@ -26,12 +26,12 @@ use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
 use crate::module::parent::{ParentListener, ParentSocket};
 
-/// What follows the end of a module.
+/// Next step after the end of a module.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// Nothing: the config has it no longer.
+    /// Removal: the config has it no longer.
     Gone,
-    /// It begins anew, like this.
+    /// Restart with this entry.
     Restart(Box<DesiredModule>),
 }
 

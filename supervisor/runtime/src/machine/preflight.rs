@@ -1,5 +1,5 @@
-//! What modules say of a config before anything is touched: the running ones are asked about new and changed entries,
-//! and those that the config changes may be tried in a spare instance.
+//! Preflight of a config before anything is touched: running modules are asked about new and changed entries, and those that
+//! the config changes may be tried in a spare instance.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,32 +27,32 @@ use crate::module::activity::Activity;
 /// Calls that are under way at a time; one module may get all of them.
 const AT_A_TIME: usize = 32;
 
-/// Where a module can be asked.
+/// Connection on which a module can be asked.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     upstream: Upstream,
-    /// Of the process that runs for the machine; a spare one has none.
+    /// Process of the machine that is asked; a spare one has none.
     running: Option<(Process, Activity)>,
 }
 
-/// One process of one module.
+/// Process of a module: its name and life number.
 pub(super) type Process = (ModuleName, u64);
 
-/// Who can be asked about which models.
+/// Modules that can be asked, by the model they build.
 pub(super) type ModuleLines = HashMap<(Api, Model), (ModuleName, Line)>;
 
-/// What came of asking.
+/// Outcome of a preflight.
 #[derive(Debug, Default)]
 pub struct Asked {
-    /// What modules say of new and changed entries.
+    /// Answers of modules about new and changed entries.
     pub answers: Answers,
     /// Entries whose modules had no answer at the moment, which counts as a bad one.
     pub unanswered: HashSet<ResourceName>,
-    /// Which process gave an answer; missing where it was a spare one.
+    /// Process that gave each answer; missing where it was a spare one.
     pub(super) processes: HashMap<ResourceName, Process>,
     /// Modules of which a spare instance could not be used, and why.
     pub unfit: Vec<(ModuleName, SpareError)>,
-    /// What would be done, with these answers.
+    /// Plan that would be carried out, with these answers.
     pub plan: Plan,
 }
 
@@ -149,8 +149,7 @@ impl Handle {
         Ok(all.answers)
     }
 
-    /// What is on offer for `config`: of modules that run as it wants them; of others it is not known before they
-    /// start.
+    /// Models on offer for `config`: of modules that run as it wants them; of others they are unknown before they start.
     pub fn offers(&self, config: &Config) -> Offers {
         let view = self.published.load_full();
         let same = config
@@ -195,7 +194,7 @@ impl Asked {
 }
 
 impl Machine {
-    /// What the present process of `module` said of the entry before it was taken up. It counts once.
+    /// Answer of the present process of `module` about the entry, from before it was applied. Counts once.
     pub(super) fn heard(
         &mut self,
         name: &ResourceName,
@@ -215,7 +214,7 @@ impl Machine {
         self.heard = answers.collect();
     }
 
-    /// Which running module builds which model. One that is building something may answer nothing else until that is
+    /// Running modules by the model they build. A module that is building something may answer nothing else until that is
     /// done, and is not asked.
     pub(super) fn lines(&self) -> ModuleLines {
         let mut lines = ModuleLines::new();

@@ -12,12 +12,12 @@ use crate::module::entry::ModuleEntry;
 use crate::module::source::apart;
 use crate::module::watch::Watch;
 
-/// What came of a wish to reload.
+/// Outcome of a reload request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
     /// A new process is ready.
     Restarted,
-    /// Its program is the one that runs already; nothing was done.
+    /// The program is the one that runs already; nothing was done.
     Unchanged,
 }
 

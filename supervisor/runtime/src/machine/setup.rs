@@ -1,4 +1,5 @@
-//! From a config to a machine that is ready to run. What is made once is here; what is made for each module is in `modules`.
+//! Construction of a machine that is ready to run, from its config. The parts of the machine as a whole are here; those of
+//! each module are in `modules`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use super::view::Published;
 use crate::module::actor::Event;
 use crate::module::parent::ParentSocket;
 
-/// What a machine needs from outside.
+/// Dependencies of a machine on the rest of the core.
 #[derive(Debug)]
 pub struct MachineOptions {
     /// Private directory for sockets.
@@ -34,7 +35,7 @@ pub struct MachineOptions {
     pub builtins: Arc<BuiltinModels>,
     /// The calls that run.
     pub operations: Operations,
-    /// Where the parent socket of each module goes to be served, before the module is started.
+    /// Sender for the parent socket of each module, which is served before the module is started.
     pub parent_sockets: mpsc::UnboundedSender<ParentSocket>,
     /// The machine's cgroups, where there are any.
     pub cgroups: Option<Arc<Tree>>,
@@ -44,7 +45,7 @@ pub struct MachineOptions {
     pub build_timeout: Duration,
 }
 
-/// What is made once, and used for every module.
+/// Values that every module uses, made once.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) runtime: PathBuf,

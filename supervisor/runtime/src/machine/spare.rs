@@ -21,13 +21,13 @@ use crate::module::actor::{Actor, Command, Context, Event};
 use crate::module::entry::ModuleEntry;
 use crate::module::source::Source;
 
-/// Why a spare instance could not be used.
+/// Failure to use a spare instance.
 #[derive(Debug, thiserror::Error)]
 #[error("a spare instance of it does not start: {cause}")]
 pub struct SpareError {
-    /// In words.
+    /// Text of the failure.
     pub cause: Arc<str>,
-    /// It has to do with the host of the moment rather than with the entry: no process could be started, or it was too slow.
+    /// True if the cause is the host of the moment rather than the entry: no process could be started, or it was too slow.
     pub transient: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Spare {
     place: SpareSlot,
 }
 
-/// What it runs in; gone when this is dropped, ended in order by `leave`.
+/// Folders, sockets and process of a spare instance; gone when this is dropped, ended in order by `leave`.
 #[derive(Debug)]
 struct SpareSlot {
     commands: mpsc::UnboundedSender<Command>,

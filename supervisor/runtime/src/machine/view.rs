@@ -1,4 +1,4 @@
-//! What the machine publishes: the one place where everybody but the machine itself reads its state.
+//! Published view of the machine: the one place where everybody but the machine itself reads its state.
 //!
 //! Which resources and modules there are is an immutable snapshot, swapped whole. Each entry in it carries its own
 //! state, swapped by its owner alone, so that one resource becoming READY costs nothing for the other thousand.
@@ -18,15 +18,15 @@ use crate::module::entry::ModuleEntry;
 /// A config entry that is shown but has no place of its own in the machine, such as the second of two equal names.
 #[derive(Debug, Clone)]
 pub struct Rejected {
-    /// Its full name as far as it has one.
+    /// Full name of the resource as far as it has one.
     pub name: ResourceName,
-    /// Its model.
+    /// Model of the resource.
     pub model: Model,
-    /// What is wrong with it and how to mend it.
+    /// Fault of the entry and its cure.
     pub error: String,
 }
 
-/// All of the machine at one moment.
+/// Snapshot of the machine at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// True once the first pass over the config is over.
@@ -35,7 +35,7 @@ pub struct View {
     pub revision: Arc<str>,
     /// The config that is applied: what is wanted.
     pub config: Arc<Config>,
-    /// When that config was taken up.
+    /// Time when that config was applied.
     pub config_time: Option<SystemTime>,
     /// Modules, in config order, built-in ones first.
     pub modules: Arc<[Arc<ModuleEntry>]>,
@@ -43,7 +43,7 @@ pub struct View {
     pub resources: Arc<[Arc<Resource>]>,
     /// Entries that could not be taken up.
     pub rejected: Arc<[Rejected]>,
-    /// Where calls go.
+    /// Route table of calls.
     pub table: Arc<Table>,
 }
 
@@ -60,7 +60,7 @@ pub struct Published {
     view: Arc<ArcSwap<View>>,
     /// The view's route table by itself, for the proxy.
     pub table: Arc<ArcSwap<Table>>,
-    /// For followers.
+    /// Change signal for followers of this view.
     pub changes: ChangeSignal,
 }
 

@@ -1,5 +1,5 @@
-//! What shows that a module is alive, or has a reason not to answer: the calls that it makes, and the core's own calls
-//! to it that may keep it busy. Written by whoever sees it, read by `health`.
+//! Signs that a module is alive, or has a reason not to answer: the calls that it makes, and the core's own calls to it that
+//! may keep it busy. Written by the tasks that see them, read by `health`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mainstay_proto::ResourceName;
 use tokio::sync::Notify;
 
-/// One module's; clones are the same.
+/// Activity of one module; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Arc<Shared>);
 
@@ -18,7 +18,7 @@ struct Shared {
     /// Calls that came through its parent socket so far.
     made: AtomicU64,
     doing: Mutex<Doings>,
-    /// Told when a call of the core begins or ends.
+    /// Notified when a call of the core begins or ends.
     changed: Notify,
 }
 
@@ -35,13 +35,13 @@ pub struct Doing {
     pub what: &'static str,
     /// About which resource.
     pub resource: ResourceName,
-    /// When it began.
+    /// Start of the call.
     pub begun: Instant,
-    /// When the core gives it up.
+    /// Deadline of the call.
     pub until: Instant,
 }
 
-/// Such a call while it lasts. Dropping it is its end.
+/// Guard of such a call while it lasts. Dropping it is the end of the call.
 #[derive(Debug)]
 pub struct Busy {
     activity: Activity,
@@ -54,7 +54,7 @@ impl Activity {
         self.0.made.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many calls it has made.
+    /// Number of calls the module has made.
     pub fn calls_made(&self) -> u64 {
         self.0.made.load(Ordering::Relaxed)
     }
@@ -85,7 +85,7 @@ impl Activity {
         self.doings().running.clone()
     }
 
-    /// Their numbers, and when each is given up.
+    /// Deadline of each call of the core in flight, by its number.
     pub fn deadlines(&self) -> BTreeMap<u64, Instant> {
         let doings = self.doings();
         let deadlines = doings.running.iter().map(|(number, doing)| (*number, doing.until));

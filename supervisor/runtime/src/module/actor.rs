@@ -38,39 +38,39 @@ use crate::module::actor::end::OutputDrain;
 use crate::module::actor::prepare::Preparation;
 use crate::module::actor::publish::Failure;
 
-/// What the machine asks of a module.
+/// Command of the machine to a module.
 #[derive(Debug)]
 pub enum Command {
     /// Run, or end.
     Want(bool),
-    /// This process will be replaced; it reads CLOSING while its resources are taken out.
+    /// Marks the process as to be replaced; it reads CLOSING while its resources are taken out.
     Drain {
-        /// Which process.
+        /// Life number of the process.
         life: u64,
     },
     /// End the present process and start a new one, at once.
     Restart(RestartReason),
-    /// Its entry is another one, for which the present process may go on: it is treated like this from now on, and the next
-    /// process is started like this.
+    /// Applies a changed entry under which the present process may go on: the policy counts from now on, the rest for the
+    /// next process.
     Treat(Box<ModuleSpec>),
 }
 
-/// Why somebody wants a new process.
+/// Reason for a new process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestartReason {
-    /// Somebody asked for a restart.
+    /// A user or module requested a restart.
     Asked {
-        /// Who: `the command line`, `module gripper`, `10.0.0.7:51234`.
+        /// Requester: `the command line`, `module gripper`, `10.0.0.7:51234`.
         by: Arc<str>,
     },
-    /// Somebody asked for a reload, and the program's file, or its tarball, is another one.
+    /// A user or module requested a reload, and the program's file, or its tarball, is another one.
     Reloaded {
-        /// Who.
+        /// Requester, as above.
         by: Arc<str>,
     },
     /// The program's file, or its tarball, is another one, which was noticed by itself (`watch: true`).
     BinaryChanged,
-    /// Its config entry, or what is made of it, is another one.
+    /// The config entry, or what is made of it, is another one.
     ConfigChanged,
 }
 
@@ -85,30 +85,30 @@ impl std::fmt::Display for RestartReason {
     }
 }
 
-/// What a module tells the machine. `life` counts its processes: the word of an earlier one no longer counts.
+/// Event of a module, for the machine. `life` counts its processes: events of an earlier one no longer count.
 #[derive(Debug)]
 pub enum Event {
     /// A process is being started.
     Starting,
-    /// It is ready, or its connection was renewed within the same life.
+    /// The module is ready, or its connection was renewed within the same life.
     Ready {
-        /// Which process.
+        /// Life number of the process.
         life: u64,
-        /// Where its calls go.
+        /// Connection for its calls.
         upstream: Upstream,
-        /// What it offers.
+        /// APIs and models on offer.
         handlers: Arc<[Handler]>,
     },
-    /// It cannot be called any more. Told again when more is known, or when the next try begins.
+    /// The module cannot be called any more. Repeated when more is known, or when the next try begins.
     Down {
-        /// Which process failed.
+        /// Life number of the process that failed.
         life: u64,
-        /// Why, and when it is started again.
+        /// Cause, and time of the next start.
         cause: Arc<str>,
-        /// There was no process: one could not be started.
+        /// True if there was no process: one could not be started.
         unstarted: bool,
     },
-    /// It ended as wanted.
+    /// The module ended as wanted.
     Stopped,
 }
 
@@ -127,7 +127,7 @@ pub struct Actor {
     start_timeout: Duration,
     process: Option<Process>,
     upstream: Option<Upstream>,
-    /// Whether the present process answers is watched.
+    /// Health watch of the present process.
     watch: Option<Watch>,
     tail: Tail,
     output: JoinSet<()>,
@@ -137,32 +137,32 @@ pub struct Actor {
     orphans: JoinSet<()>,
     handshake: JoinSet<(u64, Result<Handshaken, HandshakeError>)>,
     started: Instant,
-    /// Why it is not READY, if something went wrong.
+    /// Failure because of which the module is not READY.
     trouble: Option<Failure>,
-    /// What was logged last, since it was ready.
+    /// Cause that was logged last, since it was ready.
     said: Option<Arc<str>>,
-    /// How far the handshake has come.
+    /// Progress of the handshake.
     progress: Progress,
-    /// What it may use and touch.
+    /// Limits, sandbox and cgroup of the module.
     bounds: Bounds,
-    /// What is under way before the module's own process.
+    /// Steps under way before the module's own process.
     preparation: Preparation,
     /// Tells when the program that a start did not find is there.
     absent: Option<ProgramWatch>,
-    /// Where the present process listens.
+    /// Address on which the present process listens.
     address: Address,
-    /// Where the core answers it.
+    /// Address of the module's parent socket, served by the core.
     parent: Address,
 }
 
-/// What an actor needs from outside.
+/// Dependencies of an actor on the rest of the core.
 #[derive(Debug)]
 pub struct Context {
-    /// Where its state is published.
+    /// Published state of the module.
     pub entry: Arc<ModuleEntry>,
-    /// Its socket names.
+    /// Socket names of the module.
     pub sockets: Sockets,
-    /// Where the core answers it.
+    /// Address of the module's parent socket, served by the core.
     pub parent: Address,
     /// VIAM_HOME.
     pub home: PathBuf,
@@ -170,13 +170,13 @@ pub struct Context {
     pub spawner: Spawner,
     /// The calls that run.
     pub operations: Operations,
-    /// Where events go.
+    /// Sender for events.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
     pub seed: u64,
-    /// What it may use and touch.
+    /// Limits, sandbox and cgroup of the module.
     pub bounds: Bounds,
 }
 

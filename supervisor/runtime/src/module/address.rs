@@ -1,4 +1,4 @@
-//! Where a module listens: its UNIX socket, or in TCP mode a loopback port (spec: module protocol §1.5).
+//! Address of a module: its UNIX socket, or in TCP mode a loopback port (spec: module protocol §1.5).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,7 +12,7 @@ use mainstay_process::loopback::Holder;
 use mainstay_process::members::Members;
 use mainstay_proxy::upstream::Upstream;
 
-/// Where somebody listens on this machine.
+/// Address of a listener on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A UNIX socket.
@@ -21,14 +21,14 @@ pub enum Address {
     Tcp(SocketAddr),
 }
 
-/// Why a module cannot be reached.
+/// Failure to reach a module.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// Nobody listens yet, or the connection broke.
+    /// No listener yet, or the connection broke.
     NotYet,
-    /// Somebody else listens on the port that the module was given.
+    /// Another process listens on the port that the module was given.
     LoadedConfig {
-        /// Its port.
+        /// Port of the module.
         port: u16,
         /// User id of whoever it is.
         uid: u32,
@@ -46,7 +46,7 @@ impl Address {
         Ok(Self::Tcp(probe.local_addr()?))
     }
 
-    /// As the module is told it.
+    /// Address in the form the module reads it.
     pub fn to_os_string(&self) -> OsString {
         match self {
             Self::Unix(path) => path.into(),

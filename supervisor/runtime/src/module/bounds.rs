@@ -1,4 +1,4 @@
-//! What binds one module: its limits, its sandbox and its cgroup, from one life to the next.
+//! Bounds of one module: its limits, its sandbox and its cgroup, from one life to the next.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Bounds {
         &self.members
     }
 
-    /// How each configured limit is held.
+    /// Configured limits, each with the mechanism that holds it.
     pub fn limits(&self) -> Arc<[Limit]> {
         self.plan.limits.as_slice().into()
     }

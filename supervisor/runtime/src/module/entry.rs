@@ -1,4 +1,4 @@
-//! What a module's task publishes of it: the one place where everybody else reads a module's state.
+//! State that a module's task publishes: the one place where everybody else reads it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,27 +19,27 @@ use super::output::Output;
 use super::source::Source;
 use crate::change_signal::ChangeSignal;
 
-/// One module: configured, or built in and used.
+/// Published state of one module: configured, or built in and used.
 #[derive(Debug)]
 pub struct ModuleEntry {
-    /// Its name; built-in ones read `builtin:fake`.
+    /// Name of the module; built-in ones read `builtin:fake`.
     pub name: ModuleName,
-    /// Its registry id, where the config gives one.
+    /// Registry id of the module, where the config gives one.
     pub id: String,
     /// True if the config's `type` is `local`.
     pub local: bool,
-    /// What the config names.
+    /// Executable as the config names it.
     pub executable: PathBuf,
-    /// Where its program comes from.
+    /// Source of the module's program.
     pub source: Arc<Source>,
-    /// What it printed and logged, over all its lives.
+    /// Output of the module over all its lives.
     pub output: Output,
     history: Arc<Mutex<History>>,
-    /// What shows that it lives.
+    /// Signs that the module is alive.
     pub activity: Activity,
     policy: ArcSwap<Policy>,
     state: ArcSwap<ModuleState>,
-    /// What it offers, as of its last Ready.
+    /// APIs and models on offer, as of its last Ready.
     handlers: ArcSwap<Arc<[Handler]>>,
     /// The cgroup of its present process.
     group: ArcSwapOption<Group>,
@@ -94,27 +94,27 @@ impl ModuleEntry {
         }
     }
 
-    /// Its state now.
+    /// Current state of the module.
     pub fn state(&self) -> Guard<Arc<ModuleState>> {
         self.state.load()
     }
 
-    /// What it offers, as of its last Ready.
+    /// APIs and models on offer, as of its last Ready.
     pub fn handlers(&self) -> Arc<[Handler]> {
         Arc::clone(&self.handlers.load())
     }
 
-    /// It answered Ready, and offers this.
+    /// Publishes what the module offers, as its Ready answered.
     pub(crate) fn offers(&self, handlers: Arc<[Handler]>) {
         self.handlers.store(Arc::new(handlers));
     }
 
-    /// How it is treated.
+    /// Policy of the module.
     pub fn policy(&self) -> Guard<Arc<Policy>> {
         self.policy.load()
     }
 
-    /// It is treated like this from now on.
+    /// Replaces the policy of the module.
     pub(crate) fn treat(&self, policy: &Policy) {
         let before = self.policy.swap(Arc::new(policy.clone()));
         if before.output != policy.output {
@@ -123,7 +123,7 @@ impl ModuleEntry {
         self.changes.tell();
     }
 
-    /// What the cgroup of its present process has counted; nothing where there is none.
+    /// Event counters of the cgroup of its present process; zero where there is none.
     pub fn counted(&self) -> Events {
         self.group
             .load()
@@ -132,17 +132,17 @@ impl ModuleEntry {
             .unwrap_or_default()
     }
 
-    /// Its present process lives in this cgroup.
+    /// Sets the cgroup of its present process.
     pub(crate) fn lives_in(&self, group: Option<Arc<Group>>) {
         self.group.store(group);
     }
 
-    /// Something about it is to be shown otherwise, though its state is the same.
+    /// Signals a change to be shown, though the state is the same.
     pub(crate) fn tell_change(&self) {
         self.changes.tell();
     }
 
-    /// How its processes ended. Not to be held for long.
+    /// History of its processes' ends. Not to be held for long.
     pub fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }

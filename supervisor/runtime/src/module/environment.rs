@@ -1,4 +1,4 @@
-//! What a module's process is started with: arguments, environment, working directory (spec: module protocol §1.1–1.3).
+//! Launch parameters of a module's process: arguments, environment, working directory (spec: module protocol §1.1–1.3).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! Which file a path led to at some moment, so that a later look tells whether it was replaced or rewritten.
+//! Identity of the file that a path led to at some moment, so that a later look shows whether it was replaced or rewritten.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What tells one state of a file from the next. Changed rights are no change; a new time stamp is.
+/// Identity of one state of a file. Changed rights keep it; a new time stamp does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMark {
-    /// Where it lies, links followed.
+    /// Path of the file, links followed.
     pub path: PathBuf,
     device: u64,
     inode: u64,
-    /// Its size in bytes.
+    /// Size in bytes.
     length: u64,
     modified_s: i64,
     modified_ns: i64,

@@ -30,8 +30,8 @@ impl FirstRun {
         !self.marker.exists()
     }
 
-    /// How it is started, given how its module will be: the same environment without an address, no arguments, in the
-    /// core's own working directory.
+    /// Launch parameters of the script, from those of its module: the same environment without an address, no arguments, in
+    /// the core's own working directory.
     pub fn launch(&self, module: &Launch) -> Launch {
         let mut launch = module.clone();
         launch.executable.clone_from(&self.script);
@@ -51,7 +51,7 @@ impl FirstRun {
         std::fs::File::create(&self.marker)?.sync_all()
     }
 
-    /// What its end means: nothing if it was a success.
+    /// Problem that the script's end means; `None` if it was a success.
     pub fn problem(&self, name: &ModuleName, status: &io::Result<ExitStatus>) -> Option<Problem> {
         let how = match status {
             Ok(status) if status.success() => return None,
@@ -61,7 +61,7 @@ impl FirstRun {
         Some(self.failed(name, &how))
     }
 
-    /// It took longer than `limit`.
+    /// Problem of a script that took longer than `limit`.
     pub fn overdue(&self, name: &ModuleName, limit: Duration) -> Problem {
         let limit = show_duration(limit);
         self.failed(name, &format!("still running after {limit} (`first_run_timeout`)"))

@@ -32,12 +32,12 @@ const READY_PAUSE: Duration = Duration::from_millis(200);
 /// A socket that accepts and then breaks off this often in a row is no gRPC server.
 const MAX_BROKEN: u32 = 10;
 
-/// One API that a module offers.
+/// API that a module offers, with its models.
 #[derive(Debug, Clone)]
 pub struct Handler {
     /// The API.
     pub api: Api,
-    /// Its gRPC service.
+    /// Full name of the API's gRPC service.
     pub service: String,
     /// The models that the module builds.
     pub models: Vec<Model>,
@@ -46,7 +46,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// As the route table takes it.
+    /// Offer for the route table.
     pub fn offer(&self) -> ModuleApi<'_> {
         ModuleApi {
             api: &self.api,
@@ -61,11 +61,11 @@ impl Handler {
 pub struct Handshaken {
     /// The connection.
     pub upstream: Upstream,
-    /// What it offers.
+    /// APIs and models on offer.
     pub handlers: Arc<[Handler]>,
 }
 
-/// How far a handshake has come, for whoever gives it up.
+/// Progress of a handshake, for the caller that gives it up.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<AtomicBool>);
 
@@ -76,28 +76,28 @@ impl Progress {
     }
 }
 
-/// Why a process that runs cannot be used.
+/// Reason why a running process cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// It answered Ready with an error.
+    /// The module answered Ready with an error.
     #[error("error while waiting for module to be ready {module}: Ready failed: {} ({:?})", .status.message(), .status.code())]
     Ready {
         /// The module.
         module: ModuleName,
-        /// Its answer.
+        /// Status of the answer.
         status: Status,
     },
-    /// It does not speak HTTP/2.
+    /// The listener does not speak HTTP/2.
     #[error(
         "error while dialing module {module}: it accepts connections on its socket but does not answer as a gRPC server: {last}"
     )]
     Garbage {
         /// The module.
         module: ModuleName,
-        /// What went wrong last.
+        /// Last error.
         last: String,
     },
-    /// Another program was faster to take its TCP port.
+    /// Another program was faster to take the module's TCP port.
     #[error(
         "error while dialing module {module}: another program (of user id {uid}) listens on its TCP port {port}; \
          the next start takes another port"
@@ -107,16 +107,16 @@ pub enum HandshakeError {
         module: ModuleName,
         /// The port.
         port: u16,
-        /// Whose program it is.
+        /// User id of that program.
         uid: u32,
     },
-    /// It offers no API at all.
+    /// The module offers no API at all.
     #[error("module {0} offers nothing: its Ready answer names no model; register at least one before it serves")]
     OffersNothing(ModuleName),
 }
 
 impl HandshakeError {
-    /// In few words, for a table.
+    /// Short text for a table.
     pub fn short(&self) -> String {
         match self {
             Self::Ready { status, .. } => format!("Ready failed: {}", status.message()),

@@ -28,35 +28,35 @@ use tracing::{debug, warn};
 use super::entry::ModuleEntry;
 use super::output::Tail;
 
-/// What is watched over.
+/// Process under watch, and the means of watching it.
 #[derive(Debug)]
 pub struct Subject {
     /// The module.
     pub entry: Arc<ModuleEntry>,
-    /// Its process.
+    /// Process id.
     pub pid: u32,
-    /// How it is treated.
+    /// Health policy of the module.
     pub health: Health,
-    /// Its connection.
+    /// Connection to the module.
     pub upstream: Upstream,
     /// The calls that clients make.
     pub operations: Operations,
-    /// What it printed last.
+    /// Last output of the module.
     pub tail: Tail,
 }
 
-/// What is told of it.
+/// Notice of a health watch to its module's actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// It missed a probe: in words.
+    /// The process missed a probe; the text says how.
     Unresponsive(String),
-    /// It answers (again).
+    /// The process answers (again).
     Responded,
-    /// It is to be ended, because it hangs or does not return calls; nothing follows.
+    /// The process is to be ended, because it hangs or does not return calls; no notice follows.
     Hung {
-        /// Why, in words that follow its name.
+        /// Reason, in words that follow the module's name.
         why: String,
-        /// Where the evidence lies.
+        /// Folder of the evidence.
         evidence: Option<PathBuf>,
     },
 }
@@ -106,19 +106,19 @@ type Ping = Pin<Box<dyn Future<Output = bool> + Send>>;
 struct Watcher {
     subject: Subject,
     teller: mpsc::UnboundedSender<Notice>,
-    /// How it is to be treated.
+    /// Receiver for changes of the health policy.
     wishes: watch::Receiver<Health>,
     prober: Prober,
     hail: Option<Ping>,
-    /// It answered a probe of this watch.
+    /// True if the process answered a probe of this watch.
     answered: bool,
-    /// When it became unresponsive.
+    /// Time when it became unresponsive.
     silent_since: Option<Instant>,
     /// Bytes and calls that came from it so far.
     signs: (u64, u64),
     /// The core's own calls, as far as `prober` knows of them.
     calls: BTreeMap<u64, Instant>,
-    /// What is stuck, as far as it was told.
+    /// Stuck calls, as far as they were reported.
     stuck: BTreeSet<(Arc<str>, String)>,
     look_at: Instant,
 }
@@ -253,7 +253,7 @@ impl Watcher {
         }
     }
 
-    /// What came while this waited for something else counts first.
+    /// Handles inputs that came during a wait before anything else.
     fn hear_first(&mut self) {
         self.look_around();
         if answer(&mut self.hail).now_or_never() == Some(true) {

@@ -1,4 +1,4 @@
-//! One child process per module: how it is started, watched, restarted and ended.
+//! Child process of a module: start, watch, restart and end.
 //!
 //! `lifecycle` decides (pure), `actor` does it for one module, `process` is the guarded child, `handshake` and
 //! `reflect` are the first talk with it, `probe` decides whether it hangs (pure) and `health` asks it, `evidence` is what is

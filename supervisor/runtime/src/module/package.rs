@@ -1,5 +1,5 @@
-//! What a module's folder says about it: `meta.json`, with the program to run and the script for its first run
-//! (spec: module protocol §1.2, §1.6). Looks at files; unpacks and runs nothing.
+//! Package of a module: the `meta.json` of its folder, with the program to run and the script for its first run (spec:
+//! module protocol §1.2, §1.6). Looks at files; unpacks and runs nothing.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use super::unpack::inside;
 /// Longest `meta.json`, in bytes.
 const MAX_META_LEN: u64 = 1 << 20;
 
-/// What is run for a module.
+/// Program of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// The program.
     pub executable: PathBuf,
     /// The module's own folder: VIAM_MODULE_ROOT.
     pub root: PathBuf,
-    /// Its script for the first run, whether that was run already or not.
+    /// Script for the first run, whether that was run already or not.
     pub first_run: Option<FirstRun>,
 }
 
@@ -34,7 +34,7 @@ struct Meta {
     first_run: String,
 }
 
-/// Why a module's folder cannot be used.
+/// Fault of a module's folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A tarball that names no program.
@@ -43,7 +43,7 @@ pub enum PackageError {
          folder, not the folder: `tar czf module.tgz -C FOLDER .`)"
     )]
     NoEntrypoint {
-        /// What was found instead.
+        /// Description of the fault.
         why: String,
     },
     /// The entry point lies elsewhere.
@@ -51,9 +51,9 @@ pub enum PackageError {
         "the entrypoint `{entrypoint}` in `{}` leads out of the module's folder; name a program in it", .meta.display()
     )]
     Escapes {
-        /// As it is written.
+        /// Entrypoint as it is written.
         entrypoint: String,
-        /// Where.
+        /// Path of the meta.json.
         meta: PathBuf,
     },
 }

@@ -24,14 +24,14 @@ const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
 /// Pause between two looks at who it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Where one module is answered, on its way to be served.
+/// Parent socket of one module, on its way to be served.
 #[derive(Debug)]
 pub struct ParentSocket {
     /// The module.
     pub module: Arc<ModuleEntry>,
-    /// Where it knocks.
+    /// Listener that the module connects to.
     pub listener: ParentListener,
-    /// Who may come in.
+    /// Access check of its peers.
     pub allowed_peers: AllowedPeers,
     /// Cancelled when the module is gone for good, or another door takes the place of this one.
     pub closed: CancellationToken,
@@ -40,9 +40,9 @@ pub struct ParentSocket {
 /// A listener for one module.
 #[derive(Debug)]
 pub enum ParentListener {
-    /// In the private directory.
+    /// UNIX socket in the private directory.
     Unix(UnixListener),
-    /// On loopback.
+    /// Loopback port.
     Tcp(TcpListener),
 }
 

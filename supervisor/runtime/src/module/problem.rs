@@ -1,4 +1,4 @@
-//! Why a module cannot be used, in words: those of the wire protocol, and few for a table.
+//! Texts about a module that cannot be used: those of the wire protocol, and short ones for a table.
 
 use std::io;
 use std::process::ExitStatus;
@@ -14,18 +14,18 @@ use tracing::debug;
 /// Lines of a failed module's output that are shown with the reason.
 const LAST_LINES: usize = 5;
 
-/// What went wrong with a module.
+/// Problem of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// In the words of the wire protocol, for clients that know these texts.
+    /// Text of the wire protocol, for clients that know it.
     pub wire: String,
-    /// In few words, for a table.
+    /// Short text for a table.
     pub short: String,
-    /// No process was started: what it lacks is on the host, whatever its entry says.
+    /// True if no process was started: what it lacks is on the host, whatever its entry says.
     pub unstarted: bool,
 }
 
-/// What comes after a failure.
+/// Next step after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
     /// The process is of no use and is being ended.
@@ -34,10 +34,10 @@ pub enum Outlook {
     Starting,
     /// A new one will be.
     Waiting {
-        /// When.
+        /// Time of the next try.
         next_try: SystemTime,
     },
-    /// None will be, unless somebody asks for it.
+    /// No further try, unless somebody requests it.
     GivenUp(GivenUp),
 }
 
@@ -66,11 +66,11 @@ fn clock(time: SystemTime) -> String {
 /// A failure as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureReport {
-    /// What went wrong, on one line: the same for the same failure.
+    /// Problem on one line: the same for the same failure.
     pub reason: Arc<str>,
-    /// That, and what comes next.
+    /// Problem and next step.
     pub cause: Arc<str>,
-    /// In few words, and some lines of output.
+    /// Short text, with some lines of output.
     pub last: Arc<str>,
 }
 
@@ -96,7 +96,7 @@ impl Problem {
         }
     }
 
-    /// Its process was killed and stays, because it waits in the kernel.
+    /// Problem of a process that was killed and stays, because it waits in the kernel.
     pub fn stuck(name: &ModuleName, pid: u32) -> Self {
         let short = format!(
             "process {pid} does not end though it was killed: it waits in the kernel (state D), where no signal reaches it; going on without it"
@@ -117,7 +117,7 @@ impl Problem {
         }
     }
 
-    /// What the end of its process in `state` means; `None` if it was asked for.
+    /// Problem that the end of a process in `state` means; `None` if the end was requested.
     pub fn end(name: &ModuleName, state: State, status: io::Result<ExitStatus>) -> Option<Self> {
         match status {
             Ok(status) if matches!(state, State::Stopping { .. }) => {
@@ -153,7 +153,7 @@ impl Problem {
         }
     }
 
-    /// With what module `name` printed last, and what comes next.
+    /// Failure report: the problem with the last output of module `name`, and the next step.
     pub fn describe(&self, printed: &[String], name: &ModuleName, outlook: Outlook) -> FailureReport {
         let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
         let reason = match lines.last() {

@@ -19,37 +19,37 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 use tracing::debug;
 
-/// How long a module may take to answer one question.
+/// Limit for the answer of a module to one question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// More files than any honest API imports.
+/// Limit of files for one service: more than any honest API imports.
 const MAX_FILES: usize = 2_000;
-/// Both versions carry the same messages; v1alpha is the common one.
+/// Paths of the reflection method. Both versions carry the same messages; v1alpha is the common one.
 const PATHS: [&str; 2] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
-/// Why a service's descriptors are not to be had.
+/// Failure to get a service's descriptors.
 #[derive(Debug, thiserror::Error)]
 pub enum ReflectError {
     /// The module refused or broke off.
     #[error("reflection failed: {} ({:?})", .0.message(), .0.code())]
     Refused(#[from] Status),
-    /// It was silent.
+    /// The module was silent.
     #[error("no answer to a reflection request within {ANSWER_TIMEOUT:?}")]
     Timeout,
-    /// It ended the stream or answered something else.
+    /// The module ended the stream or answered something else.
     #[error("the reflection stream gave no usable answer for `{0}`")]
     Unusable(String),
-    /// What it answered is no file descriptor.
+    /// The answer is no file descriptor.
     #[error("the descriptor of `{symbol}` cannot be read")]
     Format {
-        /// What was asked for.
+        /// Symbol that was asked for.
         symbol: String,
-        /// What is wrong.
+        /// Decoding error.
         source: prost::DecodeError,
     },
-    /// It answered files without the service.
+    /// The module answered files without the service.
     #[error("the module's descriptors do not define `{0}`")]
     NoService(String),
 }
@@ -136,7 +136,7 @@ fn take_files(
     Ok(())
 }
 
-/// One open reflection stream, used question by question.
+/// Open reflection stream, used question by question.
 struct Exchange {
     questions: mpsc::Sender<ServerReflectionRequest>,
     answers: tonic::Streaming<ServerReflectionResponse>,

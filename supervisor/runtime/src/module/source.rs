@@ -1,5 +1,5 @@
-//! Where a module's program comes from, and whether that was changed since: a file, or a local tarball that is unpacked
-//! into a folder of its own for every version (spec: module protocol §1.2).
+//! Source of a module's program, with detection of changes: a file, or a local tarball that is unpacked into a folder of its
+//! own for every version (spec: module protocol §1.2).
 //!
 //! A version's folder is whole or not there. It is used again after a restart of the core as long as the tarball is the
 //! same, so that a first run that took an hour is not repeated. The newest two versions are kept.
@@ -26,42 +26,42 @@ use super::unpack::{Limits, UnpackError, unpack};
 /// Versions of one tarball that are kept: the present one, and the one before.
 const KEPT: usize = 2;
 
-/// Why there is no program to run.
+/// Failure to provide a program to run.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The tarball, or the program, is not there.
     #[error("cannot look at `{}`: {source}", .path.display())]
     Missing {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
     /// The tarball cannot be used.
     #[error("cannot unpack `{}`: {source}", .path.display())]
     Unpack {
-        /// Which.
+        /// Path of the tarball.
         path: PathBuf,
-        /// Why.
+        /// Error of unpacking.
         source: UnpackError,
     },
-    /// Someone is just writing it.
+    /// The file is being written at this moment.
     #[error("`{}` changed while it was unpacked; it is taken when it is whole", .0.display())]
     Changing(PathBuf),
-    /// Its meta.json is no good.
+    /// The meta.json is no good.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// No room for it.
+    /// The system leaves no room for the unpacked folder.
     #[error("cannot make the folder `{}`: {source}", .path.display())]
     Store {
-        /// Where.
+        /// Path of the folder.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// Where the program of one module comes from.
+/// Source of one module's program.
 #[derive(Debug)]
 pub struct Source {
     spec: ModuleSpec,
@@ -86,7 +86,7 @@ struct Version {
 }
 
 impl Source {
-    /// That of `spec`. `home` is VIAM_HOME.
+    /// Source of `spec`'s program. `home` is VIAM_HOME.
     pub fn new(spec: &ModuleSpec, home: &Path) -> Self {
         Self {
             spec: spec.clone(),
@@ -101,8 +101,8 @@ impl Source {
         !self.spec.tarball || self.state.try_lock().is_ok_and(|state| state.present.is_some())
     }
 
-    /// What to run now. Unpacks a tarball that was not unpacked yet, which may take minutes and ends early once
-    /// `give_up` is set.
+    /// Program to run now. Unpacks a tarball that was not unpacked yet, which may take minutes and ends early once `give_up`
+    /// is set.
     ///
     /// # Errors
     /// See [`SourceError`].
@@ -278,7 +278,7 @@ impl Source {
         format!("synthetic-{}-", self.spec.name)
     }
 
-    /// All version folders of this module, the newest first.
+    /// Version folders of this module, the newest first.
     fn folders(&self) -> Vec<(u64, PathBuf)> {
         let prefix = self.prefix();
         let entries = fs::read_dir(&self.store).into_iter().flatten().flatten();
@@ -376,7 +376,7 @@ fn read_stamp(folder: &Path) -> Option<(FileMark, File)> {
     Some((stamp, File::open(path).ok()?))
 }
 
-/// Has the disk keep what was written before anything says that it is whole.
+/// Flushes what was written to the disk, before anything says that it is whole.
 fn flush(folder: &Path) -> io::Result<()> {
     let folder = File::open(folder)?;
     #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ const MAX_EXTENSION_LEN: u64 = 64 * 1024;
 /// Links that are followed before a chain of them counts as a circle, which leads nowhere.
 const MAX_HOPS: u32 = 40;
 
-/// How much may come out of one tarball.
+/// Limits of what may come out of one tarball.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of the unpacked archive.
@@ -34,16 +34,16 @@ impl Default for Limits {
     }
 }
 
-/// Why a tarball was not unpacked. Nothing of it is left then.
+/// Failure to unpack a tarball. None of its files are left then.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// It cannot be read, or is no gzip-compressed tar archive, or is cut off.
+    /// The tarball cannot be read, or is no gzip-compressed tar archive, or is cut off.
     #[error("cannot read it as a gzip-compressed tar archive: {0}; build it with `tar czf`")]
     Unreadable(#[source] io::Error),
-    /// It is larger than allowed.
+    /// The content is larger than allowed.
     #[error("unpacked it is larger than {0} bytes, which is more than a module may need; make it smaller")]
     TooLarge(u64),
-    /// It has more entries than allowed.
+    /// The tarball has more entries than allowed.
     #[error("it holds more than {0} files; make them fewer")]
     TooMany(u64),
     /// An entry would be written elsewhere.
@@ -57,7 +57,7 @@ pub enum UnpackError {
     LinkOut {
         /// The link.
         link: PathBuf,
-        /// Where it points.
+        /// Target of the link.
         target: PathBuf,
     },
     /// An entry that a module cannot need: a device, a pipe, a sparse file.
@@ -65,18 +65,18 @@ pub enum UnpackError {
     Kind {
         /// The entry.
         entry: PathBuf,
-        /// What it is.
+        /// Kind of the entry.
         kind: &'static str,
     },
-    /// It cannot be written.
+    /// A file cannot be written.
     #[error("cannot write its entry `{}`: {source}", .entry.display())]
     Write {
         /// The entry.
         entry: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Nobody waits for it any more.
+    /// The caller gave up.
     #[error("unpacking it was given up")]
     GivenUp,
 }

@@ -14,9 +14,9 @@ use tracing::warn;
 use super::file_mark::FileMark;
 use super::source::{Source, apart};
 
-/// How long a changed file must stay as it is before it is taken for whole.
+/// Time a changed file must stay as it is before it counts as whole.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How often the file is looked at without a hint: network file systems give none.
+/// Period of looks at the file without a hint: network file systems give none.
 const LOOK: Duration = Duration::from_secs(10);
 /// The same where the system refuses to tell of changes.
 const LOOK_BLIND: Duration = Duration::from_secs(1);
@@ -34,14 +34,14 @@ pub struct Watch {
     first: bool,
 }
 
-/// What a look at the file found.
+/// Result of a look at the file.
 #[derive(Debug)]
 enum ProgramChange {
-    /// It is the one that was started, or nothing was started from it yet.
+    /// The file is the one that was started, or nothing was started from it yet.
     Same,
-    /// It is another one.
+    /// The file is another one.
     Other(FileMark),
-    /// It is gone, still being written, or not executable yet.
+    /// The file is gone, still being written, or not executable yet.
     Unfit,
 }
 

@@ -28,30 +28,30 @@ use super::{maintenance, preflight as trial, progress, start, status};
 use crate::machine::preflight;
 use crate::{machine, model_links};
 
-/// How long the end of the machine waits for the disk.
+/// Limit for the disk at the end of the machine.
 const DISK: Duration = Duration::from_secs(1);
 
-/// What the driver works with.
+/// Dependencies of the driver on the rest of the core.
 #[derive(Debug)]
 pub struct Tools {
     /// The config file, as its path was given.
     pub path: PathBuf,
     /// The machine.
     pub machine: machine::Handle,
-    /// Where it is served.
+    /// Ports that the machine is served on.
     pub network: Network,
-    /// Where each config goes as it is applied, for what it feeds: log levels, traces, jobs, sessions.
+    /// Sender of each config as it is applied, for what it feeds: log levels, traces, jobs, sessions.
     pub applied: watch::Sender<Arc<Config>>,
-    /// Where reloads are told, for the service manager.
+    /// Sender of reload notices, for the service manager.
     pub reloads: mpsc::UnboundedSender<Reload>,
 }
 
-/// How a reload of the config goes, which somebody asked for.
+/// Progress of a requested reload of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// The file is being read and applied.
     Begun,
-    /// That is over, and the config is in this state.
+    /// The reload is over, and the config is in this state.
     Over(ConfigState),
 }
 
@@ -64,13 +64,13 @@ enum Done {
         asked: Asked,
         outcome: Result<(LoadedConfig, Option<Vec<String>>), Refused>,
     },
-    /// Something that the transaction waits for.
+    /// Input of the transaction.
     Input(Input<Arc<LoadedConfig>>),
     /// A text was checked: its port is open, and modules were asked.
     Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
 }
 
-/// Why a text is read.
+/// Reason for reading a text.
 #[derive(Debug)]
 struct Asked {
     origin: Origin,
@@ -91,23 +91,23 @@ pub struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     status: Published,
     work: JoinSet<Done>,
-    /// What waits for the machine; given up when it is told something else.
+    /// Task that waits for the machine; aborted when the machine is told something else.
     applying: Option<AbortHandle>,
     /// A port that is open for a text that is on its way.
     bound: Option<(Ticket, Bound)>,
-    /// What modules said of a text that is on its way.
+    /// Answers of modules about a text that is on its way.
     asked: Option<(Ticket, preflight::Asked)>,
-    /// Whose modules are being asked, and how to end that.
+    /// Text whose modules are being asked, and the token that ends that.
     asking: Option<(Ticket, CancellationToken)>,
     followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
     /// Counts what the file was seen to be: only the newest counts.
     observation: u64,
     reading: usize,
-    /// Somebody wants the file read, whatever was done about it before.
+    /// True if a caller wants the file read, whatever was done about it before.
     forced: bool,
     /// The service manager was told of a reload.
     reloading: bool,
-    /// What is refused now was so before, for the same reasons.
+    /// True if the present refusal has the same reasons as the one before.
     known: bool,
     applied: SystemTime,
     revision: Option<u64>,
@@ -115,7 +115,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// One for a machine that starts with `start`.
+    /// Driver of a machine that starts with `start`.
     pub fn new(tools: Tools, start: &Start, inbox: Inbox) -> Self {
         let transaction = start.transaction();
         let Inbox {

@@ -11,7 +11,7 @@ use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, p
 use mainstay_core::rollout::transaction::{Origin, Revision};
 use mainstay_model::{Config, OnFailure, SourceSpan};
 
-/// What the command line says about every config.
+/// Overrides that the command line sets over every config.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Serve here, whatever the config says.
@@ -27,7 +27,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Where a config at `path` lies.
+    /// Load context of a config at `path`.
     pub fn context(&self, path: &Path) -> LoadContext {
         LoadContext::of(path).with_viam_home(&self.home)
     }
@@ -54,7 +54,7 @@ impl Overrides {
 /// A config that was read, and can be run.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
-    /// What the machine shall be.
+    /// Desired machine.
     pub config: Arc<Config>,
     /// Warnings and local errors.
     pub diagnostics: Vec<Diagnostic>,
@@ -81,7 +81,7 @@ impl LoadedConfig {
         Ok(Self::new(loaded, overrides))
     }
 
-    /// What was loaded, as the command line wants it. Looks at the built-in models, and blocks for that.
+    /// Loaded config with the overrides applied. Looks at the built-in models, and blocks for that.
     pub fn new(mut loaded: Loaded, overrides: &Overrides) -> Self {
         overrides.builtins.look_for(&loaded.config);
         // What modules offer shows when they start, and whatever a file says of it before may be old.
@@ -101,7 +101,7 @@ impl LoadedConfig {
         }
     }
 
-    /// For the transaction. `revert_after` goes before what the config itself says.
+    /// Revision for the transaction. `revert_after` goes before what the config itself says.
     pub fn revision(self, origin: Origin, revert_after: Option<Duration>) -> Revision<Arc<Self>> {
         let policy = &self.config.apply;
         let own = (policy.on_failure == OnFailure::Revert).then_some(policy.window);
@@ -115,7 +115,7 @@ impl LoadedConfig {
         }
     }
 
-    /// Its local errors, without their places: those move when a line is put in above.
+    /// Local errors without their places: those move when a line is put in above.
     pub fn faults(&self) -> BTreeSet<String> {
         let local = self
             .diagnostics

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::machine::view::View;
 
-/// How long the sensor may take.
+/// Limit for an answer of the sensor.
 const PATIENCE: Duration = Duration::from_secs(5);
 const METHOD: &str = "GetReadings";
 
@@ -42,7 +42,7 @@ pub async fn ask(view: &View, maintenance: &Maintenance) -> Result<(), String> {
     }
 }
 
-/// What its readings say.
+/// Verdict of the sensor's readings.
 fn judge(readings: &HashMap<String, Value>, key: &str) -> Result<(), String> {
     match readings.get(key).map(|value| &value.kind) {
         Some(Some(Kind::BoolValue(true))) => Ok(()),

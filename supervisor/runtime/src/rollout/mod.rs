@@ -1,5 +1,5 @@
-//! How a new config comes to the machine, and how it goes back: a file (or somebody at the control socket) offers a
-//! text, it is checked, applied, watched, and committed or taken back.
+//! Rollout of a new config and its rollback: a file (or a client of the control socket) offers a text, it is checked,
+//! applied, watched, and committed or taken back.
 //!
 //! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what
 //! `watcher` sees. `start` chooses what a machine starts with.

@@ -1,5 +1,5 @@
-//! Where clients reach the machine, and how that changes while it runs: a new port is open before the old one closes,
-//! and one that cannot be had refuses the change.
+//! Listening ports for clients, and their change while the machine runs: a new port is open before the old one closes, and
+//! one that cannot be had refuses the change.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tracing::{info, warn};
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Where the machine is served now, for its status.
+/// Addresses that the machine is served on now, for its status.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses(Arc<ArcSwap<Vec<SocketAddr>>>);
 
@@ -38,30 +38,30 @@ impl Addresses {
 /// A port that is open, and that nobody is served on yet.
 #[derive(Debug)]
 pub struct Bound {
-    /// As the config has it.
+    /// Address as the config has it.
     wanted: String,
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Bound {
-    /// What it was bound to.
+    /// Address that was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// One that is served.
+/// Listener that is served.
 #[derive(Clone, Debug)]
 struct Served {
     wanted: String,
     address: SocketAddr,
-    /// To tell the kernel who may have the same port.
+    /// Descriptor that shows the kernel who may bind the same port.
     socket: Arc<OwnedFd>,
     stop: CancellationToken,
 }
 
-/// All ports that clients are served on.
+/// Set of all ports that clients are served on.
 #[derive(Debug)]
 pub struct Network {
     routes: Arc<Routes>,
@@ -73,7 +73,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// No port yet. Whoever reads `addresses` sees those that come.
+    /// Network without a port yet. Readers of `addresses` see those that come.
     pub fn new(routes: Arc<Routes>, stop: CancellationToken, addresses: Addresses) -> Self {
         Self {
             routes,
@@ -162,9 +162,9 @@ pub async fn bind(config: &Config) -> Result<Bound, Box<Diagnostic>> {
 /// A port that cannot be had.
 #[derive(Debug)]
 pub struct Unbound {
-    /// Why.
+    /// Reason for the failure, with its place.
     pub diagnostic: Box<Diagnostic>,
-    /// Somebody else has it, or the host has no such address: it may be had later.
+    /// True if another process has the address, or the host has no such one: it may be had later.
     pub transient: bool,
 }
 

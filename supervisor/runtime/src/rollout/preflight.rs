@@ -1,4 +1,4 @@
-//! What modules say of a text before anything is touched, and whether that refuses it.
+//! Preflight of a text by the modules before anything is touched, and the decision whether that refuses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::loaded_config::LoadedConfig;
 use crate::machine;
 use crate::machine::preflight::Asked;
 
-/// How long a module may hold up a change that is not refused for what it says.
+/// Limit for modules to hold up a change that is not refused for what they say.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks the modules about `revision`, as its own policy wants it.
@@ -48,8 +48,8 @@ pub(super) async fn ask(
     Ok(asked)
 }
 
-/// What speaks against the config: modules that do not start, and entries that their modules do not take. What was `broken`
-/// before does not count. True if all of it may be otherwise in a moment.
+/// Reasons against the config: modules that do not start, and entries that their modules do not take. Entries that were
+/// `broken` before do not count. True if all of it may be otherwise in a moment.
 fn reasons(config: &Config, asked: &Asked, broken: impl Fn(&ResourceName) -> bool) -> (Vec<String>, bool) {
     let mut transient = asked.unfit.iter().all(|(_, error)| error.transient);
     let modules = asked.unfit.iter().map(|(name, error)| {

@@ -1,4 +1,4 @@
-//! What others may ask of the one who applies configs.
+//! Handle of the rollout driver: requests that other tasks may send to it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::start::Start;
 use super::status::{Published, Status};
 use crate::machine;
 
-/// What a text would change.
+/// Dry run of a text: the plan that it would cause.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The changes.
     pub plan: Plan,
-    /// What is wrong with the text, without keeping it from being applied.
+    /// Diagnostics of the text that do not keep it from being applied.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -43,7 +43,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// How the config that runs compares with its file.
+    /// Status of the running config against its file.
     pub fn status(&self) -> Arc<Status> {
         self.status.get()
     }
@@ -56,7 +56,7 @@ impl Handle {
         read(bundle, &self.overrides).await
     }
 
-    /// What would happen if this text were applied now. Running modules are asked what they think of it.
+    /// Dry run of applying this text now. Running modules are asked about its entries.
     ///
     /// # Errors
     /// It cannot be used.

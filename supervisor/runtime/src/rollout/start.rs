@@ -1,4 +1,4 @@
-//! What a machine starts with: its config file, or the last good config if that cannot be used.
+//! First config of a machine: its config file, or the last good config if that cannot be used.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::loaded_config::{LoadedConfig, Overrides};
 /// The config to start with.
 #[derive(Debug)]
 pub struct Start {
-    /// What runs first.
+    /// Config that runs first.
     pub loaded: Arc<LoadedConfig>,
     /// The last commit, and its number.
     pub kept: Option<(Arc<LoadedConfig>, u64)>,
-    /// What the file holds.
+    /// State of the file.
     pub file: FileState,
-    /// What is to be said before anything else: why it is not the file's text that runs. With excerpts, if `colour`.
+    /// Notes to print before anything else: why it is not the file's text that runs. With excerpts, if `colour`.
     pub notes: Vec<String>,
-    /// Why nothing is known of a last good config.
+    /// Reason why no last good config is known.
     pub unkept: Option<Arc<str>>,
 }
 
-/// Why a machine cannot start: as a person should read it.
+/// Text for the user about a machine that cannot start.
 pub type Refusal = String;
 
 /// Chooses. `strict`: the file or nothing.
@@ -108,7 +108,7 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
     }
 }
 
-/// Why a text that could be run is not.
+/// Reason against running a text that could be run.
 fn objection(loaded: &LoadedConfig, kept: Option<&LoadedConfig>, rejection: Option<Vec<String>>) -> Option<FileState> {
     // Without something better it is run all the same, and what was committed later counts more than a rejection.
     let kept = kept.filter(|kept| kept.digest != loaded.digest)?;
@@ -132,7 +132,7 @@ pub fn describe(path: &Path, refused: &Refused) -> FileState {
     }
 }
 
-/// Why a file is away.
+/// Text for a file that is away.
 pub fn away(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "the file is gone".to_owned(),
@@ -140,7 +140,7 @@ pub fn away(error: &std::io::Error) -> String {
     }
 }
 
-/// What keeps it from being used, one line each.
+/// Errors that keep a text from being used, one line each.
 pub fn reasons(refused: &Refused) -> Vec<String> {
     let fatal = refused
         .diagnostics

@@ -1,4 +1,4 @@
-//! How the config that runs compares with its file, for whoever asks.
+//! Published status of the running config against its file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use mainstay_proto::mainstay::control::v1 as pb;
 pub struct Status {
     /// The machine's config file, as its path was given.
     pub path: PathBuf,
-    /// Where the running text came from; another file if somebody applied one.
+    /// Path that the running text came from; another file if a client applied one.
     pub from: PathBuf,
     /// Number of the last commit; `None` as long as none is on the disk.
     pub revision: Option<u64>,
-    /// In one word.
+    /// State in one word.
     pub state: ConfigState,
-    /// Why it is not `current`, one line each.
+    /// Reasons why it is not `current`, one line each.
     pub reasons: Vec<String>,
     /// Since when it is in that state, for these reasons.
     pub since: SystemTime,
     /// Since when the running text runs.
     pub applied: SystemTime,
-    /// When something comes of it by itself: the end of a watch, the next question to the sensor, the next try of a
-    /// text that was refused for what may pass.
+    /// Time of the next event by itself: the end of a watch, the next question to the sensor, the next try of a text that
+    /// was refused for what may pass.
     pub until: Option<SystemTime>,
-    /// Why the last commit is not on the disk, if it is not.
+    /// Reason why the last commit is not on the disk, if it is not.
     pub unkept: Option<Arc<str>>,
-    /// What is wrong with the running text, each as a person should read it.
+    /// Diagnostics of the running text, each as a person should read it.
     pub diagnostics: Arc<[String]>,
 }
 
 impl Status {
-    /// For the control socket.
+    /// Message for the control socket.
     pub fn to_wire(&self) -> pb::ConfigStatus {
         pb::ConfigStatus {
             path: self.path.display().to_string(),
@@ -70,12 +70,12 @@ fn wire(state: ConfigState) -> pb::ConfigState {
 pub struct Published(Arc<ArcSwap<Status>>);
 
 impl Published {
-    /// One that says this.
+    /// Published status with this as its first value.
     pub fn new(status: Status) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(status)))
     }
 
-    /// As of now.
+    /// Current status.
     pub fn get(&self) -> Arc<Status> {
         self.0.load_full()
     }

@@ -7,18 +7,18 @@ use mainstay_config::store::LastGood;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Something to be written.
+/// Write request.
 #[derive(Debug)]
 pub enum StoreJob {
-    /// This is the last good config now.
+    /// Keep this as the last good config.
     Keep(Arc<ConfigFiles>),
-    /// This was taken back, for these reasons.
+    /// Record this as taken back, for these reasons.
     Reject(Arc<ConfigFiles>, Vec<String>),
     /// A text of this digest was not taken back.
     Pardon(Arc<str>),
 }
 
-/// What came of it: the number of what was kept, if something was to be.
+/// Outcome of a write: the number of what was kept, if something was to be.
 pub type Kept = Result<Option<u64>, String>;
 
 /// The one who writes.
@@ -31,7 +31,7 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// One that writes there.
+    /// Writer of `store`.
     pub fn new(store: LastGood) -> Self {
         let store = Arc::new(store);
         let (errands, mut inbox) = mpsc::unbounded_channel();
@@ -53,12 +53,12 @@ impl StoreWriter {
         }
     }
 
-    /// What is on the disk.
+    /// Store that is written to.
     pub fn store(&self) -> Arc<LastGood> {
         self.store.clone()
     }
 
-    /// Has it written, after what was sent before.
+    /// Queues a write, after what was sent before.
     pub fn send(&self, errand: StoreJob) {
         let _broken = self.errands.send(errand);
     }

@@ -13,22 +13,22 @@ use crate::machine;
 use crate::machine::view::View;
 use crate::module::entry::ModuleEntry;
 
-/// What a change is measured by.
+/// Watcher of a change: compares the machine's health with that before it.
 #[derive(Debug)]
 pub struct Watcher {
     machine: machine::Handle,
-    /// How it was when the change began.
+    /// Health when the change began.
     before: HealthSnapshot,
-    /// What the change adds or changes.
+    /// Parts that the change adds or changes.
     touched: BTreeSet<HealthPart>,
-    /// What is wanted.
+    /// Parts that the config wants.
     wanted: BTreeSet<HealthPart>,
     /// The modules when the change began, and the last process of each that had ended unasked by then.
     ended: BTreeMap<ModuleName, (Arc<ModuleEntry>, u64)>,
 }
 
 impl Watcher {
-    /// For a machine that starts, of which nothing was READY before.
+    /// Watcher of a machine that starts, of which nothing was READY before.
     pub fn new(transaction: &Transaction<Arc<LoadedConfig>>, machine: &machine::Handle) -> Self {
         let config = &transaction.running().what.config;
         let touched = transaction
@@ -97,7 +97,7 @@ fn last_end(entry: &ModuleEntry) -> Option<(u64, String)> {
     Some((last.life, last.cause.clone()))
 }
 
-/// What a config names.
+/// Parts that a config names.
 fn parts(config: &Config) -> BTreeSet<HealthPart> {
     let modules = config
         .modules

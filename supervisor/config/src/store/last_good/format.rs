@@ -15,16 +15,16 @@ use crate::{ConfigFiles, RawFile};
 
 const MAGIC: &str = "mainstay config 1 sha256 ";
 
-/// What one file of the store holds.
+/// Record in one file of the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The config. Of a rejected one that is very long, only the path.
     pub bundle: ConfigFiles,
     /// Counts up with each config that was kept, or rejected.
     pub number: u64,
-    /// When it was written, whole milliseconds.
+    /// Time of writing, in whole milliseconds.
     pub at: SystemTime,
-    /// Why it was rejected.
+    /// Reasons of the rejection.
     pub reasons: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Record {
         bytes
     }
 
-    /// What `bytes` hold; `None` if they are not exactly what was written.
+    /// Record in `bytes`; `None` if they are not exactly what was written.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (first, body) = split_line(bytes)?;
         if first.strip_prefix(MAGIC.as_bytes())? != hash(body).as_bytes() {

@@ -36,30 +36,30 @@ const STEM: usize = 32;
 
 const GOOD: &str = "good-";
 const REJECT: &str = "rejected-";
-/// What is not whole yet. One name is enough: a machine has one writer.
+/// File name of what is not whole yet. One name is enough: a machine has one writer.
 const UNFINISHED: &str = "unfinished";
 
 /// A config that worked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// Its texts.
+    /// Texts of the config.
     pub bundle: ConfigFiles,
     /// Counts up with each one that was kept.
     pub revision: u64,
-    /// When it was kept.
+    /// Time of keeping.
     pub saved: SystemTime,
 }
 
-/// Why a config was refused, and when.
+/// Rejection of a config: reasons and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// One line each, without secrets.
+    /// Reasons, one line each, without secrets.
     pub reasons: Vec<String>,
-    /// When it was refused.
+    /// Time of the rejection.
     pub at: SystemTime,
 }
 
-/// Why the store cannot do its work. Nothing of the machine depends on it: warn, and go on.
+/// Failure of the store. Nothing of the machine depends on it: warn, and go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The environment names no place.
@@ -70,19 +70,19 @@ pub enum Problem {
     /// The disk is full, read-only or broken, or the place is not ours.
     #[error("cannot {action} `{}`, so {consequence}", path.display())]
     Disk {
-        /// What was to be done.
+        /// Action that failed.
         action: &'static str,
-        /// On which file or folder.
+        /// File or folder of the action.
         path: PathBuf,
-        /// What follows from it.
+        /// Consequence of the failure.
         consequence: &'static str,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// There are files, and none of them is whole.
+    /// The folder has files, and none of them is whole.
     #[error("what is kept in `{}` is damaged; remove it", folder.display())]
     Damaged {
-        /// Where they lie.
+        /// Folder of the files.
         folder: PathBuf,
     },
 }
@@ -96,7 +96,8 @@ pub struct LastGood<D = RealDisk> {
 }
 
 impl LastGood {
-    /// That of the config at `path`, which is taken as it is given: links are not resolved, because a link is often all that stays the same.
+    /// Store of the config at `path`, which is taken as it is given: links are not resolved, because a link is often all
+    /// that stays the same.
     #[must_use]
     pub fn open(path: &Path) -> Self {
         Self::within(StateFolders::here().state_directory().as_deref(), path)
@@ -115,7 +116,7 @@ impl<D: Disk> LastGood<D> {
         Self { folder, disk }
     }
 
-    /// Where this config's files lie; `None` where there is no place for them.
+    /// Folder of this config's files; `None` where there is no place for them.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -212,7 +213,7 @@ impl<D: Disk> LastGood<D> {
         Ok(())
     }
 
-    /// Why the config with this [`ConfigFiles::digest`] was refused, if it was.
+    /// Rejection of the config with this [`ConfigFiles::digest`], if it was rejected.
     #[must_use]
     pub fn rejection(&self, digest: &str) -> Option<Rejection> {
         let path = self.rejected(digest).pop()?;
@@ -288,7 +289,7 @@ impl<D: Disk> LastGood<D> {
             .map_err(|source| unsaved("write", &path, source))
     }
 
-    /// What is left is removed the next time.
+    /// Removes a file; if that fails, it is removed the next time.
     fn remove(&self, path: &Path) {
         let _next_time = self.disk.remove(path);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::tests::bundle;
 use super::*;
 
-/// What a name in the folder stands for: a file, by its number.
+/// Directory of the simulated disk: each name with the number of its file.
 type Names = BTreeMap<PathBuf, usize>;
 
 /// Content in memory, and content that the disk holds for sure.
@@ -25,7 +25,7 @@ struct Frail {
     nodes: Vec<Node>,
     names: Names,
     safe_names: Names,
-    /// What was done to names since they were last forced to the disk: the name, and what it stands for now.
+    /// Changes of names since they were last forced to the disk: the name, and what it stands for now.
     open: Vec<Vec<(PathBuf, Option<usize>)>>,
     steps: Option<usize>,
 }
@@ -254,7 +254,7 @@ fn what_was_kept_is_on_the_disk_when_keep_returns() {
 
 const CHILD: &str = "MAINSTAY_TEST_LAST_GOOD_CHILD";
 
-/// Not a test by itself: the process that the test below kills.
+/// Process that the test below kills; not a test by itself.
 #[test]
 fn a_child_that_keeps_configs_until_it_is_killed() {
     let Some(state) = std::env::var_os(CHILD) else { return };

@@ -72,7 +72,7 @@ impl Bench {
         }
     }
 
-    /// Nothing is told though the thread has had several looks.
+    /// Asserts that nothing is reported though the thread has had several looks.
     async fn silent(&mut self, for_: Duration) {
         if let Ok(seen) = tokio::time::timeout(for_, self.watch.next()).await {
             panic!("told `{}`", say(&seen));
@@ -301,7 +301,7 @@ async fn a_second_change_right_behind_the_first_is_told_soon() {
     assert!(took[0] < Duration::from_millis(30), "{took:?}");
 }
 
-/// How often a watcher is asked for, and refused.
+/// Number of requests for a watcher that were refused.
 static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! How leave is taken of a process: what is left of its group is killed, it is reaped, and what it said last is read
-//! while the next one is already on its way.
+//! End of a process: what is left of its group is killed, it is reaped, and its last output is read while the next process
+//! is already on its way.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::Actor;
 use crate::module::bounds::with_events;
 use crate::module::problem::Problem;
 
-/// How long the pipes of an ended process are still read: grandchildren may hold them open for ever.
+/// Limit for reading the pipes of an ended process: grandchildren may hold them open for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
-/// How long they are read before anything else is done about the end: enough for what is in them already.
+/// Limit for reading them before anything else is done about the end: enough for what is in them already.
 const OUTPUT_AT_ONCE: Duration = Duration::from_millis(2);
 
-/// What a process that is gone may still have in its pipes.
+/// Output that may still be in the pipes of a process that is gone.
 #[derive(Debug)]
 pub(super) struct OutputDrain {
     output: JoinSet<()>,
@@ -93,7 +93,7 @@ impl Actor {
         while self.orphans.join_next().await.is_some() {}
     }
 
-    /// All that the last process said was read: what is told of its end is complete.
+    /// Completes the record of the last process's end: all of its output was read.
     pub(super) fn heard_out(&mut self) {
         self.farewell = None;
         self.complete();

@@ -1,5 +1,5 @@
-//! What comes before a module's process within the same start: unpacking its tarball, running its script for the first
-//! run. Both belong to this module's start alone and are ended with it; nobody else waits for them.
+//! Preparation of a module's process within the same start: unpacking its tarball, running its script for the first run.
+//! Both belong to this module's start alone and are ended with it; no other module waits for them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::module::problem::Problem;
 use crate::module::source::{Source, SourceError, apart};
 use crate::module::watch::Watch;
 
-/// How long a tarball may take to be unpacked.
+/// Limit for unpacking a tarball.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Outcome of the search for the program of process number `life`.
 type Appeared = (u64, Result<Program, String>);
 
-/// What is under way before the module's own process.
+/// Steps under way before the module's own process.
 #[derive(Debug, Default)]
 pub(super) struct Preparation {
     unpacking: JoinSet<Appeared>,
@@ -202,7 +202,7 @@ impl Actor {
         Some(self.underway(life, begun))
     }
 
-    /// What the lifecycle is to hear of a start that goes on.
+    /// Lifecycle input for a start that goes on.
     fn underway(&mut self, life: u64, begun: Result<Option<Duration>, Problem>) -> Input {
         match begun {
             Ok(limit) => Input::Underway {
@@ -216,7 +216,7 @@ impl Actor {
         }
     }
 
-    /// What took too long, if it was no process of the module's own.
+    /// Problem text for a preparation that took too long; `None` if a process of the module's own did.
     pub(super) fn preparation_overdue(&self) -> Option<Problem> {
         if !self.preparation.unpacking.is_empty() {
             let short = format!("still unpacking its tarball after {}", show_duration(UNPACK_TIMEOUT));

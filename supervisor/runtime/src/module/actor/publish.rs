@@ -1,4 +1,4 @@
-//! What the world is told of a module: its published state, its events, its lines in the log.
+//! Publishing a module: its state, its events, its lines in the log.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -12,13 +12,13 @@ use super::{Actor, Event, RestartReason};
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
 
-/// What went wrong with a module that is not READY.
+/// Failure of a module that is not READY.
 #[derive(Debug)]
 pub(super) struct Failure {
     problem: Problem,
-    /// Which process failed.
+    /// Life number of the process that failed.
     life: u64,
-    /// What that printed last.
+    /// Last output of the process.
     tail: Tail,
     /// The log was told.
     said: bool,
@@ -107,7 +107,7 @@ impl Actor {
         });
     }
 
-    /// All that a process said last is known: what was told of its end is completed.
+    /// Completes the report of an end, once all that the process printed is known.
     pub(super) fn complete(&mut self) {
         if let Some(trouble) = &self.trouble {
             self.entry.history().set_output(trouble.life, trouble.tail.lines());
@@ -131,7 +131,7 @@ impl Actor {
         }
     }
 
-    /// What comes next for a module in trouble; `None` for one that is in order, or was told to end.
+    /// Next step for a module that failed; `None` for one that is in order, or was told to end.
     fn outlook(&self) -> Option<Outlook> {
         match self.lifecycle.state() {
             State::Starting { .. } => Some(Outlook::Starting),

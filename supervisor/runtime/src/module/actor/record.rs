@@ -1,4 +1,4 @@
-//! What is written down about the end of a process, for `explain`.
+//! Record of the end of a process, for `explain`.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! How a module's process is brought up and kept in touch with: spawn, handshake, a connection renewed.
+//! Start of a module's process: spawn, handshake, renewal of a lost connection.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::module::output::{Stream, drain};
 use crate::module::package::Program;
 use crate::module::problem::Problem;
 
-/// How long a lost connection to a living process is tried again before the process counts as useless.
+/// Limit for renewing a lost connection to a living process before the process counts as useless.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Actor {

@@ -1,4 +1,4 @@
-//! What follows from a process that answers no more, or answers again.
+//! Consequences of a process that stops answering, or answers again.
 
 use std::time::SystemTime;
 

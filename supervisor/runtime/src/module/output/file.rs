@@ -22,7 +22,7 @@ pub struct LogFile {
     path: PathBuf,
     max_size: u64,
     keep: u32,
-    /// To the writing thread, which starts with the first line; `None` if the system gave none.
+    /// Queue of the writing thread, which starts with the first line; `None` if the system gave no thread.
     queue: OnceLock<Option<SyncSender<String>>>,
     lost: Arc<AtomicU64>,
 }

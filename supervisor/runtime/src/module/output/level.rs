@@ -1,5 +1,5 @@
-//! How serious a printed line is, guessed from the formats that loggers commonly use. A stream is no sign: many loggers
-//! write everything to stderr.
+//! Severity of a printed line, guessed from the formats that loggers commonly use. A stream is no sign: many loggers write
+//! everything to stderr.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -144,7 +144,7 @@ fn syslog(line: &str) -> Option<Level> {
     })
 }
 
-/// What programs say when they end against their will.
+/// Level of a line that a program prints when it ends against its will.
 fn abort(line: &str) -> Option<Level> {
     const BEGINNINGS: [&str; 7] = [
         "Traceback (most recent call last)",

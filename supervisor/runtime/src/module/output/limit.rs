@@ -1,4 +1,4 @@
-//! How many lines a module may print before they are counted instead of kept. Reads no clock.
+//! Rate limit of a module's output: lines above it are counted instead of kept. Reads no clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::Origin;
 
 /// Lines a second that are kept of one module.
 pub const LINES_PER_SECOND: u32 = 200;
-/// Of the lines that are not kept, so many of the newest are remembered: what a module says last matters most.
+/// Number of the newest suppressed lines that are remembered: the last lines of a module matter most.
 const HELD: usize = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ pub struct RateLimit {
     held: VecDeque<(Origin, Vec<u8>)>,
 }
 
-/// What is to be done about a line.
+/// Verdict of the limit on a line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admit {
     /// Keep it, after a note about so many lines that were not kept (0: no note).
@@ -29,11 +29,11 @@ pub enum Admit {
         /// Lines that were suppressed before it.
         suppressed: u64,
     },
-    /// It was counted.
+    /// The line was counted, and is not kept.
     Suppress,
 }
 
-/// What was suppressed when the flood ended.
+/// Report of the lines suppressed until the flood ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// Lines that are lost.
@@ -66,7 +66,7 @@ impl RateLimit {
         Admit::Suppress
     }
 
-    /// When what was suppressed is told even if no line follows.
+    /// Time of the report even if no line follows.
     pub fn report_at(&self) -> Option<Instant> {
         self.since.filter(|_| self.suppressed > 0).map(|since| since + WINDOW)
     }

@@ -1,5 +1,5 @@
-//! What a module prints and logs: drained for as long as it runs, kept in memory within limits, and shown in the core's
-//! log. It outlives the module's processes, so that the last words of one are there when the next one runs.
+//! Output of a module, printed and logged: drained for as long as it runs, kept in memory within limits, and shown in the
+//! core's log. It outlives the module's processes, so that the last words of one are there when the next one runs.
 //!
 //! `drain` reads the pipes, `split` makes lines of bytes, `limit` decides what is kept, `level` guesses how serious a
 //! line is, `file` writes files for those who want them.
@@ -33,7 +33,7 @@ const MAX_BYTES: usize = 128 * 1024;
 /// Longest entry that a module may send, in bytes; what is longer is cut.
 const MAX_ENTRY: usize = 16 * 1024;
 
-/// How a line came.
+/// Origin of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -42,12 +42,12 @@ pub enum Stream {
     Stderr,
     /// The robot protocol's `Log`.
     Log,
-    /// From the core, about the module.
+    /// The core, about the module.
     Core,
 }
 
 impl Stream {
-    /// In one word.
+    /// Name of the stream in one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -58,23 +58,23 @@ impl Stream {
     }
 }
 
-/// Which pipe of which process a line came from.
+/// Process and pipe that a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Origin {
     stream: Stream,
     life: u64,
 }
 
-/// One line of a module.
+/// Output line of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// When it was read.
+    /// Time of reading.
     pub at: SystemTime,
-    /// How it came.
+    /// Origin of the line.
     pub stream: Stream,
-    /// Which of the module's processes said it, counted from 1.
+    /// Life number of the process that printed it, counted from 1.
     pub life: u64,
-    /// As the module said, or as guessed from the text.
+    /// Level as the module said, or as guessed from the text.
     pub level: Level,
     /// Fit to be shown; without its end.
     pub text: Arc<str>,
@@ -86,7 +86,7 @@ impl Weighted for Line {
     }
 }
 
-/// What one module printed and logged, over all its lives. Cheap to clone; all clones are the same.
+/// Output of one module over all its lives. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
 pub struct Output(Arc<Shared>);
 
@@ -106,7 +106,7 @@ struct Gate {
 }
 
 impl Output {
-    /// Of a module that has said nothing yet.
+    /// Empty output of a module.
     pub fn new(module: ModuleName, policy: &policy::Output) -> Self {
         let file = ArcSwapOption::new(file_of(&module, policy));
         Self(Arc::new(Shared {
@@ -122,7 +122,7 @@ impl Output {
         &self.0.lines
     }
 
-    /// From now on it is kept in files like this.
+    /// Keeps further lines in files as `policy` says.
     pub fn keep_in(&self, policy: &policy::Output) {
         self.0.file.store(file_of(&self.0.module, policy));
     }
@@ -162,7 +162,7 @@ impl Output {
         }
     }
 
-    /// When `release` is due.
+    /// Time when `release` is due.
     fn report_at(&self) -> Option<Instant> {
         self.gate().limit.report_at()
     }
@@ -231,7 +231,7 @@ fn file_of(module: &ModuleName, policy: &policy::Output) -> Option<Arc<LogFile>>
     )))
 }
 
-/// What one process of a module says; cheap to clone.
+/// Last output of one process of a module; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tail {
     output: Output,

@@ -40,7 +40,7 @@ impl Splitter {
         }
     }
 
-    /// What came after the last end of a line.
+    /// Passes on the text after the last end of a line.
     pub fn finish(&mut self, each: impl FnOnce(&[u8])) {
         if !self.line.is_empty() {
             each(&std::mem::take(&mut self.line));

@@ -9,7 +9,7 @@ use tar::{Builder, Header};
 
 use super::*;
 
-/// One entry: kind, name, content or target.
+/// Tar entry of a test: kind, name, content or target.
 type Made<'a> = (EntryType, &'a str, &'a str);
 
 const FILE: EntryType = EntryType::Regular;
