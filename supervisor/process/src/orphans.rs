@@ -265,6 +265,7 @@ mod tests {
             parent,
             group: session,
             session,
+            ticks: 0,
             started: 1,
         }
     }

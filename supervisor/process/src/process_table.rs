@@ -23,7 +23,9 @@ pub struct Process {
     pub group: i32,
     /// Session.
     pub session: i32,
-    /// Start time in clock ticks since boot. Together with the process id it identifies one process for certain.
+    /// Processor time that it used, in its own code and in the kernel, in clock ticks.
+    pub ticks: u64,
+    /// When it was started, in clock ticks since boot. With the process id this is one process for certain.
     pub started: u64,
 }
 
@@ -33,7 +35,9 @@ impl Process {
     pub fn parse(stat: &str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(')')?;
         let (pid, name) = head.split_once('(')?;
+        // The first of these, the state, is field 3 of proc(5).
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let count = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             pid: pid.trim().parse().ok()?,
             name: name.to_owned(),
@@ -41,8 +45,8 @@ impl Process {
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
-            // Field 22 of the line; the state is field 3.
-            started: fields.get(19)?.parse().ok()?,
+            ticks: count(14)? + count(15)?,
+            started: count(22)?,
         })
     }
 
@@ -114,7 +118,7 @@ mod tests {
     use super::*;
 
     fn line(pid: i32, state: char, parent: i32) -> Process {
-        let rest = "0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0";
+        let rest = "0 0 0 0 0 0 0 7 5 0 0 20 0 1 0";
         let text = format!("{pid} (a) b) {state} {parent} 7 8 {rest}{}", " 4711 0");
         Process::parse(&text).unwrap_or_else(|| panic!("{text}"))
     }
@@ -126,6 +130,7 @@ mod tests {
             (process.name.as_str(), process.parent, process.group, process.session),
             ("a) b", 1, 7, 8)
         );
+        assert_eq!((process.ticks, process.started), (12, 4711));
         assert!(process.lives() && process.uninterruptible());
         assert!(!line(42, 'Z', 1).lives());
         for broken in ["", "42", "42 (a", "42 (a) S 1", "x (a) S 1 2 3"] {

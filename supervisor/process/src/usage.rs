@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::process_table;
+
 /// Shortest span over which a CPU figure means something.
 const MIN_SPAN: Duration = Duration::from_millis(200);
 
@@ -57,30 +59,7 @@ impl Sampler {
 }
 
 fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let ticks = ticks(&stat)?;
+    let ticks = process_table::look(pid.cast_signed())?.ticks;
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
     Some(Duration::from_secs_f64(ticks as f64 / per_second as f64))
-}
-
-/// User and system time, in clock ticks: fields 14 and 15 of proc(5). The name in field 2 may hold anything, so
-/// counting begins behind its closing parenthesis.
-fn ticks(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_a_process_does_not_move_the_fields() {
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 0 0 20 0 1 0 100 1000 200";
-        assert_eq!(ticks(stat), Some(12));
-        assert_eq!(ticks("garbage"), None);
-    }
 }

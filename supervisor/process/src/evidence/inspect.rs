@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::process_table;
+
 /// Most processes of one module that are described.
 const MOST_PROCESSES: usize = 32;
 /// Most threads of one process that are described.
@@ -25,41 +27,20 @@ fn tracer_in(status: &str) -> Option<u32> {
 
 /// `pid`, and all others of its session: a wrapper may have started the module proper.
 fn session(pid: u32) -> Vec<u32> {
+    let leader = pid.cast_signed();
     let mut found = vec![pid];
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return found;
-    };
-    let Some(session) = stat(pid).and_then(|stat| session_in(&stat)) else {
-        return found;
-    };
-    let others = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut others: Vec<u32> = others
-        .filter(|other| *other != pid && stat(*other).and_then(|stat| session_in(&stat)) == Some(session))
-        .collect();
     // A module leads a session of its own; where it does not, its session is somebody else's.
-    if session == pid {
-        others.sort_unstable();
-        found.append(&mut others);
+    if process_table::look(leader).is_some_and(|process| process.session == leader) {
+        let all = process_table::all().into_iter();
+        let others = all.filter(|other| other.session == leader && other.pid != leader);
+        found.extend(others.map(|other| other.pid.cast_unsigned()));
+        found[1..].sort_unstable();
     }
     found.truncate(MOST_PROCESSES);
     found
 }
 
-fn stat(pid: u32) -> Option<String> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    Some(String::from_utf8_lossy(&stat).into_owned())
-}
-
-/// `PID (name) STATE PARENT GROUP SESSION …`. The name may hold anything, brackets too.
-fn session_in(stat: &str) -> Option<u32> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(3)?.parse().ok()
-}
-
-/// Writes the wait channel and state of each thread. Written as it is read, so that what blocks costs only what comes after
-/// it.
+/// What each thread waits for. Written as it is read, so that what blocks costs only what comes after it.
 pub fn threads(pid: u32, out: &mut impl Write) -> io::Result<()> {
     if !Path::new("/proc/self/task").exists() {
         return writeln!(out, "this system tells nothing about the threads of a process");
@@ -241,18 +222,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(tracer_in(status), expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn the_session_is_the_fourth_field_behind_the_name() {
-        for (stat, expected) in [
-            ("43 (sh) S 42 41 40 0 -1", Some(40)),
-            ("43 (a) Z 1 2 3) R 1 42 7 0", Some(7)),
-            ("43 (sh)", None),
-            ("", None),
-        ] {
-            assert_eq!(session_in(stat), expected, "{stat}");
         }
     }
 

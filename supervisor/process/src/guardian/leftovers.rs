@@ -2,10 +2,9 @@
 //! got it. The next start of the same config finds them by the mark in their environment.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
+use crate::guardian::terminate;
 use crate::process_table;
 use crate::process_table::Process;
 
@@ -13,38 +12,22 @@ use crate::process_table::Process;
 /// the runtime directory and LIFE counts the module's processes.
 pub const MARK: &str = "MAINSTAY_LIFE";
 
-/// Time from SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_millis(700);
-/// Limit for the exit of killed processes.
+/// How long the end of killed ones is waited for.
 const KERNEL: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Ends all processes that the machine with this `key` left behind; returns how many there were, and those that could
 /// not be ended. Blocks, for 1.2 s at most unless the memory of a process is locked: reading an environment waits for it.
 ///
 /// For a core that holds the lock of the key's runtime directory and has started nothing yet.
 pub fn end(key: &str) -> (usize, Vec<Process>) {
-    let begun = Instant::now();
     let mut seen = HashSet::new();
-    let mut first = true;
-    loop {
+    let find = || {
         let living = find(key);
-        let elapsed = begun.elapsed();
-        if living.is_empty() || elapsed >= GRACE + KERNEL {
-            return (seen.len(), living);
-        }
-        for process in living {
-            if elapsed >= GRACE {
-                process.signal(Signal::SIGKILL);
-            } else if first {
-                process.signal(Signal::SIGTERM);
-            }
-            seen.insert((process.pid, process.started));
-        }
-        // What is forked from now on helps somebody to end.
-        first = false;
-        std::thread::sleep(LOOK);
-    }
+        seen.extend(living.iter().map(|process| (process.pid, process.started)));
+        living
+    };
+    let left = terminate::end(KERNEL, find, std::thread::sleep);
+    (seen.len(), left)
 }
 
 /// Living processes with the mark of `key`, this one and its ancestors not among them: a machine may be started from
@@ -88,6 +71,8 @@ fn of(environment: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]

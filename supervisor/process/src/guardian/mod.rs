@@ -16,7 +16,10 @@ mod handover;
 #[cfg(target_os = "linux")]
 mod last_reaper;
 pub mod leftovers;
-#[cfg(target_os = "linux")]
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "there is no subreaper, so nobody has descendants")
+)]
 mod terminate;
 #[cfg(target_os = "linux")]
 mod watch;

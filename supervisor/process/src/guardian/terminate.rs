@@ -1,4 +1,5 @@
-//! Termination of everything that descends from this process: SIGTERM, a grace period, SIGKILL, reaping.
+//! How processes that nobody supervises any more are ended: told to, given a moment, killed. Those that descend from this
+//! process are reaped, too.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,9 @@ use nix::unistd::Pid;
 use crate::process_table;
 use crate::process_table::Process;
 
-/// Time from SIGTERM to SIGKILL for what a core left behind: enough to stop motors.
-pub const GRACE: Duration = Duration::from_millis(700);
-/// Limit for the exit of killed processes.
+/// How long what a core left behind may take to end after SIGTERM: enough to stop motors.
+const GRACE: Duration = Duration::from_millis(700);
+/// How long the kernel may take with descendants that were killed.
 const KERNEL: Duration = Duration::from_millis(1_500);
 /// Limit for killed processes that wait uninterruptibly: such a process usually waits for broken hardware.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);
@@ -30,11 +31,12 @@ enum Due {
     GiveUp,
 }
 
-/// Decides from the time since the beginning. `stuck`: all that live wait uninterruptibly.
-fn due(elapsed: Duration, stuck: bool) -> Due {
+/// Decides from the time since the beginning. `kernel`: how long the kernel may take; `stuck`: all that live wait
+/// uninterruptibly.
+fn due(elapsed: Duration, kernel: Duration, stuck: bool) -> Due {
     match elapsed.checked_sub(GRACE) {
         None => Due::Terminate,
-        Some(killed) if killed >= KERNEL || (stuck && killed >= UNINTERRUPTIBLE) => Due::GiveUp,
+        Some(killed) if killed >= kernel || (stuck && killed >= UNINTERRUPTIBLE) => Due::GiveUp,
         Some(_) => Due::Kill,
     }
 }
@@ -45,20 +47,32 @@ fn due(elapsed: Duration, stuck: bool) -> Due {
 /// Reaps every child: nobody in this process may wait for one.
 pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
     let own = Pid::this().as_raw();
+    let find = || {
+        reap();
+        let table = process_table::all();
+        let descendants = process_table::descendants(&table, own).into_iter();
+        descendants
+            .filter(|process| Some(process.pid) != spared)
+            .cloned()
+            .collect()
+    };
+    end(KERNEL, find, pause)
+}
+
+/// Ends all that `find` finds, until it finds nothing more, and returns those that could not be ended. `kernel`: how long
+/// the kernel may take with what was killed; `pause` waits for so long at most.
+pub fn end(kernel: Duration, mut find: impl FnMut() -> Vec<Process>, pause: impl Fn(Duration)) -> Vec<Process> {
     let begun = Instant::now();
     let mut first = true;
     loop {
-        reap();
-        let table = process_table::all();
-        let mut left = process_table::descendants(&table, own);
-        left.retain(|process| Some(process.pid) != spared);
+        let left = find();
         if left.is_empty() {
-            return Vec::new();
+            return left;
         }
         // The others wait to be reaped, by us in the next round or by their parents.
-        let living: Vec<&Process> = left.into_iter().filter(|process| process.lives()).collect();
-        let stuck = !living.is_empty() && living.iter().all(|process| process.uninterruptible());
-        match due(begun.elapsed(), stuck) {
+        let living: Vec<Process> = left.into_iter().filter(Process::lives).collect();
+        let stuck = !living.is_empty() && living.iter().all(Process::uninterruptible);
+        match due(begun.elapsed(), kernel, stuck) {
             Due::Terminate => {
                 // Once: a second SIGTERM cuts short how an SDK stops, and what is forked from now on helps somebody to end.
                 if std::mem::take(&mut first) {
@@ -66,7 +80,7 @@ pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Pro
                 }
             }
             Due::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
-            Due::GiveUp => return living.into_iter().cloned().collect(),
+            Due::GiveUp => return living,
         }
         pause(LOOK);
     }
@@ -116,7 +130,7 @@ mod tests {
             (2_199, false, Due::Kill),
             (2_200, false, Due::GiveUp),
         ] {
-            assert_eq!(due(Duration::from_millis(ms), stuck), expected, "{ms} {stuck}");
+            assert_eq!(due(Duration::from_millis(ms), KERNEL, stuck), expected, "{ms} {stuck}");
         }
     }
 
@@ -129,6 +143,7 @@ mod tests {
             parent: 1,
             group: 42,
             session: 42,
+            ticks: 0,
             started: 1,
         };
         let text = name(&[left('D'), left('S')]);

@@ -1,14 +1,18 @@
 //! The only places where a module may write: Landlock, which a process sets for itself and its children for ever.
 //!
-//! Raw system calls, because the rest is three numbers and a path, and `restrict` runs between fork and exec. Reading,
-//! stat and connect pass; devices must be named to be opened for writing, but for those that lead nowhere.
+//! The rules are made before the fork; `restrict` runs between fork and exec and is one system call, which is why it is not
+//! the crate's, whose own takes the rules by value. Reading, stat and connect pass; devices must be named to be opened for
+//! writing, but for those that lead nowhere.
 
-use std::fs::File;
+use std::error::Error;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 
+use landlock::{
+    ABI, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated,
+    RulesetCreatedAttr as _,
+};
 use nix::libc;
 
 use super::Refused;
@@ -23,136 +27,61 @@ const HARMLESS: [&str; 6] = [
     "/dev/tty",
 ];
 
-const WRITE_FILE: u64 = 1 << 1;
-/// Removing and making entries of every kind.
-const CHANGE_DIRECTORY: u64 = 0b1_1111_1111 << 4;
-/// Since version 2 of the interface: moving between directories. Refused altogether before.
-const REFER: u64 = 1 << 13;
-/// Since version 3: truncating without opening. Not told apart before.
-const TRUNCATE: u64 = 1 << 14;
-
-/// `LANDLOCK_CREATE_RULESET_VERSION`
-const VERSION: libc::c_uint = 1;
-/// `LANDLOCK_RULE_PATH_BENEATH`
-const PATH_BENEATH: libc::c_int = 1;
-
-/// `struct landlock_ruleset_attr`, as long as it was in version 1.
-#[repr(C)]
-struct RulesetAttr {
-    handled_access_fs: u64,
-}
-
-/// `struct landlock_path_beneath_attr`
-#[repr(C, packed)]
-struct PathBeneathAttr {
-    allowed_access: u64,
-    parent_fd: RawFd,
-}
-
-/// The kernel's version of the interface; none where there is no Landlock.
-#[expect(unsafe_code, reason = "no safe wrapper in nix or std")]
-pub(super) fn version() -> Option<u32> {
-    // SAFETY: this form of the call reads no memory.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, VERSION) };
-    u32::try_from(version).ok().filter(|version| *version > 0)
-}
-
-/// Write rights that the kernel's Landlock `version` knows.
-fn handled(version: u32) -> u64 {
-    let mut rights = WRITE_FILE | CHANGE_DIRECTORY;
-    if version >= 2 {
-        rights |= REFER;
-    }
-    if version >= 3 {
-        rights |= TRUNCATE;
-    }
-    rights
-}
+/// What Landlock could refuse from its first version on: writing, and making and removing entries of every kind.
+const FIRST: ABI = ABI::V1;
+/// Moving between directories, which was refused altogether before version 2, and truncating without opening, which was not
+/// told apart before version 3. What later versions can refuse is left alone: control of devices, sockets.
+const LAST: ABI = ABI::V3;
 
 /// A set of rules under which nothing can be written but below `writable`.
 pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<OwnedFd, Refused> {
-    let Some(version) = version() else {
-        return Err(Refused(
-            "cannot restrict where it writes (`sandbox.writable`): this kernel has no Landlock (Linux 5.13 with `landlock` \
-             in its `lsm=` list); enable it, or remove `writable`"
-                .to_owned(),
-        ));
-    };
-    let handled = handled(version);
-    let ruleset = create(handled).map_err(|error| {
+    let cannot_make = |error| {
         Refused(format!(
-            "cannot make a set of Landlock rules (`sandbox.writable`): {error}"
-        ))
-    })?;
-    for path in HARMLESS {
-        if Path::new(path).exists() {
-            allow(&ruleset, Path::new(path), handled)?;
-        }
-    }
-    for path in writable {
-        allow(&ruleset, path, handled)?;
-    }
-    Ok(ruleset)
-}
-
-#[expect(unsafe_code, reason = "no safe wrapper in nix or std")]
-fn create(handled_access_fs: u64) -> io::Result<OwnedFd> {
-    let attr = RulesetAttr { handled_access_fs };
-    // SAFETY: the kernel reads the structure, whose size goes with it; the result is checked.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            &raw const attr,
-            size_of::<RulesetAttr>(),
-            0,
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just given us this descriptor, closed at exec, and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-#[expect(unsafe_code, reason = "no safe wrapper in nix or std")]
-fn allow(ruleset: &OwnedFd, path: &Path, handled: u64) -> Result<(), Refused> {
-    let refused = |error: io::Error| {
-        Refused(format!(
-            "cannot let it write below `{}` (`sandbox.writable`): {error}; make that path, or remove it from the list",
-            path.display()
+            "cannot make a set of Landlock rules (`sandbox.writable`): {}",
+            cause(&error)
         ))
     };
-    let open = File::options()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-        .open(path);
-    let open = open.map_err(refused)?;
-    let directory = open.metadata().map_err(refused)?.is_dir();
-    let attr = PathBeneathAttr {
-        // A file has no entries to make; the kernel refuses rights that mean nothing.
-        allowed_access: if directory {
-            handled
-        } else {
-            handled & (WRITE_FILE | TRUNCATE)
-        },
-        parent_fd: open.as_raw_fd(),
-    };
-    // SAFETY: the kernel reads the structure, and the descriptors are open during the call.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            PATH_BENEATH,
-            &raw const attr,
-            0,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(refused(io::Error::last_os_error()))
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_write(FIRST))
+        .map_err(|_| missing())?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_write(LAST))
+        .and_then(Ruleset::create)
+        .map_err(cannot_make)?;
+    let harmless = HARMLESS.iter().map(Path::new).filter(|path| path.exists());
+    for path in harmless.chain(writable) {
+        ruleset = allow(ruleset, path).map_err(|error| {
+            Refused(format!(
+                "cannot let it write below `{}` (`sandbox.writable`): {}; make that path, or remove it from the list",
+                path.display(),
+                cause(&*error)
+            ))
+        })?;
     }
+    Option::from(ruleset).ok_or_else(missing)
+}
+
+fn missing() -> Refused {
+    Refused(
+        "cannot restrict where it writes (`sandbox.writable`): this kernel has no Landlock (Linux 5.13 with `landlock` in \
+         its `lsm=` list); enable it, or remove `writable`"
+            .to_owned(),
+    )
+}
+
+fn allow(ruleset: RulesetCreated, path: &Path) -> Result<RulesetCreated, Box<dyn Error>> {
+    // Of a file only what means anything for files: it has no entries to make.
+    Ok(ruleset.add_rule(PathBeneath::new(PathFd::new(path)?, AccessFs::from_write(LAST)))?)
+}
+
+/// What the system said; the errors around it say what we say better.
+fn cause(error: &dyn Error) -> String {
+    let mut error = error;
+    while let Some(inner) = error.source() {
+        error = inner;
+    }
+    error.to_string()
 }
 
 /// Puts the calling thread, and all it starts, under the rules. In the child: one system call.
@@ -170,18 +99,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_is_asked_only_for_rights_that_it_knows() {
-        for (version, expected) in [(1, 0x1ff2), (2, 0x3ff2), (3, 0x7ff2), (7, 0x7ff2)] {
-            assert_eq!(handled(version), expected, "version {version}");
-        }
-    }
-
-    #[test]
     fn a_path_that_does_not_exist_is_refused_with_its_name() {
-        if version().is_none() {
+        let refused = ruleset([Path::new("/nowhere/at/all")].into_iter()).expect_err("not there");
+        if refused.0 == missing().0 {
             return eprintln!("SKIPPED: this kernel has no Landlock");
         }
-        let refused = ruleset([Path::new("/nowhere/at/all")].into_iter()).expect_err("not there");
-        assert!(refused.to_string().contains("`/nowhere/at/all`"), "{refused}");
+        assert_eq!(
+            refused.to_string(),
+            "cannot let it write below `/nowhere/at/all` (`sandbox.writable`): No such file or directory (os error 2); make \
+             that path, or remove it from the list"
+        );
     }
 }
