@@ -1,4 +1,4 @@
-//! How long a module that is killed is away, several times in a row.
+//! Time that a killed module is away, several kills in a row.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

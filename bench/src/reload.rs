@@ -74,7 +74,7 @@ pub async fn one_of_many(programs: &Path, turns: usize) -> Result<(), Failure> {
 /// until the one that it changes is another one.
 pub async fn behind_another(programs: &Path, turns: usize) -> Result<(), Failure> {
     const GAPS_MS: [u64; 6] = [0, 20, 100, 240, 500, 1_500];
-    /// What comes this long after a change is alone.
+    /// Gap after which a change counts as alone.
     const ALONE: Duration = Duration::from_millis(2_500);
     let (few, many) = (motors(5, 100, ""), motors(1_000, 100, "0"));
     let (few, many) = (

@@ -39,7 +39,7 @@ pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Address {
-    /// How standard input is written.
+    /// Text that stands for standard input.
     pub(crate) const STDIN: &str = "-";
 
     /// Parses an address. As in every peer, text with a port at its end and no `/` is a TCP address.

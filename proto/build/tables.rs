@@ -25,7 +25,7 @@ const SUBTYPES: [(&str, &str); 8] = [
     ("worldstatestore", "world_state_store"),
 ];
 
-/// Where a first message may carry the resource name. The later ones are of single methods, see `component-apis`:
+/// Fields in which a first message may carry the resource name. The later ones are of single methods, see `component-apis`:
 /// board readers, input controllers, and streams whose first message holds a header.
 const NAME_PATHS: [&[&str]; 5] = [
     &["name"],

@@ -16,7 +16,7 @@ pub struct Method {
     pub name: &'static str,
     /// The API whose resources serve it; `None` where the machine itself does.
     pub api: Option<ApiParts>,
-    /// Which sides stream.
+    /// Kind by the sides that stream.
     pub kind: Kind,
     /// Number of the string field of the first request message that names the resource.
     /// `None` where the method addresses no resource, and where the name lies deeper: see `name_path`.
@@ -50,7 +50,7 @@ impl fmt::Display for ApiParts {
     }
 }
 
-/// Which sides of a call send more than one message.
+/// Kind of a method, by the sides that send more than one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// One request, one response.

@@ -9,7 +9,7 @@ pub struct Block {
     pub language: String,
     /// The further words.
     pub words: Vec<String>,
-    /// What is between the fences.
+    /// Text between the fences.
     pub text: String,
 }
 

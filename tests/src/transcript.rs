@@ -11,11 +11,11 @@ use regex::Regex;
 /// One command of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Where it stands in the page, from 1.
+    /// Line in the page, from 1.
     pub line: usize,
     /// As it is typed.
     pub command: String,
-    /// What it prints. Empty: whatever that is.
+    /// Expected output. Empty: any.
     pub expected: String,
 }
 

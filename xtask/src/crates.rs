@@ -84,7 +84,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// What a pure crate must not bring with it, however far away.
+/// Crates that a pure crate must not bring with it, however far away.
 const IMPURE: [&str; 8] = ["tokio", "tonic", "prost", "prost-types", "nix", "h2", "hyper", "mio"];
 /// The crates that must stay pure.
 const PURE: [&str; 3] = ["mainstay-ids", "mainstay-model", "mainstay-core"];

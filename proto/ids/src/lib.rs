@@ -43,7 +43,7 @@ pub enum IdError {
     TooLong {
         /// The rejected name.
         name: String,
-        /// How many characters would have passed.
+        /// Greatest number of characters.
         max: usize,
     },
 }
@@ -85,7 +85,7 @@ fn is_word(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// What a resource can do, as `namespace:type:subtype`, for example `rdk:component:motor`.
+/// API of a resource, as `namespace:type:subtype`, for example `rdk:component:motor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Api(Triplet);
@@ -146,7 +146,7 @@ impl FromStr for Api {
     }
 }
 
-/// What implements a resource, as `namespace:family:name`, for example `acme:rover:wheel`.
+/// Model that implements a resource, as `namespace:family:name`, for example `acme:rover:wheel`.
 /// One word stands for a built-in model: `fake` is read as, and printed as, `rdk:builtin:fake`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -211,9 +211,9 @@ impl FromStr for Model {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ResourceName {
-    /// What it can do.
+    /// Its API.
     pub api: Api,
-    /// Which one it is.
+    /// Its name, unique within the API.
     pub name: String,
 }
 
@@ -249,7 +249,7 @@ impl fmt::Display for ResourceName {
     }
 }
 
-/// What every text id shares: printing it, and reading it from and into a `String` for serde.
+/// Implementations that every text id shares: printing it, and reading it from and into a `String` for serde.
 macro_rules! text_id {
     ($($id:ident),*) => {$(
         impl TryFrom<String> for $id {

@@ -1,4 +1,4 @@
-//! What is compared: descriptors flattened to one line per fact, keyed by full name.
+//! Facts that are compared: descriptors flattened to one line per fact, keyed by full name.
 //!
 //! The messages below are those of `google/protobuf/descriptor.proto` with the fields that matter here, and with the one
 //! method option that matters: generic descriptor types drop options that they do not know.
@@ -162,7 +162,7 @@ const RUNTIME: &str = "google.protobuf";
 /// Fact by name.
 pub type Facts = BTreeMap<String, String>;
 
-/// What a set says about the packages of a machine and everything that they use.
+/// Facts of a set about the packages of a machine and everything that they use.
 pub fn facts(set: &FileSet) -> Facts {
     let all = Collector::new(set);
     let mut wanted = BTreeSet::new();

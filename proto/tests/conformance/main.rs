@@ -88,7 +88,7 @@ fn our_descriptors_say_what_those_of_the_sdk_say() {
     );
 }
 
-/// What the comparison says after one change to a copy of our descriptors.
+/// Result of the comparison after one change to a copy of our descriptors.
 fn after(change: impl FnOnce(&mut FileSet)) -> Vec<String> {
     let ours = ours();
     let mut changed = ours.clone();

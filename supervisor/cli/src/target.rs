@@ -21,7 +21,7 @@ const DEFAULT_PORT: u16 = 8080;
 /// Limit for a machine to accept a connection and to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which machine is meant. Without either, the only one that runs on this host for this user.
+/// Selection of a machine. Without either option, the only one that runs on this host for this user.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Which {
     /// The machine on this host that runs this config file

@@ -40,7 +40,7 @@ fn session(pid: u32) -> Vec<u32> {
     found
 }
 
-/// What each thread waits for. Written as it is read, so that what blocks costs only what comes after it.
+/// Wait channel and stack of each thread. Written as it is read, so that what blocks costs only what comes after it.
 pub fn threads(pid: u32, out: &mut impl Write) -> io::Result<()> {
     if !Path::new("/proc/self/task").exists() {
         return writeln!(out, "this system tells nothing about the threads of a process");

@@ -12,7 +12,7 @@ use crate::process_table::Process;
 /// the runtime directory and LIFE counts the module's processes.
 pub const MARK: &str = "MAINSTAY_LIFE";
 
-/// How long the end of killed ones is waited for.
+/// Timeout for the end of killed processes.
 const KERNEL: Duration = Duration::from_millis(500);
 
 /// Ends all processes that the machine with this `key` left behind; returns how many there were, and those that could

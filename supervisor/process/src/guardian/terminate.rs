@@ -1,4 +1,4 @@
-//! How processes that nobody supervises any more are ended: told to, given a moment, killed. Those that descend from this
+//! Termination of processes that nobody supervises any more: SIGTERM, given a moment, killed. Those that descend from this
 //! process are reaped, too.
 
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use crate::process_table;
 use crate::process_table::Process;
 
-/// How long what a core left behind may take to end after SIGTERM: enough to stop motors.
+/// Time from SIGTERM to SIGKILL for the processes that a core left behind: enough to stop motors.
 const GRACE: Duration = Duration::from_millis(700);
-/// How long the kernel may take with descendants that were killed.
+/// Timeout for the end of killed descendants.
 const KERNEL: Duration = Duration::from_millis(1_500);
 /// Limit for killed processes that wait uninterruptibly: such a process usually waits for broken hardware.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);

@@ -27,7 +27,7 @@ const HARMLESS: [&str; 6] = [
     "/dev/tty",
 ];
 
-/// What Landlock could refuse from its first version on: writing, and making and removing entries of every kind.
+/// Access rights of the first version of Landlock: writing, and making and removing entries of every kind.
 const FIRST: ABI = ABI::V1;
 /// Moving between directories, which was refused altogether before version 2, and truncating without opening, which was not
 /// told apart before version 3. What later versions can refuse is left alone: control of devices, sockets.
@@ -75,7 +75,7 @@ fn allow(ruleset: RulesetCreated, path: &Path) -> Result<RulesetCreated, Box<dyn
     Ok(ruleset.add_rule(PathBeneath::new(PathFd::new(path)?, AccessFs::from_write(LAST)))?)
 }
 
-/// What the system said; the errors around it say what we say better.
+/// Error of the system; the errors around it say what we say better.
 fn cause(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(inner) = error.source() {

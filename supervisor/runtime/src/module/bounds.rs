@@ -68,7 +68,7 @@ impl Bounds {
     /// sockets.
     ///
     /// # Errors
-    /// What is configured and cannot be had, with the cure.
+    /// Settings that cannot be had, with the cure.
     pub fn confine(
         &mut self,
         spec: &ModuleSpec,

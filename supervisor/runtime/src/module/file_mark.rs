@@ -23,7 +23,7 @@ impl FileMark {
     /// Looks at what `path` leads to now.
     ///
     /// # Errors
-    /// What the file system says, for example that there is nothing.
+    /// Error of the file system, for example that there is nothing.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let metadata = std::fs::metadata(&path)?;

@@ -46,7 +46,7 @@ impl FirstRun {
     /// Notes its success on disk.
     ///
     /// # Errors
-    /// What the file system says. The script runs again at the next start then.
+    /// Error of the file system. The script runs again at the next start then.
     pub fn succeeded(&self) -> io::Result<()> {
         std::fs::File::create(&self.marker)?.sync_all()
     }

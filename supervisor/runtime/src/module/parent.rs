@@ -50,7 +50,7 @@ impl ParentListener {
     /// Listens as the module needs it, and says where.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn open(spec: &ModuleSpec, names: &Sockets) -> io::Result<(Self, Address)> {
         if spec.tcp {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

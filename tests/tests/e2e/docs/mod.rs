@@ -1,4 +1,4 @@
-//! What README and the pages for users say is done: configs are checked, commands are run and their output compared, programs
+//! README and the pages for users, executed: configs are checked, commands are run and their output compared, programs
 //! are built and run, page by page and in the order of the page.
 //!
 //! How a block is treated is told by the words behind its fence:

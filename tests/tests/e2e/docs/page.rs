@@ -13,20 +13,20 @@ use mainstay_tests::transcript::{self, commands, matches};
 use mainstay_tests::world::{Place, World};
 use mainstay_tests::{bins, python};
 
-/// Where pages let their machines listen. A free port stands in for it.
+/// Address of the machines in the pages. A free port stands in for it.
 const ADDRESS: &str = "127.0.0.1:8080";
-/// Where README has the clone of this repository.
+/// Folder of the repository as README has it.
 const CLONE: &str = "\"../mainstay/";
 /// Longest time for what a page lets one do; a first build of a module takes minutes.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How long a machine may take until it shows what the page says.
+/// Timeout for a machine to show what the page says.
 const SETTLING: Duration = Duration::from_secs(10);
 /// Verbs that only look. They are asked again, because a reader is slower than this test.
 const LOOKS: [&str; 6] = ["status", "events", "explain", "logs", "graph", "diff"];
-/// What may be marked `not-run`.
+/// Programs whose commands may be marked `not-run`.
 const NOT_RUN: [&str; 3] = ["cargo ", "install ", "systemctl "];
 
-/// How much of a page was run.
+/// Counts of the blocks of a page that were run.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counts {
     pub configs: usize,
