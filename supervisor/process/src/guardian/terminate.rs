@@ -8,7 +8,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::process_table;
-use crate::process_table::Process;
+use crate::process_table::ProcessInfo;
 
 /// Time from SIGTERM to SIGKILL for what a core left behind: enough to stop motors.
 pub const GRACE: Duration = Duration::from_millis(700);
@@ -16,12 +16,12 @@ pub const GRACE: Duration = Duration::from_millis(700);
 const KERNEL: Duration = Duration::from_millis(1_500);
 /// Limit for killed processes that wait uninterruptibly: such a process usually waits for broken hardware.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);
-/// Pause between two looks, while nothing tells of an end.
+/// Pause between two looks, where the system does not report an end.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Step of the termination that is due at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
+enum TerminationStep {
     /// SIGTERM, once; then patience.
     Terminate,
     /// SIGKILL to all.
@@ -31,11 +31,11 @@ enum Due {
 }
 
 /// Decides from the time since the beginning. `stuck`: all that live wait uninterruptibly.
-fn due(elapsed: Duration, stuck: bool) -> Due {
+fn due_step(elapsed: Duration, stuck: bool) -> TerminationStep {
     match elapsed.checked_sub(GRACE) {
-        None => Due::Terminate,
-        Some(killed) if killed >= KERNEL || (stuck && killed >= UNINTERRUPTIBLE) => Due::GiveUp,
-        Some(_) => Due::Kill,
+        None => TerminationStep::Terminate,
+        Some(killed) if killed >= KERNEL || (stuck && killed >= UNINTERRUPTIBLE) => TerminationStep::GiveUp,
+        Some(_) => TerminationStep::Kill,
     }
 }
 
@@ -43,7 +43,7 @@ fn due(elapsed: Duration, stuck: bool) -> Due {
 /// of a child, for so long at most.
 ///
 /// Reaps every child: nobody in this process may wait for one.
-pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
+pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<ProcessInfo> {
     let own = Pid::this().as_raw();
     let begun = Instant::now();
     let mut first = true;
@@ -56,17 +56,17 @@ pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Pro
             return Vec::new();
         }
         // The others wait to be reaped, by us in the next round or by their parents.
-        let living: Vec<&Process> = left.into_iter().filter(|process| process.lives()).collect();
+        let living: Vec<&ProcessInfo> = left.into_iter().filter(|process| process.lives()).collect();
         let stuck = !living.is_empty() && living.iter().all(|process| process.uninterruptible());
-        match due(begun.elapsed(), stuck) {
-            Due::Terminate => {
+        match due_step(begun.elapsed(), stuck) {
+            TerminationStep::Terminate => {
                 // Once: a second SIGTERM cuts short how an SDK stops, and what is forked from now on helps somebody to end.
                 if std::mem::take(&mut first) {
                     living.iter().for_each(|process| process.signal(Signal::SIGTERM));
                 }
             }
-            Due::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
-            Due::GiveUp => return living.into_iter().cloned().collect(),
+            TerminationStep::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
+            TerminationStep::GiveUp => return living.into_iter().cloned().collect(),
         }
         pause(LOOK);
     }
@@ -83,8 +83,8 @@ fn reap() {
     }
 }
 
-/// Names what could not be ended, in words for the person who reads stderr.
-pub fn name(left: &[Process]) -> String {
+/// Text about processes that could not be ended, for the person who reads stderr.
+pub fn name(left: &[ProcessInfo]) -> String {
     left.iter()
         .map(|process| {
             let why = if process.uninterruptible() {
@@ -107,22 +107,22 @@ mod tests {
     #[test]
     fn everybody_gets_a_moment_and_nobody_is_waited_for_for_ever() {
         for (ms, stuck, expected) in [
-            (0, false, Due::Terminate),
-            (699, true, Due::Terminate),
-            (700, false, Due::Kill),
-            (849, true, Due::Kill),
-            (850, true, Due::GiveUp),
-            (850, false, Due::Kill),
-            (2_199, false, Due::Kill),
-            (2_200, false, Due::GiveUp),
+            (0, false, TerminationStep::Terminate),
+            (699, true, TerminationStep::Terminate),
+            (700, false, TerminationStep::Kill),
+            (849, true, TerminationStep::Kill),
+            (850, true, TerminationStep::GiveUp),
+            (850, false, TerminationStep::Kill),
+            (2_199, false, TerminationStep::Kill),
+            (2_200, false, TerminationStep::GiveUp),
         ] {
-            assert_eq!(due(Duration::from_millis(ms), stuck), expected, "{ms} {stuck}");
+            assert_eq!(due_step(Duration::from_millis(ms), stuck), expected, "{ms} {stuck}");
         }
     }
 
     #[test]
     fn what_is_left_is_named_with_the_reason() {
-        let left = |state| Process {
+        let left = |state| ProcessInfo {
             pid: 42,
             name: "lidar".into(),
             state,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::libc;
 
-use super::Refused;
+use super::ConfinementError;
 
 /// Devices that every program may write to: nothing comes of it.
 const HARMLESS: [&str; 6] = [
@@ -28,7 +28,7 @@ const WRITE_FILE: u64 = 1 << 1;
 const CHANGE_DIRECTORY: u64 = 0b1_1111_1111 << 4;
 /// Since version 2 of the interface: moving between directories. Refused altogether before.
 const REFER: u64 = 1 << 13;
-/// Since version 3: truncating without opening. Not told apart before.
+/// Right to truncate without opening, since version 3; older kernels do not restrict it.
 const TRUNCATE: u64 = 1 << 14;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION`
@@ -70,9 +70,9 @@ fn handled(version: u32) -> u64 {
 }
 
 /// A set of rules under which nothing can be written but below `writable`.
-pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<OwnedFd, Refused> {
+pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<OwnedFd, ConfinementError> {
     let Some(version) = version() else {
-        return Err(Refused(
+        return Err(ConfinementError(
             "cannot restrict where it writes (`sandbox.writable`): this kernel has no Landlock (Linux 5.13 with `landlock` \
              in its `lsm=` list); enable it, or remove `writable`"
                 .to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<Ow
     };
     let handled = handled(version);
     let ruleset = create(handled).map_err(|error| {
-        Refused(format!(
+        ConfinementError(format!(
             "cannot make a set of Landlock rules (`sandbox.writable`): {error}"
         ))
     })?;
@@ -116,9 +116,9 @@ fn create(handled_access_fs: u64) -> io::Result<OwnedFd> {
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper in nix or std")]
-fn allow(ruleset: &OwnedFd, path: &Path, handled: u64) -> Result<(), Refused> {
+fn allow(ruleset: &OwnedFd, path: &Path, handled: u64) -> Result<(), ConfinementError> {
     let refused = |error: io::Error| {
-        Refused(format!(
+        ConfinementError(format!(
             "cannot let it write below `{}` (`sandbox.writable`): {error}; make that path, or remove it from the list",
             path.display()
         ))

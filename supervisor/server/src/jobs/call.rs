@@ -17,7 +17,7 @@ use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::status::Target;
 use mainstay_proxy::trace::{TRACEPARENT, Traces};
 use mainstay_proxy::upstream::Lane;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -27,7 +27,7 @@ use super::request::Request;
 /// The machine, as far as jobs need it. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    published: Published,
+    published: ViewCell,
     operations: Operations,
     sessions: Arc<Sessions>,
     traces: Traces,
@@ -35,7 +35,7 @@ pub struct Caller {
 
 impl Caller {
     /// Calls what the machine publishes.
-    pub fn new(published: Published, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
+    pub fn new(published: ViewCell, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
         Self {
             published,
             operations,
@@ -44,7 +44,7 @@ impl Caller {
         }
     }
 
-    pub(super) fn published(&self) -> &Published {
+    pub(super) fn published(&self) -> &ViewCell {
         &self.published
     }
 

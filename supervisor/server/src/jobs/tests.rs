@@ -8,14 +8,14 @@ use super::*;
 
 struct Bench {
     handle: Handle,
-    published: Published,
+    published: ViewCell,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (handle, published, stop) = (Handle::default(), Published::default(), CancellationToken::new());
+        let (handle, published, stop) = (Handle::default(), ViewCell::default(), CancellationToken::new());
         let sessions = mainstay_proxy::sessions::Sessions::new(Duration::from_secs(2));
         let caller = Caller::new(
             published.clone(),

@@ -24,7 +24,7 @@ use crate::jobs;
 #[derive(Debug, Clone)]
 pub struct Robot {
     /// The machine.
-    pub machine: machine::Handle,
+    pub machine: machine::MachineHandle,
     /// Who moves what.
     pub sessions: Arc<Sessions>,
     /// What runs now.
