@@ -2,13 +2,14 @@
 //!
 //! The core may be killed at any moment, with SIGKILL too. Its guardian then gives what it left behind a moment to stop
 //! motors, kills it, reaps it, and removes the runtime directory and the cgroups. Both are subreapers, so a daemon that
-//! left its session and its parent is still a descendant of theirs. If the guardian dies, the core learns it from the kernel
-//! and by the socket between them; it stops in order and does at its end what the guardian would have done. If both die
-//! at once, a third process, the last reaper, ends what carries the machine's mark.
+//! left its session and its parent is still a descendant of theirs. If the guardian dies, the core learns it from the
+//! kernel and by the socket between them; it stops in order and does at its end what the guardian would have done. If
+//! both die at once, a third process, the last reaper (`undertaker` in process lists), ends what carries the machine's
+//! mark.
 //!
 //! `watch` is the guardian's life, `terminate` how descendants are ended, `handover` what the core sends it,
-//! `last_reaper` the third process, `leftovers` how it and the next start find what is left, `children` which processes the core spawned
-//! itself.
+//! `last_reaper` the third process, `leftovers` how it and the next start find what is left, `children` which processes
+//! the core spawned itself.
 
 pub mod children;
 #[cfg(target_os = "linux")]
