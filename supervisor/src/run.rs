@@ -11,14 +11,14 @@ use mainstay_core::module::lifecycle::START_TIMEOUT;
 use mainstay_model::duration::parse as parse_duration;
 use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
-use mainstay_process::guardian::{Tether, leftovers};
+use mainstay_process::guardian::{GuardianLink, leftovers};
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
 use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::trace::Traces;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
@@ -43,8 +43,8 @@ use tracing::{debug, info, warn};
 /// Threads that pass calls on. With 8 callers one did better than two in a single comparison on two cores; with one
 /// caller the picture was mixed, so a machine with more cores is a reason to measure again (`cargo xtask bench`).
 const WORKERS: usize = 1;
-/// Signals that come within this time of the first say the same thing.
-const ONE_WISH: Duration = Duration::from_secs(1);
+/// Window in which signals after the first count as the same request.
+const SIGNAL_MERGE: Duration = Duration::from_secs(1);
 /// Limit for stops under way at the end of the machine.
 const STOPS_UNDER_WAY: Duration = Duration::from_millis(500);
 /// Limit for blocking threads at the end of the process.
@@ -52,9 +52,9 @@ const BLOCKED: Duration = Duration::from_millis(500);
 /// Limit of a start's wait for the guardian of a dead core of the same config.
 const ENDING: Duration = Duration::from_secs(5);
 /// Pause between two looks whether it is done.
-const ENDING_LOOK: Duration = Duration::from_millis(20);
+const ENDING_PAUSE: Duration = Duration::from_millis(20);
 /// Limit of a start's wait for the leftovers of a core and guardian that died at once.
-const SURVIVORS: Duration = Duration::from_secs(3);
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// When the start is over for good.
 const AFTER_START: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
@@ -75,9 +75,9 @@ pub struct RunOptions {
     pub home: PathBuf,
 }
 
-/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is
-/// given the states of the machine as they come, to tell of its start. `tether` ties this process to its guardian.
-pub fn run<F>(options: RunOptions, tether: Tether, announce: impl FnOnce(States) -> F) -> ExitCode
+/// Runs the machine until a signal or a client ends it. 0 if it ran; 1 if it could not start, or broke. `announce` is given the
+/// states of the machine as they come, to tell of its start. `guardian_link` ties this process to its guardian.
+pub fn run<F>(options: RunOptions, guardian_link: GuardianLink, announce: impl FnOnce(States) -> F) -> ExitCode
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -93,7 +93,7 @@ where
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(start(options, levels, &tether, announce));
+            let ended = runtime.block_on(start(options, levels, &guardian_link, announce));
             // A thread that reads about a hung process may never come back.
             runtime.shutdown_timeout(BLOCKED);
             ended
@@ -102,7 +102,7 @@ where
             "the system refuses to start an event loop: {error}"
         ))),
     };
-    if tether.is_cut() {
+    if guardian_link.is_cut() {
         // Nobody else is there to do it.
         eprint!("{}", guardian::end_descendants());
     }
@@ -125,7 +125,7 @@ fn failure(error: impl fmt::Display) -> Failure {
 async fn start<F>(
     options: RunOptions,
     levels: Levels,
-    tether: &Tether,
+    guardian_link: &GuardianLink,
     announce: impl FnOnce(States) -> F,
 ) -> Result<(), Failure>
 where
@@ -133,8 +133,8 @@ where
 {
     let started = SystemTime::now();
     // First of all: whoever wants it to end while it starts must not leave anything behind.
-    let mut signals = Signals::new().map_err(failure)?;
-    let lifeline = tether.watch().map_err(failure)?;
+    let mut signals = ShutdownSignals::new().map_err(failure)?;
+    let lifeline = guardian_link.watch().map_err(failure)?;
     let RunOptions {
         given,
         config_path,
@@ -150,7 +150,7 @@ where
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
-    let directory = claim(&directory, tether).await.map_err(failure)?;
+    let directory = claim(&directory, guardian_link).await.map_err(failure)?;
     let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
 
     let cgroups = match Tree::open(directory.path()) {
@@ -273,7 +273,7 @@ where
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
     };
     // The kernel's signal may have come first.
-    if tether.is_cut() {
+    if guardian_link.is_cut() {
         warn!("the guardian has ended; stopping, because nobody would clear up after us");
     }
     shutdown.cancel();
@@ -291,7 +291,7 @@ where
     };
     let asked_again = async {
         // Some tools signal a process and its group, which is one wish told twice.
-        let patience = tokio::time::Instant::now() + ONE_WISH;
+        let patience = tokio::time::Instant::now() + SIGNAL_MERGE;
         loop {
             let name = signals.ending(&hang_up).await;
             if tokio::time::Instant::now() >= patience {
@@ -313,7 +313,7 @@ where
 }
 
 /// Gives back the pages of program text that the start alone needed, once it is over.
-async fn release_text(published: Published) {
+async fn release_text(published: ViewCell) {
     let mut changes = published.changes.follow();
     while !published.load().running {
         if changes.changed().await.is_err() {
@@ -328,20 +328,20 @@ async fn release_text(published: Published) {
 }
 
 /// Takes the runtime directory, after whatever an earlier core left has been put away.
-async fn claim(path: &Path, tether: &Tether) -> Result<RuntimeDir, RuntimeDirError> {
+async fn claim(path: &Path, guardian_link: &GuardianLink) -> Result<RuntimeDir, RuntimeDirError> {
     // Before it exists, so that there is no moment in which nobody would remove it. A guardian that is gone is noticed
     // elsewhere.
-    let _gone = tether.tell_directory(path);
+    let _gone = guardian_link.send_directory(path);
     let patience = tokio::time::Instant::now() + ENDING;
     let directory = loop {
         match RuntimeDir::create(path) {
             Err(RuntimeDirError::Ending) if tokio::time::Instant::now() < patience => {
-                tokio::time::sleep(ENDING_LOOK).await;
+                tokio::time::sleep(ENDING_PAUSE).await;
             }
             done => break done?,
         }
     };
-    let _gone = tether.tell_lock(directory.lock());
+    let _gone = guardian_link.send_lock(directory.lock());
     let mut dead = match path.parent() {
         Some(base) => runtime_dir::sweep(base, path),
         None => Vec::new(),
@@ -362,7 +362,7 @@ async fn claim(path: &Path, tether: &Tether) -> Result<RuntimeDir, RuntimeDirErr
 /// Ends what a machine left behind whose core and guardian were killed together.
 async fn end_survivors(key: String) {
     let ended = tokio::task::spawn_blocking(move || leftovers::end(&key));
-    match tokio::time::timeout(SURVIVORS, ended).await {
+    match tokio::time::timeout(LEFTOVERS_TIMEOUT, ended).await {
         Ok(Ok((0, _))) => {}
         Ok(Ok((count, left))) => {
             warn!(
@@ -394,8 +394,8 @@ fn limit(variable: &str, default: Duration) -> Duration {
     }
 }
 
-/// The signals that a machine hears.
-struct Signals {
+/// Signals that the machine handles.
+struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -403,7 +403,7 @@ struct Signals {
     terminal: bool,
 }
 
-impl Signals {
+impl ShutdownSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -22,16 +22,18 @@ const DEFAULT_HOME: &str = ".viam";
 /// Runs the verb until the machine has stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     // First of all, while there is one thread and next to nothing in memory.
-    let tether = match guardian::split() {
+    let guardian_link = match guardian::split() {
         Ok(Side::Guardian(code)) => return code,
-        Ok(Side::Core(tether)) => tether,
+        Ok(Side::Core(guardian_link)) => guardian_link,
         Err(error) => {
             let failure = Failure::wrong(format!("the system refuses to start the core's process: {error}"));
             return failure.report(arguments.json).into();
         }
     };
     match options(&arguments) {
-        Ok(options) => crate::run::run(options, tether, |states| startup::announce(states, arguments.json)),
+        Ok(options) => crate::run::run(options, guardian_link, |states| {
+            startup::announce(states, arguments.json)
+        }),
         Err(failure) => failure.report(arguments.json).into(),
     }
 }

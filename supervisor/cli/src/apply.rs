@@ -71,7 +71,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         config: Some(config.clone()),
     };
     let planned = machine.plan_config(request).await?.into_inner();
-    let mut told = Told {
+    let mut output = ApplyOutput {
         json: arguments.json,
         style: Style::stdout(),
         plan: ConfigPlan::default(),
@@ -89,9 +89,9 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Wrong);
     };
-    told.plan(plan, &diagnostics)?;
+    output.plan(plan, &diagnostics)?;
     let asked = !arguments.yes && !arguments.json && io::stdin().is_terminal() && io::stderr().is_terminal();
-    if asked && !told.plan.changes.is_empty() && !confirmed(&arguments.file)? {
+    if asked && !output.plan.changes.is_empty() && !confirmed(&arguments.file)? {
         note("nothing was changed");
         return Ok(Exit::Wrong);
     }
@@ -101,7 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let mut steps = machine.apply_config(request).await?.into_inner();
     while let Some(progress) = steps.message().await? {
-        if let Some(exit) = told.step(progress, &mut machine).await? {
+        if let Some(exit) = output.step(progress, &mut machine).await? {
             return Ok(exit);
         }
     }
@@ -122,13 +122,13 @@ fn confirmed(file: &Path) -> Result<bool, Failure> {
 }
 
 /// Lines printed so far.
-struct Told {
+struct ApplyOutput {
     json: bool,
     style: Style,
     plan: ConfigPlan,
 }
 
-impl Told {
+impl ApplyOutput {
     fn plan(&mut self, plan: ConfigPlan, diagnostics: &[Value]) -> Result<(), Failure> {
         self.plan = plan;
         if self.json {
@@ -141,7 +141,7 @@ impl Told {
         }
     }
 
-    /// Tells of one step. An exit code if it was the last.
+    /// Prints one step. An exit code if it was the last.
     async fn step(
         &mut self,
         progress: ApplyConfigProgress,
@@ -167,7 +167,7 @@ impl Told {
         };
         let failed = parts.iter().filter(|part| part.bad).count();
         if self.json {
-            let shown: Vec<_> = parts.iter().map(Outcome::json).collect();
+            let shown: Vec<_> = parts.iter().map(PartOutcome::json).collect();
             let length_ms = length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
             let mut line = json!({ "step": word(state), "reasons": progress.reasons, "length_ms": length_ms });
             if !parts.is_empty() || is_last(state) {
@@ -250,7 +250,7 @@ fn sentence(state: ApplyConfigState, reasons: &[String], length: Option<Duration
 
 /// Present state of one part of the plan.
 #[derive(Debug)]
-struct Outcome<'p> {
+struct PartOutcome<'p> {
     change: &'p mainstay_proto::mainstay::control::v1::PlannedChange,
     /// State as `mainstay status` calls it; `gone`.
     state: &'static str,
@@ -258,7 +258,7 @@ struct Outcome<'p> {
     bad: bool,
 }
 
-impl Outcome<'_> {
+impl PartOutcome<'_> {
     fn json(&self) -> Value {
         json!({
             "part": self.change.part,
@@ -271,7 +271,7 @@ impl Outcome<'_> {
 }
 
 /// Present state of the modules and resources that change.
-fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<Outcome<'p>> {
+fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<PartOutcome<'p>> {
     let modules: HashMap<&str, _> = status
         .modules
         .iter()
@@ -306,7 +306,7 @@ fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<Outcome<'p>> {
             },
             _ => return None,
         };
-        Some(Outcome {
+        Some(PartOutcome {
             change,
             state,
             error,
@@ -316,9 +316,9 @@ fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<Outcome<'p>> {
     found.collect()
 }
 
-fn outcome_lines(plan: &ConfigPlan, parts: &[Outcome<'_>], style: Style) -> Vec<String> {
+fn outcome_lines(plan: &ConfigPlan, parts: &[PartOutcome<'_>], style: Style) -> Vec<String> {
     let names = Names::of(plan);
-    let mut table = crate::table::Table::plain(2);
+    let mut table = crate::table::TextTable::plain(2);
     for part in parts {
         let colour = if part.bad { Colour::Red } else { Colour::Green };
         table.row([

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mainstay_config::declared::Answer;
+use mainstay_config::declared::DeclaredAnswer;
 use mainstay_core::graph::is_frame_system;
 use mainstay_model::{Builtins, Config, ModuleName, ResourceConfig};
 use mainstay_proto::ResourceName;
@@ -30,22 +30,22 @@ const AT_A_TIME: usize = 32;
 
 /// Outcome of asking.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct BuiltinAnswers {
     /// Answer about each entry.
-    pub answers: BTreeMap<ResourceName, Answer>,
+    pub answers: BTreeMap<ResourceName, DeclaredAnswer>,
     /// Modules that could not be asked, and why.
     pub silent: Vec<(ModuleName, String)>,
 }
 
 /// Asks the built-in modules about those entries of `config` that are theirs and have no fault.
-pub async fn ask(builtins: &Builtins, config: &Config) -> Asked {
+pub async fn ask(builtins: &Builtins, config: &Config) -> BuiltinAnswers {
     let mut of_modules: BTreeMap<&ModuleName, Vec<&ResourceConfig>> = BTreeMap::new();
     for entry in config.resources.iter().filter(|entry| entry.fault.is_none()) {
         if let Some(module) = builtins.module_of(&entry.name.api, &entry.model) {
             of_modules.entry(module).or_default().push(entry);
         }
     }
-    let mut asked = Asked::default();
+    let mut asked = BuiltinAnswers::default();
     for (module, entries) in of_modules {
         let which = module.as_str().trim_start_matches("builtin:");
         match ask_one(&builtins.executable, which, &entries).await {
@@ -64,7 +64,7 @@ async fn ask_one(
     executable: &Path,
     module: &str,
     entries: &[&ResourceConfig],
-) -> Result<Vec<(ResourceName, Answer)>, String> {
+) -> Result<Vec<(ResourceName, DeclaredAnswer)>, String> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|error| error.to_string())?;
     let mut child = tokio::process::Command::new(executable)
         .arg("-")
@@ -93,7 +93,7 @@ async fn ask_one(
 async fn validate_all(
     connection: MachineConnection,
     entries: &[&ResourceConfig],
-) -> Result<Vec<(ResourceName, Answer)>, String> {
+) -> Result<Vec<(ResourceName, DeclaredAnswer)>, String> {
     let mut answers = Vec::with_capacity(entries.len());
     let mut asking = JoinSet::new();
     for entry in entries {
@@ -107,7 +107,7 @@ async fn validate_all(
         if asking.len() >= AT_A_TIME
             && let Some(answer) = asking.join_next().await
         {
-            answers.extend(answer_of(answer)?);
+            answers.extend(unwrap_answer(answer)?);
         }
         let (mut client, name) = (ModuleServiceClient::new(connection.clone()), entry.name.clone());
         asking.spawn(async move {
@@ -119,18 +119,20 @@ async fn validate_all(
         });
     }
     while let Some(answer) = asking.join_next().await {
-        answers.extend(answer_of(answer)?);
+        answers.extend(unwrap_answer(answer)?);
     }
     Ok(answers)
 }
 
-type Said = (
+type RawAnswer = (
     ResourceName,
     Result<mainstay_proto::viam::module::v1::ValidateConfigResponse, Status>,
 );
 
 /// Unwraps one answer; `None` if the module answers nothing any more.
-fn answer_of(answer: Result<Said, tokio::task::JoinError>) -> Result<Option<(ResourceName, Answer)>, String> {
+fn unwrap_answer(
+    answer: Result<RawAnswer, tokio::task::JoinError>,
+) -> Result<Option<(ResourceName, DeclaredAnswer)>, String> {
     let (name, said) = answer.map_err(|error| error.to_string())?;
     match said {
         Ok(said) => {

@@ -62,7 +62,7 @@ pub struct Arguments {
 
 /// Result of checking a config.
 #[derive(Default)]
-struct Found {
+struct CheckResult {
     /// Unless it cannot be used.
     config: Option<Config>,
     diagnostics: Vec<Diagnostic>,
@@ -81,11 +81,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .builtins
         .clone()
         .unwrap_or_else(mainstay_config::builtins::default_path);
-    tell(&arguments.file, &look(&arguments.file, builtins).await, arguments.json)
+    print_result(&arguments.file, &look(&arguments.file, builtins).await, arguments.json)
 }
 
 /// Looks at the file, at what it names on the disk, and asks whoever can say something without being started as a module.
-async fn look(file: &Path, builtins: PathBuf) -> Found {
+async fn look(file: &Path, builtins: PathBuf) -> CheckResult {
     let builtins = BuiltinModels::at(builtins);
     let mut loaded = match config::load(file) {
         Ok(loaded) => loaded,
@@ -94,9 +94,9 @@ async fn look(file: &Path, builtins: PathBuf) -> Found {
                 let offers = offers(file, config, &builtins).await;
                 refused.look_for_models(&offers);
             }
-            return Found {
+            return CheckResult {
                 diagnostics: refused.diagnostics,
-                ..Found::default()
+                ..CheckResult::default()
             };
         }
     };
@@ -109,7 +109,7 @@ async fn look(file: &Path, builtins: PathBuf) -> Found {
         Diagnostic::new(Severity::Warning, message, SourceSpan::file(file))
     });
     loaded.add(silent.collect());
-    Found {
+    CheckResult {
         config: Some(loaded.config),
         diagnostics: loaded.diagnostics,
         after_start,
@@ -188,7 +188,7 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
 }
 
 /// Prints the result and chooses the exit code.
-fn tell(file: &Path, found: &Found, as_json: bool) -> Result<Exit, Failure> {
+fn print_result(file: &Path, found: &CheckResult, as_json: bool) -> Result<Exit, Failure> {
     print(&if as_json {
         json_text(file, found)
     } else {
@@ -200,7 +200,7 @@ fn tell(file: &Path, found: &Found, as_json: bool) -> Result<Exit, Failure> {
     })
 }
 
-fn json_text(file: &Path, found: &Found) -> String {
+fn json_text(file: &Path, found: &CheckResult) -> String {
     let (errors, warnings) = tally(&found.diagnostics);
     let listed: Vec<_> = found.diagnostics.iter().map(DiagnosticJson::from).collect();
     let after_start = found.after_start.iter().map(|one| {
@@ -218,7 +218,7 @@ fn json_text(file: &Path, found: &Found) -> String {
     .to_string()
 }
 
-fn text(file: &Path, found: &Found, style: Style) -> String {
+fn text(file: &Path, found: &CheckResult, style: Style) -> String {
     let diagnostics = &found.diagnostics;
     let tallied = diagnostics::tally_text(diagnostics, file);
     let closing = match (tally(diagnostics), tallied, &found.config) {
@@ -288,7 +288,7 @@ mod tests {
             Ok(loaded) => (Some(loaded.config), loaded.diagnostics),
             Err(refused) => (None, refused.diagnostics),
         };
-        let found = Found {
+        let found = CheckResult {
             config,
             diagnostics,
             after_start: Vec::new(),

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
-use mainstay_config::edit::{Change, Document, Impossible, Line, NewValue, ValuePath};
+use mainstay_config::edit::{DiffLine, EditableFile, Impossible, NewValue, TextChange, ValuePath};
 use mainstay_config::{Diagnostic, Severity};
 use serde_json::json;
 
-use crate::config_files::{SourceSpan, place_of};
+use crate::config_files::{ValueFile, file_of};
 use crate::diagnostics;
 use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn get(arguments: &GetArguments) -> Result<Exit, Failure> {
     let path = parse_path(&arguments.path)?;
-    let place = place_of(&arguments.file, &path);
+    let place = file_of(&arguments.file, &path);
     let (document, _) = read(&place.file)?;
     let found = document
         .get(&path, arguments.reveal)
@@ -147,7 +147,7 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
     } else {
         NewValue::read(&arguments.value).map_err(|error| Failure::usage(error.to_string()))?
     };
-    let place = place_of(&arguments.file, &path);
+    let place = file_of(&arguments.file, &path);
     let (document, old) = read(&place.file)?;
     let change = document.set(&path, &value).map_err(|error| impossible(error, &place))?;
     let diagnostics = if change.is_nothing() {
@@ -206,7 +206,7 @@ fn parse_path(text: &str) -> Result<ValuePath, Failure> {
         .map_err(|error: config::edit::BadPath| Failure::usage(error.to_string()))
 }
 
-fn impossible(error: Impossible, place: &SourceSpan) -> Failure {
+fn impossible(error: Impossible, place: &ValueFile) -> Failure {
     Failure::wrong(match place.others {
         0 => error.to_string(),
         others => format!("{error}; all {} files of the config were looked through", others + 1),
@@ -214,13 +214,13 @@ fn impossible(error: Impossible, place: &SourceSpan) -> Failure {
 }
 
 /// The file as a tree, and its bytes.
-fn read(file: &Path) -> Result<(Document, Vec<u8>), Failure> {
+fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), Failure> {
     let bytes =
         fs::read(file).map_err(|error| Failure::wrong(format!("`{}` cannot be read: {error}", file.display())))?;
     let content = bytes.strip_prefix(MARK).unwrap_or(&bytes);
     let text = String::from_utf8(content.to_owned())
         .map_err(|_| Failure::wrong(format!("`{}` is not UTF-8 text; save it as UTF-8", file.display())))?;
-    let document = Document::read(file, text).map_err(|refused| {
+    let document = EditableFile::read(file, text).map_err(|refused| {
         Failure::wrong(format!(
             "the file cannot be read:\n{}",
             refused.render(config::colour_wanted())
@@ -229,7 +229,7 @@ fn read(file: &Path) -> Result<(Document, Vec<u8>), Failure> {
     Ok((document, bytes))
 }
 
-fn set_json(file: &Path, change: &Change, written: bool, diagnostics: &[Diagnostic]) -> String {
+fn set_json(file: &Path, change: &TextChange, written: bool, diagnostics: &[Diagnostic]) -> String {
     let diagnostics: Vec<_> = diagnostics.iter().map(DiagnosticJson::from).collect();
     json!({
         "file": file.display().to_string(),
@@ -246,7 +246,7 @@ fn set_json(file: &Path, change: &Change, written: bool, diagnostics: &[Diagnost
     .to_string()
 }
 
-fn set_text(change: &Change, dry_run: bool, style: Style) -> String {
+fn set_text(change: &TextChange, dry_run: bool, style: Style) -> String {
     if change.is_nothing() {
         return format!(
             "nothing to do: {} is {} already ({})",
@@ -264,7 +264,7 @@ fn set_text(change: &Change, dry_run: bool, style: Style) -> String {
     format!("{told}\n{}\nnothing is written (--dry-run)", lines.join("\n"))
 }
 
-fn diff(lines: &[Line], style: Style) -> Vec<String> {
+fn diff(lines: &[DiffLine], style: Style) -> Vec<String> {
     let width = lines
         .iter()
         .map(|line| line.number)
@@ -365,7 +365,7 @@ components:
 
     #[test]
     fn a_dry_run_shows_the_lines() {
-        let document = Document::read(Path::new("rover.yaml"), ROVER.to_owned()).expect("a tree");
+        let document = EditableFile::read(Path::new("rover.yaml"), ROVER.to_owned()).expect("a tree");
         let path = "components.left.attributes.rate_hz".parse().expect("a path");
         let change = document
             .set(&path, &NewValue::read("20").expect("a number"))

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
-use mainstay_config::edit::{Document, ValuePath};
+use mainstay_config::edit::{EditableFile, ValuePath};
 use mainstay_config::{ConfigFiles, RawFile};
 
 /// File that holds a value, or should.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SourceSpan {
+pub struct ValueFile {
     /// The file that has it, or else the one in which its path leads furthest; the first of several.
     pub file: PathBuf,
     /// Number of files besides the one that was named that were looked at.
@@ -17,8 +17,8 @@ pub struct SourceSpan {
 
 /// Finds the file that has the value at `path`. A number that says which entry is meant counts in `file` alone. What cannot
 /// be read is passed over: whoever reads the file that is found says what is wrong.
-pub fn place_of(file: &Path, path: &ValuePath) -> SourceSpan {
-    let named = SourceSpan {
+pub fn file_of(file: &Path, path: &ValuePath) -> ValueFile {
+    let named = ValueFile {
         file: file.to_owned(),
         others: 0,
     };
@@ -37,7 +37,7 @@ pub fn place_of(file: &Path, path: &ValuePath) -> SourceSpan {
         .rev()
         .max_by_key(|(_, depth)| *depth);
     let found = deepest.and_then(|(number, _)| bundle.files.get(number));
-    SourceSpan {
+    ValueFile {
         file: found.map_or(named.file, |raw| raw.path.clone()),
         others: bundle.files.len().saturating_sub(1),
     }
@@ -47,7 +47,7 @@ pub fn place_of(file: &Path, path: &ValuePath) -> SourceSpan {
 fn depth(raw: &RawFile, path: &ValuePath) -> usize {
     let text = raw.text.strip_prefix(crate::config::MARK).unwrap_or(&raw.text);
     let text = String::from_utf8(text.to_owned()).ok();
-    let document = text.and_then(|text| Document::read(&raw.path, text).ok());
+    let document = text.and_then(|text| EditableFile::read(&raw.path, text).ok());
     document.map_or(0, |document| document.depth(path))
 }
 
@@ -75,8 +75,8 @@ mod tests {
             fs::write(at(name), text).expect("written");
         }
         let check = |path: &str, expected: &str, others| {
-            let place = place_of(&at("rover.yaml"), &path.parse().expect("a path"));
-            let expected = SourceSpan {
+            let place = file_of(&at("rover.yaml"), &path.parse().expect("a path"));
+            let expected = ValueFile {
                 file: at(expected),
                 others,
             };

@@ -9,7 +9,7 @@ use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigFile, Config
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::{diagnostics, target};
 
 /// The texts of the file and of what it includes.
@@ -45,7 +45,7 @@ pub async fn machine_for(
     file: &Path,
     verb: &str,
 ) -> Result<ControlServiceClient<MachineConnection>, Failure> {
-    let named = |machine: &Path| Which {
+    let named = |machine: &Path| MachineSelector {
         machine: Some(machine.to_owned()),
         address: None,
     };
@@ -55,12 +55,12 @@ pub async fn machine_for(
     match target::control(&named(file), verb).await {
         Err(Failure {
             exit: Exit::NoMachine, ..
-        }) => target::control(&Which::default(), verb).await,
+        }) => target::control(&MachineSelector::default(), verb).await,
         found => found,
     }
 }
 
-/// Complaints that a machine sent, for people.
+/// Text of the diagnostics that a machine sent, for people.
 pub fn rendered(diagnostics: &[ConfigDiagnostic]) -> String {
     diagnostics
         .iter()

@@ -1,4 +1,4 @@
-//! Complaints about a config as results of a verb: for people with the lines underlined, for scripts with stable keys.
+//! Diagnostics of a config as results of a verb: for people with the lines underlined, for scripts with stable keys.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ fn place(place: &SourceSpan) -> (String, [Option<u32>; 3]) {
     )
 }
 
-/// The word for a grade.
+/// Word for a severity.
 pub fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Refused => "refused",

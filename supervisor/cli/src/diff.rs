@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::config_text::{gather, machine_for, rendered};
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
-use crate::table::{Cell, Table};
-use crate::target::Which;
+use crate::table::{Cell, TextTable};
+use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::{config_text, target};
 
@@ -81,7 +81,7 @@ async fn with_running(file: Option<&Path>, machine: &Option<PathBuf>) -> Result<
     let (file, mut client) = match file {
         Some(file) => (file.to_owned(), machine_for(machine, file, "diff").await?),
         None => {
-            let which = Which {
+            let which = MachineSelector {
                 machine: machine.clone(),
                 address: None,
             };
@@ -163,7 +163,7 @@ fn text(compared: &Compared, style: Style) -> String {
     if compared.differences.is_empty() {
         return format!("{} says the same as {}", compared.file.display(), compared.from);
     }
-    let mut table = Table::plain(0);
+    let mut table = TextTable::plain(0);
     for difference in &compared.differences {
         let (sign, colour) = match difference.kind.as_str() {
             "added" => ('+', Colour::Green),

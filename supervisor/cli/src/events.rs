@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::status_json::{machine_state, module_state, time};
 use crate::status_text::{cleaned, module_colour, resource_colour, until};
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::{human, target};
 
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
@@ -43,7 +43,7 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let mut client = target::control(&arguments.which, "events").await?;
+    let mut client = target::control(&arguments.selector, "events").await?;
     let request = EventsRequest {
         follow: arguments.follow,
         from: None,
@@ -61,7 +61,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     target::until_interrupted(arguments.follow, show).await
 }
 
-/// A resource answers to its name and to its full name; what befalls its module is news about it, too.
+/// True if the event is about `about`: a module, a resource by its simple or full name, or the module of a resource.
 fn is_about(event: &Event, about: &str) -> bool {
     match &event.what {
         Some(What::Machine(_)) | None => false,

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::status_json::{module_state, time};
 use crate::status_text::{last, module_colour, since, until};
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::{human, target};
 
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(value_name = "MODULE")]
     module: String,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -36,7 +36,7 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3), or no such module (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let mut client = target::control(&arguments.which, "explain").await?;
+    let mut client = target::control(&arguments.selector, "explain").await?;
     let request = ExplainRequest {
         module: arguments.module,
     };

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// The thing asked about is wrong: a bad config, a call that failed, a resource that does not exist.
+    /// Failed subject of the verb: a bad config, a call that failed, a resource that does not exist.
     Wrong = 1,
     /// Bad usage: the question itself cannot be understood or has several answers.
     Usage = 2,
@@ -35,7 +35,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The thing asked about is wrong.
+    /// Failure of the verb's subject.
     pub fn wrong(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Wrong,
@@ -62,7 +62,7 @@ impl Failure {
         }
     }
 
-    /// Whoever reads our output has seen enough (`mainstay status | head -1`), which is no failure of ours.
+    /// Success at a closed pipe: the reader of our output has seen enough (`mainstay status | head -1`).
     pub fn reader_gone() -> Self {
         Self {
             exit: Exit::Done,
@@ -71,7 +71,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr, as JSON when the verb was asked for JSON, and turns it into the exit code.
+    /// Prints the failure on stderr, as JSON when the verb was asked for JSON, and turns it into the exit code.
     pub fn report(&self, json: bool) -> Exit {
         use std::io::Write as _;
         if !self.message.is_empty() {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use mainstay_config as config;
-
 /// A length of time with two units at most: `12 ms`, `1.4 s`, `41 s`, `3 min 20 s`, `3 h 12 min`, `2 d 4 h`.
 pub fn duration(length: Duration) -> String {
     let (ms, s) = (length.as_millis(), length.as_secs());
@@ -55,7 +53,7 @@ pub fn count(number: usize, thing: &str) -> String {
 /// # Errors
 /// Says what a duration looks like when the text is none.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::parse_duration(text)
+    mainstay_model::duration::parse(text)
         .map_err(|_| format!("`{text}` is no duration; write one like `200ms`, `1.5s` or `2m30s`"))
 }
 

@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::status_json::time;
 use crate::target;
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 
 /// Arguments of `mainstay logs`.
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
@@ -43,7 +43,7 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3), or no such module (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let mut client = target::control(&arguments.which, "logs").await?;
+    let mut client = target::control(&arguments.selector, "logs").await?;
     let request = LogsRequest {
         module: arguments.module,
         follow: arguments.follow,

@@ -43,7 +43,7 @@ pub struct Arguments {
 
 /// Dry run of a config.
 #[derive(Debug)]
-pub struct Planned {
+pub struct PlanResult {
     /// `None`: the config cannot be used.
     pub plan: Option<ConfigPlan>,
     pub diagnostics: Vec<ConfigDiagnostic>,
@@ -62,7 +62,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 config: Some(gather(&arguments.file)?),
             };
             let answer = machine.plan_config(request).await?.into_inner();
-            Planned {
+            PlanResult {
                 plan: answer.plan,
                 diagnostics: answer.diagnostics,
                 running: true,
@@ -72,11 +72,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::NoMachine && arguments.machine.is_none() => from_nothing(&arguments.file),
         Err(failure) => return Err(failure),
     };
-    tell(&arguments.file, &planned, arguments.json)
+    print_result(&arguments.file, &planned, arguments.json)
 }
 
 /// The plan of a start.
-fn from_nothing(file: &Path) -> Planned {
+fn from_nothing(file: &Path) -> PlanResult {
     let (plan, diagnostics) = match config::load(file) {
         Ok(loaded) => {
             let plan = change::plan(&Config::empty(file), &loaded.config, &Known::default());
@@ -84,14 +84,14 @@ fn from_nothing(file: &Path) -> Planned {
         }
         Err(refused) => (None, refused.diagnostics),
     };
-    Planned {
+    PlanResult {
         plan,
         diagnostics: diagnostics.iter().map(control::diagnostic).collect(),
         running: false,
     }
 }
 
-fn tell(file: &Path, planned: &Planned, as_json: bool) -> Result<Exit, Failure> {
+fn print_result(file: &Path, planned: &PlanResult, as_json: bool) -> Result<Exit, Failure> {
     if as_json {
         print(&json_text(file, planned))?;
     } else {
@@ -113,7 +113,7 @@ fn tell(file: &Path, planned: &Planned, as_json: bool) -> Result<Exit, Failure> 
     })
 }
 
-fn json_text(file: &Path, planned: &Planned) -> String {
+fn json_text(file: &Path, planned: &PlanResult) -> String {
     let mut shown = json!({
         "file": file.display().to_string(),
         "running": planned.running,

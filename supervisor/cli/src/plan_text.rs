@@ -7,12 +7,12 @@ use mainstay_proto::mainstay::control::v1::{ConfigPlan, PlannedChange};
 use serde_json::{Value, json};
 
 use crate::human::count;
-use crate::table::{Cell, Table};
+use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
 
 /// A line for each change, and one for what stays.
 pub fn lines(plan: &ConfigPlan, style: Style) -> Vec<String> {
-    let mut table = Table::plain(0);
+    let mut table = TextTable::plain(0);
     let names = Names::of(plan);
     for (depth, change) in nested(plan) {
         let (sign, colour) = sign(change);

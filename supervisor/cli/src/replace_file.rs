@@ -17,7 +17,7 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Failure> {
         .canonicalize()
         .map_err(|error| failed(path, "cannot be found", &error))?;
     let folder = real.parent().unwrap_or(Path::new("/"));
-    let fresh = Fresh::create(folder, &real)?;
+    let fresh = TempFile::create(folder, &real)?;
     fresh
         .fill(&real, new)
         .map_err(|error| failed(&real, "cannot be replaced", &error))?;
@@ -39,12 +39,12 @@ fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
 }
 
 /// The new file beside the old one; goes away with this value unless it was renamed.
-struct Fresh {
+struct TempFile {
     path: PathBuf,
     file: File,
 }
 
-impl Fresh {
+impl TempFile {
     fn create(folder: &Path, real: &Path) -> Result<Self, Failure> {
         let name = real.file_name().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!(".{name}.{}.new", std::process::id()));
@@ -71,7 +71,7 @@ impl Fresh {
     }
 }
 
-impl Drop for Fresh {
+impl Drop for TempFile {
     fn drop(&mut self) {
         // After the rename there is nothing under this name.
         let _ = fs::remove_file(&self.path);

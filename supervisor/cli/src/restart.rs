@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
-use crate::target::{Socket, Target, Which};
+use crate::target::{MachineSelector, Socket, Target};
 use crate::{human, target};
 
 /// Arguments of `mainstay restart`.
@@ -29,7 +29,7 @@ pub struct RestartArguments {
     /// Name of the module, as in `mainstay status`
     module: String,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -62,7 +62,7 @@ pub struct ReloadArguments {
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
-    let target = target::find(&arguments.which).await?;
+    let target = target::find(&arguments.selector).await?;
     let begun = Instant::now();
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
@@ -72,7 +72,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
         .await
     {
         Ok(_) => {
-            print(&told(&arguments.module, Some(begun.elapsed()), arguments.json))?;
+            print(&result_text(&arguments.module, Some(begun.elapsed()), arguments.json))?;
             Ok(Exit::Done)
         }
         Err(status) => Err(failure(&target, &arguments.module, status).await),
@@ -84,7 +84,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
-    let which = Which {
+    let which = MachineSelector {
         machine: arguments.machine,
         address: None,
     };
@@ -100,7 +100,7 @@ pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
     {
         Ok(answer) => {
             let took = answer.into_inner().restarted.then(|| begun.elapsed());
-            print(&told(&arguments.module, took, arguments.json))?;
+            print(&result_text(&arguments.module, took, arguments.json))?;
             Ok(Exit::Done)
         }
         Err(status) => Err(failure(&target, &arguments.module, status).await),
@@ -108,7 +108,7 @@ pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
 }
 
 /// The result: ready after `took`, or nothing was done.
-fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
+fn result_text(module: &str, took: Option<Duration>, as_json: bool) -> String {
     match (took, as_json) {
         (took, true) => {
             let ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -124,7 +124,7 @@ fn told(module: &str, took: Option<Duration>, as_json: bool) -> String {
 /// Failure from the machine's answer, with what it knows about the module.
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
-    let modules = match target.door {
+    let modules = match target.socket {
         Socket::Control => ControlServiceClient::new(target.connection.clone())
             .max_decoding_message_size(usize::MAX)
             .get_status(GetStatusRequest {})
@@ -163,14 +163,14 @@ mod tests {
     #[test]
     fn the_result_says_how_long_it_took_or_why_nothing_was_done() {
         let took = Some(Duration::from_millis(410));
-        assert_eq!(told("lidar", took, false), "ready in 410 ms");
-        assert!(told("lidar", None, false).contains("--force"));
+        assert_eq!(result_text("lidar", took, false), "ready in 410 ms");
+        assert!(result_text("lidar", None, false).contains("--force"));
         assert_eq!(
-            told("lidar", took, true),
+            result_text("lidar", took, true),
             "{\"module\":\"lidar\",\"restarted\":true,\"ready_ms\":410}"
         );
         assert_eq!(
-            told("lidar", None, true),
+            result_text("lidar", None, true),
             "{\"module\":\"lidar\",\"restarted\":false,\"ready_ms\":null}"
         );
     }

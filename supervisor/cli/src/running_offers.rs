@@ -13,7 +13,7 @@ use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::time::timeout;
 
 use crate::target;
-use crate::target::Which;
+use crate::target::MachineSelector;
 
 /// Limit for the machine to answer. Who looks at a file does not wait for a machine that hangs.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -31,7 +31,7 @@ pub async fn of(file: &Path, config: &Config) -> Vec<(String, BTreeSet<Offer>)> 
 }
 
 async fn asked(file: &Path, config: &Config) -> Option<Vec<(String, BTreeSet<Offer>)>> {
-    let which = Which {
+    let which = MachineSelector {
         machine: Some(file.to_owned()),
         address: None,
     };
@@ -58,7 +58,7 @@ async fn asked(file: &Path, config: &Config) -> Option<Vec<(String, BTreeSet<Off
     Some(known)
 }
 
-/// True if what runs is what the entry says. A program that was built anew since may offer more.
+/// True if what runs is what the entry says. A program that was rebuilt since may offer more.
 fn is_the_same(running: &Module, module: &ModuleConfig) -> bool {
     let started = running.started_at.and_then(|at| SystemTime::try_from(at).ok());
     let built = fs::metadata(&module.executable)

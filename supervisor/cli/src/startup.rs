@@ -41,7 +41,7 @@ pub async fn announce(states: impl Stream<Item = Status>, json: bool) {
             }
         }
         if !lines.is_empty() {
-            write_apart(lines.join("\n")).await;
+            write_on_thread(lines.join("\n")).await;
         }
         if printer.done() {
             return;
@@ -50,7 +50,7 @@ pub async fn announce(states: impl Stream<Item = Status>, json: bool) {
 }
 
 /// Writes on a thread of its own: a reader of our output that sleeps must not hold up the machine.
-async fn write_apart(text: String) {
+async fn write_on_thread(text: String) {
     let (done, written) = oneshot::channel();
     std::thread::spawn(move || {
         // A machine runs on when nobody reads what it says.
@@ -70,8 +70,8 @@ pub fn lines(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
 #[derive(Debug)]
 pub struct Printer {
     style: Style,
-    greeted: bool,
-    told: BTreeSet<String>,
+    headline_printed: bool,
+    printed: BTreeSet<String>,
     slow: BTreeSet<String>,
     done: bool,
 }
@@ -81,8 +81,8 @@ impl Printer {
     pub fn new(style: Style) -> Self {
         Self {
             style,
-            greeted: false,
-            told: BTreeSet::new(),
+            headline_printed: false,
+            printed: BTreeSet::new(),
             slow: BTreeSet::new(),
             done: false,
         }
@@ -99,8 +99,8 @@ impl Printer {
         if self.done {
             return lines;
         }
-        if !self.greeted {
-            self.greeted = true;
+        if !self.headline_printed {
+            self.headline_printed = true;
             lines.push(self.greeting(status));
         }
         let columns = status
@@ -110,9 +110,9 @@ impl Printer {
             .max()
             .unwrap_or(0);
         for module in &status.modules {
-            if has_ended_its_start(module.state()) && self.told.insert(module.name.clone()) {
+            if has_ended_its_start(module.state()) && self.printed.insert(module.name.clone()) {
                 lines.extend(self.module(module, columns, now));
-            } else if !self.told.contains(&module.name)
+            } else if !self.printed.contains(&module.name)
                 && let Some(up) = since(module.started_at.as_ref(), now).filter(|up| *up > SLOW)
                 && self.slow.insert(module.name.clone())
             {

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::print;
 use crate::status_json::{MachineJson, ModuleJson, ResourceJson};
 use crate::status_wire::from_robot;
-use crate::target::{Socket, Target, Which};
+use crate::target::{MachineSelector, Socket, Target};
 use crate::terminal::Style;
 use crate::{status_detail, status_text, target};
 
@@ -36,9 +36,9 @@ Examples:
 pub struct Arguments {
     /// A resource (`left`, `motor/left`) or a module; leave it out for everything
     #[arg(value_name = "RESOURCE")]
-    about: Option<String>,
+    subject: Option<String>,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON, one document per line
     #[arg(long)]
     pub json: bool,
@@ -52,13 +52,13 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3), an ambiguous name (2), or a name that the machine does not know (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let target = target::find(&arguments.which).await?;
-    let about = arguments.about.as_deref();
+    let target = target::find(&arguments.selector).await?;
+    let subject = arguments.subject.as_deref();
     if !arguments.watch {
         let status = get(&target).await?;
         print(&render(
             &status,
-            about,
+            subject,
             arguments.json,
             SystemTime::now(),
             Style::stdout(),
@@ -66,13 +66,13 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     tokio::select! {
-        ended = watch(&target, about, arguments.json) => ended.map(|()| Exit::Done),
+        ended = watch(&target, subject, arguments.json) => ended.map(|()| Exit::Done),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
     }
 }
 
 async fn get(target: &Target) -> Result<Status, Failure> {
-    match &target.door {
+    match &target.socket {
         Socket::Control => {
             let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
             Ok(client.get_status(GetStatusRequest {}).await?.into_inner())
@@ -91,9 +91,9 @@ async fn get(target: &Target) -> Result<Status, Failure> {
 }
 
 /// Shows every new state until the machine stops.
-async fn watch(target: &Target, about: Option<&str>, json: bool) -> Result<(), Failure> {
-    let mut follower = Follower::new(about, json, Style::stdout());
-    if target.door != Socket::Control {
+async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(), Failure> {
+    let mut follower = Follower::new(subject, json, Style::stdout());
+    if target.socket != Socket::Control {
         loop {
             follower.show(get(target).await?, SystemTime::now())?;
             tokio::time::sleep(REFRESH).await;
@@ -114,16 +114,16 @@ async fn watch(target: &Target, about: Option<&str>, json: bool) -> Result<(), F
 
 /// Turns states into what is written: a picture that is drawn over, JSON lines, or lines about changes.
 struct Follower<'a> {
-    about: Option<&'a str>,
+    subject: Option<&'a str>,
     json: bool,
     style: Style,
     before: Option<Status>,
 }
 
 impl<'a> Follower<'a> {
-    fn new(about: Option<&'a str>, json: bool, style: Style) -> Self {
+    fn new(subject: Option<&'a str>, json: bool, style: Style) -> Self {
         Self {
-            about,
+            subject,
             json,
             style,
             before: None,
@@ -139,7 +139,7 @@ impl<'a> Follower<'a> {
     }
 
     fn text(&self, status: &Status, now: SystemTime) -> Result<Option<String>, Failure> {
-        let picture = || render(status, self.about, self.json, now, self.style);
+        let picture = || render(status, self.subject, self.json, now, self.style);
         let on_terminal = self.style.width.is_some();
         Ok(match &self.before {
             _ if self.json => Some(picture()?),
@@ -154,7 +154,7 @@ impl<'a> Follower<'a> {
             }
             None => Some(picture()?),
             Some(before) => {
-                let wanted = |line: &String| self.about.is_none_or(|about| line.contains(about));
+                let wanted = |line: &String| self.subject.is_none_or(|subject| line.contains(subject));
                 let lines: Vec<String> = status_text::changes(before, status, now)
                     .into_iter()
                     .filter(wanted)
@@ -167,15 +167,15 @@ impl<'a> Follower<'a> {
 
 /// Subject of a status query.
 #[derive(Debug)]
-enum CallInfo<'a> {
+enum StatusSubject<'a> {
     Machine,
     Module(&'a Module),
     Resource(&'a Resource),
 }
 
-fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<CallInfo<'a>, Failure> {
+fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<'a>, Failure> {
     let Some(query) = query else {
-        return Ok(CallInfo::Machine);
+        return Ok(StatusSubject::Machine);
     };
     let names: Vec<_> = status
         .resources
@@ -184,7 +184,7 @@ fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<CallInfo<'a>, Fa
         .collect();
     let module = status.modules.iter().find(|module| module.name == query);
     match (module, &resolve::matching(&names, query)[..]) {
-        (Some(module), []) => Ok(CallInfo::Module(module)),
+        (Some(module), []) => Ok(StatusSubject::Module(module)),
         (None, []) => {
             let known = names
                 .iter()
@@ -203,26 +203,26 @@ fn about<'a>(status: &'a Status, query: Option<&str>) -> Result<CallInfo<'a>, Fa
                 .iter()
                 .find(|resource| resource.name.as_ref() == Some(name));
             found
-                .map(CallInfo::Resource)
+                .map(StatusSubject::Resource)
                 .ok_or_else(|| Failure::wrong(format!("no resource `{query}`")))
         }
     }
 }
 
 fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, style: Style) -> Result<String, Failure> {
-    let about = about(status, query)?;
+    let subject = subject(status, query)?;
     if json {
-        let text = match about {
-            CallInfo::Machine => serde_json::to_string(&MachineJson::new(status, now)),
-            CallInfo::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
-            CallInfo::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
+        let text = match subject {
+            StatusSubject::Machine => serde_json::to_string(&MachineJson::new(status, now)),
+            StatusSubject::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
+            StatusSubject::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
         };
         return text.map_err(|error| Failure::wrong(format!("cannot write the state as JSON: {error}")));
     }
-    let lines = match about {
-        CallInfo::Machine => status_text::machine(status, now, style),
-        CallInfo::Module(module) => status_detail::module(status, module, now, style),
-        CallInfo::Resource(resource) => status_detail::resource(status, resource, now, style),
+    let lines = match subject {
+        StatusSubject::Machine => status_text::machine(status, now, style),
+        StatusSubject::Module(module) => status_detail::module(status, module, now, style),
+        StatusSubject::Resource(resource) => status_detail::resource(status, resource, now, style),
     };
     Ok(lines.join("\n"))
 }

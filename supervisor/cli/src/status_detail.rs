@@ -8,15 +8,15 @@ use crate::call::resolve;
 use crate::human;
 use crate::status_json::module_state;
 use crate::status_text::{
-    age, cleaned, module_colour, names, resource_colour, resources, since, state_cell, state_text, trouble, until,
+    age, cleaned, failure_text, module_colour, names, resource_colour, resources, since, state_cell, state_text, until,
 };
-use crate::table::{Cell, Table};
+use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
 
 /// Text of one resource in full: its module, and its dependencies both ways.
 pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: Style) -> Vec<String> {
     let (name, api) = names(resource);
-    let mut table = Table::plain(2);
+    let mut table = TextTable::plain(2);
     let mut row = |label: &str, value: Cell| table.row([Cell::from(label).colour(Colour::Dim), value]);
     row(
         "state",
@@ -82,7 +82,7 @@ fn module_summary(module: &Module, now: SystemTime) -> String {
         "{} ({}{pid}){}",
         module.name,
         module_state(module.state()),
-        trouble(module, now)
+        failure_text(module, now)
     )
 }
 
@@ -100,7 +100,7 @@ fn limit_label(limit: &Limit) -> String {
 
 /// Text of one module in full, with its last output and its resources.
 pub fn module(status: &Status, module: &Module, now: SystemTime, style: Style) -> Vec<String> {
-    let mut table = Table::plain(2);
+    let mut table = TextTable::plain(2);
     let mut row = |label: &str, value: Cell| table.row([Cell::from(label).colour(Colour::Dim), value]);
     row(
         "state",

@@ -79,7 +79,7 @@ pub struct ModuleJson {
     rss_bytes: Option<u64>,
     /// Fraction of one processor.
     cpu: Option<f64>,
-    /// The newest thing worth saying, perhaps of several lines.
+    /// Newest event, perhaps of several lines.
     last: Option<String>,
     last_at: Option<String>,
     next_try_at: Option<String>,

@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 
 use crate::call::resolve;
 use crate::status_json::{machine_state, module_state};
-use crate::table::{Cell, Table, wrap};
+use crate::table::{Cell, TextTable, wrap};
 use crate::terminal::{Colour, Style};
 use crate::{human, status_config};
 
@@ -90,7 +90,7 @@ fn or_nothing(text: Option<String>) -> String {
 }
 
 fn modules(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
-    let mut table = Table::new(["MODULE", "STATE", "PID", "UP", "RESTARTS", "MEMORY", "CPU", "LAST"]);
+    let mut table = TextTable::new(["MODULE", "STATE", "PID", "UP", "RESTARTS", "MEMORY", "CPU", "LAST"]);
     for module in modules {
         table.row([
             module.name.as_str().into(),
@@ -107,7 +107,7 @@ fn modules(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
 }
 
 fn modules_from_afar(modules: &[Module], now: SystemTime, style: Style) -> Vec<String> {
-    let mut table = Table::new(["MODULE", "STATE", "LAST"]);
+    let mut table = TextTable::new(["MODULE", "STATE", "LAST"]);
     for module in modules {
         let state = state_cell(module_state(module.state()), module_colour(module.state()));
         table.row([module.name.as_str().into(), state, last(module, now).into()]);
@@ -115,7 +115,7 @@ fn modules_from_afar(modules: &[Module], now: SystemTime, style: Style) -> Vec<S
     table.lines(style)
 }
 
-/// The newest news in a line, and when the next try is.
+/// Newest event in a line, and when the next try is.
 pub fn last(module: &Module, now: SystemTime) -> String {
     let news = plain(module.last.lines().next().unwrap_or_default());
     // News about a process that lives is old news; say how old. Of one that does not, the next try matters more.
@@ -136,7 +136,7 @@ pub fn last(module: &Module, now: SystemTime) -> String {
 }
 
 /// `: ` and what is wrong with a module that is not at work; empty for one that is, or is about to be.
-pub(super) fn trouble(module: &Module, now: SystemTime) -> String {
+pub(super) fn failure_text(module: &Module, now: SystemTime) -> String {
     match module.state() {
         ModuleState::Unresponsive | ModuleState::BackOff | ModuleState::Stopped => {
             let last = last(module, now);
@@ -147,7 +147,7 @@ pub(super) fn trouble(module: &Module, now: SystemTime) -> String {
 }
 
 pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
-    let mut table = Table::new(["RESOURCE", "API", "MODEL", "STATE"]);
+    let mut table = TextTable::new(["RESOURCE", "API", "MODEL", "STATE"]);
     for resource in resources {
         let (name, api) = names(resource);
         table.row([
@@ -256,7 +256,7 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
                 "module {} {}{pid}{}",
                 module.name,
                 module_state(module.state()),
-                trouble(module, now)
+                failure_text(module, now)
             ));
         }
     }

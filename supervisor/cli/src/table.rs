@@ -43,13 +43,13 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// A heading and rows, rendered together.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct TextTable {
     heading: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
     indent: usize,
 }
 
-impl Table {
+impl TextTable {
     /// A table whose columns have these headings.
     pub fn new<const N: usize>(heading: [&str; N]) -> Self {
         let heading = heading
@@ -173,8 +173,8 @@ pub fn wrap(text: &str, room: Option<usize>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn sample() -> Table {
-        let mut table = Table::new(["NAME", "MEMORY", "LAST"]);
+    fn sample() -> TextTable {
+        let mut table = TextTable::new(["NAME", "MEMORY", "LAST"]);
         table.row([
             "lidar".into(),
             Cell::right("61.0 MB"),
@@ -209,7 +209,7 @@ imu          –";
 
     #[test]
     fn colour_does_not_count_as_width() {
-        let mut table = Table::plain(2);
+        let mut table = TextTable::plain(2);
         table.row([Cell::from("a").colour(Colour::Red), "x".into()]);
         table.row(["bcd".into(), "y".into()]);
         let lines = table.lines(Style {
@@ -235,6 +235,6 @@ imu          –";
 
     #[test]
     fn an_empty_table_has_no_lines() {
-        assert!(Table::plain(0).lines(Style::PLAIN).is_empty());
+        assert!(TextTable::plain(0).lines(Style::PLAIN).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
-use crate::table::Table;
+use crate::table::TextTable;
 use crate::terminal::Style;
 
 /// Default port of clients.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Selection of a machine. Without either option, the only one that runs on this host for this user.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Which {
+pub struct MachineSelector {
     /// The machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG", conflicts_with = "address")]
     pub machine: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub struct Target {
     /// The connection, for any client.
     pub connection: MachineConnection,
     /// Socket at its other end.
-    pub door: Socket,
+    pub socket: Socket,
 }
 
 /// Socket that the machine was reached by; the two offer different services.
@@ -57,8 +57,8 @@ pub enum Socket {
 ///
 /// # Errors
 /// No machine (exit 3), or several and none was named (exit 2).
-pub async fn find(which: &Which) -> Result<Target, Failure> {
-    match (&which.address, &which.machine) {
+pub async fn find(selector: &MachineSelector) -> Result<Target, Failure> {
+    match (&selector.address, &selector.machine) {
         (Some(address), _) => dial(address).await,
         (None, Some(config)) => by_config(config).await,
         (None, None) => only_one().await,
@@ -69,9 +69,12 @@ pub async fn find(which: &Which) -> Result<Target, Failure> {
 ///
 /// # Errors
 /// As [`find`]; and a machine that was named by its address (exit 2).
-pub async fn control(which: &Which, verb: &str) -> Result<ControlServiceClient<MachineConnection>, Failure> {
-    let target = find(which).await?;
-    match target.door {
+pub async fn control(
+    selector: &MachineSelector,
+    verb: &str,
+) -> Result<ControlServiceClient<MachineConnection>, Failure> {
+    let target = find(selector).await?;
+    match target.socket {
         Socket::Control => Ok(ControlServiceClient::new(target.connection).max_decoding_message_size(usize::MAX)),
         Socket::Network { address } => Err(Failure::usage(format!(
             "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
@@ -109,7 +112,7 @@ async fn dial(address: &str) -> Result<Target, Failure> {
             Ok(Ok(connection)) => {
                 return Ok(Target {
                     connection,
-                    door: Socket::Network { address },
+                    socket: Socket::Network { address },
                 });
             }
             Ok(Err(error)) => last = error,
@@ -142,7 +145,7 @@ async fn by_config(config: &Path) -> Result<Target, Failure> {
         .iter()
         .map(|base| base.join(machine_path::machine_key(&canonical)))
     {
-        if let Some((target, _)) = knock(&dir).await {
+        if let Some((target, _)) = probe_directory(&dir).await {
             return Ok(target);
         }
         places.push(dir);
@@ -159,7 +162,7 @@ async fn only_one() -> Result<Target, Failure> {
     let bases = bases();
     let mut found = Vec::new();
     for dir in runtime_dir::all(&bases) {
-        found.extend(knock(&dir).await);
+        found.extend(probe_directory(&dir).await);
     }
     match found.len() {
         0 => Err(Failure::no_machine(none_here(&bases))),
@@ -180,7 +183,7 @@ fn bases() -> Vec<PathBuf> {
 }
 
 /// Asks behind the control socket of one runtime directory. A socket that a killed core left there stays silent.
-async fn knock(dir: &Path) -> Option<(Target, Status)> {
+async fn probe_directory(dir: &Path) -> Option<(Target, Status)> {
     let socket = dir.join(machine_path::CONTROL_SOCKET);
     let connection = timeout(PATIENCE, MachineConnection::unix(&socket)).await.ok()?.ok()?;
     let mut client = ControlServiceClient::new(connection.clone());
@@ -191,14 +194,14 @@ async fn knock(dir: &Path) -> Option<(Target, Status)> {
     Some((
         Target {
             connection,
-            door: Socket::Control,
+            socket: Socket::Control,
         },
         status.into_inner(),
     ))
 }
 
 fn none_here(bases: &[PathBuf]) -> String {
-    let mut table = Table::plain(2);
+    let mut table = TextTable::plain(2);
     table.row(["start one:".into(), "mainstay run CONFIG".into()]);
     table.row(["another host:".into(), "mainstay status --address HOST:8080".into()]);
     let hints = table.lines(Style::PLAIN).join("\n");
@@ -206,7 +209,7 @@ fn none_here(bases: &[PathBuf]) -> String {
 }
 
 fn several_here(running: &[Status]) -> String {
-    let mut table = Table::plain(2);
+    let mut table = TextTable::plain(2);
     for status in running {
         table.row([
             format!("--machine {}", status.config_path).into(),

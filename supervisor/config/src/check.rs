@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mainstay_model::{Config, ModuleConfig, ModuleType, ResourceConfig, SourceSpan};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::executable::{Executable, Problem};
+use crate::executable::{Executable, ProgramProblem};
 
 /// Looks for the programs of all modules without a fault and complains about each that cannot be run. A program may come
 /// later: its module is tried then, so this is no fault of the entry.
@@ -22,7 +22,7 @@ pub fn executables(config: &Config, look: impl Fn(&Path) -> Executable) -> Vec<D
             continue;
         }
         let shown = module.executable.display().to_string();
-        let Some(Problem { cause, help }) = found.problem(&shown, module.is_tarball()) else {
+        let Some(ProgramProblem { cause, help }) = found.problem(&shown, module.is_tarball()) else {
             continue;
         };
         let place = &module.executable_place;
@@ -44,7 +44,7 @@ pub fn executables(config: &Config, look: impl Fn(&Path) -> Executable) -> Vec<D
 pub(super) fn duplicates(config: &mut Config) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let modules = std::mem::take(&mut config.modules);
-    let (first, later) = apart(modules, |module: &ModuleConfig| module.name.clone());
+    let (first, later) = split_duplicates(modules, |module: &ModuleConfig| module.name.clone());
     config.modules = first;
     for (mut module, place) in later {
         if module.fault.is_none() {
@@ -55,7 +55,7 @@ pub(super) fn duplicates(config: &mut Config) -> Vec<Diagnostic> {
         config.duplicates.modules.push(module);
     }
     let resources = std::mem::take(&mut config.resources);
-    let (first, later) = apart(resources, |resource: &ResourceConfig| resource.name.clone());
+    let (first, later) = split_duplicates(resources, |resource: &ResourceConfig| resource.name.clone());
     config.resources = first;
     for (mut resource, place) in later {
         if resource.fault.is_none() {
@@ -93,7 +93,7 @@ pub(super) fn outputs(config: &mut Config) -> Vec<Diagnostic> {
             diagnostics.push(
                 diagnostic
                     .with_help(help)
-                    .with_also(place.clone(), "this one came first"),
+                    .with_related(place.clone(), "this one came first"),
             );
         }
     }
@@ -139,27 +139,27 @@ fn fault(message: &str, first: &SourceSpan, again: &SourceSpan, cure: &str) -> S
 fn diagnostic(config: &Config, message: String, again: &SourceSpan, first: SourceSpan, cure: &str) -> Diagnostic {
     Diagnostic::about(config, Severity::Local, again, message)
         .with_help(format!("the first is at {first} and counts; {cure}"))
-        .with_also(first, "first here")
+        .with_related(first, "first here")
 }
 
-trait Placed {
+trait HasPlace {
     fn place(&self) -> &SourceSpan;
 }
 
-impl Placed for ModuleConfig {
+impl HasPlace for ModuleConfig {
     fn place(&self) -> &SourceSpan {
         &self.place
     }
 }
 
-impl Placed for ResourceConfig {
+impl HasPlace for ResourceConfig {
     fn place(&self) -> &SourceSpan {
         &self.place
     }
 }
 
 /// The first holder of each key, and the later ones with the place of the first. Both in their order.
-fn apart<T: Placed, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<(T, SourceSpan)>) {
+fn split_duplicates<T: HasPlace, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<(T, SourceSpan)>) {
     let mut seen: HashMap<K, SourceSpan> = HashMap::with_capacity(all.len());
     let (mut first, mut later) = (Vec::with_capacity(all.len()), Vec::new());
     for entry in all {

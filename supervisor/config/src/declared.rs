@@ -14,11 +14,15 @@ use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 
 /// Answer of a module about one entry: the names that it needs, or the fault of the entry.
-pub type Answer = Result<Vec<String>, String>;
+pub type DeclaredAnswer = Result<Vec<String>, String>;
 
 /// Diagnostics that follow from the answers of modules.
 #[must_use]
-pub fn check(config: &Config, answers: &BTreeMap<ResourceName, Answer>, context: &LoadContext) -> Vec<Diagnostic> {
+pub fn check(
+    config: &Config,
+    answers: &BTreeMap<ResourceName, DeclaredAnswer>,
+    context: &LoadContext,
+) -> Vec<Diagnostic> {
     let index = Index::new(config.resources.iter().map(|resource| &resource.name));
     let mut trees = Trees::default();
     let mut diagnostics = Vec::new();

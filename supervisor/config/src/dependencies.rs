@@ -1,6 +1,6 @@
 //! Check of dependencies before anything runs: names that nothing has, and circles.
 //!
-//! The machine finds the same things at run time, with what modules add; so these complaints give no entry a fault.
+//! The machine finds the same things at run time, with what modules add; so these diagnostics give no entry a fault.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ fn unresolved(
     }
 }
 
-/// The complaint about a circle: at its first dependency, with the whole way and where each part of it is written.
+/// Diagnostic about a circle: at its first dependency, with the whole way and where each part of it is written.
 fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<Diagnostic> {
     let followed: Vec<&ResourceName> = circle.iter().skip(1).chain(circle.first()).collect();
     let places: Vec<&SourceSpan> = circle
@@ -103,7 +103,7 @@ fn circular(config: &Config, index: &Index, circle: &[ResourceName]) -> Option<D
     let diagnostic = Diagnostic::about(config, Severity::Local, first, message);
     let diagnostic = diagnostic.with_help(format!("remove one of them; the others are at {}", others.join(", ")));
     Some(match places.get(1) {
-        Some(second) => diagnostic.with_also((*second).clone(), "and this one leads on"),
+        Some(second) => diagnostic.with_related((*second).clone(), "and this one leads on"),
         None => diagnostic,
     })
 }

@@ -49,7 +49,7 @@ impl PartialEq for Diagnostic {
 }
 
 impl Diagnostic {
-    /// A complaint without excerpt; see [`Diagnostic::with_source`].
+    /// Diagnostic without excerpt; see [`Diagnostic::with_source`].
     #[must_use]
     pub fn new(severity: Severity, message: impl Into<String>, place: SourceSpan) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Diagnostic {
         }
     }
 
-    /// A complaint about a place in a config, with the line underlined as in those that [`load`](crate::load()) makes.
+    /// Diagnostic about a place in a config, with the line underlined as in those that [`load`](crate::load()) makes.
     #[must_use]
     pub fn about(config: &Config, severity: Severity, place: &SourceSpan, message: impl Into<String>) -> Self {
         Self::new(severity, message, place.clone()).with_source(Arc::clone(&config.source))
@@ -77,7 +77,7 @@ impl Diagnostic {
 
     /// Names a second place, for example the first holder of a name.
     #[must_use]
-    pub fn with_also(mut self, place: SourceSpan, what: impl Into<String>) -> Self {
+    pub fn with_related(mut self, place: SourceSpan, what: impl Into<String>) -> Self {
         self.also = Some((place, what.into()));
         self
     }

@@ -10,7 +10,7 @@ use mainstay_model::redact;
 use mainstay_model::{Source, Span};
 
 use crate::diagnostic::Severity;
-use crate::node::{Document, Node, Note, SyntaxError, Value};
+use crate::node::{Node, Note, SyntaxError, SyntaxTree, Value};
 use crate::substitute::{Substituted, substitute};
 use crate::{json, secrets, yaml};
 
@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8]) -> (String, Option<usize>) {
     }
 }
 
-/// Reads a file of `source`, and tells the source what of it came from the environment.
+/// Reads a file of `source`, and marks in the source what of it came from the environment.
 pub(super) fn read(source: &Source, number: usize, environment: &BTreeMap<String, String>) -> Parsed {
     let Some((path, text, base)) = source.file(number) else {
         return Parsed {
@@ -95,7 +95,7 @@ pub(super) fn nothing() -> Node {
     }
 }
 
-fn hidden_in(document: &Document, text: &str) -> Vec<Span> {
+fn hidden_in(document: &SyntaxTree, text: &str) -> Vec<Span> {
     let mut hidden = secrets::in_tree(&document.root, text);
     if !document.notes.is_empty() {
         // What stands behind the config has not been read.

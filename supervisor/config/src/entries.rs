@@ -74,7 +74,7 @@ pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<R
     })
 }
 
-/// The first fault of an entry; the others are complaints all the same.
+/// First fault of an entry; the others are diagnostics all the same.
 #[derive(Default)]
 struct Faults(Option<String>);
 
@@ -89,7 +89,7 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut 
     let name = match keys.get("name") {
         None if list == List::Services => return "builtin".to_owned(),
         None => String::new(),
-        // Of a wrong type, which is complained about and refused: no second complaint.
+        // Of a wrong type, which is complained about and refused: no second diagnostic.
         Some(_) => match reader.text(keys, "name") {
             None => return String::new(),
             Some(name) => name.to_owned(),

@@ -11,7 +11,7 @@ pub enum Executable {
     Program,
     /// A file that it may not execute.
     NotExecutable,
-    /// A directory or another thing that is no file.
+    /// Directory, device, or the like: no regular file.
     NoFile,
     /// The file could not be looked at.
     Nothing(io::Error),
@@ -19,7 +19,7 @@ pub enum Executable {
 
 /// Fault of a program's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ProgramProblem {
     /// Cause in the words of peers: `stat /opt/gear: no such file or directory`.
     pub cause: String,
     /// Cure.
@@ -50,7 +50,7 @@ impl Executable {
 
     /// Problem of the file; `None` if it serves. `shown` is its path as people may see it.
     #[must_use]
-    pub fn problem(&self, shown: &str, tarball: bool) -> Option<Problem> {
+    pub fn problem(&self, shown: &str, tarball: bool) -> Option<ProgramProblem> {
         if self.serves(tarball) {
             return None;
         }
@@ -64,7 +64,7 @@ impl Executable {
             Self::Nothing(error) => (error.to_string(), "let this user read the way to it".to_owned()),
         };
         let help = not_yet(shown).filter(|_| !tarball).map_or(help, str::to_owned);
-        Some(Problem {
+        Some(ProgramProblem {
             cause: format!("stat {shown}: {cause}"),
             help,
         })

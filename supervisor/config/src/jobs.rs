@@ -10,7 +10,7 @@ use mainstay_proto::methods::{self, Kind};
 use crate::entries::log_level;
 use crate::read::{Keys, Reader};
 use crate::schedule::Schedule;
-use crate::sections::Seen;
+use crate::sections::SeenKeys;
 use crate::{keys, names};
 
 /// The method that every API has, in its own service or in the generic one.
@@ -19,7 +19,7 @@ const DO_COMMAND: &str = "DoCommand";
 /// Reads all jobs. `elsewhere`: a resource may also come from a remote, which says what it has once it is reached.
 pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[ResourceConfig], elsewhere: bool) -> Vec<Job> {
     let mut jobs = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SeenKeys::default();
     for node in reader.lists(files, "jobs") {
         let Some(keys) = reader.keys(&keys::JOB, node) else {
             continue;

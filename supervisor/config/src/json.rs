@@ -5,11 +5,11 @@
 
 use mainstay_model::Span;
 
-use crate::node::{Document, Entry, MAX_DEPTH, Node, Note, SyntaxError, Value};
+use crate::node::{MAX_DEPTH, MapEntry, Node, Note, SyntaxError, SyntaxTree, Value};
 
 /// Reads the first value in `text`.
-pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
-    let mut reader = Reader {
+pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
+    let mut reader = JsonReader {
         text,
         at: 0,
         depth: 0,
@@ -35,10 +35,10 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
             Some("remove it, or close the braces later"),
         ));
     }
-    Ok(Document { root, notes })
+    Ok(SyntaxTree { root, notes })
 }
 
-struct Reader<'t> {
+struct JsonReader<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
@@ -46,7 +46,7 @@ struct Reader<'t> {
     error: Option<Note>,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -161,7 +161,7 @@ impl Reader<'_> {
                     span: self.span_from(self.at),
                 }
             };
-            entries.push(Entry {
+            entries.push(MapEntry {
                 key,
                 key_span,
                 value,

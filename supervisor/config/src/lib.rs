@@ -49,18 +49,9 @@ pub mod symlinks;
 mod tests;
 mod yaml;
 
-pub use mainstay_model::duration::{parse as parse_duration, show as show_duration};
-pub use mainstay_model::suggest::nearest;
-pub use mainstay_model::{
-    Auth, AuthHandler, Cloud, Config, Duplicates, Frame, Geometry, Job, Level, LogRule, Maintenance, ModuleConfig,
-    ModuleType, Network, Orientation, Package, Remote, ResourceConfig, Secret, ServiceConfig, Shape, Source,
-    SourceSpan, Tracing, Tunnel,
-};
-
 pub use crate::bundle::{ConfigFiles, MAX_SIZE, RawFile};
 pub use crate::diagnostic::{Diagnostic, Refused, Severity, colour_wanted};
 pub use crate::load::{Loaded, load, load_in, models_of_modules, parse, read_file};
 pub use crate::load_context::LoadContext;
 pub use crate::reference::reference;
 pub use crate::schema::schema;
-pub use mainstay_model::{ApplyPolicy, OnFailure, Preflight};

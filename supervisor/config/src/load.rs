@@ -25,7 +25,7 @@ use crate::{check, dependencies, document, executable, include, sections};
 pub struct Loaded {
     /// Desired machine.
     pub config: Config,
-    /// Complaints of the grades [`Severity::Warning`] and [`Severity::Local`].
+    /// Diagnostics of [`Severity::Warning`] and [`Severity::Local`].
     pub diagnostics: Vec<Diagnostic>,
     /// The files it was read from.
     pub bundle: Arc<ConfigFiles>,
@@ -91,12 +91,12 @@ pub fn parse(bundle: &ConfigFiles, context: &LoadContext) -> Result<Loaded, Refu
 }
 
 impl Loaded {
-    /// Looks whether the programs of all modules are there. A complaint names each that is not.
+    /// Looks for the programs of all modules. A diagnostic names each that is missing.
     pub fn look_for_programs(&mut self) {
         self.add(check::executables(&self.config, executable::on_disk));
     }
 
-    /// Looks whether somebody offers the models that entries name. A complaint names each that nobody does; gives those of
+    /// Looks whether somebody offers the models that entries name. A diagnostic names each that nobody does; gives those of
     /// which only a start can tell.
     pub fn look_for_models(&mut self, offers: &Offers) -> Vec<AfterStart> {
         let checked = models::check(&self.config, offers);
@@ -168,7 +168,7 @@ fn sort<'p>(diagnostics: &mut [Diagnostic], files: impl Iterator<Item = &'p Path
     });
 }
 
-/// Reads as much as can be read, and gives all complaints.
+/// Reads as much as can be read, and gives all diagnostics.
 fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Diagnostic>) {
     let texts: Vec<_> = bundle.files.iter().map(|file| document::decode(&file.text)).collect();
     let bad_bytes: Vec<Option<usize>> = texts.iter().map(|(_, bad)| *bad).collect();

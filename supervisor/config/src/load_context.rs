@@ -38,7 +38,7 @@ impl LoadContext {
         }
     }
 
-    /// The same with another `VIAM_HOME`, for who was told one.
+    /// Same context with another `VIAM_HOME`.
     #[must_use]
     pub fn with_viam_home(mut self, home: &Path) -> Self {
         self.viam_home = Some(home.to_owned());

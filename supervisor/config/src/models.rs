@@ -1,4 +1,4 @@
-//! Models that entries name, against those on offer: a model that nobody offers is a complaint, one that only a module which
+//! Models that entries name, against those on offer: a model that nobody offers is a diagnostic, one that only a module which
 //! has not started can offer is known after start.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 pub struct Checked {
     /// Models that nobody offers.
     pub diagnostics: Vec<Diagnostic>,
-    /// Models of which only a start can tell.
+    /// Models that are known only after a start.
     pub after_start: Vec<AfterStart>,
 }
 
@@ -38,7 +38,7 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
     let unknown: Vec<&str> = runnable.map(|module| module.name.as_str()).filter(unknown).collect();
     let mut checked = Checked::default();
     let mut after_start: BTreeMap<Model, Vec<ResourceName>> = BTreeMap::new();
-    // One cause, one complaint: without the built-in modules every entry that needs them says the same.
+    // One cause, one diagnostic: without the built-in modules every entry that needs them says the same.
     let mut without_builtin = Vec::new();
     for entry in config.resources.iter().filter(|entry| entry.fault.is_none()) {
         let (api, model) = (&entry.name.api, &entry.model);
@@ -93,7 +93,7 @@ fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Diagnost
     diagnostic
 }
 
-/// Models in a module's `meta.json`. They may be old: only a start tells for certain.
+/// Models in a module's `meta.json`. They may be old: only a start shows for certain.
 #[derive(Debug, Default, Deserialize)]
 struct Meta {
     #[serde(default)]
@@ -208,7 +208,7 @@ mod tests {
                 ],
                 &[],
             ),
-            // A broken entry has its own complaint.
+            // A broken entry has its own diagnostic.
             (
                 "components: [{name: '', type: base, model: wheeled}]".to_owned(),
                 offers(&[]),

@@ -9,7 +9,7 @@ use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSp
 use crate::entries::service_configs;
 use crate::node::{Node, Value};
 use crate::read::{Keys, Reader};
-use crate::sections::Seen;
+use crate::sections::SeenKeys;
 use crate::{frame, keys, names};
 
 const SHORTEST_WINDOW: Duration = Duration::from_millis(30);
@@ -19,7 +19,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Reads `network`; `whole` is the place to name for what it leaves out.
+/// Reads `network`; `whole` is the place to name for a key that is missing.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpan) -> Network {
     let mut network = Network::standard(whole);
     let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
@@ -270,7 +270,7 @@ pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
 /// Reads `remotes`. What is wrong with one of them is local.
 pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
     let mut remotes: Vec<Remote> = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SeenKeys::default();
     for node in reader.lists(files, "remotes") {
         let Some(keys) = reader.keys(&keys::REMOTE, node) else {
             continue;

@@ -17,12 +17,12 @@ pub(super) enum Value {
     Number(f64),
     Text(String),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// Key of a map and its value. Keys may repeat; the last counts.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub(super) key: String,
     pub(super) key_span: Span,
     pub(super) value: Node,
@@ -76,7 +76,7 @@ impl Node {
 
 /// A text read as a tree.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct SyntaxTree {
     pub(super) root: Node,
     /// Notes of the reader.
     pub(super) notes: Vec<Note>,

@@ -4,7 +4,7 @@ use mainstay_model::Package;
 use mainstay_model::suggest::nearest;
 
 use crate::read::{Keys, Reader};
-use crate::sections::Seen;
+use crate::sections::SeenKeys;
 use crate::{keys, names};
 
 /// A model for machine learning; also what a placeholder without a type means.
@@ -24,7 +24,7 @@ fn is_package_id(text: &str) -> bool {
 /// Reads all packages, with the faults of those that cannot be used.
 pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
     let mut packages = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SeenKeys::default();
     for node in reader.lists(files, "packages") {
         let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
             continue;

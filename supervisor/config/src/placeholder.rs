@@ -22,17 +22,17 @@ pub(super) struct Placeholders {
 
 /// A text whose placeholders have been replaced.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Filled {
+pub(super) struct ReplacedText {
     pub(super) text: String,
     /// Problems, each with the placeholder that it is about and the cure.
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<PlaceholderProblem>,
     /// Values of the environment in it, and the placeholder of each.
     pub(super) borrowed: Vec<(String, String)>,
 }
 
 /// A placeholder that stays.
 #[derive(Debug, PartialEq)]
-pub(super) struct Problem {
+pub(super) struct PlaceholderProblem {
     pub(super) placeholder: String,
     pub(super) message: String,
     pub(super) help: Option<String>,
@@ -53,8 +53,8 @@ impl Placeholders {
     }
 
     /// Replaces all of them in a text.
-    pub(super) fn fill(&self, text: &str) -> Filled {
-        let mut filled = Filled::default();
+    pub(super) fn fill(&self, text: &str) -> ReplacedText {
+        let mut filled = ReplacedText::default();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             let (before, from) = rest.split_at(start);
@@ -68,7 +68,7 @@ impl Placeholders {
                 Ok(value) => filled.text.push_str(&value),
                 Err((message, help)) => {
                     filled.text.push_str(placeholder);
-                    filled.problems.push(Problem {
+                    filled.problems.push(PlaceholderProblem {
                         placeholder: placeholder.to_owned(),
                         message,
                         help,

@@ -26,7 +26,7 @@ const RESTART_WORDS: &[(&str, RestartWhen)] = &[
 ];
 const STUCK_WORDS: &[(&str, OnStuckCall)] = &[("report", OnStuckCall::Report), ("restart", OnStuckCall::Restart)];
 const SECCOMP_WORDS: &[(&str, Seccomp)] = &[("default", Seccomp::Default), ("no-network", Seccomp::NoNetwork)];
-/// Words that other programs have for the same thing.
+/// Restart words of other programs, with the policy each means.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("no", "never"),
     ("none", "never"),
@@ -41,13 +41,13 @@ const ELSEWHERE: [(&str, &str); 7] = [
 const SHORTEST: Duration = Duration::from_millis(10);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Below this no program starts; whoever writes less forgot the unit.
+/// Least memory limit: below this no program starts; a smaller number lacks its unit.
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_BYTES: u64 = 1 << 50;
 
-/// Reads all of it. The first local error goes to `fault`; the others are complaints all the same.
+/// Reads the whole policy. The first local error goes to `fault`; the others are diagnostics all the same.
 pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path, fault: &mut Option<String>) -> Policy {
-    let mut part = Part { reader, fault };
+    let mut part = PolicyReader { reader, fault };
     let policy = Policy {
         restart: keys
             .get("restart")
@@ -82,12 +82,12 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path, fa
 }
 
 /// The reader, and where local errors go.
-struct Part<'a> {
+struct PolicyReader<'a> {
     reader: &'a mut Reader,
     fault: &'a mut Option<String>,
 }
 
-impl Part<'_> {
+impl PolicyReader<'_> {
     fn restart(&mut self, node: &Node) -> Restart {
         let usual = Restart::default();
         let policy = |part: &mut Self, what, node| part.word(what, node, RESTART_WORDS).unwrap_or(usual.when);
@@ -109,7 +109,7 @@ impl Part<'_> {
         let Some(keys) = self.reader.keys(&keys::RESTART, node) else {
             return usual;
         };
-        let keys = Section("restart", keys);
+        let keys = SectionKeys("restart", keys);
         let restart = Restart {
             when: keys
                 .get("policy")
@@ -157,7 +157,7 @@ impl Part<'_> {
         }
     }
 
-    fn limit(&mut self, keys: &Section<'_>) -> Option<u32> {
+    fn limit(&mut self, keys: &SectionKeys<'_>) -> Option<u32> {
         let node = keys.get("limit")?;
         if matches!(&node.value, Value::Text(text) if text == "none") {
             return None;
@@ -180,7 +180,7 @@ impl Part<'_> {
     }
 
     fn health(&mut self, node: &Node) -> Option<Health> {
-        let keys = Section("health", self.reader.keys(&keys::HEALTH, node)?);
+        let keys = SectionKeys("health", self.reader.keys(&keys::HEALTH, node)?);
         let usual = Health::default();
         let health = Health {
             interval: self
@@ -219,7 +219,7 @@ impl Part<'_> {
     }
 
     fn stop(&mut self, node: &Node) -> Option<Stop> {
-        let keys = Section("stop", self.reader.keys(&keys::STOP, node)?);
+        let keys = SectionKeys("stop", self.reader.keys(&keys::STOP, node)?);
         let usual = Stop::default();
         Some(Stop {
             drain: self
@@ -233,7 +233,7 @@ impl Part<'_> {
 
     fn limits(&mut self, node: &Node) -> Option<Limits> {
         let keys = self.reader.keys(&keys::LIMITS, node)?;
-        let keys = Section("limits", keys);
+        let keys = SectionKeys("limits", keys);
         Some(Limits {
             memory: self.size(&keys, "memory", LEAST_MEMORY..=MOST_BYTES),
             cpu: self.number(&keys, "cpu", 0.01..=4096.0),
@@ -248,7 +248,7 @@ impl Part<'_> {
         let keys = self.reader.keys(&keys::SANDBOX, node)?;
         let written = keys.get("no_new_privs").map(|node| node.span);
         let asked = self.reader.flag(&keys, "no_new_privs");
-        let keys = Section("sandbox", keys);
+        let keys = SectionKeys("sandbox", keys);
         let mut sandbox = Sandbox {
             no_new_privs: asked,
             writable: keys
@@ -312,7 +312,7 @@ impl Part<'_> {
                 .as_text("`output.file`", node)
                 .and_then(|text| self.file("`output.file`", text, node.span)),
         };
-        let keys = Section("output", keys);
+        let keys = SectionKeys("output", keys);
         Output {
             file,
             max_size: self
@@ -354,7 +354,7 @@ impl Part<'_> {
         }
     }
 
-    fn paths(&mut self, keys: &Section<'_>, key: &str) -> Vec<(PathBuf, Span)> {
+    fn paths(&mut self, keys: &SectionKeys<'_>, key: &str) -> Vec<(PathBuf, Span)> {
         let what = format!("an item of `{}.{key}`", keys.0);
         let texts = self.reader.texts(&keys.1, key);
         texts
@@ -364,7 +364,7 @@ impl Part<'_> {
     }
 
     /// A user or group by name or number.
-    fn account(&mut self, keys: &Section<'_>, key: &str) -> Option<String> {
+    fn account(&mut self, keys: &SectionKeys<'_>, key: &str) -> Option<String> {
         let name = self.reader.text(&keys.1, key)?;
         let good = !name.is_empty() && !name.contains([':', '/', '\0']) && !name.contains(char::is_whitespace);
         if !good {
@@ -401,7 +401,7 @@ impl Part<'_> {
         None
     }
 
-    fn duration(&mut self, keys: &Section<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    fn duration(&mut self, keys: &SectionKeys<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         const HELP: &str = "write it like 500ms, 2s or 1m30s";
         let node = keys.get(key)?;
         let what = keys.what(key);
@@ -431,7 +431,7 @@ impl Part<'_> {
         }
     }
 
-    fn size(&mut self, keys: &Section<'_>, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    fn size(&mut self, keys: &SectionKeys<'_>, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         const HELP: &str = "write it like 200MB or 128MiB";
         let node = keys.get(key)?;
         let what = keys.what(key);
@@ -467,7 +467,7 @@ impl Part<'_> {
         self.within(&what, node, Some(bytes), &range, shown)
     }
 
-    fn number(&mut self, keys: &Section<'_>, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+    fn number(&mut self, keys: &SectionKeys<'_>, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         let node = keys.get(key)?;
         let what = keys.what(key);
         let Value::Number(number) = node.value else {
@@ -478,7 +478,7 @@ impl Part<'_> {
         self.within(&what, node, Some(number), &range, shown)
     }
 
-    fn whole(&mut self, keys: &Section<'_>, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    fn whole(&mut self, keys: &SectionKeys<'_>, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let limits = *range.start() as f64..=*range.end() as f64;
         let number = self.number(keys, key, limits)?;
         if number.fract() != 0.0 {
@@ -516,9 +516,9 @@ impl Part<'_> {
 }
 
 /// The keys of one map, and the key that the map stands behind.
-struct Section<'n>(&'static str, Keys<'n>);
+struct SectionKeys<'n>(&'static str, Keys<'n>);
 
-impl<'n> Section<'n> {
+impl<'n> SectionKeys<'n> {
     fn get(&self, key: &str) -> Option<&'n Node> {
         self.1.get(key)
     }

@@ -1,7 +1,7 @@
-//! The typed reader: takes values out of the tree and collects complaints instead of stopping at the first.
+//! Typed reader: takes values out of the tree and collects diagnostics instead of stopping at the first.
 //!
 //! Every method that finds a wrong type complains and answers as if nothing were there, so the walk goes on and all
-//! complaints are known at its end.
+//! diagnostics are known at its end.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) const IGNORED: [(&str, &str); 8] = [
     ("$schema", ""),
 ];
 
-/// Complaints and the text that they are about.
+/// Diagnostics and the text that they are about.
 pub(super) struct Reader {
     pub(super) source: Arc<Source>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -156,7 +156,7 @@ impl Reader {
         }
     }
 
-    /// Notes a complaint and gives it back for more to be said.
+    /// Adds a diagnostic and gives it back for more to be added.
     pub(super) fn complain(&mut self, severity: Severity, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         let diagnostic =
             Diagnostic::new(severity, message, self.source.place(span)).with_source(Arc::clone(&self.source));
@@ -274,7 +274,7 @@ impl Reader {
             self.wrong_type(what, node, "a map of keys and values");
             return Vec::new();
         };
-        let mut last: std::collections::HashMap<&str, (usize, &crate::node::Entry)> =
+        let mut last: std::collections::HashMap<&str, (usize, &crate::node::MapEntry)> =
             std::collections::HashMap::with_capacity(entries.len());
         for (at, entry) in entries.iter().enumerate() {
             let before = last.insert(&entry.key, (at, entry));

@@ -21,7 +21,7 @@ A *duration* is a text like `500ms`, `2s` or `1m30s`; a *size* is a number of by
 /// The whole page.
 #[must_use]
 pub fn reference() -> String {
-    let mut page = Page {
+    let mut page = ReferencePage {
         text: HEAD.to_owned(),
         done: Vec::new(),
     };
@@ -30,13 +30,13 @@ pub fn reference() -> String {
 }
 
 /// The page as far as it is written.
-struct Page {
+struct ReferencePage {
     text: String,
     /// Sections that have their table, and under which heading.
     done: Vec<(&'static Section, String)>,
 }
 
-impl Page {
+impl ReferencePage {
     /// A heading, a table, and then the sections that are met in the table for the first time.
     fn section(&mut self, section: &'static Section, heading: &str) {
         if self.heading(section).is_some() {

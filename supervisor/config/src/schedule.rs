@@ -85,7 +85,7 @@ impl FromStr for Schedule {
 
 /// Step that is due for a cron job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum CronDue {
     /// Ask again after this time.
     In(Duration),
     /// Run: this is its time.
@@ -96,7 +96,7 @@ impl Cron {
     /// Step at `now`, when all matches until `last` are past: it was begun then, or its last run ended. `None`: it will
     /// never match again.
     #[must_use]
-    pub fn due(&self, last: SystemTime, now: SystemTime, zone: &TimeZone) -> Option<Due> {
+    pub fn due(&self, last: SystemTime, now: SystemTime, zone: &TimeZone) -> Option<CronDue> {
         // A moment ago may be its time: nobody wakes up on the dot.
         let mut begin = now.checked_sub(LATE)?;
         // After a clock was set back, what is past is in its future and does not count.
@@ -107,8 +107,8 @@ impl Cron {
         let next: Zoned = self.0.find_next_occurrence(&begin, false).ok()?;
         let next = SystemTime::from(next.timestamp());
         Some(match next.duration_since(now) {
-            Ok(left) if !left.is_zero() => Due::In(left.min(LOOK)),
-            _ => Due::Now(next),
+            Ok(left) if !left.is_zero() => CronDue::In(left.min(LOOK)),
+            _ => CronDue::Now(next),
         })
     }
 }
@@ -205,9 +205,9 @@ mod tests {
             let (now, expected) = (time(now), time(expected));
             let left = expected.duration_since(now).expect("later").min(LOOK);
             let due = cron(fields).due(now, now, &zone);
-            assert_eq!(due, Some(Due::In(left)), "{fields}");
+            assert_eq!(due, Some(CronDue::In(left)), "{fields}");
             let due = cron(fields).due(now, expected + Duration::from_millis(3), &zone);
-            assert_eq!(due, Some(Due::Now(expected)), "{fields}");
+            assert_eq!(due, Some(CronDue::Now(expected)), "{fields}");
         }
     }
 
@@ -215,25 +215,28 @@ mod tests {
     fn what_falls_into_a_run_is_left_out_and_a_clock_that_is_set_brings_no_surprise() {
         let (every_minute, zone) = (cron("* * * * *"), TimeZone::UTC);
         let due = |last: &str, now: &str| every_minute.due(time(last), time(now), &zone);
-        let wait = |seconds| Some(Due::In(Duration::from_secs(seconds)));
+        let wait = |seconds| Some(CronDue::In(Duration::from_secs(seconds)));
         // It ran until 10:01:10, and until long ago.
         assert_eq!(
             due("2026-01-01T10:01:10Z", "2026-01-01T10:01:10.1Z"),
-            Some(Due::In(LOOK))
+            Some(CronDue::In(LOOK))
         );
         assert_eq!(due("2026-01-01T10:00:00Z", "2026-01-01T10:03:40Z"), wait(10));
         assert_eq!(due("2026-01-01T10:00:00Z", "2026-01-01T10:03:50Z"), wait(10));
         assert_eq!(
             due("2026-01-01T10:00:00Z", "2026-01-01T10:04:00Z"),
-            Some(Due::Now(time("2026-01-01T10:04:00Z")))
+            Some(CronDue::Now(time("2026-01-01T10:04:00Z")))
         );
         // Once for one minute.
         assert_eq!(
             due("2026-01-01T10:04:00Z", "2026-01-01T10:04:00.2Z"),
-            Some(Due::In(LOOK))
+            Some(CronDue::In(LOOK))
         );
         // Set forward from 1970 in the middle of a minute, and back by a day.
-        assert_eq!(due("1970-01-01T00:01:00Z", "2026-01-01T10:00:45Z"), Some(Due::In(LOOK)));
+        assert_eq!(
+            due("1970-01-01T00:01:00Z", "2026-01-01T10:00:45Z"),
+            Some(CronDue::In(LOOK))
+        );
         assert_eq!(due("2026-01-02T10:00:00Z", "2026-01-01T10:00:55Z"), wait(5));
     }
 

@@ -11,20 +11,20 @@ use mainstay_model::redact::is_secret_key;
 use mainstay_model::redact::user_of_url;
 
 use crate::keys;
-use crate::node::{Entry, Node, Value};
+use crate::node::{MapEntry, Node, Value};
 
 /// Spans to hide in a tree. `text` is what it was read from.
 pub(super) fn in_tree<'t>(root: &'t Node, text: &'t str) -> Vec<Span> {
-    let mut walk = Walk {
+    let mut walk = SecretFinder {
         text,
         found: Vec::new(),
         known: HashMap::new(),
     };
-    walk.node(root, Within::Top);
+    walk.node(root, Secrecy::Top);
     walk.found
 }
 
-struct Walk<'t> {
+struct SecretFinder<'t> {
     text: &'t str,
     found: Vec<Span>,
     /// The same few keys come again and again.
@@ -33,7 +33,7 @@ struct Walk<'t> {
 
 /// Secrecy of a position in the tree.
 #[derive(Clone, Copy, PartialEq)]
-enum Within {
+enum Secrecy {
     /// The whole config.
     Top,
     /// Open: nothing special.
@@ -46,34 +46,34 @@ enum Within {
     Secret,
 }
 
-impl<'t> Walk<'t> {
+impl<'t> SecretFinder<'t> {
     fn is_secret(&mut self, key: &'t str) -> bool {
         *self.known.entry(key).or_insert_with(|| is_secret_key(key))
     }
 
-    fn node(&mut self, node: &'t Node, within: Within) {
+    fn node(&mut self, node: &'t Node, secrecy: Secrecy) {
         match &node.value {
             Value::List(items) => {
                 for item in items {
-                    self.node(item, within);
+                    self.node(item, secrecy);
                 }
-                self.unfinished(node, items.last().map(|item| item.span), within);
+                self.unfinished(node, items.last().map(|item| item.span), secrecy);
             }
             Value::Map(entries) => {
-                for Entry {
+                for MapEntry {
                     key, key_span, value, ..
                 } in entries
                 {
-                    let inner = self.inside(within, key);
-                    if matches!(value.value, Value::Null) && matches!(within, Within::Secret | Within::Keys) {
+                    let inner = self.inside(secrecy, key);
+                    if matches!(value.value, Value::Null) && matches!(secrecy, Secrecy::Secret | Secrecy::Keys) {
                         // Perhaps the colon is missing, and the key holds it all.
                         self.found.push(*key_span);
                     }
                     self.node(value, inner);
                 }
-                self.unfinished(node, entries.last().map(|entry| entry.value.span), within);
+                self.unfinished(node, entries.last().map(|entry| entry.value.span), secrecy);
             }
-            _ if matches!(within, Within::Secret | Within::Keys) => self.found.push(node.span),
+            _ if matches!(secrecy, Secrecy::Secret | Secrecy::Keys) => self.found.push(node.span),
             // A text that should have been a key and its value.
             Value::Text(text)
                 if text
@@ -90,26 +90,26 @@ impl<'t> Walk<'t> {
     }
 
     /// Secrecy of the value of `key`.
-    fn inside(&mut self, within: Within, key: &'t str) -> Within {
-        match within {
-            Within::Secret if matches!(key, "id" | "type") => Within::Open,
-            Within::Secret => Within::Secret,
-            Within::Keys if key.eq_ignore_ascii_case("keys") => Within::Open,
-            Within::Keys => Within::Secret,
-            _ if self.is_secret(key) => Within::Secret,
-            Within::Auth if key == "config" || !is_harmless(key) => Within::Keys,
-            Within::Auth => Within::Auth,
-            Within::Top if key != "auth" && is_harmless(key) => Within::Open,
-            Within::Top => Within::Auth,
-            Within::Open if key.eq_ignore_ascii_case("auth") => Within::Auth,
-            Within::Open => Within::Open,
+    fn inside(&mut self, secrecy: Secrecy, key: &'t str) -> Secrecy {
+        match secrecy {
+            Secrecy::Secret if matches!(key, "id" | "type") => Secrecy::Open,
+            Secrecy::Secret => Secrecy::Secret,
+            Secrecy::Keys if key.eq_ignore_ascii_case("keys") => Secrecy::Open,
+            Secrecy::Keys => Secrecy::Secret,
+            _ if self.is_secret(key) => Secrecy::Secret,
+            Secrecy::Auth if key == "config" || !is_harmless(key) => Secrecy::Keys,
+            Secrecy::Auth => Secrecy::Auth,
+            Secrecy::Top if key != "auth" && is_harmless(key) => Secrecy::Open,
+            Secrecy::Top => Secrecy::Auth,
+            Secrecy::Open if key.eq_ignore_ascii_case("auth") => Secrecy::Auth,
+            Secrecy::Open => Secrecy::Open,
         }
     }
 
     /// Hides all that follows in a text that breaks off inside a secret list or map. An empty one is hidden itself, to show
     /// that secrets are near.
-    fn unfinished(&mut self, node: &Node, last: Option<Span>, within: Within) {
-        if !matches!(within, Within::Secret | Within::Keys) {
+    fn unfinished(&mut self, node: &Node, last: Option<Span>, secrecy: Secrecy) {
+        if !matches!(secrecy, Secrecy::Secret | Secrecy::Keys) {
             return;
         }
         match last {

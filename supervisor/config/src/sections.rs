@@ -142,9 +142,9 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
 
 /// Names that entries of one list have, and where.
 #[derive(Default)]
-pub(super) struct Seen(HashMap<String, Span>);
+pub(super) struct SeenKeys(HashMap<String, Span>);
 
-impl Seen {
+impl SeenKeys {
     /// The fault of an entry whose name an earlier one has; it has been complained about.
     pub(super) fn again(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) -> Option<String> {
         if name.is_empty() {

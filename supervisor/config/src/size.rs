@@ -11,7 +11,7 @@ pub(super) enum BadSize {
     Ambiguous {
         /// Text as written.
         text: String,
-        /// The two things that it could mean.
+        /// Two readings of the text.
         meant: [String; 2],
     },
 }

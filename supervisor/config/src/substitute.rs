@@ -113,7 +113,7 @@ pub(super) fn substitute<'t>(text: &'t str, environment: &BTreeMap<String, Strin
         return done;
     }
     let mut out = String::with_capacity(text.len());
-    let mut work = Work {
+    let mut work = Substitution {
         text,
         environment,
         notes: &mut done.notes,
@@ -124,11 +124,11 @@ pub(super) fn substitute<'t>(text: &'t str, environment: &BTreeMap<String, Strin
         out.push_str(&text[at..sign]);
         let new = out.len();
         match work.form(sign, 0) {
-            Form::Literal(end) => {
+            DollarForm::Literal(end) => {
                 out.push_str(&text[sign..end]);
                 at = end;
             }
-            Form::Value(value, end) => {
+            DollarForm::Value(value, end) => {
                 out.push_str(&value);
                 at = end;
                 done.pieces.push(Piece {
@@ -150,44 +150,46 @@ pub(super) fn substitute<'t>(text: &'t str, environment: &BTreeMap<String, Strin
 }
 
 /// Form of the text at a dollar sign, and its end.
-enum Form {
+enum DollarForm {
     /// Literal text, which is not replaced.
     Literal(usize),
     /// Value that replaces it.
     Value(String, usize),
 }
 
-struct Work<'a> {
+struct Substitution<'a> {
     text: &'a str,
     environment: &'a BTreeMap<String, String>,
     notes: &'a mut Vec<(Severity, Note)>,
     borrowed: &'a mut Vec<(String, String, Span)>,
 }
 
-impl Work<'_> {
+impl Substitution<'_> {
     /// Looks at the dollar sign at `sign`.
-    fn form(&mut self, sign: usize, depth: usize) -> Form {
+    fn form(&mut self, sign: usize, depth: usize) -> DollarForm {
         let rest = &self.text[sign + 1..];
         match rest.as_bytes().first() {
-            Some(b'$') => Form::Value("$".to_owned(), sign + 2),
+            Some(b'$') => DollarForm::Value("$".to_owned(), sign + 2),
             Some(b'{') => self.braces(sign, depth),
             // Editors look for the schema of a file under this key.
-            _ if rest.starts_with("schema\"") && !self.environment.contains_key("schema") => Form::Literal(sign + 1),
+            _ if rest.starts_with("schema\"") && !self.environment.contains_key("schema") => {
+                DollarForm::Literal(sign + 1)
+            }
             _ => match name_len(rest) {
-                0 => Form::Literal(sign + 1),
+                0 => DollarForm::Literal(sign + 1),
                 len => {
                     let end = sign + 1 + len;
-                    Form::Value(self.variable(&rest[..len], Span::new(sign, end)), end)
+                    DollarForm::Value(self.variable(&rest[..len], Span::new(sign, end)), end)
                 }
             },
         }
     }
 
-    fn braces(&mut self, sign: usize, depth: usize) -> Form {
+    fn braces(&mut self, sign: usize, depth: usize) -> DollarForm {
         let inner = sign + 2;
         let rest = &self.text[inner..];
         if is_placeholder(rest) {
-            return Form::Literal(inner);
+            return DollarForm::Literal(inner);
         }
         let name = &rest[..name_len(rest)];
         let after = &rest[name.len()..];
@@ -196,14 +198,14 @@ impl Work<'_> {
             .find(|operator| after.starts_with(operator));
         if name.is_empty() || !(after.starts_with('}') || operator.is_some() || ends_line(after)) {
             self.no_form(sign, rest);
-            return Form::Literal(inner);
+            return DollarForm::Literal(inner);
         }
         let Some(operator) = operator else {
             if !after.starts_with('}') {
                 return self.unclosed(sign);
             }
             let end = inner + name.len() + 1;
-            return Form::Value(self.variable(name, Span::new(sign, end)), end);
+            return DollarForm::Value(self.variable(name, Span::new(sign, end)), end);
         };
         let Some((word, end)) = self.word(inner + name.len() + operator.len(), depth) else {
             return self.unclosed(sign);
@@ -216,7 +218,7 @@ impl Work<'_> {
             "-" | "=" => set.map_or(word, |value| self.borrow(name, value, span)),
             _ => filled.map_or(word, |value| self.borrow(name, value, span)),
         };
-        Form::Value(value, end)
+        DollarForm::Value(value, end)
     }
 
     /// The text up to the closing brace, on one line, variables in it replaced; and where the brace ends.
@@ -234,11 +236,11 @@ impl Work<'_> {
             match rest.as_bytes()[stop] {
                 b'}' => return Some((word, at + 1)),
                 b'$' => match self.form(at, depth + 1) {
-                    Form::Literal(end) => {
+                    DollarForm::Literal(end) => {
                         word.push_str(&self.text[at..end]);
                         at = end;
                     }
-                    Form::Value(value, end) => {
+                    DollarForm::Value(value, end) => {
                         word.push_str(&value);
                         at = end;
                     }
@@ -270,12 +272,12 @@ impl Work<'_> {
         value.to_owned()
     }
 
-    fn unclosed(&mut self, sign: usize) -> Form {
+    fn unclosed(&mut self, sign: usize) -> DollarForm {
         let line = self.text[sign..].find('\n').unwrap_or(self.text.len() - sign);
         let help = "close it with `}`, or write `$$` for a dollar sign";
         let note = Note::new(Span::new(sign, sign + line), "this `${` is never closed", Some(help));
         self.notes.push((Severity::Refused, note));
-        Form::Literal(sign + 2)
+        DollarForm::Literal(sign + 2)
     }
 
     /// Notes that something looks like a variable and is none.

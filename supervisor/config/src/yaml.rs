@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 use mainstay_model::Span;
 
-use crate::node::{Document, Entry, MAX_DEPTH, Node, Note, SyntaxError, Value};
+use crate::node::{MAX_DEPTH, MapEntry, Node, Note, SyntaxError, SyntaxTree, Value};
 
 /// Nodes that all aliases together may add.
 const MAX_COPIED: usize = 200_000;
 
 /// Reads the first document in `text`.
-pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
+pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
@@ -58,7 +58,7 @@ pub(super) fn read(text: &str) -> Result<Document, Box<SyntaxError>> {
         value: Value::Null,
         span: Span::default(),
     });
-    Ok(Document {
+    Ok(SyntaxTree {
         root,
         notes: builder.notes,
     })
@@ -94,7 +94,7 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
 #[derive(Default)]
 struct Builder<'t> {
     text: &'t str,
-    open: Vec<Open>,
+    open: Vec<OpenNode>,
     root: Option<Node>,
     /// Finished nodes by the number of their anchor.
     anchors: HashMap<usize, Node>,
@@ -107,7 +107,7 @@ struct Builder<'t> {
 }
 
 /// A list or map that is not finished.
-struct Open {
+struct OpenNode {
     start: u32,
     anchor: usize,
     items: Items,
@@ -116,8 +116,8 @@ struct Open {
 enum Items {
     List(Vec<Node>),
     Map {
-        entries: Vec<Entry>,
-        merged: Vec<Entry>,
+        entries: Vec<MapEntry>,
+        merged: Vec<MapEntry>,
         key: Option<(String, Span)>,
     },
 }
@@ -163,7 +163,7 @@ impl Builder<'_> {
     }
 
     fn begin(&mut self, items: Items, anchor: usize, span: Span) -> Result<(), Note> {
-        if let Some(Open {
+        if let Some(OpenNode {
             items: Items::Map { key: None, .. },
             ..
         }) = self.open.last()
@@ -177,7 +177,7 @@ impl Builder<'_> {
                 None,
             ));
         }
-        self.open.push(Open {
+        self.open.push(OpenNode {
             start: span.start,
             anchor,
             items,
@@ -193,7 +193,7 @@ impl Builder<'_> {
         tag: Option<&Tag>,
         span: Span,
     ) -> Result<(), Note> {
-        if let Some(Open {
+        if let Some(OpenNode {
             items: Items::Map { key: key @ None, .. },
             ..
         }) = self.open.last_mut()
@@ -252,7 +252,7 @@ impl Builder<'_> {
             ));
         }
         let node = node.clone();
-        if let Some(Open {
+        if let Some(OpenNode {
             items: Items::Map { key: key @ None, .. },
             ..
         }) = self.open.last_mut()
@@ -279,11 +279,11 @@ impl Builder<'_> {
         let text = self.text;
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open {
+            Some(OpenNode {
                 items: Items::List(items),
                 ..
             }) => items.push(node),
-            Some(Open {
+            Some(OpenNode {
                 items: Items::Map { entries, merged, key },
                 ..
             }) => {
@@ -295,7 +295,7 @@ impl Builder<'_> {
                 if key == "<<" && !quoted {
                     merge(node, merged)?;
                 } else {
-                    entries.push(Entry {
+                    entries.push(MapEntry {
                         key,
                         key_span,
                         value: node,
@@ -324,7 +324,7 @@ impl Builder<'_> {
                             value: Value::Null,
                             span: rest,
                         });
-                        entries.push(Entry {
+                        entries.push(MapEntry {
                             key,
                             key_span,
                             value,
@@ -342,7 +342,7 @@ impl Builder<'_> {
     }
 }
 
-fn close(open: Open, end: u32) -> Node {
+fn close(open: OpenNode, end: u32) -> Node {
     let value = match open.items {
         Items::List(items) => Value::List(items),
         Items::Map {
@@ -363,9 +363,9 @@ fn close(open: Open, end: u32) -> Node {
 }
 
 /// Takes the entries of a map, or of each map of a list of which the earlier ones win.
-fn merge(node: Node, into: &mut Vec<Entry>) -> Result<(), Note> {
+fn merge(node: Node, into: &mut Vec<MapEntry>) -> Result<(), Note> {
     match node.value {
-        Value::Map(entries) => into.extend(entries.into_iter().map(|entry| Entry { merged: true, ..entry })),
+        Value::Map(entries) => into.extend(entries.into_iter().map(|entry| MapEntry { merged: true, ..entry })),
         Value::List(maps) if maps.iter().all(|map| matches!(map.value, Value::Map(_))) => {
             for map in maps.into_iter().rev() {
                 merge(map, into)?;

@@ -192,7 +192,7 @@ pub struct Process {
 
 /// Progress of the end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passed {
+pub enum EndProgress {
     /// The process has ended. It is not reaped, so that its group keeps its number.
     Process,
     /// The whole group is gone, and whatever left the group too.
@@ -255,13 +255,13 @@ impl Process {
     }
 
     /// The process as the kernel shows it, if it was killed and waits where no signal reaches it.
-    pub fn stuck(&self) -> Option<process_table::Process> {
+    pub fn stuck(&self) -> Option<process_table::ProcessInfo> {
         let killed = self.killed.load(Ordering::Relaxed) && !self.ended;
         let shown = killed.then(|| process_table::look(self.pid().cast_signed())).flatten();
-        shown.filter(process_table::Process::uninterruptible)
+        shown.filter(process_table::ProcessInfo::uninterruptible)
     }
 
-    /// Waits no longer for a process that is stuck. Whoever reaps adopted processes reaps it, should that wait ever end.
+    /// Stops waiting for a process that is stuck. The reaper of adopted processes reaps it, should that wait ever end.
     pub fn give_up(mut self) {
         self.group = None;
         children::forget(self.pid());
@@ -272,18 +272,18 @@ impl Process {
 
     /// Waits for the end of the process, and at the next call for the end of all that it forked. May be dropped and called
     /// again at any time.
-    pub async fn passed(&mut self) -> io::Result<Passed> {
+    pub async fn passed(&mut self) -> io::Result<EndProgress> {
         if !self.ended {
             let watched = self.exit.wait().await;
             // What cannot be watched is not waited for a second time.
             self.ended = true;
             watched?;
-            return Ok(Passed::Process);
+            return Ok(EndProgress::Process);
         }
         if let Some(group) = self.group {
             self.all_gone(group).await;
         }
-        Ok(Passed::Group)
+        Ok(EndProgress::Group)
     }
 
     /// Returns when nothing that the process forked lives any more. Its leader, which is dead and not reaped, keeps the
@@ -350,7 +350,7 @@ impl Drop for Process {
     }
 }
 
-/// Tells when a process has ended, without reaping it.
+/// Watch for the exit of a process, without reaping it.
 #[derive(Debug)]
 enum ExitWatch {
     /// Not watched yet.
@@ -467,11 +467,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_process_forked_is_waited_for_after_its_end() {
         let mut process = shell("sleep 1000 & exit 3");
-        assert_eq!(process.passed().await.expect("watched"), Passed::Process);
+        assert_eq!(process.passed().await.expect("watched"), EndProgress::Process);
         let early = tokio::time::timeout(Duration::from_millis(100), process.passed()).await;
         assert!(early.is_err(), "the sleeper still lives");
         process.signal_group(Signal::SIGTERM);
-        assert_eq!(process.passed().await.expect("watched"), Passed::Group);
+        assert_eq!(process.passed().await.expect("watched"), EndProgress::Group);
         assert_eq!(process.end().expect("reaped").code(), Some(3));
     }
 }

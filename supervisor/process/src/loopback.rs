@@ -15,7 +15,7 @@ use crate::process_table;
 
 /// Owner of a loopback socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum PortOwner {
     /// No process.
     Nobody,
     /// The module's.
@@ -30,12 +30,12 @@ pub enum Holder {
 }
 
 /// Owner of the listener on loopback port `port`: the module whose processes are `members`, or another. Blocks.
-pub fn listener(port: u16, members: &Members) -> Holder {
+pub fn listener(port: u16, members: &Members) -> PortOwner {
     look(members, |row| row.listens && row.local == port)
 }
 
 /// Owner of `remote`, the other end of a connection to our port `local`. Blocks.
-pub fn peer(remote: SocketAddr, local: u16, members: &Members) -> Holder {
+pub fn peer(remote: SocketAddr, local: u16, members: &Members) -> PortOwner {
     look(members, |row| {
         !row.listens && row.local == remote.port() && row.remote == local
     })
@@ -43,7 +43,7 @@ pub fn peer(remote: SocketAddr, local: u16, members: &Members) -> Holder {
 
 /// Row of the kernel's socket table: a socket bound to loopback or to every address.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+struct SocketRow {
     local: u16,
     remote: u16,
     listens: bool,
@@ -52,26 +52,26 @@ struct Row {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn look(_: &Members, _: impl Fn(&Row) -> bool) -> Holder {
-    Holder::Unknown
+fn look(_: &Members, _: impl Fn(&SocketRow) -> bool) -> PortOwner {
+    PortOwner::Unknown
 }
 
 #[cfg(target_os = "linux")]
-fn look(members: &Members, wanted: impl Fn(&Row) -> bool) -> Holder {
+fn look(members: &Members, wanted: impl Fn(&SocketRow) -> bool) -> PortOwner {
     let tables: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
         .collect();
     if tables.is_empty() {
-        return Holder::Unknown;
+        return PortOwner::Unknown;
     }
-    let mut holder = Holder::Nobody;
+    let mut holder = PortOwner::Nobody;
     for row in tables.iter().flat_map(|table| table.lines()).filter_map(read) {
         if wanted(&row) {
             if hold(members, row.inode) {
-                return Holder::Module;
+                return PortOwner::Module;
             }
-            holder = Holder::Other { uid: row.uid };
+            holder = PortOwner::Other { uid: row.uid };
         }
     }
     holder
@@ -80,7 +80,7 @@ fn look(members: &Members, wanted: impl Fn(&Row) -> bool) -> Holder {
 /// Reads a line of `/proc/net/tcp` or `tcp6`: `N: LOCAL REMOTE STATE QUEUES TIMER RETRANSMITS UID TIMEOUT INODE …`.
 /// `None` for other lines, and for sockets of other addresses than loopback.
 #[cfg(target_os = "linux")]
-fn read(line: &str) -> Option<Row> {
+fn read(line: &str) -> Option<SocketRow> {
     /// TCP_LISTEN of the kernel.
     const LISTENS: &str = "0A";
     let mut fields = line.split_ascii_whitespace().skip(1);
@@ -97,7 +97,7 @@ fn read(line: &str) -> Option<Row> {
     if number != 0 && number.to_ne_bytes()[0] != 127 {
         return None;
     }
-    Some(Row {
+    Some(SocketRow {
         local: port(local)?,
         remote: port(remote.split_once(':')?.1)?,
         listens: state == LISTENS,
@@ -147,7 +147,7 @@ mod tests {
     fn a_line_of_the_table_is_read() {
         let listens = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 23271 1 0 100 0 0 10 0";
         let row = |local, remote, listens, uid, inode| {
-            Some(Row {
+            Some(SocketRow {
                 local,
                 remote,
                 listens,
@@ -187,15 +187,15 @@ mod tests {
         let port = listening.local_addr().expect("bound").port();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
         let remote = client.local_addr().expect("connected");
-        let other = Holder::Other {
+        let other = PortOwner::Other {
             uid: nix::unistd::getuid().as_raw(),
         };
         assert_eq!(listener(port, &stranger), other);
         assert_eq!(peer(remote, port, &stranger), other);
         assert_eq!(listener(port, &Members::default()), other);
-        assert_eq!(listener(port, &own), Holder::Module);
-        assert_eq!(peer(remote, port, &own), Holder::Module);
+        assert_eq!(listener(port, &own), PortOwner::Module);
+        assert_eq!(peer(remote, port, &own), PortOwner::Module);
         drop((listening, client));
-        assert_eq!(listener(port, &own), Holder::Nobody);
+        assert_eq!(listener(port, &own), PortOwner::Nobody);
     }
 }

@@ -26,7 +26,7 @@ pub struct Members {
 impl Members {
     /// True if the process belongs to the module.
     pub fn contain(&self, pid: Pid) -> bool {
-        let there = Relatives::of(pid);
+        let there = ProcessOrigin::of(pid);
         self.group.as_ref().is_some_and(|group| {
             there
                 .cgroup
@@ -61,13 +61,13 @@ impl Members {
 
 /// Parent, group and session of a process.
 #[derive(Debug)]
-struct Relatives {
+struct ProcessOrigin {
     pid: Pid,
     cgroup: Option<PathBuf>,
     session: Option<Pid>,
 }
 
-impl Relatives {
+impl ProcessOrigin {
     fn of(pid: Pid) -> Self {
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
         Self {

@@ -14,11 +14,11 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// The watch over one life of a module; dropping it ends it.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct MemoryWatch {
     looking: JoinSet<u64>,
 }
 
-impl Watch {
+impl MemoryWatch {
     /// Looks each second whether all processes of the module together use more than `limit` bytes.
     pub fn start(members: Members, limit: u64) -> Self {
         let mut looking = JoinSet::new();
@@ -86,9 +86,9 @@ mod tests {
             group: None,
             leader: nix::unistd::getsid(None).ok(),
         };
-        let mut low = Watch::start(members.clone(), 1);
+        let mut low = MemoryWatch::start(members.clone(), 1);
         assert!(low.over().await > 1);
-        let mut high = Watch::start(members, u64::MAX);
+        let mut high = MemoryWatch::start(members, u64::MAX);
         let told = tokio::time::timeout(Duration::from_millis(50), high.over()).await;
         assert!(told.is_err());
     }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::guardian::{children, leftovers};
 use crate::process_table;
-use crate::process_table::Process;
+use crate::process_table::ProcessInfo;
 
 /// Limit for reading the environment of an orphan, which waits for the orphan's memory lock.
 const READ: Duration = Duration::from_millis(250);
@@ -55,7 +55,7 @@ impl Life {
 
     /// Living processes of this life other than `leader`, which was spawned by us, is in its own session, and may have
     /// ended.
-    pub async fn processes(&self, leader: Pid) -> Vec<Process> {
+    pub async fn processes(&self, leader: Pid) -> Vec<ProcessInfo> {
         let life = self.clone();
         // A board has some hundred processes, and the thread that passes calls on must not read about them all.
         let looked = tokio::task::spawn_blocking(move || life.look(leader)).await;
@@ -94,10 +94,10 @@ impl Life {
             if living.is_empty() {
                 return;
             }
-            let stuck = living.iter().all(Process::uninterruptible);
+            let stuck = living.iter().all(ProcessInfo::uninterruptible);
             let elapsed = begun.elapsed();
             if elapsed >= KERNEL || (stuck && elapsed >= UNINTERRUPTIBLE) {
-                for Process { pid, name, state, .. } in living {
+                for ProcessInfo { pid, name, state, .. } in living {
                     warn!(module = %self.module, pid, name, %state, "a process that it left behind does not end when killed; going on without it");
                 }
                 return;
@@ -109,8 +109,8 @@ impl Life {
     }
 
     /// Candidates in the process table: those that belong to this life for sure, and those that may.
-    fn look(&self, leader: Pid) -> (Vec<Process>, Vec<Process>) {
-        let core = Core {
+    fn look(&self, leader: Pid) -> (Vec<ProcessInfo>, Vec<ProcessInfo>) {
+        let core = CoreProcess {
             pid: Pid::this().as_raw(),
             session: nix::unistd::getsid(None).map_or(0, Pid::as_raw),
         };
@@ -124,8 +124,8 @@ impl Life {
         (sure, unsure)
     }
 
-    /// Asks the environment of each process; whoever does not answer in time is not ours.
-    async fn asked(&self, unsure: Vec<Process>) -> Vec<Process> {
+    /// Filters processes by their environment; one that cannot be read in time is not ours.
+    async fn asked(&self, unsure: Vec<ProcessInfo>) -> Vec<ProcessInfo> {
         let life = self.clone();
         let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
         let count = unsure.len();
@@ -154,46 +154,51 @@ impl Life {
     }
 
     /// Reads the environment of a process, which may block.
-    fn owns(&self, process: &Process) -> bool {
+    fn owns(&self, process: &ProcessInfo) -> bool {
         leftovers::mark(process.pid).as_deref() == Some(&self.mark)
     }
 }
 
 /// Facts about the core that separate its own children from adopted ones.
 #[derive(Debug, Clone, Copy)]
-struct Core {
+struct CoreProcess {
     pid: i32,
     session: i32,
 }
 
 /// Sorts the living descendants of the core: those that belong to the module whose process was spawned as `leader` for
 /// sure, and those that were adopted from any module. `leader` itself is in neither.
-fn sort(table: &[Process], core: Core, leader: i32, is_own: impl Fn(i32) -> bool) -> (Vec<Process>, Vec<Process>) {
+fn sort(
+    table: &[ProcessInfo],
+    core: CoreProcess,
+    leader: i32,
+    is_own: impl Fn(i32) -> bool,
+) -> (Vec<ProcessInfo>, Vec<ProcessInfo>) {
     #[derive(Clone, Copy, PartialEq)]
-    enum Whose {
+    enum Ownership {
         Its,
         Others,
         Unknown,
     }
-    let mut whose: HashMap<i32, Whose> = HashMap::new();
+    let mut whose: HashMap<i32, Ownership> = HashMap::new();
     let (mut sure, mut unsure) = (Vec::new(), Vec::new());
     for process in process_table::descendants(table, core.pid) {
         let verdict = if [process.pid, process.group, process.session].contains(&leader) {
-            Whose::Its
+            Ownership::Its
         } else if process.parent != core.pid {
             // Parents come first.
-            whose.get(&process.parent).copied().unwrap_or(Whose::Unknown)
+            whose.get(&process.parent).copied().unwrap_or(Ownership::Unknown)
         } else if is_own(process.pid) || process.session == core.session {
-            Whose::Others
+            Ownership::Others
         } else {
-            Whose::Unknown
+            Ownership::Unknown
         };
         whose.insert(process.pid, verdict);
         if process.pid != leader && process.lives() {
             match verdict {
-                Whose::Its => sure.push(process.clone()),
-                Whose::Unknown => unsure.push(process.clone()),
-                Whose::Others => {}
+                Ownership::Its => sure.push(process.clone()),
+                Ownership::Unknown => unsure.push(process.clone()),
+                Ownership::Others => {}
             }
         }
     }
@@ -257,8 +262,8 @@ fn reap_adopted() {}
 mod tests {
     use super::*;
 
-    fn process(pid: i32, parent: i32, session: i32) -> Process {
-        Process {
+    fn process(pid: i32, parent: i32, session: i32) -> ProcessInfo {
+        ProcessInfo {
             pid,
             name: "p".into(),
             state: 'S',
@@ -296,9 +301,9 @@ mod tests {
             // Somebody else's.
             process(99, 1, 99),
         ];
-        let core = Core { pid: 2, session: 2 };
+        let core = CoreProcess { pid: 2, session: 2 };
         let own = |pid| [10, 20].contains(&pid);
-        let pids = |list: Vec<Process>| {
+        let pids = |list: Vec<ProcessInfo>| {
             let mut pids: Vec<i32> = list.iter().map(|process| process.pid).collect();
             pids.sort_unstable();
             pids

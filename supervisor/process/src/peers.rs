@@ -10,23 +10,23 @@ use tokio::sync::watch;
 
 use crate::members::Members;
 
-/// A process may call before the task that spawned it has heard of its number.
+/// Grace for a process that calls before the task that spawned it has its number.
 const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
 
 /// Current members of a module, and their user.
 #[derive(Debug, Clone)]
-struct Known {
+struct CurrentMembers {
     members: Members,
     uid: u32,
 }
 
 /// The module's side.
 #[derive(Debug)]
-pub struct Announcer(watch::Sender<Option<Known>>);
+pub struct Announcer(watch::Sender<Option<CurrentMembers>>);
 
 /// The listener's side.
 #[derive(Debug, Clone)]
-pub struct AllowedPeers(watch::Receiver<Option<Known>>);
+pub struct AllowedPeers(watch::Receiver<Option<CurrentMembers>>);
 
 /// Announcer and checker of one module, with no members yet.
 pub fn pair() -> (Announcer, AllowedPeers) {
@@ -37,13 +37,13 @@ pub fn pair() -> (Announcer, AllowedPeers) {
 impl Announcer {
     /// Replaces the members of the module, which run as `uid`.
     pub fn announce(&self, members: Members, uid: u32) {
-        self.0.send_replace(Some(Known { members, uid }));
+        self.0.send_replace(Some(CurrentMembers { members, uid }));
     }
 }
 
 /// Reason for closing a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stranger {
+pub enum PeerRefused {
     /// The peer runs as another user.
     #[error("process {pid} runs as user {uid}, not as the module's user {expected}")]
     User {
@@ -73,7 +73,7 @@ impl AllowedPeers {
     ///
     /// # Errors
     /// It does not, or not within half a second.
-    pub async fn admit(&self, peer: UCred) -> Result<(), Stranger> {
+    pub async fn admit(&self, peer: UCred) -> Result<(), PeerRefused> {
         let mut known = self.0.clone();
         let patience = tokio::time::sleep(NUMBER_IS_LATE);
         tokio::pin!(patience);
@@ -88,22 +88,22 @@ impl AllowedPeers {
     }
 }
 
-fn judge(known: Option<&Known>, peer: UCred) -> Result<(), Stranger> {
+fn judge(known: Option<&CurrentMembers>, peer: UCred) -> Result<(), PeerRefused> {
     // Systems that do not tell the process tell the user, at least.
     let pid = peer.pid().unwrap_or_default();
-    let Some(Known { members, uid }) = known else {
-        return Err(Stranger::Process { pid });
+    let Some(CurrentMembers { members, uid }) = known else {
+        return Err(PeerRefused::Process { pid });
     };
     // Root may be anybody anyway: what the module runs by `sudo` is still the module's.
     if peer.uid() != *uid && peer.uid() != 0 {
-        return Err(Stranger::User {
+        return Err(PeerRefused::User {
             pid,
             uid: peer.uid(),
             expected: *uid,
         });
     }
     if cfg!(target_os = "linux") && !members.contain(Pid::from_raw(pid)) {
-        return Err(Stranger::Process { pid });
+        return Err(PeerRefused::Process { pid });
     }
     Ok(())
 }
@@ -133,15 +133,15 @@ mod tests {
         let (announcer, allowed_peers) = pair();
         let pid = Pid::this().as_raw();
         let peer = ourselves();
-        assert_eq!(allowed_peers.admit(peer).await, Err(Stranger::Process { pid }));
+        assert_eq!(allowed_peers.admit(peer).await, Err(PeerRefused::Process { pid }));
         announcer.announce(our_session(), own);
         assert_eq!(allowed_peers.admit(peer).await, Ok(()));
         announcer.announce(Members::default(), own);
-        assert_eq!(allowed_peers.admit(peer).await, Err(Stranger::Process { pid }));
+        assert_eq!(allowed_peers.admit(peer).await, Err(PeerRefused::Process { pid }));
         announcer.announce(our_session(), own + 1);
         let expected = match own {
             0 => Ok(()),
-            uid => Err(Stranger::User {
+            uid => Err(PeerRefused::User {
                 pid,
                 uid,
                 expected: own + 1,

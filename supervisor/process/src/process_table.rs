@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 /// Snapshot of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessInfo {
     /// Process id.
     pub pid: i32,
     /// Name of the process as the kernel keeps it: 15 bytes at most.
@@ -29,7 +29,7 @@ pub struct Process {
     pub started: u64,
 }
 
-impl Process {
+impl ProcessInfo {
     /// Reads a line of `/proc/PID/stat`: `PID (name) STATE PARENT GROUP SESSION …`. The name may hold anything, brackets
     /// too.
     pub fn parse(stat: &str) -> Option<Self> {
@@ -69,7 +69,7 @@ impl Process {
 }
 
 /// Snapshot of process `pid`; `None` if there is none with this number.
-pub fn look(pid: i32) -> Option<Process> {
+pub fn look(pid: i32) -> Option<ProcessInfo> {
     let mut process = read(&format!("/proc/{pid}/stat"))?;
     if process.state == 'Z' {
         // Its first thread has ended, and is shown as long as another one waits in the kernel.
@@ -82,15 +82,15 @@ pub fn look(pid: i32) -> Option<Process> {
 fn rest(pid: i32) -> Option<char> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     let mut stats = threads.filter_map(|thread| read(thread.path().join("stat").to_str()?));
-    stats.find(Process::lives).map(|thread| thread.state)
+    stats.find(ProcessInfo::lives).map(|thread| thread.state)
 }
 
-fn read(stat: &str) -> Option<Process> {
-    Process::parse(&String::from_utf8_lossy(&std::fs::read(stat).ok()?))
+fn read(stat: &str) -> Option<ProcessInfo> {
+    ProcessInfo::parse(&String::from_utf8_lossy(&std::fs::read(stat).ok()?))
 }
 
 /// Snapshots of all processes that this user may see.
-pub fn all() -> Vec<Process> {
+pub fn all() -> Vec<ProcessInfo> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // A process may end while we look.
@@ -98,12 +98,12 @@ pub fn all() -> Vec<Process> {
 }
 
 /// Descendants of `root` in `table`, parents before children, without `root` itself.
-pub fn descendants(table: &[Process], root: i32) -> Vec<&Process> {
-    let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
+pub fn descendants(table: &[ProcessInfo], root: i32) -> Vec<&ProcessInfo> {
+    let mut children: HashMap<i32, Vec<&ProcessInfo>> = HashMap::new();
     for process in table {
         children.entry(process.parent).or_default().push(process);
     }
-    let mut found: Vec<&Process> = children.remove(&root).unwrap_or_default();
+    let mut found: Vec<&ProcessInfo> = children.remove(&root).unwrap_or_default();
     let mut next = 0;
     while let Some(process) = found.get(next) {
         // Removed, so that a table that changed while it was read cannot send us in circles.
@@ -117,10 +117,10 @@ pub fn descendants(table: &[Process], root: i32) -> Vec<&Process> {
 mod tests {
     use super::*;
 
-    fn line(pid: i32, state: char, parent: i32) -> Process {
+    fn line(pid: i32, state: char, parent: i32) -> ProcessInfo {
         let rest = "0 0 0 0 0 0 0 7 5 0 0 20 0 1 0";
         let text = format!("{pid} (a) b) {state} {parent} 7 8 {rest}{}", " 4711 0");
-        Process::parse(&text).unwrap_or_else(|| panic!("{text}"))
+        ProcessInfo::parse(&text).unwrap_or_else(|| panic!("{text}"))
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert!(process.lives() && process.uninterruptible());
         assert!(!line(42, 'Z', 1).lives());
         for broken in ["", "42", "42 (a", "42 (a) S 1", "x (a) S 1 2 3"] {
-            assert_eq!(Process::parse(broken), None, "{broken}");
+            assert_eq!(ProcessInfo::parse(broken), None, "{broken}");
         }
     }
 

@@ -132,7 +132,7 @@ impl RuntimeDir {
         self.stale
     }
 
-    /// The lock. Whoever holds a copy of this descriptor holds the lock as well.
+    /// Lock of the directory. A holder of a copy of this descriptor holds the lock as well.
     pub fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }

@@ -1,4 +1,4 @@
-//! News that something about the machine changed, for whoever follows it.
+//! Change notification of the machine, for its followers.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,36 +9,36 @@ use tokio::sync::watch;
 use crate::event_log::EventLog;
 use crate::event_log::Weighted;
 
-/// Tells everyone who follows the machine that something in the view changed, and what happened.
+/// Notification of every follower that something in the view changed, with a log of events.
 #[derive(Debug, Clone)]
 pub struct ChangeSignal {
-    news: Arc<watch::Sender<()>>,
+    changed: Arc<watch::Sender<()>>,
     /// Events of the recent past, as far as they are kept.
     pub events: EventLog<Event>,
 }
 
 impl ChangeSignal {
     /// Says that something changed.
-    pub fn tell(&self) {
-        self.news.send_replace(());
+    pub fn notify(&self) {
+        self.changed.send_replace(());
     }
 
-    /// Writes down what happened. Whoever follows the view is told by `tell`.
+    /// Records an event. Followers of the view are woken by `notify`.
     pub fn record(&self, what: EventKind) {
         let at = SystemTime::now();
         self.events.push(Event { at, what });
     }
 
-    /// A receiver that is marked changed after every `tell`.
+    /// A receiver that is marked changed after every `notify`.
     pub fn follow(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+        self.changed.subscribe()
     }
 }
 
 impl Default for ChangeSignal {
     fn default() -> Self {
         Self {
-            news: Arc::new(watch::Sender::new(())),
+            changed: Arc::new(watch::Sender::new(())),
             events: EventLog::new(MAX_EVENTS, MAX_BYTES),
         }
     }

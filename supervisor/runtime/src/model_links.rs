@@ -12,7 +12,7 @@ use std::path::Path;
 use mainstay_model::Package;
 use tracing::warn;
 
-/// Links every usable model that is there. What stands in the way is told and left. Takes a moment of the disk.
+/// Links every usable model that is there. Obstacles are logged and left in place. Takes a moment of the disk.
 pub fn link_models(packages: &[Package], home: &Path) {
     let models = packages
         .iter()

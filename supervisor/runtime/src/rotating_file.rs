@@ -1,4 +1,4 @@
-//! Files that are begun anew at a certain size: `path`, `path.1` and so on.
+//! Files that are rotated at a certain size: `path`, `path.1` and so on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// The files, and the one that is written to.
 #[derive(Debug)]
-pub struct Rotating {
+pub struct RotatingFile {
     path: PathBuf,
     max_size: u64,
     keep: u32,
     open: Option<(File, u64)>,
 }
 
-impl Rotating {
+impl RotatingFile {
     /// Files at `path` and numbered ones beside it, `keep` of them in all, each of `max_size` bytes at most unless one
     /// line is longer. Opens nothing yet; what is there is gone on with.
     pub fn new(path: PathBuf, max_size: u64, keep: u32) -> Self {
@@ -31,7 +31,7 @@ impl Rotating {
         &self.path
     }
 
-    /// Adds a line, which has its end. After a failure the file is opened anew, and nothing of the line is in it.
+    /// Adds a line, which has its end. After a failure the file is reopened, and nothing of the line is in it.
     pub fn append(&mut self, line: &str) -> io::Result<()> {
         let length = line.len() as u64;
         let full = |size: u64| size > 0 && size + length > self.max_size;
@@ -93,8 +93,8 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn files(folder: &Path, max_size: u64, keep: u32) -> Rotating {
-        Rotating::new(folder.join("deep/out.log"), max_size, keep)
+    fn files(folder: &Path, max_size: u64, keep: u32) -> RotatingFile {
+        RotatingFile::new(folder.join("deep/out.log"), max_size, keep)
     }
 
     fn content(folder: &Path) -> Vec<(String, String)> {

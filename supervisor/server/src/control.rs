@@ -17,9 +17,9 @@ use mainstay_proxy::identity::Identity;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::operations::stuck::{Stuck, stuck};
 use mainstay_proxy::resource::Resource;
-use mainstay_runtime::machine::Handle;
+use mainstay_runtime::machine::MachineHandle;
 use mainstay_runtime::machine::reload::Reloaded;
-use mainstay_runtime::machine::view::{Published, View};
+use mainstay_runtime::machine::view::{View, ViewCell};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::rollout;
 use mainstay_runtime::rollout::Addresses;
@@ -54,10 +54,10 @@ pub struct CoreInfo {
 #[derive(Debug, Clone)]
 pub struct Control {
     info: Arc<CoreInfo>,
-    config: rollout::Handle,
-    published: Published,
+    config: rollout::RolloutHandle,
+    published: ViewCell,
     operations: Operations,
-    machine: Handle,
+    machine: MachineHandle,
     settled: Arc<OnceLock<SystemTime>>,
     sampler: Arc<Mutex<Sampler>>,
     stopping: tokio_util::sync::CancellationToken,
@@ -68,8 +68,8 @@ impl Control {
     /// A service over the machine. `stopping` ends the watchers.
     pub fn new(
         info: CoreInfo,
-        machine: Handle,
-        config: rollout::Handle,
+        machine: MachineHandle,
+        config: rollout::RolloutHandle,
         operations: Operations,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
@@ -126,13 +126,12 @@ impl Control {
         self.published.load_full()
     }
 
-    /// Handle of the machine.
-    pub(super) fn machine(&self) -> &Handle {
+    /// For what is asked of it.
+    pub(super) fn machine(&self) -> &MachineHandle {
         &self.machine
     }
-
-    /// Handle of the rollout, for questions about configs.
-    pub(super) fn configs(&self) -> &rollout::Handle {
+    /// For what is asked about configs.
+    pub(super) fn configs(&self) -> &rollout::RolloutHandle {
         &self.config
     }
 

@@ -8,7 +8,7 @@ use mainstay_core::module::history::ProcessEnd;
 use mainstay_model::{ModulePhase, Phase};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::event_log::{EventLog, Subscription, Weighted};
-use mainstay_runtime::module::output::{Line, Stream};
+use mainstay_runtime::module::output::{OutputLine, Stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ async fn pass<T: Weighted + Clone, P>(
     let mut lost = 0;
     loop {
         let mut read = follower.read();
-        if read.things.is_empty() {
+        if read.entries.is_empty() {
             if !follow || stopping.is_cancelled() {
                 return;
             }
@@ -63,8 +63,8 @@ async fn pass<T: Weighted + Clone, P>(
             };
         }
         lost += read.missed;
-        let first = read.next - read.things.len() as u64;
-        for (number, thing) in (first..).zip(read.things) {
+        let first = read.next - read.entries.len() as u64;
+        for (number, thing) in (first..).zip(read.entries) {
             if answers
                 .send(Ok(convert(number, std::mem::take(&mut lost), thing)))
                 .await
@@ -146,7 +146,7 @@ pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
 }
 
 /// A line on the wire.
-pub fn line(number: u64, missed: u64, line: Line) -> pb::LogLine {
+pub fn line(number: u64, missed: u64, line: OutputLine) -> pb::LogLine {
     let stream = match line.stream {
         Stream::Stdout => pb::LogStream::Stdout,
         Stream::Stderr => pb::LogStream::Stderr,
@@ -218,15 +218,15 @@ mod tests {
 
     use super::*;
 
-    fn feed(max: usize, lines: std::ops::Range<u32>) -> EventLog<Line> {
+    fn feed(max: usize, lines: std::ops::Range<u32>) -> EventLog<OutputLine> {
         let feed = EventLog::new(max, usize::MAX);
         add(&feed, lines);
         feed
     }
 
-    fn add(feed: &EventLog<Line>, lines: std::ops::Range<u32>) {
+    fn add(feed: &EventLog<OutputLine>, lines: std::ops::Range<u32>) {
         for text in lines {
-            feed.push(Line {
+            feed.push(OutputLine {
                 at: SystemTime::UNIX_EPOCH,
                 stream: Stream::Stdout,
                 life: 1,

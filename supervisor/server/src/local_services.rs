@@ -10,7 +10,7 @@ use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::identity::Identity;
 use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
 use mainstay_proxy::status::respond;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic_reflection::pb::{v1, v1alpha};
@@ -28,7 +28,7 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// The services of one machine.
 pub struct OwnServices {
-    published: Published,
+    published: ViewCell,
     robot: RobotServiceServer<Robot>,
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,

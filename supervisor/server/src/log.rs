@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use mainstay_config as config;
 use mainstay_model::{Config, LogRule};
 use mainstay_runtime::module::output::PRINTED_BY_MODULE;
 use tracing::error;
@@ -241,7 +240,7 @@ impl Rules {
             .chain([root])
             .max()
             .unwrap_or(root);
-        let debugs = |module: &&config::ModuleConfig| {
+        let debugs = |module: &&mainstay_model::ModuleConfig| {
             let level = config.module_log_level(module, false);
             level.is_some_and(|level| level.eq_ignore_ascii_case("debug"))
         };
@@ -341,12 +340,12 @@ impl Log {
     }
 }
 
-fn of(level: config::Level) -> Level {
+fn of(level: mainstay_model::Level) -> Level {
     match level {
-        config::Level::Debug => Level::DEBUG,
-        config::Level::Info => Level::INFO,
-        config::Level::Warn => Level::WARN,
-        config::Level::Error => Level::ERROR,
+        mainstay_model::Level::Debug => Level::DEBUG,
+        mainstay_model::Level::Info => Level::INFO,
+        mainstay_model::Level::Warn => Level::WARN,
+        mainstay_model::Level::Error => Level::ERROR,
     }
 }
 
@@ -541,8 +540,8 @@ mod tests {
             (eyes("DEBUG"), sent, false),
             (eyes("debug"), own, true),
         ] {
-            let bundle = config::ConfigFiles::single("/r.yaml", &*text);
-            let loaded = config::parse(&bundle, &config::LoadContext::default()).expect("usable");
+            let bundle = mainstay_config::ConfigFiles::single("/r.yaml", &*text);
+            let loaded = mainstay_config::parse(&bundle, &mainstay_config::LoadContext::default()).expect("usable");
             let (target, logger, module) = of;
             assert_eq!(
                 Rules::new(&loaded.config).counts(target, logger, module),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_core::Stream;
 use mainstay_proto::descriptors;
 use mainstay_proxy::descriptors::DescriptorPool;
-use mainstay_runtime::machine::view::{Published, View};
+use mainstay_runtime::machine::view::{View, ViewCell};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::{v1, v1alpha};
@@ -15,7 +15,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 /// Answers reflection requests from the descriptors that are known now.
 #[derive(Debug, Clone)]
 pub struct Reflection {
-    published: Published,
+    published: ViewCell,
 }
 
 /// Question of a client, in either version.
@@ -74,7 +74,7 @@ impl SentFiles {
 
 impl Reflection {
     /// Reflection over the machine's view.
-    pub fn new(published: Published) -> Self {
+    pub fn new(published: ViewCell) -> Self {
         Self { published }
     }
 
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_stream_gets_each_file_once_with_what_it_imports() {
-        let reflection = Reflection::new(Published::default());
+        let reflection = Reflection::new(ViewCell::default());
         let mut sent_files = SentFiles::default();
         let symbol = |name: &str| ReflectionQuery::Symbol(name.to_owned());
         let first = files(reflection.answer(symbol("viam.component.motor.v1.MotorService"), &mut sent_files));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::blobs::{Blob, BytesAs};
 use crate::failure::Failure;
 
-/// Turns a message into JSON. Fields without a value are left out only where the proto can tell them from zero.
+/// Turns a message into JSON. Fields without a value are left out only where the proto distinguishes them from zero.
 ///
 /// # Errors
 /// Bytes were to be written to a file and could not.

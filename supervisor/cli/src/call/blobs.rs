@@ -30,7 +30,7 @@ pub enum BytesAs {
     /// Base64 while it is short, else a note about their size: for people.
     Note,
     /// A file each; the JSON then holds its path.
-    Files(Saver),
+    Files(FileSaver),
 }
 
 impl BytesAs {
@@ -51,13 +51,13 @@ impl BytesAs {
 }
 
 /// Writes files into one folder and never over an existing one.
-pub struct Saver {
+pub struct FileSaver {
     folder: PathBuf,
     stem: String,
     next: Cell<u32>,
 }
 
-impl Saver {
+impl FileSaver {
     /// Files go to `folder`, which is made if it is not there; their names begin with `stem`.
     ///
     /// # Errors

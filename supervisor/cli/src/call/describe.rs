@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::is_well_known;
 use super::method::snake_case;
-use crate::table::Table;
+use crate::table::TextTable;
 use crate::terminal::{Colour, Style};
 
 /// A type as a person would write it in JSON: `double`, `[string]`, `{string: any}`, `Pose`, `object`.
@@ -67,7 +67,7 @@ pub fn lines(
     name_field: impl Fn(&MethodDescriptor) -> Option<FieldDescriptor>,
     style: Style,
 ) -> Vec<String> {
-    let mut table = Table::new(["METHOD", "REQUEST → ANSWER"]);
+    let mut table = TextTable::new(["METHOD", "REQUEST → ANSWER"]);
     for method in service.methods() {
         let request = fields(&method.input(), name_field(&method).as_ref());
         let stream = |yes: bool| if yes { "stream of " } else { "" };
@@ -82,7 +82,7 @@ pub fn lines(
     let mut lines = table.lines(style);
     let types = types(service);
     if !types.is_empty() {
-        let mut table = Table::new(["TYPE", "FIELDS OR VALUES"]);
+        let mut table = TextTable::new(["TYPE", "FIELDS OR VALUES"]);
         for described in types.values() {
             table.row([described.name.as_str().into(), described.text().into()]);
         }
@@ -133,10 +133,10 @@ pub fn heading(resource: &str, service: &str, style: Style) -> String {
 
 struct Described {
     name: String,
-    what: Shape,
+    what: TypeShape,
 }
 
-enum Shape {
+enum TypeShape {
     Message(MessageDescriptor),
     Enum(EnumDescriptor),
 }
@@ -144,8 +144,8 @@ enum Shape {
 impl Described {
     fn text(&self) -> String {
         match &self.what {
-            Shape::Message(descriptor) => format!("{{{}}}", fields(descriptor, None)),
-            Shape::Enum(descriptor) => descriptor
+            TypeShape::Message(descriptor) => format!("{{{}}}", fields(descriptor, None)),
+            TypeShape::Enum(descriptor) => descriptor
                 .values()
                 .map(|value| value.name().to_owned())
                 .collect::<Vec<_>>()
@@ -155,8 +155,8 @@ impl Described {
 
     fn json(&self) -> Value {
         match &self.what {
-            Shape::Message(descriptor) => fields_json(descriptor),
-            Shape::Enum(descriptor) => descriptor.values().map(|value| Value::from(value.name())).collect(),
+            TypeShape::Message(descriptor) => fields_json(descriptor),
+            TypeShape::Enum(descriptor) => descriptor.values().map(|value| Value::from(value.name())).collect(),
         }
     }
 }
@@ -175,7 +175,7 @@ fn types(service: &ServiceDescriptor) -> BTreeMap<String, Described> {
                 Kind::Message(inner) if !is_well_known(inner.full_name()) => {
                     let described = Described {
                         name: inner.name().to_owned(),
-                        what: Shape::Message(inner.clone()),
+                        what: TypeShape::Message(inner.clone()),
                     };
                     if found.insert(inner.full_name().to_owned(), described).is_none() {
                         open.push(inner);
@@ -184,7 +184,7 @@ fn types(service: &ServiceDescriptor) -> BTreeMap<String, Described> {
                 Kind::Enum(inner) if !is_well_known(inner.full_name()) => {
                     let described = Described {
                         name: inner.name().to_owned(),
-                        what: Shape::Enum(inner.clone()),
+                        what: TypeShape::Enum(inner.clone()),
                     };
                     found.insert(inner.full_name().to_owned(), described);
                 }

@@ -24,11 +24,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::call::addressee::Addressee;
-use crate::call::blobs::{BytesAs, Saver};
+use crate::call::blobs::{BytesAs, FileSaver};
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::terminal::Style;
 use crate::{human, target};
 
@@ -53,7 +53,7 @@ pub struct Arguments {
     #[arg(value_name = "REQUEST")]
     request: Option<String>,
     #[command(flatten)]
-    which: Which,
+    selector: MachineSelector,
     /// Print JSON only, one line per answer, bytes as base64; errors are JSON too
     #[arg(long)]
     pub json: bool,
@@ -78,7 +78,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             "--every needs a time above zero, for example `--every 200ms`",
         ));
     }
-    let connection = target::find(&arguments.which).await?.connection;
+    let connection = target::find(&arguments.selector).await?.connection;
     let addressee = Addressee::find(&connection, &arguments.name).await?;
     let service = reflection::service(&connection, &addressee.service).await?;
     let Some(wanted) = &arguments.method else {
@@ -101,7 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let on_terminal = Style::stdout().width.is_some();
     let bytes_as = match &arguments.out {
-        Some(folder) => BytesAs::Files(Saver::new(folder, call.addressee.short_name())?),
+        Some(folder) => BytesAs::Files(FileSaver::new(folder, call.addressee.short_name())?),
         None if arguments.json || !on_terminal => BytesAs::Base64,
         None => BytesAs::Note,
     };
@@ -181,7 +181,7 @@ impl Call {
         }
     }
 
-    /// Calls until Ctrl-C. A refusal is told and does not end it: the resource may come back.
+    /// Calls until Ctrl-C. A refusal is printed and does not end it: the resource may come back.
     async fn repeat(
         &self,
         request: Option<&str>,

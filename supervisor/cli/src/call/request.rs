@@ -28,7 +28,7 @@ pub fn build(
     Ok(message)
 }
 
-/// Looks for what is wrong and tells its place, which the deserialiser cannot.
+/// Looks for the fault and names its place, which the deserialiser cannot.
 fn check(descriptor: &MessageDescriptor, json: &Value, place: &str) -> Result<(), String> {
     let Value::Object(object) = json else {
         let what = if place.is_empty() {

@@ -4,7 +4,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MapKey, ServiceDescriptor, V
 use serde_json::{Value, json};
 
 use super::answer::to_json;
-use super::blobs::{BytesAs, Saver};
+use super::blobs::{BytesAs, FileSaver};
 use super::{describe, method, request};
 use crate::terminal::Style;
 
@@ -180,7 +180,7 @@ fn bytes_are_text_a_note_or_a_file() {
     assert_eq!(data(&BytesAs::Note), "<100 B; --out DIR writes them to a file>");
     let temp = tempfile::tempdir().unwrap();
     std::fs::write(temp.path().join("remote_cam-0001.jpg"), "mine").unwrap();
-    let files = BytesAs::Files(Saver::new(temp.path(), "remote:cam").unwrap());
+    let files = BytesAs::Files(FileSaver::new(temp.path(), "remote:cam").unwrap());
     for number in ["0002", "0003"] {
         let path = data(&files);
         assert_eq!(

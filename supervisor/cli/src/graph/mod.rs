@@ -13,7 +13,7 @@ use mainstay_wire::diagram::Graph;
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
-use crate::target::Which;
+use crate::target::MachineSelector;
 use crate::terminal::Style;
 use crate::{diagnostics, target};
 
@@ -64,7 +64,7 @@ enum Format {
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let format = if arguments.json { Format::Json } else { arguments.format };
     let Some(file) = arguments.file else {
-        let which = Which {
+        let which = MachineSelector {
             machine: arguments.machine,
             address: None,
         };

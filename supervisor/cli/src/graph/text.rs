@@ -3,7 +3,7 @@
 use mainstay_model::text::plain;
 use mainstay_wire::diagram::{DependencyKind, EdgeTarget, Graph, GraphEdge};
 
-use crate::table::{Cell, Table};
+use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
 
 /// The tree, and a line for each circle.
@@ -11,9 +11,9 @@ pub fn lines(graph: &Graph, style: Style) -> Vec<String> {
     if graph.nodes.is_empty() {
         return vec!["no resources".to_owned()];
     }
-    let mut walk = Walk {
+    let mut walk = TreeWriter {
         graph,
-        table: Table::new(["RESOURCE", "API", "STATE"]),
+        table: TextTable::new(["RESOURCE", "API", "STATE"]),
         shown: vec![false; graph.nodes.len()],
     };
     let mut needed = vec![false; graph.nodes.len()];
@@ -44,15 +44,15 @@ pub fn lines(graph: &Graph, style: Style) -> Vec<String> {
     lines
 }
 
-struct Walk<'g> {
+struct TreeWriter<'g> {
     graph: &'g Graph,
-    table: Table,
+    table: TextTable,
     /// Nodes of which the dependencies were listed already.
     shown: Vec<bool>,
 }
 
 /// Line that is still to be written.
-struct Pending<'g> {
+struct PendingLine<'g> {
     to: EdgeTarget,
     edge: Option<&'g GraphEdge>,
     /// Prefix of the line, and of those below it.
@@ -62,11 +62,11 @@ struct Pending<'g> {
     depth: usize,
 }
 
-impl<'g> Walk<'g> {
+impl<'g> TreeWriter<'g> {
     /// Writes a node and all below it. A stack of our own: chains may be longer than that of the thread.
     fn tree(&mut self, root: usize) {
         let mut path: Vec<usize> = Vec::new();
-        let mut open = vec![Pending {
+        let mut open = vec![PendingLine {
             to: EdgeTarget::Node(root),
             edge: None,
             lead: String::new(),
@@ -95,7 +95,7 @@ impl<'g> Walk<'g> {
             let count = self.graph.needs(node).count();
             let children = self.graph.needs(node).enumerate().map(|(at, edge)| {
                 let last = at + 1 == count;
-                Pending {
+                PendingLine {
                     to: edge.to.clone(),
                     edge: Some(edge),
                     lead: format!("{}{}", pending.below, if last { "└─ " } else { "├─ " }),
@@ -108,7 +108,7 @@ impl<'g> Walk<'g> {
         }
     }
 
-    fn node(&mut self, node: usize, pending: &Pending<'_>, circle: bool, seen: bool) {
+    fn node(&mut self, node: usize, pending: &PendingLine<'_>, circle: bool, seen: bool) {
         let node = &self.graph.nodes[node];
         let mut notes = Vec::new();
         match node.state {
@@ -133,7 +133,7 @@ impl<'g> Walk<'g> {
             .row([format!("{}{}", pending.lead, node.name.name).into(), api.into(), cell]);
     }
 
-    fn gap(&mut self, pending: &Pending<'_>) {
+    fn gap(&mut self, pending: &PendingLine<'_>) {
         let EdgeTarget::Nothing { text, problem } = &pending.to else {
             return;
         };

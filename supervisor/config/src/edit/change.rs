@@ -9,16 +9,16 @@ use mainstay_model::{Source, SourceSpan, Span};
 
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
-use super::write::{Manner, Quotes};
-use super::{Document, Format, Impossible, NewValue, Node, Value, text_of, write};
-use crate::node::Entry;
+use super::write::{Quotes, ValueContext};
+use super::{EditableFile, Format, Impossible, NewValue, Node, Value, text_of, write};
+use crate::node::MapEntry;
 
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 3;
 
 /// A text in which one value is another one.
 #[derive(Debug)]
-pub struct Change {
+pub struct TextChange {
     /// The value that was changed, as the file has it: keys in their case, entries by name.
     pub path: String,
     /// Place of the value in the new text.
@@ -33,7 +33,7 @@ pub struct Change {
 
 /// Line of a difference, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct DiffLine {
     /// ` ` in both texts, `-` in the old one, `+` in the new one.
     pub sign: char,
     /// Number of the line in that text, from 1; in the new one if it is in both.
@@ -42,7 +42,7 @@ pub struct Line {
     pub text: String,
 }
 
-impl Change {
+impl TextChange {
     /// True if the value was that already. The text is the same then.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -57,7 +57,7 @@ impl Change {
 
     /// The lines that differ, with a few around them.
     #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
+    pub fn lines(&self) -> Vec<DiffLine> {
         let (old, new) = (line_ranges(text_of(&self.old)), line_ranges(text_of(&self.new)));
         let same = |(a, b): &(&Range<usize>, &Range<usize>)| {
             text_of(&self.old)[(*a).clone()] == text_of(&self.new)[(*b).clone()]
@@ -74,7 +74,7 @@ impl Change {
             .take(room)
             .take_while(same)
             .count();
-        let line = |sign, source: &Source, ranges: &[Range<usize>], index: usize| Line {
+        let line = |sign, source: &Source, ranges: &[Range<usize>], index: usize| DiffLine {
             sign,
             number: index + 1,
             text: source
@@ -113,7 +113,7 @@ impl Edit {
     }
 }
 
-pub(super) fn set(document: &Document, path: &ValuePath, new: &NewValue) -> Result<Change, Impossible> {
+pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> Result<TextChange, Impossible> {
     let text = document.text();
     let Reached { node, slots, rest } = reach(&document.root, path)?;
     let fits = match (&node.value, rest) {
@@ -138,7 +138,7 @@ pub(super) fn set(document: &Document, path: &ValuePath, new: &NewValue) -> Resu
         )));
     }
     let flow = slots.iter().any(|slot| is_flow(text, slot.parent)) || is_flow(text, node) && !rest.is_empty();
-    let manner = |quotes| Manner {
+    let manner = |quotes| ValueContext {
         format: document.format,
         flow,
         quotes,
@@ -194,13 +194,13 @@ fn exact_path(slots: &[Slot<'_>], rest: &[Segment]) -> ValuePath {
 
 /// Applies the edits, and takes the result only if it says exactly what is wanted.
 fn finish(
-    document: &Document,
+    document: &EditableFile,
     path: &ValuePath,
     exact: &ValuePath,
     edits: Vec<Edit>,
     wanted: &Node,
     before: Option<&Node>,
-) -> Result<Change, Impossible> {
+) -> Result<TextChange, Impossible> {
     let text = document.text();
     let mut changed = text.to_owned();
     for edit in edits.into_iter().rev() {
@@ -219,7 +219,7 @@ fn finish(
             "`{path}` cannot be changed alone ({place}), because of the way it is written, for example with an anchor that others use; edit the file by hand"
         ))
     };
-    let changed = Document::read(document.source.path(), changed).map_err(|_| unable())?;
+    let changed = EditableFile::read(document.source.path(), changed).map_err(|_| unable())?;
     if !same(&changed.root, wanted) {
         return Err(unable());
     }
@@ -227,7 +227,7 @@ fn finish(
     if !now.rest.is_empty() {
         return Err(unable());
     }
-    Ok(Change {
+    Ok(TextChange {
         path: shown_path(&now.slots, path),
         place: changed.source.place(now.node.span),
         before: before
@@ -265,7 +265,7 @@ fn is_alias(slot: &Slot<'_>) -> bool {
     }
 }
 
-fn entry_is_alias(entry: &Entry) -> bool {
+fn entry_is_alias(entry: &MapEntry) -> bool {
     entry.value.span.start < entry.key_span.end
 }
 
@@ -280,7 +280,7 @@ fn is_flow(text: &str, node: &Node) -> bool {
 }
 
 /// Behind the colon of a key.
-fn behind_colon(text: &str, entry: &Entry) -> usize {
+fn behind_colon(text: &str, entry: &MapEntry) -> usize {
     let end = entry.key_span.end as usize;
     text[end..].find(':').map_or(end, |colon| end + colon + 1)
 }
@@ -320,7 +320,7 @@ pub(super) fn extent(text: &str, node: &Node) -> usize {
     }
 }
 
-fn entry_end(text: &str, entry: &Entry) -> usize {
+fn entry_end(text: &str, entry: &MapEntry) -> usize {
     let behind = behind_colon(text, entry);
     if entry_is_alias(entry) {
         return alias_after(text, behind).map_or(behind, |range| range.end);
@@ -410,11 +410,17 @@ fn line_break(text: &str) -> &'static str {
 }
 
 /// Edits that add a key, with maps around the value where `keys` has more than one.
-fn added(text: &str, map: &Node, keys: &[String], new: &NewValue, manner: Manner) -> Result<Vec<Edit>, Impossible> {
+fn added(
+    text: &str,
+    map: &Node,
+    keys: &[String],
+    new: &NewValue,
+    manner: ValueContext,
+) -> Result<Vec<Edit>, Impossible> {
     let Value::Map(entries) = &map.value else {
         return Err(Impossible::new("only a map takes a new key"));
     };
-    let own: Vec<&Entry> = entries.iter().filter(|entry| !entry.merged).collect();
+    let own: Vec<&MapEntry> = entries.iter().filter(|entry| !entry.merged).collect();
     let typed = new.typed.as_deref();
     let brk = line_break(text);
     if is_flow(text, map) {
@@ -480,7 +486,7 @@ fn added(text: &str, map: &Node, keys: &[String], new: &NewValue, manner: Manner
 /// `value` inside maps of one key each.
 fn wrap(keys: &[String], value: &Value) -> Value {
     keys.iter().rev().fold(value.clone(), |inner, key| {
-        Value::Map(vec![Entry {
+        Value::Map(vec![MapEntry {
             key: key.clone(),
             key_span: Span::default(),
             value: Node {
@@ -534,11 +540,11 @@ fn same(a: &Node, b: &Node) -> bool {
     }
 }
 
-fn by_key(entries: &[Entry]) -> BTreeMap<&str, &Node> {
+fn by_key(entries: &[MapEntry]) -> BTreeMap<&str, &Node> {
     entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect()
 }
 
-impl Document {
+impl EditableFile {
     /// The file, as its path was given.
     #[must_use]
     pub fn path(&self) -> &Path {

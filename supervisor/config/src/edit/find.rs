@@ -2,7 +2,7 @@
 
 use super::path::{Segment, ValuePath};
 use super::{Impossible, Node, Value};
-use crate::node::Entry;
+use crate::node::MapEntry;
 
 /// Step down the tree: a node and the item or entry taken in it.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Slot<'n> {
 
 impl<'n> Slot<'n> {
     /// The entry of a map, if the parent is one.
-    pub(super) fn entry(&self) -> Option<&'n Entry> {
+    pub(super) fn entry(&self) -> Option<&'n MapEntry> {
         match &self.parent.value {
             Value::Map(entries) => entries.get(self.index),
             _ => None,
@@ -66,7 +66,7 @@ pub(super) fn reach<'n, 'p>(root: &'n Node, path: &'p ValuePath) -> Result<Reach
     Ok(reached)
 }
 
-fn key(entries: &[Entry], name: &str) -> Option<usize> {
+fn key(entries: &[MapEntry], name: &str) -> Option<usize> {
     let last = |matches: &dyn Fn(&str) -> bool| entries.iter().rposition(|entry| matches(&entry.key));
     last(&|key| key == name).or_else(|| last(&|key| key.eq_ignore_ascii_case(name)))
 }

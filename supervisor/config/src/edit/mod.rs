@@ -16,7 +16,7 @@ use std::sync::Arc;
 use mainstay_model::{Source, SourceSpan, Span};
 
 use crate::diagnostic::{Diagnostic, Refused, Severity};
-pub use crate::edit::change::{Change, Line};
+pub use crate::edit::change::{DiffLine, TextChange};
 pub use crate::edit::path::{BadPath, ValuePath};
 use crate::node::{Node, SyntaxError, Value};
 use crate::{document, json, load_context, secrets, yaml};
@@ -65,7 +65,7 @@ impl Impossible {
 
 /// Config file as a tree with places.
 #[derive(Debug)]
-pub struct Document {
+pub struct EditableFile {
     source: Arc<Source>,
     root: Node,
     format: Format,
@@ -75,7 +75,7 @@ pub struct Document {
 
 /// A value in a file.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundValue {
     /// Place of the value.
     pub place: SourceSpan,
     /// The value; texts that are secret are `***` unless they were asked for.
@@ -138,7 +138,7 @@ impl NewValue {
     }
 }
 
-impl Document {
+impl EditableFile {
     /// Reads the text of the file at `path`. Variables stay as they are written, unless only their values make it YAML or
     /// JSON; what the file includes is not looked at.
     ///
@@ -195,7 +195,7 @@ impl Document {
     ///
     /// # Errors
     /// There is none; says how far the path leads and what there is instead.
-    pub fn get(&self, path: &ValuePath, reveal: bool) -> Result<Found, Impossible> {
+    pub fn get(&self, path: &ValuePath, reveal: bool) -> Result<FoundValue, Impossible> {
         let reached = find::reach(&self.root, path)?;
         if !reached.rest.is_empty() {
             return Err(self.missing(path, &reached));
@@ -209,7 +209,7 @@ impl Document {
             Value::Null => "null".to_owned(),
             Value::Bool(_) | Value::Number(_) => self.written(node, reveal),
         };
-        Ok(Found {
+        Ok(FoundValue {
             place: self.source.place(node.span),
             value: self.as_json(node, reveal),
             shown,
@@ -220,7 +220,7 @@ impl Document {
     ///
     /// # Errors
     /// The path leads nowhere, or the file is written in a way in which this value alone cannot be changed.
-    pub fn set(&self, path: &ValuePath, value: &NewValue) -> Result<Change, Impossible> {
+    pub fn set(&self, path: &ValuePath, value: &NewValue) -> Result<TextChange, Impossible> {
         change::set(self, path, value)
     }
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(file: &str, text: &str) -> Document {
-    Document::read(Path::new(file), text.to_owned()).expect("a tree")
+fn read(file: &str, text: &str) -> EditableFile {
+    EditableFile::read(Path::new(file), text.to_owned()).expect("a tree")
 }
 
 fn changed(file: &str, text: &str, path: &str, value: &str) -> Result<String, String> {
@@ -411,7 +411,7 @@ proptest! {
 
     #[test]
     fn no_text_path_or_value_makes_it_panic(text in "[a-c:\\-\\[\\]{}&*|>' \"#,\n]{0,60}", path in "[a-c\\.\\[\\]0-2\"]{1,8}", value in "[a-c:\\[{}'\" ]{0,6}") {
-        if let (Ok(document), Ok(path), Ok(value)) = (Document::read(Path::new("a.yaml"), text), path.parse(), NewValue::read(&value)) {
+        if let (Ok(document), Ok(path), Ok(value)) = (EditableFile::read(Path::new("a.yaml"), text), path.parse(), NewValue::read(&value)) {
             let _ = document.get(&path, false);
             if let Ok(change) = document.set(&path, &value) {
                 let _ = change.lines();

@@ -27,7 +27,7 @@ impl Quotes {
 
 /// Position of a value to be written: some signs end a text inside brackets and not outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(super) struct ValueContext {
     pub(super) format: Format,
     /// Inside `{…}` or `[…]`.
     pub(super) flow: bool,
@@ -36,7 +36,7 @@ pub(super) struct Manner {
 }
 
 /// The value on one line. `typed` is how a person wrote a number or the like.
-pub(super) fn value(value: &Value, typed: Option<&str>, manner: Manner) -> String {
+pub(super) fn value(value: &Value, typed: Option<&str>, manner: ValueContext) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),
@@ -47,7 +47,7 @@ pub(super) fn value(value: &Value, typed: Option<&str>, manner: Manner) -> Strin
         },
         Value::Text(content) => text(content, manner),
         Value::List(items) => {
-            let inner = Manner { flow: true, ..manner };
+            let inner = ValueContext { flow: true, ..manner };
             let items: Vec<_> = items
                 .iter()
                 .map(|item| crate::edit::write::value(&item.value, None, inner))
@@ -55,8 +55,8 @@ pub(super) fn value(value: &Value, typed: Option<&str>, manner: Manner) -> Strin
             format!("[{}]", items.join(", "))
         }
         Value::Map(entries) => {
-            let inner = Manner { flow: true, ..manner };
-            let pair = |entry: &crate::node::Entry| {
+            let inner = ValueContext { flow: true, ..manner };
+            let pair = |entry: &crate::node::MapEntry| {
                 let spelled = crate::edit::write::value(&entry.value.value, None, inner);
                 format!("{}: {spelled}", key(&entry.key, inner))
             };
@@ -67,7 +67,7 @@ pub(super) fn value(value: &Value, typed: Option<&str>, manner: Manner) -> Strin
 }
 
 /// A key, without its colon.
-pub(super) fn key(name: &str, manner: Manner) -> String {
+pub(super) fn key(name: &str, manner: ValueContext) -> String {
     let plain = |name: &str| {
         let read = yaml::read(&format!("{{{name}: 0}}"));
         read.is_ok_and(|document| match document.root.value {
@@ -82,7 +82,7 @@ pub(super) fn key(name: &str, manner: Manner) -> String {
     }
 }
 
-fn text(content: &str, manner: Manner) -> String {
+fn text(content: &str, manner: ValueContext) -> String {
     if manner.format == Format::Json {
         return double(content);
     }

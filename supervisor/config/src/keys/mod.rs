@@ -99,7 +99,7 @@ pub(super) enum ValueType {
     Model,
     /// The subtype of an API, most likely of a standard one of this type.
     Subtype(&'static str),
-    /// A text that should be one of these; others are an error of one grade or the other.
+    /// Text that should be one of these; others are a diagnostic of one severity or the other.
     Word(&'static [&'static str]),
     /// A word in any case.
     AnyCase(&'static [&'static str]),

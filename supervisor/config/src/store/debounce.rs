@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Absence that is no news yet.
+/// Absence that is not reported yet.
 pub const GRACE: Duration = Duration::from_millis(500);
-/// A change this soon after one that was told belongs to a burst.
+/// Longest gap after a reported change for the next one to belong to its burst.
 const BURST: Duration = Duration::from_millis(250);
 /// Rest time of the content for the first change that comes right behind another one. Twice as long for the next, and so on.
 const FIRST_REST: Duration = Duration::from_millis(10);
@@ -32,7 +32,7 @@ pub enum FileChange {
 
 /// Verdict on a result.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DebounceVerdict {
     /// The result was reported already.
     Known,
     /// The result may pass by itself, or change again: look again after this time.
@@ -44,10 +44,10 @@ pub enum Verdict {
 /// Debouncer: the last reported result, and the one that may have to be.
 #[derive(Debug)]
 pub struct Debounce {
-    told: Option<FileChange>,
-    told_at: Option<Instant>,
+    reported: Option<FileChange>,
+    reported_at: Option<Instant>,
     /// Number of reports right behind another one, in this burst.
-    behind: u32,
+    burst_reports: u32,
     pending: Option<Pending>,
 }
 
@@ -56,7 +56,7 @@ struct Pending {
     found: FileChange,
     /// Since when it is what is found.
     since: Instant,
-    /// Since when what is found is not what was told.
+    /// Since when what is found is not what was reported.
     differs_since: Instant,
     /// Rest time of the next change.
     rest: Duration,
@@ -66,26 +66,28 @@ impl Debounce {
     /// Begins with what the listener knows, if anything.
     pub fn new(known: Option<FileChange>) -> Self {
         Self {
-            told: known,
-            told_at: None,
-            behind: 0,
+            reported: known,
+            reported_at: None,
+            burst_reports: 0,
             pending: None,
         }
     }
 
     /// Judges what a look at `now` found. `sudden`: some file was not there or not readable, so this may be the middle of a change.
-    pub fn judge(&mut self, found: &FileChange, sudden: bool, now: Instant) -> Verdict {
-        if self.told.as_ref() == Some(found) {
+    pub fn judge(&mut self, found: &FileChange, sudden: bool, now: Instant) -> DebounceVerdict {
+        if self.reported.as_ref() == Some(found) {
             self.pending = None;
-            return Verdict::Known;
+            return DebounceVerdict::Known;
         }
         let differs_since = self.pending.as_ref().map_or(now, |pending| pending.differs_since);
         let (since, rest) = match &self.pending {
             Some(pending) if pending.found == *found => (pending.since, pending.rest),
             Some(_) => (now, REST),
-            None => (now, FIRST_REST.saturating_mul(1 << self.behind.min(4)).min(REST)),
+            None => (now, FIRST_REST.saturating_mul(1 << self.burst_reports.min(4)).min(REST)),
         };
-        let in_burst = self.told_at.is_some_and(|at| differs_since.duration_since(at) < BURST);
+        let in_burst = self
+            .reported_at
+            .is_some_and(|at| differs_since.duration_since(at) < BURST);
         let due = if sudden {
             since + GRACE
         } else if in_burst {
@@ -94,10 +96,14 @@ impl Debounce {
             now
         };
         if due <= now {
-            let behind = if in_burst { self.behind.saturating_add(1) } else { 0 };
-            self.told(found.clone(), now);
-            self.behind = behind;
-            return Verdict::Tell;
+            let burst_reports = if in_burst {
+                self.burst_reports.saturating_add(1)
+            } else {
+                0
+            };
+            self.set_reported(found.clone(), now);
+            self.burst_reports = burst_reports;
+            return DebounceVerdict::Tell;
         }
         self.pending = Some(Pending {
             found: found.clone(),
@@ -105,18 +111,18 @@ impl Debounce {
             differs_since,
             rest,
         });
-        Verdict::Wait(due - now)
+        DebounceVerdict::Wait(due - now)
     }
 
-    /// Notes that this was told, whatever was told before.
-    pub fn told(&mut self, found: FileChange, now: Instant) {
-        self.told = Some(found);
-        self.told_at = Some(now);
-        self.behind = 0;
+    /// Sets the last reported result, whatever was reported before.
+    pub fn set_reported(&mut self, found: FileChange, now: Instant) {
+        self.reported = Some(found);
+        self.reported_at = Some(now);
+        self.burst_reports = 0;
         self.pending = None;
     }
 
-    /// True if something may have to be told though nothing changes any more.
+    /// True if something may have to be reported though nothing changes any more.
     pub fn is_waiting(&self) -> bool {
         self.pending.is_some()
     }
@@ -127,31 +133,34 @@ mod tests {
     use super::*;
 
     /// Looks at the given milliseconds, each with what it finds: `-` nothing, `!` unreadable, else a text. Gives what is told when.
-    fn told(known: Option<&str>, looks: &[(u64, &str)]) -> String {
+    fn reported(known: Option<&str>, looks: &[(u64, &str)]) -> String {
         let text = |text: &str| FileChange::Text(text.to_owned());
         let mut debounce = Debounce::new(known.map(text));
         let start = Instant::now();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (at_ms, found) in looks {
             let (found_now, sudden) = match *found {
                 "-" => (FileChange::Missing, true),
                 "!" => (FileChange::Unreadable("no".to_owned()), true),
                 other => (text(other), false),
             };
-            if debounce.judge(&found_now, sudden, start + Duration::from_millis(*at_ms)) == Verdict::Tell {
-                told.push(format!("{found}@{at_ms}"));
+            if debounce.judge(&found_now, sudden, start + Duration::from_millis(*at_ms)) == DebounceVerdict::Tell {
+                reported.push(format!("{found}@{at_ms}"));
             }
         }
-        told.join(" ")
+        reported.join(" ")
     }
 
     #[test]
     fn a_lone_change_is_told_at_once_and_nothing_twice() {
         assert_eq!(
-            told(None, &[(0, "a"), (1, "a"), (2000, "a"), (4000, "b")]),
+            reported(None, &[(0, "a"), (1, "a"), (2000, "a"), (4000, "b")]),
             "a@0 b@4000"
         );
-        assert_eq!(told(Some("a"), &[(0, "a"), (1000, "b"), (3000, "a")]), "b@1000 a@3000");
+        assert_eq!(
+            reported(Some("a"), &[(0, "a"), (1000, "b"), (3000, "a")]),
+            "b@1000 a@3000"
+        );
     }
 
     #[test]
@@ -176,16 +185,16 @@ mod tests {
             (719, "g"),
             (720, "g"),
         ];
-        assert_eq!(told(None, &looks), "a@0 b@60 c@120 d@240 e@360 f@700 g@720");
+        assert_eq!(reported(None, &looks), "a@0 b@60 c@120 d@240 e@360 f@700 g@720");
         // Who writes on while the first is waited for is not done.
         let goes_on = [(0, "a"), (50, "b"), (55, "c"), (65, "c"), (114, "c"), (115, "c")];
-        assert_eq!(told(None, &goes_on), "a@0 c@115");
+        assert_eq!(reported(None, &goes_on), "a@0 c@115");
     }
 
     #[test]
     fn a_burst_is_told_at_its_begin_and_when_it_rests() {
         let burst: Vec<(u64, &str)> = vec![(0, "a"), (10, "b"), (20, "c"), (30, "d"), (89, "d"), (90, "d")];
-        assert_eq!(told(None, &burst), "a@0 d@90");
+        assert_eq!(reported(None, &burst), "a@0 d@90");
     }
 
     #[test]
@@ -196,25 +205,28 @@ mod tests {
             .enumerate()
             .map(|(n, t)| (n as u64 * 10, t.as_str()))
             .collect();
-        assert_eq!(told(None, &looks), "t0@0 t61@610 t122@1220 t183@1830 t244@2440");
+        assert_eq!(reported(None, &looks), "t0@0 t61@610 t122@1220 t183@1830 t244@2440");
     }
 
     #[test]
     fn what_returns_within_a_burst_is_no_news() {
-        assert_eq!(told(Some("a"), &[(0, "b"), (10, "a"), (20, "b"), (200, "b")]), "b@0");
+        assert_eq!(
+            reported(Some("a"), &[(0, "b"), (10, "a"), (20, "b"), (200, "b")]),
+            "b@0"
+        );
     }
 
     #[test]
     fn absence_is_told_when_it_stays_and_return_always() {
-        assert_eq!(told(Some("a"), &[(0, "-"), (5, "a"), (700, "a")]), "");
+        assert_eq!(reported(Some("a"), &[(0, "-"), (5, "a"), (700, "a")]), "");
         assert_eq!(
-            told(Some("a"), &[(0, "-"), (499, "-"), (500, "-"), (900, "-"), (5000, "a")]),
+            reported(Some("a"), &[(0, "-"), (499, "-"), (500, "-"), (900, "-"), (5000, "a")]),
             "-@500 a@5000"
         );
         assert_eq!(
-            told(Some("a"), &[(0, "-"), (400, "!"), (600, "!"), (900, "!")]),
+            reported(Some("a"), &[(0, "-"), (400, "!"), (600, "!"), (900, "!")]),
             "!@900"
         );
-        assert_eq!(told(Some("a"), &[(0, "-"), (100, "b")]), "b@100");
+        assert_eq!(reported(Some("a"), &[(0, "-"), (100, "b")]), "b@100");
     }
 }

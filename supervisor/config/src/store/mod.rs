@@ -10,5 +10,5 @@ mod stable_read;
 pub mod state_dir;
 pub mod watch;
 
-pub use crate::store::last_good::{Kept, LastGood, Problem, Rejection};
-pub use crate::store::watch::{Seen, Watch};
+pub use crate::store::last_good::{KeptConfig, LastGood, Rejection, StoreError};
+pub use crate::store::watch::{ConfigWatch, Observation};

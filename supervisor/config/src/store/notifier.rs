@@ -1,4 +1,4 @@
-//! Follows the folders in which a change may matter. What it tells are hints; what counts is a look at the file.
+//! Notifier of changes in the folders where they may matter. It gives hints; what counts is a look at the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::symlinks;
 
-/// Makes the system's watcher, given who is to hear of changes.
+/// Constructor of the system's watcher, given the callback for changes.
 pub type Maker = fn(Box<dyn Fn(notify::Result<Event>) + Send>) -> notify::Result<Box<dyn Watcher + Send>>;
 
 /// The one that this system has.
@@ -28,7 +28,7 @@ pub struct Notifier {
     matters: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Folders that cannot be watched now.
     blind: BTreeSet<PathBuf>,
-    said: bool,
+    warned: bool,
 }
 
 impl Notifier {
@@ -47,11 +47,11 @@ impl Notifier {
             folders: BTreeMap::new(),
             matters,
             blind: BTreeSet::new(),
-            said: false,
+            warned: false,
         };
         match make(Box::new(hear)) {
             Ok(watcher) => notifier.watcher = Some(watcher),
-            Err(error) => notifier.say(config, &error),
+            Err(error) => notifier.warn_once(config, &error),
         }
         notifier
     }
@@ -94,7 +94,7 @@ impl Notifier {
         }
         self.folders = folders;
         if let Some((folder, error)) = failed {
-            self.say(&folder, &error);
+            self.warn_once(&folder, &error);
         }
     }
 
@@ -104,8 +104,8 @@ impl Notifier {
     }
 
     /// Logs the failure once per place: it does not get truer by repetition.
-    fn say(&mut self, place: &Path, error: &notify::Error) {
-        if !std::mem::replace(&mut self.said, true) {
+    fn warn_once(&mut self, place: &Path, error: &notify::Error) {
+        if !std::mem::replace(&mut self.warned, true) {
             let cure = match error.kind {
                 notify::ErrorKind::MaxFilesWatch => "; raise fs.inotify.max_user_watches",
                 notify::ErrorKind::Io(_) => "; is fs.inotify.max_user_instances reached?",

@@ -77,11 +77,11 @@ pub fn read(path: &Path) -> io::Result<StableRead> {
     read_by(path, lease::take)
 }
 
-fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Answer<'_>>) -> io::Result<StableRead> {
+fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Lease<'_>>) -> io::Result<StableRead> {
     let (file, before) = open(path)?;
     match take(&file)? {
-        lease::Answer::Refused => Ok(StableRead::Busy),
-        lease::Answer::Granted(held) => {
+        lease::Lease::Refused => Ok(StableRead::Busy),
+        lease::Lease::Granted(held) => {
             let bytes = content(&file)?;
             let after = Mark::new(&file.metadata()?);
             drop(held);
@@ -91,7 +91,7 @@ fn read_by(path: &Path, take: impl Fn(&File) -> io::Result<lease::Answer<'_>>) -
                 StableRead::Busy
             })
         }
-        lease::Answer::Impossible => {
+        lease::Lease::Impossible => {
             let bytes = content(&file)?;
             thread::sleep(GAP);
             let (again, after) = open(path)?;
@@ -169,37 +169,37 @@ mod lease {
 
     /// A lease, given back when dropped.
     #[derive(Debug)]
-    pub struct Held<'a>(&'a File);
+    pub struct LeaseGuard<'a>(&'a File);
 
     #[derive(Debug)]
-    pub enum Answer<'a> {
+    pub enum Lease<'a> {
         /// No process writes the file, and none can before the guard is dropped.
-        Granted(Held<'a>),
+        Granted(LeaseGuard<'a>),
         /// A process has the file open for writing.
         Refused,
         /// There are no leases for this file.
         Impossible,
     }
 
-    pub fn take(file: &File) -> io::Result<Answer<'_>> {
+    pub fn take(file: &File) -> io::Result<Lease<'_>> {
         if fstatfs(file.as_fd()).is_ok_and(|fs| SHARED.contains(&(fs.filesystem_type().0 as u64 & 0xFFFF_FFFF))) {
-            return Ok(Answer::Impossible);
+            return Ok(Lease::Impossible);
         }
         // The default is SIGIO, which ends a process that does not expect it; SIGURG does nothing.
         if fcntl(file, F_SETSIG, libc::SIGURG).is_err() {
-            return Ok(Answer::Impossible);
+            return Ok(Lease::Impossible);
         }
         match fcntl(file, libc::F_SETLEASE, libc::F_RDLCK as libc::c_int) {
-            Ok(()) => Ok(Answer::Granted(Held(file))),
-            Err(Errno::EAGAIN) => Ok(Answer::Refused),
+            Ok(()) => Ok(Lease::Granted(LeaseGuard(file))),
+            Err(Errno::EAGAIN) => Ok(Lease::Refused),
             Err(Errno::EACCES | Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENOLCK) => {
-                Ok(Answer::Impossible)
+                Ok(Lease::Impossible)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    impl Drop for Held<'_> {
+    impl Drop for LeaseGuard<'_> {
         fn drop(&mut self) {
             // Closing alone would not do: a process that is just being spawned shares the open file until it execs.
             let _closing_does_it_otherwise = fcntl(self.0, libc::F_SETLEASE, libc::F_UNLCK as libc::c_int);
@@ -219,15 +219,15 @@ mod lease {
 
     #[derive(Debug)]
     #[expect(dead_code, reason = "no lease is ever granted here")]
-    pub enum Answer<'a> {
+    pub enum Lease<'a> {
         Granted(&'a File),
         Refused,
         Impossible,
     }
 
-    /// Leases do not exist here: only time tells that no process writes.
-    pub fn take(_: &File) -> io::Result<Answer<'_>> {
-        Ok(Answer::Impossible)
+    /// Leases do not exist here: only time shows that no process writes.
+    pub fn take(_: &File) -> io::Result<Lease<'_>> {
+        Ok(Lease::Impossible)
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "one").expect("written");
         assert_eq!(
-            whole(read_by(&path, |_| Ok(lease::Answer::Impossible))).as_deref(),
+            whole(read_by(&path, |_| Ok(lease::Lease::Impossible))).as_deref(),
             Some("one")
         );
         let growing = read_by(&path, |_| {
@@ -281,7 +281,7 @@ mod tests {
                     .open(path)
                     .and_then(|mut file| file.write_all(b"two"))
             });
-            Ok(lease::Answer::Impossible)
+            Ok(lease::Lease::Impossible)
         });
         assert_eq!(whole(growing), None);
     }

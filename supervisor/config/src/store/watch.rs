@@ -1,4 +1,4 @@
-//! Tells of each new content of the config file and of what it includes, however it came there.
+//! Watch over a config: reports each new content of the file and of what it includes, however it came there.
 //!
 //! One thread looks at the files: it may block on a slow disk, and calls through the core never wait for it. It looks when the system
 //! hints at a change, and every [`LOOK`] in any case, because hints get lost. What it tells lies in a slot until it is fetched; newer
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
-use super::debounce::{Debounce, FileChange, Verdict};
+use super::debounce::{Debounce, DebounceVerdict, FileChange};
 use super::notifier::Notifier;
 use super::stable_read::{Mark, StableRead};
 use super::{notifier, stable_read};
@@ -21,19 +21,19 @@ use crate::{ConfigFiles, Refused};
 
 /// Period of looks at the files without a hint.
 const LOOK: Duration = Duration::from_secs(2);
-/// The same where the system does not tell of changes.
+/// Period of looks where the system does not report changes.
 const LOOK_BLIND: Duration = Duration::from_millis(500);
 /// First and longest pause before the next look at a file that is being written.
 const BUSY_FIRST: Duration = Duration::from_millis(1);
 const BUSY_LONGEST: Duration = Duration::from_millis(128);
-/// A file that is being written for longer is told as unreadable.
+/// Longest time of being written before a file is reported as unreadable.
 const BUSY_TOO_LONG: Duration = Duration::from_secs(10);
 /// The thread's stack, in bytes: reading a config is not deep.
 const STACK: usize = 256 * 1024;
 
-/// News of the config file.
+/// State of the config file, as observed.
 #[derive(Debug, Clone)]
-pub enum Seen {
+pub enum Observation {
     /// The file holds this now.
     Text(ConfigFiles),
     /// The file is there, but what it includes does not fit together.
@@ -46,54 +46,54 @@ pub enum Seen {
 
 /// A watch over one config. Dropping it ends it.
 #[derive(Debug)]
-pub struct Watch {
+pub struct ConfigWatch {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    asked: Mutex<Asked>,
-    bell: Condvar,
-    slot: Mutex<Option<Seen>>,
-    debounce: Notify,
+    request: Mutex<LookRequest>,
+    wake: Condvar,
+    slot: Mutex<Option<Observation>>,
+    published: Notify,
 }
 
 /// Request to the thread.
 #[derive(Debug, Default, Clone, Copy)]
-struct Asked {
+struct LookRequest {
     /// True if something may have changed.
     look: bool,
-    /// Tell what is there even if it is known.
+    /// True if the state is to be reported even if it is known.
     tell: bool,
     end: bool,
 }
 
 impl Shared {
-    fn ask(&self, ask: impl FnOnce(&mut Asked)) {
-        ask(&mut lock(&self.asked));
-        self.bell.notify_one();
+    fn ask(&self, ask: impl FnOnce(&mut LookRequest)) {
+        ask(&mut lock(&self.request));
+        self.wake.notify_one();
     }
 
     /// Waits until something is asked for or `patience` is over.
-    fn wait(&self, patience: Duration) -> Asked {
+    fn wait(&self, patience: Duration) -> LookRequest {
         let until = Instant::now() + patience;
-        let mut asked = lock(&self.asked);
+        let mut request = lock(&self.request);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if asked.look || asked.tell || asked.end || left.is_zero() {
-                return std::mem::take(&mut *asked);
+            if request.look || request.tell || request.end || left.is_zero() {
+                return std::mem::take(&mut *request);
             }
-            asked = self
-                .bell
-                .wait_timeout(asked, left)
+            request = self
+                .wake
+                .wait_timeout(request, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
     }
 
-    fn tell(&self, seen: Seen) {
+    fn tell(&self, seen: Observation) {
         *lock(&self.slot) = Some(seen);
-        self.debounce.notify_one();
+        self.published.notify_one();
     }
 }
 
@@ -101,8 +101,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Watch {
-    /// Watches the config at `path`. `known` is what the caller has already; it is not told again.
+impl ConfigWatch {
+    /// Watches the config at `path`. `known` is what the caller has already; it is not reported again.
     pub fn new(path: &Path, known: Option<&ConfigFiles>) -> Self {
         Self::with(path, known, notifier::of_this_system)
     }
@@ -115,33 +115,33 @@ impl Watch {
         let spawned = thread::Builder::new()
             .name("config watch".to_owned())
             .stack_size(STACK)
-            .spawn(move || Keeper::new(path, known, make, inside).run());
+            .spawn(move || WatchThread::new(path, known, make, inside).run());
         if let Err(error) = spawned {
             let text = format!("its changes are not followed, because the system gives no thread: {error}");
-            shared.tell(Seen::Unreadable(text.into()));
+            shared.tell(Observation::Unreadable(text.into()));
         }
         Self { shared }
     }
 
-    /// Waits for the next news. May be dropped and called again.
-    pub async fn next(&mut self) -> Seen {
+    /// Waits for the next observation. May be dropped and called again.
+    pub async fn next(&mut self) -> Observation {
         loop {
             if let Some(seen) = lock(&self.shared.slot).take() {
                 return seen;
             }
-            self.shared.debounce.notified().await;
+            self.shared.published.notified().await;
         }
     }
 
-    /// Looks at once, and tells what is there even if it was told before.
+    /// Looks at once, and reports the state even if it was reported before.
     pub fn look_again(&self) {
-        self.shared.ask(|asked| asked.tell = true);
+        self.shared.ask(|request| request.tell = true);
     }
 }
 
-impl Drop for Watch {
+impl Drop for ConfigWatch {
     fn drop(&mut self) {
-        self.shared.ask(|asked| asked.end = true);
+        self.shared.ask(|request| request.end = true);
     }
 }
 
@@ -150,15 +150,15 @@ enum Look {
     /// A file is being written, or the files changed while they were read.
     Busy(PathBuf),
     /// `sudden`: some file was not there or not readable.
-    FileChange {
+    Found {
         found: FileChange,
         sudden: bool,
-        seen: Seen,
+        seen: Observation,
     },
 }
 
-/// The thread's own things.
-struct Keeper {
+/// State of the watching thread.
+struct WatchThread {
     /// Path of the config, as it was given.
     path: PathBuf,
     shared: Arc<Shared>,
@@ -172,10 +172,10 @@ struct Keeper {
     busy: Option<(Instant, Duration)>,
 }
 
-impl Keeper {
+impl WatchThread {
     fn new(path: PathBuf, known: Option<FileChange>, make: notifier::Maker, shared: Arc<Shared>) -> Self {
-        let bell = Arc::clone(&shared);
-        let notifier = Notifier::new(&path, make, move || bell.ask(|asked| asked.look = true));
+        let wake = Arc::clone(&shared);
+        let notifier = Notifier::new(&path, make, move || wake.ask(|request| request.look = true));
         Self {
             files: vec![(path.clone(), Err(io::ErrorKind::NotFound))],
             path,
@@ -188,20 +188,20 @@ impl Keeper {
     }
 
     fn run(mut self) {
-        let mut asked = Asked {
+        let mut request = LookRequest {
             look: true,
-            ..Asked::default()
+            ..LookRequest::default()
         };
         let mut tell = false;
-        while !asked.end {
-            tell |= asked.tell;
-            let patience = self.turn(asked.look, &mut tell);
-            asked = self.shared.wait(patience);
+        while !request.end {
+            tell |= request.tell;
+            let patience = self.look_once(request.look, &mut tell);
+            request = self.shared.wait(patience);
         }
     }
 
     /// Takes a look, if there is a reason for it, and acts on the result. Gives the time until the next.
-    fn turn(&mut self, hinted: bool, tell: &mut bool) -> Duration {
+    fn look_once(&mut self, hinted: bool, tell: &mut bool) -> Duration {
         // Before the look: what changes after it is then sure to be heard of.
         self.follow(hinted);
         let patience = if self.notifier.is_blind() { LOOK_BLIND } else { LOOK };
@@ -214,11 +214,11 @@ impl Keeper {
         if self.paths() != before {
             // Newly included files may have changed before their folders were watched.
             self.follow(false);
-            self.shared.ask(|asked| asked.look = true);
+            self.shared.ask(|request| request.look = true);
         }
         let now = Instant::now();
         let (found, sudden, seen) = match look {
-            Look::FileChange { found, sudden, seen } => {
+            Look::Found { found, sudden, seen } => {
                 self.busy = None;
                 (found, sudden, seen)
             }
@@ -233,25 +233,25 @@ impl Keeper {
                     file.display(),
                     BUSY_TOO_LONG.as_secs()
                 );
-                let seen = Seen::Unreadable(text.as_str().into());
-                if self.debounce.judge(&FileChange::Unreadable(text), false, now) == Verdict::Tell {
+                let seen = Observation::Unreadable(text.as_str().into());
+                if self.debounce.judge(&FileChange::Unreadable(text), false, now) == DebounceVerdict::Tell {
                     self.shared.tell(seen);
                 }
                 return pause;
             }
         };
         match self.debounce.judge(&found, sudden, now) {
-            Verdict::Tell => {
+            DebounceVerdict::Tell => {
                 *tell = false;
                 self.shared.tell(seen);
             }
-            Verdict::Known if *tell => {
+            DebounceVerdict::Known if *tell => {
                 *tell = false;
-                self.debounce.told(found, now);
+                self.debounce.set_reported(found, now);
                 self.shared.tell(seen);
             }
-            Verdict::Known => {}
-            Verdict::Wait(pause) => return pause.min(patience),
+            DebounceVerdict::Known => {}
+            DebounceVerdict::Wait(pause) => return pause.min(patience),
         }
         patience
     }
@@ -310,19 +310,19 @@ impl Keeper {
         let (found, seen) = match (failed, gathered) {
             // The file itself is the first that is asked for.
             (Some((0, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)), _) => {
-                (FileChange::Missing, Seen::Missing)
+                (FileChange::Missing, Observation::Missing)
             }
             (Some((0, _, text)), _) => {
-                let seen = Seen::Unreadable(text.as_str().into());
+                let seen = Observation::Unreadable(text.as_str().into());
                 (FileChange::Unreadable(text), seen)
             }
-            (_, Ok(bundle)) => (FileChange::Text(bundle.digest()), Seen::Text(bundle)),
+            (_, Ok(bundle)) => (FileChange::Text(bundle.digest()), Observation::Text(bundle)),
             (_, Err(refused)) => {
                 let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-                (FileChange::Refused(hash), Seen::Refused(refused))
+                (FileChange::Refused(hash), Observation::Refused(refused))
             }
         };
-        Look::FileChange { found, sudden, seen }
+        Look::Found { found, sudden, seen }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names that nothing has, and circles, as far as a config alone tells them; duplicates of the smaller sections.
+//! Tests of names that nothing has, and circles, as far as a config alone shows them; duplicates of the smaller sections.
 
 use super::{check, lines, read};
 

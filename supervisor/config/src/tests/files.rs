@@ -1,4 +1,4 @@
-//! Configs of several files: what is gathered, how it is put together, and where complaints point.
+//! Tests of configs of several files: what is gathered, how it is put together, and where diagnostics point.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! The files of a cgroup: its controllers, who is in it, what it counted.
+//! Files of a cgroup: its controllers, its processes, its counters.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

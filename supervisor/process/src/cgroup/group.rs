@@ -14,19 +14,19 @@ use super::place::CgroupPath;
 use super::sweep::kill_all;
 
 /// Cgroups of lives that ended, and that could not be removed at once.
-pub(super) type Left = Arc<Mutex<Vec<PathBuf>>>;
+pub(super) type UnremovedGroups = Arc<Mutex<Vec<PathBuf>>>;
 
 /// The cgroup of one life of a module.
 #[derive(Debug)]
 pub struct Group {
     pub(super) place: CgroupPath,
     pub(super) procs: File,
-    pub(super) left: Left,
+    pub(super) left: UnremovedGroups,
 }
 
 impl Group {
     /// Open `cgroup.procs` of this cgroup: a process that writes `0` there enters it. Opened before the fork.
-    pub fn door(&self) -> BorrowedFd<'_> {
+    pub fn procs_fd(&self) -> BorrowedFd<'_> {
         self.procs.as_fd()
     }
 
@@ -61,7 +61,7 @@ impl Group {
     ///
     /// # Errors
     /// The process is gone, or the kernel refuses.
-    pub fn take_in(&self, leader: Pid, family: impl Fn() -> Vec<Pid>) -> io::Result<()> {
+    pub fn adopt(&self, leader: Pid, family: impl Fn() -> Vec<Pid>) -> io::Result<()> {
         let procs = self.place.directory.join("cgroup.procs");
         write(&procs, &leader.to_string())?;
         // Whoever forks from now on forks into it, so each round finds fewer.

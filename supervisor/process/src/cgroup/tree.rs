@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use tracing::debug;
 
 use super::files::{enable, members, write};
-use super::group::{Group, Left};
+use super::group::{Group, UnremovedGroups};
 use super::place::{CgroupPath, name};
 use super::record;
 use super::sweep::clear;
@@ -46,7 +46,7 @@ pub enum Unavailable {
 pub struct Tree {
     pub(super) place: CgroupPath,
     controllers: Controllers,
-    left: Left,
+    left: UnremovedGroups,
 }
 
 impl Tree {
@@ -81,7 +81,7 @@ impl Tree {
         Ok(Self {
             place,
             controllers,
-            left: Left::default(),
+            left: UnremovedGroups::default(),
         })
     }
 
@@ -195,7 +195,7 @@ fn hand_down(base: &Path, leaf: &str) -> Controllers {
     super::files::controllers(&base.join("cgroup.subtree_control"))
 }
 
-/// Moves the core, the guardian above it, and the undertaker beside it from `base` to its leaf; refuses if anybody else
+/// Moves the core, the guardian above it, and the last reaper beside it from `base` to its leaf; refuses if anybody else
 /// would be left behind.
 fn move_to_leaf(base: &Path, leaf: &str) -> io::Result<()> {
     let exe = |pid: Pid| fs::read_link(format!("/proc/{pid}/exe")).ok();

@@ -115,7 +115,11 @@ fn wait_channel(wchan: &str) -> String {
 
 /// `7 0x7f… …` with the call's name, where it is one that threads commonly wait in.
 fn system_call(line: &str) -> String {
-    let Some(number) = line.split(' ').next().and_then(|number| number.parse::<Number>().ok()) else {
+    let Some(number) = line
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse::<SyscallNumber>().ok())
+    else {
         return line.to_owned();
     };
     match WAITS.iter().find(|(known, _)| *known == number) {
@@ -126,11 +130,11 @@ fn system_call(line: &str) -> String {
 }
 
 /// The number of a system call.
-type Number = nix::libc::c_long;
+type SyscallNumber = nix::libc::c_long;
 
 /// System calls that threads commonly wait in, those that all architectures have.
 #[cfg(target_os = "linux")]
-const WAITS: &[(Number, &str)] = {
+const WAITS: &[(SyscallNumber, &str)] = {
     use nix::libc;
     &[
         (libc::SYS_accept, "accept"),
@@ -165,7 +169,7 @@ const WAITS: &[(Number, &str)] = {
     ]
 };
 #[cfg(not(target_os = "linux"))]
-const WAITS: &[(Number, &str)] = &[];
+const WAITS: &[(SyscallNumber, &str)] = &[];
 
 /// The open files of each process.
 pub fn open_files(pid: u32, out: &mut impl Write) -> io::Result<()> {

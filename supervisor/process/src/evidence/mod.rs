@@ -27,13 +27,13 @@ const MOST_READERS: usize = 8;
 
 /// Description of one module that hangs.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub struct HungModule {
     /// The module's name.
     pub module: String,
     /// Process id of the module.
     pub pid: u32,
     /// Reason for ending the module.
-    pub why: String,
+    pub reason: String,
     /// Time of the decision, as text.
     pub when: String,
     /// The calls in flight, one a line.
@@ -44,7 +44,7 @@ pub struct Case {
 
 /// Outcome of gathering evidence.
 #[derive(Debug)]
-pub struct Gathered {
+pub struct Evidence {
     /// Folder of the evidence, if one could be made.
     pub folder: Option<PathBuf>,
     /// Text about missing parts and their reasons.
@@ -52,17 +52,17 @@ pub struct Gathered {
 }
 
 /// Writes a folder about `case` below `state`/evidence. Returns within [`LIMIT`].
-pub async fn gather(state: Option<PathBuf>, case: Case) -> Gathered {
+pub async fn gather(state: Option<PathBuf>, case: HungModule) -> Evidence {
     let Some(state) = state else {
-        return Gathered {
+        return Evidence {
             folder: None,
             problem: Some("no state directory: set STATE_DIRECTORY, XDG_STATE_HOME or HOME".to_owned()),
         };
     };
     let folder = Arc::new(OnceLock::new());
     let made = folder.clone();
-    let written = aside(LIMIT, move || write(&state.join("evidence"), &case, &made)).await;
-    Gathered {
+    let written = run_with_limit(LIMIT, move || write(&state.join("evidence"), &case, &made)).await;
+    Evidence {
         folder: folder.get().cloned(),
         problem: match written {
             Some(Ok(())) => None,
@@ -75,7 +75,10 @@ pub async fn gather(state: Option<PathBuf>, case: Case) -> Gathered {
 }
 
 /// Does what may block in a thread of its own. `None` if it has not ended within `limit`: it is left alone then.
-pub async fn aside<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub async fn run_with_limit<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     static READERS: AtomicUsize = AtomicUsize::new(0);
     struct Reader;
     impl Drop for Reader {
@@ -101,7 +104,7 @@ pub async fn aside<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T 
     tokio::time::timeout(limit, outcome).await.ok()?.ok()
 }
 
-fn write(archive: &Path, case: &Case, made: &OnceLock<PathBuf>) -> io::Result<()> {
+fn write(archive: &Path, case: &HungModule, made: &OnceLock<PathBuf>) -> io::Result<()> {
     let folder = make_folder(archive, &case.module)?;
     let folder = made.get_or_init(|| folder);
     let at = |error: io::Error, name: &str| {
@@ -120,13 +123,17 @@ fn write(archive: &Path, case: &Case, made: &OnceLock<PathBuf>) -> io::Result<()
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|error| at(error, name))
     };
-    let Case {
-        module, pid, why, when, ..
+    let HungModule {
+        module,
+        pid,
+        reason,
+        when,
+        ..
     } = case;
     // What cannot block comes first.
     put(
         "about.txt",
-        &[format!("module {module}, process {pid}"), when.clone(), why.clone()],
+        &[format!("module {module}, process {pid}"), when.clone(), reason.clone()],
     )?;
     put("calls.txt", &case.calls)?;
     put("output.txt", &case.output)?;
@@ -215,11 +222,11 @@ mod tests {
 
     use super::*;
 
-    fn case(module: &str) -> Case {
-        Case {
+    fn case(module: &str) -> HungModule {
+        HungModule {
             module: module.into(),
             pid: std::process::id(),
-            why: "no sign of life for 30 s".into(),
+            reason: "no sign of life for 30 s".into(),
             when: "2026-11-21 11:42:07".into(),
             calls: vec!["GetReadings of rdk:component:sensor/eye for 41 s from module slam".into()],
             output: Vec::new(),
@@ -232,7 +239,7 @@ mod tests {
         let (ready, waiting) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("stuck-here".into());
         let thread = thread.spawn(move || waiting.recv()).unwrap();
-        let Gathered { folder, problem } = gather(Some(state.path().to_owned()), case("eyes")).await;
+        let Evidence { folder, problem } = gather(Some(state.path().to_owned()), case("eyes")).await;
         drop(ready);
         let _ended = thread.join();
         assert_eq!(problem, None);
@@ -276,7 +283,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join("file");
         fs::write(&file, "").unwrap();
-        let Gathered { folder, problem } = gather(Some(file.clone()), case("eyes")).await;
+        let Evidence { folder, problem } = gather(Some(file.clone()), case("eyes")).await;
         assert!(
             folder.is_none() && problem.unwrap().contains("cannot make `"),
             "no folder below a file"
@@ -296,10 +303,10 @@ mod tests {
     async fn work_that_blocks_is_left_alone_after_its_limit() {
         let (end, blocked) = std::sync::mpsc::channel::<()>();
         let begun = std::time::Instant::now();
-        let outcome = aside(Duration::from_millis(50), move || blocked.recv().is_ok()).await;
+        let outcome = run_with_limit(Duration::from_millis(50), move || blocked.recv().is_ok()).await;
         assert_eq!(outcome, None);
         assert!(begun.elapsed() < Duration::from_secs(5));
         drop(end);
-        assert_eq!(aside(LIMIT, || 42).await, Some(42));
+        assert_eq!(run_with_limit(LIMIT, || 42).await, Some(42));
     }
 }

@@ -25,13 +25,13 @@ pub(super) struct Handover {
 }
 
 /// Says where the runtime directory will be; before it is made.
-pub(super) fn tell_directory(socket: BorrowedFd<'_>, directory: &Path) -> io::Result<()> {
+pub(super) fn send_directory(socket: BorrowedFd<'_>, directory: &Path) -> io::Result<()> {
     let path = directory.as_os_str().as_bytes();
     send(socket, &[path, &[END]].concat(), None)
 }
 
 /// Hands over the lock.
-pub(super) fn tell_lock(socket: BorrowedFd<'_>, lock: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn send_lock(socket: BorrowedFd<'_>, lock: BorrowedFd<'_>) -> io::Result<()> {
     // A descriptor travels with at least one byte.
     send(socket, &[END], Some(lock.as_raw_fd()))
 }
@@ -46,7 +46,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], lock: Option<RawFd>) -> io::Result
     Ok(())
 }
 
-/// Reads what the core told; it is dead, or what it says from now on does not count.
+/// Reads what the core sent; it is dead, or what it sends from now on does not count.
 #[expect(unsafe_code, reason = "received descriptors come as numbers")]
 pub(super) fn read(socket: BorrowedFd<'_>) -> Handover {
     let mut handover = Handover::default();
@@ -95,10 +95,10 @@ mod tests {
         for steps in 0..3 {
             let (core, guardian) = UnixStream::pair().expect("sockets");
             if steps > 0 {
-                tell_directory(core.as_fd(), directory).expect("room");
+                send_directory(core.as_fd(), directory).expect("room");
             }
             if steps > 1 {
-                tell_lock(core.as_fd(), tempfile::tempfile().expect("a file").as_fd()).expect("room");
+                send_lock(core.as_fd(), tempfile::tempfile().expect("a file").as_fd()).expect("room");
             }
             // Whether the core is gone or not makes no difference.
             let core = (steps != 1).then_some(core);
@@ -119,7 +119,7 @@ mod tests {
         let lock = temp.reopen().expect("it is there");
         lock.try_lock().expect("nobody has it");
         let (core, guardian) = UnixStream::pair().expect("sockets");
-        tell_lock(core.as_fd(), lock.as_fd()).expect("room");
+        send_lock(core.as_fd(), lock.as_fd()).expect("room");
         drop((lock, core));
         let other: File = temp.reopen().expect("it is there");
         assert!(other.try_lock().is_err(), "in the socket");

@@ -14,14 +14,14 @@ use std::process::ExitCode;
 use super::{leftovers, terminate};
 use crate::runtime_dir::Leftover;
 
-/// Tells where the runtime directory will be. What is told last counts.
-pub(super) fn tell(pipe: &mut PipeWriter, directory: &Path) -> std::io::Result<()> {
+/// Sends the path of the coming runtime directory. The last one counts.
+pub(super) fn send_directory(pipe: &mut PipeWriter, directory: &Path) -> std::io::Result<()> {
     // No path holds a zero byte. At most 4 KiB, so it fits into an empty pipe whole.
     pipe.write_all(&[&[0], directory.as_os_str().as_bytes()].concat())
 }
 
-/// The directory that was told last.
-fn told(text: &[u8]) -> Option<PathBuf> {
+/// Last directory in the text.
+fn parse_directory(text: &[u8]) -> Option<PathBuf> {
     let path = text.rsplit(|byte| *byte == 0).next()?;
     (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
 }
@@ -39,7 +39,7 @@ pub(super) fn wait(mut pipe: PipeReader) -> ExitCode {
     let mut text = Vec::new();
     let _broken = pipe.read_to_end(&mut text);
     // Locked: it ended in order, or the next core is at work already. Gone: there is nothing to do.
-    if let Some(directory) = told(&text)
+    if let Some(directory) = parse_directory(&text)
         && let Some(leftover) = Leftover::take(directory.clone(), None)
     {
         let key = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -57,12 +57,12 @@ mod tests {
     #[test]
     fn what_was_told_last_counts() {
         let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
-        tell(&mut writer, Path::new("/run/a")).expect("room");
-        tell(&mut writer, Path::new("/run/b")).expect("room");
+        send_directory(&mut writer, Path::new("/run/a")).expect("room");
+        send_directory(&mut writer, Path::new("/run/b")).expect("room");
         drop(writer);
         let mut text = Vec::new();
         reader.read_to_end(&mut text).expect("readable");
-        assert_eq!(told(&text).as_deref(), Some(Path::new("/run/b")));
-        assert_eq!(told(b""), None);
+        assert_eq!(parse_directory(&text).as_deref(), Some(Path::new("/run/b")));
+        assert_eq!(parse_directory(b""), None);
     }
 }

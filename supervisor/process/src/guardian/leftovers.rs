@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::guardian::terminate;
 use crate::process_table;
-use crate::process_table::Process;
+use crate::process_table::ProcessInfo;
 
 /// Variable in the environment of every module process, and so of all that it forks: `KEY/MODULE/LIFE`, where KEY names
 /// the runtime directory and LIFE counts the module's processes.
@@ -19,7 +19,7 @@ const KERNEL: Duration = Duration::from_millis(500);
 /// not be ended. Blocks, for 1.2 s at most unless the memory of a process is locked: reading an environment waits for it.
 ///
 /// For a core that holds the lock of the key's runtime directory and has started nothing yet.
-pub fn end(key: &str) -> (usize, Vec<Process>) {
+pub fn end(key: &str) -> (usize, Vec<ProcessInfo>) {
     let mut seen = HashSet::new();
     let find = || {
         let living = find(key);
@@ -32,7 +32,7 @@ pub fn end(key: &str) -> (usize, Vec<Process>) {
 
 /// Living processes with the mark of `key`, this one and its ancestors not among them: a machine may be started from
 /// inside a module.
-fn find(key: &str) -> Vec<Process> {
+fn find(key: &str) -> Vec<ProcessInfo> {
     let table = process_table::all();
     let ancestors = ancestors(&table, std::process::id().cast_signed());
     let start = format!("{key}/");
@@ -43,7 +43,7 @@ fn find(key: &str) -> Vec<Process> {
         .collect()
 }
 
-fn ancestors(table: &[Process], from: i32) -> HashSet<i32> {
+fn ancestors(table: &[ProcessInfo], from: i32) -> HashSet<i32> {
     let mut found = HashSet::new();
     let mut next = Some(from);
     while let Some(pid) = next {

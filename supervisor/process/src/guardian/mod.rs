@@ -2,13 +2,14 @@
 //!
 //! The core may be killed at any moment, with SIGKILL too. Its guardian then gives what it left behind a moment to stop
 //! motors, kills it, reaps it, and removes the runtime directory and the cgroups. Both are subreapers, so a daemon that
-//! left its session and its parent is still a descendant of theirs. If the guardian dies, the core is told by the kernel
-//! and by the socket between them; it stops in order and does at its end what the guardian would have done. If both die
-//! at once, a third process, the undertaker, ends what carries the machine's mark.
+//! left its session and its parent is still a descendant of theirs. If the guardian dies, the core learns it from the
+//! kernel and by the socket between them; it stops in order and does at its end what the guardian would have done. If
+//! both die at once, a third process, the last reaper (`undertaker` in process lists), ends what carries the machine's
+//! mark.
 //!
-//! `watch` is the guardian's life, `ending` how descendants are ended, `handover` what the core tells it, `undertaker` the
-//! third process, `survivors` how it and the next start find what is left, `children` which processes the core spawned
-//! itself.
+//! `watch` is the guardian's life, `terminate` how descendants are ended, `handover` what the core sends it,
+//! `last_reaper` the third process, `leftovers` how it and the next start find what is left, `children` which processes
+//! the core spawned itself.
 
 pub mod children;
 #[cfg(target_os = "linux")]
@@ -38,22 +39,22 @@ pub enum Side {
     /// The guardian, when all is over: what to exit with.
     Guardian(ExitCode),
     /// The core, from the start.
-    Core(Tether),
+    Core(GuardianLink),
 }
 
 /// The core's end of what ties it to its guardian.
 #[derive(Debug, Default)]
-pub struct Tether {
+pub struct GuardianLink {
     /// `None` where there is no guardian.
     socket: Option<std::os::unix::net::UnixStream>,
-    /// Keeps the undertaker asleep.
+    /// Keeps the last reaper asleep.
     pipe: Option<io::PipeWriter>,
 }
 
 /// True in a core that has a guardian, and so needs no death signal for its modules.
 static GUARDED: AtomicBool = AtomicBool::new(false);
 
-/// True in a core that has a guardian, which will tell the modules to end if the core dies.
+/// True in a core that has a guardian, which will send the modules SIGTERM if the core dies.
 pub fn is_guarded() -> bool {
     GUARDED.load(Ordering::Relaxed)
 }
@@ -75,7 +76,7 @@ pub fn split() -> io::Result<Side> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let guardian = getpid();
     // SAFETY: there is one thread, so the child has everything that this process has.
-    let undertaker = match unsafe { fork() }? {
+    let last_reaper = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             drop((ours, cores, signals, pipe));
@@ -89,7 +90,7 @@ pub fn split() -> io::Result<Side> {
             drop(cores);
             // Both sides do it, so that it is done whoever comes first.
             let _done = setpgid(child, child);
-            let ended = watch::guard(child, undertaker, &signals, ours.into());
+            let ended = watch::guard(child, last_reaper, &signals, ours.into());
             drop(pipe);
             Ok(Side::Guardian(ended))
         }
@@ -99,7 +100,7 @@ pub fn split() -> io::Result<Side> {
             // A group of its own: Ctrl-C, and `kill -9 %1`, reach the guardian alone, and the guardian passes on.
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
             GUARDED.store(true, Ordering::Relaxed);
-            Ok(Side::Core(Tether {
+            Ok(Side::Core(GuardianLink {
                 socket: Some(cores),
                 pipe: Some(pipe),
             }))
@@ -127,22 +128,22 @@ fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Re
 /// core leaves behind then is ended by nobody, and its runtime directory is cleared by the next start.
 #[cfg(not(target_os = "linux"))]
 pub fn split() -> io::Result<Side> {
-    Ok(Side::Core(Tether::default()))
+    Ok(Side::Core(GuardianLink::default()))
 }
 
-impl Tether {
-    /// Tells the guardian where the runtime directory will be; before it is made.
+impl GuardianLink {
+    /// Sends the path of the coming runtime directory to the guardian, before it is made.
     ///
     /// # Errors
     /// The guardian is gone.
-    pub fn tell_directory(&self, directory: &Path) -> io::Result<()> {
+    pub fn send_directory(&self, directory: &Path) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let (Some(socket), Some(mut pipe)) =
             (&self.socket, self.pipe.as_ref().and_then(|pipe| pipe.try_clone().ok()))
         {
             use std::os::fd::AsFd;
-            last_reaper::tell(&mut pipe, directory)?;
-            return handover::tell_directory(socket.as_fd(), directory);
+            last_reaper::send_directory(&mut pipe, directory)?;
+            return handover::send_directory(socket.as_fd(), directory);
         }
         let _nobody = directory;
         Ok(())
@@ -152,11 +153,11 @@ impl Tether {
     ///
     /// # Errors
     /// The guardian is gone.
-    pub fn tell_lock(&self, lock: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn send_lock(&self, lock: BorrowedFd<'_>) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(socket) = &self.socket {
             use std::os::fd::AsFd;
-            return handover::tell_lock(socket.as_fd(), lock);
+            return handover::send_lock(socket.as_fd(), lock);
         }
         let _nobody = lock;
         Ok(())
@@ -193,7 +194,7 @@ fn ended(read: io::Result<usize>) -> bool {
     }
 }
 
-/// Tells the core of the end of its guardian.
+/// Signals the end of the guardian to the core.
 #[derive(Debug)]
 pub struct Lifeline {
     socket: Option<UnixStream>,

@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::process_table;
-use crate::process_table::Process;
+use crate::process_table::ProcessInfo;
 
 /// Time from SIGTERM to SIGKILL for the processes that a core left behind: enough to stop motors.
 const GRACE: Duration = Duration::from_millis(700);
@@ -17,12 +17,12 @@ const GRACE: Duration = Duration::from_millis(700);
 const KERNEL: Duration = Duration::from_millis(1_500);
 /// Limit for killed processes that wait uninterruptibly: such a process usually waits for broken hardware.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(150);
-/// Pause between two looks, while nothing tells of an end.
+/// Pause between two looks, where the system does not report an end.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Step of the termination that is due at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
+enum TerminationStep {
     /// SIGTERM, once; then patience.
     Terminate,
     /// SIGKILL to all.
@@ -31,13 +31,12 @@ enum Due {
     GiveUp,
 }
 
-/// Decides from the time since the beginning. `kernel`: how long the kernel may take; `stuck`: all that live wait
-/// uninterruptibly.
-fn due(elapsed: Duration, kernel: Duration, stuck: bool) -> Due {
+/// Decides from the time since the beginning. `stuck`: all that live wait uninterruptibly.
+fn due_step(elapsed: Duration, kernel: Duration, stuck: bool) -> TerminationStep {
     match elapsed.checked_sub(GRACE) {
-        None => Due::Terminate,
-        Some(killed) if killed >= kernel || (stuck && killed >= UNINTERRUPTIBLE) => Due::GiveUp,
-        Some(_) => Due::Kill,
+        None => TerminationStep::Terminate,
+        Some(killed) if killed >= kernel || (stuck && killed >= UNINTERRUPTIBLE) => TerminationStep::GiveUp,
+        Some(_) => TerminationStep::Kill,
     }
 }
 
@@ -45,7 +44,7 @@ fn due(elapsed: Duration, kernel: Duration, stuck: bool) -> Due {
 /// of a child, for so long at most.
 ///
 /// Reaps every child: nobody in this process may wait for one.
-pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Process> {
+pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<ProcessInfo> {
     let own = Pid::this().as_raw();
     let find = || {
         reap();
@@ -61,7 +60,7 @@ pub fn end_descendants(spared: Option<i32>, pause: impl Fn(Duration)) -> Vec<Pro
 
 /// Ends all that `find` finds, until it finds nothing more, and returns those that could not be ended. `kernel`: how long
 /// the kernel may take with what was killed; `pause` waits for so long at most.
-pub fn end(kernel: Duration, mut find: impl FnMut() -> Vec<Process>, pause: impl Fn(Duration)) -> Vec<Process> {
+pub fn end(kernel: Duration, mut find: impl FnMut() -> Vec<ProcessInfo>, pause: impl Fn(Duration)) -> Vec<ProcessInfo> {
     let begun = Instant::now();
     let mut first = true;
     loop {
@@ -70,17 +69,17 @@ pub fn end(kernel: Duration, mut find: impl FnMut() -> Vec<Process>, pause: impl
             return left;
         }
         // The others wait to be reaped, by us in the next round or by their parents.
-        let living: Vec<Process> = left.into_iter().filter(Process::lives).collect();
-        let stuck = !living.is_empty() && living.iter().all(Process::uninterruptible);
-        match due(begun.elapsed(), kernel, stuck) {
-            Due::Terminate => {
+        let living: Vec<ProcessInfo> = left.into_iter().filter(ProcessInfo::lives).collect();
+        let stuck = !living.is_empty() && living.iter().all(ProcessInfo::uninterruptible);
+        match due_step(begun.elapsed(), kernel, stuck) {
+            TerminationStep::Terminate => {
                 // Once: a second SIGTERM cuts short how an SDK stops, and what is forked from now on helps somebody to end.
                 if std::mem::take(&mut first) {
                     living.iter().for_each(|process| process.signal(Signal::SIGTERM));
                 }
             }
-            Due::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
-            Due::GiveUp => return living,
+            TerminationStep::Kill => living.iter().for_each(|process| process.signal(Signal::SIGKILL)),
+            TerminationStep::GiveUp => return living,
         }
         pause(LOOK);
     }
@@ -97,8 +96,8 @@ fn reap() {
     }
 }
 
-/// Names what could not be ended, in words for the person who reads stderr.
-pub fn name(left: &[Process]) -> String {
+/// Text about processes that could not be ended, for the person who reads stderr.
+pub fn name(left: &[ProcessInfo]) -> String {
     left.iter()
         .map(|process| {
             let why = if process.uninterruptible() {
@@ -121,22 +120,26 @@ mod tests {
     #[test]
     fn everybody_gets_a_moment_and_nobody_is_waited_for_for_ever() {
         for (ms, stuck, expected) in [
-            (0, false, Due::Terminate),
-            (699, true, Due::Terminate),
-            (700, false, Due::Kill),
-            (849, true, Due::Kill),
-            (850, true, Due::GiveUp),
-            (850, false, Due::Kill),
-            (2_199, false, Due::Kill),
-            (2_200, false, Due::GiveUp),
+            (0, false, TerminationStep::Terminate),
+            (699, true, TerminationStep::Terminate),
+            (700, false, TerminationStep::Kill),
+            (849, true, TerminationStep::Kill),
+            (850, true, TerminationStep::GiveUp),
+            (850, false, TerminationStep::Kill),
+            (2_199, false, TerminationStep::Kill),
+            (2_200, false, TerminationStep::GiveUp),
         ] {
-            assert_eq!(due(Duration::from_millis(ms), KERNEL, stuck), expected, "{ms} {stuck}");
+            assert_eq!(
+                due_step(Duration::from_millis(ms), KERNEL, stuck),
+                expected,
+                "{ms} {stuck}"
+            );
         }
     }
 
     #[test]
     fn what_is_left_is_named_with_the_reason() {
-        let left = |state| Process {
+        let left = |state| ProcessInfo {
             pid: 42,
             name: "lidar".into(),
             state,

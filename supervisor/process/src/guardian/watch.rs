@@ -23,7 +23,7 @@ const READER: Duration = Duration::from_millis(100);
 
 /// Exit of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum CoreExit {
     Exit(i32),
     Killed(Signal),
 }
@@ -34,7 +34,7 @@ pub(super) struct Signals(SignalFd);
 
 /// Reaction to a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum SignalReaction {
     /// The core gets it.
     Forward,
     /// The core gets it, and both pause until they are continued.
@@ -43,17 +43,17 @@ enum Outcome {
     Look,
 }
 
-fn deed(signal: Signal) -> Outcome {
+fn reaction(signal: Signal) -> SignalReaction {
     match signal {
-        Signal::SIGCHLD => Outcome::Look,
-        Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Outcome::Pause,
-        _ => Outcome::Forward,
+        Signal::SIGCHLD => SignalReaction::Look,
+        Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => SignalReaction::Pause,
+        _ => SignalReaction::Forward,
     }
 }
 
 /// Signals that the guardian handles: all but those that cannot be handled, those that a fault of our own raises, and
 /// SIGPIPE, which Rust ignores.
-fn taken() -> SigSet {
+fn handled_signals() -> SigSet {
     use Signal::{SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP};
     let suffered = [
         SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP,
@@ -70,9 +70,9 @@ impl Signals {
         // kernel would throw exit statuses away.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&taken()), Some(&mut before))?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&handled_signals()), Some(&mut before))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok((Self(SignalFd::with_flags(&taken(), flags)?), before))
+        Ok((Self(SignalFd::with_flags(&handled_signals(), flags)?), before))
     }
 
     /// The next one that has come.
@@ -88,8 +88,8 @@ impl Signals {
 }
 
 /// Guards the core to its end and ends what it left behind; returns what the process is to exit with, unless that is a
-/// signal's death, which it dies here and now. `undertaker` lives to the last moment.
-pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
+/// signal's death, which it dies here and now. `last_reaper` lives to the last moment.
+pub(super) fn guard(core: Pid, last_reaper: Pid, signals: &Signals, socket: OwnedFd) -> ExitCode {
     let mut passed_on = BTreeSet::new();
     let end = loop {
         if let Some(end) = ended(core) {
@@ -97,13 +97,13 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
         }
         signals.wait(PollTimeout::NONE);
         while let Some(signal) = signals.next() {
-            match deed(signal) {
-                Outcome::Look => {}
-                Outcome::Forward => {
+            match reaction(signal) {
+                SignalReaction::Look => {}
+                SignalReaction::Forward => {
                     passed_on.insert(signal);
                     let _gone = kill(core, signal);
                 }
-                Outcome::Pause => {
+                SignalReaction::Pause => {
                     let _gone = kill(core, Signal::SIGTSTP);
                     let _paused = raise(Signal::SIGSTOP);
                     let _gone = kill(core, Signal::SIGCONT);
@@ -113,7 +113,7 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
     };
     let Handover { directory, lock } = handover::read(socket.as_fd());
     let leftover = directory.and_then(|directory| Leftover::take(directory, lock));
-    let left = terminate::end_descendants(Some(undertaker.as_raw()), |limit| {
+    let left = terminate::end_descendants(Some(last_reaper.as_raw()), |limit| {
         signals.wait(PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO));
         // Whoever presses Ctrl-C once more gets what is under way already.
         while signals.next().is_some() {}
@@ -123,40 +123,40 @@ pub(super) fn guard(core: Pid, undertaker: Pid, signals: &Signals, socket: Owned
     for cgroup in cgroups {
         text += &format!("warning: cgroup `{}` could not be removed\n", cgroup.display());
     }
-    if let End::Killed(signal) = end
+    if let CoreExit::Killed(signal) = end
         && !passed_on.contains(&signal)
     {
         text += &format!("error: the core was killed by {signal}; what it left behind was ended\n");
     }
-    say(&text);
+    print(&text);
     // If it ended before, it was reaped, and its number may be somebody else's.
-    if process_table::look(undertaker.as_raw()).is_some_and(|process| process.parent == Pid::this().as_raw()) {
-        let _gone = kill(undertaker, Signal::SIGKILL);
-        let _reaped = waitpid(undertaker, None);
+    if process_table::look(last_reaper.as_raw()).is_some_and(|process| process.parent == Pid::this().as_raw()) {
+        let _gone = kill(last_reaper, Signal::SIGKILL);
+        let _reaped = waitpid(last_reaper, None);
     }
     finish(end)
 }
 
 /// Exit of the core, if it has ended. Reaps whatever else has ended.
-fn ended(core: Pid) -> Option<End> {
+fn ended(core: Pid) -> Option<CoreExit> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == core => return Some(End::Exit(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == core => return Some(End::Killed(signal)),
+            Ok(WaitStatus::Exited(pid, code)) if pid == core => return Some(CoreExit::Exit(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == core => return Some(CoreExit::Killed(signal)),
             Ok(WaitStatus::StillAlive) => return None,
             Ok(_) | Err(Errno::EINTR) => {}
             // The core is our child until we reap it, so this cannot be; if it is, there is nothing to guard.
-            Err(_) => return Some(End::Exit(1)),
+            Err(_) => return Some(CoreExit::Exit(1)),
         }
     }
 }
 
-/// Ends this process as the core ended, so that whoever started it sees no difference.
+/// Ends this process as the core ended, so that its parent sees no difference.
 #[expect(unsafe_code, reason = "setting a signal's disposition has no safe wrapper")]
-fn finish(end: End) -> ExitCode {
+fn finish(end: CoreExit) -> ExitCode {
     match end {
-        End::Exit(code) => ExitCode::from(code.to_le_bytes()[0]),
-        End::Killed(fatal) => {
+        CoreExit::Exit(code) => ExitCode::from(code.to_le_bytes()[0]),
+        CoreExit::Killed(fatal) => {
             // The core has left its dump; ours would hide it.
             let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
             // SAFETY: the default disposition runs no code of ours.
@@ -170,7 +170,7 @@ fn finish(end: End) -> ExitCode {
 }
 
 /// Writes to stderr, unless its reader sleeps.
-fn say(text: &str) {
+fn print(text: &str) {
     if text.is_empty() {
         return;
     }
@@ -189,26 +189,26 @@ mod tests {
     #[test]
     fn every_signal_has_one_meaning() {
         for (signal, expected) in [
-            (Signal::SIGTERM, Outcome::Forward),
-            (Signal::SIGINT, Outcome::Forward),
-            (Signal::SIGHUP, Outcome::Forward),
-            (Signal::SIGABRT, Outcome::Forward),
-            (Signal::SIGCONT, Outcome::Forward),
-            (Signal::SIGTSTP, Outcome::Pause),
-            (Signal::SIGCHLD, Outcome::Look),
+            (Signal::SIGTERM, SignalReaction::Forward),
+            (Signal::SIGINT, SignalReaction::Forward),
+            (Signal::SIGHUP, SignalReaction::Forward),
+            (Signal::SIGABRT, SignalReaction::Forward),
+            (Signal::SIGCONT, SignalReaction::Forward),
+            (Signal::SIGTSTP, SignalReaction::Pause),
+            (Signal::SIGCHLD, SignalReaction::Look),
         ] {
-            assert_eq!(deed(signal), expected, "{signal}");
-            assert!(taken().contains(signal), "{signal}");
+            assert_eq!(reaction(signal), expected, "{signal}");
+            assert!(handled_signals().contains(signal), "{signal}");
         }
         for signal in [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGSEGV, Signal::SIGPIPE] {
-            assert!(!taken().contains(signal), "{signal}");
+            assert!(!handled_signals().contains(signal), "{signal}");
         }
     }
 
     #[test]
     fn an_exit_code_is_passed_on_as_it_is() {
         for code in [0_u8, 1, 7, 255] {
-            assert_eq!(finish(End::Exit(i32::from(code))), ExitCode::from(code));
+            assert_eq!(finish(CoreExit::Exit(i32::from(code))), ExitCode::from(code));
         }
     }
 }

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, write};
 
-use super::Refused;
+use super::ConfinementError;
 
 /// Rights by which root would look behind what is mounted: CAP_DAC_READ_SEARCH (files by handle), CAP_SYS_MODULE,
 /// CAP_SYS_PTRACE (the roots of other processes) and CAP_SYS_ADMIN (mounting). Numbers of capabilities(7).
@@ -23,24 +23,24 @@ const GIVEN_UP: [libc::c_ulong; 4] = [2, 16, 19, 21];
 
 /// The paths, and what the namespace needs.
 #[derive(Debug)]
-pub(super) struct Hidden {
-    paths: Vec<(CString, Kind)>,
+pub(super) struct HiddenPaths {
+    paths: Vec<(CString, FileKind)>,
     /// Content of `uid_map` and `gid_map` for an ordinary user; none for root.
-    maps: Option<(CString, CString)>,
+    id_maps: Option<(CString, CString)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FileKind {
     Directory,
     File,
 }
 
-impl Hidden {
+impl HiddenPaths {
     /// Looks the paths up.
-    pub(super) fn prepare(paths: &[PathBuf]) -> Result<Self, Refused> {
+    pub(super) fn prepare(paths: &[PathBuf]) -> Result<Self, ConfinementError> {
         let paths = paths.iter().map(|path| {
             let refused = |problem: &dyn std::fmt::Display| {
-                Refused(format!(
+                ConfinementError(format!(
                     "cannot hide `{}` (`sandbox.hidden`): {problem}; make that path, or remove it from the list",
                     path.display()
                 ))
@@ -48,8 +48,8 @@ impl Hidden {
             // What a symlink leads to is hidden: over the link itself nothing can be mounted.
             let real = fs::canonicalize(path).map_err(|error| refused(&error))?;
             let kind = match real.is_dir() {
-                true => Kind::Directory,
-                false => Kind::File,
+                true => FileKind::Directory,
+                false => FileKind::File,
             };
             let real = CString::new(real.as_os_str().as_bytes()).map_err(|error| refused(&error))?;
             Ok((real, kind))
@@ -58,13 +58,13 @@ impl Hidden {
         let ordinary = !geteuid().is_root();
         Ok(Self {
             paths: paths.collect::<Result<_, _>>()?,
-            maps: ordinary.then(|| (map(geteuid().as_raw()), map(getegid().as_raw()))),
+            id_maps: ordinary.then(|| (map(geteuid().as_raw()), map(getegid().as_raw()))),
         })
     }
 
     /// Moves the calling process into a namespace without the paths. In the child: only system calls.
     pub(super) fn enter(&self) -> io::Result<()> {
-        match &self.maps {
+        match &self.id_maps {
             Some((uids, gids)) => {
                 unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
                 fill(c"/proc/self/setgroups", c"deny")?;
@@ -78,8 +78,8 @@ impl Hidden {
         let shut = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         for (path, kind) in &self.paths {
             match kind {
-                Kind::Directory => mount(Some(c"tmpfs"), path, Some(c"tmpfs"), shut, Some(c"mode=0,size=4k"))?,
-                Kind::File => mount(Some(c"/dev/null"), path, None, libc::MS_BIND, None)?,
+                FileKind::Directory => mount(Some(c"tmpfs"), path, Some(c"tmpfs"), shut, Some(c"mode=0,size=4k"))?,
+                FileKind::File => mount(Some(c"/dev/null"), path, None, libc::MS_BIND, None)?,
             }
         }
         for capability in GIVEN_UP {
@@ -141,11 +141,11 @@ mod tests {
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "secret").expect("writable");
         std::os::unix::fs::symlink(&file, &link).expect("writable");
-        let hidden = Hidden::prepare(&[link, folder.path().to_owned()]).expect("both exist");
+        let hidden = HiddenPaths::prepare(&[link, folder.path().to_owned()]).expect("both exist");
         let kinds: Vec<_> = hidden.paths.iter().map(|(_, kind)| *kind).collect();
-        assert_eq!(kinds, [Kind::File, Kind::Directory]);
+        assert_eq!(kinds, [FileKind::File, FileKind::Directory]);
         assert!(hidden.paths[0].0.to_bytes().ends_with(b"/file"));
-        let refused = Hidden::prepare(&[folder.path().join("nothing")]).expect_err("not there");
+        let refused = HiddenPaths::prepare(&[folder.path().join("nothing")]).expect_err("not there");
         assert!(refused.to_string().contains("nothing"), "{refused}");
     }
 }

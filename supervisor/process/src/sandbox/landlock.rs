@@ -15,7 +15,7 @@ use landlock::{
 };
 use nix::libc;
 
-use super::Refused;
+use super::ConfinementError;
 
 /// Devices that every program may write to: nothing comes of it.
 const HARMLESS: [&str; 6] = [
@@ -34,9 +34,9 @@ const FIRST: ABI = ABI::V1;
 const LAST: ABI = ABI::V3;
 
 /// A set of rules under which nothing can be written but below `writable`.
-pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<OwnedFd, Refused> {
+pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<OwnedFd, ConfinementError> {
     let cannot_make = |error| {
-        Refused(format!(
+        ConfinementError(format!(
             "cannot make a set of Landlock rules (`sandbox.writable`): {}",
             cause(&error)
         ))
@@ -52,7 +52,7 @@ pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<Ow
     let harmless = HARMLESS.iter().map(Path::new).filter(|path| path.exists());
     for path in harmless.chain(writable) {
         ruleset = allow(ruleset, path).map_err(|error| {
-            Refused(format!(
+            ConfinementError(format!(
                 "cannot let it write below `{}` (`sandbox.writable`): {}; make that path, or remove it from the list",
                 path.display(),
                 cause(&*error)
@@ -62,8 +62,8 @@ pub(super) fn ruleset<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<Ow
     Option::from(ruleset).ok_or_else(missing)
 }
 
-fn missing() -> Refused {
-    Refused(
+fn missing() -> ConfinementError {
+    ConfinementError(
         "cannot restrict where it writes (`sandbox.writable`): this kernel has no Landlock (Linux 5.13 with `landlock` in \
          its `lsm=` list); enable it, or remove `writable`"
             .to_owned(),

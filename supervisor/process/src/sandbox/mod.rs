@@ -33,7 +33,7 @@ const OOM_SCORE: &std::ffi::CStr = c"200";
 /// Reason why a module cannot be confined as configured, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub struct ConfinementError(pub String);
 
 /// Confinement of a module's process, applied before it runs.
 #[derive(Debug, Default)]
@@ -44,11 +44,11 @@ pub struct Confinement {
     identity: Option<Identity>,
     no_new_privs: bool,
     #[cfg(target_os = "linux")]
-    hidden: Option<hidden::Hidden>,
+    hidden: Option<hidden::HiddenPaths>,
     #[cfg(target_os = "linux")]
     landlock: Option<OwnedFd>,
     #[cfg(target_os = "linux")]
-    seccomp: Option<seccomp::Program>,
+    seccomp: Option<seccomp::BpfProgram>,
 }
 
 /// Inputs of a module's confinement.
@@ -68,7 +68,7 @@ pub struct ConfinementSpec<'a> {
 ///
 /// # Errors
 /// There is no such user or group, or the core may not become it.
-pub fn identity(sandbox: &Sandbox) -> Result<Option<Identity>, Refused> {
+pub fn identity(sandbox: &Sandbox) -> Result<Option<Identity>, ConfinementError> {
     user::find(sandbox.user.as_deref(), sandbox.group.as_deref())
 }
 
@@ -78,7 +78,7 @@ impl Confinement {
     ///
     /// # Errors
     /// Something that is configured cannot be had here.
-    pub fn prepare(wish: ConfinementSpec<'_>, launch: &mut Launch) -> Result<Self, Refused> {
+    pub fn prepare(wish: ConfinementSpec<'_>, launch: &mut Launch) -> Result<Self, ConfinementError> {
         let ConfinementSpec {
             sandbox,
             rlimits,
@@ -87,7 +87,7 @@ impl Confinement {
         } = wish;
         let identity = identity(sandbox)?;
         if let Some(identity) = &identity {
-            identity.take_over(launch, sockets, env)?;
+            identity.prepare_for_user(launch, sockets, env)?;
         }
         let mut confinement = Self {
             rlimits: rlimit_values(rlimits)?,
@@ -101,21 +101,21 @@ impl Confinement {
     }
 
     #[cfg(target_os = "linux")]
-    fn restrict(&mut self, sandbox: &Sandbox, launch: &Launch, sockets: &Path) -> Result<(), Refused> {
+    fn restrict(&mut self, sandbox: &Sandbox, launch: &Launch, sockets: &Path) -> Result<(), ConfinementError> {
         if !sandbox.hidden.is_empty() {
-            self.hidden = Some(hidden::Hidden::prepare(&sandbox.hidden)?);
+            self.hidden = Some(hidden::HiddenPaths::prepare(&sandbox.hidden)?);
         }
         if let Some(writable) = &sandbox.writable {
             let own = [launch.data.as_path(), sockets];
             let all = own.into_iter().chain(writable.iter().map(|path| path.as_path()));
             self.landlock = Some(landlock::ruleset(all)?);
         }
-        self.seccomp = sandbox.seccomp.map(seccomp::Program::new).transpose()?;
+        self.seccomp = sandbox.seccomp.map(seccomp::BpfProgram::new).transpose()?;
         Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn restrict(&mut self, sandbox: &Sandbox, _: &Launch, _: &Path) -> Result<(), Refused> {
+    fn restrict(&mut self, sandbox: &Sandbox, _: &Launch, _: &Path) -> Result<(), ConfinementError> {
         let asked = [
             ("hidden", !sandbox.hidden.is_empty()),
             ("writable", sandbox.writable.is_some()),
@@ -123,7 +123,7 @@ impl Confinement {
             ("no_new_privs", sandbox.no_new_privs),
         ];
         match asked.into_iter().find(|(_, asked)| *asked) {
-            Some((key, _)) => Err(Refused(format!(
+            Some((key, _)) => Err(ConfinementError(format!(
                 "`sandbox.{key}` is only to be had on Linux; remove it"
             ))),
             None => {
@@ -133,7 +133,7 @@ impl Confinement {
         }
     }
 
-    /// Gives the process its cgroup. `enters`: it enters that first of all; else whoever spawns it takes it in.
+    /// Sets the cgroup of the process. `enters`: the child enters it first of all; else its parent moves it there.
     pub fn into_group(mut self, group: Option<Arc<Group>>, enters: bool) -> Self {
         self.group = group;
         self.enters_group = enters;
@@ -148,7 +148,9 @@ impl Confinement {
     /// Does all that must be done while the process still has the core's rights. In the child: only system calls.
     pub fn enter(&self, stage: &StageWriter) -> io::Result<()> {
         if let Some(group) = self.group.as_ref().filter(|_| self.enters_group) {
-            stage.at(Stage::Cgroup, || Ok(nix::unistd::write(group.door(), b"0").map(drop)?))?;
+            stage.at(Stage::Cgroup, || {
+                Ok(nix::unistd::write(group.procs_fd(), b"0").map(drop)?)
+            })?;
         }
         #[cfg(target_os = "linux")]
         raise_oom_score();
@@ -157,7 +159,7 @@ impl Confinement {
         }
         #[cfg(target_os = "linux")]
         if let Some(hidden) = &self.hidden {
-            stage.at(Stage::Hidden, || hidden.enter())?;
+            stage.at(Stage::HiddenPaths, || hidden.enter())?;
         }
         if let Some(identity) = &self.identity {
             stage.at(Stage::User, || identity.enter())?;
@@ -185,7 +187,7 @@ impl Confinement {
 }
 
 /// Rlimits that the child sets, never above the hard limits of this process.
-fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, Refused> {
+fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, ConfinementError> {
     let mut wanted = vec![(Resource::RLIMIT_NOFILE, rlimits.open_files, "open_files")];
     wanted.push((Resource::RLIMIT_DATA, rlimits.data, "memory"));
     #[cfg(target_os = "linux")]
@@ -195,7 +197,7 @@ fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, Refused> {
         .filter_map(|(resource, limit, key)| Some((resource, limit?, key)))
         .map(|(resource, limit, key)| {
             let (_, hard) = getrlimit(resource).map_err(|error| {
-                Refused(format!(
+                ConfinementError(format!(
                     "cannot hold `limits.{key}`: the system does not tell it: {error}"
                 ))
             })?;
@@ -227,7 +229,7 @@ pub enum Stage {
     /// Setting limits.
     Limits,
     /// Hiding paths.
-    Hidden,
+    HiddenPaths,
     /// Becoming its user.
     User,
     /// Giving up the way to more rights.
@@ -242,7 +244,7 @@ impl Stage {
     const ALL: [Self; 7] = [
         Self::Cgroup,
         Self::Limits,
-        Self::Hidden,
+        Self::HiddenPaths,
         Self::User,
         Self::Privileges,
         Self::Landlock,
@@ -254,7 +256,7 @@ impl Stage {
         match self {
             Self::Cgroup => format!("cannot put it into its cgroup: {error}"),
             Self::Limits => format!("cannot set its limits: {error}; raise `limits`"),
-            Self::Hidden => format!(
+            Self::HiddenPaths => format!(
                 "cannot hide paths from it (`sandbox.hidden`): the system allows no mount namespace: {error}; \
                  run the core as root, allow user namespaces to ordinary users, or remove `hidden`"
             ),
@@ -268,12 +270,12 @@ impl Stage {
     }
 }
 
-/// The child's end of the pipe. The other end lies with whoever forks.
+/// Child's end of the pipe. The other end lies with the process that forks.
 #[derive(Debug)]
 pub struct StageWriter(io::PipeWriter);
 
 impl StageWriter {
-    /// Runs `step`; tells which one failed.
+    /// Runs `step`; writes its number if it failed.
     fn at(&self, stage: Stage, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         step().inspect_err(|_| {
             let _unheard = nix::unistd::write(&self.0, &[stage as u8]);
@@ -281,7 +283,7 @@ impl StageWriter {
     }
 }
 
-/// Tells at which stage a child failed, once the writer is gone everywhere.
+/// Reads the stage at which a child failed, once the writer is gone everywhere.
 #[derive(Debug)]
 pub struct StageReader(io::PipeReader);
 

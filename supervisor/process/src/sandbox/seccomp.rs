@@ -6,7 +6,7 @@ use std::io;
 use mainstay_model::Seccomp;
 use nix::libc::{self, sock_filter};
 
-use super::Refused;
+use super::ConfinementError;
 
 /// System calls that change the machine as a whole or look into other processes.
 const MACHINE: &[libc::c_long] = &[
@@ -97,13 +97,13 @@ const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
 /// A filter, ready to be set.
 #[derive(Debug)]
-pub(super) struct Program(Vec<sock_filter>);
+pub(super) struct BpfProgram(Vec<sock_filter>);
 
-impl Program {
+impl BpfProgram {
     /// The filter for a profile.
-    pub(super) fn new(profile: Seccomp) -> Result<Self, Refused> {
+    pub(super) fn new(profile: Seccomp) -> Result<Self, ConfinementError> {
         let Some(arch) = ARCH else {
-            return Err(Refused(
+            return Err(ConfinementError(
                 "`sandbox.seccomp` is not known for this kind of processor; remove it".to_owned(),
             ));
         };
@@ -216,7 +216,7 @@ mod tests {
             (libc::SYS_execve, 0, ALLOW, ALLOW),
         ] {
             for (profile, expected) in [(Seccomp::Default, default), (Seccomp::NoNetwork, no_network)] {
-                let program = Program::new(profile).expect("known processor");
+                let program = BpfProgram::new(profile).expect("known processor");
                 let said = judge(&program.0, arch, number(call), first);
                 assert_eq!(said, expected, "{profile:?}: call {call} with {first}");
             }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn another_numbering_is_no_way_around_it() {
         let Some(arch) = ARCH else { return };
-        let program = Program::new(Seccomp::Default).expect("known processor");
+        let program = BpfProgram::new(Seccomp::Default).expect("known processor");
         assert_eq!(judge(&program.0, arch ^ 1, 0, 0), KILL);
         if let Some(x32) = X32 {
             assert_eq!(judge(&program.0, arch, x32 | number(libc::SYS_read), 0), DENY);

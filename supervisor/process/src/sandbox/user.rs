@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
-use super::Refused;
+use super::ConfinementError;
 use crate::launch::Launch;
 
 /// User and groups of a module's process.
@@ -27,8 +27,8 @@ pub struct Identity {
     home: PathBuf,
 }
 
-/// Looks a user up; `None` if that is who the core runs as, and no other group is asked for.
-pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, Refused> {
+/// Looks a user up; `None` if the core runs as that user already, and no other group is asked for.
+pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, ConfinementError> {
     if user.is_none() && group.is_none() {
         return Ok(None);
     }
@@ -36,7 +36,7 @@ pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Ide
     let account = match user {
         Some(name) => account(name)?,
         None => User::from_uid(own).ok().flatten().ok_or_else(|| {
-            Refused(format!(
+            ConfinementError(format!(
                 "the core's own user {own} has no account; give `sandbox.user` as well"
             ))
         })?,
@@ -49,7 +49,7 @@ pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Ide
         if account.uid == own && gid == nix::unistd::getegid() {
             return Ok(None);
         }
-        return Err(Refused(format!(
+        return Err(ConfinementError(format!(
             "cannot run it as user `{}` (`sandbox.user`): the core runs as user {own}, and only root may become somebody \
              else; run the core as root, or remove `user` and `group`",
             account.name
@@ -57,7 +57,7 @@ pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Ide
     }
     let name = CString::new(account.name.as_str()).unwrap_or_default();
     let groups = nix::unistd::getgrouplist(&name, gid)
-        .map_err(|error| Refused(format!("cannot tell the groups of user `{}`: {error}", account.name)))?;
+        .map_err(|error| ConfinementError(format!("cannot tell the groups of user `{}`: {error}", account.name)))?;
     Ok(Some(Identity {
         uid: account.uid.as_raw(),
         gid: gid.as_raw(),
@@ -67,33 +67,33 @@ pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Ide
     }))
 }
 
-fn account(name: &str) -> Result<User, Refused> {
+fn account(name: &str) -> Result<User, ConfinementError> {
     let found = match name.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
         Err(_) => User::from_name(name),
     };
     match found {
         Ok(Some(user)) => Ok(user),
-        Ok(None) => Err(Refused(format!(
+        Ok(None) => Err(ConfinementError(format!(
             "there is no user `{name}` (`sandbox.user`); make it, for example with `useradd --system {name}`"
         ))),
-        Err(error) => Err(Refused(format!(
+        Err(error) => Err(ConfinementError(format!(
             "cannot look up user `{name}` (`sandbox.user`): {error}"
         ))),
     }
 }
 
-fn gid(name: &str) -> Result<Gid, Refused> {
+fn gid(name: &str) -> Result<Gid, ConfinementError> {
     let found = match name.parse() {
         Ok(number) => return Ok(Gid::from_raw(number)),
         Err(_) => Group::from_name(name),
     };
     match found {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err(Refused(format!(
+        Ok(None) => Err(ConfinementError(format!(
             "there is no group `{name}` (`sandbox.group`); make it, for example with `groupadd --system {name}`"
         ))),
-        Err(error) => Err(Refused(format!(
+        Err(error) => Err(ConfinementError(format!(
             "cannot look up group `{name}` (`sandbox.group`): {error}"
         ))),
     }
@@ -107,12 +107,12 @@ impl Identity {
 
     /// Gives the module's own directories to its user, makes sure that it can get to them and to its program, and sets
     /// what a log-in would, unless `configured` does.
-    pub(super) fn take_over(
+    pub(super) fn prepare_for_user(
         &self,
         launch: &mut Launch,
         sockets: &Path,
         configured: &BTreeMap<String, String>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ConfinementError> {
         let own = [
             ("data directory", launch.data.as_path(), "`--home`"),
             ("sockets", sockets, "XDG_RUNTIME_DIR"),
@@ -127,7 +127,7 @@ impl Identity {
                 let _as_it_was = above.parent().map(let_through);
             }
             give(path, self.uid, self.gid).map_err(|error| {
-                Refused(format!(
+                ConfinementError(format!(
                     "cannot give `{}` to user `{}`: {error}",
                     path.display(),
                     self.name
@@ -150,7 +150,7 @@ impl Identity {
     }
 
     /// Looks for a directory on the way to `path` that the user cannot pass: the start would fail with a riddle.
-    fn reaches(&self, path: &Path, what: &str, place: &str) -> Result<(), Refused> {
+    fn reaches(&self, path: &Path, what: &str, place: &str) -> Result<(), ConfinementError> {
         // Through symlinks, which have no rights of their own.
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let shut = real.ancestors().skip(1).find(|above| {
@@ -158,7 +158,7 @@ impl Identity {
         });
         match shut {
             None => Ok(()),
-            Some(shut) => Err(Refused(format!(
+            Some(shut) => Err(ConfinementError(format!(
                 "user `{}` (`sandbox.user`) cannot pass through `{shut}` to its {what} `{}`: `chmod o+x {shut}`, or move \
                  that elsewhere ({place})",
                 self.name,

@@ -24,11 +24,11 @@ use tracing::{error, warn};
 
 use super::apply::Watched;
 use super::calls;
-use super::handle::{Command, Handle, Restarted};
-use super::modules::Then;
-use super::preflight::Process;
+use super::handle::{Command, MachineHandle, Restarted};
+use super::modules::AfterEnd;
+use super::preflight::ModuleLife;
 use super::setup::Shared;
-use super::view::{Published, View};
+use super::view::{View, ViewCell};
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, RestartReason};
 use crate::module::entry::ModuleEntry;
@@ -50,11 +50,11 @@ pub struct Machine {
     pub(super) world: World,
     /// Config in force.
     pub(super) config: Arc<Config>,
-    pub(super) published: Published,
+    pub(super) published: ViewCell,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
     /// Handle of this machine, for tasks that ask by themselves.
-    pub(super) handle: Handle,
+    pub(super) handle: MachineHandle,
     pub(super) shared: Arc<Shared>,
     pub(super) modules: BTreeMap<ModuleName, Running>,
     pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
@@ -64,11 +64,11 @@ pub struct Machine {
     /// Resources that went with a module and did not come back yet, and with which.
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// Liveness checks, one for each module that is being emptied: each ends when its module answers nothing any more.
-    pub(super) vigils: JoinSet<Option<(ModuleName, u64)>>,
+    pub(super) liveness_checks: JoinSet<Option<(ModuleName, u64)>>,
     /// Changes whose first outcome somebody waits for.
     pub(super) watched: Vec<Watched>,
     /// Answers of running processes about entries, from before the entries were applied.
-    pub(super) heard: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, Process)>,
+    pub(super) early_answers: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, ModuleLife)>,
     /// Resources that are gone and that others may still see.
     pub(super) pending_removals: PendingRemovals,
     pub(super) build_timeout: Duration,
@@ -104,10 +104,10 @@ pub(super) struct Running {
     pub(super) follows: Option<CancellationToken>,
     /// False for one whose entry is broken.
     pub(super) has_task: bool,
-    /// True if the module was told to end for good; its events no longer count.
+    /// True if the module is to end for good; its events no longer count.
     pub(super) ending: bool,
     /// Next step after the end of the process that is to end.
-    pub(super) then: Option<Then>,
+    pub(super) then: Option<AfterEnd>,
 }
 
 /// A call about a resource that came to its end.
@@ -116,11 +116,11 @@ pub(super) struct Ended {
     name: ResourceName,
     module: ModuleName,
     life: u64,
-    what: What,
+    what: CallResult,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum CallResult {
     Validated(Result<DeclaredDependencies, Failure>),
     Added(Result<(), Failure>),
     Removed(Result<(), Status>),
@@ -152,7 +152,7 @@ impl Machine {
                 Some((module, event)) = self.events.recv() => self.event(module, event),
                 Some(ended) = self.calls.join_next() => self.ended(ended),
                 Some(ended) = self.actors.join_next() => self.task_ended(ended),
-                Some(silent) = self.vigils.join_next() => self.silent(silent),
+                Some(silent) = self.liveness_checks.join_next() => self.silent(silent),
                 () = wake_at(wake) => self.world.touch_due(Instant::now()),
                 () = &mut first_pass, if !self.running => {}
             }
@@ -161,7 +161,7 @@ impl Machine {
                 self.ended(ended);
             }
         }
-        self.vigils.abort_all();
+        self.liveness_checks.abort_all();
         // The last thing a module is told; dropping the senders would say the same.
         for module in self.modules.values() {
             let _over = module.commands.send(ModuleCommand::Want(false));
@@ -204,7 +204,7 @@ impl Machine {
                 Step::Show(shown) => self.show(&name, shown),
                 Step::Forget => self.forget(&name),
                 Step::Queue(module) => self.world.queue(name, &module),
-                Step::Validate(module) => match self.heard(&name, &module) {
+                Step::Validate(module) => match self.early_answers(&name, &module) {
                     Some(outcome) => self.world.answered(&name, &module, outcome, now),
                     None => self.begin(name, &module, BuildStage::Validating, Vec::new()),
                 },
@@ -264,22 +264,23 @@ impl Machine {
                 drain.over(&upstream).await;
             }
             let doing = activity.begin(what, name.clone(), excused);
-            let proto = || component_config(&config).map_err(|problem| calls::Refusal::unsendable(problem).failure);
+            let proto =
+                || component_config(&config).map_err(|problem| calls::ModuleRefusal::unsendable(problem).failure);
             let what = match stage {
                 BuildStage::Validating => {
                     let call = async {
                         let answer = calls::validate(upstream, proto()?, limit).await;
                         answer.map_err(|refusal| refusal.failure)
                     };
-                    What::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
+                    CallResult::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
                 BuildStage::Adding => {
                     let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
                     let call =
                         async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
-                    What::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
+                    CallResult::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
-                _ => What::Removed(calls::remove(upstream, &name, limit).await),
+                _ => CallResult::Removed(calls::remove(upstream, &name, limit).await),
             };
             drop(doing);
             Ended {
@@ -305,16 +306,16 @@ impl Machine {
         let alive = running.is_some_and(|running| running.life == life && running.upstream.is_some());
         let now = Instant::now();
         match what {
-            What::Validated(outcome) => {
+            CallResult::Validated(outcome) => {
                 self.world.validated(&name, alive.then_some(outcome), now);
             }
-            What::Added(outcome) => {
+            CallResult::Added(outcome) => {
                 if outcome.is_ok() && alive {
                     self.built(&name);
                 }
                 self.world.added(&name, outcome, alive, now);
             }
-            What::Removed(outcome) => {
+            CallResult::Removed(outcome) => {
                 if let (Err(status), true) = (&outcome, alive) {
                     warn!(resource = %name, %module, "RemoveResource failed: {}", status.message());
                     if status.code() == Code::DeadlineExceeded {
@@ -407,7 +408,7 @@ impl Machine {
         self.published.publish(view);
     }
 
-    /// The routes to these resources, by what the modules told, in config order.
+    /// Routes to these resources by the handlers of their modules, in config order.
     pub(super) fn table(&self, resources: &[Arc<Resource>]) -> Table {
         let in_order = self
             .world
@@ -444,7 +445,7 @@ impl Machine {
                 self.stop_by = self
                     .stop_by
                     .or(Some(Instant::now() + self.longest_drain() + REMOVE_ALL));
-                self.want_nothing();
+                self.remove_everything();
                 for module in self.modules.keys().cloned().collect::<Vec<_>>() {
                     self.watch_over(&module);
                 }
@@ -502,7 +503,7 @@ impl Machine {
                 before.revision.clone()
             },
         });
-        self.published.changes.tell();
+        self.published.changes.notify();
     }
 }
 

@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::actor::Machine;
-use super::handle::{Command, Handle};
-use super::modules::Then;
-use super::preflight::Asked;
+use super::handle::{Command, MachineHandle};
+use super::modules::AfterEnd;
+use super::preflight::PreflightAnswers;
 use super::view::{Rejected, View};
 
 /// Limit for the first outcome of everything that changes. The change goes on after that all the same.
@@ -27,7 +27,7 @@ const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 /// Answers of running modules about entries that are not applied yet.
 pub type Answers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
 
-/// A config was taken up.
+/// Outcome of an applied config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Plan that was carried out.
@@ -54,14 +54,14 @@ pub(super) struct Watched {
     done: oneshot::Sender<Applied>,
 }
 
-impl Handle {
-    /// Makes the running machine the one of `config`. Returns when everything that this touches had its first outcome,
-    /// good or bad, or after 30 s.
+impl MachineHandle {
+    /// Makes the running machine the one of `config`. Returns when everything that this touches had its first outcome, good
+    /// or bad, or after 30 s.
     ///
     /// # Errors
     /// The machine is shutting down.
     pub async fn apply(&self, config: Arc<Config>) -> Result<Applied, ApplyError> {
-        self.apply_with(config, Asked::default()).await
+        self.apply_with(config, PreflightAnswers::default()).await
     }
 
     /// Applies a config with the modules' answers about its entries: that makes the plan more certain, and modules that
@@ -69,7 +69,7 @@ impl Handle {
     ///
     /// # Errors
     /// The machine is shutting down.
-    pub async fn apply_with(&self, config: Arc<Config>, asked: Asked) -> Result<Applied, ApplyError> {
+    pub async fn apply_with(&self, config: Arc<Config>, asked: PreflightAnswers) -> Result<Applied, ApplyError> {
         let (done, applied) = oneshot::channel();
         let asked = Box::new(asked);
         let command = Command::Apply { config, asked, done };
@@ -99,7 +99,7 @@ impl Machine {
     }
 
     /// Removes everything: the change to an empty config, but for the modules, which end last.
-    pub(super) fn want_nothing(&mut self) {
+    pub(super) fn remove_everything(&mut self) {
         let nothing = Config::empty(&self.config.path);
         let desired = DesiredModules {
             modules: self.world.modules_in_order().to_vec(),
@@ -109,11 +109,11 @@ impl Machine {
     }
 
     /// Takes up a config while the machine runs.
-    pub(super) fn apply(&mut self, config: Arc<Config>, asked: Asked, done: oneshot::Sender<Applied>) {
+    pub(super) fn apply(&mut self, config: Arc<Config>, asked: PreflightAnswers, done: oneshot::Sender<Applied>) {
         if self.stopping.is_cancelled() {
             return;
         }
-        let plan = self.take_up(config, asked);
+        let plan = self.apply_now(config, asked);
         debug!(
             changes = plan.changes.len(),
             stays = plan.stays.len(),
@@ -129,7 +129,7 @@ impl Machine {
     }
 
     /// Wants `config` from now on: makes the plan, and does what it says.
-    pub fn take_up(&mut self, config: Arc<Config>, asked: Asked) -> Plan {
+    pub fn apply_now(&mut self, config: Arc<Config>, asked: PreflightAnswers) -> Plan {
         self.remember(&asked);
         let known = Known {
             answers: asked.answers,
@@ -153,9 +153,9 @@ impl Machine {
             let Part::Module(name) = &change.part else { continue };
             match (change.how, wanted.remove(name)) {
                 (ChangeKind::Start, Some(wanted)) => self.start_module(wanted),
-                (ChangeKind::Restart, Some(wanted)) => self.end_module(name, Then::Restart(Box::new(wanted))),
+                (ChangeKind::Restart, Some(wanted)) => self.end_module(name, AfterEnd::Restart(Box::new(wanted))),
                 (ChangeKind::Update, Some(wanted)) => self.treat_module(name, wanted),
-                (_, None) => self.end_module(name, Then::Gone),
+                (_, None) => self.end_module(name, AfterEnd::Gone),
                 (how, Some(_)) => debug!(module = %name, "no module can {how}"),
             }
         }

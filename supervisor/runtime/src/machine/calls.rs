@@ -32,7 +32,7 @@ fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
         .max_encoding_message_size(MAX_MESSAGE_LEN)
 }
 
-/// Ends a call that the module does not answer, and tells the module the limit too.
+/// Ends a call that the module does not answer, and sends the limit to the module as the call's deadline.
 async fn within<T, F>(limit: Duration, call: impl FnOnce(Duration) -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -51,14 +51,14 @@ fn timed<T>(message: T, limit: Duration) -> Request<T> {
 
 /// A module's answer about a config that is not that it is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ModuleRefusal {
     /// Text of the failure.
     pub failure: Failure,
     /// True if the module has no answer at the moment: it was too slow, or has too much to do.
     pub transient: bool,
 }
 
-impl Refusal {
+impl ModuleRefusal {
     /// The entry cannot even be sent.
     pub fn unsendable(problem: impl std::fmt::Display) -> Self {
         Self {
@@ -76,7 +76,7 @@ pub async fn validate(
     upstream: Upstream,
     config: ComponentConfig,
     limit: Duration,
-) -> Result<DeclaredDependencies, Refusal> {
+) -> Result<DeclaredDependencies, ModuleRefusal> {
     let answer = within(limit, |limit| async move {
         client(upstream)
             .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
@@ -91,9 +91,9 @@ pub async fn validate(
             })
         }
         Err(status) if status.code() == Code::Unimplemented => Ok(DeclaredDependencies::default()),
-        Err(status) => Err(Refusal {
+        Err(status) => Err(ModuleRefusal {
             failure: Failure {
-                message: told("refuses its config", &status, limit).into(),
+                message: failure_text("refuses its config", &status, limit).into(),
                 wire: format!("modular resource config validation error: {}", rpc_error(&status)).into(),
             },
             transient: matches!(
@@ -130,7 +130,7 @@ pub async fn add(
             .await
     });
     answer.await.map(|_added| ()).map_err(|status| Failure {
-        message: told("cannot build it", &status, limit).into(),
+        message: failure_text("cannot build it", &status, limit).into(),
         wire: format!("resource build error: {}", rpc_error(&status)).into(),
     })
 }
@@ -163,7 +163,7 @@ pub async fn falls_silent(upstream: Upstream) -> bool {
 }
 
 /// Failure of a call for people: what the module did, and what it said about it.
-fn told(did: &str, status: &Status, limit: Duration) -> String {
+fn failure_text(did: &str, status: &Status, limit: Duration) -> String {
     match (status.code(), status.message()) {
         (Code::DeadlineExceeded, _) => format!("its module gave no answer within {limit:?}"),
         (code, "") => format!("its module {did}: {code}"),

@@ -15,7 +15,7 @@ use mainstay_proxy::resource::Closed;
 use mainstay_proxy::upstream::Upstream;
 
 use super::actor::Machine;
-use super::modules::Then;
+use super::modules::AfterEnd;
 
 /// A resource that is to take no more calls before it is taken out.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Machine {
             PlannedRemoval::Replaced => "it is being built anew".into(),
             PlannedRemoval::Restart(module) => match self.modules.get(module) {
                 Some(running) => match running.then {
-                    Some(Then::Gone) => format!("module {module} is no longer in the config").into(),
+                    Some(AfterEnd::Gone) => format!("module {module} is no longer in the config").into(),
                     _ => format!("module {module} is being restarted: {}", running.reason).into(),
                 },
                 None => format!("module {module} is being restarted").into(),

@@ -8,12 +8,12 @@ use mainstay_proxy::identity::Identity;
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::Applied;
-use super::preflight::{Asked, ModuleLines};
+use super::preflight::{ModuleLines, PreflightAnswers};
 use super::setup::Shared;
-use super::view::{Published, View};
+use super::view::{View, ViewCell};
 use crate::module::actor::RestartReason;
 use crate::module::entry::ModuleEntry;
-use crate::module::source::apart;
+use crate::module::source::run_blocking;
 
 /// Failure to restart a module.
 #[derive(Debug, thiserror::Error)]
@@ -53,26 +53,26 @@ pub(super) enum Command {
     /// Take up this config.
     Apply {
         config: Arc<Config>,
-        asked: Box<Asked>,
+        asked: Box<PreflightAnswers>,
         done: oneshot::Sender<Applied>,
     },
-    /// Tell what a plan has to know.
+    /// Query for the facts that a plan needs.
     Know(oneshot::Sender<Known>),
-    /// Tell who can be asked about which models.
+    /// Query for the modules that can be asked, by model.
     ModuleLines(oneshot::Sender<ModuleLines>),
     Shutdown,
 }
 
-/// Asks things of the machine, and reads it.
+/// Handle of the machine, for requests and reads.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct MachineHandle {
     /// The published state.
-    pub published: Published,
+    pub published: ViewCell,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) shared: Arc<Shared>,
 }
 
-impl Handle {
+impl MachineHandle {
     /// Ends the module's process and starts a new one; returns when that is ready or has failed. With an id, only the
     /// id is compared. A local tarball is unpacked anew first: one that is no good leaves the present process alone.
     /// `by` is who asks.
@@ -126,7 +126,7 @@ async fn renew(entry: &ModuleEntry) -> Result<(), Arc<str>> {
         return Ok(());
     }
     let source = entry.source.clone();
-    match apart(move |give_up| source.renew(give_up)).await {
+    match run_blocking(move |give_up| source.renew(give_up)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string().into()),
         Err(error) => Err(error.to_string().into()),

@@ -25,6 +25,6 @@ pub mod view;
 pub use crate::machine::actor::Machine;
 pub use crate::machine::apply::{Answers, Applied, ApplyError};
 pub use crate::machine::calls::BUILD_TIMEOUT;
-pub use crate::machine::handle::{Handle, RestartError};
+pub use crate::machine::handle::{MachineHandle, RestartError};
 pub use crate::machine::setup::MachineOptions;
 pub use crate::machine::spare::SpareError;

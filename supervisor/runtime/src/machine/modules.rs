@@ -20,7 +20,7 @@ use tracing::{debug, error, info};
 use super::actor::{Machine, REMOVE_ALL, Running};
 use super::reload;
 use super::setup::Shared;
-use crate::module::actor::{Actor, Command as ModuleCommand, Context, RestartReason};
+use crate::module::actor::{Actor, ActorContext, Command as ModuleCommand, RestartReason};
 use crate::module::address::Address;
 use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
@@ -28,7 +28,7 @@ use crate::module::parent::{ParentListener, ParentSocket};
 
 /// Next step after the end of a module.
 #[derive(Debug)]
-pub(super) enum Then {
+pub(super) enum AfterEnd {
     /// Removal: the config has it no longer.
     Gone,
     /// Restart with this entry.
@@ -39,7 +39,7 @@ impl Machine {
     /// Begins to run a module. One of its name that has not ended yet is waited for.
     pub(super) fn start_module(&mut self, wanted: DesiredModule) {
         match self.modules.get_mut(&wanted.spec.name) {
-            Some(running) => running.then = Some(Then::Restart(Box::new(wanted))),
+            Some(running) => running.then = Some(AfterEnd::Restart(Box::new(wanted))),
             None => self.begin_module(wanted, None),
         }
     }
@@ -92,7 +92,7 @@ impl Machine {
             }
             Ok((sockets, parent, bounds)) => {
                 running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
-                let context = Context {
+                let context = ActorContext {
                     entry,
                     sockets,
                     parent,
@@ -135,7 +135,7 @@ impl Machine {
         let Some(running) = self.modules.get_mut(name) else {
             return;
         };
-        if let Some(Then::Restart(next)) = &mut running.then {
+        if let Some(AfterEnd::Restart(next)) = &mut running.then {
             **next = wanted;
             return;
         }
@@ -162,8 +162,8 @@ impl Machine {
     }
 
     /// Ends a module, after the resources in it; then follows `then`.
-    pub(super) fn end_module(&mut self, name: &ModuleName, then: Then) {
-        let gone = matches!(then, Then::Gone);
+    pub(super) fn end_module(&mut self, name: &ModuleName, then: AfterEnd) {
+        let gone = matches!(then, AfterEnd::Gone);
         let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(name) else {
             return;
@@ -206,7 +206,7 @@ impl Machine {
         // Without anybody who commands it, the task ends what it runs and then itself.
         (running.commands, _) = mpsc::unbounded_channel();
         let facts = match running.then {
-            Some(Then::Restart(_)) => ModuleCondition::Starting,
+            Some(AfterEnd::Restart(_)) => ModuleCondition::Starting,
             _ => ModuleCondition::Down("it is no longer in the config".into()),
         };
         let has_task = running.has_task;
@@ -242,8 +242,8 @@ impl Machine {
             sockets.remove_directory();
         }
         match running.then.take() {
-            Some(Then::Restart(wanted)) => self.begin_module(*wanted, Some(running)),
-            Some(Then::Gone) | None => {
+            Some(AfterEnd::Restart(wanted)) => self.begin_module(*wanted, Some(running)),
+            Some(AfterEnd::Gone) | None => {
                 debug!(module = %name, "module has ended for good");
                 for (_, waiting) in running.waiting.drain(..) {
                     let _gone = waiting.send(Err("it is no longer in the config".into()));

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
 use super::apply::{Answers, ApplyError};
-use super::handle::{Command, Handle};
+use super::handle::{Command, MachineHandle};
 use super::spare::SpareError;
 use super::{calls, spare};
 use crate::module::activity::Activity;
@@ -29,37 +29,37 @@ const AT_A_TIME: usize = 32;
 
 /// Connection on which a module can be asked.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct ModuleLine {
     upstream: Upstream,
     /// Process of the machine that is asked; a spare one has none.
-    running: Option<(Process, Activity)>,
+    running: Option<(ModuleLife, Activity)>,
 }
 
 /// Process of a module: its name and life number.
-pub(super) type Process = (ModuleName, u64);
+pub(super) type ModuleLife = (ModuleName, u64);
 
 /// Modules that can be asked, by the model they build.
-pub(super) type ModuleLines = HashMap<(Api, Model), (ModuleName, Line)>;
+pub(super) type ModuleLines = HashMap<(Api, Model), (ModuleName, ModuleLine)>;
 
 /// Outcome of a preflight.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct PreflightAnswers {
     /// Answers of modules about new and changed entries.
     pub answers: Answers,
     /// Entries whose modules had no answer at the moment, which counts as a bad one.
     pub unanswered: HashSet<ResourceName>,
     /// Process that gave each answer; missing where it was a spare one.
-    pub(super) processes: HashMap<ResourceName, Process>,
+    pub(super) processes: HashMap<ResourceName, ModuleLife>,
     /// Modules of which a spare instance could not be used, and why.
     pub unfit: Vec<(ModuleName, SpareError)>,
     /// Plan that would be carried out, with these answers.
     pub plan: Plan,
 }
 
-impl Handle {
-    /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds
-    /// them stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one
-    /// after the other, and asked there.
+impl MachineHandle {
+    /// Asks the running modules about the entries of `config` that are new or changed, where the module that builds them
+    /// stays as it is. With [`Preflight::Spare`], new and changed modules are tried in a spare instance, too, one after the
+    /// other, and asked there.
     ///
     /// `patience`: who takes longer is not waited for, and has not answered; without it, that is an answer, and a bad
     /// one. When `give_up` is cancelled, spare instances are ended, and nothing that this returns is of use.
@@ -72,7 +72,7 @@ impl Handle {
         how: Preflight,
         patience: Option<Duration>,
         give_up: &CancellationToken,
-    ) -> Result<Asked, ApplyError> {
+    ) -> Result<PreflightAnswers, ApplyError> {
         let present = self.published.load_full().config.clone();
         let mut known = self.known().await?;
         let plan = change::plan(&present, config, &known);
@@ -93,7 +93,7 @@ impl Handle {
             let (module, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
             (!moved(module)).then(|| (Arc::new(ResourceConfig::clone(entry)), line.clone()))
         });
-        let mut asked = Asked::default();
+        let mut asked = PreflightAnswers::default();
         asked.take(ask_all(entries.collect(), patience).await);
         if how == Preflight::Spare {
             // Of one module there is one spare instance at a time: its sockets and its data go by its name.
@@ -108,7 +108,7 @@ impl Handle {
                 }
                 match spare::start(&self.shared, wanted.spec, give_up).await {
                     Ok(spare) => {
-                        let line = Line {
+                        let line = ModuleLine {
                             upstream: spare.upstream.clone(),
                             running: None,
                         };
@@ -144,7 +144,7 @@ impl Handle {
             let (_, line) = lines.get(&(entry.name.api.clone(), entry.model.clone()))?;
             Some((entry, line.clone()))
         });
-        let mut all = Asked::default();
+        let mut all = PreflightAnswers::default();
         all.take(ask_all(asked.collect(), None).await);
         Ok(all.answers)
     }
@@ -179,9 +179,9 @@ impl Handle {
     }
 }
 
-impl Asked {
-    fn take(&mut self, given: Vec<Given>) {
-        for Given { name, outcome, process } in given {
+impl PreflightAnswers {
+    fn take(&mut self, given: Vec<PreflightAnswer>) {
+        for PreflightAnswer { name, outcome, process } in given {
             if let Some(process) = process {
                 self.processes.insert(name.clone(), process);
             }
@@ -195,23 +195,23 @@ impl Asked {
 
 impl Machine {
     /// Answer of the present process of `module` about the entry, from before it was applied. Counts once.
-    pub(super) fn heard(
+    pub(super) fn early_answers(
         &mut self,
         name: &ResourceName,
         module: &ModuleName,
     ) -> Option<Result<DeclaredDependencies, Failure>> {
-        let (outcome, (asked, life)) = self.heard.remove(name)?;
+        let (outcome, (asked, life)) = self.early_answers.remove(name)?;
         let running = self.modules.get(module)?;
         (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)
     }
 
-    /// The answers of running processes in `asked` are to be had by `heard`, until the next config.
-    pub(super) fn remember(&mut self, asked: &Asked) {
+    /// The answers of running processes in `asked` are to be had by `early_answers`, until the next config.
+    pub(super) fn remember(&mut self, asked: &PreflightAnswers) {
         let answers = asked.processes.iter().filter_map(|(name, process)| {
             let outcome = asked.answers.get(name)?.clone();
             Some((name.clone(), (outcome, process.clone())))
         });
-        self.heard = answers.collect();
+        self.early_answers = answers.collect();
     }
 
     /// Running modules by the model they build. A module that is building something may answer nothing else until that is
@@ -228,7 +228,7 @@ impl Machine {
             };
             for handler in running.handlers.iter() {
                 for model in &handler.models {
-                    let line = Line {
+                    let line = ModuleLine {
                         upstream: upstream.clone(),
                         running: Some(((name.clone(), running.life), running.activity.clone())),
                     };
@@ -244,17 +244,17 @@ impl Machine {
 
 /// An answer about one entry.
 #[derive(Debug)]
-struct Given {
+struct PreflightAnswer {
     name: ResourceName,
-    outcome: Result<DeclaredDependencies, calls::Refusal>,
-    process: Option<Process>,
+    outcome: Result<DeclaredDependencies, calls::ModuleRefusal>,
+    process: Option<ModuleLife>,
 }
 
 /// Asks about each entry where it can be asked about, some at a time.
-async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Duration>) -> Vec<Given> {
+async fn ask_all(entries: Vec<(Arc<ResourceConfig>, ModuleLine)>, patience: Option<Duration>) -> Vec<PreflightAnswer> {
     let by = patience.map(|patience| Instant::now() + patience);
     let mut answers = Vec::new();
-    let mut asking: JoinSet<Option<Given>> = JoinSet::new();
+    let mut asking: JoinSet<Option<PreflightAnswer>> = JoinSet::new();
     for (entry, line) in entries {
         if asking.len() >= AT_A_TIME
             && let Some(Ok(Some(answer))) = asking.join_next().await
@@ -269,7 +269,7 @@ async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Dur
             let call = async {
                 match component_config(&entry) {
                     Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
-                    Err(problem) => Err(calls::Refusal::unsendable(problem)),
+                    Err(problem) => Err(calls::ModuleRefusal::unsendable(problem)),
                 }
             };
             let outcome = match by {
@@ -279,7 +279,7 @@ async fn ask_all(entries: Vec<(Arc<ResourceConfig>, Line)>, patience: Option<Dur
             drop(doing);
             // Of a module that went meanwhile nothing is known.
             let known = outcome.is_ok() || !line.upstream.is_closed();
-            known.then_some(Given { name, outcome, process })
+            known.then_some(PreflightAnswer { name, outcome, process })
         });
     }
     while let Some(answer) = asking.join_next().await {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use mainstay_proxy::identity::Identity;
 use tracing::{info, warn};
 
-use super::handle::{Handle, RestartError};
+use super::handle::{MachineHandle, RestartError};
 use super::view::View;
 use crate::module::actor::RestartReason;
 use crate::module::entry::ModuleEntry;
-use crate::module::source::apart;
-use crate::module::watch::Watch;
+use crate::module::source::run_blocking;
+use crate::module::watch::ProgramWatch;
 
 /// Outcome of a reload request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Reloaded {
     Unchanged,
 }
 
-impl Handle {
+impl MachineHandle {
     /// Restarts module `name` if its program or tarball is another one than that which runs, or in any case with `force`. `by`
     /// is who asks.
     ///
@@ -36,7 +36,7 @@ impl Handle {
         };
         if let Some(entry) = view.modules.iter().find(|entry| entry.name.as_str() == name) {
             let source = entry.source.clone();
-            let changed = apart(move |_| source.is_changed()).await;
+            let changed = run_blocking(move |_| source.is_changed()).await;
             let changed = changed.map_err(|error| failed(error.to_string().into()))?;
             match changed {
                 Ok(true) => {}
@@ -55,8 +55,8 @@ impl Handle {
 const NO_ID: &str = "";
 
 /// Restarts the module whenever its program or tarball was replaced. Never ends by itself.
-pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: Handle) {
-    let mut watch = Watch::new(entry.source.clone());
+pub(super) async fn follow(entry: Arc<ModuleEntry>, handle: MachineHandle) {
+    let mut watch = ProgramWatch::new(entry.source.clone());
     loop {
         let file = watch.changed().await;
         info!(module = %entry.name, file = %file.display(), "binary changed");

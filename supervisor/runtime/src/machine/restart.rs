@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::actor::{Machine, REMOVE_ALL};
 use super::calls;
 use super::handle::Restarted;
-use super::modules::Then;
+use super::modules::AfterEnd;
 use crate::module::actor::{Command as ModuleCommand, RestartReason};
 
 impl Machine {
@@ -36,7 +36,7 @@ impl Machine {
             // The restart that was asked for before is on its way.
             Some(ModuleCondition::Draining) => {}
             // A process younger than the present one follows anyway.
-            _ if running.ending && matches!(running.then, Some(Then::Restart(_))) => {}
+            _ if running.ending && matches!(running.then, Some(AfterEnd::Restart(_))) => {}
             _ if running.commands.send(ModuleCommand::Restart(reason)).is_err() => {
                 let cause: Arc<str> = "its config entry is broken".into();
                 for (_, waiting) in running.waiting.drain(..) {
@@ -85,7 +85,7 @@ impl Machine {
             && let Some(upstream) = running.upstream.clone()
         {
             let whom = (module.clone(), running.life);
-            self.vigils
+            self.liveness_checks
                 .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
         }
     }

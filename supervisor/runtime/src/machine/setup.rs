@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
-use super::handle::Handle;
-use super::preflight::Asked;
-use super::view::Published;
+use super::handle::MachineHandle;
+use super::preflight::PreflightAnswers;
+use super::view::ViewCell;
 use crate::module::actor::Event;
 use crate::module::parent::ParentSocket;
 
@@ -31,7 +31,7 @@ pub struct MachineOptions {
     pub runtime: PathBuf,
     /// VIAM_HOME.
     pub home: PathBuf,
-    /// The built-in modules, looked for by whoever reads a config.
+    /// Built-in modules, as looked up by the reader of a config.
     pub builtins: Arc<BuiltinModels>,
     /// The calls that run.
     pub operations: Operations,
@@ -67,8 +67,8 @@ impl Machine {
     ///
     /// # Errors
     /// The system refuses what processes are started with.
-    pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, Handle)> {
-        let published = Published::default();
+    pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, MachineHandle)> {
+        let published = ViewCell::default();
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -83,7 +83,7 @@ impl Machine {
             start_timeout: options.start_timeout,
             spares: tokio::sync::Mutex::default(),
         });
-        let handle = Handle {
+        let handle = MachineHandle {
             published: published.clone(),
             commands: command_sender,
             shared: shared.clone(),
@@ -101,9 +101,9 @@ impl Machine {
             actors: JoinSet::new(),
             calls: JoinSet::new(),
             lost: HashMap::new(),
-            vigils: JoinSet::new(),
+            liveness_checks: JoinSet::new(),
             watched: Vec::new(),
-            heard: HashMap::new(),
+            early_answers: HashMap::new(),
             pending_removals: PendingRemovals::default(),
             build_timeout: options.build_timeout,
             revision: Arc::default(),
@@ -114,7 +114,7 @@ impl Machine {
             stop_by: None,
         };
         // The start is the change from nothing.
-        machine.take_up(config, Asked::default());
+        machine.apply_now(config, PreflightAnswers::default());
         Ok((machine, handle))
     }
 }

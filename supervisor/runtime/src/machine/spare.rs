@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::modules::prepare;
 use super::setup::Shared;
 use crate::change_signal::ChangeSignal;
-use crate::module::actor::{Actor, Command, Context, Event};
+use crate::module::actor::{Actor, ActorContext, Command, Event};
 use crate::module::entry::ModuleEntry;
 use crate::module::source::Source;
 
@@ -110,7 +110,7 @@ pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &Cancellat
         Instant::now(),
     );
     let (events, mut told) = mpsc::unbounded_channel();
-    let context = Context {
+    let context = ActorContext {
         entry,
         sockets,
         parent,

@@ -41,7 +41,7 @@ pub struct View {
     pub modules: Arc<[Arc<ModuleEntry>]>,
     /// Resources, in config order.
     pub resources: Arc<[Arc<Resource>]>,
-    /// Entries that could not be taken up.
+    /// Entries that could not be applied.
     pub rejected: Arc<[Rejected]>,
     /// Route table of calls.
     pub table: Arc<Table>,
@@ -56,7 +56,7 @@ impl View {
 
 /// The cell that holds the current view.
 #[derive(Debug, Clone, Default)]
-pub struct Published {
+pub struct ViewCell {
     view: Arc<ArcSwap<View>>,
     /// The view's route table by itself, for the proxy.
     pub table: Arc<ArcSwap<Table>>,
@@ -64,7 +64,7 @@ pub struct Published {
     pub changes: ChangeSignal,
 }
 
-impl Published {
+impl ViewCell {
     /// The view as of now, cheap to hold for the length of a lookup.
     pub fn load(&self) -> Guard<Arc<View>> {
         self.view.load()
@@ -79,6 +79,6 @@ impl Published {
     pub fn publish(&self, view: View) {
         self.table.store(view.table.clone());
         self.view.store(Arc::new(view));
-        self.changes.tell();
+        self.changes.notify();
     }
 }

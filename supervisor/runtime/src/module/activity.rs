@@ -17,26 +17,26 @@ pub struct Activity(Arc<Shared>);
 struct Shared {
     /// Calls that came through its parent socket so far.
     made: AtomicU64,
-    doing: Mutex<Doings>,
+    calls: Mutex<CoreCalls>,
     /// Notified when a call of the core begins or ends.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Doings {
+struct CoreCalls {
     count: u64,
-    running: BTreeMap<u64, Doing>,
+    running: BTreeMap<u64, CoreCall>,
 }
 
 /// A call of the core that a module may be busy with.
 #[derive(Debug, Clone)]
-pub struct Doing {
+pub struct CoreCall {
     /// `ValidateConfig`, `AddResource` or `RemoveResource`.
     pub what: &'static str,
     /// About which resource.
     pub resource: ResourceName,
     /// Start of the call.
-    pub begun: Instant,
+    pub started: Instant,
     /// Deadline of the call.
     pub until: Instant,
 }
@@ -61,18 +61,18 @@ impl Activity {
 
     /// The core begins a call, which it gives up after `limit`.
     pub fn begin(&self, what: &'static str, resource: ResourceName, limit: Duration) -> Busy {
-        let begun = Instant::now();
-        let doing = Doing {
+        let started = Instant::now();
+        let call = CoreCall {
             what,
             resource,
-            begun,
-            until: begun + limit,
+            started,
+            until: started + limit,
         };
-        let mut doings = self.doings();
-        doings.count += 1;
-        let number = doings.count;
-        doings.running.insert(number, doing);
-        drop(doings);
+        let mut calls = self.calls();
+        calls.count += 1;
+        let number = calls.count;
+        calls.running.insert(number, call);
+        drop(calls);
         self.0.changed.notify_waiters();
         Busy {
             activity: self.clone(),
@@ -81,14 +81,14 @@ impl Activity {
     }
 
     /// The calls of the core that run now, by number, oldest first.
-    pub fn running(&self) -> BTreeMap<u64, Doing> {
-        self.doings().running.clone()
+    pub fn running(&self) -> BTreeMap<u64, CoreCall> {
+        self.calls().running.clone()
     }
 
     /// Deadline of each call of the core in flight, by its number.
     pub fn deadlines(&self) -> BTreeMap<u64, Instant> {
-        let doings = self.doings();
-        let deadlines = doings.running.iter().map(|(number, doing)| (*number, doing.until));
+        let calls = self.calls();
+        let deadlines = calls.running.iter().map(|(number, calls)| (*number, calls.until));
         deadlines.collect()
     }
 
@@ -97,14 +97,14 @@ impl Activity {
         self.0.changed.notified().await;
     }
 
-    fn doings(&self) -> MutexGuard<'_, Doings> {
-        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, CoreCalls> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.activity.doings().running.remove(&self.number);
+        self.activity.calls().running.remove(&self.number);
         self.activity.0.changed.notify_waiters();
     }
 }
@@ -122,9 +122,9 @@ mod tests {
         let busy = activity.begin("AddResource", name, Duration::from_secs(120));
         told.await;
         let running = activity.running();
-        let doing = running.values().next().unwrap();
+        let calls = running.values().next().unwrap();
         assert_eq!(
-            (doing.what, doing.until - doing.begun),
+            (calls.what, calls.until - calls.started),
             ("AddResource", Duration::from_secs(120))
         );
         assert_eq!(activity.deadlines().len(), 1);

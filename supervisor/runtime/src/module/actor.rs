@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_core::module::lifecycle::{Action, Escalation, Input, Lifecycle, State};
 use mainstay_model::{ModuleName, ModuleSpec};
-use mainstay_process::child::{Passed, Process, Spawner};
+use mainstay_process::child::{EndProgress, Process, Spawner};
 use mainstay_process::sockets::Sockets;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::upstream::Upstream;
@@ -30,13 +30,13 @@ use super::bounds::Bounds;
 use super::entry::ModuleEntry;
 use super::handshake::{Handler, HandshakeError, Handshaken, Progress};
 use super::health;
-use super::health::Watch;
+use super::health::HealthWatch;
 use super::output::Tail;
 use super::problem::Problem;
-use super::watch::Watch as ProgramWatch;
+use super::watch::ProgramWatch;
 use crate::module::actor::end::OutputDrain;
 use crate::module::actor::prepare::Preparation;
-use crate::module::actor::publish::Failure;
+use crate::module::actor::publish::ModuleFailure;
 
 /// Command of the machine to a module.
 #[derive(Debug)]
@@ -128,26 +128,26 @@ pub struct Actor {
     process: Option<Process>,
     upstream: Option<Upstream>,
     /// Health watch of the present process.
-    watch: Option<Watch>,
+    watch: Option<HealthWatch>,
     tail: Tail,
     output: JoinSet<()>,
     /// Output of the process before, as long as it is read.
-    farewell: Option<OutputDrain>,
+    output_drain: Option<OutputDrain>,
     /// Ends what the last process left outside its group; the next one is not started before that.
     orphans: JoinSet<()>,
     handshake: JoinSet<(u64, Result<Handshaken, HandshakeError>)>,
     started: Instant,
     /// Failure because of which the module is not READY.
-    trouble: Option<Failure>,
+    failure: Option<ModuleFailure>,
     /// Cause that was logged last, since it was ready.
-    said: Option<Arc<str>>,
+    logged: Option<Arc<str>>,
     /// Progress of the handshake.
     progress: Progress,
     /// Limits, sandbox and cgroup of the module.
     bounds: Bounds,
     /// Steps under way before the module's own process.
     preparation: Preparation,
-    /// Tells when the program that a start did not find is there.
+    /// Watch for the program that a start did not find.
     absent: Option<ProgramWatch>,
     /// Address on which the present process listens.
     address: Address,
@@ -157,7 +157,7 @@ pub struct Actor {
 
 /// Dependencies of an actor on the rest of the core.
 #[derive(Debug)]
-pub struct Context {
+pub struct ActorContext {
     /// Published state of the module.
     pub entry: Arc<ModuleEntry>,
     /// Socket names of the module.
@@ -182,7 +182,7 @@ pub struct Context {
 
 impl Actor {
     /// An actor for `spec` that does nothing until it is wanted.
-    pub fn new(spec: ModuleSpec, context: Context) -> Self {
+    pub fn new(spec: ModuleSpec, context: ActorContext) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
         let lifecycle = lifecycle.after(context.entry.state().life);
         let tail = context.entry.output.begin();
@@ -201,12 +201,12 @@ impl Actor {
             watch: None,
             tail,
             output: JoinSet::new(),
-            farewell: None,
+            output_drain: None,
             orphans: JoinSet::new(),
             handshake: JoinSet::new(),
             started: Instant::now(),
-            trouble: None,
-            said: None,
+            failure: None,
+            logged: None,
             progress: Progress::default(),
             bounds: context.bounds,
             preparation: Preparation::default(),
@@ -225,7 +225,7 @@ impl Actor {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart(reason)) => { self.wished(&reason); Input::Restart }
+                    Some(Command::Restart(reason)) => { self.publish_restart(&reason); Input::Restart }
                     Some(Command::Treat(spec)) => self.treat(*spec),
                     None => { open = false; Input::Want(false) }
                 },
@@ -246,8 +246,8 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
-                news = health::news(&mut self.watch) => self.hear(news),
-                () = end::all_said(&mut self.farewell) => { self.heard_out(); continue }
+                news = health::next_notice(&mut self.watch) => self.handle_notice(news),
+                () = end::output_drained(&mut self.output_drain) => { self.output_drained(); continue }
                 problem = self.bounds.broken(&self.spec.name) => {
                     self.fault(problem);
                     self.signal(Signal::SIGKILL, true);
@@ -356,8 +356,8 @@ async fn passed(process: &mut Option<Process>, life: u64) -> Input {
         return std::future::pending().await;
     };
     match process.passed().await {
-        Ok(Passed::Group) => Input::Empty { life },
-        Ok(Passed::Process) => Input::Ended { life },
+        Ok(EndProgress::Group) => Input::Empty { life },
+        Ok(EndProgress::Process) => Input::Ended { life },
         Err(error) => {
             warn!(pid = process.pid(), "cannot watch a process: {error}");
             Input::Ended { life }

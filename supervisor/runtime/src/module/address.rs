@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use mainstay_model::ModuleName;
 use mainstay_process::loopback;
-use mainstay_process::loopback::Holder;
+use mainstay_process::loopback::PortOwner;
 use mainstay_process::members::Members;
 use mainstay_proxy::upstream::Upstream;
 
@@ -27,10 +27,10 @@ pub enum Unreachable {
     /// No listener yet, or the connection broke.
     NotYet,
     /// Another process listens on the port that the module was given.
-    LoadedConfig {
+    PortTaken {
         /// Port of the module.
         port: u16,
-        /// User id of whoever it is.
+        /// User id of the other process.
         uid: u32,
     },
 }
@@ -54,7 +54,7 @@ impl Address {
         }
     }
 
-    /// Connects to the module that was told this address, whose processes are `members`.
+    /// Connects to the module that got this address, whose processes are `members`.
     ///
     /// # Errors
     /// While nobody listens, and when somebody else does.
@@ -65,9 +65,9 @@ impl Address {
                 let (port, members) = (address.port(), members.clone());
                 // A file in a private folder is the module's own; a port is whoever took it.
                 match tokio::task::spawn_blocking(move || loopback::listener(port, &members)).await {
-                    Ok(Holder::Nobody) => return Err(Unreachable::NotYet),
-                    Ok(Holder::Other { uid }) => return Err(Unreachable::LoadedConfig { port, uid }),
-                    Ok(Holder::Module | Holder::Unknown) | Err(_) => {}
+                    Ok(PortOwner::Nobody) => return Err(Unreachable::NotYet),
+                    Ok(PortOwner::Other { uid }) => return Err(Unreachable::PortTaken { port, uid }),
+                    Ok(PortOwner::Module | PortOwner::Unknown) | Err(_) => {}
                 }
                 Upstream::connect_tcp_to(module.as_str(), *address).await
             }
@@ -109,7 +109,7 @@ mod tests {
         let address = Address::Tcp(listener.local_addr().expect("bound"));
         let outcome = address.connect(&"gear".into(), &Members::default()).await;
         if cfg!(target_os = "linux") {
-            assert!(matches!(outcome, Err(Unreachable::LoadedConfig { .. })), "{outcome:?}");
+            assert!(matches!(outcome, Err(Unreachable::PortTaken { .. })), "{outcome:?}");
         }
         drop(listener);
         let outcome = address.connect(&"gear".into(), &Members::default()).await;

@@ -10,7 +10,7 @@ use mainstay_model::{Limits, ModuleName, ModuleSpec};
 use mainstay_process::cgroup::{Group, Tree};
 use mainstay_process::launch::Launch;
 use mainstay_process::members::Members;
-use mainstay_process::memory::Watch;
+use mainstay_process::memory::MemoryWatch;
 use mainstay_process::peers::Announcer;
 use mainstay_process::sandbox;
 use mainstay_process::sandbox::{Confinement, ConfinementSpec};
@@ -28,9 +28,9 @@ pub struct Bounds {
     plan: LimitPlan,
     uid: u32,
     members: Members,
-    watch: Watch,
+    watch: MemoryWatch,
     /// Takes a process into its cgroup that did not enter it by itself.
-    taking_in: JoinSet<()>,
+    adoptions: JoinSet<()>,
 }
 
 impl Bounds {
@@ -49,8 +49,8 @@ impl Bounds {
             plan: limits::plan(&spec.policy.limits, offer),
             uid: identity.map_or_else(|| geteuid().as_raw(), |identity| identity.uid),
             members: Members::default(),
-            watch: Watch::default(),
-            taking_in: JoinSet::new(),
+            watch: MemoryWatch::default(),
+            adoptions: JoinSet::new(),
         }
     }
 
@@ -110,24 +110,24 @@ impl Bounds {
         self.peers.announce(self.members.clone(), self.uid);
         let held = self.plan.limits.iter().any(|limit| limit.held == Enforcement::Cgroup);
         if let Some(group) = self.members.group.clone().filter(|_| !held) {
-            self.taking_in.spawn_blocking(move || {
+            self.adoptions.spawn_blocking(move || {
                 let family = Members {
                     group: None,
                     leader: Some(leader),
                 };
-                if let Err(error) = group.take_in(leader, || family.all()) {
+                if let Err(error) = group.adopt(leader, || family.all()) {
                     debug!(pid, "cannot take a process into its cgroup: {error}");
                 }
             });
         }
         if let Some(limit) = self.plan.watched_memory {
-            self.watch = Watch::start(self.members.clone(), limit);
+            self.watch = MemoryWatch::start(self.members.clone(), limit);
         }
     }
 
     /// Waits until no cgroup is about to take the process in by its number; a moment, and only right after its start.
     pub async fn settle(&mut self) {
-        while self.taking_in.join_next().await.is_some() {}
+        while self.adoptions.join_next().await.is_some() {}
     }
 
     /// The cgroup of the present process.
@@ -135,9 +135,9 @@ impl Bounds {
         self.members.group.clone()
     }
 
-    /// The process ended: its number may be given to a stranger.
+    /// Forgets the process once it ended: the kernel may give its number to another one.
     pub fn end(&mut self) {
-        self.watch = Watch::default();
+        self.watch = MemoryWatch::default();
         self.members = Members::default();
         self.peers.announce(Members::default(), self.uid);
     }
@@ -162,28 +162,28 @@ impl Bounds {
 
 /// Adds to a problem what the kernel had counted against the module's limits.
 pub fn with_events(problem: Problem, events: Events, limits: &Limits) -> Problem {
-    let Some(told) = told(events, limits) else {
+    let Some(events_text) = events_text(events, limits) else {
         return problem;
     };
-    problem.with(&told)
+    problem.with(&events_text)
 }
 
-fn told(events: Events, limits: &Limits) -> Option<String> {
-    let mut told = Vec::new();
+fn events_text(events: Events, limits: &Limits) -> Option<String> {
+    let mut events_text = Vec::new();
     if let (1.., Some(memory)) = (events.oom_kills, limits.memory) {
-        told.push(format!(
+        events_text.push(format!(
             "memory limit of {} reached: killed by the kernel (OOM)",
             bytes(memory)
         ));
     } else if events.oom_kills > 0 {
-        told.push("killed by the kernel (OOM)".to_owned());
+        events_text.push("killed by the kernel (OOM)".to_owned());
     }
     if let (refused @ 1.., Some(pids)) = (events.refused_forks, limits.pids) {
-        told.push(format!(
+        events_text.push(format!(
             "limit of {pids} processes and threads reached: {refused} more were refused"
         ));
     }
-    (!told.is_empty()).then(|| told.join("; "))
+    (!events_text.is_empty()).then(|| events_text.join("; "))
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl ModuleEntry {
         if before.output != policy.output {
             self.output.keep_in(&policy.output);
         }
-        self.changes.tell();
+        self.changes.notify();
     }
 
     /// Event counters of the cgroup of its present process; zero where there is none.
@@ -138,8 +138,8 @@ impl ModuleEntry {
     }
 
     /// Signals a change to be shown, though the state is the same.
-    pub(crate) fn tell_change(&self) {
-        self.changes.tell();
+    pub(crate) fn signal_change(&self) {
+        self.changes.notify();
     }
 
     /// History of its processes' ends. Not to be held for long.
@@ -147,8 +147,8 @@ impl ModuleEntry {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process of it is of no use, or has ended, and why; told at once, whatever follows.
-    pub(crate) fn tell_failure(&self, pid: Option<u32>, cause: &str) {
+    /// Records at once that a process of the module is of no use, or has ended, and why, whatever follows.
+    pub(crate) fn record_failure(&self, pid: Option<u32>, cause: &str) {
         self.changes.record(events::failure(&self.name, pid, cause));
     }
 
@@ -166,7 +166,7 @@ impl ModuleEntry {
         if let Some(news) = news {
             self.changes.record(news);
         }
-        self.changes.tell();
+        self.changes.notify();
     }
 }
 

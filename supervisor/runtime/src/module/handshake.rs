@@ -41,7 +41,7 @@ pub struct Handler {
     pub service: String,
     /// The models that the module builds.
     pub models: Vec<Model>,
-    /// Descriptors, for an API that only the module knows and told.
+    /// Descriptors, for an API that only the module knows and sent.
     pub custom: Option<Arc<CustomService>>,
 }
 
@@ -206,7 +206,7 @@ async fn connect(module: &ModuleName, socket: &Address, members: &Members) -> Re
         match socket.connect(module, members).await {
             Ok(upstream) => return Ok(upstream),
             Err(Unreachable::NotYet) => {}
-            Err(Unreachable::LoadedConfig { port, uid }) => {
+            Err(Unreachable::PortTaken { port, uid }) => {
                 return Err(HandshakeError::PortTaken {
                     module: module.clone(),
                     port,
@@ -222,7 +222,7 @@ async fn connect(module: &ModuleName, socket: &Address, members: &Members) -> Re
     unreachable!("the looks never end")
 }
 
-/// Reads the handler map. What is wrong in it is told and left out; the rest of the module works.
+/// Reads the handler map. Faulty parts are logged and left out; the rest of the module works.
 async fn read_handlers(module: &ModuleName, definitions: Vec<HandlerDefinition>, upstream: &Upstream) -> Vec<Handler> {
     let mut handlers: Vec<Handler> = Vec::new();
     for definition in definitions {

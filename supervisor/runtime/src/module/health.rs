@@ -17,7 +17,7 @@ use mainstay_core::module::probe::{Action, Input, LOOK_LIMIT, Prober};
 use mainstay_model::duration::show as show_duration;
 use mainstay_model::{Health, OnStuckCall};
 use mainstay_process::evidence;
-use mainstay_process::evidence::{Case, Gathered};
+use mainstay_process::evidence::{Evidence, HungModule};
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::operations::stuck::{Stuck, stuck};
 use mainstay_proxy::upstream::Upstream;
@@ -63,21 +63,25 @@ pub enum Notice {
 
 /// Watches over a module until it is dropped.
 #[derive(Debug)]
-pub struct Watch {
-    news: mpsc::UnboundedReceiver<Notice>,
+pub struct HealthWatch {
+    next_notice: mpsc::UnboundedReceiver<Notice>,
     health: watch::Sender<Health>,
     _task: JoinSet<()>,
 }
 
-impl Watch {
+impl HealthWatch {
     /// Begins with a module that has just answered.
     pub fn begin(subject: Subject) -> Self {
-        let (teller, news) = mpsc::unbounded_channel();
-        let (health, wishes) = watch::channel(subject.health.clone());
+        let (notices, next_notice) = mpsc::unbounded_channel();
+        let (health, policies) = watch::channel(subject.health.clone());
         let mut task = JoinSet::new();
-        task.spawn(Watcher::new(subject, teller, wishes).run());
+        task.spawn(HealthTask::new(subject, notices, policies).run());
         let _task = task;
-        Self { news, health, _task }
+        Self {
+            next_notice,
+            health,
+            _task,
+        }
     }
 
     /// Treats the module like this from now on.
@@ -90,12 +94,12 @@ impl Watch {
     }
 }
 
-/// The next news; for ever where nothing is watched.
-pub async fn news(watch: &mut Option<Watch>) -> Notice {
+/// Next notice; pending for ever where nothing is watched.
+pub async fn next_notice(watch: &mut Option<HealthWatch>) -> Notice {
     if let Some(watch) = watch
-        && let Some(news) = watch.news.recv().await
+        && let Some(next_notice) = watch.next_notice.recv().await
     {
-        return news;
+        return next_notice;
     }
     std::future::pending().await
 }
@@ -103,13 +107,13 @@ pub async fn news(watch: &mut Option<Watch>) -> Notice {
 /// A probe on its way. True if it was answered, false if there is no connection to ask on.
 type Ping = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-struct Watcher {
+struct HealthTask {
     subject: Subject,
-    teller: mpsc::UnboundedSender<Notice>,
+    notices: mpsc::UnboundedSender<Notice>,
     /// Receiver for changes of the health policy.
-    wishes: watch::Receiver<Health>,
+    policies: watch::Receiver<Health>,
     prober: Prober,
-    hail: Option<Ping>,
+    ping: Option<Ping>,
     /// True if the process answered a probe of this watch.
     answered: bool,
     /// Time when it became unresponsive.
@@ -123,17 +127,17 @@ struct Watcher {
     look_at: Instant,
 }
 
-impl Watcher {
-    fn new(subject: Subject, teller: mpsc::UnboundedSender<Notice>, wishes: watch::Receiver<Health>) -> Self {
+impl HealthTask {
+    fn new(subject: Subject, notices: mpsc::UnboundedSender<Notice>, policies: watch::Receiver<Health>) -> Self {
         let now = Instant::now();
         Self {
             prober: Prober::new(subject.health.clone(), now),
             signs: signs(&subject),
             look_at: now,
             subject,
-            teller,
-            wishes,
-            hail: None,
+            notices,
+            policies,
+            ping: None,
             answered: false,
             silent_since: None,
             calls: BTreeMap::new(),
@@ -152,15 +156,15 @@ impl Watcher {
                 return;
             }
             let input = tokio::select! {
-                there = answer(&mut self.hail) => {
-                    self.hail = None;
+                there = answer(&mut self.ping) => {
+                    self.ping = None;
                     // A lost connection is the actor's to see.
                     if !there { continue }
                     Some(Input::Answered)
                 }
                 () = changed => None,
-                Ok(()) = self.wishes.changed() => {
-                    let health = self.wishes.borrow_and_update().clone();
+                Ok(()) = self.policies.changed() => {
+                    let health = self.policies.borrow_and_update().clone();
                     (self.subject.health, self.look_at) = (health.clone(), Instant::now());
                     self.prober.treat(health, Instant::now());
                     None
@@ -177,7 +181,7 @@ impl Watcher {
         }
     }
 
-    /// Tells the prober what shows by itself.
+    /// Feeds the probe with signs that show by themselves.
     fn look_around(&mut self) {
         let now = Instant::now();
         let signs = signs(&self.subject);
@@ -210,23 +214,23 @@ impl Watcher {
             match action {
                 Action::Probe => {
                     let upstream = self.subject.upstream.clone();
-                    self.hail = Some(Box::pin(async move { upstream.ping().await.is_ok() }));
+                    self.ping = Some(Box::pin(async move { upstream.ping().await.is_ok() }));
                     return false;
                 }
                 Action::LookForTracer => {
-                    let looked = evidence::aside(LOOK_LIMIT, move || evidence::tracer(pid)).await;
-                    self.hear_first();
+                    let looked = evidence::run_with_limit(LOOK_LIMIT, move || evidence::tracer(pid)).await;
+                    self.handle_pending();
                     input = Input::Traced(looked.flatten());
                 }
                 Action::Unresponsive { silent, tracer } => {
                     self.silent_since = Instant::now().checked_sub(silent);
-                    self.tell(Notice::Unresponsive(unresponsive(silent, &self.subject.health, tracer)));
+                    self.notify(Notice::Unresponsive(unresponsive(silent, &self.subject.health, tracer)));
                     return false;
                 }
                 Action::Answering => {
                     let silent = self.silent_since.take().map(|since| since.elapsed());
                     debug!(module = %self.subject.entry.name, ?silent, "answers a probe");
-                    self.tell(Notice::Responded);
+                    self.notify(Notice::Responded);
                     return false;
                 }
                 Action::Gather => {
@@ -235,14 +239,14 @@ impl Watcher {
                         show_seconds(self.silent_since.map_or(Duration::ZERO, |since| since.elapsed()))
                     );
                     let gathered = self.gather(&why).await;
-                    self.hear_first();
+                    self.handle_pending();
                     match self.prober.handle(Input::Gathered, Instant::now()) {
                         Some(Action::Hung { silent }) => {
                             let why = format!(
                                 "hung: it answered no probe and showed no sign of life for {}",
                                 show_seconds(silent)
                             );
-                            self.tell_hung(why, gathered);
+                            self.notify_hung(why, gathered);
                             return true;
                         }
                         _ => return false,
@@ -254,14 +258,14 @@ impl Watcher {
     }
 
     /// Handles inputs that came during a wait before anything else.
-    fn hear_first(&mut self) {
+    fn handle_pending(&mut self) {
         self.look_around();
-        if answer(&mut self.hail).now_or_never() == Some(true) {
-            self.hail = None;
+        if answer(&mut self.ping).now_or_never() == Some(true) {
+            self.ping = None;
             self.answered = true;
             if self.prober.handle(Input::Answered, Instant::now()) == Some(Action::Answering) {
                 self.silent_since = None;
-                self.tell(Notice::Responded);
+                self.notify(Notice::Responded);
             }
         }
     }
@@ -283,7 +287,7 @@ impl Watcher {
             warn!(module = %self.subject.entry.name, resource = %stuck.resource, callers, "stuck: {}", stuck.what());
         }
         self.stuck = names;
-        self.subject.entry.tell_change();
+        self.subject.entry.signal_change();
         let worst = found.iter().max_by_key(|stuck| stuck.age);
         let (OnStuckCall::Restart, Some(worst)) = (self.subject.health.on_stuck_call, worst) else {
             return false;
@@ -295,7 +299,7 @@ impl Watcher {
             show_seconds(worst.age)
         );
         let gathered = self.gather(&why).await;
-        self.tell_hung(why, gathered);
+        self.notify_hung(why, gathered);
         true
     }
 
@@ -308,12 +312,12 @@ impl Watcher {
         )
     }
 
-    async fn gather(&mut self, why: &str) -> Gathered {
+    async fn gather(&mut self, why: &str) -> Evidence {
         let Subject { entry, pid, .. } = &self.subject;
-        let case = Case {
+        let case = HungModule {
             module: entry.name.to_string(),
             pid: *pid,
-            why: why.to_owned(),
+            reason: why.to_owned(),
             when: prost_types::Timestamp::from(SystemTime::now()).to_string(),
             calls: self.calls_in_flight(),
             output: self.subject.tail.lines(),
@@ -330,15 +334,15 @@ impl Watcher {
         let now = Instant::now();
         let module = &self.subject.entry.name;
         let own = self.subject.entry.activity.running();
-        let own = own.into_values().map(|doing| {
-            let age = now.saturating_duration_since(doing.begun);
+        let own = own.into_values().map(|call| {
+            let age = now.saturating_duration_since(call.started);
             let text = format!(
                 "{} of {} for {} by the core",
-                doing.what,
-                doing.resource,
+                call.what,
+                call.resource,
                 show_seconds(age)
             );
-            (doing.begun, text)
+            (call.started, text)
         });
         let clients = self
             .subject
@@ -354,14 +358,14 @@ impl Watcher {
         calls.into_iter().map(|(_, text)| text).collect()
     }
 
-    fn tell_hung(&self, why: String, gathered: Gathered) {
+    fn notify_hung(&self, why: String, gathered: Evidence) {
         let evidence = gathered.folder;
-        self.tell(Notice::Hung { why, evidence });
+        self.notify(Notice::Hung { why, evidence });
     }
 
-    fn tell(&self, news: Notice) {
+    fn notify(&self, next_notice: Notice) {
         // Nobody listens any more only when this watch is being dropped.
-        let _over = self.teller.send(news);
+        let _over = self.notices.send(next_notice);
     }
 }
 
@@ -390,9 +394,9 @@ fn show_seconds(duration: Duration) -> String {
     }
 }
 
-async fn answer(hail: &mut Option<Ping>) -> bool {
-    match hail {
-        Some(hail) => hail.await,
+async fn answer(ping: &mut Option<Ping>) -> bool {
+    match ping {
+        Some(ping) => ping.await,
         None => std::future::pending().await,
     }
 }

@@ -197,7 +197,7 @@ mod tests {
         (top, folder)
     }
 
-    /// The program below the folder, and whether there is a script; or the complaint.
+    /// Text of a result: the program below the folder, and whether there is a script; or the error.
     fn shown(folder: &Path, found: Result<Program, PackageError>) -> String {
         match found {
             Ok(program) => format!(

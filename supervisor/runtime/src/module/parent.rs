@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_model::ModuleSpec;
-use mainstay_process::loopback::Holder;
+use mainstay_process::loopback::PortOwner;
 use mainstay_process::peers::AllowedPeers;
 use mainstay_process::sockets::Sockets;
 use mainstay_process::{loopback, sockets};
@@ -21,7 +21,7 @@ use super::entry::ModuleEntry;
 
 /// A process may call before the task that spawned it has published its number.
 const NUMBER_IS_LATE: Duration = Duration::from_millis(500);
-/// Pause between two looks at who it is.
+/// Pause between two checks of the peer.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Parent socket of one module, on its way to be served.
@@ -33,7 +33,7 @@ pub struct ParentSocket {
     pub listener: ParentListener,
     /// Access check of its peers.
     pub allowed_peers: AllowedPeers,
-    /// Cancelled when the module is gone for good, or another door takes the place of this one.
+    /// Cancelled when the module is gone for good, or another parent socket replaces this one.
     pub closed: CancellationToken,
 }
 
@@ -64,7 +64,7 @@ impl ParentListener {
     }
 }
 
-/// Lets a peer in that belongs to the module, as far as the system tells.
+/// Admits a peer that belongs to the module, as far as the system shows it.
 ///
 /// # Errors
 /// If it belongs to somebody else.
@@ -76,10 +76,12 @@ pub async fn admit(io: &TcpStream, allowed_peers: &AllowedPeers) -> io::Result<(
         let members = allowed_peers.members();
         let holder = tokio::task::spawn_blocking(move || loopback::peer(remote, port, &members)).await?;
         match holder {
-            Holder::Module | Holder::Unknown => return Ok(()),
-            Holder::Nobody | Holder::Other { .. } if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
-            Holder::Nobody => return Err(io::Error::other("nobody is at its other end")),
-            Holder::Other { uid } => {
+            PortOwner::Module | PortOwner::Unknown => return Ok(()),
+            PortOwner::Nobody | PortOwner::Other { .. } if Instant::now() < until => {
+                tokio::time::sleep(LOOK_AGAIN).await
+            }
+            PortOwner::Nobody => return Err(io::Error::other("nobody is at its other end")),
+            PortOwner::Other { uid } => {
                 let text = format!("a process of user id {uid} is at its other end, which is none of the module's");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }

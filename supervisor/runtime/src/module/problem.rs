@@ -63,7 +63,7 @@ fn clock(time: SystemTime) -> String {
     prost_types::Timestamp::from(SystemTime::UNIX_EPOCH + whole).to_string()
 }
 
-/// A failure as it is told.
+/// Texts of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureReport {
     /// Problem on one line: the same for the same failure.

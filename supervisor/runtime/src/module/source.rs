@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use super::file_mark::FileMark;
 use super::package;
 use super::package::{PackageError, Program};
-use super::unpack::{Limits, UnpackError, unpack};
+use super::unpack::{UnpackError, UnpackLimits, unpack};
 
 /// Versions of one tarball that are kept: the present one, and the one before.
 const KEPT: usize = 2;
@@ -209,7 +209,7 @@ impl Source {
             .store
             .join(format!(".{}{}.part", self.prefix(), std::process::id()));
         fs::create_dir(&part).map_err(store(&part))?;
-        let whole = unpack(&self.spec.executable, &part, Limits::default(), give_up)
+        let whole = unpack(&self.spec.executable, &part, UnpackLimits::default(), give_up)
             .map_err(|source| SourceError::Unpack {
                 path: self.spec.executable.clone(),
                 source,
@@ -391,7 +391,7 @@ fn flush(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If the system refuses a thread, or the work panicked.
-pub async fn apart<T: Send + 'static>(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> io::Result<T> {
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> io::Result<T> {
     struct GiveUp(Arc<AtomicBool>);
     impl Drop for GiveUp {
         fn drop(&mut self) {

@@ -18,14 +18,14 @@ const MAX_HOPS: u32 = 40;
 
 /// Limits of what may come out of one tarball.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct UnpackLimits {
     /// Bytes of the unpacked archive.
     pub bytes: u64,
     /// Files, folders and links.
     pub entries: u64,
 }
 
-impl Default for Limits {
+impl Default for UnpackLimits {
     fn default() -> Self {
         Self {
             bytes: 8 << 30,
@@ -87,7 +87,7 @@ pub enum UnpackError {
 ///
 /// # Errors
 /// See [`UnpackError`]. `into` may hold a part of it then.
-pub fn unpack(archive: &Path, into: &Path, limits: Limits, give_up: &AtomicBool) -> Result<(), UnpackError> {
+pub fn unpack(archive: &Path, into: &Path, limits: UnpackLimits, give_up: &AtomicBool) -> Result<(), UnpackError> {
     survey(open(archive, limits, give_up)?, limits)?;
     let mut reader = open(archive, limits, give_up)?;
     reader.set_overwrite(false);
@@ -114,7 +114,7 @@ pub fn unpack(archive: &Path, into: &Path, limits: Limits, give_up: &AtomicBool)
 }
 
 /// The decompressed archive, no more of it than the limit.
-struct Bounded<'a> {
+struct LimitedReader<'a> {
     inner: MultiGzDecoder<BufReader<File>>,
     left: u64,
     limit: u64,
@@ -123,31 +123,35 @@ struct Bounded<'a> {
 
 /// Our own reasons to stop reading, on their way through the tar reader.
 #[derive(Debug, thiserror::Error)]
-enum Cut {
+enum StopReading {
     #[error("larger than {0} bytes")]
     TooLarge(u64),
     #[error("given up")]
     GivenUp,
 }
 
-impl Read for Bounded<'_> {
+impl Read for LimitedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.give_up.load(Ordering::Relaxed) {
-            return Err(io::Error::other(Cut::GivenUp));
+            return Err(io::Error::other(StopReading::GivenUp));
         }
         let read = self.inner.read(buffer)?;
         self.left = self
             .left
             .checked_sub(read as u64)
-            .ok_or_else(|| io::Error::other(Cut::TooLarge(self.limit)))?;
+            .ok_or_else(|| io::Error::other(StopReading::TooLarge(self.limit)))?;
         Ok(read)
     }
 }
 
-fn open<'a>(path: &Path, limits: Limits, give_up: &'a AtomicBool) -> Result<Archive<Bounded<'a>>, UnpackError> {
+fn open<'a>(
+    path: &Path,
+    limits: UnpackLimits,
+    give_up: &'a AtomicBool,
+) -> Result<Archive<LimitedReader<'a>>, UnpackError> {
     let file = File::open(path).map_err(UnpackError::Unreadable)?;
     let inner = MultiGzDecoder::new(BufReader::with_capacity(128 * 1024, file));
-    Ok(Archive::new(Bounded {
+    Ok(Archive::new(LimitedReader {
         inner,
         left: limits.bytes,
         limit: limits.bytes,
@@ -155,20 +159,20 @@ fn open<'a>(path: &Path, limits: Limits, give_up: &'a AtomicBool) -> Result<Arch
     }))
 }
 
-/// An error of reading, with our own limits told apart from those of the archive.
+/// Error of reading: our own limits separated from errors of the archive.
 fn unreadable(error: io::Error) -> UnpackError {
     match cut(&error) {
-        Some(Cut::TooLarge(limit)) => UnpackError::TooLarge(*limit),
-        Some(Cut::GivenUp) => UnpackError::GivenUp,
+        Some(StopReading::TooLarge(limit)) => UnpackError::TooLarge(*limit),
+        Some(StopReading::GivenUp) => UnpackError::GivenUp,
         None => UnpackError::Unreadable(error),
     }
 }
 
 /// The tar reader wraps the errors that it passes on.
-fn cut(error: &io::Error) -> Option<&Cut> {
+fn cut(error: &io::Error) -> Option<&StopReading> {
     let mut source: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|inner| inner as _);
     while let Some(error) = source {
-        if let Some(cut) = error.downcast_ref::<Cut>() {
+        if let Some(cut) = error.downcast_ref::<StopReading>() {
             return Some(cut);
         }
         source = match error.downcast_ref::<io::Error>() {
@@ -180,7 +184,7 @@ fn cut(error: &io::Error) -> Option<&Cut> {
 }
 
 /// Reads all headers, and the data to its end, without believing or keeping any of it.
-fn survey(mut archive: Archive<Bounded<'_>>, limits: Limits) -> Result<(), UnpackError> {
+fn survey(mut archive: Archive<LimitedReader<'_>>, limits: UnpackLimits) -> Result<(), UnpackError> {
     let mut seen: u64 = 0;
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let entry = entry.map_err(unreadable)?;
@@ -229,7 +233,7 @@ fn refuse_kind(kind: EntryType, entry: impl FnOnce() -> PathBuf) -> Result<(), U
 }
 
 fn write(
-    entry: &mut Entry<'_, Bounded<'_>>,
+    entry: &mut Entry<'_, LimitedReader<'_>>,
     into: &Path,
     links: &mut BTreeMap<PathBuf, PathBuf>,
 ) -> Result<(), UnpackError> {

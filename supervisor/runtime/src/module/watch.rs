@@ -12,25 +12,25 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::file_mark::FileMark;
-use super::source::{Source, apart};
+use super::source::{Source, run_blocking};
 
 /// Time a changed file must stay as it is before it counts as whole.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Period of looks at the file without a hint: network file systems give none.
 const LOOK: Duration = Duration::from_secs(10);
-/// The same where the system refuses to tell of changes.
+/// Period of looks where the system does not report changes.
 const LOOK_BLIND: Duration = Duration::from_secs(1);
 
 /// A watch over one module's program.
 #[derive(Debug)]
-pub struct Watch {
+pub struct ProgramWatch {
     source: Arc<Source>,
     hints: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
-    /// The last change that was told; a program that fails to start is not tried again before it changes.
-    told: Option<FileMark>,
-    /// Any file that can be run is news, even the one that was looked at before.
+    /// Last change that was reported; a program that fails to start is not tried again before it changes.
+    reported: Option<FileMark>,
+    /// True if any file that can be run is to be reported, even the one that was looked at before.
     first: bool,
 }
 
@@ -45,7 +45,7 @@ enum ProgramChange {
     Unfit,
 }
 
-impl Watch {
+impl ProgramWatch {
     /// Watches what `source` names, which is missing, or not executable, until it can be run.
     pub fn for_its_coming(source: Arc<Source>) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Watch {
             hints,
             watcher,
             folders: BTreeSet::new(),
-            told: None,
+            reported: None,
             first: false,
         }
     }
@@ -94,7 +94,7 @@ impl Watch {
             self.attach();
             if let Some(mark) = self.look().await {
                 let path = mark.path.clone();
-                self.told = Some(mark);
+                self.reported = Some(mark);
                 return path;
             }
             let patience = if self.watcher.is_some() { LOOK } else { LOOK_BLIND };
@@ -113,8 +113,10 @@ impl Watch {
     async fn look(&mut self) -> Option<FileMark> {
         let mut before = None;
         loop {
-            let (source, told, first) = (self.source.clone(), self.told.clone(), self.first);
-            let found = apart(move |_| look(&source, told.as_ref(), first)).await.ok()?;
+            let (source, reported, first) = (self.source.clone(), self.reported.clone(), self.first);
+            let found = run_blocking(move |_| look(&source, reported.as_ref(), first))
+                .await
+                .ok()?;
             match found {
                 ProgramChange::Same | ProgramChange::Unfit => return None,
                 ProgramChange::Other(mark) if before.as_ref() == Some(&mark) => return Some(mark),
@@ -145,7 +147,7 @@ impl Watch {
     }
 }
 
-fn look(source: &Source, told: Option<&FileMark>, first: bool) -> ProgramChange {
+fn look(source: &Source, reported: Option<&FileMark>, first: bool) -> ProgramChange {
     let path = source.watched();
     let Ok(mark) = FileMark::of(&path) else {
         return ProgramChange::Unfit;
@@ -153,7 +155,7 @@ fn look(source: &Source, told: Option<&FileMark>, first: bool) -> ProgramChange 
     match source.started() {
         _ if first => {}
         None => return ProgramChange::Same,
-        Some(started) if started == mark || told == Some(&mark) => return ProgramChange::Same,
+        Some(started) if started == mark || reported == Some(&mark) => return ProgramChange::Same,
         Some(_) => {}
     }
     let fit = executable::on_disk(&mark.path).serves(source.is_tarball());
@@ -183,7 +185,7 @@ fn is_being_written(path: &Path) -> bool {
         })
 }
 
-/// Elsewhere only time tells that nobody writes any more.
+/// Always false: elsewhere only time shows that the file is written no more.
 #[cfg(not(target_os = "linux"))]
 fn is_being_written(_: &Path) -> bool {
     false
@@ -215,7 +217,7 @@ mod tests {
     struct Bench {
         folder: tempfile::TempDir,
         source: Arc<Source>,
-        watch: Watch,
+        watch: ProgramWatch,
     }
 
     /// A program at `name`, made by `make` in a folder, that was started from.
@@ -228,7 +230,7 @@ mod tests {
         };
         let source = Arc::new(Source::new(&spec, folder.path()));
         source.program(&AtomicBool::new(false)).expect("a program");
-        let watch = Watch::new(source.clone());
+        let watch = ProgramWatch::new(source.clone());
         Bench { folder, source, watch }
     }
 
@@ -320,7 +322,7 @@ mod tests {
         };
         let source = Arc::new(Source::new(&spec, folder.path()));
         let mut bench = Bench {
-            watch: Watch::for_its_coming(source.clone()),
+            watch: ProgramWatch::for_its_coming(source.clone()),
             source,
             folder,
         };

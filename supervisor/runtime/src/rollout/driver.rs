@@ -1,11 +1,11 @@
-//! The task that applies configs: follows the file, does what `transaction` says, and publishes how things stand.
+//! Driver of the rollout: follows the file, does what `transaction` says, and publishes the status.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_config::store::{LastGood, Seen, Watch};
+use mainstay_config::store::{ConfigWatch, LastGood, Observation};
 use mainstay_config::{ConfigFiles, Refused};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
@@ -19,10 +19,10 @@ use tracing::{debug, error, info, warn};
 
 use super::loaded_config::{LoadedConfig, Overrides};
 use super::network::{Bound, Network};
-use super::progress::{Command, Inbox};
+use super::progress::{ApplyRequest, Inbox};
 use super::start::Start;
-use super::status::Published;
-use super::store_writer::{Kept, StoreJob, StoreWriter};
+use super::status::StatusCell;
+use super::store_writer::{StoreJob, StoreWriter, WriteOutcome};
 use super::watcher::Watcher;
 use super::{maintenance, preflight as trial, progress, start, status};
 use crate::machine::preflight;
@@ -37,7 +37,7 @@ pub struct Tools {
     /// The config file, as its path was given.
     pub path: PathBuf,
     /// The machine.
-    pub machine: machine::Handle,
+    pub machine: machine::MachineHandle,
     /// Ports that the machine is served on.
     pub network: Network,
     /// Sender of each config as it is applied, for what it feeds: log levels, traces, jobs, sessions.
@@ -61,18 +61,21 @@ enum Done {
     /// A text was read.
     Read {
         number: u64,
-        asked: Asked,
+        asked: ReadReason,
         outcome: Result<(LoadedConfig, Option<Vec<String>>), Refused>,
     },
     /// Input of the transaction.
     Input(Input<Arc<LoadedConfig>>),
     /// A text was checked: its port is open, and modules were asked.
-    Checked(Ticket, Result<(Option<Bound>, Box<preflight::Asked>), Refusal>),
+    Checked(
+        Ticket,
+        Result<(Option<Bound>, Box<preflight::PreflightAnswers>), Refusal>,
+    ),
 }
 
 /// Reason for reading a text.
 #[derive(Debug)]
-struct Asked {
+struct ReadReason {
     origin: Origin,
     forced: bool,
     revert_after: Option<Duration>,
@@ -85,18 +88,18 @@ pub struct Driver {
     tools: Tools,
     overrides: Arc<Overrides>,
     transaction: Transaction<Arc<LoadedConfig>>,
-    watch: Watch,
+    watch: ConfigWatch,
     store_writer: StoreWriter,
     watcher: Watcher,
-    commands: mpsc::UnboundedReceiver<Command>,
-    status: Published,
+    commands: mpsc::UnboundedReceiver<ApplyRequest>,
+    status: StatusCell,
     work: JoinSet<Done>,
-    /// Task that waits for the machine; aborted when the machine is told something else.
+    /// Task that waits for the machine; aborted when the machine gets another config.
     applying: Option<AbortHandle>,
     /// A port that is open for a text that is on its way.
     bound: Option<(Ticket, Bound)>,
     /// Answers of modules about a text that is on its way.
-    asked: Option<(Ticket, preflight::Asked)>,
+    asked: Option<(Ticket, preflight::PreflightAnswers)>,
     /// Text whose modules are being asked, and the token that ends that.
     asking: Option<(Ticket, CancellationToken)>,
     followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
@@ -105,7 +108,7 @@ pub struct Driver {
     reading: usize,
     /// True if a caller wants the file read, whatever was done about it before.
     forced: bool,
-    /// The service manager was told of a reload.
+    /// True if the service manager was notified of a reload.
     reloading: bool,
     /// True if the present refusal has the same reasons as the one before.
     known: bool,
@@ -126,7 +129,7 @@ impl Driver {
         // The watch tells what is there, unless the start has seen it.
         let known = matches!(start.file, mainstay_core::rollout::messages::FileState::Holds(_))
             .then_some(&*start.loaded.bundle);
-        let watch = Watch::new(&tools.path, known);
+        let watch = ConfigWatch::new(&tools.path, known);
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
             overrides,
@@ -153,7 +156,7 @@ impl Driver {
         }
     }
 
-    /// Runs until `stop`. `hang_ups` tells of each wish to read the file again.
+    /// Runs until `stop`. `hang_ups` yields for each request to read the file again.
     pub async fn run(mut self, mut hang_ups: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Network {
         if self.transaction.is_on_trial() {
             // The first text was given to the machine before this began.
@@ -204,21 +207,21 @@ impl Driver {
         self.watch.look_again();
     }
 
-    fn seen(&mut self, seen: Seen) {
+    fn seen(&mut self, seen: Observation) {
         let forced = std::mem::take(&mut self.forced);
         match seen {
-            Seen::Text(bundle) => self.read(
+            Observation::Text(bundle) => self.read(
                 bundle,
-                Asked {
+                ReadReason {
                     origin: Origin::File,
                     forced,
                     revert_after: None,
                     progress: None,
                 },
             ),
-            Seen::Refused(refused) => self.refused(&refused),
-            Seen::Missing => self.away("the file is gone".to_owned()),
-            Seen::Unreadable(why) => self.away(format!("the file cannot be read: {why}")),
+            Observation::Refused(refused) => self.refused(&refused),
+            Observation::Missing => self.file_missing("the file is gone".to_owned()),
+            Observation::Unreadable(why) => self.file_missing(format!("the file cannot be read: {why}")),
         }
     }
 
@@ -232,21 +235,21 @@ impl Driver {
         self.input(Input::Refused(start::reasons(refused)));
     }
 
-    fn away(&mut self, why: String) {
+    fn file_missing(&mut self, why: String) {
         self.observation += 1;
         warn!(file = %self.tools.path.display(), "{why}; the machine runs on with its last config");
         self.input(Input::Away(why));
     }
 
-    fn command(&mut self, command: Command) {
-        let Command {
+    fn command(&mut self, command: ApplyRequest) {
+        let ApplyRequest {
             bundle,
             revert_after,
             progress,
         } = command;
         self.read(
             bundle,
-            Asked {
+            ReadReason {
                 origin: Origin::Command,
                 forced: true,
                 revert_after,
@@ -255,7 +258,7 @@ impl Driver {
         );
     }
 
-    fn read(&mut self, bundle: ConfigFiles, asked: Asked) {
+    fn read(&mut self, bundle: ConfigFiles, asked: ReadReason) {
         self.reading += 1;
         self.observation += u64::from(asked.origin == Origin::File);
         let number = self.observation;
@@ -317,7 +320,7 @@ impl Driver {
         }
     }
 
-    fn revision(&mut self, loaded: LoadedConfig, rejected: Option<Vec<String>>, asked: Asked) {
+    fn revision(&mut self, loaded: LoadedConfig, rejected: Option<Vec<String>>, asked: ReadReason) {
         if *loaded.digest != *self.transaction.running().digest {
             for diagnostic in &loaded.diagnostics {
                 warn!("{}", diagnostic.render(false));
@@ -362,7 +365,7 @@ impl Driver {
                 let binding = self.tools.network.prepare(revision.what.config.clone());
                 let machine = self.tools.machine.clone();
                 let give_up = CancellationToken::new();
-                self.stop_asking();
+                self.cancel_preflight();
                 self.asking = Some((ticket, give_up.clone()));
                 self.work.spawn(async move {
                     let bound = match binding.await {
@@ -398,7 +401,7 @@ impl Driver {
         }
     }
 
-    fn stop_asking(&mut self) {
+    fn cancel_preflight(&mut self) {
         if let Some((_, give_up)) = self.asking.take() {
             give_up.cancel();
         }
@@ -483,7 +486,7 @@ impl Driver {
         if last {
             self.followers.remove(&ticket);
             if self.asking.as_ref().is_some_and(|(asking, _)| *asking == ticket) {
-                self.stop_asking();
+                self.cancel_preflight();
             }
             if self.bound.as_ref().is_some_and(|(bound_for, _)| *bound_for == ticket) {
                 self.bound = None;
@@ -491,7 +494,7 @@ impl Driver {
         }
     }
 
-    fn kept(&mut self, kept: Kept) {
+    fn kept(&mut self, kept: WriteOutcome) {
         match kept {
             Ok(Some(revision)) => {
                 self.revision = Some(revision);
@@ -505,7 +508,7 @@ impl Driver {
         }
     }
 
-    /// Tells the service manager, once, and not before it knows that the machine has started.
+    /// Notifies the service manager, once, and not before it knows that the machine has started.
     fn begin_reload(&mut self) {
         if !self.reloading && self.tools.machine.published.load().running {
             self.reloading = true;
@@ -544,13 +547,13 @@ impl Driver {
             diagnostics: running.rendered.clone(),
         };
         if self.status.set(status) {
-            self.tools.machine.published.changes.tell();
+            self.tools.machine.published.changes.notify();
         }
     }
 }
 
 /// Waits for the end of a start.
-async fn first_pass(machine: &machine::Handle) {
+async fn first_pass(machine: &machine::MachineHandle) {
     let mut changes = machine.published.changes.follow();
     while !machine.published.load().running && changes.changed().await.is_ok() {}
 }

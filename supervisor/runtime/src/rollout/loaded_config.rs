@@ -43,7 +43,7 @@ impl Overrides {
     fn apply(&self, config: &mut Config) {
         if let Some(bind) = &self.bind {
             config.network.bind_address.clone_from(bind);
-            // A complaint about the address is then one about the flag.
+            // A diagnostic about the address is then one about the flag.
             config.network.bind_place = SourceSpan::file(Path::new("--bind"));
         }
         config.debug |= self.debug;
@@ -62,7 +62,7 @@ pub struct LoadedConfig {
     pub rendered: Arc<[String]>,
     /// The text.
     pub bundle: Arc<ConfigFiles>,
-    /// Tells it from other texts.
+    /// Digest of the texts.
     pub digest: Arc<str>,
 }
 

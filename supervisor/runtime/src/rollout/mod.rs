@@ -18,7 +18,7 @@ mod watcher;
 pub use crate::rollout::driver::{Driver, Reload, Tools, canonical};
 pub use crate::rollout::loaded_config::{LoadedConfig, Overrides};
 pub use crate::rollout::network::{Addresses, Network};
-pub use crate::rollout::progress::{Handle, Planned, channel};
+pub use crate::rollout::progress::{DryRun, RolloutHandle, channel};
 pub use crate::rollout::start::{Start, choose};
 pub use crate::rollout::status::Status;
 pub use mainstay_core::rollout::{ApplyState, ConfigState, Progress};

@@ -119,7 +119,7 @@ impl Network {
             }
             Err(error) => warn!(%address, "no client is served there: {error}"),
         }
-        self.tell();
+        self.publish();
     }
 
     /// Closes every port but that of `config`. Calls under way there have a moment to end.
@@ -132,12 +132,12 @@ impl Network {
                 info!(address = %served.address, "no longer serving here");
                 served.stop.cancel();
             }
-            self.tell();
+            self.publish();
         }
         while self.tasks.try_join_next().is_some() {}
     }
 
-    fn tell(&self) {
+    fn publish(&self) {
         self.addresses
             .set(self.served.iter().map(|served| served.address).collect());
     }

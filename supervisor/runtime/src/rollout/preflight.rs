@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::loaded_config::LoadedConfig;
 use crate::machine;
-use crate::machine::preflight::Asked;
+use crate::machine::preflight::PreflightAnswers;
 
 /// Limit for modules to hold up a change that is not refused for what they say.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,10 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// It is one that goes back if it is not healthy, and it will not be, for these reasons; or the machine is shutting down. It
 /// is worth another try if nobody found anything wrong with the text itself.
 pub(super) async fn ask(
-    machine: &machine::Handle,
+    machine: &machine::MachineHandle,
     revision: &Revision<Arc<LoadedConfig>>,
     give_up: &CancellationToken,
-) -> Result<Asked, Refusal> {
+) -> Result<PreflightAnswers, Refusal> {
     let config = &revision.what.config;
     let reverts = revision.revert.is_some();
     let patience = (!reverts).then_some(PATIENCE);
@@ -50,7 +50,7 @@ pub(super) async fn ask(
 
 /// Reasons against the config: modules that do not start, and entries that their modules do not take. Entries that were
 /// `broken` before do not count. True if all of it may be otherwise in a moment.
-fn reasons(config: &Config, asked: &Asked, broken: impl Fn(&ResourceName) -> bool) -> (Vec<String>, bool) {
+fn reasons(config: &Config, asked: &PreflightAnswers, broken: impl Fn(&ResourceName) -> bool) -> (Vec<String>, bool) {
     let mut transient = asked.unfit.iter().all(|(_, error)| error.transient);
     let modules = asked.unfit.iter().map(|(name, error)| {
         let message = format!("module {name}: {error}");

@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::loaded_config::{LoadedConfig, Overrides};
 use super::start::Start;
-use super::status::{Published, Status};
+use super::status::{Status, StatusCell};
 use crate::machine;
 
 /// Dry run of a text: the plan that it would cause.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct DryRun {
     /// The changes.
     pub plan: Plan,
     /// Diagnostics of the text that do not keep it from being applied.
@@ -27,22 +27,22 @@ pub struct Planned {
 }
 
 #[derive(Debug)]
-pub(super) struct Command {
+pub(super) struct ApplyRequest {
     pub(super) bundle: ConfigFiles,
     pub(super) revert_after: Option<Duration>,
     pub(super) progress: mpsc::UnboundedSender<Progress>,
 }
 
-/// Asks things of the driver, and reads its state.
+/// Handle of the driver, for requests and for its status.
 #[derive(Clone, Debug)]
-pub struct Handle {
-    pub(super) status: Published,
-    pub(super) commands: mpsc::UnboundedSender<Command>,
-    pub(super) machine: machine::Handle,
+pub struct RolloutHandle {
+    pub(super) status: StatusCell,
+    pub(super) commands: mpsc::UnboundedSender<ApplyRequest>,
+    pub(super) machine: machine::MachineHandle,
     pub(super) overrides: Arc<Overrides>,
 }
 
-impl Handle {
+impl RolloutHandle {
     /// Status of the running config against its file.
     pub fn status(&self) -> Arc<Status> {
         self.status.get()
@@ -60,7 +60,7 @@ impl Handle {
     ///
     /// # Errors
     /// It cannot be used.
-    pub async fn plan(&self, bundle: ConfigFiles) -> Result<Planned, Refused> {
+    pub async fn plan(&self, bundle: ConfigFiles) -> Result<DryRun, Refused> {
         let loaded = read(bundle, &self.overrides).await?;
         let (config, never) = (&loaded.config, CancellationToken::new());
         let plan = match self.machine.ask(config, Preflight::Running, None, &never).await {
@@ -71,7 +71,7 @@ impl Handle {
                 change::plan(&from, config, &Known::default())
             }
         };
-        Ok(Planned {
+        Ok(DryRun {
             plan,
             diagnostics: loaded.diagnostics,
         })
@@ -82,7 +82,7 @@ impl Handle {
     /// [`News::is_last`] is the end of the machine.
     pub fn apply(&self, bundle: ConfigFiles, revert_after: Option<Duration>) -> mpsc::UnboundedReceiver<Progress> {
         let (progress, steps) = mpsc::unbounded_channel();
-        let _ending = self.commands.send(Command {
+        let _ending = self.commands.send(ApplyRequest {
             bundle,
             revert_after,
             progress,
@@ -94,16 +94,21 @@ impl Handle {
 /// The driver's end of the handle.
 #[derive(Debug)]
 pub struct Inbox {
-    pub(super) status: Published,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) status: StatusCell,
+    pub(super) commands: mpsc::UnboundedReceiver<ApplyRequest>,
     pub(super) overrides: Arc<Overrides>,
 }
 
 /// A handle, and its other end for the driver of a machine that starts with `start`.
-pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: Overrides) -> (Handle, Inbox) {
+pub fn channel(
+    path: &Path,
+    start: &Start,
+    machine: machine::MachineHandle,
+    overrides: Overrides,
+) -> (RolloutHandle, Inbox) {
     let (sender, commands) = mpsc::unbounded_channel();
     let (state, reasons) = start.transaction().state();
-    let status = Published::new(Status {
+    let status = StatusCell::new(Status {
         path: path.to_owned(),
         from: start.loaded.bundle.path.clone(),
         revision: start.kept.as_ref().map(|(_, revision)| *revision),
@@ -116,7 +121,7 @@ pub fn channel(path: &Path, start: &Start, machine: machine::Handle, overrides: 
         diagnostics: start.loaded.rendered.clone(),
     });
     let overrides = Arc::new(overrides);
-    let handle = Handle {
+    let handle = RolloutHandle {
         status: status.clone(),
         commands: sender,
         machine,

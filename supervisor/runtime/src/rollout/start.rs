@@ -25,13 +25,13 @@ pub struct Start {
 }
 
 /// Text for the user about a machine that cannot start.
-pub type Refusal = String;
+pub type StartError = String;
 
 /// Chooses. `strict`: the file or nothing.
 ///
 /// # Errors
 /// There is nothing to start with.
-pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) -> Result<Start, Refusal> {
+pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) -> Result<Start, StartError> {
     let store = LastGood::open(path);
     let (record, unkept) = match store.read() {
         Ok(record) => (record, None),

@@ -67,9 +67,9 @@ fn wire(state: ConfigState) -> pb::ConfigState {
 
 /// The published state: the driver writes, everybody reads.
 #[derive(Clone, Debug)]
-pub struct Published(Arc<ArcSwap<Status>>);
+pub struct StatusCell(Arc<ArcSwap<Status>>);
 
-impl Published {
+impl StatusCell {
     /// Published status with this as its first value.
     pub fn new(status: Status) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(status)))
@@ -80,7 +80,7 @@ impl Published {
         self.0.load_full()
     }
 
-    /// Replaces the state. True if somebody should hear of it.
+    /// Replaces the status. True if it changed enough to notify followers.
     pub(super) fn set(&self, mut status: Status) -> bool {
         let before = self.0.load_full();
         let same = before.state == status.state && before.reasons == status.reasons;

@@ -19,14 +19,14 @@ pub enum StoreJob {
 }
 
 /// Outcome of a write: the number of what was kept, if something was to be.
-pub type Kept = Result<Option<u64>, String>;
+pub type WriteOutcome = Result<Option<u64>, String>;
 
-/// The one who writes.
+/// Writer of the store.
 #[derive(Debug)]
 pub struct StoreWriter {
     store: Arc<LastGood>,
-    errands: mpsc::UnboundedSender<StoreJob>,
-    results: mpsc::UnboundedReceiver<Kept>,
+    jobs: mpsc::UnboundedSender<StoreJob>,
+    results: mpsc::UnboundedReceiver<WriteOutcome>,
     task: JoinSet<()>,
 }
 
@@ -34,20 +34,20 @@ impl StoreWriter {
     /// Writer of `store`.
     pub fn new(store: LastGood) -> Self {
         let store = Arc::new(store);
-        let (errands, mut inbox) = mpsc::unbounded_channel();
+        let (jobs, mut inbox) = mpsc::unbounded_channel();
         let (outbox, results) = mpsc::unbounded_channel();
         let mut task = JoinSet::new();
         let shared = store.clone();
         task.spawn(async move {
-            while let Some(errand) = inbox.recv().await {
+            while let Some(job) = inbox.recv().await {
                 let store = shared.clone();
-                let written = tokio::task::spawn_blocking(move || run(&store, &errand)).await;
+                let written = tokio::task::spawn_blocking(move || run(&store, &job)).await;
                 let _ending = outbox.send(written.unwrap_or_else(|broken| Err(broken.to_string())));
             }
         });
         Self {
             store,
-            errands,
+            jobs,
             results,
             task,
         }
@@ -59,26 +59,26 @@ impl StoreWriter {
     }
 
     /// Queues a write, after what was sent before.
-    pub fn send(&self, errand: StoreJob) {
-        let _broken = self.errands.send(errand);
+    pub fn send(&self, job: StoreJob) {
+        let _broken = self.jobs.send(job);
     }
 
     /// The next result.
-    pub async fn next(&mut self) -> Option<Kept> {
+    pub async fn next(&mut self) -> Option<WriteOutcome> {
         self.results.recv().await
     }
 
     /// Waits until all is written.
     pub async fn finish(self) {
-        let Self { errands, mut task, .. } = self;
-        drop(errands);
+        let Self { jobs, mut task, .. } = self;
+        drop(jobs);
         while task.join_next().await.is_some() {}
     }
 }
 
-fn run(store: &LastGood, errand: &StoreJob) -> Kept {
-    let text = |problem: mainstay_config::store::Problem| problem.to_string();
-    match errand {
+fn run(store: &LastGood, job: &StoreJob) -> WriteOutcome {
+    let text = |problem: mainstay_config::store::StoreError| problem.to_string();
+    match job {
         StoreJob::Keep(bundle) => store.keep(bundle).map(Some).map_err(text),
         StoreJob::Reject(bundle, reasons) => store.reject(bundle, reasons).map(|()| None).map_err(text),
         StoreJob::Pardon(digest) => {

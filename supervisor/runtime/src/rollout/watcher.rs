@@ -16,7 +16,7 @@ use crate::module::entry::ModuleEntry;
 /// Watcher of a change: compares the machine's health with that before it.
 #[derive(Debug)]
 pub struct Watcher {
-    machine: machine::Handle,
+    machine: machine::MachineHandle,
     /// Health when the change began.
     before: HealthSnapshot,
     /// Parts that the change adds or changes.
@@ -29,7 +29,7 @@ pub struct Watcher {
 
 impl Watcher {
     /// Watcher of a machine that starts, of which nothing was READY before.
-    pub fn new(transaction: &Transaction<Arc<LoadedConfig>>, machine: &machine::Handle) -> Self {
+    pub fn new(transaction: &Transaction<Arc<LoadedConfig>>, machine: &machine::MachineHandle) -> Self {
         let config = &transaction.running().what.config;
         let touched = transaction
             .committed()

@@ -17,7 +17,7 @@ use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::status::CallTarget;
 use mainstay_proxy::trace::{TRACEPARENT, Traces};
 use mainstay_proxy::upstream::Lane;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -27,7 +27,7 @@ use super::request::JobRequest;
 /// The machine, as far as jobs need it. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct JobContext {
-    published: Published,
+    published: ViewCell,
     operations: Operations,
     sessions: Arc<Sessions>,
     traces: Traces,
@@ -35,7 +35,7 @@ pub struct JobContext {
 
 impl JobContext {
     /// Calls what the machine publishes.
-    pub fn new(published: Published, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
+    pub fn new(published: ViewCell, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
         Self {
             published,
             operations,
@@ -44,7 +44,7 @@ impl JobContext {
         }
     }
 
-    pub(super) fn published(&self) -> &Published {
+    pub(super) fn published(&self) -> &ViewCell {
         &self.published
     }
 

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
-use mainstay_config::schedule::{Cron, Due, Schedule};
+use mainstay_config::schedule::{Cron, CronDue, Schedule};
 use mainstay_model::Job;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -181,7 +181,7 @@ impl Jobs {
 }
 
 /// Waits until everything had its first outcome.
-async fn started(published: &Published) {
+async fn started(published: &ViewCell) {
     let mut changes = published.changes.follow();
     while !published.load().running {
         if changes.changed().await.is_err() {
@@ -240,10 +240,10 @@ async fn skip(job: &Job, why: &str) {
 async fn at(cron: &Cron, last: SystemTime) -> Option<SystemTime> {
     loop {
         match cron.due(last, SystemTime::now(), &TimeZone::system())? {
-            Due::In(left) => {
+            CronDue::In(left) => {
                 sleep(left).await;
             }
-            Due::Now(at) => return Some(at),
+            CronDue::Now(at) => return Some(at),
         }
     }
 }

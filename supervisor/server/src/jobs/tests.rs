@@ -9,14 +9,14 @@ use super::*;
 
 struct Bench {
     handle: JobsHandle,
-    published: Published,
+    published: ViewCell,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (handle, published, stop) = (JobsHandle::default(), Published::default(), CancellationToken::new());
+        let (handle, published, stop) = (JobsHandle::default(), ViewCell::default(), CancellationToken::new());
         let sessions = mainstay_proxy::sessions::Sessions::new(Duration::from_secs(2));
         let caller = JobContext::new(
             published.clone(),

@@ -24,8 +24,8 @@ use crate::jobs;
 #[derive(Debug, Clone)]
 pub struct Robot {
     /// The machine.
-    pub machine: machine::Handle,
-    /// Sessions, and who moves what.
+    pub machine: machine::MachineHandle,
+    /// Who moves what.
     pub sessions: Arc<Sessions>,
     /// Running operations.
     pub operations: Operations,

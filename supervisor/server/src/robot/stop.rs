@@ -8,7 +8,7 @@ use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::Resource;
 use mainstay_proxy::table::StopMethod;
 use mainstay_proxy::upstream::Upstream;
-use mainstay_runtime::machine::view::Published;
+use mainstay_runtime::machine::view::ViewCell;
 use prost::Message;
 use prost_types::Struct;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use tonic::{Request, Status};
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stops one resource, if its API can and it is there.
-pub async fn stop(published: &Published, name: &ResourceName, extra: Option<&Struct>) -> Result<(), Status> {
+pub async fn stop(published: &ViewCell, name: &ResourceName, extra: Option<&Struct>) -> Result<(), Status> {
     let view = published.load_full();
     let Some(stop) = view.table.stop_of(name) else {
         return Ok(());
@@ -37,7 +37,7 @@ pub async fn stop(published: &Published, name: &ResourceName, extra: Option<&Str
 
 /// Stops every resource that can stop, all at once. One that fails does not keep the others from being asked.
 pub async fn stop_all(
-    published: &Published,
+    published: &ViewCell,
     only: Option<&[ResourceName]>,
     extra: Vec<(ResourceName, Struct)>,
 ) -> Result<(), Status> {

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, Span as Record};
 use mainstay_proto::viam::robot::v1::{SendTracesRequest, SendTracesResponse};
 use mainstay_proxy::trace::SinkConfig;
-use mainstay_runtime::rotating_file::Rotating;
+use mainstay_runtime::rotating_file::RotatingFile;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
@@ -28,7 +28,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 #[derive(Debug, Default)]
 pub(super) struct Sinks {
     wanted: SinkConfig,
-    files: Option<Rotating>,
+    files: Option<RotatingFile>,
     collector: Option<Channel>,
     /// Told already, so that a trouble is told once and not once for each batch.
     disk_fails: bool,
@@ -49,7 +49,7 @@ impl Sinks {
             }
         });
         Self {
-            files: wanted.disk.clone().map(|path| Rotating::new(path, MAX_SIZE, KEEP)),
+            files: wanted.disk.clone().map(|path| RotatingFile::new(path, MAX_SIZE, KEEP)),
             collector,
             wanted,
             ..Self::default()

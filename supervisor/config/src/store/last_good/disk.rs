@@ -1,4 +1,4 @@
-//! The few things that the store does to a disk, each one step: a test can end the world after any of them.
+//! Disk operations of the store, each one step: a test can end the world after any of them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -102,7 +102,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whoever could put files into it could choose what the machine runs.
+/// Checks that the folder is private: a user who could put files into it could choose what the machine runs.
 fn private(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let user = nix::unistd::geteuid().as_raw();

@@ -41,7 +41,7 @@ const UNFINISHED: &str = "unfinished";
 
 /// A config that worked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct KeptConfig {
     /// Texts of the config.
     pub bundle: ConfigFiles,
     /// Counts up with each one that was kept.
@@ -61,7 +61,7 @@ pub struct Rejection {
 
 /// Failure of the store. Nothing of the machine depends on it: warn, and go on.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum StoreError {
     /// The environment names no place.
     #[error(
         "there is no place for the last good config: set HOME, XDG_STATE_HOME or STATE_DIRECTORY to an absolute path"
@@ -126,13 +126,13 @@ impl<D: Disk> LastGood<D> {
     ///
     /// # Errors
     /// The disk cannot be read, or what is there is damaged.
-    pub fn read(&self) -> Result<Option<Kept>, Problem> {
+    pub fn read(&self) -> Result<Option<KeptConfig>, StoreError> {
         let folder = self.place()?;
         let names = self.names(folder)?;
         let good = numbered(&names, GOOD);
         for (_, name) in good.iter().rev() {
             if let Some(record) = self.record(&folder.join(name))? {
-                return Ok(Some(Kept {
+                return Ok(Some(KeptConfig {
                     bundle: record.bundle,
                     revision: record.number,
                     saved: record.at,
@@ -142,7 +142,7 @@ impl<D: Disk> LastGood<D> {
         if good.is_empty() {
             Ok(None)
         } else {
-            Err(Problem::Damaged {
+            Err(StoreError::Damaged {
                 folder: folder.to_owned(),
             })
         }
@@ -152,7 +152,7 @@ impl<D: Disk> LastGood<D> {
     ///
     /// # Errors
     /// The disk is full, read-only or broken: what was kept before is still there.
-    pub fn keep(&self, bundle: &ConfigFiles) -> Result<u64, Problem> {
+    pub fn keep(&self, bundle: &ConfigFiles) -> Result<u64, StoreError> {
         // One that cannot be read is no reason not to keep a new one.
         if let Ok(Some(kept)) = self.read()
             && kept.bundle.path == bundle.path
@@ -188,7 +188,7 @@ impl<D: Disk> LastGood<D> {
     ///
     /// # Errors
     /// The disk is full, read-only or broken.
-    pub fn reject(&self, bundle: &ConfigFiles, reasons: &[String]) -> Result<(), Problem> {
+    pub fn reject(&self, bundle: &ConfigFiles, reasons: &[String]) -> Result<(), StoreError> {
         let folder = self.prepared()?;
         let names = self.names(folder)?;
         let rejected = numbered(&names, REJECT);
@@ -254,12 +254,12 @@ impl<D: Disk> LastGood<D> {
         about.map(|(_, name)| folder.join(name)).collect()
     }
 
-    fn place(&self) -> Result<&Path, Problem> {
-        self.folder.as_deref().ok_or(Problem::NoPlace)
+    fn place(&self) -> Result<&Path, StoreError> {
+        self.folder.as_deref().ok_or(StoreError::NoPlace)
     }
 
     /// The folder, made if it is not there.
-    fn prepared(&self) -> Result<&Path, Problem> {
+    fn prepared(&self) -> Result<&Path, StoreError> {
         let folder = self.place()?;
         for missing in missing_folders(folder) {
             self.disk
@@ -271,7 +271,7 @@ impl<D: Disk> LastGood<D> {
     }
 
     /// Writes a file so that it is there whole or not at all.
-    fn put(&self, folder: &Path, name: &str, record: &Record) -> Result<(), Problem> {
+    fn put(&self, folder: &Path, name: &str, record: &Record) -> Result<(), StoreError> {
         let (unfinished, path) = (folder.join(UNFINISHED), folder.join(name));
         let bytes = record.to_bytes();
         let written = self
@@ -295,7 +295,7 @@ impl<D: Disk> LastGood<D> {
     }
 
     /// `None` if the file is gone or not whole.
-    fn record(&self, path: &Path) -> Result<Option<Record>, Problem> {
+    fn record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
         match self.disk.read(path, LONGEST) {
             Ok(bytes) => Ok(Record::from_bytes(&bytes)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge) => Ok(None),
@@ -303,7 +303,7 @@ impl<D: Disk> LastGood<D> {
         }
     }
 
-    fn names(&self, folder: &Path) -> Result<Vec<String>, Problem> {
+    fn names(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
         match self.disk.list(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             listed => listed.map_err(|source| unread(folder, source)),
@@ -311,8 +311,8 @@ impl<D: Disk> LastGood<D> {
     }
 }
 
-fn unsaved(action: &'static str, path: &Path, source: io::Error) -> Problem {
-    Problem::Disk {
+fn unsaved(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Disk {
         action,
         path: path.to_owned(),
         consequence: "this config cannot be gone back to after a restart",
@@ -320,8 +320,8 @@ fn unsaved(action: &'static str, path: &Path, source: io::Error) -> Problem {
     }
 }
 
-fn unread(path: &Path, source: io::Error) -> Problem {
-    Problem::Disk {
+fn unread(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Disk {
         action: "read",
         path: path.to_owned(),
         consequence: "nobody knows which config worked last",

@@ -154,8 +154,8 @@ fn each_path_as_given_has_its_own_place_with_a_readable_name() {
 #[test]
 fn where_nothing_can_be_kept_the_problem_says_so_and_nothing_breaks() {
     let nowhere = LastGood::within(None, Path::new("/a.yaml"));
-    assert!(matches!(nowhere.keep(&bundle("a")), Err(Problem::NoPlace)));
-    assert!(matches!(nowhere.read(), Err(Problem::NoPlace)));
+    assert!(matches!(nowhere.keep(&bundle("a")), Err(StoreError::NoPlace)));
+    assert!(matches!(nowhere.read(), Err(StoreError::NoPlace)));
     assert_eq!(nowhere.rejection("0"), None);
 
     // A read-only place, for root as well.

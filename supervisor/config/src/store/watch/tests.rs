@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Bench {
     folder: tempfile::TempDir,
     path: PathBuf,
-    watch: Watch,
+    watch: ConfigWatch,
 }
 
 impl Bench {
@@ -34,7 +34,7 @@ impl Bench {
                 text: text.into(),
             }],
         });
-        let watch = Watch::with(&path, known.as_ref(), maker);
+        let watch = ConfigWatch::with(&path, known.as_ref(), maker);
         Self { folder, path, watch }
     }
 
@@ -59,7 +59,7 @@ impl Bench {
         say(&seen)
     }
 
-    /// Waits for this news; what else is told before is of the way there.
+    /// Waits for this observation; what else is reported before is of the way there.
     async fn until(&mut self, wanted: &str) {
         let mut before = Vec::new();
         loop {
@@ -80,12 +80,12 @@ impl Bench {
     }
 }
 
-fn say(seen: &Seen) -> String {
+fn say(seen: &Observation) -> String {
     match seen {
-        Seen::Text(bundle) => String::from_utf8_lossy(&bundle.files[0].text).into_owned(),
-        Seen::Refused(refused) => format!("refused: {refused}"),
-        Seen::Missing => "missing".to_owned(),
-        Seen::Unreadable(why) => format!("unreadable: {why}"),
+        Observation::Text(bundle) => String::from_utf8_lossy(&bundle.files[0].text).into_owned(),
+        Observation::Refused(refused) => format!("refused: {refused}"),
+        Observation::Missing => "missing".to_owned(),
+        Observation::Unreadable(why) => format!("unreadable: {why}"),
     }
 }
 
@@ -93,7 +93,7 @@ fn say(seen: &Seen) -> String {
 async fn what_is_known_is_not_told_and_what_is_not_is_told_at_once() {
     let mut bench = Bench::file("one");
     bench.silent(Duration::from_millis(300)).await;
-    bench.watch = Watch::new(&bench.path, None);
+    bench.watch = ConfigWatch::new(&bench.path, None);
     assert_eq!(bench.next().await, "one");
     bench.write("one");
     bench.silent(Duration::from_millis(300)).await;

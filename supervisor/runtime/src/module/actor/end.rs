@@ -49,7 +49,7 @@ impl Actor {
         if let Some(exit) = exit {
             self.entry.history().exited(life, exit, ending_signal(exit));
         }
-        self.take_leave().await;
+        self.drain_output().await;
         if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
@@ -68,21 +68,21 @@ impl Actor {
         self.entry.lives_in(None);
         self.watch = None;
         self.handshake.abort_all();
-        self.take_leave().await;
+        self.drain_output().await;
         if let Err(error) = self.sockets.remove(self.lifecycle.life()) {
             warn!(module = %self.spec.name, "cannot remove its socket: {error}");
         }
     }
 
-    /// Reads what a process that is gone said last: at once what is there, the rest while other things go on.
-    pub(super) async fn take_leave(&mut self) {
-        let mut farewell = OutputDrain {
+    /// Reads the last output of a process that is gone: at once what is there, the rest while other work goes on.
+    pub(super) async fn drain_output(&mut self) {
+        let mut output_drain = OutputDrain {
             output: std::mem::take(&mut self.output),
             until: Instant::now() + OUTPUT_GRACE,
         };
         // What it said last is in the pipes, and usually read by now; nobody may be kept waiting for it.
-        let read = tokio::time::timeout(OUTPUT_AT_ONCE, farewell.heard_out()).await;
-        self.farewell = read.is_err().then_some(farewell);
+        let read = tokio::time::timeout(OUTPUT_AT_ONCE, output_drain.output_drained()).await;
+        self.output_drain = read.is_err().then_some(output_drain);
         self.entry.output.release();
         let life = self.lifecycle.life();
         self.entry.history().set_output(life, self.tail.lines());
@@ -94,24 +94,24 @@ impl Actor {
     }
 
     /// Completes the record of the last process's end: all of its output was read.
-    pub(super) fn heard_out(&mut self) {
-        self.farewell = None;
+    pub(super) fn output_drained(&mut self) {
+        self.output_drain = None;
         self.complete();
     }
 }
 
 impl OutputDrain {
-    async fn heard_out(&mut self) {
+    async fn output_drained(&mut self) {
         while self.output.join_next().await.is_some() {}
     }
 }
 
 /// Waits until all that a process that is gone said was read, or for as long as that may take.
-pub(super) async fn all_said(farewell: &mut Option<OutputDrain>) {
-    match farewell {
-        Some(farewell) => {
-            let until = farewell.until.into();
-            let _late = tokio::time::timeout_at(until, farewell.heard_out()).await;
+pub(super) async fn output_drained(output_drain: &mut Option<OutputDrain>) {
+    match output_drain {
+        Some(output_drain) => {
+            let until = output_drain.until.into();
+            let _late = tokio::time::timeout_at(until, output_drain.output_drained()).await;
         }
         None => std::future::pending().await,
     }

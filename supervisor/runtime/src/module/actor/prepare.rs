@@ -18,8 +18,8 @@ use super::Actor;
 use crate::module::first_run::FirstRun;
 use crate::module::package::Program;
 use crate::module::problem::Problem;
-use crate::module::source::{Source, SourceError, apart};
-use crate::module::watch::Watch;
+use crate::module::source::{Source, SourceError, run_blocking};
+use crate::module::watch::ProgramWatch;
 
 /// Limit for unpacking a tarball.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -52,7 +52,7 @@ impl Preparation {
     fn unpack(&mut self, life: u64, source: Arc<Source>) {
         self.unpacking = JoinSet::new();
         self.unpacking.spawn(async move {
-            let found = apart(move |give_up| source.program(give_up)).await;
+            let found = run_blocking(move |give_up| source.program(give_up)).await;
             (life, found.map_err(|error| error.to_string()).and_then(describe))
         });
     }
@@ -63,7 +63,7 @@ fn describe(found: Result<Program, SourceError>) -> Result<Program, String> {
 }
 
 /// Waits for a program that was missing.
-pub(super) async fn appeared(absent: &mut Option<Watch>) {
+pub(super) async fn appeared(absent: &mut Option<ProgramWatch>) {
     match absent {
         Some(watch) => drop(watch.changed().await),
         None => std::future::pending().await,
@@ -113,7 +113,7 @@ impl Actor {
         let Some(missing) = executable::on_disk(path).problem(&shown, self.spec.tarball) else {
             return Ok(());
         };
-        self.absent = Some(Watch::for_its_coming(self.entry.source.clone()));
+        self.absent = Some(ProgramWatch::for_its_coming(self.entry.source.clone()));
         // The two blanks are what peers know.
         let short = format!("module  executable path error: {}; {}", missing.cause, missing.help);
         Err(cannot_start(&self.spec.name, short))
@@ -187,7 +187,7 @@ impl Actor {
         if let Some(problem) = problem {
             self.fail(problem);
         }
-        self.take_leave().await;
+        self.drain_output().await;
         if failed {
             return Some(Input::Exited { life, clean: false });
         }

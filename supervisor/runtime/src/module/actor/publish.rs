@@ -14,43 +14,43 @@ use crate::module::problem::{Outlook, Problem};
 
 /// Failure of a module that is not READY.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ModuleFailure {
     problem: Problem,
     /// Life number of the process that failed.
     life: u64,
     /// Last output of the process.
     tail: Tail,
-    /// The log was told.
-    said: bool,
+    /// True once the failure was logged.
+    logged: bool,
 }
 
 impl Actor {
-    /// The process runs, but is of no use: everybody hears of it at once. The lifecycle has to be told, too.
+    /// Publishes at once that the process runs, but is of no use. The caller has to give that to the lifecycle, too.
     pub(super) fn fault(&mut self, problem: Problem) {
         self.fail(problem);
         self.down(Outlook::Ending);
     }
 
-    /// Tells why it is restarted, for as long as nothing goes wrong.
-    pub(super) fn wished(&self, reason: &RestartReason) {
+    /// Publishes the reason of a restart, for as long as nothing goes wrong.
+    pub(super) fn publish_restart(&self, reason: &RestartReason) {
         self.entry.publish(|state| {
             state.last = Some(reason.to_string().into());
             state.last_at = Some(SystemTime::now());
         });
     }
 
-    /// Counts a failure of the present process, once. What is told of it depends on what follows: see `publish`.
+    /// Counts a failure of the present process, once. Its text depends on what follows: see `publish`.
     pub(super) fn fail(&mut self, problem: Problem) {
         let life = self.lifecycle.life();
-        if self.trouble.as_ref().is_some_and(|trouble| trouble.life == life) {
+        if self.failure.as_ref().is_some_and(|failure| failure.life == life) {
             return;
         }
         self.record_failure(&problem.short);
-        self.trouble = Some(Failure {
+        self.failure = Some(ModuleFailure {
             problem,
             life,
             tail: self.tail.clone(),
-            said: false,
+            logged: false,
         });
         let took = self.started.elapsed();
         self.entry.publish(|state| {
@@ -63,9 +63,9 @@ impl Actor {
     /// Adds to what went wrong with the present process; or else this is what went wrong.
     pub(super) fn add_or_fail(&mut self, problem: Problem) {
         let life = self.lifecycle.life();
-        match self.trouble.as_mut().filter(|trouble| trouble.life == life) {
-            Some(trouble) => {
-                trouble.problem = trouble.problem.with(&problem.short);
+        match self.failure.as_mut().filter(|failure| failure.life == life) {
+            Some(failure) => {
+                failure.problem = failure.problem.with(&problem.short);
                 self.entry.history().add(life, &problem.short);
             }
             None => self.fail(problem),
@@ -74,11 +74,11 @@ impl Actor {
 
     /// Publishes that the module cannot be used, why, and what comes next.
     fn down(&mut self, outlook: Outlook) {
-        let Some(trouble) = &self.trouble else { return };
-        let told = trouble
+        let Some(failure) = &self.failure else { return };
+        let told = failure
             .problem
-            .describe(&trouble.tail.lines(), &self.spec.name, outlook);
-        let (life, unstarted) = (trouble.life, trouble.problem.unstarted);
+            .describe(&failure.tail.lines(), &self.spec.name, outlook);
+        let (life, unstarted) = (failure.life, failure.problem.unstarted);
         let pid = self.process.as_ref().map(Process::pid);
         self.entry.publish(|state| {
             state.phase = match outlook {
@@ -97,10 +97,10 @@ impl Actor {
             upstream.mark_down(told.cause.clone());
         }
         // What is told without the last words of a process is worth a line only when it is complete.
-        if self.farewell.is_none() {
-            self.say(&told.reason, &told.cause);
+        if self.output_drain.is_none() {
+            self.log_cause(&told.reason, &told.cause);
         }
-        self.tell(Event::Down {
+        self.send(Event::Down {
             life,
             cause: told.cause,
             unstarted,
@@ -109,7 +109,7 @@ impl Actor {
 
     /// Completes the report of an end, once all that the process printed is known.
     pub(super) fn complete(&mut self) {
-        if let Some(trouble) = &self.trouble {
+        if let Some(trouble) = &self.failure {
             self.entry.history().set_output(trouble.life, trouble.tail.lines());
         }
         if let Some(outlook) = self.outlook() {
@@ -118,16 +118,16 @@ impl Actor {
     }
 
     /// Logs why the module is down: once for each reason, not once for each try.
-    fn say(&mut self, reason: &Arc<str>, cause: &str) {
-        let Some(trouble) = self.trouble.as_mut().filter(|trouble| !trouble.said) else {
+    fn log_cause(&mut self, reason: &Arc<str>, cause: &str) {
+        let Some(failure) = self.failure.as_mut().filter(|failure| !failure.logged) else {
             return;
         };
-        trouble.said = true;
-        if self.said.as_ref() == Some(reason) {
+        failure.logged = true;
+        if self.logged.as_ref() == Some(reason) {
             debug!(module = %self.spec.name, "{cause}");
         } else {
             error!(module = %self.spec.name, "{cause}");
-            self.said = Some(reason.clone());
+            self.logged = Some(reason.clone());
         }
     }
 
@@ -180,20 +180,20 @@ impl Actor {
             Some(outlook) => self.down(outlook),
         }
         if after == State::Stopped {
-            self.trouble = None;
-            self.tell(Event::Stopped);
+            self.failure = None;
+            self.send(Event::Stopped);
         }
     }
 
     fn publish_ready(&mut self, before: State) {
-        if let Some(trouble) = &self.trouble {
+        if let Some(failure) = &self.failure {
             // It is back before its last words were read; it died all the same.
-            let told = trouble
+            let told = failure
                 .problem
-                .describe(&trouble.tail.lines(), &self.spec.name, Outlook::Starting);
-            self.say(&told.reason, &told.cause);
+                .describe(&failure.tail.lines(), &self.spec.name, Outlook::Starting);
+            self.log_cause(&told.reason, &told.cause);
         }
-        (self.said, self.trouble) = (None, None);
+        (self.logged, self.failure) = (None, None);
         self.entry.publish(|state| {
             state.phase = ModulePhase::Ready;
             state.error = None;
@@ -204,7 +204,7 @@ impl Actor {
             self.watch();
         }
         if let (State::Starting { .. }, Some(upstream)) = (before, &self.upstream) {
-            self.tell(Event::Ready {
+            self.send(Event::Ready {
                 life: self.lifecycle.life(),
                 upstream: upstream.clone(),
                 handlers: self.entry.handlers(),
@@ -217,7 +217,7 @@ impl Actor {
         life == self.lifecycle.life() && matches!(self.lifecycle.state(), State::Starting { .. })
     }
 
-    pub(super) fn tell(&self, event: Event) {
+    pub(super) fn send(&self, event: Event) {
         // The machine is gone only when all of it is.
         let _gone = self.events.send((self.spec.name.clone(), event));
     }

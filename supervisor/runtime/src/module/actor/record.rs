@@ -16,12 +16,12 @@ impl Actor {
     pub(super) fn record_failure(&self, cause: &str) {
         self.entry.output.note(Level::ERROR, cause);
         // Reaped or not, it is the process that was published last.
-        self.entry.tell_failure(self.entry.state().pid, cause);
+        self.entry.record_failure(self.entry.state().pid, cause);
         let end = self.end(cause);
         self.entry.history().failed(end);
     }
 
-    /// The process ended as it was told to.
+    /// Records an end that was requested.
     pub(super) fn record_stop(&self) {
         self.entry.output.note(Level::INFO, "stopped");
         let end = self.end("");

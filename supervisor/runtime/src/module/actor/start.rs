@@ -54,7 +54,7 @@ impl Actor {
             state.started = Some(SystemTime::now());
             state.restarts = restarts;
         });
-        self.tell(Event::Starting);
+        self.send(Event::Starting);
         Ok(limit)
     }
 
@@ -152,7 +152,7 @@ impl Actor {
                     self.upstream = Some(upstream.clone());
                     self.watch();
                     let handlers = self.entry.handlers();
-                    self.tell(Event::Ready { life, upstream, handlers });
+                    self.send(Event::Ready { life, upstream, handlers });
                     None
                 }
                 Err(_elapsed) => {

@@ -6,7 +6,7 @@ use mainstay_core::module::lifecycle::{Input, State};
 use tracing::{info, warn};
 
 use super::Actor;
-use crate::module::health::{Notice, Subject, Watch};
+use crate::module::health::{HealthWatch, Notice, Subject};
 use crate::module::problem::Problem;
 
 impl Actor {
@@ -15,7 +15,7 @@ impl Actor {
         let (Some(process), Some(upstream)) = (&self.process, &self.upstream) else {
             return;
         };
-        self.watch = Some(Watch::begin(Subject {
+        self.watch = Some(HealthWatch::begin(Subject {
             entry: self.entry.clone(),
             pid: process.pid(),
             health: self.spec.policy.health.clone(),
@@ -25,8 +25,8 @@ impl Actor {
         }));
     }
 
-    /// Publishes what the watch tells, and passes it on to the lifecycle.
-    pub(super) fn hear(&mut self, news: Notice) -> Input {
+    /// Publishes a notice of the health watch, and turns it into an input of the lifecycle.
+    pub(super) fn handle_notice(&mut self, news: Notice) -> Input {
         let (name, life) = (&self.spec.name, self.lifecycle.life());
         match news {
             Notice::Unresponsive(what) => {

@@ -108,7 +108,7 @@ mod tests {
         // The pipe stays open: nothing but time brings the rest.
         let mut seen = Vec::new();
         while seen.len() < 221 {
-            seen.extend(lines.next().await.things.into_iter().map(|line| line.text.to_string()));
+            seen.extend(lines.next().await.entries.into_iter().map(|line| line.text.to_string()));
         }
         assert_eq!(seen[200], "80 lines suppressed: more than 200 a second");
         assert_eq!(seen[220], "299");

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use mainstay_model::ModuleName;
 use tracing::warn;
 
-use crate::rotating_file::Rotating;
+use crate::rotating_file::RotatingFile;
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 512;
@@ -52,7 +52,7 @@ impl LogFile {
     fn start(&self) -> Option<SyncSender<String>> {
         let (queue, lines) = sync_channel(WAITING);
         let (module, lost) = (self.module.clone(), self.lost.clone());
-        let files = Rotating::new(self.path.clone(), self.max_size, self.keep);
+        let files = RotatingFile::new(self.path.clone(), self.max_size, self.keep);
         let thread = std::thread::Builder::new()
             .name("output".into())
             .stack_size(128 * 1024)
@@ -67,7 +67,7 @@ impl LogFile {
     }
 }
 
-fn write(lines: &Receiver<String>, mut files: Rotating, module: &ModuleName, lost: &AtomicU64) {
+fn write(lines: &Receiver<String>, mut files: RotatingFile, module: &ModuleName, lost: &AtomicU64) {
     let mut failing = false;
     for line in lines {
         // Counted until the note is in the file, which may take as long as the disk likes.
@@ -128,7 +128,7 @@ mod tests {
             queue.send(line.to_owned()).expect("room");
         }
         drop(queue);
-        let files = || Rotating::new(path.clone(), 100, 1);
+        let files = || RotatingFile::new(path.clone(), 100, 1);
         write(&lines, files(), &"m".into(), &lost);
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         fs::remove_dir(&blocked).expect("an empty folder");

@@ -23,7 +23,7 @@ pub struct RateLimit {
 
 /// Verdict of the limit on a line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Admit {
+pub enum LineVerdict {
     /// Keep it, after a note about so many lines that were not kept (0: no note).
     Keep {
         /// Lines that were suppressed before it.
@@ -35,7 +35,7 @@ pub enum Admit {
 
 /// Report of the lines suppressed until the flood ended.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Released {
+pub struct SuppressedLines {
     /// Lines that are lost.
     pub suppressed: u64,
     /// The newest lines, which come after those.
@@ -44,7 +44,7 @@ pub struct Released {
 
 impl RateLimit {
     /// A line has come.
-    pub fn admit(&mut self, origin: Origin, line: &[u8], now: Instant) -> Admit {
+    pub fn admit(&mut self, origin: Origin, line: &[u8], now: Instant) -> LineVerdict {
         let over = self.since.is_none_or(|since| now.duration_since(since) >= WINDOW);
         if over {
             (self.since, self.shown) = (Some(now), 0);
@@ -52,7 +52,7 @@ impl RateLimit {
         if self.shown < LINES_PER_SECOND {
             self.shown += 1;
             self.held.clear();
-            return Admit::Keep {
+            return LineVerdict::Keep {
                 suppressed: std::mem::take(&mut self.suppressed),
             };
         }
@@ -63,7 +63,7 @@ impl RateLimit {
         buffer.clear();
         buffer.extend_from_slice(line);
         self.held.push_back((origin, buffer));
-        Admit::Suppress
+        LineVerdict::Suppress
     }
 
     /// Time of the report even if no line follows.
@@ -71,11 +71,11 @@ impl RateLimit {
         self.since.filter(|_| self.suppressed > 0).map(|since| since + WINDOW)
     }
 
-    /// The flood is over, or its pipe: what is to be told of it.
-    pub fn release(&mut self) -> Released {
+    /// Report at the end of the flood, or of its pipe.
+    pub fn release(&mut self) -> SuppressedLines {
         let last: Vec<_> = std::mem::take(&mut self.held).into();
         let suppressed = std::mem::take(&mut self.suppressed);
-        Released {
+        SuppressedLines {
             suppressed: suppressed.saturating_sub(last.len() as u64),
             last,
         }
@@ -98,7 +98,7 @@ mod tests {
     };
 
     fn flood(limit: &mut RateLimit, lines: u32, now: Instant) -> u32 {
-        let kept = |line: &u32| limit.admit(ORIGIN, line.to_string().as_bytes(), now) != Admit::Suppress;
+        let kept = |line: &u32| limit.admit(ORIGIN, line.to_string().as_bytes(), now) != LineVerdict::Suppress;
         u32::try_from((0..lines).filter(kept).count()).expect("a count of u32")
     }
 
@@ -110,9 +110,9 @@ mod tests {
         assert_eq!(flood(&mut limit, 500, start), 0);
         assert_eq!(limit.report_at(), Some(start + WINDOW));
         let next = limit.admit(ORIGIN, b"next", start + WINDOW);
-        assert_eq!(next, Admit::Keep { suppressed: 500 });
+        assert_eq!(next, LineVerdict::Keep { suppressed: 500 });
         assert_eq!(limit.report_at(), None);
-        assert_eq!(limit.release(), Released::default());
+        assert_eq!(limit.release(), SuppressedLines::default());
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let released = limit.release();
         assert_eq!((released.suppressed, released.last.len()), (80, 20));
         assert_eq!(released.last[19].1, (LINES_PER_SECOND + 99).to_string().as_bytes());
-        assert_eq!(limit.release(), Released::default());
+        assert_eq!(limit.release(), SuppressedLines::default());
         flood(&mut limit, 3, start);
         let released = limit.release();
         assert_eq!((released.suppressed, released.last.len()), (0, 3));

@@ -21,7 +21,7 @@ use crate::event_log::{EventLog, Weighted};
 pub use crate::module::output::drain::drain;
 use crate::module::output::file::LogFile;
 pub use crate::module::output::level::word;
-use crate::module::output::limit::{Admit, RateLimit};
+use crate::module::output::limit::{LineVerdict, RateLimit};
 use crate::module::output::split::printable;
 
 /// Target of log events for lines that modules print.
@@ -67,7 +67,7 @@ struct Origin {
 
 /// Output line of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct OutputLine {
     /// Time of reading.
     pub at: SystemTime,
     /// Origin of the line.
@@ -80,7 +80,7 @@ pub struct Line {
     pub text: Arc<str>,
 }
 
-impl Weighted for Line {
+impl Weighted for OutputLine {
     fn weight(&self) -> usize {
         self.text.len() + size_of::<Self>() + 2 * size_of::<usize>()
     }
@@ -93,7 +93,7 @@ pub struct Output(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     module: ModuleName,
-    lines: EventLog<Line>,
+    lines: EventLog<OutputLine>,
     gate: Mutex<Gate>,
     file: ArcSwapOption<LogFile>,
 }
@@ -118,7 +118,7 @@ impl Output {
     }
 
     /// The lines that are kept.
-    pub fn lines(&self) -> &EventLog<Line> {
+    pub fn lines(&self) -> &EventLog<OutputLine> {
         &self.0.lines
     }
 
@@ -127,7 +127,8 @@ impl Output {
         self.0.file.store(file_of(&self.0.module, policy));
     }
 
-    /// A new process begins. What the one before said last may still be on its way; what belongs to whom is told apart.
+    /// Begins the output of a new process. The last output of the one before may still be on its way; the two are kept
+    /// apart.
     pub fn begin(&self) -> Tail {
         let mut gate = self.gate();
         gate.life += 1;
@@ -153,7 +154,7 @@ impl Output {
         Origin { stream, life }
     }
 
-    /// Tells what was suppressed, and the last of it.
+    /// Logs the number of suppressed lines, and the last of them.
     pub fn release(&self) {
         let released = self.gate().limit.release();
         self.suppressed(released.suppressed);
@@ -186,12 +187,12 @@ impl Output {
     fn show(&self, origin: Origin, line: &[u8]) {
         let text = printable(line);
         let level = level::guess(&text).unwrap_or(Level::INFO);
-        self.tell(origin.stream, level, &text);
+        self.log_line(origin.stream, level, &text);
         self.keep(origin, level, text.into());
     }
 
     /// Into the core's log. What is below `info` there shows as `info`: a guess must not hide what a module printed.
-    fn tell(&self, stream: Stream, level: Level, text: &str) {
+    fn log_line(&self, stream: Stream, level: Level, text: &str) {
         let (module, stream) = (&self.0.module, (stream == Stream::Stderr).then_some("stderr"));
         match level {
             Level::ERROR => error!(target: PRINTED_BY_MODULE, %module, stream, "{text}"),
@@ -202,7 +203,7 @@ impl Output {
 
     fn keep(&self, origin: Origin, level: Level, text: Arc<str>) {
         let Origin { stream, life } = origin;
-        let line = Line {
+        let line = OutputLine {
             at: SystemTime::now(),
             stream,
             life,
@@ -210,7 +211,7 @@ impl Output {
             text,
         };
         if let Some(file) = &*self.0.file.load() {
-            let Line { at, text, .. } = &line;
+            let OutputLine { at, text, .. } = &line;
             file.write(format!(
                 "{} {level:<5} {:<6} {text}\n",
                 text::time(*at),
@@ -249,7 +250,9 @@ impl Tail {
             life: self.life,
         };
         let admit = self.output.gate().limit.admit(origin, line, now);
-        let Admit::Keep { suppressed } = admit else { return };
+        let LineVerdict::Keep { suppressed } = admit else {
+            return;
+        };
         self.output.suppressed(suppressed);
         self.output.show(origin, line);
     }
@@ -283,7 +286,7 @@ mod tests {
 
     fn texts(output: &Output) -> Vec<String> {
         let read = output.lines().ring().read(0, MAX_LINES);
-        read.things.iter().map(|line| line.text.to_string()).collect()
+        read.entries.iter().map(|line| line.text.to_string()).collect()
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
             .lines()
             .ring()
             .read(0, 9)
-            .things
+            .entries
             .iter()
             .map(|line| line.level)
             .collect();

@@ -10,7 +10,7 @@ use tar::{Builder, Header};
 use super::*;
 
 /// Tar entry of a test: kind, name, content or target.
-type Made<'a> = (EntryType, &'a str, &'a str);
+type TarEntry<'a> = (EntryType, &'a str, &'a str);
 
 const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
@@ -27,7 +27,7 @@ fn header(kind: EntryType, name: &str, size: u64) -> Header {
     header
 }
 
-fn tarball(entries: &[Made<'_>]) -> Vec<u8> {
+fn tarball(entries: &[TarEntry<'_>]) -> Vec<u8> {
     let mut builder = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (kind, name, content) in entries {
         let data = if *kind == FILE { content.as_bytes() } else { b"" };
@@ -41,7 +41,7 @@ fn tarball(entries: &[Made<'_>]) -> Vec<u8> {
     builder.into_inner().expect("written").finish().expect("compressed")
 }
 
-fn run(bytes: &[u8], limits: Limits) -> (tempfile::TempDir, Result<(), UnpackError>) {
+fn run(bytes: &[u8], limits: UnpackLimits) -> (tempfile::TempDir, Result<(), UnpackError>) {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("m.tgz");
     fs::write(&archive, bytes).expect("written");
@@ -66,7 +66,7 @@ fn an_ordinary_tarball_comes_out_as_it_was_packed_without_privileges() {
         .append_link(&mut linked, "bin/again", "../bin/run")
         .expect("appended");
     let bytes = builder.into_inner().expect("written").finish().expect("compressed");
-    let (folder, outcome) = run(&bytes, Limits::default());
+    let (folder, outcome) = run(&bytes, UnpackLimits::default());
     outcome.expect("unpacked");
     let into = folder.path().join("into");
     assert_eq!(fs::read_to_string(into.join(&long)).expect("there"), "far");
@@ -80,7 +80,7 @@ fn an_ordinary_tarball_comes_out_as_it_was_packed_without_privileges() {
 
 #[test]
 fn nothing_leads_out_of_the_folder() {
-    let cases: &[(&[Made<'_>], &str)] = &[
+    let cases: &[(&[TarEntry<'_>], &str)] = &[
         (&[(FILE, "../evil", "x")], "leads out"),
         (&[(FILE, "a/../../evil", "x")], "leads out"),
         (&[(FILE, "/evil", "x")], "leads out"),
@@ -102,7 +102,7 @@ fn nothing_leads_out_of_the_folder() {
         (&[], "empty"),
     ];
     for (entries, expected) in cases {
-        let (folder, outcome) = run(&tarball(entries), Limits::default());
+        let (folder, outcome) = run(&tarball(entries), UnpackLimits::default());
         let error = outcome.expect_err("refused").to_string();
         assert!(error.contains(expected), "{entries:?}: {error}");
         let mut beside: Vec<_> = fs::read_dir(folder.path()).expect("readable").flatten().collect();
@@ -114,26 +114,26 @@ fn nothing_leads_out_of_the_folder() {
 #[test]
 fn links_within_the_archive_are_fine() {
     for entries in [
-        &[(FILE, "lib.so.1", "x"), (LINK, "lib.so", "lib.so.1")] as &[Made<'_>],
+        &[(FILE, "lib.so.1", "x"), (LINK, "lib.so", "lib.so.1")] as &[TarEntry<'_>],
         &[(FOLDER, "a/", ""), (LINK, "a/up", "../b"), (FILE, "b", "x")],
         &[(LINK, "circle", "circle")],
         &[(LINK, "nowhere", "not/there")],
         &[(FILE, "f", "x"), (HARD, "h", "f")],
     ] {
-        let (_folder, outcome) = run(&tarball(entries), Limits::default());
+        let (_folder, outcome) = run(&tarball(entries), UnpackLimits::default());
         assert!(outcome.is_ok(), "{entries:?}: {outcome:?}");
     }
 }
 
 #[test]
 fn a_bomb_or_a_damaged_archive_is_refused_before_anything_is_written() {
-    let limits = Limits {
+    let limits = UnpackLimits {
         bytes: 1 << 20,
         entries: 10,
     };
     let zeros = "\0".repeat(3 << 20);
     let names: Vec<String> = (0..11).map(|number| number.to_string()).collect();
-    let many: Vec<Made<'_>> = names.iter().map(|name| (FILE, name.as_str(), "")).collect();
+    let many: Vec<TarEntry<'_>> = names.iter().map(|name| (FILE, name.as_str(), "")).collect();
     let mut name = header(EntryType::GNULongName, "././@LongLink", 512 << 10);
     name.set_cksum();
     let mut long_name = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
@@ -166,6 +166,6 @@ fn nobody_waits_for_an_unpacking_that_was_given_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("m.tgz");
     fs::write(&archive, tarball(&[(FILE, "a", "content")])).expect("written");
-    let outcome = unpack(&archive, folder.path(), Limits::default(), &AtomicBool::new(true));
+    let outcome = unpack(&archive, folder.path(), UnpackLimits::default(), &AtomicBool::new(true));
     assert!(matches!(outcome, Err(UnpackError::GivenUp)), "{outcome:?}");
 }
