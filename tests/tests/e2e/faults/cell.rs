@@ -269,10 +269,8 @@ async fn noticed(
                 .await?
         }
         (Shows::Silence, Moment::Validate | Moment::Add) => {
-            let word = match moment {
-                Moment::Validate => "validation error",
-                _ => "build error",
-            };
+            // Both steps end at their limits; which of them it was is the moment of this column.
+            let word = "its module gave no answer within";
             let overdue = |state: &MachineStatus| !timeline::ready(state, "sore") && error(state).contains(word);
             let what = format!("the resource not READY, because of a `{word}`");
             timeline.until(since, limit, &what, overdue).await?
