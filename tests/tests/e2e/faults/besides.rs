@@ -296,7 +296,8 @@ async fn played(world: &World, then: Then) -> Result<(), String> {
                     .filter(|process| process.command.starts_with("sleep "))
                     .count()
             };
-            if daemons() != 1 {
+            // It was forked before the call returned, and becomes `sleep` a moment later.
+            if !eventually(LIMIT, || daemons() == 1).await {
                 return Err(format!("{} daemons where there should be one", daemons()));
             }
             proc::signal(pid, Signal::SIGKILL);
