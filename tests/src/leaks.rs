@@ -26,7 +26,7 @@ pub struct Held {
     pub sockets: usize,
     /// Files and directories in its runtime directory.
     pub runtime: usize,
-    /// Resident memory of the core in KiB. Shown, not compared.
+    /// Anonymous resident memory of the core in KiB. Shown, not compared.
     pub memory_kib: u64,
 }
 
@@ -152,10 +152,11 @@ fn below(path: &str, folder: &str) -> String {
     path.to_owned()
 }
 
-/// Resident memory of a process in KiB; 0 if unknown.
+/// Anonymous resident memory of a process in KiB; 0 if unknown. This is what a leak makes grow.
+/// Pages of the program's file come and go: the core gives them back once it has started.
 pub fn memory_kib(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.trim().split(' ').next()?.parse().ok())
         .unwrap_or(0)
 }
