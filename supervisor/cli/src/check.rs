@@ -12,7 +12,8 @@ use mainstay_config::models::AfterStart;
 use mainstay_model::Offers;
 use mainstay_model::{Config, SourceSpan};
 use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::config_text::{gather, machine_for, rendered};
 use crate::diagnostics::{DiagnosticJson, tally};
@@ -141,10 +142,7 @@ async fn live(arguments: &Arguments) -> Result<Exit, Failure> {
     } else {
         live_text(&arguments.file, &answer)
     })?;
-    Ok(match live_tally(&answer) {
-        (0, _) => Exit::Done,
-        _ => Exit::Wrong,
-    })
+    Ok(exit_code(live_tally(&answer)))
 }
 
 fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
@@ -157,17 +155,10 @@ fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
 }
 
 fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
-    let (errors, warnings) = live_tally(answer);
     let listed: Vec<_> = answer.diagnostics.iter().map(config_text::as_json).collect();
-    json!({
-        "file": file.display().to_string(),
-        "usable": answer.usable,
-        "errors": errors,
-        "warnings": warnings,
-        "complaints": listed,
-        "asked": answer.asked,
-    })
-    .to_string()
+    let mut shown = common_json(file, answer.usable, live_tally(answer), &listed);
+    shown["asked"] = json!(answer.asked);
+    shown.to_string()
 }
 
 fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
@@ -194,28 +185,35 @@ fn print_result(file: &Path, found: &CheckResult, as_json: bool) -> Result<Exit,
     } else {
         text(file, found, Style::stdout())
     })?;
-    Ok(match tally(&found.diagnostics) {
-        (0, _) => Exit::Done,
-        _ => Exit::Wrong,
+    Ok(exit_code(tally(&found.diagnostics)))
+}
+
+/// Exit code for that many errors and warnings.
+fn exit_code((errors, _): (usize, usize)) -> Exit {
+    if errors == 0 { Exit::Done } else { Exit::Wrong }
+}
+
+/// The keys that the JSON of every check has.
+fn common_json(file: &Path, usable: bool, (errors, warnings): (usize, usize), complaints: &impl Serialize) -> Value {
+    json!({
+        "file": file.display().to_string(),
+        "usable": usable,
+        "errors": errors,
+        "warnings": warnings,
+        "complaints": complaints,
     })
 }
 
 fn json_text(file: &Path, found: &CheckResult) -> String {
-    let (errors, warnings) = tally(&found.diagnostics);
     let listed: Vec<_> = found.diagnostics.iter().map(DiagnosticJson::from).collect();
     let after_start = found.after_start.iter().map(|one| {
         let resources: Vec<_> = one.resources.iter().map(ToString::to_string).collect();
         json!({"model": one.model.to_string(), "resources": resources, "modules": one.modules})
     });
-    json!({
-        "file": file.display().to_string(),
-        "usable": found.config.is_some(),
-        "errors": errors,
-        "warnings": warnings,
-        "complaints": listed,
-        "known_after_start": after_start.collect::<Vec<_>>(),
-    })
-    .to_string()
+    let after_start: Vec<_> = after_start.collect();
+    let mut shown = common_json(file, found.config.is_some(), tally(&found.diagnostics), &listed);
+    shown["known_after_start"] = json!(after_start);
+    shown.to_string()
 }
 
 fn text(file: &Path, found: &CheckResult, style: Style) -> String {
@@ -275,8 +273,6 @@ fn good(file: &Path, config: &Config, tally: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use serde_json::Value;
 
     use super::*;
 
