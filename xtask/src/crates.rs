@@ -65,7 +65,6 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "mainstay-wire",
             // Only to find the sockets of running machines.
             "mainstay-process",
-            "mainstay-proxy",
             "mainstay-proto",
         ],
     ),

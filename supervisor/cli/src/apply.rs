@@ -10,20 +10,22 @@ use mainstay_proto::mainstay::control::v1::apply_config_progress::Step;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{
     ApplyConfigProgress, ApplyConfigRequest, ApplyConfigState, ConfigPlan, GetStatusRequest, ModuleState,
-    PlanConfigRequest, ResourceState, Status,
+    PlanConfigRequest, PlannedChange, ResourceState, Status,
 };
 use mainstay_proto::words::resource_state;
 use serde_json::{Value, json};
 
 use crate::call::resolve;
-use crate::config_text::{gather, machine_for, rendered};
+use crate::config_text::{gather, machine_for};
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
-use crate::output::{note, print};
+use crate::output::{filled, note, print};
 use crate::plan_text::Names;
 use crate::status_json::module_state;
+use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
-use crate::{config_text, human, plan_text};
+use crate::times::length;
+use crate::{diagnostics, human, plan_text};
 
 /// Arguments of `mainstay apply`.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,7 +67,7 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3); several, and none was named (2); a machine that breaks off (3).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let mut machine = machine_for(&arguments.machine, &arguments.file, "apply").await?;
+    let mut machine = machine_for(arguments.machine, &arguments.file, "apply").await?;
     let config = gather(&arguments.file)?;
     let request = PlanConfigRequest {
         config: Some(config.clone()),
@@ -77,19 +79,20 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         plan: ConfigPlan::default(),
     };
     if !planned.diagnostics.is_empty() && !arguments.json {
-        note(&rendered(&planned.diagnostics));
+        note(&diagnostics::sent_text(&planned.diagnostics));
     }
-    let diagnostics: Vec<_> = planned.diagnostics.iter().map(config_text::as_json).collect();
+    let complaints: Value = planned.diagnostics.iter().map(diagnostics::sent_json).collect();
     let Some(plan) = planned.plan else {
         if arguments.json {
-            let parts: [Value; 0] = [];
-            print(&json!({ "step": "refused", "reasons": [], "length_ms": null, "parts": parts, "complaints": diagnostics }).to_string())?;
+            let refused =
+                json!({ "step": "refused", "reasons": [], "length_ms": null, "parts": [], "complaints": complaints });
+            print(&refused.to_string())?;
         } else {
             note("this config cannot be used; nothing was changed");
         }
         return Ok(Exit::Wrong);
     };
-    output.plan(plan, &diagnostics)?;
+    output.plan(plan, complaints)?;
     let asked = !arguments.yes && !arguments.json && io::stdin().is_terminal() && io::stderr().is_terminal();
     if asked && !output.plan.changes.is_empty() && !confirmed(&arguments.file)? {
         note("nothing was changed");
@@ -129,12 +132,12 @@ struct ApplyOutput {
 }
 
 impl ApplyOutput {
-    fn plan(&mut self, plan: ConfigPlan, diagnostics: &[Value]) -> Result<(), Failure> {
+    fn plan(&mut self, plan: ConfigPlan, complaints: Value) -> Result<(), Failure> {
         self.plan = plan;
         if self.json {
             let mut shown = plan_text::json(&self.plan);
             shown["step"] = "plan".into();
-            shown["complaints"] = diagnostics.into();
+            shown["complaints"] = complaints;
             print(&shown.to_string())
         } else {
             print(&plan_text::lines(&self.plan, self.style).join("\n"))
@@ -147,13 +150,13 @@ impl ApplyOutput {
         progress: ApplyConfigProgress,
         machine: &mut ControlServiceClient<MachineConnection>,
     ) -> Result<Option<Exit>, Failure> {
-        let length = progress.length.and_then(|length| Duration::try_from(length).ok());
+        let length = length(progress.length.as_ref());
         let state = match progress.step {
             None => return Ok(None),
             Some(Step::Plan(plan)) => {
                 // Made again when it was applied; told only if it is another one by now.
                 if plan != self.plan {
-                    self.plan(plan, &[])?;
+                    self.plan(plan, json!([]))?;
                 }
                 return Ok(None);
             }
@@ -225,16 +228,10 @@ fn sentence(state: ApplyConfigState, reasons: &[String], length: Option<Duration
         ApplyConfigState::Applying => "applying".to_owned(),
         ApplyConfigState::Watching => format!("applied; watched for {length}"),
         ApplyConfigState::Committed if failed == 0 => "applied".to_owned(),
-        ApplyConfigState::Committed => {
-            format!(
-                "applied, but {} not come up; it is tried again",
-                if failed == 1 {
-                    "one part does".to_owned()
-                } else {
-                    format!("{failed} parts do")
-                }
-            )
+        ApplyConfigState::Committed if failed == 1 => {
+            "applied, but one part does not come up; it is tried again".to_owned()
         }
+        ApplyConfigState::Committed => format!("applied, but {failed} parts do not come up; it is tried again"),
         ApplyConfigState::Refused => "refused; nothing was changed".to_owned(),
         ApplyConfigState::Reverting => "not all is well; going back".to_owned(),
         ApplyConfigState::Reverted => "went back: the config from before runs again".to_owned(),
@@ -251,7 +248,7 @@ fn sentence(state: ApplyConfigState, reasons: &[String], length: Option<Duration
 /// Present state of one part of the plan.
 #[derive(Debug)]
 struct PartOutcome<'p> {
-    change: &'p mainstay_proto::mainstay::control::v1::PlannedChange,
+    change: &'p PlannedChange,
     /// State as `mainstay status` calls it; `gone`.
     state: &'static str,
     error: String,
@@ -262,10 +259,10 @@ impl PartOutcome<'_> {
     fn json(&self) -> Value {
         json!({
             "part": self.change.part,
-            "name": (!self.change.name.is_empty()).then_some(&self.change.name),
+            "name": filled(&self.change.name),
             "how": self.change.how,
             "state": self.state,
-            "error": (!self.error.is_empty()).then_some(&self.error),
+            "error": filled(&self.error),
         })
     }
 }
@@ -284,33 +281,25 @@ fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<PartOutcome<'p>> {
         .collect();
     let found = plan.changes.iter().filter_map(|change| {
         let goes = matches!(change.how.as_str(), "stop" | "close");
-        let (state, error, bad) = match change.part.as_str() {
-            "module" => match modules.get(change.name.as_str()) {
-                None => ("gone", String::new(), !goes),
-                Some(module) => {
-                    let good = matches!(module.state(), ModuleState::Ready);
-                    let last = if good {
-                        String::new()
-                    } else {
-                        module.last.lines().next().unwrap_or_default().to_owned()
-                    };
-                    (module_state(module.state()), last, !good && !goes)
-                }
-            },
-            "resource" => match resources.get(&change.name) {
-                None => ("gone", String::new(), !goes),
-                Some(resource) => {
-                    let good = matches!(resource.state(), ResourceState::Ready);
-                    (resource_state(resource.state()), resource.error.clone(), !good && !goes)
-                }
-            },
+        let present = match change.part.as_str() {
+            "module" => modules.get(change.name.as_str()).map(|module| {
+                let ready = module.state() == ModuleState::Ready;
+                // What a module that is at work said last is no error.
+                let last = module.last.lines().next().filter(|_| !ready);
+                (module_state(module.state()), last.unwrap_or_default().to_owned(), ready)
+            }),
+            "resource" => resources.get(&change.name).map(|resource| {
+                let ready = resource.state() == ResourceState::Ready;
+                (resource_state(resource.state()), resource.error.clone(), ready)
+            }),
             _ => return None,
         };
+        let (state, error, ready) = present.unwrap_or(("gone", String::new(), false));
         Some(PartOutcome {
             change,
             state,
             error,
-            bad,
+            bad: !ready && !goes,
         })
     });
     found.collect()
@@ -318,12 +307,12 @@ fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<PartOutcome<'p>> {
 
 fn outcome_lines(plan: &ConfigPlan, parts: &[PartOutcome<'_>], style: Style) -> Vec<String> {
     let names = Names::of(plan);
-    let mut table = crate::table::TextTable::plain(2);
+    let mut table = TextTable::plain(2);
     for part in parts {
         let colour = if part.bad { Colour::Red } else { Colour::Green };
         table.row([
             names.show(part.change).into(),
-            crate::table::Cell::from(part.state).colour(colour),
+            Cell::from(part.state).colour(colour),
             plain(&part.error.replace('\n', " ")).into(),
         ]);
     }

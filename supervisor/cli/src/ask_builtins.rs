@@ -3,11 +3,13 @@
 //! connection, however this process ends.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use mainstay_config::declared::DeclaredAnswer;
 use mainstay_core::graph::is_frame_system;
 use mainstay_model::{Builtins, Config, ModuleName, ResourceConfig};
@@ -15,9 +17,7 @@ use mainstay_proto::ResourceName;
 use mainstay_proto::viam::module::v1::ValidateConfigRequest;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
 use mainstay_wire::entry::component_config;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic::Status;
 
 use crate::connection::MachineConnection;
 
@@ -94,53 +94,30 @@ async fn validate_all(
     connection: MachineConnection,
     entries: &[&ResourceConfig],
 ) -> Result<Vec<(ResourceName, DeclaredAnswer)>, String> {
-    let mut answers = Vec::with_capacity(entries.len());
-    let mut asking = JoinSet::new();
-    for entry in entries {
-        let config = match component_config(entry) {
-            Ok(config) => config,
-            Err(problem) => {
-                answers.push((entry.name.clone(), Err(problem)));
-                continue;
-            }
-        };
-        if asking.len() >= AT_A_TIME
-            && let Some(answer) = asking.join_next().await
-        {
-            answers.extend(unwrap_answer(answer)?);
-        }
-        let (mut client, name) = (ModuleServiceClient::new(connection.clone()), entry.name.clone());
-        asking.spawn(async move {
-            let request = ValidateConfigRequest { config: Some(config) };
-            (
-                name,
-                client.validate_config(request).await.map(tonic::Response::into_inner),
-            )
-        });
-    }
-    while let Some(answer) = asking.join_next().await {
-        answers.extend(unwrap_answer(answer)?);
-    }
-    Ok(answers)
+    let answers = entries.iter().map(async |entry| {
+        let answer = validate(ModuleServiceClient::new(connection.clone()), entry).await?;
+        Ok((entry.name.clone(), answer))
+    });
+    stream::iter(answers).buffer_unordered(AT_A_TIME).try_collect().await
 }
 
-type RawAnswer = (
-    ResourceName,
-    Result<mainstay_proto::viam::module::v1::ValidateConfigResponse, Status>,
-);
-
-/// Unwraps one answer; `None` if the module answers nothing any more.
-fn unwrap_answer(
-    answer: Result<RawAnswer, tokio::task::JoinError>,
-) -> Result<Option<(ResourceName, DeclaredAnswer)>, String> {
-    let (name, said) = answer.map_err(|error| error.to_string())?;
-    match said {
-        Ok(said) => {
-            let needed = said.dependencies.into_iter().filter(|text| !is_frame_system(text));
-            Ok(Some((name, Ok(needed.collect()))))
+/// The module's answer about one entry. An error if it answers nothing any more.
+async fn validate(
+    mut module: ModuleServiceClient<MachineConnection>,
+    entry: &ResourceConfig,
+) -> Result<DeclaredAnswer, String> {
+    let config = match component_config(entry) {
+        Ok(config) => config,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let request = ValidateConfigRequest { config: Some(config) };
+    match module.validate_config(request).await {
+        Ok(answer) => {
+            let needed = answer.into_inner().dependencies.into_iter();
+            Ok(Ok(needed.filter(|text| !is_frame_system(text)).collect()))
         }
         // Not the module's word, but the connection's.
-        Err(status) if std::error::Error::source(&status).is_some() => Err("it ended early".to_owned()),
-        Err(status) => Ok(Some((name, Err(status.message().to_owned())))),
+        Err(status) if status.source().is_some() => Err("it ended early".to_owned()),
+        Err(status) => Ok(Err(status.message().to_owned())),
     }
 }

@@ -3,26 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
-use mainstay_config::Diagnostic;
-use mainstay_config::LoadContext;
-use mainstay_config::Severity;
 use mainstay_config::builtins::BuiltinModels;
-use mainstay_config::declared;
 use mainstay_config::models::AfterStart;
-use mainstay_model::Offers;
-use mainstay_model::{Config, SourceSpan};
+use mainstay_config::{Diagnostic, LoadContext, Severity, declared};
+use mainstay_model::{Config, Offers, SourceSpan};
 use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config_text::{gather, machine_for, rendered};
-use crate::diagnostics::{DiagnosticJson, tally};
+use crate::config_text::{gather, machine_for};
+use crate::diagnostics::{sent_text, tally, tally_text};
 use crate::failure::{Exit, Failure};
 use crate::human::count;
-use crate::output::print;
+use crate::output::{joined, print};
 use crate::status_text::file_name;
 use crate::terminal::Style;
-use crate::{ask_builtins, config_text, diagnostics, running_offers};
+use crate::{ask_builtins, diagnostics, running_offers};
 
 /// Limit of names that a line lists before it only counts.
 const LISTED: usize = 5;
@@ -76,12 +71,9 @@ struct CheckResult {
 /// With `--live` no machine (3), or several and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.live {
-        return live(&arguments).await;
+        return live(arguments).await;
     }
-    let builtins = arguments
-        .builtins
-        .clone()
-        .unwrap_or_else(mainstay_config::builtins::default_path);
+    let builtins = arguments.builtins.unwrap_or_else(config::builtins::default_path);
     print_result(&arguments.file, &look(&arguments.file, builtins).await, arguments.json)
 }
 
@@ -131,8 +123,8 @@ async fn offers(file: &Path, config: &Config, builtins: &BuiltinModels) -> Offer
 }
 
 /// Asks the running machine, whose modules look at their entries.
-async fn live(arguments: &Arguments) -> Result<Exit, Failure> {
-    let mut machine = machine_for(&arguments.machine, &arguments.file, "check --live").await?;
+async fn live(arguments: Arguments) -> Result<Exit, Failure> {
+    let mut machine = machine_for(arguments.machine, &arguments.file, "check --live").await?;
     let request = CheckConfigRequest {
         config: Some(gather(&arguments.file)?),
     };
@@ -155,8 +147,8 @@ fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
 }
 
 fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
-    let listed: Vec<_> = answer.diagnostics.iter().map(config_text::as_json).collect();
-    let mut shown = common_json(file, answer.usable, live_tally(answer), &listed);
+    let listed = answer.diagnostics.iter().map(diagnostics::sent_json);
+    let mut shown = common_json(file, answer.usable, live_tally(answer), listed.collect());
     shown["asked"] = json!(answer.asked);
     shown.to_string()
 }
@@ -168,14 +160,11 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
         answer.asked.len(),
         count(answer.resources as usize, "resource")
     );
-    let closing = match diagnostics::tally_of(live_tally(answer), file) {
+    let closing = match tally_text(live_tally(answer), file) {
         None => format!("{name} is good: {asked}"),
         Some(tally) => format!("{tally}; {asked}; the running machine is untouched"),
     };
-    match rendered(&answer.diagnostics).as_str() {
-        "" => closing,
-        shown => format!("{shown}\n\n{closing}"),
-    }
+    joined([sent_text(&answer.diagnostics), closing], "\n\n")
 }
 
 /// Prints the result and chooses the exit code.
@@ -194,7 +183,7 @@ fn exit_code((errors, _): (usize, usize)) -> Exit {
 }
 
 /// The keys that the JSON of every check has.
-fn common_json(file: &Path, usable: bool, (errors, warnings): (usize, usize), complaints: &impl Serialize) -> Value {
+fn common_json(file: &Path, usable: bool, (errors, warnings): (usize, usize), complaints: Value) -> Value {
     json!({
         "file": file.display().to_string(),
         "usable": usable,
@@ -205,30 +194,35 @@ fn common_json(file: &Path, usable: bool, (errors, warnings): (usize, usize), co
 }
 
 fn json_text(file: &Path, found: &CheckResult) -> String {
-    let listed: Vec<_> = found.diagnostics.iter().map(DiagnosticJson::from).collect();
+    let listed = found.diagnostics.iter().map(diagnostics::json);
     let after_start = found.after_start.iter().map(|one| {
         let resources: Vec<_> = one.resources.iter().map(ToString::to_string).collect();
         json!({"model": one.model.to_string(), "resources": resources, "modules": one.modules})
     });
-    let after_start: Vec<_> = after_start.collect();
-    let mut shown = common_json(file, found.config.is_some(), tally(&found.diagnostics), &listed);
-    shown["known_after_start"] = json!(after_start);
+    let mut shown = common_json(
+        file,
+        found.config.is_some(),
+        tally(&found.diagnostics),
+        listed.collect(),
+    );
+    shown["known_after_start"] = after_start.collect();
     shown.to_string()
 }
 
 fn text(file: &Path, found: &CheckResult, style: Style) -> String {
     let diagnostics = &found.diagnostics;
-    let tallied = diagnostics::tally_text(diagnostics, file);
-    let closing = match (tally(diagnostics), tallied, &found.config) {
+    let counts = tally(diagnostics);
+    let closing = match (counts, tally_text(counts, file), &found.config) {
         ((0, _), tally, Some(config)) => good(file, config, tally),
         (_, Some(tally), _) => format!("{tally}; the running machine is untouched"),
         (_, None, _) => "nothing to say about it".to_owned(),
     };
     let after_start = found.after_start.iter().map(after_start_text);
     let last: Vec<_> = after_start.chain([closing]).collect();
-    let parts = [diagnostics::render(diagnostics, style.colour), last.join("\n")];
-    let parts = parts.iter().map(String::as_str).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("\n\n")
+    joined(
+        [diagnostics::render(diagnostics, style.colour), last.join("\n")],
+        "\n\n",
+    )
 }
 
 /// `known after start: whether module m offers acme:lidar:x2 (for lidar, lidar-2)`
@@ -262,7 +256,7 @@ fn good(file: &Path, config: &Config, tally: Option<String>) -> String {
         .into_iter()
         .enumerate()
         .filter(|(place, (number, _))| *place < 2 || *number > 0)
-        .map(|(_, (number, what))| count(number, what));
+        .map(|(_, (number, thing))| count(number, thing));
     let size = size.collect::<Vec<_>>().join(", ");
     match tally {
         None => format!("{name} is good: {size}"),

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use mainstay_config as config;
 use mainstay_config::edit::{DiffLine, EditableFile, Impossible, NewValue, TextChange, ValuePath};
 use mainstay_config::{Diagnostic, Severity};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config_files::{ValueFile, file_of};
 use crate::diagnostics;
-use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::replace_file::replace;
@@ -230,7 +229,6 @@ fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), Failure> {
 }
 
 fn set_json(file: &Path, change: &TextChange, written: bool, diagnostics: &[Diagnostic]) -> String {
-    let diagnostics: Vec<_> = diagnostics.iter().map(DiagnosticJson::from).collect();
     json!({
         "file": file.display().to_string(),
         "path": change.path,
@@ -241,7 +239,7 @@ fn set_json(file: &Path, change: &TextChange, written: bool, diagnostics: &[Diag
         "after": change.after,
         "changed": !change.is_nothing(),
         "written": written,
-        "complaints": diagnostics,
+        "complaints": diagnostics.iter().map(diagnostics::json).collect::<Value>(),
     })
     .to_string()
 }

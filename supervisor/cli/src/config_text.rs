@@ -1,11 +1,11 @@
 //! The config that a verb is about, on its way to a machine: its files are gathered here, and read there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::ConfigFiles;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
-use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigFile, ConfigPlace, ConfigText};
+use mainstay_proto::mainstay::control::v1::{ConfigFile, ConfigText};
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
@@ -41,54 +41,16 @@ pub fn gather(file: &Path) -> Result<ConfigText, Failure> {
 /// # Errors
 /// There is none (3), or several and none of them runs this file (2).
 pub async fn machine_for(
-    which: &Option<std::path::PathBuf>,
+    named: Option<PathBuf>,
     file: &Path,
     verb: &str,
 ) -> Result<ControlServiceClient<MachineConnection>, Failure> {
-    let named = |machine: &Path| MachineSelector {
-        machine: Some(machine.to_owned()),
-        address: None,
-    };
-    if let Some(machine) = which {
-        return target::control(&named(machine), verb).await;
-    }
-    match target::control(&named(file), verb).await {
-        Err(Failure {
-            exit: Exit::NoMachine, ..
-        }) => target::control(&MachineSelector::default(), verb).await,
+    let is_named = named.is_some();
+    let selector = MachineSelector::local(named.or_else(|| Some(file.to_owned())));
+    match target::control(&selector, verb).await {
+        Err(failure) if failure.exit == Exit::NoMachine && !is_named => {
+            target::control(&MachineSelector::default(), verb).await
+        }
         found => found,
     }
-}
-
-/// Text of the diagnostics that a machine sent, for people.
-pub fn rendered(diagnostics: &[ConfigDiagnostic]) -> String {
-    diagnostics
-        .iter()
-        .map(|diagnostic| diagnostic.rendered.as_str())
-        .collect::<Vec<_>>()
-        .join("\n\n")
-}
-
-/// The same for scripts, with the keys of `mainstay check`.
-pub fn as_json(diagnostic: &ConfigDiagnostic) -> serde_json::Value {
-    let place = |place: &Option<ConfigPlace>| {
-        let place = place.clone().unwrap_or_default();
-        let known = |number: u32| (place.line > 0).then_some(number);
-        serde_json::json!({
-            "file": place.file,
-            "line": known(place.line),
-            "column": known(place.column),
-            "length": known(place.length),
-        })
-    };
-    let mut shown = place(&diagnostic.place);
-    shown["grade"] = diagnostic.severity.as_str().into();
-    shown["message"] = diagnostic.message.as_str().into();
-    shown["help"] = (!diagnostic.help.is_empty()).then_some(diagnostic.help.as_str()).into();
-    shown["also"] = serde_json::Value::Null;
-    if diagnostic.also.is_some() {
-        shown["also"] = place(&diagnostic.also);
-        shown["also"]["message"] = diagnostic.also_message.as_str().into();
-    }
-    shown
 }

@@ -19,6 +19,8 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -70,6 +72,16 @@ impl MachineConnection {
         // It ends with the last clone and response. The reason of an earlier end reaches the calls that it ends.
         drop(TaskTracker::new().spawn(async move { drop(connection.await) }));
         Ok(Self { sender, authority })
+    }
+
+    /// Client of the machine's control service, for answers of any size.
+    pub fn control(&self) -> ControlServiceClient<Self> {
+        ControlServiceClient::new(self.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// Client of the machine's robot service, for answers of any size.
+    pub fn robot(&self) -> RobotServiceClient<Self> {
+        RobotServiceClient::new(self.clone()).max_decoding_message_size(usize::MAX)
     }
 
     /// Returns true once the machine has ended the connection.
@@ -165,7 +177,6 @@ fn status_of(error: &hyper::Error) -> Status {
 #[cfg(test)]
 mod tests {
     use mainstay_proto::mainstay::control::v1::GetStatusRequest;
-    use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
@@ -176,7 +187,7 @@ mod tests {
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let call = async {
             let connection = MachineConnection::unix(&socket).await.unwrap();
-            let mut client = ControlServiceClient::new(connection.clone());
+            let mut client = connection.control();
             let status = client.get_status(GetStatusRequest {}).await.unwrap_err();
             assert!(connection.is_closed());
             let next = client.get_status(GetStatusRequest {}).await.unwrap_err();

@@ -8,15 +8,15 @@ use mainstay_core::difference;
 use mainstay_model::text::plain;
 use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigDifference, DiffConfigRequest, GetStatusRequest};
 use mainstay_wire::control;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::config_text::{gather, machine_for, rendered};
+use crate::config_text::{gather, machine_for};
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::table::{Cell, TextTable};
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
-use crate::{config_text, target};
+use crate::{diagnostics, target};
 
 /// Arguments of `mainstay diff`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,28 +64,24 @@ struct Compared {
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let compared = match &arguments.file {
         Some(file) if arguments.last_good => with_last_good(file)?,
-        file => with_running(file.as_deref(), &arguments.machine).await?,
+        file => with_running(file.as_deref(), arguments.machine.clone()).await?,
     };
     if arguments.json {
         print(&json_text(&compared))?;
     } else {
         if !compared.usable {
-            note(&rendered(&compared.diagnostics));
+            note(&diagnostics::sent_text(&compared.diagnostics));
         }
         print(&text(&compared, Style::stdout()))?;
     }
     Ok(if compared.usable { Exit::Done } else { Exit::Wrong })
 }
 
-async fn with_running(file: Option<&Path>, machine: &Option<PathBuf>) -> Result<Compared, Failure> {
+async fn with_running(file: Option<&Path>, machine: Option<PathBuf>) -> Result<Compared, Failure> {
     let (file, mut client) = match file {
         Some(file) => (file.to_owned(), machine_for(machine, file, "diff").await?),
         None => {
-            let which = MachineSelector {
-                machine: machine.clone(),
-                address: None,
-            };
-            let mut client = target::control(&which, "diff").await?;
+            let mut client = target::control(&MachineSelector::local(machine), "diff").await?;
             let status = client.get_status(GetStatusRequest {}).await?.into_inner();
             (PathBuf::from(status.config_path), client)
         }
@@ -151,7 +147,7 @@ fn json_text(compared: &Compared) -> String {
         "from": compared.from,
         "usable": compared.usable,
         "differences": differences.collect::<Vec<_>>(),
-        "complaints": compared.diagnostics.iter().map(config_text::as_json).collect::<Vec<_>>(),
+        "complaints": compared.diagnostics.iter().map(diagnostics::sent_json).collect::<Value>(),
     })
     .to_string()
 }

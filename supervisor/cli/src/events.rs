@@ -1,19 +1,18 @@
 //! `mainstay events`: what happened to the machine, its modules and its resources, with causes.
 
-use std::time::SystemTime;
-
 use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::event::What;
 use mainstay_proto::mainstay::control::v1::{Event, EventsRequest};
 use mainstay_proto::words::resource_state;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::output::print;
-use crate::status_json::{machine_state, module_state, time};
-use crate::status_text::{cleaned, module_colour, resource_colour, until};
+use crate::output::{filled, print};
+use crate::status_json::{machine_state, module_state};
+use crate::status_text::{cleaned, module_colour, resource_colour};
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
+use crate::times::{at, rfc3339, until};
 use crate::{human, target};
 
 /// Arguments of `mainstay events`.
@@ -53,7 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let show = async {
         while let Some(event) = events.message().await? {
             if arguments.about.as_deref().is_none_or(|about| is_about(&event, about)) {
-                print(&render(&event, arguments.json, style)?)?;
+                print(&render(&event, arguments.json, style))?;
             }
         }
         Ok(())
@@ -73,31 +72,11 @@ fn is_about(event: &Event, about: &str) -> bool {
     }
 }
 
-/// Event as JSON: the keys are a promise to scripts.
-#[derive(Debug, Serialize)]
-struct EventJson<'a> {
-    number: u64,
-    time: Option<String>,
-    /// `machine`, `module` or `resource`.
-    about: &'static str,
-    /// Name of the module, or the full name of the resource.
-    name: Option<&'a str>,
-    /// State as in `status --json`.
-    state: &'static str,
-    cause: Option<&'a str>,
-    pid: Option<u32>,
-    next_try_at: Option<String>,
-    /// The module that holds the resource, or would.
-    module: Option<&'a str>,
-    /// Events directly before this one that are lost.
-    missed: u64,
-}
-
-fn render(event: &Event, json: bool, style: Style) -> Result<String, Failure> {
-    if json {
-        return serde_json::to_string(&as_json(event)).map_err(|error| Failure::wrong(error.to_string()));
+fn render(event: &Event, as_json: bool, style: Style) -> String {
+    if as_json {
+        return json(event).to_string();
     }
-    let at: Option<SystemTime> = event.time.and_then(|at| at.try_into().ok());
+    let at = at(event.time.as_ref());
     let told = match &event.what {
         None => "something that this version does not know".to_owned(),
         Some(What::Machine(machine)) => {
@@ -119,10 +98,10 @@ fn render(event: &Event, json: bool, style: Style) -> Result<String, Failure> {
         }
     };
     let shown = format!("{} {told}", at.map(text::time).unwrap_or_default());
-    Ok(match event.missed {
+    match event.missed {
         0 => shown,
         missed => format!("… {missed} events are not kept any more\n{shown}"),
-    })
+    }
 }
 
 /// `: why`, with the further lines below and set apart.
@@ -134,43 +113,45 @@ fn cause(text: &str) -> String {
     format!(": {}", text.replace('\n', "\n    | "))
 }
 
-fn some(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-fn as_json(event: &Event) -> EventJson<'_> {
-    let mut json = EventJson {
-        number: event.number,
-        time: time(event.time.as_ref()),
-        about: "unknown",
-        name: None,
-        state: "unknown",
-        cause: None,
-        pid: None,
-        next_try_at: None,
-        module: None,
-        missed: event.missed,
-    };
-    match &event.what {
-        None => {}
-        Some(What::Machine(machine)) => {
-            (json.about, json.state) = ("machine", machine_state(machine.state()));
-        }
+/// Event as JSON: the keys are a promise to scripts.
+fn json(event: &Event) -> Value {
+    let none = (None, None, None, None, None);
+    let (about, state, (name, cause, pid, next_try_at, module)) = match &event.what {
+        None => ("unknown", "unknown", none),
+        Some(What::Machine(machine)) => ("machine", machine_state(machine.state()), none),
         Some(What::Module(module)) => {
-            (json.about, json.state) = ("module", module_state(module.state()));
-            json.name = Some(&module.name);
-            json.cause = some(&module.cause);
-            json.pid = module.pid;
-            json.next_try_at = time(module.next_try_at.as_ref());
+            let next = rfc3339(module.next_try_at.as_ref());
+            let rest = (Some(&module.name), filled(&module.cause), module.pid, next, None);
+            ("module", module_state(module.state()), rest)
         }
         Some(What::Resource(resource)) => {
-            (json.about, json.state) = ("resource", resource_state(resource.state()));
-            json.name = Some(&resource.name);
-            json.cause = some(&resource.cause);
-            json.module = some(&resource.module);
+            let rest = (
+                Some(&resource.name),
+                filled(&resource.cause),
+                None,
+                None,
+                filled(&resource.module),
+            );
+            ("resource", resource_state(resource.state()), rest)
         }
-    }
-    json
+    };
+    json!({
+        "number": event.number,
+        "time": rfc3339(event.time.as_ref()),
+        // `machine`, `module` or `resource`.
+        "about": about,
+        // Name of the module, or the full name of the resource.
+        "name": name,
+        // State as in `status --json`.
+        "state": state,
+        "cause": cause,
+        "pid": pid,
+        "next_try_at": next_try_at,
+        // The module that holds the resource, or would.
+        "module": module,
+        // Events directly before this one that are lost.
+        "missed": event.missed,
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_with_its_cause() {
-        let lines = samples().map(|event| render(&event, false, Style::PLAIN).expect("it can be shown"));
+        let lines = samples().map(|event| render(&event, false, Style::PLAIN));
         assert_eq!(
             lines,
             [
@@ -234,7 +215,7 @@ mod tests {
     fn the_keys_of_an_event_are_stable() {
         let [_, module, _] = samples();
         assert_eq!(
-            render(&module, true, Style::PLAIN).expect("it can be shown"),
+            render(&module, true, Style::PLAIN),
             r#"{"number":3,"time":"2023-11-14T22:13:20Z","about":"module","name":"acme","state":"back-off","cause":"killed by SIGSEGV\nscan ok","pid":null,"next_try_at":"2023-11-14T22:13:20.500Z","module":null,"missed":0}"#
         );
     }

@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::{CallInFlight, ExplainRequest, Explanation, ProcessEnd, RebuiltResource};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::output::print;
-use crate::status_json::{module_state, time};
-use crate::status_text::{last, module_colour, since, until};
+use crate::output::{filled, joined, print};
+use crate::status_json::module_state;
+use crate::status_text::{last, module_colour};
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
+use crate::times::{at, length, rfc3339, seconds, since, until};
 use crate::{human, target};
 
 /// Arguments of `mainstay explain`.
@@ -42,7 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let explanation = client.explain(request).await?.into_inner();
     let text = if arguments.json {
-        serde_json::to_string(&ExplanationJson::new(&explanation)).map_err(|error| Failure::wrong(error.to_string()))?
+        json(&explanation).to_string()
     } else {
         lines(&explanation, SystemTime::now(), Style::stdout()).join("\n")
     };
@@ -85,7 +86,7 @@ fn lines(explanation: &Explanation, now: SystemTime, style: Style) -> Vec<String
 }
 
 fn of_end(end: &ProcessEnd, style: Style) -> Vec<String> {
-    let at: Option<SystemTime> = end.time.and_then(|at| at.try_into().ok());
+    let at = at(end.time.as_ref());
     let up = length(end.up.as_ref()).unwrap_or_default();
     let up = if end.was_ready {
         format!(" after {}", human::duration(up))
@@ -124,7 +125,7 @@ fn of_end(end: &ProcessEnd, style: Style) -> Vec<String> {
     if !end.evidence.is_empty() {
         lines.push(format!("{INDENT}evidence: {}", end.evidence));
     }
-    lines.extend(of_what_followed(end, at));
+    lines.extend(of_next_start(end, at));
     lines
 }
 
@@ -139,7 +140,7 @@ fn of_call(call: &CallInFlight) -> String {
     )
 }
 
-fn of_what_followed(end: &ProcessEnd, at: Option<SystemTime>) -> Option<String> {
+fn of_next_start(end: &ProcessEnd, at: Option<SystemTime>) -> Option<String> {
     let Some(started_after) = length(end.started_after.as_ref()) else {
         let next = until(end.next_try_at.as_ref(), at?)?;
         return Some(format!("{INDENT}next start after {}", human::duration(next)));
@@ -166,18 +167,15 @@ fn of_rebuilt(rebuilt: &[RebuiltResource], more: u32) -> String {
         "" => short(&rebuilt.name).to_owned(),
         because => format!("{} (holds {})", short(&rebuilt.name), short(because)),
     };
-    let own = rebuilt.iter().filter(|rebuilt| rebuilt.because.is_empty());
-    let holders = rebuilt.iter().filter(|rebuilt| !rebuilt.because.is_empty());
-    let parts = [own.map(of_one).collect::<Vec<_>>(), holders.map(of_one).collect()];
-    let parts: Vec<_> = parts
-        .iter()
-        .filter(|part| !part.is_empty())
-        .map(|part| part.join(", "))
-        .collect();
-    match (parts.is_empty(), more) {
-        (true, _) => String::new(),
-        (false, 0) => format!("; rebuilt {}", parts.join(", then ")),
-        (false, more) => format!("; rebuilt {} and {more} more", parts.join(", then ")),
+    let names = |own: bool| {
+        let named = rebuilt.iter().filter(|rebuilt| rebuilt.because.is_empty() == own);
+        joined(named.map(of_one), ", ")
+    };
+    let parts = joined([names(true), names(false)], ", then ");
+    match (parts.as_str(), more) {
+        ("", _) => String::new(),
+        (_, 0) => format!("; rebuilt {parts}"),
+        (_, more) => format!("; rebuilt {parts} and {more} more"),
     }
 }
 
@@ -207,108 +205,51 @@ fn ordinal(number: u32) -> String {
     format!("{number}{ending}")
 }
 
-fn length(length: Option<&prost_types::Duration>) -> Option<Duration> {
-    Duration::try_from(*length?).ok()
-}
-
 /// The explanation as JSON: the keys are a promise to scripts.
-#[derive(Debug, Serialize)]
-struct ExplanationJson<'a> {
-    module: &'a str,
-    /// State as in `status --json`.
-    state: &'static str,
-    /// Oldest first.
-    ends: Vec<EndJson<'a>>,
+fn json(explanation: &Explanation) -> Value {
+    let module = explanation.module.as_ref();
+    json!({
+        "module": module.map_or("", |module| &module.name),
+        // State as in `status --json`.
+        "state": module.map_or("unknown", |module| module_state(module.state())),
+        // Oldest first.
+        "ends": explanation.ends.iter().map(end_json).collect::<Value>(),
+    })
 }
 
-#[derive(Debug, Serialize)]
-struct EndJson<'a> {
-    life: u64,
-    time: Option<String>,
-    up_s: Option<f64>,
-    was_ready: bool,
-    cause: &'a str,
-    /// True if a user or the machine requested the end.
-    asked: bool,
-    exit_code: Option<i32>,
-    signal: Option<&'a str>,
-    in_flight: Vec<CallJson<'a>>,
-    /// Number of calls under way; some of them are in `in_flight`.
-    calls: u32,
-    last_output: &'a [String],
-    evidence: Option<&'a str>,
-    within_day: u32,
-    next_try_at: Option<String>,
-    started_after_s: Option<f64>,
-    ready_after_s: Option<f64>,
-    rebuilt: Vec<RebuiltJson<'a>>,
-    more_rebuilt: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct CallJson<'a> {
-    method: &'a str,
-    resource: &'a str,
-    age_s: Option<f64>,
-    caller: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct RebuiltJson<'a> {
-    name: &'a str,
-    /// Dependency because of which it was rebuilt, if that lives in another module.
-    because: Option<&'a str>,
-}
-
-impl<'a> ExplanationJson<'a> {
-    fn new(explanation: &'a Explanation) -> Self {
-        let module = explanation.module.as_ref();
-        Self {
-            module: module.map_or("", |module| &module.name),
-            state: module.map_or("unknown", |module| module_state(module.state())),
-            ends: explanation.ends.iter().map(EndJson::new).collect(),
-        }
-    }
-}
-
-impl<'a> EndJson<'a> {
-    fn new(end: &'a ProcessEnd) -> Self {
-        let seconds = |span: Option<&prost_types::Duration>| length(span).map(|span| span.as_secs_f64());
-        let call = |call: &'a CallInFlight| CallJson {
-            method: &call.method,
-            resource: &call.resource,
-            age_s: seconds(call.age.as_ref()),
-            caller: &call.caller,
-        };
-        let rebuilt = |rebuilt: &'a RebuiltResource| RebuiltJson {
-            name: &rebuilt.name,
-            because: some(&rebuilt.because),
-        };
-        Self {
-            life: end.life,
-            time: time(end.time.as_ref()),
-            up_s: seconds(end.up.as_ref()),
-            was_ready: end.was_ready,
-            cause: &end.cause,
-            asked: end.asked,
-            exit_code: end.exit_code,
-            signal: some(&end.signal),
-            in_flight: end.in_flight.iter().map(call).collect(),
-            calls: end.calls,
-            last_output: &end.last_output,
-            evidence: some(&end.evidence),
-            within_day: end.within_day,
-            next_try_at: time(end.next_try_at.as_ref()),
-            started_after_s: seconds(end.started_after.as_ref()),
-            ready_after_s: seconds(end.ready_after.as_ref()),
-            rebuilt: end.rebuilt.iter().map(rebuilt).collect(),
-            more_rebuilt: end.more_rebuilt,
-        }
-    }
-}
-
-fn some(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
+fn end_json(end: &ProcessEnd) -> Value {
+    let call = |call: &CallInFlight| {
+        json!({
+            "method": call.method,
+            "resource": call.resource,
+            "age_s": seconds(call.age.as_ref()),
+            "caller": call.caller,
+        })
+    };
+    // `because`: the dependency because of which it was rebuilt, if that lives in another module.
+    let rebuilt = |rebuilt: &RebuiltResource| json!({ "name": rebuilt.name, "because": filled(&rebuilt.because) });
+    json!({
+        "life": end.life,
+        "time": rfc3339(end.time.as_ref()),
+        "up_s": seconds(end.up.as_ref()),
+        "was_ready": end.was_ready,
+        "cause": end.cause,
+        // True if a user or the machine requested the end.
+        "asked": end.asked,
+        "exit_code": end.exit_code,
+        "signal": filled(&end.signal),
+        "in_flight": end.in_flight.iter().map(call).collect::<Value>(),
+        // Number of calls under way; some of them are in `in_flight`.
+        "calls": end.calls,
+        "last_output": end.last_output,
+        "evidence": filled(&end.evidence),
+        "within_day": end.within_day,
+        "next_try_at": rfc3339(end.next_try_at.as_ref()),
+        "started_after_s": seconds(end.started_after.as_ref()),
+        "ready_after_s": seconds(end.ready_after.as_ref()),
+        "rebuilt": end.rebuilt.iter().map(rebuilt).collect::<Value>(),
+        "more_rebuilt": end.more_rebuilt,
+    })
 }
 
 #[cfg(test)]

@@ -35,40 +35,32 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Failure of the verb's subject.
-    pub fn wrong(message: impl Into<String>) -> Self {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
-            exit: Exit::Wrong,
+            exit,
             message: message.into(),
             code: None,
         }
+    }
+
+    /// Failure of the verb's subject.
+    pub fn wrong(message: impl Into<String>) -> Self {
+        Self::new(Exit::Wrong, message)
     }
 
     /// The question is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage,
-            message: message.into(),
-            code: None,
-        }
+        Self::new(Exit::Usage, message)
     }
 
     /// Failure without a machine to ask.
     pub fn no_machine(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::NoMachine,
-            message: message.into(),
-            code: None,
-        }
+        Self::new(Exit::NoMachine, message)
     }
 
     /// Success at a closed pipe: the reader of our output has seen enough (`mainstay status | head -1`).
     pub fn reader_gone() -> Self {
-        Self {
-            exit: Exit::Done,
-            message: String::new(),
-            code: None,
-        }
+        Self::new(Exit::Done, "")
     }
 
     /// Prints the failure on stderr, as JSON when the verb was asked for JSON, and turns it into the exit code.
@@ -97,19 +89,18 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let message = match status.message() {
-            "" => "the machine gave no reason".to_owned(),
-            message => message.to_owned(),
+            "" => "the machine gave no reason",
+            message => message,
         };
         Self {
-            exit: Exit::Wrong,
-            message,
             code: Some(code_name(status.code())),
+            ..Self::wrong(message)
         }
     }
 }
 
 /// The name of a gRPC code as gRPC itself writes it.
-pub fn code_name(code: Code) -> &'static str {
+fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

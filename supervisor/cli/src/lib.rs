@@ -40,7 +40,8 @@ mod status_text;
 mod status_wire;
 mod table;
 mod target;
-pub mod terminal;
+mod terminal;
+mod times;
 
 use std::process::ExitCode;
 

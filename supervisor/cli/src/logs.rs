@@ -2,14 +2,14 @@
 
 use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::{LogLevel, LogLine, LogStream, LogsRequest};
-use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
-use crate::status_json::time;
 use crate::target;
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
+use crate::times::{at, rfc3339};
 
 /// Arguments of `mainstay logs`.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,28 +53,15 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let style = Style::stdout();
     let show = async {
         while let Some(line) = lines.message().await? {
-            print(&render(&line, arguments.json, style)?)?;
+            print(&render(&line, arguments.json, style))?;
         }
         Ok(())
     };
     target::until_interrupted(arguments.follow, show).await
 }
 
-/// Log line as JSON: the keys are a promise to scripts.
-#[derive(Debug, Serialize)]
-struct LineJson<'a> {
-    number: u64,
-    time: Option<String>,
-    /// `stdout`, `stderr`, `log` (sent through the robot protocol) or `core`.
-    stream: &'static str,
-    /// `trace`, `debug`, `info`, `warn` or `error`.
-    level: &'static str,
-    text: &'a str,
-    /// Lines directly before this one that are lost.
-    missed: u64,
-}
-
-fn render(line: &LogLine, json: bool, style: Style) -> Result<String, Failure> {
+/// One line as text, or as JSON, of which the keys are a promise to scripts.
+fn render(line: &LogLine, as_json: bool, style: Style) -> String {
     let stream = match line.stream() {
         LogStream::Unspecified => "unknown",
         LogStream::Stdout => "stdout",
@@ -90,25 +77,28 @@ fn render(line: &LogLine, json: bool, style: Style) -> Result<String, Failure> {
         LogLevel::Warn => ("warn", Colour::Yellow),
         LogLevel::Error => ("error", Colour::Red),
     };
-    if json {
-        let line = LineJson {
-            number: line.number,
-            time: time(line.time.as_ref()),
-            stream,
-            level,
-            text: &line.text,
-            missed: line.missed,
-        };
-        return serde_json::to_string(&line).map_err(|error| Failure::wrong(error.to_string()));
+    if as_json {
+        let json = json!({
+            "number": line.number,
+            "time": rfc3339(line.time.as_ref()),
+            // `stdout`, `stderr`, `log` (sent through the robot protocol) or `core`.
+            "stream": stream,
+            // `trace`, `debug`, `info`, `warn` or `error`.
+            "level": level,
+            "text": line.text,
+            // Lines directly before this one that are lost.
+            "missed": line.missed,
+        });
+        return json.to_string();
     }
-    let at = line.time.and_then(|at| at.try_into().ok()).map(text::time);
+    let at = at(line.time.as_ref()).map(text::time);
     let level = style.paint(colour, &format!("{:<5}", level.to_uppercase()));
     let stream = style.paint(Colour::Dim, &format!("{stream:<6}"));
     let shown = format!("{} {level} {stream} {}", at.unwrap_or_default(), line.text);
-    Ok(match line.missed {
+    match line.missed {
         0 => shown,
         missed => format!("… {missed} lines are not kept any more\n{shown}"),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +118,7 @@ mod tests {
             text: "slow".into(),
             missed: 0,
         };
-        let shown = |line: &LogLine, json| render(line, json, Style::PLAIN).expect("it can be shown");
+        let shown = |line: &LogLine, json| render(line, json, Style::PLAIN);
         assert_eq!(shown(&line, false), "2023-11-14T22:13:20.005Z WARN  stderr slow");
         line.missed = 3;
         assert_eq!(

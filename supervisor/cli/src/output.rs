@@ -22,3 +22,14 @@ pub fn print(text: &str) -> Result<(), Failure> {
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
+
+/// Those of the parts that are not empty, on one line or apart by line breaks.
+pub fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> String {
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(between)
+}
+
+/// The text, unless it is empty: what a message leaves out is empty there, and `null` for a script.
+pub fn filled(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

@@ -10,11 +10,11 @@ use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigPlan, PlanCo
 use mainstay_wire::control;
 use serde_json::json;
 
-use crate::config_text::{gather, machine_for, rendered};
+use crate::config_text::{gather, machine_for};
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::terminal::Style;
-use crate::{config_text, plan_text};
+use crate::{diagnostics, plan_text};
 
 /// Arguments of `mainstay plan`.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,7 +56,8 @@ pub struct PlanResult {
 /// # Errors
 /// A config that cannot be used (1), several machines and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let planned = match machine_for(&arguments.machine, &arguments.file, "plan").await {
+    let named = arguments.machine.is_some();
+    let planned = match machine_for(arguments.machine, &arguments.file, "plan").await {
         Ok(mut machine) => {
             let request = PlanConfigRequest {
                 config: Some(gather(&arguments.file)?),
@@ -69,7 +70,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
         }
         // A machine that was named is expected to be there.
-        Err(failure) if failure.exit == Exit::NoMachine && arguments.machine.is_none() => from_nothing(&arguments.file),
+        Err(failure) if failure.exit == Exit::NoMachine && !named => from_nothing(&arguments.file),
         Err(failure) => return Err(failure),
     };
     print_result(&arguments.file, &planned, arguments.json)
@@ -96,7 +97,7 @@ fn print_result(file: &Path, planned: &PlanResult, as_json: bool) -> Result<Exit
         print(&json_text(file, planned))?;
     } else {
         if !planned.diagnostics.is_empty() {
-            note(&rendered(&planned.diagnostics));
+            note(&diagnostics::sent_text(&planned.diagnostics));
         }
         if !planned.running {
             note("no machine runs here: this is the plan of a start");
@@ -122,6 +123,6 @@ fn json_text(file: &Path, planned: &PlanResult) -> String {
     let plan = plan_text::json(&planned.plan.clone().unwrap_or_default());
     shown["changes"] = plan["changes"].clone();
     shown["stays"] = plan["stays"].clone();
-    shown["complaints"] = planned.diagnostics.iter().map(config_text::as_json).collect();
+    shown["complaints"] = planned.diagnostics.iter().map(diagnostics::sent_json).collect();
     shown.to_string()
 }

@@ -7,6 +7,7 @@ use mainstay_proto::mainstay::control::v1::{ConfigPlan, PlannedChange};
 use serde_json::{Value, json};
 
 use crate::human::count;
+use crate::output::filled;
 use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
 
@@ -136,7 +137,7 @@ pub fn json(plan: &ConfigPlan) -> Value {
     let change = |change: &PlannedChange| {
         json!({
             "part": change.part,
-            "name": (!change.name.is_empty()).then_some(&change.name),
+            "name": filled(&change.name),
             "how": change.how,
             "because": change.because,
             "known_after_start": change.known_after_start,

@@ -34,8 +34,8 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
-    Failure::wrong(format!("`{}` {what}: {error}", path.display()))
+fn failed(path: &Path, problem: &str, error: &io::Error) -> Failure {
+    Failure::wrong(format!("`{}` {problem}: {error}", path.display()))
 }
 
 /// The new file beside the old one; goes away with this value unless it was renamed.

@@ -4,11 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mainstay_model::suggest::nearest;
-use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, ReloadModuleRequest};
 use mainstay_proto::viam::robot::v1::RestartModuleRequest;
 use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
-use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -63,20 +61,12 @@ pub struct ReloadArguments {
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
     let target = target::find(&arguments.selector).await?;
-    let begun = Instant::now();
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
     };
-    match RobotServiceClient::new(target.connection.clone())
-        .restart_module(request)
-        .await
-    {
-        Ok(_) => {
-            print(&result_text(&arguments.module, Some(begun.elapsed()), arguments.json))?;
-            Ok(Exit::Done)
-        }
-        Err(status) => Err(failure(&target, &arguments.module, status).await),
-    }
+    let mut robot = target.connection.robot();
+    let restarted = async { robot.restart_module(request).await.map(|_| true) };
+    report(&target, &arguments.module, arguments.json, restarted).await
 }
 
 /// Runs `mainstay reload`.
@@ -84,26 +74,30 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
-    let which = MachineSelector {
-        machine: arguments.machine,
-        address: None,
-    };
-    let target = target::find(&which).await?;
-    let begun = Instant::now();
+    let target = target::find(&MachineSelector::local(arguments.machine)).await?;
     let request = ReloadModuleRequest {
         name: arguments.module.clone(),
         force: arguments.force,
     };
-    match ControlServiceClient::new(target.connection.clone())
-        .reload_module(request)
-        .await
-    {
-        Ok(answer) => {
-            let took = answer.into_inner().restarted.then(|| begun.elapsed());
-            print(&result_text(&arguments.module, took, arguments.json))?;
+    let mut control = target.connection.control();
+    let restarted = async { Ok(control.reload_module(request).await?.into_inner().restarted) };
+    report(&target, &arguments.module, arguments.json, restarted).await
+}
+
+/// Waits for the machine's answer, whether it restarted the module, and says how that went.
+async fn report(
+    target: &Target,
+    module: &str,
+    json: bool,
+    restarted: impl Future<Output = Result<bool, Status>>,
+) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    match restarted.await {
+        Ok(restarted) => {
+            print(&result_text(module, restarted.then(|| begun.elapsed()), json))?;
             Ok(Exit::Done)
         }
-        Err(status) => Err(failure(&target, &arguments.module, status).await),
+        Err(status) => Err(failure(target, module, status).await),
     }
 }
 
@@ -125,8 +119,9 @@ fn result_text(module: &str, took: Option<Duration>, as_json: bool) -> String {
 async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     // A machine on another host says it all in its answer.
     let modules = match target.socket {
-        Socket::Control => ControlServiceClient::new(target.connection.clone())
-            .max_decoding_message_size(usize::MAX)
+        Socket::Control => target
+            .connection
+            .control()
             .get_status(GetStatusRequest {})
             .await
             .map(|answer| answer.into_inner().modules)

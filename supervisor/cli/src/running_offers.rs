@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mainstay_model::{Config, ModuleConfig, Offer};
-use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, ModuleState};
 use mainstay_proto::viam::robot::v1::GetModelsFromModulesRequest;
-use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::time::timeout;
 
 use crate::target;
 use crate::target::MachineSelector;
+use crate::times::at;
 
 /// Limit for the machine to answer. Who looks at a file does not wait for a machine that hangs.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -31,20 +30,17 @@ pub async fn of(file: &Path, config: &Config) -> Vec<(String, BTreeSet<Offer>)> 
 }
 
 async fn asked(file: &Path, config: &Config) -> Option<Vec<(String, BTreeSet<Offer>)>> {
-    let which = MachineSelector {
-        machine: Some(file.to_owned()),
-        address: None,
-    };
+    let which = MachineSelector::local(Some(file.to_owned()));
     let connection = target::find(&which).await.ok()?.connection;
-    let mut control = ControlServiceClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
-    let status = control.get_status(GetStatusRequest {}).await.ok()?.into_inner();
-    let mut robot = RobotServiceClient::new(connection).max_decoding_message_size(usize::MAX);
-    let models = robot
-        .get_models_from_modules(GetModelsFromModulesRequest {})
+    let status = connection
+        .control()
+        .get_status(GetStatusRequest {})
         .await
         .ok()?
-        .into_inner()
-        .models;
+        .into_inner();
+    let request = GetModelsFromModulesRequest {};
+    let models = connection.robot().get_models_from_modules(request).await.ok()?;
+    let models = models.into_inner().models;
     let mut known = Vec::new();
     for module in &config.modules {
         let running = status.modules.iter().find(|running| running.name == module.name);
@@ -60,7 +56,7 @@ async fn asked(file: &Path, config: &Config) -> Option<Vec<(String, BTreeSet<Off
 
 /// True if what runs is what the entry says. A program that was rebuilt since may offer more.
 fn is_the_same(running: &Module, module: &ModuleConfig) -> bool {
-    let started = running.started_at.and_then(|at| SystemTime::try_from(at).ok());
+    let started = at(running.started_at.as_ref());
     let built = fs::metadata(&module.executable)
         .and_then(|program| program.modified())
         .ok();

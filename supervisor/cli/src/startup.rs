@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 
 use crate::call::resolve;
-use crate::human;
 use crate::output::print;
-use crate::status_json::MachineJson;
-use crate::status_text::{file_name, last, since, state_text};
+use crate::status_text::{file_name, last, state_text};
 use crate::table::width;
 use crate::terminal::{Colour, Style};
+use crate::times::{at, since};
+use crate::{human, status_json};
 
 /// Limit for a reader of our output to keep the next line waiting.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,15 +35,15 @@ pub async fn announce(states: impl Stream<Item = Status>, json: bool) {
         let mut lines = printer.update(&status, now);
         if json {
             lines.clear();
-            if printer.done() || (!addressed && !status.listeners.is_empty()) {
+            if printer.done || (!addressed && !status.listeners.is_empty()) {
                 addressed = true;
-                lines.extend(serde_json::to_string(&MachineJson::new(&status, now)));
+                lines.push(status_json::machine(&status, now).to_string());
             }
         }
         if !lines.is_empty() {
             write_on_thread(lines.join("\n")).await;
         }
-        if printer.done() {
+        if printer.done {
             return;
         }
     }
@@ -60,25 +60,20 @@ async fn write_on_thread(text: String) {
     let _ = timeout(READER_PATIENCE, written).await;
 }
 
-/// Lines of a start-up, for a machine that has settled.
-pub fn lines(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
-    Printer::new(style).update(status, now)
-}
-
 /// Follows a start-up and says each thing once. Does no IO: feed it every snapshot (and one each second, so that a
 /// slow module is noticed), print what it returns, and stop when it is `done`.
 #[derive(Debug)]
-pub struct Printer {
+struct Printer {
     style: Style,
     headline_printed: bool,
     printed: BTreeSet<String>,
     slow: BTreeSet<String>,
+    /// True once the last line was returned.
     done: bool,
 }
 
 impl Printer {
-    /// A printer that said nothing yet.
-    pub fn new(style: Style) -> Self {
+    fn new(style: Style) -> Self {
         Self {
             style,
             headline_printed: false,
@@ -88,13 +83,8 @@ impl Printer {
         }
     }
 
-    /// True once the last line was returned.
-    pub fn done(&self) -> bool {
-        self.done
-    }
-
     /// Lines that are new in this snapshot.
-    pub fn update(&mut self, status: &Status, now: SystemTime) -> Vec<String> {
+    fn update(&mut self, status: &Status, now: SystemTime) -> Vec<String> {
         let mut lines = Vec::new();
         if self.done {
             return lines;
@@ -218,8 +208,7 @@ fn serving(status: &Status) -> String {
         .iter()
         .filter(|resource| resource.state() == ResourceState::Ready)
         .count();
-    let settled = status.settled_at.and_then(|at| SystemTime::try_from(at).ok());
-    let took = settled
+    let took = at(status.settled_at.as_ref())
         .and_then(|settled| since(status.started_at.as_ref(), settled))
         .map(|took| format!(", {}", human::duration(took)));
     format!(
@@ -248,7 +237,8 @@ mainstay 0.1.0  rover.yaml  (3 resources, 3 modules)  serving on 127.0.0.1:8080
     | ModuleNotFoundError: No module named 'smbus2'
   rdk:component:base/base  unhealthy: module `wheels` is not running: exit code 2
 serving on 127.0.0.1:8080   2 of 3 resources ready, 1.0 s   `mainstay status` for details";
-        assert_eq!(lines(&rover(), now(), Style::PLAIN).join("\n"), expected);
+        let lines = Printer::new(Style::PLAIN).update(&rover(), now());
+        assert_eq!(lines.join("\n"), expected);
     }
 
     #[test]
@@ -273,12 +263,12 @@ serving on 127.0.0.1:8080   2 of 3 resources ready, 1.0 s   `mainstay status` fo
             ["  acme-lidar    still starting after 7.0 s"]
         );
         assert!(printer.update(&status, now()).is_empty());
-        assert!(!printer.done());
+        assert!(!printer.done);
         assert_eq!(
             starts(printer.update(&rover(), now())),
             ["acme-lid", "wheels  ", "| Module", "rdk:comp", "serving "]
         );
-        assert!(printer.done());
+        assert!(printer.done);
         assert!(printer.update(&rover(), now()).is_empty());
     }
 }

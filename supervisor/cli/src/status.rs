@@ -3,19 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::suggest::nearest;
-use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, Resource, Status, WatchStatusRequest};
-use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use mainstay_proto::viam::robot::v1::{GetMachineStatusRequest, GetVersionRequest};
 
 use crate::call::resolve;
 use crate::failure::{Exit, Failure};
 use crate::output::print;
-use crate::status_json::{MachineJson, ModuleJson, ResourceJson};
 use crate::status_wire::from_robot;
 use crate::target::{MachineSelector, Socket, Target};
 use crate::terminal::Style;
-use crate::{status_detail, status_text, target};
+use crate::{status_detail, status_json, status_text, target};
 
 /// Period of bringing figures up to date, and of asking another host.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -74,18 +71,14 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 async fn get(target: &Target) -> Result<Status, Failure> {
     match &target.socket {
         Socket::Control => {
-            let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
-            Ok(client.get_status(GetStatusRequest {}).await?.into_inner())
+            let status = target.connection.control().get_status(GetStatusRequest {}).await?;
+            Ok(status.into_inner())
         }
         Socket::Network { address } => {
-            let mut robot = RobotServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
+            let mut robot = target.connection.robot();
             let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
-            let version = robot
-                .get_version(GetVersionRequest {})
-                .await
-                .ok()
-                .map(tonic::Response::into_inner);
-            Ok(from_robot(address, status, version))
+            let version = robot.get_version(GetVersionRequest {}).await.ok();
+            Ok(from_robot(address, status, version.map(tonic::Response::into_inner)))
         }
     }
 }
@@ -99,13 +92,11 @@ async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(),
             tokio::time::sleep(REFRESH).await;
         }
     }
-    let mut client = ControlServiceClient::new(target.connection.clone()).max_decoding_message_size(usize::MAX);
-    let max_interval = prost_types::Duration::try_from(REFRESH).ok();
     let request = WatchStatusRequest {
         min_interval: None,
-        max_interval,
+        max_interval: REFRESH.try_into().ok(),
     };
-    let mut states = client.watch_status(request).await?.into_inner();
+    let mut states = target.connection.control().watch_status(request).await?.into_inner();
     while let Some(status) = states.message().await? {
         follower.show(status, SystemTime::now())?;
     }
@@ -212,12 +203,12 @@ fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<
 fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, style: Style) -> Result<String, Failure> {
     let subject = subject(status, query)?;
     if json {
-        let text = match subject {
-            StatusSubject::Machine => serde_json::to_string(&MachineJson::new(status, now)),
-            StatusSubject::Module(module) => serde_json::to_string(&ModuleJson::new(module, now)),
-            StatusSubject::Resource(resource) => serde_json::to_string(&ResourceJson::new(resource)),
+        let json = match subject {
+            StatusSubject::Machine => status_json::machine(status, now),
+            StatusSubject::Module(module) => status_json::module(module, now),
+            StatusSubject::Resource(resource) => status_json::resource(resource),
         };
-        return text.map_err(|error| Failure::wrong(format!("cannot write the state as JSON: {error}")));
+        return Ok(json.to_string());
     }
     let lines = match subject {
         StatusSubject::Machine => status_text::machine(status, now, style),

@@ -6,9 +6,9 @@ use mainstay_model::text::plain;
 use mainstay_proto::mainstay::control::v1::{ConfigState, ConfigStatus};
 
 use crate::human;
-use crate::status_text::{since, until};
 use crate::table::wrap;
 use crate::terminal::{Colour, Style};
+use crate::times::{since, until};
 
 /// A sentence, then the reasons, one line each or more.
 pub fn lines(config: &ConfigStatus, now: SystemTime, style: Style) -> Vec<String> {

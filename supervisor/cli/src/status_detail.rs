@@ -8,10 +8,11 @@ use crate::call::resolve;
 use crate::human;
 use crate::status_json::module_state;
 use crate::status_text::{
-    age, cleaned, failure_text, module_colour, names, resource_colour, resources, since, state_cell, state_text, until,
+    age, cleaned, failure_text, module_colour, names, resource_colour, resources, state_cell, state_text,
 };
 use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
+use crate::times::{since, until};
 
 /// Text of one resource in full: its module, and its dependencies both ways.
 pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: Style) -> Vec<String> {
@@ -24,11 +25,7 @@ pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: St
     );
     for stuck in &resource.stuck {
         let (method, callers) = (&stuck.method, stuck.callers.join(", "));
-        let calls = if stuck.calls == 1 {
-            "1 call".to_owned()
-        } else {
-            format!("{} calls", stuck.calls)
-        };
+        let calls = human::count(stuck.calls as usize, "call");
         let text = format!("{method} for {}: {calls} by {callers}", human::duration(age(stuck)));
         row("stuck", state_cell(&text, Colour::Red));
     }
@@ -53,21 +50,15 @@ pub fn resource(status: &Status, resource: &Resource, now: SystemTime, style: St
     if !depends.is_empty() {
         row("depends on", depends.join("\n").into());
     }
-    let users = status.resources.iter().filter(|other| {
-        other
-            .dependencies
-            .iter()
-            .any(|name| Some(name) == resource.name.as_ref())
+    let users = status.resources.iter().filter_map(|other| {
+        let needs = |name| other.dependencies.contains(name);
+        let name = other
+            .name
+            .as_ref()
+            .filter(|_| resource.name.as_ref().is_some_and(needs))?;
+        Some(format!("{}  {}", resolve::full(name), state_text(other, false)))
     });
-    let users: Vec<String> = users
-        .filter_map(|other| {
-            Some(format!(
-                "{}  {}",
-                resolve::full(other.name.as_ref()?),
-                state_text(other, false)
-            ))
-        })
-        .collect();
+    let users: Vec<String> = users.collect();
     if !users.is_empty() {
         row("needed by", users.join("\n").into());
     }

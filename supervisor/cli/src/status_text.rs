@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use mainstay_model::text::plain;
 use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status, StuckCalls};
 use mainstay_proto::words::resource_state;
-use prost_types::Timestamp;
 
 use crate::call::resolve;
+use crate::output::joined;
 use crate::status_json::{machine_state, module_state};
 use crate::table::{Cell, TextTable, wrap};
 use crate::terminal::{Colour, Style};
+use crate::times::{length, since, until};
 use crate::{human, status_config};
 
 /// Placeholder of an empty cell.
@@ -41,12 +42,8 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
     }
     if !status.diagnostics.is_empty() {
         lines.push(String::new());
-        lines.extend(
-            status
-                .diagnostics
-                .iter()
-                .flat_map(|diagnostic| diagnostic.lines().map(str::to_owned)),
-        );
+        let diagnostics = status.diagnostics.iter().flat_map(|diagnostic| diagnostic.lines());
+        lines.extend(diagnostics.map(str::to_owned));
     }
     lines
 }
@@ -68,7 +65,7 @@ fn headline(status: &Status, now: SystemTime) -> String {
         .chain((status.pid != 0).then(|| format!("pid {}", status.pid)))
         .chain(status.rss_bytes.map(human::bytes))
         .chain(listeners);
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    joined(parts, "  ")
 }
 
 /// Revision as the config calls it, or else the number of its commit.
@@ -127,12 +124,7 @@ pub fn last(module: &Module, now: SystemTime) -> String {
     let next = until(module.next_try_at.as_ref(), now).filter(|_| waits);
     let next = next.map(|left| format!("next try in {}", human::duration(left)));
     let news = format!("{news}{}", ago.unwrap_or_default());
-    [Some(news), next]
-        .into_iter()
-        .flatten()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ")
+    joined([news, next.unwrap_or_default()], "; ")
 }
 
 /// `: ` and what is wrong with a module that is not at work; empty for one that is, or is about to be.
@@ -189,28 +181,20 @@ pub fn state_text(resource: &Resource, in_full: bool) -> String {
 /// `stuck: GetReadings for 41 s, 3 callers`, for each method of which calls do not return; empty if all do.
 pub fn stuck_text(resource: &Resource) -> String {
     let texts = resource.stuck.iter().map(|stuck| {
-        let callers = match stuck.callers.len() {
-            1 => "1 caller".to_owned(),
-            several => format!("{several} callers"),
-        };
+        let callers = human::count(stuck.callers.len(), "caller");
         format!("stuck: {} for {}, {callers}", stuck.method, human::duration(age(stuck)))
     });
-    texts.collect::<Vec<_>>().join("; ")
+    joined(texts, "; ")
 }
 
 /// Age of the oldest of the stuck calls.
 pub(super) fn age(stuck: &StuckCalls) -> Duration {
-    stuck.age.and_then(|age| age.try_into().ok()).unwrap_or_default()
+    length(stuck.age.as_ref()).unwrap_or_default()
 }
 
 /// The state, and what is stuck.
 fn state_and_stuck(resource: &Resource) -> String {
-    let parts = [state_text(resource, false), stuck_text(resource)];
-    parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ")
+    joined([state_text(resource, false), stuck_text(resource)], "; ")
 }
 
 pub(super) fn state_cell(text: &str, colour: Colour) -> Cell {
@@ -262,14 +246,8 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
     }
     for resource in &after.resources {
         let old = before.resources.iter().find(|old| old.name == resource.name);
-        let methods = |resource: &Resource| {
-            resource
-                .stuck
-                .iter()
-                .map(|stuck| stuck.method.clone())
-                .collect::<Vec<_>>()
-        };
         let same = |old: &Resource| {
+            let methods = |of: &Resource| of.stuck.iter().map(|stuck| stuck.method.clone()).collect::<Vec<_>>();
             (old.state, &old.error) == (resource.state, &resource.error) && methods(old) == methods(resource)
         };
         if !old.is_some_and(same) {
@@ -294,15 +272,4 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
 /// Printed lines of a module, without what would steer the terminal.
 pub fn cleaned(text: &str) -> String {
     text.trim_end().lines().map(plain).collect::<Vec<_>>().join("\n")
-}
-
-/// Time since `at`; a clock that stepped back gives nothing less than zero.
-pub fn since(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
-    let at = SystemTime::try_from(*at?).ok()?;
-    Some(now.duration_since(at).unwrap_or_default())
-}
-
-pub(super) fn until(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
-    let at = SystemTime::try_from(*at?).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
 }

@@ -32,6 +32,16 @@ pub struct MachineSelector {
     pub address: Option<String>,
 }
 
+impl MachineSelector {
+    /// The machine on this host that runs a config file, if one is given.
+    pub fn local(config: Option<PathBuf>) -> Self {
+        Self {
+            machine: config,
+            address: None,
+        }
+    }
+}
+
 /// A machine that answered.
 #[derive(Clone)]
 pub struct Target {
@@ -75,7 +85,7 @@ pub async fn control(
 ) -> Result<ControlServiceClient<MachineConnection>, Failure> {
     let target = find(selector).await?;
     match target.socket {
-        Socket::Control => Ok(ControlServiceClient::new(target.connection).max_decoding_message_size(usize::MAX)),
+        Socket::Control => Ok(target.connection.control()),
         Socket::Network { address } => Err(Failure::usage(format!(
             "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
         ))),
@@ -186,7 +196,7 @@ fn bases() -> Vec<PathBuf> {
 async fn probe_directory(dir: &Path) -> Option<(Target, Status)> {
     let socket = dir.join(machine_path::CONTROL_SOCKET);
     let connection = timeout(PATIENCE, MachineConnection::unix(&socket)).await.ok()?.ok()?;
-    let mut client = ControlServiceClient::new(connection.clone());
+    let mut client = connection.control();
     let status = timeout(PATIENCE, client.get_status(GetStatusRequest {}))
         .await
         .ok()?

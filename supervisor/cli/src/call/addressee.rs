@@ -31,7 +31,7 @@ impl Addressee {
     /// # Errors
     /// No such resource or one that is not ready (exit 1), several of that name (exit 2).
     pub async fn find(connection: &MachineConnection, query: &str) -> Result<Self, Failure> {
-        let mut robot = RobotServiceClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
+        let mut robot = connection.robot();
         let all = robot
             .resource_names(ResourceNamesRequest {})
             .await?

@@ -1,7 +1,7 @@
 //! A message as JSON for people and scripts: fields under their proto names in the order of the proto, maps sorted,
 //! structs as plain JSON. What becomes of bytes is decided by the caller.
 
-use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, SerializeOptions, Value as Field};
+use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, SerializeOptions, Value as Field};
 use serde_json::{Map, Value};
 
 use super::blobs::{Blob, BytesAs};
@@ -69,22 +69,15 @@ fn value(field: &Field, kind: &Kind, blob: Blob<'_>, bytes_as: &BytesAs) -> Resu
             sorted.sort_by_key(|(key, _)| *key);
             let mut object = Map::new();
             for (key, item) in sorted {
-                object.insert(key_text(key), value(item, value_kind, blob, bytes_as)?);
+                let key = match value(&key.clone().into(), kind, blob, bytes_as)? {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                object.insert(key, value(item, value_kind, blob, bytes_as)?);
             }
             Value::Object(object)
         }
     })
-}
-
-fn key_text(key: &MapKey) -> String {
-    match key {
-        MapKey::Bool(key) => key.to_string(),
-        MapKey::I32(key) => key.to_string(),
-        MapKey::I64(key) => key.to_string(),
-        MapKey::U32(key) => key.to_string(),
-        MapKey::U64(key) => key.to_string(),
-        MapKey::String(key) => key.clone(),
-    }
 }
 
 /// A whole number without `.0`, as every other proto3 JSON has it; what JSON has no number for by its proto3 name.

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ impl BytesAs {
                 "<{}; --out DIR writes them to a file>",
                 human::bytes(bytes.len() as u64)
             )),
-            _ => Value::from(base64(bytes)),
+            _ => Value::from(BASE64_STANDARD.encode(bytes)),
         })
     }
 }
@@ -96,38 +97,26 @@ fn cannot(action: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// File ending by the neighbours of the bytes, else by their content.
 fn ending(bytes: &[u8], blob: Blob<'_>) -> String {
-    let mime_type = ["mime_type", "content_type"]
-        .into_iter()
-        .find_map(|name| text_field(blob.within, name));
+    let mime_type = text_field(blob.within, "mime_type").or_else(|| text_field(blob.within, "content_type"));
+    let by_content = || looks_like(bytes).unwrap_or(if blob.field.ends_with("pcd") { "pcd" } else { "bin" });
     mime_type
         .and_then(|mime_type| ending_of_mime_type(&mime_type))
-        .or_else(|| looks_like(bytes).map(str::to_owned))
-        .or_else(|| blob.field.ends_with("pcd").then(|| "pcd".to_owned()))
-        .unwrap_or_else(|| "bin".to_owned())
+        .unwrap_or_else(|| by_content().to_owned())
 }
 
 /// `image/jpeg` is `jpg`, `image/vnd.viam.dep` is `dep`; `None` when the type says nothing about the form.
 fn ending_of_mime_type(mime_type: &str) -> Option<String> {
-    let essence = mime_type
-        .split([';', '+'])
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = mime_type.split([';', '+']).next()?.trim().to_ascii_lowercase();
     let (_, subtype) = essence.split_once('/')?;
     let known = match subtype {
         "jpeg" => "jpg",
         "plain" => "txt",
-        "octet-stream" | "" => return None,
-        "svg" => "svg",
+        "octet-stream" => return None,
         other => other.rsplit('.').next().unwrap_or(other),
     };
     let known = known.strip_prefix("x-").unwrap_or(known);
-    known
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric())
-        .then(|| known.to_owned())
-        .filter(|ending| !ending.is_empty())
+    let is_plain = !known.is_empty() && known.chars().all(|c| c.is_ascii_alphanumeric());
+    is_plain.then(|| known.to_owned())
 }
 
 fn looks_like(bytes: &[u8]) -> Option<&'static str> {
@@ -140,10 +129,8 @@ fn looks_like(bytes: &[u8]) -> Option<&'static str> {
         (b"DEPTHMAP", "dep"),
         (b"RIFF", "wav"),
     ];
-    starts
-        .iter()
-        .find(|(start, _)| bytes.starts_with(start))
-        .map(|(_, ending)| *ending)
+    let found = starts.into_iter().find(|(start, _)| bytes.starts_with(start));
+    found.map(|(_, ending)| ending)
 }
 
 fn text_field(message: &DynamicMessage, name: &str) -> Option<String> {
@@ -153,32 +140,7 @@ fn text_field(message: &DynamicMessage, name: &str) -> Option<String> {
 
 /// Names come from the machine; none may lead out of the folder.
 fn file_name_part(name: &str) -> String {
-    let kept = |c: char| {
-        if c.is_alphanumeric() || matches!(c, '-' | '_') {
-            c
-        } else {
-            '_'
-        }
-    };
-    name.chars().map(kept).collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let group = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..4 {
-            let index = (group >> (18 - 6 * digit)) & 63;
-            text.push(if digit <= chunk.len() {
-                char::from(DIGITS[index as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
+    name.replace(|c: char| !c.is_alphanumeric() && c != '-', "_")
 }
 
 #[cfg(test)]
@@ -209,20 +171,6 @@ mod tests {
         assert_eq!(looks_like(b"\xff\xd8\xff\xe0"), Some("jpg"));
         assert_eq!(looks_like(b"VERSION .7"), Some("pcd"));
         assert_eq!(looks_like(b"hello"), None);
-    }
-
-    #[test]
-    fn base64_pads_to_groups_of_four() {
-        let cases: [(&[u8], &str); 5] = [
-            (b"", ""),
-            (b"f", "Zg=="),
-            (b"fo", "Zm8="),
-            (b"foo", "Zm9v"),
-            (b"\xfb\xff", "+/8="),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(base64(bytes), text);
-        }
     }
 
     #[test]

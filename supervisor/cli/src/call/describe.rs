@@ -51,13 +51,13 @@ fn message_name(descriptor: &MessageDescriptor) -> String {
     }
 }
 
-/// The fields of a message on one line, without `hidden`.
-fn fields(descriptor: &MessageDescriptor, hidden: Option<&FieldDescriptor>) -> String {
+/// The fields of a message with their types on one line, without `hidden`.
+pub fn fields(descriptor: &MessageDescriptor, hidden: Option<&FieldDescriptor>) -> String {
     let shown = descriptor.fields().filter(|field| Some(field) != hidden);
-    shown
+    let shown: Vec<String> = shown
         .map(|field| format!("{}: {}", field.name(), type_name(&field)))
-        .collect::<Vec<_>>()
-        .join(", ")
+        .collect();
+    shown.join(", ")
 }
 
 /// A table of all methods, and one of the types that their requests and answers mention. `name_field` tells which
@@ -83,8 +83,8 @@ pub fn lines(
     let types = types(service);
     if !types.is_empty() {
         let mut table = TextTable::new(["TYPE", "FIELDS OR VALUES"]);
-        for described in types.values() {
-            table.row([described.name.as_str().into(), described.text().into()]);
+        for shape in types.values() {
+            table.row([shape.name().into(), shape.text().into()]);
         }
         lines.push(String::new());
         lines.extend(table.lines(style));
@@ -95,24 +95,22 @@ pub fn lines(
 /// The same as JSON: `service`, `methods[]` with `name`, `wire_name`, `client_streaming`, `server_streaming`, `request`
 /// and `response` (objects of field → type), and `types`, by full name.
 pub fn json(service: &ServiceDescriptor) -> Value {
-    let methods: Vec<Value> = service
-        .methods()
-        .map(|method| {
-            json!({
-                "name": snake_case(method.name()),
-                "wire_name": method.name(),
-                "client_streaming": method.is_client_streaming(),
-                "server_streaming": method.is_server_streaming(),
-                "request": fields_json(&method.input()),
-                "response": fields_json(&method.output()),
-            })
+    let methods = service.methods().map(|method| {
+        json!({
+            "name": snake_case(method.name()),
+            "wire_name": method.name(),
+            "client_streaming": method.is_client_streaming(),
+            "server_streaming": method.is_server_streaming(),
+            "request": fields_json(&method.input()),
+            "response": fields_json(&method.output()),
         })
-        .collect();
-    let types: serde_json::Map<String, Value> = types(service)
-        .into_iter()
-        .map(|(full_name, described)| (full_name, described.json()))
-        .collect();
-    json!({ "service": service.full_name(), "methods": methods, "types": types })
+    });
+    let types = types(service).into_iter().map(|(name, shape)| (name, shape.json()));
+    json!({
+        "service": service.full_name(),
+        "methods": methods.collect::<Value>(),
+        "types": types.collect::<Value>(),
+    })
 }
 
 fn fields_json(descriptor: &MessageDescriptor) -> Value {
@@ -131,62 +129,57 @@ pub fn heading(resource: &str, service: &str, style: Style) -> String {
     )
 }
 
-struct Described {
-    name: String,
-    what: TypeShape,
-}
-
+/// Own type of a service, apart from that of its requests and answers.
 enum TypeShape {
     Message(MessageDescriptor),
     Enum(EnumDescriptor),
 }
 
-impl Described {
+impl TypeShape {
+    fn name(&self) -> &str {
+        match self {
+            Self::Message(descriptor) => descriptor.name(),
+            Self::Enum(descriptor) => descriptor.name(),
+        }
+    }
+
     fn text(&self) -> String {
-        match &self.what {
-            TypeShape::Message(descriptor) => format!("{{{}}}", fields(descriptor, None)),
-            TypeShape::Enum(descriptor) => descriptor
-                .values()
-                .map(|value| value.name().to_owned())
-                .collect::<Vec<_>>()
-                .join(" | "),
+        match self {
+            Self::Message(descriptor) => format!("{{{}}}", fields(descriptor, None)),
+            Self::Enum(descriptor) => {
+                let values: Vec<String> = descriptor.values().map(|value| value.name().to_owned()).collect();
+                values.join(" | ")
+            }
         }
     }
 
     fn json(&self) -> Value {
-        match &self.what {
-            TypeShape::Message(descriptor) => fields_json(descriptor),
-            TypeShape::Enum(descriptor) => descriptor.values().map(|value| Value::from(value.name())).collect(),
+        match self {
+            Self::Message(descriptor) => fields_json(descriptor),
+            Self::Enum(descriptor) => descriptor.values().map(|value| Value::from(value.name())).collect(),
         }
     }
 }
 
 /// Every own message and enum that can be reached from a request or an answer, by full name.
-fn types(service: &ServiceDescriptor) -> BTreeMap<String, Described> {
+fn types(service: &ServiceDescriptor) -> BTreeMap<String, TypeShape> {
     let mut found = BTreeMap::new();
     let mut open: Vec<MessageDescriptor> = service
         .methods()
         .flat_map(|method| [method.input(), method.output()])
         .collect();
     while let Some(message) = open.pop() {
-        for field in message.fields() {
-            match field.kind() {
+        for kind in message.fields().map(|field| field.kind()) {
+            match kind {
                 Kind::Message(inner) if inner.is_map_entry() => open.push(inner),
                 Kind::Message(inner) if !is_well_known(inner.full_name()) => {
-                    let described = Described {
-                        name: inner.name().to_owned(),
-                        what: TypeShape::Message(inner.clone()),
-                    };
-                    if found.insert(inner.full_name().to_owned(), described).is_none() {
+                    let shape = TypeShape::Message(inner.clone());
+                    if found.insert(inner.full_name().to_owned(), shape).is_none() {
                         open.push(inner);
                     }
                 }
                 Kind::Enum(inner) if !is_well_known(inner.full_name()) => {
-                    let described = Described {
-                        name: inner.name().to_owned(),
-                        what: TypeShape::Enum(inner.clone()),
-                    };
-                    found.insert(inner.full_name().to_owned(), described);
+                    found.insert(inner.full_name().to_owned(), TypeShape::Enum(inner));
                 }
                 _ => {}
             }

@@ -38,37 +38,30 @@ where
         .await
         .map_err(|error| Status::unavailable(format!("the machine does not answer: {error}")))?;
     // On the wire a call without streaming is one whose streams have one message each.
-    let codec = DynamicCodec {
-        answer: method.output(),
-    };
+    let codec = DynamicCodec(method.output());
     Ok(client.streaming(request, path, codec).await?.into_inner())
 }
 
 /// Encodes any message and decodes those of one type.
-struct DynamicCodec {
-    answer: MessageDescriptor,
-}
-
-struct DynamicEncoder;
-
-struct DynamicDecoder(MessageDescriptor);
+#[derive(Clone)]
+struct DynamicCodec(MessageDescriptor);
 
 impl Codec for DynamicCodec {
     type Encode = DynamicMessage;
     type Decode = DynamicMessage;
-    type Encoder = DynamicEncoder;
-    type Decoder = DynamicDecoder;
+    type Encoder = Self;
+    type Decoder = Self;
 
-    fn encoder(&mut self) -> DynamicEncoder {
-        DynamicEncoder
+    fn encoder(&mut self) -> Self {
+        self.clone()
     }
 
-    fn decoder(&mut self) -> DynamicDecoder {
-        DynamicDecoder(self.answer.clone())
+    fn decoder(&mut self) -> Self {
+        self.clone()
     }
 }
 
-impl Encoder for DynamicEncoder {
+impl Encoder for DynamicCodec {
     type Item = DynamicMessage;
     type Error = Status;
 
@@ -79,7 +72,7 @@ impl Encoder for DynamicEncoder {
     }
 }
 
-impl Decoder for DynamicDecoder {
+impl Decoder for DynamicCodec {
     type Item = DynamicMessage;
     type Error = Status;
 

@@ -19,7 +19,7 @@ use futures_core::Stream;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -211,38 +211,25 @@ impl Call {
     where
         S: Stream<Item = DynamicMessage> + Send + 'static,
     {
-        let deadline = self.limit.map(|limit| Instant::now() + limit);
-        let mut answers = self
-            .within(
-                deadline,
-                invoke::start(&self.connection, &self.method, requests, self.limit),
-            )
-            .await?;
-        let mut none_yet = true;
-        while let Some(message) = self.within(deadline, answers.message()).await? {
-            show(&message)?;
-            none_yet = false;
-        }
-        if none_yet && !self.method.is_server_streaming() {
-            return Err(Status::internal("the call ended well but without an answer").into());
-        }
-        Ok(())
-    }
-
-    async fn within<T>(
-        &self,
-        deadline: Option<Instant>,
-        work: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        match (deadline, self.limit) {
-            (Some(deadline), Some(limit)) => timeout_at(deadline, work).await.unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded(format!(
-                    "no answer within {}",
-                    human::duration(limit)
-                )))
-            }),
-            _ => work.await,
-        }
+        let calling = async {
+            let mut answers = invoke::start(&self.connection, &self.method, requests, self.limit).await?;
+            let mut none_yet = true;
+            while let Some(message) = answers.message().await? {
+                show(&message)?;
+                none_yet = false;
+            }
+            if none_yet && !self.method.is_server_streaming() {
+                return Err(Status::internal("the call ended well but without an answer").into());
+            }
+            Ok(())
+        };
+        let Some(limit) = self.limit else {
+            return calling.await;
+        };
+        timeout(limit, calling).await.unwrap_or_else(|_| {
+            let limit = human::duration(limit);
+            Err(Status::deadline_exceeded(format!("no answer within {limit}")).into())
+        })
     }
 
     /// Requests of the call, known before it begins.

@@ -1,7 +1,7 @@
 //! Learning what a service looks like by asking the machine (gRPC reflection v1), so that `call` works for every API,
 //! also for one that only a module knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_proto::descriptors;
 use prost::Message as _;
@@ -46,14 +46,10 @@ pub async fn service(connection: &MachineConnection, name: &str) -> Result<Servi
 fn unknown(name: &str, status: &Status) -> Failure {
     match status.code() {
         Code::NotFound | Code::Unimplemented => {
-            let why = format!(
-                "the machine cannot describe {name}: {}; its module must offer gRPC reflection",
-                status.message()
-            );
-            Failure {
-                code: None,
-                ..Failure::wrong(why)
-            }
+            let why = status.message();
+            Failure::wrong(format!(
+                "the machine cannot describe {name}: {why}; its module must offer gRPC reflection"
+            ))
         }
         _ => status.clone().into(),
     }
@@ -72,7 +68,7 @@ async fn ask(connection: &MachineConnection, symbol: &str) -> Result<Files, Stat
         .into_inner();
 
     let mut files = Files::new();
-    let mut missing = std::collections::BTreeSet::new();
+    let mut missing = BTreeSet::new();
     loop {
         match (receive(&mut answers).await, &next) {
             (Ok(received), _) => files.extend(received.into_iter().map(|file| (file.name().to_owned(), file))),
@@ -140,7 +136,7 @@ fn is_well_known(name: &str) -> bool {
 
 fn pool(files: Files) -> Result<DescriptorPool, prost_reflect::DescriptorError> {
     let mut pool = DescriptorPool::global();
-    let known: std::collections::BTreeSet<String> = files.keys().cloned().collect();
+    let known: BTreeSet<String> = files.keys().cloned().collect();
     let files = files
         .into_values()
         .filter(|file| !is_well_known(file.name()))

@@ -5,7 +5,7 @@ use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageD
 use serde_json::Value;
 
 use super::answer::is_well_known;
-use super::describe::type_name;
+use super::describe::{fields, type_name};
 use crate::failure::Failure;
 
 /// Builds one request and puts the resource's name into `name_field` unless the JSON has one there.
@@ -31,15 +31,15 @@ pub fn build(
 /// Looks for the fault and names its place, which the deserialiser cannot.
 fn check(descriptor: &MessageDescriptor, json: &Value, place: &str) -> Result<(), String> {
     let Value::Object(object) = json else {
-        let what = if place.is_empty() {
+        let whole = if place.is_empty() {
             "the request".to_owned()
         } else {
             format!("`{place}`")
         };
         return Err(format!(
-            "{what} must be an object with the fields of {}: {}",
+            "{whole} must be an object with the fields of {}: {}",
             descriptor.name(),
-            fields(descriptor)
+            fields(descriptor, None)
         ));
     };
     for (key, value) in object {
@@ -109,15 +109,8 @@ fn unknown(descriptor: &MessageDescriptor, key: &str, place: &str) -> String {
     format!(
         "no field `{place}`{hint} {} has: {}",
         descriptor.name(),
-        fields(descriptor)
+        fields(descriptor, None)
     )
-}
-
-fn fields(descriptor: &MessageDescriptor) -> String {
-    let fields = descriptor
-        .fields()
-        .map(|field| format!("{}: {}", field.name(), type_name(&field)));
-    fields.collect::<Vec<_>>().join(", ")
 }
 
 /// A value, cut short.

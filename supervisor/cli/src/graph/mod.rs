@@ -64,11 +64,7 @@ enum Format {
 pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let format = if arguments.json { Format::Json } else { arguments.format };
     let Some(file) = arguments.file else {
-        let which = MachineSelector {
-            machine: arguments.machine,
-            address: None,
-        };
-        let mut machine = target::control(&which, "graph").await?;
+        let mut machine = target::control(&MachineSelector::local(arguments.machine), "graph").await?;
         let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
         return show(&diagram::of_machine(told), format);
     };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_model::{Source, SourceSpan, Span};
@@ -10,7 +9,7 @@ use mainstay_model::{Source, SourceSpan, Span};
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
 use super::write::{Quotes, ValueContext};
-use super::{EditableFile, Format, Impossible, NewValue, Node, Value, text_of, write};
+use super::{EditableFile, Impossible, NewValue, Node, Value, text_of, write};
 use crate::node::MapEntry;
 
 /// Lines around a change that are shown with it.
@@ -128,7 +127,7 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
     let merged = slots.last().and_then(Slot::entry).filter(|entry| entry.merged);
     let shared = slots.iter().enumerate().find(|(at, slot)| {
         let last = at + 1 == slots.len() && rest.is_empty();
-        !last && (slot.entry().is_some_and(|entry| entry.merged) || is_alias(slot))
+        !last && (slot.entry().is_some_and(|entry| entry.merged) || alias_at(text, slot).is_some())
     });
     if let Some((at, slot)) = shared {
         let place = document.source.place(child(slot).span);
@@ -169,8 +168,8 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
             let keys = names(rest);
             let wrapped = wrap(&keys, &new.value);
             let written = &text[node.span.start as usize..];
-            let quotes = match (&node.value, is_alias(slot)) {
-                (Value::Text(_), false) => Quotes::of(written),
+            let quotes = match (&node.value, alias_at(text, slot)) {
+                (Value::Text(_), None) => Quotes::of(written),
                 _ => Quotes::Plain,
             };
             let spelled = write::value(&wrapped, typed, manner(quotes));
@@ -256,22 +255,27 @@ fn child<'n>(slot: &Slot<'n>) -> &'n Node {
     }
 }
 
-/// True if the text at this place is `*name`, and the value is written elsewhere: always further up.
-fn is_alias(slot: &Slot<'_>) -> bool {
-    match &slot.parent.value {
-        Value::Map(entries) => entry_is_alias(&entries[slot.index]),
-        Value::List(items) => item_is_alias(slot.parent, items, slot.index),
-        _ => false,
+/// The `*name` at this place, where the value is written elsewhere: always further up.
+fn alias_at(text: &str, slot: &Slot<'_>) -> Option<Range<usize>> {
+    let (is_alias, behind) = match &slot.parent.value {
+        Value::Map(entries) => {
+            let entry = &entries[slot.index];
+            (entry.value.span.start < entry.key_span.end, behind_colon(text, entry))
+        }
+        Value::List(items) => {
+            let (before, start) = (&items[..slot.index], slot.parent.span.start);
+            let least = before.iter().map(|item| item.span.start + 1).max().unwrap_or(start);
+            let behind = before.last().map_or(start, |item| item.span.end);
+            (items[slot.index].span.start < least, behind as usize)
+        }
+        _ => return None,
+    };
+    if !is_alias {
+        return None;
     }
-}
-
-fn entry_is_alias(entry: &MapEntry) -> bool {
-    entry.value.span.start < entry.key_span.end
-}
-
-fn item_is_alias(list: &Node, items: &[Node], index: usize) -> bool {
-    let own = items[..index].iter().map(|item| item.span.start).max();
-    items[index].span.start < own.map_or(list.span.start, |own| own + 1)
+    let start = behind + text[behind..].find('*')?;
+    let length = text[start..].find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}'));
+    Some(start..length.map_or(text.len(), |length| start + length))
 }
 
 fn is_flow(text: &str, node: &Node) -> bool {
@@ -285,50 +289,28 @@ fn behind_colon(text: &str, entry: &MapEntry) -> usize {
     text[end..].find(':').map_or(end, |colon| end + colon + 1)
 }
 
-/// The `*name` that follows `from`.
-fn alias_after(text: &str, from: usize) -> Option<Range<usize>> {
-    let start = from + text[from..].find('*')?;
-    let length = text[start..].find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}'));
-    Some(start..length.map_or(text.len(), |length| start + length))
-}
-
 /// End of a value as it is written. The parser ends lists and maps without brackets at whatever comes next.
 pub(super) fn extent(text: &str, node: &Node) -> usize {
     let own = node.span.end as usize;
     if is_flow(text, node) {
         return own;
     }
-    match &node.value {
-        Value::List(items) => {
-            let ends = items.iter().enumerate().map(|(index, item)| {
-                if item_is_alias(node, items, index) {
-                    let before = index
-                        .checked_sub(1)
-                        .map_or(node.span.start, |before| items[before].span.end);
-                    alias_after(text, before as usize).map_or(0, |range| range.end)
-                } else {
-                    extent(text, item)
-                }
-            });
-            ends.max().unwrap_or(own)
-        }
-        Value::Map(entries) => {
-            let written = entries.iter().filter(|entry| !entry.merged);
-            written.map(|entry| entry_end(text, entry)).max().unwrap_or(own)
-        }
-        _ => own,
-    }
+    let count = match &node.value {
+        Value::List(items) => items.len(),
+        Value::Map(entries) => entries.len(),
+        _ => return own,
+    };
+    let slots = (0..count).map(|index| Slot { parent: node, index });
+    let written = slots.filter(|slot| slot.entry().is_none_or(|entry| !entry.merged));
+    written.map(|slot| slot_end(text, &slot)).max().unwrap_or(own)
 }
 
-fn entry_end(text: &str, entry: &MapEntry) -> usize {
-    let behind = behind_colon(text, entry);
-    if entry_is_alias(entry) {
-        return alias_after(text, behind).map_or(behind, |range| range.end);
+fn slot_end(text: &str, slot: &Slot<'_>) -> usize {
+    match (alias_at(text, slot), slot.entry()) {
+        (Some(alias), _) => alias.end,
+        (None, Some(entry)) if is_absent(&entry.value) => behind_colon(text, entry),
+        (None, _) => extent(text, child(slot)),
     }
-    if is_absent(&entry.value) {
-        return behind;
-    }
-    extent(text, &entry.value)
 }
 
 /// True for a key with nothing behind its colon.
@@ -339,27 +321,16 @@ fn is_absent(node: &Node) -> bool {
 /// Edits that put `spelled` where `node` is.
 fn replaced(text: &str, slot: &Slot<'_>, node: &Node, spelled: String) -> Vec<Edit> {
     let span = node.span.start as usize..extent(text, node).max(node.span.start as usize);
+    if let Some(range) = alias_at(text, slot) {
+        return vec![Edit { range, with: spelled }];
+    }
     let Some(entry) = slot.entry() else {
-        let alias = match &slot.parent.value {
-            Value::List(items) if item_is_alias(slot.parent, items, slot.index) => {
-                let before = slot
-                    .index
-                    .checked_sub(1)
-                    .map_or(slot.parent.span.start, |before| items[before].span.end);
-                alias_after(text, before as usize)
-            }
-            _ => None,
-        };
         return vec![Edit {
-            range: alias.unwrap_or(span),
+            range: span,
             with: spelled,
         }];
     };
     let behind = behind_colon(text, entry);
-    if entry_is_alias(entry) {
-        let range = alias_after(text, behind).unwrap_or(span);
-        return vec![Edit { range, with: spelled }];
-    }
     if is_absent(node) {
         return vec![Edit::insert(behind, format!(" {spelled}"))];
     }
@@ -420,7 +391,9 @@ fn added(
     let Value::Map(entries) = &map.value else {
         return Err(Impossible::new("only a map takes a new key"));
     };
-    let own: Vec<&MapEntry> = entries.iter().filter(|entry| !entry.merged).collect();
+    let own = entries.iter().enumerate().filter(|(_, entry)| !entry.merged);
+    let own: Vec<(usize, &MapEntry)> = own.collect();
+    let end_of = |index: usize| slot_end(text, &Slot { parent: map, index });
     let typed = new.typed.as_deref();
     let brk = line_break(text);
     if is_flow(text, map) {
@@ -431,7 +404,7 @@ fn added(
             write::value(&value, typed, manner)
         );
         let close = map.span.end as usize - 1;
-        let Some(last) = own.iter().max_by_key(|entry| entry.key_span.start) else {
+        let Some((at, last)) = own.iter().max_by_key(|(_, entry)| entry.key_span.start) else {
             let inside = map.span.start as usize + 1;
             // Only blanks are between the brackets, or a merge that the pair follows.
             let with = if text[inside..close].trim().is_empty() {
@@ -441,7 +414,7 @@ fn added(
             };
             return Ok(vec![Edit::insert(close, with)]);
         };
-        let end = entry_end(text, last);
+        let end = end_of(*at);
         let comma = text[end..close].trim_start().starts_with(',');
         let behind = if comma {
             end + text[end..close].find(',').unwrap_or(0) + 1
@@ -464,8 +437,8 @@ fn added(
             vec![Edit::insert(end, ",".to_owned()), Edit::insert(at, line)]
         });
     }
-    let (first, last) = match (own.first(), own.iter().map(|entry| entry_end(text, entry)).max()) {
-        (Some(first), Some(last)) => (first.key_span, last),
+    let (first, last) = match (own.first(), own.iter().map(|(index, _)| end_of(*index)).max()) {
+        (Some((_, first)), Some(last)) => (first.key_span, last),
         // A block map of merges alone begins with `<<`.
         _ => (
             Span::new(map.span.start as usize, map.span.start as usize + 2),
@@ -542,18 +515,4 @@ fn same(a: &Node, b: &Node) -> bool {
 
 fn by_key(entries: &[MapEntry]) -> BTreeMap<&str, &Node> {
     entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect()
-}
-
-impl EditableFile {
-    /// The file, as its path was given.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.source.path()
-    }
-
-    /// Format of the file.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
-    }
 }

@@ -9,7 +9,6 @@ mod find;
 mod path;
 mod write;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use crate::{document, json, load_context, secrets, yaml};
 
 /// Syntax of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+enum Format {
     /// JSON: no comments, and every text in quotes.
     Json,
     /// YAML.
@@ -32,8 +31,7 @@ pub enum Format {
 
 impl Format {
     /// Syntax by the ending of the name, else by the first character.
-    #[must_use]
-    pub fn of(path: &Path, text: &str) -> Self {
+    fn of(path: &Path, text: &str) -> Self {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
         match ending.as_deref().and_then(|ending| ending.to_str()) {
             Some("json") => Self::Json,
@@ -247,13 +245,13 @@ impl EditableFile {
             }
             _ => String::new(),
         };
-        let what = if here.is_empty() {
+        let whole = if here.is_empty() {
             "the config".to_owned()
         } else {
             format!("`{here}`")
         };
         let kind = reached.node.kind();
-        Impossible::new(format!("no `{wanted}` in {what}, which is {kind} ({place}){hint}"))
+        Impossible::new(format!("no `{wanted}` in {whole}, which is {kind} ({place}){hint}"))
     }
 
     /// The text of one value on one line, without secrets.
@@ -321,15 +319,6 @@ fn text_of(source: &Source) -> &str {
 
 fn is_collection(node: &Node) -> bool {
     matches!(node.value, Value::List(_) | Value::Map(_))
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Json => "JSON",
-            Self::Yaml => "YAML",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Spelling a value in the style of its surroundings.
 
 use super::{Format, Value};
+use crate::node::MapEntry;
 use crate::yaml;
 
 /// Quotes of a text as it was written before.
@@ -36,28 +37,25 @@ pub(super) struct ValueContext {
 }
 
 /// The value on one line. `typed` is how a person wrote a number or the like.
-pub(super) fn value(value: &Value, typed: Option<&str>, manner: ValueContext) -> String {
-    match value {
+pub(super) fn value(new: &Value, typed: Option<&str>, manner: ValueContext) -> String {
+    match new {
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Number(number) => match (typed, manner.format) {
             (Some(typed), Format::Yaml) => typed.to_owned(),
             (Some(typed), Format::Json) if serde_json::from_str::<f64>(typed).is_ok() => typed.to_owned(),
-            _ => number_text(*number),
+            _ => json_number(*number).to_string(),
         },
         Value::Text(content) => text(content, manner),
         Value::List(items) => {
             let inner = ValueContext { flow: true, ..manner };
-            let items: Vec<_> = items
-                .iter()
-                .map(|item| crate::edit::write::value(&item.value, None, inner))
-                .collect();
+            let items: Vec<_> = items.iter().map(|item| value(&item.value, None, inner)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Map(entries) => {
             let inner = ValueContext { flow: true, ..manner };
-            let pair = |entry: &crate::node::MapEntry| {
-                let spelled = crate::edit::write::value(&entry.value.value, None, inner);
+            let pair = |entry: &MapEntry| {
+                let spelled = value(&entry.value.value, None, inner);
                 format!("{}: {spelled}", key(&entry.key, inner))
             };
             let pairs: Vec<_> = entries.iter().map(pair).collect();
@@ -138,10 +136,6 @@ fn double(content: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-fn number_text(number: f64) -> String {
-    json_number(number).to_string()
 }
 
 /// Whole numbers without a fraction, as people write them.

@@ -40,16 +40,6 @@ pub enum DependencyKind {
     Optional,
 }
 
-impl DependencyKind {
-    /// Kind in one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::Optional => "optional",
-        }
-    }
-}
-
 /// Dependency in a diagram.
 #[derive(Clone, Debug)]
 pub struct GraphEdge {
@@ -150,7 +140,10 @@ impl Graph {
             json!({
                 "from": self.nodes[edge.from].name.to_string(),
                 "to": to,
-                "kind": edge.kind.as_str(),
+                "kind": match edge.kind {
+                    DependencyKind::Required => "required",
+                    DependencyKind::Optional => "optional",
+                },
                 "held": edge.held,
                 "let_go": (!edge.circle.is_empty()).then_some(&edge.circle),
                 "problem": problem,
