@@ -2,7 +2,7 @@
 //! applied, watched, and committed or taken back.
 //!
 //! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what
-//! `watcher` sees. `start` chooses what a machine starts with.
+//! `watcher` sees. `reader` reads texts, `preflight` checks them. `start` chooses what a machine starts with.
 
 pub mod driver;
 mod loaded_config;
@@ -10,6 +10,7 @@ pub mod maintenance;
 pub mod network;
 mod preflight;
 pub mod progress;
+mod reader;
 mod start;
 mod status;
 mod store_writer;
