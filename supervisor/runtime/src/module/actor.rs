@@ -44,10 +44,7 @@ pub enum Command {
     /// Run, or end.
     Want(bool),
     /// Marks the process as to be replaced; it reads CLOSING while its resources are taken out.
-    Drain {
-        /// Life number of the process.
-        life: u64,
-    },
+    Drain { life: u64 },
     /// End the present process and start a new one, at once.
     Restart(RestartReason),
     /// Applies a changed entry under which the present process may go on: the policy counts from now on, the rest for the
@@ -92,16 +89,12 @@ pub enum Event {
     Starting,
     /// The module is ready, or its connection was renewed within the same life.
     Ready {
-        /// Life number of the process.
         life: u64,
-        /// Connection for its calls.
         upstream: Upstream,
-        /// APIs and models on offer.
         handlers: Arc<[Handler]>,
     },
     /// The module cannot be called any more. Repeated when more is known, or when the next try begins.
     Down {
-        /// Life number of the process that failed.
         life: u64,
         /// Cause, and time of the next start.
         cause: Arc<str>,
@@ -129,19 +122,14 @@ pub struct Actor {
 /// Dependencies of an actor on the rest of the core.
 #[derive(Debug)]
 pub struct ActorContext {
-    /// Published state of the module.
     pub entry: Arc<ModuleEntry>,
-    /// Socket names of the module.
     pub sockets: Sockets,
     /// Address of the module's parent socket, served by the core.
     pub parent: Address,
     /// VIAM_HOME.
     pub home: PathBuf,
-    /// Starts processes.
     pub spawner: Spawner,
-    /// The calls that run.
     pub operations: Operations,
-    /// Sender for events.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
@@ -194,11 +182,14 @@ impl Actor {
                     Some(input) => input,
                     None => continue,
                 },
-                Some(_) = OptionFuture::from(self.preparation.absent.as_mut().map(ProgramWatch::changed)), if may_try_sooner => self.appeared(),
-                Some(()) = OptionFuture::from(self.connection.upstream.as_ref().map(Upstream::closed)) => match self.reconnect().await {
-                    Some(input) => input,
-                    None => continue,
-                },
+                Some(_there) = OptionFuture::from(self.preparation.absent.as_mut().map(ProgramWatch::changed)),
+                    if may_try_sooner => self.appeared(),
+                Some(()) = OptionFuture::from(self.connection.upstream.as_ref().map(Upstream::closed)) => {
+                    match self.reconnect().await {
+                        Some(input) => input,
+                        None => continue,
+                    }
+                }
                 news = health::next_notice(&mut self.connection.watch) => self.handle_notice(news),
                 () = process::output_drained(&mut self.process.output_drain) => { self.output_drained(); continue }
                 problem = self.process.bounds.broken(&self.spec.name) => {

@@ -32,13 +32,9 @@ use crate::sleep_until;
 /// Process under watch, and the means of watching it.
 #[derive(Debug)]
 pub struct Subject {
-    /// The module.
     pub entry: Arc<ModuleEntry>,
-    /// Process id.
     pub pid: u32,
-    /// Health policy of the module.
     pub health: Health,
-    /// Connection to the module.
     pub upstream: Upstream,
     /// The calls that clients make.
     pub operations: Operations,
