@@ -13,3 +13,11 @@ pub mod model_links;
 pub mod module;
 pub mod rollout;
 pub mod rotating_file;
+
+/// Waits for `deadline`, for ever if there is none.
+pub(crate) async fn sleep_until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

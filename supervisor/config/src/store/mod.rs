@@ -5,7 +5,7 @@
 
 mod debounce;
 pub mod last_good;
-mod notifier;
+pub mod notifier;
 mod stable_read;
 pub mod state_dir;
 pub mod watch;

@@ -1,4 +1,5 @@
-//! Notifier of changes in the folders where they may matter. It gives hints; what counts is a look at the file.
+//! Notifier of changes in the folders where they may matter, for the config's files and for modules' programs. It gives
+//! hints; what counts is a look at the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -19,8 +20,10 @@ pub fn of_this_system(hear: Box<dyn Fn(notify::Result<Event>) + Send>) -> notify
     Ok(Box::new(notify::recommended_watcher(hear)?))
 }
 
-/// The watched folders.
+/// Watch over the folders of some files, links on the way included.
 pub struct Notifier {
+    /// Name of the files in a warning.
+    what: &'static str,
     watcher: Option<Box<dyn Watcher + Send>>,
     /// Watched folders with device and inode: another folder at the same place needs another watch.
     folders: BTreeMap<PathBuf, (u64, u64)>,
@@ -32,8 +35,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Calls `hint` after each change that may matter.
-    pub fn new(config: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
+    /// Calls `hint` after each change that may matter to `what`, which lies at `place`.
+    pub fn new(what: &'static str, place: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
         let matters = Arc::new(Mutex::new(BTreeSet::new()));
         let known = Arc::clone(&matters);
         let hear = move |event: notify::Result<Event>| {
@@ -43,6 +46,7 @@ impl Notifier {
             }
         };
         let mut notifier = Self {
+            what,
             watcher: None,
             folders: BTreeMap::new(),
             matters,
@@ -51,7 +55,7 @@ impl Notifier {
         };
         match make(Box::new(hear)) {
             Ok(watcher) => notifier.watcher = Some(watcher),
-            Err(error) => notifier.warn_once(config, &error),
+            Err(error) => notifier.warn_once(place, &error),
         }
         notifier
     }
@@ -113,9 +117,17 @@ impl Notifier {
             };
             warn!(
                 place = %place.display(),
-                "the system does not tell of changes, so the config is looked at now and then: {error}{cure}"
+                "the system does not tell of changes, so {} is looked at now and then: {error}{cure}", self.what
             );
         }
+    }
+}
+
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier")
+            .field("folders", &self.folders)
+            .finish_non_exhaustive()
     }
 }
 

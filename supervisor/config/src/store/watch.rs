@@ -175,7 +175,9 @@ struct WatchThread {
 impl WatchThread {
     fn new(path: PathBuf, known: Option<FileChange>, make: notifier::Maker, shared: Arc<Shared>) -> Self {
         let wake = Arc::clone(&shared);
-        let notifier = Notifier::new(&path, make, move || wake.ask(|request| request.look = true));
+        let notifier = Notifier::new("the config", &path, make, move || {
+            wake.ask(|request| request.look = true)
+        });
         Self {
             files: vec![(path.clone(), Err(io::ErrorKind::NotFound))],
             path,

@@ -27,12 +27,12 @@ use super::calls;
 use super::handle::{Command, MachineHandle, Restarted};
 use super::modules::AfterEnd;
 use super::preflight::ModuleLife;
-use super::setup::Shared;
-use super::view::{View, ViewCell};
+use super::view::View;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, Event, RestartReason};
 use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
+use crate::sleep_until;
 
 /// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
 /// must not make the machine look as if it were starting for ever.
@@ -50,33 +50,45 @@ pub struct Machine {
     pub(super) world: World,
     /// Config in force.
     pub(super) config: Arc<Config>,
-    pub(super) published: ViewCell,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
-    /// Handle of this machine, for tasks that ask by themselves.
+    /// Handle of this machine: what is published and shared, and for tasks that ask by themselves.
     pub(super) handle: MachineHandle,
-    pub(super) shared: Arc<Shared>,
     pub(super) modules: BTreeMap<ModuleName, Running>,
-    pub(super) resources: HashMap<ResourceName, Arc<Resource>>,
-    /// The tasks of modules, each with its name, and those that follow their programs.
-    pub(super) actors: JoinSet<Option<ModuleName>>,
-    pub(super) calls: JoinSet<Ended>,
-    /// Resources that went with a module and did not come back yet, and with which.
-    pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
-    /// Liveness checks, one for each module that is being emptied: each ends when its module answers nothing any more.
-    pub(super) liveness_checks: JoinSet<Option<(ModuleName, u64)>>,
+    pub(super) resources: Resources,
+    pub(super) tasks: Tasks,
     /// Changes whose first outcome somebody waits for.
     pub(super) watched: Vec<Watched>,
     /// Answers of running processes about entries, from before the entries were applied.
     pub(super) early_answers: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, ModuleLife)>,
+    pub(super) course: Course,
+}
+
+/// Resources as others see them.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    pub(super) cells: HashMap<ResourceName, Arc<Resource>>,
+    /// Resources that went with a module and did not come back yet, and with which.
+    pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// Resources that are gone and that others may still see.
     pub(super) pending_removals: PendingRemovals,
-    pub(super) build_timeout: Duration,
-    pub(super) revision: Arc<str>,
-    pub(super) started: Instant,
+}
+
+/// Tasks of the machine, whose ends it waits for.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// The tasks of modules, each with its name, and those that follow their programs.
+    pub(super) modules: JoinSet<Option<ModuleName>>,
+    pub(super) calls: JoinSet<Ended>,
+    /// Liveness checks, one for each module that is being emptied: each ends when its module answers nothing any more.
+    pub(super) liveness_checks: JoinSet<Option<(ModuleName, u64)>>,
+}
+
+/// Course of the machine as a whole, from its start to its end.
+#[derive(Debug, Default)]
+pub(super) struct Course {
     /// Modules may start.
     pub(super) begun: bool,
-    pub(super) running: bool,
     /// Cancelled when the machine is to end: nothing new is worth waiting for.
     pub(super) stopping: CancellationToken,
     pub(super) stop_by: Option<Instant>,
@@ -110,6 +122,15 @@ pub(super) struct Running {
     pub(super) then: Option<AfterEnd>,
 }
 
+impl Running {
+    /// Answers callers who wait for a process of this number, or an older one.
+    pub(super) fn answer(&mut self, life: u64, outcome: &Result<(), Arc<str>>) {
+        for (_, waiting) in self.waiting.extract_if(.., |(after, _)| *after < life) {
+            let _gone = waiting.send(outcome.clone());
+        }
+    }
+}
+
 /// A call about a resource that came to its end.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -129,18 +150,18 @@ pub(super) enum CallResult {
 impl Machine {
     /// Runs until everything was taken down.
     pub async fn run(mut self) {
-        self.begun = true;
+        self.course.begun = true;
         for module in self.modules.values() {
             let _faulty = module.commands.send(ModuleCommand::Want(true));
         }
-        let first_pass = tokio::time::sleep_until((self.started + FIRST_PASS).into());
+        let first_pass = tokio::time::sleep(FIRST_PASS);
         tokio::pin!(first_pass);
         loop {
             self.take_steps();
             self.restart_drained();
             self.publish_forgotten(Instant::now());
             self.answer_watched(Instant::now());
-            if !self.running && (self.world.is_settled() || first_pass.is_elapsed()) {
+            if !self.is_running() && (self.world.is_settled() || first_pass.is_elapsed()) {
                 self.finish_first_pass();
             }
             if self.is_over() {
@@ -150,29 +171,30 @@ impl Machine {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command),
                 Some((module, event)) = self.events.recv() => self.event(module, event),
-                Some(ended) = self.calls.join_next() => self.ended(ended),
-                Some(ended) = self.actors.join_next() => self.task_ended(ended),
-                Some(silent) = self.liveness_checks.join_next() => self.silent(silent),
-                () = wake_at(wake) => self.world.touch_due(Instant::now()),
-                () = &mut first_pass, if !self.running => {}
+                Some(ended) = self.tasks.calls.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.modules.join_next() => self.task_ended(ended),
+                Some(silent) = self.tasks.liveness_checks.join_next() => self.silent(silent),
+                () = sleep_until(wake) => self.world.touch_due(Instant::now()),
+                () = &mut first_pass, if !self.is_running() => {}
             }
             // What has come meanwhile is taken in before anything is decided: one decision for many events.
-            while let Some(ended) = self.calls.try_join_next() {
+            while let Some(ended) = self.tasks.calls.try_join_next() {
                 self.ended(ended);
             }
         }
-        self.liveness_checks.abort_all();
+        self.tasks.liveness_checks.abort_all();
         // The last thing a module is told; dropping the senders would say the same.
         for module in self.modules.values() {
             let _over = module.commands.send(ModuleCommand::Want(false));
         }
         self.modules.clear();
-        while self.actors.join_next().await.is_some() {}
+        while self.tasks.modules.join_next().await.is_some() {}
     }
 
     /// True when a machine that is to end holds nothing any more, or has waited long enough for what it holds.
     fn is_over(&self) -> bool {
-        self.stop_by
+        self.course
+            .stop_by
             .is_some_and(|by| by <= Instant::now() || self.world.nodes().next().is_none())
     }
 
@@ -183,17 +205,23 @@ impl Machine {
         drains
             .chain(watched)
             .chain(self.world.next_retry())
-            .chain(self.stop_by)
-            .chain(self.pending_removals.due())
+            .chain(self.course.stop_by)
+            .chain(self.resources.pending_removals.due())
             .min()
     }
 
+    fn is_running(&self) -> bool {
+        self.handle.published.load().running
+    }
+
     fn finish_first_pass(&mut self) {
-        self.running = true;
-        self.published.changes.record(EventKind::Machine(MachineEvent::Running));
-        let mut view = View::clone(&self.published.load());
+        self.handle
+            .published
+            .changes
+            .record(EventKind::Machine(MachineEvent::Running));
+        let mut view = View::clone(&self.handle.published.load());
         view.running = true;
-        self.published.publish(view);
+        self.handle.published.publish(view);
     }
 
     fn take_steps(&mut self) {
@@ -227,7 +255,7 @@ impl Machine {
             .then(|| self.drain(&name, module))
             .flatten();
         let busy = self.world.is_adding(module);
-        let limit = self.build_timeout;
+        let limit = self.handle.shared.build_timeout;
         self.world.begin(&name, stage, module, held.clone());
         if stage == BuildStage::Removing {
             self.show(
@@ -243,7 +271,7 @@ impl Machine {
             self.show(&name, ShownState::waiting("being built"));
         }
         let module = module.clone();
-        let stopping = self.stopping.clone();
+        let stopping = self.course.stopping.clone();
         let ending = stopping.is_cancelled() || self.world.condition(&module) == Some(&ModuleCondition::Draining);
         let (what, limit) = match stage {
             // A module that is building something may answer nothing else until that is done.
@@ -259,7 +287,7 @@ impl Machine {
         } else {
             limit
         };
-        self.calls.spawn(async move {
+        self.tasks.calls.spawn(async move {
             if let Some(drain) = drain {
                 drain.over(&upstream).await;
             }
@@ -329,9 +357,7 @@ impl Machine {
 
     fn forget(&mut self, name: &ResourceName) {
         self.world.forget(name);
-        self.resources.remove(name);
-        self.lost.remove(name);
-        self.pending_removals.add(Instant::now());
+        self.resources.forget(name);
     }
 
     pub(super) fn event(&mut self, name: ModuleName, event: Event) {
@@ -355,12 +381,9 @@ impl Machine {
                 running.life = life;
                 running.upstream = Some(upstream.clone());
                 running.handlers = handlers.clone();
-                let answered = running.waiting.extract_if(.., |(after, _)| *after < life);
-                for (_, waiting) in answered {
-                    let _gone = waiting.send(Ok(()));
-                }
+                running.answer(life, &Ok(()));
                 if renewed {
-                    self.renew(&name, &upstream);
+                    self.resources.renew(&name, &upstream);
                 } else {
                     let offers: HashSet<_> = handlers
                         .iter()
@@ -373,10 +396,7 @@ impl Machine {
             Event::Down { life, cause, .. } => {
                 running.upstream = None;
                 running.drain_by = None;
-                let failed = running.waiting.extract_if(.., |(after, _)| *after < life);
-                for (_, waiting) in failed {
-                    let _gone = waiting.send(Err(cause.clone()));
-                }
+                running.answer(life, &Err(cause.clone()));
                 let ends = running.then.is_some();
                 self.lose(&name);
                 self.world.module_changed(&name, ModuleCondition::Down(cause), None);
@@ -388,24 +408,11 @@ impl Machine {
         }
     }
 
-    /// The same process on a new connection: nothing was lost but the old one.
-    fn renew(&self, module: &ModuleName, upstream: &Upstream) {
-        for resource in self.resources.values() {
-            let state = resource.state();
-            if state.module.as_ref() == Some(module) && state.upstream.is_some() {
-                resource.publish(ResourceState {
-                    upstream: Some(upstream.clone()),
-                    ..ResourceState::clone(&state)
-                });
-            }
-        }
-    }
-
     /// Publishes the route table. The gRPC service of an API may only be known after its module's handshake.
     fn swap_table(&self) {
-        let mut view = View::clone(&self.published.load());
+        let mut view = View::clone(&self.handle.published.load());
         view.table = Arc::new(self.table(&view.resources));
-        self.published.publish(view);
+        self.handle.published.publish(view);
     }
 
     /// Routes to these resources by the handlers of their modules, in config order.
@@ -438,13 +445,13 @@ impl Machine {
                 let _gone = reply.send(self.lines());
             }
             Command::Shutdown => {
-                self.published
+                self.handle
+                    .published
                     .changes
                     .record(EventKind::Machine(MachineEvent::Stopping));
-                self.stopping.cancel();
-                self.stop_by = self
-                    .stop_by
-                    .or(Some(Instant::now() + self.longest_drain() + REMOVE_ALL));
+                self.course.stopping.cancel();
+                let by = Instant::now() + self.longest_drain() + REMOVE_ALL;
+                self.course.stop_by.get_or_insert(by);
                 self.remove_everything();
                 for module in self.modules.keys().cloned().collect::<Vec<_>>() {
                     self.watch_over(&module);
@@ -457,14 +464,14 @@ impl Machine {
         if !self.world.show(name, &shown) {
             return;
         }
-        let (Some(resource), Some(node)) = (self.resources.get(name), self.world.node(name)) else {
+        let (Some(resource), Some(node)) = (self.resources.cells.get(name), self.world.node(name)) else {
             return;
         };
         let before = resource.state();
         let closed = self.closed(node, before.closed.as_ref());
         // What is down with its module, or with what it needs, was told there, and what the start finds is in its
         // summary; once is enough.
-        if self.running
+        if self.is_running()
             && shown.phase == Phase::Unhealthy
             && !shown.transient
             && before.error.as_deref() != shown.cause.as_deref()
@@ -476,7 +483,7 @@ impl Machine {
         let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
         let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
-        self.published.changes.record(EventKind::Resource {
+        self.handle.published.changes.record(EventKind::Resource {
             name: resource.label.clone(),
             phase: shown.phase,
             reachable: upstream.is_some(),
@@ -498,22 +505,36 @@ impl Machine {
             closed,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
             revision: if ready {
-                self.revision.clone()
+                self.handle.published.load().revision.clone()
             } else {
                 before.revision.clone()
             },
         });
-        self.published.changes.notify();
+        self.handle.published.changes.notify();
+    }
+}
+
+impl Resources {
+    fn forget(&mut self, name: &ResourceName) {
+        self.cells.remove(name);
+        self.lost.remove(name);
+        self.pending_removals.add(Instant::now());
+    }
+
+    /// The same process on a new connection: nothing was lost but the old one.
+    fn renew(&self, module: &ModuleName, upstream: &Upstream) {
+        for resource in self.cells.values() {
+            let state = resource.state();
+            if state.module.as_ref() == Some(module) && state.upstream.is_some() {
+                resource.publish(ResourceState {
+                    upstream: Some(upstream.clone()),
+                    ..ResourceState::clone(&state)
+                });
+            }
+        }
     }
 }
 
 fn shutting_down<T>() -> Result<T, Failure> {
     Err("the machine is shutting down".into())
-}
-
-async fn wake_at(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -70,11 +70,8 @@ impl MachineHandle {
     /// # Errors
     /// The machine is shutting down.
     pub async fn apply_with(&self, config: Arc<Config>, asked: PreflightAnswers) -> Result<Applied, ApplyError> {
-        let (done, applied) = oneshot::channel();
         let asked = Box::new(asked);
-        let command = Command::Apply { config, asked, done };
-        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
-        applied.await.map_err(|_| ApplyError::ShuttingDown)
+        self.request(|done| Command::Apply { config, asked, done }).await
     }
 
     /// Facts of the running machine that a plan needs and no config holds.
@@ -82,10 +79,7 @@ impl MachineHandle {
     /// # Errors
     /// The machine is shutting down.
     pub async fn known(&self) -> Result<Known, ApplyError> {
-        let (reply, known) = oneshot::channel();
-        let command = Command::Know(reply);
-        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
-        known.await.map_err(|_| ApplyError::ShuttingDown)
+        self.request(Command::Know).await
     }
 }
 
@@ -93,7 +87,7 @@ impl Machine {
     /// Facts that a plan needs.
     pub(super) fn known(&self) -> Known {
         Known {
-            builtins: self.shared.builtins.present(),
+            builtins: self.handle.shared.builtins.present(),
             ..self.world.known()
         }
     }
@@ -110,7 +104,7 @@ impl Machine {
 
     /// Takes up a config while the machine runs.
     pub(super) fn apply(&mut self, config: Arc<Config>, asked: PreflightAnswers, done: oneshot::Sender<Applied>) {
-        if self.stopping.is_cancelled() {
+        if self.course.stopping.is_cancelled() {
             return;
         }
         let plan = self.apply_now(config, asked);
@@ -146,8 +140,8 @@ impl Machine {
             .into_iter()
             .map(|wanted| (wanted.spec.name.clone(), wanted))
             .collect();
-        let raised = self.config.revision != config.revision || self.revision.is_empty();
-        self.revision = config.revision.as_str().into();
+        let before = self.handle.published.load().revision.clone();
+        let revision: Arc<str> = config.revision.as_str().into();
         self.config = config.clone();
         for change in &plan.changes {
             let Part::Module(name) = &change.part else { continue };
@@ -162,31 +156,31 @@ impl Machine {
         self.world.take_up(&config, &plan.in_place(), desired);
         for config in &config.resources {
             let model = &config.model;
-            match self.resources.get(&config.name) {
+            match self.resources.cells.get(&config.name) {
                 Some(known) if known.model == *model => {}
                 known => {
                     let resource = Resource::new(config.name.clone(), model.clone());
                     if let Some(known) = known {
                         resource.publish(ResourceState::clone(&known.state()));
                     }
-                    self.resources.insert(config.name.clone(), Arc::new(resource));
+                    self.resources.cells.insert(config.name.clone(), Arc::new(resource));
                 }
             }
         }
-        if raised {
-            self.raise_revision();
+        if revision != before || before.is_empty() {
+            self.raise_revision(&revision);
         }
         self.publish_all();
         plan
     }
 
     /// Raises the revision of whatever already runs as the new config wants it.
-    fn raise_revision(&self) {
-        for (name, resource) in &self.resources {
+    fn raise_revision(&self, revision: &Arc<str>) {
+        for (name, resource) in &self.resources.cells {
             let state = resource.state();
             if state.phase == Phase::Ready && self.world.node(name).is_some_and(Node::stays) {
                 resource.publish(ResourceState {
-                    revision: self.revision.clone(),
+                    revision: revision.clone(),
                     ..ResourceState::clone(&state)
                 });
             }
@@ -204,24 +198,29 @@ impl Machine {
         let wanted = config
             .resources
             .iter()
-            .filter_map(|config| self.resources.get(&config.name));
+            .filter_map(|config| self.resources.cells.get(&config.name));
         let mut resources: Vec<_> = wanted.cloned().collect();
-        if resources.len() < self.resources.len() {
+        if resources.len() < self.resources.cells.len() {
             let leaves = |name: &&ResourceName| self.world.node(name).is_none_or(|node| !node.wanted);
-            let mut leaving: Vec<_> = self.resources.keys().filter(leaves).collect();
+            let mut leaving: Vec<_> = self.resources.cells.keys().filter(leaves).collect();
             leaving.sort();
-            resources.extend(leaving.into_iter().filter_map(|name| self.resources.get(name)).cloned());
+            resources.extend(
+                leaving
+                    .into_iter()
+                    .filter_map(|name| self.resources.cells.get(name))
+                    .cloned(),
+            );
         }
         let rejected = config.duplicates.resources.iter().map(|config| Rejected {
             name: config.name.clone(),
             model: config.model.clone(),
             error: config.fault.clone().unwrap_or_default(),
         });
-        let before = self.published.load_full();
+        let before = self.handle.published.load_full();
         let same_config = Arc::ptr_eq(&before.config, config);
         let view = View {
             running: before.running,
-            revision: self.revision.clone(),
+            revision: config.revision.as_str().into(),
             config_time: before
                 .config_time
                 .filter(|_| same_config)
@@ -232,13 +231,13 @@ impl Machine {
             table: Arc::new(self.table(&resources)),
             resources: resources.into(),
         };
-        self.published.publish(view);
+        self.handle.published.publish(view);
     }
 
     /// Resources that nobody wants are gone: nobody is to see them any more.
     pub(super) fn publish_forgotten(&mut self, now: Instant) {
-        let leaving = self.resources.len().saturating_sub(self.config.resources.len());
-        if self.pending_removals.take(leaving, now) && !self.stopping.is_cancelled() {
+        let leaving = self.resources.cells.len().saturating_sub(self.config.resources.len());
+        if self.resources.pending_removals.take(leaving, now) && !self.course.stopping.is_cancelled() {
             self.publish_all();
         }
     }

@@ -171,26 +171,12 @@ fn failure_text(did: &str, status: &Status, limit: Duration) -> String {
     }
 }
 
-/// A status in the form that Viam's tools show and match: `rpc error: code = Unknown desc = …`.
+/// A status in the form that Viam's tools show and match: `rpc error: code = Unknown desc = …`, with Go's names of the codes.
 fn rpc_error(status: &Status) -> String {
     let code = match status.code() {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
+        Code::Ok => "OK".to_owned(),
+        Code::Cancelled => "Canceled".to_owned(),
+        code => format!("{code:?}"),
     };
     format!("rpc error: code = {code} desc = {}", status.message())
 }

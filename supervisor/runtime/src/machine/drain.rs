@@ -58,7 +58,7 @@ impl Machine {
 
     fn explain(&self, planned: &PlannedRemoval) -> Arc<str> {
         match planned {
-            _ if self.stopping.is_cancelled() => "the machine is shutting down".into(),
+            _ if self.course.stopping.is_cancelled() => "the machine is shutting down".into(),
             PlannedRemoval::NotWanted => "it is no longer in the config".into(),
             PlannedRemoval::Replaced => "it is being built anew".into(),
             PlannedRemoval::Restart(module) => match self.modules.get(module) {
@@ -75,14 +75,14 @@ impl Machine {
     /// before the step begins, and waited for after its state was published.
     pub(super) fn drain(&self, name: &ResourceName, module: &ModuleName) -> Option<Drain> {
         let planned = self.world.planned(name)?;
-        let resource = self.resources.get(name)?;
+        let resource = self.resources.cells.get(name)?;
         let state = resource.state();
         let (since, cause) = match &state.closed {
             Some(closed) => (closed.since, closed.cause.clone()),
             None => (Instant::now(), self.explain(&planned)),
         };
         Some(Drain {
-            operations: self.shared.operations.clone(),
+            operations: self.handle.shared.operations.clone(),
             resource: resource.label.clone(),
             by: since + self.patience(module),
             cause,
@@ -91,21 +91,21 @@ impl Machine {
 
     /// Limit for calls in flight before something in `module` is taken out as planned.
     fn patience(&self, module: &ModuleName) -> Duration {
-        let view = self.published.load();
+        let view = self.handle.published.load();
         view.module(module.as_str())
             .map_or(Duration::ZERO, |entry| entry.policy().stop.drain)
     }
 
     /// Limit for the silence of the module before it counts as hung.
     pub(super) fn kill_after(&self, module: &ModuleName) -> Duration {
-        let view = self.published.load();
+        let view = self.handle.published.load();
         view.module(module.as_str())
             .map_or(Duration::MAX, |entry| entry.policy().health.kill_after)
     }
 
     /// The longest that any module gives its calls: the rest of a restart or a shutdown can only begin after that.
     pub(super) fn longest_drain(&self) -> Duration {
-        let view = self.published.load();
+        let view = self.handle.published.load();
         view.modules
             .iter()
             .map(|entry| entry.policy().stop.drain)

@@ -7,7 +7,7 @@ use mainstay_model::{Config, ModuleName};
 use mainstay_proxy::identity::Identity;
 use tokio::sync::{mpsc, oneshot};
 
-use super::apply::Applied;
+use super::apply::{Applied, ApplyError};
 use super::preflight::{ModuleLines, PreflightAnswers};
 use super::setup::Shared;
 use super::view::{View, ViewCell};
@@ -97,18 +97,29 @@ impl MachineHandle {
         if let Err(cause) = renew(entry).await {
             return Err(RestartError::Failed { id, name, cause });
         }
-        let (done, outcome) = oneshot::channel();
-        let asked = self.commands.send(Command::Restart {
-            module: entry.name.clone(),
-            current: entry.state().life,
+        let (module, current) = (entry.name.clone(), entry.state().life);
+        let restart = |done| Command::Restart {
+            module,
+            current,
             reason,
             done,
-        });
-        asked.map_err(|_| RestartError::ShuttingDown)?;
-        match outcome.await {
+        };
+        match self.request(restart).await {
             Ok(outcome) => outcome.map_err(|cause| RestartError::Failed { id, name, cause }),
-            Err(_dropped) => Err(RestartError::ShuttingDown),
+            Err(ApplyError::ShuttingDown) => Err(RestartError::ShuttingDown),
         }
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(super) async fn request<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .map_err(|_| ApplyError::ShuttingDown)?;
+        answer.await.map_err(|_| ApplyError::ShuttingDown)
     }
 
     /// Takes everything down in order; the machine's `run` returns when that is done.

@@ -11,7 +11,7 @@ impl Machine {
     /// The module is about to be gone: what goes with it is written down, to be crossed out as it comes back.
     pub(super) fn lose(&mut self, module: &ModuleName) {
         let lost = self.world.lost_with(module);
-        let view = self.published.load();
+        let view = self.handle.published.load();
         let Some(entry) = view.module(module.as_str()).filter(|_| !lost.is_empty()) else {
             return;
         };
@@ -21,14 +21,16 @@ impl Machine {
             .map(|(name, because)| (text(name), because.as_ref().map(text)));
         entry.history().record_lost(texts);
         for (name, _) in lost {
-            self.lost.entry(name).or_default().insert(module.clone());
+            self.resources.lost.entry(name).or_default().insert(module.clone());
         }
     }
 
     /// A resource was built.
     pub(super) fn built(&mut self, name: &ResourceName) {
-        let Some(modules) = self.lost.remove(name) else { return };
-        let view = self.published.load();
+        let Some(modules) = self.resources.lost.remove(name) else {
+            return;
+        };
+        let view = self.handle.published.load();
         let text: Arc<str> = name.to_string().into();
         for entry in modules.iter().filter_map(|module| view.module(module.as_str())) {
             entry.history().built(&text);

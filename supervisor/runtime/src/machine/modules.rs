@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use mainstay_core::machine::desired::DesiredModule;
 use mainstay_core::machine::node::ModuleCondition;
@@ -17,11 +17,10 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::actor::{Machine, REMOVE_ALL, Running};
+use super::actor::{Machine, Running};
 use super::reload;
 use super::setup::Shared;
 use crate::module::actor::{Actor, ActorContext, Command as ModuleCommand, RestartReason};
-use crate::module::address::Address;
 use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
 use crate::module::parent::{ParentListener, ParentSocket};
@@ -48,10 +47,10 @@ impl Machine {
     fn begin_module(&mut self, wanted: DesiredModule, before: Option<Running>) {
         let DesiredModule { spec, fault, .. } = wanted;
         let name = spec.name.clone();
-        let changes = self.published.changes.clone();
+        let changes = self.handle.published.changes.clone();
         let entry = Arc::new(match &before {
-            Some(before) => before.entry.after(&spec, &self.shared.home),
-            None => ModuleEntry::new(&spec, &self.shared.home, changes),
+            Some(before) => before.entry.after(&spec, &self.handle.shared.home),
+            None => ModuleEntry::new(&spec, &self.handle.shared.home, changes),
         });
         self.world.add_module(name.clone());
         let (sender, commands) = mpsc::unbounded_channel();
@@ -73,7 +72,7 @@ impl Machine {
         };
         let prepared = match fault {
             Some(fault) => Err(fault),
-            None => prepare(&self.shared, &spec, &entry, &running.closed),
+            None => prepare(&self.handle.shared, &spec, &entry, &running.closed),
         };
         match prepared {
             Err(fault) => {
@@ -85,32 +84,18 @@ impl Machine {
                     state.last = Some(fault.as_str().into());
                     state.last_at = Some(SystemTime::now());
                 });
-                for (_, waiting) in running.waiting.drain(..) {
-                    let _gone = waiting.send(Err(cause.clone()));
-                }
+                running.answer(u64::MAX, &Err(cause.clone()));
                 self.world.module_changed(&name, ModuleCondition::Down(cause), None);
             }
-            Ok((sockets, parent, bounds)) => {
+            Ok(context) => {
                 running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
-                let context = ActorContext {
-                    entry,
-                    sockets,
-                    parent,
-                    home: self.shared.home.clone(),
-                    spawner: self.shared.spawner.clone(),
-                    operations: self.shared.operations.clone(),
-                    events: self.shared.events.clone(),
-                    start_timeout: self.shared.start_timeout,
-                    bounds,
-                    seed: RandomState::new().hash_one(()),
-                };
                 running.has_task = true;
                 let (actor, task_of) = (Actor::new(spec, context), name.clone());
-                self.actors.spawn(async move {
+                self.tasks.modules.spawn(async move {
                     actor.run(commands).await;
                     Some(task_of)
                 });
-                if self.begun {
+                if self.course.begun {
                     let _running = running.commands.send(ModuleCommand::Want(true));
                 }
             }
@@ -121,9 +106,9 @@ impl Machine {
     /// Restarts the module by itself when its program changes, until the token that this returns is cancelled.
     fn follow(&mut self, entry: &Arc<ModuleEntry>, closed: &CancellationToken) -> CancellationToken {
         let follow = reload::follow(entry.clone(), self.handle.clone());
-        let (over, stopping) = (closed.child_token(), self.stopping.clone());
+        let (over, stopping) = (closed.child_token(), self.course.stopping.clone());
         let until = over.clone();
-        self.actors.spawn(async move {
+        self.tasks.modules.spawn(async move {
             stopping.run_until_cancelled(until.run_until_cancelled(follow)).await;
             None
         });
@@ -164,7 +149,6 @@ impl Machine {
     /// Ends a module, after the resources in it; then follows `then`.
     pub(super) fn end_module(&mut self, name: &ModuleName, then: AfterEnd) {
         let gone = matches!(then, AfterEnd::Gone);
-        let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(name) else {
             return;
         };
@@ -184,12 +168,7 @@ impl Machine {
         match self.world.condition(name) {
             Some(ModuleCondition::Ready) => {
                 info!(module = %name, "{why}; ending it, its resources are taken out first");
-                running.entry.history().announce(why);
-                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
-                let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.lose(name);
-                self.world.module_changed(name, ModuleCondition::Draining, None);
-                self.watch_over(name);
+                self.empty(name, why);
             }
             // It is being emptied already.
             Some(ModuleCondition::Draining) => {}
@@ -230,14 +209,14 @@ impl Machine {
         while let Ok((module, event)) = self.events.try_recv() {
             self.event(module, event);
         }
-        if self.stopping.is_cancelled() {
+        if self.course.stopping.is_cancelled() {
             return;
         }
         let Some(mut running) = self.modules.remove(name) else {
             return;
         };
         running.closed.cancel();
-        let directory = Sockets::new(&self.shared.runtime, name.as_str());
+        let directory = Sockets::new(&self.handle.shared.runtime, name.as_str());
         if let Ok(sockets) = &directory {
             sockets.remove_directory();
         }
@@ -245,9 +224,7 @@ impl Machine {
             Some(AfterEnd::Restart(wanted)) => self.begin_module(*wanted, Some(running)),
             Some(AfterEnd::Gone) | None => {
                 debug!(module = %name, "module has ended for good");
-                for (_, waiting) in running.waiting.drain(..) {
-                    let _gone = waiting.send(Err("it is no longer in the config".into()));
-                }
+                running.answer(u64::MAX, &Err("it is no longer in the config".into()));
                 self.world.remove_module(name);
             }
         }
@@ -255,15 +232,13 @@ impl Machine {
     }
 }
 
-type Prepared = (Sockets, Address, Bounds);
-
 /// Opens what a module needs before it can be started.
 pub(super) fn prepare(
     shared: &Shared,
     spec: &ModuleSpec,
     entry: &Arc<ModuleEntry>,
     closed: &CancellationToken,
-) -> Result<Prepared, String> {
+) -> Result<ActorContext, String> {
     let sockets = Sockets::new(&shared.runtime, spec.name.as_str()).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| {
         let directory = sockets.directory().display();
@@ -282,5 +257,16 @@ pub(super) fn prepare(
     let _ending = shared.parent_sockets.send(door);
     let bounds = Bounds::new(spec, shared.cgroups.clone(), announcer);
     entry.publish(|state| state.limits = bounds.limits());
-    Ok((sockets, parent, bounds))
+    Ok(ActorContext {
+        entry: entry.clone(),
+        sockets,
+        parent,
+        home: shared.home.clone(),
+        spawner: shared.spawner.clone(),
+        operations: shared.operations.clone(),
+        events: shared.events.clone(),
+        start_timeout: shared.start_timeout,
+        bounds,
+        seed: RandomState::new().hash_one(()),
+    })
 }

@@ -13,7 +13,6 @@ use mainstay_model::{Config, ModuleName, ModulePhase, Offers, Preflight, Resourc
 use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::upstream::Upstream;
 use mainstay_wire::entry::component_config;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -172,10 +171,7 @@ impl MachineHandle {
     }
 
     async fn lines(&self) -> Result<ModuleLines, ApplyError> {
-        let (reply, lines) = oneshot::channel();
-        let command = Command::ModuleLines(reply);
-        self.commands.send(command).map_err(|_| ApplyError::ShuttingDown)?;
-        lines.await.map_err(|_| ApplyError::ShuttingDown)
+        self.request(Command::ModuleLines).await
     }
 }
 

@@ -1,6 +1,5 @@
 //! A module is emptied, and then its process is replaced: asked for by somebody, or because its program changed.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use mainstay_core::machine::node::ModuleCondition;
@@ -18,8 +17,6 @@ impl Machine {
     /// Ends the module's process, after its resources, and starts a new one. `current` is the number of the process
     /// that is to be replaced; `done` is told when a younger one is ready, or has failed.
     pub(super) fn restart(&mut self, module: &ModuleName, current: u64, reason: RestartReason, done: Restarted) {
-        self.restart_announced(module, &reason);
-        let drain = self.longest_drain();
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
@@ -28,23 +25,31 @@ impl Machine {
         match self.world.condition(module) {
             Some(ModuleCondition::Ready) => {
                 info!(%module, "{reason}; restarting it, its resources are taken out first");
-                running.drain_by = Some(Instant::now() + drain + REMOVE_ALL);
-                let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
-                self.world.module_changed(module, ModuleCondition::Draining, None);
-                self.watch_over(module);
+                self.empty(module, &format!("restarted: {reason}"));
             }
             // The restart that was asked for before is on its way.
             Some(ModuleCondition::Draining) => {}
             // A process younger than the present one follows anyway.
             _ if running.ending && matches!(running.then, Some(AfterEnd::Restart(_))) => {}
             _ if running.commands.send(ModuleCommand::Restart(reason)).is_err() => {
-                let cause: Arc<str> = "its config entry is broken".into();
-                for (_, waiting) in running.waiting.drain(..) {
-                    let _gone = waiting.send(Err(cause.clone()));
-                }
+                running.answer(u64::MAX, &Err("its config entry is broken".into()));
             }
             _ => {}
         }
+    }
+
+    /// Begins to empty a module that is ready and is to end, for the reason `why`.
+    pub(super) fn empty(&mut self, module: &ModuleName, why: &str) {
+        let by = Instant::now() + self.longest_drain() + REMOVE_ALL;
+        let Some(running) = self.modules.get_mut(module) else {
+            return;
+        };
+        running.entry.history().announce(why);
+        running.drain_by = Some(by);
+        let _over = running.commands.send(ModuleCommand::Drain { life: running.life });
+        self.lose(module);
+        self.world.module_changed(module, ModuleCondition::Draining, None);
+        self.watch_over(module);
     }
 
     pub(super) fn restart_drained(&mut self) {
@@ -68,24 +73,14 @@ impl Machine {
         }
     }
 
-    /// A module that is at work will be restarted because of that.
-    fn restart_announced(&mut self, module: &ModuleName, reason: &RestartReason) {
-        if self.world.condition(module) != Some(&ModuleCondition::Ready) {
-            return;
-        }
-        if let Some(entry) = self.published.load().module(module.as_str()) {
-            entry.history().announce(&format!("restarted: {reason}"));
-        }
-        self.lose(module);
-    }
-
     /// Watches a module that is being emptied: one that is frozen would hold up everything else.
     pub(super) fn watch_over(&mut self, module: &ModuleName) {
         if let Some(running) = self.modules.get(module)
             && let Some(upstream) = running.upstream.clone()
         {
             let whom = (module.clone(), running.life);
-            self.liveness_checks
+            self.tasks
+                .liveness_checks
                 .spawn(async move { calls::falls_silent(upstream).await.then_some(whom) });
         }
     }
@@ -105,7 +100,7 @@ impl Machine {
         let Some(running) = self.modules.get_mut(module) else {
             return;
         };
-        if self.stopping.is_cancelled() {
+        if self.course.stopping.is_cancelled() {
             running.upstream = None;
             let _over = running.commands.send(ModuleCommand::Want(false));
             let cause = "it did not answer while the machine was shutting down";

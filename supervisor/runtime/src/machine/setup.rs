@@ -4,20 +4,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mainstay_config::builtins::BuiltinModels;
-use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::world::World;
 use mainstay_model::{Config, ModuleName};
 use mainstay_process::cgroup::Tree;
 use mainstay_process::child::Spawner;
 use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::actor::Machine;
+use super::actor::{Course, Machine, Resources, Tasks};
 use super::handle::MachineHandle;
 use super::preflight::PreflightAnswers;
 use super::view::ViewCell;
@@ -58,6 +55,7 @@ pub(super) struct Shared {
     pub(super) spawner: Spawner,
     pub(super) events: mpsc::UnboundedSender<(ModuleName, Event)>,
     pub(super) start_timeout: Duration,
+    pub(super) build_timeout: Duration,
     /// Held by who runs spare instances.
     pub(super) spares: tokio::sync::Mutex<()>,
 }
@@ -68,7 +66,6 @@ impl Machine {
     /// # Errors
     /// The system refuses what processes are started with.
     pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, MachineHandle)> {
-        let published = ViewCell::default();
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -81,37 +78,26 @@ impl Machine {
             spawner: Spawner::start()?,
             events: event_sender,
             start_timeout: options.start_timeout,
+            build_timeout: options.build_timeout,
             spares: tokio::sync::Mutex::default(),
         });
         let handle = MachineHandle {
-            published: published.clone(),
+            published: ViewCell::default(),
             commands: command_sender,
-            shared: shared.clone(),
+            shared,
         };
         let mut machine = Self {
             world: World::default(),
             config: Arc::new(Config::empty(&config.path)),
-            published,
             commands,
             events,
             handle: handle.clone(),
-            shared,
             modules: BTreeMap::new(),
-            resources: HashMap::new(),
-            actors: JoinSet::new(),
-            calls: JoinSet::new(),
-            lost: HashMap::new(),
-            liveness_checks: JoinSet::new(),
+            resources: Resources::default(),
+            tasks: Tasks::default(),
             watched: Vec::new(),
             early_answers: HashMap::new(),
-            pending_removals: PendingRemovals::default(),
-            build_timeout: options.build_timeout,
-            revision: Arc::default(),
-            started: Instant::now(),
-            begun: false,
-            running: false,
-            stopping: CancellationToken::new(),
-            stop_by: None,
+            course: Course::default(),
         };
         // The start is the change from nothing.
         machine.apply_now(config, PreflightAnswers::default());

@@ -101,7 +101,7 @@ pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &Cancellat
         source: entry.source.clone(),
         data: spec.data.clone(),
     };
-    let (sockets, parent, bounds) = prepare(shared, &spec, &entry, &closed).map_err(|problem| SpareError {
+    let context = prepare(shared, &spec, &entry, &closed).map_err(|problem| SpareError {
         cause: problem.into(),
         transient: true,
     })?;
@@ -110,18 +110,7 @@ pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &Cancellat
         Instant::now(),
     );
     let (events, mut told) = mpsc::unbounded_channel();
-    let context = ActorContext {
-        entry,
-        sockets,
-        parent,
-        home: shared.home.clone(),
-        spawner: shared.spawner.clone(),
-        operations: shared.operations.clone(),
-        events,
-        start_timeout: shared.start_timeout,
-        bounds,
-        seed: 0,
-    };
+    let context = ActorContext { events, ..context };
     let (sender, commands) = mpsc::unbounded_channel();
     place.commands = sender;
     place.task.spawn(Actor::new(spec, context).run(commands));

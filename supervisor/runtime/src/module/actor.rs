@@ -1,42 +1,42 @@
 //! The driver of one module: does what `lifecycle` says and reports what happened. Decides nothing itself.
 //!
-//! `prepare` and `start` bring a process up, `watch` hears whether it answers, `end` takes leave of it, `publish` tells the
-//! world; the loop is here.
+//! `process` is the process with its pipes and bounds, `connection` the handshake and the health watch, `prepare` what comes
+//! before the process, `report` what the world is told; the loop is here, and `start`, which brings a process up with all
+//! of them.
 
-mod end;
+mod connection;
 mod prepare;
-mod publish;
-mod record;
+mod process;
+mod report;
 mod start;
-mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::OptionFuture;
 use mainstay_core::module::lifecycle::{Action, Escalation, Input, Lifecycle, State};
-use mainstay_model::{ModuleName, ModuleSpec};
-use mainstay_process::child::{EndProgress, Process, Spawner};
+use mainstay_model::{ModuleName, ModulePhase, ModuleSpec};
+use mainstay_process::child::{Spawner, ending_signal};
 use mainstay_process::sockets::Sockets;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::upstream::Upstream;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::address::Address;
-use super::bounds::Bounds;
+use super::bounds::{Bounds, with_events};
 use super::entry::ModuleEntry;
-use super::handshake::{Handler, HandshakeError, Handshaken, Progress};
-use super::health;
-use super::health::HealthWatch;
-use super::output::Tail;
-use super::problem::Problem;
+use super::handshake::Handler;
+use super::health::{self, HealthWatch, Notice, Subject};
+use super::problem::{Outlook, Problem};
 use super::watch::ProgramWatch;
-use crate::module::actor::end::OutputDrain;
+use crate::module::actor::connection::Connection;
 use crate::module::actor::prepare::Preparation;
-use crate::module::actor::publish::ModuleFailure;
+use crate::module::actor::process::ModuleProcess;
+use crate::module::actor::report::Report;
+use crate::sleep_until;
 
 /// Command of the machine to a module.
 #[derive(Debug)]
@@ -44,10 +44,7 @@ pub enum Command {
     /// Run, or end.
     Want(bool),
     /// Marks the process as to be replaced; it reads CLOSING while its resources are taken out.
-    Drain {
-        /// Life number of the process.
-        life: u64,
-    },
+    Drain { life: u64 },
     /// End the present process and start a new one, at once.
     Restart(RestartReason),
     /// Applies a changed entry under which the present process may go on: the policy counts from now on, the rest for the
@@ -92,16 +89,12 @@ pub enum Event {
     Starting,
     /// The module is ready, or its connection was renewed within the same life.
     Ready {
-        /// Life number of the process.
         life: u64,
-        /// Connection for its calls.
         upstream: Upstream,
-        /// APIs and models on offer.
         handlers: Arc<[Handler]>,
     },
     /// The module cannot be called any more. Repeated when more is known, or when the next try begins.
     Down {
-        /// Life number of the process that failed.
         life: u64,
         /// Cause, and time of the next start.
         cause: Arc<str>,
@@ -116,61 +109,27 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Actor {
     spec: ModuleSpec,
-    entry: Arc<ModuleEntry>,
-    sockets: Sockets,
     home: PathBuf,
-    spawner: Spawner,
-    operations: Operations,
-    events: mpsc::UnboundedSender<(ModuleName, Event)>,
     lifecycle: Lifecycle,
     /// Limit from spawn to Ready, where the module's config has none.
     start_timeout: Duration,
-    process: Option<Process>,
-    upstream: Option<Upstream>,
-    /// Health watch of the present process.
-    watch: Option<HealthWatch>,
-    tail: Tail,
-    output: JoinSet<()>,
-    /// Output of the process before, as long as it is read.
-    output_drain: Option<OutputDrain>,
-    /// Ends what the last process left outside its group; the next one is not started before that.
-    orphans: JoinSet<()>,
-    handshake: JoinSet<(u64, Result<Handshaken, HandshakeError>)>,
-    started: Instant,
-    /// Failure because of which the module is not READY.
-    failure: Option<ModuleFailure>,
-    /// Cause that was logged last, since it was ready.
-    logged: Option<Arc<str>>,
-    /// Progress of the handshake.
-    progress: Progress,
-    /// Limits, sandbox and cgroup of the module.
-    bounds: Bounds,
-    /// Steps under way before the module's own process.
     preparation: Preparation,
-    /// Watch for the program that a start did not find.
-    absent: Option<ProgramWatch>,
-    /// Address on which the present process listens.
-    address: Address,
-    /// Address of the module's parent socket, served by the core.
-    parent: Address,
+    process: ModuleProcess,
+    connection: Connection,
+    report: Report,
 }
 
 /// Dependencies of an actor on the rest of the core.
 #[derive(Debug)]
 pub struct ActorContext {
-    /// Published state of the module.
     pub entry: Arc<ModuleEntry>,
-    /// Socket names of the module.
     pub sockets: Sockets,
     /// Address of the module's parent socket, served by the core.
     pub parent: Address,
     /// VIAM_HOME.
     pub home: PathBuf,
-    /// Starts processes.
     pub spawner: Spawner,
-    /// The calls that run.
     pub operations: Operations,
-    /// Sender for events.
     pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
@@ -185,34 +144,16 @@ impl Actor {
     pub fn new(spec: ModuleSpec, context: ActorContext) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
         let lifecycle = lifecycle.after(context.entry.state().life);
-        let tail = context.entry.output.begin();
+        let (entry, sockets, spawner) = (context.entry.clone(), context.sockets, context.spawner);
         Self {
             spec,
-            entry: context.entry,
-            sockets: context.sockets,
             home: context.home,
-            spawner: context.spawner,
-            operations: context.operations,
-            events: context.events,
             lifecycle,
             start_timeout: context.start_timeout,
-            process: None,
-            upstream: None,
-            watch: None,
-            tail,
-            output: JoinSet::new(),
-            output_drain: None,
-            orphans: JoinSet::new(),
-            handshake: JoinSet::new(),
-            started: Instant::now(),
-            failure: None,
-            logged: None,
-            progress: Progress::default(),
-            bounds: context.bounds,
             preparation: Preparation::default(),
-            absent: None,
-            address: context.parent.clone(),
-            parent: context.parent,
+            process: ModuleProcess::new(entry, sockets, spawner, context.bounds),
+            connection: Connection::new(context.parent),
+            report: Report::new(context.entry, context.operations, context.events),
         }
     }
 
@@ -220,44 +161,47 @@ impl Actor {
     pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let mut open = true;
         while open || self.lifecycle.state() != State::Stopped {
-            let life = self.lifecycle.life();
+            let (life, may_try_sooner) = (self.lifecycle.life(), self.may_try_sooner());
             let input = tokio::select! {
                 command = commands.recv(), if open => match command {
                     Some(Command::Want(wanted)) => Input::Want(wanted),
                     Some(Command::Drain { life }) => Input::Drain { life },
-                    Some(Command::Restart(reason)) => { self.publish_restart(&reason); Input::Restart }
+                    Some(Command::Restart(reason)) => { self.report.last(reason.to_string()); Input::Restart }
                     Some(Command::Treat(spec)) => self.treat(*spec),
                     None => { open = false; Input::Want(false) }
                 },
-                passed = passed(&mut self.process, life) => match self.script_passed(passed).await {
+                passed = process::passed(&mut self.process.child, life) => match self.script_passed(passed).await {
                     Some(input) => input,
                     None => continue,
                 },
-                found = self.preparation.unpacked() => match self.found(found).await {
+                Some(found) = self.preparation.unpacking.join_next() => match self.found(found).await {
                     Some(input) => input,
                     None => continue,
                 },
-                Some(outcome) = self.handshake.join_next() => match self.shaken(outcome) {
+                Some(outcome) = self.connection.handshake.join_next() => match self.shaken(outcome) {
                     Some(input) => input,
                     None => continue,
                 },
-                () = prepare::appeared(&mut self.absent), if self.may_try_sooner() => self.appeared(),
-                () = lost(&mut self.upstream) => match self.reconnect().await {
-                    Some(input) => input,
-                    None => continue,
-                },
-                news = health::next_notice(&mut self.watch) => self.handle_notice(news),
-                () = end::output_drained(&mut self.output_drain) => { self.output_drained(); continue }
-                problem = self.bounds.broken(&self.spec.name) => {
+                Some(_there) = OptionFuture::from(self.preparation.absent.as_mut().map(ProgramWatch::changed)),
+                    if may_try_sooner => self.appeared(),
+                Some(()) = OptionFuture::from(self.connection.upstream.as_ref().map(Upstream::closed)) => {
+                    match self.reconnect().await {
+                        Some(input) => input,
+                        None => continue,
+                    }
+                }
+                news = health::next_notice(&mut self.connection.watch) => self.handle_notice(news),
+                () = process::output_drained(&mut self.process.output_drain) => { self.output_drained(); continue }
+                problem = self.process.bounds.broken(&self.spec.name) => {
                     self.fault(problem);
                     self.signal(Signal::SIGKILL, true);
                     continue;
                 }
-                () = at(self.lifecycle.deadline()) => self.overdue(),
+                () = sleep_until(self.lifecycle.deadline()) => self.overdue(),
             };
             self.handle(input).await;
         }
-        self.orphans_gone().await;
+        self.process.orphans_gone().await;
     }
 
     async fn handle(&mut self, input: Input) {
@@ -275,7 +219,7 @@ impl Actor {
                         Ok(None) => return,
                         Ok(Some(limit)) => Input::Underway { life, limit },
                         Err(problem) => {
-                            self.fail(problem);
+                            self.report.fail(problem);
                             Input::Exited { life, clean: false }
                         }
                     };
@@ -286,7 +230,7 @@ impl Actor {
                     input = Input::Exited { life, clean };
                 }
                 // Nothing but its preparation is under way.
-                Action::Terminate if self.process.is_none() => {
+                Action::Terminate if self.process.child.is_none() => {
                     self.preparation.give_up();
                     let life = self.lifecycle.life();
                     input = Input::Exited { life, clean: false };
@@ -308,7 +252,7 @@ impl Actor {
 
     fn treat(&mut self, spec: ModuleSpec) -> Input {
         self.lifecycle.treat(&spec.policy, self.start_timeout);
-        if let Some(watch) = &self.watch {
+        if let Some(watch) = &self.connection.watch {
             watch.treat(&spec.policy.health);
         }
         self.spec = spec;
@@ -316,65 +260,207 @@ impl Actor {
     }
 
     fn signal(&mut self, signal: Signal, group: bool) {
-        self.handshake.abort_all();
-        self.watch = None;
-        if let Some(process) = &self.process {
-            if group {
-                process.signal_group(signal)
-            } else {
-                process.signal(signal)
-            }
-        }
+        self.connection.give_up();
+        self.process.signal(signal, group);
     }
 
     fn overdue(&mut self) -> Input {
         if let State::Starting { .. } = self.lifecycle.state() {
             let limit = self.lifecycle.start_timeout();
             let problem = self
-                .preparation_overdue()
-                .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.progress.connected()));
+                .preparation
+                .overdue(&self.spec)
+                .unwrap_or_else(|| Problem::overdue(&self.spec.name, limit, self.connection.progress.connected()));
             self.fault(problem);
         }
-        let last = matches!(
-            self.lifecycle.state(),
+        let stuck = || {
+            self.process
+                .child
+                .as_ref()
+                .is_some_and(|process| process.stuck().is_some())
+        };
+        match self.lifecycle.state() {
             State::Stopping {
                 next: Escalation::KillGroup,
                 ..
-            }
-        );
-        match &self.process {
-            Some(process) if last && process.stuck().is_some() => Input::Stuck {
+            } if stuck() => Input::Stuck {
                 life: self.lifecycle.life(),
             },
             _ => Input::Tick,
         }
     }
-}
 
-async fn passed(process: &mut Option<Process>, life: u64) -> Input {
-    let Some(process) = process else {
-        return std::future::pending().await;
-    };
-    match process.passed().await {
-        Ok(EndProgress::Group) => Input::Empty { life },
-        Ok(EndProgress::Process) => Input::Ended { life },
-        Err(error) => {
-            warn!(pid = process.pid(), "cannot watch a process: {error}");
-            Input::Ended { life }
+    /// Takes leave of a process that has ended. True if it ended with exit code 0.
+    async fn reap(&mut self) -> bool {
+        let Some((status, events)) = self.process.reap().await else {
+            return false;
+        };
+        self.connection.give_up();
+        let exit = status.as_ref().ok().copied();
+        match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
+            Some(problem) => self.report.fail(with_events(problem, events, &self.spec.policy.limits)),
+            None => self.report.record_stop(),
+        }
+        let life = self.lifecycle.life();
+        if let Some(exit) = exit {
+            self.report.entry.history().exited(life, exit, ending_signal(exit));
+        }
+        self.drain_output().await;
+        self.process.remove_socket(life);
+        exit.is_some_and(|exit| exit.success())
+    }
+
+    /// Waits no longer for a process that was killed and stays: it is named, and that life counts as ended.
+    async fn give_up(&mut self) {
+        let Some(pid) = self.process.abandon().await else {
+            return;
+        };
+        let problem = Problem::stuck(&self.spec.name, pid);
+        warn!(module = %self.spec.name, pid, "{}", problem.short);
+        self.report.add_or_fail(problem);
+        self.connection.give_up();
+        self.drain_output().await;
+        self.process.remove_socket(self.lifecycle.life());
+    }
+
+    async fn drain_output(&mut self) {
+        self.process.drain_output().await;
+        self.report.record_output();
+    }
+
+    /// Completes the report of the last process's end: all of its output was read.
+    fn output_drained(&mut self) {
+        self.process.output_drain = None;
+        self.report.complete_output();
+        if let Some(outlook) = self.outlook() {
+            self.down(outlook);
         }
     }
-}
 
-async fn lost(upstream: &mut Option<Upstream>) {
-    match upstream {
-        Some(upstream) => upstream.closed().await,
-        None => std::future::pending().await,
+    /// Publishes at once that the process runs, but is of no use. The caller has to give that to the lifecycle, too.
+    fn fault(&mut self, problem: Problem) {
+        self.report.fail(problem);
+        self.down(Outlook::Ending);
     }
-}
 
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+    fn down(&mut self, outlook: Outlook) {
+        let (pid, complete) = (self.process.pid(), self.process.output_drain.is_none());
+        self.report.down(outlook, pid, complete, &mut self.connection);
+    }
+
+    /// Next step for a module that failed; `None` for one that is in order, or was told to end.
+    fn outlook(&self) -> Option<Outlook> {
+        match self.lifecycle.state() {
+            State::Starting { .. } => Some(Outlook::Starting),
+            State::Waiting { until } => Some(Outlook::Waiting {
+                next_try: SystemTime::now() + until.saturating_duration_since(Instant::now()),
+            }),
+            State::GivenUp(rest) => Some(Outlook::GivenUp(rest)),
+            State::Stopping { failed: true, .. } => Some(Outlook::Ending),
+            State::Stopping { failed: false, .. }
+            | State::Stopped
+            | State::Ready { .. }
+            | State::Unresponsive
+            | State::Draining => None,
+        }
+    }
+
+    /// Publishes the state that the lifecycle has come to.
+    fn publish(&mut self, before: State) {
+        let after = self.lifecycle.state();
+        if before == after {
+            return;
+        }
+        let phase = match after {
+            State::Starting { .. } => ModulePhase::Starting,
+            State::Ready { .. } => {
+                self.report.ready();
+                // Whoever was only silent for a while has lost nothing.
+                if let State::Starting { .. } = before {
+                    self.connected();
+                }
+                return;
+            }
+            State::Unresponsive => ModulePhase::Unresponsive,
+            State::Draining => ModulePhase::Closing,
+            State::Stopping { failed: true, .. } | State::Waiting { .. } | State::GivenUp(_) => ModulePhase::Unhealthy,
+            State::Stopping { failed: false, .. } | State::Stopped => ModulePhase::Closing,
+        };
+        if phase == ModulePhase::Closing && after != State::Draining {
+            let cause = format!("module {} was stopped", self.spec.name);
+            self.connection.mark_down(cause.into());
+        }
+        let pid = self.process.pid();
+        self.report.entry.publish(|state| {
+            state.phase = phase;
+            state.pid = pid;
+            state.next_try = None;
+        });
+        match self.outlook() {
+            // A stop grows stronger; that is no news.
+            Some(Outlook::Ending) | None => {}
+            Some(outlook) => self.down(outlook),
+        }
+        if after == State::Stopped {
+            self.report.stopped();
+        }
+    }
+
+    /// The process can be called on its present connection from now on, and is watched on it.
+    fn connected(&mut self) {
+        let Some(upstream) = self.connection.upstream.clone() else {
+            return;
+        };
+        let entry = &self.report.entry;
+        self.connection.watch = self.process.pid().map(|pid| {
+            HealthWatch::begin(Subject {
+                entry: entry.clone(),
+                pid,
+                health: self.spec.policy.health.clone(),
+                upstream: upstream.clone(),
+                operations: self.report.operations.clone(),
+                tail: self.report.tail.clone(),
+            })
+        });
+        self.report.send(Event::Ready {
+            life: self.lifecycle.life(),
+            upstream,
+            handlers: entry.handlers(),
+        });
+    }
+
+    /// Publishes a notice of the health watch, and turns it into an input of the lifecycle.
+    fn handle_notice(&mut self, news: Notice) -> Input {
+        let (name, life) = (&self.spec.name, self.lifecycle.life());
+        match news {
+            Notice::Unresponsive(what) => {
+                warn!(module = %name, "module {what}");
+                let cause = format!("module {name} {what}");
+                self.report.entry.publish(|state| {
+                    state.error = Some(cause.into());
+                    state.last = Some(what.into());
+                    state.last_at = Some(SystemTime::now());
+                });
+                Input::Unresponsive { life }
+            }
+            Notice::Responded => {
+                if self.lifecycle.state() == State::Unresponsive {
+                    info!(module = %name, "module answers again");
+                    self.report.last("answers again".to_owned());
+                }
+                Input::Responded { life }
+            }
+            Notice::Hung { why, evidence } => {
+                let lies = evidence
+                    .as_ref()
+                    .map(|folder| format!("; evidence in {}", folder.display()));
+                let wire = format!("module {name} {why}{}", lies.unwrap_or_default());
+                self.fault(Problem::new(wire, why));
+                if let Some(folder) = evidence {
+                    self.report.entry.history().evidence(life, folder);
+                }
+                Input::Hung { life }
+            }
+        }
     }
 }

@@ -27,12 +27,7 @@ pub enum Unreachable {
     /// No listener yet, or the connection broke.
     NotYet,
     /// Another process listens on the port that the module was given.
-    PortTaken {
-        /// Port of the module.
-        port: u16,
-        /// User id of the other process.
-        uid: u32,
-    },
+    PortTaken { port: u16, uid: u32 },
 }
 
 impl Address {

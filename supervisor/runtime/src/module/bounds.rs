@@ -152,20 +152,17 @@ impl Bounds {
             used >> 20,
             bytes(limit)
         );
-        Problem {
-            wire: format!("module has unexpectedly exited; module: {name}, exit_code: -1 ({short})"),
-            short,
-            unstarted: false,
-        }
+        let wire = format!("module has unexpectedly exited; module: {name}, exit_code: -1 ({short})");
+        Problem::new(wire, short)
     }
 }
 
 /// Adds to a problem what the kernel had counted against the module's limits.
 pub fn with_events(problem: Problem, events: Events, limits: &Limits) -> Problem {
-    let Some(events_text) = events_text(events, limits) else {
-        return problem;
-    };
-    problem.with(&events_text)
+    match events_text(events, limits) {
+        Some(text) => problem.with(&text),
+        None => problem,
+    }
 }
 
 fn events_text(events: Events, limits: &Limits) -> Option<String> {
@@ -210,11 +207,7 @@ mod tests {
                 "killed by SIGKILL; limit of 20 processes and threads reached: 7 more were refused",
             ),
         ] {
-            let problem = Problem {
-                wire: "it fell".into(),
-                short: "killed by SIGKILL".into(),
-                unstarted: false,
-            };
+            let problem = Problem::new("it fell", "killed by SIGKILL");
             let events = Events {
                 oom_kills,
                 refused_forks,

@@ -68,15 +68,9 @@ impl FirstRun {
     }
 
     fn failed(&self, name: &ModuleName, how: &str) -> Problem {
-        let short = format!("first_run failed: {how}");
-        Problem {
-            wire: format!(
-                "error adding module {name}: first_run script `{}` failed: {how}",
-                self.script.display()
-            ),
-            short,
-            unstarted: false,
-        }
+        let script = self.script.display();
+        let wire = format!("error adding module {name}: first_run script `{script}` failed: {how}");
+        Problem::new(wire, format!("first_run failed: {how}"))
     }
 }
 

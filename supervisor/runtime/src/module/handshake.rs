@@ -81,35 +81,18 @@ impl Progress {
 pub enum HandshakeError {
     /// The module answered Ready with an error.
     #[error("error while waiting for module to be ready {module}: Ready failed: {} ({:?})", .status.message(), .status.code())]
-    Ready {
-        /// The module.
-        module: ModuleName,
-        /// Status of the answer.
-        status: Status,
-    },
+    Ready { module: ModuleName, status: Status },
     /// The listener does not speak HTTP/2.
     #[error(
         "error while dialing module {module}: it accepts connections on its socket but does not answer as a gRPC server: {last}"
     )]
-    Garbage {
-        /// The module.
-        module: ModuleName,
-        /// Last error.
-        last: String,
-    },
+    Garbage { module: ModuleName, last: String },
     /// Another program was faster to take the module's TCP port.
     #[error(
         "error while dialing module {module}: another program (of user id {uid}) listens on its TCP port {port}; \
          the next start takes another port"
     )]
-    PortTaken {
-        /// The module.
-        module: ModuleName,
-        /// The port.
-        port: u16,
-        /// User id of that program.
-        uid: u32,
-    },
+    PortTaken { module: ModuleName, port: u16, uid: u32 },
     /// The module offers no API at all.
     #[error("module {0} offers nothing: its Ready answer names no model; register at least one before it serves")]
     OffersNothing(ModuleName),

@@ -27,17 +27,14 @@ use tracing::{debug, warn};
 
 use super::entry::ModuleEntry;
 use super::output::Tail;
+use crate::sleep_until;
 
 /// Process under watch, and the means of watching it.
 #[derive(Debug)]
 pub struct Subject {
-    /// The module.
     pub entry: Arc<ModuleEntry>,
-    /// Process id.
     pub pid: u32,
-    /// Health policy of the module.
     pub health: Health,
-    /// Connection to the module.
     pub upstream: Upstream,
     /// The calls that clients make.
     pub operations: Operations,
@@ -169,8 +166,8 @@ impl HealthTask {
                     self.prober.treat(health, Instant::now());
                     None
                 }
-                () = at(self.prober.deadline()) => Some(Input::Tick),
-                () = at(Some(self.look_at)) => None,
+                () = sleep_until(self.prober.deadline()) => Some(Input::Tick),
+                () = sleep_until(Some(self.look_at)) => None,
             };
             if let Some(input) = input {
                 self.look_around();
@@ -397,13 +394,6 @@ fn show_seconds(duration: Duration) -> String {
 async fn answer(ping: &mut Option<Ping>) -> bool {
     match ping {
         Some(ping) => ping.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -42,20 +42,12 @@ pub enum PackageError {
         "local tarballs must contain a meta.json with the 'entrypoint' field; {why} (pack the content of the module's \
          folder, not the folder: `tar czf module.tgz -C FOLDER .`)"
     )]
-    NoEntrypoint {
-        /// Description of the fault.
-        why: String,
-    },
+    NoEntrypoint { why: String },
     /// The entry point lies elsewhere.
     #[error(
         "the entrypoint `{entrypoint}` in `{}` leads out of the module's folder; name a program in it", .meta.display()
     )]
-    Escapes {
-        /// Entrypoint as it is written.
-        entrypoint: String,
-        /// Path of the meta.json.
-        meta: PathBuf,
-    },
+    Escapes { entrypoint: String, meta: PathBuf },
 }
 
 /// The program of a module whose config names a file to run. `meta.json` counts unless the config says `type: local`.

@@ -75,6 +75,15 @@ pub struct FailureReport {
 }
 
 impl Problem {
+    /// Problem of a process that was started.
+    pub fn new(wire: impl Into<String>, short: impl Into<String>) -> Self {
+        Self {
+            wire: wire.into(),
+            short: short.into(),
+            unstarted: false,
+        }
+    }
+
     /// The module was not ready in time. `connected`: it listens on its socket, at least.
     pub fn overdue(name: &ModuleName, limit: Duration, connected: bool) -> Self {
         let limit = show_duration(limit);
@@ -89,11 +98,7 @@ impl Problem {
                 format!("did not open its socket within {limit}"),
             )
         };
-        Self {
-            wire: format!("error adding module {name}: {why}"),
-            short,
-            unstarted: false,
-        }
+        Self::new(format!("error adding module {name}: {why}"), short)
     }
 
     /// Problem of a process that was killed and stays, because it waits in the kernel.
@@ -101,11 +106,7 @@ impl Problem {
         let short = format!(
             "process {pid} does not end though it was killed: it waits in the kernel (state D), where no signal reaches it; going on without it"
         );
-        Self {
-            wire: format!("module {name}: {short}"),
-            short,
-            unstarted: false,
-        }
+        Self::new(format!("module {name}: {short}"), short)
     }
 
     /// The same with something more to know.
@@ -136,19 +137,11 @@ impl Problem {
                         exit_code(status)
                     ),
                 };
-                Some(Self {
-                    wire,
-                    short: how,
-                    unstarted: false,
-                })
+                Some(Self::new(wire, how))
             }
             Err(error) => {
                 let short = format!("ended; its exit status is unknown: {error}");
-                Some(Self {
-                    wire: format!("module {name} {short}"),
-                    short,
-                    unstarted: false,
-                })
+                Some(Self::new(format!("module {name} {short}"), short))
             }
         }
     }
@@ -224,11 +217,7 @@ mod tests {
 
     #[test]
     fn the_last_line_that_says_something_belongs_to_the_cause() {
-        let problem = Problem {
-            wire: "it fell".into(),
-            short: "fell".into(),
-            unstarted: false,
-        };
+        let problem = Problem::new("it fell", "fell");
         let told = |lines: &[&str], outlook| {
             let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
             let told = problem.describe(&lines, &"gear".into(), outlook);

@@ -43,12 +43,7 @@ pub enum ReflectError {
     Unusable(String),
     /// The answer is no file descriptor.
     #[error("the descriptor of `{symbol}` cannot be read")]
-    Format {
-        /// Symbol that was asked for.
-        symbol: String,
-        /// Decoding error.
-        source: prost::DecodeError,
-    },
+    Format { symbol: String, source: prost::DecodeError },
     /// The module answered files without the service.
     #[error("the module's descriptors do not define `{0}`")]
     NoService(String),

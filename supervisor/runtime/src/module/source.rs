@@ -30,21 +30,11 @@ const KEPT: usize = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The tarball, or the program, is not there.
-    #[error("cannot look at `{}`: {source}", .path.display())]
-    Missing {
-        /// Path of the file.
-        path: PathBuf,
-        /// Error of the system.
-        source: io::Error,
-    },
+    #[error("cannot look at `{}`: {}", .0.display(), .1)]
+    Missing(PathBuf, #[source] io::Error),
     /// The tarball cannot be used.
-    #[error("cannot unpack `{}`: {source}", .path.display())]
-    Unpack {
-        /// Path of the tarball.
-        path: PathBuf,
-        /// Error of unpacking.
-        source: UnpackError,
-    },
+    #[error("cannot unpack `{}`: {}", .0.display(), .1)]
+    Unpack(PathBuf, #[source] UnpackError),
     /// The file is being written at this moment.
     #[error("`{}` changed while it was unpacked; it is taken when it is whole", .0.display())]
     Changing(PathBuf),
@@ -52,13 +42,8 @@ pub enum SourceError {
     #[error(transparent)]
     Package(#[from] PackageError),
     /// The system leaves no room for the unpacked folder.
-    #[error("cannot make the folder `{}`: {source}", .path.display())]
-    Store {
-        /// Path of the folder.
-        path: PathBuf,
-        /// Error of the system.
-        source: io::Error,
-    },
+    #[error("cannot make the folder `{}`: {}", .0.display(), .1)]
+    Store(PathBuf, #[source] io::Error),
 }
 
 /// Source of one module's program.
@@ -148,7 +133,7 @@ impl Source {
     /// If there is no such file now.
     pub fn is_changed(&self) -> Result<bool, SourceError> {
         let path = self.watched();
-        let now = FileMark::of(&path).map_err(|source| SourceError::Missing { path, source })?;
+        let now = FileMark::of(&path).map_err(|error| SourceError::Missing(path, error))?;
         Ok(self.started().as_ref() != Some(&now))
     }
 
@@ -201,7 +186,7 @@ impl Source {
         let mark = self.mark()?;
         let store = |path: &Path| {
             let path = path.to_owned();
-            move |source| SourceError::Store { path, source }
+            move |error| SourceError::Store(path, error)
         };
         fs::create_dir_all(&self.store).map_err(store(&self.store))?;
         self.remove_parts();
@@ -210,10 +195,7 @@ impl Source {
             .join(format!(".{}{}.part", self.prefix(), std::process::id()));
         fs::create_dir(&part).map_err(store(&part))?;
         let whole = unpack(&self.spec.executable, &part, UnpackLimits::default(), give_up)
-            .map_err(|source| SourceError::Unpack {
-                path: self.spec.executable.clone(),
-                source,
-            })
+            .map_err(|error| SourceError::Unpack(self.spec.executable.clone(), error))
             .and_then(|()| package::unpacked(&self.spec, &part).map(drop).map_err(Into::into))
             .and_then(|()| match self.mark()? == mark {
                 true => Ok(()),
@@ -246,7 +228,7 @@ impl Source {
                 {
                     number += 1;
                 }
-                Err(source) => return Err(SourceError::Store { path: folder, source }),
+                Err(error) => return Err(SourceError::Store(folder, error)),
             }
         };
         let stamped = serde_json::to_vec(&mark)
@@ -260,18 +242,13 @@ impl Source {
                 mark,
                 _used: used,
             }),
-            Err(source) => Err(SourceError::Store {
-                path: stamp_of(&folder),
-                source,
-            }),
+            Err(error) => Err(SourceError::Store(stamp_of(&folder), error)),
         }
     }
 
     fn mark(&self) -> Result<FileMark, SourceError> {
-        FileMark::of(&self.spec.executable).map_err(|source| SourceError::Missing {
-            path: self.spec.executable.clone(),
-            source,
-        })
+        let path = &self.spec.executable;
+        FileMark::of(path).map_err(|error| SourceError::Missing(path.clone(), error))
     }
 
     fn prefix(&self) -> String {

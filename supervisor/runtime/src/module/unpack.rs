@@ -54,28 +54,13 @@ pub enum UnpackError {
         "its link `{}` points to `{}`, which is outside of the archive; pack the file itself (`tar --dereference`)",
         .link.display(), .target.display()
     )]
-    LinkOut {
-        /// The link.
-        link: PathBuf,
-        /// Target of the link.
-        target: PathBuf,
-    },
+    LinkOut { link: PathBuf, target: PathBuf },
     /// An entry that a module cannot need: a device, a pipe, a sparse file.
     #[error("its entry `{}` is a {kind}; only files, folders and links are unpacked", .entry.display())]
-    Kind {
-        /// The entry.
-        entry: PathBuf,
-        /// Kind of the entry.
-        kind: &'static str,
-    },
+    Kind { entry: PathBuf, kind: &'static str },
     /// A file cannot be written.
     #[error("cannot write its entry `{}`: {source}", .entry.display())]
-    Write {
-        /// The entry.
-        entry: PathBuf,
-        /// Error of the system.
-        source: io::Error,
-    },
+    Write { entry: PathBuf, source: io::Error },
     /// The caller gave up.
     #[error("unpacking it was given up")]
     GivenUp,

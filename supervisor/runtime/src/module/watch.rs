@@ -1,15 +1,13 @@
 //! Waits until a module's program, or its tarball, is another one, whole and at rest. The system's news of changes are
 //! hints; what counts is a look at the file.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_config::{executable, symlinks};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
-use tracing::warn;
+use mainstay_config::executable;
+use mainstay_config::store::notifier::{Notifier, of_this_system};
+use tokio::sync::Notify;
 
 use super::file_mark::FileMark;
 use super::source::{Source, run_blocking};
@@ -25,9 +23,8 @@ const LOOK_BLIND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ProgramWatch {
     source: Arc<Source>,
-    hints: mpsc::Receiver<()>,
-    watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
+    hint: Arc<Notify>,
+    notifier: Notifier,
     /// Last change that was reported; a program that fails to start is not tried again before it changes.
     reported: Option<FileMark>,
     /// True if any file that can be run is to be reported, even the one that was looked at before.
@@ -56,33 +53,14 @@ impl ProgramWatch {
 
     /// Watches what `source` names for another one than that which was started.
     pub fn new(source: Arc<Source>) -> Self {
-        let (sender, hints) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading it, as we do ourselves, is no change.
-            let opened = |kind: &EventKind| {
-                matches!(kind, EventKind::Access(access) if !matches!(
-                    access,
-                    notify::event::AccessKind::Close(notify::event::AccessMode::Write)
-                ))
-            };
-            if !event.is_ok_and(|event| opened(&event.kind)) {
-                // One hint that nobody has read yet is as good as many.
-                let _one_is_enough = sender.try_send(());
-            }
-        });
-        let watcher = watcher
-            .inspect_err(|error| {
-                warn!(
-                    file = %source.watched().display(),
-                    "the system does not tell of changes ({error}), so the file is looked at every {LOOK_BLIND:?}"
-                );
-            })
-            .ok();
+        let hint = Arc::new(Notify::new());
+        let wake = hint.clone();
         Self {
+            notifier: Notifier::new("the program", &source.watched(), of_this_system, move || {
+                wake.notify_one()
+            }),
             source,
-            hints,
-            watcher,
-            folders: BTreeSet::new(),
+            hint,
             reported: None,
             first: false,
         }
@@ -91,21 +69,18 @@ impl ProgramWatch {
     /// Waits for the next change, and gives the file. May be dropped and called again.
     pub async fn changed(&mut self) -> PathBuf {
         loop {
-            self.attach();
+            let program = self.source.watched();
+            // What lies beside it may name another program.
+            let meta = program.with_file_name("meta.json");
+            // Before the look: what changes after it is then sure to be heard of.
+            self.notifier.follow(&[program, meta], true);
             if let Some(mark) = self.look().await {
                 let path = mark.path.clone();
                 self.reported = Some(mark);
                 return path;
             }
-            let patience = if self.watcher.is_some() { LOOK } else { LOOK_BLIND };
-            // The sender lives as long as the watcher; without one, only time tells.
-            let hint = async {
-                match self.hints.recv().await {
-                    Some(()) => {}
-                    None => std::future::pending().await,
-                }
-            };
-            let _time_is_up = tokio::time::timeout(patience, hint).await;
+            let patience = if self.notifier.is_blind() { LOOK_BLIND } else { LOOK };
+            let _time_is_up = tokio::time::timeout(patience, self.hint.notified()).await;
         }
     }
 
@@ -123,27 +98,7 @@ impl ProgramWatch {
                 ProgramChange::Other(mark) => before = Some(mark),
             }
             tokio::time::sleep(SETTLE).await;
-            while self.hints.try_recv().is_ok() {}
         }
-    }
-
-    /// Watches the folders that the path leads through now.
-    fn attach(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let wanted = symlinks::folders(&symlinks::entries(&self.source.watched()));
-        for gone in self.folders.difference(&wanted) {
-            let _no_more = watcher.unwatch(gone);
-        }
-        // Watching one twice is harmless, and one that was replaced needs it.
-        for folder in &wanted {
-            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                if self.folders.contains(folder) {
-                    continue;
-                }
-                warn!(folder = %folder.display(), "cannot watch it, so it is looked at every {LOOK:?}: {error}");
-            }
-        }
-        self.folders = wanted;
     }
 }
 

@@ -17,16 +17,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::loaded_config::{LoadedConfig, Overrides};
-use super::network::{Bound, Network};
+use super::loaded_config::LoadedConfig;
+use super::network::Network;
+use super::preflight::{Checked, Checks};
 use super::progress::{ApplyRequest, Inbox};
+use super::reader::{ReadReason, ReadText, Reader};
 use super::start::Start;
-use super::status::StatusCell;
-use super::store_writer::{StoreJob, StoreWriter, WriteOutcome};
+use super::status::StatusWriter;
+use super::store_writer::{StoreJob, StoreWriter};
 use super::watcher::Watcher;
-use super::{maintenance, preflight as trial, progress, start, status};
-use crate::machine::preflight;
-use crate::{machine, model_links};
+use super::{maintenance, preflight, start};
+use crate::{machine, model_links, sleep_until};
 
 /// Limit for the disk at the end of the machine.
 const DISK: Duration = Duration::from_secs(1);
@@ -59,62 +60,30 @@ pub enum Reload {
 #[derive(Debug)]
 enum Done {
     /// A text was read.
-    Read {
-        number: u64,
-        asked: ReadReason,
-        outcome: Result<(LoadedConfig, Option<Vec<String>>), Refused>,
-    },
+    Read(ReadText),
     /// Input of the transaction.
     Input(Input<Arc<LoadedConfig>>),
-    /// A text was checked: its port is open, and modules were asked.
-    Checked(
-        Ticket,
-        Result<(Option<Bound>, Box<preflight::PreflightAnswers>), Refusal>,
-    ),
-}
-
-/// Reason for reading a text.
-#[derive(Debug)]
-struct ReadReason {
-    origin: Origin,
-    forced: bool,
-    revert_after: Option<Duration>,
-    progress: Option<mpsc::UnboundedSender<Progress>>,
+    /// A text was checked.
+    Checked(Ticket, Result<Checked, Refusal>),
 }
 
 /// The task.
 #[derive(Debug)]
 pub struct Driver {
     tools: Tools,
-    overrides: Arc<Overrides>,
     transaction: Transaction<Arc<LoadedConfig>>,
-    watch: ConfigWatch,
+    reader: Reader,
     store_writer: StoreWriter,
     watcher: Watcher,
+    checks: Checks,
     commands: mpsc::UnboundedReceiver<ApplyRequest>,
-    status: StatusCell,
+    followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
     work: JoinSet<Done>,
     /// Task that waits for the machine; aborted when the machine gets another config.
     applying: Option<AbortHandle>,
-    /// A port that is open for a text that is on its way.
-    bound: Option<(Ticket, Bound)>,
-    /// Answers of modules about a text that is on its way.
-    asked: Option<(Ticket, preflight::PreflightAnswers)>,
-    /// Text whose modules are being asked, and the token that ends that.
-    asking: Option<(Ticket, CancellationToken)>,
-    followers: BTreeMap<Ticket, mpsc::UnboundedSender<Progress>>,
-    /// Counts what the file was seen to be: only the newest counts.
-    observation: u64,
-    reading: usize,
-    /// True if a caller wants the file read, whatever was done about it before.
-    forced: bool,
+    status: StatusWriter,
     /// True if the service manager was notified of a reload.
     reloading: bool,
-    /// True if the present refusal has the same reasons as the one before.
-    known: bool,
-    applied: SystemTime,
-    revision: Option<u64>,
-    unkept: Option<Arc<str>>,
 }
 
 impl Driver {
@@ -130,28 +99,19 @@ impl Driver {
         let known = matches!(start.file, mainstay_core::rollout::messages::FileState::Holds(_))
             .then_some(&*start.loaded.bundle);
         let watch = ConfigWatch::new(&tools.path, known);
+        let store_writer = StoreWriter::new(LastGood::open(&tools.path));
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
-            overrides,
-            store_writer: StoreWriter::new(LastGood::open(&tools.path)),
+            reader: Reader::new(watch, overrides, store_writer.store()),
+            store_writer,
             transaction,
-            watch,
+            checks: Checks::default(),
             commands,
-            status,
+            followers: BTreeMap::new(),
             work: JoinSet::new(),
             applying: None,
-            bound: None,
-            asked: None,
-            asking: None,
-            followers: BTreeMap::new(),
-            observation: 0,
-            reading: 0,
-            forced: false,
+            status: StatusWriter::new(status),
             reloading: false,
-            known: false,
-            applied: SystemTime::now(),
-            revision: start.kept.as_ref().map(|(_, revision)| *revision),
-            unkept: start.unkept.clone(),
             tools,
         }
     }
@@ -178,12 +138,12 @@ impl Driver {
                     Err(ended) if ended.is_cancelled() => {}
                     Err(broken) => error!("a step of applying a config broke off: {broken}"),
                 },
-                seen = self.watch.next() => self.seen(seen),
+                seen = self.reader.watch.next() => self.seen(seen),
                 Some(()) = hang_ups.recv() => self.hang_up(),
                 Some(command) = self.commands.recv() => self.command(command),
-                Some(kept) = self.store_writer.next() => self.kept(kept),
+                Some(kept) = self.store_writer.next() => self.status.kept(kept),
                 _ = changes.changed(), if on_trial => self.look(),
-                () = at(deadline) => self.look(),
+                () = sleep_until(deadline) => self.look(),
             }
             if on_trial || self.transaction.is_on_trial() {
                 self.look();
@@ -202,13 +162,12 @@ impl Driver {
 
     fn hang_up(&mut self) {
         info!(file = %self.tools.path.display(), "asked to read the config again");
-        self.forced = true;
         self.begin_reload();
-        self.watch.look_again();
+        self.reader.look_again();
     }
 
     fn seen(&mut self, seen: Observation) {
-        let forced = std::mem::take(&mut self.forced);
+        let forced = self.reader.see();
         match seen {
             Observation::Text(bundle) => self.read(
                 bundle,
@@ -226,8 +185,6 @@ impl Driver {
     }
 
     fn refused(&mut self, refused: &Refused) {
-        // What is still being read is older.
-        self.observation += 1;
         error!(
             "the config is refused; what runs is left as it is\n{}",
             refused.render(false)
@@ -236,7 +193,6 @@ impl Driver {
     }
 
     fn file_missing(&mut self, why: String) {
-        self.observation += 1;
         warn!(file = %self.tools.path.display(), "{why}; the machine runs on with its last config");
         self.input(Input::Away(why));
     }
@@ -258,66 +214,50 @@ impl Driver {
         );
     }
 
-    fn read(&mut self, bundle: ConfigFiles, asked: ReadReason) {
-        self.reading += 1;
-        self.observation += u64::from(asked.origin == Origin::File);
-        let number = self.observation;
-        let overrides = self.overrides.clone();
-        let store = self.store_writer.store();
-        self.work.spawn(async move {
-            let outcome = match progress::read(bundle, &overrides).await {
-                Ok(loaded) => {
-                    let digest = loaded.digest.clone();
-                    let asked = tokio::task::spawn_blocking(move || store.rejection(&digest));
-                    let rejection = asked.await.ok().flatten();
-                    Ok((loaded, rejection.map(|rejection| rejection.reasons)))
-                }
-                Err(refused) => Err(refused),
-            };
-            Done::Read { number, asked, outcome }
-        });
+    fn read(&mut self, bundle: ConfigFiles, reason: ReadReason) {
+        let reading = self.reader.read(bundle, reason);
+        self.work.spawn(async move { Done::Read(reading.await) });
     }
 
     fn done(&mut self, done: Done) {
         match done {
             Done::Input(input) => self.input(input),
-            Done::Checked(ticket, Ok((bound, asked))) => {
-                self.asked = Some((ticket, *asked));
-                if let Some(bound) = bound {
-                    self.bound = Some((ticket, bound));
-                }
-                self.input(Input::Checked(ticket, Ok(())));
-            }
-            Done::Checked(ticket, Err(refusal)) => {
-                // Once for the same reasons, not once for each try.
-                self.known = self.transaction.refused_before(ticket, &refusal.reasons);
-                for reason in refusal.reasons.iter().filter(|_| !self.known) {
-                    error!("the config is refused; what runs is left as it is\n{reason}");
-                }
-                self.input(Input::Checked(ticket, Err(refusal)));
-                if let (Some(at), false) = (self.transaction.next_try(), self.known) {
-                    let pause = at.saturating_duration_since(Instant::now());
-                    info!("nothing is wrong with its text: it is tried again in {pause:.0?}, and later each time");
-                }
-                self.known = false;
-            }
-            Done::Read { number, asked, outcome } => {
-                self.reading -= 1;
-                // What the file holds now was seen after this.
-                if asked.origin == Origin::File && number != self.observation {
+            Done::Checked(ticket, outcome) => self.checked(ticket, outcome),
+            Done::Read(text) => {
+                if !self.reader.finish(&text) {
                     return;
                 }
-                match outcome {
-                    Ok((loaded, rejected)) => self.revision(loaded, rejected, asked),
-                    Err(refused) => match asked.progress {
-                        Some(progress) => {
-                            let _nobody = progress.send(Progress::State(ApplyState::Refused(start::reasons(&refused))));
-                        }
-                        None => self.refused(&refused),
-                    },
+                match (text.outcome, &text.reason.progress) {
+                    (Ok((loaded, rejected)), _) => self.revision(loaded, rejected, text.reason),
+                    (Err(refused), None) => self.refused(&refused),
+                    (Err(refused), Some(progress)) => {
+                        let _nobody = progress.send(Progress::State(ApplyState::Refused(start::reasons(&refused))));
+                    }
                 }
             }
         }
+    }
+
+    fn checked(&mut self, ticket: Ticket, outcome: Result<Checked, Refusal>) {
+        let refusal = match outcome {
+            Ok(checked) => {
+                self.checks.passed(ticket, checked);
+                return self.input(Input::Checked(ticket, Ok(())));
+            }
+            Err(refusal) => refusal,
+        };
+        // Once for the same reasons, not once for each try.
+        let known = self.transaction.refused_before(ticket, &refusal.reasons);
+        self.checks.known_refusal = known;
+        for reason in refusal.reasons.iter().filter(|_| !known) {
+            error!("the config is refused; what runs is left as it is\n{reason}");
+        }
+        self.input(Input::Checked(ticket, Err(refusal)));
+        if let (Some(at), false) = (self.transaction.next_try(), known) {
+            let pause = at.saturating_duration_since(Instant::now());
+            info!("nothing is wrong with its text: it is tried again in {pause:.0?}, and later each time");
+        }
+        self.checks.known_refusal = false;
     }
 
     fn revision(&mut self, loaded: LoadedConfig, rejected: Option<Vec<String>>, asked: ReadReason) {
@@ -363,23 +303,9 @@ impl Driver {
             }
             Action::Check(ticket, revision) => {
                 let binding = self.tools.network.prepare(revision.what.config.clone());
-                let machine = self.tools.machine.clone();
-                let give_up = CancellationToken::new();
-                self.cancel_preflight();
-                self.asking = Some((ticket, give_up.clone()));
+                let (machine, give_up) = (self.tools.machine.clone(), self.checks.begin(ticket));
                 self.work.spawn(async move {
-                    let bound = match binding.await {
-                        Ok(bound) => bound,
-                        Err(unbound) => {
-                            let refusal = Refusal {
-                                reasons: vec![unbound.diagnostic.line()],
-                                transient: unbound.transient,
-                            };
-                            return Done::Checked(ticket, Err(refusal));
-                        }
-                    };
-                    let asked = trial::ask(&machine, &revision, &give_up).await;
-                    Done::Checked(ticket, asked.map(|asked| (bound, Box::new(asked))))
+                    Done::Checked(ticket, preflight::check(binding, &machine, &revision, &give_up).await)
                 });
             }
             Action::Apply {
@@ -401,33 +327,24 @@ impl Driver {
         }
     }
 
-    fn cancel_preflight(&mut self) {
-        if let Some((_, give_up)) = self.asking.take() {
-            give_up.cancel();
-        }
-    }
-
     fn apply(&mut self, ticket: Ticket, loaded: &Arc<LoadedConfig>, direction: &Direction, fresh: bool) {
         let config = loaded.config.clone();
         let target = self.transaction.committed().map(|kept| kept.what.config.clone());
         self.watcher.begin(target.as_deref(), &config, direction, fresh);
         self.begin_reload();
         self.tools.applied.send_replace(config.clone());
-        match self.bound.take() {
-            Some((bound_for, bound)) if bound_for == ticket => self.tools.network.serve(bound),
-            // Of a text that was superseded.
-            _ => {}
+        let (bound, asked) = self.checks.take(ticket);
+        if let Some(bound) = bound {
+            self.tools.network.serve(bound);
         }
-        let asked = self.asked.take().filter(|(asked_for, _)| *asked_for == ticket);
-        let asked = asked.map(|(_, asked)| asked).unwrap_or_default();
         info!("applying {}", loaded.bundle.path.display());
         let follower = self.followers.get(&ticket).cloned();
         if let Some(earlier) = self.applying.take() {
             earlier.abort();
         }
-        self.applied = SystemTime::now();
+        self.status.next.applied = SystemTime::now();
         let machine = self.tools.machine.clone();
-        let home = self.overrides.home.clone();
+        let home = self.reader.overrides.home.clone();
         self.applying = Some(self.work.spawn(async move {
             if !config.packages.is_empty() {
                 let config = config.clone();
@@ -441,7 +358,7 @@ impl Driver {
                 let plan = Arc::new(change::plan(&from, &config, &Known { answers, ..known }));
                 let _gone = follower.send(Progress::Plan(plan));
             }
-            let outcome = match machine.apply_with(config, asked).await {
+            let outcome = match machine.apply_with(config, *asked).await {
                 Ok(applied) => {
                     debug!(
                         changes = applied.plan.changes.len(),
@@ -464,7 +381,7 @@ impl Driver {
             ApplyState::Applying | ApplyState::Superseded => {}
             ApplyState::Watching(window) => info!("the change is applied, and watched for {window:?}"),
             ApplyState::Committed => info!("the change is applied"),
-            ApplyState::Refused(_) if self.known => {}
+            ApplyState::Refused(_) if self.checks.known_refusal => {}
             ApplyState::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
             ApplyState::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
             ApplyState::Reverted(_) => warn!("the config from before the change runs again"),
@@ -485,26 +402,7 @@ impl Driver {
         }
         if last {
             self.followers.remove(&ticket);
-            if self.asking.as_ref().is_some_and(|(asking, _)| *asking == ticket) {
-                self.cancel_preflight();
-            }
-            if self.bound.as_ref().is_some_and(|(bound_for, _)| *bound_for == ticket) {
-                self.bound = None;
-            }
-        }
-    }
-
-    fn kept(&mut self, kept: WriteOutcome) {
-        match kept {
-            Ok(Some(revision)) => {
-                self.revision = Some(revision);
-                self.unkept = None;
-            }
-            Ok(None) => {}
-            Err(problem) => {
-                warn!("the machine runs on, but its last good config is not on the disk: {problem}");
-                self.unkept = Some(problem.into());
-            }
+            self.checks.give_up(ticket);
         }
     }
 
@@ -517,7 +415,7 @@ impl Driver {
     }
 
     fn finish_reload(&mut self) {
-        let busy = self.forced || self.reading > 0 || self.transaction.is_busy();
+        let busy = self.reader.is_busy() || self.transaction.is_busy();
         if self.reloading && !busy {
             self.reloading = false;
             let (state, _) = self.transaction.state();
@@ -525,28 +423,8 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
-        let now = Instant::now();
-        let (state, reasons) = self.transaction.state();
-        let running = &self.transaction.running().what;
-        let until = match state {
-            ConfigState::Waiting | ConfigState::Watching => self.transaction.deadline(),
-            ConfigState::Refused => self.transaction.next_try(),
-            _ => None,
-        };
-        let status = status::Status {
-            path: self.tools.path.clone(),
-            from: running.bundle.path.clone(),
-            revision: self.revision,
-            state,
-            reasons,
-            since: SystemTime::now(),
-            applied: self.applied,
-            until: until.map(|until| status::on_the_wall(until, now)),
-            unkept: self.unkept.clone(),
-            diagnostics: running.rendered.clone(),
-        };
-        if self.status.set(status) {
+    fn publish(&mut self) {
+        if self.status.publish(&self.transaction) {
             self.tools.machine.published.changes.notify();
         }
     }
@@ -556,13 +434,6 @@ impl Driver {
 async fn first_pass(machine: &machine::MachineHandle) {
     let mut changes = machine.published.changes.follow();
     while !machine.published.load().running && changes.changed().await.is_ok() {}
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The machine's directory and locks go by its config file, which may be away.

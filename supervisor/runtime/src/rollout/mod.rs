@@ -1,15 +1,16 @@
 //! Rollout of a new config and its rollback: a file (or a client of the control socket) offers a text, it is checked,
 //! applied, watched, and committed or taken back.
 //!
-//! `transaction` decides (pure) in the words of `messages`, `driver` does what it says. `health` judges (pure) what
-//! `watcher` sees. `start` chooses what a machine starts with.
+//! `driver` does what core's `transaction` says. `reader` reads texts, `preflight` checks them, `maintenance` asks the sensor,
+//! `watcher` sees how the machine is, `store_writer` keeps what worked, `start` chooses what a machine starts with.
 
 pub mod driver;
 mod loaded_config;
-pub mod maintenance;
+mod maintenance;
 pub mod network;
 mod preflight;
-pub mod progress;
+mod progress;
+mod reader;
 mod start;
 mod status;
 mod store_writer;

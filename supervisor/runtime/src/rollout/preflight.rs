@@ -3,27 +3,89 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_config::Diagnostic;
-use mainstay_config::Severity;
-use mainstay_core::rollout::transaction::{Refusal, Revision};
+use mainstay_config::{Diagnostic, Severity};
+use mainstay_core::rollout::transaction::{Refusal, Revision, Ticket};
 use mainstay_model::{Config, Phase};
 use mainstay_proto::ResourceName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::loaded_config::LoadedConfig;
+use super::network::{Bound, Unbound};
 use crate::machine;
 use crate::machine::preflight::PreflightAnswers;
 
 /// Limit for modules to hold up a change that is not refused for what they say.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What was found for a text that passed: the port that is open for it, and the answers of modules about it.
+pub(super) type Checked = (Option<Bound>, Box<PreflightAnswers>);
+
+/// Checks of texts that are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// Text whose modules are being asked, and the token that ends that.
+    asking: Option<(Ticket, CancellationToken)>,
+    /// Text that passed, and was not applied yet.
+    passed: Option<(Ticket, Checked)>,
+    /// True if the present refusal has the same reasons as the one before.
+    pub(super) known_refusal: bool,
+}
+
+impl Checks {
+    /// A text is to be checked, until the token is cancelled. The one before it is not any more.
+    pub(super) fn begin(&mut self, ticket: Ticket) -> CancellationToken {
+        let give_up = CancellationToken::new();
+        if let Some((_, before)) = self.asking.replace((ticket, give_up.clone())) {
+            before.cancel();
+        }
+        give_up
+    }
+
+    /// A text passed.
+    pub(super) fn passed(&mut self, ticket: Ticket, checked: Checked) {
+        self.passed = Some((ticket, checked));
+    }
+
+    /// Takes what was found for a text that is applied now. What was found for another one is given up.
+    pub(super) fn take(&mut self, ticket: Ticket) -> Checked {
+        let passed = self.passed.take().filter(|(of, _)| *of == ticket);
+        passed.map(|(_, checked)| checked).unwrap_or_default()
+    }
+
+    /// Nothing more comes of this text.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        if let Some((_, asking)) = self.asking.take_if(|(of, _)| *of == ticket) {
+            asking.cancel();
+        }
+        self.passed.take_if(|(of, _)| *of == ticket);
+    }
+}
+
+/// Checks a text: its port is opened, and modules are asked.
+///
+/// # Errors
+/// The port cannot be had, or see [`ask`].
+pub(super) async fn check(
+    binding: impl Future<Output = Result<Option<Bound>, Unbound>>,
+    machine: &machine::MachineHandle,
+    revision: &Revision<Arc<LoadedConfig>>,
+    give_up: &CancellationToken,
+) -> Result<Checked, Refusal> {
+    let bound = binding.await.map_err(|unbound| Refusal {
+        reasons: vec![unbound.diagnostic.line()],
+        transient: unbound.transient,
+    })?;
+    let asked = ask(machine, revision, give_up).await?;
+    Ok((bound, Box::new(asked)))
+}
+
 /// Asks the modules about `revision`, as its own policy wants it.
 ///
 /// # Errors
 /// It is one that goes back if it is not healthy, and it will not be, for these reasons; or the machine is shutting down. It
 /// is worth another try if nobody found anything wrong with the text itself.
-pub(super) async fn ask(
+async fn ask(
     machine: &machine::MachineHandle,
     revision: &Revision<Arc<LoadedConfig>>,
     give_up: &CancellationToken,

@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use mainstay_core::rollout::apply_state::ConfigState;
+use mainstay_core::rollout::transaction::Transaction;
 use mainstay_proto::mainstay::control::v1 as pb;
+use tracing::warn;
+
+use super::loaded_config::LoadedConfig;
+use super::store_writer::WriteOutcome;
 
 /// The state of the config.
 #[derive(Clone, Debug)]
@@ -81,7 +86,7 @@ impl StatusCell {
     }
 
     /// Replaces the status. True if it changed enough to notify followers.
-    pub(super) fn set(&self, mut status: Status) -> bool {
+    fn set(&self, mut status: Status) -> bool {
         let before = self.0.load_full();
         let same = before.state == status.state && before.reasons == status.reasons;
         if same {
@@ -97,7 +102,60 @@ impl StatusCell {
     }
 }
 
+/// Writer of the status, for the driver alone.
+#[derive(Debug)]
+pub(super) struct StatusWriter {
+    cell: StatusCell,
+    /// Status that is published next, but for what the transaction knows.
+    pub(super) next: Status,
+}
+
+impl StatusWriter {
+    /// Goes on from what is published.
+    pub(super) fn new(cell: StatusCell) -> Self {
+        Self {
+            next: Status::clone(&cell.get()),
+            cell,
+        }
+    }
+
+    /// A write of the store has ended.
+    pub(super) fn kept(&mut self, kept: WriteOutcome) {
+        match kept {
+            Ok(Some(revision)) => {
+                self.next.revision = Some(revision);
+                self.next.unkept = None;
+            }
+            Ok(None) => {}
+            Err(problem) => {
+                warn!("the machine runs on, but its last good config is not on the disk: {problem}");
+                self.next.unkept = Some(problem.into());
+            }
+        }
+    }
+
+    /// Publishes the state of `transaction`. True if it changed enough to notify followers.
+    pub(super) fn publish(&self, transaction: &Transaction<Arc<LoadedConfig>>) -> bool {
+        let (state, reasons) = transaction.state();
+        let running = &transaction.running().what;
+        let until = match state {
+            ConfigState::Waiting | ConfigState::Watching => transaction.deadline(),
+            ConfigState::Refused => transaction.next_try(),
+            _ => None,
+        };
+        self.cell.set(Status {
+            from: running.bundle.path.clone(),
+            state,
+            reasons,
+            since: SystemTime::now(),
+            until: until.map(on_the_wall),
+            diagnostics: running.rendered.clone(),
+            ..self.next.clone()
+        })
+    }
+}
+
 /// A moment of the monotonic clock on the wall's.
-pub(super) fn on_the_wall(moment: std::time::Instant, now: std::time::Instant) -> SystemTime {
-    SystemTime::now() + moment.checked_duration_since(now).unwrap_or(Duration::ZERO)
+fn on_the_wall(moment: Instant) -> SystemTime {
+    SystemTime::now() + moment.saturating_duration_since(Instant::now())
 }

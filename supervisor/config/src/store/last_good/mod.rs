@@ -367,7 +367,4 @@ fn bounded(reasons: &[String]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod power_tests;
-
-#[cfg(test)]
 mod tests;

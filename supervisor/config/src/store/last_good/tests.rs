@@ -1,4 +1,6 @@
-//! The store on a real disk.
+//! The store on a real disk; `power`: on one that loses its power.
+
+mod power;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +9,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::RawFile;
 
-pub(super) fn bundle(text: &str) -> ConfigFiles {
+fn bundle(text: &str) -> ConfigFiles {
     let path = PathBuf::from("/robots/rover.yaml");
     let file = |path: PathBuf, text: &str| RawFile {
         path,

@@ -1,123 +1,172 @@
-//! Start of a module's process: spawn, handshake, renewal of a lost connection.
+//! Start of a module's process: from its program over its script to the handshake, and the renewal of a lost connection.
 
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use mainstay_core::module::lifecycle::Input;
-use mainstay_process::child::Process;
+use mainstay_core::module::lifecycle::{Input, State};
 use mainstay_process::launch::Launch;
-use mainstay_process::orphans::Life;
-use tokio::task::{JoinError, JoinSet};
-use tracing::{Level, debug, info, warn};
+use tokio::task::JoinError;
+use tracing::{debug, info, warn};
 
-use super::prepare::cannot_start;
-use super::{Actor, Event, passed};
-use crate::module::address::Address;
+use super::connection::Shaken;
+use super::prepare::{Appeared, Preparation, UNPACK_TIMEOUT, cannot_start, describe};
+use super::{Actor, process};
 use crate::module::environment::launch;
-use crate::module::handshake::{HandshakeError, Handshaken, Progress, shake};
-use crate::module::output::{Stream, drain};
+use crate::module::handshake::Handshaken;
 use crate::module::package::Program;
 use crate::module::problem::Problem;
 
-/// Limit for renewing a lost connection to a living process before the process counts as useless.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 impl Actor {
+    /// Begins the start of process number `life`. Gives the limit of its first part, if that is not the usual one.
+    pub(super) async fn start(&mut self, life: u64) -> Result<Option<Duration>, Problem> {
+        self.process.orphans_gone().await;
+        self.report.begin(life);
+        self.preparation = Preparation::default();
+        let source = self.report.entry.source.clone();
+        if !source.is_at_hand() {
+            self.preparation.is_there(&self.spec.executable, &self.spec, &source)?;
+            debug!(module = %self.spec.name, life, "unpacking");
+            self.preparation.unpack(life, source);
+            return Ok(Some(UNPACK_TIMEOUT));
+        }
+        let program = describe(source.program(&AtomicBool::new(false)));
+        let program = program.map_err(|short| cannot_start(&self.spec.name, short))?;
+        if !self.spec.tarball {
+            self.preparation.is_there(&program.executable, &self.spec, &source)?;
+        }
+        self.run_program(life, program).await
+    }
+
+    /// True if a program that comes now is a reason to start before the time is up. One that is not to be started by itself
+    /// any more is not, unless its program is watched for that.
+    pub(super) fn may_try_sooner(&self) -> bool {
+        match self.lifecycle.state() {
+            State::Waiting { .. } => true,
+            State::GivenUp(_) => self.spec.policy.watch,
+            _ => false,
+        }
+    }
+
+    /// The program that was missing is there.
+    pub(super) fn appeared(&mut self) -> Input {
+        self.preparation.absent = None;
+        info!(module = %self.spec.name, "its program is there now; starting it");
+        Input::Restart
+    }
+
+    /// Goes on when a tarball was unpacked.
+    pub(super) async fn found(&mut self, found: Result<Appeared, JoinError>) -> Option<Input> {
+        let (life, program) = match found {
+            Ok(found) => found,
+            Err(aborted) if aborted.is_panic() => (self.lifecycle.life(), Err(aborted.to_string())),
+            Err(_given_up) => return None,
+        };
+        if !self.is_starting(life) {
+            return None;
+        }
+        let begun = match program {
+            Ok(program) => self.run_program(life, program).await,
+            Err(short) => Err(cannot_start(&self.spec.name, short)),
+        };
+        Some(self.underway(life, begun))
+    }
+
     /// Spawns process number `life` and begins to shake hands with it, or spawns the script that comes before. Gives the
     /// limit for that, if it is not the usual one.
-    pub(super) async fn run_program(&mut self, life: u64, program: Program) -> Result<Option<Duration>, Problem> {
-        let failed = |short| cannot_start(&self.spec.name, short);
-        self.address = if self.spec.tcp {
-            Address::free_port().map_err(|error| failed(format!("no TCP port for it: {error}")))?
-        } else {
-            Address::Unix(self.sockets.module(life))
+    async fn run_program(&mut self, life: u64, program: Program) -> Result<Option<Duration>, Problem> {
+        let spec = &self.spec;
+        let (address, mark) = self.process.place(spec, life)?;
+        let launch = launch(spec, &program, &address.to_os_string(), &self.home, mark);
+        prepare(&launch).map_err(|short| cannot_start(&spec.name, short))?;
+        let script = program.first_run.clone().filter(|first| first.is_due());
+        let limit = match script {
+            Some(first) => {
+                let script = first.launch(&launch);
+                info!(module = %spec.name, script = %script.executable.display(), "first run");
+                self.process.spawn(spec, life, script, &self.report.tail).await?;
+                self.preparation.script = Some((first, program));
+                Some(spec.first_run_timeout)
+            }
+            None => {
+                self.process.spawn(spec, life, launch, &self.report.tail).await?;
+                let members = self.process.bounds.members();
+                self.connection.shake(&spec.name, life, address, members);
+                None
+            }
         };
-        let mark = Life::new(&self.sockets.key(), &self.spec.name, life);
-        let launch = launch(&self.spec, &program, &self.address.to_os_string(), &self.home, mark);
-        prepare(&launch).map_err(failed)?;
-        let limit = if self.run_script(life, &program, &launch).await? {
-            Some(self.spec.first_run_timeout)
-        } else {
-            self.spawn(life, launch).await?;
-            self.progress = Progress::default();
-            self.handshake = JoinSet::new();
-            let (module, address, parent) = (self.spec.name.clone(), self.address.clone(), self.parent.clone());
-            let (progress, members) = (self.progress.clone(), self.bounds.members().clone());
-            self.handshake
-                .spawn(async move { (life, shake(&module, &address, &members, &parent, progress).await) });
-            None
-        };
-        let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
-        let pid = self.pid();
-        debug!(module = %self.spec.name, pid, life, "module started");
-        self.entry.publish(|state| {
-            state.pid = Some(pid);
-            state.started = Some(SystemTime::now());
-            state.restarts = restarts;
-        });
-        self.send(Event::Starting);
+        self.report.spawned(life, self.process.pid().unwrap_or_default());
         Ok(limit)
     }
 
-    /// Spawns a process in this module's place and begins to read what it prints. Gives its number.
-    pub(super) async fn spawn(&mut self, life: u64, mut launch: Launch) -> Result<u32, Problem> {
-        let name = &self.spec.name;
-        let failed = |short| cannot_start(name, short);
-        let executable = launch.executable.clone();
-        let confinement = self
-            .bounds
-            .confine(&self.spec, life, &mut launch, self.sockets.directory())
-            .map_err(failed)?;
-        let mut process = self
-            .spawner
-            .spawn(launch, confinement)
-            .await
-            .map_err(|error| failed(error.explain(&executable)))?;
-        self.bounds.begin(process.pid());
-        self.entry.lives_in(self.bounds.group());
-        let (stdout, stderr) = process.take_output().map_err(|error| failed(error.to_string()))?;
-        self.output = JoinSet::new();
-        for (pipe, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
-            self.output.spawn(drain(pipe, stream, self.tail.clone()));
+    /// Sees whether what has ended was the script. Then the module's own process follows, or its failure.
+    pub(super) async fn script_passed(&mut self, passed: Input) -> Option<Input> {
+        let Input::Ended { life } = passed else {
+            return Some(passed);
+        };
+        // One that was told to end ends like any other process.
+        if !self.is_starting(life) {
+            return Some(passed);
         }
-        let pid = process.pid();
-        self.entry.output.note(Level::INFO, &format!("process {pid} started"));
-        self.process = Some(process);
-        Ok(pid)
+        let Some((first, mut program)) = self.preparation.script.take() else {
+            return Some(passed);
+        };
+        let (status, _) = self.process.reap().await?;
+        let problem = first.problem(&self.spec.name, &status);
+        let failed = problem.is_some();
+        if let Some(problem) = problem {
+            self.report.fail(problem);
+        }
+        self.drain_output().await;
+        if failed {
+            return Some(Input::Exited { life, clean: false });
+        }
+        info!(module = %self.spec.name, ms = self.report.started.elapsed().as_millis(), "first run succeeded");
+        if let Err(error) = first.succeeded() {
+            let marker = first.marker.display();
+            warn!(module = %self.spec.name, "cannot write `{marker}`, so the script will run again: {error}");
+        }
+        program.first_run = None;
+        self.process.orphans_gone().await;
+        let begun = self.run_program(life, program).await;
+        Some(self.underway(life, begun))
+    }
+
+    /// Lifecycle input for a start that goes on.
+    fn underway(&mut self, life: u64, begun: Result<Option<Duration>, Problem>) -> Input {
+        match begun {
+            Ok(limit) => Input::Underway {
+                life,
+                limit: limit.unwrap_or(self.lifecycle.start_timeout()),
+            },
+            Err(problem) => {
+                self.report.fail(problem);
+                Input::Exited { life, clean: false }
+            }
+        }
     }
 
     /// Takes the outcome of a handshake; `None` if it was given up on purpose.
-    pub(super) fn shaken(
-        &mut self,
-        outcome: Result<(u64, Result<Handshaken, HandshakeError>), JoinError>,
-    ) -> Option<Input> {
+    pub(super) fn shaken(&mut self, outcome: Result<Shaken, JoinError>) -> Option<Input> {
+        let (name, life) = (&self.spec.name, self.lifecycle.life());
         let problem = match outcome {
             // It may have come to its outcome while the process ended or was told to: that was told already.
             Ok((life, _)) if !self.is_starting(life) => return None,
             Ok((life, Ok(Handshaken { upstream, handlers }))) => {
-                let took = self.started.elapsed();
-                info!(module = %self.spec.name, pid = self.pid(), ms = took.as_millis(), "module ready");
-                self.upstream = Some(upstream);
-                self.entry.offers(handlers);
-                self.entry.publish(|state| state.start_time = Some(took));
+                let took = self.report.started.elapsed();
+                info!(module = %name, pid = self.process.pid().unwrap_or_default(), ms = took.as_millis(), "module ready");
+                self.connection.upstream = Some(upstream);
+                self.report.entry.offers(handlers);
+                self.report.entry.publish(|state| state.start_time = Some(took));
                 // Only the lifecycle's word makes it READY; the event goes out after that, in `publish`.
                 return Some(Input::Answered { life });
             }
-            Ok((_, Err(problem))) => Problem {
-                wire: format!("error adding module {}: {problem}", self.spec.name),
-                short: problem.short(),
-                unstarted: false,
-            },
+            Ok((_, Err(problem))) => Problem::new(format!("error adding module {name}: {problem}"), problem.short()),
             Err(aborted) if aborted.is_panic() => {
                 let short = format!("the handshake panicked: {aborted}");
-                Problem {
-                    wire: format!("error adding module {}: {short}", self.spec.name),
-                    short,
-                    unstarted: false,
-                }
+                Problem::new(format!("error adding module {name}: {short}"), short)
             }
             Err(_given_up) => return None,
         };
-        let life = self.lifecycle.life();
         if !self.is_starting(life) {
             return None;
         }
@@ -127,47 +176,26 @@ impl Actor {
 
     /// The connection is gone while the process may live: it might have closed an idle one.
     pub(super) async fn reconnect(&mut self) -> Option<Input> {
-        self.watch = None;
-        // Whoever still waits on it hears what became of the module.
-        let lost = self.upstream.take();
-        let life = self.lifecycle.life();
-        let (module, address) = (self.spec.name.clone(), self.address.clone());
-        let members = self.bounds.members().clone();
-        let again = async {
-            loop {
-                if let Ok(upstream) = address.connect(&module, &members).await {
-                    return upstream;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        self.connection.watch = None;
+        let (name, life) = (&self.spec.name, self.lifecycle.life());
+        let renewed = tokio::select! {
+            passed = process::passed(&mut self.process.child, life) => return Some(passed),
+            renewed = self.connection.renew(name, self.process.bounds.members()) => renewed,
         };
-        tokio::select! {
-            passed = passed(&mut self.process, life) => {
-                self.upstream = lost;
-                Some(passed)
-            }
-            connected = tokio::time::timeout(RECONNECT_TIMEOUT, again) => match connected {
-                Ok(upstream) => {
-                    warn!(module = %self.spec.name, "the module closed its connection; connected again");
-                    self.upstream = Some(upstream.clone());
-                    self.watch();
-                    let handlers = self.entry.handlers();
-                    self.send(Event::Ready { life, upstream, handlers });
-                    None
-                }
-                Err(_elapsed) => {
-                    let short = "closed its connection and accepts no new one".to_owned();
-                    let problem = Problem { wire: format!("module {} {short}", self.spec.name), short, unstarted: false };
-                    self.upstream = lost;
-                    self.fault(problem);
-                    Some(Input::Failed { life })
-                }
-            }
+        if renewed {
+            warn!(module = %name, "the module closed its connection; connected again");
+            self.connected();
+            return None;
         }
+        let short = "closed its connection and accepts no new one";
+        let problem = Problem::new(format!("module {name} {short}"), short);
+        self.fault(problem);
+        Some(Input::Failed { life })
     }
 
-    fn pid(&self) -> u32 {
-        self.process.as_ref().map_or(0, Process::pid)
+    /// True while process number `life` is expected to answer Ready.
+    fn is_starting(&self, life: u64) -> bool {
+        life == self.lifecycle.life() && matches!(self.lifecycle.state(), State::Starting { .. })
     }
 }
 

@@ -34,28 +34,29 @@ pub fn guess(line: &str) -> Option<Level> {
 
 /// The level that a word stands for, in any case.
 pub fn word(word: &str) -> Option<Level> {
-    const WORDS: [(&str, Level); 18] = [
-        ("trace", Level::TRACE),
-        ("trc", Level::TRACE),
-        ("debug", Level::DEBUG),
-        ("dbg", Level::DEBUG),
-        ("info", Level::INFO),
-        ("inf", Level::INFO),
-        ("notice", Level::INFO),
-        ("warn", Level::WARN),
-        ("warning", Level::WARN),
-        ("wrn", Level::WARN),
-        ("error", Level::ERROR),
-        ("err", Level::ERROR),
-        ("critical", Level::ERROR),
-        ("fatal", Level::ERROR),
-        ("panic", Level::ERROR),
-        ("dpanic", Level::ERROR),
-        ("severe", Level::ERROR),
-        ("emergency", Level::ERROR),
+    const WORDS: [(Level, &[&str]); 5] = [
+        (Level::TRACE, &["trace", "trc"]),
+        (Level::DEBUG, &["debug", "dbg"]),
+        (Level::INFO, &["info", "inf", "notice"]),
+        (Level::WARN, &["warn", "warning", "wrn"]),
+        (
+            Level::ERROR,
+            &[
+                "error",
+                "err",
+                "critical",
+                "fatal",
+                "panic",
+                "dpanic",
+                "severe",
+                "emergency",
+            ],
+        ),
     ];
-    let found = WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
-    found.map(|(_, level)| *level)
+    let found = WORDS
+        .iter()
+        .find(|(_, words)| words.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    found.map(|(level, _)| *level)
 }
 
 /// A level among the words at the head: after nothing but times, brackets and what stands between separators.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::tests::bundle;
-use super::*;
+use super::super::*;
+use super::bundle;
 
 /// Directory of the simulated disk: each name with the number of its file.
 type Names = BTreeMap<PathBuf, usize>;
