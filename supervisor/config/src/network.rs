@@ -10,14 +10,8 @@ use crate::entries::service_configs;
 use crate::node::{Node, Value};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
+use crate::values::duration_range;
 use crate::{frame, keys, names};
-
-const SHORTEST_WINDOW: Duration = Duration::from_millis(30);
-const LONGEST_WINDOW: Duration = Duration::from_secs(60);
-const TUNNEL_TIMEOUT: Duration = Duration::from_secs(10);
-const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Reads `network`; `whole` is the place to name for a key that is missing.
 pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpan) -> Network {
@@ -55,16 +49,15 @@ pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpa
 fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
     let keys = reader.keys(&keys::SESSIONS, node)?;
     let nanos = reader.nanoseconds(&keys, "heartbeat_window")?;
-    let window = u64::try_from(nanos).map(Duration::from_nanos).ok();
     // Zero is how peers say that nothing is set.
     if nanos == 0 {
         return None;
     }
-    if !window.is_some_and(|window| (SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window)) {
-        reader.refuse(
-            keys.span_of("heartbeat_window"),
-            "heartbeat_window must be between [30ms, 1m]",
-        );
+    let window = u64::try_from(nanos).ok().map(Duration::from_nanos);
+    if !window.is_some_and(|window| duration_range(&keys, "heartbeat_window").contains(&window)) {
+        let [least, most] = keys.takes("heartbeat_window").range()?;
+        let message = format!("heartbeat_window must be between [{least}, {most}]");
+        reader.refuse(keys.span_of("heartbeat_window"), message);
     }
     window
 }
@@ -75,17 +68,14 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
         let Some(keys) = reader.keys(&keys::TUNNEL, node) else {
             continue;
         };
-        let connection_timeout = reader.duration(&keys, "connection_timeout", TUNNEL_TIMEOUT);
-        let port = reader.number(&keys, "port");
-        match port.filter(|port| port.fract() == 0.0 && (1.0..=65535.0).contains(port)) {
-            Some(port) => tunnels.push(Tunnel {
-                port: port as u16,
-                connection_timeout,
-            }),
-            None => {
-                reader.refuse(keys.span_of("port"), "a tunnel needs a `port` between 1 and 65535");
-            }
+        let connection_timeout = reader.interval(&keys, "connection_timeout");
+        if keys.get("port").is_none() {
+            reader.refuse(keys.span, "a tunnel needs a `port` between 1 and 65535");
         }
+        tunnels.extend(reader.whole(&keys, "port").map(|port| Tunnel {
+            port,
+            connection_timeout,
+        }));
     }
     tunnels
 }
@@ -183,7 +173,9 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
                     .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
                     .collect();
             }
-            ("keys", _) => reader.wrong_type("`keys`", value, "a list"),
+            ("keys", _) => {
+                reader.wrong_type("`keys`", value, "a list");
+            }
             ("key", _) => {}
             (id, Value::Text(secret)) if !secret.is_empty() => {
                 by_id.insert(id.to_owned(), Secret(secret.clone()));
@@ -217,7 +209,8 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
         return;
     };
     let Value::List(items) = &list.value else {
-        return reader.wrong_type("`keys`", list, "a list");
+        reader.wrong_type("`keys`", list, "a list");
+        return;
     };
     if items.is_empty() {
         reader.refuse(list.span, "must contain at least 1 key");
@@ -263,7 +256,7 @@ pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
         api_key,
         secret,
         app_address: reader.text_or_empty(&keys, "app_address"),
-        refresh_interval: reader.duration(&keys, "refresh_interval", REFRESH_INTERVAL),
+        refresh_interval: reader.interval(&keys, "refresh_interval"),
     })
 }
 
@@ -279,28 +272,21 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             reader.text_or_empty(&keys, "name"),
             reader.text_or_empty(&keys, "address"),
         );
-        let mut fault = None;
         if let Err(message) = names::check_resource(&name) {
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+            reader.local(keys.span_of("name"), message, None);
         } else {
-            fault = seen.again(reader, "remote", &name, keys.span_of("name"));
+            seen.check(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
-            fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));
+            reader.local(keys.span, names::missing("address"), Some("write host:port"));
         }
-        let frame = keys
-            .get("frame")
-            .and_then(|node| match frame::frame(reader, node, &name) {
-                Ok(None) => {
-                    fault.get_or_insert(reader.local(node.span, names::missing("frame.parent"), None));
-                    None
-                }
-                Ok(frame) => frame,
-                Err(message) => {
-                    fault.get_or_insert(message);
-                    None
-                }
-            });
+        let frame = keys.get("frame").and_then(|node| {
+            let frame = frame::frame(reader, node, &name);
+            if frame == Ok(None) {
+                reader.local(node.span, names::missing("frame.parent"), None);
+            }
+            frame.ok().flatten()
+        });
         let (auth_entity, credentials) = remote_auth(reader, &keys);
         remotes.push(Remote {
             name,
@@ -310,10 +296,10 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             credentials,
             prefix: reader.text_or_empty(&keys, "prefix"),
             insecure: reader.flag(&keys, "insecure"),
-            connection_check_interval: reader.duration(&keys, "connection_check_interval", CHECK_INTERVAL),
-            reconnect_interval: reader.duration(&keys, "reconnect_interval", RECONNECT_INTERVAL),
+            connection_check_interval: reader.interval(&keys, "connection_check_interval"),
+            reconnect_interval: reader.interval(&keys, "reconnect_interval"),
             service_configs: service_configs(reader, &keys),
-            fault,
+            fault: reader.take_fault(),
         });
     }
     remotes

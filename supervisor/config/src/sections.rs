@@ -145,23 +145,22 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
 pub(super) struct SeenKeys(HashMap<String, Span>);
 
 impl SeenKeys {
-    /// The fault of an entry whose name an earlier one has; it has been complained about.
-    pub(super) fn again(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) -> Option<String> {
+    /// Complains about an entry whose name an earlier one has.
+    pub(super) fn check(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) {
         if name.is_empty() {
-            return None;
+            return;
         }
         let Some(first) = self.0.get(name) else {
             self.0.insert(name.to_owned(), span);
-            return None;
+            return;
         };
         let first = reader.source.place(*first);
         let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
         let help = format!("the first is at {first} and counts; rename or remove one");
-        let fault = reader.local(span, message, Some(&help));
+        reader.local(span, message, Some(&help));
         if let Some(diagnostic) = reader.diagnostics.last_mut() {
             diagnostic.also = Some((first, "first here".to_owned()));
         }
-        Some(fault)
     }
 }
 
