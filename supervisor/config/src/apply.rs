@@ -3,14 +3,12 @@
 
 use mainstay_model::{ApplyPolicy, OnFailure, Preflight};
 
-use crate::keys::APPLY;
-use crate::node::Node;
-use crate::read::Reader;
+use crate::read::{Keys, Reader};
 
 /// Reads it.
-pub(super) fn apply(reader: &mut Reader, node: &Node) -> ApplyPolicy {
+pub(super) fn apply(reader: &mut Reader, keys: &Keys<'_>) -> ApplyPolicy {
     let usual = ApplyPolicy::DEFAULT;
-    let Some(keys) = reader.keys(&APPLY, node) else {
+    let Some(keys) = reader.map(keys, "apply") else {
         return usual;
     };
     ApplyPolicy {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mainstay_ids::{Api, IdError, Model, ResourceName};
-use mainstay_model::Object;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig, Span};
 
@@ -48,13 +47,12 @@ pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<R
     let frame = keys
         .get("frame")
         .and_then(|node| frame::frame(reader, node, &name).ok().flatten());
-    let attributes = keys.get("attributes");
     Some(ResourceConfig {
         place: reader.source.place(keys.span_of("name")),
         model_place: reader.source.place(keys.span_of("model")),
         name: ResourceName::new(api, name),
         model,
-        attributes: attributes.map_or_else(Object::default, |node| reader.filled_structure("`attributes`", node)),
+        attributes: reader.filled_structure(&keys, "attributes").unwrap_or_default(),
         depends_on,
         depends_on_places: places.into_iter().map(|span| reader.source.place(span)).collect(),
         frame,
@@ -266,7 +264,7 @@ fn shown(reader: &Reader, span: Span) -> String {
 
 /// `log_configuration`: an unknown level is refused.
 pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
-    let inner = reader.keys(&keys::LOG_CONFIGURATION, keys.get("log_configuration")?)?;
+    let inner = reader.map(keys, "log_configuration")?;
     let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
     text.parse()
         .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
@@ -299,9 +297,7 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
         match api {
             Ok(api) => configs.push(ServiceConfig {
                 api: api.to_string(),
-                attributes: keys
-                    .get("attributes")
-                    .map_or_else(Object::default, |node| reader.structure("`attributes`", node)),
+                attributes: reader.structure(&keys, "attributes").unwrap_or_default(),
             }),
             Err(_) => {
                 let span = keys.span_of("type");
@@ -337,13 +333,9 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
         None => BTreeMap::new(),
         Some(node) => texts_by_key(reader, node, "a value of `env`"),
     };
-    let status_error = keys.get("status").and_then(|node| {
-        let status = reader.keys(&keys::STATUS, node)?;
-        reader
-            .text(&status, "error")
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    });
+    let status = reader.map(&keys, "status");
+    let status_error = status.and_then(|status| reader.text(&status, "error"));
+    let status_error = status_error.filter(|text| !text.is_empty()).map(str::to_owned);
     if let Some(error) = &status_error {
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
         reader.local(keys.span_of("status"), message, None);

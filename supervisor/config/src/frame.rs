@@ -61,19 +61,14 @@ pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Opt
 }
 
 fn translation(reader: &mut Reader, keys: &Keys<'_>) -> [f64; 3] {
-    let keys = keys
-        .get("translation")
-        .and_then(|node| reader.keys(&keys::TRANSLATION, node));
+    let keys = reader.map(keys, "translation");
     keys.map_or([0.0; 3], |keys| {
         ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default())
     })
 }
 
 fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Faulty> {
-    let Some(node) = keys.get("orientation") else {
-        return Ok(Orientation::None);
-    };
-    let Some(keys) = reader.keys(&keys::ORIENTATION, node) else {
+    let Some(keys) = reader.map(keys, "orientation") else {
         return Ok(Orientation::None);
     };
     let kind = reader.text_or_empty(&keys, "type");

@@ -40,7 +40,7 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
             reader.local(keys.span_of("schedule"), bad.to_string(), Some(help));
         }
-        let command = keys.get("command").map(|node| reader.structure("`command`", node));
+        let command = reader.structure(&keys, "command");
         if let Some(node) = keys.get("command").filter(|_| method != DO_COMMAND) {
             reader.warn(
                 node.span,

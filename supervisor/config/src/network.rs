@@ -14,9 +14,9 @@ use crate::values::duration_range;
 use crate::{frame, keys, names};
 
 /// Reads `network`; `whole` is the place to name for a key that is missing.
-pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpan) -> Network {
+pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -> Network {
     let mut network = Network::standard(whole);
-    let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
+    let Some(keys) = reader.map(keys, "network") else {
         return network;
     };
     if let Some(address) = reader.text(&keys, "bind_address").filter(|address| !address.is_empty()) {
@@ -39,15 +39,15 @@ pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpa
             reader.refuse(keys.span, "must provide both tls_cert_file and tls_key_file");
         }
     }
-    if let Some(window) = keys.get("sessions").and_then(|node| sessions(reader, node)) {
+    if let Some(window) = sessions(reader, &keys) {
         network.heartbeat_window = window;
     }
     network.tunnels = tunnels(reader, &keys);
     network
 }
 
-fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
-    let keys = reader.keys(&keys::SESSIONS, node)?;
+fn sessions(reader: &mut Reader, keys: &Keys<'_>) -> Option<Duration> {
+    let keys = reader.map(keys, "sessions")?;
     let nanos = reader.nanoseconds(&keys, "heartbeat_window")?;
     // Zero is how peers say that nothing is set.
     if nanos == 0 {
@@ -103,9 +103,9 @@ fn check_address(address: &str) -> Result<(), String> {
 }
 
 /// Reads `auth`. Every error in it is refused.
-pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
+pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
     let mut auth = Auth::default();
-    let Some(keys) = reader.keys(&keys::AUTH, node) else {
+    let Some(keys) = reader.map(keys, "auth") else {
         return auth;
     };
     let mut types: Vec<&str> = Vec::new();
@@ -144,11 +144,9 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
         .into_iter()
         .map(|(text, _)| text)
         .collect();
-    if let Some(node) = keys.get("external_auth_config")
-        && let Some(keys) = reader.keys(&keys::EXTERNAL_AUTH, node)
-    {
+    if let Some(keys) = reader.map(&keys, "external_auth_config") {
         if let Some(node) = keys.get("jwks") {
-            auth.external_jwks = Some(reader.structure("`jwks`", node));
+            auth.external_jwks = reader.structure(&keys, "jwks");
             check_jwks(reader, node);
         } else {
             reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
@@ -235,14 +233,13 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
 }
 
 /// Reads `cloud`. Every error in it is refused.
-pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
-    let keys = reader.keys(&keys::CLOUD, node)?;
+pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
+    let keys = reader.map(keys, "cloud")?;
     let id = reader.text_or_empty(&keys, "id");
     if id.is_empty() {
         reader.refuse(keys.span, names::missing("id"));
     }
-    let api_key = keys.get("api_key").and_then(|node| {
-        let keys = reader.keys(&keys::API_KEY, node)?;
+    let api_key = reader.map(&keys, "api_key").and_then(|keys| {
         let (id, key) = (reader.text_or_empty(&keys, "id"), reader.text_or_empty(&keys, "key"));
         (!id.is_empty() && !key.is_empty()).then_some((id, Secret(key)))
     });
@@ -306,18 +303,15 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
 }
 
 fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {
-    let auth = keys.get("auth").and_then(|node| reader.keys(&keys::REMOTE_AUTH, node));
+    let auth = reader.map(keys, "auth");
     let entity = auth
         .as_ref()
         .map(|keys| reader.text_or_empty(keys, "entity"))
         .unwrap_or_default();
-    let node = auth.as_ref().and_then(|keys| keys.get("credentials"));
-    let credentials = node.and_then(|node| {
-        let keys = reader.keys(&keys::CREDENTIALS, node)?;
-        Some((
-            reader.text_or_empty(&keys, "type"),
-            Secret(reader.text_or_empty(&keys, "payload")),
-        ))
+    let credentials = auth.and_then(|keys| reader.map(&keys, "credentials"));
+    let credentials = credentials.map(|keys| {
+        let [kind, payload] = ["type", "payload"].map(|key| reader.text_or_empty(&keys, key));
+        (kind, Secret(payload))
     });
     let short = reader.text(keys, "secret").filter(|secret| !secret.is_empty());
     let short = short.map(|secret| ("robot-location-secret".to_owned(), Secret(secret.to_owned())));

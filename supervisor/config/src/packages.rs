@@ -50,7 +50,7 @@ pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> 
             let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
             reader.local(keys.span_of("type"), message, help.as_deref());
         }
-        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
+        let status = reader.map(&keys, "status");
         let error = status.and_then(|status| reader.text(&status, "error"));
         if let Some(error) = error.filter(|error| !error.is_empty()) {
             let message = format!("the cloud refuses this package: {}", error.escape_debug());

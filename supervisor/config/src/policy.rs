@@ -20,19 +20,10 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
         restart: keys
             .get("restart")
             .map_or(Restart::DEFAULT, |node| restart(reader, node)),
-        health: keys
-            .get("health")
-            .and_then(|node| health(reader, node))
-            .unwrap_or_default(),
-        stop: keys.get("stop").and_then(|node| stop(reader, node)).unwrap_or_default(),
-        limits: keys
-            .get("limits")
-            .and_then(|node| limits(reader, node))
-            .unwrap_or_default(),
-        sandbox: keys
-            .get("sandbox")
-            .and_then(|node| sandbox(reader, node, executable))
-            .unwrap_or_default(),
+        health: health(reader, keys).unwrap_or_default(),
+        stop: stop(reader, keys).unwrap_or_default(),
+        limits: limits(reader, keys).unwrap_or_default(),
+        sandbox: sandbox(reader, keys, executable).unwrap_or_default(),
         output: keys.get("output").map_or(Output::DEFAULT, |node| output(reader, node)),
         watch: reader.flag(keys, "watch"),
         keep_moving: reader.flag(keys, "keep_moving"),
@@ -115,8 +106,8 @@ fn limit(reader: &mut Reader, keys: &Keys<'_>) -> Option<u32> {
     }
 }
 
-fn health(reader: &mut Reader, node: &Node) -> Option<Health> {
-    let keys = reader.keys(&keys::HEALTH, node)?;
+fn health(reader: &mut Reader, keys: &Keys<'_>) -> Option<Health> {
+    let keys = reader.map(keys, "health")?;
     let usual = Health::DEFAULT;
     let health = Health {
         interval: reader.duration(&keys, "interval").unwrap_or(usual.interval),
@@ -133,7 +124,7 @@ fn health(reader: &mut Reader, node: &Node) -> Option<Health> {
         let span = ["kill_after", "timeout", "interval"]
             .iter()
             .find_map(|key| keys.get(key))
-            .map_or(node.span, |node| node.span);
+            .map_or(keys.span, |node| node.span);
         let message = format!(
             "`health.kill_after` ({}) is shorter than `interval` ({}) or `timeout` ({}): modules that are well would be killed",
             shown(health.kill_after),
@@ -145,16 +136,16 @@ fn health(reader: &mut Reader, node: &Node) -> Option<Health> {
     Some(health)
 }
 
-fn stop(reader: &mut Reader, node: &Node) -> Option<Stop> {
-    let keys = reader.keys(&keys::STOP, node)?;
+fn stop(reader: &mut Reader, keys: &Keys<'_>) -> Option<Stop> {
+    let keys = reader.map(keys, "stop")?;
     Some(Stop {
         drain: reader.duration(&keys, "drain").unwrap_or(Stop::DEFAULT.drain),
         grace: reader.duration(&keys, "grace").unwrap_or(Stop::DEFAULT.grace),
     })
 }
 
-fn limits(reader: &mut Reader, node: &Node) -> Option<Limits> {
-    let keys = reader.keys(&keys::LIMITS, node)?;
+fn limits(reader: &mut Reader, keys: &Keys<'_>) -> Option<Limits> {
+    let keys = reader.map(keys, "limits")?;
     Some(Limits {
         memory: reader.size(&keys, "memory"),
         cpu: reader.number(&keys, "cpu"),
@@ -163,8 +154,8 @@ fn limits(reader: &mut Reader, node: &Node) -> Option<Limits> {
     })
 }
 
-fn sandbox(reader: &mut Reader, node: &Node, executable: &Path) -> Option<Sandbox> {
-    let keys = reader.keys(&keys::SANDBOX, node)?;
+fn sandbox(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) -> Option<Sandbox> {
+    let keys = reader.map(keys, "sandbox")?;
     let written = keys.get("no_new_privs").map(|node| node.span);
     let asked = reader.flag(&keys, "no_new_privs");
     let mut sandbox = Sandbox {

@@ -261,6 +261,16 @@ impl Reader {
         Some(keys)
     }
 
+    /// The keys of the map that a key takes.
+    pub(super) fn map<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Option<Keys<'n>> {
+        let mut forms = keys.takes(key).forms().iter();
+        let section = forms.find_map(|form| match form {
+            ValueType::Map(section) => Some(*section),
+            _ => None,
+        });
+        self.keys(section?, keys.get(key)?)
+    }
+
     fn unknown_key(&mut self, section: &'static Section, key: &str, span: Span) {
         // As it stands in the file: a missing colon makes a key of what should be its value.
         let shown = self.source.quote(span);
@@ -389,13 +399,13 @@ impl Reader {
     }
 
     /// A free-form map, as it travels to modules.
-    pub(super) fn structure(&mut self, what: &str, node: &Node) -> Object {
-        self.free_form(what, node, false)
+    pub(super) fn structure(&mut self, keys: &Keys<'_>, key: &str) -> Option<Object> {
+        Some(self.free_form(&keys.label(key), keys.get(key)?, false))
     }
 
     /// [`Reader::structure`] with placeholders replaced.
-    pub(super) fn filled_structure(&mut self, what: &str, node: &Node) -> Object {
-        self.free_form(what, node, true)
+    pub(super) fn filled_structure(&mut self, keys: &Keys<'_>, key: &str) -> Option<Object> {
+        Some(self.free_form(&keys.label(key), keys.get(key)?, true))
     }
 
     fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Object {

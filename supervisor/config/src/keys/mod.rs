@@ -17,15 +17,12 @@ use serde_json::{Value, json};
 use crate::diagnostic::Severity;
 use crate::size;
 
-pub(super) use crate::keys::connections::{
-    API_KEY, AUTH, CLOUD, CREDENTIALS, EXTERNAL_AUTH, HANDLER, NETWORK, REMOTE, REMOTE_AUTH, SESSIONS, TUNNEL,
-};
+pub(super) use crate::keys::connections::{HANDLER, REMOTE, TUNNEL};
 pub(super) use crate::keys::entries::{
-    API, COMPONENT, EULER, FRAME, GEOMETRY, LOG_CONFIGURATION, MODEL, MODULE, ORIENTATION, QUATERNION, SERVICE,
-    SERVICE_CONFIG, STATUS, TRANSLATION, VECTOR,
+    API, COMPONENT, EULER, FRAME, GEOMETRY, MODEL, MODULE, QUATERNION, SERVICE, SERVICE_CONFIG, VECTOR,
 };
-pub(super) use crate::keys::machine::{APPLY, JOB, LOG_RULE, MACHINE, MAINTENANCE, PACKAGE, PROCESS, TRACING};
-pub(super) use crate::keys::policy::{HEALTH, LIMITS, OUTPUT, RESTART, SANDBOX, STOP};
+pub(super) use crate::keys::machine::{JOB, LOG_RULE, MACHINE, PACKAGE, PROCESS};
+pub(super) use crate::keys::policy::{OUTPUT, RESTART};
 
 /// Keys of a section, one row each: name, what it takes, its default if it has one, its meaning.
 macro_rules! keys {

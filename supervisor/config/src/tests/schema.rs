@@ -407,7 +407,7 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
             inner.name
         );
     }
-    for inner in crate::keys::APPLY.keys {
+    for inner in crate::keys::all()["apply"].keys {
         let default = inner.default.json().expect("each has one");
         let config = read("r.json", &json!({"apply": {inner.name: default}}).to_string())
             .expect("usable")
