@@ -18,12 +18,13 @@ use serde_json::{Value, json};
 use crate::call::resolve;
 use crate::config_text::{gather, machine_for, rendered};
 use crate::connection::MachineConnection;
+use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::plan_text::Names;
 use crate::status_json::module_state;
 use crate::terminal::{Colour, Style};
-use crate::{config_text, human, plan_text};
+use crate::{human, plan_text};
 
 /// Arguments of `mainstay apply`.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,7 +80,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if !planned.diagnostics.is_empty() && !arguments.json {
         note(&rendered(&planned.diagnostics));
     }
-    let diagnostics: Vec<_> = planned.diagnostics.iter().map(config_text::as_json).collect();
+    let diagnostics: Vec<_> = planned.diagnostics.iter().map(DiagnosticJson::from).collect();
     let Some(plan) = planned.plan else {
         if arguments.json {
             let parts: [Value; 0] = [];
@@ -129,12 +130,12 @@ struct ApplyOutput {
 }
 
 impl ApplyOutput {
-    fn plan(&mut self, plan: ConfigPlan, diagnostics: &[Value]) -> Result<(), Failure> {
+    fn plan(&mut self, plan: ConfigPlan, diagnostics: &[DiagnosticJson]) -> Result<(), Failure> {
         self.plan = plan;
         if self.json {
             let mut shown = plan_text::json(&self.plan);
             shown["step"] = "plan".into();
-            shown["complaints"] = diagnostics.into();
+            shown["complaints"] = json!(diagnostics);
             print(&shown.to_string())
         } else {
             print(&plan_text::lines(&self.plan, self.style).join("\n"))

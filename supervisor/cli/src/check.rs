@@ -22,7 +22,7 @@ use crate::human::count;
 use crate::output::print;
 use crate::status_text::file_name;
 use crate::terminal::Style;
-use crate::{ask_builtins, config_text, diagnostics, running_offers};
+use crate::{ask_builtins, diagnostics, running_offers};
 
 /// Limit of names that a line lists before it only counts.
 const LISTED: usize = 5;
@@ -155,7 +155,7 @@ fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
 }
 
 fn live_json(file: &Path, answer: &CheckConfigResponse) -> String {
-    let listed: Vec<_> = answer.diagnostics.iter().map(config_text::as_json).collect();
+    let listed: Vec<_> = answer.diagnostics.iter().map(DiagnosticJson::from).collect();
     let mut shown = common_json(file, answer.usable, live_tally(answer), &listed);
     shown["asked"] = json!(answer.asked);
     shown.to_string()

@@ -5,7 +5,7 @@ use std::path::Path;
 use mainstay_config as config;
 use mainstay_config::ConfigFiles;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
-use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigFile, ConfigPlace, ConfigText};
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigFile, ConfigText};
 
 use crate::connection::MachineConnection;
 use crate::failure::{Exit, Failure};
@@ -67,28 +67,4 @@ pub fn rendered(diagnostics: &[ConfigDiagnostic]) -> String {
         .map(|diagnostic| diagnostic.rendered.as_str())
         .collect::<Vec<_>>()
         .join("\n\n")
-}
-
-/// The same for scripts, with the keys of `mainstay check`.
-pub fn as_json(diagnostic: &ConfigDiagnostic) -> serde_json::Value {
-    let place = |place: &Option<ConfigPlace>| {
-        let place = place.clone().unwrap_or_default();
-        let known = |number: u32| (place.line > 0).then_some(number);
-        serde_json::json!({
-            "file": place.file,
-            "line": known(place.line),
-            "column": known(place.column),
-            "length": known(place.length),
-        })
-    };
-    let mut shown = place(&diagnostic.place);
-    shown["grade"] = diagnostic.severity.as_str().into();
-    shown["message"] = diagnostic.message.as_str().into();
-    shown["help"] = (!diagnostic.help.is_empty()).then_some(diagnostic.help.as_str()).into();
-    shown["also"] = serde_json::Value::Null;
-    if diagnostic.also.is_some() {
-        shown["also"] = place(&diagnostic.also);
-        shown["also"]["message"] = diagnostic.also_message.as_str().into();
-    }
-    shown
 }

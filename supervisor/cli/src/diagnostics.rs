@@ -4,22 +4,20 @@ use std::path::Path;
 
 use mainstay_config::{Diagnostic, Severity};
 use mainstay_model::SourceSpan;
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigPlace};
 use serde::Serialize;
 
 use crate::human::count;
 use crate::status_text::file_name;
 
-/// Diagnostic as JSON. Lines and columns count from 1; they and the length are in characters, and `null` where the file is
-/// meant as a whole.
+/// Diagnostic as JSON.
 #[derive(Debug, Serialize)]
 pub struct DiagnosticJson {
     /// `refused`: the config as a whole cannot be used. `local`: this entry cannot. `warning`.
     #[serde(rename = "grade")] // A promise to scripts.
-    severity: &'static str,
-    file: String,
-    line: Option<u32>,
-    column: Option<u32>,
-    length: Option<u32>,
+    severity: String,
+    #[serde(flatten)]
+    place: PlaceJson,
     message: String,
     /// Cure.
     help: Option<String>,
@@ -29,33 +27,55 @@ pub struct DiagnosticJson {
 
 #[derive(Debug, Serialize)]
 struct AlsoJson {
-    file: String,
-    line: Option<u32>,
-    column: Option<u32>,
-    length: Option<u32>,
+    #[serde(flatten)]
+    place: PlaceJson,
     /// Label of the place.
     message: String,
 }
 
+/// Place as JSON. Lines and columns count from 1; they and the length are in characters, and `null` where the file is
+/// meant as a whole.
+#[derive(Debug, Serialize)]
+struct PlaceJson {
+    file: String,
+    line: Option<u32>,
+    column: Option<u32>,
+    length: Option<u32>,
+}
+
+impl PlaceJson {
+    fn new(file: String, [line, column, length]: [u32; 3]) -> Self {
+        let known = |number| (line > 0).then_some(number);
+        Self {
+            file,
+            line: known(line),
+            column: known(column),
+            length: known(length),
+        }
+    }
+}
+
+impl From<&SourceSpan> for PlaceJson {
+    fn from(place: &SourceSpan) -> Self {
+        Self::new(place.file.display().to_string(), [place.line, place.column, place.len])
+    }
+}
+
+impl From<&ConfigPlace> for PlaceJson {
+    fn from(place: &ConfigPlace) -> Self {
+        Self::new(place.file.clone(), [place.line, place.column, place.length])
+    }
+}
+
 impl From<&Diagnostic> for DiagnosticJson {
     fn from(diagnostic: &Diagnostic) -> Self {
-        let (file, [line, column, length]) = place(&diagnostic.place);
-        let also = diagnostic.also.as_ref().map(|(other, message)| {
-            let (file, [line, column, length]) = place(other);
-            AlsoJson {
-                file,
-                line,
-                column,
-                length,
-                message: message.clone(),
-            }
+        let also = diagnostic.also.as_ref().map(|(place, message)| AlsoJson {
+            place: place.into(),
+            message: message.clone(),
         });
         Self {
-            severity: severity(diagnostic.severity),
-            file,
-            line,
-            column,
-            length,
+            severity: severity(diagnostic.severity).to_owned(),
+            place: (&diagnostic.place).into(),
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
             also,
@@ -63,12 +83,22 @@ impl From<&Diagnostic> for DiagnosticJson {
     }
 }
 
-fn place(place: &SourceSpan) -> (String, [Option<u32>; 3]) {
-    let known = |number| (place.line > 0).then_some(number);
-    (
-        place.file.display().to_string(),
-        [known(place.line), known(place.column), known(place.len)],
-    )
+impl From<&ConfigDiagnostic> for DiagnosticJson {
+    /// The same of what a machine sent.
+    fn from(diagnostic: &ConfigDiagnostic) -> Self {
+        let place = diagnostic.place.clone().unwrap_or_default();
+        let also = diagnostic.also.as_ref().map(|place| AlsoJson {
+            place: place.into(),
+            message: diagnostic.also_message.clone(),
+        });
+        Self {
+            severity: diagnostic.severity.clone(),
+            place: (&place).into(),
+            message: diagnostic.message.clone(),
+            help: Some(diagnostic.help.clone()).filter(|help| !help.is_empty()),
+            also,
+        }
+    }
 }
 
 /// Word for a severity.

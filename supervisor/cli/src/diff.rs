@@ -11,12 +11,13 @@ use mainstay_wire::control;
 use serde_json::json;
 
 use crate::config_text::{gather, machine_for, rendered};
+use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
 use crate::table::{Cell, TextTable};
+use crate::target;
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
-use crate::{config_text, target};
 
 /// Arguments of `mainstay diff`.
 #[derive(Clone, Debug, clap::Args)]
@@ -151,7 +152,7 @@ fn json_text(compared: &Compared) -> String {
         "from": compared.from,
         "usable": compared.usable,
         "differences": differences.collect::<Vec<_>>(),
-        "complaints": compared.diagnostics.iter().map(config_text::as_json).collect::<Vec<_>>(),
+        "complaints": compared.diagnostics.iter().map(DiagnosticJson::from).collect::<Vec<_>>(),
     })
     .to_string()
 }

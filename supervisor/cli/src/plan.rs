@@ -11,10 +11,11 @@ use mainstay_wire::control;
 use serde_json::json;
 
 use crate::config_text::{gather, machine_for, rendered};
+use crate::diagnostics::DiagnosticJson;
 use crate::failure::{Exit, Failure};
 use crate::output::{note, print};
+use crate::plan_text;
 use crate::terminal::Style;
-use crate::{config_text, plan_text};
 
 /// Arguments of `mainstay plan`.
 #[derive(Clone, Debug, clap::Args)]
@@ -122,6 +123,7 @@ fn json_text(file: &Path, planned: &PlanResult) -> String {
     let plan = plan_text::json(&planned.plan.clone().unwrap_or_default());
     shown["changes"] = plan["changes"].clone();
     shown["stays"] = plan["stays"].clone();
-    shown["complaints"] = planned.diagnostics.iter().map(config_text::as_json).collect();
+    let diagnostics: Vec<_> = planned.diagnostics.iter().map(DiagnosticJson::from).collect();
+    shown["complaints"] = json!(diagnostics);
     shown.to_string()
 }
