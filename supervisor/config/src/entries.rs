@@ -5,20 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use mainstay_ids::{Api, IdError, Model, ResourceName};
-use mainstay_model::Object;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig, Span};
 
 use crate::node::{Node, Value};
 use crate::policy::policy;
 use crate::read::{Keys, Reader};
+use crate::values::help_for_word;
 use crate::{frame, keys, names};
-
-/// Default limit for the first run of a module.
-const FIRST_RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// List that an entry stands in; decides the default API where the entry names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,48 +40,31 @@ pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<R
         List::Services => &keys::SERVICE,
     };
     let keys = reader.keys(section, node)?;
-    let mut faults = Faults::default();
-    let name = resource_name(reader, &keys, list, &mut faults);
-    let api = api(reader, &keys, list, &mut faults);
-    let model = model(reader, &keys, list, &mut faults);
+    let name = resource_name(reader, &keys, list);
+    let api = api(reader, &keys, list);
+    let model = model(reader, &keys, list);
     let (depends_on, places): (Vec<_>, Vec<_>) = reader.texts(&keys, "depends_on").into_iter().unzip();
     let frame = keys
         .get("frame")
-        .and_then(|node| match frame::frame(reader, node, &name) {
-            Ok(frame) => frame,
-            Err(fault) => {
-                faults.add(fault);
-                None
-            }
-        });
-    let attributes = keys.get("attributes");
+        .and_then(|node| frame::frame(reader, node, &name).ok().flatten());
     Some(ResourceConfig {
         place: reader.source.place(keys.span_of("name")),
         model_place: reader.source.place(keys.span_of("model")),
         name: ResourceName::new(api, name),
         model,
-        attributes: attributes.map_or_else(Object::default, |node| reader.filled_structure("`attributes`", node)),
+        attributes: reader.filled_structure(&keys, "attributes").unwrap_or_default(),
         depends_on,
         depends_on_places: places.into_iter().map(|span| reader.source.place(span)).collect(),
         frame,
         service_configs: service_configs(reader, &keys),
         log_level: log_level(reader, &keys),
-        fault: faults.0,
+        fault: reader
+            .take_fault()
+            .map(|fault| format!("resource config validation error: {fault}")),
     })
 }
 
-/// First fault of an entry; the others are diagnostics all the same.
-#[derive(Default)]
-struct Faults(Option<String>);
-
-impl Faults {
-    fn add(&mut self, fault: String) {
-        self.0
-            .get_or_insert(format!("resource config validation error: {fault}"));
-    }
-}
-
-fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> String {
+fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List) -> String {
     let name = match keys.get("name") {
         None if list == List::Services => return "builtin".to_owned(),
         None => String::new(),
@@ -100,12 +79,12 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut 
         let written = reader.source.slice(keys.span_of("name")).contains(name.as_str());
         let help = (!name.is_empty() && written).then(|| names::repaired(&name)).flatten();
         let help = help.map(|name| format!("for example `{name}`"));
-        faults.add(reader.local(keys.span_of("name"), message, help.as_deref()));
+        reader.local(keys.span_of("name"), message, help.as_deref());
     }
     name
 }
 
-fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Api {
+fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
     let unknown = || {
         if list == List::Components {
             Api::component("unknown")
@@ -168,7 +147,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
             list.kind(),
             example(list)
         );
-        faults.add(reader.local(span, "subtype field for resource missing or invalid", Some(&help)));
+        reader.local(span, "subtype field for resource missing or invalid", Some(&help));
         return unknown();
     }
     let namespace = if namespace.is_empty() { "rdk" } else { &namespace };
@@ -183,7 +162,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) ->
                 .into_iter()
                 .find_map(|part| names::check_reserved(part).err());
             let message = reserved.unwrap_or_else(|| error.to_string());
-            faults.add(reader.local(span, message, None));
+            reader.local(span, message, None);
             unknown()
         }
     }
@@ -222,13 +201,13 @@ fn known_api(reader: &mut Reader, api: &Api, span: Span) {
         .help = help;
 }
 
-fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) -> Model {
+fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
     let unknown = || Model::builtin("unknown");
     match keys.get("model") {
         None if list == List::Services => Model::builtin("builtin"),
         None => {
             let help = "the component has no `model`; for example `model: fake`";
-            faults.add(reader.local(keys.span, names::missing("name"), Some(help)));
+            reader.local(keys.span, names::missing("name"), Some(help));
             unknown()
         }
         Some(Node {
@@ -261,7 +240,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List, faults: &mut Faults) 
                 } else {
                     error.to_string()
                 };
-                faults.add(reader.local(node.span, message, None));
+                reader.local(node.span, message, None);
                 unknown()
             })
         }
@@ -285,7 +264,7 @@ fn shown(reader: &Reader, span: Span) -> String {
 
 /// `log_configuration`: an unknown level is refused.
 pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
-    let inner = reader.keys(&keys::LOG_CONFIGURATION, keys.get("log_configuration")?)?;
+    let inner = reader.map(keys, "log_configuration")?;
     let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
     text.parse()
         .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
@@ -318,9 +297,7 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
         match api {
             Ok(api) => configs.push(ServiceConfig {
                 api: api.to_string(),
-                attributes: keys
-                    .get("attributes")
-                    .map_or_else(Object::default, |node| reader.structure("`attributes`", node)),
+                attributes: reader.structure(&keys, "attributes").unwrap_or_default(),
             }),
             Err(_) => {
                 let span = keys.span_of("type");
@@ -335,34 +312,20 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
 /// Reads one module. `None` if it is no map.
 pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
     let keys = reader.keys(&keys::MODULE, node)?;
-    let mut fault: Option<String> = None;
     let name = reader.text(&keys, "name");
     let unread = name.is_none() && keys.get("name").is_some();
     let name = name.unwrap_or_default().to_owned();
     if let Err(message) = names::check_module(&name)
         && !unread
     {
-        fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+        reader.local(keys.span_of("name"), message, None);
     }
-    let kind = match reader.text(&keys, "type").unwrap_or_default() {
-        "" => ModuleType::Unset,
-        "local" => ModuleType::Local,
-        "registry" => ModuleType::Registry,
-        other => {
-            let help = nearest(other, ["local", "registry"]).map_or_else(
-                || "it is `local` or `registry`".to_owned(),
-                |meant| format!("did you mean `{meant}`?"),
-            );
-            let message = format!("`{}` is no type of module, and counts as none", other.escape_debug());
-            reader.warn(keys.span_of("type"), message).help = Some(help);
-            ModuleType::Unset
-        }
-    };
+    let kind = module_type(reader, &keys);
     let written = reader.text(&keys, "executable_path").unwrap_or_default();
     let written = reader.filled(written, keys.span_of("executable_path"));
     let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
         if !matches!(keys.get("executable_path"), Some(node) if !matches!(node.value, Value::Text(_))) {
-            fault.get_or_insert(reader.local(keys.span_of("executable_path"), message, Some(help)));
+            reader.local(keys.span_of("executable_path"), message, Some(help));
         }
         PathBuf::from(&written)
     });
@@ -370,18 +333,14 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
         None => BTreeMap::new(),
         Some(node) => texts_by_key(reader, node, "a value of `env`"),
     };
-    let status_error = keys.get("status").and_then(|node| {
-        let status = reader.keys(&keys::STATUS, node)?;
-        reader
-            .text(&status, "error")
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    });
+    let status = reader.map(&keys, "status");
+    let status_error = status.and_then(|status| reader.text(&status, "error"));
+    let status_error = status_error.filter(|text| !text.is_empty()).map(str::to_owned);
     if let Some(error) = &status_error {
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
-        fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
+        reader.local(keys.span_of("status"), message, None);
     }
-    let policy = policy(reader, &keys, &executable, &mut fault);
+    let policy = policy(reader, &keys, &executable);
     Some(ModuleConfig {
         name,
         kind,
@@ -393,13 +352,24 @@ pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
             .map(str::to_owned),
         env,
         tcp_mode: reader.flag(&keys, "tcp_mode"),
-        first_run_timeout: reader.duration(&keys, "first_run_timeout", FIRST_RUN_TIMEOUT),
+        first_run_timeout: reader.interval(&keys, "first_run_timeout"),
         policy,
         status_error,
         place: reader.source.place(keys.span_of("name")),
         executable_place: reader.source.place(keys.span_of("executable_path")),
-        fault,
+        fault: reader.take_fault(),
     })
+}
+
+fn module_type(reader: &mut Reader, keys: &Keys<'_>) -> ModuleType {
+    let written = reader.text(keys, "type").unwrap_or_default();
+    let known = ModuleType::WORDS.iter().find(|(word, _)| *word == written);
+    if known.is_none() && !written.is_empty() {
+        let message = format!("`{}` is no type of module, and counts as none", written.escape_debug());
+        let help = help_for_word(written, &ModuleType::WORDS.map(|(word, _)| word));
+        reader.warn(keys.span_of("type"), message).help = Some(help);
+    }
+    known.map_or(ModuleType::Unset, |(_, kind)| *kind)
 }
 
 /// A map whose values are texts, placeholders in them replaced.

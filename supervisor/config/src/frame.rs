@@ -4,20 +4,31 @@ use mainstay_model::Frame;
 use mainstay_model::Geometry;
 use mainstay_model::Orientation;
 use mainstay_model::Shape;
-use mainstay_model::suggest::nearest;
+use mainstay_model::Span;
 
 use crate::node::{Node, Value};
 use crate::read::{Keys, Reader};
+use crate::values::help_for_word;
 use crate::{keys, names};
 
 pub(super) const SHAPES: [&str; 6] = ["box", "sphere", "capsule", "cylinder", "point", "mesh"];
 pub(super) const ORIENTATIONS: [&str; 5] = ["ov_degrees", "ov_radians", "axis_angles", "euler_angles", "quaternion"];
 
+/// A local error, which has been complained about.
+#[derive(Debug, PartialEq)]
+pub(super) struct Faulty;
+
+/// Complains about a local error.
+fn faulty(reader: &mut Reader, span: Span, message: impl Into<String>, help: &str) -> Faulty {
+    reader.local(span, message, Some(help));
+    Faulty
+}
+
 /// Reads the `frame` of the entry `owner`. `Ok(None)`: it has none.
 ///
 /// # Errors
-/// It means nothing: a local error, which has been complained about, in the words for the status.
-pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, String> {
+/// It means nothing, which has been complained about.
+pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, Faulty> {
     let Some(keys) = reader.keys(&keys::FRAME, node) else {
         return Ok(None);
     };
@@ -50,19 +61,14 @@ pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Opt
 }
 
 fn translation(reader: &mut Reader, keys: &Keys<'_>) -> [f64; 3] {
-    let keys = keys
-        .get("translation")
-        .and_then(|node| reader.keys(&keys::TRANSLATION, node));
+    let keys = reader.map(keys, "translation");
     keys.map_or([0.0; 3], |keys| {
         ["x", "y", "z"].map(|key| reader.number(&keys, key).unwrap_or_default())
     })
 }
 
-fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, String> {
-    let Some(node) = keys.get("orientation") else {
-        return Ok(Orientation::None);
-    };
-    let Some(keys) = reader.keys(&keys::ORIENTATION, node) else {
+fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Faulty> {
+    let Some(keys) = reader.map(keys, "orientation") else {
         return Ok(Orientation::None);
     };
     let kind = reader.text_or_empty(&keys, "type");
@@ -72,12 +78,9 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
         "euler_angles" => &keys::EULER,
         "quaternion" => &keys::QUATERNION,
         _ => {
-            let help = nearest(&kind, ORIENTATIONS).map_or_else(
-                || format!("it is one of {}", ORIENTATIONS.join(", ")),
-                |meant| format!("did you mean `{meant}`?"),
-            );
+            let help = help_for_word(&kind, &ORIENTATIONS);
             let message = format!("frame: orientation type `{}` is unknown", kind.escape_debug());
-            return Err(reader.local(keys.span_of("type"), message, Some(&help)));
+            return Err(faulty(reader, keys.span_of("type"), message, &help));
         }
     };
     let value = keys.get("value").and_then(|node| reader.keys(known, node));
@@ -115,12 +118,12 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Stri
     if nothing {
         let help = "for example x: 0, y: 0, z: 1";
         let message = format!("frame: the vector of orientation `{kind}` is zero, so it points nowhere");
-        return Err(reader.local(keys.span_of("value"), message, Some(help)));
+        return Err(faulty(reader, keys.span_of("value"), message, help));
     }
     Ok(orientation)
 }
 
-fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String> {
+fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, Faulty> {
     let Some(keys) = reader.keys(&keys::GEOMETRY, node) else {
         return Ok(None);
     };
@@ -147,15 +150,12 @@ fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String
         "cylinder" => {
             let help = "use a capsule of the same radius and length";
             let message = "frame: a cylinder cannot be sent to a module";
-            return Err(reader.local(keys.span_of("type"), message, Some(help)));
+            return Err(faulty(reader, keys.span_of("type"), message, help));
         }
         other => {
-            let help = nearest(other, SHAPES).map_or_else(
-                || format!("it is one of {}", SHAPES.join(", ")),
-                |meant| format!("did you mean `{meant}`?"),
-            );
+            let help = help_for_word(other, &SHAPES);
             let message = format!("frame: geometry type `{}` is unknown", other.escape_debug());
-            return Err(reader.local(keys.span_of("type"), message, Some(&help)));
+            return Err(faulty(reader, keys.span_of("type"), message, &help));
         }
     };
     let translation = translation(reader, &keys);
@@ -169,7 +169,7 @@ fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, String
     }))
 }
 
-fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
+fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, Faulty> {
     let (content_type, file_path) = (
         reader.text_or_empty(keys, "mesh_content_type"),
         reader.text_or_empty(keys, "mesh_file_path"),
@@ -179,11 +179,8 @@ fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
             value: Value::Text(text),
             span,
         }) => base64(text).ok_or_else(|| {
-            reader.local(
-                *span,
-                "frame: `mesh_data` is not base64",
-                Some("encode the file, for example with base64 -w0"),
-            )
+            let help = "encode the file, for example with base64 -w0";
+            faulty(reader, *span, "frame: `mesh_data` is not base64", help)
         })?,
         Some(node) => {
             reader.wrong_type("`mesh_data`", node, "a text");
@@ -191,7 +188,12 @@ fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, String> {
         }
         None => {
             let help = "this version reads no mesh files; put the file into `mesh_data` as base64";
-            return Err(reader.local(keys.span, format!("frame: {}", names::missing("mesh_data")), Some(help)));
+            return Err(faulty(
+                reader,
+                keys.span,
+                format!("frame: {}", names::missing("mesh_data")),
+                help,
+            ));
         }
     };
     Ok(Shape::Mesh {

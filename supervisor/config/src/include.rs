@@ -51,7 +51,10 @@ pub(super) fn check(reader: &mut Reader, keys: &Keys<'_>) {
     let items = match &node.value {
         Value::List(_) => reader.list(keys, KEY),
         Value::Text(_) => vec![node],
-        _ => return reader.wrong_type("`include`", node, "a path or a list of paths"),
+        _ => {
+            reader.wrong_type("`include`", node, "a path or a list of paths");
+            return;
+        }
     };
     for item in items {
         let text = reader.as_text("an item of `include`", item).map(str::is_empty);

@@ -7,6 +7,7 @@ use mainstay_model::suggest::nearest;
 use mainstay_model::{Job, ResourceConfig, Span};
 use mainstay_proto::methods::{self, Kind};
 
+use crate::diagnostic::Severity;
 use crate::entries::log_level;
 use crate::read::{Keys, Reader};
 use crate::schedule::Schedule;
@@ -26,21 +27,20 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
         };
         let required = ["name", "schedule", "resource", "method"];
         let texts = required.map(|key| reader.text_or_empty(&keys, key));
-        let mut fault = None;
         for (key, text) in required.iter().zip(&texts) {
             if text.is_empty() {
-                fault.get_or_insert(reader.local(keys.span, names::missing(key), None));
+                reader.local(keys.span, names::missing(key), None);
             }
         }
         let [name, schedule, resource, method] = texts;
-        fault = fault.or(seen.again(reader, "job", &name, keys.span_of("name")));
+        seen.check(reader, "job", &name, keys.span_of("name"));
         if !schedule.is_empty()
             && let Err(bad) = schedule.parse::<Schedule>()
         {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            fault.get_or_insert(reader.local(keys.span_of("schedule"), bad.to_string(), Some(help)));
+            reader.local(keys.span_of("schedule"), bad.to_string(), Some(help));
         }
-        let command = keys.get("command").map(|node| reader.structure("`command`", node));
+        let command = reader.structure(&keys, "command");
         if let Some(node) = keys.get("command").filter(|_| method != DO_COMMAND) {
             reader.warn(
                 node.span,
@@ -60,7 +60,7 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
             method,
             command,
             log_level: log_level(reader, &keys),
-            fault,
+            fault: reader.take_fault(),
         });
     }
     jobs
@@ -85,7 +85,8 @@ fn target<'r>(
                 "found duplicate entries for name {}: {one} and {other}",
                 name.escape_debug()
             );
-            reader.local(span, message, Some("a job takes a simple name: rename one of them"));
+            reader.complain(Severity::Local, span, message).help =
+                Some("a job takes a simple name: rename one of them".to_owned());
         }
         (None, _) if elsewhere => {}
         (None, _) => {
@@ -94,7 +95,7 @@ fn target<'r>(
             let help = near.map(|meant| format!("did you mean `{meant}`?"));
             let message = format!("could not find the resource for name {}", name.escape_debug());
             let cure = "nothing in this config has that name: add it, or remove the job";
-            reader.local(span, message, Some(help.as_deref().unwrap_or(cure)));
+            reader.complain(Severity::Local, span, message).help = Some(help.unwrap_or_else(|| cure.to_owned()));
         }
     }
     None
@@ -109,7 +110,7 @@ fn known_method(reader: &mut Reader, api: &Api, method: &str, span: Span) {
         _ if method == DO_COMMAND => {}
         Some(known) if matches!(known.kind, Kind::ClientStream | Kind::Bidi) => {
             let message = format!("{method} takes a stream of requests, and a job sends one");
-            reader.local(span, message, None);
+            reader.complain(Severity::Local, span, message);
         }
         Some(_) => {}
         None => {

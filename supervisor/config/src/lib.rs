@@ -4,7 +4,7 @@
 //! Never starts, stops or remembers anything of a running machine; what is read is plain data.
 //!
 //! Reading order, as a text flows: [`bundle`] (the files, raw), `substitute` (variables), `document` with `json` and `yaml` (a
-//! tree in which every node knows its place), `read` (the typed reader) with `keys` (every key), then `sections`, `entries`,
+//! tree in which every node knows its place), `read` and `values` (the typed reader) with `keys` (every key), then `sections`, `entries`,
 //! `policy`, `network`, `frame`, `jobs` (typed values), [`check`] and `dependencies` (entries against each other and the file
 //! system), [`diagnostic`] and `secrets` (what is said, and never said); `schema`; [`edit`] (one value replaced in its text);
 //! [`store`] (files on the disk); [`schedule`] (when a job runs), [`executable`], [`symlinks`].
@@ -47,6 +47,7 @@ mod substitute;
 pub mod symlinks;
 #[cfg(test)]
 mod tests;
+mod values;
 mod yaml;
 
 pub use crate::bundle::{ConfigFiles, MAX_SIZE, RawFile};

@@ -10,19 +10,13 @@ use crate::entries::service_configs;
 use crate::node::{Node, Value};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
+use crate::values::duration_range;
 use crate::{frame, keys, names};
 
-const SHORTEST_WINDOW: Duration = Duration::from_millis(30);
-const LONGEST_WINDOW: Duration = Duration::from_secs(60);
-const TUNNEL_TIMEOUT: Duration = Duration::from_secs(10);
-const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Reads `network`; `whole` is the place to name for a key that is missing.
-pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpan) -> Network {
+pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -> Network {
     let mut network = Network::standard(whole);
-    let Some(keys) = node.and_then(|node| reader.keys(&keys::NETWORK, node)) else {
+    let Some(keys) = reader.map(keys, "network") else {
         return network;
     };
     if let Some(address) = reader.text(&keys, "bind_address").filter(|address| !address.is_empty()) {
@@ -45,26 +39,25 @@ pub(super) fn network(reader: &mut Reader, node: Option<&Node>, whole: SourceSpa
             reader.refuse(keys.span, "must provide both tls_cert_file and tls_key_file");
         }
     }
-    if let Some(window) = keys.get("sessions").and_then(|node| sessions(reader, node)) {
+    if let Some(window) = sessions(reader, &keys) {
         network.heartbeat_window = window;
     }
     network.tunnels = tunnels(reader, &keys);
     network
 }
 
-fn sessions(reader: &mut Reader, node: &Node) -> Option<Duration> {
-    let keys = reader.keys(&keys::SESSIONS, node)?;
+fn sessions(reader: &mut Reader, keys: &Keys<'_>) -> Option<Duration> {
+    let keys = reader.map(keys, "sessions")?;
     let nanos = reader.nanoseconds(&keys, "heartbeat_window")?;
-    let window = u64::try_from(nanos).map(Duration::from_nanos).ok();
     // Zero is how peers say that nothing is set.
     if nanos == 0 {
         return None;
     }
-    if !window.is_some_and(|window| (SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window)) {
-        reader.refuse(
-            keys.span_of("heartbeat_window"),
-            "heartbeat_window must be between [30ms, 1m]",
-        );
+    let window = u64::try_from(nanos).ok().map(Duration::from_nanos);
+    if !window.is_some_and(|window| duration_range(&keys, "heartbeat_window").contains(&window)) {
+        let [least, most] = keys.takes("heartbeat_window").range()?;
+        let message = format!("heartbeat_window must be between [{least}, {most}]");
+        reader.refuse(keys.span_of("heartbeat_window"), message);
     }
     window
 }
@@ -75,17 +68,14 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
         let Some(keys) = reader.keys(&keys::TUNNEL, node) else {
             continue;
         };
-        let connection_timeout = reader.duration(&keys, "connection_timeout", TUNNEL_TIMEOUT);
-        let port = reader.number(&keys, "port");
-        match port.filter(|port| port.fract() == 0.0 && (1.0..=65535.0).contains(port)) {
-            Some(port) => tunnels.push(Tunnel {
-                port: port as u16,
-                connection_timeout,
-            }),
-            None => {
-                reader.refuse(keys.span_of("port"), "a tunnel needs a `port` between 1 and 65535");
-            }
+        let connection_timeout = reader.interval(&keys, "connection_timeout");
+        if keys.get("port").is_none() {
+            reader.refuse(keys.span, "a tunnel needs a `port` between 1 and 65535");
         }
+        tunnels.extend(reader.whole(&keys, "port").map(|port| Tunnel {
+            port,
+            connection_timeout,
+        }));
     }
     tunnels
 }
@@ -113,9 +103,9 @@ fn check_address(address: &str) -> Result<(), String> {
 }
 
 /// Reads `auth`. Every error in it is refused.
-pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
+pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
     let mut auth = Auth::default();
-    let Some(keys) = reader.keys(&keys::AUTH, node) else {
+    let Some(keys) = reader.map(keys, "auth") else {
         return auth;
     };
     let mut types: Vec<&str> = Vec::new();
@@ -154,11 +144,9 @@ pub(super) fn auth(reader: &mut Reader, node: &Node) -> Auth {
         .into_iter()
         .map(|(text, _)| text)
         .collect();
-    if let Some(node) = keys.get("external_auth_config")
-        && let Some(keys) = reader.keys(&keys::EXTERNAL_AUTH, node)
-    {
+    if let Some(keys) = reader.map(&keys, "external_auth_config") {
         if let Some(node) = keys.get("jwks") {
-            auth.external_jwks = Some(reader.structure("`jwks`", node));
+            auth.external_jwks = reader.structure(&keys, "jwks");
             check_jwks(reader, node);
         } else {
             reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
@@ -183,7 +171,9 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
                     .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
                     .collect();
             }
-            ("keys", _) => reader.wrong_type("`keys`", value, "a list"),
+            ("keys", _) => {
+                reader.wrong_type("`keys`", value, "a list");
+            }
             ("key", _) => {}
             (id, Value::Text(secret)) if !secret.is_empty() => {
                 by_id.insert(id.to_owned(), Secret(secret.clone()));
@@ -217,7 +207,8 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
         return;
     };
     let Value::List(items) = &list.value else {
-        return reader.wrong_type("`keys`", list, "a list");
+        reader.wrong_type("`keys`", list, "a list");
+        return;
     };
     if items.is_empty() {
         reader.refuse(list.span, "must contain at least 1 key");
@@ -242,14 +233,13 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
 }
 
 /// Reads `cloud`. Every error in it is refused.
-pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
-    let keys = reader.keys(&keys::CLOUD, node)?;
+pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
+    let keys = reader.map(keys, "cloud")?;
     let id = reader.text_or_empty(&keys, "id");
     if id.is_empty() {
         reader.refuse(keys.span, names::missing("id"));
     }
-    let api_key = keys.get("api_key").and_then(|node| {
-        let keys = reader.keys(&keys::API_KEY, node)?;
+    let api_key = reader.map(&keys, "api_key").and_then(|keys| {
         let (id, key) = (reader.text_or_empty(&keys, "id"), reader.text_or_empty(&keys, "key"));
         (!id.is_empty() && !key.is_empty()).then_some((id, Secret(key)))
     });
@@ -263,7 +253,7 @@ pub(super) fn cloud(reader: &mut Reader, node: &Node) -> Option<Cloud> {
         api_key,
         secret,
         app_address: reader.text_or_empty(&keys, "app_address"),
-        refresh_interval: reader.duration(&keys, "refresh_interval", REFRESH_INTERVAL),
+        refresh_interval: reader.interval(&keys, "refresh_interval"),
     })
 }
 
@@ -279,28 +269,21 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             reader.text_or_empty(&keys, "name"),
             reader.text_or_empty(&keys, "address"),
         );
-        let mut fault = None;
         if let Err(message) = names::check_resource(&name) {
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+            reader.local(keys.span_of("name"), message, None);
         } else {
-            fault = seen.again(reader, "remote", &name, keys.span_of("name"));
+            seen.check(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
-            fault.get_or_insert(reader.local(keys.span, names::missing("address"), Some("write host:port")));
+            reader.local(keys.span, names::missing("address"), Some("write host:port"));
         }
-        let frame = keys
-            .get("frame")
-            .and_then(|node| match frame::frame(reader, node, &name) {
-                Ok(None) => {
-                    fault.get_or_insert(reader.local(node.span, names::missing("frame.parent"), None));
-                    None
-                }
-                Ok(frame) => frame,
-                Err(message) => {
-                    fault.get_or_insert(message);
-                    None
-                }
-            });
+        let frame = keys.get("frame").and_then(|node| {
+            let frame = frame::frame(reader, node, &name);
+            if frame == Ok(None) {
+                reader.local(node.span, names::missing("frame.parent"), None);
+            }
+            frame.ok().flatten()
+        });
         let (auth_entity, credentials) = remote_auth(reader, &keys);
         remotes.push(Remote {
             name,
@@ -310,28 +293,25 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             credentials,
             prefix: reader.text_or_empty(&keys, "prefix"),
             insecure: reader.flag(&keys, "insecure"),
-            connection_check_interval: reader.duration(&keys, "connection_check_interval", CHECK_INTERVAL),
-            reconnect_interval: reader.duration(&keys, "reconnect_interval", RECONNECT_INTERVAL),
+            connection_check_interval: reader.interval(&keys, "connection_check_interval"),
+            reconnect_interval: reader.interval(&keys, "reconnect_interval"),
             service_configs: service_configs(reader, &keys),
-            fault,
+            fault: reader.take_fault(),
         });
     }
     remotes
 }
 
 fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {
-    let auth = keys.get("auth").and_then(|node| reader.keys(&keys::REMOTE_AUTH, node));
+    let auth = reader.map(keys, "auth");
     let entity = auth
         .as_ref()
         .map(|keys| reader.text_or_empty(keys, "entity"))
         .unwrap_or_default();
-    let node = auth.as_ref().and_then(|keys| keys.get("credentials"));
-    let credentials = node.and_then(|node| {
-        let keys = reader.keys(&keys::CREDENTIALS, node)?;
-        Some((
-            reader.text_or_empty(&keys, "type"),
-            Secret(reader.text_or_empty(&keys, "payload")),
-        ))
+    let credentials = auth.and_then(|keys| reader.map(&keys, "credentials"));
+    let credentials = credentials.map(|keys| {
+        let [kind, payload] = ["type", "payload"].map(|key| reader.text_or_empty(&keys, key));
+        (kind, Secret(payload))
     });
     let short = reader.text(keys, "secret").filter(|secret| !secret.is_empty());
     let short = short.map(|secret| ("robot-location-secret".to_owned(), Secret(secret.to_owned())));

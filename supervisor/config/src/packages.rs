@@ -31,16 +31,15 @@ pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> 
         };
         let [name, package, version, kind] =
             ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
-        let mut fault = None;
         if let Err(message) = names::check_package(&name) {
-            fault.get_or_insert(reader.local(keys.span_of("name"), message, None));
+            reader.local(keys.span_of("name"), message, None);
         }
-        fault = fault.or(seen.again(reader, "package", &name, keys.span_of("name")));
+        seen.check(reader, "package", &name, keys.span_of("name"));
         if package.is_empty() {
-            fault.get_or_insert(reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>")));
+            reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>"));
         } else if !is_package_id(&package) {
             let message = format!("`{}` is no package id", package.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("package"), message, Some("write <org>/<name>")));
+            reader.local(keys.span_of("package"), message, Some("write <org>/<name>"));
         }
         if !PACKAGE_TYPES.contains(&kind.as_str()) {
             let message = format!(
@@ -49,20 +48,20 @@ pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> 
                 PACKAGE_TYPES.join(", ")
             );
             let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
-            fault.get_or_insert(reader.local(keys.span_of("type"), message, help.as_deref()));
+            reader.local(keys.span_of("type"), message, help.as_deref());
         }
-        let status = keys.get("status").and_then(|node| reader.keys(&keys::STATUS, node));
+        let status = reader.map(&keys, "status");
         let error = status.and_then(|status| reader.text(&status, "error"));
         if let Some(error) = error.filter(|error| !error.is_empty()) {
             let message = format!("the cloud refuses this package: {}", error.escape_debug());
-            fault.get_or_insert(reader.local(keys.span_of("status"), message, None));
+            reader.local(keys.span_of("status"), message, None);
         }
         packages.push(Package {
             name,
             package,
             version,
             kind,
-            fault,
+            fault: reader.take_fault(),
         });
     }
     packages

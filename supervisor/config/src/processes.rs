@@ -10,13 +10,14 @@ pub(super) fn check(reader: &mut Reader, node: &Node) {
         .warn(node.span, "`processes` are not run; they were abolished")
         .help = Some("make it a module, or a unit of the system's service manager".to_owned());
     let Value::List(items) = &node.value else {
-        return reader.wrong_type("`processes`", node, "a list");
+        reader.wrong_type("`processes`", node, "a list");
+        return;
     };
     for item in items {
         let Some(keys) = reader.keys(&PROCESS, item) else {
             continue;
         };
-        reader.nanoseconds(&keys, "stop_timeout");
+        reader.interval(&keys, "stop_timeout");
         if let Some(signal) = reader.text(&keys, "stop_signal").filter(|signal| !is_signal(signal)) {
             let message = format!("`{}` is no signal", signal.escape_debug());
             reader.refuse(keys.span_of("stop_signal"), message).help = Some("for example SIGTERM".to_owned());

@@ -5,47 +5,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstay_model::suggest::nearest;
-use mainstay_model::{Object, Source, Span, Value as FreeForm, duration};
+use mainstay_model::{Object, Source, Span, Value as FreeForm};
 
 use crate::bundle::{ConfigFiles, RawFile};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::keys::Section;
+use crate::keys::{DefaultValue, IGNORED, Section, ValueType};
 use crate::load_context::LoadContext;
 use crate::node::{Node, Value};
 use crate::placeholder::Placeholders;
-
-/// Keys that others read, or once read. They are known, and they do nothing.
-pub(super) const IGNORED: [(&str, &str); 8] = [
-    (
-        "disabled",
-        "nothing reads it: the entry runs all the same; remove the entry to switch it off",
-    ),
-    (
-        "disable_partial_start",
-        "it was abolished: a broken entry never stops the others",
-    ),
-    (
-        "fragments",
-        "fragments are merged by the cloud before a machine sees them",
-    ),
-    (
-        "fragment_mods",
-        "fragments are merged by the cloud before a machine sees them",
-    ),
-    (
-        "fragment_variables",
-        "fragments are merged by the cloud before a machine sees them",
-    ),
-    (
-        "overwrite_fragment_status",
-        "fragments are merged by the cloud before a machine sees them",
-    ),
-    ("localversion", "it is internal to another server"),
-    ("$schema", ""),
-];
 
 /// Diagnostics and the text that they are about.
 pub(super) struct Reader {
@@ -57,6 +26,8 @@ pub(super) struct Reader {
     home: Option<PathBuf>,
     /// Values of placeholders, once the packages have been read.
     pub(super) placeholders: Placeholders,
+    /// First local error of the entry that is being read, as its status shows it.
+    fault: Option<String>,
 }
 
 /// The keys of one map, looked up in the way that peers do.
@@ -96,6 +67,26 @@ impl<'n> Keys<'n> {
         (Self { found, span, section }, again)
     }
 
+    /// Type of a key's value, as its table has it.
+    pub(super) fn takes(&self, key: &str) -> &'static ValueType {
+        &self.section.key(key).takes
+    }
+
+    /// Default of a key, as its table has it.
+    pub(super) fn default(&self, key: &str) -> DefaultValue {
+        self.section.key(key).default
+    }
+
+    /// Name of a key in messages.
+    pub(super) fn label(&self, key: &str) -> String {
+        self.section.label(key)
+    }
+
+    /// Severity of a value that is not possible.
+    pub(super) fn severity(&self) -> Severity {
+        self.section.severity
+    }
+
     /// Span of the value of a key, else of the whole map.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.span, |node| node.span)
@@ -116,6 +107,7 @@ impl Reader {
             placeholders: Placeholders::default(),
             source,
             diagnostics: Vec::new(),
+            fault: None,
         }
     }
 
@@ -173,19 +165,34 @@ impl Reader {
         self.complain(Severity::Refused, span, message)
     }
 
-    /// Complains about a local error and gives back the text that the status of the entry shows: what and where.
-    pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) -> String {
+    /// Complains about a local error. The first one is the fault of the entry: what and where.
+    pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) {
         let source = Arc::clone(&self.source);
         let diagnostic = self.complain(Severity::Local, span, message);
         diagnostic.help = help.map(str::to_owned);
         diagnostic.scrub(&source);
-        match &diagnostic.help {
+        let text = match &diagnostic.help {
             Some(help) => format!("{}; {help} ({})", diagnostic.message, diagnostic.place),
             None => format!("{} ({})", diagnostic.message, diagnostic.place),
+        };
+        self.fault.get_or_insert(text);
+    }
+
+    /// The fault of the entry that has been read; the next one begins without.
+    pub(super) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
+    }
+
+    /// Complains with this severity; a local error is a fault of the entry.
+    pub(super) fn complain_at(&mut self, severity: Severity, span: Span, message: String, help: Option<&str>) {
+        match severity {
+            Severity::Local => self.local(span, message, help),
+            _ => self.complain(severity, span, message).help = help.map(str::to_owned),
         }
     }
 
-    pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) {
+    /// Refuses a value of a wrong type.
+    pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) -> &mut Diagnostic {
         let (message, quoted) = (
             format!("{what} must be {expected}, but is {}", node.kind()),
             self.source.quote(node.span),
@@ -206,7 +213,9 @@ impl Reader {
             (Value::Text(_) | Value::Map(_), "a list") => Some("put it between [ and ]".to_owned()),
             _ => None,
         };
-        self.refuse(node.span, message).help = help;
+        let diagnostic = self.refuse(node.span, message);
+        diagnostic.help = help;
+        diagnostic
     }
 
     /// Looks up the keys of a map: without regard to case, the last of several counts, `null` is not there, unknown
@@ -252,6 +261,16 @@ impl Reader {
         Some(keys)
     }
 
+    /// The keys of the map that a key takes.
+    pub(super) fn map<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Option<Keys<'n>> {
+        let mut forms = keys.takes(key).forms().iter();
+        let section = forms.find_map(|form| match form {
+            ValueType::Map(section) => Some(*section),
+            _ => None,
+        });
+        self.keys(section?, keys.get(key)?)
+    }
+
     fn unknown_key(&mut self, section: &'static Section, key: &str, span: Span) {
         // As it stands in the file: a missing colon makes a key of what should be its value.
         let shown = self.source.quote(span);
@@ -295,7 +314,7 @@ impl Reader {
     }
 
     pub(super) fn text<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Option<&'n str> {
-        self.as_text(&format!("`{key}`"), keys.get(key)?)
+        self.as_text(&keys.label(key), keys.get(key)?)
     }
 
     pub(super) fn as_text<'n>(&mut self, what: &str, node: &'n Node) -> Option<&'n str> {
@@ -322,19 +341,8 @@ impl Reader {
                 ..
             }) => *flag,
             Some(node) => {
-                self.wrong_type(&format!("`{key}`"), node, "true or false");
+                self.wrong_type(&keys.label(key), node, "true or false");
                 false
-            }
-        }
-    }
-
-    pub(super) fn number(&mut self, keys: &Keys<'_>, key: &str) -> Option<f64> {
-        let node = keys.get(key)?;
-        match node.value {
-            Value::Number(number) if number.is_finite() => Some(number),
-            _ => {
-                self.wrong_type(&format!("`{key}`"), node, "a number");
-                None
             }
         }
     }
@@ -348,13 +356,13 @@ impl Reader {
     pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n Node> {
         let Some(node) = keys.get(key) else { return Vec::new() };
         let Value::List(items) = &node.value else {
-            self.wrong_type(&format!("`{key}`"), node, "a list");
+            self.wrong_type(&keys.label(key), node, "a list");
             return Vec::new();
         };
         for item in items.iter().filter(|item| matches!(item.value, Value::Null)) {
             self.warn(
                 item.span,
-                format!("an item of `{key}` is null, which counts as not there"),
+                format!("an item of {} is null, which counts as not there", keys.label(key)),
             );
         }
         items.iter().filter(|item| !matches!(item.value, Value::Null)).collect()
@@ -362,36 +370,12 @@ impl Reader {
 
     /// The texts of a list and where they are.
     pub(super) fn texts(&mut self, keys: &Keys<'_>, key: &str) -> Vec<(String, Span)> {
-        let what = format!("an item of `{key}`");
+        let what = format!("an item of {}", keys.label(key));
         let items = self.list(keys, key);
         items
             .into_iter()
             .filter_map(|item| Some((self.as_text(&what, item)?.to_owned(), item.span)))
             .collect()
-    }
-
-    /// A duration of either sign, in nanoseconds. Anything else is refused, as peers do.
-    pub(super) fn nanoseconds(&mut self, keys: &Keys<'_>, key: &str) -> Option<i64> {
-        let node = keys.get(key)?;
-        let help = "write it like \"300ms\", \"1.5h\" or \"2m30s\"";
-        let Value::Text(text) = &node.value else {
-            self.refuse(node.span, format!("`{key}` must be a duration, but is {}", node.kind()))
-                .help = Some(help.to_owned());
-            return None;
-        };
-        match duration::nanoseconds(text) {
-            Ok(nanos) => Some(nanos),
-            Err(error) => {
-                self.refuse(node.span, format!("`{key}`: {error}")).help = Some(help.to_owned());
-                None
-            }
-        }
-    }
-
-    /// A duration; values of zero and less mean `default`.
-    pub(super) fn duration(&mut self, keys: &Keys<'_>, key: &str, default: Duration) -> Duration {
-        let nanos = self.nanoseconds(keys, key).and_then(|nanos| u64::try_from(nanos).ok());
-        nanos.filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
     }
 
     /// A text with its placeholders replaced. Those that cannot be are warned about and stay.
@@ -415,13 +399,13 @@ impl Reader {
     }
 
     /// A free-form map, as it travels to modules.
-    pub(super) fn structure(&mut self, what: &str, node: &Node) -> Object {
-        self.free_form(what, node, false)
+    pub(super) fn structure(&mut self, keys: &Keys<'_>, key: &str) -> Option<Object> {
+        Some(self.free_form(&keys.label(key), keys.get(key)?, false))
     }
 
     /// [`Reader::structure`] with placeholders replaced.
-    pub(super) fn filled_structure(&mut self, what: &str, node: &Node) -> Object {
-        self.free_form(what, node, true)
+    pub(super) fn filled_structure(&mut self, keys: &Keys<'_>, key: &str) -> Option<Object> {
+        Some(self.free_form(&keys.label(key), keys.get(key)?, true))
     }
 
     fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Object {

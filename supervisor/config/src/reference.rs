@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::keys::{Key, MACHINE, Section, ValueType};
 
 /// Text above the tables.
@@ -67,11 +69,12 @@ impl ReferencePage {
             self.text += "| Key | Takes | Default | Meaning |\n|---|---|---|---|\n";
         }
         for key in &keys {
-            let default = match key.default {
+            let default = match key.default.json() {
                 _ if section.required.contains(&key.name) => "required".to_owned(),
-                "" => String::new(),
-                "\"\"" => "empty".to_owned(),
-                json => format!("`{}`", json.trim_matches('"')),
+                None => String::new(),
+                Some(Value::String(text)) if text.is_empty() => "empty".to_owned(),
+                Some(Value::String(text)) => format!("`{text}`"),
+                Some(other) => format!("`{other}`"),
             };
             let takes = self.takes(&key.takes, &below(key));
             let about = key.about.replace('|', "\\|");
@@ -108,13 +111,10 @@ impl ReferencePage {
             ValueType::Text | ValueType::Api | ValueType::Model | ValueType::Subtype(_) => "text".to_owned(),
             ValueType::Word(words) | ValueType::AnyCase(words) => quoted(words),
             ValueType::Flag => quoted(&["true", "false"]),
-            ValueType::Number(least, most) if *least > f64::MIN && *most < f64::MAX => {
-                format!("number, {least} to {most}")
-            }
-            ValueType::Number(..) => "number".to_owned(),
-            ValueType::Whole(least, most) => format!("whole number, {least} to {most}"),
-            ValueType::Duration => "duration".to_owned(),
-            ValueType::Size => "size".to_owned(),
+            ValueType::Number(..) => limited("number", takes),
+            ValueType::Whole(..) => limited("whole number", takes),
+            ValueType::Duration(..) | ValueType::Interval => limited("duration", takes),
+            ValueType::Size(..) => limited("size", takes),
             ValueType::Map(section) => format!("[map](#{})", anchor(self.heading(section).unwrap_or(heading))),
             ValueType::Free => "map".to_owned(),
             ValueType::Texts => "map of texts".to_owned(),
@@ -142,6 +142,14 @@ fn form_heading(forms: &[ValueType], form: &ValueType, heading: &str) -> String 
             format!("{heading} ({kind})")
         }
         _ => heading.to_owned(),
+    }
+}
+
+/// A kind of value with its range, if it has one.
+fn limited(kind: &str, takes: &ValueType) -> String {
+    match takes.range() {
+        Some([least, most]) => format!("{kind}, {least} to {most}"),
+        None => kind.to_owned(),
     }
 }
 

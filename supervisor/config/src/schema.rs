@@ -6,8 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{COMPONENT, Key, MACHINE, MODULE, SERVICE, Section, ValueType};
-use crate::read::IGNORED;
+use crate::keys::{COMPONENT, IGNORED, Key, MACHINE, MODULE, SERVICE, Section, ValueType, json_number};
 use crate::{keys, names};
 
 const DURATION: &str =
@@ -81,8 +80,16 @@ fn property(key: &Key) -> Value {
         Value::Object(schema) => schema,
         _ => Map::new(),
     };
-    schema.insert("description".into(), json!(key.about));
-    if let Ok(default) = serde_json::from_str::<Value>(key.default) {
+    // A schema cannot limit the meaning of a text.
+    let range = match &key.takes {
+        ValueType::Duration(..) | ValueType::Size(..) => key.takes.range(),
+        _ => None,
+    };
+    let about = range.map_or(key.about.to_owned(), |[least, most]| {
+        format!("{} Between {least} and {most}.", key.about)
+    });
+    schema.insert("description".into(), json!(about));
+    if let Some(default) = key.default.json() {
         schema.insert("default".into(), default);
     }
     Value::Object(schema)
@@ -116,9 +123,11 @@ fn takes(what: &ValueType) -> Value {
         ValueType::Whole(least, most) => {
             json!({"anyOf": [limits("integer", *least as f64, *most as f64), or_variable()]})
         }
-        ValueType::Duration => json!({"anyOf": [{"type": "string", "pattern": DURATION}, or_variable()]}),
-        ValueType::Size => json!({"anyOf": [
-            {"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE}, or_variable()
+        ValueType::Duration(..) | ValueType::Interval => {
+            json!({"anyOf": [{"type": "string", "pattern": DURATION}, or_variable()]})
+        }
+        ValueType::Size(least, most) => json!({"anyOf": [
+            limits("integer", *least as f64, *most as f64), {"type": "string", "pattern": SIZE}, or_variable()
         ]}),
         ValueType::Map(section) => json!({"$ref": format!("#/$defs/{}", section.id)}),
         ValueType::Free => json!({"type": "object"}),
@@ -136,18 +145,11 @@ fn or_variable() -> Value {
 fn limits(kind: &str, least: f64, most: f64) -> Value {
     let mut schema = Map::new();
     schema.insert("type".into(), json!(kind));
-    let number = |limit: f64| {
-        if limit.fract() == 0.0 {
-            json!(limit as i64)
-        } else {
-            json!(limit)
-        }
-    };
     if least > f64::MIN {
-        schema.insert("minimum".into(), number(least));
+        schema.insert("minimum".into(), json_number(least));
     }
     if most < f64::MAX {
-        schema.insert("maximum".into(), number(most));
+        schema.insert("maximum".into(), json_number(most));
     }
     Value::Object(schema)
 }

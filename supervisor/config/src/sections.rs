@@ -1,7 +1,6 @@
 //! The top level of a config, and its smaller sections: log, tracing, maintenance.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
@@ -71,9 +70,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], context: &LoadContext
     }
     let remotes = network::remotes(reader, &files);
     let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
-    let maintenance = keys
-        .get("maintenance")
-        .and_then(|node| maintenance(reader, node, &resources, !remotes.is_empty()));
+    let maintenance = maintenance(reader, &keys, &resources, !remotes.is_empty());
     let modules = reader.lists(&files, "modules");
     let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
     Some(Config {
@@ -81,32 +78,22 @@ pub(super) fn machine(reader: &mut Reader, roots: &[Node], context: &LoadContext
         modules,
         resources,
         duplicates: Duplicates::default(),
-        network: network::network(reader, keys.get("network"), whole(&path)),
+        network: network::network(reader, &keys, SourceSpan::file(&path)),
         log: log(reader, &files),
         debug: reader.flag(&keys, "debug"),
         disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
         enable_web_profile: reader.flag(&keys, "enable_web_profile"),
         remotes,
-        auth: keys
-            .get("auth")
-            .map(|node| network::auth(reader, node))
-            .unwrap_or_default(),
-        cloud: keys.get("cloud").and_then(|node| network::cloud(reader, node)),
+        auth: network::auth(reader, &keys),
+        cloud: network::cloud(reader, &keys),
         packages,
         jobs,
-        tracing: keys
-            .get("tracing")
-            .map(|node| tracing(reader, node))
-            .unwrap_or_default(),
+        tracing: tracing(reader, &keys),
         maintenance,
-        apply: keys.get("apply").map(|node| apply(reader, node)).unwrap_or_default(),
+        apply: apply(reader, &keys),
         source: Arc::clone(&reader.source),
         path,
     })
-}
-
-fn whole(path: &Path) -> SourceSpan {
-    SourceSpan::file(path)
 }
 
 /// Bad rules are left out with a warning.
@@ -145,28 +132,27 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
 pub(super) struct SeenKeys(HashMap<String, Span>);
 
 impl SeenKeys {
-    /// The fault of an entry whose name an earlier one has; it has been complained about.
-    pub(super) fn again(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) -> Option<String> {
+    /// Complains about an entry whose name an earlier one has.
+    pub(super) fn check(&mut self, reader: &mut Reader, what: &str, name: &str, span: Span) {
         if name.is_empty() {
-            return None;
+            return;
         }
         let Some(first) = self.0.get(name) else {
             self.0.insert(name.to_owned(), span);
-            return None;
+            return;
         };
         let first = reader.source.place(*first);
         let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
         let help = format!("the first is at {first} and counts; rename or remove one");
-        let fault = reader.local(span, message, Some(&help));
+        reader.local(span, message, Some(&help));
         if let Some(diagnostic) = reader.diagnostics.last_mut() {
             diagnostic.also = Some((first, "first here".to_owned()));
         }
-        Some(fault)
     }
 }
 
-fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
-    let Some(keys) = reader.keys(&keys::TRACING, node) else {
+fn tracing(reader: &mut Reader, keys: &Keys<'_>) -> Tracing {
+    let Some(keys) = reader.map(keys, "tracing") else {
         return Tracing::default();
     };
     let tracing = Tracing {
@@ -184,8 +170,13 @@ fn tracing(reader: &mut Reader, node: &Node) -> Tracing {
 }
 
 /// `elsewhere`: the sensor may also come from a remote.
-fn maintenance(reader: &mut Reader, node: &Node, resources: &[ResourceConfig], elsewhere: bool) -> Option<Maintenance> {
-    let keys = reader.keys(&keys::MAINTENANCE, node)?;
+fn maintenance(
+    reader: &mut Reader,
+    keys: &Keys<'_>,
+    resources: &[ResourceConfig],
+    elsewhere: bool,
+) -> Option<Maintenance> {
+    let keys = reader.map(keys, "maintenance")?;
     let [sensor_name, allowed_key] =
         ["sensor_name", "maintenance_allowed_key"].map(|key| reader.text_or_empty(&keys, key));
     let span = keys.span_of("sensor_name");

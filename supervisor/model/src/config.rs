@@ -139,7 +139,7 @@ pub struct Duplicates {
 /// Listening address of the machine, TLS and sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// `host:port`; `localhost:8080` unless set.
+    /// `host:port`; [`BIND_ADDRESS`](Self::BIND_ADDRESS) unless set.
     pub bind_address: String,
     /// Place of the address, for the diagnostic when the port is taken. The file itself if it is not written.
     pub bind_place: SourceSpan,
@@ -149,7 +149,7 @@ pub struct Network {
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// Serve cleartext even where a certificate is at hand.
     pub no_tls: bool,
-    /// Time that a silent session keeps what it moves moving. 2 s unless set, between 30 ms and 1 min.
+    /// Time that a silent session keeps what it moves moving.
     pub heartbeat_window: Duration,
     /// Local ports that clients may reach through the machine.
     pub tunnels: Vec<Tunnel>,
@@ -181,7 +181,7 @@ impl Network {
 pub struct Tunnel {
     /// The local port.
     pub port: u16,
-    /// Longest time for a connection. 10 s unless set.
+    /// Longest time for a connection.
     pub connection_timeout: Duration,
 }
 
@@ -212,9 +212,9 @@ pub struct Remote {
     pub prefix: String,
     /// Cleartext.
     pub insecure: bool,
-    /// Interval at which a connection is checked. 10 s unless set.
+    /// Interval at which a connection is checked.
     pub connection_check_interval: Duration,
-    /// Interval at which a lost connection is tried again. 1 s unless set.
+    /// Interval at which a lost connection is tried again.
     pub reconnect_interval: Duration,
     /// Settings that services want, as on resources, with explicit names inside.
     pub service_configs: Vec<ServiceConfig>,
@@ -251,7 +251,7 @@ pub struct Cloud {
     pub secret: Option<Secret>,
     /// URL; the scheme `http` means cleartext.
     pub app_address: String,
-    /// Interval at which it is asked for changes. 10 s unless set.
+    /// Interval at which it is asked for changes.
     pub refresh_interval: Duration,
 }
 

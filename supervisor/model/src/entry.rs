@@ -27,14 +27,14 @@ pub enum ModuleType {
 }
 
 impl ModuleType {
+    /// Words of the config.
+    pub const WORDS: [(&'static str, Self); 2] = [("local", Self::Local), ("registry", Self::Registry)];
+
     /// The word of the config file, empty for unset.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unset => "",
-            Self::Local => "local",
-            Self::Registry => "registry",
-        }
+        let known = Self::WORDS.iter().find(|(_, kind)| *kind == self);
+        known.map_or("", |(word, _)| word)
     }
 }
 
@@ -55,7 +55,7 @@ pub struct ModuleConfig {
     pub env: BTreeMap<String, String>,
     /// Speak TCP instead of a UNIX socket.
     pub tcp_mode: bool,
-    /// Longest time for its first-run script. One hour unless set.
+    /// Longest time for its first-run script.
     pub first_run_timeout: Duration,
     /// Policy for its process.
     pub policy: Policy,

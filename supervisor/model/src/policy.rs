@@ -16,13 +16,18 @@ pub struct ApplyPolicy {
     pub preflight: Preflight,
 }
 
+impl ApplyPolicy {
+    /// Values of a config without this section.
+    pub const DEFAULT: Self = Self {
+        on_failure: OnFailure::Keep,
+        window: Duration::from_secs(10),
+        preflight: Preflight::Running,
+    };
+}
+
 impl Default for ApplyPolicy {
     fn default() -> Self {
-        Self {
-            on_failure: OnFailure::Keep,
-            window: Duration::from_secs(10),
-            preflight: Preflight::Running,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -36,6 +41,11 @@ pub enum OnFailure {
     Revert,
 }
 
+impl OnFailure {
+    /// Words of the config, the default first.
+    pub const WORDS: [(&'static str, Self); 2] = [("keep", Self::Keep), ("revert", Self::Revert)];
+}
+
 /// Trial of a change before it is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preflight {
@@ -44,6 +54,11 @@ pub enum Preflight {
     Running,
     /// Besides, each changed module is started once more beside the running one, asked, and ended.
     Spare,
+}
+
+impl Preflight {
+    /// Words of the config, the default first.
+    pub const WORDS: [(&'static str, Self); 2] = [("running", Self::Running), ("spare", Self::Spare)];
 }
 
 /// Policy of a module: all that its entry says of its process.
@@ -115,19 +130,24 @@ pub struct Restart {
     pub quiet: Duration,
 }
 
+impl Restart {
+    /// Values of a config without this section.
+    pub const DEFAULT: Self = Self {
+        when: RestartWhen::Always,
+        first: Duration::ZERO,
+        burst: 5,
+        then: Duration::from_millis(500),
+        factor: 2.0,
+        jitter: 0.2,
+        max_delay: Duration::from_secs(30),
+        limit: None,
+        quiet: Duration::from_secs(60),
+    };
+}
+
 impl Default for Restart {
     fn default() -> Self {
-        Self {
-            when: RestartWhen::Always,
-            first: Duration::ZERO,
-            burst: 5,
-            then: Duration::from_millis(500),
-            factor: 2.0,
-            jitter: 0.2,
-            max_delay: Duration::from_secs(30),
-            limit: None,
-            quiet: Duration::from_secs(60),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -141,6 +161,15 @@ pub enum RestartWhen {
     OnFailure,
     /// After none.
     Never,
+}
+
+impl RestartWhen {
+    /// Words of the config, the default first.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("always", Self::Always),
+        ("on-failure", Self::OnFailure),
+        ("never", Self::Never),
+    ];
 }
 
 /// Detection of a module that hangs.
@@ -161,18 +190,23 @@ pub struct Health {
     pub start_timeout: Option<Duration>,
 }
 
+impl Health {
+    /// Values of a config without this section.
+    pub const DEFAULT: Self = Self {
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        kill_after: Duration::from_secs(30),
+        // A reading takes milliseconds, the slowest of cameras some seconds, and what waits for a model to be loaded
+        // perhaps ten; whoever waits for half a minute wants to know. Default deadlines of SDKs are a minute and more.
+        stuck_after: Duration::from_secs(30),
+        on_stuck_call: OnStuckCall::Report,
+        start_timeout: None,
+    };
+}
+
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(2),
-            kill_after: Duration::from_secs(30),
-            // A reading takes milliseconds, the slowest of cameras some seconds, and what waits for a model to be loaded
-            // perhaps ten; whoever waits for half a minute wants to know. Default deadlines of SDKs are a minute and more.
-            stuck_after: Duration::from_secs(30),
-            on_stuck_call: OnStuckCall::Report,
-            start_timeout: None,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -186,6 +220,11 @@ pub enum OnStuckCall {
     Restart,
 }
 
+impl OnStuckCall {
+    /// Words of the config, the default first.
+    pub const WORDS: [(&'static str, Self); 2] = [("report", Self::Report), ("restart", Self::Restart)];
+}
+
 /// Way to stop a module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stop {
@@ -195,12 +234,17 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+impl Stop {
+    /// Values of a config without this section.
+    pub const DEFAULT: Self = Self {
+        drain: Duration::from_secs(2),
+        grace: Duration::from_secs(10),
+    };
+}
+
 impl Default for Stop {
     fn default() -> Self {
-        Self {
-            drain: Duration::from_secs(2),
-            grace: Duration::from_secs(10),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -245,6 +289,11 @@ pub enum Seccomp {
     NoNetwork,
 }
 
+impl Seccomp {
+    /// Words of the config.
+    pub const WORDS: [(&'static str, Self); 2] = [("default", Self::Default), ("no-network", Self::NoNetwork)];
+}
+
 /// Files in which a module's output is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -256,12 +305,17 @@ pub struct Output {
     pub keep: u32,
 }
 
+impl Output {
+    /// Values of a config without this section.
+    pub const DEFAULT: Self = Self {
+        file: None,
+        max_size: 10 << 20,
+        keep: 3,
+    };
+}
+
 impl Default for Output {
     fn default() -> Self {
-        Self {
-            file: None,
-            max_size: 10 << 20,
-            keep: 3,
-        }
+        Self::DEFAULT
     }
 }

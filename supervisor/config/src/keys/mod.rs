@@ -1,7 +1,7 @@
 //! Every map of a config and its keys: what each takes, what it means, what counts if it is not there.
 //!
-//! The reader knows no keys but these, and the schema is made from them, so the two cannot drift apart; a test holds
-//! what a key takes here against what the reader takes.
+//! The reader knows no keys but these and takes their ranges, words and defaults from here (`values`); the schema and the
+//! reference are made from them. So they cannot drift apart; tests hold against the reader what is not taken from here.
 
 mod connections;
 mod entries;
@@ -9,16 +9,77 @@ mod machine;
 mod policy;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
 
-pub(super) use crate::keys::connections::{
-    API_KEY, AUTH, CLOUD, CREDENTIALS, EXTERNAL_AUTH, HANDLER, NETWORK, REMOTE, REMOTE_AUTH, SESSIONS, TUNNEL,
-};
+use serde_json::{Value, json};
+
+use crate::diagnostic::Severity;
+use crate::size;
+
+pub(super) use crate::keys::connections::{HANDLER, REMOTE, TUNNEL};
 pub(super) use crate::keys::entries::{
-    API, COMPONENT, EULER, FRAME, GEOMETRY, LOG_CONFIGURATION, MODEL, MODULE, ORIENTATION, QUATERNION, SERVICE,
-    SERVICE_CONFIG, STATUS, TRANSLATION, VECTOR,
+    API, COMPONENT, EULER, FRAME, GEOMETRY, MODEL, MODULE, QUATERNION, SERVICE, SERVICE_CONFIG, VECTOR,
 };
-pub(super) use crate::keys::machine::{APPLY, JOB, LOG_RULE, MACHINE, MAINTENANCE, PACKAGE, PROCESS, TRACING};
-pub(super) use crate::keys::policy::{HEALTH, LIMITS, OUTPUT, RESTART, SANDBOX, STOP};
+pub(super) use crate::keys::machine::{JOB, LOG_RULE, MACHINE, PACKAGE, PROCESS};
+pub(super) use crate::keys::policy::{OUTPUT, RESTART};
+
+/// Keys of a section, one row each: name, what it takes, its default if it has one, its meaning.
+macro_rules! keys {
+    ($($name:literal: $takes:expr $(, default $kind:ident($default:expr))?, $about:literal;)*) => {
+        &[$($crate::keys::Key {
+            name: $name,
+            takes: $takes,
+            about: $about,
+            default: $crate::keys::DefaultValue::Absent$(.or(const { $crate::keys::DefaultValue::$kind($default) }))?,
+        }),*]
+    };
+}
+use keys;
+
+/// Keys that others read, or once read. They are known, and they do nothing.
+pub(super) const IGNORED: [(&str, &str); 8] = [
+    (
+        "disabled",
+        "nothing reads it: the entry runs all the same; remove the entry to switch it off",
+    ),
+    (
+        "disable_partial_start",
+        "it was abolished: a broken entry never stops the others",
+    ),
+    (
+        "fragments",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_mods",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "fragment_variables",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    (
+        "overwrite_fragment_status",
+        "fragments are merged by the cloud before a machine sees them",
+    ),
+    ("localversion", "it is internal to another server"),
+    ("$schema", ""),
+];
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The words of a table of words and their meanings.
+const fn words<T: Copy, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
 
 /// Kind of map, with its keys.
 #[derive(Debug)]
@@ -31,6 +92,10 @@ pub(super) struct Section {
     pub(super) keys: &'static [Key],
     /// Keys without which it is of no use.
     pub(super) required: &'static [&'static str],
+    /// Whether messages name a key with the section in front: `health.interval`.
+    prefixed: bool,
+    /// Severity of a value that has the right type and is not possible.
+    pub(super) severity: Severity,
 }
 
 impl Section {
@@ -41,12 +106,43 @@ impl Section {
             id,
             keys,
             required: &[],
+            prefixed: false,
+            severity: Severity::Refused,
         }
+    }
+
+    const fn prefixed(mut self) -> Self {
+        self.prefixed = true;
+        self
+    }
+
+    /// Part of a module's policy: a value that is not possible costs that module alone.
+    const fn policy(mut self) -> Self {
+        self.severity = Severity::Local;
+        self.prefixed()
     }
 
     const fn requiring(mut self, required: &'static [&'static str]) -> Self {
         self.required = required;
         self
+    }
+
+    /// Name of a key in messages.
+    pub(super) fn label(&self, key: &str) -> String {
+        if self.prefixed {
+            format!("`{}.{key}`", self.id)
+        } else {
+            format!("`{key}`")
+        }
+    }
+
+    /// The row of a key.
+    ///
+    /// # Panics
+    /// The key is in no table.
+    pub(super) fn key(&self, name: &str) -> &'static Key {
+        let row = self.keys.iter().find(|key| key.name == name);
+        row.unwrap_or_else(|| panic!("{} has no key `{name}`", self.what))
     }
 
     /// The key of this name in any case, preferring the very same; and whether it is the very same.
@@ -68,24 +164,53 @@ pub(super) struct Key {
     pub(super) takes: ValueType,
     /// Meaning of the key, in one sentence for a person.
     pub(super) about: &'static str,
-    /// Default as JSON. Empty: none, or it cannot be said in a word.
-    pub(super) default: &'static str,
+    pub(super) default: DefaultValue,
 }
 
-impl Key {
-    const fn new(name: &'static str, takes: ValueType, about: &'static str) -> Self {
-        Self {
-            name,
-            takes,
-            about,
-            default: "",
-        }
+/// Value that counts if a key is not there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum DefaultValue {
+    /// There is none, or it cannot be said in a word.
+    Absent,
+    Flag(bool),
+    Number(f64),
+    Duration(Duration),
+    Size(u64),
+    Text(&'static str),
+}
+
+impl DefaultValue {
+    const fn or(self, other: Self) -> Self {
+        other
     }
 
-    const fn default(mut self, json: &'static str) -> Self {
-        self.default = json;
-        self
+    /// The value as it is written in a config.
+    pub(super) fn json(&self) -> Option<Value> {
+        Some(match self {
+            Self::Absent => return None,
+            Self::Flag(flag) => json!(flag),
+            Self::Number(number) => json_number(*number),
+            Self::Duration(duration) => json!(shown(*duration)),
+            Self::Size(bytes) => json!(size::show(*bytes)),
+            Self::Text(text) => json!(text),
+        })
     }
+}
+
+/// A number as JSON, without a fraction where it has none.
+pub(super) fn json_number(number: f64) -> Value {
+    if number.fract() == 0.0 {
+        json!(number as i64)
+    } else {
+        json!(number)
+    }
+}
+
+/// A duration without zeros that a person would not write: `1h`, not `1h0m0s`.
+pub(super) fn shown(duration: Duration) -> String {
+    let text = mainstay_model::duration::show(duration);
+    let text = text.strip_suffix("m0s").map_or(text.clone(), |rest| format!("{rest}m"));
+    text.strip_suffix("h0m").map_or(text.clone(), |rest| format!("{rest}h"))
 }
 
 /// Type of a key's value.
@@ -109,10 +234,12 @@ pub(super) enum ValueType {
     Number(f64, f64),
     /// A whole number between these.
     Whole(u64, u64),
-    /// A text like `1m30s`.
-    Duration,
-    /// A number of bytes, or a text like `200MB`.
-    Size,
+    /// A text like `1m30s`, between these.
+    Duration(Duration, Duration),
+    /// A duration of any length, of which zero and less mean the default, as peers have it.
+    Interval,
+    /// A number of bytes, or a text like `200MB`, between these.
+    Size(u64, u64),
     /// A map with known keys.
     Map(&'static Section),
     /// A map with keys of any name and values of any type.
@@ -125,6 +252,30 @@ pub(super) enum ValueType {
     Either(&'static [Self]),
     /// Any value: nothing reads it.
     Ignored,
+}
+
+impl ValueType {
+    /// Least and most value, as a person writes them. `None`: not limited, or no such thing.
+    pub(super) fn range(&self) -> Option<[String; 2]> {
+        fn both<T: Display>(least: T, most: T) -> Option<[String; 2]> {
+            Some([least.to_string(), most.to_string()])
+        }
+        match self {
+            Self::Number(least, most) if *least > f64::MIN && *most < f64::MAX => both(least, most),
+            Self::Whole(least, most) => both(least, most),
+            Self::Duration(least, most) => both(shown(*least), shown(*most)),
+            Self::Size(least, most) => both(size::show(*least), size::show(*most)),
+            _ => None,
+        }
+    }
+
+    /// This type and, if it is one of several, each of them.
+    pub(super) fn forms(&self) -> &[Self] {
+        match self {
+            Self::Either(forms) => forms,
+            one => std::slice::from_ref(one),
+        }
+    }
 }
 
 /// Every section that a config can have, by its name in the schema.
@@ -150,6 +301,3 @@ fn within(takes: &'static ValueType, into: &mut BTreeMap<&'static str, &'static 
         _ => {}
     }
 }
-
-/// A number of any size.
-const NUMBER: ValueType = ValueType::Number(f64::MIN, f64::MAX);

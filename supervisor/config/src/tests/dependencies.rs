@@ -236,7 +236,7 @@ fn the_smaller_sections_are_checked() {
                 &[
                     "Warning r.yaml:1:12: `processes` are not run; they were abolished (make it a module, or a unit of the system's service manager)",
                     "Refused r.yaml:1:34: `SIGFOO` is no signal (for example SIGTERM)",
-                    "Refused r.yaml:1:56: `stop_timeout` must be a duration, but is a number (write it like \"300ms\", \"1.5h\" or \"2m30s\")",
+                    "Refused r.yaml:1:56: `stop_timeout` must be a duration, but is a number (write \"5s\" if seconds are meant)",
                 ],
             ),
             (

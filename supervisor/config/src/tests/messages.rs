@@ -50,7 +50,7 @@ fn a_wrong_type_is_refused_and_the_reading_goes_on() {
                     "Refused r.yaml:1:55: a value of `env` must be a text, but is a number (write \"1\" in quotes)",
                     "Refused r.yaml:1:61: a value of `env` must be a text, but is true or false (write \"true\" in quotes)",
                     "Refused r.yaml:1:78: `tcp_mode` must be true or false, but is a text (write false)",
-                    "Refused r.yaml:1:103: `first_run_timeout` must be a duration, but is a number (write it like \"300ms\", \"1.5h\" or \"2m30s\")",
+                    "Refused r.yaml:1:103: `first_run_timeout` must be a duration, but is a number (write \"5s\" if seconds are meant)",
                 ],
             ),
             (
@@ -231,7 +231,7 @@ fn a_broken_entry_stays_visible_with_its_fault_and_costs_nobody_else_anything() 
         (
             "{name: a, type: arm, model: fake, frame: {parent: world, geometry: {type: cube}}}",
             "rdk:component:arm/a",
-            "frame: geometry type `cube` is unknown; it is one of box, sphere, capsule, cylinder, point, mesh (r.yaml:2:79)",
+            "frame: geometry type `cube` is unknown; it is `box`, `sphere`, `capsule`, `cylinder`, `point` or `mesh` (r.yaml:2:79)",
         ),
     ] {
         let text = format!("components:\n  - {entry}\n  - {{name: fine, type: sensor, model: fake}}\n");
@@ -387,12 +387,15 @@ fn sections_about_connections_refuse_what_is_wrong_in_the_words_of_peers() {
             (
                 "network: {sessions: {heartbeat_window: soon}}",
                 &[
-                    "Refused r.yaml:1:40: `heartbeat_window`: invalid duration \"soon\" (write it like \"300ms\", \"1.5h\" or \"2m30s\")",
+                    "Refused r.yaml:1:40: `heartbeat_window`: invalid duration \"soon\" (write it like \"500ms\", \"2s\" or \"1m30s\")",
                 ],
             ),
             (
-                "network: {traffic_tunnel_endpoints: [{port: 70000}]}",
-                &["Refused r.yaml:1:45: a tunnel needs a `port` between 1 and 65535"],
+                "network: {traffic_tunnel_endpoints: [{port: 70000}, {}]}",
+                &[
+                    "Refused r.yaml:1:45: `port` must be between 1 and 65535",
+                    "Refused r.yaml:1:53: a tunnel needs a `port` between 1 and 65535",
+                ],
             ),
             (
                 "auth: {handlers: [{config: {}}]}",

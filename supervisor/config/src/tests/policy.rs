@@ -168,7 +168,7 @@ fn a_value_that_is_not_possible_costs_this_module_alone() {
         ),
         (
             "restart: sometimes",
-            "10: `restart` cannot be `sometimes` (it is always, on-failure or never)",
+            "10: `restart` cannot be `sometimes` (it is `always`, `on-failure` or `never`)",
         ),
         (
             "restart: {policy: Never}",
@@ -176,11 +176,11 @@ fn a_value_that_is_not_possible_costs_this_module_alone() {
         ),
         (
             "restart: {first: soon}",
-            "18: `restart.first`: invalid duration \"soon\" (write it like 500ms, 2s or 1m30s)",
+            "18: `restart.first`: invalid duration \"soon\" (write it like \"500ms\", \"2s\" or \"1m30s\")",
         ),
         (
             "restart: {first: '5'}",
-            "18: `restart.first`: invalid duration \"5\" (write 5s if seconds are meant)",
+            "18: `restart.first`: invalid duration \"5\" (write \"5s\" if seconds are meant)",
         ),
         (
             "restart: {first: -1s}",
@@ -345,15 +345,15 @@ fn a_wrong_type_is_refused_like_any_other() {
         ),
         (
             "restart: 3",
-            "10: `restart` must be a word or a map of keys and values, but is a number (it is one of always, on-failure and never)",
+            "10: `restart` must be a word or a map of keys and values, but is a number (it is `always`, `on-failure` or `never`)",
         ),
         (
             "restart: {first: 5}",
-            "18: `restart.first` must be a duration, but is a number (write 5s if seconds are meant)",
+            "18: `restart.first` must be a duration, but is a number (write \"5s\" if seconds are meant)",
         ),
         (
             "restart: {first: -5}",
-            "18: `restart.first` must be a duration, but is a number (write it like 500ms, 2s or 1m30s)",
+            "18: `restart.first` must be a duration, but is a number (write it like \"500ms\", \"2s\" or \"1m30s\")",
         ),
         (
             "restart: {factor: '2'}",
@@ -379,11 +379,11 @@ fn a_wrong_type_is_refused_like_any_other() {
         ("limits: {cpu: 50%}", "15: `limits.cpu` must be a number, but is a text"),
         (
             "sandbox: {hidden: /x}",
-            "19: `hidden` must be a list, but is a text (put it between [ and ])",
+            "19: `sandbox.hidden` must be a list, but is a text (put it between [ and ])",
         ),
         (
             "sandbox: {user: 1000}",
-            "17: `user` must be a text, but is a number (write \"1000\" in quotes)",
+            "17: `sandbox.user` must be a text, but is a number (write \"1000\" in quotes)",
         ),
         (
             "output: 3",
@@ -462,9 +462,9 @@ fn all_that_is_wrong_is_said_at_once() {
         &[(
             text,
             &[
-                "Local r.yaml:1:60: `restart.policy` cannot be `x` (it is always, on-failure or never)",
+                "Local r.yaml:1:60: `restart.policy` cannot be `x` (it is `always`, `on-failure` or `never`)",
                 "Local r.yaml:1:71: `restart.factor` must be between 1 and 100",
-                "Refused r.yaml:1:94: `health.interval` must be a duration, but is a number (write 1s if seconds are meant)",
+                "Refused r.yaml:1:94: `health.interval` must be a duration, but is a number (write \"1s\" if seconds are meant)",
                 "Local r.yaml:1:112: `limits.cpu` must be between 0.01 and 4096",
                 "Local r.yaml:1:124: `limits.memory` must be between 1MiB and 1024TiB",
             ],

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::values::{SAMPLE_JSON, SAMPLE_YAML};
 use super::{lines, read};
-use crate::keys::{Key, MACHINE, Section, ValueType};
+use crate::keys::{Key, MACHINE, Section, ValueType, shown};
 use crate::schema::schema;
 use crate::size;
 
@@ -243,9 +243,19 @@ fn walk(section: &'static Section, way: &dyn Fn(Value) -> Value, depth: usize, v
 
 fn inside(takes: &'static ValueType, way: &dyn Fn(Value) -> Value, depth: usize, visit: &mut Visit<'_>) {
     match takes {
-        // The other two kinds of orientation need another `type`; their numbers are read in the same way.
-        ValueType::Map(section) if matches!(section.id, "orientation_vector" | "orientation_euler") => {}
-        ValueType::Map(section) => walk(section, way, depth - 1, visit),
+        // Each kind of orientation needs its own `type` beside it.
+        ValueType::Map(section) => {
+            let kind = match section.id {
+                "orientation_vector" => "ov_degrees",
+                "orientation_euler" => "euler_angles",
+                _ => "quaternion",
+            };
+            let typed = |value: Value| {
+                let text = way(value).to_string().replace("\"quaternion\"", &format!("\"{kind}\""));
+                serde_json::from_str(&text).expect("JSON")
+            };
+            walk(section, &typed, depth - 1, visit);
+        }
         ValueType::List(item) => inside(item, &|value| way(json!([value])), depth, visit),
         ValueType::Either(several) => several.iter().for_each(|one| inside(one, way, depth, visit)),
         _ => {}
@@ -275,7 +285,7 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
                 drift.push(format!("{text}\n{said:?}"));
             }
         }
-        if let Ok(default) = serde_json::from_str::<Value>(key.default) {
+        if let Some(default) = key.default.json() {
             let text = way(default).to_string();
             let said = lines("r.json", &text);
             let about: Vec<_> = said
@@ -285,12 +295,52 @@ fn what_a_key_takes_in_the_tables_is_what_the_reader_takes() {
             if !about.is_empty() {
                 drift.push(format!("{text}\n{about:?}"));
             }
-        } else {
-            assert_eq!(key.default, "", "{}", key.name);
         }
     });
     assert!(drift.is_empty(), "{}", drift.join("\n"));
     assert!(seen > 150, "{seen}");
+}
+
+#[test]
+fn a_range_in_the_tables_is_what_the_reader_takes() {
+    let mut seen = 0;
+    walk(&MACHINE, &|value| value, 6, &mut |key, way| {
+        let ranges = key.takes.forms().iter().filter_map(|form| match form {
+            ValueType::Number(least, most) => form
+                .range()
+                .map(|_| ([json!(least), json!(most)], [json!(least - 0.001), json!(most + 1.0)])),
+            ValueType::Whole(least, most) => Some((
+                [json!(least), json!(most)],
+                [json!(*least as f64 - 1.0), json!(most + 1)],
+            )),
+            ValueType::Duration(least, most) => Some((
+                [json!(shown(*least)), json!(shown(*most))],
+                [json!("-1ns"), json!(format!("{}1ns", shown(*most)))],
+            )),
+            ValueType::Size(least, most) => Some((
+                [json!(size::show(*least)), json!(most)],
+                [json!(least - 1), json!(most + 1)],
+            )),
+            _ => None,
+        });
+        for (inside, outside) in ranges {
+            seen += 1;
+            for (value, wrong) in inside
+                .iter()
+                .map(|one| (one, false))
+                .chain(outside.iter().map(|one| (one, true)))
+            {
+                let text = way(value.clone()).to_string();
+                let said = lines("r.json", &text);
+                let told = said.iter().any(|line| {
+                    let about = line.contains(key.name) && !line.contains(", but is ");
+                    about && (line.contains(" must be between ") || line.contains(" must be at least "))
+                });
+                assert_eq!(told, wrong, "{text}: {said:?}");
+            }
+        }
+    });
+    assert!(seen > 20, "{seen}");
 }
 
 /// True if a value has the right type.
@@ -302,10 +352,11 @@ fn allows(takes: &ValueType, value: &Value) -> bool {
         | ValueType::Subtype(_)
         | ValueType::Word(_)
         | ValueType::AnyCase(_)
-        | ValueType::Duration => value.is_string(),
+        | ValueType::Duration(..)
+        | ValueType::Interval => value.is_string(),
         ValueType::Flag => value.is_boolean(),
         ValueType::Number(..) | ValueType::Whole(..) => value.is_number(),
-        ValueType::Size => value.is_number() || value.is_string(),
+        ValueType::Size(..) => value.is_number() || value.is_string(),
         ValueType::Map(_) | ValueType::Free | ValueType::Texts => value.is_object(),
         ValueType::List(_) => value.is_array(),
         ValueType::Either(several) => several.iter().any(|one| allows(one, value)),
@@ -330,11 +381,11 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
     };
     let plain = module(&json!({}));
     for key in crate::keys::MODULE.keys {
-        match (&key.takes, serde_json::from_str::<Value>(key.default)) {
-            (_, Ok(default)) => assert_eq!(module(&json!({key.name: default})), plain, "{}", key.name),
+        match (&key.takes, key.default.json()) {
+            (_, Some(default)) => assert_eq!(module(&json!({key.name: default})), plain, "{}", key.name),
             (ValueType::Map(section), _) if !section.keys.is_empty() => {
                 for inner in section.keys {
-                    if let Ok(default) = serde_json::from_str::<Value>(inner.default) {
+                    if let Some(default) = inner.default.json() {
                         assert_eq!(
                             module(&json!({key.name: {inner.name: default}})),
                             plain,
@@ -348,7 +399,7 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
         }
     }
     for inner in crate::keys::RESTART.keys {
-        let default: Value = serde_json::from_str(inner.default).expect("each has one");
+        let default = inner.default.json().expect("each has one");
         assert_eq!(
             module(&json!({"restart": {inner.name: default}})),
             plain,
@@ -356,8 +407,8 @@ fn what_the_tables_call_usual_is_what_an_entry_without_the_key_gets() {
             inner.name
         );
     }
-    for inner in crate::keys::APPLY.keys {
-        let default: Value = serde_json::from_str(inner.default).expect("each has one");
+    for inner in crate::keys::all()["apply"].keys {
+        let default = inner.default.json().expect("each has one");
         let config = read("r.json", &json!({"apply": {inner.name: default}}).to_string())
             .expect("usable")
             .config;
