@@ -20,10 +20,9 @@ use tonic::Status;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
 use crate::frames::FrameScanner;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget, trailers};
 use crate::trace::CallSpan;
 use crate::upstream::Upstream;
-use crate::{deadline, status};
 
 /// Lease that is held exactly as long as the call runs.
 pub trait CallLease: Send {
@@ -74,7 +73,7 @@ impl Guards {
     fn ended(&mut self, trailers: &HeaderMap) {
         if let Some(span) = self.span.take() {
             let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::unknown(""));
-            span.end(status.code(), status.message());
+            span.end(&status);
         }
     }
 
@@ -84,15 +83,16 @@ impl Guards {
             && cancel.as_mut().poll(cx).is_ready()
         {
             let cut = self.keep.as_ref().and_then(|keep| keep.cut_reason());
-            return Poll::Ready(match cut {
-                Some(cause) => self.target.cut(&cause),
-                None => status::cancelled(),
-            });
+            let error = match cut {
+                Some(cause) => CallError::pending_removal(&self.target.resource, &cause),
+                None => CallError::Cancelled,
+            };
+            return Poll::Ready(error.into());
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(deadline::exceeded());
+            return Poll::Ready(CallError::DeadlineExceeded.into());
         }
         Poll::Pending
     }
@@ -146,7 +146,7 @@ struct StreamState {
 
 impl StreamState {
     /// Part of the chunk that may go on now.
-    fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), Status>) {
+    fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), CallError>) {
         let mut chunk = if self.held.is_empty() {
             chunk
         } else {
@@ -216,7 +216,7 @@ impl Call {
         let response = ready!(Pin::new(response).poll(cx));
         Poll::Ready(response.map_err(|error| {
             let exit_cause = self.upstream.exit_cause();
-            self.guards.target.stream_failed(&error, exit_cause)
+            self.guards.target.stream_failed(error, exit_cause).into()
         }))
     }
 
@@ -238,28 +238,28 @@ impl Call {
                         // Fails only for a stream that is gone, which the next poll reports.
                         let _ = stream.flow_control().release_capacity(chunk.len());
                         let (chunk, admitted) = state.admit(chunk);
-                        if let Err(status) = admitted {
-                            self.end(&status);
+                        if let Err(error) = admitted {
+                            self.end(&error.into());
                         }
                         if !chunk.is_empty() {
                             return Poll::Ready(Some(Frame::data(chunk)));
                         }
                         continue;
                     }
-                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
+                    Some(Err(error)) => Err(self.guards.target.stream_failed(error, self.upstream.exit_cause())),
                     None => match ready!(stream.poll_trailers(cx)) {
                         Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
                             Ok((trailers, state.at_boundary()))
                         }
-                        Ok(_) => Err(self.guards.target.no_status()),
-                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
+                        Ok(_) => Err(CallError::NoStatus(self.guards.target.clone())),
+                        Err(error) => Err(self.guards.target.stream_failed(error, self.upstream.exit_cause())),
                     },
                 },
             };
             match ended {
-                Ok((_, false)) => self.end(&self.guards.target.torn()),
+                Ok((_, false)) => self.end(&CallError::TornAnswer(self.guards.target.clone()).into()),
                 Ok((trailers, true)) => self.end_with(trailers),
-                Err(status) => self.end(&status),
+                Err(error) => self.end(&error.into()),
             }
         }
     }
@@ -287,7 +287,7 @@ impl Call {
     }
 
     fn end(&mut self, status: &Status) {
-        self.end_with(status::trailers(status));
+        self.end_with(trailers(status));
     }
 
     /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the
@@ -310,7 +310,7 @@ impl Upload {
                 match self.body.poll_chunk(cx)? {
                     Poll::Pending => return Ok(Poll::Pending),
                     Poll::Ready(None) if !self.state.at_boundary() => {
-                        return Err(Status::invalid_argument("unexpected EOF"));
+                        return Err(CallError::TornRequest.into());
                     }
                     Poll::Ready(None) => {
                         // The module may have closed the stream already; its answer tells.

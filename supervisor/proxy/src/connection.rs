@@ -19,14 +19,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::busy_poll::BusyPoll;
 use crate::call::poll_room;
 use crate::coalescing_io::CoalescingIo;
 use crate::sniff::{Rewind, Sniffed};
-use crate::{flow_control, heap, sniff, status};
+use crate::status::{CallError, respond, trailers};
+use crate::{flow_control, heap, sniff};
 
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 const HELLO: Duration = Duration::from_secs(10);
@@ -230,15 +230,15 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
 fn guarded(call: impl Future<Output = Response<CallBody>>) -> impl Future<Output = Response<CallBody>> {
     AssertUnwindSafe(call)
         .catch_unwind()
-        .map(|answer| answer.unwrap_or_else(|panic| status::respond(panicked(&*panic))))
+        .map(|answer| answer.unwrap_or_else(|panic| respond(panicked(&*panic))))
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
+fn panicked(panic: &(dyn std::any::Any + Send)) -> CallError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Status::internal(text.unwrap_or("panic"))
+    CallError::Panic(text.unwrap_or("panic").to_owned())
 }
 
 /// Runs one call and sends its answer, until the caller loses interest.
@@ -313,11 +313,11 @@ impl Future for Pipe {
             let frame = std::panic::catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
             let frame = match frame {
                 Ok(frame) => ready!(frame),
-                Err(panic) => Some(Err(panicked(&*panic))),
+                Err(panic) => Some(Err(panicked(&*panic).into())),
             };
             let ended = match frame {
                 None => this.stream.send_data(Bytes::new(), true),
-                Some(Err(status)) => this.stream.send_trailers(status::trailers(&status)),
+                Some(Err(status)) => this.stream.send_trailers(trailers(&status)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {
                         this.chunk = chunk;

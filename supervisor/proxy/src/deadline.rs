@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::body::CallBody;
+use crate::status::CallError;
 
 /// Default deadline of a unary call whose caller set none.
 pub const DEFAULT_UNARY: Duration = Duration::from_secs(10 * 60);
@@ -60,15 +61,12 @@ impl Deadline {
     /// Runs `work` until the deadline; then its end is `context deadline exceeded`.
     pub async fn limit<T>(self, work: impl Future<Output = T>) -> Result<T, Status> {
         match self.0 {
-            Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| exceeded()),
+            Some(at) => tokio::time::timeout_at(at, work)
+                .await
+                .map_err(|_| CallError::DeadlineExceeded.into()),
             None => Ok(work.await),
         }
     }
-}
-
-/// The status of a call whose deadline is over.
-pub fn exceeded() -> Status {
-    Status::deadline_exceeded("context deadline exceeded")
 }
 
 /// Reads a `grpc-timeout`.

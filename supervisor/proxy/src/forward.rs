@@ -11,7 +11,7 @@ use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
 use crate::metadata::OPID;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget};
 use crate::trace::CallSpan;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status, upstream};
@@ -65,7 +65,7 @@ pub async fn forward(
         Ok(response) => response,
         Err(status) => {
             if let Some(span) = span {
-                span.end(status.code(), status.message());
+                span.end(&status);
             }
             status::respond(status)
         }
@@ -95,7 +95,7 @@ async fn start(
     } = terms;
     let remaining = deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
-        return Err(deadline::exceeded());
+        return Err(CallError::DeadlineExceeded.into());
     }
     let headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print));
     let path = path

@@ -20,13 +20,11 @@ use crate::metadata::OPID;
 use crate::operations::{CallInfo, OnStopAll, Operations, RunningCall};
 use crate::peek::{Addressing, Peeked, peek};
 use crate::resource;
-use crate::status::{CallTarget, cancelled, respond};
+use crate::status::{CallError, CallTarget, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
-use crate::trace::{TRACEPARENT, Traces};
+use crate::trace::{CallSpan, TRACEPARENT, Traces};
 use crate::upstream::Lane;
 
-/// The answer to a method whose request names no resource, in the words that clients know.
-const NO_NAME: &str = "unable to determine resource name due to missing 'name' field";
 /// Greeting that agents look for to see whether the machine is there.
 const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or on this host with `mainstay status`.\n";
 
@@ -98,7 +96,7 @@ impl Ingress {
         }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
-            return respond(Status::unimplemented(format!("malformed method name: \"{path}\"")));
+            return respond(CallError::MethodName(path));
         };
         match self.routes.local.serves(service, &self.identity) {
             // Boxed, because every other call would carry the room for it.
@@ -141,13 +139,13 @@ impl Ingress {
             .unwrap_or_default();
         let mut response = tokio::select! {
             outcome = deadline.limit(answer) => outcome.unwrap_or_else(respond),
-            () = cancel.cancelled() => respond(cancelled()),
+            () = cancel.cancelled() => respond(CallError::Cancelled),
         };
         if let Some(span) = span {
             // An answer that fails says so before its body.
             let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
             span.about("", "", &self.identity.label());
-            span.end(status.code(), status.message());
+            span.end(&status);
         }
         if let Some(opid) = id.and_then(header) {
             response.headers_mut().insert(OPID, opid);
@@ -161,11 +159,11 @@ impl Ingress {
         let Some(shape) = table.shape(service, method) else {
             // Not a word of ours or of any module's; the operation id is there as with every answer.
             let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
-            return with_opid(respond(Status::unimplemented("Unimplemented")), opid);
+            return with_opid(respond(CallError::Unimplemented), opid);
         };
         if shape.name_path == NamePath::Nowhere {
             let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
-            return with_opid(respond(Status::invalid_argument(NO_NAME)), opid);
+            return with_opid(respond(CallError::NoName), opid);
         }
         let unary = shape.kind == Some(mainstay_proto::methods::Kind::Unary);
         let deadline = match Deadline::of(request.headers(), unary.then_some(DEFAULT_UNARY), Instant::now()) {
@@ -180,7 +178,7 @@ impl Ingress {
         let Peeked { name, body } = match deadline.limit(peek(body, &parts.headers, addressing)).await {
             Ok(Ok(peeked)) => peeked,
             // A method that nobody knows may take other messages than ours, so this is no fault of the message.
-            Ok(Err(_)) if shape.unknown => return respond(Status::unimplemented("Unimplemented")),
+            Ok(Err(_)) if shape.unknown => return respond(CallError::Unimplemented),
             Ok(Err(status)) | Err(status) => return respond(status),
         };
         let destination = table.lookup(service, method, &name);
@@ -216,11 +214,7 @@ impl Ingress {
             Ok(destination) => {
                 // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
                 if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
-                    if let Some(span) = span {
-                        span.about(&name, "", &self.identity.label());
-                        span.end(refused.code(), refused.message());
-                    }
-                    return with_opid(respond(refused), opid);
+                    return with_opid(respond(self.refused(refused, &name, span)), opid);
                 }
                 let (upstream, mut terms) = terms(destination, &shape, deadline, operation, opid);
                 if let Some(span) = &span {
@@ -230,15 +224,19 @@ impl Ingress {
                 terms.span = span;
                 forward(&parts, body, &upstream, terms).await
             }
-            Err(_) if shape.unknown => with_opid(respond(Status::unimplemented("Unimplemented")), opid),
-            Err(status) => {
-                if let Some(span) = span {
-                    span.about(&name, "", &self.identity.label());
-                    span.end(status.code(), status.message());
-                }
-                with_opid(respond(status), opid)
-            }
+            Err(_) if shape.unknown => with_opid(respond(CallError::Unimplemented), opid),
+            Err(missing) => with_opid(respond(self.refused(missing, &name, span)), opid),
         }
+    }
+
+    /// Status for a call that goes nowhere, which ends its span.
+    fn refused(&self, error: CallError, name: &str, span: Option<CallSpan>) -> Status {
+        let status = error.into();
+        if let Some(span) = span {
+            span.about(name, "", &self.identity.label());
+            span.end(&status);
+        }
+        status
     }
 
     fn caller(&self, shape: &MethodShape) -> resource::CallerRole {

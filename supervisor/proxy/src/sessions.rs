@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
 use tokio::sync::Notify;
-use tonic::Status;
 use uuid::Uuid;
 
 /// The exact text by which clients know that they must start a new session.
@@ -41,21 +40,6 @@ pub enum SessionError {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("module {0} has ended since it made this call")]
 pub struct CallerEnded(pub ModuleName);
-
-impl From<CallerEnded> for Status {
-    fn from(error: CallerEnded) -> Self {
-        Self::unavailable(error.to_string())
-    }
-}
-
-impl From<SessionError> for Status {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::TooMany => Self::resource_exhausted(error.to_string()),
-            _ => Self::invalid_argument(error.to_string()),
-        }
-    }
-}
 
 /// Reads a session id as it came in metadata or in a request.
 pub fn parse_id(text: &str) -> Result<Uuid, SessionError> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use mainstay_model::Phase;
 use mainstay_proto::methods::{self, Kind};
 use mainstay_proto::{Api, ResourceName};
-use tonic::{Code, Status};
 
 use crate::descriptors::CustomService;
 use crate::resource::Resource;
+use crate::status::CallError;
 use crate::upstream::Upstream;
 
 const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
@@ -234,7 +234,7 @@ impl Table {
     }
 
     /// Destination of a call of `service`/`method` for the resource `name`.
-    pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
+    pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, CallError> {
         if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
             return Ok(Destination {
                 resource,
@@ -266,16 +266,12 @@ impl Table {
                 });
             }
         }
-        Err(self.missing(service, name))
-    }
-
-    fn missing(&self, service: &str, name: &str) -> Status {
         let api = match (self.services.get(service), methods::service(service)) {
             (Some(routed), _) => routed.api.to_string(),
             (None, Some(standard)) => standard.api.unwrap_or_default().to_owned(),
             (None, None) => String::new(),
         };
-        Status::not_found(format!("no node found with api {api} and name {name}"))
+        Err(CallError::NoResource(api, name.to_owned()))
     }
 }
 
@@ -284,30 +280,22 @@ fn same_kind(service: &str, api: &Api) -> bool {
 }
 
 /// The connection to a resource's module, or why there is none.
-fn available(resource: &Resource) -> Result<Upstream, Status> {
+fn available(resource: &Resource) -> Result<Upstream, CallError> {
     let state = resource.state();
-    match &state.upstream {
-        Some(upstream) => Ok(upstream.clone()),
-        _ => Err(refusal(
-            &resource.name,
-            state.phase,
-            state.transient,
-            state.for_callers(),
-        )),
+    if let Some(upstream) = &state.upstream {
+        return Ok(upstream.clone());
     }
-}
-
-/// Status for a caller of a resource that cannot be called. A resource that may come back by itself is UNAVAILABLE; one
-/// that needs a person (or another config) is FAILED_PRECONDITION.
-pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option<&str>) -> Status {
-    let (code, reason) = match (phase, error) {
-        (Phase::Removing, _) => (Code::Unavailable, "resource is pending removal".to_owned()),
-        (Phase::Unhealthy, Some(error)) if transient => (Code::Unavailable, error.to_owned()),
-        (Phase::Unhealthy, Some(error)) => (Code::FailedPrecondition, error.to_owned()),
-        (_, Some(error)) => (Code::Unavailable, format!("resource not initialized yet; {error}")),
-        (_, None) => (Code::Unavailable, "resource not initialized yet".to_owned()),
+    let (reason, transient) = match (state.phase, state.for_callers()) {
+        (Phase::Removing, _) => ("resource is pending removal".to_owned(), true),
+        (Phase::Unhealthy, Some(error)) => (error.to_owned(), state.transient),
+        (_, Some(error)) => (format!("resource not initialized yet; {error}"), true),
+        (_, None) => ("resource not initialized yet".to_owned(), true),
     };
-    Status::new(code, format!("resource {name} not available; reason={reason}"))
+    Err(CallError::NotAvailable {
+        resource: resource.label.clone(),
+        reason,
+        transient,
+    })
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget};
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
@@ -210,14 +210,14 @@ impl Upstream {
         parts.authority = Some(self.0.authority.clone());
         parts.path_and_query = Some(path);
         let mut request = Request::new(());
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(CallError::Path)?;
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = headers;
         let over = body.is_over();
         let (response, stream) = sender
             .send_request(request, over)
-            .map_err(|error| guards.target.stream_failed(&error, self.exit_cause()))?;
+            .map_err(|error| guards.target.stream_failed(error, self.exit_cause()))?;
         let upload = (!over).then_some((body, stream));
         Ok(Call::new(self.clone(), upload, response, guards))
     }
@@ -334,7 +334,7 @@ pub(super) async fn begin(
     mut guards: Guards,
 ) -> Result<Call, Status> {
     let sender = guards.watch(upstream.sender(lane)).await?;
-    let sender = sender.map_err(|error| guards.target.gone(error, upstream.exit_cause()))?;
+    let sender = sender.map_err(|error| guards.target.lost(error, upstream.exit_cause()))?;
     upstream.begin(sender, path, headers, body, guards)
 }
 
@@ -351,8 +351,7 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let deadline = Deadline::of(&parts.headers, None, Instant::now())
-                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let deadline = Deadline::of(&parts.headers, None, Instant::now()).map_err(CallError::Timeout)?;
             let path = parts
                 .uri
                 .into_parts()

@@ -9,9 +9,8 @@ use mainstay_proxy::body::{CallBody, RequestBody};
 use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::identity::Identity;
 use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
-use mainstay_proxy::status::respond;
+use mainstay_proxy::status::{CallError, respond};
 use mainstay_runtime::machine::view::ViewCell;
-use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic_reflection::pb::{v1, v1alpha};
 use tower_service::Service;
@@ -79,7 +78,7 @@ impl LocalServices for OwnServices {
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
             CONTROL => answer(self.control.clone(), request),
-            _ => Box::pin(async { respond(Status::unimplemented("Unimplemented")) }),
+            _ => Box::pin(async { respond(CallError::Unimplemented) }),
         }
     }
 

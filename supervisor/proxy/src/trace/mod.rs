@@ -250,8 +250,8 @@ impl CallSpan {
     }
 
     /// The call ended with this status.
-    pub fn end(&self, code: Code, message: &str) {
-        self.0.end(code, message);
+    pub fn end(&self, status: &tonic::Status) {
+        self.0.end(status.code(), status.message());
     }
 }
 

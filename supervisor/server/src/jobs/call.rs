@@ -66,7 +66,7 @@ impl JobContext {
             resource::CallerRole::Client
         };
         if let Some(refused) = request.resource.refuses(asks) {
-            return Err(refused);
+            return Err(refused.into());
         }
         if request.shape.actuates {
             // Whoever moved it before is not answerable for it any more.

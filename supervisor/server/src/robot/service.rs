@@ -9,6 +9,7 @@ use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotService;
 use mainstay_proxy::identity::{Caller, Identity};
 use mainstay_proxy::sessions::parse_id;
+use mainstay_proxy::status::CallError;
 use mainstay_runtime::machine::RestartError;
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -158,11 +159,12 @@ impl RobotService for Robot {
         let resume = if resume.is_empty() {
             None
         } else {
-            Some(parse_id(&resume)?)
+            Some(parse_id(&resume).map_err(CallError::from)?)
         };
         let id = self
             .sessions
-            .start(resume, caller.identity.entity(), &caller.identity.peer())?;
+            .start(resume, caller.identity.entity(), &caller.identity.peer())
+            .map_err(CallError::from)?;
         let window = prost_types::Duration::try_from(self.sessions.window())
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(pb::StartSessionResponse {
@@ -176,9 +178,12 @@ impl RobotService for Robot {
         request: Request<pb::SendSessionHeartbeatRequest>,
     ) -> Answer<pb::SendSessionHeartbeatResponse> {
         let caller = caller(&request)?;
-        let id = parse_id(&request.get_ref().id)?;
-        self.sessions
-            .heartbeat(id, caller.identity.entity(), &caller.identity.peer())?;
+        parse_id(&request.get_ref().id)
+            .and_then(|id| {
+                self.sessions
+                    .heartbeat(id, caller.identity.entity(), &caller.identity.peer())
+            })
+            .map_err(CallError::from)?;
         Ok(Response::new(pb::SendSessionHeartbeatResponse {}))
     }
 
