@@ -175,23 +175,28 @@ fn failure_text(did: &str, status: &Status, limit: Duration) -> String {
 /// A status in the form that Viam's tools show and match: `rpc error: code = Unknown desc = …`.
 fn rpc_error(status: &Status) -> String {
     let code = match status.code() {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
+        Code::Ok => "OK".to_owned(),
+        Code::Cancelled => "Canceled".to_owned(),
+        code => format!("{code:?}"),
     };
     format!("rpc error: code = {code} desc = {}", status.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_names_that_viams_tools_match() {
+        let names: Vec<_> = (0..17)
+            .map(|number| rpc_error(&Status::new(Code::from_i32(number), "")))
+            .map(|text| text["rpc error: code = ".len()..].replace(" desc = ", ""))
+            .collect();
+        assert_eq!(
+            names.join(" "),
+            "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied \
+             ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss \
+             Unauthenticated"
+        );
+    }
 }
