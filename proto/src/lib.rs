@@ -7,6 +7,7 @@
 //! * [`words`]: words for enums of the control protocol.
 //! * [`methods`]: what a router must know about each gRPC method.
 //! * [`descriptors`]: the same files as encoded descriptors, for reflection.
+//! * [`raw`]: a codec for calls whose messages are bytes already.
 
 #[allow(
     missing_docs,
@@ -23,6 +24,7 @@ mod generated {
 
 pub mod descriptors;
 pub mod methods;
+pub mod raw;
 mod wire_ids;
 pub mod words;
 
