@@ -8,7 +8,7 @@ use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-use crate::call::Call;
+use crate::call::ForwardedCall;
 use crate::status::CallError;
 
 /// Request body of a caller, chunk by chunk, with what was already read put back in front.
@@ -142,7 +142,7 @@ pub enum CallBody {
     /// The answer of one of the core's own services.
     Service(tonic::body::Body),
     /// The answer of a module. Polling it moves the request on, too.
-    Call(Box<Call>),
+    Call(Box<ForwardedCall>),
 }
 
 impl CallBody {

@@ -14,7 +14,7 @@ use crate::metadata::OPID;
 use crate::status::{CallError, CallTarget};
 use crate::trace::CallSpan;
 use crate::upstream::{Lane, Upstream};
-use crate::{deadline, metadata, status, upstream};
+use crate::{deadline, metadata, status};
 
 /// Options for passing a call on.
 pub struct ForwardOptions {
@@ -34,22 +34,6 @@ pub struct ForwardOptions {
     pub span: Option<CallSpan>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
-}
-
-impl ForwardOptions {
-    /// A call to `target` that nothing limits.
-    pub fn of(target: CallTarget) -> Self {
-        Self {
-            target,
-            lane: Lane::Data,
-            opid: None,
-            deadline: Deadline::NEVER,
-            cancel: None,
-            keep: None,
-            span: None,
-            path: None,
-        }
-    }
 }
 
 /// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
@@ -102,8 +86,5 @@ async fn start(
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let guards = Guards::new(target, deadline, cancel, keep, span);
-    upstream::begin(upstream, lane, path, headers, body, guards)
-        .await?
-        .head()
-        .await
+    upstream.exchange(lane, path, headers, body, guards).await
 }
