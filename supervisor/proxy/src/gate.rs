@@ -44,7 +44,8 @@ impl CallGate for Sessions {
         }
         if let Identity::Module(module) = call.identity {
             if let Some(destination) = call.destination {
-                self.moved_by_module(&destination.resource.name, module, call.life)?;
+                self.table()
+                    .moved_by_module(&destination.resource.name, module, call.life)?;
             }
             return Ok(None);
         }
@@ -53,7 +54,7 @@ impl CallGate for Sessions {
             self.heartbeat(id, call.identity.entity(), &call.identity.peer())?;
         }
         if let Some(destination) = call.destination {
-            self.moved_by_client(&destination.resource.name, session);
+            self.table().moved_by_client(&destination.resource.name, session);
         }
         Ok(session)
     }

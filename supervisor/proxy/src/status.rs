@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 
 use crate::body::CallBody;
@@ -229,6 +230,15 @@ impl CallTarget {
 /// A complete answer with no message: status 200, the gRPC status in the headers, texts percent-encoded.
 pub fn respond(status: impl Into<Status>) -> Response<CallBody> {
     status.into().into_http()
+}
+
+/// An answer in plain text, to what is no gRPC call.
+pub fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<CallBody> {
+    let mut response = Response::new(CallBody::from(text.into()));
+    *response.status_mut() = status;
+    let text_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text_type);
+    response
 }
 
 /// Trailers that say `status`.

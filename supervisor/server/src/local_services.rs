@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::control::Control;
 use crate::reflection::Reflection;
-use crate::robot::Robot;
+use crate::robot::RobotState;
 use crate::web;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
@@ -28,7 +28,7 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// The services of one machine.
 pub struct OwnServices {
     published: ViewCell,
-    robot: RobotServiceServer<Robot>,
+    robot: RobotServiceServer<RobotState>,
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     control: ControlServiceServer<Control>,
@@ -38,7 +38,7 @@ pub struct OwnServices {
 
 impl OwnServices {
     /// The services of `robot`; `control` answers on the control socket alone.
-    pub fn new(robot: Robot, control: Control) -> Self {
+    pub fn new(robot: RobotState, control: Control) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
         Self {

@@ -14,7 +14,7 @@ use mainstay_runtime::machine::RestartError;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::{Robot, logs, status};
+use super::{RobotState, logs, status};
 
 /// The API version whose messages we speak; see the wire tables.
 const API_VERSION: &str = "v0.1.601";
@@ -46,7 +46,7 @@ pub(crate) fn restart_status(error: RestartError) -> Status {
 }
 
 #[tonic::async_trait]
-impl RobotService for Robot {
+impl RobotService for RobotState {
     type StreamStatusStream = Messages<pb::StreamStatusResponse>;
     type TunnelStream = Messages<pb::TunnelResponse>;
 
@@ -140,14 +140,19 @@ impl RobotService for Robot {
     }
 
     async fn get_sessions(&self, _: Request<pb::GetSessionsRequest>) -> Answer<pb::GetSessionsResponse> {
-        let sessions = self.sessions.list().into_iter().map(|(id, session)| pb::Session {
-            id: id.to_string(),
-            peer_connection_info: Some(pb::PeerConnectionInfo {
-                r#type: pb::PeerConnectionType::Grpc.into(),
-                remote_address: Some(session.peer).filter(|peer| !peer.is_empty()),
-                local_address: None,
-            }),
-        });
+        let sessions = self
+            .sessions
+            .table()
+            .list()
+            .into_iter()
+            .map(|(id, session)| pb::Session {
+                id: id.to_string(),
+                peer_connection_info: Some(pb::PeerConnectionInfo {
+                    r#type: pb::PeerConnectionType::Grpc.into(),
+                    remote_address: Some(session.peer).filter(|peer| !peer.is_empty()),
+                    local_address: None,
+                }),
+            });
         Ok(Response::new(pb::GetSessionsResponse {
             sessions: sessions.collect(),
         }))
@@ -165,7 +170,7 @@ impl RobotService for Robot {
             .sessions
             .start(resume, caller.identity.entity(), &caller.identity.peer())
             .map_err(CallError::from)?;
-        let window = prost_types::Duration::try_from(self.sessions.window())
+        let window = prost_types::Duration::try_from(self.sessions.table().window)
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(pb::StartSessionResponse {
             id: id.to_string(),
@@ -194,7 +199,10 @@ impl RobotService for Robot {
             Some((name, extra.params.unwrap_or_default()))
         });
         // Some SDKs send StopAll whenever a module ends: that must not stop what others move.
-        let only = caller.identity.module().map(|module| self.sessions.moved_by(module));
+        let only = caller
+            .identity
+            .module()
+            .map(|module| self.sessions.table().moved_by(module));
         if only.is_none() {
             self.operations.cancel_all(caller.operation);
         }
