@@ -7,6 +7,8 @@
 //! * [`words`]: words for enums of the control protocol.
 //! * [`methods`]: what a router must know about each gRPC method.
 //! * [`descriptors`]: the same files as encoded descriptors, for reflection.
+//! * [`custom`]: both for APIs that only a module knows.
+//! * [`raw`]: a codec for calls whose messages are bytes already.
 
 #[allow(
     missing_docs,
@@ -21,8 +23,10 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/tree.rs"));
 }
 
+pub mod custom;
 pub mod descriptors;
 pub mod methods;
+pub mod raw;
 mod wire_ids;
 pub mod words;
 

@@ -30,7 +30,7 @@ use mainstay_server::jobs::Jobs;
 use mainstay_server::listeners::{serve_control, serve_parents};
 use mainstay_server::local_services::OwnServices;
 use mainstay_server::log::Levels;
-use mainstay_server::robot::Robot;
+use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
 use mainstay_server::trace_export::Exporter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -181,7 +181,7 @@ where
     let (machine, handle) = Machine::new(config.clone(), options).map_err(failure)?;
     let shutdown = CancellationToken::new();
     let jobs = jobs::JobsHandle::default();
-    let robot = Robot {
+    let robot = RobotState {
         machine: handle.clone(),
         sessions: Arc::new(Sessions::new(config.network.heartbeat_window)),
         operations,
@@ -205,12 +205,12 @@ where
         robot.operations.clone(),
         shutdown.clone(),
     );
+    let (exporter, export_settings) = Exporter::new(traces.clone(), records, home);
     let followers = Followers {
         levels,
-        traces: traces.clone(),
+        traces: export_settings,
         jobs: jobs.clone(),
         sessions: robot.sessions.clone(),
-        home,
     };
     followers.take_up(config);
     let (applied, applied_configs) = watch::channel(config.clone());
@@ -244,18 +244,13 @@ where
     clients.spawn(async move { driver.run(hang_ups, ending).await.finish().await });
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, routes.clone(), inner.clone()));
-    rooms.spawn(serve_control(control_listener, routes, inner.clone()));
+    rooms.spawn(serve_control(control_listener, routes.clone(), inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
-    let caller = jobs::JobContext::new(
-        handle.published.clone(),
-        robot.operations.clone(),
-        robot.sessions.clone(),
-        robot.traces.clone(),
-    );
+    let caller = jobs::JobContext::new(handle.published.clone(), routes);
     // Jobs end first: what stops must not be set moving again.
     clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
-    rooms.spawn(Exporter::new(records).run(inner.clone()));
+    rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     rooms.spawn(notify.clone().follow_reloads(reload_news));

@@ -31,7 +31,7 @@ pub struct Failure {
     /// Text for people: what, where, why and the cure. Empty when there is nothing left to say.
     pub message: String,
     /// The gRPC code's name where a call was refused, for example `UNAVAILABLE`.
-    pub code: Option<&'static str>,
+    pub code: Option<String>,
 }
 
 impl Failure {
@@ -77,7 +77,7 @@ impl Failure {
         if json {
             return serde_json::json!({ "error": { "code": self.code, "message": self.message } }).to_string();
         }
-        match (self.code, self.exit) {
+        match (&self.code, self.exit) {
             (Some(code), _) => format!("error: {code}: {}", self.message),
             // Nothing is broken; there is just nobody to ask.
             (None, Exit::NoMachine) => self.message.clone(),
@@ -99,27 +99,16 @@ impl From<Status> for Failure {
     }
 }
 
-/// The name of a gRPC code as gRPC itself writes it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
+/// The name of a gRPC code as gRPC itself writes it: `NOT_FOUND` for `NotFound`.
+fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
     }
+    name
 }
 
 #[cfg(test)]
@@ -138,6 +127,17 @@ mod tests {
         for (exit, number) in cases {
             assert_eq!(ExitCode::from(exit), ExitCode::from(number));
         }
+    }
+
+    #[test]
+    fn codes_have_the_names_of_the_grpc_specification() {
+        let names: Vec<_> = (0..17).map(|number| code_name(Code::from_i32(number))).collect();
+        assert_eq!(
+            names.join(" "),
+            "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED \
+             RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS \
+             UNAUTHENTICATED"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-use crate::call::Call;
+use crate::call::ForwardedCall;
+use crate::status::CallError;
 
 /// Request body of a caller, chunk by chunk, with what was already read put back in front.
 pub struct RequestBody {
@@ -54,7 +55,7 @@ impl RequestBody {
                         let _ = stream.flow_control().release_capacity(chunk.len());
                         Some(chunk)
                     }
-                    Some(Err(error)) => return Poll::Ready(Some(Err(caller_gone(&error)))),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(CallError::CallerGone(error).into()))),
                 },
                 BodySource::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                     None => None,
@@ -88,10 +89,6 @@ impl RequestBody {
                 BodySource::Other(body) => body.is_end_stream(),
             }
     }
-}
-
-fn caller_gone(error: &h2::Error) -> Status {
-    Status::cancelled(format!("context canceled; the caller's stream ended: {error}"))
 }
 
 impl From<RecvStream> for RequestBody {
@@ -145,7 +142,7 @@ pub enum CallBody {
     /// The answer of one of the core's own services.
     Service(tonic::body::Body),
     /// The answer of a module. Polling it moves the request on, too.
-    Call(Box<Call>),
+    Call(Box<ForwardedCall>),
 }
 
 impl CallBody {

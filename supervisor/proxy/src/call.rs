@@ -1,4 +1,4 @@
-//! Call that is passed on: both directions of it, and what may end it, as one state machine in one task.
+//! Forwarded call: both directions of it, and what may end it, as one state machine in one task.
 //!
 //! Nothing is spawned per call. Whoever polls the answer moves the request on as well, and dropping the answer resets
 //! the module's stream, so a caller that goes away needs no code of its own.
@@ -19,11 +19,11 @@ use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
+use crate::flow_control::PacedSender;
 use crate::frames::FrameScanner;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget, trailers};
 use crate::trace::CallSpan;
 use crate::upstream::Upstream;
-use crate::{deadline, status};
 
 /// Lease that is held exactly as long as the call runs.
 pub trait CallLease: Send {
@@ -35,10 +35,6 @@ pub trait CallLease: Send {
 
 /// The same, wherever it comes from.
 pub type BoxedLease = Box<dyn CallLease>;
-
-/// A first chunk up to this many bytes is handed over without asking for window: nearly every request is one such
-/// chunk.
-const SMALL: usize = 16 << 10;
 
 /// Conditions that end a call from outside, and the handles to release with it.
 pub struct Guards {
@@ -74,7 +70,7 @@ impl Guards {
     fn ended(&mut self, trailers: &HeaderMap) {
         if let Some(span) = self.span.take() {
             let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::unknown(""));
-            span.end(status.code(), status.message());
+            span.end(&status);
         }
     }
 
@@ -84,15 +80,16 @@ impl Guards {
             && cancel.as_mut().poll(cx).is_ready()
         {
             let cut = self.keep.as_ref().and_then(|keep| keep.cut_reason());
-            return Poll::Ready(match cut {
-                Some(cause) => self.target.cut(&cause),
-                None => status::cancelled(),
-            });
+            let error = match cut {
+                Some(cause) => CallError::pending_removal(&self.target.resource, &cause),
+                None => CallError::Cancelled,
+            };
+            return Poll::Ready(error.into());
         }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(deadline::exceeded());
+            return Poll::Ready(CallError::DeadlineExceeded.into());
         }
         Poll::Pending
     }
@@ -109,7 +106,7 @@ impl Guards {
 }
 
 /// A call in flight.
-pub struct Call {
+pub struct ForwardedCall {
     guards: Guards,
     request: Option<Upload>,
     answer: ResponseState,
@@ -120,12 +117,8 @@ pub struct Call {
 /// The request's way: caller to module.
 struct Upload {
     body: RequestBody,
-    stream: SendStream<Bytes>,
+    sender: PacedSender,
     state: StreamState,
-    /// Goes next.
-    chunk: Bytes,
-    /// True until something was sent.
-    fresh: bool,
 }
 
 enum ResponseState {
@@ -146,7 +139,7 @@ struct StreamState {
 
 impl StreamState {
     /// Part of the chunk that may go on now.
-    fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), Status>) {
+    fn admit(&mut self, chunk: Bytes) -> (Bytes, Result<(), CallError>) {
         let mut chunk = if self.held.is_empty() {
             chunk
         } else {
@@ -165,7 +158,7 @@ impl StreamState {
     }
 }
 
-impl Call {
+impl ForwardedCall {
     pub(super) fn new(
         upstream: Upstream,
         upload: Option<(RequestBody, SendStream<Bytes>)>,
@@ -174,10 +167,8 @@ impl Call {
     ) -> Self {
         let fresh = |(body, stream)| Upload {
             body,
-            stream,
+            sender: PacedSender::new(stream),
             state: StreamState::default(),
-            chunk: Bytes::new(),
-            fresh: true,
         };
         Self {
             guards,
@@ -216,7 +207,7 @@ impl Call {
         let response = ready!(Pin::new(response).poll(cx));
         Poll::Ready(response.map_err(|error| {
             let exit_cause = self.upstream.exit_cause();
-            self.guards.target.stream_failed(&error, exit_cause)
+            self.guards.target.stream_failed(error, exit_cause).into()
         }))
     }
 
@@ -238,28 +229,28 @@ impl Call {
                         // Fails only for a stream that is gone, which the next poll reports.
                         let _ = stream.flow_control().release_capacity(chunk.len());
                         let (chunk, admitted) = state.admit(chunk);
-                        if let Err(status) = admitted {
-                            self.end(&status);
+                        if let Err(error) = admitted {
+                            self.end(&error.into());
                         }
                         if !chunk.is_empty() {
                             return Poll::Ready(Some(Frame::data(chunk)));
                         }
                         continue;
                     }
-                    Some(Err(error)) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
+                    Some(Err(error)) => Err(self.guards.target.stream_failed(error, self.upstream.exit_cause())),
                     None => match ready!(stream.poll_trailers(cx)) {
                         Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
                             Ok((trailers, state.at_boundary()))
                         }
-                        Ok(_) => Err(self.guards.target.no_status()),
-                        Err(error) => Err(self.guards.target.stream_failed(&error, self.upstream.exit_cause())),
+                        Ok(_) => Err(CallError::NoStatus(self.guards.target.clone())),
+                        Err(error) => Err(self.guards.target.stream_failed(error, self.upstream.exit_cause())),
                     },
                 },
             };
             match ended {
-                Ok((_, false)) => self.end(&self.guards.target.torn()),
+                Ok((_, false)) => self.end(&CallError::TornAnswer(self.guards.target.clone()).into()),
                 Ok((trailers, true)) => self.end_with(trailers),
-                Err(status) => self.end(&status),
+                Err(error) => self.end(&error.into()),
             }
         }
     }
@@ -287,7 +278,7 @@ impl Call {
     }
 
     fn end(&mut self, status: &Status) {
-        self.end_with(status::trailers(status));
+        self.end_with(trailers(status));
     }
 
     /// Forgets the module's stream, which resets it unless it is complete, and lets go of what lasts as long as the
@@ -306,35 +297,34 @@ impl Upload {
     /// Ready when nothing is left to do.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Status> {
         loop {
-            if self.chunk.is_empty() {
+            if self.sender.chunk.is_empty() {
                 match self.body.poll_chunk(cx)? {
                     Poll::Pending => return Ok(Poll::Pending),
                     Poll::Ready(None) if !self.state.at_boundary() => {
-                        return Err(Status::invalid_argument("unexpected EOF"));
+                        return Err(CallError::TornRequest.into());
                     }
                     Poll::Ready(None) => {
                         // The module may have closed the stream already; its answer tells.
-                        let _ = self.stream.send_data(Bytes::new(), true);
+                        let _ = self.sender.stream.send_data(Bytes::new(), true);
                         return Ok(Poll::Ready(()));
                     }
                     Poll::Ready(Some(chunk)) => {
                         let (chunk, admitted) = self.state.admit(chunk);
                         admitted?;
-                        self.chunk = chunk;
+                        self.sender.chunk = chunk;
                         continue;
                     }
                 }
             }
-            let room = match self.poll_room(cx) {
+            let part = match self.sender.poll_part(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
+                // The module takes no more.
                 Poll::Ready(None) => return Ok(Poll::Ready(())),
-                Poll::Ready(Some(room)) => room,
+                Poll::Ready(Some(part)) => part,
             };
-            let part = self.chunk.split_to(room.min(self.chunk.len()));
-            self.fresh = false;
             // One frame fewer when the end is already known.
-            let last = self.chunk.is_empty() && self.state.at_boundary() && self.ends_now(cx)?;
-            if self.stream.send_data(part, last).is_err() || last {
+            let last = self.sender.chunk.is_empty() && self.state.at_boundary() && self.ends_now(cx)?;
+            if self.sender.stream.send_data(part, last).is_err() || last {
                 return Ok(Poll::Ready(()));
             }
         }
@@ -354,36 +344,11 @@ impl Upload {
             }
         }
     }
-
-    /// Bytes that the module has room for; `None` when it takes no more.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-        if self.fresh && self.chunk.len() <= SMALL {
-            return Poll::Ready(Some(SMALL));
-        }
-        poll_room(&mut self.stream, self.chunk.len(), cx)
-    }
 }
 
-/// Bytes, up to `wanted`, that the stream's reader has room for; `None` when it takes no more.
-pub fn poll_room(stream: &mut SendStream<Bytes>, wanted: usize, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-    if stream.capacity() < wanted {
-        stream.reserve_capacity(wanted);
-    }
-    loop {
-        let room = stream.capacity();
-        if room > 0 {
-            return Poll::Ready(Some(room));
-        }
-        match ready!(stream.poll_capacity(cx)) {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return Poll::Ready(None),
-        }
-    }
-}
-
-impl std::fmt::Debug for Call {
+impl std::fmt::Debug for ForwardedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call")
+        f.debug_struct("ForwardedCall")
             .field("target", &self.guards.target)
             .finish_non_exhaustive()
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes that are gathered before they are written anyway: what a turn reads, with room for the frame headers of
@@ -31,6 +31,8 @@ pub struct CoalescingIo<I>(Arc<Mutex<State<I>>>);
 
 struct State<I> {
     io: I,
+    /// Read already, when the protocol was looked for.
+    first: Bytes,
     gathered: BytesMut,
     /// Bytes that may still be read in this turn.
     readable: usize,
@@ -43,10 +45,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> CoalescingIo<I> {
     pub fn new(io: I) -> Self {
         Self(Arc::new(Mutex::new(State {
             io,
+            first: Bytes::new(),
             gathered: BytesMut::new(),
             readable: TURN,
             received: None,
         })))
+    }
+
+    /// Gathers for `io`, of which `first` was read already: it is read again.
+    pub fn rewound(io: I, first: Bytes) -> Self {
+        let batch = Self::new(io);
+        batch.state().first = first;
+        batch
     }
 
     /// Gathers for `io`, and adds the bytes that are read to `received`.
@@ -116,6 +126,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for CoalescingIo<I> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if !state.first.is_empty() {
+            let length = state.first.len().min(buf.remaining());
+            buf.put_slice(&state.first.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut state.io).poll_read(cx, buf))?;
         let read = buf.filled().len() - before;
@@ -178,6 +193,19 @@ mod tests {
         assert!(early.is_none(), "nothing is written before the driver says so");
         poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
         assert_eq!(peer.read(&mut seen).await.unwrap(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_is_read_again_however_little_at_a_time() {
+        let (io, mut peer) = tokio::io::duplex(64);
+        peer.write_all(b" world").await.unwrap();
+        drop(peer);
+        let mut batch = CoalescingIo::rewound(io, Bytes::from_static(b"hello"));
+        let mut beginning = [0; 3];
+        batch.read_exact(&mut beginning).await.unwrap();
+        let mut rest = String::new();
+        batch.read_to_string(&mut rest).await.unwrap();
+        assert_eq!((&beginning, rest.as_str()), (b"hel", "lo world"));
     }
 
     #[tokio::test]

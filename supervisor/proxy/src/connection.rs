@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use h2::RecvStream;
 use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,14 +19,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::busy_poll::BusyPoll;
-use crate::call::poll_room;
 use crate::coalescing_io::CoalescingIo;
-use crate::sniff::{Rewind, Sniffed};
-use crate::{flow_control, heap, sniff, status};
+use crate::flow_control::PacedSender;
+use crate::sniff::{Sniffed, sniff};
+use crate::status::{CallError, respond, trailers};
+use crate::{flow_control, heap};
 
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 const HELLO: Duration = Duration::from_secs(10);
@@ -42,9 +42,6 @@ const READING: Duration = Duration::from_millis(50);
 
 /// Interval at which a connection with calls in flight checks itself.
 const TICK: Duration = Duration::from_secs(1);
-
-/// A first chunk of an answer up to this many bytes is handed over without asking for window.
-const SMALL: usize = 16 << 10;
 
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 58\r\nConnection: close\r\n\r\nThis port speaks cleartext HTTP; connect to it without TLS";
@@ -65,23 +62,23 @@ pub enum ConnectionError {
 
 /// Serves a connection to its end. `stop` lets the calls in flight end and takes no new ones; dropping the future ends
 /// everything at once.
-pub async fn serve_connection<I, S, F>(io: I, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+pub async fn serve_connection<I, S, F>(mut io: I, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
     let hello = tokio::select! {
-        hello = timeout(HELLO, sniff::sniff(io)) => hello,
+        hello = timeout(HELLO, sniff(&mut io)) => hello,
         () = stop.cancelled() => return Ok(()),
     };
     match hello {
         // A peer that says nothing, such as a port scan, is no error.
         Err(_) | Ok(Ok((Sniffed::Nothing, _))) => Ok(()),
         Ok(Err(error)) => Err(ConnectionError::Hello(error)),
-        Ok(Ok((Sniffed::Http2, io))) => http2(io, service, stop).await,
-        Ok(Ok((Sniffed::Http1, io))) => http1(io, service, stop).await,
-        Ok(Ok((Sniffed::Tls, io))) => {
+        Ok(Ok((Sniffed::Http2, first))) => http2(CoalescingIo::rewound(io, first), service, stop).await,
+        Ok(Ok((Sniffed::Http1, first))) => http1(io, first, service, stop).await,
+        Ok(Ok((Sniffed::Tls, _))) => {
             refuse_tls(io).await;
             Ok(())
         }
@@ -102,7 +99,7 @@ async fn refuse_tls(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = timeout(REFUSAL, exchange).await;
 }
 
-async fn http1<I, S, F>(io: Rewind<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+async fn http1<I, S, F>(io: I, first: Bytes, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
@@ -112,6 +109,8 @@ where
         let call = guarded(service(request.map(|body| tonic::body::Body::new(body).into())));
         async { Ok::<_, std::convert::Infallible>(call.await) }
     });
+    let (reader, writer) = tokio::io::split(io);
+    let io = tokio::io::join(io::Cursor::new(first).chain(reader), writer);
     let mut connection = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -125,13 +124,12 @@ where
     connection.await.map_err(ConnectionError::Http1)
 }
 
-async fn http2<I, S, F>(io: Rewind<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+async fn http2<I, S, F>(io: CoalescingIo<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
-    let io = CoalescingIo::new(io);
     let driver = io.handle();
     let handshake = h2::server::Builder::new()
         .initial_window_size(flow_control::STREAM_WINDOW)
@@ -230,15 +228,15 @@ async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
 fn guarded(call: impl Future<Output = Response<CallBody>>) -> impl Future<Output = Response<CallBody>> {
     AssertUnwindSafe(call)
         .catch_unwind()
-        .map(|answer| answer.unwrap_or_else(|panic| status::respond(panicked(&*panic))))
+        .map(|answer| answer.unwrap_or_else(|panic| respond(panicked(&*panic))))
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Status {
+fn panicked(panic: &(dyn std::any::Any + Send)) -> CallError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Status::internal(text.unwrap_or("panic"))
+    CallError::Panic(text.unwrap_or("panic").to_owned())
 }
 
 /// Runs one call and sends its answer, until the caller loses interest.
@@ -260,70 +258,55 @@ where
         return;
     };
     if !over {
-        Pipe {
-            body,
-            stream,
-            chunk: Bytes::new(),
-            fresh: true,
-        }
-        .await;
+        let sender = PacedSender::new(stream);
+        Pipe { body, sender }.await;
     }
 }
 
 /// Sends a body as fast as the caller reads.
 struct Pipe {
     body: CallBody,
-    stream: SendStream<Bytes>,
-    /// Goes next.
-    chunk: Bytes,
-    fresh: bool,
+    sender: PacedSender,
 }
 
 impl Future for Pipe {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+        let Self { body, sender } = &mut *self;
         loop {
-            if this.stream.poll_reset(cx).is_ready() {
+            if sender.stream.poll_reset(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !this.chunk.is_empty() {
-                let room = if this.fresh && this.chunk.len() <= SMALL {
-                    SMALL
-                } else {
-                    match poll_room(&mut this.stream, this.chunk.len(), cx) {
-                        Poll::Ready(Some(room)) => room,
-                        Poll::Ready(None) => return Poll::Ready(()),
-                        Poll::Pending => {
-                            this.body.poll_aside(cx);
-                            return Poll::Pending;
-                        }
+            if !sender.chunk.is_empty() {
+                let part = match sender.poll_part(cx) {
+                    Poll::Ready(Some(part)) => part,
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => {
+                        body.poll_aside(cx);
+                        return Poll::Pending;
                     }
                 };
-                this.fresh = false;
-                let part = this.chunk.split_to(room.min(this.chunk.len()));
-                let over = this.chunk.is_empty() && this.body.is_end_stream();
-                if this.stream.send_data(part, over).is_err() || over {
+                let over = sender.chunk.is_empty() && body.is_end_stream();
+                if sender.stream.send_data(part, over).is_err() || over {
                     return Poll::Ready(());
                 }
                 continue;
             }
-            let body = Pin::new(&mut this.body);
-            let frame = std::panic::catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
+            let frame = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx)));
             let frame = match frame {
                 Ok(frame) => ready!(frame),
-                Err(panic) => Some(Err(panicked(&*panic))),
+                Err(panic) => Some(Err(panicked(&*panic).into())),
             };
             let ended = match frame {
-                None => this.stream.send_data(Bytes::new(), true),
-                Some(Err(status)) => this.stream.send_trailers(status::trailers(&status)),
+                None => sender.stream.send_data(Bytes::new(), true),
+                Some(Err(status)) => sender.stream.send_trailers(trailers(&status)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {
-                        this.chunk = chunk;
+                        sender.chunk = chunk;
                         continue;
                     }
-                    Err(frame) => this.stream.send_trailers(frame.into_trailers().unwrap_or_default()),
+                    Err(frame) => sender.stream.send_trailers(frame.into_trailers().unwrap_or_default()),
                 },
             };
             // Fails when the caller is gone; there is nobody to tell.

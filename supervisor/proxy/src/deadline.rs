@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::body::CallBody;
+use crate::status::{CallError, plain};
 
 /// Default deadline of a unary call whose caller set none.
 pub const DEFAULT_UNARY: Duration = Duration::from_secs(10 * 60);
@@ -20,12 +20,7 @@ pub struct BadTimeout(String);
 impl BadTimeout {
     /// The answer to such a request: HTTP 400 with the reason as text, as gRPC servers do.
     pub fn into_response(self) -> Response<CallBody> {
-        let mut response = Response::new(CallBody::from(Bytes::from(self.to_string())));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        response
+        plain(StatusCode::BAD_REQUEST, self.to_string())
     }
 }
 
@@ -43,8 +38,12 @@ impl Deadline {
             Some(value) => Some(parse(value.as_bytes())?),
             None => default,
         };
-        // Hours enough to leave the clock's range mean no deadline at all.
-        Ok(Self(timeout.and_then(|timeout| now.checked_add(timeout))))
+        Ok(Self::after(timeout, now))
+    }
+
+    /// Deadline after so much time; none without it, and none if it leaves the clock's range.
+    pub fn after(timeout: Option<Duration>, now: Instant) -> Self {
+        Self(timeout.and_then(|timeout| now.checked_add(timeout)))
     }
 
     /// The moment itself.
@@ -60,15 +59,12 @@ impl Deadline {
     /// Runs `work` until the deadline; then its end is `context deadline exceeded`.
     pub async fn limit<T>(self, work: impl Future<Output = T>) -> Result<T, Status> {
         match self.0 {
-            Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| exceeded()),
+            Some(at) => tokio::time::timeout_at(at, work)
+                .await
+                .map_err(|_| CallError::DeadlineExceeded.into()),
             None => Ok(work.await),
         }
     }
-}
-
-/// The status of a call whose deadline is over.
-pub fn exceeded() -> Status {
-    Status::deadline_exceeded("context deadline exceeded")
 }
 
 /// Reads a `grpc-timeout`.

@@ -117,6 +117,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Awaiting<I> {
     }
 }
 
+// Nobody writes in parts: what is said to a module is gathered first, see `CoalescingIo`.
 impl<I: AsyncWrite + Unpin> AsyncWrite for Awaiting<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
@@ -124,22 +125,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Awaiting<I> {
             ready!(self.poll_cause(cx));
         }
         Poll::Ready(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, parts));
-        if written.is_err() {
-            ready!(self.poll_cause(cx));
-        }
-        Poll::Ready(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,10 @@
-//! HTTP/2 flow control numbers of both sides of the core, in one place because they only make sense together.
+//! HTTP/2 flow control: the numbers of both sides of the core, in one place because they only make sense together; and
+//! the sending half of a stream that keeps to them.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::SendStream;
 
 /// Bytes that one stream may send ahead of its reader. Large enough for camera frames to flow without waiting, small
 /// enough that a reader who sleeps costs little. Four times as much made no camera frame faster, and the core 8 MB
@@ -29,3 +35,55 @@ pub const MAX_PENDING_RESETS: usize = 1_000;
 /// Streams that were reset lately and of which more may still be on its way. Such frames are dropped silently; those of
 /// older ones are answered with an error, and enough of these end the connection.
 pub const MAX_RECENT_RESETS: usize = 10_000;
+
+/// A first chunk up to this many bytes is handed over without asking for window: nearly every request and every answer
+/// is one such chunk.
+const SMALL: usize = 16 << 10;
+
+/// Sending half of a stream, which sends a chunk as fast as its reader has room.
+pub(crate) struct PacedSender {
+    pub(crate) stream: SendStream<Bytes>,
+    /// Goes next.
+    pub(crate) chunk: Bytes,
+    /// True until something was sent.
+    fresh: bool,
+}
+
+impl PacedSender {
+    /// Nothing was sent yet.
+    pub(crate) fn new(stream: SendStream<Bytes>) -> Self {
+        Self {
+            stream,
+            chunk: Bytes::new(),
+            fresh: true,
+        }
+    }
+
+    /// Takes as much of the chunk as the reader has room for; `None` when it takes no more.
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let wanted = self.chunk.len();
+        if self.fresh && wanted <= SMALL {
+            self.fresh = false;
+            return Poll::Ready(Some(std::mem::take(&mut self.chunk)));
+        }
+        let Some(room) = ready!(poll_room(&mut self.stream, wanted, cx)) else {
+            return Poll::Ready(None);
+        };
+        self.fresh = false;
+        Poll::Ready(Some(self.chunk.split_to(room.min(wanted))))
+    }
+}
+
+/// Bytes, up to `wanted`, that the stream's reader has room for; `None` when it takes no more.
+pub(crate) fn poll_room(stream: &mut SendStream<Bytes>, wanted: usize, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    if stream.capacity() < wanted {
+        stream.reserve_capacity(wanted);
+    }
+    while stream.capacity() == 0 {
+        match ready!(stream.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Poll::Ready(None),
+        }
+    }
+    Poll::Ready(Some(stream.capacity()))
+}

@@ -11,10 +11,10 @@ use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
 use crate::metadata::OPID;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget};
 use crate::trace::CallSpan;
 use crate::upstream::{Lane, Upstream};
-use crate::{deadline, metadata, status, upstream};
+use crate::{deadline, metadata, status};
 
 /// Options for passing a call on.
 pub struct ForwardOptions {
@@ -36,22 +36,6 @@ pub struct ForwardOptions {
     pub path: Option<PathAndQuery>,
 }
 
-impl ForwardOptions {
-    /// A call to `target` that nothing limits.
-    pub fn of(target: CallTarget) -> Self {
-        Self {
-            target,
-            lane: Lane::Data,
-            opid: None,
-            deadline: Deadline::NEVER,
-            cancel: None,
-            keep: None,
-            span: None,
-            path: None,
-        }
-    }
-}
-
 /// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
 /// longer than the terms allow.
 pub async fn forward(
@@ -65,7 +49,7 @@ pub async fn forward(
         Ok(response) => response,
         Err(status) => {
             if let Some(span) = span {
-                span.end(status.code(), status.message());
+                span.end(&status);
             }
             status::respond(status)
         }
@@ -95,15 +79,12 @@ async fn start(
     } = terms;
     let remaining = deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
-        return Err(deadline::exceeded());
+        return Err(CallError::DeadlineExceeded.into());
     }
     let headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print));
     let path = path
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let guards = Guards::new(target, deadline, cancel, keep, span);
-    upstream::begin(upstream, lane, path, headers, body, guards)
-        .await?
-        .head()
-        .await
+    upstream.exchange(lane, path, headers, body, guards).await
 }

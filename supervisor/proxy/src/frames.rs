@@ -1,8 +1,6 @@
 //! Follows the length prefixes of gRPC messages through a stream of chunks, so that a message which is too long ends
 //! its call from its five-byte header alone, and a stream that breaks off inside a message is noticed.
 
-use tonic::Status;
-
 /// Longest message that passes, in bytes; the receive limit of every peer.
 pub const MAX_MESSAGE_LEN: usize = 32 << 20;
 
@@ -13,12 +11,6 @@ pub const HEADER_LEN: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE_LEN})")]
 pub struct MessageTooLong(pub u32);
-
-impl From<MessageTooLong> for Status {
-    fn from(error: MessageTooLong) -> Self {
-        Self::resource_exhausted(error.to_string())
-    }
-}
 
 /// Position in the stream of gRPC messages of one direction of a call.
 #[derive(Debug, Default)]

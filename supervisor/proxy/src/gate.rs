@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use http::{HeaderMap, HeaderName};
-use tonic::Status;
 use uuid::Uuid;
 
 use crate::identity::Identity;
 use crate::sessions::{SessionError, Sessions, parse_id};
+use crate::status::CallError;
 use crate::table::{Destination, MethodShape};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
@@ -32,19 +32,20 @@ pub trait CallGate: Debug + Send + Sync {
     /// Lets a call pass, with the session that answers for it if one does.
     ///
     /// # Errors
-    /// It may not pass; the status is the caller's answer.
-    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status>;
+    /// It may not pass; the error is the caller's answer.
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, CallError>;
 }
 
 impl CallGate for Sessions {
     /// Writes down who answers for what moves now, before it moves.
-    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, Status> {
+    fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, CallError> {
         if !call.shape.actuates {
             return Ok(None);
         }
         if let Identity::Module(module) = call.identity {
             if let Some(destination) = call.destination {
-                self.moved_by_module(&destination.resource.name, module, call.life)?;
+                self.table()
+                    .moved_by_module(&destination.resource.name, module, call.life)?;
             }
             return Ok(None);
         }
@@ -53,7 +54,7 @@ impl CallGate for Sessions {
             self.heartbeat(id, call.identity.entity(), &call.identity.peer())?;
         }
         if let Some(destination) = call.destination {
-            self.moved_by_client(&destination.resource.name, session);
+            self.table().moved_by_client(&destination.resource.name, session);
         }
         Ok(session)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::uri::PathAndQuery;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use mainstay_model::ModuleName;
 use tokio::time::Instant;
@@ -17,16 +17,14 @@ use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
-use crate::operations::{CallInfo, OnStopAll, Operations, RunningCall};
+use crate::operations::{CallInfo, OnStopAll, Operations};
 use crate::peek::{Addressing, Peeked, peek};
-use crate::resource;
-use crate::status::{CallTarget, cancelled, respond};
+use crate::resource::CallerRole;
+use crate::status::{CallError, CallTarget, plain, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::trace::{TRACEPARENT, Traces};
-use crate::upstream::Lane;
+use crate::upstream::{Lane, Upstream};
 
-/// The answer to a method whose request names no resource, in the words that clients know.
-const NO_NAME: &str = "unable to determine resource name due to missing 'name' field";
 /// Greeting that agents look for to see whether the machine is there.
 const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or on this host with `mainstay status`.\n";
 
@@ -98,12 +96,15 @@ impl Ingress {
         }
         let path = request.uri().path().to_owned();
         let Some((service, method)) = split(&path) else {
-            return respond(Status::unimplemented(format!("malformed method name: \"{path}\"")));
+            return respond(CallError::MethodName(path));
         };
         match self.routes.local.serves(service, &self.identity) {
             // Boxed, because every other call would carry the room for it.
             Some(treatment) => Box::pin(self.call_local(service, treatment, request)).await,
-            None => self.forward_call(service, method, request).await,
+            None => self
+                .forward_call(service, method, request)
+                .await
+                .unwrap_or_else(respond),
         }
     }
 
@@ -141,13 +142,13 @@ impl Ingress {
             .unwrap_or_default();
         let mut response = tokio::select! {
             outcome = deadline.limit(answer) => outcome.unwrap_or_else(respond),
-            () = cancel.cancelled() => respond(cancelled()),
+            () = cancel.cancelled() => respond(CallError::Cancelled),
         };
         if let Some(span) = span {
             // An answer that fails says so before its body.
             let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
             span.about("", "", &self.identity.label());
-            span.end(status.code(), status.message());
+            span.end(&status);
         }
         if let Some(opid) = id.and_then(header) {
             response.headers_mut().insert(OPID, opid);
@@ -156,135 +157,129 @@ impl Ingress {
     }
 
     /// A call for a resource.
-    async fn forward_call(&self, service: &str, method: &str, request: Request<RequestBody>) -> Response<CallBody> {
+    async fn forward_call(
+        &self,
+        service: &str,
+        method: &str,
+        request: Request<RequestBody>,
+    ) -> Result<Response<CallBody>, Status> {
         let table = self.routes.table.load_full();
-        let Some(shape) = table.shape(service, method) else {
-            // Not a word of ours or of any module's; the operation id is there as with every answer.
-            let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
-            return with_opid(respond(Status::unimplemented("Unimplemented")), opid);
+        let shape = match table.shape(service, method) {
+            Some(shape) if shape.name_path != NamePath::Nowhere => shape,
+            // The operation id is there as with every answer.
+            other => {
+                let opid = given_operation(request.headers()).unwrap_or_else(Uuid::new_v4);
+                // Without a shape it is no word of ours or of any module's.
+                let error = other.map_or(CallError::Unimplemented, |_nameless| CallError::NoName);
+                return Err(with_opid(error, opid));
+            }
         };
-        if shape.name_path == NamePath::Nowhere {
-            let opid = header(given_operation(request.headers()).unwrap_or_else(Uuid::new_v4));
-            return with_opid(respond(Status::invalid_argument(NO_NAME)), opid);
-        }
-        let unary = shape.kind == Some(mainstay_proto::methods::Kind::Unary);
-        let deadline = match Deadline::of(request.headers(), unary.then_some(DEFAULT_UNARY), Instant::now()) {
+        let default = shape.is_unary().then_some(DEFAULT_UNARY);
+        let deadline = match Deadline::of(request.headers(), default, Instant::now()) {
             Ok(deadline) => deadline,
-            Err(bad) => return bad.into_response(),
+            Err(bad) => return Ok(bad.into_response()),
         };
         let (mut parts, body) = request.into_parts();
         let addressing = Addressing {
             path: shape.name_path.as_slice(),
             standard_api: table.standard_api(service),
         };
-        let Peeked { name, body } = match deadline.limit(peek(body, &parts.headers, addressing)).await {
-            Ok(Ok(peeked)) => peeked,
+        let Peeked { name, body } = match deadline.limit(peek(body, &parts.headers, addressing)).await? {
+            Ok(peeked) => peeked,
             // A method that nobody knows may take other messages than ours, so this is no fault of the message.
-            Ok(Err(_)) if shape.unknown => return respond(Status::unimplemented("Unimplemented")),
-            Ok(Err(status)) | Err(status) => return respond(status),
+            Err(_) if shape.unknown => return Err(CallError::Unimplemented.into()),
+            Err(status) => return Err(status),
         };
         let destination = table.lookup(service, method, &name);
-        let passage = GatedCall {
+        let (upstream, options) = self.admit(&shape, &name, destination, deadline, &mut parts)?;
+        Ok(forward(&parts, body, &upstream, options).await)
+    }
+
+    /// Lets a call of a resource named `name` pass: asks the gate, begins an operation and a span, and says how the
+    /// call is passed on. `parts` gets what the module must know of it.
+    ///
+    /// # Errors
+    /// The status is the caller's answer.
+    pub fn admit(
+        &self,
+        shape: &MethodShape,
+        name: &str,
+        destination: Result<Destination<'_>, CallError>,
+        deadline: Deadline,
+        parts: &mut Parts,
+    ) -> Result<(Upstream, ForwardOptions), Status> {
+        let session = self.routes.gate.admit(&GatedCall {
             identity: &self.identity,
             life: self.life,
-            shape: &shape,
+            shape,
             destination: destination.as_ref().ok(),
             headers: &parts.headers,
-        };
-        let session = match self.routes.gate.admit(&passage) {
-            Ok(session) => session,
-            Err(refused) => return respond(refused),
-        };
+        })?;
         let on_stop_all = if shape.stops {
             OnStopAll::Spare
         } else {
             OnStopAll::Cancel
         };
-        let operation = self.routes.operations.begin(
-            given_operation(&parts.headers),
-            parts.uri.path(),
-            session,
-            on_stop_all,
-            destination
-                .as_ref()
-                .ok()
-                .map(|destination| self.about(&shape, destination)),
-        );
-        let opid = header(operation.id);
-        let span = self.routes.traces.begin(parts.uri.path(), &parts.headers);
-        match destination {
-            Ok(destination) => {
-                // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
-                if let Some(refused) = destination.resource.refuses(self.caller(&shape)) {
-                    if let Some(span) = span {
-                        span.about(&name, "", &self.identity.label());
-                        span.end(refused.code(), refused.message());
-                    }
-                    return with_opid(respond(refused), opid);
-                }
-                let (upstream, mut terms) = terms(destination, &shape, deadline, operation, opid);
-                if let Some(span) = &span {
-                    span.about(&terms.target.resource, &terms.target.module, &self.identity.label());
-                    parts.headers.insert(TRACEPARENT, span.header());
-                }
-                terms.span = span;
-                forward(&parts, body, &upstream, terms).await
-            }
-            Err(_) if shape.unknown => with_opid(respond(Status::unimplemented("Unimplemented")), opid),
-            Err(status) => {
-                if let Some(span) = span {
-                    span.about(&name, "", &self.identity.label());
-                    span.end(status.code(), status.message());
-                }
-                with_opid(respond(status), opid)
-            }
-        }
-    }
-
-    fn caller(&self, shape: &MethodShape) -> resource::CallerRole {
-        match *self.identity {
-            _ if shape.stops => resource::CallerRole::Stop,
-            Identity::Module(_) => resource::CallerRole::Module,
-            Identity::Client { .. } | Identity::Control | Identity::Job(_) => resource::CallerRole::Client,
-        }
-    }
-
-    /// Description of a call for the list of operations.
-    fn about(&self, shape: &MethodShape, destination: &Destination<'_>) -> CallInfo {
-        CallInfo {
+        let about = destination.as_ref().ok().map(|destination| CallInfo {
             resource: destination.resource.label.clone(),
             module: destination.resource.state().module.clone(),
             caller: self.identity.clone(),
-            unary: shape.kind == Some(mainstay_proto::methods::Kind::Unary),
+            unary: shape.is_unary(),
             moves: shape.actuates,
+        });
+        let (given, path) = (given_operation(&parts.headers), parts.uri.path());
+        let mut operation = self.routes.operations.begin(given, path, session, on_stop_all, about);
+        let span = self.routes.traces.begin(path, &parts.headers);
+        let admitted = match destination {
+            // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
+            Ok(destination) => match destination.resource.refuses(self.caller(shape)) {
+                Some(refused) => Err(refused),
+                None => Ok(destination),
+            },
+            Err(_) if shape.unknown => Err(CallError::Unimplemented),
+            missing => missing,
+        };
+        let destination = match admitted {
+            Ok(destination) => destination,
+            Err(error) => {
+                let status = with_opid(error, operation.id);
+                if let Some(span) = span {
+                    span.about(name, "", &self.identity.label());
+                    span.end(&status);
+                }
+                return Err(status);
+            }
+        };
+        operation.through(&destination.upstream);
+        let module = destination.resource.state().module.as_ref().map(ModuleName::shared);
+        let target = CallTarget {
+            resource: destination.resource.label.clone(),
+            module: module.unwrap_or_default(),
+        };
+        if let Some(span) = &span {
+            span.about(&target.resource, &target.module, &self.identity.label());
+            parts.headers.insert(TRACEPARENT, span.header());
+        }
+        let options = ForwardOptions {
+            target,
+            lane: if shape.stops { Lane::Control } else { Lane::Data },
+            opid: header(operation.id),
+            deadline,
+            cancel: Some(operation.cancel.clone()),
+            keep: Some(Box::new(operation)),
+            span,
+            path: destination.path.and_then(|path| path.parse().ok()),
+        };
+        Ok((destination.upstream, options))
+    }
+
+    fn caller(&self, shape: &MethodShape) -> CallerRole {
+        match *self.identity {
+            _ if shape.stops => CallerRole::Stop,
+            Identity::Module(_) => CallerRole::Module,
+            Identity::Client { .. } | Identity::Control | Identity::Job(_) => CallerRole::Client,
         }
     }
-}
-
-fn terms(
-    destination: Destination<'_>,
-    shape: &MethodShape,
-    deadline: Deadline,
-    mut operation: RunningCall,
-    opid: Option<HeaderValue>,
-) -> (crate::upstream::Upstream, ForwardOptions) {
-    operation.through(&destination.upstream);
-    let state = destination.resource.state();
-    let module = state.module.as_ref().map(ModuleName::shared).unwrap_or_default();
-    let terms = ForwardOptions {
-        target: CallTarget {
-            resource: destination.resource.label.clone(),
-            module,
-        },
-        lane: if shape.stops { Lane::Control } else { Lane::Data },
-        opid,
-        deadline,
-        cancel: Some(operation.cancel.clone()),
-        keep: Some(Box::new(operation)),
-        span: None,
-        path: destination.path.and_then(|path| path.parse::<PathAndQuery>().ok()),
-    };
-    (destination.upstream, terms)
 }
 
 /// The answer to what is no gRPC call.
@@ -294,23 +289,11 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
         .get(http::header::CONTENT_TYPE)
         .map_or(&[][..], HeaderValue::as_bytes);
     let grpc = content_type.starts_with(b"application/grpc") && !content_type.starts_with(b"application/grpc-web");
-    let plain = |status: StatusCode, text: &'static str| {
-        let mut response = Response::new(CallBody::from(bytes::Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        let text_type = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, text_type);
-        Some(response)
-    };
-    match (grpc, request.uri().path()) {
-        (_, "/") => plain(StatusCode::OK, HELLO),
-        (true, _) if request.version() == http::Version::HTTP_2 => {
-            if request.method() == Method::POST {
-                None
-            } else {
-                plain(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST\n")
-            }
-        }
-        _ => plain(StatusCode::BAD_REQUEST, ""),
+    match (grpc && request.version() == http::Version::HTTP_2, request.uri().path()) {
+        (_, "/") => Some(plain(StatusCode::OK, HELLO)),
+        (true, _) if request.method() == Method::POST => None,
+        (true, _) => Some(plain(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST\n")),
+        (false, _) => Some(plain(StatusCode::BAD_REQUEST, "")),
     }
 }
 
@@ -349,9 +332,11 @@ fn header(id: Uuid) -> Option<HeaderValue> {
     HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
 }
 
-fn with_opid(mut response: Response<CallBody>, opid: Option<HeaderValue>) -> Response<CallBody> {
-    if let Some(opid) = opid {
-        response.headers_mut().insert(OPID, opid);
+/// Status for a call that is an operation, or would have been one.
+fn with_opid(error: CallError, id: Uuid) -> Status {
+    let mut status = Status::from(error);
+    if let Ok(id) = id.to_string().parse() {
+        status.metadata_mut().insert("opid", id);
     }
-    response
+    status
 }

@@ -8,8 +8,7 @@
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
 //! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
 //! and [`call`] (both directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end);
-//! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls);
-//! [`descriptors`] (APIs that only a module knows).
+//! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls).
 
 pub mod body;
 mod busy_poll;
@@ -17,7 +16,6 @@ pub mod call;
 pub mod coalescing_io;
 pub mod connection;
 pub mod deadline;
-pub mod descriptors;
 pub mod exit_cause;
 pub mod flow_control;
 pub mod forward;

@@ -10,7 +10,8 @@ use tonic::Status;
 use crate::body::RequestBody;
 use crate::frames;
 use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
-use crate::name_field::{Extent, Malformed, string_field};
+use crate::name_field::{Extent, string_field};
+use crate::status::CallError;
 
 /// Most bytes of a first message that are kept, and searched for the name.
 pub const MAX_SCAN_LEN: usize = 64 << 10;
@@ -44,14 +45,10 @@ pub async fn peek(mut body: RequestBody, headers: &HeaderMap, addressing: Addres
         (0, _) => false,
         (1, Encoding::Gzip) => true,
         (1, Encoding::Identity) => {
-            return Err(Status::internal(
-                "grpc: compressed flag set with identity or empty encoding",
-            ));
+            return Err(CallError::CompressedFlag.into());
         }
         (flag, _) => {
-            return Err(unreadable(format!(
-                "message begins with byte {flag}, expected 0 (plain) or 1 (compressed)"
-            )));
+            return Err(CallError::Flag(flag).into());
         }
     };
     let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
@@ -76,14 +73,11 @@ enum Encoding {
 }
 
 impl Encoding {
-    fn of(headers: &HeaderMap) -> Result<Self, Status> {
+    fn of(headers: &HeaderMap) -> Result<Self, CallError> {
         match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
             None | Some(b"" | b"identity") => Ok(Self::Identity),
             Some(b"gzip") => Ok(Self::Gzip),
-            Some(other) => Err(Status::unimplemented(format!(
-                "grpc: Decompressor is not installed for grpc-encoding \"{}\"",
-                String::from_utf8_lossy(other)
-            ))),
+            Some(other) => Err(CallError::Encoding(String::from_utf8_lossy(other).into_owned())),
         }
     }
 }
@@ -100,7 +94,7 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
             .map(|header| frames::length_of(*header));
         if let Some(length) = length {
             if length as usize > MAX_MESSAGE_LEN {
-                return Err(MessageTooLong(length).into());
+                return Err(CallError::from(MessageTooLong(length)).into());
             }
             if held.len() - HEADER_LEN >= (length as usize).min(MAX_SCAN_LEN) {
                 let first = if gathered.is_empty() { first } else { gathered.freeze() };
@@ -117,19 +111,14 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
                 gathered.extend_from_slice(&chunk);
             }
             Some(Err(status)) => return Err(status),
-            None => {
-                return Err(Status::invalid_argument(if length.is_none() {
-                    "EOF"
-                } else {
-                    "unexpected EOF"
-                }));
-            }
+            None if length.is_none() => return Err(CallError::NoMessage.into()),
+            None => return Err(CallError::TornRequest.into()),
         }
     }
 }
 
 /// Unpacks as much as is searched; the message itself goes on as it came.
-fn inflate(packed: &[u8], extent: Extent) -> Result<(Vec<u8>, Extent), Status> {
+fn inflate(packed: &[u8], extent: Extent) -> Result<(Vec<u8>, Extent), CallError> {
     let mut plain = Vec::new();
     // One byte more than is searched tells whether there is more.
     match GzDecoder::new(packed)
@@ -143,23 +132,19 @@ fn inflate(packed: &[u8], extent: Extent) -> Result<(Vec<u8>, Extent), Status> {
         }
         // What was unpacked before the end of the part that is in sight is good.
         Err(_) if extent == Extent::Beginning => Ok((plain, extent)),
-        Err(error) => Err(unreadable(format!("cannot unpack gzip: {error}"))),
+        Err(error) => Err(CallError::Gzip(error)),
     }
 }
 
-fn name(message: &[u8], extent: Extent, addressing: Addressing<'_>) -> Result<String, Status> {
-    let range = string_field(message, addressing.path, extent).map_err(|error: Malformed| unreadable(error))?;
+fn name(message: &[u8], extent: Extent, addressing: Addressing<'_>) -> Result<String, CallError> {
+    let range = string_field(message, addressing.path, extent).map_err(CallError::Unreadable)?;
     match range.map(|range| String::from_utf8_lossy(&message[range])) {
         Some(name) if !name.is_empty() => Ok(name.into_owned()),
-        _ => Err(Status::invalid_argument(match addressing.standard_api {
-            Some(api) => format!("no node found with api {api} and name "),
-            None => "unable to determine resource name due to missing 'name' field".to_owned(),
-        })),
+        _ => Err(match addressing.standard_api {
+            Some(api) => CallError::EmptyName(api.to_owned()),
+            None => CallError::NoName,
+        }),
     }
-}
-
-fn unreadable(why: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("grpc: error unmarshalling request: {why}"))
 }
 
 #[cfg(test)]

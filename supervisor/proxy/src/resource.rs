@@ -8,9 +8,8 @@ use arc_swap::{ArcSwap, Guard};
 use mainstay_model::ModuleName;
 use mainstay_model::Phase;
 use mainstay_proto::{Model, ResourceName};
-use tonic::Status;
 
-use crate::status::pending;
+use crate::status::CallError;
 use crate::upstream::Upstream;
 
 /// Relation of a caller to a resource that is about to be taken out.
@@ -119,14 +118,10 @@ impl Resource {
     }
 
     /// The refusal of a new call, if the resource is about to be taken out.
-    pub fn refuses(&self, caller: CallerRole) -> Option<Status> {
+    pub fn refuses(&self, caller: CallerRole) -> Option<CallError> {
         let state = self.state();
         let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
-        let reason = pending(&closed.cause);
-        Some(Status::unavailable(format!(
-            "resource {} not available; reason={reason}",
-            self.label
-        )))
+        Some(CallError::pending_removal(&self.label, &closed.cause))
     }
 
     /// Replaces the state; for the machine alone.

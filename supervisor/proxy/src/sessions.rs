@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
 use tokio::sync::Notify;
-use tonic::Status;
 use uuid::Uuid;
 
 /// The exact text by which clients know that they must start a new session.
@@ -42,21 +41,6 @@ pub enum SessionError {
 #[error("module {0} has ended since it made this call")]
 pub struct CallerEnded(pub ModuleName);
 
-impl From<CallerEnded> for Status {
-    fn from(error: CallerEnded) -> Self {
-        Self::unavailable(error.to_string())
-    }
-}
-
-impl From<SessionError> for Status {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::TooMany => Self::resource_exhausted(error.to_string()),
-            _ => Self::invalid_argument(error.to_string()),
-        }
-    }
-}
-
 /// Reads a session id as it came in metadata or in a request.
 pub fn parse_id(text: &str) -> Result<Uuid, SessionError> {
     match Uuid::try_parse(text) {
@@ -79,7 +63,8 @@ pub struct Session {
 /// Table of all sessions, and of who moved what last.
 #[derive(Debug)]
 pub struct SessionTable {
-    window: Duration,
+    /// Time that a client may be silent; counts from its next sign of life.
+    pub window: Duration,
     sessions: HashMap<Uuid, Session>,
     users: HashMap<ResourceName, Uuid>,
     owners: HashMap<ResourceName, Owner>,
@@ -195,6 +180,14 @@ impl SessionTable {
         taken
     }
 
+    /// Live sessions, oldest id first.
+    pub fn list(&self) -> Vec<(Uuid, Session)> {
+        let sessions = self.sessions.iter();
+        let mut all: Vec<_> = sessions.map(|(id, session)| (*id, session.clone())).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
+    }
+
     /// Forgets the sessions that fell silent and returns what has to stop for each.
     pub fn expire(&mut self, now: Instant) -> Vec<(Uuid, Vec<ResourceName>)> {
         let over = self.sessions.iter().filter(|(_, session)| session.expires <= now);
@@ -234,16 +227,6 @@ impl Sessions {
         }
     }
 
-    /// Time that a client may be silent.
-    pub fn window(&self) -> Duration {
-        self.table().window
-    }
-
-    /// From its next sign of life on, each client may be silent for this long.
-    pub fn set_window(&self, window: Duration) {
-        self.table().window = window;
-    }
-
     /// Starts or resumes a session.
     pub fn start(&self, resume: Option<Uuid>, owner: &str, peer: &str) -> Result<Uuid, SessionError> {
         let id = self.table().start(resume, owner, peer, Instant::now())?;
@@ -254,46 +237,6 @@ impl Sessions {
     /// The client is there.
     pub fn heartbeat(&self, id: Uuid, owner: &str, peer: &str) -> Result<(), SessionError> {
         self.table().heartbeat(id, owner, peer, Instant::now())
-    }
-
-    /// A client moves `resource`; see [`SessionTable::moved_by_client`].
-    pub fn moved_by_client(&self, resource: &ResourceName, session: Option<Uuid>) {
-        self.table().moved_by_client(resource, session);
-    }
-
-    /// A module moves `resource`; see [`SessionTable::moved_by_module`].
-    ///
-    /// # Errors
-    /// The process that asks has ended.
-    pub fn moved_by_module(&self, resource: &ResourceName, module: &ModuleName, life: u64) -> Result<(), CallerEnded> {
-        self.table().moved_by_module(resource, module, life)
-    }
-
-    /// From now on the module's processes up to number `life` move nothing.
-    pub fn module_ended(&self, module: &ModuleName, life: u64) {
-        self.table().module_ended(module, life);
-    }
-
-    /// Takes what the module set moving in its lives up to `life`; see [`SessionTable::take_moved_by`].
-    pub fn take_moved_by(&self, module: &ModuleName, life: u64) -> Vec<ResourceName> {
-        self.table().take_moved_by(module, life)
-    }
-
-    /// Resources that `module` itself set moving.
-    pub fn moved_by(&self, module: &ModuleName) -> Vec<ResourceName> {
-        self.table().moved_by(module)
-    }
-
-    /// Live sessions, oldest id first.
-    pub fn list(&self) -> Vec<(Uuid, Session)> {
-        let mut all: Vec<_> = self
-            .table()
-            .sessions
-            .iter()
-            .map(|(id, session)| (*id, session.clone()))
-            .collect();
-        all.sort_by_key(|(id, _)| *id);
-        all
     }
 
     /// Waits for sessions to fall silent, and returns what has to stop for each.
@@ -312,7 +255,8 @@ impl Sessions {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, SessionTable> {
+    /// The table, locked: for one look, or one change that no expiry follows from.
+    pub fn table(&self) -> MutexGuard<'_, SessionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -350,11 +294,11 @@ mod tests {
         let id = sessions.start(None, "", "p").expect("room");
         let due = |sessions: &Sessions| sessions.table().next_expiry().expect("one session");
         let before = due(&sessions);
-        sessions.set_window(WINDOW * 30);
+        sessions.table().window = WINDOW * 30;
         assert_eq!(due(&sessions), before);
         assert_eq!(sessions.heartbeat(id, "", "p"), Ok(()));
         assert!(due(&sessions) >= before + WINDOW * 28);
-        assert_eq!(sessions.window(), WINDOW * 30);
+        assert_eq!(sessions.table().window, WINDOW * 30);
     }
 
     #[test]

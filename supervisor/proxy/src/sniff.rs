@@ -1,11 +1,9 @@
-//! Protocol detection from a connection's first bytes, and puts the bytes back.
+//! Protocol detection from a connection's first bytes.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Preface that every HTTP/2 client sends first when it knows that it may.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -26,8 +24,8 @@ pub enum Sniffed {
     Nothing,
 }
 
-/// Reads until it is clear what the peer speaks.
-pub async fn sniff<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Sniffed, Rewind<I>)> {
+/// Reads until it is clear what the peer speaks, and returns what was read, too: it has to be put back in front.
+pub async fn sniff(io: &mut (impl AsyncRead + Unpin)) -> io::Result<(Sniffed, Bytes)> {
     let mut seen = [0; SNIFFED_LEN];
     let mut length = 0;
     let sniffed = loop {
@@ -39,13 +37,7 @@ pub async fn sniff<I: AsyncRead + Unpin>(mut io: I) -> io::Result<(Sniffed, Rewi
             None => {}
         }
     };
-    Ok((
-        sniffed,
-        Rewind {
-            first: Bytes::copy_from_slice(&seen[..length]),
-            io,
-        },
-    ))
+    Ok((sniffed, Bytes::copy_from_slice(&seen[..length])))
 }
 
 /// `None` while more bytes are needed to tell.
@@ -57,50 +49,6 @@ fn of(seen: &[u8]) -> Option<Sniffed> {
         _ if seen.starts_with(PREFACE) => Some(Sniffed::Http2),
         _ if PREFACE.starts_with(seen) => None,
         _ => Some(Sniffed::Http1),
-    }
-}
-
-/// A connection whose first bytes were looked at.
-pub struct Rewind<I> {
-    first: Bytes,
-    io: I,
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Rewind<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let length = self.first.len().min(buf.remaining());
-        buf.put_slice(&self.first[..length]);
-        self.first.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Rewind<I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -126,8 +74,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_looked_at_is_read_again() {
-        let (mut peer, io) = tokio::io::duplex(64);
+    async fn what_was_looked_at_is_not_lost() {
+        let (mut peer, mut io) = tokio::io::duplex(64);
         let write = async {
             for byte in *b"GET / HTTP/1.1\r\n" {
                 tokio::io::AsyncWriteExt::write_all(&mut peer, &[byte]).await.unwrap();
@@ -135,8 +83,8 @@ mod tests {
             drop(peer);
         };
         let read = async {
-            let (sniffed, mut io) = sniff(io).await.unwrap();
-            let mut all = String::new();
+            let (sniffed, first) = sniff(&mut io).await.unwrap();
+            let mut all = String::from_utf8(first.to_vec()).unwrap();
             io.read_to_string(&mut all).await.unwrap();
             (sniffed, all)
         };

@@ -1,13 +1,171 @@
-//! Answers that the core gives by itself, and what a broken answer of a module becomes.
+//! Errors of calls, and the one place that chooses a gRPC code for each; what a broken answer of a module becomes.
 
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 
 use crate::body::CallBody;
+use crate::deadline::BadTimeout;
+use crate::frames::MessageTooLong;
+use crate::name_field::Malformed;
+use crate::sessions::{CallerEnded, SessionError};
+
+/// Error with which the core answers a call by itself. Many of the texts are what clients know and match.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The path is not `/package.Service/Method`.
+    #[error("malformed method name: \"{0}\"")]
+    MethodName(String),
+    /// The path makes no URI.
+    #[error(transparent)]
+    Path(http::uri::InvalidUriParts),
+    /// Nothing here serves the method.
+    #[error("Unimplemented")]
+    Unimplemented,
+    /// The `grpc-timeout` says no time.
+    #[error(transparent)]
+    Timeout(BadTimeout),
+    /// The request ends before its first message begins.
+    #[error("EOF")]
+    NoMessage,
+    /// The request ends inside a message.
+    #[error("unexpected EOF")]
+    TornRequest,
+    /// A message of the request, or of the answer, is longer than any peer takes.
+    #[error(transparent)]
+    MessageTooLong(#[from] MessageTooLong),
+    /// The caller packs its messages in a way that is not known here.
+    #[error("grpc: Decompressor is not installed for grpc-encoding \"{0}\"")]
+    Encoding(String),
+    /// A message is packed, and the headers do not say how.
+    #[error("grpc: compressed flag set with identity or empty encoding")]
+    CompressedFlag,
+    /// A message begins with a flag that does not exist.
+    #[error("grpc: error unmarshalling request: message begins with byte {0}, expected 0 (plain) or 1 (compressed)")]
+    Flag(u8),
+    /// The first message cannot be unpacked.
+    #[error("grpc: error unmarshalling request: cannot unpack gzip: {0}")]
+    Gzip(std::io::Error),
+    /// The first message is no protobuf.
+    #[error("grpc: error unmarshalling request: {0}")]
+    Unreadable(Malformed),
+    /// The request has no field for the name of a resource, or it is empty.
+    #[error("unable to determine resource name due to missing 'name' field")]
+    NoName,
+    /// The same, in a request of this standard API.
+    #[error("no node found with api {0} and name ")]
+    EmptyName(String),
+    /// There is no resource of this API and name.
+    #[error("no node found with api {0} and name {1}")]
+    NoResource(String, String),
+    /// The resource cannot be called now.
+    #[error("resource {resource} not available; reason={reason}")]
+    NotAvailable {
+        /// Its full name.
+        resource: Arc<str>,
+        /// Cause, in the words that peers know.
+        reason: String,
+        /// True if it may come back by itself; false if that takes a person, or another config.
+        transient: bool,
+    },
+    /// The session that answers for the call does not live, or cannot begin.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The module that calls has ended meanwhile.
+    #[error(transparent)]
+    CallerEnded(#[from] CallerEnded),
+    /// Somebody cancelled the operation.
+    #[error("context canceled")]
+    Cancelled,
+    /// The caller's stream ended.
+    #[error("context canceled; the caller's stream ended: {0}")]
+    CallerGone(h2::Error),
+    /// The call's time is over.
+    #[error("context deadline exceeded")]
+    DeadlineExceeded,
+    /// The module reset the stream of the call.
+    #[error("{0} ended the call: {1}")]
+    Reset(CallTarget, h2::Error),
+    /// The module answered in HTTP, with this status.
+    #[error("{0} answered HTTP {1} instead of gRPC")]
+    HttpStatus(CallTarget, u16),
+    /// The module answered with another kind of content.
+    #[error("{0} answered content type `{1}` instead of gRPC")]
+    ContentType(CallTarget, String),
+    /// The module's answer ended without a status.
+    #[error("{0} ended its answer without grpc-status")]
+    NoStatus(CallTarget),
+    /// The module's answer ended inside a message.
+    #[error("{0} ended its answer inside a message")]
+    TornAnswer(CallTarget),
+    /// The code that answers the call panicked.
+    #[error("{0}")]
+    Panic(String),
+}
+
+impl CallError {
+    /// A resource that is about to be taken out for this cause.
+    pub fn pending_removal(resource: &Arc<str>, cause: &str) -> Self {
+        Self::NotAvailable {
+            resource: resource.clone(),
+            reason: format!("resource is pending removal; {cause}"),
+            transient: true,
+        }
+    }
+
+    /// The gRPC code of the error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::MethodName(_) | Self::Unimplemented | Self::Encoding(_) => Code::Unimplemented,
+            Self::Timeout(_)
+            | Self::NoMessage
+            | Self::TornRequest
+            | Self::Flag(_)
+            | Self::Gzip(_)
+            | Self::Unreadable(_)
+            | Self::NoName
+            | Self::EmptyName(_) => Code::InvalidArgument,
+            Self::NoResource(..) => Code::NotFound,
+            Self::NotAvailable { transient: false, .. } => Code::FailedPrecondition,
+            Self::NotAvailable { .. } | Self::CallerEnded(_) => Code::Unavailable,
+            Self::MessageTooLong(_) | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
+            Self::Session(_) => Code::InvalidArgument,
+            Self::Cancelled | Self::CallerGone(_) => Code::Cancelled,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            // As in the gRPC specification, "HTTP/2 errors".
+            Self::Reset(_, error) => match error.reason() {
+                Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+                Some(Reason::CANCEL) => Code::Cancelled,
+                Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+                Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+                _ => Code::Internal,
+            },
+            // As in the gRPC document "HTTP to gRPC status code mapping".
+            Self::HttpStatus(_, status) => match status {
+                400 => Code::Internal,
+                401 => Code::Unauthenticated,
+                403 => Code::PermissionDenied,
+                404 => Code::Unimplemented,
+                429 | 502..=504 => Code::Unavailable,
+                _ => Code::Unknown,
+            },
+            Self::ContentType(..) => Code::Unknown,
+            Self::Path(_) | Self::CompressedFlag | Self::NoStatus(_) | Self::TornAnswer(_) | Self::Panic(_) => {
+                Code::Internal
+            }
+        }
+    }
+}
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
 
 /// Target of a call, in the words of error texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,84 +183,62 @@ impl fmt::Display for CallTarget {
 }
 
 impl CallTarget {
-    /// The module's connection ended, or could not be used. `fate` is what became of the module, where that is known:
-    /// then calls in flight end in the words that new ones get.
-    pub fn gone(&self, why: impl fmt::Display, exit_cause: Option<&str>) -> Status {
-        let Self { resource, module } = self;
+    /// The module's connection ended, or could not be used. Where the exit cause of the module is known, calls in
+    /// flight end in the words that new ones get.
+    pub fn lost(&self, why: impl fmt::Display, exit_cause: Option<&str>) -> CallError {
         let reason = match exit_cause {
             Some(exit_cause) => exit_cause.to_owned(),
-            None => format!("the connection to module `{module}` was lost: {why}"),
+            None => format!("the connection to module `{}` was lost: {why}", self.module),
         };
-        Status::unavailable(format!("resource {resource} not available; reason={reason}"))
-    }
-
-    /// The resource is taken out, and the call did not end in the time that it had for that.
-    pub fn cut(&self, cause: &str) -> Status {
-        Status::unavailable(format!(
-            "resource {} not available; reason={}",
-            self.resource,
-            pending(cause)
-        ))
-    }
-
-    /// Status for the caller when the module's stream has failed.
-    pub fn stream_failed(&self, error: &h2::Error, exit_cause: Option<&str>) -> Status {
-        let ended = |code| Status::new(code, format!("{self} ended the call: {error}"));
-        match error.reason() {
-            _ if error.is_io() || error.is_go_away() || !error.is_remote() => self.gone(error, exit_cause),
-            // As in the gRPC specification, "HTTP/2 errors".
-            Some(Reason::REFUSED_STREAM) => ended(Code::Unavailable),
-            Some(Reason::CANCEL) => ended(Code::Cancelled),
-            Some(Reason::ENHANCE_YOUR_CALM) => ended(Code::ResourceExhausted),
-            Some(Reason::INADEQUATE_SECURITY) => ended(Code::PermissionDenied),
-            _ => ended(Code::Internal),
+        CallError::NotAvailable {
+            resource: self.resource.clone(),
+            reason,
+            transient: true,
         }
     }
 
-    /// The stream ended without a status.
-    pub fn no_status(&self) -> Status {
-        Status::internal(format!("{self} ended its answer without grpc-status"))
-    }
-
-    /// The stream ended in the middle of a message.
-    pub fn torn(&self) -> Status {
-        Status::internal(format!("{self} ended its answer inside a message"))
+    /// The module's stream has failed.
+    pub fn stream_failed(&self, error: h2::Error, exit_cause: Option<&str>) -> CallError {
+        if error.is_io() || error.is_go_away() || !error.is_remote() {
+            self.lost(error, exit_cause)
+        } else {
+            CallError::Reset(self.clone(), error)
+        }
     }
 
     /// Checks the headers of an answer; `over` says that nothing follows them.
-    pub fn check_head(&self, status: StatusCode, headers: &HeaderMap, over: bool) -> Result<(), Status> {
+    pub fn check_head(&self, status: StatusCode, headers: &HeaderMap, over: bool) -> Result<(), CallError> {
         if headers.contains_key(Status::GRPC_STATUS) {
             return Ok(());
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         if status != StatusCode::OK {
-            // As in the gRPC document "HTTP to gRPC status code mapping".
-            let code = match status.as_u16() {
-                400 => Code::Internal,
-                401 => Code::Unauthenticated,
-                403 => Code::PermissionDenied,
-                404 => Code::Unimplemented,
-                429 | 502..=504 => Code::Unavailable,
-                _ => Code::Unknown,
-            };
-            return Err(Status::new(
-                code,
-                format!("{self} answered HTTP {} instead of gRPC", status.as_u16()),
-            ));
+            return Err(CallError::HttpStatus(self.clone(), status.as_u16()));
         }
+        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         if !content_type.starts_with(b"application/grpc") {
-            let content_type = String::from_utf8_lossy(content_type);
-            return Err(Status::unknown(format!(
-                "{self} answered content type `{content_type}` instead of gRPC"
-            )));
+            let content_type = String::from_utf8_lossy(content_type).into_owned();
+            return Err(CallError::ContentType(self.clone(), content_type));
         }
-        if over { Err(self.no_status()) } else { Ok(()) }
+        if over {
+            Err(CallError::NoStatus(self.clone()))
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// A complete answer with no message: status 200, the gRPC status in the headers, texts percent-encoded.
-pub fn respond(status: Status) -> Response<CallBody> {
-    status.into_http()
+pub fn respond(status: impl Into<Status>) -> Response<CallBody> {
+    status.into().into_http()
+}
+
+/// An answer in plain text, to what is no gRPC call.
+pub fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<CallBody> {
+    let mut response = Response::new(CallBody::from(text.into()));
+    *response.status_mut() = status;
+    let text_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text_type);
+    response
 }
 
 /// Trailers that say `status`.
@@ -113,16 +249,6 @@ pub fn trailers(status: &Status) -> HeaderMap {
         trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
     }
     trailers
-}
-
-/// Error text for a resource that is about to be taken out, in words that clients know, with the reason.
-pub fn pending(cause: &str) -> String {
-    format!("resource is pending removal; {cause}")
-}
-
-/// The status of a call that was cancelled by `CancelOperation`.
-pub fn cancelled() -> Status {
-    Status::cancelled("context canceled")
 }
 
 #[cfg(test)]
@@ -158,7 +284,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             target()
                 .check_head(status, &headers, over)
-                .map_err(|status| (status.code(), status.message().to_owned()))
+                .map_err(|error| (error.code(), error.to_string()))
         };
         assert_eq!(check(200, "application/grpc+proto", false), Ok(()));
         let who = "module `wheels` for rdk:component:motor/left";

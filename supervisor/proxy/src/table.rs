@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mainstay_model::Phase;
+use mainstay_proto::custom::CustomService;
 use mainstay_proto::methods::{self, Kind};
 use mainstay_proto::{Api, ResourceName};
-use tonic::{Code, Status};
 
-use crate::descriptors::CustomService;
 use crate::resource::Resource;
+use crate::status::CallError;
 use crate::upstream::Upstream;
 
 const GENERIC_COMPONENT: &str = "viam.component.generic.v1.GenericService";
@@ -28,6 +28,13 @@ pub struct MethodShape {
     pub stops: bool,
     /// The service is described, and this method is not in it. It may be newer than we are, so its module decides.
     pub unknown: bool,
+}
+
+impl MethodShape {
+    /// True if one message goes in and one out: such a call is expected to return.
+    pub fn is_unary(&self) -> bool {
+        self.kind == Some(Kind::Unary)
+    }
 }
 
 /// Numbers of the fields that lead to the resource's name, from the outside in.
@@ -65,12 +72,10 @@ pub struct StopMethod {
 
 /// Service of gRPC and the resources that offer it.
 #[derive(Debug)]
-pub struct Service {
-    /// Full gRPC name.
-    pub name: String,
-    /// The API that it serves.
-    pub api: Api,
-    standard: Option<&'static methods::Service>,
+struct RoutedService {
+    name: String,
+    api: Api,
+    standard: bool,
     custom: Option<Arc<CustomService>>,
     resources: HashMap<String, Arc<Resource>>,
 }
@@ -100,7 +105,7 @@ pub struct ModuleApi<'a> {
 /// Routing table of the machine.
 #[derive(Debug, Default)]
 pub struct Table {
-    services: HashMap<String, Service>,
+    services: HashMap<String, RoutedService>,
     service_of_api: HashMap<Api, String>,
     customs: Vec<Arc<CustomService>>,
 }
@@ -126,19 +131,14 @@ impl Table {
         }
         for resource in resources {
             let api = &resource.name.api;
-            let standard = methods::service_of_api(api);
-            let Some(name) = standard
-                .map(|service| service.name)
-                .or(table.service_of_api.get(api).map(String::as_str))
-            else {
+            let Some(name) = table.service_of(api).map(str::to_owned) else {
                 continue; // An API of a module that has not told its service yet.
             };
-            let name = name.to_owned();
-            let service = table.services.entry(name.clone()).or_insert_with(|| Service {
+            let service = table.services.entry(name.clone()).or_insert_with(|| RoutedService {
                 custom: table.customs.iter().find(|custom| custom.name == name).cloned(),
                 name,
                 api: api.clone(),
-                standard,
+                standard: methods::service_of_api(api).is_some(),
                 resources: HashMap::new(),
             });
             service
@@ -147,16 +147,6 @@ impl Table {
                 .or_insert_with(|| resource.clone());
         }
         table
-    }
-
-    /// The service of this gRPC name, if any resource offers it.
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.get(name)
-    }
-
-    /// Every service that some resource offers, by gRPC name.
-    pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values()
     }
 
     /// The gRPC service of an API, standard or told by a module.
@@ -179,21 +169,19 @@ impl Table {
     /// Method that stops a resource, if its API has one.
     pub fn stop_of(&self, name: &ResourceName) -> Option<StopMethod> {
         let service = self.service_of(&name.api)?;
-        let path = format!("/{service}/Stop");
-        if let Some(method) = methods::find(service, "Stop") {
-            let name_field = method.name_field.filter(|_| method.stops)?;
-            return Some(StopMethod {
-                path,
-                name_field,
-                extra_field: method.extra_field,
-            });
-        }
-        let custom = self.customs.iter().find(|custom| custom.name == service)?;
-        let method = custom.method("Stop").filter(|method| method.stops)?;
+        let (stops, name_field, extra_field) = match methods::find(service, "Stop") {
+            Some(known) => (known.stops, known.name_field, known.extra_field),
+            None => {
+                let custom = self.customs.iter().find(|custom| custom.name == service)?;
+                let known = custom.method("Stop")?;
+                (known.stops, known.name_field, known.extra_field)
+            }
+        };
+        let name_field = name_field.filter(|_| stops)?;
         Some(StopMethod {
-            path,
-            name_field: method.name_field?,
-            extra_field: method.extra_field,
+            path: format!("/{service}/Stop"),
+            name_field,
+            extra_field,
         })
     }
 
@@ -228,54 +216,47 @@ impl Table {
                 name_path: NamePath::Field([1]),
                 actuates: false,
                 stops: false,
-                unknown: routed.standard.is_some() || routed.custom.is_some(),
+                unknown: routed.standard || routed.custom.is_some(),
             },
         })
     }
 
     /// Destination of a call of `service`/`method` for the resource `name`.
-    pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, Status> {
-        if let Some(resource) = self.services.get(service).and_then(|routed| routed.resources.get(name)) {
+    pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, CallError> {
+        let direct = self.services.get(service).and_then(|routed| routed.resources.get(name));
+        let found = direct.map(|resource| (resource, None));
+        if let Some((resource, path)) = found.or_else(|| self.generic_command(service, method, name)) {
+            let upstream = available(resource)?;
             return Ok(Destination {
                 resource,
-                upstream: available(resource)?,
-                path: None,
+                upstream,
+                path,
             });
         }
-        if method == "DoCommand" && (service == GENERIC_COMPONENT || service == GENERIC_SERVICE) {
-            let mut customs: Vec<_> = self
-                .services
-                .values()
-                .filter(|routed| routed.standard.is_none() && routed.resources.contains_key(name))
-                .collect();
-            // A name may stand under several custom APIs: the same answer every time beats a random one.
-            customs.sort_by_key(|routed| (!same_kind(service, &routed.api), routed.name.as_str()));
-            if let Some((routed, resource)) = customs
-                .first()
-                .and_then(|routed| Some((*routed, routed.resources.get(name)?)))
-            {
-                let own = routed.custom.as_ref().and_then(|custom| custom.method("DoCommand"));
-                // An API with a DoCommand of its own gets the call there; the request is the same message.
-                let path = own
-                    .filter(|own| own.name_field == Some(1))
-                    .map(|_| format!("/{}/DoCommand", routed.name));
-                return Ok(Destination {
-                    resource,
-                    upstream: available(resource)?,
-                    path,
-                });
-            }
-        }
-        Err(self.missing(service, name))
-    }
-
-    fn missing(&self, service: &str, name: &str) -> Status {
         let api = match (self.services.get(service), methods::service(service)) {
             (Some(routed), _) => routed.api.to_string(),
             (None, Some(standard)) => standard.api.unwrap_or_default().to_owned(),
             (None, None) => String::new(),
         };
-        Status::not_found(format!("no node found with api {api} and name {name}"))
+        Err(CallError::NoResource(api, name.to_owned()))
+    }
+
+    /// The resource of a custom API that a generic DoCommand may mean, and the path to ask for.
+    fn generic_command(&self, service: &str, method: &str, name: &str) -> Option<(&Arc<Resource>, Option<String>)> {
+        if method != "DoCommand" || !(service == GENERIC_COMPONENT || service == GENERIC_SERVICE) {
+            return None;
+        }
+        let customs = self.services.values().filter(|routed| !routed.standard);
+        let named = customs.filter_map(|routed| Some((routed, routed.resources.get(name)?)));
+        // A name may stand under several custom APIs: the same answer every time beats a random one.
+        let (routed, resource) =
+            named.min_by_key(|(routed, _)| (!same_kind(service, &routed.api), routed.name.as_str()))?;
+        let own = routed.custom.as_ref().and_then(|custom| custom.method("DoCommand"));
+        // An API with a DoCommand of its own gets the call there; the request is the same message.
+        let path = own
+            .filter(|own| own.name_field == Some(1))
+            .map(|_| format!("/{}/DoCommand", routed.name));
+        Some((resource, path))
     }
 }
 
@@ -284,38 +265,68 @@ fn same_kind(service: &str, api: &Api) -> bool {
 }
 
 /// The connection to a resource's module, or why there is none.
-fn available(resource: &Resource) -> Result<Upstream, Status> {
+fn available(resource: &Resource) -> Result<Upstream, CallError> {
     let state = resource.state();
-    match &state.upstream {
-        Some(upstream) => Ok(upstream.clone()),
-        _ => Err(refusal(
-            &resource.name,
-            state.phase,
-            state.transient,
-            state.for_callers(),
-        )),
+    if let Some(upstream) = &state.upstream {
+        return Ok(upstream.clone());
     }
-}
-
-/// Status for a caller of a resource that cannot be called. A resource that may come back by itself is UNAVAILABLE; one
-/// that needs a person (or another config) is FAILED_PRECONDITION.
-pub fn refusal(name: &ResourceName, phase: Phase, transient: bool, error: Option<&str>) -> Status {
-    let (code, reason) = match (phase, error) {
-        (Phase::Removing, _) => (Code::Unavailable, "resource is pending removal".to_owned()),
-        (Phase::Unhealthy, Some(error)) if transient => (Code::Unavailable, error.to_owned()),
-        (Phase::Unhealthy, Some(error)) => (Code::FailedPrecondition, error.to_owned()),
-        (_, Some(error)) => (Code::Unavailable, format!("resource not initialized yet; {error}")),
-        (_, None) => (Code::Unavailable, "resource not initialized yet".to_owned()),
+    let (reason, transient) = match (state.phase, state.for_callers()) {
+        (Phase::Removing, _) => ("resource is pending removal".to_owned(), true),
+        (Phase::Unhealthy, Some(error)) => (error.to_owned(), state.transient),
+        (_, Some(error)) => (format!("resource not initialized yet; {error}"), true),
+        (_, None) => ("resource not initialized yet".to_owned(), true),
     };
-    Status::new(code, format!("resource {name} not available; reason={reason}"))
+    Err(CallError::NotAvailable {
+        resource: resource.label.clone(),
+        reason,
+        transient,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use mainstay_proto::Model;
+    use mainstay_proto::custom::{DescriptorPool, ReflectedFile};
+    use prost::Message as _;
+    use prost_types::field_descriptor_proto::Type;
+    use prost_types::{
+        DescriptorProto, FieldDescriptorProto, FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
+    };
 
     use super::*;
-    use crate::descriptors::tests::pool;
+
+    /// Descriptors of a service with two methods: one whose request has a `name`, as its field 7, and one whose has none.
+    fn pool() -> Arc<DescriptorPool> {
+        let message = |name: &str, field: Vec<FieldDescriptorProto>| DescriptorProto {
+            name: Some(name.into()),
+            field,
+            ..DescriptorProto::default()
+        };
+        let name = FieldDescriptorProto {
+            name: Some("name".into()),
+            number: Some(7),
+            r#type: Some(Type::String.into()),
+            ..FieldDescriptorProto::default()
+        };
+        let method = |name: &str, request: &str| MethodDescriptorProto {
+            name: Some(name.into()),
+            input_type: Some(format!(".acme.v1.{request}")),
+            ..MethodDescriptorProto::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("gizmo.proto".into()),
+            package: Some("acme.v1".into()),
+            message_type: vec![message("Named", vec![name]), message("Nameless", vec![])],
+            service: vec![ServiceDescriptorProto {
+                name: Some("Gizmo".into()),
+                method: vec![method("Turn", "Named"), method("Anonymous", "Nameless")],
+                options: None,
+            }],
+            ..FileDescriptorProto::default()
+        };
+        let file = ReflectedFile::read(file.encode_to_vec().into()).expect("a good file");
+        Arc::new(DescriptorPool::from([(file.name.clone(), file)]))
+    }
 
     /// A table with one resource of an API that only a module knows.
     fn custom(described: bool) -> Table {

@@ -25,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
-use crate::call::{Call, Guards};
+use crate::call::{ForwardedCall, Guards};
 use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
-use crate::status::CallTarget;
+use crate::status::{CallError, CallTarget};
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
@@ -74,28 +74,13 @@ enum Endpoint {
 }
 
 impl Upstream {
-    /// Connects to a UNIX socket.
-    pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref();
-        Self::connect_to(&path.display().to_string(), path).await
-    }
-
     /// Connects to the UNIX socket of somebody whom error texts call `peer`.
     pub async fn connect_to(peer: &str, path: &Path) -> io::Result<Self> {
-        Self::open(
-            Endpoint::Unix(path.to_owned()),
-            peer,
-            Authority::from_static("localhost"),
-        )
-        .await
+        let authority = Authority::from_static("localhost");
+        Self::open(Endpoint::Unix(path.to_owned()), peer, authority).await
     }
 
-    /// Connects to a TCP port, without TLS.
-    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
-        Self::connect_tcp_to(&address.to_string(), address).await
-    }
-
-    /// Connects to the TCP port of somebody whom error texts call `peer`.
+    /// Connects to the TCP port of somebody whom error texts call `peer`, without TLS.
     pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
         Self::open(Endpoint::Tcp(address), peer, authority).await
@@ -162,18 +147,11 @@ impl Upstream {
             Err(Unsent::Dial(_)) => self.sender(Lane::Data).await?,
             sender => sender?,
         };
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(self.0.authority.clone())
-            .path_and_query(NOBODYS)
-            .build()
-            .map_err(|error| Unsent::Dial(io::Error::other(error)))?;
-        let headers = request.headers_mut();
+        let mut headers = HeaderMap::with_capacity(2);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let request = self.request(PathAndQuery::from_static(NOBODYS), headers);
+        let request = request.map_err(|error| Unsent::Dial(io::Error::other(error)))?;
         let (answer, mut stream) = sender.send_request(request, false).map_err(Unsent::Stream)?;
         // An empty message in its frame; it is small enough to go without asking for room.
         let _reset = stream.send_data(Bytes::from_static(&[0; 5]), true);
@@ -196,30 +174,38 @@ impl Upstream {
         Ok(sender)
     }
 
-    /// Starts a call by sending its headers.
-    pub(super) fn begin(
+    /// Makes a call on a lane and waits for its answer's headers, for as long as the guards let it.
+    pub(super) async fn exchange(
         &self,
-        mut sender: SendRequest<Bytes>,
+        lane: Lane,
         path: PathAndQuery,
         headers: HeaderMap,
         body: RequestBody,
-        guards: Guards,
-    ) -> Result<Call, Status> {
+        mut guards: Guards,
+    ) -> Result<Response<CallBody>, Status> {
+        let sender = guards.watch(self.sender(lane)).await?;
+        let mut sender = sender.map_err(|error| guards.target.lost(error, self.exit_cause()))?;
+        let request = self.request(path, headers).map_err(CallError::Path)?;
+        let over = body.is_over();
+        let (response, stream) = sender
+            .send_request(request, over)
+            .map_err(|error| guards.target.stream_failed(error, self.exit_cause()))?;
+        let upload = (!over).then_some((body, stream));
+        ForwardedCall::new(self.clone(), upload, response, guards).head().await
+    }
+
+    /// Head of a call.
+    fn request(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Request<()>, uri::InvalidUriParts> {
         let mut parts = uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(self.0.authority.clone());
         parts.path_and_query = Some(path);
         let mut request = Request::new(());
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
+        *request.uri_mut() = Uri::from_parts(parts)?;
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = headers;
-        let over = body.is_over();
-        let (response, stream) = sender
-            .send_request(request, over)
-            .map_err(|error| guards.target.stream_failed(&error, self.exit_cause()))?;
-        let upload = (!over).then_some((body, stream));
-        Ok(Call::new(self.clone(), upload, response, guards))
+        Ok(request)
     }
 }
 
@@ -324,20 +310,6 @@ where
     Ok(sender)
 }
 
-/// Starts a call on a lane, or ends the wait for that with what the guards say.
-pub(super) async fn begin(
-    upstream: &Upstream,
-    lane: Lane,
-    path: PathAndQuery,
-    headers: HeaderMap,
-    body: RequestBody,
-    mut guards: Guards,
-) -> Result<Call, Status> {
-    let sender = guards.watch(upstream.sender(lane)).await?;
-    let sender = sender.map_err(|error| guards.target.gone(error, upstream.exit_cause()))?;
-    upstream.begin(sender, path, headers, body, guards)
-}
-
 impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
     type Response = Response<CallBody>;
     type Error = Status;
@@ -351,17 +323,14 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let deadline = Deadline::of(&parts.headers, None, Instant::now())
-                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let deadline = Deadline::of(&parts.headers, None, Instant::now()).map_err(CallError::Timeout)?;
             let path = parts
                 .uri
                 .into_parts()
                 .path_and_query
                 .unwrap_or_else(|| PathAndQuery::from_static("/"));
             let guards = Guards::new(this.0.target.clone(), deadline, None, None, None);
-            begin(&this, Lane::Control, path, parts.headers, body.into(), guards)
-                .await?
-                .head()
+            this.exchange(Lane::Control, path, parts.headers, body.into(), guards)
                 .await
         })
     }

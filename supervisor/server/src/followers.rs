@@ -1,17 +1,16 @@
 //! Consumers of the applied config: log levels, traces, jobs, the window of sessions. They follow it; nobody pushes
 //! into them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mainstay_model::Config;
 use mainstay_proxy::sessions::Sessions;
-use mainstay_proxy::trace::Traces;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs;
 use crate::log::Levels;
+use crate::trace_export::ExportSettings;
 
 /// Parts that take their settings from the config while the machine runs.
 #[derive(Debug)]
@@ -19,22 +18,20 @@ pub struct Followers {
     /// Log levels.
     pub levels: Levels,
     /// Sinks of traces.
-    pub traces: Traces,
+    pub traces: ExportSettings,
     /// Scheduled jobs.
     pub jobs: jobs::JobsHandle,
     /// Sessions, with the time that clients may be silent.
     pub sessions: Arc<Sessions>,
-    /// VIAM_HOME, below which traces are written.
-    pub home: PathBuf,
 }
 
 impl Followers {
     /// Takes up this config.
     pub fn take_up(&self, config: &Config) {
         self.levels.set(config);
-        self.traces.configure(config, &self.home);
+        self.traces.set(config);
         self.jobs.set(config.jobs.clone());
-        self.sessions.set_window(config.network.heartbeat_window);
+        self.sessions.table().window = config.network.heartbeat_window;
     }
 
     /// Takes up each config that is applied, until `stop`.

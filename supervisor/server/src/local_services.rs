@@ -9,16 +9,15 @@ use mainstay_proxy::body::{CallBody, RequestBody};
 use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::identity::Identity;
 use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
-use mainstay_proxy::status::respond;
+use mainstay_proxy::status::{CallError, respond};
 use mainstay_runtime::machine::view::ViewCell;
-use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic_reflection::pb::{v1, v1alpha};
 use tower_service::Service;
 
 use crate::control::Control;
 use crate::reflection::Reflection;
-use crate::robot::Robot;
+use crate::robot::RobotState;
 use crate::web;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
@@ -29,7 +28,7 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// The services of one machine.
 pub struct OwnServices {
     published: ViewCell,
-    robot: RobotServiceServer<Robot>,
+    robot: RobotServiceServer<RobotState>,
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     control: ControlServiceServer<Control>,
@@ -39,7 +38,7 @@ pub struct OwnServices {
 
 impl OwnServices {
     /// The services of `robot`; `control` answers on the control socket alone.
-    pub fn new(robot: Robot, control: Control) -> Self {
+    pub fn new(robot: RobotState, control: Control) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
         Self {
@@ -79,7 +78,7 @@ impl LocalServices for OwnServices {
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
             CONTROL => answer(self.control.clone(), request),
-            _ => Box::pin(async { respond(Status::unimplemented("Unimplemented")) }),
+            _ => Box::pin(async { respond(CallError::Unimplemented) }),
         }
     }
 

@@ -310,6 +310,11 @@ impl LineFormat {
 }
 
 impl Log {
+    /// Whether any rule lets an event of this origin through.
+    fn may_write(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.levels.0.load().most
+    }
+
     /// Counts a message, and says whether it is written, too. What is to be told of others is written before it.
     fn admits(&self, message: LogMessage<'_>) -> bool {
         let mut ended = Vec::new();
@@ -376,8 +381,7 @@ fn logger(target: &str, fields: &Fields) -> String {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let ours = metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.levels.0.load().most;
-        if metadata.is_event() && ours {
+        if metadata.is_event() && self.may_write(metadata) {
             Interest::always()
         } else {
             Interest::never()
@@ -385,7 +389,7 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target() == SENT_BY_MODULE || *metadata.level() <= self.levels.0.load().most
+        self.may_write(metadata)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_core::Stream;
+use mainstay_proto::custom::DescriptorPool;
 use mainstay_proto::descriptors;
-use mainstay_proxy::descriptors::DescriptorPool;
 use mainstay_runtime::machine::view::{View, ViewCell};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -252,7 +252,7 @@ serve!(v1alpha);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_proxy::descriptors::ReflectedFile;
+    use mainstay_proto::custom::ReflectedFile;
 
     fn files(answer: ReflectionAnswer) -> usize {
         match answer {

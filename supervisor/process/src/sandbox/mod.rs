@@ -24,7 +24,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cgroup::Group;
 use crate::launch::Launch;
-pub use crate::sandbox::user::Identity;
+pub use crate::sandbox::user::Credentials;
 
 /// OOM score of modules: the kernel kills them before the core when the whole machine runs out of memory.
 #[cfg(target_os = "linux")]
@@ -41,7 +41,7 @@ pub struct Confinement {
     group: Option<Arc<Group>>,
     enters_group: bool,
     rlimits: Vec<(Resource, u64)>,
-    identity: Option<Identity>,
+    identity: Option<Credentials>,
     no_new_privs: bool,
     #[cfg(target_os = "linux")]
     hidden: Option<hidden::HiddenPaths>,
@@ -68,7 +68,7 @@ pub struct ConfinementSpec<'a> {
 ///
 /// # Errors
 /// There is no such user or group, or the core may not become it.
-pub fn identity(sandbox: &Sandbox) -> Result<Option<Identity>, ConfinementError> {
+pub fn identity(sandbox: &Sandbox) -> Result<Option<Credentials>, ConfinementError> {
     user::find(sandbox.user.as_deref(), sandbox.group.as_deref())
 }
 

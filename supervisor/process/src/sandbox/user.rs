@@ -16,7 +16,7 @@ use crate::launch::Launch;
 
 /// User and groups of a module's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct Credentials {
     /// User.
     pub uid: u32,
     /// First group.
@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 /// Looks a user up; `None` if the core runs as that user already, and no other group is asked for.
-pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, ConfinementError> {
+pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Credentials>, ConfinementError> {
     if user.is_none() && group.is_none() {
         return Ok(None);
     }
@@ -58,7 +58,7 @@ pub(super) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Ide
     let name = CString::new(account.name.as_str()).unwrap_or_default();
     let groups = nix::unistd::getgrouplist(&name, gid)
         .map_err(|error| ConfinementError(format!("cannot tell the groups of user `{}`: {error}", account.name)))?;
-    Ok(Some(Identity {
+    Ok(Some(Credentials {
         uid: account.uid.as_raw(),
         gid: gid.as_raw(),
         groups: groups.into_iter().map(Gid::as_raw).collect(),
@@ -99,7 +99,7 @@ fn gid(name: &str) -> Result<Gid, ConfinementError> {
     }
 }
 
-impl Identity {
+impl Credentials {
     /// True if the kernel counts this user's processes apart from the core's.
     pub fn is_apart(&self) -> bool {
         self.uid != 0 && self.uid != geteuid().as_raw()
@@ -253,8 +253,8 @@ fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn identity(uid: u32) -> Identity {
-        Identity {
+    fn identity(uid: u32) -> Credentials {
+        Credentials {
             uid,
             gid: 50,
             groups: vec![50, 60],

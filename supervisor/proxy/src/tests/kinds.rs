@@ -90,7 +90,7 @@ async fn tonic_module(listener: UnixListener) {
 
 async fn client() -> (Fixture, TestEchoServiceClient<Upstream>) {
     let world = Fixture::with_module(tonic_module).await;
-    let upstream = Upstream::connect_tcp(world.address).await.unwrap();
+    let upstream = Upstream::connect_tcp_to("core", world.address).await.unwrap();
     (
         world,
         TestEchoServiceClient::new(upstream)

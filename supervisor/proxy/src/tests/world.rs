@@ -105,7 +105,7 @@ impl Fixture {
         let path = directory.path().join("m.sock");
         let mut tasks = JoinSet::new();
         let module = tasks.spawn(module(UnixListener::bind(&path).unwrap()));
-        let upstream = soon(Upstream::connect(&path)).await.unwrap();
+        let upstream = soon(Upstream::connect_to("module", &path)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let core = Arc::new(TestCore::default());
@@ -191,7 +191,9 @@ async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<Request
         deadline,
         cancel: Some(core.cancel.child_token()),
         keep: Some(Box::new(TestLease(Arc::clone(&core.kept)))),
-        ..ForwardOptions::of(target)
+        target,
+        span: None,
+        path: None,
     };
     forward(&parts, peeked.body, &upstream, terms).await
 }
@@ -247,7 +249,7 @@ pub async fn read_all(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
 /// Sends everything, as fast as the peer reads.
 pub async fn send_all(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), String> {
     while !bytes.is_empty() {
-        let room = poll_fn(|cx| crate::call::poll_room(stream, bytes.len(), cx))
+        let room = poll_fn(|cx| crate::flow_control::poll_room(stream, bytes.len(), cx))
             .await
             .ok_or("closed")?;
         stream

@@ -1,22 +1,19 @@
-//! Traces: what the core records of each call, and what modules send of theirs, on the way to a file, the log or a
-//! collector.
+//! Traces: what the core records of each call, and what modules send of theirs, on the way to the exporter.
 //!
 //! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's;
-//! nobody ever waits for a sink: what finds no room is counted.
+//! nobody ever waits for the exporter: what finds no room is counted.
 
 mod context;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
-use mainstay_model::Config;
 use mainstay_proto::opentelemetry::proto::common::v1::{AnyValue, KeyValue, any_value::Value};
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, Span as Record, Status, span::SpanKind};
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::Code;
 
 pub use crate::trace::context::TRACEPARENT;
@@ -27,18 +24,7 @@ const WAITING: usize = 4096;
 /// Bytes that these may have together.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
-/// Destinations of traces, as the config says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SinkConfig {
-    /// Into files with this path.
-    pub disk: Option<std::path::PathBuf>,
-    /// Onto the console.
-    pub console: bool,
-    /// `host:port` of a collector.
-    pub collector: Option<String>,
-}
-
-/// A record on its way to the sinks.
+/// A record on its way to the exporter.
 #[derive(Debug)]
 pub enum TraceItem {
     /// Record of a call that the core passed on.
@@ -54,45 +40,22 @@ struct Shared {
     waiting: AtomicUsize,
     /// Records for which there was no room.
     lost: AtomicU64,
-    wanted: watch::Sender<SinkConfig>,
 }
 
 /// Takes records of calls.
 #[derive(Debug, Clone)]
 pub struct Traces(Arc<Shared>);
 
-/// Item for the exporter.
-#[derive(Debug)]
-pub enum ExporterInput {
-    /// A record.
-    Record(TraceItem),
-    /// [`Records::sinks`] says something else.
-    OtherSinks,
-}
-
 /// The records that [`Traces`] takes, for the one task that exports them.
 #[derive(Debug)]
 pub struct Records {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<(usize, TraceItem)>,
-    /// Destinations of the records.
-    pub sinks: watch::Receiver<SinkConfig>,
 }
 
 impl Records {
-    /// The next record, or word that the sinks are to be others; `None` when neither can come any more.
-    pub async fn next(&mut self) -> Option<ExporterInput> {
-        tokio::select! {
-            changed = self.sinks.changed() => changed.ok().map(|()| ExporterInput::OtherSinks),
-            Some(next) = self.inbox.recv() => {
-                self.shared.waiting.fetch_sub(next.0, Ordering::Relaxed);
-                Some(ExporterInput::Record(next.1))
-            }
-        }
-    }
-
     /// The next record, once there is one; `None` when none can come any more.
-    pub async fn record(&mut self) -> Option<TraceItem> {
+    pub async fn next(&mut self) -> Option<TraceItem> {
         let next = self.inbox.recv().await?;
         Some(self.dequeued(next))
     }
@@ -118,43 +81,18 @@ impl Traces {
     /// Traces that are off, and the records for whoever brings them to where they are wanted.
     pub fn new() -> (Self, Records) {
         let (queue, inbox) = mpsc::channel(WAITING);
-        let (wanted, changes) = watch::channel(SinkConfig::default());
         let shared = Arc::new(Shared {
             on: AtomicBool::new(false),
             queue,
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
-            wanted,
         });
-        (
-            Self(shared.clone()),
-            Records {
-                shared,
-                inbox,
-                sinks: changes,
-            },
-        )
+        (Self(shared.clone()), Records { shared, inbox })
     }
 
-    /// Records from now on as `config` says. Files go below `home`, VIAM_HOME.
-    pub fn configure(&self, config: &Config, home: &Path) {
-        let tracing = &config.tracing;
-        let part = config.cloud.as_ref().map_or("local-config", |cloud| cloud.id.as_str());
-        let wanted = if tracing.is_active() {
-            SinkConfig {
-                disk: tracing.disk.then(|| home.join("trace").join(part).join("traces.jsonl")),
-                console: tracing.console,
-                collector: Some(tracing.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty()),
-            }
-        } else {
-            SinkConfig::default()
-        };
-        self.0.on.store(wanted != SinkConfig::default(), Ordering::Relaxed);
-        self.0.wanted.send_if_modified(|present| {
-            let changed = *present != wanted;
-            *present = wanted;
-            changed
-        });
+    /// Records every call from now on, or none.
+    pub fn turn(&self, on: bool) {
+        self.0.on.store(on, Ordering::Relaxed);
     }
 
     /// A call begins. `None` if it is not recorded: then whatever trace it belongs to travels on unchanged.
@@ -194,7 +132,7 @@ impl Traces {
         })))
     }
 
-    /// Passes on what a module recorded. Without a sink for it, it is let go.
+    /// Passes on what a module recorded. While nothing is recorded, it is let go.
     pub fn send(&self, spans: Vec<ResourceSpans>) {
         if self.0.on.load(Ordering::Relaxed) && !spans.is_empty() {
             let size = spans.iter().map(ResourceSpans::encoded_len).sum();
@@ -250,8 +188,8 @@ impl CallSpan {
     }
 
     /// The call ended with this status.
-    pub fn end(&self, code: Code, message: &str) {
-        self.0.end(code, message);
+    pub fn end(&self, status: &tonic::Status) {
+        self.0.end(status.code(), status.message());
     }
 }
 

@@ -10,6 +10,7 @@ use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
 use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest, ValidateConfigRequest};
 use mainstay_proxy::frames::MAX_MESSAGE_LEN;
+use mainstay_proxy::status::CallError;
 use mainstay_proxy::upstream::Upstream;
 use tonic::{Code, Request, Response, Status};
 
@@ -39,7 +40,7 @@ where
 {
     match tokio::time::timeout(limit, call(limit)).await {
         Ok(answer) => answer.map(Response::into_inner),
-        Err(_elapsed) => Err(Status::deadline_exceeded("context deadline exceeded")),
+        Err(_elapsed) => Err(CallError::DeadlineExceeded.into()),
     }
 }
 
@@ -179,4 +180,23 @@ fn rpc_error(status: &Status) -> String {
         code => format!("{code:?}"),
     };
     format!("rpc error: code = {code} desc = {}", status.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_names_that_viams_tools_match() {
+        let names: Vec<_> = (0..17)
+            .map(|number| rpc_error(&Status::new(Code::from_i32(number), "")))
+            .map(|text| text["rpc error: code = ".len()..].replace(" desc = ", ""))
+            .collect();
+        assert_eq!(
+            names.join(" "),
+            "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied \
+             ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss \
+             Unauthenticated"
+        );
+    }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mainstay_model::ModuleName;
 use mainstay_process::members::Members;
+use mainstay_proto::custom::CustomService;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
 use mainstay_proto::viam::module::v1::{HandlerDefinition, ReadyRequest};
 use mainstay_proto::{Api, Model, methods};
-use mainstay_proxy::descriptors::CustomService;
 use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::table::ModuleApi;
 use mainstay_proxy::upstream::Upstream;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstay_proxy::descriptors::{CustomService, DescriptorPool, ReflectedFile};
+use mainstay_proto::custom::{CustomService, DescriptorPool, ReflectedFile};
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

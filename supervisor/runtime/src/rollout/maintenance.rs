@@ -72,7 +72,7 @@ fn find(view: &View, sensor: &str) -> Result<(String, String, Upstream), String>
         return Err(why.to_owned());
     }
     let to = view.table.lookup(service, METHOD, &name.name);
-    let upstream = to.map_err(|status| status.message().to_owned())?.upstream;
+    let upstream = to.map_err(|error| error.to_string())?.upstream;
     Ok((format!("/{service}/{METHOD}"), name.name, upstream))
 }
 

@@ -3,20 +3,15 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http_body_util::BodyExt as _;
-use mainstay_model::{Job, ModuleName};
+use mainstay_model::Job;
 use mainstay_proto::methods::Kind;
 use mainstay_proxy::body::RequestBody;
 use mainstay_proxy::deadline::{DEFAULT_UNARY, Deadline};
-use mainstay_proxy::forward::{ForwardOptions, forward};
+use mainstay_proxy::forward::forward;
 use mainstay_proxy::identity::Identity;
-use mainstay_proxy::operations::{CallInfo, OnStopAll, Operations};
-use mainstay_proxy::resource;
-use mainstay_proxy::sessions::Sessions;
-use mainstay_proxy::status::CallTarget;
-use mainstay_proxy::trace::{TRACEPARENT, Traces};
-use mainstay_proxy::upstream::Lane;
+use mainstay_proxy::ingress::{Ingress, Routes};
+use mainstay_proxy::table::{Destination, MethodShape};
 use mainstay_runtime::machine::view::ViewCell;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -28,20 +23,13 @@ use super::request::JobRequest;
 #[derive(Debug, Clone)]
 pub struct JobContext {
     published: ViewCell,
-    operations: Operations,
-    sessions: Arc<Sessions>,
-    traces: Traces,
+    routes: Arc<Routes>,
 }
 
 impl JobContext {
     /// Calls what the machine publishes.
-    pub fn new(published: ViewCell, operations: Operations, sessions: Arc<Sessions>, traces: Traces) -> Self {
-        Self {
-            published,
-            operations,
-            sessions,
-            traces,
-        }
+    pub fn new(published: ViewCell, routes: Arc<Routes>) -> Self {
+        Self { published, routes }
     }
 
     pub(super) fn published(&self) -> &ViewCell {
@@ -54,31 +42,22 @@ impl JobContext {
     /// It cannot be made, or its answer is an error.
     pub(super) async fn call(&self, job: &Job) -> Result<(), Status> {
         let request = request::request(&self.published.load_full(), job)?;
-        let unary = request.shape.kind.is_none_or(|kind| kind == Kind::Unary);
-        let deadline = Deadline::of(&http::HeaderMap::new(), unary.then_some(DEFAULT_UNARY), Instant::now())
-            .map_err(|bad| Status::internal(bad.to_string()))?;
-        let (mut parts, body) = message(&request)?;
-        let mut terms = self.terms(job, &request, unary, deadline);
-        // Asked after the call was noted, so that whoever takes the resource out sees the one or the other.
-        let asks = if request.shape.stops {
-            resource::CallerRole::Stop
-        } else {
-            resource::CallerRole::Client
+        // Where nothing tells, the call is expected to return: nearly all do.
+        let shape = MethodShape {
+            kind: request.shape.kind.or(Some(Kind::Unary)),
+            ..request.shape
         };
-        if let Some(refused) = request.resource.refuses(asks) {
-            return Err(refused);
-        }
-        if request.shape.actuates {
-            // Whoever moved it before is not answerable for it any more.
-            self.sessions.moved_by_client(&request.resource.name, None);
-        }
-        terms.span = self.traces.begin(request.path.as_str(), &parts.headers);
-        if let Some(span) = &terms.span {
-            let caller = format!("job {}", job.name);
-            span.about(&terms.target.resource, &terms.target.module, &caller);
-            parts.headers.insert(TRACEPARENT, span.header());
-        }
-        let mut answer = forward(&parts, body, &request.upstream, terms).await;
+        let deadline = Deadline::after(shape.is_unary().then_some(DEFAULT_UNARY), Instant::now());
+        let (mut parts, body) = message(&request)?;
+        let destination = Destination {
+            resource: &request.resource,
+            upstream: request.upstream,
+            path: None,
+        };
+        let ingress = Ingress::new(self.routes.clone(), Identity::Job(job.name.as_str().into()));
+        let name = &request.resource.name.name;
+        let (upstream, options) = ingress.admit(&shape, name, Ok(destination), deadline, &mut parts)?;
+        let mut answer = forward(&parts, body, &upstream, options).await;
         if let Some(status) = Status::from_header_map(answer.headers()) {
             return judge(status);
         }
@@ -89,39 +68,6 @@ impl JobContext {
             }
         }
         Err(Status::internal("an answer without an end"))
-    }
-
-    fn terms(&self, job: &Job, request: &JobRequest, unary: bool, deadline: Deadline) -> ForwardOptions {
-        let module = request.resource.state().module.clone();
-        let about = CallInfo {
-            resource: request.resource.label.clone(),
-            module: module.clone(),
-            caller: Arc::new(Identity::Job(job.name.as_str().into())),
-            unary,
-            moves: request.shape.actuates,
-        };
-        let on_stop_all = if request.shape.stops {
-            OnStopAll::Spare
-        } else {
-            OnStopAll::Cancel
-        };
-        let mut operation = self
-            .operations
-            .begin(None, request.path.as_str(), None, on_stop_all, Some(about));
-        operation.through(&request.upstream);
-        ForwardOptions {
-            target: CallTarget {
-                resource: request.resource.label.clone(),
-                module: module.as_ref().map(ModuleName::shared).unwrap_or_default(),
-            },
-            lane: if request.shape.stops { Lane::Control } else { Lane::Data },
-            opid: HeaderValue::try_from(operation.id.to_string()).ok(),
-            deadline,
-            cancel: Some(operation.cancel.clone()),
-            keep: Some(Box::new(operation)),
-            span: None,
-            path: None,
-        }
     }
 }
 

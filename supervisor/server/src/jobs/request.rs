@@ -7,13 +7,15 @@ use http::uri::PathAndQuery;
 use mainstay_model::Job;
 use mainstay_proto::methods::{self, Kind};
 use mainstay_proto::viam::common::v1::DoCommandRequest;
-use mainstay_proxy::resource::Resource;
+use mainstay_proxy::resource::{CallerRole, Resource};
 use mainstay_proxy::table::{MethodShape, NamePath};
 use mainstay_proxy::upstream::Upstream;
 use mainstay_runtime::machine::view::View;
 use mainstay_wire::entry::object;
 use prost::Message as _;
 use tonic::Status;
+
+use crate::robot::stop::field;
 
 const DO_COMMAND: &str = "DoCommand";
 
@@ -55,6 +57,14 @@ pub fn request(view: &View, job: &Job) -> Result<JobRequest, Status> {
         return Err(Status::failed_precondition(text));
     }
     let destination = view.table.lookup(service, &job.method, &name.name)?;
+    let caller = if shape.stops {
+        CallerRole::Stop
+    } else {
+        CallerRole::Client
+    };
+    if let Some(refused) = resource.refuses(caller) {
+        return Err(refused.into());
+    }
     let (path, message) = if job.method == DO_COMMAND {
         let request = DoCommandRequest {
             name: name.name.to_string(),
@@ -108,13 +118,6 @@ fn command_path(service: &str, shape: &MethodShape, kind: &str) -> String {
 fn named(path: &[u32], name: &str) -> Vec<u8> {
     let Some((last, outer)) = path.split_last() else {
         return Vec::new();
-    };
-    let field = |number: u32, content: &[u8]| {
-        let mut bytes = Vec::new();
-        prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, &mut bytes);
-        prost::encoding::encode_varint(content.len() as u64, &mut bytes);
-        bytes.extend_from_slice(content);
-        bytes
     };
     outer
         .iter()

@@ -1,11 +1,35 @@
 //! The tasks of the jobs, on a clock of the test's own. Their resource does not exist, so each run is a failure that is
 //! noted.
 
+use http::{Method, Request, Uri};
+use mainstay_proxy::body::RequestBody;
+use mainstay_proxy::identity::Identity;
+use mainstay_proxy::ingress::Routes;
+use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
 use mainstay_proxy::operations::Operations;
+use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::trace::Traces;
 use mainstay_runtime::machine::view::View;
 
 use super::*;
+
+/// A machine without services of its own.
+#[derive(Debug)]
+struct NoServices;
+
+impl LocalServices for NoServices {
+    fn serves(&self, _: &str, _: &Identity) -> Option<Treatment> {
+        None
+    }
+
+    fn call(&self, _: &str, _: Request<RequestBody>) -> LocalAnswer {
+        unreachable!("no service was offered")
+    }
+
+    fn page(&self, _: &Identity, _: &Method, _: &Uri) -> Option<LocalAnswer> {
+        None
+    }
+}
 
 struct Bench {
     handle: JobsHandle,
@@ -17,13 +41,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (handle, published, stop) = (JobsHandle::default(), ViewCell::default(), CancellationToken::new());
-        let sessions = mainstay_proxy::sessions::Sessions::new(Duration::from_secs(2));
-        let caller = JobContext::new(
-            published.clone(),
-            Operations::default(),
-            Arc::new(sessions),
-            Traces::new().0,
-        );
+        let routes = Arc::new(Routes {
+            table: Arc::default(),
+            gate: Arc::new(Sessions::new(Duration::from_secs(2))),
+            local: Arc::new(NoServices),
+            operations: Operations::default(),
+            traces: Traces::new().0,
+        });
+        let caller = JobContext::new(published.clone(), routes);
         let mut tasks = JoinSet::new();
         tasks.spawn(Jobs::new(handle.clone(), caller).run(stop.clone()));
         Self {

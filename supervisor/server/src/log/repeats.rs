@@ -73,14 +73,7 @@ pub struct Repeats {
 struct Repetition {
     times: u64,
     /// Set once it is counted instead of written.
-    counted: Option<Counted>,
-}
-
-#[derive(Debug)]
-struct Counted {
-    level: Level,
-    module: Option<String>,
-    text: String,
+    counted: Option<Summary>,
 }
 
 impl Repeats {
@@ -101,7 +94,7 @@ impl Repeats {
             Some(_) => RepeatAction::Count,
             None if seen.times <= WRITTEN => RepeatAction::Write,
             None => {
-                let counted = Counted::of(said);
+                let counted = Summary::of(said);
                 self.bytes += counted.weight();
                 seen.counted = Some(counted);
                 RepeatAction::Begin
@@ -143,7 +136,6 @@ impl Repeats {
         };
         let Some(counted) = counted else { return true };
         self.bytes -= counted.weight();
-        let Counted { level, module, text } = counted;
         let length = now.duration_since(since).min(WINDOW);
         // A part of a second only where there is no whole one.
         let length = match length.as_secs() {
@@ -152,15 +144,15 @@ impl Repeats {
         };
         let length = duration::show(length);
         ended.push(Summary {
-            level,
-            module,
-            text: format!("Message logged {times} times in past {length}: {text}"),
+            text: format!("Message logged {times} times in past {length}: {}", counted.text),
+            ..counted
         });
         true
     }
 }
 
-impl Counted {
+impl Summary {
+    /// Summary whose text is the message alone, until its count is known.
     fn of(said: LogMessage<'_>) -> Self {
         let cut = said.text.floor_char_boundary(MAX_TEXT);
         let more = if cut < said.text.len() { "…" } else { "" };

@@ -22,7 +22,7 @@ use crate::jobs;
 
 /// State that the robot service works on.
 #[derive(Debug, Clone)]
-pub struct Robot {
+pub struct RobotState {
     /// The machine.
     pub machine: machine::MachineHandle,
     /// Who moves what.
@@ -39,7 +39,7 @@ pub struct Robot {
     pub stops: TaskTracker,
 }
 
-impl Robot {
+impl RobotState {
     /// Stops every resource that can stop, or those of `only`, and says how that went. It goes on when the caller no
     /// longer waits.
     pub async fn stop_all(

@@ -14,7 +14,7 @@ use mainstay_runtime::module::entry::ModuleEntry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Robot, stop};
+use super::{RobotState, stop};
 
 /// State of a module's processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl LossDetector {
     }
 }
 
-impl Robot {
+impl RobotState {
     /// Stops what modules moved that no longer steer it, until `over`: also while the machine is taken down.
     pub async fn watch_modules(self, over: CancellationToken) {
         let mut changes = self.machine.published.changes.follow();
@@ -100,12 +100,12 @@ impl Robot {
         );
         if let Loss::Ended(life) = loss {
             // First of all: what is read of its last words from now on moves nothing.
-            self.sessions.module_ended(module, life);
+            self.sessions.table().module_ended(module, life);
         }
         if entry.policy().keep_moving {
             return;
         }
-        let moved = self.sessions.take_moved_by(module, up_to);
+        let moved = self.sessions.table().take_moved_by(module, up_to);
         let left: Vec<_> = moved.into_iter().filter(|name| outlives(view, module, name)).collect();
         if left.is_empty() {
             return;

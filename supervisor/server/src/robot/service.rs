@@ -9,11 +9,12 @@ use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotService;
 use mainstay_proxy::identity::{Caller, Identity};
 use mainstay_proxy::sessions::parse_id;
+use mainstay_proxy::status::CallError;
 use mainstay_runtime::machine::RestartError;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::{Robot, logs, status};
+use super::{RobotState, logs, status};
 
 /// The API version whose messages we speak; see the wire tables.
 const API_VERSION: &str = "v0.1.601";
@@ -45,7 +46,7 @@ pub(crate) fn restart_status(error: RestartError) -> Status {
 }
 
 #[tonic::async_trait]
-impl RobotService for Robot {
+impl RobotService for RobotState {
     type StreamStatusStream = Messages<pb::StreamStatusResponse>;
     type TunnelStream = Messages<pb::TunnelResponse>;
 
@@ -139,14 +140,19 @@ impl RobotService for Robot {
     }
 
     async fn get_sessions(&self, _: Request<pb::GetSessionsRequest>) -> Answer<pb::GetSessionsResponse> {
-        let sessions = self.sessions.list().into_iter().map(|(id, session)| pb::Session {
-            id: id.to_string(),
-            peer_connection_info: Some(pb::PeerConnectionInfo {
-                r#type: pb::PeerConnectionType::Grpc.into(),
-                remote_address: Some(session.peer).filter(|peer| !peer.is_empty()),
-                local_address: None,
-            }),
-        });
+        let sessions = self
+            .sessions
+            .table()
+            .list()
+            .into_iter()
+            .map(|(id, session)| pb::Session {
+                id: id.to_string(),
+                peer_connection_info: Some(pb::PeerConnectionInfo {
+                    r#type: pb::PeerConnectionType::Grpc.into(),
+                    remote_address: Some(session.peer).filter(|peer| !peer.is_empty()),
+                    local_address: None,
+                }),
+            });
         Ok(Response::new(pb::GetSessionsResponse {
             sessions: sessions.collect(),
         }))
@@ -158,12 +164,13 @@ impl RobotService for Robot {
         let resume = if resume.is_empty() {
             None
         } else {
-            Some(parse_id(&resume)?)
+            Some(parse_id(&resume).map_err(CallError::from)?)
         };
         let id = self
             .sessions
-            .start(resume, caller.identity.entity(), &caller.identity.peer())?;
-        let window = prost_types::Duration::try_from(self.sessions.window())
+            .start(resume, caller.identity.entity(), &caller.identity.peer())
+            .map_err(CallError::from)?;
+        let window = prost_types::Duration::try_from(self.sessions.table().window)
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(pb::StartSessionResponse {
             id: id.to_string(),
@@ -176,9 +183,12 @@ impl RobotService for Robot {
         request: Request<pb::SendSessionHeartbeatRequest>,
     ) -> Answer<pb::SendSessionHeartbeatResponse> {
         let caller = caller(&request)?;
-        let id = parse_id(&request.get_ref().id)?;
-        self.sessions
-            .heartbeat(id, caller.identity.entity(), &caller.identity.peer())?;
+        parse_id(&request.get_ref().id)
+            .and_then(|id| {
+                self.sessions
+                    .heartbeat(id, caller.identity.entity(), &caller.identity.peer())
+            })
+            .map_err(CallError::from)?;
         Ok(Response::new(pb::SendSessionHeartbeatResponse {}))
     }
 
@@ -189,7 +199,10 @@ impl RobotService for Robot {
             Some((name, extra.params.unwrap_or_default()))
         });
         // Some SDKs send StopAll whenever a module ends: that must not stop what others move.
-        let only = caller.identity.module().map(|module| self.sessions.moved_by(module));
+        let only = caller
+            .identity
+            .module()
+            .map(|module| self.sessions.table().moved_by(module));
         if only.is_none() {
             self.operations.cancel_all(caller.operation);
         }

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use mainstay_proto::ResourceName;
+use mainstay_proto::raw::RawCodec;
 use mainstay_proxy::resource::Resource;
 use mainstay_proxy::table::StopMethod;
 use mainstay_proxy::upstream::Upstream;
 use mainstay_runtime::machine::view::ViewCell;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_types::Struct;
 use tokio::task::JoinSet;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status};
 
 /// Limit for one Stop. A module that does not answer it within this time is not going to.
@@ -96,14 +97,8 @@ async fn call(
     let mut request = Request::new(message(stop, &name.name, extra));
     request.set_timeout(STOP_TIMEOUT);
     let mut client = tonic::client::Grpc::new(upstream);
-    let answer = tokio::time::timeout(STOP_TIMEOUT, async {
-        client
-            .ready()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        client.unary(request, path, RawCodec).await
-    });
-    match answer.await {
+    // A connection to a module is ready at any time.
+    match tokio::time::timeout(STOP_TIMEOUT, client.unary(request, path, RawCodec)).await {
         Ok(answer) => answer.map(|_stopped| ()),
         Err(_elapsed) => Err(Status::deadline_exceeded(format!(
             "no answer to Stop within {STOP_TIMEOUT:?}"
@@ -113,57 +108,20 @@ async fn call(
 
 /// A Stop request of any API: its name field, and its `extra` if it has one.
 fn message(stop: &StopMethod, name: &str, extra: Option<&Struct>) -> Bytes {
-    let mut bytes = Vec::new();
-    field(&mut bytes, stop.name_field, name.as_bytes());
+    let mut bytes = field(stop.name_field, name.as_bytes());
     if let (Some(number), Some(extra)) = (stop.extra_field, extra) {
-        field(&mut bytes, number, &extra.encode_to_vec());
+        bytes.extend(field(number, &extra.encode_to_vec()));
     }
     bytes.into()
 }
 
-fn field(bytes: &mut Vec<u8>, number: u32, content: &[u8]) {
-    prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, bytes);
-    prost::encoding::encode_varint(content.len() as u64, bytes);
+/// A field of a message: text, bytes or another message.
+pub fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_key(number, WireType::LengthDelimited, &mut bytes);
+    encode_varint(content.len() as u64, &mut bytes);
     bytes.extend_from_slice(content);
-}
-
-/// Messages that are bytes already.
-#[derive(Debug, Clone, Copy)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        buffer.advance(buffer.remaining());
-        Ok(Some(()))
-    }
+    bytes
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, Span as Record};
 use mainstay_proto::viam::robot::v1::{SendTracesRequest, SendTracesResponse};
-use mainstay_proxy::trace::SinkConfig;
 use mainstay_runtime::rotating_file::RotatingFile;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -13,7 +12,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 use tracing::{info, warn};
 
-use super::json;
+use super::{SinkConfig, json};
 
 /// Largest file of traces, in bytes.
 const MAX_SIZE: u64 = 32 << 20;

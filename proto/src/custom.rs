@@ -1,11 +1,13 @@
-//! APIs that only a module knows: its descriptors as they came, and what routing reads from them.
+//! APIs that only a module knows: its descriptors as they came, for reflection, and what a router must know of their
+//! methods, read from them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_proto::methods::Kind;
 use prost::Message;
+
+use crate::methods::Kind;
 
 /// Descriptor file of a module, as it came.
 #[derive(Debug, Clone)]
@@ -65,44 +67,24 @@ impl ReflectedFile {
 impl CustomService {
     /// Reads from the files what routing needs of `service`; `None` if none of them defines it.
     pub fn read(service: &str, pool: &Arc<DescriptorPool>) -> Option<Self> {
-        read_service(service, pool)
-    }
-
-    /// A method by its name on the wire.
-    pub fn method(&self, name: &str) -> Option<&CustomMethod> {
-        self.methods.get(name)
-    }
-}
-
-fn read_service(service: &str, pool: &Arc<DescriptorPool>) -> Option<CustomService> {
-    let decode = |file: &ReflectedFile| FileDescriptor::decode(file.bytes.clone()).ok();
-    let holder = pool
-        .values()
-        .find(|file| file.symbols.iter().any(|symbol| symbol == service))
-        .and_then(decode);
-    let holder = holder?;
-    let descriptor = holder
-        .service
-        .iter()
-        .find(|candidate| holder.qualify(&candidate.name) == service)?;
-    let field = |request: &str, name: &str, wanted: FieldType| {
-        let request = request.trim_start_matches('.');
-        let file = pool
-            .values()
-            .find(|file| file.symbols.iter().any(|symbol| symbol == request))
-            .and_then(decode)?;
-        file.message(request)?
-            .field
+        let decode = |symbol: &str| {
+            let declares = |file: &&ReflectedFile| file.symbols.iter().any(|known| known == symbol);
+            let file = pool.values().find(declares)?;
+            FileDescriptor::decode(file.bytes.clone()).ok()
+        };
+        let holder = decode(service)?;
+        let descriptor = holder
+            .service
             .iter()
-            .find(|field| field.name == name && field.is(wanted))?
-            .number
-            .try_into()
-            .ok()
-    };
-    let methods = descriptor
-        .method
-        .iter()
-        .map(|method| {
+            .find(|candidate| holder.qualify(&candidate.name) == service)?;
+        let field = |request: &str, name: &str, wanted: FieldType| {
+            let request = request.trim_start_matches('.');
+            let file = decode(request)?;
+            let mut fields = file.message(request)?.field.iter();
+            let field = fields.find(|field| field.name == name && field.is(wanted))?;
+            field.number.try_into().ok()
+        };
+        let methods = descriptor.method.iter().map(|method| {
             let kind = match (method.client_streaming, method.server_streaming) {
                 (false, false) => Kind::Unary,
                 (false, true) => Kind::ServerStream,
@@ -110,24 +92,27 @@ fn read_service(service: &str, pool: &Arc<DescriptorPool>) -> Option<CustomServi
                 (true, true) => Kind::Bidi,
             };
             let name_field = field(&method.input_type, "name", FieldType::Text);
+            let options = method.options.as_ref();
             let known = CustomMethod {
                 kind,
                 name_field,
                 extra_field: field(&method.input_type, "extra", FieldType::Struct),
-                actuates: method
-                    .options
-                    .as_ref()
-                    .is_some_and(|options| options.safety_heartbeat_monitored),
+                actuates: options.is_some_and(|options| options.safety_heartbeat_monitored),
                 stops: method.name == "Stop" && kind == Kind::Unary && name_field.is_some(),
             };
             (method.name.clone(), known)
+        });
+        Some(Self {
+            name: service.to_owned(),
+            pool: pool.clone(),
+            methods: methods.collect(),
         })
-        .collect();
-    Some(CustomService {
-        name: service.to_owned(),
-        pool: pool.clone(),
-        methods,
-    })
+    }
+
+    /// A method by its name on the wire.
+    pub fn method(&self, name: &str) -> Option<&CustomMethod> {
+        self.methods.get(name)
+    }
 }
 
 /// The parts of `google.protobuf.FileDescriptorProto` that routing needs; the option would be lost in the usual types.
@@ -268,7 +253,7 @@ impl FileDescriptor {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     fn field(name: &str, number: i32, r#type: i32, type_name: &str) -> FieldDescriptor {
@@ -293,7 +278,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(crate) fn pool() -> Arc<DescriptorPool> {
+    fn pool() -> Arc<DescriptorPool> {
         let request = MessageDescriptor {
             name: "Request".into(),
             field: vec![
@@ -331,7 +316,7 @@ pub(super) mod tests {
 
     #[test]
     fn routing_facts_are_read_from_the_descriptors() {
-        let service = read_service("acme.v1.Gizmo", &pool()).expect("defined");
+        let service = CustomService::read("acme.v1.Gizmo", &pool()).expect("defined");
         let turn = service.method("Turn").expect("defined");
         assert_eq!(
             (turn.kind, turn.name_field, turn.extra_field),
@@ -346,7 +331,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_service_that_no_file_defines_is_none() {
-        assert!(read_service("acme.v1.Other", &pool()).is_none());
+        assert!(CustomService::read("acme.v1.Other", &pool()).is_none());
     }
 
     #[test]
