@@ -13,14 +13,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::difference::{self, Difference};
 use mainstay_model::{Builtins, Config, ModuleName};
 
-use super::desired;
-use super::desired::DesiredModule;
+use super::desired::{self, DesiredModule};
 use super::failure::Failure;
 use super::node::DeclaredDependencies;
-use crate::difference;
-use crate::difference::Difference;
 use crate::graph::circles::DroppedOptional;
 
 /// Part of a machine that can change by itself.
@@ -329,32 +327,10 @@ fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &Des
             return listed(&found);
         }
     }
-    let (old, new) = (&old.spec, &new.spec);
-    let differ = [
-        ("module_id", old.id != new.id),
-        ("type", old.local != new.local || old.registry != new.registry),
-        ("executable_path", old.executable != new.executable),
-        ("log_level", old.arguments != new.arguments),
-        ("tcp_mode", old.tcp != new.tcp),
-        ("first_run_timeout", old.first_run_timeout != new.first_run_timeout),
-        ("env", old.env != new.env),
-        ("restart", old.policy.restart != new.policy.restart),
-        ("health", old.policy.health != new.policy.health),
-        ("stop", old.policy.stop != new.policy.stop),
-        ("limits", old.policy.limits != new.policy.limits),
-        ("sandbox", old.policy.sandbox != new.policy.sandbox),
-        ("output", old.policy.output != new.policy.output),
-        ("watch", old.policy.watch != new.policy.watch),
-        ("keep_moving", old.policy.keep_moving != new.policy.keep_moving),
-    ];
-    let differ: Vec<_> = differ
-        .iter()
-        .filter(|(_, differ)| *differ)
-        .map(|(key, _)| *key)
-        .collect();
-    if differ.is_empty() {
+    let keys = old.spec.changed_keys(&new.spec);
+    if keys.is_empty() {
         "its entry changed".to_owned()
     } else {
-        format!("{} changed", differ.join(", "))
+        format!("{} changed", keys.join(", "))
     }
 }

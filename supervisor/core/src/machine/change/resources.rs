@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
-use mainstay_model::{Config, ModuleName, ResourceConfig};
+use mainstay_model::{Config, ModuleName, ResourceConfig, difference};
 
 use super::order::dependencies_first;
 use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
-use crate::difference;
 use crate::graph::circles::DroppedOptional;
 use crate::graph::{Index, Unresolved, circles, cycles};
 use crate::machine::node::{DeclaredDependencies, Dependencies};
