@@ -7,6 +7,7 @@ pub mod change;
 mod change_tests;
 #[cfg(test)]
 mod circle_tests;
+mod circles;
 mod dependents_lost;
 pub mod desired;
 pub mod failure;
@@ -17,6 +18,7 @@ pub mod plan;
 mod plan_tests;
 mod relations;
 pub mod removal;
+mod retries;
 #[cfg(test)]
 mod simulator;
 pub mod world;
