@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::graph::cycles;
+    use crate::graph::walk;
 
     fn name(number: usize) -> ResourceName {
         format!("a:component:c/r{number:04}").parse().expect("a name")
@@ -258,8 +258,7 @@ mod tests {
             };
             let circles = |edges: &HashMap<ResourceName, Vec<ResourceName>>| {
                 let follow = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
-                // An own copy of the names, so that the lists may be borrowed as long as these.
-                cycles(names.iter(), |name| follow(name)).len()
+                walk(&names, follow).circles.len()
             };
             let required = next(&|edge| !edge.optional);
             if circles(&required) == 0 {

@@ -4,7 +4,6 @@
 //! Start-up is the plan from the empty config, shutdown the plan to it. Something is touched only if its own entry
 //! changed or something that it holds did. What depends on answers that nobody has yet is marked `known_after_start`.
 
-mod order;
 mod resources;
 mod sections;
 
@@ -115,6 +114,20 @@ pub struct Change {
     pub through: Option<Part>,
     /// A resource that is rebuilt while those who hold it keep it.
     pub in_place: bool,
+}
+
+impl Change {
+    /// Change that is certain, and follows from the part's own entry.
+    fn new(part: Part, how: ChangeKind, because: impl Into<String>) -> Self {
+        Self {
+            part,
+            how,
+            because: because.into(),
+            known_after_start: false,
+            through: None,
+            in_place: false,
+        }
+    }
 }
 
 /// Changes from one config to another, in order: what is closed, modules, then what is built, after what it needs.
@@ -282,14 +295,7 @@ impl Modules {
     }
 
     fn add(&mut self, name: &ModuleName, how: ChangeKind, because: &str) {
-        self.changes.push(Change {
-            part: Part::Module(name.clone()),
-            how,
-            because: because.to_owned(),
-            known_after_start: false,
-            through: None,
-            in_place: false,
-        });
+        self.changes.push(Change::new(Part::Module(name.clone()), how, because));
     }
 }
 

@@ -7,7 +7,7 @@ use mainstay_ids::ResourceName;
 use super::node::{BuildStage, Node};
 use super::world::World;
 use crate::graph::circles::{self, DroppedOptional};
-use crate::graph::cycles;
+use crate::graph::walk;
 
 /// Circles, as far as they are known.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl World {
         let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
         waiting.sort();
         let starts = waiting.into_iter().map(|(_, name)| name);
-        for circle in cycles(starts, |name| self.nodes.get(name).map_or(&[], Node::required)) {
+        for circle in walk(starts, |name| self.nodes.get(name).map_or(&[][..], Node::required)).circles {
             for (place, member) in circle.iter().enumerate() {
                 let own = || circle[place..].iter().chain(&circle[..=place]).cloned().collect();
                 self.circles.required.entry(member.clone()).or_insert_with(own);

@@ -10,6 +10,7 @@ use mainstay_ids::{Api, ResourceName};
 use mainstay_model::Offers;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
+use super::desired;
 use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState};
 use super::world::World;
 use crate::graph::Unresolved;
@@ -265,16 +266,13 @@ impl World {
 
     /// The module that builds this resource: a built-in one, else the first in the config that offers the model.
     pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, ShownState> {
-        let key = (config.name.api.clone(), config.model.clone());
-        if let Some(builtin) = self.builtin.get(&key) {
-            return Ok(builtin);
-        }
         let configured = || {
             self.module_order
                 .iter()
                 .filter_map(|name| Some((name, self.modules.get(name)?)))
         };
-        if let Some((name, _)) = configured().find(|(_, module)| module.offers.contains(&key)) {
+        let offers = configured().map(|(name, module)| (name, &*module.offers));
+        if let Some(name) = desired::module_of(config, &self.builtin, offers) {
             return Ok(name);
         }
         let names = |wanted: fn(&Module) -> bool| -> Vec<String> {
@@ -293,7 +291,7 @@ impl World {
             )));
         }
         let failing = names(|module| module.offers.is_empty());
-        let (api, model) = &key;
+        let (api, model) = (&config.name.api, &config.model);
         let mut text =
             format!("resource build error: unknown resource type: API {api} with model {model} not registered; ");
         if !failing.is_empty() {

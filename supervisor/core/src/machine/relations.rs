@@ -178,15 +178,19 @@ impl Dependencies {
         required.chain(optional).map(edge)
     }
 
+    /// True if `name` is among them.
+    pub(super) fn ask_for(&self, name: &ResourceName) -> bool {
+        self.required.contains(name) || self.optional.contains(name)
+    }
+
     /// True if a build with `held` is one with what these ask for, but for optional ones that may be there now.
     pub(super) fn are_met_by<'a>(&self, mut held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
-        let wanted = |held: &ResourceName| self.required.contains(held) || self.optional.contains(held);
         self.missing.is_empty()
             && self
                 .required
                 .iter()
                 .all(|required| held.clone().any(|held| held == required))
-            && held.all(wanted)
+            && held.all(|held| self.ask_for(held))
     }
 
     /// The simple names that its texts are found by.
