@@ -340,3 +340,6 @@ fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &Des
         format!("{} changed", keys.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,6 @@ impl World {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

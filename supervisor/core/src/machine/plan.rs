@@ -378,3 +378,6 @@ fn short(api: &Api) -> String {
     let text = api.to_string();
     text.strip_prefix("rdk:").map_or(text.clone(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;
