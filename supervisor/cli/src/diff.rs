@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mainstay_config as config;
 use mainstay_config::store::LastGood;
-use mainstay_core::difference;
+use mainstay_model::difference;
 use mainstay_model::text::plain;
 use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigDifference, DiffConfigRequest, GetStatusRequest};
 use mainstay_wire::control;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_core::graph::{Index, Unresolved, cycles, is_frame_system};
+use mainstay_core::graph::{Index, Unresolved, is_frame_system, walk};
 use mainstay_ids::ResourceName;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Config, ResourceConfig, SourceSpan};
@@ -39,7 +39,7 @@ pub(super) fn check(config: &Config) -> Vec<Diagnostic> {
         edges.insert(&resource.name, next);
     }
     let nexts = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
-    for circle in cycles(config.resources.iter().map(|resource| &resource.name), nexts) {
+    for circle in walk(config.resources.iter().map(|resource| &resource.name), nexts).circles {
         diagnostics.extend(circular(config, &index, &circle));
     }
     diagnostics

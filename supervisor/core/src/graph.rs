@@ -1,4 +1,4 @@
-//! Names to resources: how a dependency text finds the resource that it means. And circles among them.
+//! Names to resources: how a dependency text finds the resource that it means. And the order and circles among them.
 
 pub mod circles;
 
@@ -107,41 +107,49 @@ impl Index {
     }
 }
 
-/// Circles that following `next` from any of `starts` runs into, each as its members in order. Every circle has a
-/// member in one of them; each resource is followed once, so the cost grows with the edges.
-pub fn cycles<'a>(
-    starts: impl Iterator<Item = &'a ResourceName>,
-    next: impl Fn(&ResourceName) -> &'a [ResourceName],
-) -> Vec<Vec<ResourceName>> {
-    let mut found = Vec::new();
+/// Outcome of a walk along dependencies.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    /// Every resource that was met, each after those that it leads to. Members of a circle come somewhere.
+    pub order: Vec<&'a ResourceName>,
+    /// Circles, each as its members in order. Every circle has a member in one of them.
+    pub circles: Vec<Vec<ResourceName>>,
+}
+
+/// Walks along `next` from each of `starts`, depth first. Each resource is followed once, so the cost grows with the
+/// edges.
+pub fn walk<'a, E>(starts: impl IntoIterator<Item = &'a ResourceName>, next: impl Fn(&'a ResourceName) -> E) -> Walk<'a>
+where
+    E: IntoIterator<Item = &'a ResourceName>,
+{
+    let (mut order, mut circles) = (Vec::new(), Vec::new());
     // The place on the present path, or none once everything behind the name was followed.
     let mut seen: HashMap<&ResourceName, Option<usize>> = HashMap::new();
     for start in starts {
         if seen.contains_key(start) {
             continue;
         }
-        // Each entry is a name and how much of its list was followed; an explicit stack keeps long chains off the real one.
-        let mut path: Vec<(&ResourceName, usize)> = vec![(start, 0)];
+        // A name and what is left of its list; an explicit stack keeps long chains off the real one.
+        let mut path = vec![(start, next(start).into_iter())];
         seen.insert(start, Some(0));
-        while let Some((name, followed)) = path.last_mut() {
-            let name = *name;
-            let Some(dependency) = next(name).get(*followed) else {
+        while let Some((name, rest)) = path.last_mut() {
+            let Some(dependency) = rest.next() else {
                 seen.insert(name, None);
+                order.push(*name);
                 path.pop();
                 continue;
             };
-            *followed += 1;
             match seen.get(dependency) {
                 None => {
                     seen.insert(dependency, Some(path.len()));
-                    path.push((dependency, 0));
+                    path.push((dependency, next(dependency).into_iter()));
                 }
-                Some(Some(place)) => found.push(path[*place..].iter().map(|(name, _)| (*name).clone()).collect()),
+                Some(Some(place)) => circles.push(path[*place..].iter().map(|(name, _)| (*name).clone()).collect()),
                 Some(None) => {}
             }
         }
     }
-    found
+    Walk { order, circles }
 }
 
 #[cfg(test)]
@@ -186,8 +194,8 @@ mod tests {
         ]
         .into();
         let next = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
-        assert_eq!(cycles([].iter(), next), Vec::<Vec<ResourceName>>::new());
-        let found = cycles(all.iter(), next);
+        assert!(walk([], next).circles.is_empty());
+        let found = walk(&all, next).circles;
         assert_eq!(found, [vec![all[1].clone(), all[2].clone()], vec![all[3].clone()]]);
         let chain: Vec<_> = (0..100_000)
             .map(|number| names(&[&format!("a:component:c/r{number}")]).remove(0))
@@ -200,9 +208,11 @@ mod tests {
                 &chain[number - 1..number]
             }
         };
+        let walk = walk(chain.iter().rev(), next);
         assert!(
-            cycles(chain.iter().rev(), next).is_empty(),
+            walk.circles.is_empty(),
             "a long chain is no circle, and no deep recursion"
         );
+        assert!(walk.order.into_iter().eq(&chain), "each comes after what it leads to");
     }
 }

@@ -6,9 +6,8 @@
 //!
 //! Reading order: [`module`] (one process: lifecycle, back-off, probe, limits, history), [`machine`] (all resources:
 //! world and plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles),
-//! [`difference`] (two configs, value by value), [`events`] (what is told of all that).
+//! [`events`] (what is told of all that).
 
-pub mod difference;
 pub mod events;
 pub mod graph;
 pub mod machine;

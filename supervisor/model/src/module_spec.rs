@@ -38,6 +38,25 @@ pub struct ModuleSpec {
     pub data: Option<PathBuf>,
 }
 
+impl ModuleSpec {
+    /// Keys of the config by which `other` differs.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("module_id", self.id != other.id),
+            ("type", self.local != other.local || self.registry != other.registry),
+            ("executable_path", self.executable != other.executable),
+            ("log_level", self.arguments != other.arguments),
+            ("tcp_mode", self.tcp != other.tcp),
+            ("first_run_timeout", self.first_run_timeout != other.first_run_timeout),
+            ("env", self.env != other.env),
+        ];
+        let changed = keys.into_iter().filter(|(_, changed)| *changed);
+        let changed = changed.map(|(key, _)| key);
+        changed.chain(self.policy.changed_keys(&other.policy)).collect()
+    }
+}
+
 /// Limits that the child sets for itself before it becomes the module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rlimits {

@@ -103,6 +103,34 @@ impl Policy {
             ..Self::default()
         }
     }
+
+    /// Keys of the config by which `other` differs.
+    #[must_use]
+    pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        // Taken apart so that a new key cannot be forgotten here.
+        let Self {
+            restart,
+            health,
+            stop,
+            limits,
+            sandbox,
+            output,
+            watch,
+            keep_moving,
+        } = self;
+        let keys = [
+            ("restart", *restart != other.restart),
+            ("health", *health != other.health),
+            ("stop", *stop != other.stop),
+            ("limits", *limits != other.limits),
+            ("sandbox", *sandbox != other.sandbox),
+            ("output", *output != other.output),
+            ("watch", *watch != other.watch),
+            ("keep_moving", *keep_moving != other.keep_moving),
+        ];
+        let changed = keys.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| key).collect()
+    }
 }
 
 /// Restarts of a module. An end of its own accord, and a failed start, count as failures in the same way.

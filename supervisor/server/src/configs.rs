@@ -3,8 +3,7 @@
 
 use mainstay_config::Diagnostic;
 use mainstay_config::{ConfigFiles, Severity};
-use mainstay_core::difference;
-use mainstay_model::{Phase, Preflight, ResourceConfig};
+use mainstay_model::{Phase, Preflight, ResourceConfig, difference};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::machine::apply::ApplyError;
 use mainstay_runtime::machine::view::View;

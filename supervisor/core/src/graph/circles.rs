@@ -41,8 +41,8 @@ impl DroppedOptional {
 }
 
 /// Optional dependencies that are dropped, by the names of their ends. An optional one that is required as well is
-/// required. Linear in the edges, but for optional ones that are part of a circle: for each of those, the circle's
-/// edges are followed.
+/// required. Linear in the edges, but for optional ones that are part of a circle or lead from one to another: for each of
+/// those, the edges of these circles are followed.
 #[must_use]
 pub fn dropped_optional<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<DroppedOptional> {
     let edges: BTreeSet<Edge<'_>> = edges.into_iter().collect();
@@ -56,12 +56,12 @@ pub fn dropped_optional<'a>(edges: impl IntoIterator<Item = Edge<'a>>) -> Vec<Dr
     for edge in &edges {
         all[places[edge.from]].push(places[edge.to]);
     }
-    let rings = rings(&all);
+    let near = between_circles(&all);
     let (mut kept, mut optional) = (vec![Vec::new(); names.len()], Vec::new());
-    // Only what lies in a ring can close a circle; what is required comes before what is optional.
+    // What is required comes before what is optional.
     for edge in &edges {
         let (from, to) = (places[edge.from], places[edge.to]);
-        if rings[from] != rings[to] {
+        if !near[from] || !near[to] {
             continue;
         }
         if !edge.optional {
@@ -112,52 +112,31 @@ fn way(edges: &[Vec<usize>], from: usize, to: usize) -> Option<Vec<usize>> {
     None
 }
 
-/// The number of each place's ring: two have the same if each leads to the other. (Tarjan's way, with a stack of its
-/// own, because chains may be longer than that of the thread.)
-fn rings(edges: &[Vec<usize>]) -> Vec<usize> {
-    const UNSEEN: usize = usize::MAX;
-    let count = edges.len();
-    let (mut number, mut low, mut ring) = (vec![UNSEEN; count], vec![0; count], vec![UNSEEN; count]);
-    let (mut seen, mut rings) = (0, 0);
-    let mut waiting = Vec::new();
-    for start in 0..count {
-        if number[start] != UNSEEN {
-            continue;
-        }
-        // A place, and how many of its edges were followed.
-        let mut path = vec![(start, 0)];
-        while let Some((place, followed)) = path.last_mut() {
-            let place = *place;
-            if *followed == 0 {
-                (number[place], low[place]) = (seen, seen);
-                seen += 1;
-                waiting.push(place);
-            }
-            let next = edges[place].get(*followed).copied();
-            *followed += 1;
-            match next {
-                Some(next) if number[next] == UNSEEN => path.push((next, 0)),
-                Some(next) if ring[next] == UNSEEN => low[place] = low[place].min(number[next]),
-                Some(_) => {}
-                None => {
-                    path.pop();
-                    if let Some((above, _)) = path.last() {
-                        low[*above] = low[*above].min(low[place]);
-                    }
-                    if low[place] == number[place] {
-                        while let Some(member) = waiting.pop() {
-                            ring[member] = rings;
-                            if member == place {
-                                break;
-                            }
-                        }
-                        rings += 1;
-                    }
+/// True for each place on a circle, or on a way from one circle to another: what is left when places that lead nowhere,
+/// or that nothing leads to, are taken away one after the other.
+fn between_circles(edges: &[Vec<usize>]) -> Vec<bool> {
+    let mut reversed = vec![Vec::new(); edges.len()];
+    for (from, nexts) in edges.iter().enumerate() {
+        nexts.iter().for_each(|to| reversed[*to].push(from));
+    }
+    let mut left = vec![true; edges.len()];
+    for (nexts, befores) in [(edges, &reversed[..]), (&reversed[..], edges)] {
+        let ways = |nexts: &Vec<usize>| nexts.iter().filter(|next| left[**next]).count();
+        let mut ways: Vec<_> = nexts.iter().map(ways).collect();
+        let mut ends: Vec<_> = (0..edges.len())
+            .filter(|place| left[*place] && ways[*place] == 0)
+            .collect();
+        while let Some(end) = ends.pop() {
+            left[end] = false;
+            for before in &befores[end] {
+                ways[*before] -= 1;
+                if left[*before] && ways[*before] == 0 {
+                    ends.push(*before);
                 }
             }
         }
     }
-    ring
+    left
 }
 
 #[cfg(test)]
@@ -167,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::graph::cycles;
+    use crate::graph::walk;
 
     fn name(number: usize) -> ResourceName {
         format!("a:component:c/r{number:04}").parse().expect("a name")
@@ -258,8 +237,7 @@ mod tests {
             };
             let circles = |edges: &HashMap<ResourceName, Vec<ResourceName>>| {
                 let follow = |name: &ResourceName| edges.get(name).map_or(&[][..], Vec::as_slice);
-                // An own copy of the names, so that the lists may be borrowed as long as these.
-                cycles(names.iter(), |name| follow(name)).len()
+                walk(&names, follow).circles.len()
             };
             let required = next(&|edge| !edge.optional);
             if circles(&required) == 0 {

@@ -86,7 +86,7 @@ impl World {
                     .as_ref()
                     .filter(|_| !node.changed)
                     .map(|dependencies| dependencies.declared.clone()),
-                dropped_optional: node.dropped_optional.clone(),
+                dropped_optional: self.circles.dropped_optional(name).to_vec(),
             };
             (name.clone(), known)
         });
@@ -161,13 +161,10 @@ impl World {
         node.wanted = true;
         node.changed |= !same && node.stage != BuildStage::Idle;
         if !same {
-            node.failures = 0;
-            if let Some((_, at)) = node.failure.take() {
-                self.retries.remove(&(at, name.clone()));
-            }
+            self.retries.forget(name);
         }
         if !same && node.stage == BuildStage::Idle {
-            (node.validated, node.shown) = (false, None);
+            node.shown = None;
             self.forget_dependencies(name);
         }
         self.touch_around(name);

@@ -4,7 +4,6 @@
 //! Start-up is the plan from the empty config, shutdown the plan to it. Something is touched only if its own entry
 //! changed or something that it holds did. What depends on answers that nobody has yet is marked `known_after_start`.
 
-mod order;
 mod resources;
 mod sections;
 
@@ -13,14 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::difference::{self, Difference};
 use mainstay_model::{Builtins, Config, ModuleName};
 
-use super::desired;
-use super::desired::DesiredModule;
+use super::desired::{self, DesiredModule};
 use super::failure::Failure;
 use super::node::DeclaredDependencies;
-use crate::difference;
-use crate::difference::Difference;
 use crate::graph::circles::DroppedOptional;
 
 /// Part of a machine that can change by itself.
@@ -117,6 +114,20 @@ pub struct Change {
     pub through: Option<Part>,
     /// A resource that is rebuilt while those who hold it keep it.
     pub in_place: bool,
+}
+
+impl Change {
+    /// Change that is certain, and follows from the part's own entry.
+    fn new(part: Part, how: ChangeKind, because: impl Into<String>) -> Self {
+        Self {
+            part,
+            how,
+            because: because.into(),
+            known_after_start: false,
+            through: None,
+            in_place: false,
+        }
+    }
 }
 
 /// Changes from one config to another, in order: what is closed, modules, then what is built, after what it needs.
@@ -284,14 +295,7 @@ impl Modules {
     }
 
     fn add(&mut self, name: &ModuleName, how: ChangeKind, because: &str) {
-        self.changes.push(Change {
-            part: Part::Module(name.clone()),
-            how,
-            because: because.to_owned(),
-            known_after_start: false,
-            through: None,
-            in_place: false,
-        });
+        self.changes.push(Change::new(Part::Module(name.clone()), how, because));
     }
 }
 
@@ -329,32 +333,13 @@ fn differences((from, old): (&Config, &DesiredModule), (to, new): (&Config, &Des
             return listed(&found);
         }
     }
-    let (old, new) = (&old.spec, &new.spec);
-    let differ = [
-        ("module_id", old.id != new.id),
-        ("type", old.local != new.local || old.registry != new.registry),
-        ("executable_path", old.executable != new.executable),
-        ("log_level", old.arguments != new.arguments),
-        ("tcp_mode", old.tcp != new.tcp),
-        ("first_run_timeout", old.first_run_timeout != new.first_run_timeout),
-        ("env", old.env != new.env),
-        ("restart", old.policy.restart != new.policy.restart),
-        ("health", old.policy.health != new.policy.health),
-        ("stop", old.policy.stop != new.policy.stop),
-        ("limits", old.policy.limits != new.policy.limits),
-        ("sandbox", old.policy.sandbox != new.policy.sandbox),
-        ("output", old.policy.output != new.policy.output),
-        ("watch", old.policy.watch != new.policy.watch),
-        ("keep_moving", old.policy.keep_moving != new.policy.keep_moving),
-    ];
-    let differ: Vec<_> = differ
-        .iter()
-        .filter(|(_, differ)| *differ)
-        .map(|(key, _)| *key)
-        .collect();
-    if differ.is_empty() {
+    let keys = old.spec.changed_keys(&new.spec);
+    if keys.is_empty() {
         "its entry changed".to_owned()
     } else {
-        format!("{} changed", differ.join(", "))
+        format!("{} changed", keys.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Modules that a config wants run, with their specs: built-in ones that it uses, then the configured ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use mainstay_ids::{Api, Model};
@@ -80,6 +80,17 @@ pub fn modules(config: &Config, builtins: &Builtins) -> Vec<DesiredModule> {
         level: module.log_level.clone(),
     });
     builtin.chain(configured).collect()
+}
+
+/// The module that builds a resource: a built-in one, else the first that offers its model. `offers` in config order.
+pub(super) fn module_of<'a>(
+    config: &ResourceConfig,
+    builtin: &'a HashMap<(Api, Model), ModuleName>,
+    mut offers: impl Iterator<Item = (&'a ModuleName, &'a HashSet<(Api, Model)>)>,
+) -> Option<&'a ModuleName> {
+    let key = (config.name.api.clone(), config.model.clone());
+    let first = || offers.find(|(_, models)| models.contains(&key)).map(|(name, _)| name);
+    builtin.get(&key).or_else(first)
 }
 
 /// Built-in models that a config uses, with their modules.

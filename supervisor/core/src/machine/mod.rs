@@ -3,20 +3,15 @@
 
 pub mod adopt;
 pub mod change;
-#[cfg(test)]
-mod change_tests;
-#[cfg(test)]
-mod circle_tests;
-mod dependents_lost;
+mod circles;
 pub mod desired;
 pub mod failure;
 pub mod node;
 pub mod pending_removals;
 pub mod plan;
-#[cfg(test)]
-mod plan_tests;
 mod relations;
 pub mod removal;
+mod retries;
 #[cfg(test)]
 mod simulator;
 pub mod world;

@@ -2,14 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
-use super::failure::Failure;
 use crate::graph::Unresolved;
-use crate::graph::circles::DroppedOptional;
 
 /// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
 /// build one resource after the other anyway.
@@ -141,8 +138,6 @@ pub struct Node {
     /// Set while it is in its module but has to be taken out: what it holds was replaced or can be built anew, or it is
     /// not wanted. Kept by `World::propagate`, so that asking costs nothing.
     pub(super) must_remove: bool,
-    /// Number of resources in modules that hold it.
-    pub(super) holders: usize,
     /// Set while its entry is another one than that by which it is, or is being, built or asked about.
     pub(super) changed: bool,
     /// Set while it is taken out and built again and those who hold it keep it: they reach it by its name, and nothing
@@ -150,15 +145,7 @@ pub struct Node {
     pub(super) in_place: bool,
     /// Dependencies, as its module declared them last for this entry; written by `World::set_dependencies` alone.
     pub(super) dependencies: Option<Dependencies>,
-    /// Set once its module was asked since it was last taken out, or failed.
-    pub(super) validated: bool,
-    /// The circle of dependencies that it is part of, itself first and last.
-    pub(super) cycle: Option<Vec<ResourceName>>,
-    /// Optional dependencies that it has to go without, because they would close a circle; decided when the machine
-    /// rests.
-    pub(super) dropped_optional: Vec<DroppedOptional>,
-    pub(super) failure: Option<(Failure, Instant)>,
-    pub(super) failures: u32,
+    /// Set while it is in the queue of its module.
     pub(super) queued: bool,
 }
 
@@ -173,6 +160,9 @@ pub(super) struct Dependencies {
     pub(super) optional: Vec<ResourceName>,
     /// Required texts that name nothing, or nothing for certain.
     pub(super) missing: Vec<(String, Unresolved)>,
+    /// Set while they are an answer to the question that precedes a build: the resource was not taken out since, did not
+    /// fail, and its module's process is the same.
+    pub(super) validated: bool,
 }
 
 impl Node {
@@ -189,15 +179,9 @@ impl Node {
             tainted: false,
             shown: None,
             must_remove: false,
-            holders: 0,
             changed: false,
             in_place: false,
             dependencies: None,
-            validated: false,
-            cycle: None,
-            dropped_optional: Vec::new(),
-            failure: None,
-            failures: 0,
             queued: false,
         }
     }
@@ -232,21 +216,18 @@ impl Node {
             .map_or(&[], |dependencies| &dependencies.required)
     }
 
+    /// Its module is to be asked once more, before it is built again.
+    pub(super) fn ask_again(&mut self) {
+        if let Some(dependencies) = &mut self.dependencies {
+            dependencies.validated = false;
+        }
+    }
+
     /// Optional dependencies, as far as they are known.
     pub(super) fn optional(&self) -> &[ResourceName] {
         self.dependencies
             .as_ref()
             .map_or(&[], |dependencies| &dependencies.optional)
-    }
-
-    /// True for an optional dependency that it has to go without.
-    pub(super) fn drops_optional(&self, dependency: &ResourceName) -> bool {
-        // What it needs since that was decided is not let go for it.
-        !self.required().contains(dependency)
-            && self
-                .dropped_optional
-                .iter()
-                .any(|dropped_optional| dropped_optional.what == *dependency)
     }
 }
 

@@ -4,13 +4,13 @@
 //! what is wanted, and the answer is its next step. Start-up is the case where nothing runs yet, shutdown the one where
 //! nothing is wanted, and a crash the one where some of what was built is gone.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
 use mainstay_ids::{Api, ResourceName};
 use mainstay_model::Offers;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
+use super::desired;
 use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState};
 use super::world::World;
 use crate::graph::Unresolved;
@@ -50,7 +50,7 @@ impl World {
     fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
         if node.must_remove {
             let name = &node.config.name;
-            return if node.holders > 0 && (!node.in_place || self.is_held_by_removed(name)) {
+            return if self.is_held(name) && (!node.in_place || self.is_held_by_removed(name)) {
                 Step::Show(ShownState::waiting("being replaced, after the resources that use it"))
             } else {
                 self.unless_busy(module, Step::Remove(module.clone()))
@@ -71,7 +71,7 @@ impl World {
             return match &node.module {
                 Some(module) if node.tainted && self.is_callable(module) => Step::Remove(module.clone()),
                 // Who holds it counts on it to be known, and is taken out first.
-                _ if node.holders > 0 => Step::Wait,
+                _ if self.is_held(name) => Step::Wait,
                 _ => Step::Forget,
             };
         }
@@ -87,9 +87,7 @@ impl World {
             Some(ModuleCondition::Down(cause)) => return Step::Show(ShownState::gone(cause.clone())),
             _ => return Step::Show(ShownState::waiting(format!("module {module} is starting"))),
         }
-        if let Some((error, retry)) = &node.failure
-            && *retry > now
-        {
+        if let Some(error) = self.retries.holds_back(name, now) {
             return Step::Show(ShownState::broken(error.message.clone()).on_the_wire(error.wire.clone()));
         }
         // A name that may still be taken in another module is freed first.
@@ -99,13 +97,13 @@ impl World {
         {
             return self.unless_busy(other, Step::Remove(other.clone()));
         }
-        let Some(dependencies) = node.dependencies.as_ref().filter(|_| node.validated) else {
+        let Some(dependencies) = node.dependencies.as_ref().filter(|found| found.validated) else {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
         if !dependencies.missing.is_empty() {
             return Step::Show(unresolved(&dependencies.missing));
         }
-        if let Some(path) = &node.cycle {
+        if let Some(path) = self.circles.of(name) {
             let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
             let circle = format!(
                 "dependency cycle: {}; one of them must not depend on the next",
@@ -122,7 +120,7 @@ impl World {
             }
             return Step::Show(self.blocked_by(dependency, name));
         }
-        if node.holders > 0 && !node.in_place {
+        if self.is_held(name) && !node.in_place {
             return Step::Show(ShownState::waiting(
                 "waiting until its dependents have let go of the old one",
             ));
@@ -189,7 +187,7 @@ impl World {
         };
         restarting
             || node.holds_otherwise()
-            || node.held.iter().any(|(held, _)| node.drops_optional(held))
+            || node.held.iter().any(|(held, _)| self.drops_optional(node, held))
             || node.held.iter().any(stale)
             || (!node.optional().is_empty() && self.optional_of(name, node).iter().any(come))
     }
@@ -207,50 +205,13 @@ impl World {
             })
         };
         let fits = |dependency: &&ResourceName| {
-            !node.drops_optional(dependency) && present(dependency) && !self.leads_back(dependency, name)
+            !self.drops_optional(node, dependency) && present(dependency) && !self.leads_back(dependency, name)
         };
         node.optional()
             .iter()
             .filter(fits)
             .map(|dependency| self.with_build(dependency))
             .collect()
-    }
-
-    /// True if holding `dependency` could close a circle through `name`, as far as circles are not decided yet. An
-    /// optional edge towards an earlier name counts as drawn, one towards a later name gives way to all others: so
-    /// whatever is built before all is known holds nothing in a circle, and mostly what it may hold in the end.
-    fn leads_back(&self, dependency: &ResourceName, name: &ResourceName) -> bool {
-        let forward = dependency > name;
-        self.reaches(dependency, name, |node| {
-            let drawn =
-                move |edge: &&ResourceName| (forward || **edge < node.config.name) && !node.drops_optional(edge);
-            node.required().iter().chain(node.optional().iter().filter(drawn))
-        })
-    }
-
-    /// True if `from` holds `to`, or something that does, or may do so soon.
-    fn may_hold(&self, from: &ResourceName, to: &ResourceName) -> bool {
-        self.reaches(from, to, |node| {
-            let kept = node.optional().iter().filter(|edge| !node.drops_optional(edge));
-            let held = node.held.iter().map(|(held, _)| held);
-            node.required().iter().chain(kept).chain(held)
-        })
-    }
-
-    /// True if the `edges` of resources lead from one to the other; each reaches itself.
-    fn reaches<'a, E>(&'a self, from: &'a ResourceName, to: &ResourceName, edges: impl Fn(&'a Node) -> E) -> bool
-    where
-        E: Iterator<Item = &'a ResourceName>,
-    {
-        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
-        while let Some(current) = open.pop() {
-            if current == to {
-                return true;
-            }
-            let Some(node) = self.nodes.get(current) else { continue };
-            open.extend(edges(node).filter(|edge| seen.insert(*edge)));
-        }
-        false
     }
 
     fn with_build(&self, name: &ResourceName) -> Held {
@@ -268,7 +229,9 @@ impl World {
     /// other's cause into its own, without end.
     fn blocked_by(&self, dependency: &ResourceName, name: &ResourceName) -> ShownState {
         match self.nodes.get(dependency).and_then(|node| node.shown.as_ref()) {
-            Some(shown) if shown.phase == Phase::Unhealthy && !(self.unexplored && self.requires(dependency, name)) => {
+            Some(shown)
+                if shown.phase == Phase::Unhealthy && !(self.circles.unexplored && self.requires(dependency, name)) =>
+            {
                 let reason = shown.wire_cause().unwrap_or("unknown");
                 let wire = format!(
                     "resource build error: dependency {dependency} is not ready yet; reason=resource {dependency} not available; reason={reason}"
@@ -282,11 +245,6 @@ impl World {
             }
             _ => ShownState::waiting(format!("waiting for {} ({})", dependency.name, short(&dependency.api))),
         }
-    }
-
-    /// True if `name` cannot be built without `other`, by whatever way.
-    fn requires(&self, name: &ResourceName, other: &ResourceName) -> bool {
-        self.reaches(name, other, |node| node.required().iter())
     }
 
     fn why_not(&self, dependency: &ResourceName) -> String {
@@ -308,16 +266,13 @@ impl World {
 
     /// The module that builds this resource: a built-in one, else the first in the config that offers the model.
     pub(super) fn module_of(&self, config: &ResourceConfig) -> Result<&ModuleName, ShownState> {
-        let key = (config.name.api.clone(), config.model.clone());
-        if let Some(builtin) = self.builtin.get(&key) {
-            return Ok(builtin);
-        }
         let configured = || {
             self.module_order
                 .iter()
                 .filter_map(|name| Some((name, self.modules.get(name)?)))
         };
-        if let Some((name, _)) = configured().find(|(_, module)| module.offers.contains(&key)) {
+        let offers = configured().map(|(name, module)| (name, &*module.offers));
+        if let Some(name) = desired::module_of(config, &self.builtin, offers) {
             return Ok(name);
         }
         let names = |wanted: fn(&Module) -> bool| -> Vec<String> {
@@ -336,7 +291,7 @@ impl World {
             )));
         }
         let failing = names(|module| module.offers.is_empty());
-        let (api, model) = &key;
+        let (api, model) = (&config.name.api, &config.model);
         let mut text =
             format!("resource build error: unknown resource type: API {api} with model {model} not registered; ");
         if !failing.is_empty() {
@@ -423,3 +378,6 @@ fn short(api: &Api) -> String {
     let text = api.to_string();
     text.strip_prefix("rdk:").map_or(text.clone(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Dependencies between resources: the meaning of dependency texts, and the updates when that changes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
@@ -8,8 +8,8 @@ use mainstay_model::ModuleName;
 
 use super::node::{BuildStage, DeclaredDependencies, Dependencies, Node};
 use super::world::World;
-use crate::graph::circles::{DroppedOptional, Edge};
-use crate::graph::{Index, Unresolved, circles, is_frame_system, simple_names};
+use crate::graph::circles::Edge;
+use crate::graph::{Index, Unresolved, is_frame_system, simple_names};
 
 impl World {
     /// The one place where the wishes of a resource change, and with them all that is known of its edges.
@@ -20,7 +20,7 @@ impl World {
         let edges = |dependencies: Option<&Dependencies>| {
             dependencies.map(|dependencies| (dependencies.required.clone(), dependencies.optional.clone()))
         };
-        self.undecided |= edges(old.as_ref()).unwrap_or_default() != edges(new).unwrap_or_default();
+        self.circles.undecided |= edges(old.as_ref()).unwrap_or_default() != edges(new).unwrap_or_default();
         if let Some(old) = &old {
             for edge in old.required.iter().chain(&old.optional) {
                 if let Some(dependents) = self.dependents.get_mut(edge) {
@@ -49,8 +49,16 @@ impl World {
         }
     }
 
+    /// Takes in what its module declared for the entry of a resource.
+    pub(super) fn declare(&mut self, name: &ResourceName, declared: DeclaredDependencies) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let declared = declared.with(&node.config.depends_on);
+        self.retries.try_now(name);
+        self.link(name, Arc::new(declared), true);
+    }
+
     /// Finds the resources that `declared` names, and remembers who depends on whom.
-    pub(super) fn link(&mut self, name: &ResourceName, declared: Arc<DeclaredDependencies>) {
+    fn link(&mut self, name: &ResourceName, declared: Arc<DeclaredDependencies>, validated: bool) {
         let before = self.nodes.get_mut(name).and_then(|node| node.dependencies.take());
         let meant = |text: &str| {
             let known = |dependency: &&ResourceName| simple_names(text).contains(&dependency.name);
@@ -65,7 +73,10 @@ impl World {
                 _ => None,
             })
         };
-        let mut dependencies = Dependencies::find(declared, &self.index);
+        let mut dependencies = Dependencies {
+            validated,
+            ..Dependencies::find(declared, &self.index)
+        };
         for (text, problem) in &mut dependencies.missing {
             let gone = || meant(text).or_else(|| was_removed(text));
             if *problem == Unresolved::Missing
@@ -79,40 +90,7 @@ impl World {
         }
         self.set_dependencies(name, Some(dependencies));
         self.open_circle(name);
-        self.unexplored = true;
-    }
-
-    /// Decides which optional dependencies are let go because they would close a circle. It depends on the edges alone,
-    /// so that whatever way led here comes to the same; that is why it is decided while nothing moves.
-    pub(super) fn decide_circles(&mut self) {
-        self.undecided = false;
-        let edges = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.wanted)
-            .flat_map(|(from, node)| node.dependencies.iter().flat_map(move |found| found.edges(from)));
-        let mut dropped_optional: HashMap<ResourceName, Vec<DroppedOptional>> = HashMap::new();
-        for one in circles::dropped_optional(edges) {
-            dropped_optional.entry(one.by.clone()).or_default().push(one);
-        }
-        let mut touched = Vec::new();
-        for (name, node) in &mut self.nodes {
-            let dropped_optional = dropped_optional.remove(name).unwrap_or_default();
-            if node.dropped_optional != dropped_optional {
-                node.dropped_optional = dropped_optional;
-                touched.push(name.clone());
-            }
-        }
-        // And who may take what it could not take while this was open.
-        let may_come = |(_, node): &(&ResourceName, &Node)| {
-            let held = |optional: &ResourceName| node.held.iter().any(|(held, _)| held == optional);
-            let mut optional = node.optional().iter();
-            optional.any(|optional| !held(optional) && !node.drops_optional(optional) && self.usable(optional))
-        };
-        touched.extend(self.nodes.iter().filter(may_come).map(|(name, _)| name.clone()));
-        for name in touched {
-            self.touch(&name);
-        }
+        self.circles.unexplored = true;
     }
 
     /// Drops the declared dependencies of a module's resources: they were declared by another program, or before none
@@ -129,17 +107,6 @@ impl World {
         }
     }
 
-    /// A circle that it was part of may be open now; who else was in it is told when it is explored again.
-    pub(super) fn open_circle(&mut self, name: &ResourceName) {
-        let opened = self.nodes.get_mut(name).and_then(|node| node.cycle.take());
-        for member in opened.into_iter().flatten() {
-            if let Some(node) = self.nodes.get_mut(&member) {
-                node.cycle = None;
-            }
-            self.touch(&member);
-        }
-    }
-
     /// Names came or went: what is depended on by these texts may be another resource now, or none.
     pub(super) fn renamed(&mut self, names: &BTreeSet<String>) {
         let mentioning: BTreeSet<_> = names
@@ -150,10 +117,10 @@ impl World {
             .collect();
         for name in mentioning {
             let dependencies = self.nodes.get(&name).and_then(|node| node.dependencies.as_ref());
-            let Some(declared) = dependencies.map(|dependencies| dependencies.declared.clone()) else {
-                continue;
-            };
-            self.link(&name, declared);
+            let known = dependencies.map(|dependencies| (dependencies.declared.clone(), dependencies.validated));
+            if let Some((declared, validated)) = known {
+                self.link(&name, declared, validated);
+            }
             self.touch_around(&name);
         }
     }
@@ -163,7 +130,6 @@ impl World {
     pub(super) fn clear_outdated(&mut self, name: &ResourceName) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         if std::mem::take(&mut node.changed) {
-            node.validated = false;
             self.forget_dependencies(name);
         }
     }
@@ -179,10 +145,10 @@ impl World {
         self.forget_dependencies(name);
         if let Some(node) = self.nodes.remove(name) {
             self.dirty.remove(&(node.order, name.clone()));
-            if let Some((_, at)) = node.failure {
-                self.retries.remove(&(at, name.clone()));
-            }
         }
+        self.retries.forget(name);
+        self.circles.forget(name);
+        self.holders.remove(name);
     }
 }
 
@@ -212,15 +178,19 @@ impl Dependencies {
         required.chain(optional).map(edge)
     }
 
+    /// True if `name` is among them.
+    pub(super) fn ask_for(&self, name: &ResourceName) -> bool {
+        self.required.contains(name) || self.optional.contains(name)
+    }
+
     /// True if a build with `held` is one with what these ask for, but for optional ones that may be there now.
     pub(super) fn are_met_by<'a>(&self, mut held: impl Iterator<Item = &'a ResourceName> + Clone) -> bool {
-        let wanted = |held: &ResourceName| self.required.contains(held) || self.optional.contains(held);
         self.missing.is_empty()
             && self
                 .required
                 .iter()
                 .all(|required| held.clone().any(|held| held == required))
-            && held.all(wanted)
+            && held.all(|held| self.ask_for(held))
     }
 
     /// The simple names that its texts are found by.

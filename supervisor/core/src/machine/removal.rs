@@ -1,11 +1,11 @@
 //! Removal of a resource from its module: on purpose, or because something was lost.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 
-use super::node::{ModuleCondition, Node};
+use super::node::{BuildStage, Held, ModuleCondition, Node};
 use super::world::World;
 
 /// Reason why a resource is taken out on purpose.
@@ -45,6 +45,32 @@ impl World {
         Some(because.map_or(PlannedRemoval::Replaced, |module| {
             PlannedRemoval::Restart(module.clone())
         }))
+    }
+
+    /// The resources that are lost with `module`: those in it, in config order, and those that hold one of them, each
+    /// with what it holds.
+    pub fn lost_with(&self, module: &ModuleName) -> Vec<(ResourceName, Option<ResourceName>)> {
+        let inside = self.nodes().filter(|node| node.module.as_ref() == Some(module));
+        let built = inside.filter(|node| matches!(node.stage, BuildStage::Built | BuildStage::Removing));
+        let mut own: Vec<_> = built.map(|node| (node.order, node.config.name.clone())).collect();
+        own.sort();
+        let mut lost: BTreeMap<ResourceName, Option<ResourceName>> =
+            own.iter().map(|(_, name)| (name.clone(), None)).collect();
+        let mut order: VecDeque<_> = own.into_iter().map(|(_, name)| name).collect();
+        let mut all = Vec::new();
+        while let Some(name) = order.pop_front() {
+            for holder in self.dependents.get(&name).into_iter().flatten() {
+                let holds = |(held, _): &Held| *held == name;
+                let holding = self.node(holder).is_some_and(|node| node.held.iter().any(holds));
+                if holding && !lost.contains_key(holder) {
+                    lost.insert(holder.clone(), Some(name.clone()));
+                    order.push_back(holder.clone());
+                }
+            }
+            let because = lost.get(&name).cloned().flatten();
+            all.push((name, because));
+        }
+        all
     }
 
     fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {

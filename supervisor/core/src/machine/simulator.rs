@@ -9,8 +9,7 @@ use mainstay_ids::ResourceName;
 use mainstay_model::{Config, ModuleName, Phase};
 
 use super::adopt::DesiredModules;
-use super::change;
-use super::change::{ChangeKind, Known, Part, Plan};
+use super::change::{self, Change, ChangeKind, Known, Part, Plan};
 use super::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
 use super::plan::Step;
 use super::world::World;
@@ -87,6 +86,43 @@ pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, DeclaredD
     );
     let loaded = parse(&ConfigFiles::single("toy.json", text), &LoadContext::default()).expect("a good config");
     (loaded.config, declared)
+}
+
+/// `rebuild a, build b …`, with `?` behind what is known after the start.
+pub(super) fn show(plan: &Plan) -> String {
+    let show = |change: &Change| {
+        let part = match &change.part {
+            Part::Resource(name) => name.name.clone(),
+            part => part.to_string(),
+        };
+        let open = if change.known_after_start { "?" } else { "" };
+        format!("{} {part}{open}", change.how)
+    };
+    plan.changes.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+/// A machine that runs what the lines say.
+pub(super) fn running(lines: &[&str]) -> Simulator {
+    let mut simulator = Simulator::new(lines);
+    for module in simulator.inside.keys().cloned().collect::<Vec<_>>() {
+        simulator.ready(module.as_str());
+    }
+    simulator.settle();
+    simulator
+}
+
+/// Contents of the modules, sorted, with the dependencies of each, and the resources that are in none, with their
+/// state.
+pub(super) fn running_set(simulator: &Simulator) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
+    let set = simulator.world.nodes().map(|node| {
+        let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
+        let built = node.stage == BuildStage::Built;
+        (
+            node.config.name.name.clone(),
+            (node.module.clone().filter(|_| built), held),
+        )
+    });
+    set.collect()
 }
 
 impl Simulator {

@@ -3,22 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::Builtins;
 use mainstay_model::ModuleName;
 
+use super::circles::Circles;
 use super::failure::Failure;
 use super::node::{
     BuildStage, DeclaredDependencies, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState,
 };
-use crate::graph::{Index, cycles};
-
-/// Pause before a failed resource is tried again, doubled each time.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest such pause.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+use super::retries::Retries;
+use crate::graph::Index;
 
 /// The wanted and the running set.
 #[derive(Debug, Default)]
@@ -36,14 +33,13 @@ pub struct World {
     pub(super) dirty: BTreeSet<(usize, ResourceName)>,
     /// Resources whose `must_remove` has to be looked at again.
     pub(super) unsettled: BTreeSet<ResourceName>,
-    pub(super) retries: BTreeSet<(Instant, ResourceName)>,
+    pub(super) retries: Retries,
+    /// Number of resources in modules that hold each.
+    pub(super) holders: HashMap<ResourceName, usize>,
     /// Resources with a step under way; those that are being validated among them.
     moving: usize,
     validating: usize,
-    /// Dependencies were declared since circles were last looked for.
-    pub(super) unexplored: bool,
-    /// Set when dependencies changed since it was last decided which ones are dropped for closing a circle.
-    pub(super) undecided: bool,
+    pub(super) circles: Circles,
 }
 
 impl World {
@@ -101,19 +97,12 @@ impl World {
 
     /// Time at which the next failed resource is due for another try.
     pub fn next_retry(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
+        self.retries.next()
     }
 
     /// Takes up the resources whose retry is due.
     pub fn touch_due(&mut self, now: Instant) {
-        while let Some((at, name)) = self.retries.pop_first() {
-            if at > now {
-                self.retries.insert((at, name));
-                return;
-            }
-            if let Some(node) = self.nodes.get_mut(&name) {
-                node.failure = None;
-            }
+        for name in self.retries.take_due(now) {
             self.touch(&name);
         }
     }
@@ -121,10 +110,10 @@ impl World {
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
         self.propagate();
-        if self.unexplored && self.validating == 0 {
+        if self.circles.unexplored && self.validating == 0 {
             self.explore();
         }
-        if self.undecided && self.is_stable() {
+        if self.circles.undecided && self.is_stable() {
             self.decide_circles();
             self.propagate();
         }
@@ -145,31 +134,6 @@ impl World {
                     (node.must_remove, node.in_place) = (must_remove, in_place);
                 }
                 self.touch_around(&name);
-            }
-        }
-    }
-
-    /// Looks for circles among the required dependencies.
-    fn explore(&mut self) {
-        self.unexplored = false;
-        let waiting = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.stage == BuildStage::Idle && !node.required().is_empty());
-        let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
-        waiting.sort();
-        let starts = waiting.into_iter().map(|(_, name)| name);
-        let found = cycles(starts, |name| self.nodes.get(name).map_or(&[], Node::required));
-        for path in found {
-            for start in 0..path.len() {
-                let mut own: Vec<_> = path[start..].iter().chain(&path[..start]).cloned().collect();
-                own.push(path[start].clone());
-                if let Some(node) = self.nodes.get_mut(&path[start])
-                    && node.cycle.is_none()
-                {
-                    node.cycle = Some(own);
-                }
-                self.touch(&path[start]);
             }
         }
     }
@@ -227,17 +191,15 @@ impl World {
                     freed.push(resource.clone());
                 }
                 node.tainted = false;
-                node.validated = false;
+                node.ask_again();
             }
             // Whatever happens to a module happens to all in it.
             node.in_place &= !inside;
             if node.stage == BuildStage::Idle {
                 node.queued = false;
                 // Only what may go better now is tried sooner: a module that comes and goes must not hurry the others.
-                if (inside || node.module.is_none())
-                    && let Some((_, at)) = node.failure.take()
-                {
-                    self.retries.remove(&(at, resource.clone()));
+                if inside || node.module.is_none() {
+                    self.retries.try_now(resource);
                 }
                 if inside && module.condition == ModuleCondition::Ready {
                     // What was said of it was said of the process before.
@@ -264,9 +226,7 @@ impl World {
     /// A step of `name` begins; `held` is what it is built with.
     pub fn begin(&mut self, name: &ResourceName, stage: BuildStage, module: &ModuleName, held: Vec<Held>) {
         for (held, _) in &held {
-            if let Some(node) = self.nodes.get_mut(held) {
-                node.holders += 1;
-            }
+            *self.holders.entry(held.clone()).or_default() += 1;
         }
         let Some(node) = self.nodes.get_mut(name) else { return };
         if let Some(module) = self.modules.get_mut(module) {
@@ -316,11 +276,16 @@ impl World {
         self.nodes.get_mut(name)
     }
 
+    /// True if a resource in a module holds it.
+    pub(super) fn is_held(&self, name: &ResourceName) -> bool {
+        self.holders.get(name).is_some_and(|holders| *holders > 0)
+    }
+
     /// Counts down the holders of what is no longer held.
     fn release(&mut self, held: Vec<Held>) {
         for (held, _) in held {
-            if let Some(node) = self.nodes.get_mut(&held) {
-                node.holders -= 1;
+            if let Some(holders) = self.holders.get_mut(&held) {
+                *holders -= 1;
             }
             self.touch(&held);
         }
@@ -340,13 +305,9 @@ impl World {
         match outcome {
             // The answer is about an entry that nobody wants any more.
             _ if outdated => {}
-            Some(Ok(declared)) => {
-                let declared = declared.with(&node.config.depends_on);
-                (node.failure, node.validated) = (None, true);
-                self.link(name, Arc::new(declared));
-            }
+            Some(Ok(declared)) => self.declare(name, declared),
             Some(Err(error)) => self.refuse(name, error, now),
-            None => node.validated = false,
+            None => node.ask_again(),
         }
     }
 
@@ -361,11 +322,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.module = Some(module.clone());
         match outcome {
-            Ok(declared) => {
-                let declared = declared.with(&node.config.depends_on);
-                (node.failure, node.validated) = (None, true);
-                self.link(name, Arc::new(declared));
-            }
+            Ok(declared) => self.declare(name, declared),
             Err(error) => self.refuse(name, error, now),
         }
         self.touch_around(name);
@@ -388,12 +345,11 @@ impl World {
             // Who keeps it through this has what it held, unless that is to change once more.
             node.build += u64::from(!node.in_place);
             node.in_place &= outdated;
-            node.failures = 0;
-            node.failure = None;
             node.tainted = false;
+            self.retries.forget(name);
             self.hurry_dependents(name);
         } else {
-            node.validated = false;
+            node.ask_again();
             node.tainted = alive;
             node.in_place &= outdated && alive;
             let held = std::mem::take(&mut node.held);
@@ -412,7 +368,7 @@ impl World {
         let Some(node) = self.finish(name, BuildStage::Idle) else {
             return;
         };
-        node.validated = false;
+        node.ask_again();
         // One try is enough for what nobody wants, or not there any more.
         node.tainted = !clean && node.wanted && !elsewhere;
         let held = std::mem::take(&mut node.held);
@@ -461,22 +417,13 @@ impl World {
     /// A resource was built: those that need or want it and failed are tried at once.
     fn hurry_dependents(&mut self, name: &ResourceName) {
         for dependent in self.dependents.get(name).into_iter().flatten() {
-            if let Some(node) = self.nodes.get_mut(dependent)
-                && let Some((_, at)) = node.failure.take()
-            {
-                self.retries.remove(&(at, dependent.clone()));
-            }
+            self.retries.try_now(dependent);
         }
     }
 
     fn fail(&mut self, name: &ResourceName, error: Failure, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.in_place = false;
-        let pause = FIRST_RETRY
-            .saturating_mul(2u32.saturating_pow(node.failures.min(16)))
-            .min(LAST_RETRY);
-        node.failures += 1;
-        node.failure = Some((error, now + pause));
-        self.retries.insert((now + pause, name.clone()));
+        self.retries.failed(name, error, now);
     }
 }

@@ -96,6 +96,7 @@ pub struct Prober {
     step: ProbeState,
     /// Time of the last response, moved on by what does not count as silence.
     heard: Instant,
+    /// Set from a missed probe to the next answered one.
     unresponsive: bool,
     /// The core's own calls that run, and when each is given up.
     calls: BTreeMap<u64, Instant>,
@@ -131,11 +132,6 @@ impl Prober {
             ProbeState::Waiting { until, .. } => *until = (*until).min(silent_until.max(now)),
             ProbeState::Asked { .. } | ProbeState::Looking { .. } | ProbeState::Gathering | ProbeState::Over => {}
         }
-    }
-
-    /// True from a missed probe to the next answered one.
-    pub fn is_unresponsive(&self) -> bool {
-        self.unresponsive
     }
 
     /// Time at which the next `Tick` is due.

@@ -89,6 +89,8 @@ pub struct Transaction<T> {
     rejected: BTreeMap<Arc<str>, Vec<String>>,
     last_ticket: Ticket,
     stopped: bool,
+    /// Actions that follow from the input at hand.
+    actions: Vec<Action<T>>,
 }
 
 impl<T: Clone> Transaction<T> {
@@ -114,6 +116,7 @@ impl<T: Clone> Transaction<T> {
             rejected: BTreeMap::new(),
             last_ticket: Ticket::default(),
             stopped: false,
+            actions: Vec::new(),
         }
     }
 
@@ -217,66 +220,49 @@ impl<T: Clone> Transaction<T> {
 
     /// Takes in what happened, and says what to do about it, in this order.
     pub fn handle(&mut self, input: Input<T>, now: Instant) -> Vec<Action<T>> {
-        let mut actions = Vec::new();
         if self.stopped {
-            return actions;
+            return Vec::new();
         }
         match input {
             Input::Seen {
                 revision,
                 rejected,
                 forced,
-            } => self.seen(revision, rejected, forced, &mut actions),
-            Input::Refused(reasons) => {
-                self.file = FileState::Refused(reasons);
-                self.retry = None;
-                self.withdraw(&mut actions);
-            }
-            Input::Away(why) => {
-                self.file = FileState::Away(why);
-                self.retry = None;
-                self.withdraw(&mut actions);
-            }
-            Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now, &mut actions),
-            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now, &mut actions),
-            Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now, &mut actions),
+            } => self.seen(revision, rejected, forced),
+            Input::Refused(reasons) => self.file_is(FileState::Refused(reasons)),
+            Input::Away(why) => self.file_is(FileState::Away(why)),
+            Input::Maintained(ticket, answer) => self.maintained(ticket, answer, now),
+            Input::Checked(ticket, outcome) => self.checked(ticket, outcome, now),
+            Input::Applied(ticket, outcome) => self.applied(ticket, outcome, now),
             Input::Health(verdict) => {
-                self.ask_again(now, &mut actions);
-                self.try_again(now, &mut actions);
-                self.judge_trial(verdict, now, &mut actions);
+                self.ask_again(now);
+                self.try_again(now);
+                self.judge_trial(verdict, now);
             }
             Input::Stop => {
                 self.stopped = true;
                 self.retry = None;
-                self.drop_candidate(&mut actions);
+                self.drop_candidate();
             }
         }
-        actions
+        std::mem::take(&mut self.actions)
     }
 
-    fn seen(
-        &mut self,
-        revision: Revision<T>,
-        rejected: Option<Vec<String>>,
-        forced: bool,
-        actions: &mut Vec<Action<T>>,
-    ) {
+    fn seen(&mut self, revision: Revision<T>, rejected: Option<Vec<String>>, forced: bool) {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
         let by_file = revision.origin == Origin::File;
         let rejected = self.rejected.get(&revision.digest).cloned().or(rejected);
-        // What the file held until now is not wanted any more; what somebody asked for, only if somebody asks for more.
+        // What somebody asked for is not wanted any more only if somebody asks for more.
         if by_file {
-            self.file = FileState::Holds(revision.digest.clone());
-            self.retry = None;
-            self.withdraw(actions);
+            self.file_is(FileState::Holds(revision.digest.clone()));
         }
         match rejected {
             Some(_) if forced => {
                 self.rejected.remove(&revision.digest);
-                actions.push(Action::ForgetRejection(revision.digest.clone()));
+                self.actions.push(Action::ForgetRejection(revision.digest.clone()));
             }
-            Some(reasons) => return self.refuse(ticket, &revision, reasons, FileState::Rejected, actions),
+            Some(reasons) => return self.refuse(ticket, &revision, reasons, FileState::Rejected),
             None => {}
         }
         if !forced && revision.digest == self.running.digest {
@@ -286,21 +272,15 @@ impl<T: Clone> Transaction<T> {
         if let (Some(known), true) = (known, revision.revert.is_some()) {
             let new: Vec<_> = revision.faults.difference(known).cloned().collect();
             if !new.is_empty() {
-                return self.refuse(ticket, &revision, new, FileState::Refused, actions);
+                return self.refuse(ticket, &revision, new, FileState::Refused);
             }
         }
-        self.begin(ticket, revision, None, actions);
+        self.begin(ticket, revision, None);
     }
 
     /// A text sets out.
-    fn begin(
-        &mut self,
-        ticket: Ticket,
-        revision: Revision<T>,
-        again: Option<(Duration, Vec<String>)>,
-        actions: &mut Vec<Action<T>>,
-    ) {
-        self.drop_candidate(actions);
+    fn begin(&mut self, ticket: Ticket, revision: Revision<T>, again: Option<(Duration, Vec<String>)>) {
+        self.drop_candidate();
         self.retry = None;
         let (stage, action) = if revision.guarded {
             let pause = FIRST_PAUSE;
@@ -308,7 +288,7 @@ impl<T: Clone> Transaction<T> {
         } else {
             (CandidateStage::Checking, Action::Check(ticket, revision.clone()))
         };
-        actions.push(action);
+        self.actions.push(action);
         self.candidate = Some(Candidate {
             ticket,
             revision,
@@ -318,14 +298,14 @@ impl<T: Clone> Transaction<T> {
     }
 
     /// Tries the file's text again, because what it was refused for may have passed.
-    fn try_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn try_again(&mut self, now: Instant) {
         let Some(retry) = self.retry.take_if(|retry| retry.until <= now) else {
             return;
         };
         self.last_ticket.0 += 1;
         self.file = FileState::Holds(retry.revision.digest.clone());
         let again = Some((retry.pause, retry.reasons));
-        self.begin(self.last_ticket, retry.revision, again, actions);
+        self.begin(self.last_ticket, retry.revision, again);
     }
 
     fn refuse(
@@ -334,33 +314,31 @@ impl<T: Clone> Transaction<T> {
         revision: &Revision<T>,
         reasons: Vec<String>,
         file: fn(Vec<String>) -> FileState,
-        actions: &mut Vec<Action<T>>,
     ) {
         // The file may hold something else by now.
         if self.file == FileState::Holds(revision.digest.clone()) && revision.digest != self.running.digest {
             self.file = file(reasons.clone());
         }
-        actions.push(Action::Publish(ticket, ApplyState::Refused(reasons)));
+        self.publish(ticket, ApplyState::Refused(reasons));
     }
 
-    /// The file no longer holds the candidate.
-    fn withdraw(&mut self, actions: &mut Vec<Action<T>>) {
-        if self
-            .candidate
-            .as_ref()
-            .is_some_and(|candidate| candidate.revision.origin == Origin::File)
-        {
-            self.drop_candidate(actions);
+    /// The file is another one; what it held until now is not wanted any more.
+    fn file_is(&mut self, state: FileState) {
+        self.file = state;
+        self.retry = None;
+        let candidate = self.candidate.as_ref();
+        if candidate.is_some_and(|candidate| candidate.revision.origin == Origin::File) {
+            self.drop_candidate();
         }
     }
 
-    fn drop_candidate(&mut self, actions: &mut Vec<Action<T>>) {
+    fn drop_candidate(&mut self) {
         if let Some(candidate) = self.candidate.take() {
-            actions.push(Action::Publish(candidate.ticket, ApplyState::Superseded));
+            self.publish(candidate.ticket, ApplyState::Superseded);
         }
     }
 
-    fn maintained(&mut self, ticket: Ticket, answer: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn maintained(&mut self, ticket: Ticket, answer: Result<(), String>, now: Instant) {
         let Some(candidate) = self.candidate.as_mut().filter(|candidate| candidate.ticket == ticket) else {
             return;
         };
@@ -370,35 +348,37 @@ impl<T: Clone> Transaction<T> {
         match answer {
             Ok(()) => {
                 candidate.stage = CandidateStage::Checking;
-                actions.push(Action::Check(ticket, candidate.revision.clone()));
+                self.actions.push(Action::Check(ticket, candidate.revision.clone()));
             }
             Err(reason) => {
-                actions.push(Action::Publish(ticket, ApplyState::Waiting(reason.clone(), pause)));
                 let until = now + pause;
+                let state = ApplyState::Waiting(reason.clone(), pause);
                 candidate.stage = CandidateStage::Postponed { pause, until, reason };
+                self.publish(ticket, state);
             }
         }
     }
 
-    fn ask_again(&mut self, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn ask_again(&mut self, now: Instant) {
         let Some(candidate) = &mut self.candidate else { return };
         if let CandidateStage::Postponed { pause, until, .. } = candidate.stage
             && until <= now
         {
             let pause = (pause * 2).min(LAST_PAUSE);
             candidate.stage = CandidateStage::Asking { pause };
-            actions.push(Action::Ask(candidate.ticket, candidate.revision.clone()));
+            self.actions
+                .push(Action::Ask(candidate.ticket, candidate.revision.clone()));
         }
     }
 
-    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn checked(&mut self, ticket: Ticket, outcome: Result<(), Refusal>, now: Instant) {
         let mine =
             |candidate: &mut Candidate<T>| candidate.ticket == ticket && candidate.stage == CandidateStage::Checking;
         let Some(Candidate { revision, again, .. }) = self.candidate.take_if(mine) else {
             return;
         };
         if let Err(Refusal { reasons, transient }) = outcome {
-            self.refuse(ticket, &revision, reasons.clone(), FileState::Refused, actions);
+            self.refuse(ticket, &revision, reasons.clone(), FileState::Refused);
             let wanted = revision.origin == Origin::File && self.file == FileState::Refused(reasons.clone());
             if transient && wanted {
                 let pause = again.map_or(FIRST_RETRY, |(pause, _)| (pause * 2).min(LAST_RETRY));
@@ -413,22 +393,15 @@ impl<T: Clone> Transaction<T> {
             return;
         }
         if let Trial::Applying { ticket, .. } | Trial::Watching { ticket, .. } = &self.trial {
-            actions.push(Action::Publish(*ticket, ApplyState::Superseded));
+            self.publish(*ticket, ApplyState::Superseded);
         }
         let fresh = matches!(self.trial, Trial::Settled | Trial::Degraded(_));
         self.window = revision.revert.unwrap_or_default();
-        self.go(ticket, revision, Direction::Forward, fresh, actions);
-        actions.push(Action::Publish(ticket, ApplyState::Applying));
+        self.go(ticket, revision, Direction::Forward, fresh);
+        self.publish(ticket, ApplyState::Applying);
     }
 
-    fn go(
-        &mut self,
-        ticket: Ticket,
-        revision: Revision<T>,
-        direction: Direction,
-        fresh: bool,
-        actions: &mut Vec<Action<T>>,
-    ) {
+    fn go(&mut self, ticket: Ticket, revision: Revision<T>, direction: Direction, fresh: bool) {
         let old = std::mem::replace(&mut self.running, revision.clone());
         // A text that the machine may not have taken up is nothing to go back to.
         self.before = match self.trial {
@@ -439,7 +412,7 @@ impl<T: Clone> Transaction<T> {
             ticket,
             direction: direction.clone(),
         };
-        actions.push(Action::Apply {
+        self.actions.push(Action::Apply {
             ticket,
             revision,
             direction,
@@ -447,7 +420,7 @@ impl<T: Clone> Transaction<T> {
         });
     }
 
-    fn applied(&mut self, number: Ticket, outcome: Result<(), String>, now: Instant, actions: &mut Vec<Action<T>>) {
+    fn applied(&mut self, number: Ticket, outcome: Result<(), String>, now: Instant) {
         let Trial::Applying { ticket, direction } = &self.trial else {
             return;
         };
@@ -456,21 +429,15 @@ impl<T: Clone> Transaction<T> {
         }
         let (ticket, direction) = (number, direction.clone());
         let before = self.before.take();
-        let until = now + self.window;
         match (direction, outcome) {
-            (Direction::Forward, Ok(())) => {
+            (direction @ Direction::Forward, Ok(())) => {
                 let committed = self.committed.as_ref();
                 let back = committed.filter(|committed| committed.digest != self.running.digest);
                 if self.running.revert.is_some() && back.is_some() {
-                    let direction = Direction::Forward;
-                    self.trial = Trial::Watching {
-                        ticket,
-                        direction,
-                        until,
-                    };
-                    actions.push(Action::Publish(ticket, ApplyState::Watching(self.window)));
+                    self.watch(ticket, direction, now);
+                    self.publish(ticket, ApplyState::Watching(self.window));
                 } else {
-                    self.commit(ticket, actions);
+                    self.commit(ticket);
                 }
             }
             (Direction::Forward, Err(problem)) => {
@@ -479,91 +446,78 @@ impl<T: Clone> Transaction<T> {
                     None => self.running.clone(),
                 };
                 let settled = self.committed.as_ref().map(|kept| &kept.digest) == Some(&self.running.digest);
-                self.trial = match self.running.revert {
+                match self.running.revert {
                     // What ran on trial until now goes on, for nobody who would follow it.
                     Some(window) if !settled && self.committed.is_some() => {
                         self.window = window;
                         self.last_ticket.0 += 1;
-                        Trial::Watching {
-                            ticket: self.last_ticket,
-                            direction: Direction::Forward,
-                            until: now + window,
-                        }
+                        self.watch(self.last_ticket, Direction::Forward, now);
                     }
-                    _ => Trial::Settled,
-                };
-                self.refuse(ticket, &failed, vec![problem], FileState::Refused, actions);
+                    _ => self.trial = Trial::Settled,
+                }
+                self.refuse(ticket, &failed, vec![problem], FileState::Refused);
             }
-            (Direction::Back(reasons), Ok(())) => {
-                let direction = Direction::Back(reasons);
-                self.trial = Trial::Watching {
-                    ticket,
-                    direction,
-                    until,
-                };
-            }
-            (Direction::Back(_), Err(problem)) => {
-                actions.push(Action::Publish(ticket, ApplyState::Degraded(vec![problem.clone()])));
-                self.trial = Trial::Degraded(vec![problem]);
-            }
+            (back @ Direction::Back(_), Ok(())) => self.watch(ticket, back, now),
+            (Direction::Back(_), Err(problem)) => self.degrade(ticket, vec![problem]),
         }
     }
 
-    fn commit(&mut self, ticket: Ticket, actions: &mut Vec<Action<T>>) {
-        self.trial = Trial::Settled;
-        self.committed = Some(self.running.clone());
-        actions.push(Action::Commit(ticket, self.running.clone()));
-        actions.push(Action::Publish(ticket, ApplyState::Committed));
+    fn watch(&mut self, ticket: Ticket, direction: Direction, now: Instant) {
+        self.trial = Trial::Watching {
+            ticket,
+            direction,
+            until: now + self.window,
+        };
     }
 
-    fn judge_trial(&mut self, verdict: Verdict, now: Instant, actions: &mut Vec<Action<T>>) {
-        match (self.trial.clone(), verdict) {
-            (
-                Trial::Watching {
-                    ticket,
-                    direction: Direction::Forward,
-                    ..
-                },
-                Verdict::Died(reasons),
-            ) => {
-                self.revert(ticket, reasons, actions);
-            }
-            (
-                Trial::Watching {
-                    ticket,
-                    direction: Direction::Forward,
-                    until,
-                },
-                verdict,
-            ) if until <= now => match verdict {
-                Verdict::Healthy => self.commit(ticket, actions),
-                Verdict::Died(reasons) | Verdict::Unwell(reasons) => self.revert(ticket, reasons, actions),
-            },
-            // There is no need to wait until the end: nobody takes it back once more.
-            (
-                Trial::Watching {
-                    ticket,
-                    direction: Direction::Back(reasons),
-                    ..
-                },
-                Verdict::Healthy,
-            ) => {
+    fn publish(&mut self, ticket: Ticket, state: ApplyState) {
+        self.actions.push(Action::Publish(ticket, state));
+    }
+
+    fn commit(&mut self, ticket: Ticket) {
+        self.trial = Trial::Settled;
+        self.committed = Some(self.running.clone());
+        self.actions.push(Action::Commit(ticket, self.running.clone()));
+        self.publish(ticket, ApplyState::Committed);
+    }
+
+    fn judge_trial(&mut self, verdict: Verdict, now: Instant) {
+        let (ticket, direction, over) = match &self.trial {
+            Trial::Watching {
+                ticket,
+                direction,
+                until,
+            } => (*ticket, direction.clone(), *until <= now),
+            Trial::Degraded(_) if verdict == Verdict::Healthy => {
                 self.trial = Trial::Settled;
-                actions.push(Action::Publish(ticket, ApplyState::Reverted(reasons)));
+                return;
             }
-            (Trial::Watching { ticket, until, .. }, Verdict::Died(reasons) | Verdict::Unwell(reasons))
-                if until <= now =>
-            {
-                actions.push(Action::Publish(ticket, ApplyState::Degraded(reasons.clone())));
-                self.trial = Trial::Degraded(reasons);
+            _ => return,
+        };
+        match (direction, verdict) {
+            (Direction::Forward, Verdict::Died(reasons)) => self.revert(ticket, reasons),
+            (Direction::Forward, Verdict::Unwell(reasons)) if over => self.revert(ticket, reasons),
+            (Direction::Forward, Verdict::Healthy) if over => self.commit(ticket),
+            // There is no need to wait until the end: nobody takes it back once more.
+            (Direction::Back(reasons), Verdict::Healthy) => {
+                self.trial = Trial::Settled;
+                self.publish(ticket, ApplyState::Reverted(reasons));
             }
-            (Trial::Degraded(_), Verdict::Healthy) => self.trial = Trial::Settled,
+            (Direction::Back(_), Verdict::Died(reasons) | Verdict::Unwell(reasons)) if over => {
+                self.degrade(ticket, reasons);
+            }
             _ => {}
         }
     }
 
+    /// What could not be taken back stays as it is.
+    fn degrade(&mut self, ticket: Ticket, reasons: Vec<String>) {
+        self.publish(ticket, ApplyState::Degraded(reasons.clone()));
+        self.trial = Trial::Degraded(reasons);
+    }
+
     /// Goes back to the last commit. There is one, or nothing would be watched.
-    fn revert(&mut self, ticket: Ticket, reasons: Vec<String>, actions: &mut Vec<Action<T>>) {
+    fn revert(&mut self, ticket: Ticket, reasons: Vec<String>) {
         let Some(target) = self.committed.clone() else {
             return;
         };
@@ -574,11 +528,11 @@ impl<T: Clone> Transaction<T> {
         }
         let same = |candidate: &mut Candidate<T>| candidate.revision.digest == bad.digest;
         if let Some(candidate) = self.candidate.take_if(same) {
-            actions.push(Action::Publish(candidate.ticket, ApplyState::Refused(reasons.clone())));
+            self.publish(candidate.ticket, ApplyState::Refused(reasons.clone()));
         }
-        actions.push(Action::Reject(bad, reasons.clone()));
-        actions.push(Action::Publish(ticket, ApplyState::Reverting(reasons.clone())));
-        self.go(ticket, target, Direction::Back(reasons), false, actions);
+        self.actions.push(Action::Reject(bad, reasons.clone()));
+        self.publish(ticket, ApplyState::Reverting(reasons.clone()));
+        self.go(ticket, target, Direction::Back(reasons), false);
     }
 }
 

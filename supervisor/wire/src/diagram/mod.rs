@@ -8,7 +8,7 @@ mod of_machine;
 
 use std::collections::HashMap;
 
-use mainstay_core::graph::cycles;
+use mainstay_core::graph::walk;
 use mainstay_ids::ResourceName;
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ impl Graph {
             }
         }
         let next = |name: &ResourceName| place.get(name).map_or(&[][..], |place| &required[*place]);
-        let found = cycles(nodes.iter().map(|node| &node.name), next);
+        let found = walk(nodes.iter().map(|node| &node.name), next).circles;
         let cycles = found
             .iter()
             .map(|cycle| cycle.iter().filter_map(|name| place.get(name).copied()).collect())

@@ -7,13 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
-use mainstay_model::{Config, ModuleName, ResourceConfig};
+use mainstay_model::{Config, ModuleName, ResourceConfig, difference};
 
-use super::order::dependencies_first;
 use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
-use crate::difference;
 use crate::graph::circles::DroppedOptional;
-use crate::graph::{Index, Unresolved, circles, cycles};
+use crate::graph::{Index, Unresolved, circles, walk};
+use crate::machine::desired;
 use crate::machine::node::{DeclaredDependencies, Dependencies};
 
 /// Changes of the resources, in order.
@@ -22,18 +21,6 @@ pub(super) struct ResourceChanges {
     pub(super) closed: Vec<Change>,
     pub(super) built: Vec<Change>,
     pub(super) dropped_optional: Vec<DroppedOptional>,
-}
-
-/// Planned action for one resource.
-#[derive(Debug, Clone)]
-struct PlannedAction {
-    how: ChangeKind,
-    because: String,
-    after_start: bool,
-    /// Part that it follows from, if not from its own entry.
-    through: Option<Part>,
-    /// True if dependents keep it meanwhile.
-    in_place: bool,
 }
 
 struct Comparison<'a> {
@@ -51,7 +38,7 @@ struct Comparison<'a> {
     dropped_optional: Vec<DroppedOptional>,
     /// Resources that a built resource holds.
     held: HashSet<&'a ResourceName>,
-    actions: HashMap<&'a ResourceName, PlannedAction>,
+    actions: HashMap<&'a ResourceName, Change>,
 }
 
 pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> ResourceChanges {
@@ -150,32 +137,32 @@ impl<'a> Comparison<'a> {
         !known && self.known.answers.get(name).is_some_and(Result::is_err)
     }
 
-    fn set(&mut self, name: &'a ResourceName, how: ChangeKind, because: impl Into<String>, after_start: bool) {
-        let because = because.into();
-        self.actions.insert(
-            name,
-            PlannedAction {
-                how,
-                because,
-                after_start,
-                through: None,
-                in_place: false,
-            },
-        );
+    /// Plans this for `name`, in place of what was planned for it.
+    fn set(&mut self, name: &'a ResourceName, how: ChangeKind, because: impl Into<String>) -> &mut Change {
+        let change = Change::new(Part::Resource(name.clone()), how, because);
+        self.actions.entry(name).insert_entry(change).into_mut()
     }
 
-    /// Records that the last action for `name` follows from this part.
-    fn through(&mut self, name: &'a ResourceName, part: Part) {
-        if let Some(action) = self.actions.get_mut(name) {
-            action.through = Some(part);
-        }
+    /// What is planned for a resource.
+    fn planned(&self, name: &ResourceName) -> Option<ChangeKind> {
+        self.actions.get(name).map(|action| action.how)
+    }
+
+    /// True if it is built, again or for the first time.
+    fn comes(&self, name: &ResourceName) -> bool {
+        matches!(self.planned(name), Some(ChangeKind::Build | ChangeKind::Rebuild))
+    }
+
+    /// True if it is built, or taken out.
+    fn moves(&self, name: &ResourceName) -> bool {
+        self.planned(name).is_some_and(|how| how != ChangeKind::Update)
     }
 
     /// Plans the actions that follow from the entries themselves.
     fn entries(&mut self, from: &'a Config, to: &'a Config) {
         for old in &from.resources {
             if !self.to.contains_key(&old.name) {
-                self.set(&old.name, ChangeKind::Close, "no longer in the config", false);
+                self.set(&old.name, ChangeKind::Close, "no longer in the config");
             }
         }
         for name in self.order.clone() {
@@ -187,26 +174,26 @@ impl<'a> Comparison<'a> {
                 } else {
                     ChangeKind::Build
                 };
-                let after = self.answer_is_open(name, new);
-                self.set(name, how, super::new_and(new.fault.as_deref()), after);
+                let because = super::new_and(new.fault.as_deref());
+                self.set(name, how, because).known_after_start = self.answer_is_open(name, new);
                 continue;
             };
             if old.builds_the_same_as(new) {
                 if old.service_configs != new.service_configs {
                     let because = "service_configs changed, which concerns the services that they are for";
-                    self.set(name, ChangeKind::Update, because, false);
+                    self.set(name, ChangeKind::Update, because);
                 }
                 continue;
             }
             match &new.fault {
-                Some(fault) if built => {
-                    self.set(name, ChangeKind::Close, format!("its entry is broken: {fault}"), false)
+                Some(fault) => {
+                    let how = if built { ChangeKind::Close } else { ChangeKind::Update };
+                    self.set(name, how, format!("its entry is broken: {fault}"));
                 }
-                Some(fault) => self.set(name, ChangeKind::Update, format!("its entry is broken: {fault}"), false),
                 None => {
                     let how = if built { ChangeKind::Rebuild } else { ChangeKind::Build };
-                    let after = !built && self.answer_is_open(name, new);
-                    self.set(name, how, differences(from, old, to, new), after);
+                    let because = differences(from, old, to, new);
+                    self.set(name, how, because).known_after_start = !built && self.answer_is_open(name, new);
                 }
             }
         }
@@ -219,17 +206,11 @@ impl<'a> Comparison<'a> {
 
     /// The module that builds this entry after the change, if one is known to.
     fn module_of(&self, config: &ResourceConfig) -> Option<&'a ModuleName> {
-        let key = (config.name.api.clone(), config.model.clone());
-        let known = self.known;
-        if let Some(builtin) = self.modules.builtin.get(&key) {
-            return Some(builtin);
-        }
-        self.modules.wanted.iter().find(|name| {
-            known
-                .modules
-                .get(*name)
-                .is_some_and(|module| module.offers.contains(&key))
-        })
+        let (known, wanted) = (self.known, &self.modules.wanted);
+        let offers = wanted
+            .iter()
+            .filter_map(|name| Some((name, &*known.modules.get(name)?.offers)));
+        desired::module_of(config, &self.modules.builtin, offers)
     }
 
     /// Plans the actions that follow from modules that start, restart and stop.
@@ -237,27 +218,15 @@ impl<'a> Comparison<'a> {
         let modules = self.modules;
         let some_start = !modules.started.is_empty() || !modules.restarted.is_empty();
         for name in self.order.clone() {
-            if self
-                .actions
-                .get(name)
-                .is_some_and(|action| action.how != ChangeKind::Update)
-            {
-                continue;
-            }
             let config = self.to[name];
-            if config.fault.is_some() {
+            if self.moves(name) || config.fault.is_some() {
                 continue;
             }
             let inside = self.known(name).and_then(|known| known.built_in.as_ref());
             match inside {
                 Some(module) if modules.restarted.contains(module) => {
-                    self.set(
-                        name,
-                        ChangeKind::Rebuild,
-                        format!("its module {module} is restarted"),
-                        false,
-                    );
-                    self.through(name, Part::Module(module.clone()));
+                    let because = format!("its module {module} is restarted");
+                    self.set(name, ChangeKind::Rebuild, because).through = Some(Part::Module(module.clone()));
                 }
                 Some(module) if modules.stopped.contains(module) => {
                     let (how, next) = match self.module_of(config) {
@@ -265,26 +234,21 @@ impl<'a> Comparison<'a> {
                         None if some_start => (ChangeKind::Rebuild, "; one that starts may offer its model".to_owned()),
                         None => (ChangeKind::Close, ", and no other offers its model".to_owned()),
                     };
-                    self.set(name, how, format!("its module {module} is stopped{next}"), false);
-                    self.through(name, Part::Module(module.clone()));
+                    let because = format!("its module {module} is stopped{next}");
+                    self.set(name, how, because).through = Some(Part::Module(module.clone()));
                 }
                 Some(_) => {}
                 None => match self.module_of(config) {
                     Some(module) if modules.restarted.contains(module) => {
-                        self.set(
-                            name,
-                            ChangeKind::Build,
-                            format!("its module {module} is restarted"),
-                            true,
-                        );
-                        self.through(name, Part::Module(module.clone()));
+                        let because = format!("its module {module} is restarted");
+                        let change = self.set(name, ChangeKind::Build, because);
+                        change.known_after_start = true;
+                        change.through = Some(Part::Module(module.clone()));
                     }
-                    None if some_start => self.set(
-                        name,
-                        ChangeKind::Build,
-                        "a module that starts may offer its model",
-                        true,
-                    ),
+                    None if some_start => {
+                        let because = "a module that starts may offer its model";
+                        self.set(name, ChangeKind::Build, because).known_after_start = true;
+                    }
                     _ => {}
                 },
             }
@@ -294,12 +258,7 @@ impl<'a> Comparison<'a> {
     /// Plans the actions that follow from added and removed names: a dependency text may mean something else now.
     fn names(&mut self) {
         for name in self.order.clone() {
-            if !self.is_same(name)
-                || self
-                    .actions
-                    .get(name)
-                    .is_some_and(|action| action.how != ChangeKind::Update)
-            {
+            if !self.is_same(name) || self.moves(name) {
                 continue;
             }
             let (declared, _) = self.declared(name);
@@ -311,179 +270,113 @@ impl<'a> Comparison<'a> {
             };
             let needs = &self.needs[name];
             let held = self.known(name).map_or(&[][..], |known| &known.held);
-            let lets_go = held
-                .iter()
-                .find(|held| {
-                    !needs.required.contains(held) && !needs.optional.contains(held) && !self.drops_optional(name, held)
-                })
-                .cloned();
+            let mut held = held.iter();
+            let lets_go = held.find(|held| !needs.ask_for(held) && !self.drops_optional(name, held));
+            let through = lets_go.map(|held| Part::Resource(held.clone()));
             let missing = needs.missing.first().map(missing);
             let (required, built) = (changed(&declared.required), self.is_built(name));
             match (missing, required, lets_go) {
-                (Some(missing), Some(_), held) if built => {
-                    self.set(name, ChangeKind::Close, missing, false);
-                    if let Some(held) = held {
-                        self.through(name, Part::Resource(held));
-                    }
+                (Some(missing), Some(_), _) if built => {
+                    self.set(name, ChangeKind::Close, missing).through = through;
                 }
                 (Some(_), ..) => {}
                 (None, Some(text), _) if built => {
-                    self.set(
-                        name,
-                        ChangeKind::Rebuild,
-                        format!("its dependency `{text}` means another resource now"),
-                        false,
-                    );
+                    let because = format!("its dependency `{text}` means another resource now");
+                    self.set(name, ChangeKind::Rebuild, because);
                 }
                 (None, Some(text), _) => {
-                    self.set(
-                        name,
-                        ChangeKind::Build,
-                        format!("its dependency `{text}` is there now"),
-                        true,
-                    );
+                    let because = format!("its dependency `{text}` is there now");
+                    self.set(name, ChangeKind::Build, because).known_after_start = true;
                 }
                 (None, None, Some(held)) if built => {
-                    self.set(name, ChangeKind::Rebuild, format!("lets go of {}", held.name), false);
-                    self.through(name, Part::Resource(held));
+                    let because = format!("lets go of {}", held.name);
+                    self.set(name, ChangeKind::Rebuild, because).through = through;
                 }
                 _ => {}
             }
         }
     }
 
-    /// Resources to be built that certainly cannot be.
+    /// Resources to be built that certainly cannot be, and those of which that is not certain.
     fn blocked(&mut self) {
-        let mut blocked: HashMap<&ResourceName, String> = HashMap::new();
-        let coming: Vec<_> = self.order.iter().copied().filter(|name| self.comes(name)).collect();
-        let circles = cycles(coming.iter().copied(), |name| {
-            self.needs.get(name).map_or(&[], |needs| &needs.required)
+        let mut blocked: HashMap<ResourceName, String> = HashMap::new();
+        let coming = self.order.iter().copied().filter(|name| self.comes(name));
+        let walk = walk(coming, |name| {
+            self.needs.get(name).map_or(&[][..], |needs| &needs.required)
         });
-        for circle in &circles {
+        for circle in &walk.circles {
             let path: Vec<_> = circle.iter().map(|name| name.name.as_str()).collect();
-            for member in circle {
-                let because = format!("dependency cycle: {} → {}", path.join(" → "), path[0]);
-                if let Some((name, _)) = self.to.get_key_value(member) {
-                    blocked.insert(name, because);
-                }
-            }
+            let because = format!("dependency cycle: {} → {}", path.join(" → "), path[0]);
+            blocked.extend(circle.iter().map(|member| (member.clone(), because.clone())));
         }
-        let required = self
-            .needs
-            .iter()
-            .map(|(name, needs)| (*name, needs.required.iter().collect()));
-        for name in dependencies_first(coming, &required.collect()) {
+        for name in walk.order.into_iter().filter(|name| self.comes(name)) {
             let needs = &self.needs[name];
-            if let Some(first) = needs.missing.first() {
-                blocked.entry(name).or_insert_with(|| missing(first));
-            }
             let lost = |required: &&ResourceName| {
-                let action = self.actions.get(*required);
                 blocked.contains_key(*required)
-                    || action.is_some_and(|action| action.how == ChangeKind::Close)
+                    || self.planned(required) == Some(ChangeKind::Close)
                     || self.to.get(*required).is_some_and(|config| config.fault.is_some())
             };
-            if let Some(lost) = needs.required.iter().find(lost) {
-                blocked
-                    .entry(name)
-                    .or_insert_with(|| format!("it needs {lost}, which cannot be built"));
-            }
+            let because = match (needs.missing.first(), needs.required.iter().find(lost)) {
+                (Some(first), _) => missing(first),
+                (None, Some(lost)) => format!("it needs {lost}, which cannot be built"),
+                (None, None) => continue,
+            };
+            blocked.entry(name.clone()).or_insert(because);
         }
-        for name in self
-            .order
-            .clone()
-            .into_iter()
-            .filter(|name| !blocked.contains_key(*name))
-        {
-            let open = |required: &ResourceName| !self.is_built(required) && !self.comes(required);
-            if self.comes(name)
-                && self.needs[name].required.iter().any(open)
-                && !self.is_built(name)
-                && let Some(action) = self.actions.get_mut(name)
-            {
-                action.after_start = true;
-            }
-        }
-        for (name, because) in blocked {
+        for name in self.order.clone() {
             let built = self.is_built(name);
-            if let Some(action) = self
-                .actions
-                .get_mut(name)
-                .filter(|action| action.how != ChangeKind::Close)
-            {
-                action.how = if built { ChangeKind::Close } else { ChangeKind::Update };
-                action.because = format!("{}; {because}", action.because);
-                action.after_start = false;
+            let open = |required: &ResourceName| !self.is_built(required) && !self.comes(required);
+            let waits = !built && self.comes(name) && self.needs[name].required.iter().any(open);
+            let Some(action) = self.actions.get_mut(name) else {
+                continue;
+            };
+            match blocked.remove(name) {
+                Some(_) if action.how == ChangeKind::Close => {}
+                Some(because) => {
+                    action.how = if built { ChangeKind::Close } else { ChangeKind::Update };
+                    action.because = format!("{}; {because}", action.because);
+                    action.known_after_start = false;
+                }
+                None => action.known_after_start |= waits,
             }
         }
     }
 
-    fn comes(&self, name: &ResourceName) -> bool {
-        self.actions
-            .get(name)
-            .is_some_and(|action| matches!(action.how, ChangeKind::Build | ChangeKind::Rebuild))
-    }
-
-    fn finish(self, from: &'a Config) -> ResourceChanges {
-        let mut found = ResourceChanges::default();
-        let held: HashMap<&ResourceName, Vec<&ResourceName>> = self
-            .known
-            .resources
-            .iter()
-            .map(|(name, known)| (name, known.held.iter().collect()))
-            .collect();
+    fn finish(mut self, from: &'a Config) -> ResourceChanges {
+        let closes = |name: &&ResourceName| self.planned(name) == Some(ChangeKind::Close);
         let known = from.resources.iter().map(|config| &config.name);
-        let closes = |name: &&ResourceName| {
-            self.actions
-                .get(*name)
-                .is_some_and(|action| action.how == ChangeKind::Close)
-        };
-        let closed = dependencies_first(known.filter(closes), &held);
-        found.closed = closed.into_iter().rev().map(|name| self.change(name)).collect();
-        let needs = self.needs.iter().map(|(name, needs)| {
-            let all = needs.required.iter().chain(&needs.optional);
-            (*name, all.collect::<Vec<_>>())
+        let held = |name: &ResourceName| self.known(name).map_or(&[][..], |known| &known.held).iter();
+        let closed = walk(known.filter(closes), |name| {
+            held(name).filter(|held| closes(held) && self.from.contains_key(*held))
         });
-        let rest = self.order.iter().copied().filter(|name| {
-            let action = self.actions.get(*name);
-            action.is_some_and(|action| action.how != ChangeKind::Close)
+        let rest = |name: &&ResourceName| self.planned(name).is_some_and(|how| how != ChangeKind::Close);
+        let built = walk(self.order.iter().copied().filter(rest), |name| {
+            let needs = &self.needs[name];
+            needs.required.iter().chain(&needs.optional).filter(rest)
         });
-        let built = dependencies_first(rest, &needs.collect());
-        found.built = built.into_iter().map(|name| self.change(name)).collect();
-        found.dropped_optional = self.dropped_optional;
-        found
+        let changes = |order: &[&ResourceName]| order.iter().map(|name| self.change(name)).collect();
+        let mut closed: Vec<_> = changes(&closed.order);
+        closed.reverse();
+        ResourceChanges {
+            closed,
+            built: changes(&built.order),
+            dropped_optional: std::mem::take(&mut self.dropped_optional),
+        }
     }
 
     fn change(&self, name: &ResourceName) -> Change {
-        let PlannedAction {
-            how,
-            mut because,
-            after_start,
-            through,
-            in_place,
-        } = self.actions[name].clone();
+        let mut change = self.actions[name].clone();
         if let Some(one) = self.dropped_optional.iter().find(|one| one.by == *name)
-            && matches!(how, ChangeKind::Build | ChangeKind::Rebuild)
-            && !because.contains(&one.way())
+            && self.comes(name)
+            && !change.because.contains(&one.way())
         {
-            let _ = write!(
-                because,
-                "; without {}, which would close a circle: {}",
-                one.what.name,
-                one.way()
-            );
+            let (what, way) = (&one.what.name, one.way());
+            let _ = write!(change.because, "; without {what}, which would close a circle: {way}");
         }
-        if in_place && self.held.contains(name) {
-            because.push_str("; who holds it stays");
+        if change.in_place && self.held.contains(name) {
+            change.because.push_str("; who holds it stays");
         }
-        Change {
-            part: Part::Resource(name.clone()),
-            how,
-            because,
-            known_after_start: after_start,
-            through,
-            in_place,
-        }
+        change
     }
 }
 

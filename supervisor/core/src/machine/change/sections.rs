@@ -24,7 +24,7 @@ pub(super) fn before(from: &Config, to: &Config) -> Vec<Change> {
     ];
     let changed = sections.into_iter().filter(|(_, changed)| *changed);
     let mut changes: Vec<_> = changed
-        .map(|(part, _)| change(part, ChangeKind::Update, "its section changed"))
+        .map(|(part, _)| Change::new(part, ChangeKind::Update, "its section changed"))
         .collect();
     let part = |name: &str| Part::Package(name.to_owned());
     entries(&mut changes, &from.packages, &to.packages, |entry| &entry.name, part);
@@ -53,7 +53,11 @@ fn entries<T: PartialEq>(
     for (place, old) in from.iter().enumerate() {
         let first = find(from, name(old)) == Some(place);
         if first && find(to, name(old)).is_none() {
-            changes.push(change(part(name(old)), ChangeKind::Stop, "no longer in the config"));
+            changes.push(Change::new(
+                part(name(old)),
+                ChangeKind::Stop,
+                "no longer in the config",
+            ));
         }
     }
     for (place, new) in to.iter().enumerate() {
@@ -61,22 +65,11 @@ fn entries<T: PartialEq>(
             continue;
         }
         match find(from, name(new)) {
-            None => changes.push(change(part(name(new)), ChangeKind::Start, "new in the config")),
+            None => changes.push(Change::new(part(name(new)), ChangeKind::Start, "new in the config")),
             Some(old) if from[old] != *new => {
-                changes.push(change(part(name(new)), ChangeKind::Restart, "its entry changed"));
+                changes.push(Change::new(part(name(new)), ChangeKind::Restart, "its entry changed"));
             }
             Some(_) => {}
         }
-    }
-}
-
-fn change(part: Part, how: ChangeKind, because: &str) -> Change {
-    Change {
-        part,
-        how,
-        because: because.to_owned(),
-        known_after_start: false,
-        through: None,
-        in_place: false,
     }
 }

@@ -2,7 +2,11 @@
 
 use mainstay_model::Restart as RestartPolicy;
 
+use super::Input::{Restart, Tick, Want};
 use super::*;
+
+mod policy_change;
+mod stop;
 
 const LIFE: u64 = 1;
 
@@ -59,8 +63,6 @@ fn run(policy: &Policy, inputs: &[(u64, Input)]) -> (String, State) {
 fn check(inputs: &[(u64, Input)], expected: &str) {
     assert_eq!(run(&policy(), inputs).0, expected, "{inputs:?}");
 }
-
-use Input::{Restart, Tick, Want};
 
 #[test]
 fn a_wanted_module_starts_once_and_comes_back_at_once_and_then_after_growing_pauses() {
@@ -270,58 +272,6 @@ fn a_module_that_gave_up_starts_again_when_somebody_asks() {
 }
 
 #[test]
-fn a_stop_grows_stronger_until_the_process_is_gone() {
-    check(
-        &[
-            (0, Want(true)),
-            (0, answered(1)),
-            (1_000, Want(false)),
-            (4_333, Tick),
-            (4_334, Tick),
-            (10_999, Tick),
-            (11_000, Tick),
-            (12_499, Tick),
-            (12_500, Tick),
-            (12_501, exited(1)),
-            (20_000, Tick),
-        ],
-        "0:Start 1000:Terminate 4334:TerminateGroup 11000:KillGroup 12500:KillGroup",
-    );
-    let mut policy = policy();
-    policy.stop.grace = Duration::ZERO;
-    let (actions, _) = run(&policy, &[(0, Want(true)), (1, Want(false)), (1, Tick), (1, Tick)]);
-    assert_eq!(actions, "0:Start 1:Terminate 1:TerminateGroup 1:KillGroup");
-}
-
-#[test]
-fn a_killed_process_that_no_signal_reaches_is_not_waited_for() {
-    let stuck = Input::Stuck { life: 1 };
-    let begun = [(0, Want(true)), (0, answered(1)), (0, stuck)];
-    let killed = [
-        (4_333, stuck),
-        (4_334, Tick),
-        (11_000, Tick),
-        (12_500, stuck),
-        (12_500, exited(1)),
-    ];
-    let told = "Terminate 4334:TerminateGroup 11000:KillGroup 12500:GiveUp";
-    for (why, expected, state) in [
-        (Want(false), format!("0:Start 1000:{told}"), Some(State::Stopped)),
-        (Restart, format!("0:Start 1000:{told} 12500:Start"), None),
-        (
-            Input::Hung { life: 1 },
-            format!("0:Start 1000:{told} 12500:Start"),
-            None,
-        ),
-    ] {
-        let inputs = [&begun[..], &[(1_000, why)], &killed[..]].concat();
-        let (actions, after) = run(&policy(), &inputs);
-        assert_eq!(actions, expected, "{why:?}");
-        assert!(state.is_none_or(|state| state == after), "{why:?}: {after:?}");
-    }
-}
-
-#[test]
 fn a_start_that_takes_too_long_is_ended_and_tried_again() {
     check(
         &[(0, Want(true)), (29_999, Tick), (30_000, Tick), (31_000, exited(1))],
@@ -419,96 +369,6 @@ fn the_word_of_an_earlier_process_does_not_count() {
 }
 
 #[test]
-fn a_change_of_mind_while_stopping_starts_again_after_the_end() {
-    check(
-        &[
-            (0, Want(true)),
-            (1, answered(1)),
-            (2, Want(false)),
-            (2, Want(true)),
-            (3, exited(1)),
-        ],
-        "0:Start 2:Terminate 3:Start",
-    );
-    check(
-        &[
-            (0, Want(true)),
-            (1, exited(1)),
-            (2, exited(2)),
-            (3, Want(false)),
-            (9_000, Tick),
-        ],
-        "0:Start 1:Start",
-    );
-}
-
-#[test]
-fn what_a_stopped_process_forked_gets_the_rest_of_its_time() {
-    let begin = [(0, Want(true)), (0, answered(1)), (1_000, Want(false))];
-    let check = |rest: &[(u64, Input)], expected: &str| {
-        check(&[&begin, rest].concat(), &format!("0:Start 1000:Terminate {expected}"));
-    };
-    check(
-        &[
-            (1_000, ended(1)),
-            (5_000, Tick),
-            (6_000, empty(1)),
-            (6_000, exited(1)),
-            (20_000, Tick),
-        ],
-        "1000:TerminateGroup 6000:Reap",
-    );
-    check(
-        &[(1_000, ended(1)), (10_000, Tick), (11_000, Tick), (11_000, exited(1))],
-        "1000:TerminateGroup 11000:Reap",
-    );
-    check(
-        &[
-            (5_000, Tick),
-            (6_000, ended(1)),
-            (10_000, Tick),
-            (11_000, Tick),
-            (11_000, exited(1)),
-        ],
-        "5000:TerminateGroup 11000:Reap",
-    );
-    check(
-        &[
-            (5_000, Tick),
-            (11_000, Tick),
-            (12_000, ended(1)),
-            (12_000, empty(1)),
-            (12_000, exited(1)),
-        ],
-        "5000:TerminateGroup 11000:KillGroup 12000:Reap",
-    );
-}
-
-#[test]
-fn after_a_crash_nothing_waits_for_what_the_process_forked() {
-    check(
-        &[
-            (0, Want(true)),
-            (1, answered(1)),
-            (5, ended(1)),
-            (5, exited(1)),
-            (7, ended(2)),
-            (7, exited(2)),
-            (507, Tick),
-        ],
-        "0:Start 5:Reap 5:Start 7:Reap 507:Start",
-    );
-}
-
-#[test]
-fn a_useless_process_is_ended_before_the_next_one_starts() {
-    check(
-        &[(0, Want(true)), (1, failed(1)), (1, failed(1)), (2, exited(1))],
-        "0:Start 1:Terminate 2:Start",
-    );
-}
-
-#[test]
 fn each_part_of_a_start_has_a_limit_of_its_own() {
     let part = |seconds| Input::Underway {
         life: LIFE,
@@ -533,83 +393,4 @@ fn each_part_of_a_start_has_a_limit_of_its_own() {
         &[(0, Want(true)), (1, answered(LIFE)), (2, part(1)), (5_000, Tick)],
         "0:Start",
     );
-}
-
-/// A module of that policy that failed once or more, `ms` later treated by another one: the action that follows at
-/// once, and the state.
-fn treated(before: &Policy, failures: u64, after: &Policy) -> (bool, State, Instant) {
-    let zero = Instant::now();
-    let mut life = Lifecycle::new(before, START_TIMEOUT, 1);
-    let mut now = zero;
-    life.handle(Want(true), now);
-    for number in 1..=failures {
-        life.handle(exited(number), now);
-        if number < failures {
-            now = life.deadline().unwrap_or(now);
-            life.handle(Tick, now);
-        }
-    }
-    life.treat(after, START_TIMEOUT);
-    let started = life.handle(Input::PolicyChanged, now).is_some();
-    (started, life.state(), now)
-}
-
-#[test]
-fn another_policy_counts_for_the_pause_that_is_under_way_and_for_one_that_rests() {
-    let with = |change: &dyn Fn(&mut RestartPolicy)| {
-        let mut policy = policy();
-        change(&mut policy.restart);
-        policy
-    };
-    let second = Duration::from_secs(1);
-    let waits = |(started, state, now): (bool, State, Instant), pause: Duration| {
-        assert!(!started);
-        assert_eq!(state, State::Waiting { until: now + pause });
-    };
-    // After three failures it waits a second.
-    waits(treated(&policy(), 3, &policy()), second);
-    waits(
-        treated(&policy(), 3, &with(&|restart| restart.max_delay = second / 4)),
-        second / 4,
-    );
-    waits(
-        treated(&policy(), 3, &with(&|restart| restart.then = 8 * second)),
-        second,
-    );
-    let never = with(&|restart| restart.when = RestartWhen::Never);
-    let limit = with(&|restart| restart.limit = Some(3));
-    let looser = with(&|restart| restart.limit = Some(4));
-    let rests = |before: &Policy, failures, after: &Policy| match treated(before, failures, after) {
-        (false, State::GivenUp(rest), _) => Some(rest),
-        (true, State::Starting { .. }, _) => None,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(rests(&policy(), 3, &never), Some(GivenUp::Never));
-    assert_eq!(rests(&policy(), 3, &limit), Some(GivenUp::GaveUp { failures: 3 }));
-    assert_eq!(rests(&limit, 3, &limit), Some(GivenUp::GaveUp { failures: 3 }));
-    assert_eq!(rests(&limit, 3, &looser), None);
-    assert_eq!(rests(&never, 1, &never), Some(GivenUp::Never));
-    assert_eq!(rests(&never, 1, &policy()), None);
-}
-
-#[test]
-fn another_policy_leaves_a_process_alone_and_counts_for_its_end() {
-    let zero = Instant::now();
-    let mut life = Lifecycle::new(&policy(), START_TIMEOUT, 1);
-    life.handle(Want(true), zero);
-    life.handle(answered(1), zero);
-    let mut after = policy();
-    after.stop.grace = Duration::from_secs(3);
-    after.restart.when = RestartWhen::Never;
-    life.treat(&after, START_TIMEOUT);
-    assert_eq!(life.handle(Input::PolicyChanged, zero), None);
-    assert_eq!(life.state(), State::Ready { since: zero });
-    assert_eq!(life.handle(failed(1), zero), Some(Action::Terminate));
-    assert_eq!(
-        life.deadline(),
-        Some(zero + Duration::from_secs(1)),
-        "a third of its grace"
-    );
-    life.handle(exited(1), zero);
-    assert_eq!(life.state(), State::GivenUp(GivenUp::Never));
 }

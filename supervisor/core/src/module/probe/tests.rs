@@ -203,7 +203,7 @@ fn a_look_that_took_too_long_begins_a_new_round() {
         prober.handle(Input::Traced(None), zero + seconds(50)),
         Some(Action::Probe)
     );
-    assert!(!prober.is_unresponsive());
+    assert!(!prober.unresponsive);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn live(seed: u64) -> (bool, bool) {
                 credit = Duration::ZERO;
             }
             asked &= input != Input::Answered;
-            let was = prober.is_unresponsive();
+            let was = prober.unresponsive;
             let mut next = prober.handle(input, now);
             for _ in 0..4 {
                 next = match next {
@@ -372,7 +372,7 @@ fn live(seed: u64) -> (bool, bool) {
         let quiet = (now - silent).min(now - free);
         let late = step * 3 + LATE;
         assert!(
-            quiet <= noticed + late || prober.is_unresponsive(),
+            quiet <= noticed + late || prober.unresponsive,
             "seed {seed}: silent for {quiet:?} and unnoticed",
         );
         assert!(
@@ -401,7 +401,7 @@ fn other_limits_count_for_the_silence_that_is_under_way() {
     let at = |seconds: u64| zero + Duration::from_secs(seconds);
     let mut prober = Prober::new(Health::default(), zero);
     let (mut said, mut now) = (Vec::new(), zero);
-    while !prober.is_unresponsive() {
+    while !prober.unresponsive {
         now = prober.deadline().expect("it goes on");
         drive(&mut prober, Input::Tick, now, None, zero, &mut said);
     }

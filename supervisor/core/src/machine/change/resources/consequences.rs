@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use mainstay_ids::ResourceName;
 
-use super::{Comparison, PlannedAction};
-use crate::machine::change::{ChangeKind, KnownResource, Part};
+use super::Comparison;
+use crate::machine::change::{Change, ChangeKind, KnownResource, Part};
 
 impl<'a> Comparison<'a> {
     /// Resources that are rebuilt because of their own entry, and that nobody else has to notice.
@@ -19,7 +19,7 @@ impl<'a> Comparison<'a> {
             let stays = |module| !self.modules.restarted.contains(module) && !self.modules.stopped.contains(module);
             let refused = matches!(self.known.answers.get(*name), Some(Err(_)));
             action.how == ChangeKind::Rebuild
-                && !action.after_start
+                && !action.known_after_start
                 && old.serves_the_same_as(new)
                 && inside.is_some_and(stays)
                 && !refused
@@ -45,8 +45,7 @@ impl<'a> Comparison<'a> {
     pub(super) fn propagate(&mut self) {
         let holders = self.holders();
         let mut open: Vec<&'a ResourceName> = Vec::new();
-        let out =
-            |action: &PlannedAction| matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.in_place;
+        let out = |action: &Change| matches!(action.how, ChangeKind::Rebuild | ChangeKind::Close) && !action.in_place;
         open.extend(
             self.actions
                 .iter()
@@ -56,9 +55,8 @@ impl<'a> Comparison<'a> {
         // What is told of a resource must not depend on chance.
         open.sort_unstable();
         while let Some(name) = open.pop() {
-            let action = self.actions[name].clone();
+            let gone = self.planned(name) == Some(ChangeKind::Close);
             for holder in holders.get(name).into_iter().flatten().copied() {
-                let gone = action.how == ChangeKind::Close;
                 let needed = self.needs[holder].required.contains(name);
                 let (how, because) = match (gone, needed) {
                     (true, true) => (ChangeKind::Close, format!("needs {}", name.name)),
@@ -75,8 +73,7 @@ impl<'a> Comparison<'a> {
                     Some(present) if present.how == ChangeKind::Rebuild && how == ChangeKind::Rebuild => continue,
                     _ => {}
                 }
-                self.set(holder, how, because, false);
-                self.through(holder, Part::Resource(name.clone()));
+                self.set(holder, how, because).through = Some(Part::Resource(name.clone()));
                 open.push(holder);
             }
         }
@@ -89,11 +86,7 @@ impl<'a> Comparison<'a> {
             let Some(known) = self.known(name).filter(|known| known.built_in.is_some()) else {
                 continue;
             };
-            if self
-                .actions
-                .get(name)
-                .is_some_and(|action| action.how != ChangeKind::Update)
-            {
+            if self.moves(name) {
                 continue;
             }
             let lets_go = self
@@ -105,23 +98,15 @@ impl<'a> Comparison<'a> {
                 .dropped_optional
                 .iter()
                 .find(|one| needs.optional.contains(&one.what));
-            let (because, other) = match (lets_go, opened) {
-                (Some(one), _) => {
-                    let because = format!(
-                        "lets go of {}, which would close a circle: {}",
-                        one.what.name,
-                        one.way()
-                    );
-                    (because, one.what.clone())
-                }
-                (None, Some(one)) => {
-                    let because = format!("would like {}, which closes no circle any more", one.what.name);
-                    (because, one.what.clone())
-                }
-                (None, None) => continue,
+            let Some(one) = lets_go.or(opened) else { continue };
+            let (what, way) = (&one.what.name, one.way());
+            let because = if lets_go.is_some() {
+                format!("lets go of {what}, which would close a circle: {way}")
+            } else {
+                format!("would like {what}, which closes no circle any more")
             };
-            self.set(name, ChangeKind::Rebuild, because, true);
-            self.through(name, Part::Resource(other));
+            let other = one.what.clone();
+            self.set_after_start(name, ChangeKind::Rebuild, because, &other);
         }
     }
 
@@ -148,11 +133,11 @@ impl<'a> Comparison<'a> {
             for (waiting, required) in wanting.get(name).cloned().unwrap_or_default() {
                 let built = self.is_built(waiting);
                 let held = |known: &KnownResource| known.held.contains(name);
-                let fits = match self.actions.get(waiting) {
-                    Some(action) if action.how != ChangeKind::Update => false,
+                let fits = match required {
+                    _ if self.moves(waiting) => false,
                     _ if self.to[waiting].fault.is_some() || !self.needs[waiting].missing.is_empty() => false,
-                    _ if required => !built,
-                    _ => built && !self.known(waiting).is_some_and(held),
+                    true => !built,
+                    false => built && !self.known(waiting).is_some_and(held),
                 };
                 if fits {
                     let (how, because) = if built {
@@ -163,8 +148,7 @@ impl<'a> Comparison<'a> {
                     } else {
                         (ChangeKind::Build, format!("waits for {}", name.name))
                     };
-                    self.set(waiting, how, because, true);
-                    self.through(waiting, Part::Resource(name.clone()));
+                    self.set_after_start(waiting, how, because, name);
                     open.push(waiting);
                 }
             }
@@ -178,17 +162,20 @@ impl<'a> Comparison<'a> {
         let mut open = maybe;
         while let Some(name) = open.pop() {
             for holder in holders.get(name).cloned().unwrap_or_default() {
-                if self
-                    .actions
-                    .get(holder)
-                    .is_none_or(|action| action.how == ChangeKind::Update)
-                {
-                    self.set(holder, ChangeKind::Rebuild, format!("holds {}", name.name), true);
-                    self.through(holder, Part::Resource(name.clone()));
+                if !self.moves(holder) {
+                    let because = format!("holds {}", name.name);
+                    self.set_after_start(holder, ChangeKind::Rebuild, because, name);
                     open.push(holder);
                 }
             }
         }
+    }
+
+    /// Plans what is not certain before the start, because of another resource.
+    fn set_after_start(&mut self, name: &'a ResourceName, how: ChangeKind, because: String, through: &ResourceName) {
+        let change = self.set(name, how, because);
+        change.known_after_start = true;
+        change.through = Some(Part::Resource(through.clone()));
     }
 
     /// Holders in the new config of each resource, in the config's order.
@@ -204,6 +191,6 @@ impl<'a> Comparison<'a> {
 
     fn may_move(&self, name: &ResourceName) -> bool {
         let action = self.actions.get(name);
-        action.is_some_and(|action| action.how == ChangeKind::Rebuild && action.after_start)
+        action.is_some_and(|action| action.how == ChangeKind::Rebuild && action.known_after_start)
     }
 }

@@ -3,9 +3,9 @@
 use mainstay_model::{ModuleName, Phase};
 use proptest::prelude::*;
 
-use super::node::ModuleCondition;
-use super::plan::Step;
-use super::simulator::{Simulator, name};
+use super::Step;
+use crate::machine::node::ModuleCondition;
+use crate::machine::simulator::{Simulator, name};
 
 fn check(lines: &[&str], expected: &str) {
     let mut simulator = Simulator::new(lines);

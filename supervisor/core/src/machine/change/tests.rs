@@ -3,35 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
-use mainstay_model::{Config, ModuleName, Phase};
+use mainstay_model::{Config, Phase};
 use proptest::prelude::*;
 
-use super::change;
-use super::change::{ChangeKind, Known, Part, Plan};
-use super::simulator::{Simulator, config, name};
-
-/// `rebuild a, build b …`, with `?` behind what is known after the start.
-pub(super) fn show(plan: &Plan) -> String {
-    let show = |change: &change::Change| {
-        let part = match &change.part {
-            Part::Resource(name) => name.name.clone(),
-            part => part.to_string(),
-        };
-        let open = if change.known_after_start { "?" } else { "" };
-        format!("{} {part}{open}", change.how)
-    };
-    plan.changes.iter().map(show).collect::<Vec<_>>().join(", ")
-}
-
-/// A machine that runs what the lines say.
-pub(super) fn running(lines: &[&str]) -> Simulator {
-    let mut simulator = Simulator::new(lines);
-    for module in simulator.inside.keys().cloned().collect::<Vec<_>>() {
-        simulator.ready(module.as_str());
-    }
-    simulator.settle();
-    simulator
-}
+use crate::machine::change::{self, ChangeKind, Known, Part};
+use crate::machine::node::Held;
+use crate::machine::simulator::{Simulator, config, name, running, running_set, show};
 
 /// From the one to the other: what is planned, and what is done.
 fn check(from: &[&str], to: &[&str], planned: &str, done: &str) -> Simulator {
@@ -192,7 +169,7 @@ fn who_holds_what_does_not_come_back_goes_with_it() {
     assert_eq!(simulator.shown("b").0, Phase::Unhealthy);
 }
 
-fn held(simulator: &Simulator, resource: &str) -> Vec<super::node::Held> {
+fn held(simulator: &Simulator, resource: &str) -> Vec<Held> {
     simulator
         .world
         .node(&name(resource))
@@ -389,8 +366,8 @@ fn a_change_while_the_old_entry_is_being_built_wins() {
     simulator.end(0);
     simulator.decide();
     assert_eq!(
-        simulator.world.node(&name("a")).map(|node| node.validated),
-        Some(false),
+        simulator.world.node(&name("a")).map(|node| node.dependencies.is_none()),
+        Some(true),
         "asked again"
     );
     simulator.end(0);
@@ -429,20 +406,6 @@ fn one_of_a_thousand_is_one_step_and_the_start_is_a_thousand() {
     let (plan, log) = simulator.apply(&changed);
     assert_eq!((show(&plan).as_str(), log.as_str()), ("rebuild r500", "-r500 +r500"));
     assert_eq!(plan.stays.len(), 1000);
-}
-
-/// Contents of the modules, sorted, with the dependencies of each, and the resources that are in none, with their
-/// state.
-pub(super) fn running_set(simulator: &Simulator) -> BTreeMap<String, (Option<ModuleName>, Vec<String>)> {
-    let set = simulator.world.nodes().map(|node| {
-        let held = node.held.iter().map(|(name, _)| name.name.clone()).collect();
-        let built = node.stage == super::node::BuildStage::Built;
-        (
-            node.config.name.name.clone(),
-            (node.module.clone().filter(|_| built), held),
-        )
-    });
-    set.collect()
 }
 
 /// Resources by number: module, version and frame, and edges to others, optional or not.
@@ -571,7 +534,7 @@ proptest! {
             let removed: Vec<&str> = log.split_whitespace().filter_map(|step| step.strip_prefix('-')).filter(|name| leaving.contains(name)).collect();
             prop_assert!(leaving.iter().all(|name| removed.contains(name)), "{} did {}", show(&plan), log);
             // Who holds what is rebuilt alone is left as it is.
-            let in_place = |name: &str| plan.changes.iter().any(|change| change.in_place && change.part == Part::Resource(crate::machine::change_tests::name(name)));
+            let in_place = |name: &str| plan.changes.iter().any(|change| change.in_place && change.part == Part::Resource(self::name(name)));
             let touched = |name: &str| log.contains(&format!("-{name} ")) || log.contains(&format!("+{name} "));
             for (holder, (_, held)) in &before {
                 let kept = held.iter().all(|held| in_place(held) || plan.of(&Part::Resource(name(held))).is_none());

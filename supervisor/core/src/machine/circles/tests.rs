@@ -3,8 +3,7 @@
 use mainstay_model::Phase;
 use proptest::prelude::*;
 
-use super::change_tests::{running, running_set, show};
-use super::simulator::{Simulator, name};
+use crate::machine::simulator::{Simulator, name, running, running_set, show};
 
 /// Names of the resources that `resource` holds.
 fn held(simulator: &Simulator, resource: &str) -> Vec<String> {

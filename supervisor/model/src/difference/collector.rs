@@ -1,12 +1,16 @@
-//! Compares values of all kinds, and says in few words and without secrets what they were and are.
+//! Collector of differences: compares values of all kinds, and says in few words and without secrets what they were and
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use mainstay_model::redact::{self, clean};
-use mainstay_model::{Config, Frame, Object, ServiceConfig, SourceSpan, Span, Value};
-
 use super::{Difference, DifferenceKind};
+use crate::config::Config;
+use crate::entry::ServiceConfig;
+use crate::frame::Frame;
+use crate::redact::{self, clean};
+use crate::span::{SourceSpan, Span};
+use crate::value::{Object, Value};
 
 /// Characters of a value that are shown at most.
 const SHOWN: usize = 48;
@@ -154,35 +158,42 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Entries by their names: those that are there in one config only, and how the others differ.
-    pub(super) fn entries(
+    /// Entries by their keys: those that are there in one config only, and how the others differ. Of two with one key
+    /// the last counts. `describe`: the path of an entry, and what it is in a word.
+    pub(super) fn entries<T>(
         &mut self,
-        old: &BTreeMap<String, usize>,
-        new: &BTreeMap<String, usize>,
-        gone: impl Fn(&str, usize) -> (String, String),
-        come: impl Fn(&str, usize) -> (String, String),
-        compare: impl Fn(usize, usize) -> Vec<Difference>,
+        (old, new): (&[T], &[T]),
+        key: impl Fn(&T) -> String,
+        describe: impl Fn(&T) -> (String, String),
+        compare: impl Fn(&T, &T) -> Vec<Difference>,
     ) {
-        let mut removed: Vec<_> = old.iter().filter(|(name, _)| !new.contains_key(*name)).collect();
-        removed.sort_by_key(|(_, at)| **at);
-        for (name, at) in removed {
-            let (path, what) = gone(name, *at);
-            self.add(&path, DifferenceKind::Removed, Some(what), None);
-        }
-        let mut present: Vec<_> = new.iter().collect();
-        present.sort_by_key(|(_, at)| **at);
-        for (name, at) in present {
-            let (path, what) = come(name, *at);
-            match old.get(name) {
-                None => self.add(&path, DifferenceKind::Added, None, Some(what)),
-                Some(before) => {
-                    let below = compare(*before, *at).into_iter().map(|difference| Difference {
-                        path: format!("{path}.{}", difference.path),
-                        ..difference
-                    });
-                    self.differences.extend(below);
-                }
+        let by_key = |entries: &'_ [T]| -> BTreeMap<String, usize> {
+            let keys = entries.iter().enumerate();
+            keys.map(|(at, entry)| (key(entry), at)).collect()
+        };
+        let (before, after) = (by_key(old), by_key(new));
+        for (at, entry) in old.iter().enumerate() {
+            let key = key(entry);
+            if before[&key] == at && !after.contains_key(&key) {
+                let (path, what) = describe(entry);
+                self.add(&path, DifferenceKind::Removed, Some(what), None);
             }
+        }
+        for (at, entry) in new.iter().enumerate() {
+            let key = key(entry);
+            if after[&key] != at {
+                continue;
+            }
+            let (path, what) = describe(entry);
+            let Some(old) = before.get(&key).map(|at| &old[*at]) else {
+                self.add(&path, DifferenceKind::Added, None, Some(what));
+                continue;
+            };
+            let below = compare(old, entry).into_iter().map(|difference| Difference {
+                path: format!("{path}.{}", difference.path),
+                ..difference
+            });
+            self.differences.extend(below);
         }
     }
 }
