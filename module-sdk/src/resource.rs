@@ -52,6 +52,9 @@ pub trait FromConfig: Resource + Sized {
     /// Type that the configured `attributes` are deserialized into; `()` for none. A missing or ill-typed attribute fails
     /// the resource with INVALID_ARGUMENT and the attribute's path. Integer fields accept `4.0`, names match in any
     /// case, and `null` counts as absent. Fields of type [`Dependency`](crate::Dependency) declare dependencies.
+    ///
+    /// An attribute that no field takes is warned about in the log, with the nearest field. A type that takes any name
+    /// is not: a map, a struct with `#[serde(flatten)]`, an enum.
     type Attributes: DeserializeOwned + Send + 'static;
 
     /// Validates a configuration beyond its types, and returns the dependencies that no attribute declares. Must do no IO:
