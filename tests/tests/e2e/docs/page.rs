@@ -107,7 +107,7 @@ impl Page {
                 "console" if block.is("not-run") => self.leave(block),
                 "console" => self.console(block).await,
                 "yaml" => self.write_config(block),
-                "json" | "toml" | "rust" | "python" | "sh" => self.write_file(block),
+                "json" | "toml" | "rust" | "proto" | "python" | "sh" => self.write_file(block),
                 "text" => {}
                 other => self.fail(
                     block.line,
