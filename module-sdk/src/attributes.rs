@@ -2,6 +2,8 @@
 //! integer field accepts `4.0`; names match in any case; `null` counts as absent; an error contains the path of its
 //! attribute; and attributes that no field takes are found.
 
+mod unknown;
+
 use std::{cell::RefCell, fmt, vec};
 
 use serde::{
@@ -9,6 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+pub(crate) use self::unknown::UnknownAttribute;
 use crate::{Error, Object, Result, Value};
 
 /// Largest integer (2^53) up to which a double represents every integer exactly.
@@ -44,46 +47,6 @@ pub(crate) fn read<T: DeserializeOwned>(object: Object) -> Result<(T, Vec<Unknow
         unknown: &unknown,
     })?;
     Ok((value, unknown.into_inner()))
-}
-
-/// Attribute that the model's type has no field for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownAttribute {
-    /// Path from the innermost segment outwards.
-    path: Vec<PathSegment>,
-    /// Fields of the struct in which it stands.
-    fields: &'static [&'static str],
-}
-
-impl fmt::Display for UnknownAttribute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = Path(&self.path);
-        write!(f, "attribute `{path}` is not known to this model and has no effect; ")?;
-        let meant = match self.path.first() {
-            Some(PathSegment::Key(name)) => nearest(name, self.fields),
-            _ => None,
-        };
-        match (meant, self.fields) {
-            (Some(field), _) => write!(f, "did you mean `{field}`?"),
-            (None, []) => f.write_str("it takes none"),
-            (None, fields) => write!(f, "known are `{}`", fields.join("`, `")),
-        }
-    }
-}
-
-/// Returns the field that a person most likely meant: at most a third of the letters differ.
-fn nearest(name: &str, fields: &[&'static str]) -> Option<&'static str> {
-    let plain = |text: &str| -> String {
-        let letters = text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).take(80);
-        letters.flat_map(char::to_lowercase).collect()
-    };
-    let name = plain(name);
-    let limit = name.chars().count().max(3) / 3;
-    let distances = fields
-        .iter()
-        .map(|field| (strsim::osa_distance(&name, &plain(field)), *field));
-    let near = distances.filter(|(distance, _)| *distance <= limit);
-    near.min_by_key(|(distance, _)| *distance).map(|(_, field)| field)
 }
 
 /// Error of one attribute, with its path.
@@ -520,11 +483,6 @@ mod tests {
         read.map(|(value, _)| value)
     }
 
-    fn unknown<T: DeserializeOwned>(attributes: Object) -> Vec<String> {
-        let (_, unknown) = read::<T>(attributes).unwrap();
-        unknown.iter().map(ToString::to_string).collect()
-    }
-
     #[test]
     fn whole_doubles_fit_integers_and_null_is_absent() {
         let motor: Motor = json(serde_json::json!({
@@ -607,52 +565,6 @@ mod tests {
         ] {
             assert_eq!(json::<Motor>(attributes).unwrap_err(), text);
         }
-    }
-
-    #[test]
-    fn attributes_that_no_field_takes_are_named_with_the_nearest() {
-        #[derive(Deserialize)]
-        #[expect(dead_code, reason = "read alone")]
-        struct Rover {
-            #[serde(alias = "board")]
-            board_name: Option<String>,
-            motors: Option<Vec<Pins>>,
-        }
-        let text =
-            |path: &str, rest: &str| format!("attribute `{path}` is not known to this model and has no effect; {rest}");
-        for (attributes, expected) in [
-            (
-                crate::object! { "board_nmae" => "pi" },
-                vec![text("board_nmae", "did you mean `board_name`?")],
-            ),
-            (crate::object! { "Board" => "pi", "wheels" => Value::Null }, vec![]),
-            (
-                crate::object! { "wheels" => crate::object! { "left" => 1 } },
-                vec![text("wheels", "known are `board`, `board_name`, `motors`")],
-            ),
-            (
-                crate::object! { "motors" => vec![crate::object! { "pwm" => "1", "DIRR" => "2", "PWM" => "3" }] },
-                vec![
-                    text("motors[0].DIRR", "did you mean `dir`?"),
-                    text("motors[0].PWM", "did you mean `pwm`?"),
-                ],
-            ),
-        ] {
-            assert_eq!(unknown::<Rover>(attributes), expected);
-        }
-        assert_eq!(
-            unknown::<()>(crate::object! { "a" => 1, "b" => Value::Null }),
-            [text("a", "it takes none")]
-        );
-    }
-
-    #[test]
-    fn a_type_that_takes_any_name_knows_all() {
-        let flat = crate::object! { "name" => "x", "count" => 3, "ratio" => 2, "else" => 1 };
-        assert_eq!(unknown::<Flat>(flat.clone()), Vec::<String>::new());
-        assert_eq!(unknown::<BTreeMap<String, Value>>(flat.clone()), Vec::<String>::new());
-        let motor = crate::object! { "free" => flat, "by_name" => crate::object! { "x" => 1 } };
-        assert_eq!(unknown::<Motor>(motor), Vec::<String>::new());
     }
 
     #[test]
