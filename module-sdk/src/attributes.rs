@@ -1,14 +1,17 @@
 //! Deserializer from [`Value`] into the author's types. Beyond usual serde: every number of the wire is a double, so an
-//! integer field accepts `4.0`; names match in any case; `null` counts as absent; and an error contains the path of its
-//! attribute.
+//! integer field accepts `4.0`; names match in any case; `null` counts as absent; an error contains the path of its
+//! attribute; and attributes that no field takes are found.
 
-use std::{fmt, vec};
+mod unknown;
+
+use std::{cell::RefCell, fmt, vec};
 
 use serde::{
     de::{self, DeserializeOwned, IntoDeserializer, Visitor, value::StringDeserializer},
     forward_to_deserialize_any,
 };
 
+pub(crate) use self::unknown::UnknownAttribute;
 use crate::{Error, Object, Result, Value};
 
 /// Largest integer (2^53) up to which a double represents every integer exactly.
@@ -20,7 +23,7 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// INVALID_ARGUMENT with the path of the ill-typed or missing member.
 pub fn from_object<T: DeserializeOwned>(object: Object) -> Result<T> {
-    read(object).map_err(Error::invalid_argument)
+    read(object).map(|(value, _)| value).map_err(Error::invalid_argument)
 }
 
 /// Serializes a value to an object, for the result of `do_command`.
@@ -35,8 +38,15 @@ pub fn to_object<T: serde::Serialize>(value: &T) -> Result<Object> {
     }
 }
 
-pub(crate) fn read<T: DeserializeOwned>(object: Object) -> Result<T, AttributeError> {
-    T::deserialize(Attribute(Value::Object(object)))
+/// Deserializes attributes, and returns beside them those that the type does not know. A type that takes any name (a map,
+/// a struct with `#[serde(flatten)]`) knows all.
+pub(crate) fn read<T: DeserializeOwned>(object: Object) -> Result<(T, Vec<UnknownAttribute>), AttributeError> {
+    let unknown = RefCell::default();
+    let value = T::deserialize(Attribute {
+        value: Value::Object(object),
+        unknown: &unknown,
+    })?;
+    Ok((value, unknown.into_inner()))
 }
 
 /// Error of one attribute, with its path.
@@ -47,10 +57,26 @@ pub(crate) struct AttributeError {
     problem: Problem,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum PathSegment {
     Key(String),
     Index(usize),
+}
+
+/// Path as text, such as `pins[0].name`, from its segments in reverse order.
+struct Path<'p>(&'p [PathSegment]);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, segment) in self.0.iter().rev().enumerate() {
+            match segment {
+                PathSegment::Key(key) if n == 0 => f.write_str(key)?,
+                PathSegment::Key(key) => write!(f, ".{key}")?,
+                PathSegment::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,15 +97,7 @@ impl fmt::Display for AttributeError {
         if self.path.is_empty() {
             f.write_str("attributes")?;
         } else {
-            f.write_str("attribute `")?;
-            for (n, segment) in self.path.iter().rev().enumerate() {
-                match segment {
-                    PathSegment::Key(key) if n == 0 => f.write_str(key)?,
-                    PathSegment::Key(key) => write!(f, ".{key}")?,
-                    PathSegment::Index(index) => write!(f, "[{index}]")?,
-                }
-            }
-            f.write_str("`")?;
+            write!(f, "attribute `{}`", Path(&self.path))?;
         }
         match &self.problem {
             Problem::Missing => f.write_str(" is missing"),
@@ -134,22 +152,36 @@ fn visit_number<'de, V: Visitor<'de>>(number: f64, limit: f64, visitor: V) -> Re
 macro_rules! integers {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-            match self.0 {
+            match self.value {
                 Value::Number(number) => visit_number(number, 1.8e19, visitor),
-                other => Attribute(other).deserialize_any(visitor),
+                _ => self.deserialize_any(visitor),
             }
         })*
     };
 }
 
 /// Serde deserializer of one value.
-struct Attribute(Value);
+struct Attribute<'u> {
+    value: Value,
+    unknown: &'u RefCell<Vec<UnknownAttribute>>,
+}
 
-impl<'de> de::Deserializer<'de> for Attribute {
+impl<'u> Attribute<'u> {
+    fn members(unknown: &'u RefCell<Vec<UnknownAttribute>>, object: Object) -> Members<'u> {
+        Members {
+            members: object.into_iter().collect::<Vec<_>>().into_iter(),
+            current: None,
+            fields: None,
+            unknown,
+        }
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Attribute<'_> {
     type Error = AttributeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(truth) => visitor.visit_bool(truth),
             Value::Number(number) => visit_number(number, MAX_EXACT, visitor),
@@ -157,8 +189,9 @@ impl<'de> de::Deserializer<'de> for Attribute {
             Value::List(list) => visitor.visit_seq(Elements {
                 values: list.into_iter(),
                 index: 0,
+                unknown: self.unknown,
             }),
-            Value::Object(object) => visitor.visit_map(Members::new(object.into_iter().collect())),
+            Value::Object(object) => visitor.visit_map(Self::members(self.unknown, object)),
         }
     }
 
@@ -172,7 +205,7 @@ impl<'de> de::Deserializer<'de> for Attribute {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        if let Value::Number(number) = self.0 {
+        if let Value::Number(number) = self.value {
             visitor.visit_f64(number)
         } else {
             self.deserialize_any(visitor)
@@ -180,7 +213,7 @@ impl<'de> de::Deserializer<'de> for Attribute {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        if self.0 == Value::Null {
+        if self.value == Value::Null {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -189,9 +222,19 @@ impl<'de> de::Deserializer<'de> for Attribute {
 
     /// Accepts any object as `()`, the attributes type of models without attributes.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AttributeError> {
-        match self.0 {
-            Value::Null | Value::Object(_) => visitor.visit_unit(),
-            other => Attribute(other).deserialize_any(visitor),
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Object(object) => {
+                let unknown = object.into_iter().filter(|(_, value)| *value != Value::Null);
+                self.unknown
+                    .borrow_mut()
+                    .extend(unknown.map(|(key, _)| UnknownAttribute {
+                        path: vec![PathSegment::Key(key)],
+                        fields: &[],
+                    }));
+                visitor.visit_unit()
+            }
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -201,10 +244,15 @@ impl<'de> de::Deserializer<'de> for Attribute {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, AttributeError> {
-        let Value::Object(object) = self.0 else {
+        let Value::Object(object) = self.value else {
             return self.deserialize_any(visitor);
         };
-        visitor.visit_map(Members::new(with_names_of(fields, object)))
+        visitor.visit_map(Members {
+            members: with_names_of(fields, object).into_iter(),
+            current: None,
+            fields: Some(fields),
+            unknown: self.unknown,
+        })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -221,10 +269,10 @@ impl<'de> de::Deserializer<'de> for Attribute {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, AttributeError> {
-        match self.0 {
+        match self.value {
             Value::String(name) => visitor.visit_enum(name.into_deserializer()),
             Value::Object(object) if object.len() == 1 => visitor.visit_enum(de::value::MapAccessDeserializer::new(
-                Members::new(object.into_iter().collect()),
+                Self::members(self.unknown, object),
             )),
             other => {
                 let found = format!("{} where one of a few names belongs", other.kind());
@@ -255,21 +303,15 @@ fn with_names_of(fields: &[&str], object: Object) -> Vec<(String, Value)> {
         .collect()
 }
 
-struct Members {
+struct Members<'u> {
     members: vec::IntoIter<(String, Value)>,
     current: Option<(String, Value)>,
+    /// Fields of the struct that the members belong to; `None` if they belong to a map, which takes any.
+    fields: Option<&'static [&'static str]>,
+    unknown: &'u RefCell<Vec<UnknownAttribute>>,
 }
 
-impl Members {
-    fn new(members: Vec<(String, Value)>) -> Self {
-        Self {
-            members: members.into_iter(),
-            current: None,
-        }
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Members {
+impl<'de> de::MapAccess<'de> for Members<'_> {
     type Error = AttributeError;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, AttributeError> {
@@ -281,17 +323,37 @@ impl<'de> de::MapAccess<'de> for Members {
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, AttributeError> {
         let (key, value) = self.current.take().unwrap_or_default();
-        seed.deserialize(Attribute(value))
-            .map_err(|error| error.within(PathSegment::Key(key)))
+        // A struct with `#[serde(flatten)]` is read as a map.
+        if let Some(fields) = self.fields.filter(|fields| !fields.contains(&&*key)) {
+            let path = vec![PathSegment::Key(key.clone())];
+            self.unknown.borrow_mut().push(UnknownAttribute { path, fields });
+        }
+        within(PathSegment::Key(key), value, self.unknown, seed)
     }
 }
 
-struct Elements {
-    values: vec::IntoIter<Value>,
-    index: usize,
+/// Deserializes what stands at a segment, and completes the paths of what is wrong or unknown in it.
+fn within<'de, T: de::DeserializeSeed<'de>>(
+    segment: PathSegment,
+    value: Value,
+    unknown: &RefCell<Vec<UnknownAttribute>>,
+    seed: T,
+) -> Result<T::Value, AttributeError> {
+    let before = unknown.borrow().len();
+    let result = seed.deserialize(Attribute { value, unknown });
+    for inner in &mut unknown.borrow_mut()[before..] {
+        inner.path.push(segment.clone());
+    }
+    result.map_err(|error| error.within(segment))
 }
 
-impl<'de> de::SeqAccess<'de> for Elements {
+struct Elements<'u> {
+    values: vec::IntoIter<Value>,
+    index: usize,
+    unknown: &'u RefCell<Vec<UnknownAttribute>>,
+}
+
+impl<'de> de::SeqAccess<'de> for Elements<'_> {
     type Error = AttributeError;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, AttributeError> {
@@ -300,9 +362,7 @@ impl<'de> de::SeqAccess<'de> for Elements {
         };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(Attribute(value))
-            .map(Some)
-            .map_err(|error| error.within(PathSegment::Index(index)))
+        within(PathSegment::Index(index), value, self.unknown, seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -419,7 +479,8 @@ mod tests {
         let Value::Object(object) = Value::from(json) else {
             panic!("an object is wanted")
         };
-        read(object).map_err(|error| error.to_string())
+        let read = read(object).map_err(|error| error.to_string());
+        read.map(|(value, _)| value)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request, uri::PathAndQuery};
 use tracing::Level;
 
 tokio::task_local! {
@@ -27,6 +27,8 @@ struct Inner {
     /// Metadata forwarded to the resources that are called in turn.
     metadata: Vec<(HeaderName, HeaderValue)>,
     label: OnceLock<Arc<Label>>,
+    /// Path of the called method, such as `/viam.component.motor.v1.MotorService/Stop`; `None` outside any call.
+    path: Option<PathAndQuery>,
     verbose: bool,
 }
 
@@ -40,8 +42,9 @@ pub(crate) struct Label {
 }
 
 impl Scope {
-    /// Creates the context of a call from its request headers.
-    pub(crate) fn of_call(headers: &HeaderMap, now: Instant) -> Self {
+    /// Creates the context of a call from its request.
+    pub(crate) fn of_call<B>(request: &Request<B>, now: Instant) -> Self {
+        let headers = request.headers();
         let deadline = headers
             .get("grpc-timeout")
             .and_then(|text| parse_timeout(text.to_str().ok()?))
@@ -53,6 +56,7 @@ impl Scope {
             deadline,
             metadata,
             label: OnceLock::new(),
+            path: request.uri().path_and_query().cloned(),
             verbose,
         }))
     }
@@ -63,6 +67,7 @@ impl Scope {
             deadline: None,
             metadata: Vec::new(),
             label: OnceLock::from(label),
+            path: None,
             verbose: false,
         };
         Self(Arc::new(inner))
@@ -85,6 +90,13 @@ impl Scope {
     /// Sets the resource of the running call.
     pub(crate) fn mark(label: &Arc<Label>) {
         let _ = SCOPE.try_with(|scope| scope.0.label.set(label.clone()));
+    }
+
+    /// Returns the name of the running call's method, such as `GetReadings`; `None` outside any call.
+    pub(crate) fn method() -> Option<String> {
+        let path = SCOPE.try_with(|scope| scope.0.path.clone()).ok()??;
+        let (_, method) = path.path().rsplit_once('/')?;
+        Some(method.to_owned())
     }
 
     /// Passes the log label and whether the call asks for DEBUG to `read`.
@@ -121,6 +133,14 @@ impl Call {
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.header(&format!("viam-metadata-{}", key.to_ascii_lowercase()))
+    }
+
+    /// Runs a closure on behalf of this call, on whichever thread.
+    pub(crate) fn run_sync<T>(self, work: impl FnOnce() -> T) -> T {
+        match self.0 {
+            Some(scope) => scope.run_sync(work),
+            None => work(),
+        }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -184,22 +204,26 @@ mod tests {
 
     #[tokio::test]
     async fn code_knows_the_call_it_runs_for() {
-        let mut headers = HeaderMap::new();
+        let mut request = Request::new(());
+        *request.uri_mut() = http::Uri::from_static("/acme.v1.LampService/Shine");
         for (name, value) in [
             ("opid", "0a"),
             ("viam-metadata-who", "me"),
             ("authorization", "x"),
             ("grpc-timeout", "1S"),
         ] {
-            headers.insert(name, HeaderValue::from_static(value));
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         let now = Instant::now();
-        Scope::of_call(&headers, now)
+        Scope::of_call(&request, now)
             .run(async move {
                 let call = Call::current();
                 assert_eq!((call.operation(), call.metadata("WHO")), (Some("0a"), Some("me")));
                 assert_eq!(call.deadline(), Some(now + Duration::from_secs(1)));
                 assert_eq!(call.forwarded().len(), 2);
+                assert_eq!(Scope::method().as_deref(), Some("Shine"));
+                let elsewhere = std::thread::spawn(|| call.run_sync(Scope::method)).join();
+                assert_eq!(elsewhere.ok().flatten().as_deref(), Some("Shine"));
                 Scope::mark(&Arc::new(Label {
                     name: "a".into(),
                     level: None,
@@ -210,7 +234,7 @@ mod tests {
                 );
             })
             .await;
-        assert!(Call::current().operation().is_none());
+        assert!(Call::current().operation().is_none() && Scope::method().is_none());
         assert!(Scope::logging(|label, verbose| label.is_none() && !verbose));
     }
 }

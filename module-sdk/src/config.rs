@@ -9,7 +9,7 @@ use tracing::Level;
 
 use crate::{
     DependencySpec, Error, Object, Result,
-    attributes::{AttributeError, read},
+    attributes::{AttributeError, UnknownAttribute, read},
     call::{Label, Scope},
     dependencies::collect,
     spatial::Geometry,
@@ -159,11 +159,12 @@ impl RawConfig {
         })
     }
 
-    /// Deserializes the attributes into the author's type, and collects the dependencies that they declare.
-    pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, DependencySpec)> {
+    /// Deserializes the attributes into the author's type, and collects the dependencies that they declare and the
+    /// attributes that the type does not know.
+    pub(crate) fn read<A: DeserializeOwned>(self) -> Result<(Config<A>, DependencySpec, Vec<UnknownAttribute>)> {
         let label = self.label();
         let (attributes, declared) = collect(|| read::<A>(self.attributes));
-        let attributes = attributes
+        let (attributes, unknown) = attributes
             .map_err(|error: AttributeError| Error::invalid_argument(format_args!("{}: {error}", label.name)))?;
         let Self {
             name,
@@ -184,6 +185,7 @@ impl RawConfig {
                 tasks: Tasks::new(label),
             },
             declared,
+            unknown,
         ))
     }
 }
@@ -217,11 +219,11 @@ mod tests {
     #[test]
     fn attributes_declare_dependencies() {
         let raw = config(crate::object! { "left" => "l", "width_mm" => 300 });
-        let (config, spec) = raw.read::<Base>().unwrap();
+        let (config, spec, _) = raw.read::<Base>().unwrap();
         assert_eq!((config.attributes.left.name(), config.attributes.width_mm), ("l", 300));
         assert!(config.attributes.spare.is_none());
         assert_eq!(spec, DependencySpec::none().required::<dyn Motor>("l"));
-        let (_, spec) =
+        let (_, spec, _) =
             self::config(crate::object! { "left" => "l", "spare" => "rdk:component:motor/s", "width_mm" => 1 })
                 .read::<Base>()
                 .unwrap();

@@ -193,10 +193,11 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
+        let file = fields.file.as_deref().or(metadata.file());
         let caller = object! {
-            "Defined" => metadata.file().is_some(),
-            "File" => metadata.file().unwrap_or_default(),
-            "Line" => metadata.line().unwrap_or_default(),
+            "Defined" => file.is_some(),
+            "File" => file.unwrap_or_default(),
+            "Line" => fields.line.or(metadata.line().map(u64::from)).unwrap_or_default(),
             "Function" => metadata.target(),
         };
         let logger = Scope::logging(|label, _| match label {
@@ -223,6 +224,10 @@ mod zap {
 #[derive(Default)]
 struct Fields {
     message: String,
+    /// Place that the event tells of if it is not where the macro stands: fields `log.file` and `log.line`, as
+    /// `tracing-log` names them.
+    file: Option<String>,
+    line: Option<u64>,
     fields: Vec<Struct>,
 }
 
@@ -246,10 +251,10 @@ impl field::Visit for Fields {
     }
 
     fn record_str(&mut self, field: &field::Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.push(field, zap::STRING, 0.0, value);
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            "log.file" => self.file = Some(value.to_owned()),
+            _ => self.push(field, zap::STRING, 0.0, value),
         }
     }
 
@@ -262,7 +267,10 @@ impl field::Visit for Fields {
     }
 
     fn record_u64(&mut self, field: &field::Field, value: u64) {
-        self.push(field, zap::UNSIGNED, value as f64, "");
+        match field.name() {
+            "log.line" => self.line = Some(value),
+            _ => self.push(field, zap::UNSIGNED, value as f64, ""),
+        }
     }
 
     fn record_f64(&mut self, field: &field::Field, value: f64) {
@@ -298,8 +306,18 @@ mod tests {
         let entries = logged(Level::INFO, || {
             tracing::debug!("not wanted");
             tracing::info!(count = 3, ratio = 0.5, on = true, who = "me", "hello");
+            tracing::info!(log.file = "lamp.rs", log.line = 7_u32, "from elsewhere");
         });
-        assert_eq!(texts(&entries), ["info weather hello"]);
+        assert_eq!(texts(&entries), ["info weather hello", "info weather from elsewhere"]);
+        let elsewhere = wire::from_struct(entries[1].caller.clone());
+        assert_eq!(
+            (
+                elsewhere["File"].as_str(),
+                elsewhere["Line"].as_f64(),
+                entries[1].fields.len()
+            ),
+            (Some("lamp.rs"), Some(7.0), 0)
+        );
         let caller = wire::from_struct(entries[0].caller.clone());
         assert_eq!(
             (&caller["Defined"], caller["File"].as_str()),
@@ -328,11 +346,8 @@ mod tests {
             Scope::of_resource(label(Some(Level::DEBUG))).run_sync(|| tracing::debug!("one"));
             Scope::of_resource(label(Some(Level::ERROR))).run_sync(|| tracing::warn!("two"));
             Scope::of_resource(label(None)).run_sync(|| tracing::debug!("three"));
-            let headers = http::HeaderMap::from_iter([(
-                http::HeaderName::from_static("dtname"),
-                http::HeaderValue::from_static("key"),
-            )]);
-            Scope::of_call(&headers, std::time::Instant::now()).run_sync(|| tracing::debug!("four"));
+            let verbose = http::Request::builder().header("dtname", "key").body(()).unwrap();
+            Scope::of_call(&verbose, std::time::Instant::now()).run_sync(|| tracing::debug!("four"));
         });
         assert_eq!(
             texts(&entries),

@@ -6,7 +6,7 @@ use std::{marker::PhantomData, sync::Arc};
 use futures_util::future::BoxFuture;
 
 use crate::{
-    Config, Dependencies, DependencySpec, FromConfig, Implements, Result,
+    Dependencies, DependencySpec, FromConfig, Implements, Result,
     config::{RawConfig, Tasks},
     dependencies::LocalResource,
     registry::Instance,
@@ -35,7 +35,7 @@ impl<A: ?Sized, R> TypedModel<A, R> {
 impl<A: Implements<R> + ?Sized, R: FromConfig> ModelFactory for TypedModel<A, R> {
     fn validate(&self, config: RawConfig) -> Result<DependencySpec> {
         let name = config.full_name();
-        let (config, declared): (Config<R::Attributes>, _) = config.read()?;
+        let (config, declared, _) = config.read::<R::Attributes>()?;
         let added = R::validate(&config).map_err(|error| error.context(name))?;
         Ok(merge(declared, added))
     }
@@ -43,7 +43,10 @@ impl<A: Implements<R> + ?Sized, R: FromConfig> ModelFactory for TypedModel<A, R>
     fn build(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Instance>>> {
         Box::pin(async move {
             let (label, geometry) = (config.label(), config.geometry.clone());
-            let (config, _) = config.read()?;
+            let (config, _, unknown) = config.read()?;
+            for attribute in unknown {
+                tracing::warn!("{attribute}");
+            }
             let mut tasks_guard = CancelOnDrop(Some(config.tasks.clone()));
             let resource = Arc::new(R::from_config(config, dependencies).await?);
             let api_object = A::erase(resource.clone());

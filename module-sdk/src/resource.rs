@@ -12,6 +12,34 @@ use crate::{Config, Dependencies, Error, Object, Result, spatial::Geometry};
 ///
 /// Methods take `&self` and run concurrently. They must not block the module's one thread: run blocking code with
 /// [`spawn_blocking`](crate::spawn_blocking).
+///
+/// All of them, as you write them:
+///
+/// ```
+/// use mainstay_module::{prelude::*, spatial::{Geometry, Pose, Shape, Vector3}};
+/// # struct Arm;
+///
+/// #[async_trait]
+/// impl Resource for Arm {
+///     async fn do_command(&self, command: Object) -> Result<Object> {
+///         match command.get("gripper").and_then(Value::as_str) {
+///             Some("open" | "closed") => Ok(object! { "done" => true }),
+///             _ => Err(Error::invalid_argument("`gripper` is `open` or `closed`")),
+///         }
+///     }
+///     async fn status(&self) -> Result<Object> {
+///         Ok(object! { "volts" => 24.1 })
+///     }
+///     async fn geometries(&self, extra: &Object) -> Result<Option<Vec<Geometry>>> {
+///         let center = Pose { position: Vector3 { x: 0.0, y: 0.0, z: 50.0 }, ..Pose::default() };
+///         let shape = Shape::Sphere { radius_mm: 50.0 };
+///         Ok(Some(vec![Geometry { center, shape, label: "hand".into() }]))
+///     }
+///     async fn close(&self) {
+///         // Release the bus.
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Resource: Send + Sync + 'static {
     /// Runs a custom command, for functions that the API has no method for (gRPC `DoCommand`). The shapes of command and
@@ -48,10 +76,46 @@ pub trait Resource: Send + Sync + 'static {
 }
 
 /// Constructor of a model: builds a resource from its configuration.
+///
+/// ```
+/// use mainstay_module::prelude::*;
+///
+/// #[derive(Deserialize)]
+/// struct Attributes {
+///     wheel_mm: f64,
+///     #[serde(default)]
+///     inverted: bool,
+/// }
+///
+/// struct Wheel {
+///     millimetres: f64,
+/// }
+/// # impl Resource for Wheel {}
+///
+/// impl FromConfig for Wheel {
+///     type Attributes = Attributes;
+///
+///     // Left out if the types say it all.
+///     fn validate(config: &Config<Attributes>) -> Result<DependencySpec> {
+///         match config.attributes.wheel_mm {
+///             mm if mm > 0.0 => Ok(DependencySpec::none()),
+///             mm => Err(Error::invalid_argument(format_args!("`wheel_mm` is {mm}; it must be above 0"))),
+///         }
+///     }
+///
+///     async fn from_config(config: Config<Attributes>, dependencies: Dependencies) -> Result<Self> {
+///         let Attributes { wheel_mm, inverted } = config.attributes;
+///         Ok(Self { millimetres: if inverted { -wheel_mm } else { wheel_mm } })
+///     }
+/// }
+/// ```
 pub trait FromConfig: Resource + Sized {
     /// Type that the configured `attributes` are deserialized into; `()` for none. A missing or ill-typed attribute fails
     /// the resource with INVALID_ARGUMENT and the attribute's path. Integer fields accept `4.0`, names match in any
     /// case, and `null` counts as absent. Fields of type [`Dependency`](crate::Dependency) declare dependencies.
+    ///
+    /// An attribute that no field takes is warned about in the log, with the nearest field. A type that takes any name
+    /// is not: a map, a struct with `#[serde(flatten)]`, an enum.
     type Attributes: DeserializeOwned + Send + 'static;
 
     /// Validates a configuration beyond its types, and returns the dependencies that no attribute declares. Must do no IO:

@@ -15,6 +15,7 @@ use crate::{
     Error, MAX_MESSAGE_BYTES, Module, Result, Robot, Service,
     address::{Address, Listener},
     logs::{self, LogSender},
+    panics::log_panics,
     parent,
     reflect::Reflection,
     server::Services,
@@ -131,7 +132,7 @@ pub struct Running {
 
 impl Module {
     /// Serves on an address (the path of a UNIX socket, or `host:port`) until [`Running::stop`]. Parses no command line
-    /// and handles no signals; log entries go to the program's `tracing` subscriber.
+    /// and handles no signals; log entries, also those of panics, go to the program's `tracing` subscriber.
     ///
     /// # Errors
     /// UNAVAILABLE if the address cannot be bound; INVALID_ARGUMENT if the registered models contradict each other.
@@ -151,6 +152,7 @@ impl Running {
         if !module.problems.is_empty() {
             return Err(Error::invalid_argument(module.problems.join("; ")));
         }
+        log_panics();
         let (connected, connections) = mpsc::unbounded_channel();
         let host = Arc::new(Host::new(&module, (!alone).then_some(connected))?);
         let services = services(&module, &host);

@@ -101,7 +101,7 @@ impl Services {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<GuardedBody> {
-        let scope = Scope::of_call(request.headers(), Instant::now());
+        let scope = Scope::of_call(&request, Instant::now());
         let path = request.uri().path();
         let service = path
             .strip_prefix('/')

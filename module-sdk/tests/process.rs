@@ -32,6 +32,14 @@ struct Talker;
 
 #[async_trait]
 impl Resource for Talker {
+    async fn do_command(&self, command: Object) -> Result<Object> {
+        match command.get("panic").and_then(Value::as_str) {
+            Some("here") => panic!("no such pin: {}", 7),
+            Some("there") => mainstay_module::spawn_blocking(|| panic!("the bus is gone")).await,
+            _ => Ok(command),
+        }
+    }
+
     async fn close(&self) {
         mainstay_module::tracing::info!("talker closed");
     }
@@ -75,6 +83,7 @@ fn main() -> ExitCode {
     }
     run! {
         logs_go_to_the_core_and_a_signal_ends_everything_in_order
+        a_panic_is_an_error_in_the_log_with_resource_method_and_place
         a_module_ends_with_its_core
         a_module_without_a_core_serves_alone
         an_idle_module_is_small
@@ -190,6 +199,38 @@ async fn logs_go_to_the_core_and_a_signal_ends_everything_in_order() {
     core.logged("talker closed").await;
     assert!(!process.folder.path().join("m.sock").exists());
     assert_eq!(stderr, "");
+}
+
+async fn a_panic_is_an_error_in_the_log_with_resource_method_and_place() {
+    let mut process = Process::on_socket(&[], &[]);
+    let core = Core::start(&process.folder);
+    let robot = process.robot().await;
+    ready(&robot, &core).await;
+    let sensor = add(&robot, "").await;
+    for (whence, text, told) in [
+        ("here", "no such pin: 7", "panic in the module: no such pin: 7"),
+        ("there", "the bus is gone", "the bus is gone"),
+    ] {
+        let error = sensor.do_command(object! { "panic" => whence }).await.unwrap_err();
+        assert_eq!(error.code(), Code::Internal, "{error}");
+        assert!(error.message().contains(told), "{error}");
+        let entry = core.logged(text).await;
+        assert_eq!(entry.message, format!("panic in DoCommand: {text}"));
+        let place = entry.caller.unwrap_or_default().fields["File"].kind.clone();
+        assert_eq!(place, Some(prost_types::value::Kind::StringValue(file!().to_owned())));
+        assert_eq!(
+            (&*entry.level, &*entry.logger_name),
+            ("error", "talk.rdk:component:sensor/t")
+        );
+    }
+    process.signal(Signal::SIGTERM);
+    let (status, stderr) = process.end().await;
+    assert!(status.success(), "{status}: {stderr}");
+    // What a program prints at a panic it prints still.
+    assert!(
+        stderr.contains("panicked at") && stderr.contains("no such pin: 7"),
+        "{stderr}"
+    );
 }
 
 async fn a_module_ends_with_its_core() {

@@ -27,6 +27,60 @@ use crate::{
 };
 
 /// Board with pins (`rdk:component:board`). Methods that a model does not override return UNIMPLEMENTED.
+///
+/// All methods, as you write them; those that the board can do are enough:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mainstay_module::{api::board::{Analog, PowerMode, Tick, Ticks}, prelude::*};
+/// # struct Pi;
+/// # impl Pi {
+/// #     fn pin(&self, pin: &str) -> Result<u8> {
+/// #         pin.parse().map_err(|_| Error::not_found(format_args!("there is no pin `{pin}`")))
+/// #     }
+/// # }
+/// # impl Resource for Pi {}
+///
+/// #[async_trait]
+/// impl Board for Pi {
+///     async fn set_gpio(&self, pin: &str, high: bool, extra: &Object) -> Result<()> {
+///         let pin = self.pin(pin)?;
+///         Ok(())
+///     }
+///     async fn gpio(&self, pin: &str, extra: &Object) -> Result<bool> {
+///         Ok(self.pin(pin)? == 7)
+///     }
+///     async fn set_pwm(&self, pin: &str, duty: f64, extra: &Object) -> Result<()> {
+///         self.pin(pin).map(drop)
+///     }
+///     async fn pwm(&self, pin: &str, extra: &Object) -> Result<f64> {
+///         Ok(0.5)
+///     }
+///     async fn set_pwm_frequency(&self, pin: &str, frequency_hz: u64, extra: &Object) -> Result<()> {
+///         self.pin(pin).map(drop)
+///     }
+///     async fn pwm_frequency(&self, pin: &str, extra: &Object) -> Result<u64> {
+///         Ok(800)
+///     }
+///     async fn read_analog(&self, analog: &str, extra: &Object) -> Result<Analog> {
+///         Ok(Analog { value: 512, min: 0.0, max: 3.3, step: 3.3 / 1024.0 })
+///     }
+///     async fn write_analog(&self, pin: &str, value: i32, extra: &Object) -> Result<()> {
+///         self.pin(pin).map(drop)
+///     }
+///     async fn digital_interrupt(&self, interrupt: &str, extra: &Object) -> Result<i64> {
+///         Ok(3)
+///     }
+///     async fn ticks(&self, interrupts: &[String], extra: &Object) -> Result<Ticks> {
+///         let edge = Tick { pin: "7".into(), time_ns: 1_000, high: true };
+///         Ok(Box::pin(futures_util::stream::iter([Ok(edge)])))
+///     }
+///     async fn set_power_mode(&self, mode: PowerMode, duration: Option<Duration>, extra: &Object) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Board: Resource {
     /// Sets a pin high (`true`) or low.

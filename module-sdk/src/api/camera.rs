@@ -39,6 +39,38 @@ pub const RAW_DEPTH: &str = "image/vnd.viam.dep";
 pub const PCD: &str = "pointcloud/pcd";
 
 /// Camera (`rdk:component:camera`).
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use mainstay_module::{
+///     api::camera::{Image, Images, JPEG, PCD, PointCloud, Properties},
+///     prelude::*,
+/// };
+/// # struct Eye;
+/// # impl Eye { async fn capture(&self) -> Result<Vec<u8>> { Ok(Vec::new()) } }
+/// # impl Resource for Eye {}
+///
+/// #[async_trait]
+/// impl Camera for Eye {
+///     async fn images(&self, sources: &[String], extra: &Object) -> Result<Images> {
+///         if let Some(other) = sources.iter().find(|source| *source != "color") {
+///             return Err(Error::invalid_argument(format_args!("there is no source `{other}`")));
+///         }
+///         let bytes = self.capture().await?.into();
+///         let image = Image { source: "color".into(), mime_type: JPEG.into(), bytes, ..Image::default() };
+///         Ok(Images { images: vec![image], captured_at: Some(SystemTime::now()) })
+///     }
+///     // If there is something to tell:
+///     async fn properties(&self) -> Result<Properties> {
+///         Ok(Properties { mime_types: vec![JPEG.into()], frame_rate: Some(30.0), ..Properties::default() })
+///     }
+///     async fn point_cloud(&self, mime_type: &str, extra: &Object) -> Result<PointCloud> {
+///         let bytes = "VERSION .7\n".into();
+///         Ok(PointCloud { mime_type: PCD.into(), bytes })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Camera: Resource {
     /// Captures one image from each of the named sources, or from all sources if the list is empty. All images belong to

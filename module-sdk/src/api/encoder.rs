@@ -18,6 +18,29 @@ use crate::{
 };
 
 /// Encoder, which measures the position of a shaft (`rdk:component:encoder`).
+///
+/// ```
+/// use mainstay_module::{api::encoder::{Position, Properties, Unit}, prelude::*};
+/// # struct Shaft { ticks: f32 }
+/// # impl Resource for Shaft {}
+///
+/// #[async_trait]
+/// impl Encoder for Shaft {
+///     async fn position(&self, unit: Option<Unit>, extra: &Object) -> Result<Position> {
+///         match unit {
+///             None | Some(Unit::Ticks) => Ok(Position { value: self.ticks, unit: Unit::Ticks }),
+///             Some(Unit::Degrees) => Err(Error::invalid_argument("this encoder counts ticks")),
+///         }
+///     }
+///     async fn properties(&self, extra: &Object) -> Result<Properties> {
+///         Ok(Properties { ticks: true, degrees: false })
+///     }
+///     // If it can be done:
+///     async fn reset_position(&self, extra: &Object) -> Result<()> {
+///         Err(Error::failed_precondition("the shaft turns"))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Encoder: Resource {
     /// Returns the position since zero, in `unit`; `None` leaves the unit to the encoder.

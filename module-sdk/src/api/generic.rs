@@ -24,9 +24,41 @@ use super::{
 use crate::Resource;
 
 /// Component that fits no other API (`rdk:component:generic`). Its functions are in [`Resource::do_command`].
+///
+/// ```
+/// use mainstay_module::prelude::*;
+///
+/// struct Lamp;
+///
+/// #[async_trait]
+/// impl Resource for Lamp {
+///     async fn do_command(&self, command: Object) -> Result<Object> {
+///         Ok(object! { "shines" => command.contains_key("on") })
+///     }
+/// }
+///
+/// impl Generic for Lamp {}
+/// ```
 pub trait Generic: Resource {}
 
 /// Service that fits no other API (`rdk:service:generic`). Its functions are in [`Resource::do_command`].
+///
+/// ```
+/// use mainstay_module::prelude::*;
+///
+/// struct Greeter;
+///
+/// #[async_trait]
+/// impl Resource for Greeter {
+///     async fn do_command(&self, command: Object) -> Result<Object> {
+///         let name = command.get("name").and_then(Value::as_str);
+///         let name = name.ok_or_else(|| Error::invalid_argument("`name` is missing"))?;
+///         Ok(object! { "greeting" => format!("Hello, {name}!") })
+///     }
+/// }
+///
+/// impl GenericService for Greeter {}
+/// ```
 pub trait GenericService: Resource {}
 
 resource_api!(

@@ -20,6 +20,56 @@ use crate::{
 };
 
 /// Rotary motor (`rdk:component:motor`). Positive values turn forward. A new command replaces the running one.
+///
+/// All methods, as you write them; only the first four and those that the motor can do are needed:
+///
+/// ```
+/// use mainstay_module::{api::motor::{Powered, Properties}, prelude::*};
+/// # #[derive(Default)]
+/// # struct Wheel { power: std::sync::Mutex<f64> }
+/// # impl Wheel {
+/// #     fn power(&self) -> f64 { *self.power.lock().unwrap() }
+/// #     async fn turn(&self, rpm: f64, to: f64) -> Result<()> { Ok(()) }
+/// # }
+/// # impl Resource for Wheel {}
+///
+/// #[async_trait]
+/// impl Motor for Wheel {
+///     async fn set_power(&self, power: f64, extra: &Object) -> Result<()> {
+///         *self.power.lock().unwrap() = power.clamp(-1.0, 1.0);
+///         Ok(())
+///     }
+///     async fn stop(&self, extra: &Object) -> Result<()> {
+///         self.set_power(0.0, extra).await
+///     }
+///     async fn powered(&self, extra: &Object) -> Result<Powered> {
+///         Ok(Powered { on: self.power() != 0.0, power: self.power() })
+///     }
+///     async fn is_moving(&self) -> Result<bool> {
+///         Ok(self.power() != 0.0)
+///     }
+///
+///     async fn properties(&self, extra: &Object) -> Result<Properties> {
+///         Ok(Properties { position_reporting: true })
+///     }
+///     async fn position(&self, extra: &Object) -> Result<f64> {
+///         Ok(0.25)
+///     }
+///     async fn go_for(&self, rpm: f64, revolutions: f64, extra: &Object) -> Result<()> {
+///         let start = self.position(extra).await?;
+///         self.turn(rpm.abs(), start + revolutions * rpm.signum()).await
+///     }
+///     async fn go_to(&self, rpm: f64, position: f64, extra: &Object) -> Result<()> {
+///         self.turn(rpm.abs(), position).await
+///     }
+///     async fn set_rpm(&self, rpm: f64, extra: &Object) -> Result<()> {
+///         self.set_power(rpm / 100.0, extra).await
+///     }
+///     async fn reset_zero_position(&self, offset: f64, extra: &Object) -> Result<()> {
+///         Err(Error::failed_precondition("the encoder has an absolute zero"))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Motor: Resource {
     /// Turns with a fraction of full power, -1 to 1, until the next command. Returns at once.

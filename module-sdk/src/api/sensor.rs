@@ -16,6 +16,19 @@ use crate::{
 };
 
 /// Sensor (`rdk:component:sensor`).
+///
+/// ```
+/// use mainstay_module::prelude::*;
+/// # struct Station;
+/// # impl Resource for Station {}
+///
+/// #[async_trait]
+/// impl Sensor for Station {
+///     async fn readings(&self, extra: &Object) -> Result<Object> {
+///         Ok(object! { "celsius" => 21.5, "wind" => object! { "kmh" => 4, "from" => "NW" } })
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Sensor: Resource {
     /// Returns the current readings by name; units are the model's choice. [`Vector3`](crate::spatial::Vector3) and

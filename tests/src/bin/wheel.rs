@@ -38,6 +38,13 @@ impl Wheel {
 
 #[async_trait]
 impl Resource for Wheel {
+    async fn do_command(&self, command: Object) -> Result<Object> {
+        match command.get("panic").and_then(Value::as_str) {
+            Some(text) => panic!("{text}"),
+            None => Ok(command),
+        }
+    }
+
     async fn close(&self) {
         self.rest();
     }

@@ -35,6 +35,7 @@ mod reload;
 mod restart;
 mod robot;
 mod safety;
+mod sdk;
 mod service;
 mod sessions;
 mod soak;

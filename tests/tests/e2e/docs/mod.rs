@@ -11,7 +11,7 @@
 //! | `console` | commands (`$ …`), each with what it prints by the rules of `transcript`; `mainstay run` starts the machine that the following commands talk to |
 //! | `console fails` | the same; the last one ends with another exit code than 0 |
 //! | `console not-run` | commands that change this host or take too long |
-//! | `rust`, `toml`, `python`, `sh`, and `json` with a name | a file, by the name in its first comment or behind the fence |
+//! | `rust`, `toml`, `proto`, `python`, `sh`, and `json` with a name | a file, by the name in its first comment or behind the fence |
 
 mod page;
 
@@ -21,14 +21,15 @@ use std::fs;
 use page::{Counts, Page, repository};
 
 /// Every page, with the least that must have been run of it: configs, commands, files.
-const PAGES: [(&str, Counts); 8] = [
+const PAGES: [(&str, Counts); 9] = [
     ("README.md", Counts::new(2, 6, 3)),
     ("docs/changing.md", Counts::new(4, 13, 0)),
     ("docs/cli.md", Counts::new(1, 14, 0)),
     ("docs/config-files.md", Counts::new(7, 3, 0)),
     ("docs/config.md", Counts::new(0, 0, 0)),
+    ("docs/custom-api.md", Counts::new(1, 3, 4)),
     ("docs/differences.md", Counts::new(0, 0, 0)),
-    ("docs/modules.md", Counts::new(5, 11, 4)),
+    ("docs/modules.md", Counts::new(5, 14, 4)),
     ("docs/service.md", Counts::new(0, 0, 0)),
 ];
 
@@ -67,6 +68,11 @@ async fn the_page_about_the_command_line_does_what_it_says() {
 #[tokio::test]
 async fn the_page_about_config_files_does_what_it_says() {
     does_what_it_says("docs/config-files.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_custom_apis_does_what_it_says() {
+    does_what_it_says("docs/custom-api.md").await;
 }
 
 #[tokio::test]

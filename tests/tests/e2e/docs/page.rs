@@ -107,7 +107,7 @@ impl Page {
                 "console" if block.is("not-run") => self.leave(block),
                 "console" => self.console(block).await,
                 "yaml" => self.write_config(block),
-                "json" | "toml" | "rust" | "python" | "sh" => self.write_file(block),
+                "json" | "toml" | "rust" | "proto" | "python" | "sh" => self.write_file(block),
                 "text" => {}
                 other => self.fail(
                     block.line,
@@ -310,7 +310,15 @@ fn place() -> Place {
         let given = env::var_os(name).map(PathBuf::from);
         given.unwrap_or_else(|| home.join(below)).display().to_string()
     };
+    let environment = interpreter.parent().and_then(Path::parent).expect("of the tests");
+    let packages = fs::read_dir(environment.join("lib")).expect("lib/").flatten();
+    let packages: Vec<PathBuf> = packages.map(|version| version.path().join("site-packages")).collect();
+    let packages = env::join_paths(packages).expect("usual paths");
     let place = Place::new()
+        // What the environment of the tests has is seen in one that a page makes, so that nothing is fetched.
+        .env("PYTHONPATH", packages.to_str().expect("UTF-8"))
+        .env("PIP_NO_INDEX", "1")
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PATH", path.to_str().expect("UTF-8"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("CARGO_HOME", &or_home("CARGO_HOME", ".cargo"))
