@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; [`difference`] (two configs, value by
-//! value); then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
-//! [`source`], [`redact`], [`suggest`], [`text`]).
+//! value) and [`plan`] (what changes from one to the other); then names ([`module_name`], [`machine_path`], [`builtins`],
+//! [`offers`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod builtins;
 pub mod cgroup;
@@ -22,6 +22,7 @@ pub mod module_name;
 pub mod module_spec;
 pub mod offers;
 pub mod phase;
+pub mod plan;
 pub mod policy;
 pub mod redact;
 pub mod source;

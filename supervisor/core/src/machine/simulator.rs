@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
 use mainstay_ids::ResourceName;
+use mainstay_model::plan::{Change, ChangeKind, Part, Plan};
 use mainstay_model::{Config, ModuleName, Phase};
 
 use super::adopt::DesiredModules;
-use super::change::{self, Change, ChangeKind, Known, Part, Plan};
+use super::change::{self, Known};
 use super::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
 use super::plan::Step;
 use super::world::World;

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
+use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part};
 use mainstay_model::{Config, ModuleName, ResourceConfig, difference};
 
-use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
-use crate::graph::circles::DroppedOptional;
+use super::{Known, KnownResource, Modules};
 use crate::graph::{Index, Unresolved, circles, walk};
 use crate::machine::desired;
 use crate::machine::node::{DeclaredDependencies, Dependencies};
