@@ -15,6 +15,7 @@ pub mod config;
 pub mod difference;
 pub mod duration;
 pub mod entry;
+pub mod event;
 pub mod frame;
 pub mod levels;
 pub mod machine_path;
