@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
+use mainstay_model::dependencies::DeclaredDependencies;
 use mainstay_model::difference::{self, Difference};
+use mainstay_model::failure::Failure;
 use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part, Plan};
 use mainstay_model::{Builtins, Config, ModuleName};
 
 use super::desired::{self, DesiredModule};
-use super::failure::Failure;
-use super::node::DeclaredDependencies;
 
 /// Running state that no config tells, as far as a plan needs it.
 #[derive(Debug, Clone, Default)]
