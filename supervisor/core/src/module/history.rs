@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::ModulePhase;
-
-use super::state::ModuleState;
+use mainstay_model::module_state::ModuleState;
 
 /// Ends that are kept of one module.
 const MAX_ENDS: usize = 20;
