@@ -29,6 +29,7 @@ pub mod offers;
 pub mod phase;
 pub mod plan;
 pub mod policy;
+pub mod process_end;
 pub mod redact;
 pub mod shown;
 pub mod source;
