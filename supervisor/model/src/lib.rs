@@ -9,6 +9,7 @@
 //! value) and [`plan`] (what changes from one to the other); then names ([`module_name`], [`machine_path`], [`builtins`],
 //! [`offers`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
 
+pub mod apply_state;
 pub mod builtins;
 pub mod cgroup;
 pub mod config;
