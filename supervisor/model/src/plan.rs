@@ -130,12 +130,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// True if there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
     /// Resources that are rebuilt while those who hold them keep them.
     #[must_use]
     pub fn in_place(&self) -> HashSet<ResourceName> {
