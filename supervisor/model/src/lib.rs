@@ -1,13 +1,15 @@
-//! Values of a machine: its config as typed data, the policies of its modules, names, phases and texts. What every other
-//! crate of the core speaks in.
+//! Values of a machine: its config as typed data, the policies of its modules, what is planned, shown and told of it, names
+//! and texts. What every other crate of the core speaks in.
 //!
 //! Never parses a file, does no IO and decides nothing: whoever makes these values is elsewhere (`mainstay-config` reads them,
-//! `mainstay-core` decides by them).
+//! `mainstay-core` decides by them and about them).
 //!
 //! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
-//! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; [`difference`] (two configs, value by
-//! value) and [`plan`] (what changes from one to the other); then names ([`module_name`], [`machine_path`], [`builtins`],
-//! [`offers`]) and texts ([`duration`], [`span`], [`source`], [`redact`], [`suggest`], [`text`]).
+//! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`difference`] (two configs, value by value),
+//! [`plan`] (what changes from one to the other) and [`apply_state`] (how far that is). State as others see it: [`phase`],
+//! [`shown`] (a resource) with [`dependencies`] and [`failure`], [`module_state`] with [`limit`] and [`process_end`],
+//! [`event`]. Then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
+//! [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod apply_state;
 pub mod builtins;

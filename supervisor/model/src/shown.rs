@@ -36,7 +36,7 @@ impl ShownState {
         }
     }
 
-    /// State of a resource that only another config mends.
+    /// State of a resource that does not work, and not for want of a process.
     pub fn broken(cause: impl Into<Arc<str>>) -> Self {
         Self {
             phase: Phase::Unhealthy,
@@ -46,7 +46,7 @@ impl ShownState {
         }
     }
 
-    /// State of a resource that lacks a process, which may come back.
+    /// State of a resource that lacks a process; that may come back.
     pub fn gone(cause: impl Into<Arc<str>>) -> Self {
         Self {
             phase: Phase::Unhealthy,
