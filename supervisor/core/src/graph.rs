@@ -66,18 +66,15 @@ impl Index {
         new
     }
 
-    /// Forgets a name. True if it was there.
-    pub fn remove(&mut self, name: &ResourceName) -> bool {
+    /// Forgets a name.
+    pub fn remove(&mut self, name: &ResourceName) {
         let Some(same) = self.by_simple.get_mut(&name.name) else {
-            return false;
+            return;
         };
-        let before = same.len();
         same.retain(|known| known != name);
-        let removed = same.len() < before;
         if same.is_empty() {
             self.by_simple.remove(&name.name);
         }
-        removed
     }
 
     /// The resource that `text` means.

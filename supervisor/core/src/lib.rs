@@ -5,10 +5,8 @@
 //! (`mainstay-runtime`) do what is said here. Its Cargo.toml proves it.
 //!
 //! Reading order: [`module`] (one process: lifecycle, back-off, probe, limits, history), [`machine`] (all resources:
-//! world and plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles),
-//! [`events`] (what is told of all that).
+//! world and plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles).
 
-pub mod events;
 pub mod graph;
 pub mod machine;
 pub mod module;

@@ -1,29 +1,40 @@
-//! Values of a machine: its config as typed data, the policies of its modules, names, phases and texts. What every other
-//! crate of the core speaks in.
+//! Values of a machine: its config as typed data, the policies of its modules, what is planned, shown and told of it, names
+//! and texts. What every other crate of the core speaks in.
 //!
 //! Never parses a file, does no IO and decides nothing: whoever makes these values is elsewhere (`mainstay-config` reads them,
-//! `mainstay-core` decides by them).
+//! `mainstay-core` decides by them and about them).
 //!
 //! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
-//! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; [`difference`] (two configs, value by
-//! value); then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
+//! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`difference`] (two configs, value by value),
+//! [`plan`] (what changes from one to the other) and [`apply_state`] (how far that is). State as others see it: [`phase`],
+//! [`shown`] (a resource) with [`dependencies`] and [`failure`], [`module_state`] with [`limit`] and [`process_end`],
+//! [`event`]. Then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
 //! [`source`], [`redact`], [`suggest`], [`text`]).
 
+pub mod apply_state;
 pub mod builtins;
 pub mod cgroup;
 pub mod config;
+pub mod dependencies;
 pub mod difference;
 pub mod duration;
 pub mod entry;
+pub mod event;
+pub mod failure;
 pub mod frame;
 pub mod levels;
+pub mod limit;
 pub mod machine_path;
 pub mod module_name;
 pub mod module_spec;
+pub mod module_state;
 pub mod offers;
 pub mod phase;
+pub mod plan;
 pub mod policy;
+pub mod process_end;
 pub mod redact;
+pub mod shown;
 pub mod source;
 pub mod span;
 pub mod suggest;

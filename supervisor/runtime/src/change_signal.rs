@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mainstay_core::events::{Event, EventKind, MAX_BYTES, MAX_EVENTS};
+use mainstay_model::event::{Event, EventKind};
 use tokio::sync::watch;
 
 use crate::event_log::EventLog;
 use crate::event_log::Weighted;
+
+/// Events that are kept for those who come later.
+const MAX_EVENTS: usize = 2000;
+/// Bytes that these may take.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Notification of every follower that something in the view changed, with a log of events.
 #[derive(Debug, Clone)]

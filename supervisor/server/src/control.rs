@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_core::Stream;
-use mainstay_core::module::limits::Limit;
 use mainstay_model::cgroup::Events;
+use mainstay_model::limit::Limit;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{ModuleName, ModulePhase};
 use mainstay_process::usage::{Sampler, memory_bytes, threads};

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use mainstay_core::events::{Event, EventKind, MachineEvent};
-use mainstay_core::module::history::ProcessEnd;
+use mainstay_model::event::{Event, EventKind, MachineEvent};
+use mainstay_model::process_end::ProcessEnd;
 use mainstay_model::{ModulePhase, Phase};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::event_log::{EventLog, Subscription, Weighted};

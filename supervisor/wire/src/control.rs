@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use mainstay_config::{ConfigFiles, Diagnostic, RawFile, Severity};
 use mainstay_core::graph::{Index, Unresolved, is_frame_system};
-use mainstay_core::machine::change::{Known, Part, Plan};
-use mainstay_core::rollout::{ApplyState, Progress};
+use mainstay_core::machine::change::Known;
 use mainstay_model::SourceSpan;
+use mainstay_model::apply_state::{ApplyState, Progress};
 use mainstay_model::difference::{Difference, DifferenceKind};
+use mainstay_model::plan::{Part, Plan};
 use mainstay_proto::ResourceName;
 use mainstay_proto::mainstay::control::v1 as pb;
 

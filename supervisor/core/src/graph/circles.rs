@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use mainstay_ids::ResourceName;
+use mainstay_model::plan::DroppedOptional;
 
 /// A dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,26 +19,6 @@ pub struct Edge<'a> {
     pub to: &'a ResourceName,
     /// `from` can do without.
     pub optional: bool,
-}
-
-/// An optional dependency that is let go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DroppedOptional {
-    /// Resource that goes without.
-    pub by: ResourceName,
-    /// Without what.
-    pub what: ResourceName,
-    /// The circle that it would close: `by`, `what`, and on to `by` again.
-    pub circle: Vec<ResourceName>,
-}
-
-impl DroppedOptional {
-    /// `x → y → x`
-    #[must_use]
-    pub fn way(&self) -> String {
-        let names: Vec<_> = self.circle.iter().map(|name| name.name.as_str()).collect();
-        names.join(" → ")
-    }
 }
 
 /// Optional dependencies that are dropped, by the names of their ends. An optional one that is required as well is

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use mainstay_ids::ResourceName;
+use mainstay_model::plan::DroppedOptional;
 
 use super::node::{BuildStage, Node};
 use super::world::World;
-use crate::graph::circles::{self, DroppedOptional};
-use crate::graph::walk;
+use crate::graph::{circles, walk};
 
 /// Circles, as far as they are known.
 #[derive(Debug, Default)]

@@ -5,7 +5,6 @@ pub mod adopt;
 pub mod change;
 mod circles;
 pub mod desired;
-pub mod failure;
 pub mod node;
 pub mod pending_removals;
 pub mod plan;

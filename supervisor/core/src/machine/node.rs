@@ -4,36 +4,15 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
-use mainstay_model::{ModuleName, Phase, ResourceConfig};
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::shown::ShownState;
+use mainstay_model::{ModuleName, ResourceConfig};
 
 use crate::graph::Unresolved;
 
 /// Calls of the core that one module has in work at a time: many modules serve 100 streams and no more, and most
 /// build one resource after the other anyway.
 pub(super) const IN_FLIGHT_PER_MODULE: usize = 32;
-
-/// Dependencies that a module answered to ValidateConfig, as texts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeclaredDependencies {
-    /// Without these it cannot be built.
-    pub required: Vec<String>,
-    /// Dependencies that the resource takes if they are there.
-    pub optional: Vec<String>,
-}
-
-impl DeclaredDependencies {
-    /// Declared dependencies with those that the resource's own entry names.
-    #[must_use]
-    pub fn with(mut self, explicit: &[String]) -> Self {
-        let more: Vec<_> = explicit
-            .iter()
-            .filter(|text| !self.required.contains(text))
-            .cloned()
-            .collect();
-        self.required.extend(more);
-        self
-    }
-}
 
 /// A dependency as it was handed over: which resource, and which build of it.
 pub type Held = (ResourceName, u64);
@@ -51,67 +30,6 @@ pub enum BuildStage {
     Built,
     /// RemoveResource is under way.
     Removing,
-}
-
-/// Published state of a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownState {
-    /// Phase of the resource.
-    pub phase: Phase,
-    /// Cause, for people, if it is not READY.
-    pub cause: Option<Arc<str>>,
-    /// The same in the words that peers know, for callers; where it is not `cause`.
-    pub wire: Option<Arc<str>>,
-    /// True if it may come back by itself, because what it lacks is a process rather than a better config.
-    pub transient: bool,
-}
-
-impl ShownState {
-    pub(super) const READY: Self = Self {
-        phase: Phase::Ready,
-        cause: None,
-        wire: None,
-        transient: false,
-    };
-
-    /// State of a resource that waits for something that may come by itself.
-    pub fn waiting(cause: impl Into<Arc<str>>) -> Self {
-        Self {
-            phase: Phase::Configuring,
-            cause: Some(cause.into()),
-            wire: None,
-            transient: true,
-        }
-    }
-
-    pub(super) fn broken(cause: impl Into<Arc<str>>) -> Self {
-        Self {
-            phase: Phase::Unhealthy,
-            cause: Some(cause.into()),
-            wire: None,
-            transient: false,
-        }
-    }
-
-    pub(super) fn gone(cause: impl Into<Arc<str>>) -> Self {
-        Self {
-            phase: Phase::Unhealthy,
-            cause: Some(cause.into()),
-            wire: None,
-            transient: true,
-        }
-    }
-
-    /// Same state, with the words that peers know for it.
-    pub(super) fn on_the_wire(mut self, wire: impl Into<Arc<str>>) -> Self {
-        self.wire = Some(wire.into());
-        self
-    }
-
-    /// Cause, in the words that peers know, if it is not READY.
-    pub(super) fn wire_cause(&self) -> Option<&str> {
-        self.wire.as_deref().or(self.cause.as_deref())
-    }
 }
 
 /// Resource of the machine: its entry, its stage and its dependencies.

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use mainstay_ids::{Api, ResourceName};
 use mainstay_model::Offers;
+use mainstay_model::shown::ShownState;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
 use super::desired;
-use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState};
+use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node};
 use super::world::World;
 use crate::graph::Unresolved;
 

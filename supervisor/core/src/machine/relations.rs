@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
+use mainstay_model::dependencies::DeclaredDependencies;
 
-use super::node::{BuildStage, DeclaredDependencies, Dependencies, Node};
+use super::node::{BuildStage, Dependencies, Node};
 use super::world::World;
 use crate::graph::circles::Edge;
 use crate::graph::{Index, Unresolved, is_frame_system, simple_names};

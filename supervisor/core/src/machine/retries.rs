@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use mainstay_ids::ResourceName;
-
-use super::failure::Failure;
+use mainstay_model::failure::Failure;
 
 /// Pause before a failed resource is tried again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

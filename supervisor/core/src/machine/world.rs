@@ -8,12 +8,12 @@ use std::time::Instant;
 use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::Builtins;
 use mainstay_model::ModuleName;
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::failure::Failure;
+use mainstay_model::shown::ShownState;
 
 use super::circles::Circles;
-use super::failure::Failure;
-use super::node::{
-    BuildStage, DeclaredDependencies, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node, ShownState,
-};
+use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node};
 use super::retries::Retries;
 use crate::graph::Index;
 

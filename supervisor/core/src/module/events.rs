@@ -1,9 +1,8 @@
 //! Events about a module that are worth telling, made from changes of its published state.
 
+use mainstay_model::event::EventKind;
+use mainstay_model::module_state::ModuleState;
 use mainstay_model::{ModuleName, ModulePhase};
-
-use super::state::ModuleState;
-use crate::events::EventKind;
 
 /// Event for a change of a module's published state; `None` if it is a detail, such as a new figure. A failure is told
 /// when it happens, before it is known what follows ([`failure`]).

@@ -6,4 +6,3 @@ pub mod history;
 pub mod lifecycle;
 pub mod limits;
 pub mod probe;
-pub mod state;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply_state::ApplyState;
+use mainstay_model::apply_state::ApplyState;
+
 use super::health::Verdict;
 
 /// Number of one text's way through the transaction; answers that carry an older one no longer count.

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::apply_state::{ApplyState, ConfigState};
+use mainstay_model::apply_state::{ApplyState, ConfigState};
+
 use super::health::Verdict;
 pub use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
 

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_core::events::{EventKind, MachineEvent};
-use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{BuildStage, DeclaredDependencies, Held, ModuleCondition, ShownState};
+use mainstay_core::machine::node::{BuildStage, Held, ModuleCondition};
 use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::plan::Step;
 use mainstay_core::machine::world::World;
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::event::{EventKind, MachineEvent};
+use mainstay_model::failure::Failure;
+use mainstay_model::shown::ShownState;
 use mainstay_model::{Config, ModuleName, Phase};
 use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::{Resource, ResourceState};

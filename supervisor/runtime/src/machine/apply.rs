@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_core::machine::adopt::DesiredModules;
-use mainstay_core::machine::change::{ChangeKind, Known, Part, Plan};
-use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{BuildStage, DeclaredDependencies, ModuleCondition, Node};
+use mainstay_core::machine::change::Known;
+use mainstay_core::machine::node::{BuildStage, ModuleCondition, Node};
 use mainstay_core::machine::{change, desired};
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::failure::Failure;
+use mainstay_model::plan::{ChangeKind, Part, Plan};
 use mainstay_model::{Config, Phase};
 use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::{Resource, ResourceState};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mainstay_core::graph::is_frame_system;
-use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::DeclaredDependencies;
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::failure::Failure;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_core::machine::change::{ChangeKind, Part, Plan};
-use mainstay_core::machine::failure::Failure;
-use mainstay_core::machine::node::{DeclaredDependencies, ModuleCondition};
+use mainstay_core::machine::node::ModuleCondition;
 use mainstay_core::machine::{change, desired};
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::failure::Failure;
+use mainstay_model::plan::{ChangeKind, Part, Plan};
 use mainstay_model::{Config, ModuleName, ModulePhase, Offers, Preflight, ResourceConfig};
 use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::upstream::Upstream;

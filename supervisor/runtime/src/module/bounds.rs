@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_core::module::limits;
-use mainstay_core::module::limits::{Capabilities, Enforcement, Limit, LimitPlan, bytes};
+use mainstay_core::module::limits::{Capabilities, LimitPlan};
 use mainstay_model::cgroup::Events;
+use mainstay_model::limit::{Enforcement, Limit, bytes};
 use mainstay_model::{Limits, ModuleName, ModuleSpec};
 use mainstay_process::cgroup::{Group, Tree};
 use mainstay_process::launch::Launch;

@@ -22,4 +22,3 @@ pub use crate::rollout::network::{Addresses, Network};
 pub use crate::rollout::progress::{DryRun, RolloutHandle, channel};
 pub use crate::rollout::start::{Start, choose};
 pub use crate::rollout::status::Status;
-pub use mainstay_core::rollout::{ApplyState, ConfigState, Progress};

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use mainstay_config::{ConfigFiles, Diagnostic, Refused};
 use mainstay_core::machine::change;
-use mainstay_core::machine::change::{Known, Plan};
-use mainstay_core::rollout::Progress;
+use mainstay_core::machine::change::Known;
 use mainstay_model::Preflight;
+use mainstay_model::apply_state::Progress;
+use mainstay_model::plan::Plan;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

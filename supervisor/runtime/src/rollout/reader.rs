@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mainstay_config::store::{ConfigWatch, LastGood};
 use mainstay_config::{ConfigFiles, Refused};
-use mainstay_core::rollout::Progress;
 use mainstay_core::rollout::transaction::Origin;
+use mainstay_model::apply_state::Progress;
 use tokio::sync::mpsc;
 
 use super::loaded_config::{LoadedConfig, Overrides};

@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
+use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part};
 use mainstay_model::{Config, ModuleName, ResourceConfig, difference};
 
-use super::{Change, ChangeKind, Known, KnownResource, Modules, Part};
-use crate::graph::circles::DroppedOptional;
+use super::{Known, KnownResource, Modules};
 use crate::graph::{Index, Unresolved, circles, walk};
 use crate::machine::desired;
-use crate::machine::node::{DeclaredDependencies, Dependencies};
+use crate::machine::node::Dependencies;
 
 /// Changes of the resources, in order.
 #[derive(Debug, Default)]

@@ -1,8 +1,7 @@
 //! The parts of a config that are no modules and no resources: which of them differ.
 
+use mainstay_model::plan::{Change, ChangeKind, Part};
 use mainstay_model::{Config, Network};
-
-use super::{Change, ChangeKind, Part};
 
 /// Changes that are made before those of modules and resources.
 pub(super) fn before(from: &Config, to: &Config) -> Vec<Change> {

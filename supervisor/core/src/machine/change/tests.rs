@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
+use mainstay_model::plan::{Change, ChangeKind, Part};
 use mainstay_model::{Config, Phase};
 use proptest::prelude::*;
 
-use crate::machine::change::{self, ChangeKind, Known, Part};
+use crate::machine::change::{self, Known};
 use crate::machine::node::Held;
 use crate::machine::simulator::{Simulator, config, name, running, running_set, show};
 
@@ -242,7 +243,7 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
 fn each_change_says_what_differs_or_which_other_change_it_follows_from() {
     let shown = |from: &[&str], to: &[&str]| {
         let (plan, _) = running(from).apply(to);
-        let shown = |change: &change::Change| {
+        let shown = |change: &Change| {
             let through = change.through.as_ref().map(|part| format!(" ({part})"));
             format!("{}{}", change.because, through.unwrap_or_default())
         };
@@ -516,7 +517,7 @@ proptest! {
             }
             // The deed does not differ from the plan.
             let touched: BTreeSet<&str> = log.split_whitespace().map(|step| &step[1..]).collect();
-            let planned = |how: &dyn Fn(&change::Change) -> bool| -> BTreeSet<&str> {
+            let planned = |how: &dyn Fn(&Change) -> bool| -> BTreeSet<&str> {
                 let named = plan.changes.iter().filter(|change| how(change)).filter_map(|change| match &change.part {
                     Part::Resource(name) => Some(name.name.as_str()),
                     _ => None,
@@ -554,7 +555,7 @@ proptest! {
                 answers: declared.iter().map(|(name, declared)| (name.clone(), Ok(declared.clone()))).collect(),
                 ..simulator.world.known()
             };
-            prop_assert!(change::plan(&simulator.config, &again, &known).is_empty());
+            prop_assert!(change::plan(&simulator.config, &again, &known).changes.is_empty());
         }
         let last = change::plan(&simulator.config, &Config::default(), &simulator.world.known());
         prop_assert!(last.changes.iter().all(|change| matches!(change.how, ChangeKind::Close | ChangeKind::Stop)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_core::module::history::{InFlight, ProcessEnd};
+use mainstay_model::process_end::{InFlight, ProcessEnd};
 use mainstay_model::{ModuleName, ModulePhase};
 use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;

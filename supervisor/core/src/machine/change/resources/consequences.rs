@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use mainstay_ids::ResourceName;
+use mainstay_model::plan::{Change, ChangeKind, Part};
 
 use super::Comparison;
-use crate::machine::change::{Change, ChangeKind, KnownResource, Part};
+use crate::machine::change::KnownResource;
 
 impl<'a> Comparison<'a> {
     /// Resources that are rebuilt because of their own entry, and that nobody else has to notice.

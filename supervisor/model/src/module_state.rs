@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mainstay_model::ModulePhase;
-
-use super::limits::Limit;
+use crate::limit::Limit;
+use crate::phase::ModulePhase;
 
 /// The published state of one module; written by the module's own task.
 #[derive(Debug, Clone)]

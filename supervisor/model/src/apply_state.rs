@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::machine::change::Plan;
+use crate::plan::Plan;
 
 /// Step in the progress of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]

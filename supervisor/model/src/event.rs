@@ -4,12 +4,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mainstay_model::{ModuleName, ModulePhase, Phase};
-
-/// Events that are kept for those who come later.
-pub const MAX_EVENTS: usize = 2000;
-/// Bytes that these may take.
-pub const MAX_BYTES: usize = 256 * 1024;
+use crate::module_name::ModuleName;
+use crate::phase::{ModulePhase, Phase};
 
 /// Event of the machine, with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
