@@ -98,6 +98,8 @@ const IMPURE_WORDS: [&str; 6] = [
 ];
 /// Lines that the program itself may have.
 const MAX_WIRING: usize = 600;
+/// Most lines of core and proxy together, without tests: somebody who opens them has to be able to read all of it.
+const MAX_DECIDING: usize = 10_000;
 
 /// Normal dependencies of each package in the graph of this workspace, by name.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
@@ -207,18 +209,37 @@ fn what_decides_cannot_do_io() {
 /// Files that hold tests alone.
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name == "tests" || name.ends_with("_tests") || matches!(&*name, "simulation" | "simulator")
+    let mut folders = path.strip_prefix(root()).unwrap_or(path).components();
+    folders.any(|folder| folder.as_os_str() == "tests")
+        || name == "tests"
+        || name.ends_with("_tests")
+        || matches!(&*name, "simulation" | "simulator")
+}
+
+/// Lines of the sources below these folders, without tests.
+fn lines(folders: &[&str]) -> usize {
+    let files = folders.iter().flat_map(|folder| sources(&root().join(folder)));
+    let lines = files.filter(|path| !is_test(path)).map(|path| {
+        let text = fs::read_to_string(path).expect("readable");
+        without_tests(&text).lines().count()
+    });
+    lines.sum()
 }
 
 #[test]
 fn the_program_itself_only_wires_crates() {
-    let lines = sources(&root().join("supervisor/src")).into_iter().map(|path| {
-        let text = fs::read_to_string(path).expect("readable");
-        without_tests(&text).lines().count()
-    });
-    let lines: usize = lines.sum();
+    let lines = lines(&["supervisor/src"]);
     assert!(
         lines < MAX_WIRING,
         "supervisor/src has {lines} lines: what is more than wiring belongs into a crate"
+    );
+}
+
+#[test]
+fn what_decides_can_be_read_whole() {
+    let lines = lines(&["supervisor/core/src", "supervisor/proxy/src"]);
+    assert!(
+        lines <= MAX_DECIDING,
+        "core and proxy have {lines} lines together: values belong into the model, texts to those who show them"
     );
 }
