@@ -1,0 +1,3 @@
+//! Habits of users: each file is named by what somebody did, and holds what must have come of it.
+
+mod pressed_tab;
