@@ -1,9 +1,12 @@
 //! `cargo xtask demo`: a small rover of fakes and one example module, to look at and to drive.
 //!
-//! Config, module data and sockets are in `target/demo`. Socket paths are limited to 103 bytes; in a checkout so deep that
-//! they would be longer, the machine gets the same folder as `/proc/<pid>/cwd`.
+//! Config, module data, state and sockets are in a folder below `target/demo` that one demo has for itself (`DemoFolder`). Socket
+//! paths are limited to 103 bytes; in a checkout so deep that they would be longer, the machine gets the same folder as
+//! `/proc/<pid>/cwd`.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -11,7 +14,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::drive;
 use crate::steps::{Failed, Target, capture, cargo, run as run_program};
@@ -33,8 +36,16 @@ pub struct Demo {
     pub address: String,
     /// Python interpreter with the SDK, if the tests have set it up.
     pub python: Option<PathBuf>,
-    home: PathBuf,
+    folder: DemoFolder,
     runtime: PathBuf,
+}
+
+/// Folder of one demo. Demos beside each other have one each, and the next takes the first that is free again.
+#[derive(Debug)]
+struct DemoFolder {
+    path: PathBuf,
+    // Held as long as the demo runs.
+    _lock: File,
 }
 
 /// Running machine, stopped on drop.
@@ -84,6 +95,9 @@ fn ended_well(status: ExitStatus) -> Result<(), Failed> {
 }
 
 impl Demo {
+    /// Folders that the machine writes to.
+    const FOLDERS: [&str; 4] = ["home", "run", "state", "tmp"];
+
     /// Builds everything and writes the config. The machine listens on `port`, or on a free port if that is taken.
     fn prepare(port: u16) -> Result<Self, Failed> {
         let target = Target::find()?;
@@ -91,24 +105,27 @@ impl Demo {
         // so that neither compiles again what the other has compiled.
         run_program(cargo().args(["build", "--workspace"]))?;
         target.write_manifest("debug")?;
-        let folder = target.join("demo");
-        let (home, runtime) = (folder.join("home"), folder.join("run"));
-        for folder in [&home, &runtime] {
-            fs::create_dir_all(folder).map_err(|error| Failed::at(folder, error))?;
+        let folder = DemoFolder::take(&target.join("demo"))?;
+        for name in Self::FOLDERS {
+            let made = folder.path.join(name);
+            fs::create_dir_all(&made).map_err(|error| Failed::at(&made, error))?;
         }
         let programs = target.join("debug");
         let address = free_address(port)?;
-        let config = folder.join("rover.yaml");
+        if port != 0 && !address.ends_with(&format!(":{port}")) {
+            println!("port {port} is taken by another program; the rover answers at {address}");
+        }
+        let config = folder.path.join("rover.yaml");
         let text = drive::config(&address, &programs);
         fs::write(&config, text).map_err(|error| Failed::at(&config, error))?;
         let python = Some(target.join("venv/bin/python")).filter(|path| path.exists());
-        let runtime = short(runtime)?;
+        let runtime = short(folder.path.join("run"))?;
         Ok(Self {
             mainstay: programs.join("mainstay"),
             config,
             address,
             python,
-            home,
+            folder,
             runtime,
         })
     }
@@ -116,8 +133,11 @@ impl Demo {
     /// Creates a command of the server's command line, with the demo's own folders.
     pub fn mainstay(&self) -> Command {
         let mut command = Command::new(&self.mainstay);
+        // Not XDG_STATE_HOME, before which root's own place goes.
         command
-            .env("VIAM_HOME", &self.home)
+            .env("STATE_DIRECTORY", self.folder.path.join("state"))
+            .env("VIAM_HOME", self.folder.path.join("home"))
+            .env("TMPDIR", self.folder.path.join("tmp"))
             .env("XDG_RUNTIME_DIR", &self.runtime);
         command
     }
@@ -147,6 +167,25 @@ impl Demo {
             thread::sleep(Duration::from_millis(50));
         }
         Err(Failed(format!("the machine is not up after {PATIENCE:?}")))
+    }
+}
+
+impl DemoFolder {
+    /// Takes the first folder that no running demo has. One that another user made is left alone: sockets in it would not be ours.
+    fn take(below: &Path) -> Result<Self, Failed> {
+        for number in 1.. {
+            let path = below.join(number.to_string());
+            fs::create_dir_all(&path).map_err(|error| Failed::at(&path, error))?;
+            if !fs::metadata(&path).is_ok_and(|there| there.uid() == geteuid().as_raw()) {
+                continue;
+            }
+            let file = path.join("lock");
+            let lock = File::create(&file).map_err(|error| Failed::at(&file, error))?;
+            if lock.try_lock().is_ok() {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        Err(Failed::at(below, "has no free folder"))
     }
 }
 
@@ -193,5 +232,38 @@ fn short(folder: PathBuf) -> Result<PathBuf, Failed> {
             &folder,
             "too long a path for sockets; set CARGO_TARGET_DIR to a shorter folder",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn demos_beside_each_other_have_folders_of_their_own_and_one_that_ended_leaves_its_to_the_next() {
+        let below = env::temp_dir().join(format!("mainstay-demo-{}", process::id()));
+        let folders = |demos: &[&DemoFolder]| {
+            let names = demos
+                .iter()
+                .map(|demo| demo.path.file_name().expect("a number").to_owned());
+            names.collect::<Vec<_>>()
+        };
+        let first = DemoFolder::take(&below).expect("free");
+        let second = DemoFolder::take(&below).expect("free");
+        assert_eq!(folders(&[&first, &second]), ["1", "2"]);
+        drop(first);
+        let third = DemoFolder::take(&below).expect("free");
+        assert_eq!(folders(&[&second, &third]), ["2", "1"]);
+        fs::remove_dir_all(below).expect("ours");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_left_to_who_has_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("some port");
+        let port = taken.local_addr().expect("bound").port();
+        let other = free_address(port).expect("there are others");
+        assert!(!other.ends_with(&format!(":{port}")), "{other}");
+        drop(taken);
+        assert_eq!(free_address(port).expect("free"), format!("127.0.0.1:{port}"));
     }
 }

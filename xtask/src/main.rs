@@ -1,11 +1,12 @@
 //! Development commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench`, `cargo xtask soak`,
-//! `cargo xtask faults`, `cargo xtask vm`.
+//! `cargo xtask faults`, `cargo xtask vm`, `cargo xtask dist`.
 //!
 //! All their files are in the target folder.
 
 #[cfg(test)]
 mod crates;
 mod demo;
+mod dist;
 mod drive;
 mod python;
 mod steps;
@@ -36,6 +37,9 @@ The project's own commands.
   cargo xtask faults [CELL ...]
                                the whole fault table, also that of a module on the Python SDK, of which the tests
                                run a part; or some of it: `segv@add` (a cell), `segv` (a row), `add` (a column)
+  cargo xtask dist [PACKAGE ...]
+                               stripped programs in packages, each tried once: amd64, arm64, armhf (.deb) and static (a
+                               tarball for any x86-64); all without PACKAGE. What it needs it installs if it can, else says
   cargo xtask bench [ARGS]     measure the server; ARGS are those of the harness, `--help` lists them
 ";
 
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         ["soak", "--release", ref rest @ ..] if rest.len() <= 2 => soak("release", rest),
         ["soak", ref rest @ ..] if rest.len() <= 2 => soak("debug", rest),
         ["faults", ref cells @ ..] => faults(cells),
+        ["dist", ref packages @ ..] if packages.iter().all(|name| !name.starts_with('-')) => dist::dist(packages),
         ["bench", ref rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");

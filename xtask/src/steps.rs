@@ -42,7 +42,16 @@ fn shown(command: &Command) -> String {
 
 /// Creates a command of the cargo that runs this program.
 pub fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    // What `cargo run` says of this crate would reach build scripts: ring's then runs again, and all that depends on it is
+    // compiled again, whenever builds from here and from a shell take turns.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Target folder, derived from the path of this program.
@@ -76,7 +85,7 @@ impl Target {
         }
         let (path, draft) = (
             folder.join("mainstay-builtins.json"),
-            folder.join("mainstay-builtins.json.tmp"),
+            folder.join(format!("mainstay-builtins.json.{}", std::process::id())),
         );
         fs::write(&draft, output.stdout).map_err(|error| Failed::at(&draft, error))?;
         fs::rename(&draft, &path).map_err(|error| Failed::at(&path, error))

@@ -9,6 +9,7 @@ mod apply;
 mod ask_builtins;
 mod call;
 mod check;
+mod completions;
 mod config;
 mod config_files;
 mod config_text;
@@ -45,7 +46,7 @@ mod times;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::failure::{Exit, Failure};
 
@@ -115,11 +116,16 @@ enum Verb {
     Config(config::Arguments),
     /// Show the dependencies between resources
     Graph(graph::Arguments),
+    /// Print the script with which a shell completes command lines, names of resources included
+    Completions(completions::Arguments),
 }
 
 /// Parses the command line, runs the verb and tells how it ended. The whole program, but for `run`, the verb that starts a
 /// machine.
 pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
+    if completions::answer(Arguments::command) {
+        return ExitCode::SUCCESS;
+    }
     // Bad usage ends here with 2, `--help` and `--version` with 0.
     match Arguments::parse().verb {
         Verb::Run(arguments) => run(arguments),
@@ -137,6 +143,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
         Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
+        Verb::Completions(arguments) => ended(false, completions::run(&arguments)),
     }
 }
 
@@ -158,8 +165,6 @@ fn client(json: bool, verb: impl Future<Output = Result<Exit, Failure>>) -> Exit
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -213,6 +218,7 @@ mod tests {
             "config get rover.yaml components[0].name --reveal",
             "config set rover.yaml components.a.attributes.x -1.5 --dry-run --json",
             "graph rover.yaml --format mermaid",
+            "completions bash",
         ];
         for line in good {
             let parsed = Arguments::try_parse_from(["mainstay"].into_iter().chain(line.split(' ')));
@@ -237,6 +243,7 @@ mod tests {
             "apply rover.yaml --revert-after soon",
             "plan",
             "graph rover.yaml --format ascii",
+            "completions csh",
         ];
         for line in bad {
             let parsed = Arguments::try_parse_from(

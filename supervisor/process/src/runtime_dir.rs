@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use mainstay_model::machine_path::CONTROL_SOCKET;
+use mainstay_model::machine_path::{self, CONTROL_SOCKET};
 
 use crate::cgroup;
 use crate::cgroup::record;
@@ -22,6 +22,10 @@ const LOCK_FILE: &str = "lock";
 
 /// Content of the lock file while a guardian clears away what a dead core left.
 const ENDING: &str = "ending";
+
+/// Config and session directory of the machine that the packages' systemd unit runs, as a user of its own.
+const SERVICE_CONFIG: &str = "/etc/mainstay/machine.yaml";
+const SERVICE_SESSION: &str = "/run/mainstay";
 
 /// Failure to use a runtime directory.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +75,28 @@ pub fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// Every runtime directory of this user, whether or not a machine is alive in it, sorted. Directories that
-/// somebody else could have put there are left out.
+/// Runtime directories in which this user may find a machine: all of its own, whether or not one is alive in them; where there
+/// are none, that of the service, which lets its group in.
 pub fn all(bases: &[PathBuf]) -> Vec<PathBuf> {
+    let own = of_user(bases);
+    if own.is_empty() {
+        service().into_iter().collect()
+    } else {
+        own
+    }
+}
+
+/// The runtime directory of the service, if it runs. Only root can put something there.
+fn service() -> Option<PathBuf> {
+    let session = Path::new(SERVICE_SESSION);
+    let path = machine_path::for_config(Path::new(SERVICE_CONFIG), uid(), Some(session));
+    fs::symlink_metadata(&path)
+        .is_ok_and(|metadata| metadata.is_dir())
+        .then_some(path)
+}
+
+/// Every runtime directory of this user, sorted. Directories that somebody else could have put there are left out.
+fn of_user(bases: &[PathBuf]) -> Vec<PathBuf> {
     let private = bases.iter().filter(|base| check_private(base).is_ok());
     let mut found: Vec<PathBuf> = private
         .filter_map(|base| fs::read_dir(base).ok())
@@ -112,6 +135,9 @@ impl RuntimeDir {
                 made => made?,
             }
             let Some(lock) = take_lock(path)? else { continue };
+            if path.parent().is_some_and(is_open_to_group) {
+                open_to_group(path)?;
+            }
             record::remove_noted(path);
             let stale = clear(path)? > 0;
             return Ok(Self {
@@ -192,7 +218,7 @@ impl Leftover {
 /// Removes what dead cores left in `base`, the directory `own` apart, and returns what it removed. Whatever is locked
 /// belongs to somebody alive.
 pub fn sweep(base: &Path, own: &Path) -> Vec<PathBuf> {
-    let mut others = all(&[base.to_owned()]);
+    let mut others = of_user(&[base.to_owned()]);
     others.retain(|path| {
         let leftover = (path != own).then(|| Leftover::take(path.clone(), None)).flatten();
         leftover.map(Leftover::remove).is_some()
@@ -222,6 +248,20 @@ fn make_private(path: &Path) -> Result<(), RuntimeDirError> {
         }
     }
     check_private(path)
+}
+
+/// True if the directory's group may pass through it, and nobody else but its owner: whoever made it wants the machines in it
+/// to be reached by that group. (Everybody may pass where a module has a user of its own, see `sandbox::user`.)
+pub(crate) fn is_open_to_group(directory: &Path) -> bool {
+    fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.permissions().mode() & 0o011 == 0o010)
+}
+
+fn open_to_group(path: &Path) -> Result<(), RuntimeDirError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o710)).map_err(|source| RuntimeDirError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Refuses a directory in which another user could put or replace something. Does not follow a symlink at `path`.
@@ -378,6 +418,33 @@ mod tests {
     }
 
     #[test]
+    fn a_base_that_a_group_may_pass_hands_that_down_as_far_as_the_control_socket() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("mainstay");
+        for (of_base, of_machine, of_control) in [(0o710, 0o710, 0o770), (0o700, 0o700, 0o700), (0o711, 0o700, 0o700)] {
+            let _there = fs::create_dir(&base);
+            fs::set_permissions(&base, fs::Permissions::from_mode(of_base)).unwrap();
+            let dir = RuntimeDir::create(&base.join("abc")).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let _listener = runtime
+                .block_on(async { crate::sockets::listen(&dir.control_socket()) })
+                .unwrap();
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(
+                (mode(dir.path()), mode(&dir.control_socket())),
+                (of_machine, of_control),
+                "{of_base:o}"
+            );
+            let module = crate::sockets::Sockets::new(dir.path(), "wheels").unwrap();
+            module.make_directory().unwrap();
+            assert_eq!(mode(module.directory()), 0o700, "{of_base:o}");
+        }
+    }
+
+    #[test]
     fn two_cores_of_one_config_exclude_each_other() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("mainstay/abc");
@@ -480,7 +547,7 @@ mod tests {
             let base = temp.path().join(name);
             let error = RuntimeDir::create(&base.join("abc")).unwrap_err();
             assert!(error.to_string().contains(problem), "{name}: {error}");
-            assert!(all(&[base]).is_empty());
+            assert!(of_user(&[base]).is_empty());
         }
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use mainstay_model::machine_path::MAX_SOCKET_PATH_LEN;
 use tokio::net::UnixListener;
 
+use crate::runtime_dir::is_open_to_group;
+
 /// Room that the shortest socket name needs behind the directory: `/`, 8 characters, `/9999999999.sock`.
 const SHORTEST: usize = 1 + 8 + 16;
 
@@ -17,11 +19,14 @@ const SHORTEST: usize = 1 + 8 + 16;
 )]
 pub struct TooLong(PathBuf);
 
-/// Listens on `path`, for our own user alone. Connections are taken from this moment on, even if nobody serves them yet.
+/// Listens on `path`, for our own user alone, and for the group that its directory is open to. Connections are taken from this
+/// moment on, even if nobody serves them yet.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    let for_group = path.parent().is_some_and(is_open_to_group);
+    let mode = if for_group { 0o770 } else { 0o700 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 

@@ -24,7 +24,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// Verbs that only look. They are asked again, because a reader is slower than this test.
 const LOOKS: [&str; 6] = ["status", "events", "explain", "logs", "graph", "diff"];
 /// Programs whose commands may be marked `not-run`.
-const NOT_RUN: [&str; 3] = ["cargo ", "install ", "systemctl "];
+const NOT_RUN: [&str; 5] = ["adduser ", "apt ", "cargo ", "install ", "systemctl "];
 
 /// Counts of the blocks of a page that were run.
 #[derive(Debug, Default, Clone, Copy)]

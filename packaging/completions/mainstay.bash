@@ -1,0 +1,2 @@
+# Loaded by bash-completion at the first Tab behind `mainstay`.
+source <(mainstay completions bash)

@@ -1,0 +1,1 @@
+mainstay completions fish | source
