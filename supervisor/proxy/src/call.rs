@@ -183,9 +183,7 @@ impl ForwardedCall {
         let response = poll_fn(|cx| self.poll_head(cx)).await?;
         let (mut parts, stream) = response.into_parts();
         let over = stream.is_end_stream();
-        self.guards
-            .target
-            .check_head(parts.status, &mut parts.headers, over)?;
+        self.guards.target.check_head(parts.status, &mut parts.headers, over)?;
         let body = if over {
             self.guards.ended(&parts.headers);
             CallBody::Empty
