@@ -1,8 +1,9 @@
-//! A new config on its way: asked for leave, checked, applied, watched, committed or taken back ([`transaction`]), and
+//! A new config on its way: asked for leave, checked, applied, watched, committed or taken back ([`Transaction`]), and
 //! whether it is healthy ([`health`]).
 
 pub mod health;
-pub mod messages;
-pub mod transaction;
+mod messages;
+mod transaction;
 
 pub use messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
+pub use transaction::Transaction;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mainstay_model::apply_state::{ApplyState, ConfigState};
 
 use super::health::Verdict;
-pub use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
+use super::messages::{Action, Direction, FileState, Input, Origin, Refusal, Revision, Ticket};
 
 /// Pause before a text that was refused for what may pass is tried again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use mainstay_config::store::{ConfigWatch, LastGood, Observation};
 use mainstay_config::{ConfigFiles, Refused};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
-use mainstay_core::rollout::transaction::{Action, Direction, Input, Origin, Refusal, Ticket, Transaction};
+use mainstay_core::rollout::{Action, Direction, Input, Origin, Refusal, Ticket, Transaction};
 use mainstay_model::Config;
 use mainstay_model::apply_state::{ApplyState, ConfigState, Progress};
 use tokio::sync::{mpsc, watch};
@@ -96,8 +96,7 @@ impl Driver {
             overrides,
         } = inbox;
         // The watch tells what is there, unless the start has seen it.
-        let known = matches!(start.file, mainstay_core::rollout::messages::FileState::Holds(_))
-            .then_some(&*start.loaded.bundle);
+        let known = matches!(start.file, mainstay_core::rollout::FileState::Holds(_)).then_some(&*start.loaded.bundle);
         let watch = ConfigWatch::new(&tools.path, known);
         let store_writer = StoreWriter::new(LastGood::open(&tools.path));
         Self {

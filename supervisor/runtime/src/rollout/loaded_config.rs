@@ -8,7 +8,7 @@ use std::time::Duration;
 use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::load::Loaded;
 use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, parse};
-use mainstay_core::rollout::transaction::{Origin, Revision};
+use mainstay_core::rollout::{Origin, Revision};
 use mainstay_model::{Config, OnFailure, SourceSpan};
 
 /// Overrides that the command line sets over every config.

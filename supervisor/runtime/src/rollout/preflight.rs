@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_config::{Diagnostic, Severity};
-use mainstay_core::rollout::transaction::{Refusal, Revision, Ticket};
+use mainstay_core::rollout::{Refusal, Revision, Ticket};
 use mainstay_model::{Config, Phase};
 use mainstay_proto::ResourceName;
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_config::store::{ConfigWatch, LastGood};
 use mainstay_config::{ConfigFiles, Refused};
-use mainstay_core::rollout::transaction::Origin;
+use mainstay_core::rollout::Origin;
 use mainstay_model::apply_state::Progress;
 use tokio::sync::mpsc;
 

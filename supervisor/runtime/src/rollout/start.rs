@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_config::store::LastGood;
 use mainstay_config::{Refused, load_in};
-use mainstay_core::rollout::transaction::{FileState, Origin, Revision, Transaction};
+use mainstay_core::rollout::{FileState, Origin, Revision, Transaction};
 
 use super::loaded_config::{LoadedConfig, Overrides};
 

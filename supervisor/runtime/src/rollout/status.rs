@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use mainstay_core::rollout::transaction::Transaction;
+use mainstay_core::rollout::Transaction;
 use mainstay_model::apply_state::ConfigState;
 use mainstay_proto::mainstay::control::v1 as pb;
 use tracing::warn;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_core::rollout::health;
 use mainstay_core::rollout::health::{Condition, HealthPart, HealthSnapshot, Verdict};
-use mainstay_core::rollout::transaction::{Direction, Transaction};
+use mainstay_core::rollout::{Direction, Transaction};
 use mainstay_model::{Config, ModuleName, ModulePhase, Phase};
 
 use super::loaded_config::LoadedConfig;
