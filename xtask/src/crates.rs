@@ -46,7 +46,6 @@ const MAY_USE: [(&str, &[&str]); 10] = [
         &[
             "mainstay-ids",
             "mainstay-model",
-            "mainstay-core",
             "mainstay-config",
             "mainstay-wire",
             "mainstay-process",
