@@ -1,6 +1,6 @@
 //! The files that a config is made of, as raw bytes: what is watched, kept as last good, and read into values.
 //!
-//! Which files belong together is told by their `include` keys. Nothing of the environment is in here: what it is put
+//! Their `include` keys alone tell that they belong together. Nothing of the environment is in here: what it is put
 //! in for is written as it stands in the files.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Entries of `components`, `services` and `modules`: completion of short and legacy forms, rules for names.
 //!
-//! What does not even parse is refused. Everything else that is wrong with an entry is local: the entry stays
+//! An entry that does not parse is refused. Everything else that is wrong with an entry is local: the entry stays
 //! visible and carries its `fault`.
 
 use std::collections::BTreeMap;

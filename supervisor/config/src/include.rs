@@ -1,6 +1,6 @@
 //! `include`: further files whose entries belong to the config.
 //!
-//! What it takes is a path or a list of paths, each relative to the file in which it stands. Lists of entries are put one
+//! The key takes a path or a list of paths, each relative to the file in which it stands. Lists of entries are put one
 //! behind the other, the including file's first; a section that is one object, or one value, may stand in one file only.
 
 use mainstay_model::Span;

@@ -1,4 +1,4 @@
-//! What modules made with the SDK here tell in their log, in a real machine: unknown attributes, and panics.
+//! Logs of modules made with the SDK here, in a real machine: unknown attributes, and panics.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Published view of the machine: the one place where everybody but the machine itself reads its state.
 //!
-//! Which resources and modules there are is an immutable snapshot, swapped whole. Each entry in it carries its own
+//! The set of resources and modules is an immutable snapshot, swapped whole. Each entry in it carries its own
 //! state, swapped by its owner alone, so that one resource becoming READY costs nothing for the other thousand.
 
 use std::sync::Arc;
