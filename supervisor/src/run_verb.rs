@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mainstay_cli::failure::{Exit, Failure};
+use mainstay_cli::failure::{Exit, CliError};
 use mainstay_cli::output::note;
 use mainstay_cli::run::Arguments;
 use mainstay_cli::startup;
@@ -26,7 +26,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Ok(Side::Guardian(code)) => return code,
         Ok(Side::Core(guardian_link)) => guardian_link,
         Err(error) => {
-            let failure = Failure::wrong(format!("the system refuses to start the core's process: {error}"));
+            let failure = CliError::wrong(format!("the system refuses to start the core's process: {error}"));
             return failure.report(arguments.json).into();
         }
     };
@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
+fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
     let colour = config::colour_wanted();
     let home = home(
         arguments.home.clone(),
@@ -46,7 +46,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
         std::env::home_dir(),
     );
     let home = home
-        .ok_or_else(|| Failure::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
+        .ok_or_else(|| CliError::usage("this user has no home folder: say where modules keep data with --home DIR"))?;
     let home = absolute(&home)?;
     let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     let builtins = builtins.unwrap_or_else(mainstay_config::builtins::default_path);
@@ -59,7 +59,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, Failure> {
     };
     let start = rollout::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);
-        Failure {
+        CliError {
             exit: Exit::Wrong,
             message: String::new(),
             code: None,
@@ -89,12 +89,12 @@ fn home(flag: Option<PathBuf>, variable: Option<PathBuf>, user_home: Option<Path
         .or_else(|| Some(user_home.filter(|path| path.is_absolute())?.join(DEFAULT_HOME)))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(path).map_err(|error| unusable(path, &error))
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::wrong(format!("`{}` cannot be used: {error}", path.display()))
+fn unusable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::wrong(format!("`{}` cannot be used: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::call::resolve;
 use crate::config_text::{gather, machine_for};
 use crate::connection::MachineConnection;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{filled, note, print};
 use crate::plan_text::Names;
 use crate::status_json::module_state;
@@ -66,7 +66,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3); several, and none was named (2); a machine that breaks off (3).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut machine = machine_for(arguments.machine, &arguments.file, "apply").await?;
     let config = gather(&arguments.file)?;
     let request = PlanConfigRequest {
@@ -108,19 +108,19 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             return Ok(exit);
         }
     }
-    Err(Failure::no_machine(
+    Err(CliError::no_machine(
         "the machine has stopped before the change was over",
     ))
 }
 
 /// Asks on the terminal. Anything but a yes is a no.
-fn confirmed(file: &Path) -> Result<bool, Failure> {
+fn confirmed(file: &Path) -> Result<bool, CliError> {
     let mut stderr = io::stderr();
     let _ = write!(stderr, "apply {}? [y/N] ", file.display());
     let _ = stderr.flush();
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Failure::wrong(format!("no answer can be read: {error}")))?;
+    read.map_err(|error| CliError::wrong(format!("no answer can be read: {error}")))?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -132,7 +132,7 @@ struct ApplyOutput {
 }
 
 impl ApplyOutput {
-    fn plan(&mut self, plan: ConfigPlan, complaints: Value) -> Result<(), Failure> {
+    fn plan(&mut self, plan: ConfigPlan, complaints: Value) -> Result<(), CliError> {
         self.plan = plan;
         if self.json {
             let mut shown = plan_text::json(&self.plan);
@@ -149,7 +149,7 @@ impl ApplyOutput {
         &mut self,
         progress: ApplyConfigProgress,
         machine: &mut ControlServiceClient<MachineConnection>,
-    ) -> Result<Option<Exit>, Failure> {
+    ) -> Result<Option<Exit>, CliError> {
         let length = length(progress.length.as_ref());
         let state = match progress.step {
             None => return Ok(None),

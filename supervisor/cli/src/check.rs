@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::config_text::{gather, machine_for};
 use crate::diagnostics::{sent_text, tally, tally_text};
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::human::count;
 use crate::output::{joined, print};
 use crate::status_text::file_name;
@@ -69,7 +69,7 @@ struct CheckResult {
 ///
 /// # Errors
 /// With `--live` no machine (3), or several and none was named (2).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     if arguments.live {
         return live(arguments).await;
     }
@@ -123,7 +123,7 @@ async fn offers(file: &Path, config: &Config, builtins: &BuiltinModels) -> Offer
 }
 
 /// Asks the running machine, whose modules look at their entries.
-async fn live(arguments: Arguments) -> Result<Exit, Failure> {
+async fn live(arguments: Arguments) -> Result<Exit, CliError> {
     let mut machine = machine_for(arguments.machine, &arguments.file, "check --live").await?;
     let request = CheckConfigRequest {
         config: Some(gather(&arguments.file)?),
@@ -168,7 +168,7 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
 }
 
 /// Prints the result and chooses the exit code.
-fn print_result(file: &Path, found: &CheckResult, as_json: bool) -> Result<Exit, Failure> {
+fn print_result(file: &Path, found: &CheckResult, as_json: bool) -> Result<Exit, CliError> {
     print(&if as_json {
         json_text(file, found)
     } else {

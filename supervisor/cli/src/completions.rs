@@ -17,7 +17,7 @@ use mainstay_proto::viam::robot::v1::GetMachineStatusRequest;
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::time::timeout;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 use crate::status_wire::from_robot;
 use crate::target;
@@ -55,7 +55,7 @@ enum Shell {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let program = program(std::env::args_os().next(), std::env::current_dir().ok());
     print(script(arguments.shell, &program)?.trim_end())?;
     Ok(Exit::Done)
@@ -72,7 +72,7 @@ pub fn answer(command: impl Fn() -> Command) -> bool {
         .unwrap_or(true)
 }
 
-fn script(shell: Shell, program: &str) -> Result<String, Failure> {
+fn script(shell: Shell, program: &str) -> Result<String, CliError> {
     let shell: &dyn EnvCompleter = match shell {
         Shell::Bash => &Bash,
         Shell::Zsh => &Zsh,
@@ -80,7 +80,7 @@ fn script(shell: Shell, program: &str) -> Result<String, Failure> {
     };
     let mut script = Vec::new();
     let written = shell.write_registration(ASKED, "mainstay", "mainstay", program, &mut script);
-    written.map_err(|error| Failure::wrong(format!("cannot write the script: {error}")))?;
+    written.map_err(|error| CliError::wrong(format!("cannot write the script: {error}")))?;
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 
@@ -145,7 +145,7 @@ fn running() -> Option<Status> {
     runtime.ok()?.block_on(asked)
 }
 
-async fn status(selector: &MachineSelector) -> Result<Status, Failure> {
+async fn status(selector: &MachineSelector) -> Result<Status, CliError> {
     let target = target::find(selector).await?;
     match target.socket {
         Socket::Control => {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config_files::{ValueFile, file_of};
 use crate::diagnostics;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
 use crate::replace_file::replace;
 use crate::terminal::{Colour, Style};
@@ -106,14 +106,14 @@ impl Arguments {
 ///
 /// # Errors
 /// A path that is none (2); a value that is not there, cannot be changed, or makes the config unusable (1).
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     match &arguments.verb {
         Verb::Get(arguments) => get(arguments),
         Verb::Set(arguments) => set(arguments),
     }
 }
 
-fn get(arguments: &GetArguments) -> Result<Exit, Failure> {
+fn get(arguments: &GetArguments) -> Result<Exit, CliError> {
     let path = parse_path(&arguments.path)?;
     let place = file_of(&arguments.file, &path);
     let (document, _) = read(&place.file)?;
@@ -139,12 +139,12 @@ fn get(arguments: &GetArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
+fn set(arguments: &SetArguments) -> Result<Exit, CliError> {
     let path = parse_path(&arguments.path)?;
     let value = if arguments.text {
         NewValue::text(&arguments.value)
     } else {
-        NewValue::read(&arguments.value).map_err(|error| Failure::usage(error.to_string()))?
+        NewValue::read(&arguments.value).map_err(|error| CliError::usage(error.to_string()))?
     };
     let place = file_of(&arguments.file, &path);
     let (document, old) = read(&place.file)?;
@@ -172,14 +172,14 @@ fn set(arguments: &SetArguments) -> Result<Exit, Failure> {
 }
 
 /// Diagnostics of the config of `file` if one of its files has the new text. What would be refused is not written.
-fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Failure> {
+fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, CliError> {
     let refused = |refused: config::Refused| {
         let refusing = refused
             .diagnostics
             .into_iter()
             .filter(|diagnostic| diagnostic.severity == Severity::Refused);
         let shown = diagnostics::render(&refusing.collect::<Vec<_>>(), config::colour_wanted());
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "nothing is written, because the config could not be used then:\n\n{shown}"
         ))
     };
@@ -200,27 +200,27 @@ fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Fa
     Ok(heavy.collect())
 }
 
-fn parse_path(text: &str) -> Result<ValuePath, Failure> {
+fn parse_path(text: &str) -> Result<ValuePath, CliError> {
     text.parse()
-        .map_err(|error: config::edit::BadPath| Failure::usage(error.to_string()))
+        .map_err(|error: config::edit::BadPath| CliError::usage(error.to_string()))
 }
 
-fn impossible(error: Impossible, place: &ValueFile) -> Failure {
-    Failure::wrong(match place.others {
+fn impossible(error: Impossible, place: &ValueFile) -> CliError {
+    CliError::wrong(match place.others {
         0 => error.to_string(),
         others => format!("{error}; all {} files of the config were looked through", others + 1),
     })
 }
 
 /// The file as a tree, and its bytes.
-fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), Failure> {
+fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), CliError> {
     let bytes =
-        fs::read(file).map_err(|error| Failure::wrong(format!("`{}` cannot be read: {error}", file.display())))?;
+        fs::read(file).map_err(|error| CliError::wrong(format!("`{}` cannot be read: {error}", file.display())))?;
     let content = bytes.strip_prefix(MARK).unwrap_or(&bytes);
     let text = String::from_utf8(content.to_owned())
-        .map_err(|_| Failure::wrong(format!("`{}` is not UTF-8 text; save it as UTF-8", file.display())))?;
+        .map_err(|_| CliError::wrong(format!("`{}` is not UTF-8 text; save it as UTF-8", file.display())))?;
     let document = EditableFile::read(file, text).map_err(|refused| {
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "the file cannot be read:\n{}",
             refused.render(config::colour_wanted())
         ))

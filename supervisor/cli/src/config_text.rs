@@ -8,7 +8,7 @@ use mainstay_proto::mainstay::control::v1::control_service_client::ControlServic
 use mainstay_proto::mainstay::control::v1::{ConfigFile, ConfigText};
 
 use crate::connection::MachineConnection;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::target::MachineSelector;
 use crate::{diagnostics, target};
 
@@ -16,11 +16,11 @@ use crate::{diagnostics, target};
 ///
 /// # Errors
 /// One of them cannot be read.
-pub fn gather(file: &Path) -> Result<ConfigText, Failure> {
+pub fn gather(file: &Path) -> Result<ConfigText, CliError> {
     let absolute = std::path::absolute(file)
-        .map_err(|error| Failure::wrong(format!("`{}` cannot be used: {error}", file.display())))?;
+        .map_err(|error| CliError::wrong(format!("`{}` cannot be used: {error}", file.display())))?;
     let bundle = ConfigFiles::gather(&absolute, &mut config::read_file).map_err(|refused| {
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "this config cannot be read:\n\n{}",
             diagnostics::render(&refused.diagnostics, config::colour_wanted())
         ))
@@ -44,7 +44,7 @@ pub async fn machine_for(
     named: Option<PathBuf>,
     file: &Path,
     verb: &str,
-) -> Result<ControlServiceClient<MachineConnection>, Failure> {
+) -> Result<ControlServiceClient<MachineConnection>, CliError> {
     let is_named = named.is_some();
     let selector = MachineSelector::local(named.or_else(|| Some(file.to_owned())));
     match target::control(&selector, verb).await {

@@ -11,7 +11,7 @@ use mainstay_wire::control;
 use serde_json::{Value, json};
 
 use crate::config_text::{gather, machine_for};
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
 use crate::table::{Cell, TextTable};
 use crate::target::MachineSelector;
@@ -61,7 +61,7 @@ struct Compared {
 ///
 /// # Errors
 /// No machine (3); several, and none was named (2); a file that cannot be read, or no last good config (1).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let compared = match &arguments.file {
         Some(file) if arguments.last_good => with_last_good(file)?,
         file => with_running(file.as_deref(), arguments.machine.clone()).await?,
@@ -77,7 +77,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(if compared.usable { Exit::Done } else { Exit::Wrong })
 }
 
-async fn with_running(file: Option<&Path>, machine: Option<PathBuf>) -> Result<Compared, Failure> {
+async fn with_running(file: Option<&Path>, machine: Option<PathBuf>) -> Result<Compared, CliError> {
     let (file, mut client) = match file {
         Some(file) => (file.to_owned(), machine_for(machine, file, "diff").await?),
         None => {
@@ -99,19 +99,19 @@ async fn with_running(file: Option<&Path>, machine: Option<PathBuf>) -> Result<C
     })
 }
 
-fn with_last_good(file: &Path) -> Result<Compared, Failure> {
+fn with_last_good(file: &Path) -> Result<Compared, CliError> {
     let kept = LastGood::open(file)
         .read()
-        .map_err(|problem| Failure::wrong(problem.to_string()))?;
+        .map_err(|problem| CliError::wrong(problem.to_string()))?;
     let kept = kept.ok_or_else(|| {
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "no config of `{}` has worked yet, as far as this user's state directory tells",
             file.display()
         ))
     })?;
     let context = config::LoadContext::of(file);
     let old = config::parse(&kept.bundle, &context)
-        .map_err(|refused| Failure::wrong(format!("the last good config cannot be used any more:\n\n{refused}")))?;
+        .map_err(|refused| CliError::wrong(format!("the last good config cannot be used any more:\n\n{refused}")))?;
     let mut compared = Compared {
         file: file.to_owned(),
         from: format!("the last good config, revision {}", kept.revision),

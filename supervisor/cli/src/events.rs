@@ -6,7 +6,7 @@ use mainstay_proto::mainstay::control::v1::{Event, EventsRequest};
 use mainstay_proto::words::resource_state;
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{filled, print};
 use crate::status_json::{machine_state, module_state};
 use crate::status_text::{cleaned, module_colour, resource_colour};
@@ -41,7 +41,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = target::control(&arguments.selector, "events").await?;
     let request = EventsRequest {
         follow: arguments.follow,

@@ -6,7 +6,7 @@ use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::{CallInFlight, ExplainRequest, Explanation, ProcessEnd, RebuiltResource};
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{filled, joined, print};
 use crate::status_json::module_state;
 use crate::status_text::{last, module_colour};
@@ -36,7 +36,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3), or no such module (1).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = target::control(&arguments.selector, "explain").await?;
     let request = ExplainRequest {
         module: arguments.module,

@@ -25,7 +25,7 @@ impl From<Exit> for ExitCode {
 
 /// Failure of a verb.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct CliError {
     /// The exit code to end with.
     pub exit: Exit,
     /// Text for people: what, where, why and the cure. Empty when there is nothing left to say.
@@ -34,7 +34,7 @@ pub struct Failure {
     pub code: Option<String>,
 }
 
-impl Failure {
+impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -86,7 +86,7 @@ impl Failure {
     }
 }
 
-impl From<Status> for Failure {
+impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let message = match status.message() {
             "" => "the machine gave no reason",
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn each_way_to_end_has_its_documented_exit_code() {
         let cases = [
-            (Failure::reader_gone().exit, 0),
-            (Failure::wrong("w").exit, 1),
-            (Failure::from(Status::unavailable("gone")).exit, 1),
-            (Failure::usage("u").exit, 2),
-            (Failure::no_machine("n").exit, 3),
+            (CliError::reader_gone().exit, 0),
+            (CliError::wrong("w").exit, 1),
+            (CliError::from(Status::unavailable("gone")).exit, 1),
+            (CliError::usage("u").exit, 2),
+            (CliError::no_machine("n").exit, 3),
         ];
         for (exit, number) in cases {
             assert_eq!(ExitCode::from(exit), ExitCode::from(number));
@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn a_refused_call_names_its_code() {
-        let failure = Failure::from(Status::unavailable("module `wheels` is restarting"));
+        let failure = CliError::from(Status::unavailable("module `wheels` is restarting"));
         assert_eq!(failure.text(false), "error: UNAVAILABLE: module `wheels` is restarting");
         assert_eq!(
             failure.text(true),
             r#"{"error":{"code":"UNAVAILABLE","message":"module `wheels` is restarting"}}"#
         );
-        assert_eq!(Failure::usage("which one?").text(false), "error: which one?");
-        assert_eq!(Failure::no_machine("nobody here").text(false), "nobody here");
+        assert_eq!(CliError::usage("which one?").text(false), "error: which one?");
+        assert_eq!(CliError::no_machine("nobody here").text(false), "nobody here");
     }
 }

@@ -48,7 +48,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 
 /// A robot server in which everything is a module
 ///
@@ -147,16 +147,16 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
     }
 }
 
-fn ended(json: bool, outcome: Result<Exit, Failure>) -> ExitCode {
+fn ended(json: bool, outcome: Result<Exit, CliError>) -> ExitCode {
     outcome.unwrap_or_else(|failure| failure.report(json)).into()
 }
 
 /// Runs a verb that talks to a machine. One thread is enough for one conversation.
-fn client(json: bool, verb: impl Future<Output = Result<Exit, Failure>>) -> ExitCode {
+fn client(json: bool, verb: impl Future<Output = Result<Exit, CliError>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(verb),
-        Err(error) => Err(Failure::wrong(format!(
+        Err(error) => Err(CliError::wrong(format!(
             "the system refuses to start an event loop: {error}"
         ))),
     };

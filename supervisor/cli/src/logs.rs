@@ -4,7 +4,7 @@ use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::{LogLevel, LogLine, LogStream, LogsRequest};
 use serde_json::json;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 use crate::target;
 use crate::target::MachineSelector;
@@ -42,7 +42,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3), or no such module (1).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = target::control(&arguments.selector, "logs").await?;
     let request = LogsRequest {
         module: arguments.module,

@@ -2,19 +2,19 @@
 
 use std::io::{self, Write as _};
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Writes one result, which may have several lines, and lets it out at once.
 ///
 /// # Errors
 /// The reader is gone, or the disk that stdout leads to is full.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
         .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::reader_gone(),
-            _ => Failure::wrong(format!("cannot write the result to stdout: {error}")),
+            io::ErrorKind::BrokenPipe => CliError::reader_gone(),
+            _ => CliError::wrong(format!("cannot write the result to stdout: {error}")),
         })
 }
 

@@ -11,7 +11,7 @@ use mainstay_wire::control;
 use serde_json::json;
 
 use crate::config_text::{gather, machine_for};
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
 use crate::terminal::Style;
 use crate::{diagnostics, plan_text};
@@ -55,7 +55,7 @@ pub struct PlanResult {
 ///
 /// # Errors
 /// A config that cannot be used (1), several machines and none was named (2).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let named = arguments.machine.is_some();
     let planned = match machine_for(arguments.machine, &arguments.file, "plan").await {
         Ok(mut machine) => {
@@ -92,7 +92,7 @@ fn from_nothing(file: &Path) -> PlanResult {
     }
 }
 
-fn print_result(file: &Path, planned: &PlanResult, as_json: bool) -> Result<Exit, Failure> {
+fn print_result(file: &Path, planned: &PlanResult, as_json: bool) -> Result<Exit, CliError> {
     if as_json {
         print(&json_text(file, planned))?;
     } else {

@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Replaces the content of the file at `path`, which is expected to be `old`, by `new`. A symlink stays one: the file that
 /// it leads to is replaced. Mode and owner stay.
 ///
 /// # Errors
 /// The file says something else by now, or the folder takes no new file. The old content is there then.
-pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Failure> {
+pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), CliError> {
     let real = path
         .canonicalize()
         .map_err(|error| failed(path, "cannot be found", &error))?;
@@ -23,7 +23,7 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Failure> {
         .map_err(|error| failed(&real, "cannot be replaced", &error))?;
     let now = fs::read(&real).map_err(|error| failed(&real, "cannot be read again", &error))?;
     if now != old {
-        return Err(Failure::wrong(format!(
+        return Err(CliError::wrong(format!(
             "`{}` was changed by somebody else meanwhile; look at it and try again",
             path.display()
         )));
@@ -34,8 +34,8 @@ pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failed(path: &Path, problem: &str, error: &io::Error) -> Failure {
-    Failure::wrong(format!("`{}` {problem}: {error}", path.display()))
+fn failed(path: &Path, problem: &str, error: &io::Error) -> CliError {
+    CliError::wrong(format!("`{}` {problem}: {error}", path.display()))
 }
 
 /// The new file beside the old one; goes away with this value unless it was renamed.
@@ -45,13 +45,13 @@ struct TempFile {
 }
 
 impl TempFile {
-    fn create(folder: &Path, real: &Path) -> Result<Self, Failure> {
+    fn create(folder: &Path, real: &Path) -> Result<Self, CliError> {
         let name = real.file_name().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!(".{name}.{}.new", std::process::id()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| {
             let why = format!("no new file can be written beside `{}`: {error}", real.display());
-            Failure::wrong(format!("{why}; let this user write into {}", folder.display()))
+            CliError::wrong(format!("{why}; let this user write into {}", folder.display()))
         })?;
         Ok(Self { path, file })
     }

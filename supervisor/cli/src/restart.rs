@@ -10,7 +10,7 @@ use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 use crate::target::{MachineSelector, Socket, Target};
 use crate::{human, target};
@@ -59,7 +59,7 @@ pub struct ReloadArguments {
 ///
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
-pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
+pub async fn restart(arguments: RestartArguments) -> Result<Exit, CliError> {
     let target = target::find(&arguments.selector).await?;
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
@@ -73,7 +73,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
-pub async fn reload(arguments: ReloadArguments) -> Result<Exit, Failure> {
+pub async fn reload(arguments: ReloadArguments) -> Result<Exit, CliError> {
     let target = target::find(&MachineSelector::local(arguments.machine)).await?;
     let request = ReloadModuleRequest {
         name: arguments.module.clone(),
@@ -90,7 +90,7 @@ async fn report(
     module: &str,
     json: bool,
     restarted: impl Future<Output = Result<bool, Status>>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CliError> {
     let begun = Instant::now();
     match restarted.await {
         Ok(restarted) => {
@@ -116,7 +116,7 @@ fn result_text(module: &str, took: Option<Duration>, as_json: bool) -> String {
 }
 
 /// Failure from the machine's answer, with what it knows about the module.
-async fn failure(target: &Target, module: &str, status: Status) -> Failure {
+async fn failure(target: &Target, module: &str, status: Status) -> CliError {
     // A machine on another host says it all in its answer.
     let modules = match target.socket {
         Socket::Control => target
@@ -131,7 +131,7 @@ async fn failure(target: &Target, module: &str, status: Status) -> Failure {
     in_words(&modules, module, status)
 }
 
-fn in_words(modules: &[Module], module: &str, status: Status) -> Failure {
+fn in_words(modules: &[Module], module: &str, status: Status) -> CliError {
     let known = modules.iter().find(|known| known.name == module);
     if status.code() == Code::NotFound && known.is_none() && !modules.is_empty() {
         let names: Vec<&str> = modules.iter().map(|known| known.name.as_str()).collect();
@@ -139,9 +139,9 @@ fn in_words(modules: &[Module], module: &str, status: Status) -> Failure {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("there are: {}", names.join(", ")),
         };
-        return Failure::wrong(format!("no module `{module}` on this machine; {cure}"));
+        return CliError::wrong(format!("no module `{module}` on this machine; {cure}"));
     }
-    let mut failure = Failure::from(status);
+    let mut failure = CliError::from(status);
     let printed = known.map(|known| known.last.lines().skip(1)).into_iter().flatten();
     let printed: String = printed.map(|line| format!("\n  | {line}")).collect();
     if !printed.is_empty() {

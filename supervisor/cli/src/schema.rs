@@ -2,7 +2,7 @@
 
 use mainstay_config as config;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 
 /// Arguments of `mainstay schema`.
@@ -23,7 +23,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Nobody reads the result.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     match arguments.markdown {
         true => print(config::reference().trim_end())?,
         false => print(&format!("{:#}", config::schema()))?,

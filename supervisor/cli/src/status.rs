@@ -7,7 +7,7 @@ use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, Resource, 
 use mainstay_proto::viam::robot::v1::{GetMachineStatusRequest, GetVersionRequest};
 
 use crate::call::resolve;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 use crate::status_wire::from_robot;
 use crate::target::{MachineSelector, Socket, Target};
@@ -48,7 +48,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3), an ambiguous name (2), or a name that the machine does not know (1).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let target = target::find(&arguments.selector).await?;
     let subject = arguments.subject.as_deref();
     if !arguments.watch {
@@ -68,7 +68,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
-async fn get(target: &Target) -> Result<Status, Failure> {
+async fn get(target: &Target) -> Result<Status, CliError> {
     match &target.socket {
         Socket::Control => {
             let status = target.connection.control().get_status(GetStatusRequest {}).await?;
@@ -84,7 +84,7 @@ async fn get(target: &Target) -> Result<Status, Failure> {
 }
 
 /// Shows every new state until the machine stops.
-async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(), Failure> {
+async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(), CliError> {
     let mut follower = Follower::new(subject, json, Style::stdout());
     if target.socket != Socket::Control {
         loop {
@@ -100,7 +100,7 @@ async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(),
     while let Some(status) = states.message().await? {
         follower.show(status, SystemTime::now())?;
     }
-    Err(Failure::no_machine("the machine has stopped"))
+    Err(CliError::no_machine("the machine has stopped"))
 }
 
 /// Turns states into what is written: a picture that is drawn over, JSON lines, or lines about changes.
@@ -121,7 +121,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn show(&mut self, status: Status, now: SystemTime) -> Result<(), Failure> {
+    fn show(&mut self, status: Status, now: SystemTime) -> Result<(), CliError> {
         if let Some(text) = self.text(&status, now)? {
             print(&text)?;
         }
@@ -129,7 +129,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    fn text(&self, status: &Status, now: SystemTime) -> Result<Option<String>, Failure> {
+    fn text(&self, status: &Status, now: SystemTime) -> Result<Option<String>, CliError> {
         let picture = || render(status, self.subject, self.json, now, self.style);
         let on_terminal = self.style.width.is_some();
         Ok(match &self.before {
@@ -164,7 +164,7 @@ enum StatusSubject<'a> {
     Resource(&'a Resource),
 }
 
-fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<'a>, Failure> {
+fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<'a>, CliError> {
     let Some(query) = query else {
         return Ok(StatusSubject::Machine);
     };
@@ -183,7 +183,7 @@ fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<
                 .chain(status.modules.iter().map(|module| module.name.as_str()));
             let near = nearest(query, known);
             let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            Err(Failure::wrong(format!(
+            Err(CliError::wrong(format!(
                 "no resource or module `{query}` on this machine{hint}"
             )))
         }
@@ -195,12 +195,12 @@ fn subject<'a>(status: &'a Status, query: Option<&str>) -> Result<StatusSubject<
                 .find(|resource| resource.name.as_ref() == Some(name));
             found
                 .map(StatusSubject::Resource)
-                .ok_or_else(|| Failure::wrong(format!("no resource `{query}`")))
+                .ok_or_else(|| CliError::wrong(format!("no resource `{query}`")))
         }
     }
 }
 
-fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, style: Style) -> Result<String, Failure> {
+fn render(status: &Status, query: Option<&str>, json: bool, now: SystemTime, style: Style) -> Result<String, CliError> {
     let subject = subject(status, query)?;
     if json {
         let json = match subject {

@@ -12,7 +12,7 @@ use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
 
 use crate::connection::MachineConnection;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::table::TextTable;
 use crate::terminal::Style;
 
@@ -67,7 +67,7 @@ pub enum Socket {
 ///
 /// # Errors
 /// No machine (exit 3), or several and none was named (exit 2).
-pub async fn find(selector: &MachineSelector) -> Result<Target, Failure> {
+pub async fn find(selector: &MachineSelector) -> Result<Target, CliError> {
     match (&selector.address, &selector.machine) {
         (Some(address), _) => dial(address).await,
         (None, Some(config)) => by_config(config).await,
@@ -82,11 +82,11 @@ pub async fn find(selector: &MachineSelector) -> Result<Target, Failure> {
 pub async fn control(
     selector: &MachineSelector,
     verb: &str,
-) -> Result<ControlServiceClient<MachineConnection>, Failure> {
+) -> Result<ControlServiceClient<MachineConnection>, CliError> {
     let target = find(selector).await?;
     match target.socket {
         Socket::Control => Ok(target.connection.control()),
-        Socket::Network { address } => Err(Failure::usage(format!(
+        Socket::Network { address } => Err(CliError::usage(format!(
             "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
         ))),
     }
@@ -96,20 +96,23 @@ pub async fn control(
 ///
 /// # Errors
 /// Those of the verb; and when following, that the machine stopped (exit 3).
-pub async fn until_interrupted(follow: bool, verb: impl Future<Output = Result<(), Failure>>) -> Result<Exit, Failure> {
+pub async fn until_interrupted(
+    follow: bool,
+    verb: impl Future<Output = Result<(), CliError>>,
+) -> Result<Exit, CliError> {
     if !follow {
         return verb.await.map(|()| Exit::Done);
     }
     tokio::select! {
-        ended = verb => ended.and(Err(Failure::no_machine("the machine has stopped"))),
+        ended = verb => ended.and(Err(CliError::no_machine("the machine has stopped"))),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
     }
 }
 
-async fn dial(address: &str) -> Result<Target, Failure> {
+async fn dial(address: &str) -> Result<Target, CliError> {
     let address = with_port(address);
     let unreachable = |why: &str| {
-        Failure::no_machine(format!(
+        CliError::no_machine(format!(
             "no machine answers at {address}: {why}\n  check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in"
         ))
     };
@@ -146,10 +149,10 @@ fn with_port(address: &str) -> String {
     }
 }
 
-async fn by_config(config: &Path) -> Result<Target, Failure> {
+async fn by_config(config: &Path) -> Result<Target, CliError> {
     // The file may be gone while its machine runs on; then its name must do.
     let canonical = config.canonicalize().or_else(|_| std::path::absolute(config));
-    let canonical = canonical.map_err(|error| Failure::usage(format!("`{}`: {error}", config.display())))?;
+    let canonical = canonical.map_err(|error| CliError::usage(format!("`{}`: {error}", config.display())))?;
     let mut places = Vec::new();
     for dir in bases()
         .iter()
@@ -160,7 +163,7 @@ async fn by_config(config: &Path) -> Result<Target, Failure> {
         }
         places.push(dir);
     }
-    Err(Failure::no_machine(format!(
+    Err(CliError::no_machine(format!(
         "no machine runs {} (looked in {})\n  start it:  mainstay run {}",
         canonical.display(),
         list(&places),
@@ -168,19 +171,19 @@ async fn by_config(config: &Path) -> Result<Target, Failure> {
     )))
 }
 
-async fn only_one() -> Result<Target, Failure> {
+async fn only_one() -> Result<Target, CliError> {
     let bases = bases();
     let mut found = Vec::new();
     for dir in runtime_dir::all(&bases) {
         found.extend(probe_directory(&dir).await);
     }
     match found.len() {
-        0 => Err(Failure::no_machine(none_here(&bases))),
+        0 => Err(CliError::no_machine(none_here(&bases))),
         1 => Ok(found.remove(0).0),
         _ => {
             let mut running: Vec<Status> = found.into_iter().map(|(_, status)| status).collect();
             running.sort_by(|a, b| a.config_path.cmp(&b.config_path));
-            Err(Failure::usage(several_here(&running)))
+            Err(CliError::usage(several_here(&running)))
         }
     }
 }

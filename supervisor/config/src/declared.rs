@@ -11,7 +11,7 @@ use mainstay_model::{Config, ResourceConfig, SourceSpan, Span};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document;
 use crate::load_context::LoadContext;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 
 /// Answer of a module about one entry: the names that it needs, or the fault of the entry.
 pub type DeclaredAnswer = Result<Vec<String>, String>;
@@ -96,11 +96,11 @@ fn unresolved(
 
 /// The trees of the files of a config, read once more when something is to be found in them.
 #[derive(Default)]
-struct Trees(Option<Vec<Node>>);
+struct Trees(Option<Vec<TreeNode>>);
 
 impl Trees {
     /// The attributes of an entry as they are written.
-    fn attributes_of(&mut self, config: &Config, entry: &ResourceConfig, context: &LoadContext) -> Option<&Node> {
+    fn attributes_of(&mut self, config: &Config, entry: &ResourceConfig, context: &LoadContext) -> Option<&TreeNode> {
         let source = &config.source;
         let trees = self.0.get_or_insert_with(|| {
             let variables = context.variables();
@@ -116,12 +116,13 @@ impl Trees {
             Value::List(items) => items.as_slice(),
             _ => &[],
         });
-        let is_it = |item: &&Node| source.place(value(item, "name").map_or(item.span, |name| name.span)) == entry.place;
+        let is_it =
+            |item: &&TreeNode| source.place(value(item, "name").map_or(item.span, |name| name.span)) == entry.place;
         value(entries.find(is_it)?, "attributes")
     }
 }
 
-fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+fn value<'n>(node: &'n TreeNode, key: &str) -> Option<&'n TreeNode> {
     let Value::Map(entries) = &node.value else { return None };
     let find = |matches: &dyn Fn(&str) -> bool| entries.iter().rfind(|entry| matches(&entry.key));
     let found = find(&|known| known == key).or_else(|| find(&|known| known.eq_ignore_ascii_case(key)))?;
@@ -129,7 +130,7 @@ fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
 }
 
 /// Place of the value `a.b[2].c`; of its nearest parent if the path leads nowhere.
-fn at_path(attributes: &Node, path: &str) -> Option<Span> {
+fn at_path(attributes: &TreeNode, path: &str) -> Option<Span> {
     let mut node = attributes;
     let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
     for (depth, part) in parts.enumerate() {
@@ -147,7 +148,7 @@ fn at_path(attributes: &Node, path: &str) -> Option<Span> {
 }
 
 /// The first text that is this name, or the simple part of it.
-fn text_at(node: &Node, name: &str) -> Option<Span> {
+fn text_at(node: &TreeNode, name: &str) -> Option<Span> {
     let simple = name.rsplit_once('/').map_or(name, |(_, simple)| simple);
     match &node.value {
         Value::Text(text) if text == name || text == simple => Some(node.span),

@@ -10,14 +10,14 @@ use mainstay_model::redact;
 use mainstay_model::{Source, Span};
 
 use crate::diagnostic::Severity;
-use crate::node::{Node, Note, SyntaxError, SyntaxTree, Value};
+use crate::node::{Note, SyntaxError, SyntaxTree, TreeNode, Value};
 use crate::substitute::{Substituted, substitute};
 use crate::{json, secrets, yaml};
 
 /// Parsed file, as far as it could be read. Places are offsets among all files of the source.
 pub(super) struct Parsed {
     /// The tree; of a broken text what was read until then.
-    pub(super) root: Node,
+    pub(super) root: TreeNode,
     /// Notes about the text itself.
     pub(super) notes: Vec<(Severity, Note)>,
     /// Secret spans, which must never be shown.
@@ -88,8 +88,8 @@ pub(super) fn read(source: &Source, number: usize, environment: &BTreeMap<String
     }
 }
 
-pub(super) fn nothing() -> Node {
-    Node {
+pub(super) fn nothing() -> TreeNode {
+    TreeNode {
         value: Value::Null,
         span: Span::default(),
     }

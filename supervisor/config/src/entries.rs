@@ -10,7 +10,7 @@ use mainstay_ids::{Api, IdError, Model, ResourceName};
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig, Span};
 
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::policy::policy;
 use crate::read::{Keys, Reader};
 use crate::values::help_for_word;
@@ -34,7 +34,7 @@ impl List {
 }
 
 /// Reads one component or service. `None` if it is no map.
-pub(super) fn resource(reader: &mut Reader, node: &Node, list: List) -> Option<ResourceConfig> {
+pub(super) fn resource(reader: &mut Reader, node: &TreeNode, list: List) -> Option<ResourceConfig> {
     let section = match list {
         List::Components => &keys::COMPONENT,
         List::Services => &keys::SERVICE,
@@ -93,7 +93,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
         }
     };
     let (span, namespace, kind, subtype) = match keys.get("api") {
-        Some(Node {
+        Some(TreeNode {
             value: Value::Text(text),
             span,
         }) => match text.parse::<Api>() {
@@ -210,7 +210,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
             reader.local(keys.span, names::missing("name"), Some(help));
             unknown()
         }
-        Some(Node {
+        Some(TreeNode {
             value: Value::Text(text),
             span,
         }) => text.parse().unwrap_or_else(|error| {
@@ -219,7 +219,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
             unknown()
         }),
         Some(
-            node @ Node {
+            node @ TreeNode {
                 value: Value::Map(_), ..
             },
         ) => {
@@ -310,7 +310,7 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
 }
 
 /// Reads one module. `None` if it is no map.
-pub(super) fn module(reader: &mut Reader, node: &Node) -> Option<ModuleConfig> {
+pub(super) fn module(reader: &mut Reader, node: &TreeNode) -> Option<ModuleConfig> {
     let keys = reader.keys(&keys::MODULE, node)?;
     let name = reader.text(&keys, "name");
     let unread = name.is_none() && keys.get("name").is_some();
@@ -373,7 +373,7 @@ fn module_type(reader: &mut Reader, keys: &Keys<'_>) -> ModuleType {
 }
 
 /// A map whose values are texts, placeholders in them replaced.
-pub(super) fn texts_by_key(reader: &mut Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
+pub(super) fn texts_by_key(reader: &mut Reader, node: &TreeNode, what: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (key, span, value) in reader.any_keys("`env`", node) {
         if matches!(value.value, Value::Null) {

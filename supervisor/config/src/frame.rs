@@ -6,7 +6,7 @@ use mainstay_model::Orientation;
 use mainstay_model::Shape;
 use mainstay_model::Span;
 
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
 use crate::values::help_for_word;
 use crate::{keys, names};
@@ -28,7 +28,7 @@ fn faulty(reader: &mut Reader, span: Span, message: impl Into<String>, help: &st
 ///
 /// # Errors
 /// It means nothing, which has been complained about.
-pub(super) fn frame(reader: &mut Reader, node: &Node, owner: &str) -> Result<Option<Frame>, Faulty> {
+pub(super) fn frame(reader: &mut Reader, node: &TreeNode, owner: &str) -> Result<Option<Frame>, Faulty> {
     let Some(keys) = reader.keys(&keys::FRAME, node) else {
         return Ok(None);
     };
@@ -123,7 +123,7 @@ fn orientation(reader: &mut Reader, keys: &Keys<'_>) -> Result<Orientation, Faul
     Ok(orientation)
 }
 
-fn geometry(reader: &mut Reader, node: &Node) -> Result<Option<Geometry>, Faulty> {
+fn geometry(reader: &mut Reader, node: &TreeNode) -> Result<Option<Geometry>, Faulty> {
     let Some(keys) = reader.keys(&keys::GEOMETRY, node) else {
         return Ok(None);
     };
@@ -175,7 +175,7 @@ fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, Faulty> {
         reader.text_or_empty(keys, "mesh_file_path"),
     );
     let data = match keys.get("mesh_data") {
-        Some(Node {
+        Some(TreeNode {
             value: Value::Text(text),
             span,
         }) => base64(text).ok_or_else(|| {

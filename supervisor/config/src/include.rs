@@ -5,7 +5,7 @@
 
 use mainstay_model::Span;
 
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
 
 /// The key.
@@ -22,14 +22,14 @@ pub(super) fn mentioned(text: &[u8]) -> bool {
 }
 
 /// The paths that a file names, as they are written. What is of a wrong type is left out: the reader complains about it.
-pub(super) fn written(root: &Node) -> Vec<(&str, Span)> {
+pub(super) fn written(root: &TreeNode) -> Vec<(&str, Span)> {
     let Value::Map(entries) = &root.value else {
         return Vec::new();
     };
     // Of several the last counts, as for every key.
     let last = entries.iter().rev().find(|entry| entry.key.eq_ignore_ascii_case(KEY));
     let items = match last.map(|entry| &entry.value) {
-        Some(Node {
+        Some(TreeNode {
             value: Value::List(items),
             ..
         }) => items.as_slice(),

@@ -5,7 +5,7 @@
 
 use mainstay_model::Span;
 
-use crate::node::{MAX_DEPTH, MapEntry, Node, Note, SyntaxError, SyntaxTree, Value};
+use crate::node::{MAX_DEPTH, MapEntry, Note, SyntaxError, SyntaxTree, TreeNode, Value};
 
 /// Reads the first value in `text`.
 pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
@@ -88,7 +88,7 @@ impl JsonReader<'_> {
         self.error.get_or_insert(note);
     }
 
-    fn value(&mut self) -> Node {
+    fn value(&mut self) -> TreeNode {
         let start = self.at;
         let value = match self.peek() {
             Some(b'{') => self.nested(Self::map),
@@ -103,7 +103,7 @@ impl JsonReader<'_> {
                 Value::Null
             }
         };
-        Node {
+        TreeNode {
             value,
             span: self.span_from(start),
         }
@@ -156,7 +156,7 @@ impl JsonReader<'_> {
                 self.skip_blanks();
                 self.value()
             } else {
-                Node {
+                TreeNode {
                     value: Value::Null,
                     span: self.span_from(self.at),
                 }

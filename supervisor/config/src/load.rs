@@ -15,7 +15,7 @@ use crate::document::Parsed;
 use crate::load_context::LoadContext;
 use crate::models;
 use crate::models::AfterStart;
-use crate::node::{Node, Note, Value};
+use crate::node::{Note, TreeNode, Value};
 use crate::read::Reader;
 use crate::secrets;
 use crate::{check, dependencies, document, executable, include, sections};
@@ -245,7 +245,7 @@ fn add(reader: &mut Reader, severity: Severity, note: Note) {
 
 /// Checks that the files of the bundle are those that the texts name. Others are there if a variable has changed since, or
 /// if the key is written so that only a reader of the whole text finds it.
-fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[Node]) {
+fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[TreeNode]) {
     let mut named: Vec<usize> = Vec::new();
     for (file, root) in bundle.files.iter().zip(roots) {
         for (written, span) in include::written(root) {

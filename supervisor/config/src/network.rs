@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSpan, Span, Tunnel};
 
 use crate::entries::service_configs;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
 use crate::values::duration_range;
@@ -200,7 +200,7 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
     by_id
 }
 
-fn check_jwks(reader: &mut Reader, node: &Node) {
+fn check_jwks(reader: &mut Reader, node: &TreeNode) {
     let entries = reader.any_keys("`jwks`", node);
     let Some((.., list)) = entries.iter().find(|(key, ..)| *key == "keys") else {
         reader.refuse(node.span, "must contain at least 1 key");
@@ -214,7 +214,7 @@ fn check_jwks(reader: &mut Reader, node: &Node) {
         reader.refuse(list.span, "must contain at least 1 key");
     }
     for item in items {
-        let text = |entries: &[(&str, Span, &Node)], wanted: &str| {
+        let text = |entries: &[(&str, Span, &TreeNode)], wanted: &str| {
             entries
                 .iter()
                 .find(|(key, ..)| *key == wanted)

@@ -4,7 +4,7 @@ use mainstay_model::Span;
 
 /// A value and where it is written.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct TreeNode {
     pub(super) value: Value,
     pub(super) span: Span,
 }
@@ -16,7 +16,7 @@ pub(super) enum Value {
     Bool(bool),
     Number(f64),
     Text(String),
-    List(Vec<Node>),
+    List(Vec<TreeNode>),
     Map(Vec<MapEntry>),
 }
 
@@ -25,12 +25,12 @@ pub(super) enum Value {
 pub(super) struct MapEntry {
     pub(super) key: String,
     pub(super) key_span: Span,
-    pub(super) value: Node,
+    pub(super) value: TreeNode,
     /// Comes from a YAML merge (`<<`), so any other entry of this key wins without a word.
     pub(super) merged: bool,
 }
 
-impl Node {
+impl TreeNode {
     /// The type, in the words of messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
@@ -77,7 +77,7 @@ impl Node {
 /// A text read as a tree.
 #[derive(Debug)]
 pub(super) struct SyntaxTree {
-    pub(super) root: Node,
+    pub(super) root: TreeNode,
     /// Notes of the reader.
     pub(super) notes: Vec<Note>,
 }
@@ -117,7 +117,7 @@ impl Note {
 pub(super) struct SyntaxError {
     pub(super) note: Note,
     /// Tree read until then, unfinished parts reaching to the end of the text: it shows where secrets are.
-    pub(super) partial: Node,
+    pub(super) partial: TreeNode,
     /// First byte after which the tree says nothing.
     pub(super) from: u32,
     /// True if everything before is surely in its place: a quote that is never closed can swallow lines.

@@ -10,7 +10,7 @@ use mainstay_model::{Health, Limits, OnStuckCall, Output, Policy, Restart, Resta
 
 use crate::diagnostic::Severity;
 use crate::keys::shown;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
 use crate::{keys, names, values};
 
@@ -35,7 +35,7 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
     policy
 }
 
-fn restart(reader: &mut Reader, node: &Node) -> Restart {
+fn restart(reader: &mut Reader, node: &TreeNode) -> Restart {
     let usual = Restart::DEFAULT;
     match &node.value {
         Value::Text(_) => {
@@ -185,7 +185,7 @@ fn sandbox(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) -> Option<Sa
     Some(sandbox)
 }
 
-fn output(reader: &mut Reader, node: &Node) -> Output {
+fn output(reader: &mut Reader, node: &TreeNode) -> Output {
     let usual = Output::DEFAULT;
     match &node.value {
         Value::Text(text) => {

@@ -1,11 +1,11 @@
 //! `processes`: no longer run, but a config whose entries do not decode is refused by peers, and so it is here.
 
 use crate::keys::PROCESS;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::Reader;
 
 /// Says that they are not run, and reads them as far as they could be refused.
-pub(super) fn check(reader: &mut Reader, node: &Node) {
+pub(super) fn check(reader: &mut Reader, node: &TreeNode) {
     reader
         .warn(node.span, "`processes` are not run; they were abolished")
         .help = Some("make it a module, or a unit of the system's service manager".to_owned());

@@ -13,7 +13,7 @@ use crate::bundle::{ConfigFiles, RawFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys::{DefaultValue, IGNORED, Section, ValueType};
 use crate::load_context::LoadContext;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::placeholder::Placeholders;
 
 /// Diagnostics and the text that they are about.
@@ -32,7 +32,7 @@ pub(super) struct Reader {
 
 /// The keys of one map, looked up in the way that peers do.
 pub(super) struct Keys<'n> {
-    found: Vec<(&'static str, &'n Node)>,
+    found: Vec<(&'static str, &'n TreeNode)>,
     /// The whole map.
     pub(super) span: Span,
     section: &'static Section,
@@ -40,7 +40,7 @@ pub(super) struct Keys<'n> {
 
 impl<'n> Keys<'n> {
     /// The value of a key. `null` counts as not there.
-    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'n TreeNode> {
         debug_assert!(self.section.find(key).is_some(), "`{key}` is in no table");
         self.found
             .iter()
@@ -56,7 +56,7 @@ impl<'n> Keys<'n> {
         keys: &[&'static str],
     ) -> (Self, Vec<(&'static str, Span, Span)>) {
         let mut again = Vec::new();
-        let mut found: Vec<(&'static str, &'n Node)> = Vec::new();
+        let mut found: Vec<(&'static str, &'n TreeNode)> = Vec::new();
         for key in keys {
             let mut holders = files.iter().filter_map(|file| file.get(key));
             let Some(first) = holders.next() else { continue };
@@ -192,7 +192,7 @@ impl Reader {
     }
 
     /// Refuses a value of a wrong type.
-    pub(super) fn wrong_type(&mut self, what: &str, node: &Node, expected: &str) -> &mut Diagnostic {
+    pub(super) fn wrong_type(&mut self, what: &str, node: &TreeNode, expected: &str) -> &mut Diagnostic {
         let (message, quoted) = (
             format!("{what} must be {expected}, but is {}", node.kind()),
             self.source.quote(node.span),
@@ -220,7 +220,7 @@ impl Reader {
 
     /// Looks up the keys of a map: without regard to case, the last of several counts, `null` is not there, unknown
     /// ones have no effect. Each of these earns a warning.
-    pub(super) fn keys<'n>(&mut self, section: &'static Section, node: &'n Node) -> Option<Keys<'n>> {
+    pub(super) fn keys<'n>(&mut self, section: &'static Section, node: &'n TreeNode) -> Option<Keys<'n>> {
         let what = section.what;
         let Value::Map(entries) = &node.value else {
             self.wrong_type(what, node, "a map of keys and values");
@@ -288,7 +288,7 @@ impl Reader {
     }
 
     /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.
-    pub(super) fn any_keys<'n>(&mut self, what: &str, node: &'n Node) -> Vec<(&'n str, Span, &'n Node)> {
+    pub(super) fn any_keys<'n>(&mut self, what: &str, node: &'n TreeNode) -> Vec<(&'n str, Span, &'n TreeNode)> {
         let Value::Map(entries) = &node.value else {
             self.wrong_type(what, node, "a map of keys and values");
             return Vec::new();
@@ -317,7 +317,7 @@ impl Reader {
         self.as_text(&keys.label(key), keys.get(key)?)
     }
 
-    pub(super) fn as_text<'n>(&mut self, what: &str, node: &'n Node) -> Option<&'n str> {
+    pub(super) fn as_text<'n>(&mut self, what: &str, node: &'n TreeNode) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             _ => {
@@ -336,7 +336,7 @@ impl Reader {
     pub(super) fn flag(&mut self, keys: &Keys<'_>, key: &str) -> bool {
         match keys.get(key) {
             None => false,
-            Some(Node {
+            Some(TreeNode {
                 value: Value::Bool(flag),
                 ..
             }) => *flag,
@@ -348,12 +348,12 @@ impl Reader {
     }
 
     /// The items of the lists that a key has in several maps, one behind the other.
-    pub(super) fn lists<'n>(&mut self, files: &[Keys<'n>], key: &str) -> Vec<&'n Node> {
+    pub(super) fn lists<'n>(&mut self, files: &[Keys<'n>], key: &str) -> Vec<&'n TreeNode> {
         files.iter().flat_map(|keys| self.list(keys, key)).collect()
     }
 
     /// The items of a list without those that are null; none if it is not there.
-    pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n Node> {
+    pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n TreeNode> {
         let Some(node) = keys.get(key) else { return Vec::new() };
         let Value::List(items) = &node.value else {
             self.wrong_type(&keys.label(key), node, "a list");
@@ -408,7 +408,7 @@ impl Reader {
         Some(self.free_form(&keys.label(key), keys.get(key)?, true))
     }
 
-    fn free_form(&mut self, what: &str, node: &Node, fill: bool) -> Object {
+    fn free_form(&mut self, what: &str, node: &TreeNode, fill: bool) -> Object {
         let entries = self.any_keys(what, node);
         entries
             .into_iter()
@@ -416,7 +416,7 @@ impl Reader {
             .collect()
     }
 
-    fn free_form_value(&mut self, node: &Node, fill: bool) -> FreeForm {
+    fn free_form_value(&mut self, node: &TreeNode, fill: bool) -> FreeForm {
         match &node.value {
             Value::Null => FreeForm::Null,
             Value::Bool(flag) => FreeForm::Bool(*flag),

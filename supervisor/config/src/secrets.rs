@@ -11,10 +11,10 @@ use mainstay_model::redact::is_secret_key;
 use mainstay_model::redact::user_of_url;
 
 use crate::keys;
-use crate::node::{MapEntry, Node, Value};
+use crate::node::{MapEntry, TreeNode, Value};
 
 /// Spans to hide in a tree. `text` is what it was read from.
-pub(super) fn in_tree<'t>(root: &'t Node, text: &'t str) -> Vec<Span> {
+pub(super) fn in_tree<'t>(root: &'t TreeNode, text: &'t str) -> Vec<Span> {
     let mut walk = SecretFinder {
         text,
         found: Vec::new(),
@@ -51,7 +51,7 @@ impl<'t> SecretFinder<'t> {
         *self.known.entry(key).or_insert_with(|| is_secret_key(key))
     }
 
-    fn node(&mut self, node: &'t Node, secrecy: Secrecy) {
+    fn node(&mut self, node: &'t TreeNode, secrecy: Secrecy) {
         match &node.value {
             Value::List(items) => {
                 for item in items {
@@ -108,7 +108,7 @@ impl<'t> SecretFinder<'t> {
 
     /// Hides all that follows in a text that breaks off inside a secret list or map. An empty one is hidden itself, to show
     /// that secrets are near.
-    fn unfinished(&mut self, node: &Node, last: Option<Span>, secrecy: Secrecy) {
+    fn unfinished(&mut self, node: &TreeNode, last: Option<Span>, secrecy: Secrecy) {
         if !matches!(secrecy, Secrecy::Secret | Secrecy::Keys) {
             return;
         }

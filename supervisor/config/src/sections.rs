@@ -11,7 +11,7 @@ use crate::apply::apply;
 use crate::entries::{List, module, resource, unknown_level};
 use crate::jobs::jobs;
 use crate::load_context::LoadContext;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::packages::packages;
 use crate::placeholder::Placeholders;
 use crate::read::{Keys, Reader};
@@ -30,7 +30,7 @@ const LISTS: [&str; 8] = [
 ];
 
 /// Reads a whole config from the trees of its files. `None` if one of them is no map.
-pub(super) fn machine(reader: &mut Reader, roots: &[Node], context: &LoadContext) -> Option<Config> {
+pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadContext) -> Option<Config> {
     let mut files = Vec::with_capacity(roots.len());
     for (number, root) in roots.iter().enumerate() {
         if number > 0 && matches!(root.value, Value::Null) {

@@ -11,7 +11,7 @@ use mainstay_model::suggest::nearest;
 
 use crate::diagnostic::Severity;
 use crate::keys::{DefaultValue, ValueType};
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
 use crate::size::{self, BadSize};
 
@@ -173,7 +173,7 @@ impl Reader {
         &mut self,
         what: &str,
         severity: Severity,
-        node: &Node,
+        node: &TreeNode,
         words: &[(&'static str, T)],
     ) -> Option<T> {
         let written = self.as_text(what, node)?;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 use mainstay_model::Span;
 
-use crate::node::{MAX_DEPTH, MapEntry, Node, Note, SyntaxError, SyntaxTree, Value};
+use crate::node::{MAX_DEPTH, MapEntry, Note, SyntaxError, SyntaxTree, TreeNode, Value};
 
 /// Nodes that all aliases together may add.
 const MAX_COPIED: usize = 200_000;
@@ -54,7 +54,7 @@ pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
             }));
         }
     }
-    let root = builder.root.unwrap_or(Node {
+    let root = builder.root.unwrap_or(TreeNode {
         value: Value::Null,
         span: Span::default(),
     });
@@ -95,9 +95,9 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
 struct Builder<'t> {
     text: &'t str,
     open: Vec<OpenNode>,
-    root: Option<Node>,
+    root: Option<TreeNode>,
     /// Finished nodes by the number of their anchor.
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, TreeNode>,
     copied: usize,
     notes: Vec<Note>,
     /// End of the last event.
@@ -114,7 +114,7 @@ struct OpenNode {
 }
 
 enum Items {
-    List(Vec<Node>),
+    List(Vec<TreeNode>),
     Map {
         entries: Vec<MapEntry>,
         merged: Vec<MapEntry>,
@@ -202,7 +202,7 @@ impl Builder<'_> {
             if anchor != 0 {
                 self.anchors.insert(
                     anchor,
-                    Node {
+                    TreeNode {
                         value: Value::Text(raw.to_owned()),
                         span,
                     },
@@ -216,7 +216,7 @@ impl Builder<'_> {
             None => Value::Text(raw.to_owned()),
             Some(tag) => tagged(raw, tag, span)?,
         };
-        self.add(Node { value, span }, anchor)
+        self.add(TreeNode { value, span }, anchor)
     }
 
     /// A text without quotes: the core schema decides what it is.
@@ -267,7 +267,7 @@ impl Builder<'_> {
     }
 
     /// Puts a finished node where it belongs.
-    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Note> {
+    fn add(&mut self, node: TreeNode, anchor: usize) -> Result<(), Note> {
         if anchor != 0 {
             self.copied += node.measure().0;
             if self.copied > MAX_COPIED {
@@ -308,9 +308,9 @@ impl Builder<'_> {
     }
 
     /// Tree so far, unfinished parts reaching to the end of the text.
-    fn fold(mut self) -> Node {
+    fn fold(mut self) -> TreeNode {
         let end = self.text.len() as u32;
-        let mut inner: Option<Node> = None;
+        let mut inner: Option<TreeNode> = None;
         while let Some(mut open) = self.open.pop() {
             match &mut open.items {
                 Items::List(items) => items.extend(inner.take()),
@@ -320,7 +320,7 @@ impl Builder<'_> {
                             start: key_span.end,
                             end,
                         };
-                        let value = inner.take().unwrap_or(Node {
+                        let value = inner.take().unwrap_or(TreeNode {
                             value: Value::Null,
                             span: rest,
                         });
@@ -335,14 +335,14 @@ impl Builder<'_> {
             }
             inner = Some(close(open, end));
         }
-        inner.or(self.root).unwrap_or(Node {
+        inner.or(self.root).unwrap_or(TreeNode {
             value: Value::Null,
             span: Span::default(),
         })
     }
 }
 
-fn close(open: OpenNode, end: u32) -> Node {
+fn close(open: OpenNode, end: u32) -> TreeNode {
     let value = match open.items {
         Items::List(items) => Value::List(items),
         Items::Map {
@@ -353,7 +353,7 @@ fn close(open: OpenNode, end: u32) -> Node {
             Value::Map(merged)
         }
     };
-    Node {
+    TreeNode {
         value,
         span: Span {
             start: open.start,
@@ -363,7 +363,7 @@ fn close(open: OpenNode, end: u32) -> Node {
 }
 
 /// Takes the entries of a map, or of each map of a list of which the earlier ones win.
-fn merge(node: Node, into: &mut Vec<MapEntry>) -> Result<(), Note> {
+fn merge(node: TreeNode, into: &mut Vec<MapEntry>) -> Result<(), Note> {
     match node.value {
         Value::Map(entries) => into.extend(entries.into_iter().map(|entry| MapEntry { merged: true, ..entry })),
         Value::List(maps) if maps.iter().all(|map| matches!(map.value, Value::Map(_))) => {

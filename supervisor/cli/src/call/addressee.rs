@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::resolve;
 use crate::connection::MachineConnection;
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// The name field of almost every request.
 const NAME_FIELD: &str = "name";
@@ -30,7 +30,7 @@ impl Addressee {
     ///
     /// # Errors
     /// No such resource or one that is not ready (exit 1), several of that name (exit 2).
-    pub async fn find(connection: &MachineConnection, query: &str) -> Result<Self, Failure> {
+    pub async fn find(connection: &MachineConnection, query: &str) -> Result<Self, CliError> {
         let mut robot = connection.robot();
         let all = robot
             .resource_names(ResourceNamesRequest {})
@@ -45,7 +45,7 @@ impl Addressee {
                 });
             }
             if let Some(why) = why_not_ready(&mut robot, query).await {
-                return Err(Failure::wrong(why));
+                return Err(CliError::wrong(why));
             }
         }
         let resource = resolve::resource(&all, query)?.clone();
@@ -101,7 +101,7 @@ fn is_service_name(name: &str) -> bool {
 async fn service_of(
     robot: &mut RobotServiceClient<MachineConnection>,
     resource: &ResourceName,
-) -> Result<String, Failure> {
+) -> Result<String, CliError> {
     let known = match robot.resource_rpc_subtypes(ResourceRpcSubtypesRequest {}).await {
         Ok(answer) => answer.into_inner().resource_rpc_subtypes,
         // Some peers never offer it.
@@ -118,7 +118,7 @@ async fn service_of(
     let api = Api::new(&resource.namespace, &resource.r#type, &resource.subtype).ok();
     let standard = api.as_ref().and_then(methods::service_of_api);
     standard.map(|service| service.name.to_owned()).ok_or_else(|| {
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "the machine does not say which gRPC service {wanted} is; does its module report that API?"
         ))
     })

@@ -5,13 +5,13 @@ use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, SerializeOptions,
 use serde_json::{Map, Value};
 
 use super::blobs::{Blob, BytesAs};
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Turns a message into JSON. Fields without a value are left out only where the proto distinguishes them from zero.
 ///
 /// # Errors
 /// Bytes were to be written to a file and could not.
-pub fn to_json(message: &DynamicMessage, bytes_as: &BytesAs) -> Result<Value, Failure> {
+pub fn to_json(message: &DynamicMessage, bytes_as: &BytesAs) -> Result<Value, CliError> {
     let descriptor = message.descriptor();
     if is_well_known(descriptor.full_name()) {
         return Ok(well_known(message));
@@ -38,7 +38,7 @@ pub fn is_well_known(full_name: &str) -> bool {
     full_name.starts_with("google.protobuf.")
 }
 
-fn value(field: &Field, kind: &Kind, blob: Blob<'_>, bytes_as: &BytesAs) -> Result<Value, Failure> {
+fn value(field: &Field, kind: &Kind, blob: Blob<'_>, bytes_as: &BytesAs) -> Result<Value, CliError> {
     Ok(match field {
         Field::Bool(value) => Value::from(*value),
         Field::I32(value) => Value::from(*value),

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 use crate::human;
 
 /// Limit of bytes that are worth showing on a terminal.
@@ -39,7 +39,7 @@ impl BytesAs {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn render(&self, bytes: &[u8], blob: Blob<'_>) -> Result<Value, Failure> {
+    pub fn render(&self, bytes: &[u8], blob: Blob<'_>) -> Result<Value, CliError> {
         Ok(match self {
             Self::Files(saver) if !bytes.is_empty() => Value::from(saver.save(bytes, blob)?.display().to_string()),
             Self::Note if bytes.len() > SHOWN_ON_TERMINAL => Value::from(format!(
@@ -63,7 +63,7 @@ impl FileSaver {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn new(folder: &Path, stem: &str) -> Result<Self, Failure> {
+    pub fn new(folder: &Path, stem: &str) -> Result<Self, CliError> {
         std::fs::create_dir_all(folder).map_err(|error| cannot("make the folder", folder, &error))?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -72,7 +72,7 @@ impl FileSaver {
         })
     }
 
-    fn save(&self, bytes: &[u8], blob: Blob<'_>) -> Result<PathBuf, Failure> {
+    fn save(&self, bytes: &[u8], blob: Blob<'_>) -> Result<PathBuf, CliError> {
         let source = text_field(blob.within, "source_name").map(|source| format!("-{}", file_name_part(&source)));
         let source = source.filter(|source| source.len() > 1).unwrap_or_default();
         let ending = ending(bytes, blob);
@@ -91,8 +91,8 @@ impl FileSaver {
     }
 }
 
-fn cannot(action: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::wrong(format!("cannot {action} `{}`: {error}", path.display()))
+fn cannot(action: &str, path: &Path, error: &io::Error) -> CliError {
+    CliError::wrong(format!("cannot {action} `{}`: {error}", path.display()))
 }
 
 /// File ending by the neighbours of the bytes, else by their content.

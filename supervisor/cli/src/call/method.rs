@@ -3,18 +3,18 @@
 use mainstay_model::suggest::nearest;
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Finds the method that is meant: case and underscores do not matter, nor does a `get_` that only one side has.
 ///
 /// # Errors
 /// The service has no such method; the message lists those it has, the nearest first.
-pub fn find(service: &ServiceDescriptor, wanted: &str) -> Result<MethodDescriptor, Failure> {
+pub fn find(service: &ServiceDescriptor, wanted: &str) -> Result<MethodDescriptor, CliError> {
     let methods: Vec<MethodDescriptor> = service.methods().collect();
     let names: Vec<&str> = methods.iter().map(MethodDescriptor::name).collect();
     match position(&names, wanted) {
         Some(index) => Ok(methods[index].clone()),
-        None => Err(Failure::usage(unknown(service.full_name(), &names, wanted))),
+        None => Err(CliError::usage(unknown(service.full_name(), &names, wanted))),
     }
 }
 

@@ -26,7 +26,7 @@ use tonic::Status;
 use crate::call::addressee::Addressee;
 use crate::call::blobs::{BytesAs, FileSaver};
 use crate::connection::MachineConnection;
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
 use crate::target::MachineSelector;
 use crate::terminal::Style;
@@ -72,9 +72,9 @@ pub struct Arguments {
 ///
 /// # Errors
 /// No machine (3), a question that cannot be understood (2), or a call that failed (1).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     if arguments.every.is_some_and(|every| every.is_zero()) {
-        return Err(Failure::usage(
+        return Err(CliError::usage(
             "--every needs a time above zero, for example `--every 200ms`",
         ));
     }
@@ -122,11 +122,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     tokio::select! {
         done = work => done.map(|()| Exit::Done),
         // Dropping the call cancels it, all the way into the module.
-        _ = tokio::signal::ctrl_c() => if one { Err(Failure::wrong("cancelled")) } else { Ok(Exit::Done) },
+        _ = tokio::signal::ctrl_c() => if one { Err(CliError::wrong("cancelled")) } else { Ok(Exit::Done) },
     }
 }
 
-fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Result<Exit, Failure> {
+fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Result<Exit, CliError> {
     if json {
         let mut described = describe::json(service);
         described["resource"] = addressee.resource.as_ref().map(resolve::full).into();
@@ -156,8 +156,8 @@ impl Call {
     async fn once(
         &self,
         request: Option<&str>,
-        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        show: &impl Fn(&DynamicMessage) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         if request != Some("-") || !self.method.is_client_streaming() {
             return self
                 .answers(tokio_stream::iter(self.requests(request).await?), show)
@@ -187,8 +187,8 @@ impl Call {
         request: Option<&str>,
         every: Duration,
         json: bool,
-        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        show: &impl Fn(&DynamicMessage) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         let requests = self.requests(request).await?;
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -206,8 +206,8 @@ impl Call {
     async fn answers<S>(
         &self,
         requests: S,
-        show: &impl Fn(&DynamicMessage) -> Result<(), Failure>,
-    ) -> Result<(), Failure>
+        show: &impl Fn(&DynamicMessage) -> Result<(), CliError>,
+    ) -> Result<(), CliError>
     where
         S: Stream<Item = DynamicMessage> + Send + 'static,
     {
@@ -233,7 +233,7 @@ impl Call {
     }
 
     /// Requests of the call, known before it begins.
-    async fn requests(&self, request: Option<&str>) -> Result<Vec<DynamicMessage>, Failure> {
+    async fn requests(&self, request: Option<&str>) -> Result<Vec<DynamicMessage>, CliError> {
         let mut values = Vec::new();
         match request {
             None => values.push(Value::Object(serde_json::Map::new())),
@@ -246,7 +246,7 @@ impl Call {
             Some(text) => values = text::parse(text)?,
         }
         if !self.method.is_client_streaming() && values.len() != 1 {
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "{} takes exactly one request, not {}",
                 method::snake_case(self.method.name()),
                 values.len()
@@ -255,7 +255,7 @@ impl Call {
         values.iter().map(|value| self.message(value)).collect()
     }
 
-    fn message(&self, value: &Value) -> Result<DynamicMessage, Failure> {
+    fn message(&self, value: &Value) -> Result<DynamicMessage, CliError> {
         let name = self
             .name_field
             .as_ref()

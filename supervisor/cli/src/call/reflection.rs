@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
 use crate::connection::MachineConnection;
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Files by the names under which they import each other.
 type Files = BTreeMap<String, FileDescriptorProto>;
@@ -25,7 +25,7 @@ type Files = BTreeMap<String, FileDescriptorProto>;
 ///
 /// # Errors
 /// The machine does not know the service, or describes it in a way that makes no sense.
-pub async fn service(connection: &MachineConnection, name: &str) -> Result<ServiceDescriptor, Failure> {
+pub async fn service(connection: &MachineConnection, name: &str) -> Result<ServiceDescriptor, CliError> {
     let files = match ask(connection, name).await {
         Ok(files) => files,
         // Machines without reflection exist; what everybody's APIs look like is known here.
@@ -35,19 +35,19 @@ pub async fn service(connection: &MachineConnection, name: &str) -> Result<Servi
         },
     };
     let pool =
-        pool(files).map_err(|error| Failure::wrong(format!("the description of {name} makes no sense: {error}")))?;
+        pool(files).map_err(|error| CliError::wrong(format!("the description of {name} makes no sense: {error}")))?;
     pool.get_service_by_name(name).ok_or_else(|| {
-        Failure::wrong(format!(
+        CliError::wrong(format!(
             "the machine's description of {name} does not contain it; is its module broken?"
         ))
     })
 }
 
-fn unknown(name: &str, status: &Status) -> Failure {
+fn unknown(name: &str, status: &Status) -> CliError {
     match status.code() {
         Code::NotFound | Code::Unimplemented => {
             let why = status.message();
-            Failure::wrong(format!(
+            CliError::wrong(format!(
                 "the machine cannot describe {name}: {why}; its module must offer gRPC reflection"
             ))
         }

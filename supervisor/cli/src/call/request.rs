@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::answer::is_well_known;
 use super::describe::{fields, type_name};
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Builds one request and puts the resource's name into `name_field` unless the JSON has one there.
 ///
@@ -16,10 +16,10 @@ pub fn build(
     descriptor: &MessageDescriptor,
     json: &Value,
     name: Option<(&FieldDescriptor, &str)>,
-) -> Result<DynamicMessage, Failure> {
-    check(descriptor, json, "").map_err(Failure::usage)?;
+) -> Result<DynamicMessage, CliError> {
+    check(descriptor, json, "").map_err(CliError::usage)?;
     let message = DynamicMessage::deserialize(descriptor.clone(), json);
-    let mut message = message.map_err(|error| Failure::usage(format!("the request does not fit: {error}")))?;
+    let mut message = message.map_err(|error| CliError::usage(format!("the request does not fit: {error}")))?;
     if let Some((field, name)) = name
         && !message.has_field(field)
     {

@@ -3,7 +3,7 @@
 use mainstay_model::suggest::nearest;
 use mainstay_proto::viam::common::v1::ResourceName;
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// The API of a resource as `namespace:type:subtype`.
 pub fn api(name: &ResourceName) -> String {
@@ -19,14 +19,14 @@ pub fn full(name: &ResourceName) -> String {
 ///
 /// # Errors
 /// None has that name (exit 1, with the nearest ones), or several have (exit 2, with their full names).
-pub fn resource<'a>(all: &'a [ResourceName], query: &str) -> Result<&'a ResourceName, Failure> {
+pub fn resource<'a>(all: &'a [ResourceName], query: &str) -> Result<&'a ResourceName, CliError> {
     let found = matching(all, query);
     match found[..] {
         [one] => Ok(one),
-        [] => Err(Failure::wrong(unknown(all, query))),
+        [] => Err(CliError::wrong(unknown(all, query))),
         _ => {
             let names: Vec<String> = found.iter().map(|name| format!("  {}", full(name))).collect();
-            Err(Failure::usage(format!(
+            Err(CliError::usage(format!(
                 "`{query}` is the name of several resources; say which one:\n{}",
                 names.join("\n")
             )))

@@ -7,27 +7,27 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::text;
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
 
 /// Starts to read, and returns the requests as they come. The channel closes at the end of the input or after an error.
-pub fn values() -> mpsc::Receiver<Result<Value, Failure>> {
+pub fn values() -> mpsc::Receiver<Result<Value, CliError>> {
     let (sender, receiver) = mpsc::channel(16);
     // A thread of its own, which nobody waits for: a read from a terminal cannot be called off.
     std::thread::spawn(move || read(io::stdin(), &sender));
     receiver
 }
 
-fn read(mut from: impl io::Read, to: &mpsc::Sender<Result<Value, Failure>>) {
+fn read(mut from: impl io::Read, to: &mpsc::Sender<Result<Value, CliError>>) {
     let (mut input, mut chunk, mut tried) = (Vec::new(), vec![0; CHUNK], 0);
     loop {
         let length = match from.read(&mut chunk) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                let _gone = to.blocking_send(Err(Failure::usage(format!("cannot read the request: {error}"))));
+                let _gone = to.blocking_send(Err(CliError::usage(format!("cannot read the request: {error}"))));
                 return;
             }
         };
@@ -53,14 +53,14 @@ fn read(mut from: impl io::Read, to: &mpsc::Sender<Result<Value, Failure>>) {
     }
 }
 
-fn take(input: &[u8], more: bool, requests: &mut Vec<Value>) -> Result<usize, Failure> {
+fn take(input: &[u8], more: bool, requests: &mut Vec<Value>) -> Result<usize, CliError> {
     let input = match str::from_utf8(input) {
         Ok(text) => text,
         // The rest of a character may follow.
         Err(error) if more && error.error_len().is_none() => {
             str::from_utf8(&input[..error.valid_up_to()]).unwrap_or_default()
         }
-        Err(error) => return Err(Failure::usage(format!("the request is no text: {error}"))),
+        Err(error) => return Err(CliError::usage(format!("the request is no text: {error}"))),
     };
     text::take(input, more, requests)
 }

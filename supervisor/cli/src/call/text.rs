@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::failure::CliError;
 
 /// Parses all requests in a text.
 ///
 /// # Errors
 /// The text is neither JSON nor YAML.
-pub fn parse(text: &str) -> Result<Vec<Value>, Failure> {
+pub fn parse(text: &str) -> Result<Vec<Value>, CliError> {
     let mut requests = Vec::new();
     take(text, false, &mut requests)?;
     Ok(requests)
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<Vec<Value>, Failure> {
 ///
 /// # Errors
 /// The text is neither JSON nor YAML. The requests before that place are in `requests`.
-pub fn take(text: &str, more: bool, requests: &mut Vec<Value>) -> Result<usize, Failure> {
+pub fn take(text: &str, more: bool, requests: &mut Vec<Value>) -> Result<usize, CliError> {
     let mut taken = 0;
     loop {
         let rest = &text[taken..];
@@ -99,7 +99,7 @@ fn yaml(text: &str) -> Result<Vec<Value>, serde_yaml::Error> {
 }
 
 /// Explains a text that is neither JSON nor YAML, in the words of the one that it resembles.
-fn neither(text: &str, json: Option<&serde_json::Error>, yaml: &serde_yaml::Error) -> Failure {
+fn neither(text: &str, json: Option<&serde_json::Error>, yaml: &serde_yaml::Error) -> CliError {
     let looks_like_json = text.trim_start().strip_prefix(['{', '[']).map(str::trim_start);
     let why = match json {
         Some(json) if looks_like_json.is_some_and(|inside| inside.starts_with(['"', '{', '['])) => {
@@ -107,7 +107,7 @@ fn neither(text: &str, json: Option<&serde_json::Error>, yaml: &serde_yaml::Erro
         }
         _ => format!("neither JSON nor YAML: {yaml}"),
     };
-    Failure::usage(format!(
+    CliError::usage(format!(
         "the request is {why}\n  write it like '{{\"field\": value}}' or 'field: value', in single quotes so that the shell leaves it alone"
     ))
 }

@@ -11,7 +11,7 @@ use mainstay_proto::mainstay::control::v1::GetGraphRequest;
 use mainstay_wire::diagram;
 use mainstay_wire::diagram::Graph;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{CliError, Exit};
 use crate::output::print;
 use crate::target::MachineSelector;
 use crate::terminal::Style;
@@ -61,7 +61,7 @@ enum Format {
 ///
 /// # Errors
 /// A file that is no config (1); without a file, no machine (3), or several and none was named (2).
-pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let format = if arguments.json { Format::Json } else { arguments.format };
     let Some(file) = arguments.file else {
         let mut machine = target::control(&MachineSelector::local(arguments.machine), "graph").await?;
@@ -70,12 +70,12 @@ pub async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let loaded = config::load(&file).map_err(|refused| {
         let shown = diagnostics::render(&refused.diagnostics, config::colour_wanted());
-        Failure::wrong(format!("this config cannot be used:\n\n{shown}"))
+        CliError::wrong(format!("this config cannot be used:\n\n{shown}"))
     })?;
     show(&diagram::of_config(&loaded.config), format)
 }
 
-fn show(graph: &Graph, format: Format) -> Result<Exit, Failure> {
+fn show(graph: &Graph, format: Format) -> Result<Exit, CliError> {
     print(&match format {
         Format::Text => text::lines(graph, Style::stdout()).join("\n"),
         Format::Dot => diagram::dot(graph),

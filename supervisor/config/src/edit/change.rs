@@ -9,7 +9,7 @@ use mainstay_model::{Source, SourceSpan, Span};
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
 use super::write::{Quotes, ValueContext};
-use super::{EditableFile, Impossible, NewValue, Node, Value, text_of, write};
+use super::{EditableFile, Impossible, NewValue, TreeNode, Value, text_of, write};
 use crate::node::MapEntry;
 
 /// Lines around a change that are shown with it.
@@ -197,8 +197,8 @@ fn finish(
     path: &ValuePath,
     exact: &ValuePath,
     edits: Vec<Edit>,
-    wanted: &Node,
-    before: Option<&Node>,
+    wanted: &TreeNode,
+    before: Option<&TreeNode>,
 ) -> Result<TextChange, Impossible> {
     let text = document.text();
     let mut changed = text.to_owned();
@@ -247,7 +247,7 @@ fn shown_path(slots: &[Slot<'_>], path: &ValuePath) -> String {
     ValuePath(segments.collect()).to_string()
 }
 
-fn child<'n>(slot: &Slot<'n>) -> &'n Node {
+fn child<'n>(slot: &Slot<'n>) -> &'n TreeNode {
     match &slot.parent.value {
         Value::List(items) => &items[slot.index],
         Value::Map(entries) => &entries[slot.index].value,
@@ -278,7 +278,7 @@ fn alias_at(text: &str, slot: &Slot<'_>) -> Option<Range<usize>> {
     Some(start..length.map_or(text.len(), |length| start + length))
 }
 
-fn is_flow(text: &str, node: &Node) -> bool {
+fn is_flow(text: &str, node: &TreeNode) -> bool {
     let first = text.as_bytes().get(node.span.start as usize);
     matches!(node.value, Value::List(_) | Value::Map(_)) && matches!(first, Some(b'{' | b'['))
 }
@@ -290,7 +290,7 @@ fn behind_colon(text: &str, entry: &MapEntry) -> usize {
 }
 
 /// End of a value as it is written. The parser ends lists and maps without brackets at whatever comes next.
-pub(super) fn extent(text: &str, node: &Node) -> usize {
+pub(super) fn extent(text: &str, node: &TreeNode) -> usize {
     let own = node.span.end as usize;
     if is_flow(text, node) {
         return own;
@@ -314,12 +314,12 @@ fn slot_end(text: &str, slot: &Slot<'_>) -> usize {
 }
 
 /// True for a key with nothing behind its colon.
-fn is_absent(node: &Node) -> bool {
+fn is_absent(node: &TreeNode) -> bool {
     matches!(node.value, Value::Null) && node.span.start == node.span.end
 }
 
 /// Edits that put `spelled` where `node` is.
-fn replaced(text: &str, slot: &Slot<'_>, node: &Node, spelled: String) -> Vec<Edit> {
+fn replaced(text: &str, slot: &Slot<'_>, node: &TreeNode, spelled: String) -> Vec<Edit> {
     let span = node.span.start as usize..extent(text, node).max(node.span.start as usize);
     if let Some(range) = alias_at(text, slot) {
         return vec![Edit { range, with: spelled }];
@@ -383,7 +383,7 @@ fn line_break(text: &str) -> &'static str {
 /// Edits that add a key, with maps around the value where `keys` has more than one.
 fn added(
     text: &str,
-    map: &Node,
+    map: &TreeNode,
     keys: &[String],
     new: &NewValue,
     manner: ValueContext,
@@ -462,7 +462,7 @@ fn wrap(keys: &[String], value: &Value) -> Value {
         Value::Map(vec![MapEntry {
             key: key.clone(),
             key_span: Span::default(),
-            value: Node {
+            value: TreeNode {
                 value: inner,
                 span: Span::default(),
             },
@@ -471,20 +471,20 @@ fn wrap(keys: &[String], value: &Value) -> Value {
     })
 }
 
-fn add_to(map: &mut Node, keys: &[String], value: &Value) {
+fn add_to(map: &mut TreeNode, keys: &[String], value: &Value) {
     if let (Value::Map(entries), Value::Map(new)) = (&mut map.value, wrap(keys, value)) {
         entries.extend(new);
     }
 }
 
 /// A copy of the tree in which the node at the end of `steps` is another one.
-fn altered(root: &Node, steps: &[usize], change: impl FnOnce(&mut Node)) -> Node {
+fn altered(root: &TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) -> TreeNode {
     let mut copy = root.clone();
     at(&mut copy, steps, change);
     copy
 }
 
-fn at(node: &mut Node, steps: &[usize], change: impl FnOnce(&mut Node)) {
+fn at(node: &mut TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) {
     let [step, rest @ ..] = steps else { return change(node) };
     match &mut node.value {
         Value::List(items) => at(&mut items[*step], rest, change),
@@ -495,7 +495,7 @@ fn at(node: &mut Node, steps: &[usize], change: impl FnOnce(&mut Node)) {
 }
 
 /// True if both say the same: of equal keys the last counts, places do not.
-fn same(a: &Node, b: &Node) -> bool {
+fn same(a: &TreeNode, b: &TreeNode) -> bool {
     match (&a.value, &b.value) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -513,6 +513,6 @@ fn same(a: &Node, b: &Node) -> bool {
     }
 }
 
-fn by_key(entries: &[MapEntry]) -> BTreeMap<&str, &Node> {
+fn by_key(entries: &[MapEntry]) -> BTreeMap<&str, &TreeNode> {
     entries.iter().map(|entry| (entry.key.as_str(), &entry.value)).collect()
 }

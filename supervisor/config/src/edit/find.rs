@@ -1,14 +1,14 @@
 //! Walk from the top of the tree towards a value, as far as the path leads.
 
 use super::path::{Segment, ValuePath};
-use super::{Impossible, Node, Value};
+use super::{Impossible, TreeNode, Value};
 use crate::node::MapEntry;
 
 /// Step down the tree: a node and the item or entry taken in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot<'n> {
     /// The list or map that the step was made in.
-    pub(super) parent: &'n Node,
+    pub(super) parent: &'n TreeNode,
     /// Index of that item or entry.
     pub(super) index: usize,
 }
@@ -27,7 +27,7 @@ impl<'n> Slot<'n> {
 #[derive(Debug)]
 pub(super) struct Reached<'n, 'p> {
     /// The last node on it.
-    pub(super) node: &'n Node,
+    pub(super) node: &'n TreeNode,
     /// The steps to it.
     pub(super) slots: Vec<Slot<'n>>,
     /// The parts that lead nowhere.
@@ -38,7 +38,7 @@ pub(super) struct Reached<'n, 'p> {
 ///
 /// # Errors
 /// A name that several entries of a list have.
-pub(super) fn reach<'n, 'p>(root: &'n Node, path: &'p ValuePath) -> Result<Reached<'n, 'p>, Impossible> {
+pub(super) fn reach<'n, 'p>(root: &'n TreeNode, path: &'p ValuePath) -> Result<Reached<'n, 'p>, Impossible> {
     let mut reached = Reached {
         node: root,
         slots: Vec::new(),
@@ -72,7 +72,7 @@ fn key(entries: &[MapEntry], name: &str) -> Option<usize> {
 }
 
 /// The text below `name` of an entry.
-fn name_of(item: &Node) -> Option<&str> {
+fn name_of(item: &TreeNode) -> Option<&str> {
     let Value::Map(entries) = &item.value else { return None };
     match &entries[key(entries, "name")?].value.value {
         Value::Text(text) => Some(text),
@@ -80,7 +80,7 @@ fn name_of(item: &Node) -> Option<&str> {
     }
 }
 
-fn named(items: &[Node], name: &str, here: &str) -> Result<Option<usize>, Impossible> {
+fn named(items: &[TreeNode], name: &str, here: &str) -> Result<Option<usize>, Impossible> {
     let mut found = (0..items.len()).filter(|index| name_of(&items[*index]) == Some(name));
     let first = found.next();
     let others: Vec<_> = found.collect();
@@ -99,7 +99,7 @@ fn named(items: &[Node], name: &str, here: &str) -> Result<Option<usize>, Imposs
 }
 
 /// Path segments that could follow this node.
-pub(super) fn names(node: &Node) -> Vec<String> {
+pub(super) fn names(node: &TreeNode) -> Vec<String> {
     match &node.value {
         Value::Map(entries) => {
             let mut names: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();

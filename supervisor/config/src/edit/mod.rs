@@ -17,7 +17,7 @@ use mainstay_model::{Source, SourceSpan, Span};
 use crate::diagnostic::{Diagnostic, Refused, Severity};
 pub use crate::edit::change::{DiffLine, TextChange};
 pub use crate::edit::path::{BadPath, ValuePath};
-use crate::node::{Node, SyntaxError, Value};
+use crate::node::{SyntaxError, TreeNode, Value};
 use crate::{document, json, load_context, secrets, yaml};
 
 /// Syntax of a file.
@@ -41,7 +41,7 @@ impl Format {
         }
     }
 
-    fn read(self, text: &str) -> Result<Node, Box<SyntaxError>> {
+    fn read(self, text: &str) -> Result<TreeNode, Box<SyntaxError>> {
         let document = match self {
             Self::Json => json::read(text)?,
             Self::Yaml => yaml::read(text)?,
@@ -65,7 +65,7 @@ impl Impossible {
 #[derive(Debug)]
 pub struct EditableFile {
     source: Arc<Source>,
-    root: Node,
+    root: TreeNode,
     format: Format,
     /// Variables have been replaced in `root`, because the text is no tree without their values.
     replaced: bool,
@@ -255,7 +255,7 @@ impl EditableFile {
     }
 
     /// The text of one value on one line, without secrets.
-    fn written(&self, node: &Node, reveal: bool) -> String {
+    fn written(&self, node: &TreeNode, reveal: bool) -> String {
         if reveal {
             return self.source.slice(node.span).to_owned();
         }
@@ -263,12 +263,12 @@ impl EditableFile {
     }
 
     /// True for a value that was put in for a variable: it is shown as it is written.
-    fn is_variable(&self, node: &Node) -> bool {
+    fn is_variable(&self, node: &TreeNode) -> bool {
         self.replaced && !is_collection(node) && self.source.slice(node.span).contains('$')
     }
 
     /// A list or map as it is written, moved to the left edge.
-    fn excerpt(&self, node: &Node, reveal: bool) -> String {
+    fn excerpt(&self, node: &TreeNode, reveal: bool) -> String {
         let text = self.text();
         let start = node.span.start as usize;
         let span = Span::new(start, change::extent(text, node));
@@ -288,7 +288,7 @@ impl EditableFile {
         first + &rest.collect::<String>()
     }
 
-    fn as_json(&self, node: &Node, reveal: bool) -> serde_json::Value {
+    fn as_json(&self, node: &TreeNode, reveal: bool) -> serde_json::Value {
         use serde_json::Value as Json;
         match &node.value {
             _ if !reveal && !is_collection(node) && self.source.is_hidden_at(node.span) => Json::from("***"),
@@ -317,7 +317,7 @@ fn text_of(source: &Source) -> &str {
     source.file(0).map_or("", |(_, text, _)| text)
 }
 
-fn is_collection(node: &Node) -> bool {
+fn is_collection(node: &TreeNode) -> bool {
     matches!(node.value, Value::List(_) | Value::Map(_))
 }
 

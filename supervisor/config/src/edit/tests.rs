@@ -376,7 +376,7 @@ fn a_new_value_is_read_as_yaml_reads_it() {
     ] {
         let span = Span::default();
         let value = NewValue::read(typed).expect(typed).value;
-        assert_eq!(Node { value, span }.kind(), kind, "{typed}");
+        assert_eq!(TreeNode { value, span }.kind(), kind, "{typed}");
     }
     for typed in ["{a: 1", "[1, 2", "\"open"] {
         assert!(NewValue::read(typed).is_err(), "{typed}");

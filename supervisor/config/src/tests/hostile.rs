@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{PIECES, lines, read};
 use crate::json;
-use crate::node::{Node, Value};
+use crate::node::{TreeNode, Value};
 
 /// Far more than any of these needs, even on a busy machine, and far less than forever.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ proptest! {
     }
 }
 
-fn same(ours: &Node, theirs: &serde_json::Value) -> bool {
+fn same(ours: &TreeNode, theirs: &serde_json::Value) -> bool {
     use serde_json::Value as Theirs;
     match (&ours.value, theirs) {
         (Value::Null, Theirs::Null) => true,

@@ -116,8 +116,8 @@ fn checked(value: &Value) -> Vec<String> {
 
 /// A YAML text as JSON, by way of the reader's own tree.
 fn yaml(text: &str) -> Value {
-    use crate::node::{Node, Value as Tree};
-    fn value(node: &Node) -> Value {
+    use crate::node::{TreeNode, Value as Tree};
+    fn value(node: &TreeNode) -> Value {
         match &node.value {
             Tree::Null => Value::Null,
             Tree::Bool(flag) => json!(flag),

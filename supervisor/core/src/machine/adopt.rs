@@ -8,7 +8,7 @@ use mainstay_model::Builtins;
 use mainstay_model::{Config, ModuleName, ResourceConfig};
 
 use super::change::{Known, KnownModule, KnownResource};
-use super::node::{BuildStage, Module, ModuleCondition, Node};
+use super::node::{BuildStage, ModuleCondition, ModuleNode, ResourceNode};
 use super::world::World;
 
 /// Modules that a config wants, beside its entries.
@@ -25,7 +25,7 @@ pub struct DesiredModules {
 impl World {
     /// Makes room for a module, or for another one in its place.
     pub fn add_module(&mut self, name: ModuleName) {
-        let module = Module {
+        let module = ModuleNode {
             condition: ModuleCondition::Starting,
             first_attempt: true,
             offers: Arc::default(),
@@ -121,7 +121,7 @@ impl World {
             renamed.insert(name.name);
         }
         for (order, config) in to.resources.iter().enumerate() {
-            let same = |node: &Node| node.wanted && *node.config == *config;
+            let same = |node: &ResourceNode| node.wanted && *node.config == *config;
             if !self.nodes.get(&config.name).is_some_and(same)
                 && self.adopt(config, order, in_place.contains(&config.name))
             {
@@ -148,7 +148,7 @@ impl World {
         let new = self.index.add(name);
         let Some(node) = self.nodes.get_mut(name) else {
             self.nodes
-                .insert(name.clone(), Node::new(Arc::new(config.clone()), order));
+                .insert(name.clone(), ResourceNode::new(Arc::new(config.clone()), order));
             self.touch_around(name);
             return new;
         };

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use mainstay_ids::ResourceName;
 use mainstay_model::plan::DroppedOptional;
 
-use super::node::{BuildStage, Node};
+use super::node::{BuildStage, ResourceNode};
 use super::world::World;
 use crate::graph::{circles, walk};
 
@@ -51,7 +51,11 @@ impl World {
         let mut waiting: Vec<_> = waiting.map(|(name, node)| (node.order, name)).collect();
         waiting.sort();
         let starts = waiting.into_iter().map(|(_, name)| name);
-        for circle in walk(starts, |name| self.nodes.get(name).map_or(&[][..], Node::required)).circles {
+        for circle in walk(starts, |name| {
+            self.nodes.get(name).map_or(&[][..], ResourceNode::required)
+        })
+        .circles
+        {
             for (place, member) in circle.iter().enumerate() {
                 let own = || circle[place..].iter().chain(&circle[..=place]).cloned().collect();
                 self.circles.required.entry(member.clone()).or_insert_with(own);
@@ -86,7 +90,7 @@ impl World {
             .cloned()
             .collect();
         // And who may take what it could not take while this was open.
-        let may_come = |(_, node): &(&ResourceName, &Node)| {
+        let may_come = |(_, node): &(&ResourceName, &ResourceNode)| {
             let held = |optional: &ResourceName| node.held.iter().any(|(held, _)| held == optional);
             let mut optional = node.optional().iter();
             optional.any(|optional| !held(optional) && !self.drops_optional(node, optional) && self.usable(optional))
@@ -98,7 +102,7 @@ impl World {
     }
 
     /// True for an optional dependency that `node` has to go without.
-    pub(super) fn drops_optional(&self, node: &Node, dependency: &ResourceName) -> bool {
+    pub(super) fn drops_optional(&self, node: &ResourceNode, dependency: &ResourceName) -> bool {
         let mut dropped = self.circles.dropped_optional(&node.config.name).iter();
         // What it needs since that was decided is not let go for it.
         dropped.any(|one| one.what == *dependency) && !node.required().contains(dependency)
@@ -131,7 +135,12 @@ impl World {
     }
 
     /// True if the `edges` of resources lead from one to the other; each reaches itself.
-    fn reaches<'a, E>(&'a self, from: &'a ResourceName, to: &ResourceName, edges: impl Fn(&'a Node) -> E) -> bool
+    fn reaches<'a, E>(
+        &'a self,
+        from: &'a ResourceName,
+        to: &ResourceName,
+        edges: impl Fn(&'a ResourceNode) -> E,
+    ) -> bool
     where
         E: Iterator<Item = &'a ResourceName>,
     {

@@ -34,7 +34,7 @@ pub enum BuildStage {
 
 /// Resource of the machine: its entry, its stage and its dependencies.
 #[derive(Debug)]
-pub struct Node {
+pub struct ResourceNode {
     /// Config entry.
     pub config: Arc<ResourceConfig>,
     /// Place in the config.
@@ -83,7 +83,7 @@ pub(super) struct Dependencies {
     pub(super) validated: bool,
 }
 
-impl Node {
+impl ResourceNode {
     /// Node of a resource that nothing was done about yet.
     pub(super) fn new(config: Arc<ResourceConfig>, order: usize) -> Self {
         Self {
@@ -164,7 +164,7 @@ pub enum ModuleCondition {
 
 /// State of a module, and the work that waits for it.
 #[derive(Debug)]
-pub(super) struct Module {
+pub(super) struct ModuleNode {
     pub(super) condition: ModuleCondition,
     /// True for the first start, which nobody should be judged by yet.
     pub(super) first_attempt: bool,

@@ -12,7 +12,7 @@ use mainstay_model::shown::ShownState;
 use mainstay_model::{ModuleName, Phase, ResourceConfig};
 
 use super::desired;
-use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node};
+use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, ModuleCondition, ModuleNode, ResourceNode};
 use super::world::World;
 use crate::graph::Unresolved;
 
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    fn next_of_built(&self, node: &Node, module: &ModuleName) -> Step {
+    fn next_of_built(&self, node: &ResourceNode, module: &ModuleName) -> Step {
         if node.must_remove {
             let name = &node.config.name;
             return if self.is_held(name) && (!node.in_place || self.is_held_by_removed(name)) {
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    fn next_of_idle(&self, name: &ResourceName, node: &Node, now: Instant) -> Step {
+    fn next_of_idle(&self, name: &ResourceName, node: &ResourceNode, now: Instant) -> Step {
         if !node.wanted {
             // An add that was broken off may have left something behind.
             return match &node.module {
@@ -142,7 +142,7 @@ impl World {
 
     /// True if somebody who holds it is to be taken out, too; that comes first.
     fn is_held_by_removed(&self, name: &ResourceName) -> bool {
-        let holds = |holder: &Node| holder.held.iter().any(|(held, _)| held == name);
+        let holds = |holder: &ResourceNode| holder.held.iter().any(|(held, _)| held == name);
         let mut dependents = self.dependents.get(name).into_iter().flatten();
         dependents.any(|holder| {
             let holder = self.nodes.get(holder);
@@ -167,7 +167,7 @@ impl World {
     /// True if a built resource has to be taken out whatever its own entry says: its module is to be restarted, or what it
     /// holds was replaced or can be built anew. What it holds being merely gone is no reason: it keeps answering, Stop
     /// above all.
-    pub(super) fn has_to_follow(&self, name: &ResourceName, node: &Node) -> bool {
+    pub(super) fn has_to_follow(&self, name: &ResourceName, node: &ResourceNode) -> bool {
         let restarting =
             node.module.as_ref().and_then(|module| self.condition(module)) == Some(&ModuleCondition::Draining);
         let stale = |(held, build): &Held| match self.nodes.get(held) {
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// The optional dependencies of `name` that are there or being built, less those that would close a circle.
-    fn optional_of(&self, name: &ResourceName, node: &Node) -> Vec<Held> {
+    fn optional_of(&self, name: &ResourceName, node: &ResourceNode) -> Vec<Held> {
         let present = |dependency: &ResourceName| {
             self.nodes.get(dependency).is_some_and(|node| match node.stage {
                 BuildStage::Validating | BuildStage::Adding | BuildStage::Built => node.wanted,
@@ -222,7 +222,7 @@ impl World {
     /// True if a new resource may be built on this one.
     pub(super) fn usable(&self, name: &ResourceName) -> bool {
         let Some(node) = self.nodes.get(name) else { return false };
-        let there = |required: &ResourceName| self.nodes.get(required).is_some_and(Node::is_counted_on);
+        let there = |required: &ResourceName| self.nodes.get(required).is_some_and(ResourceNode::is_counted_on);
         node.stage == BuildStage::Built && !node.must_remove && node.required().iter().all(there)
     }
 
@@ -276,7 +276,7 @@ impl World {
         if let Some(name) = desired::module_of(config, &self.builtin, offers) {
             return Ok(name);
         }
-        let names = |wanted: fn(&Module) -> bool| -> Vec<String> {
+        let names = |wanted: fn(&ModuleNode) -> bool| -> Vec<String> {
             configured()
                 .filter(|(name, module)| !name.is_builtin() && wanted(module))
                 .map(|(name, _)| name.to_string())

@@ -7,7 +7,7 @@ use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 use mainstay_model::dependencies::DeclaredDependencies;
 
-use super::node::{BuildStage, Dependencies, Node};
+use super::node::{BuildStage, Dependencies, ResourceNode};
 use super::world::World;
 use crate::graph::circles::Edge;
 use crate::graph::{Index, Unresolved, is_frame_system, simple_names};
@@ -97,7 +97,7 @@ impl World {
     /// Drops the declared dependencies of a module's resources: they were declared by another program, or before none
     /// ran.
     pub(super) fn forget_declared_by(&mut self, module: &ModuleName) {
-        let declared = |node: &&Node| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
+        let declared = |node: &&ResourceNode| node.module.as_ref() == Some(module) && node.stage == BuildStage::Idle;
         let names = self
             .nodes
             .values()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
 
-use super::node::{BuildStage, Held, ModuleCondition, Node};
+use super::node::{BuildStage, Held, ModuleCondition, ResourceNode};
 use super::world::World;
 
 /// Reason why a resource is taken out on purpose.
@@ -73,13 +73,13 @@ impl World {
         all
     }
 
-    fn draining<'a>(&self, node: &'a Node) -> Option<&'a ModuleName> {
+    fn draining<'a>(&self, node: &'a ResourceNode) -> Option<&'a ModuleName> {
         let module = node.module.as_ref()?;
         (self.condition(module) == Some(&ModuleCondition::Draining)).then_some(module)
     }
 }
 
-fn is_there(held: &Node, build: u64) -> bool {
+fn is_there(held: &ResourceNode, build: u64) -> bool {
     held.is_counted_on() && held.build == build
 }
 

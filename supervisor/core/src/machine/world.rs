@@ -13,15 +13,15 @@ use mainstay_model::failure::Failure;
 use mainstay_model::shown::ShownState;
 
 use super::circles::Circles;
-use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, Module, ModuleCondition, Node};
+use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, ModuleCondition, ModuleNode, ResourceNode};
 use super::retries::Retries;
 use crate::graph::Index;
 
 /// The wanted and the running set.
 #[derive(Debug, Default)]
 pub struct World {
-    pub(super) nodes: HashMap<ResourceName, Node>,
-    pub(super) modules: BTreeMap<ModuleName, Module>,
+    pub(super) nodes: HashMap<ResourceName, ResourceNode>,
+    pub(super) modules: BTreeMap<ModuleName, ModuleNode>,
     pub(super) module_order: Vec<ModuleName>,
     pub(super) builtin: HashMap<(Api, Model), ModuleName>,
     /// All built-in models, for the message about one that nobody offers.
@@ -49,18 +49,18 @@ impl World {
     }
 
     /// A node by name.
-    pub fn node(&self, name: &ResourceName) -> Option<&Node> {
+    pub fn node(&self, name: &ResourceName) -> Option<&ResourceNode> {
         self.nodes.get(name)
     }
 
     /// Every node.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self) -> impl Iterator<Item = &ResourceNode> {
         self.nodes.values()
     }
 
     /// Modules that are being emptied for a restart and are empty now.
     pub fn drained(&self) -> Vec<ModuleName> {
-        let empty = |module: &Module| module.condition == ModuleCondition::Draining && module.occupied == 0;
+        let empty = |module: &ModuleNode| module.condition == ModuleCondition::Draining && module.occupied == 0;
         self.modules
             .iter()
             .filter(|(_, module)| empty(module))
@@ -85,13 +85,13 @@ impl World {
 
     /// True once every module had its first outcome and nothing is under way or about to be.
     pub fn is_settled(&self) -> bool {
-        let tried = |module: &Module| !(module.first_attempt && module.condition == ModuleCondition::Starting);
+        let tried = |module: &ModuleNode| !(module.first_attempt && module.condition == ModuleCondition::Starting);
         self.dirty.is_empty() && self.moving == 0 && self.modules.values().all(tried)
     }
 
     /// True if what is known of dependencies is not about to change: nothing is under way, and no module is.
     fn is_stable(&self) -> bool {
-        let leaves = |module: &Module| module.condition == ModuleCondition::Draining;
+        let leaves = |module: &ModuleNode| module.condition == ModuleCondition::Draining;
         self.is_settled() && !self.modules.values().any(leaves)
     }
 
@@ -245,7 +245,7 @@ impl World {
         self.dirty.remove(&(self.nodes[name].order, name.clone()));
     }
 
-    fn finish(&mut self, name: &ResourceName, stage: BuildStage) -> Option<&mut Node> {
+    fn finish(&mut self, name: &ResourceName, stage: BuildStage) -> Option<&mut ResourceNode> {
         let node = self.nodes.get_mut(name)?;
         self.moving -= 1;
         self.validating -= usize::from(node.stage == BuildStage::Validating);
@@ -363,7 +363,7 @@ impl World {
 
     /// RemoveResource ended, one way or the other.
     pub fn removed(&mut self, name: &ResourceName, clean: bool) {
-        let here = |node: &Node| self.module_of(&node.config).ok() == node.module.as_ref();
+        let here = |node: &ResourceNode| self.module_of(&node.config).ok() == node.module.as_ref();
         let elsewhere = !self.nodes.get(name).is_some_and(here);
         let Some(node) = self.finish(name, BuildStage::Idle) else {
             return;

@@ -31,7 +31,7 @@ use super::modules::AfterEnd;
 use super::preflight::ModuleLife;
 use super::view::View;
 use crate::module::activity::Activity;
-use crate::module::actor::{Command as ModuleCommand, Event, RestartReason};
+use crate::module::actor::{Command as ModuleCommand, ModuleEvent, RestartReason};
 use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
 use crate::sleep_until;
@@ -53,12 +53,12 @@ pub struct Machine {
     /// Config in force.
     pub(super) config: Arc<Config>,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
-    pub(super) events: mpsc::UnboundedReceiver<(ModuleName, Event)>,
+    pub(super) events: mpsc::UnboundedReceiver<(ModuleName, ModuleEvent)>,
     /// Handle of this machine: what is published and shared, and for tasks that ask by themselves.
     pub(super) handle: MachineHandle,
-    pub(super) modules: BTreeMap<ModuleName, Running>,
-    pub(super) resources: Resources,
-    pub(super) tasks: Tasks,
+    pub(super) modules: BTreeMap<ModuleName, RunningModule>,
+    pub(super) resources: MachineResources,
+    pub(super) tasks: MachineTasks,
     /// Changes whose first outcome somebody waits for.
     pub(super) watched: Vec<Watched>,
     /// Answers of running processes about entries, from before the entries were applied.
@@ -68,7 +68,7 @@ pub struct Machine {
 
 /// Resources as others see them.
 #[derive(Debug, Default)]
-pub(super) struct Resources {
+pub(super) struct MachineResources {
     pub(super) cells: HashMap<ResourceName, Arc<Resource>>,
     /// Resources that went with a module and did not come back yet, and with which.
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
@@ -78,7 +78,7 @@ pub(super) struct Resources {
 
 /// Tasks of the machine, whose ends it waits for.
 #[derive(Debug, Default)]
-pub(super) struct Tasks {
+pub(super) struct MachineTasks {
     /// The tasks of modules, each with its name, and those that follow their programs.
     pub(super) modules: JoinSet<Option<ModuleName>>,
     pub(super) calls: JoinSet<Ended>,
@@ -98,7 +98,7 @@ pub(super) struct Course {
 
 /// A module as the machine sees it.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningModule {
     pub(super) commands: mpsc::UnboundedSender<ModuleCommand>,
     pub(super) life: u64,
     pub(super) upstream: Option<Upstream>,
@@ -124,7 +124,7 @@ pub(super) struct Running {
     pub(super) then: Option<AfterEnd>,
 }
 
-impl Running {
+impl RunningModule {
     /// Answers callers who wait for a process of this number, or an older one.
     pub(super) fn answer(&mut self, life: u64, outcome: &Result<(), Arc<str>>) {
         for (_, waiting) in self.waiting.extract_if(.., |(after, _)| *after < life) {
@@ -362,19 +362,19 @@ impl Machine {
         self.resources.forget(name);
     }
 
-    pub(super) fn event(&mut self, name: ModuleName, event: Event) {
+    pub(super) fn event(&mut self, name: ModuleName, event: ModuleEvent) {
         let Some(running) = self.modules.get_mut(&name).filter(|running| !running.ending) else {
             return;
         };
         match event {
-            Event::Starting => {
+            ModuleEvent::Starting => {
                 // A module that failed stays down for everybody until it is ready; the cause is worth more than "starting".
                 if !matches!(self.world.condition(&name), Some(ModuleCondition::Down(_))) {
                     running.upstream = None;
                     self.world.module_changed(&name, ModuleCondition::Starting, None);
                 }
             }
-            Event::Ready {
+            ModuleEvent::Ready {
                 life,
                 upstream,
                 handlers,
@@ -395,7 +395,7 @@ impl Machine {
                     self.swap_table();
                 }
             }
-            Event::Down { life, cause, .. } => {
+            ModuleEvent::Down { life, cause, .. } => {
                 running.upstream = None;
                 running.drain_by = None;
                 running.answer(life, &Err(cause.clone()));
@@ -406,7 +406,7 @@ impl Machine {
                     self.end_process(&name);
                 }
             }
-            Event::Stopped => running.upstream = None,
+            ModuleEvent::Stopped => running.upstream = None,
         }
     }
 
@@ -516,7 +516,7 @@ impl Machine {
     }
 }
 
-impl Resources {
+impl MachineResources {
     fn forget(&mut self, name: &ResourceName) {
         self.cells.remove(name);
         self.lost.remove(name);

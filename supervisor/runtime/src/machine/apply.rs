@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_core::machine::adopt::DesiredModules;
 use mainstay_core::machine::change::Known;
-use mainstay_core::machine::node::{BuildStage, ModuleCondition, Node};
+use mainstay_core::machine::node::{BuildStage, ModuleCondition, ResourceNode};
 use mainstay_core::machine::{change, desired};
 use mainstay_model::dependencies::DeclaredDependencies;
 use mainstay_model::failure::Failure;
@@ -180,7 +180,7 @@ impl Machine {
     fn raise_revision(&self, revision: &Arc<str>) {
         for (name, resource) in &self.resources.cells {
             let state = resource.state();
-            if state.phase == Phase::Ready && self.world.node(name).is_some_and(Node::stays) {
+            if state.phase == Phase::Ready && self.world.node(name).is_some_and(ResourceNode::stays) {
                 resource.publish(ResourceState {
                     revision: revision.clone(),
                     ..ResourceState::clone(&state)

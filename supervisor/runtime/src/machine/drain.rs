@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_core::machine::node::{BuildStage, Node};
+use mainstay_core::machine::node::{BuildStage, ResourceNode};
 use mainstay_core::machine::removal::PlannedRemoval;
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
@@ -39,7 +39,7 @@ impl Drain {
 impl Machine {
     /// Reason for refusing new calls to a resource that is published now: set if it is to be taken out as planned. `before`
     /// is the reason published so far.
-    pub(super) fn closed(&self, node: &Node, before: Option<&Closed>) -> Option<Closed> {
+    pub(super) fn closed(&self, node: &ResourceNode, before: Option<&Closed>) -> Option<Closed> {
         if !(node.stage == BuildStage::Removing || (node.stage == BuildStage::Built && node.is_being_removed())) {
             return None;
         }

@@ -17,7 +17,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::actor::{Machine, Running};
+use super::actor::{Machine, RunningModule};
 use super::reload;
 use super::setup::Shared;
 use crate::module::actor::{Actor, ActorContext, Command as ModuleCommand, RestartReason};
@@ -44,7 +44,7 @@ impl Machine {
     }
 
     /// Lets a module begin, in place of `before` if there was one.
-    fn begin_module(&mut self, wanted: DesiredModule, before: Option<Running>) {
+    fn begin_module(&mut self, wanted: DesiredModule, before: Option<RunningModule>) {
         let DesiredModule { spec, fault, .. } = wanted;
         let name = spec.name.clone();
         let changes = self.handle.published.changes.clone();
@@ -54,7 +54,7 @@ impl Machine {
         });
         self.world.add_module(name.clone());
         let (sender, commands) = mpsc::unbounded_channel();
-        let mut running = Running {
+        let mut running = RunningModule {
             commands: sender,
             life: entry.state().life,
             upstream: None,

@@ -14,11 +14,11 @@ use mainstay_process::child::Spawner;
 use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;
 
-use super::actor::{Course, Machine, Resources, Tasks};
+use super::actor::{Course, Machine, MachineResources, MachineTasks};
 use super::handle::MachineHandle;
 use super::preflight::PreflightAnswers;
 use super::view::ViewCell;
-use crate::module::actor::Event;
+use crate::module::actor::ModuleEvent;
 use crate::module::parent::ParentSocket;
 
 /// Dependencies of a machine on the rest of the core.
@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) parent_sockets: mpsc::UnboundedSender<ParentSocket>,
     pub(super) cgroups: Option<Arc<Tree>>,
     pub(super) spawner: Spawner,
-    pub(super) events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    pub(super) events: mpsc::UnboundedSender<(ModuleName, ModuleEvent)>,
     pub(super) start_timeout: Duration,
     pub(super) build_timeout: Duration,
     /// Held by who runs spare instances.
@@ -93,8 +93,8 @@ impl Machine {
             events,
             handle: handle.clone(),
             modules: BTreeMap::new(),
-            resources: Resources::default(),
-            tasks: Tasks::default(),
+            resources: MachineResources::default(),
+            tasks: MachineTasks::default(),
             watched: Vec::new(),
             early_answers: HashMap::new(),
             course: Course::default(),

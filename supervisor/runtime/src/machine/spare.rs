@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::modules::prepare;
 use super::setup::Shared;
 use crate::change_signal::ChangeSignal;
-use crate::module::actor::{Actor, ActorContext, Command, Event};
+use crate::module::actor::{Actor, ActorContext, Command, ModuleEvent};
 use crate::module::entry::ModuleEntry;
-use crate::module::source::Source;
+use crate::module::source::ProgramSource;
 
 /// Failure to use a spare instance.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ struct SpareSlot {
     task: JoinSet<()>,
     closed: CancellationToken,
     sockets: Option<Sockets>,
-    source: Arc<Source>,
+    source: Arc<ProgramSource>,
     data: Option<PathBuf>,
 }
 
@@ -117,12 +117,12 @@ pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &Cancellat
     let _running = place.commands.send(Command::Want(true));
     let outcome = loop {
         match give_up.run_until_cancelled(told.recv()).await.unwrap_or_default() {
-            Some((_, Event::Ready { upstream, handlers, .. })) => break Ok((upstream, handlers)),
-            Some((_, Event::Down { cause, unstarted, .. })) => {
+            Some((_, ModuleEvent::Ready { upstream, handlers, .. })) => break Ok((upstream, handlers)),
+            Some((_, ModuleEvent::Down { cause, unstarted, .. })) => {
                 let transient = unstarted || begun.elapsed() >= limit;
                 break Err(SpareError { cause, transient });
             }
-            Some((_, Event::Starting | Event::Stopped)) => {}
+            Some((_, ModuleEvent::Starting | ModuleEvent::Stopped)) => {}
             None => {
                 break Err(SpareError {
                     cause: "it was ended before it was ready".into(),

@@ -84,7 +84,7 @@ impl std::fmt::Display for RestartReason {
 
 /// Event of a module, for the machine. `life` counts its processes: events of an earlier one no longer count.
 #[derive(Debug)]
-pub enum Event {
+pub enum ModuleEvent {
     /// A process is being started.
     Starting,
     /// The module is ready, or its connection was renewed within the same life.
@@ -130,7 +130,7 @@ pub struct ActorContext {
     pub home: PathBuf,
     pub spawner: Spawner,
     pub operations: Operations,
-    pub events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    pub events: mpsc::UnboundedSender<(ModuleName, ModuleEvent)>,
     /// Limit from spawn to Ready, where the module's config has none.
     pub start_timeout: Duration,
     /// Any number; decides about the jitter of its restarts.
@@ -422,7 +422,7 @@ impl Actor {
                 tail: self.report.tail.clone(),
             })
         });
-        self.report.send(Event::Ready {
+        self.report.send(ModuleEvent::Ready {
             life: self.lifecycle.life(),
             upstream,
             handlers: entry.handlers(),

@@ -15,8 +15,8 @@ use mainstay_proxy::identity::ModulePeer;
 
 use super::activity::Activity;
 use super::handshake::Handler;
-use super::output::Output;
-use super::source::Source;
+use super::output::ModuleOutput;
+use super::source::ProgramSource;
 use crate::change_signal::ChangeSignal;
 
 /// Published state of one module: configured, or built in and used.
@@ -31,9 +31,9 @@ pub struct ModuleEntry {
     /// Executable as the config names it.
     pub executable: PathBuf,
     /// Source of the module's program.
-    pub source: Arc<Source>,
+    pub source: Arc<ProgramSource>,
     /// Output of the module over all its lives.
-    pub output: Output,
+    pub output: ModuleOutput,
     history: Arc<Mutex<History>>,
     /// Signs that the module is alive.
     pub activity: Activity,
@@ -50,7 +50,7 @@ impl ModuleEntry {
     /// A module that was not started yet. `home` is VIAM_HOME.
     pub fn new(spec: &ModuleSpec, home: &Path, changes: ChangeSignal) -> Self {
         let state = ModuleState::pending(SystemTime::now());
-        let output = Output::new(spec.name.clone(), &spec.policy.output);
+        let output = ModuleOutput::new(spec.name.clone(), &spec.policy.output);
         Self::with(spec, home, changes, state, output, Arc::default())
     }
 
@@ -71,7 +71,7 @@ impl ModuleEntry {
         home: &Path,
         changes: ChangeSignal,
         state: ModuleState,
-        output: Output,
+        output: ModuleOutput,
         history: Arc<Mutex<History>>,
     ) -> Self {
         let ModuleSpec {
@@ -82,7 +82,7 @@ impl ModuleEntry {
             id,
             local: spec.local,
             executable,
-            source: Arc::new(Source::new(spec, home)),
+            source: Arc::new(ProgramSource::new(spec, home)),
             output,
             history,
             activity: Activity::default(),

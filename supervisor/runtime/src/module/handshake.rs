@@ -67,9 +67,9 @@ pub struct Handshaken {
 
 /// Progress of a handshake, for the caller that gives it up.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<AtomicBool>);
+pub struct HandshakeProgress(Arc<AtomicBool>);
 
-impl Progress {
+impl HandshakeProgress {
     /// True once somebody listened on the socket.
     pub fn connected(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -117,7 +117,7 @@ pub async fn shake(
     socket: &Address,
     members: &Members,
     parent: &Address,
-    progress: Progress,
+    progress: HandshakeProgress,
 ) -> Result<Handshaken, HandshakeError> {
     let address = parent.to_string();
     let mut broken = 0;

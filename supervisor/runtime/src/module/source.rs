@@ -48,7 +48,7 @@ pub enum SourceError {
 
 /// Source of one module's program.
 #[derive(Debug)]
-pub struct Source {
+pub struct ProgramSource {
     spec: ModuleSpec,
     store: PathBuf,
     state: Mutex<State>,
@@ -70,7 +70,7 @@ struct Version {
     _used: Flock<File>,
 }
 
-impl Source {
+impl ProgramSource {
     /// Source of `spec`'s program. `home` is VIAM_HOME.
     pub fn new(spec: &ModuleSpec, home: &Path) -> Self {
         Self {
@@ -431,8 +431,8 @@ mod tests {
             Self { folder, spec }
         }
 
-        fn source(&self) -> Source {
-            Source::new(&self.spec, self.folder.path())
+        fn source(&self) -> ProgramSource {
+            ProgramSource::new(&self.spec, self.folder.path())
         }
 
         /// Names of all that lies in the store.
@@ -447,7 +447,7 @@ mod tests {
         }
     }
 
-    fn run(source: &Source) -> (String, String) {
+    fn run(source: &ProgramSource) -> (String, String) {
         let program = source.program(&AtomicBool::new(false)).expect("a program");
         let folder = program.root.file_name().expect("a name").to_string_lossy().into_owned();
         (folder, fs::read_to_string(program.executable).expect("there"))
@@ -552,7 +552,7 @@ mod tests {
         let executable = folder.path().join("run");
         fs::write(&executable, "one").expect("written");
         let spec = ModuleSpec { executable, ..spec() };
-        let source = Source::new(&spec, folder.path());
+        let source = ProgramSource::new(&spec, folder.path());
         assert!(source.is_at_hand());
         source.program(&AtomicBool::new(false)).expect("fine");
         assert!(!source.is_changed().expect("there"));

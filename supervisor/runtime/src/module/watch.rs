@@ -10,7 +10,7 @@ use mainstay_config::store::notifier::{Notifier, of_this_system};
 use tokio::sync::Notify;
 
 use super::file_mark::FileMark;
-use super::source::{Source, run_blocking};
+use super::source::{ProgramSource, run_blocking};
 
 /// Time a changed file must stay as it is before it counts as whole.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -22,7 +22,7 @@ const LOOK_BLIND: Duration = Duration::from_secs(1);
 /// A watch over one module's program.
 #[derive(Debug)]
 pub struct ProgramWatch {
-    source: Arc<Source>,
+    source: Arc<ProgramSource>,
     hint: Arc<Notify>,
     notifier: Notifier,
     /// Last change that was reported; a program that fails to start is not tried again before it changes.
@@ -44,7 +44,7 @@ enum ProgramChange {
 
 impl ProgramWatch {
     /// Watches what `source` names, which is missing, or not executable, until it can be run.
-    pub fn for_its_coming(source: Arc<Source>) -> Self {
+    pub fn for_its_coming(source: Arc<ProgramSource>) -> Self {
         Self {
             first: true,
             ..Self::new(source)
@@ -52,7 +52,7 @@ impl ProgramWatch {
     }
 
     /// Watches what `source` names for another one than that which was started.
-    pub fn new(source: Arc<Source>) -> Self {
+    pub fn new(source: Arc<ProgramSource>) -> Self {
         let hint = Arc::new(Notify::new());
         let wake = hint.clone();
         Self {
@@ -102,7 +102,7 @@ impl ProgramWatch {
     }
 }
 
-fn look(source: &Source, reported: Option<&FileMark>, first: bool) -> ProgramChange {
+fn look(source: &ProgramSource, reported: Option<&FileMark>, first: bool) -> ProgramChange {
     let path = source.watched();
     let Ok(mark) = FileMark::of(&path) else {
         return ProgramChange::Unfit;
@@ -171,7 +171,7 @@ mod tests {
 
     struct Bench {
         folder: tempfile::TempDir,
-        source: Arc<Source>,
+        source: Arc<ProgramSource>,
         watch: ProgramWatch,
     }
 
@@ -183,7 +183,7 @@ mod tests {
             executable: folder.path().join(name),
             ..spec()
         };
-        let source = Arc::new(Source::new(&spec, folder.path()));
+        let source = Arc::new(ProgramSource::new(&spec, folder.path()));
         source.program(&AtomicBool::new(false)).expect("a program");
         let watch = ProgramWatch::new(source.clone());
         Bench { folder, source, watch }
@@ -275,7 +275,7 @@ mod tests {
             executable: run.clone(),
             ..spec()
         };
-        let source = Arc::new(Source::new(&spec, folder.path()));
+        let source = Arc::new(ProgramSource::new(&spec, folder.path()));
         let mut bench = Bench {
             watch: ProgramWatch::for_its_coming(source.clone()),
             source,

@@ -21,7 +21,7 @@ use super::loaded_config::LoadedConfig;
 use super::network::Network;
 use super::preflight::{Checked, Checks};
 use super::progress::{ApplyRequest, Inbox};
-use super::reader::{ReadReason, ReadText, Reader};
+use super::reader::{ConfigReader, ReadReason, ReadText};
 use super::start::Start;
 use super::status::StatusWriter;
 use super::store_writer::{StoreJob, StoreWriter};
@@ -72,7 +72,7 @@ enum Done {
 pub struct Driver {
     tools: Tools,
     transaction: Transaction<Arc<LoadedConfig>>,
-    reader: Reader,
+    reader: ConfigReader,
     store_writer: StoreWriter,
     watcher: Watcher,
     checks: Checks,
@@ -101,7 +101,7 @@ impl Driver {
         let store_writer = StoreWriter::new(LastGood::open(&tools.path));
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
-            reader: Reader::new(watch, overrides, store_writer.store()),
+            reader: ConfigReader::new(watch, overrides, store_writer.store()),
             store_writer,
             transaction,
             checks: Checks::default(),

@@ -32,7 +32,7 @@ pub(super) struct ReadText {
 
 /// Watch over the file, and the texts that are being read.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ConfigReader {
     pub(super) watch: ConfigWatch,
     pub(super) overrides: Arc<Overrides>,
     store: Arc<LastGood>,
@@ -43,7 +43,7 @@ pub(super) struct Reader {
     forced: bool,
 }
 
-impl Reader {
+impl ConfigReader {
     /// Nothing is read yet.
     pub(super) fn new(watch: ConfigWatch, overrides: Arc<Overrides>, store: Arc<LastGood>) -> Self {
         Self {

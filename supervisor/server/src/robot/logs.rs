@@ -4,7 +4,7 @@ use mainstay_model::ModuleName;
 use mainstay_model::text::plain;
 use mainstay_proto::viam::common::v1::LogEntry;
 use mainstay_runtime::module::output;
-use mainstay_runtime::module::output::Output;
+use mainstay_runtime::module::output::ModuleOutput;
 use prost_types::{Struct, value::Kind};
 use tracing::{Level, event};
 
@@ -15,7 +15,7 @@ pub fn level(word: &str) -> Level {
 }
 
 /// Writes one entry, and keeps it with what the module printed. Filtering is the module's job: what it sends is wanted.
-pub fn write(module: Option<&ModuleName>, entry: &LogEntry, output: Option<&Output>) {
+pub fn write(module: Option<&ModuleName>, entry: &LogEntry, output: Option<&ModuleOutput>) {
     let module = module.map_or("", ModuleName::as_str);
     let logger = Some(plain(&entry.logger_name)).filter(|name| !name.is_empty());
     let message = message(entry);

@@ -9,7 +9,7 @@ use mainstay_proxy::upstream::Upstream;
 use tokio::task::JoinSet;
 
 use crate::module::address::Address;
-use crate::module::handshake::{HandshakeError, Handshaken, Progress, shake};
+use crate::module::handshake::{HandshakeError, HandshakeProgress, Handshaken, shake};
 use crate::module::health::HealthWatch;
 
 /// Limit for renewing a lost connection to a living process before the process counts as useless.
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     /// Address on which the process listens.
     address: Address,
     pub(super) handshake: JoinSet<Shaken>,
-    pub(super) progress: Progress,
+    pub(super) progress: HandshakeProgress,
     pub(super) upstream: Option<Upstream>,
     /// Health watch of the process.
     pub(super) watch: Option<HealthWatch>,
@@ -39,7 +39,7 @@ impl Connection {
             address: parent.clone(),
             parent,
             handshake: JoinSet::new(),
-            progress: Progress::default(),
+            progress: HandshakeProgress::default(),
             upstream: None,
             watch: None,
         }
@@ -48,7 +48,7 @@ impl Connection {
     /// Begins to shake hands with process number `life`, which is to listen at `address`.
     pub(super) fn shake(&mut self, module: &ModuleName, life: u64, address: Address, members: &Members) {
         self.address = address.clone();
-        self.progress = Progress::default();
+        self.progress = HandshakeProgress::default();
         self.handshake = JoinSet::new();
         let (module, members) = (module.clone(), members.clone());
         let (parent, progress) = (self.parent.clone(), self.progress.clone());

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::module::first_run::FirstRun;
 use crate::module::package::Program;
 use crate::module::problem::Problem;
-use crate::module::source::{Source, SourceError, run_blocking};
+use crate::module::source::{ProgramSource, SourceError, run_blocking};
 use crate::module::watch::ProgramWatch;
 
 /// Limit for unpacking a tarball.
@@ -38,7 +38,7 @@ impl Preparation {
         self.unpacking.abort_all();
     }
 
-    pub(super) fn unpack(&mut self, life: u64, source: Arc<Source>) {
+    pub(super) fn unpack(&mut self, life: u64, source: Arc<ProgramSource>) {
         self.unpacking = JoinSet::new();
         self.unpacking.spawn(async move {
             let found = run_blocking(move |give_up| source.program(give_up)).await;
@@ -47,7 +47,12 @@ impl Preparation {
     }
 
     /// Refuses a start whose program, or tarball, is missing or not executable, and has its coming watched.
-    pub(super) fn is_there(&mut self, path: &Path, spec: &ModuleSpec, source: &Arc<Source>) -> Result<(), Problem> {
+    pub(super) fn is_there(
+        &mut self,
+        path: &Path,
+        spec: &ModuleSpec,
+        source: &Arc<ProgramSource>,
+    ) -> Result<(), Problem> {
         let shown = if *path == spec.executable {
             spec.shown.clone()
         } else {

@@ -9,7 +9,7 @@ use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;
 use tracing::{Level, debug, error};
 
-use super::Event;
+use super::ModuleEvent;
 use super::connection::Connection;
 use crate::module::entry::ModuleEntry;
 use crate::module::output::Tail;
@@ -23,7 +23,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(super) struct Report {
     pub(super) entry: Arc<ModuleEntry>,
     pub(super) operations: Operations,
-    events: mpsc::UnboundedSender<(ModuleName, Event)>,
+    events: mpsc::UnboundedSender<(ModuleName, ModuleEvent)>,
     /// Last output of the present process.
     pub(super) tail: Tail,
     /// Start of the present process.
@@ -51,7 +51,7 @@ impl Report {
     pub(super) fn new(
         entry: Arc<ModuleEntry>,
         operations: Operations,
-        events: mpsc::UnboundedSender<(ModuleName, Event)>,
+        events: mpsc::UnboundedSender<(ModuleName, ModuleEvent)>,
     ) -> Self {
         Self {
             tail: entry.output.begin(),
@@ -80,7 +80,7 @@ impl Report {
             state.started = Some(SystemTime::now());
             state.restarts = restarts;
         });
-        self.send(Event::Starting);
+        self.send(ModuleEvent::Starting);
     }
 
     /// The module is READY.
@@ -102,7 +102,7 @@ impl Report {
     /// The module ended as wanted.
     pub(super) fn stopped(&mut self) {
         self.failure = None;
-        self.send(Event::Stopped);
+        self.send(ModuleEvent::Stopped);
     }
 
     /// Publishes what happened last, for as long as nothing goes wrong.
@@ -175,7 +175,7 @@ impl Report {
         if complete {
             self.log_cause(&told.reason, &told.cause);
         }
-        self.send(Event::Down {
+        self.send(ModuleEvent::Down {
             life,
             cause: told.cause,
             unstarted,
@@ -250,7 +250,7 @@ impl Report {
         self.entry.state().life
     }
 
-    pub(super) fn send(&self, event: Event) {
+    pub(super) fn send(&self, event: ModuleEvent) {
         // The machine is gone only when all of it is.
         let _gone = self.events.send((self.entry.name.clone(), event));
     }

@@ -57,10 +57,10 @@ mod tests {
     use nix::fcntl::OFlag;
 
     use super::*;
-    use crate::module::output::Output;
+    use crate::module::output::ModuleOutput;
     use mainstay_model::policy;
 
-    fn tail_of(output: &Output) -> Vec<String> {
+    fn tail_of(output: &ModuleOutput) -> Vec<String> {
         let ring = output.lines().ring();
         let mut last: Vec<_> = ring
             .newest_first()
@@ -73,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_is_taken_as_fast_as_it_comes_and_its_end_is_kept() {
-        let output = Output::new("m".into(), &policy::Output::default());
+        let output = ModuleOutput::new("m".into(), &policy::Output::default());
         let (read_end, write_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC).expect("a pipe");
         let pipe = Receiver::from_owned_fd(read_end).expect("a pipe");
         let writer = std::thread::spawn(move || {
@@ -96,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_suppressed_is_told_when_silence_follows() {
-        let output = Output::new("m".into(), &policy::Output::default());
+        let output = ModuleOutput::new("m".into(), &policy::Output::default());
         let (mut sender, pipe) = tokio::net::unix::pipe::pipe().expect("a pipe");
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(drain(pipe, Stream::Stderr, output.begin()));

@@ -88,7 +88,7 @@ impl Weighted for OutputLine {
 
 /// Output of one module over all its lives. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
-pub struct Output(Arc<Shared>);
+pub struct ModuleOutput(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -105,7 +105,7 @@ struct Gate {
     life: u64,
 }
 
-impl Output {
+impl ModuleOutput {
     /// Empty output of a module.
     pub fn new(module: ModuleName, policy: &policy::Output) -> Self {
         let file = ArcSwapOption::new(file_of(&module, policy));
@@ -235,7 +235,7 @@ fn file_of(module: &ModuleName, policy: &policy::Output) -> Option<Arc<LogFile>>
 /// Last output of one process of a module; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tail {
-    output: Output,
+    output: ModuleOutput,
     life: u64,
 }
 
@@ -280,11 +280,11 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn output() -> Output {
-        Output::new("m".into(), &policy::Output::default())
+    fn output() -> ModuleOutput {
+        ModuleOutput::new("m".into(), &policy::Output::default())
     }
 
-    fn texts(output: &Output) -> Vec<String> {
+    fn texts(output: &ModuleOutput) -> Vec<String> {
         let read = output.lines().ring().read(0, MAX_LINES);
         read.entries.iter().map(|line| line.text.to_string()).collect()
     }

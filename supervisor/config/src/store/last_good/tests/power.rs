@@ -14,7 +14,7 @@ type Names = BTreeMap<PathBuf, usize>;
 
 /// Content in memory, and content that the disk holds for sure.
 #[derive(Debug, Clone, Default)]
-struct Node {
+struct TreeNode {
     seen: Vec<u8>,
     safe: Option<Vec<u8>>,
 }
@@ -22,7 +22,7 @@ struct Node {
 /// A disk whose power goes after `steps` further changes.
 #[derive(Debug, Clone, Default)]
 struct Frail {
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     names: Names,
     safe_names: Names,
     /// Changes of names since they were last forced to the disk: the name, and what it stands for now.
@@ -69,7 +69,7 @@ impl Frail {
                         _ => node.seen.clone(),
                     };
                     let content = node.safe.clone().unwrap_or(unsafe_content);
-                    Node {
+                    TreeNode {
                         seen: content.clone(),
                         safe: Some(content),
                     }
@@ -105,7 +105,7 @@ impl Disk for FrailDisk {
         let disk = &mut *self.0.borrow_mut();
         disk.step()?;
         let node = disk.nodes.len();
-        disk.nodes.push(Node {
+        disk.nodes.push(TreeNode {
             seen: Vec::new(),
             safe: None,
         });
