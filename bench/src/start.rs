@@ -12,6 +12,8 @@ use crate::machine::Machine;
 use crate::report::{self, median, millis};
 use crate::system;
 
+/// Time after a start until memory is read: a core gives back a second after it what only the start needed.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Duration of the load before memory is read again.
 const LOAD: Duration = Duration::from_secs(3);
 
@@ -43,7 +45,7 @@ pub async fn memory(programs: &Path) -> Result<(), Failure> {
     println!("\nMEMORY  20 fakes");
     let machine = Machine::start(programs, &fakes(20)).await?;
     // What only the start needed is given back after a while.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(SETTLE).await;
     let total = || -> Result<u64, Failure> {
         let modules = machine.modules().map(system::pss).sum::<Result<u64, _>>()?;
         Ok(system::pss(machine.core())? + modules)
@@ -106,7 +108,8 @@ pub async fn many(programs: &Path) -> Result<(), Failure> {
                 &format!("{:.2} x", per_resource / first),
                 "1.0 x",
             );
-            report::line("  core (RSS)", &report::mb(system::rss(machine.core())?), "-");
+            tokio::time::sleep(SETTLE).await;
+            report::line("  core, idle (RSS)", &report::mb(system::rss(machine.core())?), "20 MB");
         }
         machine.stop().await?;
     }

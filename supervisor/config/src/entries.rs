@@ -351,7 +351,7 @@ pub(super) fn module(reader: &mut Reader, node: &TreeNode) -> Option<ModuleConfi
             .filter(|level| !level.is_empty())
             .map(str::to_owned),
         env,
-        tcp_mode: reader.flag(&keys, "tcp_mode"),
+        tcp_mode: reader.flag(&keys, "tcp_mode") || reader.tcp_for_all,
         first_run_timeout: reader.interval(&keys, "first_run_timeout"),
         policy,
         status_error,

@@ -45,6 +45,12 @@ impl LoadContext {
         self
     }
 
+    /// True if the environment has every configured module speak TCP.
+    pub(super) fn tcp_for_all(&self) -> bool {
+        let value = self.environment.get("VIAM_TCP_SOCKETS");
+        value.is_some_and(|value| ["true", "TRUE", "yes", "YES", "1"].contains(&value.as_str()))
+    }
+
     /// Values of `$NAME` and `${NAME}` in the text of a config: the environment, in which `VIAM_HOME` is always.
     pub(super) fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = self.environment.clone();

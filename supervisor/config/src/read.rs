@@ -24,6 +24,8 @@ pub(super) struct Reader {
     folders: Vec<(u32, PathBuf)>,
     /// Folder that `~` stands for.
     home: Option<PathBuf>,
+    /// True if the environment has every configured module speak TCP.
+    pub(super) tcp_for_all: bool,
     /// Values of placeholders, once the packages have been read.
     pub(super) placeholders: Placeholders,
     /// First local error of the entry that is being read, as its status shows it.
@@ -104,6 +106,7 @@ impl Reader {
         Self {
             folders: folders.collect(),
             home: context.home.clone(),
+            tcp_for_all: context.tcp_for_all(),
             placeholders: Placeholders::default(),
             source,
             diagnostics: Vec::new(),

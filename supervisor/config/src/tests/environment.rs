@@ -283,3 +283,16 @@ fn a_short_value_is_hidden_as_a_word_and_only_where_it_is_used() {
         ]
     );
 }
+
+#[test]
+fn one_variable_makes_every_module_speak_tcp() {
+    let text =
+        "modules: [{name: a, executable_path: /bin/true}, {name: b, executable_path: /bin/true, tcp_mode: true}]";
+    for (value, expected) in [("1", true), ("true", true), ("YES", true), ("0", false), ("", false)] {
+        let context = context(&[("VIAM_TCP_SOCKETS", value)]);
+        let loaded =
+            parse(&ConfigFiles::single("r.yaml", text), &context).unwrap_or_else(|refused| panic!("{refused}"));
+        let modes: Vec<bool> = loaded.config.modules.iter().map(|module| module.tcp_mode).collect();
+        assert_eq!(modes, [expected, true], "VIAM_TCP_SOCKETS={value}");
+    }
+}

@@ -112,17 +112,11 @@ fn spec(config: &Config, module: &ModuleConfig) -> ModuleSpec {
         executable: module.executable.clone(),
         shown: config.shown_executable(module),
         tarball: module.is_tarball(),
-        tcp: module.tcp_mode || tcp_for_all(),
+        tcp: module.tcp_mode,
         first_run_timeout: module.first_run_timeout,
         arguments: log_level_argument(level.as_deref(), config.debug).into_iter().collect(),
         env: config.module_env(module),
         policy: module.policy.clone(),
         data: None,
     }
-}
-
-/// True if the environment has every configured module speak TCP.
-fn tcp_for_all() -> bool {
-    let value = std::env::var_os("VIAM_TCP_SOCKETS");
-    value.is_some_and(|value| ["true", "TRUE", "yes", "YES", "1"].iter().any(|yes| value == *yes))
 }
