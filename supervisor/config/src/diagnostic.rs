@@ -32,6 +32,8 @@ pub struct Diagnostic {
     pub place: SourceSpan,
     /// A second place that belongs to it, and what is there.
     pub also: Option<(SourceSpan, String)>,
+    /// True if the config asks to be closed to somebody in a way that cannot be enforced.
+    pub(super) open: bool,
     source: Option<Arc<Source>>,
 }
 
@@ -58,6 +60,7 @@ impl Diagnostic {
             help: None,
             place,
             also: None,
+            open: false,
             source: None,
         }
     }
@@ -187,6 +190,13 @@ impl From<Diagnostic> for Refused {
 }
 
 impl Refused {
+    /// True if it is refused because it asks for a protection that cannot be given: then no other config may run in its
+    /// stead, for that would be as open.
+    #[must_use]
+    pub fn asks_for_protection(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.open)
+    }
+
     /// Text of all diagnostics for a person; see [`Diagnostic::render`]. What makes the config unusable comes last, where
     /// the eye is, and if there is anything else, a line says which is which.
     #[must_use]

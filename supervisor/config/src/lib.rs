@@ -37,6 +37,7 @@ mod policy;
 mod processes;
 mod read;
 mod reference;
+mod registry;
 pub mod schedule;
 mod schema;
 pub mod secrets;

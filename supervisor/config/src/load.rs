@@ -12,13 +12,14 @@ use mainstay_model::{Config, Offer, Offers, Source, SourceSpan, Span};
 use crate::bundle::{ConfigFiles, MAX_SIZE, beside};
 use crate::diagnostic::{Diagnostic, Refused, Severity};
 use crate::document::Parsed;
+use crate::keys::IGNORED;
 use crate::load_context::LoadContext;
 use crate::models;
 use crate::models::AfterStart;
 use crate::node::{Node, Note, Value};
 use crate::read::Reader;
 use crate::secrets;
-use crate::{check, dependencies, document, executable, include, sections};
+use crate::{check, dependencies, document, executable, include, registry, sections};
 
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
@@ -180,7 +181,7 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
     for (number, bad) in bad_bytes.into_iter().enumerate() {
         if let (Some(bad), Some((.., base))) = (bad, source.file(number)) {
             let span = Span::new(bad, bad).moved(base);
-            let diagnostic = reader.refuse(span, "the config is not UTF-8 text");
+            let diagnostic = reader.error(span, "the config is not UTF-8 text");
             diagnostic.help = Some("save it as UTF-8".to_owned());
             unreadable = true;
         }
@@ -196,8 +197,12 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
     let broken = parsed.iter().any(|file| file.broken);
     let mut roots = Vec::with_capacity(parsed.len());
     for file in parsed {
+        let unread = unread(&file.root);
         for (severity, note) in file.notes {
-            add(&mut reader, severity, note);
+            let inside = |span: &Span| span.start <= note.span.start && note.span.end <= span.end;
+            if severity > Severity::Warning || !unread.iter().any(inside) {
+                add(&mut reader, severity, note);
+            }
         }
         roots.push(file.root);
     }
@@ -208,7 +213,7 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
         return (None, reader.finish());
     };
     if matches!(main.value, Value::Null) {
-        let diagnostic = reader.refuse(main.span, "the config is empty");
+        let diagnostic = reader.error(main.span, "the config is empty");
         diagnostic.place = SourceSpan::file(&bundle.path);
         diagnostic.help = Some("an empty machine is written {}".to_owned());
         return (None, reader.finish());
@@ -220,6 +225,7 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
         diagnostics.extend(check::duplicates(config));
         diagnostics.extend(check::single_instances(config));
         diagnostics.extend(check::outputs(config));
+        diagnostics.extend(registry::absent(config));
         diagnostics.extend(dependencies::check(config));
         for diagnostic in &mut diagnostics {
             diagnostic.scrub(&source);
@@ -232,6 +238,16 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
         }
     }
     (config, diagnostics)
+}
+
+/// Spans of the values that nobody reads, about which there is nothing more to say.
+fn unread(root: &Node) -> Vec<Span> {
+    let Value::Map(entries) = &root.value else {
+        return Vec::new();
+    };
+    let ignored = |key: &str| IGNORED.iter().any(|(ignored, _)| ignored.eq_ignore_ascii_case(key));
+    let unread = entries.iter().filter(|entry| ignored(&entry.key));
+    unread.map(|entry| entry.value.span).collect()
 }
 
 fn add(reader: &mut Reader, severity: Severity, note: Note) {
@@ -255,7 +271,7 @@ fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[Node]) {
             let path = beside(&file.path, written);
             match bundle.files.iter().position(|file| file.path == path) {
                 None => {
-                    reader.refuse(span, "this included file has not been read").help =
+                    reader.error(span, "this included file has not been read").help =
                         Some("write `include` and the path in plain letters".to_owned());
                 }
                 Some(number) if named.contains(&number) => {

@@ -171,17 +171,35 @@ impl Substitution<'_> {
         match rest.as_bytes().first() {
             Some(b'$') => DollarForm::Value("$".to_owned(), sign + 2),
             Some(b'{') => self.braces(sign, depth),
-            // Editors look for the schema of a file under this key.
-            _ if rest.starts_with("schema\"") && !self.environment.contains_key("schema") => {
-                DollarForm::Literal(sign + 1)
-            }
             _ => match name_len(rest) {
                 0 => DollarForm::Literal(sign + 1),
+                // `$schema` is for editors; `$variable`, `$set` and the like belong to fragments.
+                len if !self.environment.contains_key(&rest[..len]) && self.is_key(sign, sign + 1 + len) => {
+                    DollarForm::Literal(sign + 1)
+                }
                 len => {
                     let end = sign + 1 + len;
                     DollarForm::Value(self.variable(&rest[..len], Span::new(sign, end)), end)
                 }
             },
+        }
+    }
+
+    /// True if the text from `start` to `end` is a whole key of a map, in quotes or, in YAML, without.
+    fn is_key(&self, start: usize, end: usize) -> bool {
+        let (before, after) = (&self.text[..start], &self.text[end..]);
+        let quote = ['"', '\''].into_iter().find(|quote| before.ends_with(*quote));
+        match quote {
+            Some(quote) => {
+                let after = after.strip_prefix(quote).map(str::trim_start);
+                after.is_some_and(|after| after.starts_with(':'))
+            }
+            None => {
+                let line = before.rsplit('\n').next().unwrap_or_default().trim_end();
+                let first = line.is_empty() || line.ends_with(['{', ',', '-']);
+                let colon = after.trim_start_matches(' ').strip_prefix(':');
+                first && colon.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+            }
         }
     }
 

@@ -214,7 +214,7 @@ async fn what_refuses_a_file_hides_nothing_else_that_is_wrong_with_it() {
     let place = Place::new();
     let file = place.write(
         "rover.yaml",
-        "debug: 7\nmodules: [{name: gone, executable_path: /nowhere/run}]\ncomponents:\n  - {name: b, type: base, model: wheeled}\n  - {name: c, type: base, model: 7}\n",
+        "network: 7\nmodules: [{name: gone, executable_path: /nowhere/run}]\ncomponents:\n  - {name: b, type: base, model: wheeled}\n  - {name: c, type: base, model: 7}\n",
     );
     let ended = check(&place, &file, &["--json"]).await;
     let messages: Vec<_> = complaints(&json_of(&ended))
@@ -223,10 +223,10 @@ async fn what_refuses_a_file_hides_nothing_else_that_is_wrong_with_it() {
         .collect();
     assert_eq!(ended.code, 1);
     for word in [
-        "refused 1:8",
+        "refused 1:10",
         "executable path error: stat /nowhere/run",
         "no such model: `wheeled`",
-        "refused 5:",
+        "local 5:",
     ] {
         assert!(
             messages.iter().any(|message| message.contains(word)),
