@@ -113,7 +113,13 @@ async fn validate(
     let request = ValidateConfigRequest { config: Some(config) };
     match module.validate_config(request).await {
         Ok(answer) => {
-            let needed = answer.into_inner().dependencies.into_iter();
+            let needed = answer.into_inner().dependencies;
+            if needed.iter().any(String::is_empty) {
+                return Ok(Err(
+                    "its module says that it needs a resource with an empty name".to_owned()
+                ));
+            }
+            let needed = needed.into_iter();
             Ok(Ok(needed.filter(|text| !is_frame_system(text)).collect()))
         }
         // Not the module's word, but the connection's.

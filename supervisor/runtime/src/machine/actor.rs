@@ -11,7 +11,7 @@ use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::plan::Step;
 use mainstay_core::machine::world::World;
 use mainstay_model::{Config, ModuleName, Phase};
-use mainstay_proto::ResourceName;
+use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::resource::{Resource, ResourceState};
 use mainstay_proxy::table::Table;
 use mainstay_proxy::upstream::Upstream;
@@ -297,7 +297,7 @@ impl Machine {
             let what = match stage {
                 BuildStage::Validating => {
                     let call = async {
-                        let answer = calls::validate(upstream, proto()?, limit).await;
+                        let answer = calls::validate(Some(&module), upstream, proto()?, limit).await;
                         answer.map_err(|refusal| refusal.failure)
                     };
                     CallResult::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
@@ -389,6 +389,7 @@ impl Machine {
                         .iter()
                         .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
                         .collect();
+                    self.warn_of_rivals(&name, &offers);
                     self.world.module_changed(&name, ModuleCondition::Ready, Some(offers));
                     self.swap_table();
                 }
@@ -405,6 +406,27 @@ impl Machine {
                 }
             }
             Event::Stopped => running.upstream = None,
+        }
+    }
+
+    /// Says of models that more than one module offers which of them builds: the one that stands first in the config.
+    fn warn_of_rivals(&self, name: &ModuleName, offers: &HashSet<(Api, Model)>) {
+        let order = self.world.modules_in_order();
+        let place = |wanted: &ModuleName| order.iter().position(|known| known == wanted);
+        let others = order.iter().filter(|other| *other != name && !other.is_builtin());
+        for other in others {
+            let Some(running) = self.modules.get(other).filter(|_| !name.is_builtin()) else {
+                continue;
+            };
+            let theirs = running.handlers.iter();
+            let mut both = theirs
+                .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
+                .filter(|offer| offers.contains(offer));
+            let Some((_, model)) = both.next() else { continue };
+            let first = if place(other) < place(name) { other } else { name };
+            warn!(
+                "modules {name} and {other} both offer {model}; {first} builds it, because it stands first in the config"
+            );
         }
     }
 
