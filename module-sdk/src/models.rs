@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     Dependencies, DependencySpec, FromConfig, Implements, Result,
+    attributes::UnknownAttribute,
     config::{RawConfig, Tasks},
     dependencies::LocalResource,
     registry::Instance,
@@ -14,8 +15,8 @@ use crate::{
 
 /// Type-erased factory of the resources of one model.
 pub(crate) trait ModelFactory: Send + Sync {
-    /// Validates a configuration and returns its dependencies.
-    fn validate(&self, config: RawConfig) -> Result<DependencySpec>;
+    /// Validates a configuration and returns its dependencies, and the attributes that the model does not know.
+    fn validate(&self, config: RawConfig) -> Result<(DependencySpec, Vec<UnknownAttribute>)>;
     /// Builds a resource. Dropping the future cancels the tasks it started.
     fn build(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Instance>>>;
 }
@@ -33,11 +34,11 @@ impl<A: ?Sized, R> TypedModel<A, R> {
 }
 
 impl<A: Implements<R> + ?Sized, R: FromConfig> ModelFactory for TypedModel<A, R> {
-    fn validate(&self, config: RawConfig) -> Result<DependencySpec> {
+    fn validate(&self, config: RawConfig) -> Result<(DependencySpec, Vec<UnknownAttribute>)> {
         let name = config.full_name();
-        let (config, declared, _) = config.read::<R::Attributes>()?;
+        let (config, declared, unknown) = config.read::<R::Attributes>()?;
         let added = R::validate(&config).map_err(|error| error.context(name))?;
-        Ok(merge(declared, added))
+        Ok((merge(declared, added), unknown))
     }
 
     fn build(&self, config: RawConfig, dependencies: Dependencies) -> BoxFuture<'static, Result<Box<Instance>>> {

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use mainstay_proto::{
-    Api,
+    Api, VALIDATE_WARNING,
     viam::{
         app::v1::ComponentConfig,
         module::v1::{
@@ -21,7 +21,7 @@ use mainstay_proto::{
     },
 };
 use tokio::sync::mpsc;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     Call, Dependencies, Error, Module, Result, Robot,
@@ -31,6 +31,9 @@ use crate::{
     parent::Parent,
     registry::{ApiRegistry, Registry},
 };
+
+/// Warnings that an answer to ValidateConfig carries at most: the headers of an answer have a limit.
+const MAX_WARNINGS: usize = 10;
 
 /// State of the module service: registries, models, and the connection to the core.
 pub(crate) struct Host {
@@ -211,12 +214,17 @@ impl ModuleService for Host {
         let config = RawConfig::from_wire(request.into_inner().config)?;
         let factory = self.factory(&config)?;
         Scope::mark(&config.label());
-        let spec = factory.validate(config)?;
+        let (spec, unknown) = factory.validate(config)?;
         let (dependencies, optional_dependencies) = (spec.required, spec.optional);
-        Ok(Response::new(ValidateConfigResponse {
+        let mut response = Response::new(ValidateConfigResponse {
             dependencies,
             optional_dependencies,
-        }))
+        });
+        for attribute in unknown.iter().take(MAX_WARNINGS) {
+            let warning = MetadataValue::from_bytes(attribute.to_string().as_bytes());
+            response.metadata_mut().append_bin(VALIDATE_WARNING, warning);
+        }
+        Ok(response)
     }
 
     async fn add_resource(

@@ -34,6 +34,10 @@ pub use mainstay_ids::{Api, IdError, Model, ResourceName, check_module_name, che
 
 pub use self::generated::*;
 
+/// Metadata of an answer to `ValidateConfig`: one value for each thing that the module would warn about. Modules made with
+/// another SDK send none.
+pub const VALIDATE_WARNING: &str = "mainstay-warning-bin";
+
 /// Static data that the build script makes from the compiled `.proto` files, sorted for binary search.
 mod tables {
     use crate::{

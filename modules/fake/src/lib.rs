@@ -17,6 +17,7 @@ mod encoder;
 mod generic;
 mod motion;
 mod motor;
+mod names;
 mod numbers;
 mod picture;
 mod pins;

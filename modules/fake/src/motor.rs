@@ -8,6 +8,7 @@ use mainstay_module::{
 use crate::{
     FakeEncoder,
     drive::{is_moving, power_of_rpm, run_for, run_to},
+    names::named,
     numbers::{natural, whole},
     shaft::{Link, Shaft},
     spindle::Coupling,
@@ -21,6 +22,7 @@ const DEFAULT_MAX_RPM: f64 = 100.0;
 #[serde(default)]
 pub struct Attributes {
     /// Fake encoder of the same machine; without one the motor has no position.
+    #[serde(deserialize_with = "named")]
     pub encoder: Option<Dependency<dyn Encoder>>,
     /// Encoder ticks per revolution; must be above 0 with an encoder.
     #[serde(deserialize_with = "whole")]
@@ -28,6 +30,7 @@ pub struct Attributes {
     /// Speed at full power, in revolutions per minute; 0 stands for 100.
     pub max_rpm: f64,
     /// Board of `pins`.
+    #[serde(deserialize_with = "named")]
     pub board: Option<Dependency<dyn Board>>,
     /// Pins of a motor driver.
     pub pins: PinAttributes,

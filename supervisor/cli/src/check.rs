@@ -30,7 +30,8 @@ Examples:
   mainstay check rover.yaml --live    let running modules check their entries, too
   mainstay check rover.yaml --json | jq '.complaints[] | select(.grade != \"warning\")'
 
-Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone. \
+Exit code: 0 without errors, with or without warnings; 1 with errors, even if they concern single entries alone, and with \
+`--deny-warnings` for warnings, too. \
 The built-in modules look at their entries. Which models another module offers is known from the machine that runs this \
 file, else from the module's meta.json, else after its start. Errors in attributes that only such a module knows are shown \
 with `--live`, or when the resource is built.
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// The program that holds the built-in modules [default: mainstay-builtins beside this program]
     #[arg(long, value_name = "PATH", conflicts_with = "live")]
     builtins: Option<PathBuf>,
+    /// Exit with code 1 for warnings, too
+    #[arg(long)]
+    deny_warnings: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -74,39 +78,53 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         return live(arguments).await;
     }
     let builtins = arguments.builtins.unwrap_or_else(config::builtins::default_path);
-    print_result(&arguments.file, &look(&arguments.file, builtins).await, arguments.json)
+    let found = look(&arguments.file, builtins).await;
+    print(&if arguments.json {
+        json_text(&arguments.file, &found)
+    } else {
+        text(&arguments.file, &found, Style::stdout())
+    })?;
+    Ok(exit_code(tally(&found.diagnostics), arguments.deny_warnings))
 }
 
-/// Looks at the file, at what it names on the disk, and asks whoever can say something without being started as a module.
+/// Looks at the file, at what it names on the disk, and asks whoever can say something without being started as a module. What
+/// refuses the file hides nothing else that is wrong with it.
 async fn look(file: &Path, builtins: PathBuf) -> CheckResult {
     let builtins = BuiltinModels::at(builtins);
-    let mut loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(mut refused) => {
-            if let Some(config) = &refused.config {
-                let offers = offers(file, config, &builtins).await;
-                refused.look_for_models(&offers);
+    match config::load(file) {
+        Ok(mut loaded) => {
+            let offers = offers(file, &loaded.config, &builtins).await;
+            let after_start = loaded.look_for_models(&offers);
+            loaded.add(ask_modules(file, &loaded.config, &builtins).await);
+            CheckResult {
+                config: Some(loaded.config),
+                diagnostics: loaded.diagnostics,
+                after_start,
             }
-            return CheckResult {
+        }
+        Err(mut refused) => {
+            if let Some(config) = refused.config.clone().filter(|_| refused.complete) {
+                let offers = offers(file, &config, &builtins).await;
+                refused.look_for_models(&offers);
+                refused.add(ask_modules(file, &config, &builtins).await);
+            }
+            CheckResult {
                 diagnostics: refused.diagnostics,
                 ..CheckResult::default()
-            };
+            }
         }
-    };
-    let offers = offers(file, &loaded.config, &builtins).await;
-    let after_start = loaded.look_for_models(&offers);
-    let asked = ask_builtins::ask(&builtins.present(), &loaded.config).await;
-    loaded.add(declared::check(&loaded.config, &asked.answers, &LoadContext::of(file)));
-    let silent = asked.silent.iter().map(|(module, problem)| {
+    }
+}
+
+/// Asks the built-in modules about their entries.
+async fn ask_modules(file: &Path, config: &Config, builtins: &BuiltinModels) -> Vec<Diagnostic> {
+    let asked = ask_builtins::ask(&builtins.present(), config).await;
+    let mut diagnostics = declared::check(config, &asked.answers, &LoadContext::of(file));
+    diagnostics.extend(asked.silent.iter().map(|(module, problem)| {
         let message = format!("module {module} could not be asked about its entries: {problem}");
         Diagnostic::new(Severity::Warning, message, SourceSpan::file(file))
-    });
-    loaded.add(silent.collect());
-    CheckResult {
-        config: Some(loaded.config),
-        diagnostics: loaded.diagnostics,
-        after_start,
-    }
+    }));
+    diagnostics
 }
 
 /// Offers that can be known now: what runs goes before what a file says.
@@ -134,7 +152,7 @@ async fn live(arguments: Arguments) -> Result<Exit, CliError> {
     } else {
         live_text(&arguments.file, &answer)
     })?;
-    Ok(exit_code(live_tally(&answer)))
+    Ok(exit_code(live_tally(&answer), arguments.deny_warnings))
 }
 
 fn live_tally(answer: &CheckConfigResponse) -> (usize, usize) {
@@ -167,19 +185,13 @@ fn live_text(file: &Path, answer: &CheckConfigResponse) -> String {
     joined([sent_text(&answer.diagnostics), closing], "\n\n")
 }
 
-/// Prints the result and chooses the exit code.
-fn print_result(file: &Path, found: &CheckResult, as_json: bool) -> Result<Exit, CliError> {
-    print(&if as_json {
-        json_text(file, found)
-    } else {
-        text(file, found, Style::stdout())
-    })?;
-    Ok(exit_code(tally(&found.diagnostics)))
-}
-
 /// Exit code for that many errors and warnings.
-fn exit_code((errors, _): (usize, usize)) -> Exit {
-    if errors == 0 { Exit::Done } else { Exit::Wrong }
+fn exit_code((errors, warnings): (usize, usize), deny_warnings: bool) -> Exit {
+    if errors == 0 && !(deny_warnings && warnings > 0) {
+        Exit::Done
+    } else {
+        Exit::Wrong
+    }
 }
 
 /// The keys that the JSON of every check has.
@@ -317,7 +329,7 @@ mod tests {
     #[test]
     fn json_has_places_grades_and_the_second_place() {
         let motor = "  - {name: m, api: rdk:component:motor, model: fake}\n";
-        let (_, json) = checked(&format!("components:\n{motor}{motor}debug: maybe\n"));
+        let (_, json) = checked(&format!("components:\n{motor}{motor}network: maybe\n"));
         assert_eq!(
             (&json["usable"], &json["errors"]),
             (&Value::from(false), &Value::from(2))
@@ -338,7 +350,7 @@ mod tests {
         let refused = of("refused");
         assert_eq!(
             (&refused["line"], &refused["column"], &refused["length"]),
-            (&4.into(), &8.into(), &5.into())
+            (&4.into(), &10.into(), &5.into())
         );
         let (_, json) = checked("");
         assert_eq!(json["complaints"][0]["line"], Value::Null, "{json}");

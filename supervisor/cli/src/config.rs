@@ -171,27 +171,41 @@ fn set(arguments: &SetArguments) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// Diagnostics of the config of `file` if one of its files has the new text. What would be refused is not written.
+/// Diagnostics of the config of `file` if one of its files has the new text. What would be refused, or could not be read as
+/// what its key takes, is not written.
 fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, CliError> {
-    let refused = |refused: config::Refused| {
-        let refusing = refused
-            .diagnostics
-            .into_iter()
-            .filter(|diagnostic| diagnostic.severity == Severity::Refused);
-        let shown = diagnostics::render(&refusing.collect::<Vec<_>>(), config::colour_wanted());
-        CliError::wrong(format!(
-            "nothing is written, because the config could not be used then:\n\n{shown}"
-        ))
+    let not_written = |why: &str, diagnostics: &[Diagnostic]| {
+        let shown = diagnostics::render(diagnostics, config::colour_wanted());
+        CliError::wrong(format!("nothing is written, because {why}:\n\n{shown}"))
     };
-    let mut read = |path: &Path| {
+    let parse = |read: &mut dyn FnMut(&Path) -> std::io::Result<Vec<u8>>| {
+        let bundle = config::ConfigFiles::gather(file, read)?;
+        config::parse(&bundle, &config::LoadContext::of(file))
+    };
+    let after = parse(&mut |path| {
         if path == changed {
             Ok(text.to_owned())
         } else {
             config::read_file(path)
         }
+    });
+    let mut loaded = after.map_err(|mut refused| {
+        refused.diagnostics.retain(|one| one.severity == Severity::Refused);
+        not_written("the config could not be used then", &refused.diagnostics)
+    })?;
+    let before = match parse(&mut config::read_file) {
+        Ok(loaded) => loaded.diagnostics,
+        Err(refused) => refused.diagnostics,
     };
-    let bundle = config::ConfigFiles::gather(file, &mut read).map_err(refused)?;
-    let mut loaded = config::parse(&bundle, &config::LoadContext::of(file)).map_err(refused)?;
+    let known = |message: &str| before.iter().any(|one| one.message == message);
+    let malformed = loaded.diagnostics.iter();
+    let malformed: Vec<_> = malformed
+        .filter(|one| one.malformed && !known(&one.message))
+        .cloned()
+        .collect();
+    if !malformed.is_empty() {
+        return Err(not_written("of what would be wrong with it then", &malformed));
+    }
     loaded.look_for_programs();
     let heavy = loaded
         .diagnostics

@@ -91,19 +91,40 @@ impl ConfigFiles {
         environment: &BTreeMap<String, String>,
         read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Self, Refused> {
+        match Self::gather_partly(path, environment, read)? {
+            (files, missing) if missing.is_empty() => Ok(files),
+            (_, diagnostics) => Err(Refused {
+                diagnostics,
+                config: None,
+                complete: false,
+            }),
+        }
+    }
+
+    /// [`ConfigFiles::gather_with`] that goes on without the included files that cannot be read, and says which.
+    ///
+    /// # Errors
+    /// The config file itself cannot be read.
+    pub(super) fn gather_partly(
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+        read: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<(Self, Vec<Diagnostic>), Refused> {
         let mut gathering = Gathering {
             environment,
             read,
             files: Vec::new(),
             total: 0,
+            missing: Vec::new(),
         };
         gathering
             .file(path.to_owned(), &mut Vec::new(), None)
             .map_err(|diagnostic| Refused::from(*diagnostic))?;
-        Ok(Self {
+        let files = Self {
             path: path.to_owned(),
             files: gathering.files,
-        })
+        };
+        Ok((files, gathering.missing))
     }
 
     /// SHA-256 over the contents and the paths relative to the config file, in hexadecimal digits. Equal digests mean
@@ -147,6 +168,8 @@ struct Gathering<'a> {
     read: &'a mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
     files: Vec<RawFile>,
     total: u64,
+    /// Included files that are not among them, and why.
+    missing: Vec<Diagnostic>,
 }
 
 impl Gathering<'_> {
@@ -237,7 +260,12 @@ impl Gathering<'_> {
                 // Refused when it is parsed. No value of the environment may become a path in here.
                 continue;
             }
-            self.file(beside(from, written), above, Some((&source, &place)))?;
+            if let Err(problem) = self.file(beside(from, written), above, Some((&source, &place)))
+                // That there are too many is said once.
+                && self.missing.iter().all(|said| said.message != problem.message)
+            {
+                self.missing.push(*problem);
+            }
         }
         above.pop();
         Ok(())

@@ -8,6 +8,7 @@ use mainstay_model::{Config, ModuleConfig, ModuleType, ResourceConfig, SourceSpa
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::executable::{Executable, ProgramProblem};
+use crate::registry::DOWNLOAD;
 
 /// Looks for the programs of all modules without a fault and complains about each that cannot be run. A program may come
 /// later: its module is tried then, so this is no fault of the entry.
@@ -24,6 +25,12 @@ pub fn executables(config: &Config, look: impl Fn(&Path) -> Executable) -> Vec<D
         let shown = module.executable.display().to_string();
         let Some(ProgramProblem { cause, help }) = found.problem(&shown, module.is_tarball()) else {
             continue;
+        };
+        let help = match found {
+            Executable::Nothing(_) if module.kind == ModuleType::Registry => {
+                format!("nothing is downloaded from a registry: {DOWNLOAD}")
+            }
+            _ => help,
         };
         let place = &module.executable_place;
         let message = format!(

@@ -13,8 +13,17 @@ use crate::document;
 use crate::load_context::LoadContext;
 use crate::node::{TreeNode, Value};
 
-/// Answer of a module about one entry: the names that it needs, or the fault of the entry.
-pub type DeclaredAnswer = Result<Vec<String>, String>;
+/// What a module says of an entry that is good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Names that the entry needs.
+    pub needed: Vec<String>,
+    /// Warnings, each with its cure behind a semicolon.
+    pub warnings: Vec<String>,
+}
+
+/// Answer of a module about one entry: what it needs, or the fault of the entry.
+pub type DeclaredAnswer = Result<Declared, String>;
 
 /// Diagnostics that follow from the answers of modules.
 #[must_use]
@@ -31,10 +40,7 @@ pub fn check(
             None => {}
             Some(Err(problem)) => {
                 let message = problem.strip_prefix(&format!("{}: ", entry.name)).unwrap_or(problem);
-                let named = message.strip_prefix("attribute ").unwrap_or(message).strip_prefix('`');
-                let key = named.and_then(|rest| rest.split('`').next());
-                let attributes = trees.attributes_of(config, entry, context);
-                let span = key.and_then(|key| at_path(attributes?, key));
+                let span = named(trees.attributes_of(config, entry, context), message);
                 let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
                 let who = entry.name.name.escape_debug();
                 let message = match span.filter(|span| config.source.is_hidden_at(*span)) {
@@ -44,7 +50,16 @@ pub fn check(
                 };
                 diagnostics.push(Diagnostic::about(config, Severity::Local, &place, message));
             }
-            Some(Ok(needed)) => {
+            Some(Ok(Declared { needed, warnings })) => {
+                for warning in warnings {
+                    let span = named(trees.attributes_of(config, entry, context), warning);
+                    let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
+                    let (message, help) = warning.split_once("; ").unwrap_or((warning, ""));
+                    let message = format!("`{}`: {message}", entry.name.name.escape_debug());
+                    let mut diagnostic = Diagnostic::about(config, Severity::Warning, &place, message);
+                    diagnostic.help = Some(help.to_owned()).filter(|help| !help.is_empty());
+                    diagnostics.push(diagnostic);
+                }
                 // What the entry lists itself is looked at with the entries.
                 for text in needed.iter().filter(|text| !entry.depends_on.contains(text)) {
                     let Err(problem) = index.resolve(text) else { continue };
@@ -63,6 +78,12 @@ pub fn check(
         diagnostic.scrub(&config.source);
     }
     diagnostics
+}
+
+/// Place of the attribute that a module's text begins with.
+fn named(attributes: Option<&TreeNode>, text: &str) -> Option<Span> {
+    let path = text.strip_prefix("attribute ").unwrap_or(text).strip_prefix('`')?;
+    at_path(attributes?, path.split('`').next()?)
 }
 
 fn unresolved(
@@ -171,7 +192,19 @@ mod tests {
                     - {name: twin, type: motor, model: fake}\n\
                     - {name: twin, type: servo, model: fake}\n";
         let remote = "remotes: [{name: r, address: 'r:1'}]\n";
-        let needs = |names: &[&str]| Ok(names.iter().map(ToString::to_string).collect());
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let needs = |names: &[&str]| {
+            Ok(Declared {
+                needed: texts(names),
+                warnings: Vec::new(),
+            })
+        };
+        let warns = |warnings: &[&str]| {
+            Ok(Declared {
+                needed: Vec::new(),
+                warnings: texts(warnings),
+            })
+        };
         let refuses = |text: &str| Err(text.to_owned());
         for (more, answer, expected) in [
             (
@@ -236,6 +269,14 @@ mod tests {
                 &["r.yaml:2:117: `base`: its module refuses this attribute, whose value is not shown"],
             ),
             ("", refuses("no power"), &["r.yaml:2:10: `base`: no power"]),
+            (
+                "",
+                warns(&["attribute `more[0].x` is not known; did you mean `y`?", "warm"]),
+                &[
+                    "r.yaml:2:93: `base`: attribute `more[0].x` is not known (did you mean `y`?)",
+                    "r.yaml:2:10: `base`: warm",
+                ],
+            ),
         ] {
             let context = LoadContext::default();
             let text = format!("{text}{more}");

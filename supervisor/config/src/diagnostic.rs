@@ -32,6 +32,10 @@ pub struct Diagnostic {
     pub place: SourceSpan,
     /// A second place that belongs to it, and what is there.
     pub also: Option<(SourceSpan, String)>,
+    /// True if a value could not be read as what its key takes.
+    pub malformed: bool,
+    /// True if the config asks to be closed to somebody in a way that cannot be enforced.
+    pub(super) open: bool,
     source: Option<Arc<Source>>,
 }
 
@@ -58,6 +62,8 @@ impl Diagnostic {
             help: None,
             place,
             also: None,
+            malformed: false,
+            open: false,
             source: None,
         }
     }
@@ -174,6 +180,8 @@ pub struct Refused {
     pub diagnostics: Vec<Diagnostic>,
     /// Config as far as it could be read, for further checks.
     pub config: Option<Box<Config>>,
+    /// False if a file of it could not be read: what a name means may stand in there.
+    pub complete: bool,
 }
 
 impl From<Diagnostic> for Refused {
@@ -182,11 +190,19 @@ impl From<Diagnostic> for Refused {
         Self {
             diagnostics: vec![diagnostic],
             config: None,
+            complete: false,
         }
     }
 }
 
 impl Refused {
+    /// True if it is refused because it asks for a protection that cannot be given: then no other config may run in its
+    /// stead, for that would be as open.
+    #[must_use]
+    pub fn asks_for_protection(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.open)
+    }
+
     /// Text of all diagnostics for a person; see [`Diagnostic::render`]. What makes the config unusable comes last, where
     /// the eye is, and if there is anything else, a line says which is which.
     #[must_use]

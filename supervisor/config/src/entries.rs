@@ -1,7 +1,6 @@
 //! Entries of `components`, `services` and `modules`: completion of short and legacy forms, rules for names.
 //!
-//! An entry that does not parse is refused. Everything else that is wrong with an entry is local: the entry stays
-//! visible and carries its `fault`.
+//! What is wrong with an entry costs it alone: it stays visible and carries its `fault`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,7 +42,7 @@ pub(super) fn resource(reader: &mut Reader, node: &TreeNode, list: List) -> Opti
     let name = resource_name(reader, &keys, list);
     let api = api(reader, &keys, list);
     let model = model(reader, &keys, list);
-    let (depends_on, places): (Vec<_>, Vec<_>) = reader.texts(&keys, "depends_on").into_iter().unzip();
+    let (depends_on, places): (Vec<_>, Vec<_>) = depends_on(reader, &keys).into_iter().unzip();
     let frame = keys
         .get("frame")
         .and_then(|node| frame::frame(reader, node, &name).ok().flatten());
@@ -64,13 +63,22 @@ pub(super) fn resource(reader: &mut Reader, node: &TreeNode, list: List) -> Opti
     })
 }
 
+/// The names of `depends_on`. An empty one is none.
+fn depends_on(reader: &mut Reader, keys: &Keys<'_>) -> Vec<(String, Span)> {
+    let mut names = reader.texts(keys, "depends_on");
+    for (_, span) in names.extract_if(.., |(name, _)| name.is_empty()) {
+        reader.warn(span, "an empty name in `depends_on` counts as not there");
+    }
+    names
+}
+
 fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List) -> String {
     let name = match keys.get("name") {
         None if list == List::Services => return "builtin".to_owned(),
         None => String::new(),
-        // Of a wrong type, which is complained about and refused: no second diagnostic.
-        Some(_) => match reader.text(keys, "name") {
-            None => return String::new(),
+        Some(node) => match reader.text(keys, "name") {
+            // Complained about. A number names it well enough to be found.
+            None => return scalar(reader, node),
             Some(name) => name.to_owned(),
         },
     };
@@ -79,7 +87,7 @@ fn resource_name(reader: &mut Reader, keys: &Keys<'_>, list: List) -> String {
         let written = reader.source.slice(keys.span_of("name")).contains(name.as_str());
         let help = (!name.is_empty() && written).then(|| names::repaired(&name)).flatten();
         let help = help.map(|name| format!("for example `{name}`"));
-        reader.local(keys.span_of("name"), message, help.as_deref());
+        reader.error_with(keys.span_of("name"), message, help.as_deref());
     }
     name
 }
@@ -114,7 +122,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
                             |subtype| format!("did you mean `rdk:{}:{subtype}`?", list.kind()),
                         );
                     let message = format!("not a valid API config string. Input: `{}`", shown(reader, *span));
-                    reader.refuse(*span, message).help = Some(help);
+                    reader.error(*span, message).help = Some(help);
                     return unknown();
                 }
             },
@@ -147,7 +155,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
             list.kind(),
             example(list)
         );
-        reader.local(span, "subtype field for resource missing or invalid", Some(&help));
+        reader.error_with(span, "subtype field for resource missing or invalid", Some(&help));
         return unknown();
     }
     let namespace = if namespace.is_empty() { "rdk" } else { &namespace };
@@ -162,7 +170,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
                 .into_iter()
                 .find_map(|part| names::check_reserved(part).err());
             let message = reserved.unwrap_or_else(|| error.to_string());
-            reader.local(span, message, None);
+            reader.error_with(span, message, None);
             unknown()
         }
     }
@@ -207,7 +215,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
         None if list == List::Services => Model::builtin("builtin"),
         None => {
             let help = "the component has no `model`; for example `model: fake`";
-            reader.local(keys.span, names::missing("name"), Some(help));
+            reader.error_with(keys.span, names::missing("name"), Some(help));
             unknown()
         }
         Some(TreeNode {
@@ -215,7 +223,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
             span,
         }) => text.parse().unwrap_or_else(|error| {
             let message = format!("not a valid Model config string. Input: `{}`", shown(reader, *span));
-            reader.refuse(*span, message).help = Some(cure(&error));
+            reader.error(*span, message).help = Some(cure(&error));
             unknown()
         }),
         Some(
@@ -240,7 +248,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
                 } else {
                     error.to_string()
                 };
-                reader.local(node.span, message, None);
+                reader.error_with(node.span, message, None);
                 unknown()
             })
         }
@@ -257,29 +265,34 @@ fn cure(error: &IdError) -> String {
     text.split_once(": ").map_or(text.clone(), |(_, cure)| cure.to_owned())
 }
 
+/// A number or a flag as it stands in the file; empty for anything else.
+fn scalar(reader: &Reader, node: &TreeNode) -> String {
+    match node.value {
+        Value::Number(_) | Value::Bool(_) => shown(reader, node.span),
+        _ => String::new(),
+    }
+}
+
 /// A text as it stands in the file, without its quotes.
 fn shown(reader: &Reader, span: Span) -> String {
     reader.source.quote(span).trim_matches(['"', '\'']).to_owned()
 }
 
-/// `log_configuration`: an unknown level is refused.
+/// `log_configuration`: an unknown level is an error.
 pub(super) fn log_level(reader: &mut Reader, keys: &Keys<'_>) -> Option<Level> {
     let inner = reader.map(keys, "log_configuration")?;
     let text = reader.text(&inner, "level").filter(|text| !text.is_empty())?;
-    text.parse()
-        .map_err(|error| unknown_level(reader, inner.span_of("level"), &error, true))
-        .ok()
+    match text.parse::<Level>() {
+        Ok(level) => Some(level),
+        Err(error) => {
+            reader.error_with(inner.span_of("level"), error.to_string(), Some(KNOWN_LEVELS));
+            None
+        }
+    }
 }
 
-/// Complains about a level that is none.
-pub(super) fn unknown_level(reader: &mut Reader, span: Span, error: &mainstay_model::UnknownLevel, refused: bool) {
-    let diagnostic = if refused {
-        reader.refuse(span, error.to_string())
-    } else {
-        reader.warn(span, error.to_string())
-    };
-    diagnostic.help = Some("it is one of debug, info, warn and error".to_owned());
-}
+/// The cure for a level that is none.
+pub(super) const KNOWN_LEVELS: &str = "it is one of debug, info, warn and error";
 
 /// `service_configs`: a single word stands for a standard service.
 pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<ServiceConfig> {
@@ -302,7 +315,7 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
             Err(_) => {
                 let span = keys.span_of("type");
                 let message = format!("not a valid API config string. Input: `{}`", text.escape_debug());
-                reader.refuse(span, message).help = Some("write the service it is for, like `data_manager`".to_owned());
+                reader.error(span, message).help = Some("write the service it is for, like `data_manager`".to_owned());
             }
         }
     }
@@ -312,20 +325,29 @@ pub(super) fn service_configs(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Servi
 /// Reads one module. `None` if it is no map.
 pub(super) fn module(reader: &mut Reader, node: &TreeNode) -> Option<ModuleConfig> {
     let keys = reader.keys(&keys::MODULE, node)?;
-    let name = reader.text(&keys, "name");
-    let unread = name.is_none() && keys.get("name").is_some();
-    let name = name.unwrap_or_default().to_owned();
-    if let Err(message) = names::check_module(&name)
-        && !unread
-    {
-        reader.local(keys.span_of("name"), message, None);
-    }
+    let name = match (reader.text(&keys, "name"), keys.get("name")) {
+        // Complained about.
+        (None, Some(node)) => scalar(reader, node),
+        (name, _) => {
+            let name = name.unwrap_or_default().to_owned();
+            if let Err(message) = names::check_module(&name) {
+                reader.error_with(keys.span_of("name"), message, None);
+            }
+            name
+        }
+    };
     let kind = module_type(reader, &keys);
     let written = reader.text(&keys, "executable_path").unwrap_or_default();
     let written = reader.filled(written, keys.span_of("executable_path"));
+    let module_id = reader.text_or_empty(&keys, "module_id");
     let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
-        if !matches!(keys.get("executable_path"), Some(node) if !matches!(node.value, Value::Text(_))) {
-            reader.local(keys.span_of("executable_path"), message, Some(help));
+        let unread = keys
+            .get("executable_path")
+            .is_some_and(|node| !matches!(node.value, Value::Text(_)));
+        // What of a registry is not here is complained about with those that wait for it.
+        let absent = written.is_empty() && (kind == ModuleType::Registry || !module_id.is_empty());
+        if !unread && !absent {
+            reader.error_with(keys.span_of("executable_path"), message, Some(help));
         }
         PathBuf::from(&written)
     });
@@ -338,14 +360,14 @@ pub(super) fn module(reader: &mut Reader, node: &TreeNode) -> Option<ModuleConfi
     let status_error = status_error.filter(|text| !text.is_empty()).map(str::to_owned);
     if let Some(error) = &status_error {
         let message = format!("the cloud refuses this module: {}", error.escape_debug());
-        reader.local(keys.span_of("status"), message, None);
+        reader.error_with(keys.span_of("status"), message, None);
     }
     let policy = policy(reader, &keys, &executable);
     Some(ModuleConfig {
         name,
         kind,
         executable,
-        module_id: reader.text_or_empty(&keys, "module_id"),
+        module_id,
         log_level: reader
             .text(&keys, "log_level")
             .filter(|level| !level.is_empty())
@@ -380,6 +402,7 @@ pub(super) fn texts_by_key(reader: &mut Reader, node: &TreeNode, what: &str) -> 
             reader.warn(span, format!("{what} is null, which counts as an empty text"));
             texts.insert(key.to_owned(), String::new());
         } else if let Some(text) = reader.as_text(what, value) {
+            reader.check_word(text, value.span);
             let text = reader.filled(text, value.span);
             texts.insert(key.to_owned(), text);
         }

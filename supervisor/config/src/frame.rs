@@ -20,7 +20,7 @@ pub(super) struct Faulty;
 
 /// Complains about a local error.
 fn faulty(reader: &mut Reader, span: Span, message: impl Into<String>, help: &str) -> Faulty {
-    reader.local(span, message, Some(help));
+    reader.error_with(span, message, Some(help));
     Faulty
 }
 

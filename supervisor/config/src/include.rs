@@ -59,12 +59,12 @@ pub(super) fn check(reader: &mut Reader, keys: &Keys<'_>) {
     for item in items {
         let text = reader.as_text("an item of `include`", item).map(str::is_empty);
         if text == Some(true) {
-            reader.refuse(item.span, "`include` names no file here").help =
+            reader.error(item.span, "`include` names no file here").help =
                 Some("write a path, relative to this file".to_owned());
         } else if reader.source.slice(item.span).contains('$') {
             // Else the same files would be one config here and another there.
             reader
-                .refuse(item.span, "the path of an included file takes no variables")
+                .error(item.span, "the path of an included file takes no variables")
                 .help = Some("write the path itself".to_owned());
         }
     }

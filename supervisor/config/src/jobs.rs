@@ -19,17 +19,14 @@ const DO_COMMAND: &str = "DoCommand";
 
 /// Reads all jobs. `elsewhere`: a resource may also come from a remote, which says what it has once it is reached.
 pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[ResourceConfig], elsewhere: bool) -> Vec<Job> {
-    let mut jobs = Vec::new();
     let mut seen = SeenKeys::default();
-    for node in reader.lists(files, "jobs") {
-        let Some(keys) = reader.keys(&keys::JOB, node) else {
-            continue;
-        };
+    reader.entries(files, "jobs", |reader, node| {
+        let keys = reader.keys(&keys::JOB, node)?;
         let required = ["name", "schedule", "resource", "method"];
         let texts = required.map(|key| reader.text_or_empty(&keys, key));
         for (key, text) in required.iter().zip(&texts) {
             if text.is_empty() {
-                reader.local(keys.span, names::missing(key), None);
+                reader.error_with(keys.span, names::missing(key), None);
             }
         }
         let [name, schedule, resource, method] = texts;
@@ -38,7 +35,7 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
             && let Err(bad) = schedule.parse::<Schedule>()
         {
             let help = "write `continuous`, a duration like 30s, or five cron fields like `0 3 * * *`";
-            reader.local(keys.span_of("schedule"), bad.to_string(), Some(help));
+            reader.error_with(keys.span_of("schedule"), bad.to_string(), Some(help));
         }
         let command = reader.structure(&keys, "command");
         if let Some(node) = keys.get("command").filter(|_| method != DO_COMMAND) {
@@ -53,7 +50,7 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
                 known_method(reader, api, &method, node.span);
             }
         }
-        jobs.push(Job {
+        Some(Job {
             name,
             schedule,
             resource,
@@ -61,9 +58,8 @@ pub(super) fn jobs(reader: &mut Reader, files: &[Keys<'_>], resources: &[Resourc
             command,
             log_level: log_level(reader, &keys),
             fault: reader.take_fault(),
-        });
-    }
-    jobs
+        })
+    })
 }
 
 /// The API of the one resource that a job calls. That there is none, or more than one, is no fault of the job: when it

@@ -6,19 +6,19 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use mainstay_ids::Model;
 use mainstay_model::{Config, Offer, Offers, Source, SourceSpan, Span};
 
 use crate::bundle::{ConfigFiles, MAX_SIZE, beside};
 use crate::diagnostic::{Diagnostic, Refused, Severity};
 use crate::document::Parsed;
+use crate::keys::IGNORED;
 use crate::load_context::LoadContext;
 use crate::models;
 use crate::models::AfterStart;
-use crate::node::{Note, TreeNode, Value};
+use crate::node::{TreeNode, Value};
 use crate::read::Reader;
 use crate::secrets;
-use crate::{check, dependencies, document, executable, include, sections};
+use crate::{check, dependencies, document, executable, include, registry, sections};
 
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 /// # Errors
 /// As for [`load`].
 pub fn load_in(path: &Path, context: &LoadContext) -> Result<Loaded, Refused> {
-    let bundle = ConfigFiles::gather_with(path, &context.variables(), &mut read_file)?;
-    let mut read = parse(&bundle, context);
+    let (bundle, missing) = ConfigFiles::gather_partly(path, &context.variables(), &mut read_file)?;
+    let mut read = parse_with(&bundle, missing, context);
     match &mut read {
         Ok(loaded) => loaded.look_for_programs(),
         Err(refused) => refused.look_for_programs(),
@@ -69,7 +69,14 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The config cannot be used: then with everything that is wrong with it.
 pub fn parse(bundle: &ConfigFiles, context: &LoadContext) -> Result<Loaded, Refused> {
-    let (config, mut diagnostics) = read(bundle, context);
+    parse_with(bundle, Vec::new(), context)
+}
+
+/// [`parse`] of a config of which some files are missing. What is wrong with the others is told all the same.
+fn parse_with(bundle: &ConfigFiles, missing: Vec<Diagnostic>, context: &LoadContext) -> Result<Loaded, Refused> {
+    let mut complete = missing.is_empty();
+    let (config, mut diagnostics) = read(bundle, &mut complete, context);
+    diagnostics.extend(missing);
     sort(&mut diagnostics, bundle.files.iter().map(|file| &*file.path));
     match config {
         Some(config)
@@ -86,6 +93,7 @@ pub fn parse(bundle: &ConfigFiles, context: &LoadContext) -> Result<Loaded, Refu
         config => Err(Refused {
             diagnostics,
             config: config.map(Box::new),
+            complete,
         }),
     }
 }
@@ -114,11 +122,7 @@ impl Loaded {
 impl Refused {
     /// Looks for programs as [`Loaded::look_for_programs`], as far as the config could be read.
     pub fn look_for_programs(&mut self) {
-        if let Some(config) = &mut self.config {
-            // A path that could not be read was complained about.
-            config
-                .modules
-                .retain(|module| !module.executable.as_os_str().is_empty());
+        if let Some(config) = &self.config {
             let diagnostics = check::executables(config, executable::on_disk);
             self.add(diagnostics);
         }
@@ -126,16 +130,14 @@ impl Refused {
 
     /// Looks for models as [`Loaded::look_for_models`], as far as the config could be read.
     pub fn look_for_models(&mut self, offers: &Offers) {
-        let Some(config) = &mut self.config else { return };
-        // What stands where it could not be read was complained about.
-        config
-            .resources
-            .retain(|entry| entry.name.api.subtype() != "unknown" && entry.model != Model::builtin("unknown"));
-        let diagnostics = models::check(config, offers).diagnostics;
-        self.add(diagnostics);
+        if let Some(config) = self.config.as_ref().filter(|_| self.complete) {
+            let diagnostics = models::check(config, offers).diagnostics;
+            self.add(diagnostics);
+        }
     }
 
-    fn add(&mut self, diagnostics: Vec<Diagnostic>) {
+    /// Adds diagnostics, each into its place.
+    pub fn add(&mut self, diagnostics: Vec<Diagnostic>) {
         self.diagnostics.extend(diagnostics);
         if let Some(config) = &self.config {
             sort(&mut self.diagnostics, config.source.paths());
@@ -168,8 +170,8 @@ fn sort<'p>(diagnostics: &mut [Diagnostic], files: impl Iterator<Item = &'p Path
     });
 }
 
-/// Reads as much as can be read, and gives all diagnostics.
-fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Diagnostic>) {
+/// Reads as much as can be read, and gives all diagnostics. `complete`: whether all files are there and could be read.
+fn read(bundle: &ConfigFiles, complete: &mut bool, context: &LoadContext) -> (Option<Config>, Vec<Diagnostic>) {
     let texts: Vec<_> = bundle.files.iter().map(|file| document::decode(&file.text)).collect();
     let bad_bytes: Vec<Option<usize>> = texts.iter().map(|(_, bad)| *bad).collect();
     let files = bundle.files.iter().zip(texts);
@@ -180,7 +182,7 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
     for (number, bad) in bad_bytes.into_iter().enumerate() {
         if let (Some(bad), Some((.., base))) = (bad, source.file(number)) {
             let span = Span::new(bad, bad).moved(base);
-            let diagnostic = reader.refuse(span, "the config is not UTF-8 text");
+            let diagnostic = reader.error(span, "the config is not UTF-8 text");
             diagnostic.help = Some("save it as UTF-8".to_owned());
             unreadable = true;
         }
@@ -193,34 +195,47 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
         .map(|number| document::read(&source, number, &variables))
         .collect();
     source.hide(parsed.iter().flat_map(|file| file.hidden.iter().copied()).collect());
-    let broken = parsed.iter().any(|file| file.broken);
+    let unusable = parsed.first().is_none_or(|main| main.broken);
     let mut roots = Vec::with_capacity(parsed.len());
     for file in parsed {
+        let unread = unread(&file.root);
         for (severity, note) in file.notes {
-            add(&mut reader, severity, note);
+            let inside = |span: &Span| span.start <= note.span.start && note.span.end <= span.end;
+            if severity > Severity::Warning || !unread.iter().any(inside) {
+                reader.note(severity, note);
+            }
         }
-        roots.push(file.root);
+        // Half a file says half of it.
+        let value = if file.broken {
+            Value::Map(Vec::new())
+        } else {
+            file.root.value
+        };
+        *complete &= !file.broken;
+        roots.push(TreeNode { value, ..file.root });
     }
-    if broken {
-        return (None, reader.finish());
-    }
-    let Some(main) = roots.first() else {
+    let Some(main) = roots.first().filter(|_| !unusable) else {
         return (None, reader.finish());
     };
     if matches!(main.value, Value::Null) {
-        let diagnostic = reader.refuse(main.span, "the config is empty");
+        let diagnostic = reader.error(main.span, "the config is empty");
         diagnostic.place = SourceSpan::file(&bundle.path);
         diagnostic.help = Some("an empty machine is written {}".to_owned());
         return (None, reader.finish());
     }
-    check_includes(&mut reader, bundle, &roots);
+    if *complete {
+        check_includes(&mut reader, bundle, &roots);
+    }
     let mut config = sections::machine(&mut reader, &roots, context);
     let mut diagnostics = reader.finish();
     if let Some(config) = &mut config {
         diagnostics.extend(check::duplicates(config));
         diagnostics.extend(check::single_instances(config));
         diagnostics.extend(check::outputs(config));
-        diagnostics.extend(dependencies::check(config));
+        diagnostics.extend(registry::absent(config));
+        if *complete {
+            diagnostics.extend(dependencies::check(config));
+        }
         for diagnostic in &mut diagnostics {
             diagnostic.scrub(&source);
         }
@@ -234,13 +249,14 @@ fn read(bundle: &ConfigFiles, context: &LoadContext) -> (Option<Config>, Vec<Dia
     (config, diagnostics)
 }
 
-fn add(reader: &mut Reader, severity: Severity, note: Note) {
-    let quoted = if note.quoted {
-        format!(" `{}`", reader.source.quote(note.span))
-    } else {
-        String::new()
+/// Spans of the values that nobody reads, about which there is nothing more to say.
+fn unread(root: &TreeNode) -> Vec<Span> {
+    let Value::Map(entries) = &root.value else {
+        return Vec::new();
     };
-    reader.complain(severity, note.span, note.message + &quoted).help = note.help;
+    let ignored = |key: &str| IGNORED.iter().any(|(ignored, _)| ignored.eq_ignore_ascii_case(key));
+    let unread = entries.iter().filter(|entry| ignored(&entry.key));
+    unread.map(|entry| entry.value.span).collect()
 }
 
 /// Checks that the files of the bundle are those that the texts name. Others are there if a variable has changed since, or
@@ -255,7 +271,7 @@ fn check_includes(reader: &mut Reader, bundle: &ConfigFiles, roots: &[TreeNode])
             let path = beside(&file.path, written);
             match bundle.files.iter().position(|file| file.path == path) {
                 None => {
-                    reader.refuse(span, "this included file has not been read").help =
+                    reader.error(span, "this included file has not been read").help =
                         Some("write `include` and the path in plain letters".to_owned());
                 }
                 Some(number) if named.contains(&number) => {

@@ -8,6 +8,7 @@ use mainstay_model::{Config, Offer, Offers, ResourceConfig};
 use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::registry;
 
 /// Result of checking the entries of a config against the offers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +43,7 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
     let mut without_builtin = Vec::new();
     for entry in config.resources.iter().filter(|entry| entry.fault.is_none()) {
         let (api, model) = (&entry.name.api, &entry.model);
-        if offers.has(api, model) {
+        if offers.has(api, model) || registry::is_awaited(config, entry) {
             continue;
         }
         if model.is_builtin() && offers.builtin_problem.is_some() {
@@ -64,6 +65,7 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
         let diagnostic = Diagnostic::about(config, Severity::Local, &first.model_place, message);
         checked.diagnostics.push(diagnostic.with_help(problem.as_str()));
     }
+    checked.diagnostics.extend(offered_twice(config, offers));
     let modules: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
     checked.after_start = after_start
         .into_iter()
@@ -74,6 +76,29 @@ pub fn check(config: &Config, offers: &Offers) -> Checked {
         })
         .collect();
     checked
+}
+
+/// Warnings about modules that offer what an earlier one offers.
+fn offered_twice(config: &Config, offers: &Offers) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (number, (later, models)) in offers.modules.iter().enumerate() {
+        let Some(module) = config.modules.iter().find(|module| module.name == *later) else {
+            continue;
+        };
+        for (earlier, others) in &offers.modules[..number] {
+            let mut both = models.intersection(others).map(|(_, model)| format!("`{model}`"));
+            let Some(first) = both.next() else { continue };
+            let more = match both.count() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (earlier, later) = (earlier.escape_debug(), later.escape_debug());
+            let message = format!("module `{later}` offers {first}{more}, which `{earlier}` offers too");
+            let diagnostic = Diagnostic::about(config, Severity::Warning, &module.place, message);
+            diagnostics.push(diagnostic.with_help(format!("`{earlier}` builds it: it stands first in the config")));
+        }
+    }
+    diagnostics
 }
 
 fn missing(config: &Config, entry: &ResourceConfig, offers: &Offers) -> Diagnostic {

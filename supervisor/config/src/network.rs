@@ -1,11 +1,12 @@
-//! The sections about connections: `network`, `auth`, `cloud`, `remotes`. Their errors are refused, save those of a
-//! single remote: who may come in, and where, must never be a guess.
+//! The sections about connections: `network`, `auth`, `cloud`, `remotes`. Errors of the first two refuse the config: who may
+//! come in, and where, must never be a guess.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSpan, Span, Tunnel};
 
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::entries::service_configs;
 use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
@@ -25,7 +26,7 @@ pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -
         address.clone_into(&mut network.bind_address);
         if let Err(cause) = check_address(address) {
             reader
-                .refuse(span, format!("error validating bind_address: {cause}"))
+                .error(span, format!("error validating bind_address: {cause}"))
                 .help = Some("write host:port, like localhost:8080, or :8080 for all addresses".to_owned());
         }
     }
@@ -36,7 +37,7 @@ pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -
         [Some(certificate), Some(key)] => network.tls_files = Some((certificate.into(), key.into())),
         [None, None] => {}
         _ => {
-            reader.refuse(keys.span, "must provide both tls_cert_file and tls_key_file");
+            reader.error(keys.span, "must provide both tls_cert_file and tls_key_file");
         }
     }
     if let Some(window) = sessions(reader, &keys) {
@@ -57,7 +58,7 @@ fn sessions(reader: &mut Reader, keys: &Keys<'_>) -> Option<Duration> {
     if !window.is_some_and(|window| duration_range(&keys, "heartbeat_window").contains(&window)) {
         let [least, most] = keys.takes("heartbeat_window").range()?;
         let message = format!("heartbeat_window must be between [{least}, {most}]");
-        reader.refuse(keys.span_of("heartbeat_window"), message);
+        reader.error(keys.span_of("heartbeat_window"), message);
     }
     window
 }
@@ -70,7 +71,7 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
         };
         let connection_timeout = reader.interval(&keys, "connection_timeout");
         if keys.get("port").is_none() {
-            reader.refuse(keys.span, "a tunnel needs a `port` between 1 and 65535");
+            reader.error(keys.span, "a tunnel needs a `port` between 1 and 65535");
         }
         tunnels.extend(reader.whole(&keys, "port").map(|port| Tunnel {
             port,
@@ -102,8 +103,18 @@ fn check_address(address: &str) -> Result<(), String> {
     }
 }
 
-/// Reads `auth`. Every error in it is refused.
+/// Reads `auth`. Every error in it is refused, and nothing runs that asks for less.
 pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
+    let before = reader.diagnostics.len();
+    let auth = handlers(reader, keys);
+    let refused = |diagnostic: &&mut Diagnostic| diagnostic.severity == Severity::Refused;
+    for diagnostic in reader.diagnostics[before..].iter_mut().filter(refused) {
+        diagnostic.open = true;
+    }
+    auth
+}
+
+fn handlers(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
     let mut auth = Auth::default();
     let Some(keys) = reader.map(keys, "auth") else {
         return auth;
@@ -116,22 +127,22 @@ pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
         let kind = reader.text(&keys, "type").unwrap_or_default();
         let span = keys.span_of("type");
         if types.contains(&kind) {
-            reader.refuse(span, format!("duplicate handler type \"{kind}\"")).help =
+            reader.error(span, format!("duplicate handler type \"{kind}\"")).help =
                 Some("merge them into one".to_owned());
             continue;
         }
         types.push(kind);
         match kind {
             "" => {
-                reader.refuse(span, "handler must have type").help = Some("for example `type: api-key`".to_owned());
+                reader.error(span, "handler must have type").help = Some("for example `type: api-key`".to_owned());
             }
             "api-key" => auth.handlers.push(AuthHandler::ApiKeys(api_keys(reader, &keys))),
             "external" => {
-                reader.refuse(span, "robot cannot issue external auth tokens");
+                reader.error(span, "robot cannot issue external auth tokens");
             }
             _ => {
                 reader
-                    .refuse(
+                    .error(
                         span,
                         format!("do not know how to handle auth for \"{}\"", kind.escape_debug()),
                     )
@@ -149,7 +160,7 @@ pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
             auth.external_jwks = reader.structure(&keys, "jwks");
             check_jwks(reader, node);
         } else {
-            reader.refuse(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
+            reader.error(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
         }
     }
     auth
@@ -158,7 +169,7 @@ pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
 fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
     let mut by_id = BTreeMap::new();
     let Some(node) = keys.get("config") else {
-        reader.refuse(keys.span, "keys is required").help =
+        reader.error(keys.span, "keys is required").help =
             Some("write config: {keys: [my-id], my-id: <key>}".to_owned());
         return by_id;
     };
@@ -180,7 +191,7 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
             }
             // No quote and no type here: whatever it is, it stands where a key should.
             (id, _) => {
-                reader.refuse(
+                reader.error(
                     span,
                     format!("the key of `{}` must be a text that is not empty", id.escape_debug()),
                 );
@@ -188,9 +199,9 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
         }
     }
     if ids.is_empty() {
-        reader.refuse(node.span, "keys is required").help = Some("list the ids, like `keys: [my-id]`".to_owned());
+        reader.error(node.span, "keys is required").help = Some("list the ids, like `keys: [my-id]`".to_owned());
     } else if by_id.is_empty() {
-        reader.refuse(node.span, "\"api-key\" handler requires non-empty API keys");
+        reader.error(node.span, "\"api-key\" handler requires non-empty API keys");
     }
     for (id, span) in ids {
         if !by_id.contains_key(id) {
@@ -203,7 +214,7 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
 fn check_jwks(reader: &mut Reader, node: &TreeNode) {
     let entries = reader.any_keys("`jwks`", node);
     let Some((.., list)) = entries.iter().find(|(key, ..)| *key == "keys") else {
-        reader.refuse(node.span, "must contain at least 1 key");
+        reader.error(node.span, "must contain at least 1 key");
         return;
     };
     let Value::List(items) = &list.value else {
@@ -211,7 +222,7 @@ fn check_jwks(reader: &mut Reader, node: &TreeNode) {
         return;
     };
     if items.is_empty() {
-        reader.refuse(list.span, "must contain at least 1 key");
+        reader.error(list.span, "must contain at least 1 key");
     }
     for item in items {
         let text = |entries: &[(&str, Span, &TreeNode)], wanted: &str| {
@@ -225,19 +236,19 @@ fn check_jwks(reader: &mut Reader, node: &TreeNode) {
         };
         let entries = reader.any_keys("a key", item);
         if text(&entries, "kty").as_deref() != Some("RSA") {
-            reader.refuse(item.span, "the keys of `jwks` must be RSA keys");
+            reader.error(item.span, "the keys of `jwks` must be RSA keys");
         } else if !matches!(text(&entries, "alg").as_deref(), Some("RS256" | "RS384" | "RS512")) {
-            reader.refuse(item.span, "the `alg` of a key must be RS256, RS384 or RS512");
+            reader.error(item.span, "the `alg` of a key must be RS256, RS384 or RS512");
         }
     }
 }
 
-/// Reads `cloud`. Every error in it is refused.
+/// Reads `cloud`.
 pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
     let keys = reader.map(keys, "cloud")?;
     let id = reader.text_or_empty(&keys, "id");
     if id.is_empty() {
-        reader.refuse(keys.span, names::missing("id"));
+        reader.error(keys.span, names::missing("id"));
     }
     let api_key = reader.map(&keys, "api_key").and_then(|keys| {
         let (id, key) = (reader.text_or_empty(&keys, "id"), reader.text_or_empty(&keys, "key"));
@@ -246,7 +257,7 @@ pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
     let secret = reader.text(&keys, "secret").filter(|secret| !secret.is_empty());
     let secret = secret.map(|secret| Secret(secret.to_owned()));
     if api_key.is_none() && keys.get("secret").is_none() {
-        reader.refuse(keys.span, names::missing("api_key")).help = Some("it holds `id` and `key`".to_owned());
+        reader.error(keys.span, names::missing("api_key")).help = Some("it holds `id` and `key`".to_owned());
     }
     Some(Cloud {
         id,
@@ -257,35 +268,32 @@ pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
     })
 }
 
-/// Reads `remotes`. What is wrong with one of them is local.
+/// Reads `remotes`.
 pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
-    let mut remotes: Vec<Remote> = Vec::new();
     let mut seen = SeenKeys::default();
-    for node in reader.lists(files, "remotes") {
-        let Some(keys) = reader.keys(&keys::REMOTE, node) else {
-            continue;
-        };
+    reader.entries(files, "remotes", |reader, node| {
+        let keys = reader.keys(&keys::REMOTE, node)?;
         let (name, address) = (
             reader.text_or_empty(&keys, "name"),
             reader.text_or_empty(&keys, "address"),
         );
         if let Err(message) = names::check_resource(&name) {
-            reader.local(keys.span_of("name"), message, None);
+            reader.error_with(keys.span_of("name"), message, None);
         } else {
             seen.check(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
-            reader.local(keys.span, names::missing("address"), Some("write host:port"));
+            reader.error_with(keys.span, names::missing("address"), Some("write host:port"));
         }
         let frame = keys.get("frame").and_then(|node| {
             let frame = frame::frame(reader, node, &name);
             if frame == Ok(None) {
-                reader.local(node.span, names::missing("frame.parent"), None);
+                reader.error_with(node.span, names::missing("frame.parent"), None);
             }
             frame.ok().flatten()
         });
         let (auth_entity, credentials) = remote_auth(reader, &keys);
-        remotes.push(Remote {
+        Some(Remote {
             name,
             address,
             frame,
@@ -297,9 +305,8 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             reconnect_interval: reader.interval(&keys, "reconnect_interval"),
             service_configs: service_configs(reader, &keys),
             fault: reader.take_fault(),
-        });
-    }
-    remotes
+        })
+    })
 }
 
 fn remote_auth(reader: &mut Reader, keys: &Keys<'_>) -> (String, Option<(String, Secret)>) {

@@ -43,6 +43,35 @@ impl TreeNode {
         }
     }
 
+    /// Name of the variable of a fragment that stands here: `{"$variable": {"name": "x"}}`.
+    pub(super) fn fragment_variable(&self) -> Option<&str> {
+        let Value::Map(entries) = &self.value else { return None };
+        let [only] = entries.as_slice() else { return None };
+        if only.key != "$variable" {
+            return None;
+        }
+        let inner = match &only.value.value {
+            Value::Map(inner) => inner.as_slice(),
+            _ => &[],
+        };
+        let name = inner.iter().find(|entry| entry.key == "name");
+        Some(match name.map(|entry| &entry.value.value) {
+            Some(Value::Text(name)) => name,
+            _ => "",
+        })
+    }
+
+    /// True for what says nothing: an empty text, list or map, or `false`.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Text(text) => text.is_empty(),
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+            Value::Bool(true) | Value::Number(_) => false,
+        }
+    }
+
     /// Changes every span in this tree.
     pub(super) fn respan(&mut self, change: &dyn Fn(Span) -> Span) {
         self.span = change(self.span);

@@ -23,23 +23,20 @@ fn is_package_id(text: &str) -> bool {
 
 /// Reads all packages, with the faults of those that cannot be used.
 pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
-    let mut packages = Vec::new();
     let mut seen = SeenKeys::default();
-    for node in reader.lists(files, "packages") {
-        let Some(keys) = reader.keys(&keys::PACKAGE, node) else {
-            continue;
-        };
+    reader.entries(files, "packages", |reader, node| {
+        let keys = reader.keys(&keys::PACKAGE, node)?;
         let [name, package, version, kind] =
             ["name", "package", "version", "type"].map(|key| reader.text_or_empty(&keys, key));
         if let Err(message) = names::check_package(&name) {
-            reader.local(keys.span_of("name"), message, None);
+            reader.error_with(keys.span_of("name"), message, None);
         }
         seen.check(reader, "package", &name, keys.span_of("name"));
         if package.is_empty() {
-            reader.local(keys.span_of("package"), "empty package id", Some("write <org>/<name>"));
+            reader.error_with(keys.span_of("package"), "empty package id", Some("write <org>/<name>"));
         } else if !is_package_id(&package) {
             let message = format!("`{}` is no package id", package.escape_debug());
-            reader.local(keys.span_of("package"), message, Some("write <org>/<name>"));
+            reader.error_with(keys.span_of("package"), message, Some("write <org>/<name>"));
         }
         if !PACKAGE_TYPES.contains(&kind.as_str()) {
             let message = format!(
@@ -48,21 +45,20 @@ pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> 
                 PACKAGE_TYPES.join(", ")
             );
             let help = nearest(&kind, PACKAGE_TYPES).map(|meant| format!("did you mean `{meant}`?"));
-            reader.local(keys.span_of("type"), message, help.as_deref());
+            reader.error_with(keys.span_of("type"), message, help.as_deref());
         }
         let status = reader.map(&keys, "status");
         let error = status.and_then(|status| reader.text(&status, "error"));
         if let Some(error) = error.filter(|error| !error.is_empty()) {
             let message = format!("the cloud refuses this package: {}", error.escape_debug());
-            reader.local(keys.span_of("status"), message, None);
+            reader.error_with(keys.span_of("status"), message, None);
         }
-        packages.push(Package {
+        Some(Package {
             name,
             package,
             version,
             kind,
             fault: reader.take_fault(),
-        });
-    }
-    packages
+        })
+    })
 }

@@ -1,14 +1,12 @@
 //! The own optional keys of a module (`restart`, `health`, `stop`, `limits`, `sandbox`, `output`, `watch`,
 //! `keep_moving`): how it is to be treated.
 //!
-//! A wrong type is refused, as everywhere. A word, duration, size or number that is not possible is local: that module
-//! is not started, and what it would be treated by is never a guess.
+//! Of a module with a mistake in one of them nothing is started: what it would be treated by is never a guess.
 
 use std::path::{Path, PathBuf};
 
 use mainstay_model::{Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Span, Stop};
 
-use crate::diagnostic::Severity;
 use crate::keys::shown;
 use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
@@ -30,7 +28,7 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
     };
     if policy.output.file.as_deref() == Some(executable) {
         let message = "`output` would overwrite the program of the module";
-        reader.local(keys.span_of("output"), message, Some("name another file"));
+        reader.error_with(keys.span_of("output"), message, Some("name another file"));
     }
     policy
 }
@@ -39,7 +37,7 @@ fn restart(reader: &mut Reader, node: &TreeNode) -> Restart {
     let usual = Restart::DEFAULT;
     match &node.value {
         Value::Text(_) => {
-            let when = reader.as_word("`restart`", Severity::Local, node, &RestartWhen::WORDS);
+            let when = reader.as_word("`restart`", node, &RestartWhen::WORDS);
             return Restart {
                 when: when.unwrap_or_default(),
                 ..usual
@@ -94,7 +92,7 @@ fn limit(reader: &mut Reader, keys: &Keys<'_>) -> Option<u32> {
         Value::Text(text) if text == "none" => None,
         Value::Number(0.0) => {
             let help = "write `restart: never` if it shall never be started again, `limit: none` to never give up";
-            reader.local(node.span, "`restart.limit` must be at least 1", Some(help));
+            reader.error_with(node.span, "`restart.limit` must be at least 1", Some(help));
             None
         }
         Value::Number(_) => reader.whole(keys, "limit"),
@@ -131,7 +129,7 @@ fn health(reader: &mut Reader, keys: &Keys<'_>) -> Option<Health> {
             shown(health.interval),
             shown(health.timeout)
         );
-        reader.local(span, message, Some("make it several times as long as both together"));
+        reader.error_with(span, message, Some("make it several times as long as both together"));
     }
     Some(health)
 }
@@ -172,14 +170,14 @@ fn sandbox(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) -> Option<Sa
     for (path, span) in paths(reader, &keys, "hidden") {
         if executable.starts_with(&path) && !executable.as_os_str().is_empty() {
             let message = format!("hiding `{}` hides the program of the module itself", path.display());
-            reader.local(span, message, Some("hide only what it does not need"));
+            reader.error_with(span, message, Some("hide only what it does not need"));
         }
         sandbox.hidden.push(path);
     }
     let kernel_asks = sandbox.writable.is_some() || sandbox.seccomp.is_some();
     if let Some(span) = written.filter(|_| !asked && kernel_asks) {
         let message = "`writable` and `seccomp` do not hold a module that can gain rights: `no_new_privs` must be on";
-        reader.local(span, message, Some("leave it out"));
+        reader.error_with(span, message, Some("leave it out"));
     }
     sandbox.no_new_privs |= kernel_asks || (written.is_none() && sandbox != Sandbox::default());
     Some(sandbox)
@@ -205,7 +203,7 @@ fn output(reader: &mut Reader, node: &TreeNode) -> Output {
     };
     if keys.get("file").is_none() {
         let help = "name the file, or leave `output` out";
-        reader.local(node.span, names::missing("output.file"), Some(help));
+        reader.error_with(node.span, names::missing("output.file"), Some(help));
     }
     let written = reader.text(&keys, "file");
     Output {
@@ -218,7 +216,7 @@ fn output(reader: &mut Reader, node: &TreeNode) -> Output {
 fn file(reader: &mut Reader, what: &str, written: &str, span: Span) -> Option<PathBuf> {
     if written.ends_with('/') {
         let message = format!("{what} must be a file, but names a folder");
-        reader.local(span, message, Some("put the name of a file behind it"));
+        reader.error_with(span, message, Some("put the name of a file behind it"));
         return None;
     }
     path(reader, what, written, span)
@@ -227,13 +225,13 @@ fn file(reader: &mut Reader, what: &str, written: &str, span: Span) -> Option<Pa
 fn path(reader: &mut Reader, what: &str, written: &str, span: Span) -> Option<PathBuf> {
     if written.is_empty() {
         let help = "relative paths start at the folder of the config: `.` is that folder";
-        reader.local(span, format!("{what} is an empty path"), Some(help));
+        reader.error_with(span, format!("{what} is an empty path"), Some(help));
         return None;
     }
     match reader.located(written, span) {
         Ok(path) => Some(path),
         Err((message, help)) => {
-            reader.local(span, format!("{what}: {message}"), Some(help));
+            reader.error_with(span, format!("{what}: {message}"), Some(help));
             None
         }
     }
@@ -255,7 +253,7 @@ fn account(reader: &mut Reader, keys: &Keys<'_>, key: &str) -> Option<String> {
     if !good {
         let message = format!("{}: `{}` is no name of a {key}", keys.label(key), name.escape_debug());
         let help = "write its name as `id` shows it, or its number in quotes";
-        reader.local(keys.span_of(key), message, Some(help));
+        reader.error_with(keys.span_of(key), message, Some(help));
     }
     good.then(|| name.to_owned())
 }

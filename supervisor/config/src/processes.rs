@@ -1,10 +1,10 @@
-//! `processes`: no longer run, but a config whose entries do not decode is refused by peers, and so it is here.
+//! `processes`: no longer run, and looked at only to say what is wrong with them.
 
 use crate::keys::PROCESS;
 use crate::node::{TreeNode, Value};
 use crate::read::Reader;
 
-/// Says that they are not run, and reads them as far as they could be refused.
+/// Says that they are not run, and what is wrong with each.
 pub(super) fn check(reader: &mut Reader, node: &TreeNode) {
     reader
         .warn(node.span, "`processes` are not run; they were abolished")
@@ -20,7 +20,7 @@ pub(super) fn check(reader: &mut Reader, node: &TreeNode) {
         reader.interval(&keys, "stop_timeout");
         if let Some(signal) = reader.text(&keys, "stop_signal").filter(|signal| !is_signal(signal)) {
             let message = format!("`{}` is no signal", signal.escape_debug());
-            reader.refuse(keys.span_of("stop_signal"), message).help = Some("for example SIGTERM".to_owned());
+            reader.error(keys.span_of("stop_signal"), message).help = Some("for example SIGTERM".to_owned());
         }
     }
 }

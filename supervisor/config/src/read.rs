@@ -11,9 +11,9 @@ use mainstay_model::{Object, Source, Span, Value as FreeForm};
 
 use crate::bundle::{ConfigFiles, RawFile};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::keys::{DefaultValue, IGNORED, Section, ValueType};
+use crate::keys::{DefaultValue, Force, IGNORED, Section, ValueType};
 use crate::load_context::LoadContext;
-use crate::node::{TreeNode, Value};
+use crate::node::{MapEntry, Note, TreeNode, Value};
 use crate::placeholder::Placeholders;
 
 /// Diagnostics and the text that they are about.
@@ -28,8 +28,14 @@ pub(super) struct Reader {
     pub(super) tcp_for_all: bool,
     /// Values of placeholders, once the packages have been read.
     pub(super) placeholders: Placeholders,
-    /// First local error of the entry that is being read, as its status shows it.
-    fault: Option<String>,
+    /// Severity of what is wrong with what is being read: inside of an entry it costs that entry alone.
+    severity: Severity,
+    /// Number of the first error of the entry that is being read: its status shows it.
+    fault: Option<usize>,
+    /// Numbers of errors in the text itself, with the place of each: faults of the entries that they stand in.
+    noted: Vec<(u32, usize)>,
+    /// Keys that are not in force and have been named.
+    unmet: Vec<&'static str>,
 }
 
 /// The keys of one map, looked up in the way that peers do.
@@ -84,11 +90,6 @@ impl<'n> Keys<'n> {
         self.section.label(key)
     }
 
-    /// Severity of a value that is not possible.
-    pub(super) fn severity(&self) -> Severity {
-        self.section.severity
-    }
-
     /// Span of the value of a key, else of the whole map.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.span, |node| node.span)
@@ -110,7 +111,10 @@ impl Reader {
             placeholders: Placeholders::default(),
             source,
             diagnostics: Vec::new(),
+            severity: Severity::Refused,
             fault: None,
+            noted: Vec::new(),
+            unmet: Vec::new(),
         }
     }
 
@@ -160,42 +164,94 @@ impl Reader {
         &mut self.diagnostics[at]
     }
 
+    /// Adds a note about the text itself. An error is a fault of the entry that it stands in.
+    pub(super) fn note(&mut self, severity: Severity, note: Note) {
+        let quoted = if note.quoted {
+            format!(" `{}`", self.source.quote(note.span))
+        } else {
+            String::new()
+        };
+        if severity == Severity::Local {
+            self.noted.push((note.span.start, self.diagnostics.len()));
+        }
+        self.complain(severity, note.span, note.message + &quoted).help = note.help;
+    }
+
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
         self.complain(Severity::Warning, span, message)
     }
 
-    pub(super) fn refuse(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.complain(Severity::Refused, span, message)
-    }
-
-    /// Complains about a local error. The first one is the fault of the entry: what and where.
-    pub(super) fn local(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) {
-        let source = Arc::clone(&self.source);
-        let diagnostic = self.complain(Severity::Local, span, message);
-        diagnostic.help = help.map(str::to_owned);
-        diagnostic.scrub(&source);
-        let text = match &diagnostic.help {
-            Some(help) => format!("{}; {help} ({})", diagnostic.message, diagnostic.place),
-            None => format!("{} ({})", diagnostic.message, diagnostic.place),
-        };
-        self.fault.get_or_insert(text);
-    }
-
-    /// The fault of the entry that has been read; the next one begins without.
-    pub(super) fn take_fault(&mut self) -> Option<String> {
-        self.fault.take()
-    }
-
-    /// Complains with this severity; a local error is a fault of the entry.
-    pub(super) fn complain_at(&mut self, severity: Severity, span: Span, message: String, help: Option<&str>) {
-        match severity {
-            Severity::Local => self.local(span, message, help),
-            _ => self.complain(severity, span, message).help = help.map(str::to_owned),
+    /// Complains about an error. Inside of an entry it is local, and the first one is the fault of the entry; elsewhere it
+    /// refuses the config.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        if self.severity == Severity::Local {
+            self.fault.get_or_insert(self.diagnostics.len());
         }
+        let diagnostic = self.complain(self.severity, span, message);
+        diagnostic.malformed = true;
+        diagnostic
     }
 
-    /// Refuses a value of a wrong type.
+    /// [`Reader::error`] with its cure, if there is one.
+    pub(super) fn error_with(&mut self, span: Span, message: impl Into<String>, help: Option<&str>) {
+        self.error(span, message).help = help.map(str::to_owned);
+    }
+
+    /// Reads an entry, or a section without which all others keep their meaning: what is wrong with it costs it alone.
+    pub(super) fn entry<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.severity, Severity::Local);
+        self.fault = None;
+        let read = read(self);
+        self.severity = outer;
+        self.fault = None;
+        read
+    }
+
+    /// Reads the items of the lists that a key has in several maps, each as an entry.
+    pub(super) fn entries<'n, T>(
+        &mut self,
+        files: &[Keys<'n>],
+        key: &str,
+        mut read: impl FnMut(&mut Self, &'n TreeNode) -> Option<T>,
+    ) -> Vec<T> {
+        let items = self.lists(files, key).into_iter();
+        items
+            .filter_map(|item| {
+                self.entry(|reader| {
+                    let inside = |(at, _): &&(u32, usize)| (item.span.start..item.span.end).contains(at);
+                    reader.fault = reader.noted.iter().find(inside).map(|(_, number)| *number);
+                    read(reader, item)
+                })
+            })
+            .collect()
+    }
+
+    /// The fault of the entry that has been read, as its status shows it: what, the cure, and where.
+    pub(super) fn take_fault(&mut self) -> Option<String> {
+        let mut first = self.diagnostics[self.fault.take()?].clone();
+        first.scrub(&self.source);
+        Some(match &first.help {
+            Some(help) => format!("{}; {help} ({})", first.message, first.place),
+            None => format!("{} ({})", first.message, first.place),
+        })
+    }
+
+    /// Complains about the variable of a fragment, if the value is one. Only the cloud knows what it stands for.
+    fn fragment_variable(&mut self, what: &str, node: &TreeNode) -> Option<&mut Diagnostic> {
+        let name = node.fragment_variable()?.escape_debug().to_string();
+        let message = format!("{what} is the variable `{name}` of a fragment, which only the cloud can fill in");
+        let diagnostic = self.error(node.span, message);
+        diagnostic.help = Some("write the value itself".to_owned());
+        Some(diagnostic)
+    }
+
+    /// Complains about a value of a wrong type.
     pub(super) fn wrong_type(&mut self, what: &str, node: &TreeNode, expected: &str) -> &mut Diagnostic {
+        if node.fragment_variable().is_some() {
+            let at = self.diagnostics.len();
+            self.fragment_variable(what, node);
+            return &mut self.diagnostics[at];
+        }
         let (message, quoted) = (
             format!("{what} must be {expected}, but is {}", node.kind()),
             self.source.quote(node.span),
@@ -216,7 +272,7 @@ impl Reader {
             (Value::Text(_) | Value::Map(_), "a list") => Some("put it between [ and ]".to_owned()),
             _ => None,
         };
-        let diagnostic = self.refuse(node.span, message);
+        let diagnostic = self.error(node.span, message);
         diagnostic.help = help;
         diagnostic
     }
@@ -229,6 +285,9 @@ impl Reader {
             self.wrong_type(what, node, "a map of keys and values");
             return None;
         };
+        if self.fragment_variable(what, node).is_some() {
+            return None;
+        }
         let mut keys = Keys {
             found: Vec::with_capacity(entries.len()),
             span: node.span,
@@ -237,7 +296,7 @@ impl Reader {
         let mut seen: Vec<(&str, Span, bool)> = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some((key, exact)) = section.find(&entry.key) else {
-                self.unknown_key(section, &entry.key, entry.key_span);
+                self.unknown_key(section, entry);
                 continue;
             };
             if !exact {
@@ -261,7 +320,38 @@ impl Reader {
                 keys.found.push((key, &entry.value));
             }
         }
+        for (key, node) in keys.found.iter().filter(|(_, node)| !node.is_empty()) {
+            let span = seen
+                .iter()
+                .find(|(seen, ..)| seen == key)
+                .map_or(node.span, |seen| seen.1);
+            self.not_in_force(section, key, span);
+        }
         Some(keys)
+    }
+
+    /// Says of a key that is used and that this version does nothing about what happens instead.
+    fn not_in_force(&mut self, section: &'static Section, key: &'static str, span: Span) {
+        let name = match section.what.strip_prefix('`') {
+            Some(_) => format!("`{}.{key}`", section.id),
+            None => format!("`{key}`"),
+        };
+        match section.key(key).force {
+            Force::Full => {}
+            Force::Unmet(instead) => {
+                // Entries repeat it; the first is enough.
+                if !self.unmet.contains(&key) {
+                    self.unmet.push(key);
+                    self.warn(span, format!("{name} is not in force in this version: {instead}"));
+                }
+            }
+            Force::Open(instead) => {
+                let message = format!("this version cannot enforce {name}, and would serve whoever reaches the port");
+                let diagnostic = self.complain(Severity::Refused, span, message);
+                diagnostic.help = Some(format!("remove it, and {instead}"));
+                diagnostic.open = true;
+            }
+        }
     }
 
     /// The keys of the map that a key takes.
@@ -274,7 +364,8 @@ impl Reader {
         self.keys(section?, keys.get(key)?)
     }
 
-    fn unknown_key(&mut self, section: &'static Section, key: &str, span: Span) {
+    fn unknown_key(&mut self, section: &'static Section, entry: &MapEntry) {
+        let (key, span) = (&entry.key, entry.key_span);
         // As it stands in the file: a missing colon makes a key of what should be its value.
         let shown = self.source.quote(span);
         let shown = shown.trim_matches(['"', '\'']);
@@ -285,9 +376,16 @@ impl Reader {
             return;
         }
         let meant = nearest(key, section.keys.iter().map(|key| key.name));
-        let what = section.what;
-        self.warn(span, format!("{what} has no key `{shown}`; it has no effect"))
-            .help = meant.map(|meant| format!("did you mean `{meant}`?"));
+        let open = !entry.value.is_empty() && section.guards(key, meant);
+        let message = format!("{} has no key `{shown}`; it has no effect", section.what);
+        let severity = if open { Severity::Refused } else { Severity::Warning };
+        let diagnostic = self.complain(severity, span, message);
+        diagnostic.open = open;
+        diagnostic.help = match (meant, open) {
+            (Some(meant), _) => Some(format!("did you mean `{meant}`?")),
+            (None, true) => Some("remove it: the machine would be open in spite of it".to_owned()),
+            (None, false) => None,
+        };
     }
 
     /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.
@@ -296,7 +394,7 @@ impl Reader {
             self.wrong_type(what, node, "a map of keys and values");
             return Vec::new();
         };
-        let mut last: std::collections::HashMap<&str, (usize, &crate::node::MapEntry)> =
+        let mut last: std::collections::HashMap<&str, (usize, &MapEntry)> =
             std::collections::HashMap::with_capacity(entries.len());
         for (at, entry) in entries.iter().enumerate() {
             let before = last.insert(&entry.key, (at, entry));
@@ -412,33 +510,73 @@ impl Reader {
     }
 
     fn free_form(&mut self, what: &str, node: &TreeNode, fill: bool) -> Object {
+        if self.fragment_variable(what, node).is_some() {
+            return Object::default();
+        }
         let entries = self.any_keys(what, node);
         entries
             .into_iter()
-            .map(|(key, _, value)| (key.to_owned(), self.free_form_value(value, fill)))
+            .map(|(key, _, value)| (key.to_owned(), self.free_form_value(key, value, fill)))
             .collect()
     }
 
-    fn free_form_value(&mut self, node: &TreeNode, fill: bool) -> FreeForm {
+    /// The value of `key`, or an item of its list.
+    fn free_form_value(&mut self, key: &str, node: &TreeNode, fill: bool) -> FreeForm {
         match &node.value {
             Value::Null => FreeForm::Null,
             Value::Bool(flag) => FreeForm::Bool(*flag),
+            Value::Number(number) if !number.is_finite() => {
+                let message = format!(
+                    "modules take finite numbers only, so this value of `{}` is null",
+                    key.escape_debug()
+                );
+                self.warn(node.span, message).help = Some("write a number, or remove it".to_owned());
+                FreeForm::Null
+            }
             Value::Number(number) => {
                 self.check_number(*number, node.span);
                 FreeForm::Number(*number)
             }
-            Value::Text(text) if fill => FreeForm::Text(self.filled(text, node.span)),
-            Value::Text(text) => FreeForm::Text(text.clone()),
-            Value::List(items) => FreeForm::List(items.iter().map(|item| self.free_form_value(item, fill)).collect()),
-            Value::Map(_) => FreeForm::Map(self.free_form("this", node, fill)),
+            Value::Text(text) => {
+                self.check_word(text, node.span);
+                FreeForm::Text(if fill {
+                    self.filled(text, node.span)
+                } else {
+                    text.clone()
+                })
+            }
+            Value::List(items) => {
+                FreeForm::List(items.iter().map(|item| self.free_form_value(key, item, fill)).collect())
+            }
+            Value::Map(_) => FreeForm::Map(self.free_form(&format!("`{}`", key.escape_debug()), node, fill)),
         }
     }
 
-    /// Modules receive doubles; a number that is none, or that changes on the way, is worth a word.
+    /// A word without quotes that other readers of YAML take for `true`, `false` or a number.
+    pub(super) fn check_word(&mut self, text: &str, span: Span) {
+        let digits = text.replace('_', "");
+        let meant = match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" => "true",
+            "no" | "off" => "false",
+            _ if digits.len() < text.len()
+                && digits.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) =>
+            {
+                match digits.parse::<f64>() {
+                    Ok(number) if number.is_finite() => &digits,
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        if self.source.slice(span) == text {
+            self.warn(span, format!("`{text}` is a text here, not {meant}")).help =
+                Some(format!("write {meant}, or \"{text}\" in quotes if the text is meant"));
+        }
+    }
+
+    /// Modules receive doubles; a number that changes on the way is worth a word.
     fn check_number(&mut self, number: f64, span: Span) {
-        if !number.is_finite() {
-            self.refuse(span, "free-form values take finite numbers only");
-        } else if number.abs() >= 9_007_199_254_740_992.0
+        if number.abs() >= 9_007_199_254_740_992.0
             && self
                 .source
                 .slice(span)

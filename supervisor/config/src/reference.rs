@@ -77,7 +77,8 @@ impl ReferencePage {
                 Some(other) => format!("`{other}`"),
             };
             let takes = self.takes(&key.takes, &below(key));
-            let about = key.about.replace('|', "\\|");
+            let remark = key.force.remark().map(|remark| format!(" {remark}"));
+            let about = format!("{}{}", key.about, remark.unwrap_or_default()).replace('|', "\\|");
             let _ = writeln!(self.text, "| `{}` | {takes} | {default} | {about} |", key.name);
         }
         if !ignored.is_empty() {

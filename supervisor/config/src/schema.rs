@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{COMPONENT, IGNORED, Key, MACHINE, MODULE, SERVICE, Section, ValueType, json_number};
+use crate::keys::{COMPONENT, Force, IGNORED, Key, MACHINE, MODULE, SERVICE, Section, ValueType, json_number};
 use crate::{keys, names};
 
 const DURATION: &str =
@@ -47,7 +47,8 @@ fn section(section: &Section) -> Map<String, Value> {
         .collect();
     for (key, why) in IGNORED.iter().filter(|(key, _)| belongs(key, section)) {
         let ignored = match *why {
-            "" => json!({"type": "string", "description": "Where an editor finds the schema."}),
+            "" if *key == "$schema" => json!({"type": "string", "description": "Where an editor finds the schema."}),
+            "" => json!({"description": "For people; nothing reads it."}),
             why => json!({"deprecated": true, "description": format!("Has no effect: {why}.")}),
         };
         properties.insert((*key).to_owned(), ignored);
@@ -70,7 +71,8 @@ fn section(section: &Section) -> Map<String, Value> {
 fn belongs(key: &str, section: &Section) -> bool {
     match key {
         "disabled" => [COMPONENT.id, SERVICE.id, MODULE.id].contains(&section.id),
-        "localversion" => section.id == MODULE.id,
+        "notes" | "ui_folder" => [COMPONENT.id, SERVICE.id, MODULE.id].contains(&section.id),
+        "localversion" | "reload_path" | "reload_enabled" => section.id == MODULE.id,
         _ => section.id == MACHINE.id,
     }
 }
@@ -80,13 +82,25 @@ fn property(key: &Key) -> Value {
         Value::Object(schema) => schema,
         _ => Map::new(),
     };
+    match key.force {
+        Force::Full => {}
+        Force::Unmet(_) => {
+            schema.insert("deprecated".into(), json!(true));
+        }
+        // What says nothing passes.
+        Force::Open(_) => schema = Map::from_iter([("enum".to_owned(), json!(["", [], {}]))]),
+    }
     // A schema cannot limit the meaning of a text.
     let range = match &key.takes {
         ValueType::Duration(..) | ValueType::Size(..) => key.takes.range(),
         _ => None,
     };
-    let about = range.map_or(key.about.to_owned(), |[least, most]| {
-        format!("{} Between {least} and {most}.", key.about)
+    let about = key
+        .force
+        .remark()
+        .map_or(key.about.to_owned(), |remark| format!("{} {remark}", key.about));
+    let about = range.map_or(about.clone(), |[least, most]| {
+        format!("{about} Between {least} and {most}.")
     });
     schema.insert("description".into(), json!(about));
     if let Some(default) = key.default.json() {

@@ -129,7 +129,9 @@ impl<'t> SecretFinder<'t> {
 fn is_harmless(key: &str) -> bool {
     static KNOWN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
         let names = keys::all().into_values().flat_map(|section| section.keys);
-        names.map(|key| key.name).filter(|name| !is_secret_key(name)).collect()
+        let names = names.map(|key| key.name);
+        let ignored = keys::IGNORED.iter().map(|(name, _)| *name);
+        names.chain(ignored).filter(|name| !is_secret_key(name)).collect()
     });
     KNOWN.contains(key)
 }
@@ -146,7 +148,11 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
     let mut start = from;
     for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
         let mut hidden = (!clear).then_some(start);
+        let mut plain = 0;
         for (sign, found_sign) in line.match_indices([':', '=', ',']) {
+            if sign < plain {
+                continue;
+            }
             if found_sign == "," {
                 hidden.get_or_insert(start + sign + 1);
                 continue;
@@ -155,7 +161,11 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
             let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
             let key = &before[word.len()..];
             if is_harmless(key) {
-                found.extend(hidden.take().map(|hidden| Span::new(hidden, start + word.len())));
+                let before_it = hidden.take().map(|hidden| Span::new(hidden, start + word.len()));
+                found.extend(before_it.filter(|span| !is_punctuation(&text[span.start as usize..span.end as usize])));
+                if matches!(key, "api" | "model") {
+                    plain = sign + 1 + triplet_len(&line[sign + 1..]);
+                }
             } else {
                 hidden.get_or_insert(start + sign + 1);
             }
@@ -166,6 +176,25 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
     }
     found
 }
+
+/// True for what may stand between a value and the next key, and is nobody's secret.
+fn is_punctuation(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '{' | '[' | ',' | '-'))
+}
+
+/// Length of the name of an API or a model that a text begins with; its colons are no signs.
+fn triplet_len(text: &str) -> usize {
+    let begun = text.trim_start_matches([' ', '"', '\'']);
+    let name = begun.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_'));
+    let len = text.len() - name.len();
+    if text[..len].split([':', ' ', '"', '\'']).any(is_secret_key) {
+        0
+    } else {
+        len
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

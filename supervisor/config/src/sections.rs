@@ -8,7 +8,7 @@ use mainstay_model::suggest::nearest;
 use mainstay_model::{Config, Duplicates, Level, LogRule, Maintenance, ResourceConfig, SourceSpan, Span, Tracing};
 
 use crate::apply::apply;
-use crate::entries::{List, module, resource, unknown_level};
+use crate::entries::{KNOWN_LEVELS, List, module, resource};
 use crate::jobs::jobs;
 use crate::load_context::LoadContext;
 use crate::node::{TreeNode, Value};
@@ -29,7 +29,7 @@ const LISTS: [&str; 8] = [
     include::KEY,
 ];
 
-/// Reads a whole config from the trees of its files. `None` if one of them is no map.
+/// Reads a whole config from the trees of its files. `None` if the first is no map.
 pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadContext) -> Option<Config> {
     let mut files = Vec::with_capacity(roots.len());
     for (number, root) in roots.iter().enumerate() {
@@ -37,7 +37,12 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
             reader.warn(root.span, "this included file is empty");
             continue;
         }
-        files.push(reader.keys(&keys::MACHINE, root)?);
+        match reader.keys(&keys::MACHINE, root) {
+            Some(keys) => files.push(keys),
+            None if number == 0 => return None,
+            // Complained about.
+            None => {}
+        }
     }
     let single: Vec<&'static str> = keys::MACHINE
         .keys
@@ -48,52 +53,61 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
     let (keys, again) = Keys::first_of(&keys::MACHINE, &files, &single);
     for (key, first, span) in again {
         let first = reader.source.place(first);
-        let diagnostic = reader.refuse(span, format!("`{key}` may be given in one file of the config only"));
-        diagnostic.help = Some("put the two together".to_owned());
-        diagnostic.also = Some((first, "given here before".to_owned()));
+        let twice = |reader: &mut Reader| {
+            let diagnostic = reader.error(span, format!("`{key}` may be given in one file of the config only"));
+            diagnostic.help = Some("put the two together".to_owned());
+            diagnostic.also = Some((first.clone(), "given here before".to_owned()));
+            diagnostic.open = key == "auth";
+        };
+        match key {
+            "network" | "auth" => twice(reader),
+            _ => reader.entry(twice),
+        }
     }
     for keys in &files {
         include::check(reader, keys);
     }
     if let Some(node) = keys.get("processes") {
-        processes::check(reader, node);
+        reader.entry(|reader| processes::check(reader, node));
     }
     // First of all, because placeholders name them.
-    let packages = packages(reader, &files);
+    let packages = reader.entry(|reader| packages(reader, &files));
     reader.placeholders = Placeholders::new(&packages, context);
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();
     for (key, list) in [("components", List::Components), ("services", List::Services)] {
-        for node in reader.lists(&files, key) {
-            resources.extend(resource(reader, node, list));
-        }
+        resources.extend(reader.entries(&files, key, |reader, node| resource(reader, node, list)));
     }
-    let remotes = network::remotes(reader, &files);
-    let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
-    let maintenance = maintenance(reader, &keys, &resources, !remotes.is_empty());
-    let modules = reader.lists(&files, "modules");
-    let modules = modules.into_iter().filter_map(|node| module(reader, node)).collect();
-    Some(Config {
-        revision: reader.text_or_empty(&keys, "revision"),
-        modules,
-        resources,
-        duplicates: Duplicates::default(),
-        network: network::network(reader, &keys, SourceSpan::file(&path)),
-        log: log(reader, &files),
-        debug: reader.flag(&keys, "debug"),
-        disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
-        enable_web_profile: reader.flag(&keys, "enable_web_profile"),
-        remotes,
-        auth: network::auth(reader, &keys),
-        cloud: network::cloud(reader, &keys),
-        packages,
-        jobs,
-        tracing: tracing(reader, &keys),
-        maintenance,
-        apply: apply(reader, &keys),
-        source: Arc::clone(&reader.source),
-        path,
-    })
+    let modules = reader.entries(&files, "modules", module);
+    let network = network::network(reader, &keys, SourceSpan::file(&path));
+    let auth = network::auth(reader, &keys);
+    // A machine is what it is without the rest.
+    Some(reader.entry(|reader| {
+        let remotes = network::remotes(reader, &files);
+        let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
+        let maintenance = maintenance(reader, &keys, &resources, !remotes.is_empty());
+        Config {
+            revision: reader.text_or_empty(&keys, "revision"),
+            modules,
+            resources,
+            duplicates: Duplicates::default(),
+            network,
+            log: log(reader, &files),
+            debug: reader.flag(&keys, "debug"),
+            disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
+            enable_web_profile: reader.flag(&keys, "enable_web_profile"),
+            remotes,
+            auth,
+            cloud: network::cloud(reader, &keys),
+            packages,
+            jobs,
+            tracing: tracing(reader, &keys),
+            maintenance,
+            apply: apply(reader, &keys),
+            source: Arc::clone(&reader.source),
+            path,
+        }
+    }))
 }
 
 /// Bad rules are left out with a warning.
@@ -121,7 +135,9 @@ fn log(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<LogRule> {
                         Some("`*` stands for any text; put a backslash before what is no sign".to_owned());
                 }
             },
-            Err(error) => unknown_level(reader, keys.span_of("level"), &error, false),
+            Err(error) => {
+                reader.warn(keys.span_of("level"), error.to_string()).help = Some(KNOWN_LEVELS.to_owned());
+            }
         }
     }
     rules
@@ -144,7 +160,7 @@ impl SeenKeys {
         let first = reader.source.place(*first);
         let message = format!("Duplicate {what} {} in robot config", name.escape_debug());
         let help = format!("the first is at {first} and counts; rename or remove one");
-        reader.local(span, message, Some(&help));
+        reader.error_with(span, message, Some(&help));
         if let Some(diagnostic) = reader.diagnostics.last_mut() {
             diagnostic.also = Some((first, "first here".to_owned()));
         }

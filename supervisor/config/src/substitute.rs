@@ -171,17 +171,38 @@ impl Substitution<'_> {
         match rest.as_bytes().first() {
             Some(b'$') => DollarForm::Value("$".to_owned(), sign + 2),
             Some(b'{') => self.braces(sign, depth),
-            // Editors look for the schema of a file under this key.
-            _ if rest.starts_with("schema\"") && !self.environment.contains_key("schema") => {
-                DollarForm::Literal(sign + 1)
-            }
             _ => match name_len(rest) {
                 0 => DollarForm::Literal(sign + 1),
+                // `$schema` is for editors; `$variable`, `$set` and the like belong to fragments, whatever the environment has.
+                len if (rest.starts_with(|c: char| c.is_ascii_lowercase())
+                    || !self.environment.contains_key(&rest[..len]))
+                    && self.is_key(sign, sign + 1 + len) =>
+                {
+                    DollarForm::Literal(sign + 1)
+                }
                 len => {
                     let end = sign + 1 + len;
                     DollarForm::Value(self.variable(&rest[..len], Span::new(sign, end)), end)
                 }
             },
+        }
+    }
+
+    /// True if the text from `start` to `end` is a whole key of a map, in quotes or, in YAML, without.
+    fn is_key(&self, start: usize, end: usize) -> bool {
+        let (before, after) = (&self.text[..start], &self.text[end..]);
+        let quote = ['"', '\''].into_iter().find(|quote| before.ends_with(*quote));
+        match quote {
+            Some(quote) => {
+                let after = after.strip_prefix(quote).map(str::trim_start);
+                after.is_some_and(|after| after.starts_with(':'))
+            }
+            None => {
+                let line = before.rsplit('\n').next().unwrap_or_default().trim_end();
+                let first = line.is_empty() || line.ends_with(['{', ',', '-']);
+                let colon = after.trim_start_matches(' ').strip_prefix(':');
+                first && colon.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+            }
         }
     }
 
@@ -254,15 +275,19 @@ impl Substitution<'_> {
         if let Some(value) = self.environment.get(name) {
             return self.borrow(name, value, span);
         }
-        let line = self.text[..span.start as usize].rfind('\n').map_or(0, |end| end + 1);
-        // In a comment it does no harm.
-        if !self.text[line..].trim_start().starts_with('#') {
-            let message = format!("the environment has no variable `{name}`, so this is empty");
-            let help = format!("set it, or write `${{{name}:-default}}`, or `$$` for a dollar sign");
-            self.notes
-                .push((Severity::Warning, Note::new(span, message, Some(&help))));
-        }
+        let message = format!("the environment has no variable `{name}`, so this is empty");
+        let help = format!("set it, or write `${{{name}:-default}}`, or `$$` for a dollar sign");
+        self.note(Severity::Warning, Note::new(span, message, Some(&help)));
         String::new()
+    }
+
+    /// Notes something, but not in a comment, where it does no harm.
+    fn note(&mut self, severity: Severity, note: Note) {
+        let start = note.span.start as usize;
+        let line = self.text[..start].rfind('\n').map_or(0, |end| end + 1);
+        if !self.text[line..].trim_start().starts_with('#') {
+            self.notes.push((severity, note));
+        }
     }
 
     fn borrow(&mut self, name: &str, value: &str, span: Span) -> String {
@@ -276,7 +301,7 @@ impl Substitution<'_> {
         let line = self.text[sign..].find('\n').unwrap_or(self.text.len() - sign);
         let help = "close it with `}`, or write `$$` for a dollar sign";
         let note = Note::new(Span::new(sign, sign + line), "this `${` is never closed", Some(help));
-        self.notes.push((Severity::Refused, note));
+        self.note(Severity::Local, note);
         DollarForm::Literal(sign + 2)
     }
 
@@ -287,7 +312,7 @@ impl Substitution<'_> {
         let end = sign + 2 + len + usize::from(rest[len..].starts_with('}'));
         let message = "this is no variable and no placeholder, so it stays as it is";
         let note = Note::new(Span::new(sign, end), message, Some(help));
-        self.notes.push((Severity::Warning, note));
+        self.note(Severity::Warning, note);
     }
 }
 

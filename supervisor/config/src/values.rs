@@ -1,7 +1,5 @@
-//! Typed reads of single values: durations, sizes, numbers and words. Range, words, default, label and severity come from
-//! the table of the section (`keys`), so no caller names any of them.
-//!
-//! A wrong type is refused everywhere. A value of the right type that is not possible has the severity of its section.
+//! Typed reads of single values: durations, sizes, numbers and words. Range, words, default and label come from the table
+//! of the section (`keys`), so no caller names any of them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,7 +7,6 @@ use std::time::Duration;
 use mainstay_model::duration;
 use mainstay_model::suggest::nearest;
 
-use crate::diagnostic::Severity;
 use crate::keys::{DefaultValue, ValueType};
 use crate::node::{TreeNode, Value};
 use crate::read::{Keys, Reader};
@@ -108,7 +105,7 @@ impl Reader {
             Value::Number(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => *number as u64,
             Value::Number(_) => {
                 let message = format!("{} is no number of bytes", keys.label(key));
-                self.complain_at(keys.severity(), node.span, message, Some(HELP));
+                self.error_with(node.span, message, Some(HELP));
                 return None;
             }
             Value::Text(text) => match size::parse(text) {
@@ -157,7 +154,7 @@ impl Reader {
         let number = self.number(keys, key)?;
         if number.fract() != 0.0 {
             let message = format!("{} must be a whole number", keys.label(key));
-            self.complain_at(keys.severity(), keys.span_of(key), message, None);
+            self.error_with(keys.span_of(key), message, None);
             return None;
         }
         T::try_from(number as u64).ok()
@@ -165,24 +162,18 @@ impl Reader {
 
     /// One of the words of a key.
     pub(super) fn word<T: Copy>(&mut self, keys: &Keys<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
-        self.as_word(&keys.label(key), keys.severity(), keys.get(key)?, words)
+        self.as_word(&keys.label(key), keys.get(key)?, words)
     }
 
     /// One of these words.
-    pub(super) fn as_word<T: Copy>(
-        &mut self,
-        what: &str,
-        severity: Severity,
-        node: &TreeNode,
-        words: &[(&'static str, T)],
-    ) -> Option<T> {
+    pub(super) fn as_word<T: Copy>(&mut self, what: &str, node: &TreeNode, words: &[(&'static str, T)]) -> Option<T> {
         let written = self.as_text(what, node)?;
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == written) {
             return Some(*meant);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let message = format!("{what} cannot be `{}`", written.escape_debug());
-        self.complain_at(severity, node.span, message, Some(&help_for_word(written, &known)));
+        self.error_with(node.span, message, Some(&help_for_word(written, &known)));
         None
     }
 
@@ -201,7 +192,7 @@ impl Reader {
                 format!("between {least} and {most}")
             });
             let message = format!("{} must be {bounds}", keys.label(key));
-            self.complain_at(keys.severity(), keys.span_of(key), message, None);
+            self.error_with(keys.span_of(key), message, None);
         }
         good
     }
@@ -209,6 +200,6 @@ impl Reader {
     /// Complains about a text that cannot be read as what it should be.
     fn impossible(&mut self, keys: &Keys<'_>, key: &str, error: &str, help: Option<&str>) {
         let message = format!("{}: {error}", keys.label(key));
-        self.complain_at(keys.severity(), keys.span_of(key), message, help);
+        self.error_with(keys.span_of(key), message, help);
     }
 }

@@ -79,7 +79,15 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
     let line = &text[text[..at].rfind('\n').map_or(0, |end| end + 1)..];
     let line = line.split('\n').next().unwrap_or_default();
     let blanks = &line[..line.len() - line.trim_start().len()];
-    let help = if blanks.contains('\t') {
+    let help = if let Some(rest) = info.strip_prefix("unclosed bracket ") {
+        Some(if rest.contains('[') {
+            "close it with `]`"
+        } else {
+            "close it with `}`"
+        })
+    } else if info.contains("':'") && open_brackets(&text[..at]) {
+        Some("is a bracket before it not closed?")
+    } else if blanks.contains('\t') {
         Some("YAML indents with blanks, not with tabs")
     } else if line.trim_start().starts_with(['@', '`', '%']) || line.contains(": @") || line.contains(": `") {
         Some("put texts that begin with a special character in quotes")
@@ -89,6 +97,12 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
         None
     };
     Note::new(Span::new(at, at), format!("this is no YAML: {info}"), help)
+}
+
+/// True if more brackets are opened than closed in a text, those of quoted texts and comments counted along.
+fn open_brackets(text: &str) -> bool {
+    let count = |brackets: [char; 2]| text.matches(brackets).count();
+    count(['[', '{']) > count([']', '}'])
 }
 
 #[derive(Default)]

@@ -45,20 +45,20 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
             "components",
         ),
         (
-            "name.json",
+            "keys.json",
             format!(
-                "{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": 7, \"type\": \"motor\", \"model\": \"fake\"}}] }}"
+                "{{ {bind}, \"modules\": [{MODULE}],\n  \"auth\": {{\"handlers\": [{{\"type\": \"api-key\", \"config\": {{\"keys\": [\"k\"], \"k\": \"v\"}}}}]}} }}"
             ),
-            "name.json:2",
-            "name",
+            "keys.json:2",
+            "auth.handlers",
         ),
         (
-            "api.json",
+            "tls.json",
             format!(
-                "{{ {bind}, \"modules\": [{MODULE}], \"components\": [\n  {{\"name\": \"x\",\n   \"api\": \"motor\", \"model\": \"fake\"}}] }}"
+                "{{ \"network\": {{ \"bind_address\": \"127.0.0.1:0\",\n  \"tls_cert_file\": \"/c\", \"tls_key_file\": \"/k\" }}, \"modules\": [{MODULE}] }}"
             ),
-            "api.json:3",
-            "motor",
+            "tls.json:2",
+            "network.tls_cert_file",
         ),
         (
             "window.json",

@@ -281,7 +281,7 @@ base      component:generic
         "{tree:?}"
     );
 
-    let refused = place.write("refused.yaml", "debug: maybe");
+    let refused = place.write("refused.yaml", "network: maybe");
     let ended = place.mainstay(&["graph", text(&refused)]).await;
     assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
 }

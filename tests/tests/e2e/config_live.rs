@@ -48,10 +48,10 @@ async fn plan_says_what_would_happen_and_changes_nothing() {
         ["part", "name", "how", "because", "known_after_start", "through"]
     );
     assert_eq!((&shown["running"], &shown["usable"]), (&json!(false), &json!(true)));
-    let refused = place.write("refused.yaml", "debug: maybe");
+    let refused = place.write("refused.yaml", "network: maybe");
     let ended = place.mainstay(&["plan", text(&refused)]).await;
     assert!(
-        ended.code == 1 && ended.stdout.is_empty() && ended.stderr.contains("refused.yaml:1:8"),
+        ended.code == 1 && ended.stdout.is_empty() && ended.stderr.contains("refused.yaml:1:10"),
         "{ended:?}"
     );
 
@@ -134,7 +134,7 @@ async fn apply_runs_another_file_and_says_how_it_went() {
     assert!(same.stdout.contains("says the same as what runs"), "{same:?}");
     world.until(|now| now.running()).await;
 
-    let refused = world.place.write("refused.yaml", "debug: maybe");
+    let refused = world.place.write("refused.yaml", "network: maybe");
     let ended = world.cli(&["apply", text(&refused)]).await;
     assert!(
         ended.code == 1 && ended.stderr.contains("nothing was changed"),

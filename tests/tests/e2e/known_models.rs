@@ -214,7 +214,7 @@ async fn what_refuses_a_file_hides_nothing_else_that_is_wrong_with_it() {
     let place = Place::new();
     let file = place.write(
         "rover.yaml",
-        "debug: 7\nmodules: [{name: gone, executable_path: /nowhere/run}]\ncomponents:\n  - {name: b, type: base, model: wheeled}\n  - {name: c, type: base, model: 7}\n",
+        "network: 7\nmodules: [{name: gone, executable_path: /nowhere/run}]\ncomponents:\n  - {name: b, type: base, model: wheeled}\n  - {name: c, type: base, model: 7}\n  - {name: d, type: motor, model: fake, attributes: {max_rpm: wide}}\n",
     );
     let ended = check(&place, &file, &["--json"]).await;
     let messages: Vec<_> = complaints(&json_of(&ended))
@@ -223,23 +223,24 @@ async fn what_refuses_a_file_hides_nothing_else_that_is_wrong_with_it() {
         .collect();
     assert_eq!(ended.code, 1);
     for word in [
-        "refused 1:8",
+        "refused 1:10",
         "executable path error: stat /nowhere/run",
         "no such model: `wheeled`",
-        "refused 5:",
+        "local 5:",
+        "`d`: attribute `max_rpm`",
     ] {
         assert!(
             messages.iter().any(|message| message.contains(word)),
             "no `{word}` in {messages:#?}"
         );
     }
-    assert_eq!(messages.len(), 4, "{messages:#?}");
+    assert_eq!(messages.len(), 5, "{messages:#?}");
     let run = place.mainstay(&["run", "rover.yaml"]).await;
     assert_eq!(run.code, 1, "{run:?}");
     for word in [
         "stat /nowhere/run",
         "no such model: `wheeled`",
-        "not started: 2 of 4 complaints",
+        "not started: 1 of 4 complaints",
     ] {
         assert!(run.stderr.contains(word), "no `{word}` in {run:?}");
     }

@@ -15,13 +15,13 @@ pub(crate) static NETWORK: Section = Section::new(
     keys! {
         "bind_address": Text, default Text(Network::BIND_ADDRESS),
             "`host:port`; `:port` listens on all addresses, port 0 takes any free one.";
-        "fqdn": Text, "The name that the machine tells others. Not in force yet.";
-        "tls_cert_file": Text, "Certificate, in PEM. Not in force yet.";
-        "tls_key_file": Text, "Its key, in PEM. Not in force yet.";
+        "fqdn": Text, but Unmet("the machine tells nobody a name"), "The name that the machine tells others.";
+        "tls_cert_file": Text, but Open("serve on loopback, or behind a proxy that speaks TLS"), "Certificate, in PEM.";
+        "tls_key_file": Text, but Open("serve on loopback, or behind a proxy that speaks TLS"), "Its key, in PEM.";
         "no_tls": Flag, default Flag(false), "Serve cleartext even where a certificate is at hand.";
         "sessions": Map(&SESSIONS), "What happens to clients that fall silent.";
-        "traffic_tunnel_endpoints": List(&Map(&TUNNEL)),
-            "Local ports that clients may reach through the machine. Not in force yet.";
+        "traffic_tunnel_endpoints": List(&Map(&TUNNEL)), but Unmet("no client gets a tunnel"),
+            "Local ports that clients may reach through the machine.";
     },
 );
 
@@ -51,9 +51,12 @@ pub(crate) static AUTH: Section = Section::new(
     "`auth`",
     "auth",
     keys! {
-        "handlers": List(&Map(&HANDLER)), "Ways to prove who one is.";
-        "tls_auth_entities": List(&Text), "Names accepted by client certificate.";
-        "external_auth_config": Map(&EXTERNAL_AUTH), "Whose tokens are accepted besides.";
+        "handlers": List(&Map(&HANDLER)), but Open("serve on loopback, or behind a proxy that asks who comes"),
+            "Ways to prove who one is.";
+        "tls_auth_entities": List(&Text), but Open("serve on loopback, or behind a proxy that asks who comes"),
+            "Names accepted by client certificate.";
+        "external_auth_config": Map(&EXTERNAL_AUTH), but Open("serve on loopback, or behind a proxy that asks who comes"),
+            "Whose tokens are accepted besides.";
     },
 );
 

@@ -3,7 +3,7 @@
 use mainstay_model::ModuleType;
 
 use super::ValueType::{
-    AnyCase, Api, Either, Flag, Free, Interval, List, Map, Model, Number, Subtype, Text, Texts, Word,
+    AnyCase, Api, Either, Flag, Free, Ignored, Interval, List, Map, Model, Number, Subtype, Text, Texts, Word,
 };
 use super::policy::{HEALTH, LIMITS, OUTPUT, RESTART, RESTARTS, SANDBOX, STOP};
 use super::{HOUR, Section, keys, words};
@@ -30,7 +30,9 @@ macro_rules! resource_keys {
                 "What its model wants to know; the module looks inside. Texts may hold `${packages.TYPE.NAME}` and `${environment.NAME}`.";
             "depends_on": List(&Text), "Names of resources that must be ready before it.";
             "frame": Map(&FRAME), "Where it sits, for whatever calculates with places.";
-            "service_configs": List(&Map(&SERVICE_CONFIG)), "What services want to know about it.";
+            "service_configs": List(&Map(&SERVICE_CONFIG)),
+                but Unmet("no data manager is built in, so nothing is captured; its module alone gets to see it"),
+                "What services want to know about it.";
             "log_configuration": Map(&LOG_CONFIGURATION), "How much it logs.";
         }
     };
@@ -197,6 +199,7 @@ pub(crate) static MODULE: Section = Section::new(
         "executable_path": Text,
             "The program, or a tarball (`.tgz`, `.tar.gz`) that holds it: absolute, `~/…`, or relative to this file. May hold placeholders.";
         "module_id": Text, "Its name in the registry, `namespace:name`.";
+        "version": Ignored, "Which version of the registry it is of. Nothing is downloaded: what is there runs.";
         "log_level": Text, "How much it logs; passed on as `--log-level`.";
         "env": Texts, "Variables of its environment. Values may hold placeholders.";
         "tcp_mode": Flag, default Flag(false),

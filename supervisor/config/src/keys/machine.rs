@@ -23,13 +23,12 @@ pub(crate) static MACHINE: Section = Section::new(
         "modules": List(&Map(&MODULE)), "Programs that bring models of components and services.";
         "packages": List(&Map(&PACKAGE)),
             "Files that placeholders `${packages.TYPE.NAME}` stand for. Nothing is downloaded; an `ml_model` that is there is linked as `VIAM_HOME/packages/NAME`.";
-        "remotes": List(&Map(&REMOTE)),
-            "Other machines whose resources are imported. Read and kept; not in force yet.";
+        "remotes": List(&Map(&REMOTE)), but Unmet("no other machine is dialled, and what needs a resource of one waits"),
+            "Other machines whose resources are imported.";
         "network": Map(&NETWORK), "Where and how the machine listens.";
-        "auth": Map(&AUTH),
-            "Who may connect. Read and kept; not in force yet, so everybody who reaches the port may.";
-        "cloud": Map(&CLOUD),
-            "How the machine reaches its cloud. Read and kept; not in force yet, so every machine is a purely local one.";
+        "auth": Map(&AUTH), "Who may connect. Without it everybody who reaches the port may.";
+        "cloud": Map(&CLOUD), but Unmet("no cloud is asked for a config or sent anything; this file is the whole config"),
+            "How the machine reaches its cloud.";
         "jobs": List(&Map(&JOB)),
             "Calls that the machine makes by itself, by the clock. The last 10 runs of each that went well and that failed are in the machine's status.";
         "log": List(&Map(&LOG_RULE)), "Levels by logger name. Of several rules that match the last one counts.";

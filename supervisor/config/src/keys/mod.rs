@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::diagnostic::Severity;
 use crate::size;
 
 pub(super) use crate::keys::connections::{HANDLER, REMOTE, TUNNEL};
@@ -24,21 +23,27 @@ pub(super) use crate::keys::entries::{
 pub(super) use crate::keys::machine::{JOB, LOG_RULE, MACHINE, PACKAGE, PROCESS};
 pub(super) use crate::keys::policy::{OUTPUT, RESTART};
 
-/// Keys of a section, one row each: name, what it takes, its default if it has one, its meaning.
+/// Keys of a section, one row each: name, what it takes, its default if it has one, what happens instead if this version
+/// does nothing about it, its meaning.
 macro_rules! keys {
-    ($($name:literal: $takes:expr $(, default $kind:ident($default:expr))?, $about:literal;)*) => {
+    ($($name:literal: $takes:expr
+        $(, default $kind:ident($default:expr))? $(, but $force:ident($instead:literal))?, $about:literal;)*) => {
         &[$($crate::keys::Key {
             name: $name,
             takes: $takes,
             about: $about,
             default: $crate::keys::DefaultValue::Absent$(.or(const { $crate::keys::DefaultValue::$kind($default) }))?,
+            force: $crate::keys::Force::Full$(.or($crate::keys::Force::$force($instead)))?,
         }),*]
     };
 }
 use keys;
 
+/// Reason why fragments have no effect.
+const FRAGMENTS: &str = "fragments are merged by the cloud before a machine sees them, so nothing of them is here: put what they hold into this file";
+
 /// Keys that others read, or once read. They are known, and they do nothing.
-pub(super) const IGNORED: [(&str, &str); 8] = [
+pub(super) const IGNORED: [(&str, &str); 14] = [
     (
         "disabled",
         "nothing reads it: the entry runs all the same; remove the entry to switch it off",
@@ -47,22 +52,28 @@ pub(super) const IGNORED: [(&str, &str); 8] = [
         "disable_partial_start",
         "it was abolished: a broken entry never stops the others",
     ),
+    ("fragments", FRAGMENTS),
+    ("fragment_mods", FRAGMENTS),
+    ("fragment_variables", FRAGMENTS),
+    ("overwrite_fragment_status", FRAGMENTS),
     (
-        "fragments",
-        "fragments are merged by the cloud before a machine sees them",
+        "triggers",
+        "triggers belong to the cloud: nobody is told anything; write a job, or a program that watches the machine",
     ),
     (
-        "fragment_mods",
-        "fragments are merged by the cloud before a machine sees them",
+        "reload_path",
+        "it belongs to another program: what runs is `executable_path`, and `watch: true` restarts it when that file changes",
     ),
     (
-        "fragment_variables",
-        "fragments are merged by the cloud before a machine sees them",
+        "reload_enabled",
+        "it belongs to another program: `watch: true` restarts the module when its program's file changes",
     ),
     (
-        "overwrite_fragment_status",
-        "fragments are merged by the cloud before a machine sees them",
+        "agent",
+        "it belongs to the program that updates another server: nothing is updated and no network is set up",
     ),
+    ("notes", ""),
+    ("ui_folder", ""),
     ("localversion", "it is internal to another server"),
     ("$schema", ""),
 ];
@@ -94,8 +105,6 @@ pub(super) struct Section {
     pub(super) required: &'static [&'static str],
     /// Whether messages name a key with the section in front: `health.interval`.
     prefixed: bool,
-    /// Severity of a value that has the right type and is not possible.
-    pub(super) severity: Severity,
 }
 
 impl Section {
@@ -107,19 +116,12 @@ impl Section {
             keys,
             required: &[],
             prefixed: false,
-            severity: Severity::Refused,
         }
     }
 
     const fn prefixed(mut self) -> Self {
         self.prefixed = true;
         self
-    }
-
-    /// Part of a module's policy: a value that is not possible costs that module alone.
-    const fn policy(mut self) -> Self {
-        self.severity = Severity::Local;
-        self.prefixed()
     }
 
     const fn requiring(mut self, required: &'static [&'static str]) -> Self {
@@ -145,6 +147,20 @@ impl Section {
         row.unwrap_or_else(|| panic!("{} has no key `{name}`", self.what))
     }
 
+    /// True if a key that is not in here was most likely meant to close the machine to somebody.
+    pub(super) fn guards(&self, unknown: &str, meant: Option<&str>) -> bool {
+        let unknown = unknown.to_ascii_lowercase();
+        match self.id {
+            "auth" => true,
+            "machine" => meant == Some("auth") || unknown.starts_with("auth") || unknown.starts_with("tls"),
+            "network" => {
+                let meant = meant.map(|meant| self.key(meant).force);
+                matches!(meant, Some(Force::Open(_))) || unknown.starts_with("auth") || unknown.starts_with("tls")
+            }
+            _ => false,
+        }
+    }
+
     /// The key of this name in any case, preferring the very same; and whether it is the very same.
     pub(super) fn find(&self, name: &str) -> Option<(&'static str, bool)> {
         let names = || self.keys.iter().map(|key| key.name);
@@ -165,6 +181,34 @@ pub(super) struct Key {
     /// Meaning of the key, in one sentence for a person.
     pub(super) about: &'static str,
     pub(super) default: DefaultValue,
+    pub(super) force: Force,
+}
+
+/// Whether this version does what a key asks for, else what happens instead.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Force {
+    /// It does.
+    Full,
+    /// It does not, which is a warning where the key is used.
+    Unmet(&'static str),
+    /// It does not, and the machine would be open where its config closes it: such a config is refused. The text is the
+    /// cure besides removing the key.
+    Open(&'static str),
+}
+
+impl Force {
+    const fn or(self, other: Self) -> Self {
+        other
+    }
+
+    /// What the documentation of the key says about it.
+    pub(super) fn remark(&self) -> Option<String> {
+        match self {
+            Self::Full => None,
+            Self::Unmet(instead) => Some(format!("Not in force yet: {instead}.")),
+            Self::Open(_) => Some("Not in force yet, so a config with it is refused.".to_owned()),
+        }
+    }
 }
 
 /// Value that counts if a key is not there.

@@ -43,7 +43,7 @@ pub(crate) static RESTART: Section = Section::new(
             "How long it must be ready for the count of failures to begin anew.";
     },
 )
-.policy();
+.prefixed();
 
 /// `health`.
 pub(crate) static HEALTH: Section = Section::new(
@@ -64,7 +64,7 @@ pub(crate) static HEALTH: Section = Section::new(
             "Longest time from start to ready; 5m, or what `VIAM_MODULE_STARTUP_TIMEOUT` says, if it is not there.";
     },
 )
-.policy();
+.prefixed();
 
 /// `stop`.
 pub(crate) static STOP: Section = Section::new(
@@ -76,7 +76,7 @@ pub(crate) static STOP: Section = Section::new(
         "grace": Duration(Time::ZERO, HOUR), default Duration(Stop::DEFAULT.grace), "Time from SIGTERM to SIGKILL.";
     },
 )
-.policy();
+.prefixed();
 
 /// `limits`.
 pub(crate) static LIMITS: Section = Section::new(
@@ -92,7 +92,7 @@ pub(crate) static LIMITS: Section = Section::new(
         "open_files": Whole(16, 1_048_576), "Open files of each process.";
     },
 )
-.policy();
+.prefixed();
 
 /// `sandbox`.
 pub(crate) static SANDBOX: Section = Section::new(
@@ -110,7 +110,7 @@ pub(crate) static SANDBOX: Section = Section::new(
         "group": Text, "Group to run as; the user's own if it is not there.";
     },
 )
-.policy();
+.prefixed();
 
 /// `output` as a map.
 pub(crate) static OUTPUT: Section = Section::new(
@@ -126,4 +126,4 @@ pub(crate) static OUTPUT: Section = Section::new(
     },
 )
 .requiring(&["file"])
-.policy();
+.prefixed();

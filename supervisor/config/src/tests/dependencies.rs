@@ -235,16 +235,16 @@ fn the_smaller_sections_are_checked() {
                 "processes: [{id: x, stop_signal: SIGFOO, stop_timeout: 5}]",
                 &[
                     "Warning r.yaml:1:12: `processes` are not run; they were abolished (make it a module, or a unit of the system's service manager)",
-                    "Refused r.yaml:1:34: `SIGFOO` is no signal (for example SIGTERM)",
-                    "Refused r.yaml:1:56: `stop_timeout` must be a duration, but is a number (write \"5s\" if seconds are meant)",
+                    "Local r.yaml:1:34: `SIGFOO` is no signal (for example SIGTERM)",
+                    "Local r.yaml:1:56: `stop_timeout` must be a duration, but is a number (write \"5s\" if seconds are meant)",
                 ],
             ),
             (
                 "apply: {on_failure: revrt, window: 2h, preflight: full}",
                 &[
-                    "Refused r.yaml:1:21: `apply.on_failure` cannot be `revrt` (did you mean `revert`?)",
-                    "Refused r.yaml:1:36: `apply.window` must be between 0s and 1h",
-                    "Refused r.yaml:1:51: `apply.preflight` cannot be `full` (it is `running` or `spare`)",
+                    "Local r.yaml:1:21: `apply.on_failure` cannot be `revrt` (did you mean `revert`?)",
+                    "Local r.yaml:1:36: `apply.window` must be between 0s and 1h",
+                    "Local r.yaml:1:51: `apply.preflight` cannot be `full` (it is `running` or `spare`)",
                 ],
             ),
         ],

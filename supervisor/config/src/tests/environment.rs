@@ -75,7 +75,12 @@ fn every_form_of_a_variable_becomes_what_peers_make_of_it() {
     );
     // As in the example of the schema: an api key with a default.
     let text = "auth: {handlers: [{type: api-key, config: {keys: [k], k: '${KEY:-change-me}'}}]}";
-    let AuthHandler::ApiKeys(keys) = &read("r.yaml", text).expect("usable").config.auth.handlers[0];
+    let AuthHandler::ApiKeys(keys) = &read("r.yaml", text)
+        .expect_err("nothing enforces it")
+        .config
+        .expect("read")
+        .auth
+        .handlers[0];
     assert_eq!(keys["k"].0, "hunter2-hunter2");
 }
 
@@ -97,6 +102,7 @@ fn what_is_odd_about_a_variable_is_said_where_it_is_written() {
             "revision: '${NONE'\n",
             &["r.yaml:1:12: this `${` is never closed (close it with `}`, or write `$$` for a dollar sign)"],
         ),
+        ("  # like ${NONE\n# or ${a b}\ndebug: true\n", &[]),
         (
             "revision: '${a b}'\n",
             &[
@@ -106,6 +112,14 @@ fn what_is_odd_about_a_variable_is_said_where_it_is_written() {
     ] {
         assert_eq!(lines("r.yaml", text), wanted, "{text}");
     }
+    // It costs the entry in which it stands.
+    let text = "{\"components\": [{\"name\": \"a\", \"type\": \"arm\", \"model\": \"fake\", \"attributes\": {\"x\": \"${NONE\"}}, {\"name\": \"b\", \"type\": \"arm\", \"model\": \"fake\"}]}";
+    let config = read("r.json", text)
+        .unwrap_or_else(|refused| panic!("{refused}"))
+        .config;
+    let faults: Vec<_> = config.resources.iter().map(|entry| entry.fault.as_deref()).collect();
+    let fault = "resource config validation error: this `${` is never closed; close it with `}`, or write `$$` for a dollar sign (r.json:1:84)";
+    assert_eq!(faults, [Some(fault), None]);
 }
 
 #[test]
@@ -158,7 +172,10 @@ fn placeholders_are_replaced_where_they_count_and_nowhere_else() {
       "jobs": [{"name": "j", "schedule": "1s", "resource": "d", "method": "DoCommand", "command": {"x": "${environment.X}"}}]
     }"#;
     let loaded = read("r.json", text).unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let [not_in_force] = &loaded.diagnostics[..] else {
+        panic!("{:?}", loaded.diagnostics)
+    };
+    assert!(not_in_force.message.contains("`service_configs`"), "{not_in_force}");
     let config = loaded.config;
     let folder = "/home/ada/.viam/packages/data";
     let module = &config.modules[0];

@@ -79,7 +79,7 @@ fn lists_are_put_behind_each_other_and_the_rest_comes_from_any_file() {
 fn complaints_point_into_the_right_file() {
     let main = (
         "d/r.yaml",
-        "include: x.yaml\nnetwork: {fqdn: a}\ncomponents: [{name: a, type: motor, model: fake}]\n",
+        "include: x.yaml\nnetwork: {no_tls: true}\ncomponents: [{name: a, type: motor, model: fake}]\n",
     );
     for (text, wanted) in [
         (
@@ -94,7 +94,10 @@ fn complaints_point_into_the_right_file() {
             "components:\n- {name: a, type: motor, model: fake}\n",
             "d/x.yaml:2:10: cannot add duplicate local resource rdk:component:motor/a (the first is at d/r.yaml:3:21 and counts; rename or remove one)",
         ),
-        ("a: [\n", "d/x.yaml:1:4: this is no YAML: unclosed bracket '['"),
+        (
+            "a: [\n",
+            "d/x.yaml:1:4: this is no YAML: unclosed bracket '[' (close it with `]`)",
+        ),
         (
             "[]",
             "d/x.yaml:1:1: the config must be a map of keys and values, but is a list",
@@ -104,6 +107,26 @@ fn complaints_point_into_the_right_file() {
         let found = lines(&[main, ("d/x.yaml", text)]);
         assert_eq!(found, [wanted]);
     }
+    // Half of what is there is told, too.
+    let more = "d/x.yaml:1:1: the config must be a map of keys and values, but is a list";
+    let wrong = (
+        "d/r.yaml",
+        "include: x.yaml\ndebug: 1\ncomponents: [{name: a, type: motor, model: fake, depends_on: [b]}]\n",
+    );
+    let debug = "d/r.yaml:2:8: `debug` must be true or false, but is a number";
+    let found = lines(&[wrong, ("d/x.yaml", "a: [\n")]);
+    assert_eq!(
+        found,
+        [
+            debug,
+            "d/x.yaml:1:4: this is no YAML: unclosed bracket '[' (close it with `]`)"
+        ]
+    );
+    let found = lines(&[wrong, ("d/x.yaml", "[]")]);
+    assert!(
+        found.contains(&debug.to_owned()) && found.contains(&more.to_owned()),
+        "{found:?}"
+    );
     let loaded = read(&[
         main,
         ("d/x.yaml", "components:\n- {name: a, type: motor, model: fake}\n"),

@@ -337,7 +337,7 @@ fn a_fault_is_shown_at_the_module_and_its_neighbours_run() {
 }
 
 #[test]
-fn a_wrong_type_is_refused_like_any_other() {
+fn a_wrong_type_costs_its_module_alone() {
     for (keys, wanted) in [
         (
             "restart: false",
@@ -402,7 +402,7 @@ fn a_wrong_type_is_refused_like_any_other() {
             "14: `keep_moving` must be true or false, but is a number",
         ),
     ] {
-        assert_eq!(said(keys), [format!("Refused {wanted}")], "{keys}");
+        assert_eq!(said(keys), [format!("Local {wanted}")], "{keys}");
     }
 }
 
@@ -464,7 +464,7 @@ fn all_that_is_wrong_is_said_at_once() {
             &[
                 "Local r.yaml:1:60: `restart.policy` cannot be `x` (it is `always`, `on-failure` or `never`)",
                 "Local r.yaml:1:71: `restart.factor` must be between 1 and 100",
-                "Refused r.yaml:1:94: `health.interval` must be a duration, but is a number (write \"1s\" if seconds are meant)",
+                "Local r.yaml:1:94: `health.interval` must be a duration, but is a number (write \"1s\" if seconds are meant)",
                 "Local r.yaml:1:112: `limits.cpu` must be between 0.01 and 4096",
                 "Local r.yaml:1:124: `limits.memory` must be between 1MiB and 1024TiB",
             ],

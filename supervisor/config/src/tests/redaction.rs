@@ -50,9 +50,10 @@ auth:
 #[test]
 fn a_complaint_shows_its_line_and_no_secret() {
     let text = "auth:\n  handlers:\n  - {type: api-key, config: {keys: [k1], k1: hunter2}, color: red}\n";
-    let loaded = read("r.yaml", text).expect("usable");
+    let refused = read("r.yaml", text).expect_err("nothing enforces it");
+    let about_colour = &refused.diagnostics[1];
     assert_eq!(
-        loaded.diagnostics[0].to_string(),
+        about_colour.to_string(),
         "\
 warning: an auth handler has no key `color`; it has no effect
  --> r.yaml:3:56
@@ -60,8 +61,8 @@ warning: an auth handler has no key `color`; it has no effect
 3 |   - {type: api-key, config: {keys: [k1], k1: *******}, color: ***}
   |                                                        ^^^^^"
     );
-    assert!(loaded.diagnostics[0].render(true).contains('\u{1b}'));
-    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    assert!(about_colour.render(true).contains('\u{1b}'));
+    assert!(!format!("{:?}", refused.config).contains("hunter2"));
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn no_complaint_shows_a_secret_even_where_the_text_breaks_off() {
         ("r.yaml", &compact, 7),
         ("r.yaml", BLOCK, 1),
     ] {
-        assert!(!format!("{:?}", read(name, good).expect(name)).contains("hunter2"));
+        assert!(!format!("{:?}", read(name, good)).contains("hunter2"));
         for at in (0..good.len()).step_by(step) {
             let (before, after) = good.split_at(at);
             // By the end, a sign that does not belong there, a quote too many, a bracket, a missing sign.
@@ -97,6 +98,27 @@ fn no_complaint_shows_a_secret_even_where_the_text_breaks_off() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_surely_no_secret_is_shown_where_the_text_breaks_off() {
+    for (name, text) in [
+        (
+            "r.yaml",
+            "components:\n  - {name: left, api: rdk:component:motor, model: acme:wheel:big\n  - {name: b}\n",
+        ),
+        (
+            "r.json",
+            "{\"components\": [{\"name\": \"left\"}\n {\"name\": \"right\", \"api\": \"rdk:component:motor\", \"model\": \"fake\"}]}",
+        ),
+    ] {
+        let refused = read(name, text).expect_err("broken");
+        let shown = refused.diagnostics[0].render(false);
+        assert!(!shown.contains("**"), "{shown}");
+    }
+    let secret = "components:\n  - {name: left, api: password:hunter2, model: key\n";
+    let shown = read("r.yaml", secret).expect_err("broken").render(false);
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]

@@ -144,6 +144,17 @@ fn what_is_no_yaml_is_refused_with_the_place_and_the_cure() {
         colon[0].ends_with("(put texts that contain `: ` in quotes)"),
         "{colon:?}"
     );
+    for (text, help) in [
+        (
+            "components:\n- {name: a, api: rdk:component:motor\n",
+            "(close it with `}`)",
+        ),
+        ("components: [\n", "(close it with `]`)"),
+        ("a: [1, 2\nb: 3\n", "(is a bracket before it not closed?)"),
+    ] {
+        let said = lines("r.yaml", text);
+        assert!(said[0].ends_with(help), "{said:?}");
+    }
     let deep = lines("r.yaml", &"[".repeat(200));
     assert!(deep.len() == 1 && deep[0].starts_with("Refused r.yaml:1:"), "{deep:?}");
 }

@@ -13,7 +13,7 @@ use mainstay_model::event::{EventKind, MachineEvent};
 use mainstay_model::failure::Failure;
 use mainstay_model::shown::ShownState;
 use mainstay_model::{Config, ModuleName, Phase};
-use mainstay_proto::ResourceName;
+use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::resource::{Resource, ResourceState};
 use mainstay_proxy::table::Table;
 use mainstay_proxy::upstream::Upstream;
@@ -299,7 +299,7 @@ impl Machine {
             let what = match stage {
                 BuildStage::Validating => {
                     let call = async {
-                        let answer = calls::validate(upstream, proto()?, limit).await;
+                        let answer = calls::validate(Some(&module), upstream, proto()?, limit).await;
                         answer.map_err(|refusal| refusal.failure)
                     };
                     CallResult::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
@@ -382,15 +382,16 @@ impl Machine {
                 let renewed = running.life == life && running.upstream.is_some();
                 running.life = life;
                 running.upstream = Some(upstream.clone());
-                running.handlers = handlers.clone();
+                let before = std::mem::replace(&mut running.handlers, handlers.clone());
                 running.answer(life, &Ok(()));
                 if renewed {
                     self.resources.renew(&name, &upstream);
                 } else {
-                    let offers: HashSet<_> = handlers
-                        .iter()
-                        .flat_map(|handler| handler.models.iter().map(|model| (handler.api.clone(), model.clone())))
-                        .collect();
+                    let offers: HashSet<_> = offers_of(&handlers).collect();
+                    // Once, not at each restart.
+                    if !offers_of(&before).eq(offers_of(&handlers)) {
+                        self.warn_of_rivals(&name, &offers);
+                    }
                     self.world.module_changed(&name, ModuleCondition::Ready, Some(offers));
                     self.swap_table();
                 }
@@ -407,6 +408,25 @@ impl Machine {
                 }
             }
             ModuleEvent::Stopped => running.upstream = None,
+        }
+    }
+
+    /// Says of models that more than one module offers which of them builds: the one that stands first in the config.
+    fn warn_of_rivals(&self, name: &ModuleName, offers: &HashSet<(Api, Model)>) {
+        let order = self.world.modules_in_order();
+        let place = |wanted: &ModuleName| order.iter().position(|known| known == wanted);
+        let others = order.iter().filter(|other| *other != name && !other.is_builtin());
+        for other in others.filter(|_| !name.is_builtin()) {
+            let Some(running) = self.modules.get(other) else {
+                continue;
+            };
+            let Some((_, model)) = offers_of(&running.handlers).find(|offer| offers.contains(offer)) else {
+                continue;
+            };
+            let first = if place(other) < place(name) { other } else { name };
+            warn!(
+                "modules {name} and {other} both offer {model}; {first} builds it, because it stands first in the config"
+            );
         }
     }
 
@@ -535,6 +555,14 @@ impl MachineResources {
             }
         }
     }
+}
+
+/// What a module offers, as it said in its handshake.
+fn offers_of(handlers: &[Handler]) -> impl Iterator<Item = (Api, Model)> {
+    handlers.iter().flat_map(|handler| {
+        let models = handler.models.iter();
+        models.map(|model| (handler.api.clone(), model.clone()))
+    })
 }
 
 fn shutting_down<T>() -> Result<T, Failure> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstay_core::graph::is_frame_system;
+use mainstay_model::ModuleName;
 use mainstay_model::dependencies::DeclaredDependencies;
 use mainstay_model::failure::Failure;
 use mainstay_proto::ResourceName;
@@ -60,6 +61,20 @@ pub struct ModuleRefusal {
 }
 
 impl ModuleRefusal {
+    /// The module names a dependency without a name.
+    fn nameless(module: Option<&ModuleName>) -> Self {
+        let who = module.map_or("its module".to_owned(), |name| format!("module {name}"));
+        let problem =
+            format!("{who} says that it needs a resource with an empty name: an attribute that holds one is empty");
+        Self {
+            failure: Failure {
+                message: problem.as_str().into(),
+                wire: format!("modular resource config validation error: {problem}").into(),
+            },
+            transient: false,
+        }
+    }
+
     /// The entry cannot even be sent.
     pub fn unsendable(problem: impl std::fmt::Display) -> Self {
         Self {
@@ -72,8 +87,14 @@ impl ModuleRefusal {
     }
 }
 
+/// True for the name of a resource that has none: `` or `rdk:component:board/`.
+fn is_nameless(text: &str) -> bool {
+    text.is_empty() || text.ends_with('/')
+}
+
 /// Asks the module what it thinks of a config. A module without validation finds everything good.
 pub async fn validate(
+    module: Option<&ModuleName>,
     upstream: Upstream,
     config: ComponentConfig,
     limit: Duration,
@@ -84,8 +105,14 @@ pub async fn validate(
             .await
     });
     match answer.await {
+        Ok(answer) if answer.dependencies.iter().any(|text| is_nameless(text)) => Err(ModuleRefusal::nameless(module)),
         Ok(answer) => {
-            let known = |texts: Vec<String>| texts.into_iter().filter(|text| !is_frame_system(text)).collect();
+            let known = |texts: Vec<String>| {
+                texts
+                    .into_iter()
+                    .filter(|text| !is_nameless(text) && !is_frame_system(text))
+                    .collect()
+            };
             Ok(DeclaredDependencies {
                 required: known(answer.dependencies),
                 optional: known(answer.optional_dependencies),

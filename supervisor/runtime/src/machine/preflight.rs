@@ -265,7 +265,10 @@ async fn ask_all(entries: Vec<(Arc<ResourceConfig>, ModuleLine)>, patience: Opti
             let doing = activity.map(|activity| activity.begin("ValidateConfig", name.clone(), limit));
             let call = async {
                 match component_config(&entry) {
-                    Ok(config) => calls::validate(line.upstream.clone(), config, limit).await,
+                    Ok(config) => {
+                        let module = process.as_ref().map(|(module, _)| module);
+                        calls::validate(module, line.upstream.clone(), config, limit).await
+                    }
                     Err(problem) => Err(calls::ModuleRefusal::unsendable(problem)),
                 }
             };

@@ -49,6 +49,7 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
             None
         }
     });
+    let mut open = false;
     let refused = match load_in(path, &overrides.context(path)) {
         Ok(loaded) => {
             let loaded = LoadedConfig::new(loaded, overrides);
@@ -82,11 +83,15 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
         Err(mut refused) => {
             overrides.look_further(&mut refused);
             let text = refused.render(colour);
+            open = refused.asks_for_protection();
             (describe(path, &refused), text)
         }
     };
     let (file, text) = refused;
     match kept {
+        Some(_) if open => Err(format!(
+            "{text}\nthe last good config does not run instead: it would be as open"
+        )),
         Some((kept, revision)) if !strict => {
             notes.push(text);
             notes.push(format!(
