@@ -13,6 +13,7 @@ use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::guardian::{GuardianLink, leftovers};
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
+use mainstay_process::signals::Inherited;
 use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
@@ -133,7 +134,7 @@ where
 {
     let started = SystemTime::now();
     // First of all: whoever wants it to end while it starts must not leave anything behind.
-    let mut signals = ShutdownSignals::new().map_err(failure)?;
+    let mut signals = ShutdownSignals::new(guardian_link.inherited()).map_err(failure)?;
     let lifeline = guardian_link.watch().map_err(failure)?;
     let RunOptions {
         given,
@@ -394,22 +395,23 @@ struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// True if there is a terminal that may go away.
+    /// True if the machine is to end when its terminal goes away.
     terminal: bool,
 }
 
 impl ShutdownSignals {
-    fn new() -> std::io::Result<Self> {
+    fn new(inherited: Inherited) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
-            terminal: has_terminal(),
+            terminal: !inherited.hang_up_ignored && has_terminal(),
         })
     }
 
     /// The next one that ends the machine. SIGHUP says that the config is to be read again, unless it comes because the
-    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C.
+    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C, unless it was started
+    /// to stay (`nohup`).
     async fn ending(&mut self, reload: &mpsc::UnboundedSender<()>) -> &'static str {
         loop {
             tokio::select! {

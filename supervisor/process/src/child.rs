@@ -27,6 +27,7 @@ use crate::guardian::children;
 use crate::launch::Launch;
 use crate::orphans::Life;
 use crate::sandbox::{Confinement, Stage, stages};
+use crate::signals;
 #[cfg(target_os = "linux")]
 use crate::{guardian, process_table};
 
@@ -154,6 +155,7 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
     unsafe {
         command.pre_exec(move || {
             nix::unistd::setsid()?;
+            signals::reset()?;
             confinement.enter(&stage)?;
             // Behind the change of user, which takes it away again.
             // A guardian tells them to end once; the kernel does so once for each thread of the core that dies.

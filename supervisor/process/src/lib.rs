@@ -3,7 +3,7 @@
 //!
 //! Never decides when a process starts or ends, and knows neither configs nor calls.
 //!
-//! Reading order: [`launch`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
+//! Reading order: [`launch`], [`signals`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
 //! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`sockets`];
 //! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it); [`program_text`] (what we keep in memory ourselves).
 
@@ -21,5 +21,6 @@ pub mod process_table;
 pub mod program_text;
 pub mod runtime_dir;
 pub mod sandbox;
+pub mod signals;
 pub mod sockets;
 pub mod usage;
