@@ -1,6 +1,7 @@
 //! `mainstay run`, from a loaded config to the last process gone.
 
 use std::fmt;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use mainstay_model::duration::parse as parse_duration;
 use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::guardian::{GuardianLink, leftovers};
+use mainstay_process::identity::IdentityClaim;
+use mainstay_process::path_listener::PathListener;
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
 use mainstay_process::signals::Inherited;
 use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
@@ -66,8 +69,8 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 pub struct RunOptions {
     /// The config file, as its path was given: what is followed, and kept as last good.
     pub given: PathBuf,
-    /// Absolute path of the config, without symlinks: the identity of the machine.
-    pub config_path: PathBuf,
+    /// Absolute paths of the config: as it was given, which is the identity of the machine, and where that leads.
+    pub spellings: Vec<PathBuf>,
     /// Overrides that the command line sets over every config.
     pub overrides: Overrides,
     /// First config; its diagnostics were already printed on stderr.
@@ -138,13 +141,14 @@ where
     let lifeline = guardian_link.watch().map_err(failure)?;
     let RunOptions {
         given,
-        config_path,
+        spellings,
         overrides,
         start,
         home,
     } = options;
     let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
+    let config_path = spellings.first().cloned().unwrap_or_else(|| given.clone());
     let bound = bind(config)
         .await
         .map_err(|diagnostic| diagnostic.render(colour_wanted()))?;
@@ -152,7 +156,8 @@ where
     let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
     let directory = claim(&directory, guardian_link).await.map_err(failure)?;
-    let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
+    let control_listener = PathListener::bind(directory.control_socket()).map_err(failure)?;
+    let identity = IdentityClaim::take(&spellings).map_err(failure)?;
 
     let cgroups = match Tree::open(directory.path()) {
         Ok(tree) => Some(Arc::new(tree)),
@@ -163,10 +168,14 @@ where
     };
     let (parent_sockets, parents) = mpsc::unbounded_channel();
     let operations = Operations::default();
+    let locks = guardian_link.lock_sender().map_err(failure)?;
+    let keeper = Arc::new(directory.keeper(locks, cgroups.clone()));
+    let upkeep = Upkeep::new(keeper.clone(), identity, home.clone());
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
         home,
         builtins: overrides.builtins.clone(),
+        directory: keeper,
         operations: operations.clone(),
         parent_sockets,
         cgroups: cgroups.clone(),
@@ -256,6 +265,7 @@ where
     rooms.spawn(orphans::reap(inner.clone()));
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
+    rooms.spawn(upkeep.run(inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let (text, until) = (release_text(handle.published.clone()), inner.clone());
     rooms.spawn(async move { until.run_until_cancelled(text).await.unwrap_or_default() });
@@ -337,7 +347,9 @@ async fn claim(path: &Path, guardian_link: &GuardianLink) -> Result<RuntimeDir, 
             done => break done?,
         }
     };
-    let _gone = guardian_link.send_lock(directory.lock());
+    if let Ok(lock) = directory.lock() {
+        let _gone = guardian_link.send_lock(lock.as_fd());
+    }
     let mut dead = match path.parent() {
         Some(base) => runtime_dir::sweep(base, path),
         None => Vec::new(),

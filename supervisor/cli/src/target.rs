@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_model::machine_path;
-use mainstay_process::runtime_dir;
+use mainstay_process::{identity, runtime_dir};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
@@ -147,22 +147,32 @@ fn with_port(address: &str) -> String {
 }
 
 async fn by_config(config: &Path) -> Result<Target, Failure> {
-    // The file may be gone while its machine runs on; then its name must do.
-    let canonical = config.canonicalize().or_else(|_| std::path::absolute(config));
-    let canonical = canonical.map_err(|error| Failure::usage(format!("`{}`: {error}", config.display())))?;
+    let spellings = identity::spellings(config);
+    let spellings = spellings.map_err(|error| Failure::usage(format!("`{}`: {error}", config.display())))?;
+    let bases = bases();
     let mut places = Vec::new();
-    for dir in bases()
-        .iter()
-        .map(|base| base.join(machine_path::machine_key(&canonical)))
-    {
-        if let Some((target, _)) = probe_directory(&dir).await {
+    for spelling in &spellings {
+        for dir in bases.iter().map(|base| base.join(machine_path::machine_key(spelling))) {
+            if let Some((target, _)) = probe_directory(&dir).await {
+                return Ok(target);
+            }
+            places.push(dir);
+        }
+    }
+    // It may go by another path that leads to the same file.
+    let file = config.canonicalize().ok();
+    for dir in runtime_dir::all(&bases) {
+        if let Some((target, status)) = probe_directory(&dir).await
+            && file.is_some()
+            && Path::new(&status.config_path).canonicalize().ok() == file
+        {
             return Ok(target);
         }
-        places.push(dir);
     }
+    let given = spellings.first().map_or(config, PathBuf::as_path);
     Err(Failure::no_machine(format!(
         "no machine runs {} (looked in {})\n  start it:  mainstay run {}",
-        canonical.display(),
+        given.display(),
         list(&places),
         config.display()
     )))

@@ -39,7 +39,10 @@ pub fn reset() -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
-#[expect(unsafe_code, reason = "nix reads no disposition without setting one, and knows no real-time signals")]
+#[expect(
+    unsafe_code,
+    reason = "nix reads no disposition without setting one, and knows no real-time signals"
+)]
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: a zeroed `sigaction` is a valid one, and the call only writes into it.
     unsafe {

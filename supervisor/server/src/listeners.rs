@@ -8,14 +8,14 @@ use mainstay_proxy::ingress::{Ingress, Routes};
 use mainstay_proxy::listen::{Connections, accept_failed};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::module::parent::{ParentListener, ParentSocket, admit};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Serves the command line on the control socket until `stop`.
-pub async fn serve_control(listener: UnixListener, routes: Arc<Routes>, stop: CancellationToken) {
+pub async fn serve_control(listener: PathListener, routes: Arc<Routes>, stop: CancellationToken) {
     let ingress = Ingress::new(routes, Identity::Control);
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
@@ -65,7 +65,7 @@ fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinS
 
 async fn serve_parent(
     module: Arc<ModuleEntry>,
-    listener: UnixListener,
+    listener: PathListener,
     allowed_peers: AllowedPeers,
     routes: Arc<Routes>,
     stop: CancellationToken,
@@ -96,12 +96,12 @@ async fn serve_parent(
 }
 
 /// The next connection; `None` once it is time to stop.
-async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<UnixStream> {
+async fn accept(listener: &PathListener, stop: &CancellationToken) -> Option<UnixStream> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return None,
             accepted = listener.accept() => match accepted {
-                Ok((io, _)) => return Some(io),
+                Ok(io) => return Some(io),
                 Err(error) => accept_failed(error).await,
             }
         }
@@ -124,7 +124,7 @@ async fn serve_parent_tcp(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((io, _)) => {
+            Ok(io) => {
                 let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.clone());
                 let admitted = async move {
                     match admit(&io, &allowed_peers).await {

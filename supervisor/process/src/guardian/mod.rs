@@ -175,6 +175,15 @@ impl GuardianLink {
         Ok(())
     }
 
+    /// Sender of a lock that is taken later.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn lock_sender(&self) -> io::Result<LockSender> {
+        let socket = self.socket.as_ref().map(|socket| socket.try_clone()).transpose()?;
+        Ok(LockSender { socket })
+    }
+
     /// Waits for the guardian's death. In the event loop's context.
     ///
     /// # Errors
@@ -195,6 +204,27 @@ impl GuardianLink {
         self.socket
             .as_ref()
             .is_some_and(|mut socket| ended(io::Read::read(&mut socket, &mut [0; 8])))
+    }
+}
+
+/// Sender of locks to the guardian; the last one counts.
+#[derive(Debug, Default)]
+pub struct LockSender {
+    socket: Option<std::os::unix::net::UnixStream>,
+}
+
+impl LockSender {
+    /// Hands over the lock of a runtime directory that was made anew.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub fn send(&self, lock: &impl std::os::fd::AsFd) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(socket) = &self.socket {
+            return handover::send_lock(std::os::fd::AsFd::as_fd(socket), lock.as_fd());
+        }
+        let _nobody = lock;
+        Ok(())
     }
 }
 

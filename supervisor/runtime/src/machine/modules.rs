@@ -244,10 +244,12 @@ pub(super) fn prepare(
         let directory = sockets.directory().display();
         format!("no sockets for it in `{directory}`: {error}")
     };
-    sockets.make_directory().map_err(failed)?;
+    let place = SocketPlace::new(shared.directory.clone(), sockets.clone());
+    place.renew()?;
     let (announcer, allowed_peers) = peers::pair();
     let (listener, parent) = ParentListener::open(spec, &sockets).map_err(failed)?;
     let door = ParentSocket {
+    let place = place.with(listener.on_a_path());
         module: entry.clone(),
         listener,
         allowed_peers,
@@ -259,7 +261,7 @@ pub(super) fn prepare(
     entry.publish(|state| state.limits = bounds.limits());
     Ok(ActorContext {
         entry: entry.clone(),
-        sockets,
+        place,
         parent,
         home: shared.home.clone(),
         spawner: shared.spawner.clone(),

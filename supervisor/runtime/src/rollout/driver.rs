@@ -1,7 +1,7 @@
 //! Driver of the rollout: follows the file, does what `transaction` says, and publishes the status.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -434,15 +434,4 @@ impl Driver {
 async fn first_pass(machine: &machine::MachineHandle) {
     let mut changes = machine.published.changes.follow();
     while !machine.published.load().running && changes.changed().await.is_ok() {}
-}
-
-/// The machine's directory and locks go by its config file, which may be away.
-pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
-    path.canonicalize().or_else(|error| {
-        let absolute = std::path::absolute(path)?;
-        match (absolute.parent(), absolute.file_name()) {
-            (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
-            _ => Err(error),
-        }
-    })
 }
