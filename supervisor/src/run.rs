@@ -17,7 +17,8 @@ use mainstay_process::identity::IdentityClaim;
 use mainstay_process::path_listener::PathListener;
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
 use mainstay_process::signals::Inherited;
-use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
+use mainstay_process::upkeep::Upkeep;
+use mainstay_process::{cgroup, descriptors, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
@@ -86,6 +87,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     mainstay_proxy::heap::prepare();
+    descriptors::raise_limit();
     // Dropped last: what is told at the end is written, too.
     let (_log, levels) = mainstay_server::log::install(&options.start.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()

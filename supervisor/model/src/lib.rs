@@ -6,12 +6,13 @@
 //!
 //! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`phase`]; [`difference`] (two configs, value by
-//! value); then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
+//! value); [`descriptors`]; then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
 //! [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod builtins;
 pub mod cgroup;
 pub mod config;
+pub mod descriptors;
 pub mod difference;
 pub mod duration;
 pub mod entry;

@@ -23,6 +23,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use crate::cgroup::Group;
+use crate::descriptors;
 use crate::guardian::children;
 use crate::launch::Launch;
 use crate::orphans::Life;
@@ -162,6 +163,7 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
             #[cfg(target_os = "linux")]
             if !guarded {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+            descriptors::restore_limit()?;
             }
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {

@@ -4,11 +4,14 @@
 //! Never decides when a process starts or ends, and knows neither configs nor calls.
 //!
 //! Reading order: [`launch`], [`signals`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
-//! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`sockets`];
-//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it); [`program_text`] (what we keep in memory ourselves).
+//! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`],
+//! [`identity`], [`sockets`] and [`path_listener`], [`upkeep`] (what was removed under a running machine);
+//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it);
+//! [`descriptors`]; [`program_text`] (what we keep in memory ourselves).
 
 pub mod cgroup;
 pub mod child;
+pub mod descriptors;
 pub mod evidence;
 pub mod guardian;
 pub mod launch;

@@ -10,6 +10,7 @@ use mainstay_core::module::limits::Limit;
 use mainstay_model::cgroup::Events;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{ModuleName, ModulePhase};
+use mainstay_process::descriptors;
 use mainstay_process::usage::{Sampler, memory_bytes, threads};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlService;
@@ -120,6 +121,7 @@ impl Control {
             threads: threads(std::process::id()),
         }
     }
+            shortages: descriptors::shortage().into_iter().collect(),
 
     /// The machine as others see it.
     pub(super) fn view(&self) -> Arc<View> {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use mainstay_model::descriptors::Share;
+use mainstay_process::path_listener::PathListener;
 use mainstay_process::peers::AllowedPeers;
 use mainstay_proxy::identity::{Identity, ModulePeer as _};
 use mainstay_proxy::ingress::{Ingress, Routes};
-use mainstay_proxy::listen::{Connections, accept_failed};
+use mainstay_proxy::listen::{Connections, accept_failed, admit_descriptor};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::module::parent::{ParentListener, ParentSocket, admit};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -74,6 +76,10 @@ async fn serve_parent(
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
         let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.for_connection());
+        if let Err(error) = admit_descriptor(&io, Share::Modules) {
+            accept_failed(error).await;
+            continue;
+        }
         let admitted = async move {
             let refused = match io.peer_cred() {
                 Ok(peer) => allowed_peers
@@ -123,6 +129,7 @@ async fn serve_parent_tcp(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
+        let accepted = accepted.and_then(|(io, _)| admit_descriptor(&io, Share::Modules).map(|()| io));
         match accepted {
             Ok(io) => {
                 let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.clone());

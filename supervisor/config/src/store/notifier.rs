@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tracing::warn;
 
 use crate::symlinks;
+
+/// Pause before a system that had no watcher left is asked for one again.
+const NEXT_TRY: Duration = Duration::from_secs(10);
 
 /// Constructor of the system's watcher, given the callback for changes.
 pub type Maker = fn(Box<dyn Fn(notify::Result<Event>) + Send>) -> notify::Result<Box<dyn Watcher + Send>>;
@@ -25,6 +29,10 @@ pub struct Notifier {
     /// Name of the files in a warning.
     what: &'static str,
     watcher: Option<Box<dyn Watcher + Send>>,
+    /// Way to get one, where the system had none left, and when that is tried again.
+    make: Maker,
+    hear: Arc<dyn Fn(notify::Result<Event>) + Send + Sync>,
+    next_try: Instant,
     /// Watched folders with device and inode: another folder at the same place needs another watch.
     folders: BTreeMap<PathBuf, (u64, u64)>,
     /// Entries whose changes matter, and the folders themselves.
@@ -36,7 +44,7 @@ pub struct Notifier {
 
 impl Notifier {
     /// Calls `hint` after each change that may matter to `what`, which lies at `place`.
-    pub fn new(what: &'static str, place: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
+    pub fn new(what: &'static str, place: &Path, make: Maker, hint: impl Fn() + Send + Sync + 'static) -> Self {
         let matters = Arc::new(Mutex::new(BTreeSet::new()));
         let known = Arc::clone(&matters);
         let hear = move |event: notify::Result<Event>| {
@@ -48,16 +56,31 @@ impl Notifier {
         let mut notifier = Self {
             what,
             watcher: None,
+            make,
+            hear: Arc::new(hear),
+            next_try: Instant::now(),
             folders: BTreeMap::new(),
             matters,
             blind: BTreeSet::new(),
             warned: false,
         };
-        match make(Box::new(hear)) {
-            Ok(watcher) => notifier.watcher = Some(watcher),
-            Err(error) => notifier.warn_once(place, &error),
-        }
+        notifier.open(place);
         notifier
+    }
+
+    /// Takes a watcher from the system, if it is time to ask for one.
+    fn open(&mut self, place: &Path) {
+        if Instant::now() < self.next_try {
+            return;
+        }
+        let hear = self.hear.clone();
+        match (self.make)(Box::new(move |event| hear(event))) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => {
+                self.next_try = Instant::now() + NEXT_TRY;
+                self.warn_once(place, &error);
+            }
+        }
     }
 
     /// Watches where these files may be led elsewhere from now on. `again`: the folders may be others at the same places.
@@ -73,6 +96,11 @@ impl Notifier {
         let mut matters = entries;
         matters.extend(folders.keys().cloned());
         *self.matters.lock().unwrap_or_else(PoisonError::into_inner) = matters;
+        if self.watcher.is_none() {
+            // The system may have one again.
+            let place = files.first().cloned().unwrap_or_default();
+            self.open(&place);
+        }
         let Some(watcher) = &mut self.watcher else { return };
         for gone in self.folders.keys().filter(|folder| !folders.contains_key(*folder)) {
             // It may be gone from the disk, too.
