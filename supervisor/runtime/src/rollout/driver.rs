@@ -99,7 +99,11 @@ impl Driver {
         let known = matches!(start.file, mainstay_core::rollout::messages::FileState::Holds(_))
             .then_some(&*start.loaded.bundle);
         let watch = ConfigWatch::new(&tools.path, known);
-        let store_writer = StoreWriter::new(LastGood::open(&tools.path));
+        let kept = start
+            .kept
+            .as_ref()
+            .map(|(kept, revision)| (kept.bundle.clone(), *revision));
+        let store_writer = StoreWriter::new(LastGood::open(&tools.path), &tools.path, kept);
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
             reader: Reader::new(watch, overrides, store_writer.store()),
