@@ -27,6 +27,7 @@ use crate::descriptors;
 use crate::guardian::children;
 use crate::launch::Launch;
 use crate::orphans::Life;
+use crate::program_file::{Exec, ProgramHead};
 use crate::sandbox::{Confinement, Stage, stages};
 use crate::signals;
 #[cfg(target_os = "linux")]
@@ -138,6 +139,11 @@ impl Spawner {
 #[expect(unsafe_code, reason = "pre_exec: only async-signal-safe calls between fork and exec")]
 fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnError> {
     let core = Pid::this();
+    let head = ProgramHead::read(&launch.executable);
+    if let Some(fault) = head.fault_of_script(&launch.executable) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, fault).into());
+    }
+    let exec = head.is_binary().then(|| Exec::new(launch)).transpose()?;
     let (failed, stage) = stages()?;
     #[cfg(target_os = "linux")]
     let guarded = guardian::is_guarded();
@@ -169,7 +175,12 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            confinement.seal(&stage)
+            confinement.seal(&stage)?;
+            match &exec {
+                // What the standard library does next lets a shell read what the kernel does not know.
+                Some(exec) => Err(exec.run().into()),
+                None => Ok(()),
+            }
         });
     }
     let spawned = children::spawn(&mut command);
@@ -436,6 +447,10 @@ pub fn cannot_run(executable: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotFound => format!("cannot run `{path}`: no such file; correct `executable_path`"),
         io::ErrorKind::PermissionDenied => format!("cannot run `{path}`: not executable; try `chmod +x {path}`"),
+        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
+            let why = ProgramHead::read(executable).unknown_format(std::env::consts::ARCH);
+            format!("cannot run `{path}`: {why}")
+        }
         _ => format!("cannot run `{path}`: {error}"),
     }
 }

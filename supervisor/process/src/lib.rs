@@ -23,6 +23,7 @@ pub mod orphans;
 pub mod peers;
 pub mod process_table;
 pub mod program_text;
+mod program_file;
 pub mod path_listener;
 pub mod runtime_dir;
 pub mod sandbox;
