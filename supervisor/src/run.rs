@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mainstay_config::colour_wanted;
 use mainstay_core::module::lifecycle::START_TIMEOUT;
@@ -27,7 +27,7 @@ use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
-use mainstay_runtime::{model_links, rollout};
+use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
 use mainstay_server::followers::Followers;
 use mainstay_server::jobs;
@@ -137,7 +137,7 @@ async fn start<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let started = SystemTime::now();
+    let started = wall_clock::now();
     // First of all: whoever wants it to end while it starts must not leave anything behind.
     let mut signals = ShutdownSignals::new(guardian_link.inherited()).map_err(failure)?;
     let lifeline = guardian_link.watch().map_err(failure)?;

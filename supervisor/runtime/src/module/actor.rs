@@ -36,7 +36,7 @@ use crate::module::actor::connection::Connection;
 use crate::module::actor::prepare::Preparation;
 use crate::module::actor::process::ModuleProcess;
 use crate::module::actor::report::Report;
-use crate::sleep_until;
+use crate::{sleep_until, wall_clock};
 
 /// Command of the machine to a module.
 #[derive(Debug)]
@@ -439,7 +439,7 @@ impl Actor {
                 self.report.entry.publish(|state| {
                     state.error = Some(cause.into());
                     state.last = Some(what.into());
-                    state.last_at = Some(SystemTime::now());
+                    state.last_at = Some(wall_clock::now());
                 });
                 Input::Unresponsive { life }
             }
