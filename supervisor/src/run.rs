@@ -309,7 +309,11 @@ where
     };
     tokio::select! {
         () = orderly => {}
-        name = asked_again => warn!(signal = name, "asked twice: ending at once"),
+        name = asked_again => {
+            warn!(signal = name, "asked twice: ending at once");
+            // First of all, so that none of its modules is told to be started again.
+            machines.shutdown().await;
+        }
     }
     if cgroups.is_some()
         && let Err(error) = cgroup::sweep(directory.path())
