@@ -148,18 +148,18 @@ where
         start,
         home,
     } = options;
+    let config_path = spellings.first().cloned().unwrap_or_else(|| given.clone());
     let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
-    let config_path = spellings.first().cloned().unwrap_or_else(|| given.clone());
     let bound = bind(config)
         .await
         .map_err(|diagnostic| diagnostic.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
+    let identity = IdentityClaim::take(&spellings).map_err(failure)?;
     let directory = claim(&directory, guardian_link).await.map_err(failure)?;
     let control_listener = PathListener::bind(directory.control_socket()).map_err(failure)?;
-    let identity = IdentityClaim::take(&spellings).map_err(failure)?;
 
     let cgroups = match Tree::open(directory.path()) {
         Ok(tree) => Some(Arc::new(tree)),
@@ -168,16 +168,16 @@ where
             None
         }
     };
-    let (parent_sockets, parents) = mpsc::unbounded_channel();
-    let operations = Operations::default();
     let locks = guardian_link.lock_sender().map_err(failure)?;
     let keeper = Arc::new(directory.keeper(locks, cgroups.clone()));
     let upkeep = Upkeep::new(keeper.clone(), identity, home.clone());
+    let (parent_sockets, parents) = mpsc::unbounded_channel();
+    let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
+        directory: keeper,
         home,
         builtins: overrides.builtins.clone(),
-        directory: keeper,
         operations: operations.clone(),
         parent_sockets,
         cgroups: cgroups.clone(),
@@ -265,9 +265,9 @@ where
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
+    rooms.spawn(upkeep.run(inner.clone()));
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
-    rooms.spawn(upkeep.run(inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
     let (text, until) = (release_text(handle.published.clone()), inner.clone());
     rooms.spawn(async move { until.run_until_cancelled(text).await.unwrap_or_default() });

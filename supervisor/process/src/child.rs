@@ -163,13 +163,13 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
         command.pre_exec(move || {
             nix::unistd::setsid()?;
             signals::reset()?;
+            descriptors::restore_limit()?;
             confinement.enter(&stage)?;
             // Behind the change of user, which takes it away again.
             // A guardian tells them to end once; the kernel does so once for each thread of the core that dies.
             #[cfg(target_os = "linux")]
             if !guarded {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-            descriptors::restore_limit()?;
             }
             // The core may have died before the line above took hold.
             if nix::unistd::getppid() != core {

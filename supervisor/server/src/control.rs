@@ -121,9 +121,9 @@ impl Control {
             config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),
+            shortages: descriptors::shortage().into_iter().collect(),
         }
     }
-            shortages: descriptors::shortage().into_iter().collect(),
 
     /// The machine as others see it.
     pub(super) fn view(&self) -> Arc<View> {

@@ -249,8 +249,8 @@ pub(super) fn prepare(
     place.renew()?;
     let (announcer, allowed_peers) = peers::pair();
     let (listener, parent) = ParentListener::open(spec, &sockets).map_err(failed)?;
-    let door = ParentSocket {
     let place = place.with(listener.on_a_path());
+    let door = ParentSocket {
         module: entry.clone(),
         listener,
         allowed_peers,
