@@ -1,19 +1,25 @@
 //! `mainstay run`, from a loaded config to the last process gone.
 
 use std::fmt;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mainstay_config::colour_wanted;
+use mainstay_config::store::LastGood;
 use mainstay_core::module::lifecycle::START_TIMEOUT;
 use mainstay_model::duration::parse as parse_duration;
 use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::guardian::{GuardianLink, leftovers};
+use mainstay_process::identity::IdentityClaim;
+use mainstay_process::path_listener::PathListener;
 use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
-use mainstay_process::{cgroup, guardian, orphans, program_text, runtime_dir, sockets};
+use mainstay_process::signals::Inherited;
+use mainstay_process::upkeep::Upkeep;
+use mainstay_process::{cgroup, descriptors, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
@@ -22,7 +28,7 @@ use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
-use mainstay_runtime::{model_links, rollout};
+use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
 use mainstay_server::followers::Followers;
 use mainstay_server::jobs;
@@ -59,14 +65,16 @@ const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(3);
 const AFTER_START: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+/// Time within which the first run of a config that ends by Ctrl-C was a trial, of which nothing is kept.
+const TRIAL: Duration = Duration::from_secs(60);
 
 /// A config that can be run, and how.
 #[derive(Debug)]
 pub struct RunOptions {
     /// The config file, as its path was given: what is followed, and kept as last good.
     pub given: PathBuf,
-    /// Absolute path of the config, without symlinks: the identity of the machine.
-    pub config_path: PathBuf,
+    /// Absolute paths of the config: as it was given, which is the identity of the machine, and where that leads.
+    pub spellings: Vec<PathBuf>,
     /// Overrides that the command line sets over every config.
     pub overrides: Overrides,
     /// First config; its diagnostics were already printed on stderr.
@@ -82,6 +90,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     mainstay_proxy::heap::prepare();
+    descriptors::raise_limit();
     // Dropped last: what is told at the end is written, too.
     let (_log, levels) = mainstay_server::log::install(&options.start.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -131,17 +140,18 @@ async fn start<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let started = SystemTime::now();
+    let (started, mut is_trial) = (wall_clock::now(), false);
     // First of all: whoever wants it to end while it starts must not leave anything behind.
-    let mut signals = ShutdownSignals::new().map_err(failure)?;
+    let mut signals = ShutdownSignals::new(guardian_link.inherited()).map_err(failure)?;
     let lifeline = guardian_link.watch().map_err(failure)?;
     let RunOptions {
         given,
-        config_path,
+        spellings,
         overrides,
         start,
         home,
     } = options;
+    let config_path = spellings.first().cloned().unwrap_or_else(|| given.clone());
     let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
     let bound = bind(config)
@@ -150,8 +160,9 @@ where
     let xdg = runtime_dir::xdg_runtime_dir();
     let directory = machine_path::for_config(&config_path, runtime_dir::uid(), xdg.as_deref());
     sockets::check(&directory).map_err(failure)?;
+    let identity = IdentityClaim::take(&spellings).map_err(failure)?;
     let directory = claim(&directory, guardian_link).await.map_err(failure)?;
-    let control_listener = sockets::listen(&directory.control_socket()).map_err(failure)?;
+    let control_listener = PathListener::bind(directory.control_socket()).map_err(failure)?;
 
     let cgroups = match Tree::open(directory.path()) {
         Ok(tree) => Some(Arc::new(tree)),
@@ -160,10 +171,14 @@ where
             None
         }
     };
+    let locks = guardian_link.lock_sender().map_err(failure)?;
+    let keeper = Arc::new(directory.keeper(locks, cgroups.clone()));
+    let upkeep = Upkeep::new(keeper.clone(), identity, home.clone());
     let (parent_sockets, parents) = mpsc::unbounded_channel();
     let operations = Operations::default();
     let options = MachineOptions {
         runtime: directory.path().to_owned(),
+        directory: keeper,
         home,
         builtins: overrides.builtins.clone(),
         operations: operations.clone(),
@@ -193,10 +208,11 @@ where
     let stops = robot.stops.clone();
     let addresses = Addresses::default();
     let facts = CoreInfo {
-        config_path,
+        config_path: config_path.clone(),
         addresses: addresses.clone(),
         started,
     };
+    let is_first = !LastGood::open(&config_path).holds_something();
     let (configs, inbox) = rollout::channel(&given, &start, handle.clone(), overrides);
     let control = Control::new(
         facts,
@@ -253,6 +269,7 @@ where
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
+    rooms.spawn(upkeep.run(inner.clone()));
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
@@ -262,7 +279,11 @@ where
     machines.spawn(machine.run());
 
     let ended = tokio::select! {
-        name = signals.ending(&hang_up) => { info!(signal = name, "stopping"); Ok(()) }
+        name = signals.ending(&hang_up) => {
+            info!(signal = name, "stopping");
+            is_trial = is_first && name == "SIGINT" && wall_clock::now() < started + TRIAL;
+            Ok(())
+        }
         () = lifeline.cut() => Ok(()),
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = machines.join_next() => Err(failure(format_args!("the machine ended early: {ended:?}"))),
@@ -296,12 +317,19 @@ where
     };
     tokio::select! {
         () = orderly => {}
-        name = asked_again => warn!(signal = name, "asked twice: ending at once"),
+        name = asked_again => {
+            warn!(signal = name, "asked twice: ending at once");
+            // First of all, so that none of its modules is told to be started again.
+            machines.shutdown().await;
+        }
     }
     if cgroups.is_some()
         && let Err(error) = cgroup::sweep(directory.path())
     {
         warn!("cgroups are left: {error}");
+    }
+    if is_trial {
+        LastGood::open(&config_path).forget();
     }
     drop(directory);
     ended
@@ -336,7 +364,9 @@ async fn claim(path: &Path, guardian_link: &GuardianLink) -> Result<RuntimeDir, 
             done => break done?,
         }
     };
-    let _gone = guardian_link.send_lock(directory.lock());
+    if let Ok(lock) = directory.lock() {
+        let _gone = guardian_link.send_lock(lock.as_fd());
+    }
     let mut dead = match path.parent() {
         Some(base) => runtime_dir::sweep(base, path),
         None => Vec::new(),
@@ -394,22 +424,23 @@ struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// True if there is a terminal that may go away.
+    /// True if the machine is to end when its terminal goes away.
     terminal: bool,
 }
 
 impl ShutdownSignals {
-    fn new() -> std::io::Result<Self> {
+    fn new(inherited: Inherited) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
-            terminal: has_terminal(),
+            terminal: !inherited.hang_up_ignored && has_terminal(),
         })
     }
 
     /// The next one that ends the machine. SIGHUP says that the config is to be read again, unless it comes because the
-    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C.
+    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C, unless it was started
+    /// to stay (`nohup`).
     async fn ending(&mut self, reload: &mpsc::UnboundedSender<()>) -> &'static str {
         loop {
             tokio::select! {

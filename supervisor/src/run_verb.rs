@@ -9,8 +9,8 @@ use mainstay_cli::run::Arguments;
 use mainstay_cli::startup;
 use mainstay_config as config;
 use mainstay_config::builtins::BuiltinModels;
-use mainstay_process::guardian;
 use mainstay_process::guardian::Side;
+use mainstay_process::{guardian, identity};
 use mainstay_runtime::rollout;
 use mainstay_runtime::rollout::Overrides;
 
@@ -72,10 +72,10 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
     for diagnostic in &start.loaded.diagnostics {
         note(&diagnostic.render(colour));
     }
-    let config_path = rollout::canonical(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
+    let spellings = identity::spellings(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
     Ok(RunOptions {
         given: arguments.config.clone(),
-        config_path,
+        spellings,
         overrides,
         start,
         home,

@@ -133,7 +133,7 @@ impl Place {
     }
 
     /// Starts the machine from the config file at `path`.
-    pub(crate) async fn start_file(self, path: &Path) -> World {
+    pub async fn start_file(self, path: &Path) -> World {
         let output = |name| File::create(self.file(name)).expect("the temporary folder is writable");
         let server = self.server.clone().unwrap_or_else(bins::mainstay);
         let child = self

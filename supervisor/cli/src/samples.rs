@@ -123,5 +123,6 @@ pub fn rover() -> Status {
         config: None,
         tasks: 61,
         threads: Some(5),
+        shortages: Vec::new(),
     }
 }

@@ -34,6 +34,7 @@ pub fn machine(status: &Status, now: SystemTime) -> Value {
         // Number of tasks in the core.
         "tasks": (status.tasks != 0).then_some(status.tasks),
         "threads": status.threads,
+        "shortages": status.shortages,
         "listeners": listeners.collect::<Value>(),
         "modules": modules.collect::<Value>(),
         "resources": status.resources.iter().map(resource).collect::<Value>(),

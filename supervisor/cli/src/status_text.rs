@@ -24,6 +24,9 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
         let name = file_name(&status.config_path);
         *first = first.replacen(name, &style.paint(Colour::Bold, name), usize::from(!name.is_empty()));
     }
+    for shortage in &status.shortages {
+        lines.extend(wrap(&style.paint(Colour::Red, &plain(shortage)), style.width));
+    }
     if let Some(config) = &status.config {
         lines.extend(status_config::lines(config, now, style));
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_model::machine_path;
-use mainstay_process::runtime_dir;
+use mainstay_process::identity::IdentityClaim;
+use mainstay_process::{identity, runtime_dir};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
@@ -150,25 +151,41 @@ fn with_port(address: &str) -> String {
 }
 
 async fn by_config(config: &Path) -> Result<Target, CliError> {
-    // The file may be gone while its machine runs on; then its name must do.
-    let canonical = config.canonicalize().or_else(|_| std::path::absolute(config));
-    let canonical = canonical.map_err(|error| CliError::usage(format!("`{}`: {error}", config.display())))?;
+    let spellings = identity::spellings(config);
+    let spellings = spellings.map_err(|error| CliError::usage(format!("`{}`: {error}", config.display())))?;
+    let mut bases = bases();
+    // It may have been started from another session.
+    bases.extend(IdentityClaim::session_of(&spellings).filter(|session| !bases.contains(session)));
     let mut places = Vec::new();
-    for dir in bases()
-        .iter()
-        .map(|base| base.join(machine_path::machine_key(&canonical)))
-    {
-        if let Some((target, _)) = probe_directory(&dir).await {
+    for spelling in &spellings {
+        for dir in bases.iter().map(|base| base.join(machine_path::machine_key(spelling))) {
+            if let Some((target, _)) = probe_directory(&dir).await {
+                return Ok(target);
+            }
+            places.push(dir);
+        }
+    }
+    // It may go by another path that leads to the same file, or lie where only its group finds it.
+    for dir in runtime_dir::all(&bases) {
+        if let Some((target, status)) = probe_directory(&dir).await
+            && is_same_config(Path::new(&status.config_path), &spellings)
+        {
             return Ok(target);
         }
-        places.push(dir);
     }
+    let given = spellings.first().map_or(config, PathBuf::as_path);
     Err(CliError::no_machine(format!(
         "no machine runs {} (looked in {})\n  start it:  mainstay run {}",
-        canonical.display(),
+        given.display(),
         list(&places),
         config.display()
     )))
+}
+
+/// True if the config that runs is one of these, or leads to one of them now.
+fn is_same_config(running: &Path, spellings: &[PathBuf]) -> bool {
+    spellings.iter().any(|spelling| spelling == running)
+        || running.canonicalize().is_ok_and(|real| spellings.contains(&real))
 }
 
 async fn only_one() -> Result<Target, CliError> {

@@ -12,15 +12,15 @@ pub const MAX_SOCKET_PATH_LEN: usize = 103;
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// Key of a machine in the names of its runtime directory and cgroups: the first 12 hex digits of the SHA-256 of its
-/// config's path.
-pub fn machine_key(canonical_path: &Path) -> String {
-    let digest = Sha256::digest(canonical_path.as_os_str().as_bytes());
+/// config's path, absolute and as it was given. Links are not resolved, because they may lead elsewhere while it runs.
+pub fn machine_key(config: &Path) -> String {
+    let digest = Sha256::digest(config.as_os_str().as_bytes());
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The runtime directory of the machine that runs the config at `canonical_path`. Reads nothing but its arguments.
-pub fn for_config(canonical_path: &Path, uid: u32, xdg: Option<&Path>) -> PathBuf {
-    base(uid, xdg).join(machine_key(canonical_path))
+/// The runtime directory of the machine that runs `config`, an absolute path. Reads nothing but its arguments.
+pub fn for_config(config: &Path, uid: u32, xdg: Option<&Path>) -> PathBuf {
+    base(uid, xdg).join(machine_key(config))
 }
 
 /// The directory in which all runtime directories of one user lie.

@@ -23,10 +23,13 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 
 use crate::cgroup::Group;
+use crate::descriptors;
 use crate::guardian::children;
 use crate::launch::Launch;
 use crate::orphans::Life;
+use crate::program_file::{Exec, ProgramHead};
 use crate::sandbox::{Confinement, Stage, stages};
+use crate::signals;
 #[cfg(target_os = "linux")]
 use crate::{guardian, process_table};
 
@@ -136,6 +139,11 @@ impl Spawner {
 #[expect(unsafe_code, reason = "pre_exec: only async-signal-safe calls between fork and exec")]
 fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnError> {
     let core = Pid::this();
+    let head = ProgramHead::read(&launch.executable);
+    if let Some(fault) = head.fault_of_script(&launch.executable) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, fault).into());
+    }
+    let exec = head.is_binary().then(|| Exec::new(launch)).transpose()?;
     let (failed, stage) = stages()?;
     #[cfg(target_os = "linux")]
     let guarded = guardian::is_guarded();
@@ -154,6 +162,8 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
     unsafe {
         command.pre_exec(move || {
             nix::unistd::setsid()?;
+            signals::reset()?;
+            descriptors::restore_limit()?;
             confinement.enter(&stage)?;
             // Behind the change of user, which takes it away again.
             // A guardian tells them to end once; the kernel does so once for each thread of the core that dies.
@@ -165,7 +175,12 @@ fn spawn(launch: &Launch, confinement: Arc<Confinement>) -> Result<Child, SpawnE
             if nix::unistd::getppid() != core {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            confinement.seal(&stage)
+            confinement.seal(&stage)?;
+            match &exec {
+                // What the standard library does next lets a shell read what the kernel does not know.
+                Some(exec) => Err(exec.run().into()),
+                None => Ok(()),
+            }
         });
     }
     let spawned = children::spawn(&mut command);
@@ -428,10 +443,28 @@ pub fn cannot_run(executable: &Path, error: &io::Error) -> String {
     let path = executable.display();
     match error.kind() {
         io::ErrorKind::NotFound if executable.exists() => {
-            format!("cannot run `{path}`: its interpreter (first line, `#!…`) or loader does not exist")
+            let foreign = ProgramHead::read(executable).foreign_machine(std::env::consts::ARCH);
+            match foreign {
+                Some(built) => format!("cannot run `{path}`: {built}, and has no loader for it"),
+                None => format!("cannot run `{path}`: its interpreter (first line, `#!…`) or loader does not exist"),
+            }
         }
         io::ErrorKind::NotFound => format!("cannot run `{path}`: no such file; correct `executable_path`"),
         io::ErrorKind::PermissionDenied => format!("cannot run `{path}`: not executable; try `chmod +x {path}`"),
+        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
+            let why = ProgramHead::read(executable).unknown_format(std::env::consts::ARCH);
+            format!("cannot run `{path}`: {why}")
+        }
+        // Of the host, not of the program.
+        _ if error.raw_os_error() == Some(nix::libc::EAGAIN) => {
+            format!("cannot run `{path}`: the limit of processes is reached (`ulimit -u`, `TasksMax=`, `pids.max`)")
+        }
+        _ if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => format!(
+            "cannot run `{path}`: the limit of open files is reached (`ulimit -n`, `LimitNOFILE=`, `fs.file-max`)"
+        ),
+        _ if error.raw_os_error() == Some(nix::libc::ENOMEM) => {
+            format!("cannot run `{path}`: the host has no memory left for it")
+        }
         _ => format!("cannot run `{path}`: {error}"),
     }
 }

@@ -2,23 +2,33 @@
 //!
 //! One directory per config file, so that the command line finds a machine by its config and several machines live
 //! side by side: `$XDG_RUNTIME_DIR/mainstay/<key>/`, or `/tmp/mainstay-<uid>/<key>/` where the session offers no
-//! run-time directory. `<key>` is the start of a hash, because the whole path of a config would not fit into a
+//! run-time directory. `<key>` is the start of a hash of its path as given, because the whole path of a config would not fit into a
 //! socket's. Everything in it belongs to one user alone: the directory is what closes the module side to others.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use mainstay_model::machine_path::{self, CONTROL_SOCKET};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use tracing::info;
 
 use crate::cgroup;
-use crate::cgroup::record;
+use crate::cgroup::{Tree, record};
+use crate::guardian::LockSender;
 
 /// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
 const LOCK_FILE: &str = "lock";
+
+/// Folders that are touched below a runtime directory: the sockets of each module.
+const TOUCH_DEPTH: u32 = 2;
 
 /// Content of the lock file while a guardian clears away what a dead core left.
 const ENDING: &str = "ending";
@@ -32,7 +42,7 @@ const SERVICE_SESSION: &str = "/run/mainstay";
 pub enum RuntimeDirError {
     /// Another core already runs the same config.
     #[error(
-        "this config is running already{}; stop that machine first, or look at it with `mainstay status`",
+        "this config is running already{}; stop that machine first, or look at it with `mainstay status --machine CONFIG`",
         .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
     Running {
@@ -65,7 +75,10 @@ pub enum RuntimeDirError {
 /// The session's run-time directory, if the session has a usable one: absolute, present and owned by this user.
 /// After `sudo` the variable often still names the other user's.
 pub fn xdg_runtime_dir() -> Option<PathBuf> {
-    let path = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?);
+    usable_session(std::env::var_os("XDG_RUNTIME_DIR")?.into())
+}
+
+pub(crate) fn usable_session(path: PathBuf) -> Option<PathBuf> {
     let metadata = fs::metadata(&path).ok()?;
     (path.is_absolute() && metadata.is_dir() && metadata.uid() == uid()).then_some(path)
 }
@@ -112,9 +125,32 @@ fn of_user(bases: &[PathBuf]) -> Vec<PathBuf> {
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
-    // The lock ends with the file, also when the process is killed.
-    lock: File,
+    held: Arc<Mutex<Held>>,
     stale: bool,
+}
+
+/// The lock, and what is to be made anew if it is missed.
+#[derive(Debug)]
+struct Held {
+    /// The lock ends with the file, also when the process is killed. `None` once the directory is given up.
+    lock: Option<File>,
+    /// Permissions of the directory and of the one above it: a module's own user passes through them.
+    modes: [u32; 2],
+}
+
+/// Keeper of a runtime directory that a cleaner may remove.
+#[derive(Debug)]
+pub struct RuntimeDirKeeper {
+    path: PathBuf,
+    held: Arc<Mutex<Held>>,
+    /// Guardian, which holds the lock, too.
+    guardian: LockSender,
+    /// Cgroups that are noted in it.
+    cgroups: Option<Arc<Tree>>,
+}
+
+fn locked(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RuntimeDir {
@@ -140,9 +176,13 @@ impl RuntimeDir {
             }
             record::remove_noted(path);
             let stale = clear(path)? > 0;
+            let held = Held {
+                lock: Some(lock),
+                modes: [0o700; 2],
+            };
             return Ok(Self {
                 path: path.to_owned(),
-                lock,
+                held: Arc::new(Mutex::new(held)),
                 stale,
             });
         }
@@ -158,9 +198,24 @@ impl RuntimeDir {
         self.stale
     }
 
-    /// Lock of the directory. A holder of a copy of this descriptor holds the lock as well.
-    pub fn lock(&self) -> BorrowedFd<'_> {
-        self.lock.as_fd()
+    /// Copy of the lock's descriptor. Its holder holds the lock as well.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        let held = locked(&self.held);
+        let lock = held.lock.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        lock.as_fd().try_clone_to_owned()
+    }
+
+    /// Keeper of the directory, until this is dropped. `guardian` gets each new lock.
+    pub fn keeper(&self, guardian: LockSender, cgroups: Option<Arc<Tree>>) -> RuntimeDirKeeper {
+        RuntimeDirKeeper {
+            path: self.path.clone(),
+            held: self.held.clone(),
+            guardian,
+            cgroups,
+        }
     }
 
     /// Path of the control socket, which the command line connects to.
@@ -169,8 +224,79 @@ impl RuntimeDir {
     }
 }
 
+impl RuntimeDirKeeper {
+    /// Makes the directory and its lock anew if they are missing.
+    ///
+    /// # Errors
+    /// Another core has taken the place, or the file system refuses.
+    pub fn renew_if_missing(&self) -> Result<(), RuntimeDirError> {
+        let mut held = locked(&self.held);
+        // Given up: the machine has ended.
+        let Some(lock) = &held.lock else { return Ok(()) };
+        let both = [Some(self.path.as_path()), self.path.parent()];
+        if is_at(lock, &self.path.join(LOCK_FILE)) {
+            held.modes = both.map(|path| path.and_then(mode).unwrap_or(0o700));
+            return Ok(());
+        }
+        if let Some(base) = self.path.parent() {
+            make_private(base)?;
+        }
+        make_private(&self.path)?;
+        for (path, mode) in both.into_iter().zip(held.modes) {
+            // What it was is known to be private enough.
+            let _as_it_is = path.map(|path| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+        }
+        // Gone again already: the next look comes soon.
+        let Some(lock) = take_lock(&self.path)? else {
+            return Ok(());
+        };
+        // A guardian that is gone is noticed elsewhere.
+        let _gone = self.guardian.send(&lock);
+        held.lock = Some(lock);
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.note_again();
+        }
+        info!(directory = %self.path.display(), "the runtime directory was removed under the machine; made it anew");
+        Ok(())
+    }
+
+    /// Marks everything in it as in use for cleaners that go by age, if it was not for `age`.
+    pub fn touch(&self, age: Duration) {
+        if locked(&self.held).lock.is_some() {
+            touch(&self.path, age, TOUCH_DEPTH);
+            let _gone = self.path.parent().map(|base| touch(base, age, 0));
+        }
+    }
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|metadata| metadata.mode() & 0o7777)
+}
+
+fn touch(path: &Path, age: Duration, depth: u32) {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let old = |time: io::Result<SystemTime>| {
+        time.ok()
+            .and_then(|time| time.elapsed().ok())
+            .is_some_and(|is| is >= age)
+    };
+    if old(metadata.modified()) || old(metadata.accessed()) {
+        let now = TimeSpec::UTIME_NOW;
+        let _not_ours = utimensat(AT_FDCWD, path, &now, &now, UtimensatFlags::NoFollowSymlink);
+    }
+    if depth > 0 && metadata.is_dir() {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            touch(&entry.path(), age, depth - 1);
+        }
+    }
+}
+
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        // Nobody makes it anew behind us; the lock is held to the end.
+        let _lock = locked(&self.held).lock.take();
         // A machine that failed to start may have made them already.
         let _left = record::remove_noted(&self.path);
         remove(&self.path);
@@ -265,7 +391,7 @@ fn open_to_group(path: &Path) -> Result<(), RuntimeDirError> {
 }
 
 /// Refuses a directory in which another user could put or replace something. Does not follow a symlink at `path`.
-fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
+pub(crate) fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| RuntimeDirError::Io {
         action: "look at",
         path: path.to_owned(),
@@ -430,7 +556,7 @@ mod tests {
                 .build()
                 .unwrap();
             let _listener = runtime
-                .block_on(async { crate::sockets::listen(&dir.control_socket()) })
+                .block_on(async { crate::path_listener::PathListener::bind(dir.control_socket()) })
                 .unwrap();
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!(
@@ -488,7 +614,7 @@ mod tests {
         assert!(!core.was_stale());
         fs::write(core.control_socket(), "").unwrap();
         assert!(Leftover::take(path.clone(), None).is_none(), "the core lives");
-        let lock = core.lock().try_clone_to_owned().unwrap();
+        let lock = core.lock().unwrap();
         // As if killed: nothing of it runs, not even its drop.
         std::mem::forget(core);
         let leftover = Leftover::take(path.clone(), Some(lock)).expect("nobody else has it");
@@ -505,11 +631,71 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("mainstay/abc");
         let first = RuntimeDir::create(&path).unwrap();
-        let lock = first.lock().try_clone_to_owned().unwrap();
+        let lock = first.lock().unwrap();
         drop(first);
         let second = RuntimeDir::create(&path).expect("free");
         assert!(Leftover::take(path, Some(lock)).is_none(), "its own lock file is gone");
         assert!(second.path().join(LOCK_FILE).exists());
+    }
+
+    #[test]
+    fn what_is_removed_under_a_running_core_is_made_anew_and_held() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let core = RuntimeDir::create(&path).unwrap();
+        let keeper = core.keeper(LockSender::default(), None);
+        keeper.renew_if_missing().unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o711)).unwrap();
+        keeper.renew_if_missing().unwrap();
+        for missing in [path.join(LOCK_FILE), path.clone(), path.parent().unwrap().to_owned()] {
+            if missing.is_dir() {
+                fs::remove_dir_all(&missing).unwrap();
+            } else {
+                fs::remove_file(&missing).unwrap();
+            }
+            keeper.renew_if_missing().unwrap();
+            assert!(matches!(
+                RuntimeDir::create(&path),
+                Err(RuntimeDirError::Running { .. })
+            ));
+            assert_eq!(mode(&path), Some(0o711));
+        }
+        // Whoever was faster has it; what it holds is left alone.
+        fs::remove_dir_all(&path).unwrap();
+        let other = RuntimeDir::create(&path).unwrap();
+        assert!(matches!(
+            keeper.renew_if_missing(),
+            Err(RuntimeDirError::Running { .. })
+        ));
+        drop(other);
+        drop(core);
+        keeper.renew_if_missing().unwrap();
+        assert!(!path.exists(), "it is over");
+    }
+
+    #[test]
+    fn old_files_in_use_are_touched() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mainstay/abc");
+        let core = RuntimeDir::create(&path).unwrap();
+        fs::create_dir(path.join("gear")).unwrap();
+        fs::write(path.join("gear/1.sock"), "").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(40 * 86_400);
+        let all = [
+            path.parent().unwrap().to_owned(),
+            path.clone(),
+            path.join(LOCK_FILE),
+            path.join("gear/1.sock"),
+        ];
+        for one in &all {
+            File::open(one).unwrap().set_modified(old).unwrap();
+        }
+        core.keeper(LockSender::default(), None)
+            .touch(Duration::from_secs(3600));
+        for one in &all {
+            let age = fs::metadata(one).unwrap().modified().unwrap().elapsed().unwrap();
+            assert!(age < Duration::from_secs(600), "{}", one.display());
+        }
     }
 
     #[test]

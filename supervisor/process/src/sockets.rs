@@ -4,9 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mainstay_model::machine_path::MAX_SOCKET_PATH_LEN;
-use tokio::net::UnixListener;
-
-use crate::runtime_dir::is_open_to_group;
 
 /// Room that the shortest socket name needs behind the directory: `/`, 8 characters, `/9999999999.sock`.
 const SHORTEST: usize = 1 + 8 + 16;
@@ -18,17 +15,6 @@ const SHORTEST: usize = 1 + 8 + 16;
      set XDG_RUNTIME_DIR to a shorter path", .0.display()
 )]
 pub struct TooLong(PathBuf);
-
-/// Listens on `path`, for our own user alone, and for the group that its directory is open to. Connections are taken from this
-/// moment on, even if nobody serves them yet.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let listener = UnixListener::bind(path)?;
-    let for_group = path.parent().is_some_and(is_open_to_group);
-    let mode = if for_group { 0o770 } else { 0o700 };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
-}
 
 /// The directory in which a module's sockets lie, and nothing else: it can be the module's own.
 #[derive(Debug, Clone)]
@@ -81,6 +67,14 @@ impl Sockets {
     pub fn make_directory(&self) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().mode(0o700).create(&self.directory)
+    }
+
+    /// Makes that directory if it is missing: a cleaner may have removed it.
+    pub fn make_directory_again(&self) -> io::Result<()> {
+        match self.make_directory() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     }
 
     /// Removes that directory with all that is in it; the module has ended. One that is gone already is fine.

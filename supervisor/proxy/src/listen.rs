@@ -1,9 +1,12 @@
 //! Listener of clients, and the connections of any listener: each is served in a task of its own.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_model::descriptors::Share;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +19,7 @@ use crate::identity::Identity;
 use crate::ingress::{Ingress, Routes};
 
 /// Pause after `accept` failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Time for calls in flight after a listener was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -60,6 +63,21 @@ impl Connections {
     }
 }
 
+/// Refuses a connection that takes a descriptor which is kept for others: the process has few left.
+///
+/// # Errors
+/// It is to be closed.
+pub fn admit_descriptor(io: &impl AsRawFd, share: Share) -> io::Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let number = u64::try_from(io.as_raw_fd()).unwrap_or_default();
+    if number < share.end(limit) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "sent away, because the last of {limit} open files are kept for the machine itself"
+    )))
+}
+
 /// Tells that no connection could be accepted, and lets a moment pass: the process may have no file descriptor left.
 pub async fn accept_failed(error: io::Error) {
     warn!("cannot accept a connection: {error}");
@@ -88,6 +106,7 @@ pub async fn serve_tcp(listener: TcpListener, routes: Arc<Routes>, stop: Cancell
             accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(io, remote)| {
+            admit_descriptor(&io, Share::Clients)?;
             // Small frames must not wait for each other.
             io.set_nodelay(true)?;
             keep_alive(&io)?;

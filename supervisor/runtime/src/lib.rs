@@ -4,7 +4,7 @@
 //! Never decides what core can decide, and never serves a call itself.
 //!
 //! Reading order: [`module`] (one process, from its program to its end), [`machine`] (all resources and modules), [`rollout`]
-//! (the config file, applied as a transaction), [`change_signal`] and [`event_log`] (what others are told).
+//! (the config file, applied as a transaction), [`change_signal`] and [`event_log`] (what others are told), [`wall_clock`].
 
 pub mod change_signal;
 pub mod event_log;
@@ -13,6 +13,7 @@ pub mod model_links;
 pub mod module;
 pub mod rollout;
 pub mod rotating_file;
+pub mod wall_clock;
 
 /// Waits for `deadline`, for ever if there is none.
 pub(crate) async fn sleep_until(deadline: Option<std::time::Instant>) {

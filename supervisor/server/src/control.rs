@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_core::Stream;
+use mainstay_config::store::notifier;
 use mainstay_model::cgroup::Events;
 use mainstay_model::limit::Limit;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{ModuleName, ModulePhase};
+use mainstay_process::shortage;
 use mainstay_process::usage::{Sampler, memory_bytes, threads};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlService;
@@ -23,6 +25,8 @@ use mainstay_runtime::machine::view::{View, ViewCell};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::rollout;
 use mainstay_runtime::rollout::Addresses;
+use mainstay_runtime::wall_clock;
+use mainstay_runtime::wall_clock::shown;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -90,7 +94,7 @@ impl Control {
     pub fn status(&self) -> pb::Status {
         let view = self.published.load_full();
         if view.running {
-            self.settled.get_or_init(SystemTime::now);
+            self.settled.get_or_init(wall_clock::now);
         }
         let state = match (self.stopping.is_cancelled(), view.running) {
             (true, _) => pb::MachineState::Stopping,
@@ -107,8 +111,8 @@ impl Control {
             revision: view.revision.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.into(),
-            started_at: Some(self.info.started.into()),
-            settled_at: self.settled.get().map(|settled| (*settled).into()),
+            started_at: Some(shown(self.info.started).into()),
+            settled_at: self.settled.get().map(|settled| shown(*settled).into()),
             listeners: listeners.collect(),
             pid: std::process::id(),
             rss_bytes: memory_bytes(std::process::id()),
@@ -118,6 +122,7 @@ impl Control {
             config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),
+            shortages: shortage::of_host().into_iter().chain(notifier::shortage()).collect(),
         }
     }
 
@@ -155,13 +160,13 @@ impl Control {
             name: entry.name.to_string(),
             state: phase.into(),
             pid: state.pid,
-            started_at: state.started.filter(|_| state.pid.is_some()).map(Into::into),
-            ready_at: ready.then(|| state.since.into()),
+            started_at: state.started.filter(|_| state.pid.is_some()).map(|at| shown(at).into()),
+            ready_at: ready.then(|| shown(state.since).into()),
             restarts: state.restarts,
             rss_bytes: state.pid.and_then(memory_bytes),
             cpu,
             last: state.last.as_deref().unwrap_or_default().to_owned(),
-            last_at: state.last_at.map(Into::into),
+            last_at: state.last_at.map(|at| shown(at).into()),
             next_try_at: state.next_try.map(Into::into),
             resources: u32::try_from(count).unwrap_or(u32::MAX),
             start_took: state.start_time.and_then(|took| took.try_into().ok()),

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use mainstay_model::descriptors::Share;
+use mainstay_process::path_listener::PathListener;
 use mainstay_process::peers::AllowedPeers;
 use mainstay_proxy::identity::{Identity, ModulePeer as _};
 use mainstay_proxy::ingress::{Ingress, Routes};
-use mainstay_proxy::listen::{Connections, accept_failed};
+use mainstay_proxy::listen::{Connections, accept_failed, admit_descriptor};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::module::parent::{ParentListener, ParentSocket, admit};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Serves the command line on the control socket until `stop`.
-pub async fn serve_control(listener: UnixListener, routes: Arc<Routes>, stop: CancellationToken) {
+pub async fn serve_control(listener: PathListener, routes: Arc<Routes>, stop: CancellationToken) {
     let ingress = Ingress::new(routes, Identity::Control);
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
@@ -65,7 +67,7 @@ fn either(stop: &CancellationToken, closed: CancellationToken, tasks: &mut JoinS
 
 async fn serve_parent(
     module: Arc<ModuleEntry>,
-    listener: UnixListener,
+    listener: PathListener,
     allowed_peers: AllowedPeers,
     routes: Arc<Routes>,
     stop: CancellationToken,
@@ -74,6 +76,10 @@ async fn serve_parent(
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
         let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.for_connection());
+        if let Err(error) = admit_descriptor(&io, Share::Modules) {
+            accept_failed(error).await;
+            continue;
+        }
         let admitted = async move {
             let refused = match io.peer_cred() {
                 Ok(peer) => allowed_peers
@@ -96,12 +102,12 @@ async fn serve_parent(
 }
 
 /// The next connection; `None` once it is time to stop.
-async fn accept(listener: &UnixListener, stop: &CancellationToken) -> Option<UnixStream> {
+async fn accept(listener: &PathListener, stop: &CancellationToken) -> Option<UnixStream> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return None,
             accepted = listener.accept() => match accepted {
-                Ok((io, _)) => return Some(io),
+                Ok(io) => return Some(io),
                 Err(error) => accept_failed(error).await,
             }
         }
@@ -123,8 +129,9 @@ async fn serve_parent_tcp(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
+        let accepted = accepted.and_then(|(io, _)| admit_descriptor(&io, Share::Modules).map(|()| io));
         match accepted {
-            Ok((io, _)) => {
+            Ok(io) => {
                 let (allowed_peers, module, ingress) = (allowed_peers.clone(), module.clone(), ingress.clone());
                 let admitted = async move {
                     match admit(&io, &allowed_peers).await {

@@ -4,13 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::libc;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tracing::warn;
 
 use crate::symlinks;
+
+/// Number of notifiers that the system has no watch left for.
+static SHORT: AtomicUsize = AtomicUsize::new(0);
+
+/// Pause before a system that had no watcher left is asked for one again.
+const NEXT_TRY: Duration = Duration::from_secs(10);
 
 /// Constructor of the system's watcher, given the callback for changes.
 pub type Maker = fn(Box<dyn Fn(notify::Result<Event>) + Send>) -> notify::Result<Box<dyn Watcher + Send>>;
@@ -25,6 +34,10 @@ pub struct Notifier {
     /// Name of the files in a warning.
     what: &'static str,
     watcher: Option<Box<dyn Watcher + Send>>,
+    /// Way to get one, where the system had none left, and when that is tried again.
+    make: Maker,
+    hear: Arc<dyn Fn(notify::Result<Event>) + Send + Sync>,
+    next_try: Instant,
     /// Watched folders with device and inode: another folder at the same place needs another watch.
     folders: BTreeMap<PathBuf, (u64, u64)>,
     /// Entries whose changes matter, and the folders themselves.
@@ -32,11 +45,13 @@ pub struct Notifier {
     /// Folders that cannot be watched now.
     blind: BTreeSet<PathBuf>,
     warned: bool,
+    /// True while this counts in [`SHORT`].
+    short: bool,
 }
 
 impl Notifier {
     /// Calls `hint` after each change that may matter to `what`, which lies at `place`.
-    pub fn new(what: &'static str, place: &Path, make: Maker, hint: impl Fn() + Send + 'static) -> Self {
+    pub fn new(what: &'static str, place: &Path, make: Maker, hint: impl Fn() + Send + Sync + 'static) -> Self {
         let matters = Arc::new(Mutex::new(BTreeSet::new()));
         let known = Arc::clone(&matters);
         let hear = move |event: notify::Result<Event>| {
@@ -48,16 +63,33 @@ impl Notifier {
         let mut notifier = Self {
             what,
             watcher: None,
+            make,
+            hear: Arc::new(hear),
+            next_try: Instant::now(),
             folders: BTreeMap::new(),
             matters,
             blind: BTreeSet::new(),
             warned: false,
+            short: false,
         };
-        match make(Box::new(hear)) {
-            Ok(watcher) => notifier.watcher = Some(watcher),
-            Err(error) => notifier.warn_once(place, &error),
-        }
+        notifier.open(place);
         notifier
+    }
+
+    /// Takes a watcher from the system, if it is time to ask for one.
+    fn open(&mut self, place: &Path) {
+        if Instant::now() < self.next_try {
+            return;
+        }
+        let hear = self.hear.clone();
+        match (self.make)(Box::new(move |event| hear(event))) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => {
+                self.next_try = Instant::now() + NEXT_TRY;
+                self.warn_once(place, &error);
+                self.set_short(is_exhausted(&error));
+            }
+        }
     }
 
     /// Watches where these files may be led elsewhere from now on. `again`: the folders may be others at the same places.
@@ -73,6 +105,11 @@ impl Notifier {
         let mut matters = entries;
         matters.extend(folders.keys().cloned());
         *self.matters.lock().unwrap_or_else(PoisonError::into_inner) = matters;
+        if self.watcher.is_none() {
+            // The system may have one again.
+            let place = files.first().cloned().unwrap_or_default();
+            self.open(&place);
+        }
         let Some(watcher) = &mut self.watcher else { return };
         for gone in self.folders.keys().filter(|folder| !folders.contains_key(*folder)) {
             // It may be gone from the disk, too.
@@ -97,6 +134,7 @@ impl Notifier {
             }
         }
         self.folders = folders;
+        self.set_short(failed.as_ref().is_some_and(|(_, error)| is_exhausted(error)));
         if let Some((folder, error)) = failed {
             self.warn_once(&folder, &error);
         }
@@ -105,6 +143,14 @@ impl Notifier {
     /// True if some change may come without a hint.
     pub fn is_blind(&self) -> bool {
         self.watcher.is_none() || !self.blind.is_empty()
+    }
+
+    fn set_short(&mut self, short: bool) {
+        match (std::mem::replace(&mut self.short, short), short) {
+            (false, true) => _ = SHORT.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = SHORT.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     /// Logs the failure once per place: it does not get truer by repetition.
@@ -120,6 +166,30 @@ impl Notifier {
                 "the system does not tell of changes, so {} is looked at now and then: {error}{cure}", self.what
             );
         }
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        self.set_short(false);
+    }
+}
+
+/// Text about notices of file changes that the system has none left of; `None` while there are enough.
+pub fn shortage() -> Option<String> {
+    (SHORT.load(Ordering::Relaxed) > 0).then(|| {
+        "the system has no file watch left, so changes of files are looked for every few seconds; raise \
+         `fs.inotify.max_user_watches` or `fs.inotify.max_user_instances`"
+            .to_owned()
+    })
+}
+
+/// True if the system had no watch left, which passes.
+fn is_exhausted(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::MaxFilesWatch => true,
+        notify::ErrorKind::Io(error) => matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EMFILE)),
+        _ => false,
     }
 }
 

@@ -168,6 +168,9 @@ struct WatchThread {
     files: Vec<(PathBuf, Result<Mark, io::ErrorKind>)>,
     /// True if a file was changed so shortly before it was read that its mark cannot be relied upon.
     fresh: bool,
+    /// True if a file is there and could not be read, which may pass without a change of the file: no descriptor was left, or
+    /// its disk did not answer.
+    unread: bool,
     /// Since when files are being written, and the next pause.
     busy: Option<(Instant, Duration)>,
 }
@@ -185,6 +188,7 @@ impl WatchThread {
             notifier,
             debounce: Debounce::new(known),
             fresh: true,
+            unread: false,
             busy: None,
         }
     }
@@ -207,7 +211,8 @@ impl WatchThread {
         // Before the look: what changes after it is then sure to be heard of.
         self.follow(hinted);
         let patience = if self.notifier.is_blind() { LOOK_BLIND } else { LOOK };
-        let reason = hinted || *tell || self.fresh || self.busy.is_some() || self.debounce.is_waiting();
+        let unsure = self.fresh || self.unread || self.busy.is_some() || self.debounce.is_waiting();
+        let reason = hinted || *tell || unsure;
         if !reason && self.files.iter().all(|(path, mark)| Mark::of(path) == *mark) {
             return patience;
         }
@@ -304,6 +309,7 @@ impl WatchThread {
             .iter()
             .find(|(path, mark)| mark.is_ok() && Mark::of(path) != *mark)
             .map(|(path, _)| path.clone());
+        self.unread = failed.is_some() && files.iter().any(|(_, mark)| mark.is_ok());
         (self.files, self.fresh) = (files, fresh);
         if let Some(file) = busy.or(torn) {
             return Look::Busy(file);

@@ -45,6 +45,8 @@ pub enum Unavailable {
 #[derive(Debug)]
 pub struct Tree {
     pub(super) place: CgroupPath,
+    /// Runtime directory of the machine, and the cgroups that are noted in it.
+    noted: (PathBuf, [PathBuf; 2]),
     controllers: Controllers,
     left: UnremovedGroups,
 }
@@ -68,7 +70,8 @@ impl Tree {
             access(&place.directory, AccessFlags::W_OK).map_err(|_| refused(error))?;
         }
         // Another core, in another cgroup, may be the one to clear up after us.
-        for directory in [&place.directory, &base.join(&leaf).directory] {
+        let noted = [place.directory.clone(), base.join(&leaf).directory];
+        for directory in &noted {
             record::note(runtime, directory).map_err(refused)?;
         }
         make(&place.directory).map_err(refused)?;
@@ -80,9 +83,20 @@ impl Tree {
         debug!(directory = %place.directory.display(), ?controllers, "cgroups");
         Ok(Self {
             place,
+            noted: (runtime.to_owned(), noted),
             controllers,
             left: UnremovedGroups::default(),
         })
+    }
+
+    /// Notes the cgroups once more, in a runtime directory that was made anew.
+    pub fn note_again(&self) {
+        let (runtime, noted) = &self.noted;
+        for directory in noted {
+            if let Err(error) = record::note(runtime, directory) {
+                debug!("cannot note `{}`: {error}", directory.display());
+            }
+        }
     }
 
     /// Controllers that can limit a module in this tree.

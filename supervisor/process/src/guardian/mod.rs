@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UnixStream;
 
+use crate::signals::Inherited;
+
 /// Role of this process after the fork.
 #[derive(Debug)]
 pub enum Side {
@@ -49,6 +51,7 @@ pub struct GuardianLink {
     socket: Option<std::os::unix::net::UnixStream>,
     /// Keeps the last reaper asleep.
     pipe: Option<io::PipeWriter>,
+    inherited: Inherited,
 }
 
 /// True in a core that has a guardian, and so needs no death signal for its modules.
@@ -71,7 +74,7 @@ pub fn split() -> io::Result<Side> {
     use nix::unistd::{ForkResult, Pid, fork, getpid, setpgid};
     let (ours, cores) = std::os::unix::net::UnixStream::pair()?;
     let (asleep, pipe) = io::pipe()?;
-    let (signals, before) = watch::Signals::take()?;
+    let (signals, inherited) = watch::Signals::take()?;
     // Before the fork: whatever happens from now on, nothing gets lost to a process further up.
     nix::sys::prctl::set_child_subreaper(true)?;
     let guardian = getpid();
@@ -96,13 +99,14 @@ pub fn split() -> io::Result<Side> {
         }
         ForkResult::Child => {
             drop((ours, signals));
-            enter(guardian, before)?;
+            enter(guardian)?;
             // A group of its own: Ctrl-C, and `kill -9 %1`, reach the guardian alone, and the guardian passes on.
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
             GUARDED.store(true, Ordering::Relaxed);
             Ok(Side::Core(GuardianLink {
                 socket: Some(cores),
                 pipe: Some(pipe),
+                inherited,
             }))
         }
     }
@@ -110,7 +114,7 @@ pub fn split() -> io::Result<Side> {
 
 /// First steps of the core after the fork: subreaper, death signal, signal mask.
 #[cfg(target_os = "linux")]
-fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Result<()> {
+fn enter(guardian: nix::unistd::Pid) -> io::Result<()> {
     use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
     set_child_subreaper(true)?;
@@ -118,9 +122,8 @@ fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Re
     if nix::unistd::getppid() != guardian {
         return Err(io::Error::other("the guardian ended while the core started"));
     }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     // A terminal with `tostop` set would stop whoever writes from outside its foreground group, as the core does.
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(Signal::SIGTTOU)), None)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::from(Signal::SIGTTOU)), None)?;
     Ok(())
 }
 
@@ -128,10 +131,19 @@ fn enter(guardian: nix::unistd::Pid, before: nix::sys::signal::SigSet) -> io::Re
 /// core leaves behind then is ended by nobody, and its runtime directory is cleared by the next start.
 #[cfg(not(target_os = "linux"))]
 pub fn split() -> io::Result<Side> {
-    Ok(Side::Core(GuardianLink::default()))
+    let inherited = crate::signals::start_clean(&nix::sys::signal::SigSet::empty())?;
+    Ok(Side::Core(GuardianLink {
+        inherited,
+        ..GuardianLink::default()
+    }))
 }
 
 impl GuardianLink {
+    /// Dispositions of signals that the machine was started with.
+    pub fn inherited(&self) -> Inherited {
+        self.inherited
+    }
+
     /// Sends the path of the coming runtime directory to the guardian, before it is made.
     ///
     /// # Errors
@@ -163,6 +175,15 @@ impl GuardianLink {
         Ok(())
     }
 
+    /// Sender of a lock that is taken later.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn lock_sender(&self) -> io::Result<LockSender> {
+        let socket = self.socket.as_ref().map(|socket| socket.try_clone()).transpose()?;
+        Ok(LockSender { socket })
+    }
+
     /// Waits for the guardian's death. In the event loop's context.
     ///
     /// # Errors
@@ -183,6 +204,27 @@ impl GuardianLink {
         self.socket
             .as_ref()
             .is_some_and(|mut socket| ended(io::Read::read(&mut socket, &mut [0; 8])))
+    }
+}
+
+/// Sender of locks to the guardian; the last one counts.
+#[derive(Debug, Default)]
+pub struct LockSender {
+    socket: Option<std::os::unix::net::UnixStream>,
+}
+
+impl LockSender {
+    /// Hands over the lock of a runtime directory that was made anew.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub fn send(&self, lock: &impl std::os::fd::AsFd) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(socket) = &self.socket {
+            return handover::send_lock(std::os::fd::AsFd::as_fd(socket), lock.as_fd());
+        }
+        let _nobody = lock;
+        Ok(())
     }
 }
 

@@ -17,6 +17,8 @@ use super::handover::Handover;
 use super::{handover, terminate};
 use crate::process_table;
 use crate::runtime_dir::Leftover;
+use crate::signals;
+use crate::signals::Inherited;
 
 /// Limit for a reader of stderr to keep the guardian waiting.
 const READER: Duration = Duration::from_millis(100);
@@ -62,17 +64,12 @@ fn handled_signals() -> SigSet {
 }
 
 impl Signals {
-    /// Blocks what is to be taken, so that nothing is lost between the fork and the first look. Also returns what was
-    /// blocked before: the core gets that back.
-    #[expect(unsafe_code, reason = "setting a signal's disposition has no safe wrapper")]
-    pub fn take() -> nix::Result<(Self, SigSet)> {
-        // SAFETY: the default disposition runs no code of ours. A parent may have left SIGCHLD ignored, and then the
-        // kernel would throw exit statuses away.
-        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
-        let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&handled_signals()), Some(&mut before))?;
+    /// Blocks what is to be taken, so that nothing is lost between the fork and the first look. A parent may have left SIGCHLD
+    /// ignored, and then the kernel would throw exit statuses away.
+    pub fn take() -> nix::Result<(Self, Inherited)> {
+        let inherited = signals::start_clean(&handled_signals())?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok((Self(SignalFd::with_flags(&handled_signals(), flags)?), before))
+        Ok((Self(SignalFd::with_flags(&handled_signals(), flags)?), inherited))
     }
 
     /// The next one that has come.

@@ -5,7 +5,6 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use mainstay_core::machine::desired::DesiredModule;
 use mainstay_core::machine::node::ModuleCondition;
@@ -24,6 +23,8 @@ use crate::module::actor::{Actor, ActorContext, Command as ModuleCommand, Restar
 use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
 use crate::module::parent::{ParentListener, ParentSocket};
+use crate::module::socket_place::SocketPlace;
+use crate::wall_clock;
 
 /// Next step after the end of a module.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Machine {
                     state.phase = ModulePhase::Unhealthy;
                     state.error = Some(cause.clone());
                     state.last = Some(fault.as_str().into());
-                    state.last_at = Some(SystemTime::now());
+                    state.last_at = Some(wall_clock::now());
                 });
                 running.answer(u64::MAX, &Err(cause.clone()));
                 self.world.module_changed(&name, ModuleCondition::Down(cause), None);
@@ -244,9 +245,11 @@ pub(super) fn prepare(
         let directory = sockets.directory().display();
         format!("no sockets for it in `{directory}`: {error}")
     };
-    sockets.make_directory().map_err(failed)?;
+    let place = SocketPlace::new(shared.directory.clone(), sockets.clone());
+    place.renew()?;
     let (announcer, allowed_peers) = peers::pair();
     let (listener, parent) = ParentListener::open(spec, &sockets).map_err(failed)?;
+    let place = place.with(listener.on_a_path());
     let door = ParentSocket {
         module: entry.clone(),
         listener,
@@ -259,7 +262,7 @@ pub(super) fn prepare(
     entry.publish(|state| state.limits = bounds.limits());
     Ok(ActorContext {
         entry: entry.clone(),
-        sockets,
+        place,
         parent,
         home: shared.home.clone(),
         spawner: shared.spawner.clone(),

@@ -11,6 +11,7 @@ use mainstay_core::machine::world::World;
 use mainstay_model::{Config, ModuleName};
 use mainstay_process::cgroup::Tree;
 use mainstay_process::child::Spawner;
+use mainstay_process::runtime_dir::RuntimeDirKeeper;
 use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;
 
@@ -26,6 +27,8 @@ use crate::module::parent::ParentSocket;
 pub struct MachineOptions {
     /// Private directory for sockets.
     pub runtime: PathBuf,
+    /// Keeper of that directory.
+    pub directory: Arc<RuntimeDirKeeper>,
     /// VIAM_HOME.
     pub home: PathBuf,
     /// Built-in modules, as looked up by the reader of a config.
@@ -46,6 +49,7 @@ pub struct MachineOptions {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) runtime: PathBuf,
+    pub(super) directory: Arc<RuntimeDirKeeper>,
     pub(super) home: PathBuf,
     /// The built-in modules, once a config used one.
     pub(super) builtins: Arc<BuiltinModels>,
@@ -70,6 +74,7 @@ impl Machine {
         let (event_sender, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             runtime: options.runtime,
+            directory: options.directory,
             home: options.home,
             builtins: options.builtins,
             operations: options.operations,

@@ -18,7 +18,6 @@ use futures_util::future::OptionFuture;
 use mainstay_core::module::lifecycle::{Action, Escalation, Input, Lifecycle, State};
 use mainstay_model::{ModuleName, ModulePhase, ModuleSpec};
 use mainstay_process::child::{Spawner, ending_signal};
-use mainstay_process::sockets::Sockets;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::upstream::Upstream;
 use nix::sys::signal::Signal;
@@ -31,12 +30,13 @@ use super::entry::ModuleEntry;
 use super::handshake::Handler;
 use super::health::{self, HealthWatch, Notice, Subject};
 use super::problem::{Outlook, Problem};
+use super::socket_place::SocketPlace;
 use super::watch::ProgramWatch;
 use crate::module::actor::connection::Connection;
 use crate::module::actor::prepare::Preparation;
 use crate::module::actor::process::ModuleProcess;
 use crate::module::actor::report::Report;
-use crate::sleep_until;
+use crate::{sleep_until, wall_clock};
 
 /// Command of the machine to a module.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ pub struct Actor {
 #[derive(Debug)]
 pub struct ActorContext {
     pub entry: Arc<ModuleEntry>,
-    pub sockets: Sockets,
+    pub place: SocketPlace,
     /// Address of the module's parent socket, served by the core.
     pub parent: Address,
     /// VIAM_HOME.
@@ -144,14 +144,14 @@ impl Actor {
     pub fn new(spec: ModuleSpec, context: ActorContext) -> Self {
         let lifecycle = Lifecycle::new(&spec.policy, context.start_timeout, context.seed);
         let lifecycle = lifecycle.after(context.entry.state().life);
-        let (entry, sockets, spawner) = (context.entry.clone(), context.sockets, context.spawner);
+        let (entry, place, spawner) = (context.entry.clone(), context.place, context.spawner);
         Self {
             spec,
             home: context.home,
             lifecycle,
             start_timeout: context.start_timeout,
             preparation: Preparation::default(),
-            process: ModuleProcess::new(entry, sockets, spawner, context.bounds),
+            process: ModuleProcess::new(entry, place, spawner, context.bounds),
             connection: Connection::new(context.parent),
             report: Report::new(context.entry, context.operations, context.events),
         }
@@ -439,7 +439,7 @@ impl Actor {
                 self.report.entry.publish(|state| {
                     state.error = Some(cause.into());
                     state.last = Some(what.into());
-                    state.last_at = Some(SystemTime::now());
+                    state.last_at = Some(wall_clock::now());
                 });
                 Input::Unresponsive { life }
             }

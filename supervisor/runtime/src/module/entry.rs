@@ -18,6 +18,7 @@ use super::handshake::Handler;
 use super::output::ModuleOutput;
 use super::source::ProgramSource;
 use crate::change_signal::ChangeSignal;
+use crate::wall_clock;
 
 /// Published state of one module: configured, or built in and used.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub struct ModuleEntry {
 impl ModuleEntry {
     /// A module that was not started yet. `home` is VIAM_HOME.
     pub fn new(spec: &ModuleSpec, home: &Path, changes: ChangeSignal) -> Self {
-        let state = ModuleState::pending(SystemTime::now());
+        let state = ModuleState::pending(wall_clock::now());
         let output = ModuleOutput::new(spec.name.clone(), &spec.policy.output);
         Self::with(spec, home, changes, state, output, Arc::default())
     }
@@ -58,9 +59,9 @@ impl ModuleEntry {
     /// how many there were goes on.
     pub(crate) fn after(&self, spec: &ModuleSpec, home: &Path) -> Self {
         let before = self.state.load();
-        let mut state = ModuleState::pending(SystemTime::now());
+        let mut state = ModuleState::pending(wall_clock::now());
         (state.life, state.restarts) = (before.life, before.restarts);
-        (state.last, state.last_at) = (Some("config changed".into()), Some(SystemTime::now()));
+        (state.last, state.last_at) = (Some("config changed".into()), Some(wall_clock::now()));
         self.output.keep_in(&spec.policy.output);
         let (output, history) = (self.output.clone(), self.history.clone());
         Self::with(spec, home, self.changes.clone(), state, output, history)
@@ -158,7 +159,7 @@ impl ModuleEntry {
         let mut state = ModuleState::clone(&before);
         change(&mut state);
         if state.phase != before.phase {
-            state.since = SystemTime::now();
+            state.since = wall_clock::now();
         }
         let news = events::of_module(&self.name, &before, &state);
         self.history().observe(&before, &state, SystemTime::now());

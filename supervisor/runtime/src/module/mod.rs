@@ -5,7 +5,8 @@
 //! else sees of it.
 //!
 //! `source` is where its program comes from (`package`: meta.json, `unpack`: tarballs, `watch`: changes), `first_run` the
-//! script before it, `environment` how it is launched, within `bounds`; `address` and `parent` are where both sides listen.
+//! script before it, `environment` how it is launched, within `bounds`; `address` and `parent` are where both sides listen,
+//! `socket_place` keeps the sockets there.
 
 pub(crate) mod activity;
 pub(crate) mod actor;
@@ -22,6 +23,7 @@ mod package;
 pub mod parent;
 mod problem;
 mod reflect;
+pub(crate) mod socket_place;
 pub(crate) mod source;
 mod unpack;
 pub(crate) mod watch;

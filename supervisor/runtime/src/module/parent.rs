@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_model::ModuleSpec;
+use mainstay_process::loopback;
 use mainstay_process::loopback::PortOwner;
+use mainstay_process::path_listener::PathListener;
 use mainstay_process::peers::AllowedPeers;
 use mainstay_process::sockets::Sockets;
-use mainstay_process::{loopback, sockets};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -41,12 +42,20 @@ pub struct ParentSocket {
 #[derive(Debug)]
 pub enum ParentListener {
     /// UNIX socket in the private directory.
-    Unix(UnixListener),
+    Unix(PathListener),
     /// Loopback port.
     Tcp(TcpListener),
 }
 
 impl ParentListener {
+    /// The listener that may be missed, as a file may.
+    pub fn on_a_path(&self) -> Option<PathListener> {
+        match self {
+            Self::Unix(listener) => Some(listener.clone()),
+            Self::Tcp(_) => None,
+        }
+    }
+
     /// Listens as the module needs it, and says where.
     ///
     /// # Errors
@@ -59,7 +68,7 @@ impl ParentListener {
             Ok((Self::Tcp(TcpListener::from_std(listener)?), address))
         } else {
             let path = names.parent();
-            Ok((Self::Unix(sockets::listen(&path)?), Address::Unix(path)))
+            Ok((Self::Unix(PathListener::bind(path.clone())?), Address::Unix(path)))
         }
     }
 }

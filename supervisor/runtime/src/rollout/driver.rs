@@ -1,7 +1,7 @@
 //! Driver of the rollout: follows the file, does what `transaction` says, and publishes the status.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -98,7 +98,11 @@ impl Driver {
         // The watch tells what is there, unless the start has seen it.
         let known = matches!(start.file, mainstay_core::rollout::FileState::Holds(_)).then_some(&*start.loaded.bundle);
         let watch = ConfigWatch::new(&tools.path, known);
-        let store_writer = StoreWriter::new(LastGood::open(&tools.path));
+        let kept = start
+            .kept
+            .as_ref()
+            .map(|(kept, revision)| (kept.bundle.clone(), *revision));
+        let store_writer = StoreWriter::new(LastGood::open(&tools.path), &tools.path, kept);
         Self {
             watcher: Watcher::new(&transaction, &tools.machine),
             reader: ConfigReader::new(watch, overrides, store_writer.store()),
@@ -433,15 +437,4 @@ impl Driver {
 async fn first_pass(machine: &machine::MachineHandle) {
     let mut changes = machine.published.changes.follow();
     while !machine.published.load().running && changes.changed().await.is_ok() {}
-}
-
-/// The machine's directory and locks go by its config file, which may be away.
-pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
-    path.canonicalize().or_else(|error| {
-        let absolute = std::path::absolute(path)?;
-        match (absolute.parent(), absolute.file_name()) {
-            (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
-            _ => Err(error),
-        }
-    })
 }

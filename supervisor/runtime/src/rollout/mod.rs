@@ -16,7 +16,7 @@ mod status;
 mod store_writer;
 mod watcher;
 
-pub use crate::rollout::driver::{Driver, Reload, Tools, canonical};
+pub use crate::rollout::driver::{Driver, Reload, Tools};
 pub use crate::rollout::loaded_config::{LoadedConfig, Overrides};
 pub use crate::rollout::network::{Addresses, Network};
 pub use crate::rollout::progress::{DryRun, RolloutHandle, channel};

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use mainstay_core::rollout::Transaction;
 use mainstay_model::apply_state::ConfigState;
 use mainstay_proto::mainstay::control::v1 as pb;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::loaded_config::LoadedConfig;
 use super::store_writer::WriteOutcome;
@@ -124,9 +124,13 @@ impl StatusWriter {
         match kept {
             Ok(Some(revision)) => {
                 self.next.revision = Some(revision);
-                self.next.unkept = None;
+                if self.next.unkept.take().is_some() {
+                    info!("the last good config is on the disk again");
+                }
             }
             Ok(None) => {}
+            // It is tried again and again.
+            Err(problem) if self.next.unkept.as_deref() == Some(&problem) => {}
             Err(problem) => {
                 warn!("the machine runs on, but its last good config is not on the disk: {problem}");
                 self.next.unkept = Some(problem.into());

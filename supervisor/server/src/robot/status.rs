@@ -12,6 +12,7 @@ use mainstay_proto::viam::robot::v1::{
 use mainstay_proxy::resource::Resource;
 use mainstay_runtime::machine::view::View;
 use mainstay_runtime::module::entry::ModuleEntry;
+use mainstay_runtime::wall_clock::shown;
 use prost_types::Timestamp;
 
 use crate::jobs::JobRuns;
@@ -131,7 +132,7 @@ fn module_status(entry: &ModuleEntry) -> ModuleStatus {
     ModuleStatus {
         module_name: entry.name.to_string(),
         state: state.phase.wire(),
-        last_updated: Some(timestamp(state.since)),
+        last_updated: Some(timestamp(shown(state.since))),
         error: state.error.as_deref().unwrap_or_default().to_owned(),
         consecutive_failures: state.consecutive_failures,
     }

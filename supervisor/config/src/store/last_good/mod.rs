@@ -7,6 +7,7 @@
 
 mod disk;
 mod format;
+mod prune;
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::prune::UNUSED;
 use crate::ConfigFiles;
 use crate::store::last_good::disk::{Disk, RealDisk, missing_folders};
 use crate::store::last_good::format::{Record, hex};
@@ -153,6 +155,14 @@ impl<D: Disk> LastGood<D> {
     /// # Errors
     /// The disk is full, read-only or broken: what was kept before is still there.
     pub fn keep(&self, bundle: &ConfigFiles) -> Result<u64, StoreError> {
+        self.keep_as(bundle, 0)
+    }
+
+    /// [`LastGood::keep`], with this revision at least: what was kept before may have been removed from the disk.
+    ///
+    /// # Errors
+    /// As for [`LastGood::keep`].
+    pub fn keep_as(&self, bundle: &ConfigFiles, least: u64) -> Result<u64, StoreError> {
         // One that cannot be read is no reason not to keep a new one.
         if let Ok(Some(kept)) = self.read()
             && kept.bundle.path == bundle.path
@@ -163,7 +173,7 @@ impl<D: Disk> LastGood<D> {
         let folder = self.prepared()?;
         let names = self.names(folder)?;
         let good = numbered(&names, GOOD);
-        let number = good.last().map_or(0, |(number, _)| *number) + 1;
+        let number = (good.last().map_or(0, |(number, _)| *number) + 1).max(least);
         let record = Record {
             bundle: bundle.clone(),
             number,
@@ -182,6 +192,13 @@ impl<D: Disk> LastGood<D> {
             }
         }
         Ok(number)
+    }
+
+    /// True if some config is kept, whole or not.
+    #[must_use]
+    pub fn holds_something(&self) -> bool {
+        let names = self.place().and_then(|folder| self.names(folder)).unwrap_or_default();
+        !numbered(&names, GOOD).is_empty()
     }
 
     /// Remembers that this config was refused, and why. The oldest of many are forgotten.

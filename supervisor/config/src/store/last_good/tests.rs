@@ -48,6 +48,19 @@ fn what_was_kept_last_is_read_by_the_next_core_with_its_revision() {
 }
 
 #[test]
+fn what_was_removed_from_the_disk_is_kept_again_under_its_number() {
+    let (state, store) = store();
+    for text in ["a", "b", "c"] {
+        store.keep(&bundle(text)).expect("kept");
+    }
+    assert!(store.holds_something());
+    fs::remove_dir_all(state.path().join("a")).expect("removed");
+    assert!(!store.holds_something());
+    assert_eq!(store.keep_as(&bundle("c"), 3).expect("kept"), 3);
+    assert_eq!(store.keep_as(&bundle("d"), 3).expect("kept"), 4);
+}
+
+#[test]
 fn only_its_user_can_read_what_it_keeps() {
     let (state, store) = store();
     store.keep(&bundle("a")).expect("kept");

@@ -11,7 +11,6 @@ use mainstay_model::cgroup::Events;
 use mainstay_process::child::{EndProgress, Process, Spawner};
 use mainstay_process::launch::Launch;
 use mainstay_process::orphans::Life;
-use mainstay_process::sockets::Sockets;
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 use tracing::{Level, warn};
@@ -22,6 +21,7 @@ use crate::module::bounds::Bounds;
 use crate::module::entry::ModuleEntry;
 use crate::module::output::{Stream, Tail, drain};
 use crate::module::problem::Problem;
+use crate::module::socket_place::SocketPlace;
 
 /// Limit for reading the pipes of an ended process: grandchildren may hold them open for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ const OUTPUT_AT_ONCE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct ModuleProcess {
     entry: Arc<ModuleEntry>,
-    sockets: Sockets,
+    place: SocketPlace,
     spawner: Spawner,
     /// Limits, sandbox and cgroup of the module.
     pub(super) bounds: Bounds,
@@ -53,10 +53,10 @@ pub(super) struct OutputDrain {
 
 impl ModuleProcess {
     /// No process yet.
-    pub(super) fn new(entry: Arc<ModuleEntry>, sockets: Sockets, spawner: Spawner, bounds: Bounds) -> Self {
+    pub(super) fn new(entry: Arc<ModuleEntry>, place: SocketPlace, spawner: Spawner, bounds: Bounds) -> Self {
         Self {
             entry,
-            sockets,
+            place,
             spawner,
             bounds,
             child: None,
@@ -70,14 +70,15 @@ impl ModuleProcess {
         self.child.as_ref().map(Process::pid)
     }
 
-    /// Address for process number `life`, and the mark by which what it forks is found.
+    /// Address for process number `life`, in a folder that is there, and the mark by which what it forks is found.
     pub(super) fn place(&self, spec: &ModuleSpec, life: u64) -> Result<(Address, Life), Problem> {
+        self.place.renew().map_err(|short| cannot_start(&spec.name, short))?;
         let address = if spec.tcp {
             Address::free_port().map_err(|error| cannot_start(&spec.name, format!("no TCP port for it: {error}")))?
         } else {
-            Address::Unix(self.sockets.module(life))
+            Address::Unix(self.place.sockets().module(life))
         };
-        Ok((address, Life::new(&self.sockets.key(), &spec.name, life)))
+        Ok((address, Life::new(&self.place.sockets().key(), &spec.name, life)))
     }
 
     /// Spawns a process in this module's place and begins to read what it prints.
@@ -90,7 +91,9 @@ impl ModuleProcess {
     ) -> Result<(), Problem> {
         let failed = |short| cannot_start(&spec.name, short);
         let executable = launch.executable.clone();
-        let confinement = self.bounds.confine(spec, life, &mut launch, self.sockets.directory());
+        let confinement = self
+            .bounds
+            .confine(spec, life, &mut launch, self.place.sockets().directory());
         let spawned = self.spawner.spawn(launch, confinement.map_err(failed)?).await;
         let mut process = spawned.map_err(|error| failed(error.explain(&executable)))?;
         let pid = process.pid();
@@ -153,7 +156,7 @@ impl ModuleProcess {
 
     /// Removes the socket of process number `life`.
     pub(super) fn remove_socket(&self, life: u64) {
-        if let Err(error) = self.sockets.remove(life) {
+        if let Err(error) = self.place.sockets().remove(life) {
             warn!(module = %self.entry.name, "cannot remove its socket: {error}");
         }
     }

@@ -14,6 +14,7 @@ use super::connection::Connection;
 use crate::module::entry::ModuleEntry;
 use crate::module::output::Tail;
 use crate::module::problem::{Outlook, Problem};
+use crate::wall_clock;
 
 /// Calls that broke off within this time before an end belong to it: its connection ends a moment before it is noticed.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -77,7 +78,7 @@ impl Report {
         let restarts = u32::try_from(life - 1).unwrap_or(u32::MAX);
         self.entry.publish(|state| {
             state.pid = Some(pid);
-            state.started = Some(SystemTime::now());
+            state.started = Some(wall_clock::now());
             state.restarts = restarts;
         });
         self.send(ModuleEvent::Starting);
@@ -109,7 +110,7 @@ impl Report {
     pub(super) fn last(&self, text: String) {
         self.entry.publish(|state| {
             state.last = Some(text.into());
-            state.last_at = Some(SystemTime::now());
+            state.last_at = Some(wall_clock::now());
         });
     }
 
@@ -132,7 +133,7 @@ impl Report {
         });
         let took = self.started.elapsed();
         self.entry.publish(|state| {
-            state.last_at = Some(SystemTime::now());
+            state.last_at = Some(wall_clock::now());
             state.start_time = Some(took);
             state.consecutive_failures += 1;
         });
