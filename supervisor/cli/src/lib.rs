@@ -184,6 +184,8 @@ mod tests {
     #[test]
     fn command_lines_parse_as_documented() {
         let good = [
+            "run",
+            "run -",
             "run rover.yaml",
             "run rover.yaml --home /tmp/h --bind 127.0.0.1:0 --builtins /opt/b --debug",
             "status",
@@ -220,7 +222,6 @@ mod tests {
         }
         let bad = [
             "",
-            "run",
             "call",
             "call left set_power {} --every fast",
             "status --machine a --address b",
