@@ -74,6 +74,7 @@ Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown r
 machine found.
 
 Environment:
+  MAINSTAY_MACHINE the machine of every verb but `run`: its config file or HOST:PORT; options go before it
   VIAM_HOME        folder for the data of modules (default ~/.viam)
   XDG_RUNTIME_DIR  the machine's sockets are in $XDG_RUNTIME_DIR/mainstay (default /tmp/mainstay-<uid>)
   NO_COLOR         print without colours"
@@ -194,6 +195,9 @@ mod tests {
             "status --address rover:8080",
             "call left",
             "call left set_power {} --json --timeout 2s",
+            "call left set_power {} --for 2s",
+            "call left set_power {} --leave-moving",
+            "call left set_power {} --every 1s --for 2s",
             "call cam get_images --out pictures --every 200ms",
             "call walker steps -",
             "restart acme-lidar",
@@ -224,6 +228,7 @@ mod tests {
             "",
             "call",
             "call left set_power {} --every fast",
+            "call left set_power {} --for 2s --leave-moving",
             "status --machine a --address b",
             "logs",
             "logs wheels -n many",
