@@ -41,5 +41,6 @@ mod soak;
 mod stop_all;
 mod traces;
 mod treatment;
+mod users;
 mod walk;
 mod web_pages;
