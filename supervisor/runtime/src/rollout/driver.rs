@@ -170,7 +170,7 @@ impl Driver {
 
     fn hang_up(&mut self) {
         // What rotates logs says so with this signal.
-        for module in &self.tools.machine.published.load().modules {
+        for module in self.tools.machine.published.load().modules.iter() {
             module.output.reopen_file();
         }
         if is_stdin(&self.tools.path) {
