@@ -21,6 +21,7 @@ pub mod output;
 mod package;
 pub mod parent;
 mod problem;
+pub mod program_files;
 mod reflect;
 pub(crate) mod source;
 mod unpack;

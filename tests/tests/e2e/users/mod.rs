@@ -2,3 +2,8 @@
 
 mod installed_the_package;
 mod pressed_tab;
+mod asked_why;
+mod changed_a_script;
+mod moved_a_motor;
+mod piped_a_config;
+mod rotated_logs;
