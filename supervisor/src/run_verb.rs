@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mainstay_cli::failure::{Exit, CliError};
+use mainstay_cli::failure::{CliError, Exit};
 use mainstay_cli::output::note;
 use mainstay_cli::run::Arguments;
 use mainstay_cli::{run as run_arguments, startup};

@@ -74,7 +74,6 @@ fn is_foreground_job(stat: &str, pid: u32) -> bool {
 }
 
 /// A session that lives as long as it is kept.
-#[derive(Debug)]
 pub struct Session {
     connection: MachineConnection,
     id: String,

@@ -13,7 +13,7 @@ use mainstay_core::rollout::{Action, Direction, Input, Origin, Refusal, Ticket, 
 use mainstay_model::Config;
 use mainstay_model::apply_state::{ApplyState, ConfigState, Progress};
 use mainstay_model::event::NoteKind;
-use mainstay_model::plan::Part;
+use mainstay_model::plan::{Part, Plan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -501,7 +501,7 @@ fn note_of(news: &ApplyState) -> Option<String> {
 }
 
 /// The changes of a plan in few words.
-fn summary(plan: &change::Plan) -> String {
+fn summary(plan: &Plan) -> String {
     if plan.changes.is_empty() {
         return "nothing had to be done".to_owned();
     }

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use mainstay_config::schedule::{Cron, CronDue, Schedule};
-use mainstay_core::events::NoteKind;
 use mainstay_model::Job;
+use mainstay_model::event::NoteKind;
 use mainstay_runtime::machine::view::ViewCell;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};

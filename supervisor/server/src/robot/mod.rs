@@ -8,7 +8,7 @@ pub mod stop;
 
 use std::sync::Arc;
 
-use mainstay_core::events::NoteKind;
+use mainstay_model::event::NoteKind;
 use mainstay_proto::ResourceName;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mainstay_core::events::NoteKind;
+use mainstay_model::event::NoteKind;
 use mainstay_model::{ModuleName, ModulePhase};
 use mainstay_proto::ResourceName;
 use mainstay_runtime::machine::view::View;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use mainstay_core::events::NoteKind;
+use mainstay_model::event::NoteKind;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::robot::v1 as pb;
 use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
