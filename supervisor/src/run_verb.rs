@@ -1,12 +1,13 @@
 //! `mainstay run`: reads the config, says what is wrong with it, and hands over to the machine.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mainstay_cli::failure::{CliError, Exit};
 use mainstay_cli::output::note;
 use mainstay_cli::run::Arguments;
-use mainstay_cli::startup;
+use mainstay_cli::{run as run_arguments, startup};
 use mainstay_config as config;
 use mainstay_config::builtins::BuiltinModels;
 use mainstay_process::guardian::Side;
@@ -57,7 +58,18 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
         home: home.clone(),
         builtins: BuiltinModels::at(builtins),
     };
-    let start = rollout::choose(&arguments.config, &overrides, arguments.strict, colour).map_err(|refused| {
+    let given = match &arguments.config {
+        Some(config) => config.clone(),
+        None => {
+            let found = run_arguments::find_config()?;
+            note(&found.note);
+            found.path
+        }
+    };
+    if config::is_stdin(&given) && std::io::stdin().is_terminal() {
+        note("reading the config from the terminal; end it with Ctrl-D");
+    }
+    let start = rollout::choose(&given, &overrides, arguments.strict, colour).map_err(|refused| {
         note(&refused);
         CliError {
             exit: Exit::Wrong,
@@ -72,9 +84,9 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
     for diagnostic in &start.loaded.diagnostics {
         note(&diagnostic.render(colour));
     }
-    let spellings = identity::spellings(&arguments.config).map_err(|error| unusable(&arguments.config, &error))?;
+    let spellings = identity::spellings(&given).map_err(|error| unusable(&given, &error))?;
     Ok(RunOptions {
-        given: arguments.config.clone(),
+        given,
         spellings,
         overrides,
         start,

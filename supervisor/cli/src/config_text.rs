@@ -12,14 +12,21 @@ use crate::failure::{CliError, Exit};
 use crate::target::MachineSelector;
 use crate::{diagnostics, target};
 
-/// The texts of the file and of what it includes.
+/// The texts of the file (`-` is standard input) and of what it includes.
 ///
 /// # Errors
 /// One of them cannot be read.
 pub fn gather(file: &Path) -> Result<ConfigText, CliError> {
     let absolute = std::path::absolute(file)
         .map_err(|error| CliError::wrong(format!("`{}` cannot be used: {error}", file.display())))?;
-    let bundle = ConfigFiles::gather(&absolute, &mut config::read_file).map_err(|refused| {
+    let mut read = |path: &Path| {
+        if path == absolute {
+            config::read_given(file, file)
+        } else {
+            config::read_file(path)
+        }
+    };
+    let bundle = ConfigFiles::gather(&absolute, &mut read).map_err(|refused| {
         CliError::wrong(format!(
             "this config cannot be read:\n\n{}",
             diagnostics::render(&refused.diagnostics, config::colour_wanted())
@@ -45,8 +52,13 @@ pub async fn machine_for(
     file: &Path,
     verb: &str,
 ) -> Result<ControlServiceClient<MachineConnection>, CliError> {
-    let is_named = named.is_some();
-    let selector = MachineSelector::local(named.or_else(|| Some(file.to_owned())));
+    let by_environment = named.is_none() && target::is_named_by_environment();
+    let is_named = named.is_some() || by_environment;
+    let selector = if by_environment {
+        MachineSelector::default()
+    } else {
+        MachineSelector::local(named.or_else(|| Some(file.to_owned())))
+    };
     match target::control(&selector, verb).await {
         Err(failure) if failure.exit == Exit::NoMachine && !is_named => {
             target::control(&MachineSelector::default(), verb).await

@@ -1,8 +1,8 @@
-//! `mainstay events`: what happened to the machine, its modules and its resources, with causes.
+//! `mainstay events`: what happened to the machine, its modules and its resources, and what was done for whom, with causes.
 
 use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::event::What;
-use mainstay_proto::mainstay::control::v1::{Event, EventsRequest};
+use mainstay_proto::mainstay::control::v1::{Event, EventsRequest, NoteEvent};
 use mainstay_proto::words::resource_state;
 use serde_json::{Value, json};
 
@@ -61,8 +61,10 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
 }
 
 /// True if the event is about `about`: a module, a resource by its simple or full name, or the module of a resource.
-fn is_about(event: &Event, about: &str) -> bool {
+pub fn is_about(event: &Event, about: &str) -> bool {
+    let is_named = |name: &String| name == about || name.split_once('/').map(|(_, name)| name) == Some(about);
     match &event.what {
+        Some(What::Note(note)) => note.module == about || note.resources.iter().any(is_named) || stops_all(note),
         Some(What::Machine(_)) | None => false,
         Some(What::Module(module)) => module.name == about,
         Some(What::Resource(resource)) => {
@@ -72,7 +74,13 @@ fn is_about(event: &Event, about: &str) -> bool {
     }
 }
 
-fn render(event: &Event, as_json: bool, style: Style) -> String {
+/// True if it was done to every resource.
+fn stops_all(note: &NoteEvent) -> bool {
+    note.kind == "stop" && note.resources.is_empty()
+}
+
+/// Event as a line, or as JSON.
+pub fn render(event: &Event, as_json: bool, style: Style) -> String {
     if as_json {
         return json(event).to_string();
     }
@@ -96,6 +104,7 @@ fn render(event: &Event, as_json: bool, style: Style) -> String {
             let state = style.paint(resource_colour(resource.state()), resource_state(resource.state()));
             format!("resource {} {state}{}", resource.name, cause(&resource.cause))
         }
+        Some(What::Note(note)) => format!("{}{}", style.paint(Colour::Bold, &note.kind), cause(&note.text)),
     };
     let shown = format!("{} {told}", at.map(text::time).unwrap_or_default());
     match event.missed {
@@ -134,15 +143,23 @@ fn json(event: &Event) -> Value {
             );
             ("resource", resource_state(resource.state()), rest)
         }
+        Some(What::Note(note)) => {
+            let rest = (None, filled(&note.text), None, None, filled(&note.module));
+            (note.kind.as_str(), "done", rest)
+        }
     };
-    json!({
+    let resources = match &event.what {
+        Some(What::Note(note)) => note.resources.as_slice(),
+        _ => &[],
+    };
+    let mut json = json!({
         "number": event.number,
         "time": rfc3339(event.time.as_ref()),
-        // `machine`, `module` or `resource`.
+        // `machine`, `module` or `resource`; `session`, `stop`, `config` or `job` for what was done.
         "about": about,
         // Name of the module, or the full name of the resource.
         "name": name,
-        // State as in `status --json`.
+        // State as in `status --json`, or `done`.
         "state": state,
         "cause": cause,
         "pid": pid,
@@ -151,7 +168,12 @@ fn json(event: &Event) -> Value {
         "module": module,
         // Events directly before this one that are lost.
         "missed": event.missed,
-    })
+    });
+    if !resources.is_empty() {
+        // Full names of the resources that it was done to.
+        json["resources"] = resources.into();
+    }
+    json
 }
 
 #[cfg(test)]
@@ -218,6 +240,29 @@ mod tests {
             render(&module, true, Style::PLAIN),
             r#"{"number":3,"time":"2023-11-14T22:13:20Z","about":"module","name":"acme","state":"back-off","cause":"killed by SIGSEGV\nscan ok","pid":null,"next_try_at":"2023-11-14T22:13:20.500Z","module":null,"missed":0}"#
         );
+    }
+
+    #[test]
+    fn what_was_done_names_whom_it_concerns() {
+        let note = |kind: &str, resources: &[&str]| {
+            event(What::Note(NoteEvent {
+                kind: kind.into(),
+                text: "client 10.0.0.5:4 fell silent: stopped left".into(),
+                resources: resources.iter().map(|name| (*name).to_owned()).collect(),
+                module: String::new(),
+            }))
+        };
+        let silent = note("session", &["rdk:component:motor/left"]);
+        assert_eq!(
+            render(&silent, false, Style::PLAIN),
+            "2023-11-14T22:13:20.000Z session: client 10.0.0.5:4 fell silent: stopped left"
+        );
+        assert_eq!(
+            render(&silent, true, Style::PLAIN),
+            r#"{"number":3,"time":"2023-11-14T22:13:20Z","about":"session","name":null,"state":"done","cause":"client 10.0.0.5:4 fell silent: stopped left","pid":null,"next_try_at":null,"module":null,"missed":0,"resources":["rdk:component:motor/left"]}"#
+        );
+        assert!(is_about(&silent, "left") && !is_about(&silent, "right"));
+        assert!(is_about(&note("stop", &[]), "right") && !is_about(&note("config", &[]), "right"));
     }
 
     #[test]

@@ -3,13 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::text;
-use mainstay_proto::mainstay::control::v1::{CallInFlight, ExplainRequest, Explanation, ProcessEnd, RebuiltResource};
+use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::{
+    CallInFlight, EventsRequest, ExplainRequest, Explanation, GetStatusRequest, ProcessEnd, RebuiltResource, Resource,
+};
 use serde_json::{Value, json};
 
+use crate::call::resolve;
+use crate::connection::MachineConnection;
+use crate::events;
 use crate::failure::{CliError, Exit};
 use crate::output::{filled, joined, print};
 use crate::status_json::module_state;
-use crate::status_text::{last, module_colour};
+use crate::status_text::{last, module_colour, state_text};
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::times::{at, length, rfc3339, seconds, since, until};
@@ -20,10 +26,11 @@ use crate::{human, target};
 #[command(after_help = "\
 Examples:
   mainstay explain wheels          the last 20 ends of its processes, the newest at the bottom
-  mainstay explain wheels --json   the same as one JSON document")]
+  mainstay explain wheels --json   the same as one JSON document
+  mainstay explain left            a resource: what happened to it, and who stopped it and why")]
 pub struct Arguments {
-    /// Name of the module, as in `mainstay status`; built-in ones are `builtin:fake` and so on
-    #[arg(value_name = "MODULE")]
+    /// Name of a module or a resource, as in `mainstay status`; built-in modules are `builtin:fake` and so on
+    #[arg(value_name = "NAME")]
     module: String,
     #[command(flatten)]
     selector: MachineSelector,
@@ -32,12 +39,64 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// What happened to a resource, as far as the machine keeps it, and how it is now.
+async fn explain_resource(
+    client: &mut ControlServiceClient<MachineConnection>,
+    resource: Option<&Resource>,
+    name: &str,
+    as_json: bool,
+) -> Result<Exit, CliError> {
+    let request = EventsRequest {
+        follow: false,
+        from: None,
+    };
+    let mut events = client.events(request).await?.into_inner();
+    let mut lines = Vec::new();
+    while let Some(event) = events.message().await? {
+        if events::is_about(&event, name) {
+            lines.push(events::render(&event, as_json, Style::stdout()));
+        }
+    }
+    let state = resource.map(|resource| state_text(resource, false)).unwrap_or_default();
+    if as_json {
+        let events: Vec<Value> = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        print(&json!({ "resource": name, "state": state, "events": events }).to_string())?;
+        return Ok(Exit::Done);
+    }
+    if lines.is_empty() {
+        lines.push(format!("nothing that the machine keeps has happened to {name}"));
+    }
+    lines.push(String::new());
+    lines.push(format!("now {state}"));
+    print(&lines.join("\n"))?;
+    Ok(Exit::Done)
+}
+
 /// Runs the verb.
 ///
 /// # Errors
 /// No machine (3), or no such module (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = target::control(&arguments.selector, "explain").await?;
+    let status = client.get_status(GetStatusRequest {}).await?.into_inner();
+    if !status.modules.iter().any(|module| module.name == arguments.module) {
+        let names: Vec<_> = status
+            .resources
+            .iter()
+            .filter_map(|resource| resource.name.clone())
+            .collect();
+        if !resolve::matching(&names, &arguments.module).is_empty() {
+            let name = resolve::resource(&names, &arguments.module)?.clone();
+            let resource = status
+                .resources
+                .iter()
+                .find(|resource| resource.name.as_ref() == Some(&name));
+            return explain_resource(&mut client, resource, &resolve::full(&name), arguments.json).await;
+        }
+    }
     let request = ExplainRequest {
         module: arguments.module,
     };

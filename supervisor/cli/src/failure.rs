@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use mainstay_model::text::plain_lines;
 use tonic::{Code, Status};
 
 /// The exit codes of every verb.
@@ -23,7 +24,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Failure of a verb.
+/// CliError of a verb.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CliError {
     /// The exit code to end with.
@@ -43,7 +44,7 @@ impl CliError {
         }
     }
 
-    /// Failure of the verb's subject.
+    /// CliError of the verb's subject.
     pub fn wrong(message: impl Into<String>) -> Self {
         Self::new(Exit::Wrong, message)
     }
@@ -53,7 +54,7 @@ impl CliError {
         Self::new(Exit::Usage, message)
     }
 
-    /// Failure without a machine to ask.
+    /// CliError without a machine to ask.
     pub fn no_machine(message: impl Into<String>) -> Self {
         Self::new(Exit::NoMachine, message)
     }
@@ -87,9 +88,10 @@ impl CliError {
 }
 
 impl From<Status> for CliError {
+    /// The text may be a module's, so what would steer the terminal is left out.
     fn from(status: Status) -> Self {
-        let message = match status.message() {
-            "" => "the machine gave no reason",
+        let message = match plain_lines(status.message()) {
+            empty if empty.is_empty() => "the machine gave no reason".to_owned(),
             message => message,
         };
         Self {
@@ -137,6 +139,18 @@ mod tests {
             "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED \
              RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS \
              UNAUTHENTICATED"
+        );
+    }
+
+    #[test]
+    fn what_a_module_says_does_not_steer_the_terminal() {
+        let failure = CliError::from(Status::internal(
+            "a\x1b[2Jb\u{202e}c\u{2028}d\u{9b}31m\r\nnext\tline\x07\n",
+        ));
+        assert_eq!(failure.message, "abc d31m\nnext line");
+        assert_eq!(
+            CliError::from(Status::internal("\x1b[0m")).message,
+            "the machine gave no reason"
         );
     }
 

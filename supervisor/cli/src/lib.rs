@@ -75,6 +75,7 @@ Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown r
 machine found.
 
 Environment:
+  MAINSTAY_MACHINE the machine of every verb but `run`: its config file or HOST:PORT; options go before it
   VIAM_HOME        folder for the data of modules (default ~/.viam)
   XDG_RUNTIME_DIR  the machine's sockets are in $XDG_RUNTIME_DIR/mainstay (default /tmp/mainstay-<uid>)
   NO_COLOR         print without colours"
@@ -189,6 +190,8 @@ mod tests {
     #[test]
     fn command_lines_parse_as_documented() {
         let good = [
+            "run",
+            "run -",
             "run rover.yaml",
             "run rover.yaml --home /tmp/h --bind 127.0.0.1:0 --builtins /opt/b --debug",
             "status",
@@ -197,6 +200,9 @@ mod tests {
             "status --address rover:8080",
             "call left",
             "call left set_power {} --json --timeout 2s",
+            "call left set_power {} --for 2s",
+            "call left set_power {} --leave-moving",
+            "call left set_power {} --every 1s --for 2s",
             "call cam get_images --out pictures --every 200ms",
             "call walker steps -",
             "restart acme-lidar",
@@ -226,9 +232,9 @@ mod tests {
         }
         let bad = [
             "",
-            "run",
             "call",
             "call left set_power {} --every fast",
+            "call left set_power {} --for 2s --leave-moving",
             "status --machine a --address b",
             "logs",
             "logs wheels -n many",

@@ -14,7 +14,7 @@ use crate::config_text::{gather, machine_for};
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
 use crate::terminal::Style;
-use crate::{diagnostics, plan_text};
+use crate::{diagnostics, plan_text, target};
 
 /// Arguments of `mainstay plan`.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub struct PlanResult {
 /// # Errors
 /// A config that cannot be used (1), several machines and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
-    let named = arguments.machine.is_some();
+    let named = arguments.machine.is_some() || target::is_named_by_environment();
     let planned = match machine_for(arguments.machine, &arguments.file, "plan").await {
         Ok(mut machine) => {
             let request = PlanConfigRequest {

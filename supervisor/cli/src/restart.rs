@@ -61,11 +61,12 @@ pub struct ReloadArguments {
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn restart(arguments: RestartArguments) -> Result<Exit, CliError> {
     let target = target::find(&arguments.selector).await?;
+    target.tell_if_elsewhere();
     let request = RestartModuleRequest {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
     };
     let mut robot = target.connection.robot();
-    let restarted = async { robot.restart_module(request).await.map(|_| true) };
+    let restarted = async { robot.restart_module(request).await.map(|_| None) };
     report(&target, &arguments.module, arguments.json, restarted).await
 }
 
@@ -75,34 +76,40 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, CliError> {
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn reload(arguments: ReloadArguments) -> Result<Exit, CliError> {
     let target = target::find(&MachineSelector::local(arguments.machine)).await?;
+    target.check_control("reload")?;
+    target.tell_if_elsewhere();
     let request = ReloadModuleRequest {
         name: arguments.module.clone(),
         force: arguments.force,
     };
     let mut control = target.connection.control();
-    let restarted = async { Ok(control.reload_module(request).await?.into_inner().restarted) };
+    let restarted = async {
+        let answer = control.reload_module(request).await?.into_inner();
+        Ok((!answer.restarted).then_some(answer.unchanged))
+    };
     report(&target, &arguments.module, arguments.json, restarted).await
 }
 
-/// Waits for the machine's answer, whether it restarted the module, and says how that went.
+/// Waits for the machine's answer, `None` or what it found unchanged instead of a restart, and says how that went.
 async fn report(
     target: &Target,
     module: &str,
     json: bool,
-    restarted: impl Future<Output = Result<bool, Status>>,
+    restarted: impl Future<Output = Result<Option<String>, Status>>,
 ) -> Result<Exit, CliError> {
     let begun = Instant::now();
     match restarted.await {
-        Ok(restarted) => {
-            print(&result_text(module, restarted.then(|| begun.elapsed()), json))?;
+        Ok(unchanged) => {
+            let took = unchanged.is_none().then(|| begun.elapsed());
+            print(&result_text(module, took, &unchanged.unwrap_or_default(), json))?;
             Ok(Exit::Done)
         }
         Err(status) => Err(failure(target, module, status).await),
     }
 }
 
-/// The result: ready after `took`, or nothing was done.
-fn result_text(module: &str, took: Option<Duration>, as_json: bool) -> String {
+/// The result: ready after `took`, or nothing was done, because what `unchanged` names is as it was.
+fn result_text(module: &str, took: Option<Duration>, unchanged: &str, as_json: bool) -> String {
     match (took, as_json) {
         (took, true) => {
             let ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -110,12 +117,12 @@ fn result_text(module: &str, took: Option<Duration>, as_json: bool) -> String {
         }
         (Some(took), false) => format!("ready in {}", human::duration(took)),
         (None, false) => {
-            "nothing to do: the program that runs is the one on disk (`--force` restarts it all the same)".to_owned()
+            format!("nothing to do: unchanged on the disk: {unchanged} (`--force` restarts it all the same)")
         }
     }
 }
 
-/// Failure from the machine's answer, with what it knows about the module.
+/// CliError from the machine's answer, with what it knows about the module.
 async fn failure(target: &Target, module: &str, status: Status) -> CliError {
     // A machine on another host says it all in its answer.
     let modules = match target.socket {
@@ -158,14 +165,14 @@ mod tests {
     #[test]
     fn the_result_says_how_long_it_took_or_why_nothing_was_done() {
         let took = Some(Duration::from_millis(410));
-        assert_eq!(result_text("lidar", took, false), "ready in 410 ms");
-        assert!(result_text("lidar", None, false).contains("--force"));
+        assert_eq!(result_text("lidar", took, "", false), "ready in 410 ms");
+        assert!(result_text("lidar", None, "the program", false).contains("the program (`--force`"));
         assert_eq!(
-            result_text("lidar", took, true),
+            result_text("lidar", took, "", true),
             "{\"module\":\"lidar\",\"restarted\":true,\"ready_ms\":410}"
         );
         assert_eq!(
-            result_text("lidar", None, true),
+            result_text("lidar", None, "the program", true),
             "{\"module\":\"lidar\",\"restarted\":false,\"ready_ms\":null}"
         );
     }

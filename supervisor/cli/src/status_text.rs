@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mainstay_model::text::plain;
+use mainstay_model::text::{plain, plain_lines};
 use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status, StuckCalls};
 use mainstay_proto::words::resource_state;
 
@@ -274,5 +274,5 @@ pub fn changes(before: &Status, after: &Status, now: SystemTime) -> Vec<String> 
 
 /// Printed lines of a module, without what would steer the terminal.
 pub fn cleaned(text: &str) -> String {
-    text.trim_end().lines().map(plain).collect::<Vec<_>>().join("\n")
+    plain_lines(text)
 }

@@ -1,7 +1,8 @@
 //! Finding the machine that a verb talks to: by its config, by its address, or because it is the only one here.
 
+use std::ffi::OsStr;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
+use crate::output::note;
 use crate::table::TextTable;
 use crate::terminal::Style;
 
@@ -22,7 +24,11 @@ const DEFAULT_PORT: u16 = 8080;
 /// Limit for a machine to accept a connection and to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Selection of a machine. Without either option, the only one that runs on this host for this user.
+/// Environment variable that names the machine of every verb: its config file, or its address.
+const VARIABLE: &str = "MAINSTAY_MACHINE";
+
+/// Selection of a machine. Without either option, the one that `MAINSTAY_MACHINE` names, else the only one that runs on this
+/// host for this user.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct MachineSelector {
     /// The machine on this host that runs this config file
@@ -50,6 +56,32 @@ pub struct Target {
     pub connection: MachineConnection,
     /// Socket at its other end.
     pub socket: Socket,
+    /// Config file of a machine that nobody named, if it is not in the working directory.
+    elsewhere: Option<String>,
+}
+
+impl Target {
+    /// Checks that it has a control socket, for verbs that no robot service has words for.
+    ///
+    /// # Errors
+    /// It was named by its address (exit 2).
+    pub fn check_control(&self, verb: &str) -> Result<(), CliError> {
+        match &self.socket {
+            Socket::Control => Ok(()),
+            Socket::Network { address } => Err(CliError::usage(format!(
+                "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
+            ))),
+        }
+    }
+
+    /// Says whose machine this is, if nobody named it and it is not that of this folder. For verbs that change or move something.
+    pub fn tell_if_elsewhere(&self) {
+        if let Some(config) = &self.elsewhere {
+            note(&format!(
+                "this is the machine of {config}, the only one here; `--machine` or {VARIABLE} names another"
+            ));
+        }
+    }
 }
 
 /// Socket that the machine was reached by; the two offer different services.
@@ -72,7 +104,48 @@ pub async fn find(selector: &MachineSelector) -> Result<Target, CliError> {
     match (&selector.address, &selector.machine) {
         (Some(address), _) => dial(address).await,
         (None, Some(config)) => by_config(config).await,
-        (None, None) => only_one().await,
+        (None, None) => match from_environment() {
+            Some(NamedMachine::Address(address)) => dial(&address).await.map_err(named_by_variable),
+            Some(NamedMachine::Config(config)) => by_config(&config).await.map_err(named_by_variable),
+            None => only_one().await,
+        },
+    }
+}
+
+/// A machine that the environment names.
+#[derive(Debug, PartialEq, Eq)]
+enum NamedMachine {
+    Config(PathBuf),
+    Address(String),
+}
+
+/// True if the environment names the machine.
+pub fn is_named_by_environment() -> bool {
+    from_environment().is_some()
+}
+
+fn from_environment() -> Option<NamedMachine> {
+    let text = std::env::var_os(VARIABLE).filter(|text| !text.is_empty())?;
+    Some(named(&text, |path| path.exists()))
+}
+
+/// A file if there is one, or if it cannot be an address.
+fn named(text: &OsStr, exists: impl Fn(&Path) -> bool) -> NamedMachine {
+    let is_address = |text: &str| {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+        !text.contains('/') && (has_port || text.parse::<IpAddr>().is_ok())
+    };
+    match text.to_str() {
+        Some(text) if is_address(text) && !exists(Path::new(text)) => NamedMachine::Address(text.to_owned()),
+        _ => NamedMachine::Config(text.into()),
+    }
+}
+
+fn named_by_variable(failure: CliError) -> CliError {
+    CliError {
+        message: format!("{}\n  it is named by {VARIABLE}", failure.message),
+        ..failure
     }
 }
 
@@ -85,12 +158,11 @@ pub async fn control(
     verb: &str,
 ) -> Result<ControlServiceClient<MachineConnection>, CliError> {
     let target = find(selector).await?;
-    match target.socket {
-        Socket::Control => Ok(target.connection.control()),
-        Socket::Network { address } => Err(CliError::usage(format!(
-            "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
-        ))),
+    target.check_control(verb)?;
+    if verb == "apply" {
+        target.tell_if_elsewhere();
     }
+    Ok(target.connection.control())
 }
 
 /// Runs a verb that reads a stream to its end. One that follows ends well at Ctrl-C; otherwise its end is the machine's.
@@ -127,6 +199,7 @@ async fn dial(address: &str) -> Result<Target, CliError> {
                 return Ok(Target {
                     connection,
                     socket: Socket::Network { address },
+                    elsewhere: None,
                 });
             }
             Ok(Err(error)) => last = error,
@@ -196,7 +269,15 @@ async fn only_one() -> Result<Target, CliError> {
     }
     match found.len() {
         0 => Err(CliError::no_machine(none_here(&bases))),
-        1 => Ok(found.remove(0).0),
+        1 => {
+            let (target, status) = found.remove(0);
+            let here = std::env::current_dir().ok();
+            let is_here = here.is_some_and(|here| Path::new(&status.config_path).parent() == Some(&*here));
+            Ok(Target {
+                elsewhere: (!is_here).then_some(status.config_path),
+                ..target
+            })
+        }
         _ => {
             let mut running: Vec<Status> = found.into_iter().map(|(_, status)| status).collect();
             running.sort_by(|a, b| a.config_path.cmp(&b.config_path));
@@ -225,6 +306,7 @@ async fn probe_directory(dir: &Path) -> Option<(Target, Status)> {
         Target {
             connection,
             socket: Socket::Control,
+            elsewhere: None,
         },
         status.into_inner(),
     ))
@@ -275,6 +357,23 @@ mod tests {
         ];
         for (given, dialled) in cases {
             assert_eq!(with_port(given), dialled);
+        }
+    }
+
+    #[test]
+    fn the_environment_names_a_file_or_an_address() {
+        let address = |text: &str| NamedMachine::Address(text.to_owned());
+        let config = |text: &str| NamedMachine::Config(text.into());
+        for (text, exists, expected) in [
+            ("rover.yaml", false, config("rover.yaml")),
+            ("/etc/a:8080", false, config("/etc/a:8080")),
+            ("a:8080", true, config("a:8080")),
+            ("a:8080", false, address("a:8080")),
+            ("10.0.0.5", false, address("10.0.0.5")),
+            ("::1", false, address("::1")),
+            ("rover", false, config("rover")),
+        ] {
+            assert_eq!(named(OsStr::new(text), |_| exists), expected, "{text}");
         }
     }
 

@@ -53,7 +53,7 @@ mod yaml;
 
 pub use crate::bundle::{ConfigFiles, MAX_SIZE, RawFile};
 pub use crate::diagnostic::{Diagnostic, Refused, Severity, colour_wanted};
-pub use crate::load::{Loaded, load, load_in, models_of_modules, parse, read_file};
+pub use crate::load::{Loaded, is_stdin, load, load_in, models_of_modules, parse, read_file, read_given};
 pub use crate::load_context::LoadContext;
 pub use crate::reference::reference;
 pub use crate::schema::schema;

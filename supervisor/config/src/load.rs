@@ -20,6 +20,9 @@ use crate::read::Reader;
 use crate::secrets;
 use crate::{check, dependencies, document, executable, include, registry, sections};
 
+/// Path that stands for standard input.
+pub const STDIN: &str = "-";
+
 /// A usable config and what is to be said about it: warnings and local errors, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -44,13 +47,32 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 /// # Errors
 /// As for [`load`].
 pub fn load_in(path: &Path, context: &LoadContext) -> Result<Loaded, Refused> {
-    let (bundle, missing) = ConfigFiles::gather_partly(path, &context.variables(), &mut read_file)?;
+    let (bundle, missing) = ConfigFiles::gather_partly(path, &context.variables(), &mut |file| read_given(file, path))?;
     let mut read = parse_with(&bundle, missing, context);
     match &mut read {
         Ok(loaded) => loaded.look_for_programs(),
         Err(refused) => refused.look_for_programs(),
     }
     read
+}
+
+/// True if `path` stands for standard input, which can be read once and is never watched.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// [`read_file`], or standard input if `file` is the config that was named, and that is [`STDIN`].
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_given(file: &Path, given: &Path) -> io::Result<Vec<u8>> {
+    if is_stdin(given) && file == given {
+        let mut bytes = Vec::new();
+        io::stdin().lock().take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    read_file(file)
 }
 
 /// Reads a file that may be a config, no more of it than a config may have.

@@ -47,6 +47,42 @@ pub enum EventKind {
         /// The module that it lives in, or would.
         module: Option<ModuleName>,
     },
+    /// Something was done for somebody.
+    Note {
+        /// What it is about.
+        kind: NoteKind,
+        /// What was done and why.
+        text: Arc<str>,
+        /// Full names of the resources that it was done to; empty for all of them.
+        resources: Vec<Arc<str>>,
+        /// The module because of which it was done.
+        module: Option<ModuleName>,
+    },
+}
+
+/// Subject of a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    /// A client fell silent.
+    Session,
+    /// Something was stopped by request, or because a module is lost.
+    Stop,
+    /// A config was read, applied, refused or taken back.
+    Config,
+    /// A job ran or failed.
+    Job,
+}
+
+impl NoteKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Stop => "stop",
+            Self::Config => "config",
+            Self::Job => "job",
+        }
+    }
 }
 
 /// Event of the machine as a whole.

@@ -7,7 +7,15 @@ pub fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-/// A line that a program printed, without colours and whatever else would steer the terminal. Tabs become spaces.
+/// True for letters that are not shown but change how others are: control characters, and those of Unicode that end a line or
+/// turn the direction of writing, so that a text reads otherwise than it is.
+pub fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A line that a program printed, without colours and whatever else would steer the terminal. Tabs and ends of lines become
+/// spaces.
 pub fn plain(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut letters = line.chars();
@@ -19,12 +27,18 @@ pub fn plain(line: &str) -> String {
                     let _ = letters.by_ref().find(|c| matches!(c, '@'..='~'));
                 }
             }
-            '\t' => plain.push(' '),
-            letter if letter.is_control() => {}
+            '\t' | '\u{2028}' | '\u{2029}' => plain.push(' '),
+            letter if steers(letter) => {}
             letter => plain.push(letter),
         }
     }
     plain
+}
+
+/// [`plain`] of each line.
+pub fn plain_lines(text: &str) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(plain).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -51,6 +65,8 @@ mod tests {
             ("\x1b[33;36mINFO\x1b[0m\tup", "INFO up"),
             ("a\x1b[2Jb\x1bcd\u{9b}e\r", "abde"),
             ("cut \x1b[3", "cut "),
+            ("ab\u{202e}cd\u{2028}e\u{2066}f\u{feff}", "abcd ef"),
+            ("שלום 👩‍🔧 naïve", "שלום 👩‍🔧 naïve"),
         ];
         for (line, text) in cases {
             assert_eq!(plain(line), text);

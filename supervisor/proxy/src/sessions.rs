@@ -188,19 +188,19 @@ impl SessionTable {
         all
     }
 
-    /// Forgets the sessions that fell silent and returns what has to stop for each.
-    pub fn expire(&mut self, now: Instant) -> Vec<(Uuid, Vec<ResourceName>)> {
+    /// Forgets the sessions that fell silent and returns the address of each, and what has to stop for it.
+    pub fn expire(&mut self, now: Instant) -> Vec<(Uuid, String, Vec<ResourceName>)> {
         let over = self.sessions.iter().filter(|(_, session)| session.expires <= now);
         let over: Vec<_> = over.map(|(id, _)| *id).collect();
         let ended = over.into_iter().map(|id| {
-            self.sessions.remove(&id);
+            let peer = self.sessions.remove(&id).map(|session| session.peer);
             let mut used: Vec<_> = self
                 .users
                 .extract_if(|_, user| *user == id)
                 .map(|(resource, _)| resource)
                 .collect();
             used.sort();
-            (id, used)
+            (id, peer.unwrap_or_default(), used)
         });
         ended.collect()
     }
@@ -240,7 +240,7 @@ impl Sessions {
     }
 
     /// Waits for sessions to fall silent, and returns what has to stop for each.
-    pub async fn expired(&self) -> Vec<(Uuid, Vec<ResourceName>)> {
+    pub async fn expired(&self) -> Vec<(Uuid, String, Vec<ResourceName>)> {
         loop {
             let next = self.table().next_expiry();
             match next {
@@ -282,9 +282,12 @@ mod tests {
         table.moved_by_client(&motor("free"), None);
         assert_eq!(table.heartbeat(b, "", "p", zero + Duration::from_secs(1)), Ok(()));
         assert_eq!(table.expire(zero + Duration::from_millis(1999)), []);
-        assert_eq!(table.expire(zero + WINDOW), [(a, vec![motor("left")])]);
+        assert_eq!(table.expire(zero + WINDOW), [(a, "p".to_owned(), vec![motor("left")])]);
         assert_eq!(table.heartbeat(a, "", "p", zero + WINDOW), Err(SessionError::Expired));
-        assert_eq!(table.expire(zero + Duration::from_secs(3)), [(b, vec![motor("right")])]);
+        assert_eq!(
+            table.expire(zero + Duration::from_secs(3)),
+            [(b, "p".to_owned(), vec![motor("right")])]
+        );
         assert_eq!(table.next_expiry(), None);
     }
 
@@ -308,8 +311,11 @@ mod tests {
         let b = table.start(None, "", "p", zero + Duration::from_secs(1)).expect("room");
         table.moved_by_client(&motor("left"), Some(a));
         table.moved_by_client(&motor("left"), Some(b));
-        assert_eq!(table.expire(zero + WINDOW), [(a, vec![])]);
-        assert_eq!(table.expire(zero + Duration::from_secs(3)), [(b, vec![motor("left")])]);
+        assert_eq!(table.expire(zero + WINDOW), [(a, "p".to_owned(), vec![])]);
+        assert_eq!(
+            table.expire(zero + Duration::from_secs(3)),
+            [(b, "p".to_owned(), vec![motor("left")])]
+        );
     }
 
     #[test]

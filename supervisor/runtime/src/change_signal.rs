@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mainstay_model::event::{Event, EventKind};
+use mainstay_model::ModuleName;
+use mainstay_model::event::{Event, EventKind, NoteKind};
 use tokio::sync::watch;
 
 use crate::event_log::EventLog;
@@ -34,6 +35,22 @@ impl ChangeSignal {
         self.events.push(Event { at, what });
     }
 
+    /// Records something that was done to `resources`, or to all if there are none, because of `module` if one is named.
+    pub fn note(
+        &self,
+        kind: NoteKind,
+        text: impl Into<Arc<str>>,
+        resources: Vec<Arc<str>>,
+        module: Option<ModuleName>,
+    ) {
+        self.record(EventKind::Note {
+            kind,
+            text: text.into(),
+            resources,
+            module,
+        });
+    }
+
     /// A receiver that is marked changed after every `notify`.
     pub fn follow(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -57,6 +74,7 @@ impl Weighted for Event {
             EventKind::Module { cause, .. } | EventKind::Resource { cause, .. } => {
                 cause.as_ref().map_or(0, |cause| cause.len())
             }
+            EventKind::Note { text, resources, .. } => text.len() + resources.len() * size_of::<Arc<str>>(),
         };
         texts + size_of::<Self>()
     }

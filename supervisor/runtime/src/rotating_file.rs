@@ -1,8 +1,9 @@
-//! Files that are rotated at a certain size: `path`, `path.1` and so on.
+//! Files that are rotated at a certain size: `path`, `path.1` and so on. Others may move, delete or truncate them, too: the file
+//! that is written to is always the one at `path`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The files, and the one that is written to.
@@ -11,7 +12,7 @@ pub struct RotatingFile {
     path: PathBuf,
     max_size: u64,
     keep: u32,
-    open: Option<(File, u64)>,
+    open: Option<File>,
 }
 
 impl RotatingFile {
@@ -31,18 +32,28 @@ impl RotatingFile {
         &self.path
     }
 
+    /// Lets go of the file and opens the one at `path`, which is made if it is not there.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.open = None;
+        self.open = Some(open(&self.path)?);
+        Ok(())
+    }
+
     /// Adds a line, which has its end. After a failure the file is reopened, and nothing of the line is in it.
     pub fn append(&mut self, line: &str) -> io::Result<()> {
-        let length = line.len() as u64;
-        let full = |size: u64| size > 0 && size + length > self.max_size;
-        let (mut file, mut size) = match self.open.take() {
-            Some(open) => open,
-            None => open(&self.path)?,
+        let full = |size: u64| size > 0 && size + line.len() as u64 > self.max_size;
+        let kept = self
+            .open
+            .take()
+            .and_then(|file| Some((size_at(&self.path, &file)?, file)));
+        let (mut size, mut file) = match kept {
+            Some(kept) => kept,
+            None => sized(open(&self.path)?)?,
         };
         if full(size) {
             drop(file);
             self.rotate()?;
-            (file, size) = open(&self.path)?;
+            (size, file) = sized(open(&self.path)?)?;
         }
         // After a failure it is opened again: it may have been the disk below it that went away.
         if let Err(error) = file.write_all(line.as_bytes()) {
@@ -50,7 +61,7 @@ impl RotatingFile {
             let _full = file.set_len(size);
             return Err(error);
         }
-        self.open = Some((file, size + length));
+        self.open = Some(file);
         Ok(())
     }
 
@@ -73,13 +84,21 @@ impl RotatingFile {
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
+/// The size of the file at `path`, if that is the open one: a look for each line, which costs less than writing it.
+fn size_at(path: &Path, open: &File) -> Option<u64> {
+    let (there, open) = (fs::metadata(path).ok()?, open.metadata().ok()?);
+    ((there.dev(), there.ino()) == (open.dev(), open.ino())).then_some(open.len())
+}
+
+fn sized(file: File) -> io::Result<(u64, File)> {
+    Ok((file.metadata()?.len(), file))
+}
+
+fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;
     }
-    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -130,6 +149,61 @@ mod tests {
             let found: Vec<_> = found.iter().map(|(name, text)| format!("{name}={text}")).collect();
             assert_eq!(found.join(" "), expected, "{keep}");
         }
+    }
+
+    #[test]
+    fn whatever_others_do_to_the_file_lines_are_in_the_one_at_the_path() {
+        type Deed = fn(&Path) -> io::Result<()>;
+        let deeds: [(&str, Deed, &str); 6] = [
+            ("nothing", |_| Ok(()), "out.log=a\nb\n"),
+            (
+                "renamed",
+                |at| fs::rename(at, at.with_extension("old")),
+                "out.log=b\n out.old=a\n",
+            ),
+            (
+                "renamed and made anew",
+                |at| {
+                    fs::rename(at, at.with_extension("old"))?;
+                    fs::write(at, "new\n")
+                },
+                "out.log=new\nb\n out.old=a\n",
+            ),
+            ("deleted", |at| fs::remove_file(at), "out.log=b\n"),
+            (
+                "folder deleted",
+                |at| fs::remove_dir_all(at.with_file_name("")),
+                "out.log=b\n",
+            ),
+            ("copied and truncated", |at| fs::write(at, ""), "out.log=b\n"),
+        ];
+        for (name, deed, expected) in deeds {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut files = files(folder.path(), 100, 2);
+            files.append("a\n").expect("written");
+            deed(&folder.path().join("deep/out.log")).expect(name);
+            files.append("b\n").expect(name);
+            let found = content(folder.path());
+            let found: Vec<_> = found.iter().map(|(name, text)| format!("{name}={text}")).collect();
+            assert_eq!(found.join(" "), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_is_let_go_and_made_anew_when_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut files = files(folder.path(), 100, 2);
+        files.append("a\n").expect("written");
+        fs::remove_file(files.path()).expect("it is there");
+        files.reopen().expect("opened");
+        assert_eq!(content(folder.path()), [("out.log".to_owned(), String::new())]);
+        // A file in place of the folder, and then none.
+        fs::remove_dir_all(folder.path().join("deep")).expect("removed");
+        fs::write(folder.path().join("deep"), "").expect("written");
+        assert!(files.append("lost\n").is_err() && files.reopen().is_err());
+        fs::remove_file(folder.path().join("deep")).expect("removed");
+        files.append("b\n").expect("written");
+        assert_eq!(content(folder.path()), [("out.log".to_owned(), "b\n".to_owned())]);
     }
 
     #[test]

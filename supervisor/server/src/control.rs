@@ -315,13 +315,12 @@ impl ControlService for Control {
         request: Request<pb::ReloadModuleRequest>,
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
-        let restarted = self
-            .machine
-            .reload(&Identity::Control, &name, force)
-            .await
-            .map_err(restart_status)?
-            == Reloaded::Restarted;
-        Ok(Response::new(pb::ReloadModuleResponse { restarted }))
+        let reloaded = self.machine.reload(&Identity::Control, &name, force).await;
+        let (restarted, unchanged) = match reloaded.map_err(restart_status)? {
+            Reloaded::Restarted => (true, String::new()),
+            Reloaded::Unchanged(what) => (false, what),
+        };
+        Ok(Response::new(pb::ReloadModuleResponse { restarted, unchanged }))
     }
 
     async fn watch_status(

@@ -136,6 +136,17 @@ pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
             cause: text(cause),
             module: module.map(|module| module.to_string()).unwrap_or_default(),
         }),
+        EventKind::Note {
+            kind,
+            text,
+            resources,
+            module,
+        } => pb::event::What::Note(pb::NoteEvent {
+            kind: kind.as_str().to_owned(),
+            text: text.as_ref().to_owned(),
+            resources: resources.iter().map(ToString::to_string).collect(),
+            module: module.map(|module| module.to_string()).unwrap_or_default(),
+        }),
     };
     pb::Event {
         number,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_model::{Config, LogRule};
 use mainstay_runtime::module::output::PRINTED_BY_MODULE;
+use mainstay_runtime::rollout::ASKED_FOR;
 use tracing::error;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -267,11 +268,13 @@ impl Rules {
     }
 
     /// Whether a message of this origin is counted once it was said often enough. A line that a module printed is not
-    /// a message: without its like, a traceback or a table would fall apart. Whoever looks for a fault wants all.
+    /// a message: without its like, a traceback or a table would fall apart. Nor is
+    /// the answer to what somebody just did. Whoever looks for a fault wants all.
     fn counts(&self, target: &str, logger: &str, module: Option<&str>) -> bool {
         let debugged = || target == SENT_BY_MODULE && module.is_some_and(|module| self.debugged.contains(module));
         self.counts_repeats
             && target != PRINTED_BY_MODULE
+            && target != ASKED_FOR
             && self.root < Level::DEBUG
             && self.level_of(logger) < Level::DEBUG
             && !debugged()

@@ -1,5 +1,6 @@
 //! Addressee of a call: from the name that was typed to the gRPC service that answers.
 
+use mainstay_model::text::plain_lines;
 use mainstay_proto::viam::common::v1::ResourceName;
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use mainstay_proto::viam::robot::v1::{
@@ -139,7 +140,7 @@ async fn why_not_ready(robot: &mut RobotServiceClient<MachineConnection>, query:
         let why = if resource.error.is_empty() {
             String::new()
         } else {
-            format!(": {}", resource.error)
+            format!(": {}", plain_lines(&resource.error))
         };
         Some(format!("{} is {state}{why}", resolve::full(&name)))
     })

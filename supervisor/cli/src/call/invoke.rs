@@ -9,11 +9,13 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status, Streaming};
 
+use super::hold::SESSION_ID;
 use crate::connection::MachineConnection;
 
-/// Starts a call and returns its answers as a stream, which has one item where the method does not stream.
+/// Starts a call, within `session` if one is given, and returns its answers as a stream, which has one item where the method does not stream.
 ///
 /// # Errors
 /// The machine cannot be reached or refuses the call before its first answer.
@@ -22,6 +24,7 @@ pub async fn start<S>(
     method: &MethodDescriptor,
     requests: S,
     limit: Option<Duration>,
+    session: Option<&MetadataValue<Ascii>>,
 ) -> Result<Streaming<DynamicMessage>, Status>
 where
     S: Stream<Item = DynamicMessage> + Send + 'static,
@@ -29,6 +32,9 @@ where
     let mut request = Request::new(requests);
     if let Some(limit) = limit {
         request.set_timeout(limit);
+    }
+    if let Some(session) = session {
+        request.metadata_mut().insert(SESSION_ID, session.clone());
     }
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = PathAndQuery::try_from(path).map_err(|error| Status::invalid_argument(error.to_string()))?;

@@ -4,6 +4,7 @@ mod addressee;
 mod answer;
 mod blobs;
 mod describe;
+mod hold;
 mod invoke;
 mod method;
 mod reflection;
@@ -19,12 +20,14 @@ use futures_core::Stream;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::call::addressee::Addressee;
 use crate::call::blobs::{BytesAs, FileSaver};
+use crate::call::hold::{Hold, Session};
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
@@ -32,17 +35,26 @@ use crate::target::MachineSelector;
 use crate::terminal::Style;
 use crate::{human, target};
 
+/// Limit of a question beside the call: whether something moves, and to stop it.
+const SIDE_CALL: Duration = Duration::from_secs(5);
+/// Pause between two looks whether something still moves.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Arguments of `mainstay call`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   mainstay call left-motor                          what it can do
   mainstay call left-motor set_power '{\"power_pct\": 0.5}'
-  mainstay call left-motor set_power 'power_pct: 0.5'
+  mainstay call left-motor set_power 'power_pct: 0.5' --for 2s
   mainstay call cam get_images --out pictures/      bytes become files
   mainstay call imu get_readings --every 200ms      a line per answer
   mainstay call motor/left stop                     when two are called `left`
-  mainstay call viam.robot.v1.RobotService get_version")]
+  mainstay call viam.robot.v1.RobotService get_version
+
+A method that moves something holds it: with `--for` for that long, typed at a terminal until Ctrl-C or until it is at rest, \
+with `--every` until Ctrl-C; then it is stopped, and the machine stops it by itself if this command or its terminal dies. In a \
+script, or with `--leave-moving`, the command ends with its call, and says so if something moves on.")]
 pub struct Arguments {
     /// A resource: `left`, `motor/left` or `rdk:component:motor/left`; or the full name of a service
     name: String,
@@ -63,6 +75,12 @@ pub struct Arguments {
     /// Repeat the call at this interval until Ctrl-C, for example 200ms
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     every: Option<Duration>,
+    /// Move something for so long, for example 2s, and stop it then; the machine stops it if this command dies
+    #[arg(long = "for", value_name = "DURATION", value_parser = human::parse_duration)]
+    hold: Option<Duration>,
+    /// End with the call and leave moving what it moves, at a terminal, too
+    #[arg(long, conflicts_with_all = ["hold", "every"])]
+    leave_moving: bool,
     /// Deadline of each call, for example 2s [default: the machine's own, 10 minutes]
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
     timeout: Option<Duration>,
@@ -78,7 +96,12 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
             "--every needs a time above zero, for example `--every 200ms`",
         ));
     }
-    let connection = target::find(&arguments.selector).await?.connection;
+    if arguments.hold.is_some_and(|hold| hold.is_zero()) {
+        return Err(CliError::usage("--for needs a time above zero, for example `--for 2s`"));
+    }
+    let target = target::find(&arguments.selector).await?;
+    target.tell_if_elsewhere();
+    let connection = target.connection;
     let addressee = Addressee::find(&connection, &arguments.name).await?;
     let service = reflection::service(&connection, &addressee.service).await?;
     let Some(wanted) = &arguments.method else {
@@ -92,8 +115,29 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         )?,
         found => found?,
     };
+    let moves = addressee.resource.is_some() && hold::moves(&method);
+    if arguments.hold.is_some() && !moves {
+        return Err(CliError::usage(format!(
+            "--for is for methods that move something, and {} moves nothing",
+            method::snake_case(method.name())
+        )));
+    }
+    let hold = if moves {
+        Hold::new(arguments.hold, arguments.leave_moving, arguments.every.is_some())
+    } else {
+        Hold::No
+    };
+    let session = match hold {
+        Hold::No => None,
+        _ => Session::begin(&connection).await?,
+    };
+    if hold != Hold::No && session.is_none() {
+        note("this machine knows no sessions: it does not notice if this command dies");
+    }
     let call = Call {
         connection,
+        service,
+        session: session.as_ref().and_then(Session::id),
         name_field: addressee.name_field(&method),
         method,
         addressee,
@@ -110,20 +154,70 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let pretty = one && on_terminal && !arguments.json;
     let show = |message: &DynamicMessage| {
         let json = answer::to_json(message, &bytes_as)?;
-        print(&if pretty { format!("{json:#}") } else { json.to_string() })
+        print(&shown(if pretty { format!("{json:#}") } else { json.to_string() }))
     };
     let request = arguments.request.as_deref();
+    let (begun, mut has_rested) = (Instant::now(), false);
     let work = async {
         match arguments.every {
             Some(every) => call.repeat(request, every, arguments.json, &show).await,
             None => call.once(request, &show).await,
+        }?;
+        match hold {
+            Hold::No if moves => call.tell_if_it_moves().await,
+            Hold::No => {}
+            _ => call.hold(hold, begun).await,
+        }
+        has_rested = hold != Hold::No;
+        Ok::<(), CliError>(())
+    };
+    let over = async {
+        match hold {
+            Hold::For(length) => sleep_until(begun + length).await,
+            _ => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let lost = async {
+        match &session {
+            Some(session) => session.keep().await,
+            None => std::future::pending().await,
+        }
+    };
+    let done = tokio::select! {
         done = work => done.map(|()| Exit::Done),
+        () = over => Ok(Exit::Done),
+        lost = lost => return Err(lost),
         // Dropping the call cancels it, all the way into the module.
-        _ = tokio::signal::ctrl_c() => if one { Err(CliError::wrong("cancelled")) } else { Ok(Exit::Done) },
+        _ = tokio::signal::ctrl_c() => match (one, hold) {
+            (true, Hold::No) => Err(CliError::wrong("cancelled")),
+            _ => Ok(Exit::Done),
+        },
+    };
+    match (hold, has_rested, done) {
+        (Hold::No, _, done) | (_, true, done) => done,
+        (_, false, Ok(exit)) => call.stop().await.map(|()| exit),
+        // Whatever kept it from working comes first; the session's end stops it, too.
+        (_, false, Err(failure)) => {
+            let _second = call.stop().await;
+            Err(failure)
+        }
     }
+}
+
+/// JSON in which what would steer the terminal is escaped: JSON itself does so with the first 32 letters alone.
+fn shown(json: String) -> String {
+    let steers = |letter: char| letter >= '\u{7f}' && mainstay_model::text::steers(letter);
+    if !json.contains(steers) {
+        return json;
+    }
+    let escaped = |letter: char| {
+        if steers(letter) {
+            format!("\\u{:04x}", u32::from(letter))
+        } else {
+            letter.to_string()
+        }
+    };
+    json.chars().map(escaped).collect()
 }
 
 fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Result<Exit, CliError> {
@@ -147,12 +241,92 @@ fn list(addressee: &Addressee, service: &ServiceDescriptor, json: bool) -> Resul
 struct Call {
     connection: MachineConnection,
     addressee: Addressee,
+    service: ServiceDescriptor,
+    session: Option<MetadataValue<Ascii>>,
     method: MethodDescriptor,
     name_field: Option<FieldDescriptor>,
     limit: Option<Duration>,
 }
 
 impl Call {
+    /// Calls another method of the same resource, which takes its name alone. `None` if its API has none of this name.
+    async fn simple(&self, name: &str) -> Option<Result<DynamicMessage, CliError>> {
+        let method = self.service.methods().find(|method| method.name() == name)?;
+        let name_field = self.addressee.name_field(&method);
+        let named = name_field.as_ref().map(|field| (field, self.addressee.short_name()));
+        let request = request::build(&method.input(), &Value::Object(serde_json::Map::new()), named);
+        let calling = async {
+            let requests = tokio_stream::iter([request?]);
+            let mut answers = invoke::start(&self.connection, &method, requests, Some(SIDE_CALL), None).await?;
+            let answer = answers.message().await?;
+            answer.ok_or_else(|| CliError::from(Status::internal("the call ended well but without an answer")))
+        };
+        Some(timeout(SIDE_CALL, calling).await.unwrap_or_else(|_| {
+            let limit = human::duration(SIDE_CALL);
+            Err(CliError::from(Status::deadline_exceeded(format!(
+                "no answer within {limit}"
+            ))))
+        }))
+    }
+
+    /// Whether the resource moves, as it says; `None` if it does not say.
+    async fn is_moving(&self) -> Option<bool> {
+        let answer = self.simple("IsMoving").await?.ok()?;
+        answer.get_field_by_name("is_moving")?.as_bool()
+    }
+
+    /// Says that something moves on without anybody who holds it.
+    async fn tell_if_it_moves(&self) {
+        if self.is_moving().await == Some(true) {
+            let name = self.addressee.short_name();
+            note(&format!(
+                "{name} moves on, and nothing stops it if this terminal dies: `mainstay call {name} stop` does, and `--for 2s` moves it that long"
+            ));
+        }
+    }
+
+    /// Waits while something moves; its end by time or by Ctrl-C is the caller's.
+    async fn hold(&self, hold: Hold, begun: Instant) {
+        let name = self.addressee.short_name();
+        if self.is_moving().await == Some(false) {
+            return;
+        }
+        match hold {
+            Hold::For(length) => {
+                let left = (begun + length).saturating_duration_since(Instant::now());
+                note(&format!(
+                    "{name} moves for {}, then it is stopped",
+                    human::duration(left)
+                ));
+            }
+            _ => note(&format!(
+                "{name} moves until Ctrl-C, which stops it, and so does the end of this terminal"
+            )),
+        }
+        loop {
+            sleep(LOOK).await;
+            if self.is_moving().await == Some(false) {
+                return;
+            }
+        }
+    }
+
+    /// Stops what was held.
+    async fn stop(&self) -> Result<(), CliError> {
+        let name = self.addressee.short_name();
+        match self.simple("Stop").await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(failure)) => Err(CliError {
+                message: format!("{name} cannot be stopped: {}", failure.message),
+                ..failure
+            }),
+            None => {
+                note(&format!("the API of {name} has no `stop`: nothing stops it but itself"));
+                Ok(())
+            }
+        }
+    }
+
     async fn once(
         &self,
         request: Option<&str>,
@@ -212,7 +386,14 @@ impl Call {
         S: Stream<Item = DynamicMessage> + Send + 'static,
     {
         let calling = async {
-            let mut answers = invoke::start(&self.connection, &self.method, requests, self.limit).await?;
+            let mut answers = invoke::start(
+                &self.connection,
+                &self.method,
+                requests,
+                self.limit,
+                self.session.as_ref(),
+            )
+            .await?;
             let mut none_yet = true;
             while let Some(message) = answers.message().await? {
                 show(&message)?;

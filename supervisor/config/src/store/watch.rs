@@ -107,6 +107,12 @@ impl ConfigWatch {
         Self::with(path, known, notifier::of_this_system)
     }
 
+    /// Watch over nothing: a config that came from standard input never changes.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { shared: Arc::default() }
+    }
+
     fn with(path: &Path, known: Option<&ConfigFiles>, make: notifier::Maker) -> Self {
         let shared = Arc::new(Shared::default());
         let path = path.to_owned();

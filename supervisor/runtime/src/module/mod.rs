@@ -22,6 +22,7 @@ pub mod output;
 mod package;
 pub mod parent;
 mod problem;
+pub mod program_files;
 mod reflect;
 pub(crate) mod socket_place;
 pub(crate) mod source;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mainstay_config::store::{ConfigWatch, LastGood, Observation};
-use mainstay_config::{ConfigFiles, Refused};
+use mainstay_config::{ConfigFiles, Refused, is_stdin};
 use mainstay_core::machine::change;
 use mainstay_core::machine::change::Known;
 use mainstay_core::rollout::{Action, Direction, Input, Origin, Refusal, Ticket, Transaction};
 use mainstay_model::Config;
 use mainstay_model::apply_state::{ApplyState, ConfigState, Progress};
+use mainstay_model::event::NoteKind;
+use mainstay_model::plan::{Part, Plan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,11 +28,14 @@ use super::start::Start;
 use super::status::StatusWriter;
 use super::store_writer::{StoreJob, StoreWriter};
 use super::watcher::Watcher;
-use super::{maintenance, preflight, start};
+use super::{ASKED_FOR, maintenance, preflight, start};
 use crate::{machine, model_links, sleep_until};
 
 /// Limit for the disk at the end of the machine.
 const DISK: Duration = Duration::from_secs(1);
+
+/// Changes that an event names; of more it gives the number.
+const LISTED: usize = 20;
 
 /// Dependencies of the driver on the rest of the core.
 #[derive(Debug)]
@@ -97,7 +102,11 @@ impl Driver {
         } = inbox;
         // The watch tells what is there, unless the start has seen it.
         let known = matches!(start.file, mainstay_core::rollout::FileState::Holds(_)).then_some(&*start.loaded.bundle);
-        let watch = ConfigWatch::new(&tools.path, known);
+        let watch = if is_stdin(&tools.path) {
+            ConfigWatch::never()
+        } else {
+            ConfigWatch::new(&tools.path, known)
+        };
         let kept = start
             .kept
             .as_ref()
@@ -164,7 +173,16 @@ impl Driver {
     }
 
     fn hang_up(&mut self) {
-        info!(file = %self.tools.path.display(), "asked to read the config again");
+        // What rotates logs says so with this signal.
+        for module in self.tools.machine.published.load().modules.iter() {
+            module.output.reopen_file();
+        }
+        if is_stdin(&self.tools.path) {
+            warn!("the config came from standard input and cannot be read again; `mainstay apply FILE` brings another");
+            self.begin_reload();
+            return;
+        }
+        info!(target: ASKED_FOR, file = %self.tools.path.display(), "asked to read the config again");
         self.begin_reload();
         self.reader.look_again();
     }
@@ -188,6 +206,7 @@ impl Driver {
     }
 
     fn refused(&mut self, refused: &Refused) {
+        self.note(format!("refused: {}", start::reasons(refused).join("; ")));
         error!(
             "the config is refused; what runs is left as it is\n{}",
             refused.render(false)
@@ -196,6 +215,7 @@ impl Driver {
     }
 
     fn file_missing(&mut self, why: String) {
+        self.note(format!("{why}; the machine runs on with its last config"));
         warn!(file = %self.tools.path.display(), "{why}; the machine runs on with its last config");
         self.input(Input::Away(why));
     }
@@ -319,14 +339,20 @@ impl Driver {
             } => self.apply(ticket, &revision.what, &direction, fresh),
             Action::Commit(_, revision) => {
                 self.tools.network.settle(&revision.what.config);
-                self.store_writer.send(StoreJob::Keep(revision.what.bundle.clone()));
+                self.keep(StoreJob::Keep(revision.what.bundle.clone()));
             }
             Action::Reject(revision, reasons) => {
-                self.store_writer
-                    .send(StoreJob::Reject(revision.what.bundle.clone(), reasons));
+                self.keep(StoreJob::Reject(revision.what.bundle.clone(), reasons));
             }
-            Action::ForgetRejection(digest) => self.store_writer.send(StoreJob::Pardon(digest)),
+            Action::ForgetRejection(digest) => self.keep(StoreJob::Pardon(digest)),
             Action::Publish(ticket, news) => self.tell(ticket, news),
+        }
+    }
+
+    /// Brings something to the disk, unless the config has no file that a later run could mean.
+    fn keep(&self, job: StoreJob) {
+        if !is_stdin(&self.tools.path) {
+            self.store_writer.send(job);
         }
     }
 
@@ -340,7 +366,13 @@ impl Driver {
         if let Some(bound) = bound {
             self.tools.network.serve(bound);
         }
-        info!("applying {}", loaded.bundle.path.display());
+        info!(target: ASKED_FOR, "applying {}", loaded.bundle.path.display());
+        let why = match (direction, self.followers.contains_key(&ticket)) {
+            (Direction::Back(_), _) => "to take back the change",
+            (Direction::Forward, true) => "asked for by the command line",
+            (Direction::Forward, false) => "the file has changed",
+        };
+        self.note(format!("applying {}: {why}", loaded.bundle.path.display()));
         let follower = self.followers.get(&ticket).cloned();
         if let Some(earlier) = self.applying.take() {
             earlier.abort();
@@ -363,6 +395,13 @@ impl Driver {
             }
             let outcome = match machine.apply_with(config, *asked).await {
                 Ok(applied) => {
+                    let text = format!("applied: {}", summary(&applied.plan));
+                    let named = applied.plan.changes.iter().filter_map(|change| match &change.part {
+                        Part::Resource(name) => Some(name.to_string().into()),
+                        _ => None,
+                    });
+                    let changes = &machine.published.changes;
+                    changes.note(NoteKind::Config, text, named.collect(), None);
                     debug!(
                         changes = applied.plan.changes.len(),
                         "all that changed had its first outcome"
@@ -378,16 +417,31 @@ impl Driver {
         }));
     }
 
+    fn note(&self, text: String) {
+        self.tools
+            .machine
+            .published
+            .changes
+            .note(NoteKind::Config, text, Vec::new(), None);
+    }
+
     fn tell(&mut self, ticket: Ticket, news: ApplyState) {
+        if let Some(text) = note_of(&news).filter(|_| !self.checks.known_refusal) {
+            self.note(text);
+        }
         match &news {
             ApplyState::Waiting(why, pause) => info!("the change waits: {why}; asked again in {pause:?}"),
             ApplyState::Applying | ApplyState::Superseded => {}
-            ApplyState::Watching(window) => info!("the change is applied, and watched for {window:?}"),
-            ApplyState::Committed => info!("the change is applied"),
+            ApplyState::Watching(window) => {
+                info!(target: ASKED_FOR, "the change is applied, and watched for {window:?}")
+            }
+            ApplyState::Committed => info!(target: ASKED_FOR, "the change is applied"),
             ApplyState::Refused(_) if self.checks.known_refusal => {}
-            ApplyState::Refused(reasons) => error!("the change is refused: {}", reasons.join("; ")),
-            ApplyState::Reverting(reasons) => error!("the change is taken back: {}", reasons.join("; ")),
-            ApplyState::Reverted(_) => warn!("the config from before the change runs again"),
+            ApplyState::Refused(reasons) => error!(target: ASKED_FOR, "the change is refused: {}", reasons.join("; ")),
+            ApplyState::Reverting(reasons) => {
+                error!(target: ASKED_FOR, "the change is taken back: {}", reasons.join("; "))
+            }
+            ApplyState::Reverted(_) => warn!(target: ASKED_FOR, "the config from before the change runs again"),
             ApplyState::Degraded(reasons) => {
                 error!(
                     "the change was taken back, and yet not all is well: {}",
@@ -431,6 +485,40 @@ impl Driver {
             self.tools.machine.published.changes.notify();
         }
     }
+}
+
+/// What the events say of a change; what was done to which part is said when it is applied.
+fn note_of(news: &ApplyState) -> Option<String> {
+    Some(match news {
+        ApplyState::Waiting(why, _) => format!("the change waits: {why}"),
+        ApplyState::Refused(reasons) => format!("refused: {}", reasons.join("; ")),
+        ApplyState::Reverting(reasons) => format!("the change is taken back: {}", reasons.join("; ")),
+        ApplyState::Reverted(_) => "the config from before the change runs again".to_owned(),
+        ApplyState::Degraded(reasons) => {
+            format!(
+                "the change was taken back, and yet not all is well: {}",
+                reasons.join("; ")
+            )
+        }
+        ApplyState::Applying | ApplyState::Superseded | ApplyState::Watching(_) | ApplyState::Committed => return None,
+    })
+}
+
+/// The changes of a plan in few words.
+fn summary(plan: &Plan) -> String {
+    if plan.changes.is_empty() {
+        return "nothing had to be done".to_owned();
+    }
+    let shown = plan
+        .changes
+        .iter()
+        .take(LISTED)
+        .map(|change| format!("{} {}", change.how, change.part));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if plan.changes.len() > LISTED {
+        text.push_str(&format!(" and {} more", plan.changes.len() - LISTED));
+    }
+    text
 }
 
 /// Waits for the end of a start.

@@ -16,6 +16,9 @@ mod status;
 mod store_writer;
 mod watcher;
 
+/// Target of log events that answer what somebody just did: each is written, however often the same was written before.
+pub const ASKED_FOR: &str = "asked_for";
+
 pub use crate::rollout::driver::{Driver, Reload, Tools};
 pub use crate::rollout::loaded_config::{LoadedConfig, Overrides};
 pub use crate::rollout::network::{Addresses, Network};

@@ -27,11 +27,15 @@ pub struct Start {
 /// Text for the user about a machine that cannot start.
 pub type StartError = String;
 
-/// Chooses. `strict`: the file or nothing.
+/// Chooses. `strict`: the file or nothing. A config from standard input is that one or nothing, too: no other run need have had
+/// the same one.
 ///
 /// # Errors
 /// There is nothing to start with.
 pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) -> Result<Start, StartError> {
+    if mainstay_config::is_stdin(path) {
+        return from_stdin(path, overrides, colour);
+    }
     let store = LastGood::open(path);
     let (record, unkept) = match store.read() {
         Ok(record) => (record, None),
@@ -111,6 +115,21 @@ pub fn choose(path: &Path, overrides: &Overrides, strict: bool, colour: bool) ->
         )),
         None => Err(text),
     }
+}
+
+fn from_stdin(path: &Path, overrides: &Overrides, colour: bool) -> Result<Start, StartError> {
+    let loaded = load_in(path, &overrides.context(path)).map_err(|mut refused| {
+        overrides.look_further(&mut refused);
+        refused.render(colour)
+    })?;
+    let loaded = Arc::new(LoadedConfig::new(loaded, overrides));
+    Ok(Start {
+        file: FileState::Holds(loaded.digest.clone()),
+        loaded,
+        kept: None,
+        notes: Vec::new(),
+        unkept: None,
+    })
 }
 
 /// Reason against running a text that could be run.

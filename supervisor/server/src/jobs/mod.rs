@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 use mainstay_config::schedule::{Cron, CronDue, Schedule};
 use mainstay_model::Job;
+use mainstay_model::event::NoteKind;
 use mainstay_runtime::machine::view::ViewCell;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -258,6 +259,20 @@ struct Run {
 }
 
 impl Run {
+    fn record(&self, text: String) {
+        let resource = self.job.resource.as_str();
+        let view = self.caller.published().load();
+        let found = view
+            .resources
+            .iter()
+            .find(|found| found.name.name == resource || *found.label == *resource);
+        let resources = found.map(|found| found.label.clone()).into_iter().collect();
+        self.caller
+            .published()
+            .changes
+            .note(NoteKind::Job, text, resources, None);
+    }
+
     /// Runs the job once. True if it went well.
     async fn once(&mut self) -> bool {
         let begun = Instant::now();
@@ -265,7 +280,10 @@ impl Run {
         let took_ms = begun.elapsed().as_millis() as u64;
         let job = self.job.name.as_str();
         match &outcome {
-            Ok(()) if self.reported.take().is_some() => info!(job, took_ms, "runs again"),
+            Ok(()) if self.reported.take().is_some() => {
+                info!(job, took_ms, "runs again");
+                self.record(format!("job {job} runs again"));
+            }
             Ok(()) => debug!(job, took_ms, "done"),
             Err(status) => {
                 let why = status.message();
@@ -278,6 +296,7 @@ impl Run {
                         resource = self.job.resource,
                         "failed: {why}"
                     );
+                    self.record(format!("job {job} ({}) failed: {why}", self.job.method));
                     self.reported = Some(why.to_owned());
                 }
             }

@@ -8,6 +8,7 @@ pub mod stop;
 
 use std::sync::Arc;
 
+use mainstay_model::event::NoteKind;
 use mainstay_proto::ResourceName;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
@@ -62,7 +63,14 @@ impl RobotState {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 ended = self.sessions.expired() => {
-                    for (session, resources) in ended {
+                    for (session, peer, resources) in ended {
+                        if !resources.is_empty() {
+                            let names: Vec<Arc<str>> = resources.iter().map(|name| name.to_string().into()).collect();
+                            let short: Vec<&str> = resources.iter().map(|name| name.name.as_str()).collect();
+                            let client = if peer.is_empty() { "the command line".to_owned() } else { format!("client {peer}") };
+                            let text = format!("{client} fell silent (session {session}): stopped what it moved: {}", short.join(", "));
+                            self.machine.published.changes.note(NoteKind::Session, text, names, None);
+                        }
                         let table = self.machine.published.load().table.clone();
                         for name in resources {
                             tracing::info!(%session, resource = %name, "its client fell silent: stopping it");

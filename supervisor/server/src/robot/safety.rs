@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mainstay_model::event::NoteKind;
 use mainstay_model::{ModuleName, ModulePhase};
 use mainstay_proto::ResourceName;
 use mainstay_runtime::machine::view::View;
@@ -116,6 +117,15 @@ impl RobotState {
             Loss::Unresponsive => "no longer answers",
         };
         tracing::warn!(%module, "module {module} {why}: stopping what it moved last: {}", names.join(", "));
+        let resources = left.iter().map(|name| name.to_string().into()).collect();
+        let text = format!(
+            "module {module} {why}: stopped what it moved last: {}",
+            names.join(", ")
+        );
+        self.machine
+            .published
+            .changes
+            .note(NoteKind::Stop, text, resources, Some(module.clone()));
         let (published, module) = (self.machine.published.clone(), module.clone());
         self.stops.spawn(async move {
             let mut stops = JoinSet::new();

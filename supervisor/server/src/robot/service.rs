@@ -1,8 +1,10 @@
 //! The methods of RobotService, each a few lines onto the room that does the work.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_core::Stream;
+use mainstay_model::event::NoteKind;
 use mainstay_proto::ResourceName;
 use mainstay_proto::viam::robot::v1 as pb;
 use mainstay_proto::viam::robot::v1::restart_module_request::IdOrName;
@@ -205,6 +207,16 @@ impl RobotService for RobotState {
             .map(|module| self.sessions.table().moved_by(module));
         if only.is_none() {
             self.operations.cancel_all(caller.operation);
+        }
+        let resources: Vec<Arc<str>> = only.iter().flatten().map(|name| name.to_string().into()).collect();
+        if only.is_none() || !resources.is_empty() {
+            let what = if only.is_none() { "everything" } else { "what it moved" };
+            let text = format!("StopAll asked for by {}: stopped {what}", caller.identity.label());
+            let module = caller.identity.module().cloned();
+            self.machine
+                .published
+                .changes
+                .note(NoteKind::Stop, text, resources, module);
         }
         self.stop_all(only, extra.collect()).await?;
         Ok(Response::new(pb::StopAllResponse {}))

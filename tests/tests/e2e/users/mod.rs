@@ -1,10 +1,15 @@
 //! Habits of users: each file is named by what somebody did, and holds what must have come of it.
 
+mod asked_why;
 mod brings_a_config;
+mod changed_a_script;
 mod cleaned_temporary_folders;
 mod copied_a_program_from_elsewhere;
 mod installed_the_package;
+mod moved_a_motor;
+mod piped_a_config;
 mod pressed_tab;
 mod ran_out_of_files;
+mod rotated_logs;
 mod started_with_nohup;
 mod tried_many_configs;

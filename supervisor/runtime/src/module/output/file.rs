@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use mainstay_model::ModuleName;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::rotating_file::RotatingFile;
 
@@ -23,8 +23,17 @@ pub struct LogFile {
     max_size: u64,
     keep: u32,
     /// Queue of the writing thread, which starts with the first line; `None` if the system gave no thread.
-    queue: OnceLock<Option<SyncSender<String>>>,
+    queue: OnceLock<Option<SyncSender<Job>>>,
     lost: Arc<AtomicU64>,
+}
+
+/// Work of the writing thread.
+#[derive(Debug)]
+enum Job {
+    /// A line with its end.
+    Line(String),
+    /// The file may have been moved away: it is let go.
+    Reopen,
 }
 
 impl LogFile {
@@ -43,13 +52,23 @@ impl LogFile {
     /// Hands over a line with its end. Waits for nothing: without room it is counted as lost.
     pub fn write(&self, line: String) {
         let queue = self.queue.get_or_init(|| self.start());
-        let taken = queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok());
+        let taken = queue
+            .as_ref()
+            .is_some_and(|queue| queue.try_send(Job::Line(line)).is_ok());
         if !taken {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn start(&self) -> Option<SyncSender<String>> {
+    /// Lets go of the file, if one is open, and opens the one at its path. Waits for nothing: what has no room writes, and each
+    /// line looks at the path anyway.
+    pub fn reopen(&self) {
+        if let Some(Some(queue)) = self.queue.get() {
+            let _full = queue.try_send(Job::Reopen);
+        }
+    }
+
+    fn start(&self) -> Option<SyncSender<Job>> {
         let (queue, lines) = sync_channel(WAITING);
         let (module, lost) = (self.module.clone(), self.lost.clone());
         let files = RotatingFile::new(self.path.clone(), self.max_size, self.keep);
@@ -67,9 +86,9 @@ impl LogFile {
     }
 }
 
-fn write(lines: &Receiver<String>, mut files: RotatingFile, module: &ModuleName, lost: &AtomicU64) {
+fn write(jobs: &Receiver<Job>, mut files: RotatingFile, module: &ModuleName, lost: &AtomicU64) {
     let mut failing = false;
-    for line in lines {
+    for job in jobs {
         // Counted until the note is in the file, which may take as long as the disk likes.
         let missing = lost.load(Ordering::Relaxed);
         let note =
@@ -78,10 +97,18 @@ fn write(lines: &Receiver<String>, mut files: RotatingFile, module: &ModuleName,
         if noted.is_ok() {
             lost.fetch_sub(missing, Ordering::Relaxed);
         }
-        match noted.and_then(|()| files.append(&line)) {
-            Ok(()) => failing = false,
+        let (done, lines) = match &job {
+            Job::Line(line) => (noted.and_then(|()| files.append(line)), 1),
+            Job::Reopen => (files.reopen(), 0),
+        };
+        match done {
+            Ok(()) => {
+                if std::mem::take(&mut failing) {
+                    info!(%module, "its output is written to `{}` again", files.path().display());
+                }
+            }
             Err(error) => {
-                lost.fetch_add(1, Ordering::Relaxed);
+                lost.fetch_add(lines, Ordering::Relaxed);
                 // Once for each trouble, not once for each line.
                 if !std::mem::replace(&mut failing, true) {
                     let path = files.path().display();
@@ -125,7 +152,7 @@ mod tests {
         fs::create_dir(&blocked).expect("a folder where the file should be");
         let (lost, (queue, lines)) = (AtomicU64::new(0), sync_channel(9));
         for line in ["a\n", "b\n"] {
-            queue.send(line.to_owned()).expect("room");
+            queue.send(Job::Line(line.to_owned())).expect("room");
         }
         drop(queue);
         let files = || RotatingFile::new(path.clone(), 100, 1);
@@ -133,7 +160,7 @@ mod tests {
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         fs::remove_dir(&blocked).expect("an empty folder");
         let (queue, lines) = sync_channel(9);
-        queue.send("c\n".to_owned()).expect("room");
+        queue.send(Job::Line("c\n".to_owned())).expect("room");
         drop(queue);
         write(&lines, files(), &"m".into(), &lost);
         let text = fs::read_to_string(&path).expect("written");

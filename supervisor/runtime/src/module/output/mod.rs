@@ -127,6 +127,13 @@ impl ModuleOutput {
         self.0.file.store(file_of(&self.0.module, policy));
     }
 
+    /// Opens its file anew, if it has one: somebody may have moved it away.
+    pub fn reopen_file(&self) {
+        if let Some(file) = &*self.0.file.load() {
+            file.reopen();
+        }
+    }
+
     /// Begins the output of a new process. The last output of the one before may still be on its way; the two are kept
     /// apart.
     pub fn begin(&self) -> Tail {
