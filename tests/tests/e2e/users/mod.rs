@@ -2,6 +2,7 @@
 
 mod cleaned_temporary_folders;
 mod copied_a_program_from_elsewhere;
+mod dropped_root_in_a_module;
 mod installed_the_package;
 mod pressed_tab;
 mod ran_out_of_files;
