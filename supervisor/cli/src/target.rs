@@ -227,8 +227,11 @@ async fn by_config(config: &Path) -> Result<Target, CliError> {
     let spellings = identity::spellings(config);
     let spellings = spellings.map_err(|error| CliError::usage(format!("`{}`: {error}", config.display())))?;
     let mut bases = bases();
-    // It may have been started from another session.
-    bases.extend(IdentityClaim::session_of(&spellings).filter(|session| !bases.contains(session)));
+    // It may have been started from another session, or by another spelling of a path that is gone.
+    let holder = IdentityClaim::holder(&spellings);
+    if let Some(holder) = holder.as_ref().filter(|holder| !bases.contains(&holder.base)) {
+        bases.push(holder.base.clone());
+    }
     let mut places = Vec::new();
     for spelling in &spellings {
         for dir in bases.iter().map(|base| base.join(machine_path::machine_key(spelling))) {
@@ -241,7 +244,8 @@ async fn by_config(config: &Path) -> Result<Target, CliError> {
     // It may go by another path that leads to the same file, or lie where only its group finds it.
     for dir in runtime_dir::all(&bases) {
         if let Some((target, status)) = probe_directory(&dir).await
-            && is_same_config(Path::new(&status.config_path), &spellings)
+            && (is_same_config(Path::new(&status.config_path), &spellings)
+                || holder.as_ref().is_some_and(|holder| holder.pid == status.pid))
         {
             return Ok(target);
         }

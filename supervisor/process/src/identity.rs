@@ -16,6 +16,15 @@ pub struct IdentityClaim {
     held: Vec<std::os::unix::net::UnixListener>,
 }
 
+/// Machine that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id of its core.
+    pub pid: u32,
+    /// Folder of its session's runtime directories.
+    pub base: PathBuf,
+}
+
 /// Paths that a config goes by: as it was given, made absolute, and where that leads now. The first is the machine's identity:
 /// links may be led elsewhere while it runs.
 ///
@@ -41,14 +50,14 @@ mod abstract_name {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use mainstay_model::machine_path;
     use mainstay_model::machine_path::machine_key;
     use nix::sys::socket::{getsockopt, sockopt};
     use tracing::warn;
 
-    use super::{IdentityClaim, RuntimeDirError};
+    use super::{Holder, IdentityClaim, RuntimeDirError};
     use crate::runtime_dir::{uid, usable_session};
 
     /// Tries to take a name whose holder is gone when looked at.
@@ -79,9 +88,8 @@ mod abstract_name {
             Ok(Self { held })
         }
 
-        /// Folder of the runtime directories of the session from which the machine with one of these paths was started, if
-        /// there is such a machine of this user.
-        pub fn session_of(configs: &[impl AsRef<Path>]) -> Option<PathBuf> {
+        /// Holder of one of these names, if it is a machine of this user.
+        pub fn holder(configs: &[impl AsRef<Path>]) -> Option<Holder> {
             let holders = configs
                 .iter()
                 .filter_map(|config| holder(&name(config.as_ref()).ok()?).ok());
@@ -91,7 +99,10 @@ mod abstract_name {
                 .split(|byte| *byte == 0)
                 .find_map(|variable| variable.strip_prefix(b"XDG_RUNTIME_DIR="));
             let xdg = xdg.and_then(|xdg| usable_session(OsStr::from_bytes(xdg).into()));
-            Some(machine_path::base(uid(), xdg.as_deref()))
+            Some(Holder {
+                pid,
+                base: machine_path::base(uid(), xdg.as_deref()),
+            })
         }
 
         /// Sends away whoever looked for the holder.
@@ -145,7 +156,7 @@ impl IdentityClaim {
     }
 
     /// Not known here.
-    pub fn session_of(_: &[impl AsRef<Path>]) -> Option<PathBuf> {
+    pub fn holder(_: &[impl AsRef<Path>]) -> Option<Holder> {
         None
     }
 

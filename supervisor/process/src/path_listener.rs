@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::runtime_dir::{check_private, is_open_to_group, uid};
 
 /// Pause between two looks at the file.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_secs(2);
 /// Failures after which it is told: the folder above may be made anew in a moment.
 const TOLD_AT: u32 = 3;
 
@@ -161,9 +161,15 @@ impl PathListener {
 mod tests {
     use super::*;
 
+    fn private_folder() -> tempfile::TempDir {
+        let temp = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(temp.path(), Permissions::from_mode(0o700)).expect("ours");
+        temp
+    }
+
     #[tokio::test]
     async fn a_removed_socket_and_a_removed_folder_are_made_anew() {
-        let temp = tempfile::tempdir().expect("a folder");
+        let temp = private_folder();
         let path = temp.path().join("inner/s.sock");
         DirBuilder::new()
             .mode(0o700)
@@ -197,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_socket_is_made_in_a_folder_that_others_may_write_to() {
-        let temp = tempfile::tempdir().expect("a folder");
+        let temp = private_folder();
         let listener = PathListener::bind(temp.path().join("s.sock")).expect("bound");
         fs::remove_file(temp.path().join("s.sock")).expect("removed");
         fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).expect("ours");
@@ -209,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_connections_looks_by_itself() {
-        let temp = tempfile::tempdir().expect("a folder");
+        let temp = private_folder();
         let path = temp.path().join("s.sock");
         let listener = PathListener::bind(path.clone()).expect("bound");
         fs::remove_file(&path).expect("removed");

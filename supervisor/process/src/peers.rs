@@ -45,7 +45,9 @@ impl Announcer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerRefused {
     /// The peer runs as another user.
-    #[error("process {pid} runs as user {uid}, not as the module's user {expected}")]
+    #[error(
+        "process {pid} runs as user {uid}, not as the module's user {expected}; `sandbox.user` starts a module as another user"
+    )]
     User {
         /// Process id of the peer.
         pid: i32,

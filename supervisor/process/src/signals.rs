@@ -11,6 +11,10 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 /// Highest signal number, real-time signals included.
 const LAST: i32 = 64;
 
+/// Bytes of a signal set of the kernel.
+#[cfg(target_os = "linux")]
+const SET_SIZE: usize = 8;
+
 /// Dispositions of the parent that count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inherited {
@@ -52,6 +56,28 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// Signals that cannot be changed, and numbers that are none, stay as they are.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "the C library keeps two signals for itself, which a parent may have left ignored"
+)]
+fn set_default(signal: i32) {
+    // The kernel's structure: 8 bytes of handler, flags, restorer and mask each, in whatever order. Zero is the default.
+    let default = [0_u64; 4];
+    // SAFETY: the default disposition runs no code of ours, and the kernel only reads the structure.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            ptr::null_mut::<u64>(),
+            SET_SIZE,
+        );
+    }
+}
+
+/// Signals that cannot be changed, and numbers that are none, stay as they are.
+#[cfg(not(target_os = "linux"))]
 #[expect(unsafe_code, reason = "nix knows no real-time signals")]
 fn set_default(signal: i32) {
     // SAFETY: a zeroed `sigaction` is the default disposition with an empty mask; it runs no code of ours.

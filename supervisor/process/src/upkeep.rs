@@ -4,9 +4,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -45,26 +48,28 @@ impl Upkeep {
         }
     }
 
-    /// Looks every now and then until `stop`.
+    /// Looks every now and then until `stop`, on a thread of its own: a disk may be slow, and the thread that passes calls on
+    /// must not wait for it.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = 0_u32;
-        loop {
-            let pause = tokio::time::sleep(LOOK);
-            if stop.run_until_cancelled(pause).await.is_none() {
-                return;
-            }
-            looks = looks.wrapping_add(1);
-            let touch = looks.is_multiple_of(LOOKS_PER_TOUCH);
-            // A disk may be slow, and the thread that passes calls on must not wait for it.
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look(touch);
-                self
+        let (running, ended) = mpsc::channel::<()>();
+        let (last, gone) = oneshot::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("upkeep".into())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                let _last = last;
+                let mut looks = 0_u32;
+                while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    looks = looks.wrapping_add(1);
+                    self.look(looks.is_multiple_of(LOOKS_PER_TOUCH));
+                }
             });
-            match looked.await {
-                Ok(back) => self = back,
-                Err(_ending) => return,
-            }
+        match thread {
+            Ok(_ends_by_itself) => stop.cancelled().await,
+            Err(error) => warn!("nobody looks after what is removed under the machine: no thread: {error}"),
         }
+        drop(running);
+        let _ended = gone.await;
     }
 
     fn look(&mut self, touch: bool) {

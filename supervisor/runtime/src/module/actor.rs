@@ -292,13 +292,17 @@ impl Actor {
 
     /// Takes leave of a process that has ended. True if it ended with exit code 0.
     async fn reap(&mut self) -> bool {
+        let user = self.process.bounds.changed_user();
         let Some((status, events)) = self.process.reap().await else {
             return false;
         };
         self.connection.give_up();
         let exit = status.as_ref().ok().copied();
         match Problem::end(&self.spec.name, self.lifecycle.state(), status) {
-            Some(problem) => self.report.fail(with_events(problem, events, &self.spec.policy.limits)),
+            Some(problem) => {
+                let problem = with_events(problem, events, &self.spec.policy.limits);
+                self.report.fail(problem.of_user(user));
+            }
             None => self.report.record_stop(),
         }
         let life = self.lifecycle.life();
@@ -339,7 +343,7 @@ impl Actor {
 
     /// Publishes at once that the process runs, but is of no use. The caller has to give that to the lifecycle, too.
     fn fault(&mut self, problem: Problem) {
-        self.report.fail(problem);
+        self.report.fail(problem.of_user(self.process.bounds.changed_user()));
         self.down(Outlook::Ending);
     }
 

@@ -1,5 +1,6 @@
 //! Bounds of one module: its limits, its sandbox and its cgroup, from one life to the next.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,6 +135,13 @@ impl Bounds {
     /// The cgroup of the present process.
     pub fn group(&self) -> Option<Arc<Group>> {
         self.members.group.clone()
+    }
+
+    /// User that the process became by itself, which its sockets are closed to. Root may go anywhere.
+    pub fn changed_user(&self) -> Option<u32> {
+        let pid = self.members.leader?;
+        let user = std::fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+        (user != self.uid && user != 0).then_some(user)
     }
 
     /// Forgets the process once it ended: the kernel may give its number to another one.

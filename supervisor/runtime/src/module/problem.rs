@@ -74,6 +74,13 @@ pub struct FailureReport {
     pub last: Arc<str>,
 }
 
+/// Text about a process that changed its user by itself.
+pub fn changed_user(user: u32) -> String {
+    format!(
+        "it changed its user to {user} by itself, who cannot reach its sockets; let it be started as that user with `sandbox.user`"
+    )
+}
+
 impl Problem {
     /// Problem of a process that was started.
     pub fn new(wire: impl Into<String>, short: impl Into<String>) -> Self {
@@ -115,6 +122,14 @@ impl Problem {
             wire: format!("{}; {more}", self.wire),
             short: format!("{}; {more}", self.short),
             unstarted: self.unstarted,
+        }
+    }
+
+    /// The same of a process that became `user` by itself, if it did.
+    pub fn of_user(self, user: Option<u32>) -> Self {
+        match user {
+            Some(user) => self.with(&changed_user(user)),
+            None => self,
         }
     }
 

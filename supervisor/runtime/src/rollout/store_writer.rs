@@ -1,16 +1,16 @@
 //! Brings the last good config and the rejected ones to the disk, one after the other, on a thread that may block. What could
 //! not be kept, or was removed from the disk, is kept again by itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use mainstay_config::ConfigFiles;
 use mainstay_config::store::LastGood;
 use mainstay_config::store::last_good::UNUSED;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tracing::info;
 
 /// Pause before the disk is looked at again. A disk that was full and has room is written to within half a minute.
@@ -34,9 +34,8 @@ pub type WriteOutcome = Result<Option<u64>, String>;
 #[derive(Debug)]
 pub struct StoreWriter {
     store: Arc<LastGood>,
-    jobs: mpsc::UnboundedSender<StoreJob>,
+    jobs: Sender<StoreJob>,
     results: mpsc::UnboundedReceiver<WriteOutcome>,
-    task: JoinSet<()>,
 }
 
 /// The last config that is to be kept.
@@ -52,24 +51,28 @@ struct Kept {
 impl StoreWriter {
     /// Writer of `store`, that of `config`, which holds `kept` with its number.
     pub fn new(store: LastGood, config: &Path, kept: Option<(Arc<ConfigFiles>, u64)>) -> Self {
+        Self::looking(store, config, kept, LOOK)
+    }
+
+    fn looking(store: LastGood, config: &Path, kept: Option<(Arc<ConfigFiles>, u64)>, pause: Duration) -> Self {
         let store = Arc::new(store);
-        let (jobs, inbox) = mpsc::unbounded_channel();
+        let (jobs, inbox) = channel();
         let (outbox, results) = mpsc::unbounded_channel();
         let kept = kept.map(|(bundle, revision)| Kept {
             bundle,
             revision: Some(revision),
             least: revision,
         });
-        let mut task = JoinSet::new();
-        task.spawn(write(store.clone(), config.to_owned(), kept, inbox, outbox));
-        let others = store.clone();
-        task.spawn_blocking(move || prune(&others));
-        Self {
-            store,
-            jobs,
-            results,
-            task,
+        let (shared, config, answers) = (store.clone(), config.to_owned(), outbox.clone());
+        // A thread of its own, so that the number of threads stays the same.
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .stack_size(256 * 1024)
+            .spawn(move || write(&shared, &config, kept, &inbox, &answers, pause));
+        if let Err(error) = thread {
+            let _told = outbox.send(Err(format!("no thread to write it: {error}")));
         }
+        Self { store, jobs, results }
     }
 
     /// Store that is written to.
@@ -89,39 +92,29 @@ impl StoreWriter {
 
     /// Waits until all is written.
     pub async fn finish(self) {
-        let Self { jobs, mut task, .. } = self;
+        let Self { jobs, mut results, .. } = self;
         drop(jobs);
-        while task.join_next().await.is_some() {}
+        while results.recv().await.is_some() {}
     }
 }
 
-async fn write(
-    store: Arc<LastGood>,
-    config: PathBuf,
+fn write(
+    store: &LastGood,
+    config: &Path,
     mut kept: Option<Kept>,
-    mut inbox: mpsc::UnboundedReceiver<StoreJob>,
-    outbox: mpsc::UnboundedSender<WriteOutcome>,
+    inbox: &Receiver<StoreJob>,
+    outbox: &mpsc::UnboundedSender<WriteOutcome>,
+    pause: Duration,
 ) {
+    prune(store);
     loop {
-        let job = match timeout(LOOK, inbox.recv()).await {
-            Ok(Some(job)) => Some(job),
-            Ok(None) => return,
-            Err(_) => None,
+        let (after, outcome) = match inbox.recv_timeout(pause) {
+            Ok(job) => run(store, kept, job),
+            Err(RecvTimeoutError::Timeout) => look(store, config, kept),
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        let (store, config, before) = (store.clone(), config.clone(), kept.clone());
-        let work = tokio::task::spawn_blocking(move || match job {
-            Some(job) => run(&store, before, job),
-            None => look(&store, &config, before),
-        });
-        match work.await {
-            Ok((after, outcome)) => {
-                kept = after;
-                let _ending = outcome.map(|outcome| outbox.send(outcome));
-            }
-            Err(broken) => {
-                let _ending = outbox.send(Err(broken.to_string()));
-            }
-        }
+        kept = after;
+        let _ending = outcome.map(|outcome| outbox.send(outcome));
     }
 }
 
@@ -189,16 +182,19 @@ fn prune(store: &LastGood) {
 mod tests {
     use std::fs;
 
+    use tokio::time::timeout;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_the_disk_did_not_take_or_lost_is_written_within_half_a_minute() {
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_or_lost_is_written_at_the_next_look() {
         let temp = tempfile::tempdir().expect("a folder");
         let state = temp.path().join("state");
         // A file where the folder should be, as good as a full disk.
         fs::write(&state, "").expect("written");
         let store = LastGood::within(Some(&state), Path::new("/robots/rover.yaml"));
-        let mut writer = StoreWriter::new(store, Path::new("/robots/rover.yaml"), None);
+        let pause = Duration::from_millis(5);
+        let mut writer = StoreWriter::looking(store, Path::new("/robots/rover.yaml"), None, pause);
         writer.send(StoreJob::Keep(Arc::new(ConfigFiles::single("/robots/rover.yaml", "a"))));
         assert!(writer.next().await.expect("an outcome").is_err());
         fs::remove_file(&state).expect("removed");
@@ -214,7 +210,7 @@ mod tests {
                 .expect("an outcome");
         }
         assert_eq!(outcome, Ok(Some(1)));
-        fs::remove_dir_all(&state).expect("removed");
+        fs::rename(&state, temp.path().join("away")).expect("moved");
         let outcome = timeout(soon, writer.next())
             .await
             .expect("in time")

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::proc::{self, eventually};
@@ -11,15 +11,14 @@ use mainstay_tests::world::{PATIENCE, Place, World};
 use nix::sys::signal::Signal;
 
 /// What a cleaner may take, and the words with which the machine tells of it.
-fn victims(world: &World) -> Vec<(&'static str, PathBuf)> {
-    let folder = world.place.runtime_folders().pop().expect("a runtime folder");
+fn victims(folder: &Path) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("control socket", folder.join("control.sock")),
         ("lock", folder.join("lock")),
         ("sockets of a module", folder.join("eyes")),
         ("parent socket of a module", folder.join("eyes/parent.sock")),
-        ("runtime folder", folder.clone()),
-        ("all of them", world.place.file("run/mainstay")),
+        ("runtime folder", folder.to_owned()),
+        ("all of them", folder.parent().expect("one").to_owned()),
     ]
 }
 
@@ -30,7 +29,9 @@ async fn what_a_cleaner_removes_comes_back_and_modules_restart() {
         .resource(Resource::probe("probe"));
     let mut world = World::settled(machine).await;
     let config = world.config().to_str().expect("UTF-8").to_owned();
-    for (what, victim) in victims(&world) {
+    let folder = world.place.runtime_folders().pop().expect("a runtime folder");
+    let control = folder.join("control.sock");
+    for (what, victim) in victims(&folder) {
         let removed = if victim.is_dir() {
             fs::remove_dir_all(&victim)
         } else {
@@ -42,7 +43,7 @@ async fn what_a_cleaner_removes_comes_back_and_modules_restart() {
         assert_eq!(second.code, 1, "{what}: {second:?}");
         assert!(second.stderr.contains("running already"), "{what}: {second:?}");
         assert!(
-            eventually(PATIENCE, || victim.exists()).await,
+            eventually(PATIENCE, || victim.exists() && control.exists()).await,
             "{what} is not made anew"
         );
         let now = world.until(|now| now.ready("probe")).await;

@@ -5,6 +5,7 @@ mod brings_a_config;
 mod changed_a_script;
 mod cleaned_temporary_folders;
 mod copied_a_program_from_elsewhere;
+mod dropped_root_in_a_module;
 mod installed_the_package;
 mod moved_a_motor;
 mod piped_a_config;

@@ -14,7 +14,7 @@ use super::{Actor, process};
 use crate::module::environment::launch;
 use crate::module::handshake::Handshaken;
 use crate::module::package::Program;
-use crate::module::problem::Problem;
+use crate::module::problem::{Problem, changed_user};
 
 impl Actor {
     /// Begins the start of process number `life`. Gives the limit of its first part, if that is not the usual one.
@@ -154,6 +154,9 @@ impl Actor {
             Ok((life, Ok(Handshaken { upstream, handlers }))) => {
                 let took = self.report.started.elapsed();
                 info!(module = %name, pid = self.process.pid().unwrap_or_default(), ms = took.as_millis(), "module ready");
+                if let Some(user) = self.process.bounds.changed_user() {
+                    warn!(module = %name, "{}", changed_user(user));
+                }
                 self.connection.upstream = Some(upstream);
                 self.report.entry.offers(handlers);
                 self.report.entry.publish(|state| state.start_time = Some(took));
