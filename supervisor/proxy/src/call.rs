@@ -181,9 +181,11 @@ impl ForwardedCall {
     /// Waits for the answer's headers, sending the request meanwhile. The body, if one follows, is this call.
     pub(super) async fn head(mut self) -> Result<Response<CallBody>, Status> {
         let response = poll_fn(|cx| self.poll_head(cx)).await?;
-        let (parts, stream) = response.into_parts();
+        let (mut parts, stream) = response.into_parts();
         let over = stream.is_end_stream();
-        self.guards.target.check_head(parts.status, &parts.headers, over)?;
+        self.guards
+            .target
+            .check_head(parts.status, &mut parts.headers, over)?;
         let body = if over {
             self.guards.ended(&parts.headers);
             CallBody::Empty

@@ -206,17 +206,20 @@ impl CallTarget {
         }
     }
 
-    /// Checks the headers of an answer; `over` says that nothing follows them.
-    pub fn check_head(&self, status: StatusCode, headers: &HeaderMap, over: bool) -> Result<(), CallError> {
+    /// Checks the headers of an answer; `over` says that nothing follows them. A status that stands there passes with
+    /// the content type of gRPC, which some servers (grpclib) leave out then: clients read such an answer as UNKNOWN.
+    pub fn check_head(&self, status: StatusCode, headers: &mut HeaderMap, over: bool) -> Result<(), CallError> {
         if headers.contains_key(Status::GRPC_STATUS) {
+            if !is_grpc(headers) {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            }
             return Ok(());
         }
         if status != StatusCode::OK {
             return Err(CallError::HttpStatus(self.clone(), status.as_u16()));
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        if !content_type.starts_with(b"application/grpc") {
-            let content_type = String::from_utf8_lossy(content_type).into_owned();
+        if !is_grpc(headers) {
+            let content_type = String::from_utf8_lossy(content_type(headers)).into_owned();
             return Err(CallError::ContentType(self.clone(), content_type));
         }
         if over {
@@ -225,6 +228,14 @@ impl CallTarget {
             Ok(())
         }
     }
+}
+
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with(b"application/grpc")
 }
 
 /// A complete answer with no message: status 200, the gRPC status in the headers, texts percent-encoded.
@@ -283,7 +294,7 @@ mod tests {
             headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
             let status = StatusCode::from_u16(status).unwrap();
             target()
-                .check_head(status, &headers, over)
+                .check_head(status, &mut headers, over)
                 .map_err(|error| (error.code(), error.to_string()))
         };
         assert_eq!(check(200, "application/grpc+proto", false), Ok(()));
@@ -322,8 +333,19 @@ mod tests {
 
     #[test]
     fn a_status_in_the_headers_is_the_modules_own_word_whatever_stands_beside_it() {
-        let mut headers = HeaderMap::new();
-        headers.insert("grpc-status", 3.into());
-        assert!(target().check_head(StatusCode::BAD_GATEWAY, &headers, true).is_ok());
+        for (status, content_type, passed_on) in [
+            (StatusCode::OK, None, "application/grpc"),
+            (StatusCode::OK, Some("application/grpc+proto"), "application/grpc+proto"),
+            (StatusCode::BAD_GATEWAY, Some("text/html"), "application/grpc"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", 3.into());
+            if let Some(content_type) = content_type {
+                headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            }
+            assert!(target().check_head(status, &mut headers, true).is_ok());
+            assert_eq!(headers[CONTENT_TYPE], passed_on);
+            assert_eq!(headers["grpc-status"], "3");
+        }
     }
 }

@@ -1,9 +1,12 @@
 """Calls modules that are written with the same SDK, in other processes."""
 
+from grpclib.client import UnaryUnaryMethod
+
 from common import connect, refusal, run, tell
 from echo_api import ChatRequest, CountRequest, Echo, SayRequest, SumRequest
 from viam.components.generic.client import do_command
 from viam.components.sensor import Sensor
+from viam.proto.common import GetReadingsRequest, GetReadingsResponse
 
 
 class MetadataForHelper(list):
@@ -18,6 +21,10 @@ async def main(address):
     async with await connect(address) as machine:
         thermometer = Sensor.from_robot(machine, "thermometer")
         tell("thermometer", await thermometer.get_readings(extra={"unit": "C"}))
+        # A method that this module's SDK does not have yet.
+        path = "/viam.component.sensor.v1.SensorService/NotYet"
+        method = UnaryUnaryMethod(machine._channel, path, GetReadingsRequest, GetReadingsResponse)
+        tell("method", await refusal(method(GetReadingsRequest(name="thermometer"))))
         tell("command", await thermometer.do_command({"hello": [1, 2]}))
 
         tachometer = Sensor.from_robot(machine, "tachometer")

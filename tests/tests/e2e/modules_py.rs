@@ -73,6 +73,7 @@ async fn the_python_client_reaches_them() {
     );
     assert_eq!(thermometer["extra"], json!({ "unit": "C" }));
     assert_eq!(got["command"]["nonce"], "warm");
+    assert_eq!(got["method"], json!(["UNIMPLEMENTED", "Method not found"]));
     let tachometer = &got["tachometer"];
     assert_eq!(
         (

@@ -116,6 +116,22 @@ async fn unary_calls_of_every_size_pass() {
 }
 
 #[tokio::test]
+async fn a_status_alone_reaches_its_caller_with_the_content_type_that_its_module_left_out() {
+    let world = Fixture::new(|_request, mut respond| async move {
+        // As grpclib answers an unknown method.
+        let response = Response::builder()
+            .header("grpc-status", "12")
+            .header("grpc-message", "Method not found");
+        respond.send_response(response.body(()).unwrap(), true).unwrap();
+    })
+    .await;
+    let got = world.client().await.call(ECHO, &[], named(1)).await;
+    assert_eq!(got.headers["content-type"], "application/grpc");
+    assert_eq!(got.status(), (12, "Method not found".to_owned()));
+    assert!(got.body.is_empty() && got.trailers.is_empty(), "{got:?}");
+}
+
+#[tokio::test]
 async fn a_modules_error_passes_unchanged() {
     let (_world, mut client) = client().await;
     let request = EchoRequest {
