@@ -21,6 +21,7 @@ use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
 use crate::flow_control::PacedSender;
 use crate::frames::FrameScanner;
+use crate::image_types::ImageFilter;
 use crate::status::{CallError, CallTarget, trailers};
 use crate::trace::CallSpan;
 use crate::upstream::Upstream;
@@ -44,6 +45,8 @@ pub struct Guards {
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     keep: Option<BoxedLease>,
     span: Option<CallSpan>,
+    /// Every chunk of the answer goes through this, if it is there.
+    pub(crate) images: Option<Box<ImageFilter>>,
 }
 
 impl Guards {
@@ -63,6 +66,7 @@ impl Guards {
             cancel,
             keep,
             span,
+            images: None,
         }
     }
 
@@ -183,9 +187,7 @@ impl ForwardedCall {
         let response = poll_fn(|cx| self.poll_head(cx)).await?;
         let (mut parts, stream) = response.into_parts();
         let over = stream.is_end_stream();
-        self.guards
-            .target
-            .check_head(parts.status, &mut parts.headers, over)?;
+        self.guards.target.check_head(parts.status, &mut parts.headers, over)?;
         let body = if over {
             self.guards.ended(&parts.headers);
             CallBody::Empty
@@ -217,6 +219,9 @@ impl ForwardedCall {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         self.poll_aside(cx);
         loop {
+            if let Some(chunk) = self.guards.images.as_mut().and_then(|images| images.pop()) {
+                return Poll::Ready(Some(Frame::data(chunk)));
+            }
             let ended = match &mut self.answer {
                 ResponseState::Awaited(_) | ResponseState::Over => return Poll::Ready(None),
                 ResponseState::Ending(_) => {
@@ -234,8 +239,10 @@ impl ForwardedCall {
                         if let Err(error) = admitted {
                             self.end(&error.into());
                         }
-                        if !chunk.is_empty() {
-                            return Poll::Ready(Some(Frame::data(chunk)));
+                        match &mut self.guards.images {
+                            Some(images) => images.push(chunk),
+                            None if chunk.is_empty() => {}
+                            None => return Poll::Ready(Some(Frame::data(chunk))),
                         }
                         continue;
                     }

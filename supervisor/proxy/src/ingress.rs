@@ -15,6 +15,7 @@ use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
 use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
+use crate::image_types::ImageFilter;
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
 use crate::operations::{CallInfo, OnStopAll, Operations};
@@ -260,6 +261,8 @@ impl Ingress {
             span.about(&target.resource, &target.module, &self.identity.label());
             parts.headers.insert(TRACEPARENT, span.header());
         }
+        let serial = destination.upstream.serial();
+        let images = ImageFilter::new(parts.uri.path(), destination.resource, serial);
         let options = ForwardOptions {
             target,
             lane: if shape.stops { Lane::Control } else { Lane::Data },
@@ -269,6 +272,7 @@ impl Ingress {
             keep: Some(Box::new(operation)),
             span,
             path: destination.path.and_then(|path| path.parse().ok()),
+            images,
         };
         Ok((destination.upstream, options))
     }

@@ -3,7 +3,7 @@
 //! came.
 //!
 //! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
-//! pass ([`gate`]). No message of a resource is decoded here.
+//! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
 //! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
@@ -23,6 +23,7 @@ pub mod frames;
 pub mod gate;
 pub mod heap;
 pub mod identity;
+mod image_types;
 pub mod ingress;
 pub mod listen;
 pub mod local_services;

@@ -54,6 +54,8 @@ pub enum Lane {
 pub struct Upstream(Arc<Inner>);
 
 struct Inner {
+    /// Number of the connection, from 1.
+    serial: u64,
     place: Endpoint,
     authority: Authority,
     target: CallTarget,
@@ -87,6 +89,7 @@ impl Upstream {
     }
 
     async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let closed = CancellationToken::new();
         let exit_cause = ExitCause::default();
         let mut tasks = JoinSet::new();
@@ -102,6 +105,7 @@ impl Upstream {
         };
         let control = tokio::sync::Mutex::new(None);
         Ok(Self(Arc::new(Inner {
+            serial: NEXT.fetch_add(1, Ordering::Relaxed),
             place,
             authority,
             target,
@@ -112,6 +116,11 @@ impl Upstream {
             received,
             tasks: Mutex::new(tasks),
         })))
+    }
+
+    /// Number of the connection, which no other one has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial
     }
 
     /// Waits until the peer has ended the connection, or broken it.

@@ -19,7 +19,9 @@ use crate::body::{CallBody, RequestBody};
 use crate::connection::serve_connection;
 use crate::deadline::Deadline;
 use crate::forward::{ForwardOptions, forward};
+use crate::image_types::ImageFilter;
 use crate::peek::{Addressing, peek};
+use crate::resource::Resource;
 use crate::status::{CallTarget, respond};
 use crate::upstream::{Lane, Upstream};
 
@@ -60,11 +62,23 @@ pub fn named(size: usize) -> Bytes {
 }
 
 /// TestCore side of a test, beyond forwarding.
-#[derive(Default)]
 pub struct TestCore {
     pub cancel: CancellationToken,
     /// Calls that are not over.
     pub kept: Arc<AtomicUsize>,
+    /// Resource that calls of a camera are for.
+    pub camera: Arc<Resource>,
+}
+
+impl Default for TestCore {
+    fn default() -> Self {
+        let name = "rdk:component:camera/e".parse().unwrap();
+        Self {
+            cancel: CancellationToken::new(),
+            kept: Arc::default(),
+            camera: Arc::new(Resource::new(name, "tests:old:camera".parse().unwrap())),
+        }
+    }
 }
 
 struct TestLease(Arc<AtomicUsize>);
@@ -194,6 +208,7 @@ async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<Request
         target,
         span: None,
         path: None,
+        images: ImageFilter::new(parts.uri.path(), &core.camera, upstream.serial()),
     };
     forward(&parts, peeked.body, &upstream, terms).await
 }
