@@ -24,6 +24,7 @@ use crate::frames::FrameScanner;
 use crate::image_types::ImageFilter;
 use crate::status::{CallError, CallTarget, trailers};
 use crate::trace::CallSpan;
+use crate::turns::{CallerId, Turn};
 use crate::upstream::Upstream;
 
 /// Lease that is held exactly as long as the call runs.
@@ -47,6 +48,10 @@ pub struct Guards {
     span: Option<CallSpan>,
     /// Every chunk of the answer goes through this, if it is there.
     pub(crate) images: Option<Box<ImageFilter>>,
+    /// The one whose turn it must be.
+    pub(crate) caller: CallerId,
+    /// Room on the module's connection, while the call has it.
+    pub(crate) turn: Option<Turn>,
 }
 
 impl Guards {
@@ -67,6 +72,8 @@ impl Guards {
             keep,
             span,
             images: None,
+            caller: CallerId::CORE,
+            turn: None,
         }
     }
 
@@ -299,6 +306,7 @@ impl ForwardedCall {
         self.guards.keep = None;
         self.guards.cancel = None;
         self.guards.deadline = None;
+        self.guards.turn = None;
     }
 }
 

@@ -14,6 +14,7 @@ use crate::image_types::ImageFilter;
 use crate::metadata::OPID;
 use crate::status::{CallError, CallTarget};
 use crate::trace::CallSpan;
+use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status};
 
@@ -35,6 +36,8 @@ pub struct ForwardOptions {
     pub span: Option<CallSpan>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
+    /// The caller, who waits for its turn where the module has no room.
+    pub caller: CallerId,
     /// Fills in the types of pictures, if the answer may lack them.
     pub(crate) images: Option<Box<ImageFilter>>,
 }
@@ -79,6 +82,7 @@ async fn start(
         keep,
         span,
         path,
+        caller: caller_id,
         images,
     } = terms;
     let remaining = deadline.remaining(Instant::now());
@@ -91,5 +95,6 @@ async fn start(
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut guards = Guards::new(target, deadline, cancel, keep, span);
     guards.images = images;
+    guards.caller = caller_id;
     upstream.exchange(lane, path, headers, body, guards).await
 }

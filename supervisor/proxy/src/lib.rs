@@ -7,7 +7,8 @@
 //!
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
 //! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
-//! and [`call`] (both directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end);
+//! and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a module's
+//! connections), [`exit_cause`] (why calls in flight end);
 //! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls).
 
 pub mod body;
@@ -24,6 +25,7 @@ pub mod gate;
 pub mod heap;
 pub mod identity;
 mod image_types;
+mod in_flight;
 pub mod ingress;
 pub mod listen;
 pub mod local_services;
@@ -39,5 +41,6 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod turns;
 pub mod unix_io;
 pub mod upstream;

@@ -23,6 +23,7 @@ use crate::image_types::ImageFilter;
 use crate::peek::{Addressing, peek};
 use crate::resource::Resource;
 use crate::status::{CallTarget, respond};
+use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 
 pub const ECHO: &str = "/viam.component.testecho.v1.TestEchoService/Echo";
@@ -128,7 +129,8 @@ impl Fixture {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (shared, up) = (Arc::clone(&shared), up.clone());
-                let service = move |request| route(Arc::clone(&shared), up.clone(), request);
+                let caller = CallerId::unique();
+                let service = move |request| route(Arc::clone(&shared), up.clone(), caller, request);
                 connections.spawn(serve_connection(stream, service, CancellationToken::new()));
             }
         });
@@ -175,7 +177,12 @@ impl Fixture {
     }
 }
 
-async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<RequestBody>) -> Response<CallBody> {
+async fn route(
+    core: Arc<TestCore>,
+    upstream: Upstream,
+    caller: CallerId,
+    request: Request<RequestBody>,
+) -> Response<CallBody> {
     let (parts, body) = request.into_parts();
     assert_ne!(parts.uri.path(), "/panic", "a call that panics");
     let deadline = match Deadline::of(&parts.headers, None, Instant::now()) {
@@ -208,6 +215,7 @@ async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<Request
         target,
         span: None,
         path: None,
+        caller,
         images: ImageFilter::new(parts.uri.path(), &core.camera, upstream.serial()),
     };
     forward(&parts, peeked.body, &upstream, terms).await
