@@ -9,6 +9,7 @@ use mainstay_model::ModuleName;
 use mainstay_model::Phase;
 use mainstay_proto::{Model, ResourceName};
 
+use crate::image_types::KnownImages;
 use crate::status::CallError;
 use crate::upstream::Upstream;
 
@@ -86,6 +87,8 @@ pub struct Resource {
     pub model: Model,
     /// Full name as text, for messages.
     pub label: Arc<str>,
+    /// Whether its answers need the types of their pictures filled in.
+    pub(crate) images: KnownImages,
     state: ArcSwap<ResourceState>,
 }
 
@@ -108,6 +111,7 @@ impl Resource {
             label: name.to_string().into(),
             name,
             model,
+            images: KnownImages::default(),
             state: ArcSwap::from_pointee(state),
         }
     }

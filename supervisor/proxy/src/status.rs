@@ -72,6 +72,16 @@ pub enum CallError {
         /// True if it may come back by itself; false if that takes a person, or another config.
         transient: bool,
     },
+    /// The caller has as many calls in flight there as it may have.
+    #[error(
+        "exceeded the shared concurrent-request limit of {limit} on resource {key}. This caller has {limit} calls there that are not answered yet"
+    )]
+    TooManyInFlight {
+        /// Most calls of one caller.
+        limit: usize,
+        /// Resource and service, in the words that peers know.
+        key: String,
+    },
     /// The session that answers for the call does not live, or cannot begin.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -132,7 +142,9 @@ impl CallError {
             Self::NoResource(..) => Code::NotFound,
             Self::NotAvailable { transient: false, .. } => Code::FailedPrecondition,
             Self::NotAvailable { .. } | Self::CallerEnded(_) => Code::Unavailable,
-            Self::MessageTooLong(_) | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
+            Self::MessageTooLong(_) | Self::TooManyInFlight { .. } | Self::Session(SessionError::TooMany) => {
+                Code::ResourceExhausted
+            }
             Self::Session(_) => Code::InvalidArgument,
             Self::Cancelled | Self::CallerGone(_) => Code::Cancelled,
             Self::DeadlineExceeded => Code::DeadlineExceeded,

@@ -31,6 +31,7 @@ use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
 use crate::status::{CallError, CallTarget};
+use crate::turns::Turns;
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
@@ -54,10 +55,14 @@ pub enum Lane {
 pub struct Upstream(Arc<Inner>);
 
 struct Inner {
+    /// Number of the connection, from 1.
+    serial: u64,
     place: Endpoint,
     authority: Authority,
     target: CallTarget,
     data: SendRequest<Bytes>,
+    /// Turns at `data`.
+    turns: Arc<Turns>,
     control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
     exit_cause: ExitCause,
@@ -87,12 +92,19 @@ impl Upstream {
     }
 
     async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let closed = CancellationToken::new();
         let exit_cause = ExitCause::default();
         let mut tasks = JoinSet::new();
         let received = Arc::default();
+        let turns = Arc::<Turns>::default();
         let data = place
-            .dial(&mut tasks, &exit_cause, &received, Some(closed.clone()))
+            .dial(
+                &mut tasks,
+                &exit_cause,
+                &received,
+                Some((closed.clone(), turns.clone())),
+            )
             .await?;
         let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
@@ -102,16 +114,23 @@ impl Upstream {
         };
         let control = tokio::sync::Mutex::new(None);
         Ok(Self(Arc::new(Inner {
+            serial: NEXT.fetch_add(1, Ordering::Relaxed),
             place,
             authority,
             target,
             data,
+            turns,
             control,
             closed,
             exit_cause,
             received,
             tasks: Mutex::new(tasks),
         })))
+    }
+
+    /// Number of the connection, which no other one has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial
     }
 
     /// Waits until the peer has ended the connection, or broken it.
@@ -183,6 +202,16 @@ impl Upstream {
         body: RequestBody,
         mut guards: Guards,
     ) -> Result<Response<CallBody>, Status> {
+        if lane == Lane::Data {
+            guards.turn = match self.0.turns.try_take() {
+                // Boxed, because it is rare and its state large.
+                None => {
+                    let turn = Box::pin(self.0.turns.take(guards.caller, &self.0.closed));
+                    guards.watch(turn).await?
+                }
+                turn => turn,
+            };
+        }
         let sender = guards.watch(self.sender(lane)).await?;
         let mut sender = sender.map_err(|error| guards.target.lost(error, self.exit_cause()))?;
         let request = self.request(path, headers).map_err(CallError::Path)?;
@@ -249,7 +278,7 @@ impl Endpoint {
         tasks: &mut JoinSet<()>,
         exit_cause: &ExitCause,
         received: &Arc<AtomicU64>,
-        closed: Option<CancellationToken>,
+        data: Option<(CancellationToken, Arc<Turns>)>,
     ) -> io::Result<SendRequest<Bytes>> {
         match self {
             Self::Unix(path) => {
@@ -257,12 +286,12 @@ impl Endpoint {
                 // The process that listens, which may be a child of the one that was started.
                 let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
                 let io = exit_cause.awaited_by(UnixIo::new(stream)?, peer);
-                handshake(CoalescingIo::counting(io, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(io, received.clone()), tasks, data).await
             }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                handshake(CoalescingIo::counting(stream, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(stream, received.clone()), tasks, data).await
             }
         }
     }
@@ -271,7 +300,7 @@ impl Endpoint {
 async fn handshake<I>(
     io: CoalescingIo<I>,
     tasks: &mut JoinSet<()>,
-    closed: Option<CancellationToken>,
+    data: Option<(CancellationToken, Arc<Turns>)>,
 ) -> io::Result<SendRequest<Bytes>>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -295,6 +324,9 @@ where
         // Why it ended is told by the calls that it ended.
         poll_fn(|cx| {
             let ended = connection.as_mut().poll(cx).is_ready();
+            if let Some((_, turns)) = &data {
+                turns.set_limit(connection.max_concurrent_send_streams());
+            }
             let broken = matches!(driver.poll_drain(cx), Poll::Ready(Err(_)));
             if ended || broken {
                 Poll::Ready(())
@@ -303,7 +335,7 @@ where
             }
         })
         .await;
-        if let Some(closed) = closed {
+        if let Some((closed, _)) = data {
             closed.cancel();
         }
     });
