@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mainstay_cli::failure::{Exit, CliError};
+use mainstay_cli::failure::{CliError, Exit};
 use mainstay_cli::output::note;
 use mainstay_cli::run::Arguments;
 use mainstay_cli::startup;

@@ -1,8 +1,8 @@
 //! MIME types of camera pictures from modules that know none: SDKs of before the field fill only `Image.format`, and
 //! today's clients then see a picture of no type. The one place where an answer of a module is looked into.
 //!
-//! A resource is known as old or modern from its first answer with a picture in each life of its process; after that a
-//! modern one costs a comparison per call. The bytes of pictures are never copied.
+//! A resource is known as old or modern from its first answer with a picture in each life of its process; after that an
+//! old one is looked at each time, and a modern one costs a comparison per call. The bytes of pictures are never copied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,19 +39,22 @@ fn holds_images(path: &str) -> bool {
     )
 }
 
-/// Knowledge about one resource: whether the module's process fills the types in.
+/// Knowledge about one resource: whether the module's process fills the types in. Twice the serial number of the
+/// connection, and one more if it does.
 #[derive(Debug, Default)]
 pub(crate) struct KnownImages(AtomicU64);
 
 impl KnownImages {
     /// Whether answers that come through connection `serial` need a look.
     fn need_look(&self, serial: u64) -> bool {
-        self.0.load(Ordering::Relaxed) != serial
+        self.0.load(Ordering::Relaxed) != serial * 2 + 1
     }
 
-    /// The process behind this connection fills the types in.
-    fn set_modern(&self, serial: u64) {
-        self.0.store(serial, Ordering::Relaxed);
+    /// An answer through this connection had all types, or had not. Whoever once left one out is looked at for ever.
+    fn learn(&self, serial: u64, modern: bool) {
+        let known = |before| (before != serial * 2).then_some(serial * 2 + u64::from(modern));
+        // Refused only where it is known already.
+        let _known = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, known);
     }
 }
 
@@ -108,10 +111,11 @@ impl ImageFilter {
         } else {
             Verdict::Unknown
         };
-        match verdict {
-            Verdict::Old(filled) => self.ready.extend(filled),
-            Verdict::Modern => self.resource.images.set_modern(self.serial),
-            Verdict::Unknown => {}
+        if verdict != Verdict::Unknown {
+            self.resource.images.learn(self.serial, verdict == Verdict::Modern);
+        }
+        if let Verdict::Old(filled) = verdict {
+            self.ready.extend(filled);
         }
         if self.ready.is_empty() {
             self.ready.extend(self.held.drain(..));
