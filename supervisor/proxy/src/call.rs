@@ -92,7 +92,11 @@ impl Guards {
         {
             let cut = self.keep.as_ref().and_then(|keep| keep.cut_reason());
             let error = match cut {
-                Some(cause) => CallError::pending_removal(&self.target.resource, &cause),
+                Some(reason) => CallError::NotAvailable {
+                    resource: self.target.resource.clone(),
+                    reason: reason.to_string(),
+                    transient: true,
+                },
                 None => CallError::Cancelled,
             };
             return Poll::Ready(error.into());

@@ -117,12 +117,15 @@ pub enum CallError {
     Panic(String),
 }
 
+/// Reason why a resource that is about to be taken out takes no calls, in the words that peers know.
+pub(crate) const PENDING_REMOVAL: &str = "resource is pending removal";
+
 impl CallError {
     /// A resource that is about to be taken out for this cause.
     pub fn pending_removal(resource: &Arc<str>, cause: &str) -> Self {
         Self::NotAvailable {
             resource: resource.clone(),
-            reason: format!("resource is pending removal; {cause}"),
+            reason: format!("{PENDING_REMOVAL}; {cause}"),
             transient: true,
         }
     }
