@@ -98,8 +98,9 @@ const IMPURE_WORDS: [&str; 7] = [
 ];
 /// Lines that the program itself may have.
 const MAX_WIRING: usize = 600;
-/// Most lines of core and proxy together, without tests: somebody who opens them has to be able to read all of it.
-const MAX_DECIDING: usize = 10_000;
+/// Most lines of core and proxy together, without tests: somebody who opens them has to be able to read all of it. It was
+/// 10,000 until the rest of the calls' rules arrived: turns, calls in flight, the types of old pictures, hangs.
+const MAX_DECIDING: usize = 11_000;
 
 /// Normal dependencies of each package in the graph of this workspace, by name.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -21,8 +21,10 @@ use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
 use crate::flow_control::PacedSender;
 use crate::frames::FrameScanner;
+use crate::image_types::ImageFilter;
 use crate::status::{CallError, CallTarget, trailers};
 use crate::trace::CallSpan;
+use crate::turns::{CallerId, Turn};
 use crate::upstream::Upstream;
 
 /// Lease that is held exactly as long as the call runs.
@@ -44,6 +46,12 @@ pub struct Guards {
     cancel: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     keep: Option<BoxedLease>,
     span: Option<CallSpan>,
+    /// Every chunk of the answer goes through this, if it is there.
+    pub(crate) images: Option<Box<ImageFilter>>,
+    /// The one whose turn it must be.
+    pub(crate) caller: CallerId,
+    /// Room on the module's connection, while the call has it.
+    pub(crate) turn: Option<Turn>,
 }
 
 impl Guards {
@@ -63,6 +71,9 @@ impl Guards {
             cancel,
             keep,
             span,
+            images: None,
+            caller: CallerId::CORE,
+            turn: None,
         }
     }
 
@@ -81,7 +92,11 @@ impl Guards {
         {
             let cut = self.keep.as_ref().and_then(|keep| keep.cut_reason());
             let error = match cut {
-                Some(cause) => CallError::pending_removal(&self.target.resource, &cause),
+                Some(reason) => CallError::NotAvailable {
+                    resource: self.target.resource.clone(),
+                    reason: reason.to_string(),
+                    transient: true,
+                },
                 None => CallError::Cancelled,
             };
             return Poll::Ready(error.into());
@@ -215,6 +230,9 @@ impl ForwardedCall {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         self.poll_aside(cx);
         loop {
+            if let Some(chunk) = self.guards.images.as_mut().and_then(|images| images.pop()) {
+                return Poll::Ready(Some(Frame::data(chunk)));
+            }
             let ended = match &mut self.answer {
                 ResponseState::Awaited(_) | ResponseState::Over => return Poll::Ready(None),
                 ResponseState::Ending(_) => {
@@ -232,8 +250,10 @@ impl ForwardedCall {
                         if let Err(error) = admitted {
                             self.end(&error.into());
                         }
-                        if !chunk.is_empty() {
-                            return Poll::Ready(Some(Frame::data(chunk)));
+                        match &mut self.guards.images {
+                            Some(images) => images.push(chunk),
+                            None if chunk.is_empty() => {}
+                            None => return Poll::Ready(Some(Frame::data(chunk))),
                         }
                         continue;
                     }
@@ -290,6 +310,7 @@ impl ForwardedCall {
         self.guards.keep = None;
         self.guards.cancel = None;
         self.guards.deadline = None;
+        self.guards.turn = None;
     }
 }
 

@@ -10,9 +10,11 @@ use tonic::Status;
 use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
+use crate::image_types::ImageFilter;
 use crate::metadata::OPID;
 use crate::status::{CallError, CallTarget};
 use crate::trace::CallSpan;
+use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status};
 
@@ -34,6 +36,10 @@ pub struct ForwardOptions {
     pub span: Option<CallSpan>,
     /// Path to ask the module for, where it is not the caller's.
     pub path: Option<PathAndQuery>,
+    /// The caller, who waits for its turn where the module has no room.
+    pub caller: CallerId,
+    /// Fills in the types of pictures, if the answer may lack them.
+    pub(crate) images: Option<Box<ImageFilter>>,
 }
 
 /// Passes the call on and returns the module's answer, or the error that stands for it. Never fails and never waits
@@ -76,6 +82,8 @@ async fn start(
         keep,
         span,
         path,
+        caller: caller_id,
+        images,
     } = terms;
     let remaining = deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
@@ -85,6 +93,8 @@ async fn start(
     let path = path
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let guards = Guards::new(target, deadline, cancel, keep, span);
+    let mut guards = Guards::new(target, deadline, cancel, keep, span);
+    guards.images = images;
+    guards.caller = caller_id;
     upstream.exchange(lane, path, headers, body, guards).await
 }

@@ -15,6 +15,8 @@ use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
 use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
+use crate::image_types::ImageFilter;
+use crate::in_flight::{self, InFlight, InFlightCall};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
 use crate::operations::{CallInfo, OnStopAll, Operations};
@@ -23,6 +25,7 @@ use crate::resource::CallerRole;
 use crate::status::{CallError, CallTarget, plain, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::trace::{TRACEPARENT, Traces};
+use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 
 /// Greeting that agents look for to see whether the machine is there.
@@ -52,6 +55,9 @@ pub struct Ingress {
     module: Option<Arc<dyn ModulePeer>>,
     /// Number of that module's process; 0 for anybody else.
     life: u64,
+    caller: CallerId,
+    /// The caller's calls that run.
+    in_flight: InFlight,
 }
 
 impl Ingress {
@@ -62,6 +68,8 @@ impl Ingress {
             identity: Arc::new(identity),
             module: None,
             life: 0,
+            caller: CallerId::unique(),
+            in_flight: InFlight::default(),
         }
     }
 
@@ -74,12 +82,14 @@ impl Ingress {
     }
 
     /// Ingress for a connection that was made just now: what comes through it counts as sent by the process that the
-    /// module has now, however late it is read.
+    /// module has now, however late it is read. All connections of a module are one caller; any other is one by itself.
     pub fn for_connection(&self) -> Self {
-        Self {
-            life: self.module.as_ref().map_or(0, |module| module.life()),
-            ..self.clone()
+        let mut ingress = self.clone();
+        match &self.module {
+            Some(module) => ingress.life = module.life(),
+            None => (ingress.caller, ingress.in_flight) = (CallerId::unique(), InFlight::default()),
         }
+        ingress
     }
 
     /// Answers one request.
@@ -116,6 +126,15 @@ impl Ingress {
         mut request: Request<RequestBody>,
     ) -> Response<CallBody> {
         let listed = treatment == Treatment::Listed;
+        let limited = listed && in_flight::is_limited(request.uri().path());
+        let room = limited.then(|| self.in_flight.begin(&service.into(), || service.to_owned()));
+        let _room = match room.transpose() {
+            Ok(room) => room,
+            Err(error) => {
+                let opid = given_operation(request.headers()).unwrap_or_else(Uuid::new_v4);
+                return respond(with_opid(error, opid));
+            }
+        };
         let default = listed.then_some(DEFAULT_UNARY);
         let deadline = match Deadline::of(request.headers(), default, Instant::now()) {
             Ok(deadline) => deadline,
@@ -208,6 +227,9 @@ impl Ingress {
         deadline: Deadline,
         parts: &mut Parts,
     ) -> Result<(Upstream, ForwardOptions), Status> {
+        let room = self
+            .room(shape, &destination, parts)
+            .map_err(|error| with_opid(error, given_operation(&parts.headers).unwrap_or_else(Uuid::new_v4)))?;
         let session = self.routes.gate.admit(&GatedCall {
             identity: &self.identity,
             life: self.life,
@@ -251,6 +273,7 @@ impl Ingress {
             }
         };
         operation.through(&destination.upstream);
+        operation.room = room;
         let module = destination.resource.state().module.as_ref().map(ModuleName::shared);
         let target = CallTarget {
             resource: destination.resource.label.clone(),
@@ -260,6 +283,8 @@ impl Ingress {
             span.about(&target.resource, &target.module, &self.identity.label());
             parts.headers.insert(TRACEPARENT, span.header());
         }
+        let serial = destination.upstream.serial();
+        let images = ImageFilter::new(parts.uri.path(), destination.resource, serial);
         let options = ForwardOptions {
             target,
             lane: if shape.stops { Lane::Control } else { Lane::Data },
@@ -269,8 +294,29 @@ impl Ingress {
             keep: Some(Box::new(operation)),
             span,
             path: destination.path.and_then(|path| path.parse().ok()),
+            caller: self.caller,
+            images,
         };
         Ok((destination.upstream, options))
+    }
+
+    /// Counts a call that is limited in number.
+    fn room(
+        &self,
+        shape: &MethodShape,
+        destination: &Result<Destination<'_>, CallError>,
+        parts: &Parts,
+    ) -> Result<Option<InFlightCall>, CallError> {
+        let path = parts.uri.path();
+        let limited = shape.is_unary() && !shape.stops && in_flight::is_limited(path);
+        match (destination, split(path)) {
+            (Ok(destination), Some((service, _))) if limited => {
+                let resource = destination.resource;
+                let key = || format!("{}.{service}", resource.name.name);
+                self.in_flight.begin(&resource.label, key).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn caller(&self, shape: &MethodShape) -> CallerRole {

@@ -3,11 +3,12 @@
 //! came.
 //!
 //! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
-//! pass ([`gate`]). No message of a resource is decoded here.
+//! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
 //! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
-//! and [`call`] (both directions), [`upstream`] (a module's connections), [`exit_cause`] (why calls in flight end);
+//! and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a module's
+//! connections), [`exit_cause`] (why calls in flight end);
 //! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls).
 
 pub mod body;
@@ -23,6 +24,8 @@ pub mod frames;
 pub mod gate;
 pub mod heap;
 pub mod identity;
+mod image_types;
+mod in_flight;
 pub mod ingress;
 pub mod listen;
 pub mod local_services;
@@ -38,5 +41,6 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod turns;
 pub mod unix_io;
 pub mod upstream;

@@ -93,14 +93,14 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
 }
 
 /// Field with its tag and the position of its value.
-struct Field {
-    number: u32,
-    value: FieldValue,
+pub(crate) struct Field {
+    pub(crate) number: u32,
+    pub(crate) value: FieldValue,
     /// First byte after the value; past the end of what is in sight if the value is.
-    next: usize,
+    pub(crate) next: usize,
 }
 
-enum FieldValue {
+pub(crate) enum FieldValue {
     /// Length-delimited, from this byte on.
     Bytes(usize),
     GroupStart,
@@ -109,7 +109,7 @@ enum FieldValue {
 }
 
 /// The field that begins at `at`; `None` when its tag, length or number goes on past the end.
-fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
+pub(crate) fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
     let Some((tag, after)) = varint(message, at)? else {
         return Ok(None);
     };
@@ -140,7 +140,7 @@ fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
 }
 
 /// The varint at `at` and the first byte after it; `None` when it goes on past the end.
-fn varint(message: &[u8], at: usize) -> Result<Option<(u64, usize)>, Malformed> {
+pub(crate) fn varint(message: &[u8], at: usize) -> Result<Option<(u64, usize)>, Malformed> {
     let mut value = 0u64;
     for (index, &byte) in message[at..].iter().take(10).enumerate() {
         // The tenth byte has room for the 64th bit alone.

@@ -9,6 +9,7 @@ use mainstay_model::ModuleName;
 use mainstay_model::Phase;
 use mainstay_proto::{Model, ResourceName};
 
+use crate::image_types::KnownImages;
 use crate::status::CallError;
 use crate::upstream::Upstream;
 
@@ -86,6 +87,8 @@ pub struct Resource {
     pub model: Model,
     /// Full name as text, for messages.
     pub label: Arc<str>,
+    /// Whether its answers need the types of their pictures filled in.
+    pub(crate) images: KnownImages,
     state: ArcSwap<ResourceState>,
 }
 
@@ -108,6 +111,7 @@ impl Resource {
             label: name.to_string().into(),
             name,
             model,
+            images: KnownImages::default(),
             state: ArcSwap::from_pointee(state),
         }
     }
@@ -117,11 +121,19 @@ impl Resource {
         self.state.load()
     }
 
-    /// The refusal of a new call, if the resource is about to be taken out.
+    /// The refusal of a new call, if the resource is about to be taken out, or its module does not answer.
     pub fn refuses(&self, caller: CallerRole) -> Option<CallError> {
         let state = self.state();
-        let closed = state.closed.as_ref().filter(|closed| closed.refuses(caller))?;
-        Some(CallError::pending_removal(&self.label, &closed.cause))
+        if let Some(closed) = state.closed.as_ref().filter(|closed| closed.refuses(caller)) {
+            return Some(CallError::pending_removal(&self.label, &closed.cause));
+        }
+        // It is in its module, which does not answer: only what stops something waits for that.
+        let silent = state.phase == Phase::Unhealthy && state.upstream.is_some() && caller != CallerRole::Stop;
+        silent.then(|| CallError::NotAvailable {
+            resource: self.label.clone(),
+            reason: state.for_callers().unwrap_or_default().to_owned(),
+            transient: true,
+        })
     }
 
     /// Replaces the state; for the machine alone.

@@ -72,6 +72,16 @@ pub enum CallError {
         /// True if it may come back by itself; false if that takes a person, or another config.
         transient: bool,
     },
+    /// The caller has as many calls in flight there as it may have.
+    #[error(
+        "exceeded the shared concurrent-request limit of {limit} on resource {key}. This caller has {limit} calls there that are not answered yet"
+    )]
+    TooManyInFlight {
+        /// Most calls of one caller.
+        limit: usize,
+        /// Resource and service, in the words that peers know.
+        key: String,
+    },
     /// The session that answers for the call does not live, or cannot begin.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -107,12 +117,15 @@ pub enum CallError {
     Panic(String),
 }
 
+/// Reason why a resource that is about to be taken out takes no calls, in the words that peers know.
+pub(crate) const PENDING_REMOVAL: &str = "resource is pending removal";
+
 impl CallError {
     /// A resource that is about to be taken out for this cause.
     pub fn pending_removal(resource: &Arc<str>, cause: &str) -> Self {
         Self::NotAvailable {
             resource: resource.clone(),
-            reason: format!("resource is pending removal; {cause}"),
+            reason: format!("{PENDING_REMOVAL}; {cause}"),
             transient: true,
         }
     }
@@ -132,7 +145,9 @@ impl CallError {
             Self::NoResource(..) => Code::NotFound,
             Self::NotAvailable { transient: false, .. } => Code::FailedPrecondition,
             Self::NotAvailable { .. } | Self::CallerEnded(_) => Code::Unavailable,
-            Self::MessageTooLong(_) | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
+            Self::MessageTooLong(_) | Self::TooManyInFlight { .. } | Self::Session(SessionError::TooMany) => {
+                Code::ResourceExhausted
+            }
             Self::Session(_) => Code::InvalidArgument,
             Self::Cancelled | Self::CallerGone(_) => Code::Cancelled,
             Self::DeadlineExceeded => Code::DeadlineExceeded,

@@ -31,6 +31,7 @@ use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
 use crate::status::{CallError, CallTarget};
+use crate::turns::{Turn, Turns};
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
@@ -44,6 +45,8 @@ pub enum Lane {
     Data,
     /// Connection for calls that stop something, and for those that the core makes by itself.
     Control,
+    /// Connection for callers who would have to wait because of others: one call of each.
+    Aside,
 }
 
 /// A connection that can be shared freely: clones are cheap and mean the same connection. It lasts until the peer ends
@@ -53,15 +56,23 @@ pub enum Lane {
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
 
+/// Further connection, opened on first use and again when the peer closed it.
+type OnDemand = tokio::sync::Mutex<Option<SendRequest<Bytes>>>;
+
 struct Inner {
+    /// Number of the connection, from 1.
+    serial: u64,
     place: Endpoint,
     authority: Authority,
     target: CallTarget,
     data: SendRequest<Bytes>,
-    control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    /// Turns at `data`.
+    turns: Arc<Turns>,
+    control: OnDemand,
+    aside: OnDemand,
     closed: CancellationToken,
     exit_cause: ExitCause,
-    /// Bytes that the peer sent, on both lanes.
+    /// Bytes that the peer sent, on all lanes.
     received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
     tasks: Mutex<JoinSet<()>>,
@@ -87,12 +98,19 @@ impl Upstream {
     }
 
     async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let closed = CancellationToken::new();
         let exit_cause = ExitCause::default();
         let mut tasks = JoinSet::new();
         let received = Arc::default();
+        let turns = Arc::<Turns>::default();
         let data = place
-            .dial(&mut tasks, &exit_cause, &received, Some(closed.clone()))
+            .dial(
+                &mut tasks,
+                &exit_cause,
+                &received,
+                Some((closed.clone(), turns.clone())),
+            )
             .await?;
         let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
@@ -100,18 +118,25 @@ impl Upstream {
             resource: Arc::clone(&peer),
             module: peer,
         };
-        let control = tokio::sync::Mutex::new(None);
         Ok(Self(Arc::new(Inner {
+            serial: NEXT.fetch_add(1, Ordering::Relaxed),
             place,
             authority,
             target,
             data,
-            control,
+            turns,
+            control: OnDemand::default(),
+            aside: OnDemand::default(),
             closed,
             exit_cause,
             received,
             tasks: Mutex::new(tasks),
         })))
+    }
+
+    /// Number of the connection, which no other one has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial
     }
 
     /// Waits until the peer has ended the connection, or broken it.
@@ -168,7 +193,7 @@ impl Upstream {
         let mut sender = match lane {
             Lane::Data => self.0.data.clone(),
             // Boxed, because dialling is rare and its state large.
-            Lane::Control => Box::pin(self.0.control()).await.map_err(Unsent::Dial)?,
+            Lane::Control | Lane::Aside => Box::pin(self.0.on_demand(lane)).await.map_err(Unsent::Dial)?,
         };
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(Unsent::Stream)?;
         Ok(sender)
@@ -183,6 +208,17 @@ impl Upstream {
         body: RequestBody,
         mut guards: Guards,
     ) -> Result<Response<CallBody>, Status> {
+        let mut lane = lane;
+        if lane == Lane::Data {
+            guards.turn = self.0.turns.try_take();
+            if guards.turn.is_none() {
+                // Boxed, because it is rare and its state large.
+                Box::pin(self.wait_for_turn(&mut guards)).await?;
+            }
+            if guards.turn.as_ref().is_some_and(Turn::is_aside) {
+                lane = Lane::Aside;
+            }
+        }
         let sender = guards.watch(self.sender(lane)).await?;
         let mut sender = sender.map_err(|error| guards.target.lost(error, self.exit_cause()))?;
         let request = self.request(path, headers).map_err(CallError::Path)?;
@@ -192,6 +228,20 @@ impl Upstream {
             .map_err(|error| guards.target.stream_failed(error, self.exit_cause()))?;
         let upload = (!over).then_some((body, stream));
         ForwardedCall::new(self.clone(), upload, response, guards).head().await
+    }
+
+    /// Waits for a turn on the data lane, unless there is one aside.
+    async fn wait_for_turn(&self, guards: &mut Guards) -> Result<(), Status> {
+        let (turns, caller) = (&self.0.turns, guards.caller);
+        if let Some(aside) = turns.try_aside(caller) {
+            // A peer may take no further connection.
+            if guards.watch(self.sender(Lane::Aside)).await?.is_ok() {
+                guards.turn = Some(aside);
+                return Ok(());
+            }
+        }
+        guards.turn = guards.watch(turns.take(caller, &self.0.closed)).await?;
+        Ok(())
     }
 
     /// Head of a call.
@@ -212,7 +262,7 @@ impl Upstream {
 /// Error for a call that could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
-    /// The control lane could not be opened.
+    /// A further connection could not be opened.
     #[error(transparent)]
     Dial(io::Error),
     /// The connection is no more.
@@ -221,10 +271,15 @@ pub enum Unsent {
 }
 
 impl Inner {
-    /// The control lane, opened on first use and again when the peer closed it.
-    async fn control(&self) -> io::Result<SendRequest<Bytes>> {
-        let mut control = self.control.lock().await;
-        if let Some(sender) = &mut *control
+    /// A further connection to the peer.
+    async fn on_demand(&self, lane: Lane) -> io::Result<SendRequest<Bytes>> {
+        let lane = if lane == Lane::Aside {
+            &self.aside
+        } else {
+            &self.control
+        };
+        let mut lane = lane.lock().await;
+        if let Some(sender) = &mut *lane
             && poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
         {
             return Ok(sender.clone());
@@ -238,7 +293,7 @@ impl Inner {
         while held.try_join_next().is_some() {}
         // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
         held.spawn(async move { while tasks.join_next().await.is_some() {} });
-        *control = Some(sender.clone());
+        *lane = Some(sender.clone());
         Ok(sender)
     }
 }
@@ -249,7 +304,7 @@ impl Endpoint {
         tasks: &mut JoinSet<()>,
         exit_cause: &ExitCause,
         received: &Arc<AtomicU64>,
-        closed: Option<CancellationToken>,
+        data: Option<(CancellationToken, Arc<Turns>)>,
     ) -> io::Result<SendRequest<Bytes>> {
         match self {
             Self::Unix(path) => {
@@ -257,12 +312,12 @@ impl Endpoint {
                 // The process that listens, which may be a child of the one that was started.
                 let peer = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
                 let io = exit_cause.awaited_by(UnixIo::new(stream)?, peer);
-                handshake(CoalescingIo::counting(io, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(io, received.clone()), tasks, data).await
             }
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                handshake(CoalescingIo::counting(stream, received.clone()), tasks, closed).await
+                handshake(CoalescingIo::counting(stream, received.clone()), tasks, data).await
             }
         }
     }
@@ -271,7 +326,7 @@ impl Endpoint {
 async fn handshake<I>(
     io: CoalescingIo<I>,
     tasks: &mut JoinSet<()>,
-    closed: Option<CancellationToken>,
+    data: Option<(CancellationToken, Arc<Turns>)>,
 ) -> io::Result<SendRequest<Bytes>>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -295,6 +350,9 @@ where
         // Why it ended is told by the calls that it ended.
         poll_fn(|cx| {
             let ended = connection.as_mut().poll(cx).is_ready();
+            if let Some((_, turns)) = &data {
+                turns.set_limit(connection.max_concurrent_send_streams());
+            }
             let broken = matches!(driver.poll_drain(cx), Poll::Ready(Err(_)));
             if ended || broken {
                 Poll::Ready(())
@@ -303,7 +361,7 @@ where
             }
         })
         .await;
-        if let Some(closed) = closed {
+        if let Some((closed, _)) = data {
             closed.cancel();
         }
     });

@@ -84,6 +84,8 @@ pub fn module_state(phase: ModulePhase, pid: Option<u32>, next_try: Option<Syste
         ModulePhase::Ready => pb::ModuleState::Ready,
         ModulePhase::Unresponsive => pb::ModuleState::Unresponsive,
         ModulePhase::Unhealthy if pid.is_none() && next_try.is_none() => pb::ModuleState::Stopped,
+        // Of no use, and being ended.
+        ModulePhase::Unhealthy if next_try.is_none() => pb::ModuleState::Stopping,
         ModulePhase::Unhealthy => pb::ModuleState::BackOff,
         ModulePhase::Closing => pb::ModuleState::Stopping,
     }

@@ -41,6 +41,8 @@ class Thermometer(Sensor, EasyResource):
             os._exit(7)
         if "sleep" in command:
             await asyncio.sleep(command["sleep"])
+        # As drivers do that wait for a device: nothing else runs in this process meanwhile.
+        time.sleep(command.get("block", 0))
         return {"nonce": os.environ["NONCE"], "command": command}
 
     async def close(self):

@@ -50,6 +50,10 @@ class Wheel(Motor, EasyResource):
     async def set_rpm(self, rpm, *, extra=None, timeout=None, **kwargs):
         raise NotImplementedError()
 
+    async def do_command(self, command, *, timeout=None, **kwargs):
+        await asyncio.sleep(command.get("sleep", 0))
+        return {}
+
     async def reset_zero_position(self, offset, *, extra=None, timeout=None, **kwargs):
         raise NotImplementedError()
 

@@ -27,6 +27,7 @@ impl World {
     pub fn add_module(&mut self, name: ModuleName) {
         let module = ModuleNode {
             condition: ModuleCondition::Starting,
+            silent: None,
             first_attempt: true,
             offers: Arc::default(),
             in_flight: 0,
@@ -37,6 +38,7 @@ impl World {
         if let Some(present) = self.modules.get_mut(&name) {
             // Calls of the process before may still be under way; they are counted until they end.
             (present.condition, present.first_attempt, present.offers) = (module.condition, true, module.offers);
+            present.silent = None;
         } else {
             self.module_order.push(name.clone());
             self.modules.insert(name.clone(), module);

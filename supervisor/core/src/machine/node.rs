@@ -166,6 +166,8 @@ pub enum ModuleCondition {
 #[derive(Debug)]
 pub(super) struct ModuleNode {
     pub(super) condition: ModuleCondition,
+    /// Reason why what is in it cannot be called although its process runs: it does not answer.
+    pub(super) silent: Option<Arc<str>>,
     /// True for the first start, which nobody should be judged by yet.
     pub(super) first_attempt: bool,
     pub(super) offers: Arc<HashSet<(Api, Model)>>,

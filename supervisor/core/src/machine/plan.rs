@@ -57,6 +57,9 @@ impl World {
                 self.unless_busy(module, Step::Remove(module.clone()))
             };
         }
+        if let Some(cause) = self.modules.get(module).and_then(|module| module.silent.as_ref()) {
+            return Step::Show(ShownState::gone(cause.clone()));
+        }
         let lost = |held: &&ResourceName| self.nodes.get(*held).is_none_or(|held| !held.is_counted_on());
         // An optional dependency that it holds is missed like any other: what it does with it fails.
         let held = node.held.iter().map(|(held, _)| held);

@@ -174,7 +174,7 @@ impl World {
             && matches!(module.condition, ModuleCondition::Ready | ModuleCondition::Draining);
         let never_ran = module.first_attempt && matches!(condition, ModuleCondition::Down(_));
         module.first_attempt &= condition == ModuleCondition::Starting;
-        module.condition = condition;
+        (module.condition, module.silent) = (condition, None);
         if let Some(offers) = offers {
             module.offers = Arc::new(offers);
         }
@@ -220,6 +220,19 @@ impl World {
         }
         for resource in touched {
             self.touch_around(&resource);
+        }
+    }
+
+    /// A module's process does not answer any more, for this reason, or answers again. What is in it stays there: nothing
+    /// is lost yet.
+    pub fn module_silent(&mut self, name: &ModuleName, silent: Option<Arc<str>>) {
+        let Some(module) = self.modules.get_mut(name) else {
+            return;
+        };
+        module.silent = silent;
+        let inside = self.nodes.iter().filter(|(_, node)| node.module.as_ref() == Some(name));
+        for name in inside.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.touch(&name);
         }
     }
 

@@ -26,7 +26,7 @@ fn tracer_in(status: &str) -> Option<u32> {
 }
 
 /// `pid`, and all others of its session: a wrapper may have started the module proper.
-fn session(pid: u32) -> Vec<u32> {
+pub(super) fn session(pid: u32) -> Vec<u32> {
     let leader = pid.cast_signed();
     let mut found = vec![pid];
     // A module leads a session of its own; where it does not, its session is somebody else's.

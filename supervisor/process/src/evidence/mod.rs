@@ -1,10 +1,11 @@
 //! Evidence of a module that hangs, written down before it is ended: the wait channels of its threads, its open files, the
-//! calls in flight, and its last output. `inspect` reads the processes.
+//! calls in flight, and its last output. `inspect` reads the processes, `stacks` has them print their own.
 //!
 //! Reading `/proc/PID` can block for as long as the process does, and a full disk can, too. So all of it is done by a thread
 //! of its own that nobody waits for longer than a second; what it had not written by then is missing.
 
 mod inspect;
+mod stacks;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use crate::evidence::inspect::tracer;
+pub use crate::evidence::stacks::ask as ask_for_stacks;
 
 /// Limit for gathering evidence.
 pub const LIMIT: Duration = Duration::from_secs(1);
@@ -72,6 +74,18 @@ pub async fn gather(state: Option<PathBuf>, case: HungModule) -> Evidence {
             )),
         },
     }
+}
+
+/// Adds a file to a folder that was made before. Returns within [`LIMIT`], with the reason if it could not be written.
+pub async fn add(folder: PathBuf, name: &'static str, text: String) -> Option<String> {
+    let path = folder.join(name);
+    let write = move || create(&folder, name).and_then(|mut file| file.write_all(text.as_bytes()));
+    let why = match run_with_limit(LIMIT, write).await {
+        Some(Ok(())) => return None,
+        Some(Err(error)) => error.to_string(),
+        None => "the disk blocks".to_owned(),
+    };
+    Some(format!("cannot write `{}`: {why}", path.display()))
 }
 
 /// Does what may block in a thread of its own. `None` if it has not ended within `limit`: it is left alone then.

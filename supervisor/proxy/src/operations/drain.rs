@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{OnStopAll, Operations};
+use mainstay_model::ModuleName;
+
+use super::{CallInfo, OnStopAll, Operations};
+use crate::status::PENDING_REMOVAL;
 
 /// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2);
@@ -44,7 +47,10 @@ impl Operations {
             let calls = self.calls(|_, about| &*about.resource == resource).len();
             match due(calls, by, Instant::now()) {
                 DrainStep::Remove => return,
-                DrainStep::Cut => return self.cut(resource, cause),
+                DrainStep::Cut => {
+                    let reason = format!("{PENDING_REMOVAL}; {cause}").into();
+                    return self.cut(|about| &*about.resource == resource, &reason);
+                }
                 DrainStep::Wait { until } => {
                     let until = tokio::time::Instant::from_std(until);
                     if tokio::time::timeout_at(until, ended).await.is_ok() {
@@ -56,14 +62,19 @@ impl Operations {
         }
     }
 
-    /// Ends all calls to `resource` but those that stop something.
-    fn cut(&self, resource: &str, cause: &Arc<str>) {
+    /// Ends all calls to resources in `module` as UNAVAILABLE for `reason`, but those that stop something: it may recover,
+    /// and is to stop then.
+    pub fn cut_module(&self, module: &ModuleName, reason: &Arc<str>) {
+        self.cut(|about| about.module.as_ref() == Some(module), reason);
+    }
+
+    /// Ends all calls that are concerned but those that stop something.
+    fn cut(&self, concerned: impl Fn(&CallInfo) -> bool, reason: &Arc<str>) {
         let mut running = self.0.running();
         let lists = &mut *running;
         for operation in lists.operations.values_mut().chain(lists.joined.values_mut()) {
-            let about = operation.about.as_ref();
-            if about.is_some_and(|about| &*about.resource == resource) && operation.on_stop_all == OnStopAll::Cancel {
-                operation.cut = Some(cause.clone());
+            if operation.about.as_ref().is_some_and(&concerned) && operation.on_stop_all == OnStopAll::Cancel {
+                operation.cut = Some(reason.clone());
                 operation.cancel.cancel();
             }
         }
@@ -75,7 +86,7 @@ mod tests {
     use super::*;
     use crate::call::CallLease as _;
     use crate::identity::Identity;
-    use crate::operations::{CallInfo, RunningCall};
+    use crate::operations::RunningCall;
 
     #[test]
     fn an_empty_resource_is_taken_out_at_once_and_a_busy_one_at_its_time() {
@@ -94,7 +105,7 @@ mod tests {
     fn call(operations: &Operations, resource: &str, on_stop_all: OnStopAll) -> RunningCall {
         let about = CallInfo {
             resource: resource.into(),
-            module: None,
+            module: Some("m".into()),
             caller: Arc::new(Identity::Control),
             unary: true,
             moves: false,
@@ -127,10 +138,15 @@ mod tests {
         );
         operations.drain("a", Instant::now(), &cause).await;
         assert!(lasting.cancel.is_cancelled());
-        assert_eq!(lasting.cut_reason(), Some(cause));
-        for spared in [stop, other] {
+        let reason = "resource is pending removal; module gripper is being restarted";
+        assert_eq!(lasting.cut_reason().as_deref(), Some(reason));
+        for spared in [&stop, &other] {
             assert!(!spared.cancel.is_cancelled());
             assert_eq!(spared.cut_reason(), None);
         }
+        operations.cut_module(&"another".into(), &cause);
+        assert!(!other.cancel.is_cancelled());
+        operations.cut_module(&"m".into(), &cause);
+        assert_eq!((other.cut_reason(), stop.cut_reason()), (Some(cause), None));
     }
 }

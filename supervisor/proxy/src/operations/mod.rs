@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::call::CallLease;
 use crate::identity::Identity;
+use crate::in_flight::InFlightCall;
 use crate::upstream::Upstream;
 
 /// Running call.
@@ -105,6 +106,8 @@ pub struct RunningCall {
     joined: Option<u64>,
     /// Connection that the call takes.
     upstream: Option<Upstream>,
+    /// The call's share of what its caller may have in flight.
+    pub(crate) room: Option<InFlightCall>,
 }
 
 impl RunningCall {
@@ -171,6 +174,7 @@ impl Operations {
             cancel,
             joined,
             upstream: None,
+            room: None,
         }
     }
 

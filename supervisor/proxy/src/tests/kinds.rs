@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Response;
+use mainstay_proto::viam::component::camera::v1::GetImagesResponse;
 use mainstay_proto::viam::component::testecho::v1::test_echo_service_client::TestEchoServiceClient;
 use mainstay_proto::viam::component::testecho::v1::test_echo_service_server::{TestEchoService, TestEchoServiceServer};
 use mainstay_proto::viam::component::testecho::v1::{
     EchoBiDiRequest, EchoBiDiResponse, EchoMultipleRequest, EchoMultipleResponse, EchoRequest, EchoResponse,
     StopRequest, StopResponse,
 };
+use prost::Message as _;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
@@ -129,6 +131,53 @@ async fn a_status_alone_reaches_its_caller_with_the_content_type_that_its_module
     assert_eq!(got.headers["content-type"], "application/grpc");
     assert_eq!(got.status(), (12, "Method not found".to_owned()));
     assert!(got.body.is_empty() && got.trailers.is_empty(), "{got:?}");
+}
+
+#[tokio::test]
+async fn pictures_of_a_module_that_knows_no_types_get_them_and_a_modern_module_is_looked_at_once() {
+    // An `Image` with its format and a picture; the same with its type.
+    let image = |typed: bool| {
+        let picture = [&b"\x89PNG\r\n\x1a\n"[..], &[7; 300_000]].concat();
+        let mut image = b"\x0a\x05front\x10\x03\x1a".to_vec();
+        prost::encoding::encode_varint(picture.len() as u64, &mut image);
+        image.extend(picture);
+        if typed {
+            image.extend(b"\x22\x07image/x");
+        }
+        let mut images = b"\x0a".to_vec();
+        prost::encoding::encode_varint(image.len() as u64, &mut images);
+        images.extend(image);
+        message(&images)
+    };
+    // What the module answers, call by call, and the type that its caller sees.
+    let stories: [&[(bool, &str)]; 2] = [
+        &[(false, "image/jpeg"), (true, "image/x"), (false, "image/jpeg")],
+        // Nobody looks any more.
+        &[(true, "image/x"), (false, "")],
+    ];
+    for story in stories {
+        let answers: Vec<_> = story.iter().map(|(typed, _)| image(*typed)).collect();
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let world = Fixture::new(move |_request, mut respond| {
+            let bytes = answers.lock().unwrap().next().unwrap();
+            async move {
+                let mut stream = answer(&mut respond);
+                world::send_all(&mut stream, bytes).await.unwrap();
+                stream.send_trailers(ok_trailers()).unwrap();
+            }
+        })
+        .await;
+        let mut client = world.client().await;
+        for (_, wanted) in story {
+            let path = "/viam.component.camera.v1.CameraService/GetImages";
+            let got = client.call(path, &[], named(1)).await;
+            assert_eq!(got.status().0, 0);
+            let images = GetImagesResponse::decode(&got.body[5..]).unwrap().images;
+            assert_eq!((images.len(), images[0].image.len()), (1, 300_008));
+            assert_eq!(images[0].mime_type, *wanted);
+        }
+        world::until("all calls are over", || world.kept() == 0).await;
+    }
 }
 
 #[tokio::test]

@@ -201,3 +201,72 @@ async fn many_streams_that_are_cancelled_at_once_do_not_cost_the_connection() {
     assert_eq!(client.call(ECHO, &[], named(5)).await.status().0, 0);
     assert!(!world.upstream.is_closed());
 }
+
+#[tokio::test]
+async fn a_client_with_many_calls_at_a_full_module_lets_another_in_at_the_next_turn() {
+    const ROOM: u32 = 4;
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let may_end = Arc::new(tokio::sync::Semaphore::new(0));
+    let permits = Arc::clone(&may_end);
+    let world = Fixture::with_module(move |listener| {
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(ROOM);
+        serve_h2(listener, builder, move |request, mut respond| {
+            let (arrived, permits) = (arrived.clone(), Arc::clone(&permits));
+            async move {
+                let body = super::world::read_all(&mut request.into_body()).await.unwrap();
+                arrived.send(body.len()).unwrap();
+                permits.acquire().await.unwrap().forget();
+                let mut stream = answer(&mut respond);
+                stream.send_data(message(b""), false).unwrap();
+                stream.send_trailers(ok_trailers()).unwrap();
+            }
+        })
+    })
+    .await;
+    let (mut busy, mut other) = (world.client().await, world.client().await);
+    // A first answer, so that the core knows how much room there is.
+    may_end.add_permits(1);
+    assert_eq!(busy.call(ECHO, &[], named(1)).await.status().0, 0);
+    let one = soon(arrivals.recv()).await.unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..40 {
+        let mut call = busy.open(ECHO, &[]).await;
+        call.stream.send_data(named(1), true).unwrap();
+        calls.push(call);
+    }
+    until("all calls are there", || world.kept() == 40).await;
+    // One more than there is room goes aside.
+    for _ in 0..=ROOM {
+        assert_eq!(soon(arrivals.recv()).await, Some(one));
+    }
+    let mut first = other.open(ECHO, &[]).await;
+    first.stream.send_data(named(7), true).unwrap();
+    assert_eq!(
+        soon(arrivals.recv()).await,
+        Some(one + 6),
+        "another's first call goes aside at once"
+    );
+    let mut call = other.open(ECHO, &[]).await;
+    call.stream.send_data(named(2), true).unwrap();
+    until("the other's calls are there", || world.kept() == 42).await;
+    // Stop has room of its own.
+    let mut stop = other.open(STOP, &[]).await;
+    stop.stream.send_data(named(3), true).unwrap();
+    assert_eq!(soon(arrivals.recv()).await, Some(one + 2));
+    // Whichever end: behind two calls of the busy one it is the other's turn at the latest.
+    may_end.add_permits(4);
+    let mut next = Vec::new();
+    while !next.contains(&Some(one + 1)) {
+        assert!(next.len() < 4, "{next:?}");
+        next.push(soon(arrivals.recv()).await);
+    }
+    may_end.add_permits(100);
+    assert_eq!(soon(stop.finish()).await.status().0, 0);
+    assert_eq!(soon(first.finish()).await.status().0, 0);
+    assert_eq!(soon(call.finish()).await.status().0, 0);
+    for call in calls {
+        assert_eq!(soon(call.finish()).await.status().0, 0);
+    }
+    until("all calls are over", || world.kept() == 0).await;
+}

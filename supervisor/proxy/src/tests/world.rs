@@ -19,8 +19,11 @@ use crate::body::{CallBody, RequestBody};
 use crate::connection::serve_connection;
 use crate::deadline::Deadline;
 use crate::forward::{ForwardOptions, forward};
+use crate::image_types::ImageFilter;
 use crate::peek::{Addressing, peek};
+use crate::resource::Resource;
 use crate::status::{CallTarget, respond};
+use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 
 pub const ECHO: &str = "/viam.component.testecho.v1.TestEchoService/Echo";
@@ -60,11 +63,23 @@ pub fn named(size: usize) -> Bytes {
 }
 
 /// TestCore side of a test, beyond forwarding.
-#[derive(Default)]
 pub struct TestCore {
     pub cancel: CancellationToken,
     /// Calls that are not over.
     pub kept: Arc<AtomicUsize>,
+    /// Resource that calls of a camera are for.
+    pub camera: Arc<Resource>,
+}
+
+impl Default for TestCore {
+    fn default() -> Self {
+        let name = "rdk:component:camera/e".parse().unwrap();
+        Self {
+            cancel: CancellationToken::new(),
+            kept: Arc::default(),
+            camera: Arc::new(Resource::new(name, "tests:old:camera".parse().unwrap())),
+        }
+    }
 }
 
 struct TestLease(Arc<AtomicUsize>);
@@ -114,7 +129,8 @@ impl Fixture {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (shared, up) = (Arc::clone(&shared), up.clone());
-                let service = move |request| route(Arc::clone(&shared), up.clone(), request);
+                let caller = CallerId::unique();
+                let service = move |request| route(Arc::clone(&shared), up.clone(), caller, request);
                 connections.spawn(serve_connection(stream, service, CancellationToken::new()));
             }
         });
@@ -161,7 +177,12 @@ impl Fixture {
     }
 }
 
-async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<RequestBody>) -> Response<CallBody> {
+async fn route(
+    core: Arc<TestCore>,
+    upstream: Upstream,
+    caller: CallerId,
+    request: Request<RequestBody>,
+) -> Response<CallBody> {
     let (parts, body) = request.into_parts();
     assert_ne!(parts.uri.path(), "/panic", "a call that panics");
     let deadline = match Deadline::of(&parts.headers, None, Instant::now()) {
@@ -194,6 +215,8 @@ async fn route(core: Arc<TestCore>, upstream: Upstream, request: Request<Request
         target,
         span: None,
         path: None,
+        caller,
+        images: ImageFilter::new(parts.uri.path(), &core.camera, upstream.serial()),
     };
     forward(&parts, peeked.body, &upstream, terms).await
 }

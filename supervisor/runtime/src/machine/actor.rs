@@ -396,6 +396,16 @@ impl Machine {
                     self.swap_table();
                 }
             }
+            ModuleEvent::Silent { life, silent } => {
+                if running.life == life && running.upstream.is_some() {
+                    self.world.module_silent(&name, silent.clone());
+                    // New calls are refused before those in flight end.
+                    self.take_steps();
+                    if let Some(reason) = silent {
+                        self.handle.shared.operations.cut_module(&name, &reason);
+                    }
+                }
+            }
             ModuleEvent::Down { life, cause, .. } => {
                 running.upstream = None;
                 running.drain_by = None;

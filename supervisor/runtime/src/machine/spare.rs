@@ -122,7 +122,7 @@ pub(super) async fn start(shared: &Shared, spec: ModuleSpec, give_up: &Cancellat
                 let transient = unstarted || begun.elapsed() >= limit;
                 break Err(SpareError { cause, transient });
             }
-            Some((_, ModuleEvent::Starting | ModuleEvent::Stopped)) => {}
+            Some((_, ModuleEvent::Starting | ModuleEvent::Silent { .. } | ModuleEvent::Stopped)) => {}
             None => {
                 break Err(SpareError {
                     cause: "it was ended before it was ready".into(),

@@ -8,6 +8,7 @@ mod connection;
 mod prepare;
 mod process;
 mod report;
+mod stacks;
 mod start;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use crate::module::actor::connection::Connection;
 use crate::module::actor::prepare::Preparation;
 use crate::module::actor::process::ModuleProcess;
 use crate::module::actor::report::Report;
+use crate::module::actor::stacks::Stacks;
 use crate::{sleep_until, wall_clock};
 
 /// Command of the machine to a module.
@@ -93,6 +95,8 @@ pub enum ModuleEvent {
         upstream: Upstream,
         handlers: Arc<[Handler]>,
     },
+    /// The process does not answer any more, for this reason, or answers again.
+    Silent { life: u64, silent: Option<Arc<str>> },
     /// The module cannot be called any more. Repeated when more is known, or when the next try begins.
     Down {
         life: u64,
@@ -116,6 +120,7 @@ pub struct Actor {
     preparation: Preparation,
     process: ModuleProcess,
     connection: Connection,
+    stacks: Stacks,
     report: Report,
 }
 
@@ -153,6 +158,7 @@ impl Actor {
             preparation: Preparation::default(),
             process: ModuleProcess::new(entry, place, spawner, context.bounds),
             connection: Connection::new(context.parent),
+            stacks: Stacks::default(),
             report: Report::new(context.entry, context.operations, context.events),
         }
     }
@@ -239,6 +245,9 @@ impl Actor {
                 Action::TerminateGroup => return self.signal(Signal::SIGTERM, true),
                 Action::KillGroup => {
                     warn!(module = %self.spec.name, "module did not end when told to; killing it");
+                    if let (State::Stopping { failed: true, .. }, Some(pid)) = (before, self.process.pid()) {
+                        self.stacks.ask(pid, &self.report).await;
+                    }
                     return self.signal(Signal::SIGKILL, true);
                 }
                 Action::GiveUp => {
@@ -310,6 +319,7 @@ impl Actor {
             self.report.entry.history().exited(life, exit, ending_signal(exit));
         }
         self.drain_output().await;
+        self.stacks.record(&self.report).await;
         self.process.remove_socket(life);
         exit.is_some_and(|exit| exit.success())
     }
@@ -324,6 +334,7 @@ impl Actor {
         self.report.add_or_fail(problem);
         self.connection.give_up();
         self.drain_output().await;
+        self.stacks.record(&self.report).await;
         self.process.remove_socket(self.lifecycle.life());
     }
 
@@ -437,11 +448,15 @@ impl Actor {
     fn handle_notice(&mut self, news: Notice) -> Input {
         let (name, life) = (&self.spec.name, self.lifecycle.life());
         match news {
-            Notice::Unresponsive(what) => {
+            Notice::Unresponsive { what, traced } => {
                 warn!(module = %name, "module {what}");
-                let cause = format!("module {name} {what}");
+                let cause: Arc<str> = format!("module {name} {what}").into();
+                if !traced {
+                    let silent = Some(cause.clone());
+                    self.report.send(ModuleEvent::Silent { life, silent });
+                }
                 self.report.entry.publish(|state| {
-                    state.error = Some(cause.into());
+                    state.error = Some(cause);
                     state.last = Some(what.into());
                     state.last_at = Some(wall_clock::now());
                 });
@@ -452,6 +467,7 @@ impl Actor {
                     info!(module = %name, "module answers again");
                     self.report.last("answers again".to_owned());
                 }
+                self.report.send(ModuleEvent::Silent { life, silent: None });
                 Input::Responded { life }
             }
             Notice::Hung { why, evidence } => {
@@ -461,7 +477,8 @@ impl Actor {
                 let wire = format!("module {name} {why}{}", lies.unwrap_or_default());
                 self.fault(Problem::new(wire, why));
                 if let Some(folder) = evidence {
-                    self.report.entry.history().evidence(life, folder);
+                    self.report.entry.history().evidence(life, folder.clone());
+                    self.stacks = Stacks::of(Some(folder));
                 }
                 Input::Hung { life }
             }

@@ -18,6 +18,8 @@ pub fn launch(spec: &ModuleSpec, program: &Program, address: &OsStr, home: &Path
     let data = spec.data.clone().unwrap_or_else(usual);
     let unpacked = spec.tarball.then(|| root.clone());
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
+        // A Python program prints its stacks when it crashes, or is asked for them: see `stacks`.
+        ("PYTHONFAULTHANDLER".into(), "1".into()),
         ("VIAM_HOME".into(), home.into()),
         ("VIAM_MODULE_DATA".into(), data.clone().into()),
         ("VIAM_MODULE_NAME".into(), spec.name.as_str().into()),

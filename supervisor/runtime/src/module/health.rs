@@ -45,8 +45,13 @@ pub struct Subject {
 /// Notice of a health watch to its module's actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The process missed a probe; the text says how.
-    Unresponsive(String),
+    /// The process missed a probe.
+    Unresponsive {
+        /// How, in words that follow the module's name.
+        what: String,
+        /// True if a debugger holds it: somebody is at it, and its callers may wait.
+        traced: bool,
+    },
     /// The process answers (again).
     Responded,
     /// The process is to be ended, because it hangs or does not return calls; no notice follows.
@@ -221,7 +226,10 @@ impl HealthTask {
                 }
                 Action::Unresponsive { silent, tracer } => {
                     self.silent_since = Instant::now().checked_sub(silent);
-                    self.notify(Notice::Unresponsive(unresponsive(silent, &self.subject.health, tracer)));
+                    self.notify(Notice::Unresponsive {
+                        what: unresponsive(silent, &self.subject.health, tracer),
+                        traced: tracer.is_some(),
+                    });
                     return false;
                 }
                 Action::Answering => {

@@ -134,12 +134,33 @@ impl RobotState {
                 stops.spawn(async move { (stop::stop(&published, &name, None).await, name) });
             }
             while let Some(Ok((outcome, name))) = stops.join_next().await {
-                if let Err(status) = outcome {
+                // Nor does what was closed meanwhile move.
+                if let Err(status) = outcome
+                    && !is_closed(&published.load_full(), &name)
+                {
                     tracing::error!(resource = %name, "cannot stop what module {module} moved: {}", status.message());
                 }
             }
         });
     }
+}
+
+/// Whether a resource is no more, or its module was told to end and takes no calls any more: whatever it moved it ended
+/// itself, in order.
+fn is_closed(view: &View, name: &ResourceName) -> bool {
+    let Some(resource) = view.resources.iter().find(|resource| resource.name == *name) else {
+        return true;
+    };
+    let state = resource.state();
+    let ended = state
+        .upstream
+        .as_ref()
+        .is_none_or(|upstream| upstream.exit_cause().is_some());
+    let owner = view
+        .modules
+        .iter()
+        .find(|entry| Some(&entry.name) == state.module.as_ref());
+    ended && owner.is_none_or(|entry| entry.state().phase == ModulePhase::Closing)
 }
 
 /// Whether a resource is in another module, can be stopped, and can be called: what is in the module itself ends with
@@ -148,6 +169,7 @@ fn outlives(view: &View, module: &ModuleName, name: &ResourceName) -> bool {
     let resource = view.resources.iter().find(|resource| resource.name == *name);
     let state = resource.map(|resource| Arc::clone(&resource.state()));
     view.table.stop_of(name).is_some()
+        && !is_closed(view, name)
         && state.is_some_and(|state| state.upstream.is_some() && state.module.as_ref() != Some(module))
 }
 

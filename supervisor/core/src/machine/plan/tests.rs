@@ -136,6 +136,31 @@ fn a_crash_takes_down_its_own_and_rebuilds_dependents_when_it_is_back() {
 }
 
 #[test]
+fn what_is_in_a_module_that_does_not_answer_is_not_ready_and_nothing_is_built_anew_for_it() {
+    let mut simulator = Simulator::new(&["a@m", "b@n: a", "c@m"]);
+    simulator.ready("m");
+    simulator.ready("n");
+    assert_eq!(simulator.settle(), "+a +c +b");
+    let silent = |simulator: &mut Simulator, cause: Option<&str>| {
+        simulator.world.module_silent(&"m".into(), cause.map(Into::into));
+        assert_eq!(simulator.settle(), "");
+        ["a", "b", "c"].map(|resource| simulator.shown(resource))
+    };
+    let ready = || (Phase::Ready, String::new());
+    let mute = || (Phase::Unhealthy, "m is mute".to_owned());
+    assert_eq!(silent(&mut simulator, Some("m is mute")), [mute(), ready(), mute()]);
+    assert_eq!(silent(&mut simulator, None), [ready(), ready(), ready()]);
+    // Whatever else becomes of the module says more than its silence.
+    silent(&mut simulator, Some("m is mute"));
+    simulator.down("m");
+    assert_eq!(simulator.settle(), "");
+    assert_eq!(simulator.shown("a"), (Phase::Unhealthy, "m died".into()));
+    simulator.ready("m");
+    assert_eq!(simulator.settle(), "-b +a +c +b");
+    assert_eq!(simulator.shown("a"), ready());
+}
+
+#[test]
 fn a_restart_empties_the_module_first() {
     let mut simulator = Simulator::new(&["a@m", "b@n: a", "c@m: b"]);
     simulator.ready("m");

@@ -264,6 +264,20 @@ impl Tail {
         self.output.show(origin, line);
     }
 
+    /// Number that the next line will have.
+    pub fn end(&self) -> u64 {
+        self.output.lines().ring().next()
+    }
+
+    /// The lines of this process from number `from` on, oldest first.
+    pub fn since(&self, from: u64) -> Vec<String> {
+        let kept = self.output.lines().ring().read(from, MAX_LINES).entries;
+        let kept = kept
+            .into_iter()
+            .filter(|line| line.life == self.life && line.stream != Stream::Core);
+        kept.map(|line| line.text.to_string()).collect()
+    }
+
     /// The last lines that this process printed or logged, oldest first; what the core said of it does not count.
     pub fn lines(&self) -> Vec<String> {
         let gate = self.output.gate();

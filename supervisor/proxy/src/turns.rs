@@ -1,0 +1,385 @@
+//! Turns at a module: calls that wait for room on its connection go in turns by caller, so that whoever makes hundreds
+//! of calls at once delays nobody else by more than the next one that ends; and not even by that the first call of a
+//! caller, which goes aside, on a connection for such calls.
+//!
+//! Where nobody waits a turn costs one atomic count.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Most calls aside.
+const ASIDE: usize = 32;
+
+/// Number of a caller: a client's connection, a module, a run of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallerId(u64);
+
+impl CallerId {
+    /// The core itself.
+    pub const CORE: Self = Self(0);
+
+    /// A number that nobody else has.
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Queue that is served round robin: one of each caller in turn, those of one caller in order.
+#[derive(Debug)]
+struct RoundRobin<T> {
+    /// Callers that wait, the next one first.
+    callers: VecDeque<CallerId>,
+    waiting: HashMap<CallerId, VecDeque<T>>,
+    length: usize,
+}
+
+impl<T> Default for RoundRobin<T> {
+    fn default() -> Self {
+        Self {
+            callers: VecDeque::new(),
+            waiting: HashMap::new(),
+            length: 0,
+        }
+    }
+}
+
+impl<T> RoundRobin<T> {
+    fn push(&mut self, caller: CallerId, item: T) {
+        let queue = self.waiting.entry(caller).or_default();
+        if queue.is_empty() {
+            self.callers.push_back(caller);
+        }
+        queue.push_back(item);
+        self.length += 1;
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let caller = self.callers.pop_front()?;
+        let queue = self.waiting.get_mut(&caller)?;
+        let item = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&caller);
+        } else {
+            self.callers.push_back(caller);
+        }
+        self.length -= 1;
+        item
+    }
+
+    /// Takes those items of a caller out that are not to be kept.
+    fn retain(&mut self, caller: CallerId, keep: impl FnMut(&T) -> bool) {
+        let Some(queue) = self.waiting.get_mut(&caller) else {
+            return;
+        };
+        let before = queue.len();
+        queue.retain(keep);
+        self.length -= before - queue.len();
+        if queue.is_empty() {
+            self.waiting.remove(&caller);
+            self.callers.retain(|other| *other != caller);
+        }
+    }
+}
+
+/// Turns at one connection.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    /// Calls that the connection takes at once.
+    limit: AtomicUsize,
+    /// Calls that have a turn.
+    taken: AtomicUsize,
+    /// Length of the queue, to be read without its lock.
+    waiting: AtomicUsize,
+    queue: Mutex<RoundRobin<oneshot::Sender<()>>>,
+    /// Callers that have a call aside.
+    aside: Mutex<HashSet<CallerId>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            limit: AtomicUsize::new(usize::MAX),
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            aside: Mutex::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// Sets how many calls the connection takes at once.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        if self.limit.load(Ordering::Relaxed) != limit {
+            self.limit.store(limit, Ordering::SeqCst);
+            self.grant(&mut self.queue());
+        }
+    }
+
+    /// Takes a turn at once, if there is room and nobody waits.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Turn> {
+        let taken = self.waiting.load(Ordering::SeqCst) == 0 && self.reserve();
+        taken.then(|| self.turn(None))
+    }
+
+    /// Takes room aside for a caller that would have to wait, if it has none there.
+    pub(crate) fn try_aside(self: &Arc<Self>, caller: CallerId) -> Option<Turn> {
+        let mut aside = self.aside();
+        let room = aside.len() < ASIDE.min(self.limit.load(Ordering::SeqCst));
+        (room && aside.insert(caller)).then(|| self.turn(Some(caller)))
+    }
+
+    /// Waits for a turn; `None` once `closed`.
+    pub(crate) async fn take(self: &Arc<Self>, caller: CallerId, closed: &CancellationToken) -> Option<Turn> {
+        let (sender, receiver) = oneshot::channel();
+        let mut place = Place {
+            turns: self,
+            caller,
+            receiver: Some(receiver),
+        };
+        {
+            let mut queue = self.queue();
+            queue.push(caller, sender);
+            self.waiting.store(queue.length, Ordering::SeqCst);
+            // A turn that ended before this call was seen to wait went to nobody.
+            self.grant(&mut queue);
+        }
+        tokio::select! {
+            () = place.reached() => Some(self.turn(None)),
+            () = closed.cancelled() => None,
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, RoundRobin<oneshot::Sender<()>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn aside(&self) -> MutexGuard<'_, HashSet<CallerId>> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(self: &Arc<Self>, aside: Option<CallerId>) -> Turn {
+        let turns = self.clone();
+        Turn { turns, aside }
+    }
+
+    /// Counts one more, if there is room.
+    fn reserve(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        let more = |taken| (taken < limit).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .is_ok()
+    }
+
+    /// Gives the room that there is to those who wait.
+    fn grant(&self, queue: &mut RoundRobin<oneshot::Sender<()>>) {
+        while queue.length > 0 && self.reserve() {
+            // Whoever has gone meanwhile is passed over.
+            let granted = std::iter::from_fn(|| queue.pop()).any(|next| next.send(()).is_ok());
+            if !granted {
+                self.taken.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.waiting.store(queue.length, Ordering::SeqCst);
+    }
+
+    fn release(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.grant(&mut self.queue());
+        }
+    }
+}
+
+/// Room for one call. Dropping it lets the next one in.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    /// The caller, if the room is aside.
+    aside: Option<CallerId>,
+}
+
+impl Turn {
+    /// True if the call goes aside.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        match &self.aside {
+            Some(caller) => {
+                self.turns.aside().remove(caller);
+            }
+            None => self.turns.release(),
+        }
+    }
+}
+
+/// Place in the queue. Dropping it leaves the queue, and gives back a turn that nobody took.
+struct Place<'t> {
+    turns: &'t Turns,
+    caller: CallerId,
+    /// Gone once the turn was taken.
+    receiver: Option<oneshot::Receiver<()>>,
+}
+
+impl Place<'_> {
+    /// Waits for the turn.
+    async fn reached(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            // The sender goes only with the queue, or after it sent.
+            let _sent = receiver.await;
+            self.receiver = None;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(mut receiver) = self.receiver.take() else {
+            return;
+        };
+        receiver.close();
+        if receiver.try_recv().is_ok() {
+            self.turns.release();
+            return;
+        }
+        let mut queue = self.turns.queue();
+        queue.retain(self.caller, |waiting| !waiting.is_closed());
+        self.turns.waiting.store(queue.length, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn served(pushed: &[(u64, &'static str)]) -> Vec<&'static str> {
+        let mut queue = RoundRobin::default();
+        for (caller, item) in pushed {
+            queue.push(CallerId(*caller), *item);
+        }
+        let served = std::iter::from_fn(|| queue.pop()).collect();
+        assert!(queue.length == 0 && queue.waiting.is_empty() && queue.callers.is_empty());
+        served
+    }
+
+    #[test]
+    fn callers_are_served_in_turns_and_each_in_its_own_order() {
+        for (pushed, wanted) in [
+            (&[][..], &[][..]),
+            (&[(1, "a"), (1, "b"), (1, "c")], &["a", "b", "c"]),
+            (&[(1, "a"), (1, "b"), (1, "c"), (2, "x")], &["a", "x", "b", "c"]),
+            (
+                &[(1, "a"), (2, "x"), (1, "b"), (3, "n"), (2, "y"), (2, "z")],
+                &["a", "x", "n", "b", "y", "z"],
+            ),
+        ] {
+            assert_eq!(served(pushed), wanted);
+        }
+    }
+
+    #[test]
+    fn whoever_was_just_served_and_comes_again_goes_behind_those_who_wait() {
+        let mut queue = RoundRobin::default();
+        queue.push(CallerId(1), "a");
+        queue.push(CallerId(2), "x");
+        assert_eq!(queue.pop(), Some("a"));
+        queue.push(CallerId(1), "b");
+        queue.push(CallerId(2), "y");
+        assert_eq!(
+            [queue.pop(), queue.pop(), queue.pop()],
+            [Some("x"), Some("b"), Some("y")]
+        );
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten() {
+        let mut queue = RoundRobin::default();
+        for (caller, item) in [(1, "a"), (1, "b"), (2, "x")] {
+            queue.push(CallerId(caller), item);
+        }
+        queue.retain(CallerId(2), |_| false);
+        queue.retain(CallerId(1), |item| *item != "a");
+        queue.retain(CallerId(3), |_| false);
+        assert_eq!((queue.length, queue.callers.len()), (1, 1));
+        assert_eq!((queue.pop(), queue.pop()), (Some("b"), None));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_ends_goes_to_the_caller_that_is_next() {
+        let (turns, closed) = (Arc::new(Turns::default()), CancellationToken::new());
+        turns.set_limit(2);
+        let (many, one) = (CallerId(1), CallerId(2));
+        let first = turns.try_take().expect("there is room");
+        let second = turns.try_take().expect("there is room");
+        assert!(turns.try_take().is_none());
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(turns.take(many, &closed))).collect();
+        for waiting in &mut waiting {
+            assert!(waiting.now_or_never().is_none());
+        }
+        let mut other = Box::pin(turns.take(one, &closed));
+        assert!((&mut other).now_or_never().is_none());
+        drop(first);
+        assert!(turns.try_take().is_none(), "nobody overtakes");
+        let third = (&mut waiting[0]).now_or_never().flatten().expect("first come");
+        assert!((&mut other).now_or_never().is_none());
+        drop(second);
+        let fourth = (&mut other).now_or_never().flatten().expect("its turn");
+        // One leaves the queue, another with the turn that it did not take.
+        drop(waiting.remove(1));
+        drop(third);
+        drop(waiting.remove(1));
+        let fifth = (&mut waiting[1]).now_or_never().flatten().expect("the last one");
+        drop((fourth, fifth, other, waiting));
+        assert_eq!(turns.taken.load(Ordering::SeqCst), 0);
+        assert_eq!(turns.waiting.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn each_caller_has_room_for_one_call_aside_and_all_together_no_more_than_the_connection_has() {
+        let turns = Arc::new(Turns::default());
+        turns.set_limit(2);
+        let first = turns.try_aside(CallerId(1));
+        assert!(first.as_ref().is_some_and(Turn::is_aside) && turns.try_aside(CallerId(1)).is_none());
+        let second = turns.try_aside(CallerId(2));
+        assert!(second.is_some() && turns.try_aside(CallerId(3)).is_none());
+        drop(first);
+        assert!(turns.try_aside(CallerId(3)).is_some());
+        assert!(turns.try_take().is_some_and(|turn| !turn.is_aside()));
+        turns.set_limit(usize::MAX);
+        let all: Vec<_> = (10..100)
+            .filter_map(|caller| turns.try_aside(CallerId(caller)))
+            .collect();
+        assert_eq!(all.len(), ASIDE - 1, "one is taken");
+        drop((second, all));
+        assert!(turns.aside().is_empty());
+    }
+
+    #[tokio::test]
+    async fn more_room_lets_more_in_and_the_end_of_the_connection_ends_the_wait() {
+        let (turns, closed) = (Arc::new(Turns::default()), CancellationToken::new());
+        turns.set_limit(0);
+        let mut first = pin!(turns.take(CallerId(1), &closed));
+        let mut second = pin!(turns.take(CallerId(2), &closed));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        turns.set_limit(1);
+        let turn = first.as_mut().now_or_never().flatten();
+        assert!(turn.is_some() && second.as_mut().now_or_never().is_none());
+        closed.cancel();
+        assert!(second.now_or_never().is_some_and(|turn| turn.is_none()));
+    }
+}
