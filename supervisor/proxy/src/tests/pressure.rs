@@ -164,8 +164,9 @@ async fn stop_gets_through_when_a_module_takes_no_more_streams() {
         call.stream.send_data(named(5), true).unwrap();
         calls.push(call);
     }
+    // Four, and the caller's one call aside.
     until("the module is full", || {
-        waiting.load(Ordering::SeqCst) == 4 && world.kept() == 20
+        waiting.load(Ordering::SeqCst) == 5 && world.kept() == 20
     })
     .await;
     assert_eq!(client.call(STOP, &[], named(5)).await.status().0, 0);
