@@ -100,7 +100,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
             Api::service("unknown")
         }
     };
-    let (span, namespace, kind, subtype) = match keys.get("api") {
+    let (span, namespace, kind, subtype) = match keys.get("api").filter(|node| !is_empty_text(node)) {
         Some(TreeNode {
             value: Value::Text(text),
             span,
@@ -211,7 +211,7 @@ fn known_api(reader: &mut Reader, api: &Api, span: Span) {
 
 fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
     let unknown = || Model::builtin("unknown");
-    match keys.get("model") {
+    match keys.get("model").filter(|node| !is_empty_text(node)) {
         None if list == List::Services => Model::builtin("builtin"),
         None => {
             let help = "the component has no `model`; for example `model: fake`";
@@ -257,6 +257,11 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
             unknown()
         }
     }
+}
+
+/// True for an empty text: an API or a model that is not given.
+fn is_empty_text(node: &TreeNode) -> bool {
+    matches!(&node.value, Value::Text(text) if text.is_empty())
 }
 
 /// The part of an error that says what would be right; the text itself is shown elsewhere.

@@ -76,6 +76,7 @@ impl JsonReader<'_> {
             '\'' => Some("JSON puts texts in double quotes"),
             '}' | ']' => Some("is there a comma too many before it?"),
             '"' => Some("is a comma missing before it?"),
+            ':' if wanted.contains("`]`") => Some("is the list before it not closed with `]`?"),
             '{' | '[' | '-' | '0'..='9' if wanted.starts_with("`,`") => Some("is a comma missing before it?"),
             _ => None,
         };

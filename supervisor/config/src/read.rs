@@ -239,7 +239,11 @@ impl Reader {
     /// Complains about the variable of a fragment, if the value is one. Only the cloud knows what it stands for.
     fn fragment_variable(&mut self, what: &str, node: &TreeNode) -> Option<&mut Diagnostic> {
         let name = node.fragment_variable()?.escape_debug().to_string();
-        let message = format!("{what} is the variable `{name}` of a fragment, which only the cloud can fill in");
+        let which = match name.as_str() {
+            "" => "a variable".to_owned(),
+            name => format!("the variable `{name}`"),
+        };
+        let message = format!("{what} is {which} of a fragment, which only the cloud can fill in");
         let diagnostic = self.error(node.span, message);
         diagnostic.help = Some("write the value itself".to_owned());
         Some(diagnostic)

@@ -146,6 +146,11 @@ pub(super) fn in_unread_text(text: &str) -> Vec<Span> {
 pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
     let mut found = Vec::new();
     let mut start = from;
+    // The key of the first value may stand before `from`.
+    let mut begin = text
+        .get(..from)
+        .and_then(|read| read.rfind('\n'))
+        .map_or(0, |end| end + 1);
     for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
         let mut hidden = (!clear).then_some(start);
         let mut plain = 0;
@@ -157,13 +162,15 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
                 hidden.get_or_insert(start + sign + 1);
                 continue;
             }
-            let before = line[..sign].trim_end_matches(['"', '\'', ' ', '\t']);
+            let before = text[begin..start + sign].trim_end_matches(['"', '\'', ' ', '\t']);
             let word = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
             let key = &before[word.len()..];
             if is_harmless(key) {
-                let before_it = hidden.take().map(|hidden| Span::new(hidden, start + word.len()));
+                let before_it = hidden
+                    .take()
+                    .map(|hidden| Span::new(hidden, hidden.max(begin + word.len())));
                 found.extend(before_it.filter(|span| !is_punctuation(&text[span.start as usize..span.end as usize])));
-                if matches!(key, "api" | "model") {
+                if matches!(key, "api" | "model" | "bind_address") {
                     plain = sign + 1 + triplet_len(&line[sign + 1..]);
                 }
             } else {
@@ -173,6 +180,7 @@ pub(super) fn in_text(text: &str, from: usize, clear: bool) -> Vec<Span> {
         found.extend(hidden.map(|hidden| Span::new(hidden, start + line.len())));
         found.extend(user_of_url(text, Span::new(start, start + line.len())));
         start += line.len();
+        begin = start;
     }
     found
 }
@@ -186,7 +194,7 @@ fn is_punctuation(text: &str) -> bool {
 /// Length of the name of an API or a model that a text begins with; its colons are no signs.
 fn triplet_len(text: &str) -> usize {
     let begun = text.trim_start_matches([' ', '"', '\'']);
-    let name = begun.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_'));
+    let name = begun.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.'));
     let len = text.len() - name.len();
     if text[..len].split([':', ' ', '"', '\'']).any(is_secret_key) {
         0

@@ -85,7 +85,7 @@ fn syntax(text: &str, at: usize, info: &str) -> Note {
         } else {
             "close it with `}`"
         })
-    } else if info.contains("':'") && open_brackets(&text[..at]) {
+    } else if (info.contains("':'") || info.contains("flow")) && open_brackets(&text[..at]) {
         Some("is a bracket before it not closed?")
     } else if blanks.contains('\t') {
         Some("YAML indents with blanks, not with tabs")

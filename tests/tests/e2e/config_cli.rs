@@ -99,7 +99,7 @@ async fn check_tells_all_complaints_and_how_it_stands() {
     });
     assert_eq!(
         (&first["grade"], &first["line"], &first["column"], &first["length"]),
-        (&json!("refused"), &json!(1), &json!(8), &json!(5))
+        (&json!("local"), &json!(1), &json!(8), &json!(5))
     );
     assert!(
         !ended.stdout.contains("hunter2") && !ended.stderr.contains("hunter2"),

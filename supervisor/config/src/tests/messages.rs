@@ -299,7 +299,7 @@ fn keys_match_as_they_do_for_peers_and_each_liberty_earns_a_warning() {
                 "{\"modules\": [{\"name\": \"m\", \"executable_path\": {\"$variable\": {\"name\": \"v\"}}}], \"jobs\": {\"$variable\": 1}}",
                 &[
                     "Local r.json:1:47: `executable_path` is the variable `v` of a fragment, which only the cloud can fill in (write the value itself)",
-                    "Local r.json:1:87: `jobs` is the variable `` of a fragment, which only the cloud can fill in (write the value itself)",
+                    "Local r.json:1:87: `jobs` is a variable of a fragment, which only the cloud can fill in (write the value itself)",
                 ],
             ),
             (

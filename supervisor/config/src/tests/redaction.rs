@@ -111,6 +111,14 @@ fn what_is_surely_no_secret_is_shown_where_the_text_breaks_off() {
             "r.json",
             "{\"components\": [{\"name\": \"left\"}\n {\"name\": \"right\", \"api\": \"rdk:component:motor\", \"model\": \"fake\"}]}",
         ),
+        (
+            "r.yaml",
+            "components: [\n  {name: m, type: motor, model: fake},\nnetwork:\n  bind_address: \":1\"\n",
+        ),
+        (
+            "r.json",
+            "{\"components\": [{\"name\": \"m\"}\n, \"network\": {\"bind_address\": \"0.0.0.0:8080\"}\n",
+        ),
     ] {
         let refused = read(name, text).expect_err("broken");
         let shown = refused.diagnostics[0].render(false);

@@ -151,6 +151,10 @@ fn what_is_no_yaml_is_refused_with_the_place_and_the_cure() {
         ),
         ("components: [\n", "(close it with `]`)"),
         ("a: [1, 2\nb: 3\n", "(is a bracket before it not closed?)"),
+        (
+            "components: [\n  {name: m},\nnetwork:\n  bind_address: ':1'\n",
+            "(is a bracket before it not closed?)",
+        ),
     ] {
         let said = lines("r.yaml", text);
         assert!(said[0].ends_with(help), "{said:?}");

@@ -99,6 +99,7 @@ pub async fn validate(
     config: ComponentConfig,
     limit: Duration,
 ) -> Result<DeclaredDependencies, ModuleRefusal> {
+    let of = format!("{}/{}", config.api, config.name);
     let answer = within(limit, |limit| async move {
         client(upstream)
             .validate_config(timed(ValidateConfigRequest { config: Some(config) }, limit))
@@ -121,7 +122,7 @@ pub async fn validate(
         Err(status) if status.code() == Code::Unimplemented => Ok(DeclaredDependencies::default()),
         Err(status) => Err(ModuleRefusal {
             failure: Failure {
-                message: failure_text("refuses its config", &status, limit).into(),
+                message: failure_text("refuses its config", &of, &status, limit).into(),
                 wire: format!("modular resource config validation error: {}", rpc_error(&status)).into(),
             },
             transient: matches!(
@@ -141,6 +142,7 @@ pub async fn add(
     tainted: bool,
     limit: Duration,
 ) -> Result<(), Failure> {
+    let of = name.to_string();
     let answer = within(limit, |limit| async move {
         if tainted {
             // "Not found" is the usual answer; what matters is that the name is free afterwards.
@@ -158,7 +160,7 @@ pub async fn add(
             .await
     });
     answer.await.map(|_added| ()).map_err(|status| Failure {
-        message: failure_text("cannot build it", &status, limit).into(),
+        message: failure_text("cannot build it", &of, &status, limit).into(),
         wire: format!("resource build error: {}", rpc_error(&status)).into(),
     })
 }
@@ -190,9 +192,12 @@ pub async fn falls_silent(upstream: Upstream) -> bool {
     }
 }
 
-/// Failure of a call for people: what the module did, and what it said about it.
-fn failure_text(did: &str, status: &Status, limit: Duration) -> String {
-    match (status.code(), status.message()) {
+/// Failure of a call for people: what the module did, and what it said about it, without the name of the resource, behind
+/// which it is shown.
+fn failure_text(did: &str, of: &str, status: &Status, limit: Duration) -> String {
+    let message = status.message();
+    let unnamed = message.strip_prefix(of).and_then(|rest| rest.strip_prefix(": "));
+    match (status.code(), unnamed.unwrap_or(message)) {
         (Code::DeadlineExceeded, _) => format!("its module gave no answer within {limit:?}"),
         (code, "") => format!("its module {did}: {code}"),
         (_, message) => format!("its module {did}: {message}"),
@@ -212,6 +217,27 @@ fn rpc_error(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_what_a_module_said_without_the_name_of_the_resource() {
+        for (code, message, expected) in [
+            (Code::Internal, "a:b:c/x: no power", "its module fails: no power"),
+            (
+                Code::Internal,
+                "a:b:c/xy: no power",
+                "its module fails: a:b:c/xy: no power",
+            ),
+            (Code::DeadlineExceeded, "late", "its module gave no answer within 2s"),
+            (
+                Code::NotFound,
+                "",
+                "its module fails: Some requested entity was not found",
+            ),
+        ] {
+            let text = failure_text("fails", "a:b:c/x", &Status::new(code, message), Duration::from_secs(2));
+            assert_eq!(text, expected);
+        }
+    }
 
     #[test]
     fn codes_have_the_names_that_viams_tools_match() {
