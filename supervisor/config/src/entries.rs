@@ -100,6 +100,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
             Api::service("unknown")
         }
     };
+    let before = reader.diagnostics.len();
     let (span, namespace, kind, subtype) = match keys.get("api").filter(|node| !is_empty_text(node)) {
         Some(TreeNode {
             value: Value::Text(text),
@@ -150,6 +151,10 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
         }
     };
     if subtype.is_empty() {
+        // What is of a wrong type was complained about.
+        if reader.diagnostics[before..].iter().any(|said| said.malformed) {
+            return unknown();
+        }
         let help = format!(
             "say what it is, for example `api: rdk:{}:{}`",
             list.kind(),

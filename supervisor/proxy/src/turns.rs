@@ -1,18 +1,14 @@
 //! Turns at a module: calls that wait for room on its connection go in turns by caller, so that whoever makes hundreds
-//! of calls at once delays nobody else by more than the next one that ends; and not even by that the first call of a
-//! caller, which goes aside, on a connection for such calls.
+//! of calls at once delays nobody else by more than the next one that ends.
 //!
 //! Where nobody waits a turn costs one atomic count.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-
-/// Most calls aside.
-const ASIDE: usize = 32;
 
 /// Number of a caller: a client's connection, a module, a run of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,8 +92,6 @@ pub(crate) struct Turns {
     /// Length of the queue, to be read without its lock.
     waiting: AtomicUsize,
     queue: Mutex<RoundRobin<oneshot::Sender<()>>>,
-    /// Callers that have a call aside.
-    aside: Mutex<HashSet<CallerId>>,
 }
 
 impl Default for Turns {
@@ -107,7 +101,6 @@ impl Default for Turns {
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
-            aside: Mutex::default(),
         }
     }
 }
@@ -124,14 +117,7 @@ impl Turns {
     /// Takes a turn at once, if there is room and nobody waits.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Turn> {
         let taken = self.waiting.load(Ordering::SeqCst) == 0 && self.reserve();
-        taken.then(|| self.turn(None))
-    }
-
-    /// Takes room aside for a caller that would have to wait, if it has none there.
-    pub(crate) fn try_aside(self: &Arc<Self>, caller: CallerId) -> Option<Turn> {
-        let mut aside = self.aside();
-        let room = aside.len() < ASIDE.min(self.limit.load(Ordering::SeqCst));
-        (room && aside.insert(caller)).then(|| self.turn(Some(caller)))
+        taken.then(|| Turn(self.clone()))
     }
 
     /// Waits for a turn; `None` once `closed`.
@@ -150,22 +136,13 @@ impl Turns {
             self.grant(&mut queue);
         }
         tokio::select! {
-            () = place.reached() => Some(self.turn(None)),
+            () = place.reached() => Some(Turn(self.clone())),
             () = closed.cancelled() => None,
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, RoundRobin<oneshot::Sender<()>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn aside(&self) -> MutexGuard<'_, HashSet<CallerId>> {
-        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn turn(self: &Arc<Self>, aside: Option<CallerId>) -> Turn {
-        let turns = self.clone();
-        Turn { turns, aside }
     }
 
     /// Counts one more, if there is room.
@@ -197,29 +174,13 @@ impl Turns {
     }
 }
 
-/// Room for one call. Dropping it lets the next one in.
+/// Room for one call on a connection. Dropping it lets the next one in.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    turns: Arc<Turns>,
-    /// The caller, if the room is aside.
-    aside: Option<CallerId>,
-}
-
-impl Turn {
-    /// True if the call goes aside.
-    pub(crate) fn is_aside(&self) -> bool {
-        self.aside.is_some()
-    }
-}
+pub(crate) struct Turn(Arc<Turns>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        match &self.aside {
-            Some(caller) => {
-                self.turns.aside().remove(caller);
-            }
-            None => self.turns.release(),
-        }
+        self.0.release();
     }
 }
 
@@ -346,26 +307,6 @@ mod tests {
         drop((fourth, fifth, other, waiting));
         assert_eq!(turns.taken.load(Ordering::SeqCst), 0);
         assert_eq!(turns.waiting.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn each_caller_has_room_for_one_call_aside_and_all_together_no_more_than_the_connection_has() {
-        let turns = Arc::new(Turns::default());
-        turns.set_limit(2);
-        let first = turns.try_aside(CallerId(1));
-        assert!(first.as_ref().is_some_and(Turn::is_aside) && turns.try_aside(CallerId(1)).is_none());
-        let second = turns.try_aside(CallerId(2));
-        assert!(second.is_some() && turns.try_aside(CallerId(3)).is_none());
-        drop(first);
-        assert!(turns.try_aside(CallerId(3)).is_some());
-        assert!(turns.try_take().is_some_and(|turn| !turn.is_aside()));
-        turns.set_limit(usize::MAX);
-        let all: Vec<_> = (10..100)
-            .filter_map(|caller| turns.try_aside(CallerId(caller)))
-            .collect();
-        assert_eq!(all.len(), ASIDE - 1, "one is taken");
-        drop((second, all));
-        assert!(turns.aside().is_empty());
     }
 
     #[tokio::test]

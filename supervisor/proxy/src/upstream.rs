@@ -31,7 +31,7 @@ use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
 use crate::status::{CallError, CallTarget};
-use crate::turns::{Turn, Turns};
+use crate::turns::Turns;
 use crate::unix_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
@@ -45,8 +45,6 @@ pub enum Lane {
     Data,
     /// Connection for calls that stop something, and for those that the core makes by itself.
     Control,
-    /// Connection for callers who would have to wait because of others: one call of each.
-    Aside,
 }
 
 /// A connection that can be shared freely: clones are cheap and mean the same connection. It lasts until the peer ends
@@ -55,9 +53,6 @@ pub enum Lane {
 /// As a [`tower_service::Service`] it carries tonic's generated clients, on the control lane.
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
-
-/// Further connection, opened on first use and again when the peer closed it.
-type OnDemand = tokio::sync::Mutex<Option<SendRequest<Bytes>>>;
 
 struct Inner {
     /// Number of the connection, from 1.
@@ -68,11 +63,10 @@ struct Inner {
     data: SendRequest<Bytes>,
     /// Turns at `data`.
     turns: Arc<Turns>,
-    control: OnDemand,
-    aside: OnDemand,
+    control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     closed: CancellationToken,
     exit_cause: ExitCause,
-    /// Bytes that the peer sent, on all lanes.
+    /// Bytes that the peer sent, on both lanes.
     received: Arc<AtomicU64>,
     /// Ends the connections with the last handle.
     tasks: Mutex<JoinSet<()>>,
@@ -118,6 +112,7 @@ impl Upstream {
             resource: Arc::clone(&peer),
             module: peer,
         };
+        let control = tokio::sync::Mutex::new(None);
         Ok(Self(Arc::new(Inner {
             serial: NEXT.fetch_add(1, Ordering::Relaxed),
             place,
@@ -125,8 +120,7 @@ impl Upstream {
             target,
             data,
             turns,
-            control: OnDemand::default(),
-            aside: OnDemand::default(),
+            control,
             closed,
             exit_cause,
             received,
@@ -193,7 +187,7 @@ impl Upstream {
         let mut sender = match lane {
             Lane::Data => self.0.data.clone(),
             // Boxed, because dialling is rare and its state large.
-            Lane::Control | Lane::Aside => Box::pin(self.0.on_demand(lane)).await.map_err(Unsent::Dial)?,
+            Lane::Control => Box::pin(self.0.control()).await.map_err(Unsent::Dial)?,
         };
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(Unsent::Stream)?;
         Ok(sender)
@@ -208,16 +202,15 @@ impl Upstream {
         body: RequestBody,
         mut guards: Guards,
     ) -> Result<Response<CallBody>, Status> {
-        let mut lane = lane;
         if lane == Lane::Data {
-            guards.turn = self.0.turns.try_take();
-            if guards.turn.is_none() {
+            guards.turn = match self.0.turns.try_take() {
                 // Boxed, because it is rare and its state large.
-                Box::pin(self.wait_for_turn(&mut guards)).await?;
-            }
-            if guards.turn.as_ref().is_some_and(Turn::is_aside) {
-                lane = Lane::Aside;
-            }
+                None => {
+                    let turn = Box::pin(self.0.turns.take(guards.caller, &self.0.closed));
+                    guards.watch(turn).await?
+                }
+                turn => turn,
+            };
         }
         let sender = guards.watch(self.sender(lane)).await?;
         let mut sender = sender.map_err(|error| guards.target.lost(error, self.exit_cause()))?;
@@ -228,20 +221,6 @@ impl Upstream {
             .map_err(|error| guards.target.stream_failed(error, self.exit_cause()))?;
         let upload = (!over).then_some((body, stream));
         ForwardedCall::new(self.clone(), upload, response, guards).head().await
-    }
-
-    /// Waits for a turn on the data lane, unless there is one aside.
-    async fn wait_for_turn(&self, guards: &mut Guards) -> Result<(), Status> {
-        let (turns, caller) = (&self.0.turns, guards.caller);
-        if let Some(aside) = turns.try_aside(caller) {
-            // A peer may take no further connection.
-            if guards.watch(self.sender(Lane::Aside)).await?.is_ok() {
-                guards.turn = Some(aside);
-                return Ok(());
-            }
-        }
-        guards.turn = guards.watch(turns.take(caller, &self.0.closed)).await?;
-        Ok(())
     }
 
     /// Head of a call.
@@ -262,7 +241,7 @@ impl Upstream {
 /// Error for a call that could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
-    /// A further connection could not be opened.
+    /// The control lane could not be opened.
     #[error(transparent)]
     Dial(io::Error),
     /// The connection is no more.
@@ -271,15 +250,10 @@ pub enum Unsent {
 }
 
 impl Inner {
-    /// A further connection to the peer.
-    async fn on_demand(&self, lane: Lane) -> io::Result<SendRequest<Bytes>> {
-        let lane = if lane == Lane::Aside {
-            &self.aside
-        } else {
-            &self.control
-        };
-        let mut lane = lane.lock().await;
-        if let Some(sender) = &mut *lane
+    /// The control lane, opened on first use and again when the peer closed it.
+    async fn control(&self) -> io::Result<SendRequest<Bytes>> {
+        let mut control = self.control.lock().await;
+        if let Some(sender) = &mut *control
             && poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
         {
             return Ok(sender.clone());
@@ -293,7 +267,7 @@ impl Inner {
         while held.try_join_next().is_some() {}
         // The set owns the connection from here on; moving tasks between sets is not possible, so it is kept as one.
         held.spawn(async move { while tasks.join_next().await.is_some() {} });
-        *lane = Some(sender.clone());
+        *control = Some(sender.clone());
         Ok(sender)
     }
 }

@@ -91,6 +91,14 @@ pub fn module_state(phase: ModulePhase, pid: Option<u32>, next_try: Option<Syste
     }
 }
 
+/// A module's state in an event: one that failed is in back-off from its end on, however much of it is still to be ended.
+fn event_state(phase: ModulePhase, pid: Option<u32>, next_try: Option<SystemTime>) -> pb::ModuleState {
+    match phase {
+        ModulePhase::Unhealthy if pid.is_some() => pb::ModuleState::BackOff,
+        _ => module_state(phase, pid, next_try),
+    }
+}
+
 /// A resource's state as the command line knows it. `reachable`: calls to it have somewhere to go.
 pub fn resource_state(phase: Phase, reachable: bool) -> pb::ResourceState {
     match phase {
@@ -121,7 +129,7 @@ pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
             next_try,
         } => pb::event::What::Module(pb::ModuleEvent {
             name: name.to_string(),
-            state: module_state(phase, pid, next_try).into(),
+            state: event_state(phase, pid, next_try).into(),
             pid,
             cause: text(cause),
             next_try_at: next_try.map(Into::into),

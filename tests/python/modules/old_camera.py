@@ -37,7 +37,7 @@ def image(picture):
     return field(1, b"".join(parts))
 
 
-class Old(EasyResource):
+class Old:
     @classmethod
     def new(cls, config, dependencies):
         self = super().new(config, dependencies)
@@ -45,11 +45,11 @@ class Old(EasyResource):
         return self
 
 
-class OldCamera(Old, Camera):
+class OldCamera(Old, Camera, EasyResource):
     MODEL = "tests:python:old-camera"
 
 
-class OldVision(Old, Vision):
+class OldVision(Old, Vision, EasyResource):
     MODEL = "tests:python:old-vision"
 
 

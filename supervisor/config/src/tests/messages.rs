@@ -176,6 +176,11 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
 
 #[test]
 fn sections_without_which_the_others_keep_their_meaning_cost_themselves_alone() {
+    let found = lines("r.yaml", "components: [{name: a, type: 7, model: fake}]");
+    assert_eq!(
+        found,
+        ["Local r.yaml:1:30: `type` must be a text, but is a number (write \"7\" in quotes)"]
+    );
     let text = "jobs: 5\nremotes: {}\npackages: x\nprocesses: 1\nlog: {}\ntracing: on\nmaintenance: [1]\ncloud: 1\napply: fast\ndebug: 'true'\nrevision: 3\ncomponents: [{name: 7, type: motor, model: '<NAMESPACE>:palletizing:palletizer'}, {name: fine, type: motor, model: fake}]\n";
     let loaded = read("r.yaml", text).unwrap_or_else(|refused| panic!("{refused}"));
     let lines: Vec<u32> = loaded

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_model::ModuleName;
 
-use super::{CallInfo, OnStopAll, Operations};
+use super::{CallInfo, OnStopAll, Operation, Operations};
 use crate::status::PENDING_REMOVAL;
 
 /// Pause after an end before the calls are looked at again: on a busy machine something ends all the time.
@@ -49,7 +49,8 @@ impl Operations {
                 DrainStep::Remove => return,
                 DrainStep::Cut => {
                     let reason = format!("{PENDING_REMOVAL}; {cause}").into();
-                    return self.cut(|about| &*about.resource == resource, &reason);
+                    self.cut(|about| &*about.resource == resource, &reason);
+                    return;
                 }
                 DrainStep::Wait { until } => {
                     let until = tokio::time::Instant::from_std(until);
@@ -63,21 +64,28 @@ impl Operations {
     }
 
     /// Ends all calls to resources in `module` as UNAVAILABLE for `reason`, but those that stop something: it may recover,
-    /// and is to stop then.
+    /// and is to stop then. They are remembered for a while, as if its connection had ended.
     pub fn cut_module(&self, module: &ModuleName, reason: &Arc<str>) {
-        self.cut(|about| about.module.as_ref() == Some(module), reason);
+        let cut = self.cut(|about| about.module.as_ref() == Some(module), reason);
+        let (mut running, now) = (self.0.running(), Instant::now());
+        for operation in cut {
+            running.remember_broken(operation, now);
+        }
     }
 
-    /// Ends all calls that are concerned but those that stop something.
-    fn cut(&self, concerned: impl Fn(&CallInfo) -> bool, reason: &Arc<str>) {
+    /// Ends all calls that are concerned but those that stop something, and gives them.
+    fn cut(&self, concerned: impl Fn(&CallInfo) -> bool, reason: &Arc<str>) -> Vec<Operation> {
+        let mut cut = Vec::new();
         let mut running = self.0.running();
         let lists = &mut *running;
         for operation in lists.operations.values_mut().chain(lists.joined.values_mut()) {
             if operation.about.as_ref().is_some_and(&concerned) && operation.on_stop_all == OnStopAll::Cancel {
                 operation.cut = Some(reason.clone());
                 operation.cancel.cancel();
+                cut.push(operation.clone());
             }
         }
+        cut
     }
 }
 

@@ -84,6 +84,15 @@ struct Lists {
 /// Calls that are remembered after their module went away under them.
 const MAX_BROKEN: usize = 64;
 
+impl Lists {
+    fn remember_broken(&mut self, operation: Operation, ended: Instant) {
+        if self.broken.len() == MAX_BROKEN {
+            self.broken.pop_front();
+        }
+        self.broken.push_back((ended, operation));
+    }
+}
+
 impl Shared {
     fn running(&self) -> MutexGuard<'_, Lists> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -254,10 +263,7 @@ impl Drop for RunningCall {
         };
         let broken = self.upstream.take().is_some_and(|upstream| upstream.is_closed());
         if let Some(operation) = ended.filter(|_| broken) {
-            if running.broken.len() == MAX_BROKEN {
-                running.broken.pop_front();
-            }
-            running.broken.push_back((Instant::now(), operation));
+            running.remember_broken(operation, Instant::now());
         }
         drop(running);
         self.shared.ended.notify_waiters();

@@ -452,6 +452,7 @@ impl Actor {
                 warn!(module = %name, "module {what}");
                 let cause: Arc<str> = format!("module {name} {what}").into();
                 if !traced {
+                    self.report.silent_since = Some(Instant::now());
                     let silent = Some(cause.clone());
                     self.report.send(ModuleEvent::Silent { life, silent });
                 }
@@ -467,6 +468,7 @@ impl Actor {
                     info!(module = %name, "module answers again");
                     self.report.last("answers again".to_owned());
                 }
+                self.report.silent_since = None;
                 self.report.send(ModuleEvent::Silent { life, silent: None });
                 Input::Responded { life }
             }

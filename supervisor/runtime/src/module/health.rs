@@ -120,6 +120,8 @@ struct HealthTask {
     answered: bool,
     /// Time when it became unresponsive.
     silent_since: Option<Instant>,
+    /// Calls that were in flight when that was said, and when that was: most of them were ended for it.
+    unanswered: Option<(Vec<String>, Instant)>,
     /// Bytes and calls that came from it so far.
     signs: (u64, u64),
     /// The core's own calls, as far as `prober` knows of them.
@@ -142,6 +144,7 @@ impl HealthTask {
             ping: None,
             answered: false,
             silent_since: None,
+            unanswered: None,
             calls: BTreeMap::new(),
             stuck: BTreeSet::new(),
         }
@@ -226,6 +229,7 @@ impl HealthTask {
                 }
                 Action::Unresponsive { silent, tracer } => {
                     self.silent_since = Instant::now().checked_sub(silent);
+                    self.unanswered = Some((self.calls_in_flight(None), Instant::now()));
                     self.notify(Notice::Unresponsive {
                         what: unresponsive(silent, &self.subject.health, tracer),
                         traced: tracer.is_some(),
@@ -234,6 +238,7 @@ impl HealthTask {
                 }
                 Action::Answering => {
                     let silent = self.silent_since.take().map(|since| since.elapsed());
+                    self.unanswered = None;
                     debug!(module = %self.subject.entry.name, ?silent, "answers a probe");
                     self.notify(Notice::Responded);
                     return false;
@@ -269,7 +274,7 @@ impl HealthTask {
             self.ping = None;
             self.answered = true;
             if self.prober.handle(Input::Answered, Instant::now()) == Some(Action::Answering) {
-                self.silent_since = None;
+                (self.silent_since, self.unanswered) = (None, None);
                 self.notify(Notice::Responded);
             }
         }
@@ -318,13 +323,16 @@ impl HealthTask {
     }
 
     async fn gather(&mut self, why: &str) -> Evidence {
+        let (mut calls, since) = self.unanswered.clone().unzip();
+        let calls = calls.get_or_insert_default();
+        calls.extend(self.calls_in_flight(since));
         let Subject { entry, pid, .. } = &self.subject;
         let case = HungModule {
             module: entry.name.to_string(),
             pid: *pid,
             reason: why.to_owned(),
             when: prost_types::Timestamp::from(SystemTime::now()).to_string(),
-            calls: self.calls_in_flight(),
+            calls: std::mem::take(calls),
             output: self.subject.tail.lines(),
         };
         let gathered = evidence::gather(StateFolders::here().state_directory(), case).await;
@@ -334,8 +342,9 @@ impl HealthTask {
         gathered
     }
 
-    /// Every call to the module that runs, oldest first: the core's own, and those of clients.
-    fn calls_in_flight(&self) -> Vec<String> {
+    /// Every call to the module that runs, oldest first: the core's own, and those of clients; those that began after
+    /// `since`, if it is given.
+    fn calls_in_flight(&self, since: Option<Instant>) -> Vec<String> {
         let now = Instant::now();
         let module = &self.subject.entry.name;
         let own = self.subject.entry.activity.running();
@@ -359,6 +368,7 @@ impl HealthTask {
             (operation.begun, format!("{method} of {resource} for {age} by {caller}"))
         });
         let mut calls: Vec<_> = own.chain(clients).collect();
+        calls.retain(|(begun, _)| since.is_none_or(|since| *begun > since));
         calls.sort();
         calls.into_iter().map(|(_, text)| text).collect()
     }

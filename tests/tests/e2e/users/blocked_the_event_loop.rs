@@ -143,8 +143,19 @@ async fn a_python_handler_that_sleeps_is_seen_by_callers_ended_and_found_in_the_
     let now = world.until(|now| now.ready("thermometer") && now.ready("probe")).await;
     assert_eq!(restarts(&now, "eyes"), 0);
     read(&world, "thermometer").await.expect("it is back");
-    let stacks = world.place.file("state/evidence/warm-0001/stacks.txt");
-    let stacks = fs::read_to_string(stacks).expect("the evidence is there");
+    let evidence = |name: &str| {
+        let file = world.place.file("state/evidence/warm-0001").join(name);
+        fs::read_to_string(file).expect("the evidence is there")
+    };
+    // What was in flight when it fell silent is not forgotten because its caller waits no more.
+    let calls = evidence("calls.txt");
+    assert!(
+        calls.contains("DoCommand of rdk:component:sensor/thermometer for "),
+        "{calls}"
+    );
+    let text = world.cli(&["explain", "warm"]).await.stdout;
+    assert!(text.contains("DoCommand"), "{text}");
+    let stacks = evidence("stacks.txt");
     assert!(
         stacks.contains("thermometer.py\", line ") && stacks.contains(" in do_command"),
         "{stacks}"

@@ -232,7 +232,7 @@ async fn whatever_refuses_a_file_the_rest_is_told_in_the_same_run() {
             true,
         ),
         ("services: none", "`services` must be a list", true),
-        ("include: not-there.yaml", "`not-there.yaml` cannot be read", false),
+        ("include: not-there.yaml", "not-there.yaml` cannot be read", false),
         ("include: broken.yaml", "close it with `]`", false),
     ] {
         let file = place.write("machine.yaml", &format!("{refusing}\n{rest}"));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const GET_IMAGES: &str = "/viam.component.camera.v1.CameraService/GetImages";
 const CAPTURE_ALL: &str = "/viam.service.vision.v1.VisionService/CaptureAllFromCamera";
 /// More than fits into one frame, or into a window.
-const LARGE: usize = 3_000_000;
+const LARGE: usize = 1_500_000;
 
 fn camera(name: &str, pictures: Value) -> Resource {
     let camera = Resource::new(name, "rdk:component:camera", "tests:python:old-camera");

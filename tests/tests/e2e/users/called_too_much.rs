@@ -18,8 +18,8 @@ use tonic::{Code, Status};
 const MOTOR: &str = "/viam.component.motor.v1.MotorService/DoCommand";
 const GENERIC: &str = "/viam.component.generic.v1.GenericService/DoCommand";
 const STOP: &str = "/viam.component.motor.v1.MotorService/Stop";
-/// Time that a short call of somebody else may take on a busy machine; a turn would come after up to five seconds.
-const SOON: Duration = Duration::from_secs(3);
+/// Time that a short call of somebody else may take on a busy machine; its turn comes after at most five seconds.
+const SOON: Duration = Duration::from_secs(8);
 
 fn do_command(name: &str, command: &Value) -> DoCommandRequest {
     DoCommandRequest {

@@ -29,6 +29,8 @@ pub(super) struct Report {
     pub(super) tail: Tail,
     /// Start of the present process.
     pub(super) started: Instant,
+    /// Time when it became unresponsive: calls that ended for that belong to its end, if that follows.
+    pub(super) silent_since: Option<Instant>,
     /// Failure because of which the module is not READY.
     failure: Option<ModuleFailure>,
     /// Cause that was logged last, since it was ready.
@@ -60,6 +62,7 @@ impl Report {
             operations,
             events,
             started: Instant::now(),
+            silent_since: None,
             failure: None,
             logged: None,
         }
@@ -68,7 +71,7 @@ impl Report {
     /// The start of process number `life` begins.
     pub(super) fn begin(&mut self, life: u64) {
         self.tail = self.entry.output.begin();
-        self.started = Instant::now();
+        (self.started, self.silent_since) = (Instant::now(), None);
         self.entry.publish(|state| state.life = life);
     }
 
@@ -220,9 +223,8 @@ impl Report {
     fn end(&self, cause: &str) -> ProcessEnd {
         let now = Instant::now();
         // What broke off before this process began belongs to another one.
-        let since = now
-            .checked_sub(MOMENT)
-            .map_or(self.started, |moment| moment.max(self.started));
+        let moment = self.silent_since.or(now.checked_sub(MOMENT));
+        let since = moment.map_or(self.started, |moment| moment.max(self.started));
         let calls = self.operations.in_flight(&self.entry.name, since, now);
         let in_flight = calls.into_iter().map(|(operation, about, age)| InFlight {
             method: operation.method.rsplit('/').next().unwrap_or_default().to_owned(),
