@@ -379,19 +379,21 @@ async fn claim(path: &Path, guardian_link: &GuardianLink) -> Result<RuntimeDir, 
         .filter_map(|path| path.file_name()?.to_str())
         .map(str::to_owned);
     for key in keys {
-        end_survivors(key).await;
+        let killed = if path.ends_with(&key) { directory.killed() } else { 0 };
+        end_survivors(key, killed).await;
     }
     Ok(directory)
 }
 
-/// Ends what a machine left behind whose core and guardian were killed together.
-async fn end_survivors(key: String) {
+/// Ends what a machine left behind whose core and guardian were killed together; so many of it were `killed` with their cgroups.
+async fn end_survivors(key: String, killed: usize) {
     let ended = tokio::task::spawn_blocking(move || leftovers::end(&key));
     match tokio::time::timeout(LEFTOVERS_TIMEOUT, ended).await {
-        Ok(Ok((0, _))) => {}
+        Ok(Ok((0, _))) if killed == 0 => {}
         Ok(Ok((count, left))) => {
             warn!(
-                count,
+                // Some of those in the cgroups may have been there still.
+                count = count.max(killed),
                 "processes of a machine that was killed together with its guardian were still running; ended them"
             );
             for process in left {

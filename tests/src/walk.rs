@@ -191,7 +191,9 @@ impl Walk {
             1 => whole[..whole.len() - 2].to_owned(),
             2 => json!({ "components": 7 }).to_string(),
             3 => json!({ "network": { "bind_address": "no port" } }).to_string(),
-            _ => json!({ "components": [{ "name": "ant", "api": "one word", "model": "fake" }] }).to_string(),
+            _ => {
+                json!({ "components": [{ "name": "ant", "api": "motor", "model": "fake" }], "network": 7 }).to_string()
+            }
         }
     }
 

@@ -127,6 +127,7 @@ pub struct RuntimeDir {
     path: PathBuf,
     held: Arc<Mutex<Held>>,
     stale: bool,
+    killed: usize,
 }
 
 /// The lock, and what is to be made anew if it is missed.
@@ -174,6 +175,7 @@ impl RuntimeDir {
             if path.parent().is_some_and(is_open_to_group) {
                 open_to_group(path)?;
             }
+            let killed = record::noted_processes(path);
             record::remove_noted(path);
             let stale = clear(path)? > 0;
             let held = Held {
@@ -184,6 +186,7 @@ impl RuntimeDir {
                 path: path.to_owned(),
                 held: Arc::new(Mutex::new(held)),
                 stale,
+                killed,
             });
         }
     }
@@ -196,6 +199,11 @@ impl RuntimeDir {
     /// True if something lay in it: its last core and that one's guardian were killed together.
     pub fn was_stale(&self) -> bool {
         self.stale
+    }
+
+    /// Number of processes in the cgroups of that core, which were killed with them.
+    pub fn killed(&self) -> usize {
+        self.killed
     }
 
     /// Copy of the lock's descriptor. Its holder holds the lock as well.

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::place::CgroupPath;
-use super::sweep;
+use super::{files, sweep};
 
 /// Name of the record, inside a runtime directory: one absolute path per line.
 const RECORD: &str = "cgroups";
@@ -50,6 +50,16 @@ pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
         }
     });
     left
+}
+
+/// Number of processes in the cgroups that are noted in a runtime directory, but for those of this process.
+pub fn noted_processes(directory: &Path) -> usize {
+    let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
+    let own = CgroupPath::own();
+    let mut noted: BTreeSet<PathBuf> = read(&text);
+    noted.retain(|cgroup| own.as_ref().is_none_or(|own| !own.directory.starts_with(cgroup)));
+    let members: BTreeSet<_> = noted.iter().flat_map(|cgroup| files::members_below(cgroup)).collect();
+    members.len()
 }
 
 /// The usable lines, each once, outer cgroups before inner ones.
