@@ -110,7 +110,7 @@ const ROWS: &[Row] = &[
         &[],
         Then::OneCallStuck,
     ),
-    Row("a huge message", Wrong::Nothing, &[], Then::OneAnswerTooLarge),
+    Row("a huge message", Wrong::Nothing, PATIENT, Then::OneAnswerTooLarge),
     Row(
         "never ready",
         Wrong::Once(Deed::Never, Moment::Ready),
