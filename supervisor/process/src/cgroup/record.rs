@@ -35,14 +35,9 @@ pub fn note(directory: &Path, cgroup: &Path) -> io::Result<()> {
 
 /// Kills what lives in and below the noted cgroups, and removes them. Returns those that are still there.
 pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
-    let mut left: Vec<PathBuf> = read(&text).into_iter().rev().collect();
-    let own = CgroupPath::own();
+    let mut left: Vec<PathBuf> = noted(directory).into_iter().rev().collect();
     left.retain(|cgroup| {
-        if own.as_ref().is_some_and(|own| own.directory.starts_with(cgroup)) {
-            // The leaf of core and guardian, seen from inside: `sweep` leaves it first.
-            false
-        } else if cgroup.join("cgroup.procs").exists() {
+        if cgroup.join("cgroup.procs").exists() {
             sweep::clear(cgroup).is_err()
         } else {
             // No cgroup: never made, or something else by that name, which stays unless it is empty.
@@ -52,14 +47,20 @@ pub fn remove_noted(directory: &Path) -> Vec<PathBuf> {
     left
 }
 
-/// Number of processes in the cgroups that are noted in a runtime directory, but for those of this process.
+/// Number of processes in the cgroups that are noted in a runtime directory.
 pub fn noted_processes(directory: &Path) -> usize {
-    let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
-    let own = CgroupPath::own();
-    let mut noted: BTreeSet<PathBuf> = read(&text);
-    noted.retain(|cgroup| own.as_ref().is_none_or(|own| !own.directory.starts_with(cgroup)));
+    let noted = noted(directory);
     let members: BTreeSet<_> = noted.iter().flat_map(|cgroup| files::members_below(cgroup)).collect();
     members.len()
+}
+
+/// The noted cgroups, outer ones first, but for the leaf of core and guardian, seen from inside: `sweep` leaves it first.
+fn noted(directory: &Path) -> BTreeSet<PathBuf> {
+    let text = fs::read_to_string(directory.join(RECORD)).unwrap_or_default();
+    let own = CgroupPath::own();
+    let mut noted = read(&text);
+    noted.retain(|cgroup| own.as_ref().is_none_or(|own| !own.directory.starts_with(cgroup)));
+    noted
 }
 
 /// The usable lines, each once, outer cgroups before inner ones.
