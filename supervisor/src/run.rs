@@ -36,6 +36,7 @@ use mainstay_server::jobs::Jobs;
 use mainstay_server::listeners::{serve_control, serve_parents};
 use mainstay_server::local_services::OwnServices;
 use mainstay_server::log::Levels;
+use mainstay_server::log::machine_log::MachineLog;
 use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
 use mainstay_server::trace_export::Exporter;
@@ -92,7 +93,7 @@ where
     mainstay_proxy::heap::prepare();
     descriptors::raise_limit();
     // Dropped last: what is told at the end is written, too.
-    let (_log, levels) = mainstay_server::log::install(&options.start.loaded.config);
+    let (_flush, levels, log) = mainstay_server::log::install(&options.start.loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("core")
@@ -102,7 +103,7 @@ where
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(start(options, levels, &guardian_link, announce));
+            let ended = runtime.block_on(start(options, (levels, log), &guardian_link, announce));
             // A thread that reads about a hung process may never come back.
             runtime.shutdown_timeout(BLOCKED);
             ended
@@ -133,7 +134,7 @@ fn failure(error: impl fmt::Display) -> Failure {
 
 async fn start<F>(
     options: RunOptions,
-    levels: Levels,
+    (levels, log): (Levels, MachineLog),
     guardian_link: &GuardianLink,
     announce: impl FnOnce(States) -> F,
 ) -> Result<(), Failure>
@@ -212,13 +213,17 @@ where
         addresses: addresses.clone(),
         started,
     };
-    let is_first = !LastGood::open(&config_path).holds_something();
+    let store = LastGood::open(&config_path);
+    let is_first = !store.holds_something();
+    // A config from standard input leaves nothing on the disk.
+    let is_kept = !mainstay_config::is_stdin(&given);
     let (configs, inbox) = rollout::channel(&given, &start, handle.clone(), overrides);
     let control = Control::new(
         facts,
         handle.clone(),
         configs,
         robot.operations.clone(),
+        log.clone(),
         shutdown.clone(),
     );
     let (exporter, export_settings) = Exporter::new(traces.clone(), records, home);
@@ -270,6 +275,9 @@ where
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     rooms.spawn(upkeep.run(inner.clone()));
+    if is_kept {
+        rooms.spawn(log.keep(store.clone(), inner.clone()));
+    }
     rooms.spawn(notify.clone().follow_reloads(reload_news));
     rooms.spawn(notify.report(control.states(ANNOUNCE_EVERY), shutdown.clone(), inner.clone()));
     rooms.spawn(announce(control.states(ANNOUNCE_EVERY)));
@@ -329,7 +337,7 @@ where
         warn!("cgroups are left: {error}");
     }
     if is_trial {
-        LastGood::open(&config_path).forget();
+        store.forget();
     }
     drop(directory);
     ended

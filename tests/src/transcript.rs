@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 /// One command of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn all_match(expected: &[String], printed: &[String]) -> bool {
 }
 
 fn line_matches(expected: &str, printed: &str) -> bool {
-    let parts: Vec<String> = expected.split('…').map(regex::escape).collect();
+    let parts: Vec<String> = expected.split('…').map(regex_lite::escape).collect();
     let pattern = Regex::new(&format!("^{}$", parts.join(".*"))).expect("escaped");
     pattern.is_match(printed)
 }

@@ -84,8 +84,21 @@ pub fn render(event: &Event, as_json: bool, style: Style) -> String {
     if as_json {
         return json(event).to_string();
     }
+    let shown = format!(
+        "{} {}",
+        at(event.time.as_ref()).map(text::time).unwrap_or_default(),
+        told(event, style)
+    );
+    match event.missed {
+        0 => shown,
+        missed => format!("… {missed} events are not kept any more\n{shown}"),
+    }
+}
+
+/// Event in words, without its time.
+pub fn told(event: &Event, style: Style) -> String {
     let at = at(event.time.as_ref());
-    let told = match &event.what {
+    match &event.what {
         None => "something that this version does not know".to_owned(),
         Some(What::Machine(machine)) => {
             let state = style.paint(Colour::Bold, machine_state(machine.state()));
@@ -105,11 +118,6 @@ pub fn render(event: &Event, as_json: bool, style: Style) -> String {
             format!("resource {} {state}{}", resource.name, cause(&resource.cause))
         }
         Some(What::Note(note)) => format!("{}{}", style.paint(Colour::Bold, &note.kind), cause(&note.text)),
-    };
-    let shown = format!("{} {told}", at.map(text::time).unwrap_or_default());
-    match event.missed {
-        0 => shown,
-        missed => format!("… {missed} events are not kept any more\n{shown}"),
     }
 }
 
@@ -123,7 +131,7 @@ fn cause(text: &str) -> String {
 }
 
 /// Event as JSON: the keys are a promise to scripts.
-fn json(event: &Event) -> Value {
+pub fn json(event: &Event) -> Value {
     let none = (None, None, None, None, None);
     let (about, state, (name, cause, pid, next_try_at, module)) = match &event.what {
         None => ("unknown", "unknown", none),

@@ -1,11 +1,14 @@
-//! `mainstay explain`: how the processes of a module came to their ends, what was going on, and what followed.
+//! `mainstay explain`: how the processes of a module came to their ends, what was going on, what followed, and what was done to it;
+//! or what happened to a resource.
 
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::mainstay::control::v1::event::What;
 use mainstay_proto::mainstay::control::v1::{
-    CallInFlight, EventsRequest, ExplainRequest, Explanation, GetStatusRequest, ProcessEnd, RebuiltResource, Resource,
+    CallInFlight, Event, EventsRequest, ExplainRequest, Explanation, GetStatusRequest, ProcessEnd, RebuiltResource,
+    Resource,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +42,32 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// All events that the machine keeps.
+async fn kept_events(client: &mut ControlServiceClient<MachineConnection>) -> Result<Vec<Event>, CliError> {
+    let request = EventsRequest {
+        follow: false,
+        from: None,
+    };
+    let mut stream = client.events(request).await?.into_inner();
+    let mut events = Vec::new();
+    while let Some(event) = stream.message().await? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// True for something that was done to a module, or to one of its resources.
+fn is_done_to(event: &Event, module: &str, resources: &[Resource]) -> bool {
+    let Some(What::Note(note)) = &event.what else {
+        return false;
+    };
+    let is_its = |named: &String| {
+        let mut own = resources.iter().filter(|resource| resource.module == module);
+        own.any(|resource| resource.name.as_ref().is_some_and(|name| resolve::full(name) == *named))
+    };
+    events::is_about(event, module) || note.resources.iter().any(is_its)
+}
+
 /// What happened to a resource, as far as the machine keeps it, and how it is now.
 async fn explain_resource(
     client: &mut ControlServiceClient<MachineConnection>,
@@ -46,17 +75,11 @@ async fn explain_resource(
     name: &str,
     as_json: bool,
 ) -> Result<Exit, CliError> {
-    let request = EventsRequest {
-        follow: false,
-        from: None,
-    };
-    let mut events = client.events(request).await?.into_inner();
-    let mut lines = Vec::new();
-    while let Some(event) = events.message().await? {
-        if events::is_about(&event, name) {
-            lines.push(events::render(&event, as_json, Style::stdout()));
-        }
-    }
+    let events = kept_events(client).await?;
+    let about = events.iter().filter(|event| events::is_about(event, name));
+    let mut lines: Vec<_> = about
+        .map(|event| events::render(event, as_json, Style::stdout()))
+        .collect();
     let state = resource.map(|resource| state_text(resource, false)).unwrap_or_default();
     if as_json {
         let events: Vec<Value> = lines
@@ -98,13 +121,15 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         }
     }
     let request = ExplainRequest {
-        module: arguments.module,
+        module: arguments.module.clone(),
     };
     let explanation = client.explain(request).await?.into_inner();
+    let mut done = kept_events(&mut client).await?;
+    done.retain(|event| is_done_to(event, &arguments.module, &status.resources));
     let text = if arguments.json {
-        json(&explanation).to_string()
+        json(&explanation, &done).to_string()
     } else {
-        lines(&explanation, SystemTime::now(), Style::stdout()).join("\n")
+        lines(&explanation, &done, SystemTime::now(), Style::stdout()).join("\n")
     };
     print(&text)?;
     Ok(Exit::Done)
@@ -113,11 +138,18 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
 /// Columns before what stands below a line.
 const INDENT: &str = "                    ";
 
-/// Text of an explanation.
-fn lines(explanation: &Explanation, now: SystemTime, style: Style) -> Vec<String> {
+/// Text of an explanation, with what was done to the module besides.
+fn lines(explanation: &Explanation, done: &[Event], now: SystemTime, style: Style) -> Vec<String> {
+    let ends = explanation.ends.iter();
+    let mut told: Vec<_> = ends.map(|end| (at(end.time.as_ref()), of_end(end, style))).collect();
+    told.extend(done.iter().map(|event| {
+        let at = at(event.time.as_ref());
+        (at, vec![format!("{}{}", stamp(at), events::told(event, style))])
+    }));
+    told.sort_by_key(|(at, _)| *at);
     let mut lines = Vec::new();
-    for end in &explanation.ends {
-        lines.extend(of_end(end, style));
+    for (_, text) in told {
+        lines.extend(text);
         lines.push(String::new());
     }
     let Some(module) = &explanation.module else {
@@ -265,7 +297,7 @@ fn ordinal(number: u32) -> String {
 }
 
 /// The explanation as JSON: the keys are a promise to scripts.
-fn json(explanation: &Explanation) -> Value {
+fn json(explanation: &Explanation, done: &[Event]) -> Value {
     let module = explanation.module.as_ref();
     json!({
         "module": module.map_or("", |module| &module.name),
@@ -273,6 +305,8 @@ fn json(explanation: &Explanation) -> Value {
         "state": module.map_or("unknown", |module| module_state(module.state())),
         // Oldest first.
         "ends": explanation.ends.iter().map(end_json).collect::<Value>(),
+        // What was done to it and to its resources: events as in `events --json`, oldest first.
+        "notes": done.iter().map(events::json).collect::<Value>(),
     })
 }
 
@@ -405,7 +439,7 @@ mod tests {
                     next start after 14 s
 
 now back-off: exit code 2; next try in 14 s";
-        assert_eq!(lines(&sample(), now, Style::PLAIN).join("\n"), expected);
+        assert_eq!(lines(&sample(), &[], now, Style::PLAIN).join("\n"), expected);
     }
 
     #[test]
@@ -422,7 +456,7 @@ now back-off: exit code 2; next try in 14 s";
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGIN.unsigned_abs() + 41);
         let expected = "no process of acme has ended since the machine started\nnow ready for 41 s, pid 7";
-        assert_eq!(lines(&explanation, now, Style::PLAIN).join("\n"), expected);
+        assert_eq!(lines(&explanation, &[], now, Style::PLAIN).join("\n"), expected);
     }
 
     #[test]

@@ -40,7 +40,8 @@ Examples:
   cargo build && mainstay reload acme-lidar
   mainstay reload acme-lidar --force      restart it even if its program is unchanged
 
-With `watch: true` in the module's config entry this happens by itself.")]
+Where the module's config entry has `reload: {build: COMMAND}`, that command is run first, and the old process runs on until \
+it has succeeded. With `watch: true`, or `watch: [PATHS]`, in the entry all this happens by itself.")]
 pub struct ReloadArguments {
     /// Name of the module, as in `mainstay status`
     module: String,
@@ -66,7 +67,7 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, CliError> {
         id_or_name: Some(IdOrName::ModuleName(arguments.module.clone())),
     };
     let mut robot = target.connection.robot();
-    let restarted = async { robot.restart_module(request).await.map(|_| None) };
+    let restarted = async { robot.restart_module(request).await.map(|_| RestartResult::default()) };
     report(&target, &arguments.module, arguments.json, restarted).await
 }
 
@@ -85,39 +86,61 @@ pub async fn reload(arguments: ReloadArguments) -> Result<Exit, CliError> {
     let mut control = target.connection.control();
     let restarted = async {
         let answer = control.reload_module(request).await?.into_inner();
-        Ok((!answer.restarted).then_some(answer.unchanged))
+        Ok(RestartResult {
+            built: answer.built.and_then(|built| built.try_into().ok()),
+            unchanged: (!answer.restarted).then_some(answer.unchanged),
+        })
     };
     report(&target, &arguments.module, arguments.json, restarted).await
 }
 
-/// Waits for the machine's answer, `None` or what it found unchanged instead of a restart, and says how that went.
+/// Success of a restart or reload.
+#[derive(Debug, Default)]
+struct RestartResult {
+    /// Time that the build took, if there was one.
+    built: Option<Duration>,
+    /// What was found unchanged, so that nothing was restarted.
+    unchanged: Option<String>,
+}
+
+/// Waits for the machine's answer, and says how that went.
 async fn report(
     target: &Target,
     module: &str,
     json: bool,
-    restarted: impl Future<Output = Result<Option<String>, Status>>,
+    restarted: impl Future<Output = Result<RestartResult, Status>>,
 ) -> Result<Exit, CliError> {
     let begun = Instant::now();
     match restarted.await {
-        Ok(unchanged) => {
-            let took = unchanged.is_none().then(|| begun.elapsed());
-            print(&result_text(module, took, &unchanged.unwrap_or_default(), json))?;
+        Ok(result) => {
+            let took = begun.elapsed().saturating_sub(result.built.unwrap_or_default());
+            print(&result.show(module, took, json))?;
             Ok(Exit::Done)
         }
         Err(status) => Err(failure(target, module, status).await),
     }
 }
 
-/// The result: ready after `took`, or nothing was done, because what `unchanged` names is as it was.
-fn result_text(module: &str, took: Option<Duration>, unchanged: &str, as_json: bool) -> String {
-    match (took, as_json) {
-        (took, true) => {
-            let ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-            json!({ "module": module, "restarted": took.is_some(), "ready_ms": ms }).to_string()
+impl RestartResult {
+    /// The result: ready `took` after the build, or nothing was done, because all is as it was.
+    fn show(&self, module: &str, took: Duration, as_json: bool) -> String {
+        if as_json {
+            let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            return json!({
+                "module": module,
+                "restarted": self.unchanged.is_none(),
+                "ready_ms": self.unchanged.is_none().then(|| ms(took)),
+                "built_ms": self.built.map(ms),
+            })
+            .to_string();
         }
-        (Some(took), false) => format!("ready in {}", human::duration(took)),
-        (None, false) => {
-            format!("nothing to do: unchanged on the disk: {unchanged} (`--force` restarts it all the same)")
+        let built = self.built.map(|built| format!("built in {}, ", human::duration(built)));
+        let built = built.unwrap_or_default();
+        match &self.unchanged {
+            None => format!("{built}ready in {}", human::duration(took)),
+            Some(what) => {
+                format!("{built}nothing to do: unchanged on the disk: {what} (`--force` restarts it all the same)")
+            }
         }
     }
 }
@@ -164,16 +187,25 @@ mod tests {
 
     #[test]
     fn the_result_says_how_long_it_took_or_why_nothing_was_done() {
-        let took = Some(Duration::from_millis(410));
-        assert_eq!(result_text("lidar", took, "", false), "ready in 410 ms");
-        assert!(result_text("lidar", None, "the program", false).contains("the program (`--force`"));
+        let took = Duration::from_millis(410);
+        let restarted = RestartResult::default();
+        assert_eq!(restarted.show("lidar", took, false), "ready in 410 ms");
         assert_eq!(
-            result_text("lidar", took, "", true),
-            "{\"module\":\"lidar\",\"restarted\":true,\"ready_ms\":410}"
+            restarted.show("lidar", took, true),
+            r#"{"module":"lidar","restarted":true,"ready_ms":410,"built_ms":null}"#
+        );
+        let same = RestartResult {
+            built: Some(Duration::from_millis(3200)),
+            unchanged: Some("the program".into()),
+        };
+        let shown = same.show("lidar", took, false);
+        assert!(
+            shown.starts_with("built in 3.2 s, nothing to do") && shown.contains("the program (`--force`"),
+            "{shown}"
         );
         assert_eq!(
-            result_text("lidar", None, "the program", true),
-            "{\"module\":\"lidar\",\"restarted\":false,\"ready_ms\":null}"
+            same.show("lidar", took, true),
+            r#"{"module":"lidar","restarted":false,"ready_ms":null,"built_ms":3200}"#
         );
     }
 

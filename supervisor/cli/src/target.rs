@@ -124,6 +124,14 @@ pub fn is_named_by_environment() -> bool {
     from_environment().is_some()
 }
 
+/// The config of the machine that is asked for, if it is named by that.
+pub fn named_config(selector: &MachineSelector) -> Option<PathBuf> {
+    selector.machine.clone().or_else(|| match from_environment()? {
+        NamedMachine::Config(config) => Some(config),
+        NamedMachine::Address(_) => None,
+    })
+}
+
 fn from_environment() -> Option<NamedMachine> {
     let text = std::env::var_os(VARIABLE).filter(|text| !text.is_empty())?;
     Some(named(&text, |path| path.exists()))

@@ -1,11 +1,13 @@
 //! The own optional keys of a module (`restart`, `health`, `stop`, `limits`, `sandbox`, `output`, `watch`,
-//! `keep_moving`): how it is to be treated.
+//! `reload`, `keep_moving`): how it is to be treated.
 //!
 //! Of a module with a mistake in one of them nothing is started: what it would be treated by is never a guess.
 
 use std::path::{Path, PathBuf};
 
-use mainstay_model::{Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Span, Stop};
+use mainstay_model::{
+    Build, Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Span, Stop, Watch,
+};
 
 use crate::keys::shown;
 use crate::node::{TreeNode, Value};
@@ -23,7 +25,8 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
         limits: limits(reader, keys).unwrap_or_default(),
         sandbox: sandbox(reader, keys, executable).unwrap_or_default(),
         output: keys.get("output").map_or(Output::DEFAULT, |node| output(reader, node)),
-        watch: reader.flag(keys, "watch"),
+        watch: watch(reader, keys),
+        build: build(reader, keys),
         keep_moving: reader.flag(keys, "keep_moving"),
     };
     if policy.output.file.as_deref() == Some(executable) {
@@ -181,6 +184,37 @@ fn sandbox(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) -> Option<Sa
     }
     sandbox.no_new_privs |= kernel_asks || (written.is_none() && sandbox != Sandbox::default());
     Some(sandbox)
+}
+
+fn watch(reader: &mut Reader, keys: &Keys<'_>) -> Watch {
+    match keys.get("watch").map(|node| (&node.value, node)) {
+        None | Some((Value::Bool(false), _)) => Watch::Off,
+        Some((Value::Bool(true), _)) => Watch::Program,
+        Some((Value::List(_), _)) => {
+            let paths = paths(reader, keys, "watch");
+            Watch::Paths(paths.into_iter().map(|(path, _)| path).collect())
+        }
+        Some((_, node)) => {
+            reader.wrong_type("`watch`", node, "true or false, or a list of paths");
+            Watch::Off
+        }
+    }
+}
+
+fn build(reader: &mut Reader, keys: &Keys<'_>) -> Option<Build> {
+    let keys = reader.map(keys, "reload")?;
+    let command = reader.text_or_empty(&keys, "build");
+    if command.trim().is_empty() {
+        let help = "write a command, like `cargo build`, or leave `reload` out";
+        reader.error_with(keys.span_of("build"), names::missing("reload.build"), Some(help));
+    }
+    let directory = reader.text(&keys, "directory").unwrap_or(".");
+    let directory = path(reader, &keys.label("directory"), directory, keys.span_of("directory"));
+    Some(Build {
+        command,
+        directory: directory?,
+        timeout: reader.duration(&keys, "timeout").unwrap_or(Build::TIMEOUT),
+    })
 }
 
 fn output(reader: &mut Reader, node: &TreeNode) -> Output {

@@ -268,7 +268,8 @@ impl Reader {
             (Value::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
                 Some("write it without quotes".to_owned())
             }
-            (Value::Text(text), "true or false") => match text.to_ascii_lowercase().as_str() {
+            (Value::Text(text), _) if expected.starts_with("true or false") => match text.to_ascii_lowercase().as_str()
+            {
                 "yes" | "on" | "true" => Some("write true".to_owned()),
                 "no" | "off" | "false" => Some("write false".to_owned()),
                 _ => None,

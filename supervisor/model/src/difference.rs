@@ -100,7 +100,7 @@ pub fn module(from: &Config, old: &ModuleConfig, to: &Config, new: &ModuleConfig
     let (before, after) = (&old.policy, &new.policy);
     for key in before.changed_keys(after) {
         match key {
-            "watch" => collector.text(key, before.watch, after.watch),
+            "watch" => collector.text(key, &before.watch, &after.watch),
             "keep_moving" => collector.text(key, before.keep_moving, after.keep_moving),
             _ => collector.add(key, DifferenceKind::Changed, None, None),
         }

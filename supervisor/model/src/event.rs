@@ -71,6 +71,8 @@ pub enum NoteKind {
     Config,
     /// A job ran or failed.
     Job,
+    /// A module's program was built, or could not be.
+    Build,
 }
 
 impl NoteKind {
@@ -81,6 +83,7 @@ impl NoteKind {
             Self::Stop => "stop",
             Self::Config => "config",
             Self::Job => "job",
+            Self::Build => "build",
         }
     }
 }

@@ -55,8 +55,8 @@ pub use module_spec::{ModuleSpec, Rlimits};
 pub use offers::{Missing, Offer, Offers};
 pub use phase::{ModulePhase, Phase};
 pub use policy::{
-    ApplyPolicy, Health, Limits, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart, RestartWhen, Sandbox,
-    Seccomp, Stop,
+    ApplyPolicy, Build, Health, Limits, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart, RestartWhen,
+    Sandbox, Seccomp, Stop, Watch,
 };
 pub use source::{Excerpt, Source};
 pub use span::{SourceSpan, Span};

@@ -2,6 +2,7 @@
 //! (`restart`, `health`, `stop`, `limits`, `sandbox`, `output` and so on of a module's entry, `apply` of the whole), as
 //! values. The defaults need no thought: they are what a config without any of these keys gets.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,8 +77,10 @@ pub struct Policy {
     pub sandbox: Sandbox,
     /// Destinations of its output besides the log.
     pub output: Output,
-    /// Whether it is restarted by itself when its program's file changes.
-    pub watch: bool,
+    /// Files whose change restarts it by itself.
+    pub watch: Watch,
+    /// Build of its program before a reload.
+    pub build: Option<Build>,
     /// Whether what it left moving in *other* modules is left alone when it dies, hangs or is stopped.
     pub keep_moving: bool,
 }
@@ -95,6 +98,7 @@ impl Policy {
             sandbox,
             output: _,
             watch: _,
+            build: _,
             keep_moving: _,
         } = self.clone();
         Self {
@@ -116,6 +120,7 @@ impl Policy {
             sandbox,
             output,
             watch,
+            build,
             keep_moving,
         } = self;
         let keys = [
@@ -126,6 +131,7 @@ impl Policy {
             ("sandbox", *sandbox != other.sandbox),
             ("output", *output != other.output),
             ("watch", *watch != other.watch),
+            ("reload", *build != other.build),
             ("keep_moving", *keep_moving != other.keep_moving),
         ];
         let changed = keys.into_iter().filter(|(_, changed)| *changed);
@@ -320,6 +326,65 @@ pub enum Seccomp {
 impl Seccomp {
     /// Words of the config.
     pub const WORDS: [(&'static str, Self); 2] = [("default", Self::Default), ("no-network", Self::NoNetwork)];
+}
+
+/// Files whose change restarts a module by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Watch {
+    /// None.
+    #[default]
+    Off,
+    /// Its program; if that is a script, also the code in its folder.
+    Program,
+    /// Its program, these files, and what lies in these folders.
+    Paths(Vec<PathBuf>),
+}
+
+impl Watch {
+    /// True if it looks at anything.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        *self != Self::Off
+    }
+
+    /// Paths that the config names.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::Paths(paths) => paths,
+            Self::Off | Self::Program => &[],
+        }
+    }
+}
+
+/// As it is written in a config.
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("false"),
+            Self::Program => f.write_str("true"),
+            Self::Paths(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "[{}]", paths.join(", "))
+            }
+        }
+    }
+}
+
+/// Build of a module's program before a reload: the key `reload` with a `build` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Command for `/bin/sh -c`.
+    pub command: String,
+    /// Working directory.
+    pub directory: PathBuf,
+    /// Longest time that it may take.
+    pub timeout: Duration,
+}
+
+impl Build {
+    /// `timeout` of a config without it.
+    pub const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 }
 
 /// Files in which a module's output is kept.

@@ -7,6 +7,14 @@ pub fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
+/// Reads a time as [`time`] writes it.
+///
+/// # Errors
+/// The text is none.
+pub fn parse_time(text: &str) -> Result<SystemTime, humantime::TimestampError> {
+    humantime::parse_rfc3339_weak(text)
+}
+
 /// True for letters that are not shown but change how others are: control characters, and those of Unicode that end a line or
 /// turn the direction of writing, so that a text reads otherwise than it is.
 pub fn steers(letter: char) -> bool {

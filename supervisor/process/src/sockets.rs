@@ -89,8 +89,7 @@ impl Sockets {
 
     /// The name of the runtime directory in which they lie.
     pub fn key(&self) -> String {
-        let name = self.directory.parent().and_then(Path::file_name).unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        self.directory.parent().map(key).unwrap_or_default()
     }
 
     /// The socket on which the core answers this module.
@@ -111,6 +110,12 @@ impl Sockets {
             done => done,
         }
     }
+}
+
+/// The name of a runtime directory.
+pub fn key(runtime: &Path) -> String {
+    let name = runtime.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across versions, unlike the standard hasher.

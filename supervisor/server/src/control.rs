@@ -23,10 +23,12 @@ use mainstay_runtime::machine::MachineHandle;
 use mainstay_runtime::machine::reload::Reloaded;
 use mainstay_runtime::machine::view::{View, ViewCell};
 use mainstay_runtime::module::entry::ModuleEntry;
+use mainstay_runtime::module::output::OutputLine;
 use mainstay_runtime::rollout;
 use mainstay_runtime::rollout::Addresses;
 use mainstay_runtime::wall_clock;
 use mainstay_runtime::wall_clock::shown;
+use mainstay_wire::log::LogFilter;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +37,7 @@ use tonic::{Request, Response, Status};
 
 use crate::feeds;
 use crate::feeds::{Answers, module_state, resource_state};
+use crate::log::machine_log::MachineLog;
 use crate::robot::service::restart_status;
 
 /// Shortest time between two snapshots of one watcher, unless it asks otherwise.
@@ -62,6 +65,7 @@ pub struct Control {
     published: ViewCell,
     operations: Operations,
     machine: MachineHandle,
+    log: MachineLog,
     settled: Arc<OnceLock<SystemTime>>,
     sampler: Arc<Mutex<Sampler>>,
     stopping: tokio_util::sync::CancellationToken,
@@ -75,6 +79,7 @@ impl Control {
         machine: MachineHandle,
         config: rollout::RolloutHandle,
         operations: Operations,
+        log: MachineLog,
         stopping: tokio_util::sync::CancellationToken,
     ) -> Self {
         Self {
@@ -83,6 +88,7 @@ impl Control {
             published: machine.published.clone(),
             machine,
             operations,
+            log,
             settled: Arc::default(),
             sampler: Arc::default(),
             stopping,
@@ -316,11 +322,16 @@ impl ControlService for Control {
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
         let reloaded = self.machine.reload(&Identity::Control, &name, force).await;
-        let (restarted, unchanged) = match reloaded.map_err(restart_status)? {
+        let reload = reloaded.map_err(restart_status)?;
+        let (restarted, unchanged) = match reload.outcome {
             Reloaded::Restarted => (true, String::new()),
             Reloaded::Unchanged(what) => (false, what),
         };
-        Ok(Response::new(pb::ReloadModuleResponse { restarted, unchanged }))
+        Ok(Response::new(pb::ReloadModuleResponse {
+            restarted,
+            unchanged,
+            built: reload.built.and_then(|built| built.try_into().ok()),
+        }))
     }
 
     async fn watch_status(
@@ -346,20 +357,35 @@ impl ControlService for Control {
         // Who names no first event wants what is kept, and misses nothing by it.
         let from = from.unwrap_or_else(|| events.ring().oldest());
         let end = (&self.watchers, self.stopping.clone());
-        Ok(Response::new(feeds::send(events, from, follow, feeds::event, end)))
+        let convert = |number, missed, event| Some(feeds::event(number, missed, event));
+        Ok(Response::new(feeds::send(events, from, follow, convert, end)))
     }
 
     async fn logs(&self, request: Request<pb::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        let pb::LogsRequest { module, follow, last } = request.into_inner();
+        let request = request.into_inner();
+        let end = (&self.watchers, self.stopping.clone());
+        if request.module.is_empty() {
+            return Ok(Response::new(self.log.send(&request, end)));
+        }
+        let filter = LogFilter::of(&request);
+        let pb::LogsRequest {
+            module, follow, last, ..
+        } = request;
         let view = self.published.load_full();
         let lines = self.entry(&view, &module)?.output.lines();
         let from = {
             let ring = lines.ring();
-            let last = last.map_or(0, |last| ring.next().saturating_sub(last.into()));
-            last.max(ring.oldest())
+            let wanted = ring
+                .newest_first()
+                .filter(|(_, line)| filter.admits(line.at, feeds::level(line.level)));
+            let wanted = wanted.take(last.map_or(usize::MAX, |last| usize::try_from(last).unwrap_or(usize::MAX)));
+            wanted.last().map_or(ring.next(), |(number, _)| number)
         };
-        let end = (&self.watchers, self.stopping.clone());
-        Ok(Response::new(feeds::send(lines, from, follow, feeds::line, end)))
+        let convert = move |number, missed, line: OutputLine| {
+            let admitted = filter.admits(line.at, feeds::level(line.level));
+            admitted.then(|| feeds::line(number, missed, line))
+        };
+        Ok(Response::new(feeds::send(lines, from, follow, convert, end)))
     }
 
     async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::Explanation>, Status> {

@@ -17,18 +17,18 @@ use tonic::Status;
 use tracing::Level;
 
 /// Answers of one stream that wait for its reader; what comes after that waits in the feed, which is bounded too.
-const WAITING: usize = 64;
+pub const WAITING: usize = 64;
 
 /// A stream of answers.
 pub type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
 
 /// Sends what a feed holds from number `from` on, and then, if `follow`, what comes, until the reader or the machine
-/// goes. `convert` gets each thing with its number and how many were lost before it.
+/// goes. `convert` gets each thing with its number and how many were lost before it, and makes an answer of it, or none.
 pub fn send<T, P>(
     feed: &EventLog<T>,
     from: u64,
     follow: bool,
-    convert: fn(u64, u64, T) -> P,
+    convert: impl Fn(u64, u64, T) -> Option<P> + Send + 'static,
     (tasks, stopping): (&TaskTracker, CancellationToken),
 ) -> Answers<P>
 where
@@ -41,10 +41,11 @@ where
     Box::pin(ReceiverStream::new(answers))
 }
 
-async fn pass<T: Weighted + Clone, P>(
+/// Passes on what a follower reads.
+pub async fn pass<T: Weighted + Clone, P>(
     mut follower: Subscription<T>,
     follow: bool,
-    convert: fn(u64, u64, T) -> P,
+    convert: impl Fn(u64, u64, T) -> Option<P>,
     answers: mpsc::Sender<Result<P, Status>>,
     stopping: CancellationToken,
 ) {
@@ -65,11 +66,11 @@ async fn pass<T: Weighted + Clone, P>(
         lost += read.missed;
         let first = read.next - read.entries.len() as u64;
         for (number, thing) in (first..).zip(read.entries) {
-            if answers
-                .send(Ok(convert(number, std::mem::take(&mut lost), thing)))
-                .await
-                .is_err()
-            {
+            let Some(answer) = convert(number, lost, thing) else {
+                continue;
+            };
+            lost = 0;
+            if answers.send(Ok(answer)).await.is_err() {
                 return;
             }
         }
@@ -166,6 +167,17 @@ pub fn event(number: u64, missed: u64, event: Event) -> pb::Event {
     }
 }
 
+/// A level on the wire.
+pub fn level(level: Level) -> pb::LogLevel {
+    match level {
+        Level::TRACE => pb::LogLevel::Trace,
+        Level::DEBUG => pb::LogLevel::Debug,
+        Level::INFO => pb::LogLevel::Info,
+        Level::WARN => pb::LogLevel::Warn,
+        Level::ERROR => pb::LogLevel::Error,
+    }
+}
+
 /// A line on the wire.
 pub fn line(number: u64, missed: u64, line: OutputLine) -> pb::LogLine {
     let stream = match line.stream {
@@ -173,21 +185,16 @@ pub fn line(number: u64, missed: u64, line: OutputLine) -> pb::LogLine {
         Stream::Stderr => pb::LogStream::Stderr,
         Stream::Log => pb::LogStream::Log,
         Stream::Core => pb::LogStream::Core,
-    };
-    let level = match line.level {
-        Level::TRACE => pb::LogLevel::Trace,
-        Level::DEBUG => pb::LogLevel::Debug,
-        Level::INFO => pb::LogLevel::Info,
-        Level::WARN => pb::LogLevel::Warn,
-        Level::ERROR => pb::LogLevel::Error,
+        Stream::Build => pb::LogStream::Build,
     };
     pb::LogLine {
         number,
         time: Some(line.at.into()),
         stream: stream.into(),
-        level: level.into(),
+        level: level(line.level).into(),
         text: line.text.as_ref().to_owned(),
         missed,
+        module: String::new(),
     }
 }
 
@@ -239,6 +246,10 @@ mod tests {
 
     use super::*;
 
+    fn shown(number: u64, missed: u64, of: OutputLine) -> Option<pb::LogLine> {
+        Some(line(number, missed, of))
+    }
+
     fn feed(max: usize, lines: std::ops::Range<u32>) -> EventLog<OutputLine> {
         let feed = EventLog::new(max, usize::MAX);
         add(&feed, lines);
@@ -261,7 +272,7 @@ mod tests {
     async fn a_reader_that_does_not_follow_gets_what_there_is() {
         let feed = feed(600, 0..1000);
         let tasks = TaskTracker::new();
-        let lines: Vec<_> = send(&feed, 0, false, line, (&tasks, CancellationToken::new()))
+        let lines: Vec<_> = send(&feed, 0, false, shown, (&tasks, CancellationToken::new()))
             .map(|line| line.expect("a line"))
             .collect()
             .await;
@@ -276,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_sleeps_loses_the_oldest_and_is_told() {
         let (feed, tasks, stopping) = (feed(100, 0..1), TaskTracker::new(), CancellationToken::new());
-        let mut lines = send(&feed, 0, true, line, (&tasks, stopping.clone()));
+        let mut lines = send(&feed, 0, true, shown, (&tasks, stopping.clone()));
         assert_eq!(lines.next().await.expect("open").expect("a line").number, 0);
         add(&feed, 1..10_000);
         stopping.cancel();

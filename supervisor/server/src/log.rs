@@ -1,5 +1,6 @@
 //! The core's log: one line per event on stderr, filtered by the config's `log` patterns, repetitions counted.
 
+pub mod machine_log;
 mod repeats;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -25,6 +26,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::log::machine_log::MachineLog;
 use crate::log::repeats::{LogMessage, RepeatAction, Repeats, Summary};
 
 /// Entries that modules send by RPC: what a module sends is wanted, because filtering is its own job.
@@ -40,17 +42,18 @@ const MAX_LINE: usize = 64 << 10;
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Installs the log for the whole process. Dropping the guard writes what is left.
-pub fn install(config: &Config) -> (Flush, Levels) {
+pub fn install(config: &Config) -> (Flush, Levels, MachineLog) {
     let (lines, inbox) = sync_channel(WAITING);
     let waiting = Arc::new(QueueLoad::default());
     let repeats = Counts::default();
     let format = LineFormat::of_stderr();
-    let (shared, counts) = (waiting.clone(), repeats.clone());
+    let kept = MachineLog::default();
+    let (shared, counts, summaries) = (waiting.clone(), repeats.clone(), kept.clone());
     // A thread of its own: a reader of our log that sleeps must not hold up the machine.
     let _without = std::thread::Builder::new()
         .name("log".into())
         .stack_size(128 * 1024)
-        .spawn(move || write(&inbox, &shared, &counts, format));
+        .spawn(move || write(&inbox, &shared, &counts, (format, &summaries)));
     let levels = Levels(Arc::new(ArcSwap::from_pointee(Rules::new(config))));
     let subscriber = tracing_subscriber::registry().with(Log {
         levels: levels.clone(),
@@ -58,6 +61,7 @@ pub fn install(config: &Config) -> (Flush, Levels) {
         lines: lines.clone(),
         waiting,
         repeats,
+        kept: kept.clone(),
     });
     // Only a second installation fails, and that one would say the same.
     let _installed = tracing::subscriber::set_global_default(subscriber);
@@ -69,7 +73,7 @@ pub fn install(config: &Config) -> (Flush, Levels) {
             _ => error!("{panic}"),
         }
     }));
-    (Flush(lines), levels)
+    (Flush(lines), levels, kept)
 }
 
 /// Levels of the loggers, which may change at any time.
@@ -140,7 +144,12 @@ impl Counts {
     }
 }
 
-fn write(inbox: &Receiver<WriterMessage>, waiting: &QueueLoad, repeats: &Counts, format: LineFormat) {
+fn write(
+    inbox: &Receiver<WriterMessage>,
+    waiting: &QueueLoad,
+    repeats: &Counts,
+    (format, kept): (LineFormat, &MachineLog),
+) {
     let mut stderr = Stderr::open();
     let mut ended = Vec::new();
     loop {
@@ -165,20 +174,26 @@ fn write(inbox: &Receiver<WriterMessage>, waiting: &QueueLoad, repeats: &Counts,
             Ok(WriterMessage::Counting) => {}
             Ok(WriterMessage::Flushed(done)) => {
                 repeats.get().end_all(Instant::now(), &mut ended);
-                write_summaries(&mut stderr, format, &mut ended);
+                write_summaries(&mut stderr, (format, kept), &mut ended);
                 let _nobody = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => {
                 repeats.get().end(Instant::now(), &mut ended);
-                write_summaries(&mut stderr, format, &mut ended);
+                write_summaries(&mut stderr, (format, kept), &mut ended);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn write_summaries(stderr: &mut Stderr, format: LineFormat, ended: &mut Vec<Summary>) {
+fn write_summaries(stderr: &mut Stderr, (format, kept): (LineFormat, &MachineLog), ended: &mut Vec<Summary>) {
     for summary in ended.drain(..) {
+        kept.record(
+            level_of(summary.level),
+            summary.module.as_deref(),
+            "core",
+            &summary.text,
+        );
         let mut line = format.line(summary.level, summary.module.as_deref(), &summary.text);
         line.push('\n');
         let _ = stderr.write(line.as_bytes());
@@ -218,6 +233,7 @@ struct Log {
     lines: SyncSender<WriterMessage>,
     waiting: Arc<QueueLoad>,
     repeats: Counts,
+    kept: MachineLog,
 }
 
 impl Rules {
@@ -323,6 +339,7 @@ impl Log {
         let mut ended = Vec::new();
         let admit = self.repeats.get().admit(message, Instant::now(), &mut ended);
         for Summary { level, module, text } in ended {
+            self.kept.record(level_of(level), module.as_deref(), "core", &text);
             self.send(self.format.line(level, module.as_deref(), &text));
         }
         if admit == RepeatAction::Begin {
@@ -348,6 +365,16 @@ impl Log {
     }
 }
 
+/// A level as configs know it.
+fn level_of(level: Level) -> mainstay_model::Level {
+    match level {
+        Level::TRACE | Level::DEBUG => mainstay_model::Level::Debug,
+        Level::INFO => mainstay_model::Level::Info,
+        Level::WARN => mainstay_model::Level::Warn,
+        Level::ERROR => mainstay_model::Level::Error,
+    }
+}
+
 fn of(level: mainstay_model::Level) -> Level {
     match level {
         mainstay_model::Level::Debug => Level::DEBUG,
@@ -366,7 +393,9 @@ fn logger(target: &str, fields: &Fields) -> String {
         .next()
         .unwrap_or_default();
     match (room, &fields.module, &fields.resource) {
-        (PRINTED_BY_MODULE, Some(module), _) if fields.stderr => format!("rdk.modmanager.{module}.StdErr"),
+        (PRINTED_BY_MODULE, Some(module), _) if fields.stream.as_deref() == Some("stderr") => {
+            format!("rdk.modmanager.{module}.StdErr")
+        }
         (PRINTED_BY_MODULE, Some(module), _) => format!("rdk.modmanager.{module}.StdOut"),
         ("module", Some(module), _) => format!("rdk.modmanager.{module}"),
         ("module", None, _) => "rdk.modmanager".into(),
@@ -408,6 +437,7 @@ impl<S: Subscriber> Layer<S> for Log {
         let Fields {
             message: mut text,
             module,
+            stream,
             rest,
             ..
         } = fields;
@@ -420,6 +450,12 @@ impl<S: Subscriber> Layer<S> for Log {
             text: &text,
         };
         if !rules.counts(target, &logger, module) || self.admits(message) {
+            let stream = match target {
+                PRINTED_BY_MODULE => stream.as_deref().unwrap_or("stdout"),
+                SENT_BY_MODULE if module.is_some() => "log",
+                _ => "core",
+            };
+            self.kept.record(level_of(level), module, stream, &text);
             self.send(self.format.line(level, module, &text));
         }
     }
@@ -442,7 +478,7 @@ struct Fields {
     module: Option<String>,
     resource: Option<String>,
     job: Option<String>,
-    stderr: bool,
+    stream: Option<String>,
     rest: String,
 }
 
@@ -451,7 +487,7 @@ impl Fields {
         match field.name() {
             "message" => self.message = text,
             "module" => self.module = Some(text),
-            "stream" => self.stderr = text == "stderr",
+            "stream" => self.stream = Some(text),
             name => {
                 let _ = write!(self.rest, " {name}={text}");
                 match name {
@@ -505,6 +541,7 @@ mod tests {
                 lines,
                 waiting: waiting.clone(),
                 repeats: Counts::default(),
+                kept: MachineLog::default(),
             };
             for _ in 0..2 * WAITING {
                 log.send("x".repeat(length));
@@ -563,7 +600,7 @@ mod tests {
         let fields = |module: Option<&str>, resource: Option<&str>, stderr: bool| Fields {
             module: module.map(str::to_owned),
             resource: resource.map(str::to_owned),
-            stderr,
+            stream: stderr.then(|| "stderr".to_owned()),
             ..Fields::default()
         };
         for (target, fields, expected) in [

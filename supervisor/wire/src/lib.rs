@@ -1,9 +1,10 @@
 //! Values of the core as messages: config entries as modules get them ([`entry`]), plans, diagnostics and differences as the
-//! control protocol has them ([`control`]), and the graph of dependencies with its drawings ([`diagram`]), which server and
-//! command line share.
+//! control protocol has them ([`control`]), lines of the log ([`log`]), and the graph of dependencies with its drawings
+//! ([`diagram`]), which server and command line share.
 //!
 //! Never opens a socket, never reads a file, decides nothing.
 
 pub mod control;
 pub mod diagram;
 pub mod entry;
+pub mod log;

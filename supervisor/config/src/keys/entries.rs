@@ -5,7 +5,7 @@ use mainstay_model::ModuleType;
 use super::ValueType::{
     AnyCase, Api, Either, Flag, Free, Ignored, Interval, List, Map, Model, Number, Subtype, Text, Texts, Word,
 };
-use super::policy::{HEALTH, LIMITS, OUTPUT, RESTART, RESTARTS, SANDBOX, STOP};
+use super::policy::{HEALTH, LIMITS, OUTPUT, RELOAD, RESTART, RESTARTS, SANDBOX, STOP};
 use super::{HOUR, Section, keys, words};
 use crate::frame::{ORIENTATIONS, SHAPES};
 
@@ -216,7 +216,9 @@ pub(crate) static MODULE: Section = Section::new(
             "What it may touch. A key that this host cannot honour keeps the module from starting.";
         "output": Either(&[Text, Map(&OUTPUT)]),
             "A file for what it prints and logs, besides the log of the machine: a path, or a map.";
-        "watch": Flag, default Flag(false), "Restart it when its program's file changes.";
+        "watch": Either(&[Flag, List(&Text)]), default Flag(false),
+            "Restart it when its program changes, of a script also the code in its folder; or, as a list of paths, its program, these files and folders.";
+        "reload": Map(&RELOAD), "How its program is built before it is reloaded.";
         "keep_moving": Flag, default Flag(false),
             "Leave what it moved in other modules moving when it dies, hangs or is stopped.";
     },

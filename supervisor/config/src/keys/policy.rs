@@ -2,7 +2,7 @@
 
 use std::time::Duration as Time;
 
-use mainstay_model::{Health, OnStuckCall, Output, Restart, RestartWhen, Seccomp, Stop};
+use mainstay_model::{Build, Health, OnStuckCall, Output, Restart, RestartWhen, Seccomp, Stop};
 
 use super::ValueType::{Duration, Either, Flag, List, Number, Size, Text, Whole, Word};
 use super::{DAY, HOUR, Section, keys, words};
@@ -110,6 +110,20 @@ pub(crate) static SANDBOX: Section = Section::new(
         "group": Text, "Group to run as; the user's own if it is not there.";
     },
 )
+.prefixed();
+
+/// `reload`.
+pub(crate) static RELOAD: Section = Section::new(
+    "`reload`",
+    "reload",
+    keys! {
+        "build": Text,
+            "A command for `/bin/sh` that makes its program anew, run by `mainstay reload` and when what `watch` names has changed. The old process runs on until it has succeeded, and if it fails.";
+        "directory": Text, "Where it runs; the folder of the config if it is not there.";
+        "timeout": Duration(SHORTEST, DAY), default Duration(Build::TIMEOUT), "How long it may take.";
+    },
+)
+.requiring(&["build"])
 .prefixed();
 
 /// `output` as a map.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mainstay_model::{Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Stop};
+use mainstay_model::{
+    Build, Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Stop, Watch,
+};
 
 use super::{check, good, lines, read};
 
@@ -61,7 +63,8 @@ fn the_long_forms_take_every_key() {
          stop: {drain: 0s, grace: 3s}, \
          limits: {memory: 200MB, cpu: 0.5, pids: 64, open_files: 256}, \
          sandbox: {no_new_privs: true, writable: [data, /var/tmp], hidden: ['~/.ssh'], seccomp: no-network, user: mod, group: dialout}, \
-         output: {file: logs/m.log, max_size: 1MiB, keep: 7}, watch: true, keep_moving: true",
+         output: {file: logs/m.log, max_size: 1MiB, keep: 7}, watch: [src, /lib/m.so], \
+         reload: {build: make, directory: src, timeout: 5m}, keep_moving: true",
     );
     let wanted = Policy {
         restart: Restart {
@@ -106,7 +109,12 @@ fn the_long_forms_take_every_key() {
             max_size: 1 << 20,
             keep: 7,
         },
-        watch: true,
+        watch: Watch::Paths(vec!["/etc/robot/src".into(), "/lib/m.so".into()]),
+        build: Some(Build {
+            command: "make".to_owned(),
+            directory: "/etc/robot/src".into(),
+            timeout: MS(300_000),
+        }),
         keep_moving: true,
     };
     assert_eq!(read, wanted);
@@ -316,6 +324,22 @@ fn a_value_that_is_not_possible_costs_this_module_alone() {
             "25: `output.keep` must be between 1 and 1000",
         ),
         (
+            "watch: yes please",
+            "8: `watch` must be true or false, or a list of paths, but is a text",
+        ),
+        (
+            "watch: ['']",
+            "9: an item of `watch` is an empty path (relative paths start at the folder of the config: `.` is that folder)",
+        ),
+        (
+            "reload: {directory: x}",
+            "9: Error validating, missing required field. Field: \"reload.build\" (write a command, like `cargo build`, or leave `reload` out)",
+        ),
+        (
+            "reload: {build: make, timeout: 0s}",
+            "32: `reload.timeout` must be between 10ms and 24h",
+        ),
+        (
             "output: {file: x, max_size: 1kB}",
             "29: `output.max_size` must be between 4KiB and 1024TiB",
         ),
@@ -395,7 +419,7 @@ fn a_wrong_type_costs_its_module_alone() {
         ),
         (
             "watch: yes",
-            "8: `watch` must be true or false, but is a text (write true)",
+            "8: `watch` must be true or false, or a list of paths, but is a text (write true)",
         ),
         (
             "keep_moving: 1",

@@ -191,6 +191,7 @@ impl Machine {
         }
         self.modules.clear();
         while self.tasks.modules.join_next().await.is_some() {}
+        self.handle.shared.builds.ended().await;
     }
 
     /// True when a machine that is to end holds nothing any more, or has waited long enough for what it holds.
@@ -482,6 +483,7 @@ impl Machine {
                     .changes
                     .record(EventKind::Machine(MachineEvent::Stopping));
                 self.course.stopping.cancel();
+                self.handle.shared.builds.end();
                 let by = Instant::now() + self.longest_drain() + REMOVE_ALL;
                 self.course.stop_by.get_or_insert(by);
                 self.remove_everything();

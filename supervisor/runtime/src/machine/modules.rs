@@ -89,7 +89,7 @@ impl Machine {
                 self.world.module_changed(&name, ModuleCondition::Down(cause), None);
             }
             Ok(context) => {
-                running.follows = spec.policy.watch.then(|| self.follow(&entry, &running.closed));
+                running.follows = spec.policy.watch.is_on().then(|| self.follow(&entry, &running.closed));
                 running.has_task = true;
                 let (actor, task_of) = (Actor::new(spec, context), name.clone());
                 self.tasks.modules.spawn(async move {
@@ -128,7 +128,7 @@ impl Machine {
         let policy = &wanted.spec.policy;
         running.entry.treat(policy);
         let (entry, closed) = (running.entry.clone(), running.closed.clone());
-        match (&running.follows, policy.watch && running.has_task) {
+        match (&running.follows, policy.watch.is_on() && running.has_task) {
             (Some(follows), false) => {
                 follows.cancel();
                 running.follows = None;

@@ -20,6 +20,7 @@ use super::handle::MachineHandle;
 use super::preflight::PreflightAnswers;
 use super::view::ViewCell;
 use crate::module::actor::ModuleEvent;
+use crate::module::build::Builds;
 use crate::module::parent::ParentSocket;
 
 /// Dependencies of a machine on the rest of the core.
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) build_timeout: Duration,
     /// Held by who runs spare instances.
     pub(super) spares: tokio::sync::Mutex<()>,
+    /// Builds of modules' programs.
+    pub(super) builds: Builds,
 }
 
 impl Machine {
@@ -85,6 +88,7 @@ impl Machine {
             start_timeout: options.start_timeout,
             build_timeout: options.build_timeout,
             spares: tokio::sync::Mutex::default(),
+            builds: Builds::default(),
         });
         let handle = MachineHandle {
             published: ViewCell::default(),

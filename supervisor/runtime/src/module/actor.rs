@@ -67,8 +67,13 @@ pub enum RestartReason {
         /// Requester, as above.
         by: Arc<str>,
     },
-    /// The program's file, or its tarball, is another one, which was noticed by itself (`watch: true`).
+    /// The program's file, or its tarball, is another one, which was noticed by itself (`watch`).
     BinaryChanged,
+    /// Another file that it is made of is another one, which was noticed by itself.
+    FileChanged {
+        /// The file.
+        file: Arc<str>,
+    },
     /// The config entry, or what is made of it, is another one.
     ConfigChanged,
 }
@@ -79,6 +84,7 @@ impl std::fmt::Display for RestartReason {
             Self::Asked { by } => write!(f, "restart asked for by {by}"),
             Self::Reloaded { by } => write!(f, "binary changed; reload asked for by {by}"),
             Self::BinaryChanged => f.write_str("binary changed"),
+            Self::FileChanged { file } => write!(f, "`{file}` changed"),
             Self::ConfigChanged => f.write_str("config changed"),
         }
     }

@@ -1,5 +1,5 @@
-//! Files that a running process was made of besides its program: what it has loaded, and of a script what lies in its folder.
-//! A look at them tells whether one of them was changed after the process was started.
+//! Files that a module is made of besides its program: what its process has loaded, of a script what lies in its folder, and
+//! what its entry names (`watch: [paths]`). A look at them tells whether one of them was changed after the process was started.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -7,6 +7,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use mainstay_model::Watch;
 
 /// Files of a folder that are looked at.
 const MAX_FILES: usize = 4000;
@@ -27,29 +29,46 @@ const LEFT_OUT: [&str; 9] = [
 /// Endings of files that programs write.
 const WRITTEN: [&str; 9] = ["log", "pyc", "pid", "tmp", "lock", "db", "sqlite", "sqlite3", "sock"];
 
+/// Endings of the files in a script's folder that are code, which it does not write itself.
+const CODE: [&str; 18] = [
+    "py", "pyi", "pyx", "sh", "bash", "js", "mjs", "cjs", "ts", "mts", "rb", "lua", "pl", "php", "jl", "r", "so", "jar",
+];
+
 /// Result of a look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ProgramFiles {
     /// A file that was changed after the process was started.
     pub changed: Option<PathBuf>,
-    /// Folder whose files were looked at.
-    pub folder: Option<PathBuf>,
+    /// Folders whose files were looked at.
+    pub folders: Vec<PathBuf>,
+    /// What the entry names and is not there.
+    pub missing: Vec<PathBuf>,
     /// Files that were looked at.
     pub looked_at: usize,
     /// True if the folder has more files than are looked at.
     pub more: bool,
 }
 
-/// Looks at the files of process `pid`, which was started from `program` at `started`. Blocks.
-pub fn look(program: &Path, pid: Option<u32>, started: SystemTime) -> ProgramFiles {
+/// Looks at the files of process `pid`, which was started from `program` at `started`, and at `named` ones. Blocks.
+pub fn look(program: &Path, pid: Option<u32>, named: &[PathBuf], started: SystemTime) -> ProgramFiles {
     let mut files: BTreeSet<PathBuf> = pid.map(loaded).unwrap_or_default();
     let mut look = ProgramFiles::default();
-    if is_script(program)
-        && let Some(folder) = program.parent().filter(|folder| is_of_one_program(folder))
-    {
-        look.more = !walk(folder, 0, &mut files);
-        look.folder = Some(folder.to_owned());
+    let named = named.iter().filter_map(|path| match fs::metadata(path) {
+        Err(_) => {
+            look.missing.push(path.clone());
+            None
+        }
+        Ok(file) if file.is_dir() => Some(path.as_path()),
+        Ok(_) => {
+            files.insert(path.clone());
+            None
+        }
+    });
+    let folders: Vec<_> = named.chain(folder_of_script(program)).map(Path::to_owned).collect();
+    for folder in &folders {
+        look.more |= !walk(folder, 0, &mut files);
     }
+    look.folders = folders;
     look.looked_at = files.len();
     look.changed = files
         .into_iter()
@@ -57,20 +76,54 @@ pub fn look(program: &Path, pid: Option<u32>, started: SystemTime) -> ProgramFil
     look
 }
 
+/// Files to watch besides `program`. Blocks.
+pub fn watched(program: &Path, watch: &Watch) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    match watch {
+        Watch::Off => {}
+        Watch::Program => {
+            if let Some(folder) = folder_of_script(program) {
+                walk(folder, 0, &mut files);
+                files.retain(|file| file != program && has_ending(file, &CODE));
+            }
+        }
+        Watch::Paths(paths) => {
+            for path in paths {
+                if path.is_dir() {
+                    walk(path, 0, &mut files);
+                } else {
+                    files.insert(path.clone());
+                }
+            }
+        }
+    }
+    files
+}
+
+/// The folder that a script is made of.
+fn folder_of_script(program: &Path) -> Option<&Path> {
+    let folder = program.parent().filter(|folder| is_of_one_program(folder))?;
+    is_script(program).then_some(folder)
+}
+
+fn has_ending(file: &Path, endings: &[&str]) -> bool {
+    let ending = file.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| endings.contains(&ending))
+}
+
 impl ProgramFiles {
     /// What was looked at, in words.
     pub fn describe(&self) -> String {
         let mut text = "the program".to_owned();
         if self.looked_at > 0 {
-            let folder = self
-                .folder
-                .as_ref()
-                .map(|folder| format!(" or that lie in {}", folder.display()));
-            text.push_str(&format!(
-                " and {} files that its process has loaded{}",
-                self.looked_at,
-                folder.unwrap_or_default()
-            ));
+            text.push_str(&format!(" and {} files that its process has loaded", self.looked_at));
+            for (index, folder) in self.folders.iter().enumerate() {
+                let before = if index == 0 { " or that lie in " } else { ", " };
+                text.push_str(&format!("{before}{}", folder.display()));
+            }
+        }
+        for missing in &self.missing {
+            text.push_str(&format!("; there is no {} (`watch`)", missing.display()));
         }
         if self.more {
             text.push_str("; there are more files, which were not looked at");
@@ -162,10 +215,7 @@ fn walk(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> bool {
             if !LEFT_OUT.contains(&&*name) {
                 whole &= depth < MAX_DEPTH && walk(&path, depth + 1, files);
             }
-        } else if !WRITTEN
-            .iter()
-            .any(|ending| path.extension().is_some_and(|is| is == *ending))
-        {
+        } else if !has_ending(&path, &WRITTEN) {
             files.insert(path);
         }
     }
@@ -188,11 +238,11 @@ mod tests {
             fs::write(at(name), "").expect("written");
         }
         fs::write(at("binary"), "\x7fELF").expect("written");
-        assert_eq!(look(&at("binary"), None, started), ProgramFiles::default());
+        assert_eq!(look(&at("binary"), None, &[], started), ProgramFiles::default());
         fs::remove_file(at("binary")).expect("removed");
         fs::write(at("run.sh"), "#!/bin/sh\n").expect("written");
         let after = SystemTime::now() + Duration::from_secs(3600);
-        let same = look(&at("run.sh"), None, after);
+        let same = look(&at("run.sh"), None, &[], after);
         assert_eq!((same.changed.clone(), same.looked_at, same.more), (None, 1, false));
         assert!(
             same.describe().starts_with("the program and 1 files"),
@@ -200,10 +250,39 @@ mod tests {
             same.describe()
         );
         fs::remove_file(at("run.sh")).expect("removed");
-        assert_eq!(look(&at("run.sh"), None, started).changed, None);
+        assert_eq!(look(&at("run.sh"), None, &[], started).changed, None);
         fs::write(at("run.sh"), "#!/bin/sh\n").expect("written");
         fs::write(at("lib/main.py"), "").expect("written");
-        assert_eq!(look(&at("run.sh"), None, started).changed, Some(at("lib/main.py")));
+        assert_eq!(look(&at("run.sh"), None, &[], started).changed, Some(at("lib/main.py")));
+    }
+
+    #[test]
+    fn what_is_watched_is_code_or_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("lib")).expect("made");
+        for name in ["main.py", "state.json", "lib/eyes.py", "lib/notes.txt", "plain"] {
+            fs::write(at(name), "").expect("written");
+        }
+        fs::write(at("run.sh"), "#!/bin/sh\n").expect("written");
+        let watched = |program: &str, watch| -> Vec<PathBuf> { watched(&at(program), &watch).into_iter().collect() };
+        assert!(watched("run.sh", Watch::Off).is_empty());
+        assert_eq!(watched("run.sh", Watch::Program), [at("lib/eyes.py"), at("main.py")]);
+        assert!(watched("plain", Watch::Program).is_empty());
+        let named = Watch::Paths(vec![at("lib"), at("state.json"), at("to-come")]);
+        let all = [at("lib/eyes.py"), at("lib/notes.txt"), at("state.json"), at("to-come")];
+        assert_eq!(watched("plain", named), all);
+        let look = look(
+            &at("plain"),
+            None,
+            &[at("lib"), at("to-come")],
+            SystemTime::now() + Duration::from_secs(60),
+        );
+        assert_eq!(
+            (look.folders.as_slice(), look.missing.as_slice()),
+            (&[at("lib")][..], &[at("to-come")][..])
+        );
+        assert!(look.describe().ends_with("to-come (`watch`)"), "{}", look.describe());
     }
 
     #[test]

@@ -275,8 +275,11 @@ impl<D: Disk> LastGood<D> {
         self.folder.as_deref().ok_or(StoreError::NoPlace)
     }
 
-    /// The folder, made if it is not there.
-    fn prepared(&self) -> Result<&Path, StoreError> {
+    /// Makes the folder of this config, for its user alone, if it is not there.
+    ///
+    /// # Errors
+    /// There is no place for it, or the disk refuses.
+    pub fn prepared(&self) -> Result<&Path, StoreError> {
         let folder = self.place()?;
         for missing in missing_folders(folder) {
             self.disk

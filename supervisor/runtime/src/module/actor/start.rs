@@ -42,7 +42,7 @@ impl Actor {
     pub(super) fn may_try_sooner(&self) -> bool {
         match self.lifecycle.state() {
             State::Waiting { .. } => true,
-            State::GivenUp(_) => self.spec.policy.watch,
+            State::GivenUp(_) => self.spec.policy.watch.is_on(),
             _ => false,
         }
     }

@@ -44,9 +44,16 @@ pub enum Stream {
     Log,
     /// The core, about the module.
     Core,
+    /// The build of the module's program.
+    Build,
 }
 
 impl Stream {
+    /// True for what the module's own process printed or logged.
+    fn is_of_process(self) -> bool {
+        !matches!(self, Self::Core | Self::Build)
+    }
+
     /// Name of the stream in one word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,6 +61,7 @@ impl Stream {
             Self::Stderr => "stderr",
             Self::Log => "log",
             Self::Core => "core",
+            Self::Build => "build",
         }
     }
 }
@@ -145,6 +153,13 @@ impl ModuleOutput {
         }
     }
 
+    /// Begins the output of a build, beside that of the present process.
+    pub fn begin_build(&self) -> Tail {
+        let life = self.gate().life;
+        let output = self.clone();
+        Tail { output, life }
+    }
+
     /// The core has something to say about the module.
     pub fn note(&self, level: Level, text: &str) {
         self.keep(self.present(Stream::Core), level, text.into());
@@ -200,7 +215,7 @@ impl ModuleOutput {
 
     /// Into the core's log. What is below `info` there shows as `info`: a guess must not hide what a module printed.
     fn log_line(&self, stream: Stream, level: Level, text: &str) {
-        let (module, stream) = (&self.0.module, (stream == Stream::Stderr).then_some("stderr"));
+        let (module, stream) = (&self.0.module, (stream != Stream::Stdout).then_some(stream.as_str()));
         match level {
             Level::ERROR => error!(target: PRINTED_BY_MODULE, %module, stream, "{text}"),
             Level::WARN => warn!(target: PRINTED_BY_MODULE, %module, stream, "{text}"),
@@ -274,19 +289,29 @@ impl Tail {
         let kept = self.output.lines().ring().read(from, MAX_LINES).entries;
         let kept = kept
             .into_iter()
-            .filter(|line| line.life == self.life && line.stream != Stream::Core);
+            .filter(|line| line.life == self.life && line.stream.is_of_process());
         kept.map(|line| line.text.to_string()).collect()
+    }
+
+    /// The last lines that a build printed since number `from`, oldest first.
+    pub fn of_build(&self, from: u64) -> Vec<String> {
+        let kept = self.output.lines().ring().read(from, MAX_LINES).entries;
+        let kept = kept.into_iter().filter(|line| line.stream == Stream::Build);
+        let mut lines: Vec<_> = kept.map(|line| line.text.to_string()).collect();
+        lines.drain(..lines.len().saturating_sub(TAIL));
+        lines
     }
 
     /// The last lines that this process printed or logged, oldest first; what the core said of it does not count.
     pub fn lines(&self) -> Vec<String> {
         let gate = self.output.gate();
-        let held = gate.limit.held().rev().filter(|(origin, _)| origin.life == self.life);
+        let held = gate.limit.held().rev();
+        let held = held.filter(|(origin, _)| origin.life == self.life && origin.stream.is_of_process());
         let ring = self.output.lines().ring();
         let kept = ring.newest_first().map(|(_, line)| line);
         // Two lives overlap by a moment at most, so there is no need to search all that was ever said.
         let kept = kept.take_while(|line| line.life + 1 >= self.life);
-        let kept = kept.filter(|line| line.life == self.life && line.stream != Stream::Core);
+        let kept = kept.filter(|line| line.life == self.life && line.stream.is_of_process());
         let mut lines: Vec<String> = held
             .map(|(_, line)| printable(line))
             .chain(kept.map(|line| line.text.to_string()))
