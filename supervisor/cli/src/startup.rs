@@ -101,7 +101,7 @@ impl Printer {
             .unwrap_or(0);
         for module in &status.modules {
             if has_ended_its_start(module.state()) && self.printed.insert(module.name.clone()) {
-                lines.extend(self.module(module, columns, now));
+                lines.extend(self.module(module, columns, &status.diagnostics, now));
             } else if !self.printed.contains(&module.name)
                 && let Some(up) = since(module.started_at.as_ref(), now).filter(|up| *up > SLOW)
                 && self.slow.insert(module.name.clone())
@@ -136,7 +136,7 @@ impl Printer {
         )
     }
 
-    fn module(&self, module: &Module, columns: usize, now: SystemTime) -> Vec<String> {
+    fn module(&self, module: &Module, columns: usize, told: &[String], now: SystemTime) -> Vec<String> {
         let took = module.start_took.and_then(|took| Duration::try_from(took).ok());
         let took = format!("{:>7}", took.map(human::duration).unwrap_or_default());
         let name = padded(&module.name, columns);
@@ -148,11 +148,9 @@ impl Printer {
             )];
         }
         let why = last(module, now);
-        let mut lines = vec![
-            format!("  {name}  {}  {took}  {why}", self.style.paint(Colour::Red, "failed"))
-                .trim_end()
-                .to_owned(),
-        ];
+        let failed = self.style.paint(Colour::Red, "failed");
+        let why = told_before(&why, told).unwrap_or(&why);
+        let mut lines = vec![format!("  {name}  {failed}  {took}  {why}").trim_end().to_owned()];
         // What the module itself printed usually names the cause.
         lines.extend(module.last.lines().skip(1).map(|line| format!("    | {}", plain(line))));
         lines
@@ -170,6 +168,7 @@ impl Printer {
         let mut lines = Vec::new();
         for resource in broken {
             let text = state_text(resource, true);
+            let text = told_before(&text, &status.diagnostics).unwrap_or(&text);
             let mut text = text.lines();
             let first = text.next().unwrap_or_default();
             lines.push(format!(
@@ -181,6 +180,16 @@ impl Printer {
         }
         lines
     }
+}
+
+/// The first words of a cause that the complaints about the config have told in full.
+fn told_before<'a>(cause: &'a str, complaints: &[String]) -> Option<&'a str> {
+    let (head, _) = cause.split_once("; ")?;
+    let words = head.split_once("unhealthy: ").map_or(head, |(_, words)| words);
+    complaints
+        .iter()
+        .any(|complaint| complaint.contains(words))
+        .then_some(head)
 }
 
 fn has_ended_its_start(state: ModuleState) -> bool {
@@ -239,6 +248,19 @@ mainstay 0.1.0  rover.yaml  (3 resources, 3 modules)  serving on 127.0.0.1:8080
 serving on 127.0.0.1:8080   2 of 3 resources ready, 1.0 s   `mainstay status` for details";
         let lines = Printer::new(Style::PLAIN).update(&rover(), now());
         assert_eq!(lines.join("\n"), expected);
+    }
+
+    #[test]
+    fn what_was_complained_about_is_not_told_again_in_full() {
+        let mut status = rover();
+        status.modules[2].last = "module `wheels` (acme:wheels) is not here; get its tarball (rover.yaml:3:5)".into();
+        status.modules[2].set_state(ModuleState::Stopped);
+        status.diagnostics = vec!["error: module `wheels` (acme:wheels) is not here\n --> rover.yaml:3:5".into()];
+        let lines = Printer::new(Style::PLAIN).update(&status, now());
+        assert_eq!(
+            lines[3],
+            "  wheels        failed    31 ms  module `wheels` (acme:wheels) is not here"
+        );
     }
 
     #[test]

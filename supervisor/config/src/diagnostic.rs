@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use mainstay_model::redact::clean;
-use mainstay_model::{Config, Source, SourceSpan};
+use mainstay_model::{Config, Source, SourceSpan, text};
 
 /// Weight of a diagnostic. Ordered: a heavier one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +156,10 @@ impl Diagnostic {
             group = group.element(snippet.path((!shown.cut).then_some(path)).annotation(mark));
         }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
+        let rendered = renderer.render(&[group]);
+        // Where a file should stand and none was given.
+        let lines = rendered.lines().filter(|line| text::plain(line).trim() != ":::");
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

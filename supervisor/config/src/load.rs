@@ -18,7 +18,7 @@ use crate::models::AfterStart;
 use crate::node::{TreeNode, Value};
 use crate::read::Reader;
 use crate::secrets;
-use crate::{check, dependencies, document, executable, include, registry, sections};
+use crate::{check, dependencies, document, executable, include, packages, registry, sections};
 
 /// Path that stands for standard input.
 pub const STDIN: &str = "-";
@@ -121,9 +121,9 @@ fn parse_with(bundle: &ConfigFiles, missing: Vec<Diagnostic>, context: &LoadCont
 }
 
 impl Loaded {
-    /// Looks for the programs of all modules. A diagnostic names each that is missing.
+    /// Looks for the programs of all modules, and for packages. A diagnostic names each that is missing.
     pub fn look_for_programs(&mut self) {
-        self.add(check::executables(&self.config, executable::on_disk));
+        self.add(of_the_disk(&self.config));
     }
 
     /// Looks whether somebody offers the models that entries name. A diagnostic names each that nobody does; gives those of
@@ -145,7 +145,7 @@ impl Refused {
     /// Looks for programs as [`Loaded::look_for_programs`], as far as the config could be read.
     pub fn look_for_programs(&mut self) {
         if let Some(config) = &self.config {
-            let diagnostics = check::executables(config, executable::on_disk);
+            let diagnostics = of_the_disk(config);
             self.add(diagnostics);
         }
     }
@@ -165,6 +165,13 @@ impl Refused {
             sort(&mut self.diagnostics, config.source.paths());
         }
     }
+}
+
+/// Complaints about what is not on the disk.
+fn of_the_disk(config: &Config) -> Vec<Diagnostic> {
+    let mut diagnostics = check::executables(config, executable::on_disk);
+    diagnostics.extend(packages::absent(config, Path::exists));
+    diagnostics
 }
 
 /// The models that each module of a config offers, as its `meta.json` has them. A module whose `meta.json` says nothing, or

@@ -1,8 +1,11 @@
 //! `packages`: files that a cloud delivers, what makes an entry of them usable, and where they lie.
 
-use mainstay_model::Package;
-use mainstay_model::suggest::nearest;
+use std::path::Path;
 
+use mainstay_model::suggest::nearest;
+use mainstay_model::{Config, Package};
+
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
 use crate::{keys, names};
@@ -21,8 +24,27 @@ fn is_package_id(text: &str) -> bool {
     parts.len() == 2 && parts.iter().all(good)
 }
 
+/// Complains about each package that is not there: nothing downloads it.
+pub(super) fn absent(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Diagnostic> {
+    let usable = config.packages.iter().filter(|package| package.fault.is_none());
+    let absent = usable.filter_map(|package| {
+        let folder = package.folder.as_deref().filter(|folder| !exists(folder))?;
+        let message = format!(
+            "package `{}` ({}) is not here, and nothing is downloaded: whatever uses it finds nothing",
+            package.name.escape_debug(),
+            package.package.escape_debug()
+        );
+        let help = format!("put its content into `{}`", folder.display());
+        let (source, place) = (&config.source, &package.place);
+        let diagnostic = Diagnostic::about(config, Severity::Warning, place, source.scrub(message, place));
+        Some(diagnostic.with_help(source.scrub(help, place)))
+    });
+    absent.collect()
+}
+
 /// Reads all packages, with the faults of those that cannot be used.
-pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> {
+/// `home` is `VIAM_HOME`.
+pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>], home: Option<&Path>) -> Vec<Package> {
     let mut seen = SeenKeys::default();
     reader.entries(files, "packages", |reader, node| {
         let keys = reader.keys(&keys::PACKAGE, node)?;
@@ -53,12 +75,16 @@ pub(super) fn packages(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Package> 
             let message = format!("the cloud refuses this package: {}", error.escape_debug());
             reader.error_with(keys.span_of("status"), message, None);
         }
-        Some(Package {
+        let mut package = Package {
             name,
             package,
             version,
             kind,
+            place: reader.source.place(keys.span_of("name")),
+            folder: None,
             fault: reader.take_fault(),
-        })
+        };
+        package.folder = home.map(|home| package.folder_in(home));
+        Some(package)
     })
 }

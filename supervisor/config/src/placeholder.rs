@@ -43,7 +43,7 @@ impl Placeholders {
     pub(super) fn new(packages: &[Package], context: &LoadContext) -> Self {
         let usable = packages.iter().rev().filter(|package| package.fault.is_none());
         let entry = |package: &Package| {
-            let folder = context.viam_home.as_deref().map(|home| package.folder(home));
+            let folder = package.folder.clone();
             (package.name.clone(), (package.kind.clone(), folder))
         };
         Self {
@@ -156,6 +156,8 @@ mod tests {
             version: "1.4.2".to_owned(),
             kind: kind.to_owned(),
             fault: fault.map(str::to_owned),
+            folder: Some(format!("/v/packages/data/{kind}/org9-{name}-1_4_2").into()),
+            place: mainstay_model::SourceSpan::file("r.json".as_ref()),
         };
         let packages = [
             package("sorter", "module", None),

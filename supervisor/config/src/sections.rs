@@ -71,7 +71,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
         reader.entry(|reader| processes::check(reader, node));
     }
     // First of all, because placeholders name them.
-    let packages = reader.entry(|reader| packages(reader, &files));
+    let packages = reader.entry(|reader| packages(reader, &files, context.viam_home.as_deref()));
     reader.placeholders = Placeholders::new(&packages, context);
     let path = reader.source.path().to_owned();
     let mut resources = Vec::new();

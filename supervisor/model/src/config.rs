@@ -256,7 +256,7 @@ pub struct Cloud {
 }
 
 /// Entry of `packages`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Package {
     /// Name in this config.
     pub name: String,
@@ -268,6 +268,27 @@ pub struct Package {
     pub kind: String,
     /// Local error: the reason why the package cannot be used.
     pub fault: Option<String>,
+    /// Folder of its content; `None` where this user has no `VIAM_HOME`.
+    pub folder: Option<PathBuf>,
+    /// Place of the entry.
+    pub place: SourceSpan,
+}
+
+impl PartialEq for Package {
+    fn eq(&self, other: &Self) -> bool {
+        // Taken apart so that a new field cannot be forgotten here.
+        let Self {
+            name,
+            package,
+            version,
+            kind,
+            fault,
+            folder,
+            place: _,
+        } = self;
+        (name, package, version) == (&other.name, &other.package, &other.version)
+            && (kind, fault, folder) == (&other.kind, &other.fault, &other.folder)
+    }
 }
 
 impl Package {
@@ -276,7 +297,7 @@ impl Package {
 
     /// Folder of the package, below the home of packages and module data.
     #[must_use]
-    pub fn folder(&self, viam_home: &Path) -> PathBuf {
+    pub fn folder_in(&self, viam_home: &Path) -> PathBuf {
         let name = format!("{}-{}", self.package.replace('/', "-"), self.version.replace('.', "_"));
         viam_home.join("packages/data").join(&self.kind).join(name)
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use mainstay_model::descriptors::Share;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -23,6 +24,40 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Time for calls in flight after a listener was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// Future that serves a connection or a listener to its end.
+///
+/// The body of an async function is compiled in the crate that polls it, and those that listen are built for size. What is boxed
+/// here is compiled here, and calls pass through code that is built for speed.
+pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Transport of a connection.
+pub trait Transport: Send + 'static {
+    /// Serves it until it ends, or until `stop` and a moment for its calls.
+    fn serve(self, ingress: Ingress, stop: CancellationToken) -> Serving;
+}
+
+impl Transport for TcpStream {
+    fn serve(self, ingress: Ingress, stop: CancellationToken) -> Serving {
+        Box::pin(serve(self, ingress, stop))
+    }
+}
+
+impl Transport for UnixStream {
+    fn serve(self, ingress: Ingress, stop: CancellationToken) -> Serving {
+        Box::pin(serve(self, ingress, stop))
+    }
+}
+
+async fn serve<I>(io: I, ingress: Ingress, stop: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = move |request| ingress.clone().call(request);
+    if let Err(error) = serve_connection(io, service, stop).await {
+        debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+    }
+}
+
 /// Connections of one listener.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -31,27 +66,20 @@ pub struct Connections {
 
 impl Connections {
     /// Serves a connection until it ends, or until `stop` and a moment for its calls.
-    pub fn serve<I>(&mut self, io: I, ingress: Ingress, stop: CancellationToken)
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    pub fn serve(&mut self, io: impl Transport, ingress: Ingress, stop: CancellationToken) {
         self.serve_admitted(std::future::ready(Some((io, ingress))), stop);
     }
 
     /// Serves a connection, as [`Connections::serve`] does, once it was looked at; `None` sends it away.
-    pub fn serve_admitted<I>(
+    pub fn serve_admitted<T: Transport>(
         &mut self,
-        admitted: impl Future<Output = Option<(I, Ingress)>> + Send + 'static,
+        admitted: impl Future<Output = Option<(T, Ingress)>> + Send + 'static,
         stop: CancellationToken,
-    ) where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    ) {
         while self.tasks.try_join_next().is_some() {}
         self.tasks.spawn(async move {
-            let Some((io, ingress)) = admitted.await else { return };
-            let service = move |request| ingress.clone().call(request);
-            if let Err(error) = serve_connection(io, service, stop).await {
-                debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+            if let Some((io, ingress)) = admitted.await {
+                io.serve(ingress, stop).await;
             }
         });
     }
@@ -98,7 +126,11 @@ fn keep_alive(io: &TcpStream) -> nix::Result<()> {
 }
 
 /// Serves clients on the network until `stop`.
-pub async fn serve_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) {
+pub fn serve_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) -> Serving {
+    Box::pin(accept_tcp(listener, routes, stop))
+}
+
+async fn accept_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) {
     let mut connections = Connections::default();
     loop {
         let accepted = tokio::select! {

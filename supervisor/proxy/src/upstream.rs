@@ -82,16 +82,25 @@ impl Upstream {
     /// Connects to the UNIX socket of somebody whom error texts call `peer`.
     pub async fn connect_to(peer: &str, path: &Path) -> io::Result<Self> {
         let authority = Authority::from_static("localhost");
-        Self::open(Endpoint::Unix(path.to_owned()), peer, authority).await
+        Self::open(Endpoint::Unix(path.to_owned()), peer.into(), authority).await
     }
 
     /// Connects to the TCP port of somebody whom error texts call `peer`, without TLS.
     pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
-        Self::open(Endpoint::Tcp(address), peer, authority).await
+        Self::open(Endpoint::Tcp(address), peer.into(), authority).await
     }
 
-    async fn open(place: Endpoint, peer: &str, authority: Authority) -> io::Result<Self> {
+    /// Boxed, so that it and what it spawns are compiled here and built for speed (see [`Serving`](crate::listen::Serving)).
+    fn open(
+        place: Endpoint,
+        peer: Arc<str>,
+        authority: Authority,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Self>> + Send>> {
+        Box::pin(Self::connect(place, peer, authority))
+    }
+
+    async fn connect(place: Endpoint, peer: Arc<str>, authority: Authority) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let closed = CancellationToken::new();
         let exit_cause = ExitCause::default();
@@ -106,7 +115,6 @@ impl Upstream {
                 Some((closed.clone(), turns.clone())),
             )
             .await?;
-        let peer: Arc<str> = peer.into();
         // The core's own calls are not about a resource.
         let target = CallTarget {
             resource: Arc::clone(&peer),

@@ -18,7 +18,7 @@ pub fn link_models(packages: &[Package], home: &Path) {
         .iter()
         .filter(|package| package.fault.is_none() && package.is_ml_model());
     for package in models {
-        let folder = package.folder(home);
+        let folder = package.folder_in(home);
         let link = home.join("packages").join(&package.name);
         if !folder.is_dir() {
             continue;
@@ -68,6 +68,8 @@ mod tests {
             version: version.to_owned(),
             kind: kind.to_owned(),
             fault: fault.map(str::to_owned),
+            folder: None,
+            place: mainstay_model::SourceSpan::file("r.json".as_ref()),
         }
     }
 
@@ -82,7 +84,7 @@ mod tests {
         let absent = package("absent", "ml_model", "1.0", None);
         let hidden = package("data", "ml_model", "1.0", None);
         for there in [&old, &new, &program, &broken, &hidden] {
-            fs::create_dir_all(there.folder(home)).expect("writable");
+            fs::create_dir_all(there.folder_in(home)).expect("writable");
         }
         let leads = |name: &str| -> Option<PathBuf> { fs::read_link(home.join("packages").join(name)).ok() };
         for (packages, faces) in [
@@ -94,13 +96,13 @@ mod tests {
         ] {
             let packages: Vec<_> = packages.iter().map(|package| (*package).clone()).collect();
             link_models(&packages, home);
-            assert_eq!(leads("faces"), Some(faces.folder(home)), "{packages:?}");
+            assert_eq!(leads("faces"), Some(faces.folder_in(home)), "{packages:?}");
             for other in ["sorter", "broken", "absent", "data"] {
                 assert_eq!(leads(other), None, "{other}");
             }
         }
         for there in [&old, &new, &program, &broken, &hidden] {
-            assert!(there.folder(home).is_dir(), "{there:?}");
+            assert!(there.folder_in(home).is_dir(), "{there:?}");
         }
         let mut left: Vec<_> = fs::read_dir(home.join("packages"))
             .expect("readable")

@@ -480,3 +480,19 @@ fn the_nearest_model_is_found_for_those_that_know_the_models() {
         Some("acme:lidar:x2")
     );
 }
+
+#[test]
+fn a_package_that_is_not_there_is_told_with_its_place_and_its_folder() {
+    let text = r#"{"packages": [
+        {"name": "faces", "package": "org9/faces", "type": "ml_model", "version": "1.4"},
+        {"name": "maps", "package": "org9/maps", "type": "slam_map", "version": "2"}]}"#;
+    let mut config = read("r.json", text).expect("usable").config;
+    for package in &mut config.packages {
+        package.folder = Some(package.folder_in(Path::new("/v")));
+    }
+    let told = crate::packages::absent(&config, |folder| folder.ends_with("org9-maps-2"));
+    let lines: Vec<_> = told.iter().map(crate::Diagnostic::line).collect();
+    let line = "r.json:2:18: package `faces` (org9/faces) is not here, and nothing is downloaded: whatever uses it finds nothing \
+                (put its content into `/v/packages/data/ml_model/org9-faces-1_4`)";
+    assert_eq!(lines, [line]);
+}

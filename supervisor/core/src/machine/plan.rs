@@ -304,19 +304,31 @@ impl World {
         text.push_str("There may be no module in config that provides this model");
         let down = configured().filter(|(name, module)| !name.is_builtin() && module.offers.is_empty());
         let down: Vec<_> = down
-            .filter_map(|(_, module)| match &module.condition {
-                ModuleCondition::Down(cause) => Some(&**cause),
+            .filter_map(|(name, module)| match &module.condition {
+                ModuleCondition::Down(cause) => Some((name.to_string(), &**cause)),
                 _ => None,
             })
             .collect();
         let missing = self.offers().missing(api, model);
         // One that does not run may be the one that offers it, but for models that only we have.
         let cause = match down.as_slice() {
-            [_, ..] if !model.is_builtin() => format!("{}; {}", missing.what, down.join("; ")),
+            [_, ..] if !model.is_builtin() => {
+                let names: Vec<_> = down.iter().map(|(name, _)| format!("`{name}`")).collect();
+                let (modules, run) = if names.len() == 1 {
+                    ("module", "is not running")
+                } else {
+                    ("modules", "are not running")
+                };
+                format!(
+                    "{}; it may be of {modules} {}, which {run}",
+                    missing.what,
+                    names.join(", ")
+                )
+            }
             _ => missing.to_string(),
         };
         // What they hear who know these words; the rest is why that module fails, and when it is tried again.
-        for cause in down.iter().copied().chain([missing.cure.as_str()]) {
+        for cause in down.iter().map(|(_, cause)| *cause).chain([missing.cure.as_str()]) {
             text.push_str("; ");
             text.push_str(cause);
         }

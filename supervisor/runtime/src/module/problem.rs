@@ -70,6 +70,8 @@ pub struct FailureReport {
     pub reason: Arc<str>,
     /// Problem and next step.
     pub cause: Arc<str>,
+    /// The same in our own words, for the log.
+    pub log: Arc<str>,
     /// Short text, with some lines of output.
     pub last: Arc<str>,
 }
@@ -164,10 +166,9 @@ impl Problem {
     /// Failure report: the problem with the last output of module `name`, and the next step.
     pub fn describe(&self, printed: &[String], name: &ModuleName, outlook: Outlook) -> FailureReport {
         let lines: Vec<_> = printed.iter().filter(|line| !line.trim().is_empty()).collect();
-        let reason = match lines.last() {
-            Some(last) => format!("{}; last output: `{}`", self.wire, last.trim()),
-            None => self.wire.clone(),
-        };
+        let said = lines.last().map(|last| format!("; last output: `{}`", last.trim()));
+        let said = said.unwrap_or_default();
+        let reason = format!("{}{said}", self.wire);
         let next = outlook.of(name);
         let mut last = self.short.clone();
         // A table has a column of its own for all but this.
@@ -180,6 +181,7 @@ impl Problem {
         }
         FailureReport {
             cause: format!("{reason}; {next}").into(),
+            log: format!("{}{said}; {next}", self.short).into(),
             reason: reason.into(),
             last: last.into(),
         }

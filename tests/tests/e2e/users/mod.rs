@@ -13,6 +13,7 @@ mod ended_the_mover_last;
 mod installed_the_package;
 mod moved_a_motor;
 mod piped_a_config;
+mod pressed_ctrl_c_twice;
 mod pressed_tab;
 mod ran_out_of_files;
 mod rotated_logs;

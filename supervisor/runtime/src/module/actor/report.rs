@@ -93,7 +93,7 @@ impl Report {
             // It is back before its last words were read; it died all the same.
             let lines = failure.tail.lines();
             let told = failure.problem.describe(&lines, &self.entry.name, Outlook::Starting);
-            self.log_cause(&told.reason, &told.cause);
+            self.log_cause(&told.reason, &told.log);
         }
         (self.logged, self.failure) = (None, None);
         self.entry.publish(|state| {
@@ -177,7 +177,7 @@ impl Report {
         connection.mark_down(told.cause.clone());
         // What is told without the last words of a process is worth a line only when it is complete.
         if complete {
-            self.log_cause(&told.reason, &told.cause);
+            self.log_cause(&told.reason, &told.log);
         }
         self.send(ModuleEvent::Down {
             life,
