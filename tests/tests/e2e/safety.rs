@@ -115,7 +115,7 @@ async fn what_a_frozen_module_moved_stands_still_before_the_module_is_ended() {
     assert!(powered(&world, "right").await, "the module never moved it");
     let output = world.output();
     assert_eq!(output.matches(ASTRAY).count(), 1, "{output}");
-    let (stopped, ended) = (output.find(ASTRAY), output.find("module pilot hung"));
+    let (stopped, ended) = (output.find(ASTRAY), output.find("[pilot] hung"));
     assert!(stopped.is_some() && stopped < ended, "{output}");
     // The new process is none that lost its way.
     pilot_moves(&world, "left").await;
