@@ -27,7 +27,7 @@ use mainstay_proxy::trace::Traces;
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
-use mainstay_runtime::rollout::{Addresses, Driver, Network, Overrides, Start, Tools};
+use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
 use mainstay_server::followers::Followers;
@@ -126,9 +126,9 @@ where
 }
 
 /// Text for the user about a machine that could not start.
-type Failure = String;
+type StartFailure = String;
 
-fn failure(error: impl fmt::Display) -> Failure {
+fn failure(error: impl fmt::Display) -> StartFailure {
     format!("error: {error}")
 }
 
@@ -137,7 +137,7 @@ async fn start<F>(
     (levels, log): (Levels, MachineLog),
     guardian_link: &GuardianLink,
     announce: impl FnOnce(States) -> F,
-) -> Result<(), Failure>
+) -> Result<(), StartFailure>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -245,7 +245,7 @@ where
 
     // Clients are served from the first moment: what is not built yet says so.
     let (public, inner) = (CancellationToken::new(), CancellationToken::new());
-    let mut network = Network::new(routes.clone(), public.clone(), addresses);
+    let mut network = ClientListeners::new(routes.clone(), public.clone(), addresses);
     network.serve(bound);
     let notify = Arc::new(Notify::from_environment());
     let (reloads, reload_news) = mpsc::unbounded_channel();

@@ -20,7 +20,7 @@ use crate::config_text::{gather, machine_for};
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{filled, note, print};
-use crate::plan_text::Names;
+use crate::plan_text::PlannedNames;
 use crate::status_json::module_state;
 use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
@@ -306,7 +306,7 @@ fn outcomes<'p>(plan: &'p ConfigPlan, status: &Status) -> Vec<PartOutcome<'p>> {
 }
 
 fn outcome_lines(plan: &ConfigPlan, parts: &[PartOutcome<'_>], style: Style) -> Vec<String> {
-    let names = Names::of(plan);
+    let names = PlannedNames::of(plan);
     let mut table = TextTable::plain(2);
     for part in parts {
         let colour = if part.bad { Colour::Red } else { Colour::Green };

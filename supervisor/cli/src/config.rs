@@ -23,11 +23,11 @@ pub(super) const MARK: &[u8] = "\u{feff}".as_bytes();
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: ConfigVerb,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
-enum Verb {
+enum ConfigVerb {
     /// Show one value of a config file
     Get(GetArguments),
     /// Change one value of a config file; comments and layout stay
@@ -96,8 +96,8 @@ impl Arguments {
     /// True if JSON was asked for.
     pub fn json(&self) -> bool {
         match &self.verb {
-            Verb::Get(get) => get.json,
-            Verb::Set(set) => set.json,
+            ConfigVerb::Get(get) => get.json,
+            ConfigVerb::Set(set) => set.json,
         }
     }
 }
@@ -108,8 +108,8 @@ impl Arguments {
 /// A path that is none (2); a value that is not there, cannot be changed, or makes the config unusable (1).
 pub fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     match &arguments.verb {
-        Verb::Get(arguments) => get(arguments),
-        Verb::Set(arguments) => set(arguments),
+        ConfigVerb::Get(arguments) => get(arguments),
+        ConfigVerb::Set(arguments) => set(arguments),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::terminal::{Colour, Style};
 /// A line for each change, and one for what stays.
 pub fn lines(plan: &ConfigPlan, style: Style) -> Vec<String> {
     let mut table = TextTable::plain(0);
-    let names = Names::of(plan);
+    let names = PlannedNames::of(plan);
     for (depth, change) in nested(plan) {
         let (sign, colour) = sign(change);
         let name = match depth {
@@ -99,12 +99,12 @@ fn stays(plan: &ConfigPlan) -> String {
 }
 
 /// The names of what changes: as short as they can be without being mistaken for each other.
-pub struct Names<'p> {
+pub struct PlannedNames<'p> {
     /// Number of resources of the plan with each simple name.
     simple: HashMap<&'p str, usize>,
 }
 
-impl<'p> Names<'p> {
+impl<'p> PlannedNames<'p> {
     pub fn of(plan: &'p ConfigPlan) -> Self {
         let mut simple = HashMap::new();
         for change in plan.changes.iter().filter(|change| change.part == "resource") {

@@ -11,7 +11,7 @@ use mainstay_model::{Config, ResourceConfig, SourceSpan, Span};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document;
 use crate::load_context::LoadContext;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 
 /// What a module says of an entry that is good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Trees {
             .iter()
             .flat_map(|root| ["components", "services"].map(|key| value(root, key)));
         let mut entries = sections.flatten().flat_map(|section| match &section.value {
-            Value::List(items) => items.as_slice(),
+            NodeValue::List(items) => items.as_slice(),
             _ => &[],
         });
         let is_it =
@@ -144,7 +144,9 @@ impl Trees {
 }
 
 fn value<'n>(node: &'n TreeNode, key: &str) -> Option<&'n TreeNode> {
-    let Value::Map(entries) = &node.value else { return None };
+    let NodeValue::Map(entries) = &node.value else {
+        return None;
+    };
     let find = |matches: &dyn Fn(&str) -> bool| entries.iter().rfind(|entry| matches(&entry.key));
     let found = find(&|known| known == key).or_else(|| find(&|known| known.eq_ignore_ascii_case(key)))?;
     Some(&found.value)
@@ -156,7 +158,7 @@ fn at_path(attributes: &TreeNode, path: &str) -> Option<Span> {
     let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
     for (depth, part) in parts.enumerate() {
         let next = match &node.value {
-            Value::List(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
+            NodeValue::List(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
             _ => value(node, part),
         };
         match next {
@@ -172,9 +174,9 @@ fn at_path(attributes: &TreeNode, path: &str) -> Option<Span> {
 fn text_at(node: &TreeNode, name: &str) -> Option<Span> {
     let simple = name.rsplit_once('/').map_or(name, |(_, simple)| simple);
     match &node.value {
-        Value::Text(text) if text == name || text == simple => Some(node.span),
-        Value::List(items) => items.iter().find_map(|item| text_at(item, name)),
-        Value::Map(entries) => entries.iter().find_map(|entry| text_at(&entry.value, name)),
+        NodeValue::Text(text) if text == name || text == simple => Some(node.span),
+        NodeValue::List(items) => items.iter().find_map(|item| text_at(item, name)),
+        NodeValue::Map(entries) => entries.iter().find_map(|entry| text_at(&entry.value, name)),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use mainstay_model::redact;
 use mainstay_model::{Source, Span};
 
 use crate::diagnostic::Severity;
-use crate::node::{Note, SyntaxError, SyntaxTree, TreeNode, Value};
+use crate::node::{NodeValue, Note, SyntaxError, SyntaxTree, TreeNode};
 use crate::substitute::{Substituted, substitute};
 use crate::{json, secrets, yaml};
 
@@ -90,7 +90,7 @@ pub(super) fn read(source: &Source, number: usize, environment: &BTreeMap<String
 
 pub(super) fn nothing() -> TreeNode {
     TreeNode {
-        value: Value::Null,
+        value: NodeValue::Null,
         span: Span::default(),
     }
 }

@@ -9,7 +9,7 @@ use mainstay_ids::{Api, IdError, Model, ResourceName};
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Level, ModuleConfig, ModuleType, ResourceConfig, ServiceConfig, Span};
 
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::policy::policy;
 use crate::read::{Keys, Reader};
 use crate::values::help_for_word;
@@ -103,7 +103,7 @@ fn api(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Api {
     let before = reader.diagnostics.len();
     let (span, namespace, kind, subtype) = match keys.get("api").filter(|node| !is_empty_text(node)) {
         Some(TreeNode {
-            value: Value::Text(text),
+            value: NodeValue::Text(text),
             span,
         }) => match text.parse::<Api>() {
             Ok(api) => {
@@ -224,7 +224,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
             unknown()
         }
         Some(TreeNode {
-            value: Value::Text(text),
+            value: NodeValue::Text(text),
             span,
         }) => text.parse().unwrap_or_else(|error| {
             let message = format!("not a valid Model config string. Input: `{}`", shown(reader, *span));
@@ -233,7 +233,8 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
         }),
         Some(
             node @ TreeNode {
-                value: Value::Map(_), ..
+                value: NodeValue::Map(_),
+                ..
             },
         ) => {
             let Some(parts) = reader.keys(&keys::MODEL, node) else {
@@ -266,7 +267,7 @@ fn model(reader: &mut Reader, keys: &Keys<'_>, list: List) -> Model {
 
 /// True for an empty text: an API or a model that is not given.
 fn is_empty_text(node: &TreeNode) -> bool {
-    matches!(&node.value, Value::Text(text) if text.is_empty())
+    matches!(&node.value, NodeValue::Text(text) if text.is_empty())
 }
 
 /// The part of an error that says what would be right; the text itself is shown elsewhere.
@@ -278,7 +279,7 @@ fn cure(error: &IdError) -> String {
 /// A number or a flag as it stands in the file; empty for anything else.
 fn scalar(reader: &Reader, node: &TreeNode) -> String {
     match node.value {
-        Value::Number(_) | Value::Bool(_) => shown(reader, node.span),
+        NodeValue::Number(_) | NodeValue::Bool(_) => shown(reader, node.span),
         _ => String::new(),
     }
 }
@@ -353,7 +354,7 @@ pub(super) fn module(reader: &mut Reader, node: &TreeNode) -> Option<ModuleConfi
     let executable = executable(reader, &written, keys.span_of("executable_path")).unwrap_or_else(|(message, help)| {
         let unread = keys
             .get("executable_path")
-            .is_some_and(|node| !matches!(node.value, Value::Text(_)));
+            .is_some_and(|node| !matches!(node.value, NodeValue::Text(_)));
         // What of a registry is not here is complained about with those that wait for it.
         let absent = written.is_empty() && (kind == ModuleType::Registry || !module_id.is_empty());
         if !unread && !absent {
@@ -408,7 +409,7 @@ fn module_type(reader: &mut Reader, keys: &Keys<'_>) -> ModuleType {
 pub(super) fn texts_by_key(reader: &mut Reader, node: &TreeNode, what: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (key, span, value) in reader.any_keys("`env`", node) {
-        if matches!(value.value, Value::Null) {
+        if matches!(value.value, NodeValue::Null) {
             reader.warn(span, format!("{what} is null, which counts as an empty text"));
             texts.insert(key.to_owned(), String::new());
         } else if let Some(text) = reader.as_text(what, value) {

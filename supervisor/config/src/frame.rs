@@ -6,7 +6,7 @@ use mainstay_model::Orientation;
 use mainstay_model::Shape;
 use mainstay_model::Span;
 
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 use crate::values::help_for_word;
 use crate::{keys, names};
@@ -176,7 +176,7 @@ fn mesh(reader: &mut Reader, keys: &Keys<'_>) -> Result<Shape, Faulty> {
     );
     let data = match keys.get("mesh_data") {
         Some(TreeNode {
-            value: Value::Text(text),
+            value: NodeValue::Text(text),
             span,
         }) => base64(text).ok_or_else(|| {
             let help = "encode the file, for example with base64 -w0";

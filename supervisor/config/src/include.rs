@@ -5,7 +5,7 @@
 
 use mainstay_model::Span;
 
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 
 /// The key.
@@ -23,14 +23,14 @@ pub(super) fn mentioned(text: &[u8]) -> bool {
 
 /// The paths that a file names, as they are written. What is of a wrong type is left out: the reader complains about it.
 pub(super) fn written(root: &TreeNode) -> Vec<(&str, Span)> {
-    let Value::Map(entries) = &root.value else {
+    let NodeValue::Map(entries) = &root.value else {
         return Vec::new();
     };
     // Of several the last counts, as for every key.
     let last = entries.iter().rev().find(|entry| entry.key.eq_ignore_ascii_case(KEY));
     let items = match last.map(|entry| &entry.value) {
         Some(TreeNode {
-            value: Value::List(items),
+            value: NodeValue::List(items),
             ..
         }) => items.as_slice(),
         Some(one) => std::slice::from_ref(one),
@@ -39,7 +39,7 @@ pub(super) fn written(root: &TreeNode) -> Vec<(&str, Span)> {
     items
         .iter()
         .filter_map(|item| match &item.value {
-            Value::Text(text) if !text.is_empty() => Some((text.as_str(), item.span)),
+            NodeValue::Text(text) if !text.is_empty() => Some((text.as_str(), item.span)),
             _ => None,
         })
         .collect()
@@ -49,8 +49,8 @@ pub(super) fn written(root: &TreeNode) -> Vec<(&str, Span)> {
 pub(super) fn check(reader: &mut Reader, keys: &Keys<'_>) {
     let Some(node) = keys.get(KEY) else { return };
     let items = match &node.value {
-        Value::List(_) => reader.list(keys, KEY),
-        Value::Text(_) => vec![node],
+        NodeValue::List(_) => reader.list(keys, KEY),
+        NodeValue::Text(_) => vec![node],
         _ => {
             reader.wrong_type("`include`", node, "a path or a list of paths");
             return;

@@ -5,7 +5,7 @@
 
 use mainstay_model::Span;
 
-use crate::node::{MAX_DEPTH, MapEntry, Note, SyntaxError, SyntaxTree, TreeNode, Value};
+use crate::node::{MAX_DEPTH, MapEntry, NodeValue, Note, SyntaxError, SyntaxTree, TreeNode};
 
 /// Reads the first value in `text`.
 pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
@@ -95,14 +95,14 @@ impl JsonReader<'_> {
         let value = match self.peek() {
             Some(b'{') => self.nested(Self::map),
             Some(b'[') => self.nested(Self::list),
-            Some(b'"') => Value::Text(self.string()),
+            Some(b'"') => NodeValue::Text(self.string()),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'n') => self.word("null", Value::Null),
+            Some(b't') => self.word("true", NodeValue::Bool(true)),
+            Some(b'f') => self.word("false", NodeValue::Bool(false)),
+            Some(b'n') => self.word("null", NodeValue::Null),
             _ => {
                 self.unexpected("a value");
-                Value::Null
+                NodeValue::Null
             }
         };
         TreeNode {
@@ -116,7 +116,7 @@ impl JsonReader<'_> {
         Span::new(start, if self.error.is_some() { self.text.len() } else { self.at })
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Value) -> Value {
+    fn nested(&mut self, read: fn(&mut Self) -> NodeValue) -> NodeValue {
         if self.depth == MAX_DEPTH {
             let span = Span::new(self.at, self.at + 1);
             self.fail(
@@ -124,7 +124,7 @@ impl JsonReader<'_> {
                 format!("more than {MAX_DEPTH} lists and maps inside each other"),
                 None,
             );
-            return Value::Null;
+            return NodeValue::Null;
         }
         self.depth += 1;
         self.at += 1;
@@ -133,12 +133,12 @@ impl JsonReader<'_> {
         value
     }
 
-    fn map(&mut self) -> Value {
+    fn map(&mut self) -> NodeValue {
         let mut entries = Vec::new();
         self.skip_blanks();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Value::Map(entries);
+            return NodeValue::Map(entries);
         }
         loop {
             self.skip_blanks();
@@ -159,7 +159,7 @@ impl JsonReader<'_> {
                 self.value()
             } else {
                 TreeNode {
-                    value: Value::Null,
+                    value: NodeValue::Null,
                     span: self.span_from(self.at),
                 }
             };
@@ -173,15 +173,15 @@ impl JsonReader<'_> {
                 break;
             }
         }
-        Value::Map(entries)
+        NodeValue::Map(entries)
     }
 
-    fn list(&mut self) -> Value {
+    fn list(&mut self) -> NodeValue {
         let mut items = Vec::new();
         self.skip_blanks();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Value::List(items);
+            return NodeValue::List(items);
         }
         loop {
             self.skip_blanks();
@@ -190,7 +190,7 @@ impl JsonReader<'_> {
                 break;
             }
         }
-        Value::List(items)
+        NodeValue::List(items)
     }
 
     /// Takes the comma or the closing sign after an item. True if there is no further item, or an error.
@@ -215,18 +215,18 @@ impl JsonReader<'_> {
         }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Value {
+    fn word(&mut self, word: &str, value: NodeValue) -> NodeValue {
         let rest = &self.text.as_bytes()[self.at..];
         let whole = rest.starts_with(word.as_bytes()) && !rest.get(word.len()).is_some_and(u8::is_ascii_alphanumeric);
         if !whole {
             self.unexpected("a value");
-            return Value::Null;
+            return NodeValue::Null;
         }
         self.at += word.len();
         value
     }
 
-    fn number(&mut self) -> Value {
+    fn number(&mut self) -> NodeValue {
         let start = self.at;
         let digits = |reader: &mut Self| {
             let from = reader.at;
@@ -254,15 +254,15 @@ impl JsonReader<'_> {
         }
         let text = &self.text[start..self.at];
         match text.parse::<f64>() {
-            Ok(number) if good && number.is_finite() => Value::Number(number),
+            Ok(number) if good && number.is_finite() => NodeValue::Number(number),
             Ok(_) if good => {
                 self.fail(Span::new(start, self.at), "this number is too large", None);
-                Value::Null
+                NodeValue::Null
             }
             _ => {
                 let help = "numbers look like 0, -1, 2.5 or 1e3, without leading zeros";
                 self.fail(Span::new(start, self.at), "this is no JSON number", Some(help));
-                Value::Null
+                NodeValue::Null
             }
         }
     }

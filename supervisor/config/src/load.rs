@@ -15,7 +15,7 @@ use crate::keys::IGNORED;
 use crate::load_context::LoadContext;
 use crate::models;
 use crate::models::AfterStart;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::Reader;
 use crate::secrets;
 use crate::{check, dependencies, document, executable, include, packages, registry, sections};
@@ -236,7 +236,7 @@ fn read(bundle: &ConfigFiles, complete: &mut bool, context: &LoadContext) -> (Op
         }
         // Half a file says half of it.
         let value = if file.broken {
-            Value::Map(Vec::new())
+            NodeValue::Map(Vec::new())
         } else {
             file.root.value
         };
@@ -246,7 +246,7 @@ fn read(bundle: &ConfigFiles, complete: &mut bool, context: &LoadContext) -> (Op
     let Some(main) = roots.first().filter(|_| !unusable) else {
         return (None, reader.finish());
     };
-    if matches!(main.value, Value::Null) {
+    if matches!(main.value, NodeValue::Null) {
         let diagnostic = reader.error(main.span, "the config is empty");
         diagnostic.place = SourceSpan::file(&bundle.path);
         diagnostic.help = Some("an empty machine is written {}".to_owned());
@@ -280,7 +280,7 @@ fn read(bundle: &ConfigFiles, complete: &mut bool, context: &LoadContext) -> (Op
 
 /// Spans of the values that nobody reads, about which there is nothing more to say.
 fn unread(root: &TreeNode) -> Vec<Span> {
-    let Value::Map(entries) = &root.value else {
+    let NodeValue::Map(entries) = &root.value else {
         return Vec::new();
     };
     let ignored = |key: &str| IGNORED.iter().any(|(ignored, _)| ignored.eq_ignore_ascii_case(key));

@@ -12,7 +12,7 @@ use crate::registry;
 
 /// Result of checking the entries of a config against the offers.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Checked {
+pub struct ModelCheck {
     /// Models that nobody offers.
     pub diagnostics: Vec<Diagnostic>,
     /// Models that are known only after a start.
@@ -33,11 +33,11 @@ pub struct AfterStart {
 /// Looks for the model of every entry without a fault. A `rdk:builtin` model is looked for among the built-in ones whatever
 /// modules there are: no other module may call its models so.
 #[must_use]
-pub fn check(config: &Config, offers: &Offers) -> Checked {
+pub fn check(config: &Config, offers: &Offers) -> ModelCheck {
     let unknown = |name: &&str| !offers.knows(name);
     let runnable = config.modules.iter().filter(|module| module.fault.is_none());
     let unknown: Vec<&str> = runnable.map(|module| module.name.as_str()).filter(unknown).collect();
-    let mut checked = Checked::default();
+    let mut checked = ModelCheck::default();
     let mut after_start: BTreeMap<Model, Vec<ResourceName>> = BTreeMap::new();
     // One cause, one diagnostic: without the built-in modules every entry that needs them says the same.
     let mut without_builtin = Vec::new();

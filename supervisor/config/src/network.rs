@@ -8,7 +8,7 @@ use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSp
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::entries::service_configs;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
 use crate::values::duration_range;
@@ -176,7 +176,7 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
     let mut ids: Vec<(&str, Span)> = Vec::new();
     for (key, span, value) in reader.any_keys("`config`", node) {
         match (key, &value.value) {
-            ("keys", Value::List(items)) => {
+            ("keys", NodeValue::List(items)) => {
                 ids = items
                     .iter()
                     .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
@@ -186,7 +186,7 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
                 reader.wrong_type("`keys`", value, "a list");
             }
             ("key", _) => {}
-            (id, Value::Text(secret)) if !secret.is_empty() => {
+            (id, NodeValue::Text(secret)) if !secret.is_empty() => {
                 by_id.insert(id.to_owned(), Secret(secret.clone()));
             }
             // No quote and no type here: whatever it is, it stands where a key should.
@@ -217,7 +217,7 @@ fn check_jwks(reader: &mut Reader, node: &TreeNode) {
         reader.error(node.span, "must contain at least 1 key");
         return;
     };
-    let Value::List(items) = &list.value else {
+    let NodeValue::List(items) = &list.value else {
         reader.wrong_type("`keys`", list, "a list");
         return;
     };
@@ -230,7 +230,7 @@ fn check_jwks(reader: &mut Reader, node: &TreeNode) {
                 .iter()
                 .find(|(key, ..)| *key == wanted)
                 .and_then(|(.., node)| match &node.value {
-                    Value::Text(text) => Some(text.clone()),
+                    NodeValue::Text(text) => Some(text.clone()),
                     _ => None,
                 })
         };

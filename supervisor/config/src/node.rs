@@ -5,13 +5,13 @@ use mainstay_model::Span;
 /// A value and where it is written.
 #[derive(Clone, Debug)]
 pub(super) struct TreeNode {
-    pub(super) value: Value,
+    pub(super) value: NodeValue,
     pub(super) span: Span,
 }
 
 /// The types that JSON has; YAML adds no others.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum NodeValue {
     Null,
     Bool(bool),
     Number(f64),
@@ -34,29 +34,31 @@ impl TreeNode {
     /// The type, in the words of messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
-            Value::Null => "null",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "a text",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a map of keys and values",
+            NodeValue::Null => "null",
+            NodeValue::Bool(_) => "true or false",
+            NodeValue::Number(_) => "a number",
+            NodeValue::Text(_) => "a text",
+            NodeValue::List(_) => "a list",
+            NodeValue::Map(_) => "a map of keys and values",
         }
     }
 
     /// Name of the variable of a fragment that stands here: `{"$variable": {"name": "x"}}`.
     pub(super) fn fragment_variable(&self) -> Option<&str> {
-        let Value::Map(entries) = &self.value else { return None };
+        let NodeValue::Map(entries) = &self.value else {
+            return None;
+        };
         let [only] = entries.as_slice() else { return None };
         if only.key != "$variable" {
             return None;
         }
         let inner = match &only.value.value {
-            Value::Map(inner) => inner.as_slice(),
+            NodeValue::Map(inner) => inner.as_slice(),
             _ => &[],
         };
         let name = inner.iter().find(|entry| entry.key == "name");
         Some(match name.map(|entry| &entry.value.value) {
-            Some(Value::Text(name)) => name,
+            Some(NodeValue::Text(name)) => name,
             _ => "",
         })
     }
@@ -64,11 +66,11 @@ impl TreeNode {
     /// True for what says nothing: an empty text, list or map, or `false`.
     pub(super) fn is_empty(&self) -> bool {
         match &self.value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Text(text) => text.is_empty(),
-            Value::List(items) => items.is_empty(),
-            Value::Map(entries) => entries.is_empty(),
-            Value::Bool(true) | Value::Number(_) => false,
+            NodeValue::Null | NodeValue::Bool(false) => true,
+            NodeValue::Text(text) => text.is_empty(),
+            NodeValue::List(items) => items.is_empty(),
+            NodeValue::Map(entries) => entries.is_empty(),
+            NodeValue::Bool(true) | NodeValue::Number(_) => false,
         }
     }
 
@@ -76,8 +78,8 @@ impl TreeNode {
     pub(super) fn respan(&mut self, change: &dyn Fn(Span) -> Span) {
         self.span = change(self.span);
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.respan(change)),
-            Value::Map(entries) => {
+            NodeValue::List(items) => items.iter_mut().for_each(|item| item.respan(change)),
+            NodeValue::Map(entries) => {
                 for entry in entries {
                     entry.key_span = change(entry.key_span);
                     entry.value.respan(change);
@@ -96,8 +98,8 @@ impl TreeNode {
             })
         };
         match &self.value {
-            Value::List(items) => of(&mut items.iter()),
-            Value::Map(entries) => of(&mut entries.iter().map(|entry| &entry.value)),
+            NodeValue::List(items) => of(&mut items.iter()),
+            NodeValue::Map(entries) => of(&mut entries.iter().map(|entry| &entry.value)),
             _ => (1, 1),
         }
     }

@@ -10,7 +10,7 @@ use mainstay_model::{
 };
 
 use crate::keys::shown;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 use crate::{keys, names, values};
 
@@ -39,18 +39,18 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
 fn restart(reader: &mut Reader, node: &TreeNode) -> Restart {
     let usual = Restart::DEFAULT;
     match &node.value {
-        Value::Text(_) => {
+        NodeValue::Text(_) => {
             let when = reader.as_word("`restart`", node, &RestartWhen::WORDS);
             return Restart {
                 when: when.unwrap_or_default(),
                 ..usual
             };
         }
-        Value::Map(_) => {}
+        NodeValue::Map(_) => {}
         other => {
             let help = match other {
-                Value::Bool(true) => "write `always`".to_owned(),
-                Value::Bool(false) => "write `never`".to_owned(),
+                NodeValue::Bool(true) => "write `always`".to_owned(),
+                NodeValue::Bool(false) => "write `never`".to_owned(),
                 _ => format!("it is {}", values::one_of(&RestartWhen::WORDS.map(|(word, _)| word))),
             };
             reader
@@ -92,13 +92,13 @@ fn restart(reader: &mut Reader, node: &TreeNode) -> Restart {
 fn limit(reader: &mut Reader, keys: &Keys<'_>) -> Option<u32> {
     let node = keys.get("limit")?;
     match &node.value {
-        Value::Text(text) if text == "none" => None,
-        Value::Number(0.0) => {
+        NodeValue::Text(text) if text == "none" => None,
+        NodeValue::Number(0.0) => {
             let help = "write `restart: never` if it shall never be started again, `limit: none` to never give up";
             reader.error_with(node.span, "`restart.limit` must be at least 1", Some(help));
             None
         }
-        Value::Number(_) => reader.whole(keys, "limit"),
+        NodeValue::Number(_) => reader.whole(keys, "limit"),
         _ => {
             let diagnostic = reader.wrong_type("`restart.limit`", node, "a number");
             diagnostic.help.get_or_insert("or `none`".to_owned());
@@ -188,9 +188,9 @@ fn sandbox(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) -> Option<Sa
 
 fn watch(reader: &mut Reader, keys: &Keys<'_>) -> Watch {
     match keys.get("watch").map(|node| (&node.value, node)) {
-        None | Some((Value::Bool(false), _)) => Watch::Off,
-        Some((Value::Bool(true), _)) => Watch::Program,
-        Some((Value::List(_), _)) => {
+        None | Some((NodeValue::Bool(false), _)) => Watch::Off,
+        Some((NodeValue::Bool(true), _)) => Watch::Program,
+        Some((NodeValue::List(_), _)) => {
             let paths = paths(reader, keys, "watch");
             Watch::Paths(paths.into_iter().map(|(path, _)| path).collect())
         }
@@ -220,13 +220,13 @@ fn build(reader: &mut Reader, keys: &Keys<'_>) -> Option<Build> {
 fn output(reader: &mut Reader, node: &TreeNode) -> Output {
     let usual = Output::DEFAULT;
     match &node.value {
-        Value::Text(text) => {
+        NodeValue::Text(text) => {
             return Output {
                 file: file(reader, "`output`", text, node.span),
                 ..usual
             };
         }
-        Value::Map(_) => {}
+        NodeValue::Map(_) => {}
         _ => {
             reader.wrong_type("`output`", node, "a path or a map of keys and values");
             return usual;

@@ -1,7 +1,7 @@
 //! `processes`: no longer run, and looked at only to say what is wrong with them.
 
 use crate::keys::PROCESS;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::Reader;
 
 /// Says that they are not run, and what is wrong with each.
@@ -9,7 +9,7 @@ pub(super) fn check(reader: &mut Reader, node: &TreeNode) {
     reader
         .warn(node.span, "`processes` are not run; they were abolished")
         .help = Some("make it a module, or a unit of the system's service manager".to_owned());
-    let Value::List(items) = &node.value else {
+    let NodeValue::List(items) = &node.value else {
         reader.wrong_type("`processes`", node, "a list");
         return;
     };

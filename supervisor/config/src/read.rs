@@ -13,7 +13,7 @@ use crate::bundle::{ConfigFiles, RawFile};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys::{DefaultValue, Force, IGNORED, Section, ValueType};
 use crate::load_context::LoadContext;
-use crate::node::{MapEntry, Note, TreeNode, Value};
+use crate::node::{MapEntry, NodeValue, Note, TreeNode};
 use crate::placeholder::Placeholders;
 
 /// Diagnostics and the text that they are about.
@@ -261,20 +261,21 @@ impl Reader {
             self.source.quote(node.span),
         );
         let help = match (&node.value, expected) {
-            (Value::Number(_) | Value::Bool(_), "a text") if quoted.contains('*') => {
+            (NodeValue::Number(_) | NodeValue::Bool(_), "a text") if quoted.contains('*') => {
                 Some("put it in quotes".to_owned())
             }
-            (Value::Number(_) | Value::Bool(_), "a text") => Some(format!("write \"{quoted}\" in quotes")),
-            (Value::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
+            (NodeValue::Number(_) | NodeValue::Bool(_), "a text") => Some(format!("write \"{quoted}\" in quotes")),
+            (NodeValue::Text(_), "a number") if quoted.trim_matches(['"', '\'']).parse::<f64>().is_ok() => {
                 Some("write it without quotes".to_owned())
             }
-            (Value::Text(text), _) if expected.starts_with("true or false") => match text.to_ascii_lowercase().as_str()
-            {
-                "yes" | "on" | "true" => Some("write true".to_owned()),
-                "no" | "off" | "false" => Some("write false".to_owned()),
-                _ => None,
-            },
-            (Value::Text(_) | Value::Map(_), "a list") => Some("put it between [ and ]".to_owned()),
+            (NodeValue::Text(text), _) if expected.starts_with("true or false") => {
+                match text.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "true" => Some("write true".to_owned()),
+                    "no" | "off" | "false" => Some("write false".to_owned()),
+                    _ => None,
+                }
+            }
+            (NodeValue::Text(_) | NodeValue::Map(_), "a list") => Some("put it between [ and ]".to_owned()),
             _ => None,
         };
         let diagnostic = self.error(node.span, message);
@@ -286,7 +287,7 @@ impl Reader {
     /// ones have no effect. Each of these earns a warning.
     pub(super) fn keys<'n>(&mut self, section: &'static Section, node: &'n TreeNode) -> Option<Keys<'n>> {
         let what = section.what;
-        let Value::Map(entries) = &node.value else {
+        let NodeValue::Map(entries) = &node.value else {
             self.wrong_type(what, node, "a map of keys and values");
             return None;
         };
@@ -319,7 +320,7 @@ impl Reader {
                 seen.push((key, entry.key_span, entry.merged));
             }
             keys.found.retain(|(found, _)| *found != key);
-            if matches!(entry.value.value, Value::Null) {
+            if matches!(entry.value.value, NodeValue::Null) {
                 self.warn(entry.key_span, format!("`{key}` is null, which counts as not set"));
             } else {
                 keys.found.push((key, &entry.value));
@@ -395,7 +396,7 @@ impl Reader {
 
     /// The entries of a map with keys of any name: of several equal ones the last, without a word about merged ones.
     pub(super) fn any_keys<'n>(&mut self, what: &str, node: &'n TreeNode) -> Vec<(&'n str, Span, &'n TreeNode)> {
-        let Value::Map(entries) = &node.value else {
+        let NodeValue::Map(entries) = &node.value else {
             self.wrong_type(what, node, "a map of keys and values");
             return Vec::new();
         };
@@ -425,7 +426,7 @@ impl Reader {
 
     pub(super) fn as_text<'n>(&mut self, what: &str, node: &'n TreeNode) -> Option<&'n str> {
         match &node.value {
-            Value::Text(text) => Some(text),
+            NodeValue::Text(text) => Some(text),
             _ => {
                 self.wrong_type(what, node, "a text");
                 None
@@ -443,7 +444,7 @@ impl Reader {
         match keys.get(key) {
             None => false,
             Some(TreeNode {
-                value: Value::Bool(flag),
+                value: NodeValue::Bool(flag),
                 ..
             }) => *flag,
             Some(node) => {
@@ -461,17 +462,20 @@ impl Reader {
     /// The items of a list without those that are null; none if it is not there.
     pub(super) fn list<'n>(&mut self, keys: &Keys<'n>, key: &str) -> Vec<&'n TreeNode> {
         let Some(node) = keys.get(key) else { return Vec::new() };
-        let Value::List(items) = &node.value else {
+        let NodeValue::List(items) = &node.value else {
             self.wrong_type(&keys.label(key), node, "a list");
             return Vec::new();
         };
-        for item in items.iter().filter(|item| matches!(item.value, Value::Null)) {
+        for item in items.iter().filter(|item| matches!(item.value, NodeValue::Null)) {
             self.warn(
                 item.span,
                 format!("an item of {} is null, which counts as not there", keys.label(key)),
             );
         }
-        items.iter().filter(|item| !matches!(item.value, Value::Null)).collect()
+        items
+            .iter()
+            .filter(|item| !matches!(item.value, NodeValue::Null))
+            .collect()
     }
 
     /// The texts of a list and where they are.
@@ -528,9 +532,9 @@ impl Reader {
     /// The value of `key`, or an item of its list.
     fn free_form_value(&mut self, key: &str, node: &TreeNode, fill: bool) -> FreeForm {
         match &node.value {
-            Value::Null => FreeForm::Null,
-            Value::Bool(flag) => FreeForm::Bool(*flag),
-            Value::Number(number) if !number.is_finite() => {
+            NodeValue::Null => FreeForm::Null,
+            NodeValue::Bool(flag) => FreeForm::Bool(*flag),
+            NodeValue::Number(number) if !number.is_finite() => {
                 let message = format!(
                     "modules take finite numbers only, so this value of `{}` is null",
                     key.escape_debug()
@@ -538,11 +542,11 @@ impl Reader {
                 self.warn(node.span, message).help = Some("write a number, or remove it".to_owned());
                 FreeForm::Null
             }
-            Value::Number(number) => {
+            NodeValue::Number(number) => {
                 self.check_number(*number, node.span);
                 FreeForm::Number(*number)
             }
-            Value::Text(text) => {
+            NodeValue::Text(text) => {
                 self.check_word(text, node.span);
                 FreeForm::Text(if fill {
                     self.filled(text, node.span)
@@ -550,10 +554,10 @@ impl Reader {
                     text.clone()
                 })
             }
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 FreeForm::List(items.iter().map(|item| self.free_form_value(key, item, fill)).collect())
             }
-            Value::Map(_) => FreeForm::Map(self.free_form(&format!("`{}`", key.escape_debug()), node, fill)),
+            NodeValue::Map(_) => FreeForm::Map(self.free_form(&format!("`{}`", key.escape_debug()), node, fill)),
         }
     }
 

@@ -11,7 +11,7 @@ use mainstay_model::redact::is_secret_key;
 use mainstay_model::redact::user_of_url;
 
 use crate::keys;
-use crate::node::{MapEntry, TreeNode, Value};
+use crate::node::{MapEntry, NodeValue, TreeNode};
 
 /// Spans to hide in a tree. `text` is what it was read from.
 pub(super) fn in_tree<'t>(root: &'t TreeNode, text: &'t str) -> Vec<Span> {
@@ -53,19 +53,19 @@ impl<'t> SecretFinder<'t> {
 
     fn node(&mut self, node: &'t TreeNode, secrecy: Secrecy) {
         match &node.value {
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 for item in items {
                     self.node(item, secrecy);
                 }
                 self.unfinished(node, items.last().map(|item| item.span), secrecy);
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 for MapEntry {
                     key, key_span, value, ..
                 } in entries
                 {
                     let inner = self.inside(secrecy, key);
-                    if matches!(value.value, Value::Null) && matches!(secrecy, Secrecy::Secret | Secrecy::Keys) {
+                    if matches!(value.value, NodeValue::Null) && matches!(secrecy, Secrecy::Secret | Secrecy::Keys) {
                         // Perhaps the colon is missing, and the key holds it all.
                         self.found.push(*key_span);
                     }
@@ -75,7 +75,7 @@ impl<'t> SecretFinder<'t> {
             }
             _ if matches!(secrecy, Secrecy::Secret | Secrecy::Keys) => self.found.push(node.span),
             // A text that should have been a key and its value.
-            Value::Text(text)
+            NodeValue::Text(text)
                 if text
                     .split([' ', '=', ':'])
                     .rev()
@@ -84,7 +84,7 @@ impl<'t> SecretFinder<'t> {
             {
                 self.found.push(node.span);
             }
-            Value::Text(_) => self.found.extend(user_of_url(self.text, node.span)),
+            NodeValue::Text(_) => self.found.extend(user_of_url(self.text, node.span)),
             _ => {}
         }
     }

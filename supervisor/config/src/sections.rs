@@ -11,7 +11,7 @@ use crate::apply::apply;
 use crate::entries::{KNOWN_LEVELS, List, module, resource};
 use crate::jobs::jobs;
 use crate::load_context::LoadContext;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::packages::packages;
 use crate::placeholder::Placeholders;
 use crate::read::{Keys, Reader};
@@ -33,7 +33,7 @@ const LISTS: [&str; 8] = [
 pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadContext) -> Option<Config> {
     let mut files = Vec::with_capacity(roots.len());
     for (number, root) in roots.iter().enumerate() {
-        if number > 0 && matches!(root.value, Value::Null) {
+        if number > 0 && matches!(root.value, NodeValue::Null) {
             reader.warn(root.span, "this included file is empty");
             continue;
         }

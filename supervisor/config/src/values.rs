@@ -8,7 +8,7 @@ use mainstay_model::duration;
 use mainstay_model::suggest::nearest;
 
 use crate::keys::{DefaultValue, ValueType};
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 use crate::size::{self, BadSize};
 
@@ -83,7 +83,7 @@ impl Reader {
             Ok(number) if number >= 0.0 && number.is_finite() => format!("write \"{number}s\" if seconds are meant"),
             _ => "write it like \"500ms\", \"2s\" or \"1m30s\"".to_owned(),
         };
-        let Value::Text(text) = &node.value else {
+        let NodeValue::Text(text) = &node.value else {
             let help = help(&self.source.quote(node.span));
             self.wrong_type(&keys.label(key), node, "a duration").help = Some(help);
             return None;
@@ -102,13 +102,13 @@ impl Reader {
         const HELP: &str = "write it like 200MB or 128MiB";
         let node = keys.get(key)?;
         let bytes = match &node.value {
-            Value::Number(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => *number as u64,
-            Value::Number(_) => {
+            NodeValue::Number(number) if number.fract() == 0.0 && (0.0..9e15).contains(number) => *number as u64,
+            NodeValue::Number(_) => {
                 let message = format!("{} is no number of bytes", keys.label(key));
                 self.error_with(node.span, message, Some(HELP));
                 return None;
             }
-            Value::Text(text) => match size::parse(text) {
+            NodeValue::Text(text) => match size::parse(text) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     let help = match &error {
@@ -137,7 +137,7 @@ impl Reader {
     /// A number, whole or not.
     pub(super) fn number(&mut self, keys: &Keys<'_>, key: &str) -> Option<f64> {
         let node = keys.get(key)?;
-        let Value::Number(number) = node.value else {
+        let NodeValue::Number(number) = node.value else {
             self.wrong_type(&keys.label(key), node, "a number");
             return None;
         };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 use mainstay_model::Span;
 
-use crate::node::{MAX_DEPTH, MapEntry, Note, SyntaxError, SyntaxTree, TreeNode, Value};
+use crate::node::{MAX_DEPTH, MapEntry, NodeValue, Note, SyntaxError, SyntaxTree, TreeNode};
 
 /// Nodes that all aliases together may add.
 const MAX_COPIED: usize = 200_000;
@@ -55,7 +55,7 @@ pub(super) fn read(text: &str) -> Result<SyntaxTree, Box<SyntaxError>> {
         }
     }
     let root = builder.root.unwrap_or(TreeNode {
-        value: Value::Null,
+        value: NodeValue::Null,
         span: Span::default(),
     });
     Ok(SyntaxTree {
@@ -217,7 +217,7 @@ impl Builder<'_> {
                 self.anchors.insert(
                     anchor,
                     TreeNode {
-                        value: Value::Text(raw.to_owned()),
+                        value: NodeValue::Text(raw.to_owned()),
                         span,
                     },
                 );
@@ -227,14 +227,14 @@ impl Builder<'_> {
         let plain = style == ScalarStyle::Plain;
         let value = match tag {
             None if plain => self.plain(raw, span),
-            None => Value::Text(raw.to_owned()),
+            None => NodeValue::Text(raw.to_owned()),
             Some(tag) => tagged(raw, tag, span)?,
         };
         self.add(TreeNode { value, span }, anchor)
     }
 
     /// A text without quotes: the core schema decides what it is.
-    fn plain(&mut self, raw: &str, span: Span) -> Value {
+    fn plain(&mut self, raw: &str, span: Span) -> NodeValue {
         let digits = raw.trim_start_matches(['+', '-']);
         if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             let help = "put texts in quotes, and write octal numbers like 0o755";
@@ -243,7 +243,7 @@ impl Builder<'_> {
                 "a number with leading zeros is ambiguous, so this counts as a text",
                 Some(help),
             );
-            return Value::Text(raw.to_owned());
+            return NodeValue::Text(raw.to_owned());
         }
         core(raw)
     }
@@ -271,7 +271,7 @@ impl Builder<'_> {
             ..
         }) = self.open.last_mut()
         {
-            let Value::Text(text) = node.value else {
+            let NodeValue::Text(text) = node.value else {
                 return Err(Note::new(span, "a key must be a text", None));
             };
             *key = Some((text, span));
@@ -335,7 +335,7 @@ impl Builder<'_> {
                             end,
                         };
                         let value = inner.take().unwrap_or(TreeNode {
-                            value: Value::Null,
+                            value: NodeValue::Null,
                             span: rest,
                         });
                         entries.push(MapEntry {
@@ -350,7 +350,7 @@ impl Builder<'_> {
             inner = Some(close(open, end));
         }
         inner.or(self.root).unwrap_or(TreeNode {
-            value: Value::Null,
+            value: NodeValue::Null,
             span: Span::default(),
         })
     }
@@ -358,13 +358,13 @@ impl Builder<'_> {
 
 fn close(open: OpenNode, end: u32) -> TreeNode {
     let value = match open.items {
-        Items::List(items) => Value::List(items),
+        Items::List(items) => NodeValue::List(items),
         Items::Map {
             entries, mut merged, ..
         } => {
             // The last of a key counts, so what is merged stands before what is written.
             merged.extend(entries);
-            Value::Map(merged)
+            NodeValue::Map(merged)
         }
     };
     TreeNode {
@@ -379,8 +379,8 @@ fn close(open: OpenNode, end: u32) -> TreeNode {
 /// Takes the entries of a map, or of each map of a list of which the earlier ones win.
 fn merge(node: TreeNode, into: &mut Vec<MapEntry>) -> Result<(), Note> {
     match node.value {
-        Value::Map(entries) => into.extend(entries.into_iter().map(|entry| MapEntry { merged: true, ..entry })),
-        Value::List(maps) if maps.iter().all(|map| matches!(map.value, Value::Map(_))) => {
+        NodeValue::Map(entries) => into.extend(entries.into_iter().map(|entry| MapEntry { merged: true, ..entry })),
+        NodeValue::List(maps) if maps.iter().all(|map| matches!(map.value, NodeValue::Map(_))) => {
             for map in maps.into_iter().rev() {
                 merge(map, into)?;
             }
@@ -411,13 +411,13 @@ fn unknown_tag(tag: &Tag, span: Span) -> Note {
     )
 }
 
-fn tagged(raw: &str, tag: &Tag, span: Span) -> Result<Value, Note> {
+fn tagged(raw: &str, tag: &Tag, span: Span) -> Result<NodeValue, Note> {
     let value = match tag.core_suffix() {
-        Some("str") => Value::Text(raw.to_owned()),
-        None if tag.original() == "!" => Value::Text(raw.to_owned()),
+        Some("str") => NodeValue::Text(raw.to_owned()),
+        None if tag.original() == "!" => NodeValue::Text(raw.to_owned()),
         Some(kind) => match (kind, core(raw)) {
-            ("null", value @ Value::Null) | ("bool", value @ Value::Bool(_)) => value,
-            ("int" | "float", value @ Value::Number(_)) => value,
+            ("null", value @ NodeValue::Null) | ("bool", value @ NodeValue::Bool(_)) => value,
+            ("int" | "float", value @ NodeValue::Number(_)) => value,
             _ => return Err(unknown_tag(tag, span)),
         },
         None => return Err(unknown_tag(tag, span)),
@@ -426,12 +426,12 @@ fn tagged(raw: &str, tag: &Tag, span: Span) -> Result<Value, Note> {
 }
 
 /// The core schema of YAML 1.2: `yes`, `on` and the like are texts.
-fn core(raw: &str) -> Value {
+fn core(raw: &str) -> NodeValue {
     match raw {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        ".nan" | ".NaN" | ".NAN" => return Value::Number(f64::NAN),
+        "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
+        "true" | "True" | "TRUE" => return NodeValue::Bool(true),
+        "false" | "False" | "FALSE" => return NodeValue::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return NodeValue::Number(f64::NAN),
         _ => {}
     }
     let (sign, digits) = match raw.as_bytes() {
@@ -440,7 +440,7 @@ fn core(raw: &str) -> Value {
         _ => (1.0, raw),
     };
     if matches!(digits, ".inf" | ".Inf" | ".INF") {
-        return Value::Number(sign * f64::INFINITY);
+        return NodeValue::Number(sign * f64::INFINITY);
     }
     let based = |prefix: &str, radix| {
         let digits = raw.strip_prefix(prefix)?;
@@ -448,14 +448,14 @@ fn core(raw: &str) -> Value {
         u64::from_str_radix(digits, radix).ok().filter(|_| good)
     };
     if let Some(number) = based("0x", 16).or_else(|| based("0o", 8)) {
-        return Value::Number(number as f64);
+        return NodeValue::Number(number as f64);
     }
     let numeric = digits
         .bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
         && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     match digits.parse::<f64>() {
-        Ok(number) if numeric => Value::Number(sign * number),
-        _ => Value::Text(raw.to_owned()),
+        Ok(number) if numeric => NodeValue::Number(sign * number),
+        _ => NodeValue::Text(raw.to_owned()),
     }
 }

@@ -26,13 +26,13 @@ pub struct PathListener(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    bound: Mutex<Bound>,
+    bound: Mutex<BoundPath>,
     renewed: Notify,
 }
 
 /// What is bound at present.
 #[derive(Debug)]
-struct Bound {
+struct BoundPath {
     listener: Arc<UnixListener>,
     /// Device and inode of its file.
     file: (u64, u64),
@@ -43,7 +43,7 @@ struct Bound {
     failures: u32,
 }
 
-impl Bound {
+impl BoundPath {
     fn new(path: &Path, mode: u32) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, Permissions::from_mode(mode))?;
@@ -96,7 +96,7 @@ impl PathListener {
     /// The error of the system.
     pub fn bind(path: PathBuf) -> io::Result<Self> {
         let for_group = path.parent().is_some_and(is_open_to_group);
-        let bound = Bound::new(&path, if for_group { 0o770 } else { 0o700 })?;
+        let bound = BoundPath::new(&path, if for_group { 0o770 } else { 0o700 })?;
         Ok(Self(Arc::new(Shared {
             path,
             bound: Mutex::new(bound),
@@ -104,7 +104,7 @@ impl PathListener {
         })))
     }
 
-    fn bound(&self) -> MutexGuard<'_, Bound> {
+    fn bound(&self) -> MutexGuard<'_, BoundPath> {
         self.0.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

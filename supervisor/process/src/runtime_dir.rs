@@ -125,14 +125,14 @@ fn of_user(bases: &[PathBuf]) -> Vec<PathBuf> {
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<HeldDirectory>>,
     stale: bool,
     killed: usize,
 }
 
 /// The lock, and what is to be made anew if it is missed.
 #[derive(Debug)]
-struct Held {
+struct HeldDirectory {
     /// The lock ends with the file, also when the process is killed. `None` once the directory is given up.
     lock: Option<File>,
     /// Permissions of the directory and of the one above it: a module's own user passes through them.
@@ -143,14 +143,14 @@ struct Held {
 #[derive(Debug)]
 pub struct RuntimeDirKeeper {
     path: PathBuf,
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<HeldDirectory>>,
     /// Guardian, which holds the lock, too.
     guardian: LockSender,
     /// Cgroups that are noted in it.
     cgroups: Option<Arc<Tree>>,
 }
 
-fn locked(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+fn locked(held: &Mutex<HeldDirectory>) -> MutexGuard<'_, HeldDirectory> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -178,7 +178,7 @@ impl RuntimeDir {
             let killed = record::noted_processes(path);
             record::remove_noted(path);
             let stale = clear(path)? > 0;
-            let held = Held {
+            let held = HeldDirectory {
                 lock: Some(lock),
                 modes: [0o700; 2],
             };

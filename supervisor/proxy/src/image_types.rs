@@ -109,12 +109,12 @@ impl ImageFilter {
         let verdict = if header[0] == 0 {
             fill(&chunks, end)
         } else {
-            Verdict::Unknown
+            ImageVerdict::Unknown
         };
-        if verdict != Verdict::Unknown {
-            self.resource.images.learn(self.serial, verdict == Verdict::Modern);
+        if verdict != ImageVerdict::Unknown {
+            self.resource.images.learn(self.serial, verdict == ImageVerdict::Modern);
         }
-        if let Verdict::Old(filled) = verdict {
+        if let ImageVerdict::Old(filled) = verdict {
             self.ready.extend(filled);
         }
         if self.ready.is_empty() {
@@ -132,7 +132,7 @@ impl ImageFilter {
 
 /// Outcome of the look at one answer.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum ImageVerdict {
     /// The types are there.
     Modern,
     /// Some were not. The answer with those that could be told filled in; empty if none could.
@@ -142,15 +142,15 @@ enum Verdict {
 }
 
 /// Fills in the types of a message in its gRPC frame, which ends at `end`.
-fn fill(chunks: &Chunks<'_>, end: usize) -> Verdict {
+fn fill(chunks: &Chunks<'_>, end: usize) -> ImageVerdict {
     let Ok(images) = images(chunks, HEADER_LEN, end) else {
-        return Verdict::Unknown;
+        return ImageVerdict::Unknown;
     };
     if images.is_empty() {
-        return Verdict::Unknown;
+        return ImageVerdict::Unknown;
     }
     if images.iter().all(|image| image.typed) {
-        return Verdict::Modern;
+        return ImageVerdict::Modern;
     }
     let mut pieces = Pieces::default();
     let mut at = HEADER_LEN;
@@ -168,19 +168,19 @@ fn fill(chunks: &Chunks<'_>, end: usize) -> Verdict {
         at = image.end;
     }
     if at == HEADER_LEN {
-        return Verdict::Old(Vec::new());
+        return ImageVerdict::Old(Vec::new());
     }
     pieces.take(chunks, at, end);
     let length = pieces.length;
     let Some(length) = u32::try_from(length).ok().filter(|_| length <= MAX_MESSAGE_LEN) else {
-        return Verdict::Old(Vec::new());
+        return ImageVerdict::Old(Vec::new());
     };
     // Whatever follows the message.
     pieces.take(chunks, end, chunks.length);
     let mut header = BytesMut::with_capacity(HEADER_LEN);
     header.put_u8(0);
     header.put_u32(length);
-    Verdict::Old(pieces.finish(header))
+    ImageVerdict::Old(pieces.finish(header))
 }
 
 /// An `Image` in a message.
@@ -463,7 +463,7 @@ mod tests {
             .collect()
     }
 
-    fn look(message: &Bytes, size: usize) -> Verdict {
+    fn look(message: &Bytes, size: usize) -> ImageVerdict {
         fill(&Chunks::new(&cut(message, size)), message.len())
     }
 
@@ -478,7 +478,7 @@ mod tests {
             images: images.iter().enumerate().map(old).collect(),
             metadata: Some(ResponseMetadata::default()),
         };
-        let Verdict::Old(pieces) = look(&framed(&message.encode_to_vec()), size) else {
+        let ImageVerdict::Old(pieces) = look(&framed(&message.encode_to_vec()), size) else {
             panic!("an old module");
         };
         let whole = pieces.concat();
@@ -528,14 +528,14 @@ mod tests {
             };
             look(&framed(&response.encode_to_vec()), 64)
         };
-        assert_eq!(get(vec![]), Verdict::Unknown);
-        assert_eq!(get(vec![image("image/x"), image("image/y")]), Verdict::Modern);
-        assert!(matches!(get(vec![image("image/x"), image("")]), Verdict::Old(pieces) if !pieces.is_empty()));
+        assert_eq!(get(vec![]), ImageVerdict::Unknown);
+        assert_eq!(get(vec![image("image/x"), image("image/y")]), ImageVerdict::Modern);
+        assert!(matches!(get(vec![image("image/x"), image("")]), ImageVerdict::Old(pieces) if !pieces.is_empty()));
         let capture = CaptureAllFromCameraResponse {
             image: Some(image("")),
             ..CaptureAllFromCameraResponse::default()
         };
-        let Verdict::Old(pieces) = look(&framed(&capture.encode_to_vec()), 64) else {
+        let ImageVerdict::Old(pieces) = look(&framed(&capture.encode_to_vec()), 64) else {
             panic!("no type");
         };
         let whole = pieces.concat();
@@ -543,7 +543,7 @@ mod tests {
         assert_eq!(filled.image, Some(image("image/qoi")));
         // An empty type that is written out does not win over the one that is filled in.
         let explicit = [0x0a, 4, 0x10, 3, 0x22, 0];
-        let Verdict::Old(pieces) = look(&framed(&explicit), 64) else {
+        let ImageVerdict::Old(pieces) = look(&framed(&explicit), 64) else {
             panic!("no type");
         };
         let filled = GetImagesResponse::decode(&pieces.concat()[HEADER_LEN..]).unwrap();
@@ -554,7 +554,7 @@ mod tests {
             &[0xff; 12],
             &[0x0a, 2, 0x1b, 0x1c],
         ] {
-            assert_eq!(look(&framed(none), 64), Verdict::Unknown, "{none:?}");
+            assert_eq!(look(&framed(none), 64), ImageVerdict::Unknown, "{none:?}");
         }
     }
 
@@ -569,7 +569,7 @@ mod tests {
             metadata: None,
         };
         let chunks = cut(&framed(&message.encode_to_vec()), 64 << 10);
-        let Verdict::Old(pieces) = fill(&Chunks::new(&chunks), chunks.iter().map(Bytes::len).sum()) else {
+        let ImageVerdict::Old(pieces) = fill(&Chunks::new(&chunks), chunks.iter().map(Bytes::len).sum()) else {
             panic!("no type");
         };
         for chunk in &chunks[1..] {
@@ -582,7 +582,7 @@ mod tests {
         #[test]
         fn any_bytes_are_looked_at_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300), size in 1usize..40) {
             let message = framed(&bytes);
-            if let Verdict::Old(pieces) = look(&message, size) {
+            if let ImageVerdict::Old(pieces) = look(&message, size) {
                 let whole = pieces.concat();
                 prop_assert!(whole.is_empty() || whole.len() > message.len());
             }

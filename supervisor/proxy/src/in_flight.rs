@@ -27,20 +27,20 @@ pub(crate) fn is_limited(path: &str) -> bool {
     }
 }
 
-type Counts = HashMap<Arc<str>, usize>;
+type CallCounts = HashMap<Arc<str>, usize>;
 
 /// The calls of one caller that run, counted by resource. Clones are the same caller.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InFlight(Arc<Mutex<Counts>>);
+pub(crate) struct CallerCalls(Arc<Mutex<CallCounts>>);
 
 /// A call that is counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightCall {
-    caller: InFlight,
+    caller: CallerCalls,
     resource: Arc<str>,
 }
 
-impl InFlight {
+impl CallerCalls {
     /// Counts one more call of `resource`; `key` is its name for the error text.
     pub(crate) fn begin(&self, resource: &Arc<str>, key: impl FnOnce() -> String) -> Result<InFlightCall, CallError> {
         self.begin_within(*LIMIT, resource, key)
@@ -64,7 +64,7 @@ impl InFlight {
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, CallCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn of_130_calls_at_once_100_run_and_no_other_caller_or_resource_is_in_the_way() {
-        let (one, other) = (InFlight::default(), InFlight::default());
+        let (one, other) = (CallerCalls::default(), CallerCalls::default());
         let (left, right) = ("motor/left".into(), "motor/right".into());
-        let begin = |caller: &InFlight, resource| caller.begin_within(100, resource, || "left.MotorService".into());
+        let begin = |caller: &CallerCalls, resource| caller.begin_within(100, resource, || "left.MotorService".into());
         let (mut running, refused): (Vec<_>, Vec<_>) = (0..130).map(|_| begin(&one, &left)).partition(Result::is_ok);
         assert_eq!((running.len(), refused.len()), (100, 30));
         for refused in refused {

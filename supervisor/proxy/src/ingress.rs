@@ -16,7 +16,7 @@ use crate::forward::{ForwardOptions, forward};
 use crate::gate::{CallGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
-use crate::in_flight::{self, InFlight, InFlightCall};
+use crate::in_flight::{self, CallerCalls, InFlightCall};
 use crate::local_services::{LocalServices, Treatment};
 use crate::metadata::OPID;
 use crate::operations::{CallInfo, OnStopAll, Operations};
@@ -57,7 +57,7 @@ pub struct Ingress {
     life: u64,
     caller: CallerId,
     /// The caller's calls that run.
-    in_flight: InFlight,
+    in_flight: CallerCalls,
 }
 
 impl Ingress {
@@ -69,7 +69,7 @@ impl Ingress {
             module: None,
             life: 0,
             caller: CallerId::unique(),
-            in_flight: InFlight::default(),
+            in_flight: CallerCalls::default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Ingress {
         let mut ingress = self.clone();
         match &self.module {
             Some(module) => ingress.life = module.life(),
-            None => (ingress.caller, ingress.in_flight) = (CallerId::unique(), InFlight::default()),
+            None => (ingress.caller, ingress.in_flight) = (CallerId::unique(), CallerCalls::default()),
         }
         ingress
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 
 use crate::control::Control;
-use crate::feeds::Answers;
+use crate::feeds::AnswerStream;
 
 /// The config that a request is about.
 fn text(config: Option<pb::ConfigText>) -> Result<ConfigFiles, Status> {
@@ -46,7 +46,7 @@ impl Control {
     pub(super) fn apply_of(
         &self,
         request: pb::ApplyConfigRequest,
-    ) -> Result<Response<Answers<pb::ApplyConfigProgress>>, Status> {
+    ) -> Result<Response<AnswerStream<pb::ApplyConfigProgress>>, Status> {
         let revert_after = request.revert_after.map(TryInto::try_into).transpose();
         let revert_after = revert_after.map_err(|_| Status::invalid_argument("`revert_after` is negative"))?;
         let steps = self.configs().apply(text(request.config)?, revert_after);

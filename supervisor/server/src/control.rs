@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::feeds;
-use crate::feeds::{Answers, module_state, resource_state};
+use crate::feeds::{AnswerStream, module_state, resource_state};
 use crate::log::machine_log::MachineLog;
 use crate::robot::service::restart_status;
 
@@ -307,10 +307,10 @@ fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
 
 #[tonic::async_trait]
 impl ControlService for Control {
-    type WatchStatusStream = Answers<pb::Status>;
-    type EventsStream = Answers<pb::Event>;
-    type LogsStream = Answers<pb::LogLine>;
-    type ApplyConfigStream = Answers<pb::ApplyConfigProgress>;
+    type WatchStatusStream = AnswerStream<pb::Status>;
+    type EventsStream = AnswerStream<pb::Event>;
+    type LogsStream = AnswerStream<pb::LogLine>;
+    type ApplyConfigStream = AnswerStream<pb::ApplyConfigProgress>;
 
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::Status>, Status> {
         Ok(Response::new(self.status()))

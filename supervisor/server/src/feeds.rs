@@ -20,7 +20,7 @@ use tracing::Level;
 pub const WAITING: usize = 64;
 
 /// A stream of answers.
-pub type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+pub type AnswerStream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
 
 /// Sends what a feed holds from number `from` on, and then, if `follow`, what comes, until the reader or the machine
 /// goes. `convert` gets each thing with its number and how many were lost before it, and makes an answer of it, or none.
@@ -30,7 +30,7 @@ pub fn send<T, P>(
     follow: bool,
     convert: impl Fn(u64, u64, T) -> Option<P> + Send + 'static,
     (tasks, stopping): (&TaskTracker, CancellationToken),
-) -> Answers<P>
+) -> AnswerStream<P>
 where
     T: Weighted + Clone + Send + 'static,
     P: Send + 'static,

@@ -45,7 +45,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 pub fn install(config: &Config) -> (Flush, Levels, MachineLog) {
     let (lines, inbox) = sync_channel(WAITING);
     let waiting = Arc::new(QueueLoad::default());
-    let repeats = Counts::default();
+    let repeats = RepeatCounts::default();
     let format = LineFormat::of_stderr();
     let kept = MachineLog::default();
     let (shared, counts, summaries) = (waiting.clone(), repeats.clone(), kept.clone());
@@ -136,9 +136,9 @@ enum WriterMessage {
 
 /// The messages of the last minute. The lock is held for the moment of one look.
 #[derive(Clone, Debug, Default)]
-struct Counts(Arc<Mutex<Repeats>>);
+struct RepeatCounts(Arc<Mutex<Repeats>>);
 
-impl Counts {
+impl RepeatCounts {
     fn get(&self) -> MutexGuard<'_, Repeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +147,7 @@ impl Counts {
 fn write(
     inbox: &Receiver<WriterMessage>,
     waiting: &QueueLoad,
-    repeats: &Counts,
+    repeats: &RepeatCounts,
     (format, kept): (LineFormat, &MachineLog),
 ) {
     let mut stderr = Stderr::open();
@@ -232,7 +232,7 @@ struct Log {
     format: LineFormat,
     lines: SyncSender<WriterMessage>,
     waiting: Arc<QueueLoad>,
-    repeats: Counts,
+    repeats: RepeatCounts,
     kept: MachineLog,
 }
 
@@ -540,7 +540,7 @@ mod tests {
                 format: LineFormat { colour: false },
                 lines,
                 waiting: waiting.clone(),
-                repeats: Counts::default(),
+                repeats: RepeatCounts::default(),
                 kept: MachineLog::default(),
             };
             for _ in 0..2 * WAITING {

@@ -74,13 +74,13 @@ fn is_foreground_job(stat: &str, pid: u32) -> bool {
 }
 
 /// A session that lives as long as it is kept.
-pub struct Session {
+pub struct HeldSession {
     connection: MachineConnection,
     id: String,
     window: Duration,
 }
 
-impl Session {
+impl HeldSession {
     /// Begins one. `None`: the machine has none to offer.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::call::addressee::Addressee;
 use crate::call::blobs::{BytesAs, FileSaver};
-use crate::call::hold::{Hold, Session};
+use crate::call::hold::{HeldSession, Hold};
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
@@ -129,7 +129,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     };
     let session = match hold {
         Hold::No => None,
-        _ => Session::begin(&connection).await?,
+        _ => HeldSession::begin(&connection).await?,
     };
     if hold != Hold::No && session.is_none() {
         note("this machine knows no sessions: it does not notice if this command dies");
@@ -137,7 +137,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let call = Call {
         connection,
         service,
-        session: session.as_ref().and_then(Session::id),
+        session: session.as_ref().and_then(HeldSession::id),
         name_field: addressee.name_field(&method),
         method,
         addressee,

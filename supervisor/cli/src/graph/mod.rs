@@ -38,15 +38,15 @@ pub struct Arguments {
     #[arg(long, value_name = "CONFIG", conflicts_with = "file")]
     machine: Option<PathBuf>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    format: GraphFormat,
     /// The same as `--format json`
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum GraphFormat {
     /// A tree: each resource with its dependencies below it
     Text,
     /// Graphviz
@@ -62,7 +62,11 @@ enum Format {
 /// # Errors
 /// A file that is no config (1); without a file, no machine (3), or several and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
-    let format = if arguments.json { Format::Json } else { arguments.format };
+    let format = if arguments.json {
+        GraphFormat::Json
+    } else {
+        arguments.format
+    };
     let Some(file) = arguments.file else {
         let mut machine = target::control(&MachineSelector::local(arguments.machine), "graph").await?;
         let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
@@ -75,12 +79,12 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     show(&diagram::of_config(&loaded.config), format)
 }
 
-fn show(graph: &Graph, format: Format) -> Result<Exit, CliError> {
+fn show(graph: &Graph, format: GraphFormat) -> Result<Exit, CliError> {
     print(&match format {
-        Format::Text => text::lines(graph, Style::stdout()).join("\n"),
-        Format::Dot => diagram::dot(graph),
-        Format::Mermaid => diagram::mermaid(graph),
-        Format::Json => graph.json().to_string(),
+        GraphFormat::Text => text::lines(graph, Style::stdout()).join("\n"),
+        GraphFormat::Dot => diagram::dot(graph),
+        GraphFormat::Mermaid => diagram::mermaid(graph),
+        GraphFormat::Json => graph.json().to_string(),
     })?;
     Ok(Exit::Done)
 }

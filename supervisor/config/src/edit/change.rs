@@ -9,7 +9,7 @@ use mainstay_model::{Source, SourceSpan, Span};
 use super::find::{Reached, Slot, reach};
 use super::path::{Segment, ValuePath};
 use super::write::{Quotes, ValueContext};
-use super::{EditableFile, Impossible, NewValue, TreeNode, Value, text_of, write};
+use super::{EditableFile, Impossible, NewValue, NodeValue, TreeNode, text_of, write};
 use crate::node::MapEntry;
 
 /// Lines around a change that are shown with it.
@@ -117,7 +117,7 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
     let Reached { node, slots, rest } = reach(&document.root, path)?;
     let fits = match (&node.value, rest) {
         (_, []) => true,
-        (Value::Map(_) | Value::Null, rest) => rest.iter().all(|segment| matches!(segment, Segment::Name(_))),
+        (NodeValue::Map(_) | NodeValue::Null, rest) => rest.iter().all(|segment| matches!(segment, Segment::Name(_))),
         _ => false,
     };
     if !fits {
@@ -159,7 +159,7 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
             });
             (added(text, slot.parent, &keys, new, manner(Quotes::Plain))?, wanted)
         }
-        (Value::Map(_), ..) if !rest.is_empty() => {
+        (NodeValue::Map(_), ..) if !rest.is_empty() => {
             let keys = names(rest);
             let wanted = altered(&document.root, &steps, |node| add_to(node, &keys, &new.value));
             (added(text, node, &keys, new, manner(Quotes::Plain))?, wanted)
@@ -169,7 +169,7 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
             let wrapped = wrap(&keys, &new.value);
             let written = &text[node.span.start as usize..];
             let quotes = match (&node.value, alias_at(text, slot)) {
-                (Value::Text(_), None) => Quotes::of(written),
+                (NodeValue::Text(_), None) => Quotes::of(written),
                 _ => Quotes::Plain,
             };
             let spelled = write::value(&wrapped, typed, manner(quotes));
@@ -249,8 +249,8 @@ fn shown_path(slots: &[Slot<'_>], path: &ValuePath) -> String {
 
 fn child<'n>(slot: &Slot<'n>) -> &'n TreeNode {
     match &slot.parent.value {
-        Value::List(items) => &items[slot.index],
-        Value::Map(entries) => &entries[slot.index].value,
+        NodeValue::List(items) => &items[slot.index],
+        NodeValue::Map(entries) => &entries[slot.index].value,
         _ => slot.parent,
     }
 }
@@ -258,11 +258,11 @@ fn child<'n>(slot: &Slot<'n>) -> &'n TreeNode {
 /// The `*name` at this place, where the value is written elsewhere: always further up.
 fn alias_at(text: &str, slot: &Slot<'_>) -> Option<Range<usize>> {
     let (is_alias, behind) = match &slot.parent.value {
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             let entry = &entries[slot.index];
             (entry.value.span.start < entry.key_span.end, behind_colon(text, entry))
         }
-        Value::List(items) => {
+        NodeValue::List(items) => {
             let (before, start) = (&items[..slot.index], slot.parent.span.start);
             let least = before.iter().map(|item| item.span.start + 1).max().unwrap_or(start);
             let behind = before.last().map_or(start, |item| item.span.end);
@@ -280,7 +280,7 @@ fn alias_at(text: &str, slot: &Slot<'_>) -> Option<Range<usize>> {
 
 fn is_flow(text: &str, node: &TreeNode) -> bool {
     let first = text.as_bytes().get(node.span.start as usize);
-    matches!(node.value, Value::List(_) | Value::Map(_)) && matches!(first, Some(b'{' | b'['))
+    matches!(node.value, NodeValue::List(_) | NodeValue::Map(_)) && matches!(first, Some(b'{' | b'['))
 }
 
 /// Behind the colon of a key.
@@ -296,8 +296,8 @@ pub(super) fn extent(text: &str, node: &TreeNode) -> usize {
         return own;
     }
     let count = match &node.value {
-        Value::List(items) => items.len(),
-        Value::Map(entries) => entries.len(),
+        NodeValue::List(items) => items.len(),
+        NodeValue::Map(entries) => entries.len(),
         _ => return own,
     };
     let slots = (0..count).map(|index| Slot { parent: node, index });
@@ -315,7 +315,7 @@ fn slot_end(text: &str, slot: &Slot<'_>) -> usize {
 
 /// True for a key with nothing behind its colon.
 fn is_absent(node: &TreeNode) -> bool {
-    matches!(node.value, Value::Null) && node.span.start == node.span.end
+    matches!(node.value, NodeValue::Null) && node.span.start == node.span.end
 }
 
 /// Edits that put `spelled` where `node` is.
@@ -388,7 +388,7 @@ fn added(
     new: &NewValue,
     manner: ValueContext,
 ) -> Result<Vec<Edit>, Impossible> {
-    let Value::Map(entries) = &map.value else {
+    let NodeValue::Map(entries) = &map.value else {
         return Err(Impossible::new("only a map takes a new key"));
     };
     let own = entries.iter().enumerate().filter(|(_, entry)| !entry.merged);
@@ -457,9 +457,9 @@ fn added(
 }
 
 /// `value` inside maps of one key each.
-fn wrap(keys: &[String], value: &Value) -> Value {
+fn wrap(keys: &[String], value: &NodeValue) -> NodeValue {
     keys.iter().rev().fold(value.clone(), |inner, key| {
-        Value::Map(vec![MapEntry {
+        NodeValue::Map(vec![MapEntry {
             key: key.clone(),
             key_span: Span::default(),
             value: TreeNode {
@@ -471,8 +471,8 @@ fn wrap(keys: &[String], value: &Value) -> Value {
     })
 }
 
-fn add_to(map: &mut TreeNode, keys: &[String], value: &Value) {
-    if let (Value::Map(entries), Value::Map(new)) = (&mut map.value, wrap(keys, value)) {
+fn add_to(map: &mut TreeNode, keys: &[String], value: &NodeValue) {
+    if let (NodeValue::Map(entries), NodeValue::Map(new)) = (&mut map.value, wrap(keys, value)) {
         entries.extend(new);
     }
 }
@@ -487,8 +487,8 @@ fn altered(root: &TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode))
 fn at(node: &mut TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) {
     let [step, rest @ ..] = steps else { return change(node) };
     match &mut node.value {
-        Value::List(items) => at(&mut items[*step], rest, change),
-        Value::Map(entries) => at(&mut entries[*step].value, rest, change),
+        NodeValue::List(items) => at(&mut items[*step], rest, change),
+        NodeValue::Map(entries) => at(&mut entries[*step].value, rest, change),
         // Steps come from this very tree.
         _ => {}
     }
@@ -497,12 +497,12 @@ fn at(node: &mut TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) 
 /// True if both say the same: of equal keys the last counts, places do not.
 fn same(a: &TreeNode, b: &TreeNode) -> bool {
     match (&a.value, &b.value) {
-        (Value::Null, Value::Null) => true,
-        (Value::Bool(a), Value::Bool(b)) => a == b,
-        (Value::Number(a), Value::Number(b)) => a == b || a.is_nan() && b.is_nan(),
-        (Value::Text(a), Value::Text(b)) => a == b,
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Map(a), Value::Map(b)) => {
+        (NodeValue::Null, NodeValue::Null) => true,
+        (NodeValue::Bool(a), NodeValue::Bool(b)) => a == b,
+        (NodeValue::Number(a), NodeValue::Number(b)) => a == b || a.is_nan() && b.is_nan(),
+        (NodeValue::Text(a), NodeValue::Text(b)) => a == b,
+        (NodeValue::List(a), NodeValue::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (NodeValue::Map(a), NodeValue::Map(b)) => {
             let (a, b) = (by_key(a), by_key(b));
             a.len() == b.len()
                 && a.iter()

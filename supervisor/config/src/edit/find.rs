@@ -1,7 +1,7 @@
 //! Walk from the top of the tree towards a value, as far as the path leads.
 
 use super::path::{Segment, ValuePath};
-use super::{Impossible, TreeNode, Value};
+use super::{Impossible, NodeValue, TreeNode};
 use crate::node::MapEntry;
 
 /// Step down the tree: a node and the item or entry taken in it.
@@ -17,7 +17,7 @@ impl<'n> Slot<'n> {
     /// The entry of a map, if the parent is one.
     pub(super) fn entry(&self) -> Option<&'n MapEntry> {
         match &self.parent.value {
-            Value::Map(entries) => entries.get(self.index),
+            NodeValue::Map(entries) => entries.get(self.index),
             _ => None,
         }
     }
@@ -46,11 +46,11 @@ pub(super) fn reach<'n, 'p>(root: &'n TreeNode, path: &'p ValuePath) -> Result<R
     };
     while let [segment, rest @ ..] = reached.rest {
         let found = match (&reached.node.value, segment) {
-            (Value::Map(entries), Segment::Name(name)) => {
+            (NodeValue::Map(entries), Segment::Name(name)) => {
                 key(entries, name).map(|index| (index, &entries[index].value))
             }
-            (Value::List(items), Segment::Index(index)) => items.get(*index).map(|item| (*index, item)),
-            (Value::List(items), Segment::Name(name)) => {
+            (NodeValue::List(items), Segment::Index(index)) => items.get(*index).map(|item| (*index, item)),
+            (NodeValue::List(items), Segment::Name(name)) => {
                 let here = path.first(reached.slots.len());
                 named(items, name, &here)?.map(|index| (index, &items[index]))
             }
@@ -73,9 +73,11 @@ fn key(entries: &[MapEntry], name: &str) -> Option<usize> {
 
 /// The text below `name` of an entry.
 fn name_of(item: &TreeNode) -> Option<&str> {
-    let Value::Map(entries) = &item.value else { return None };
+    let NodeValue::Map(entries) = &item.value else {
+        return None;
+    };
     match &entries[key(entries, "name")?].value.value {
-        Value::Text(text) => Some(text),
+        NodeValue::Text(text) => Some(text),
         _ => None,
     }
 }
@@ -101,12 +103,12 @@ fn named(items: &[TreeNode], name: &str, here: &str) -> Result<Option<usize>, Im
 /// Path segments that could follow this node.
 pub(super) fn names(node: &TreeNode) -> Vec<String> {
     match &node.value {
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             let mut names: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
             names.dedup();
             names
         }
-        Value::List(items) => items.iter().filter_map(name_of).map(str::to_owned).collect(),
+        NodeValue::List(items) => items.iter().filter_map(name_of).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }

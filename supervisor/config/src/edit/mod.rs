@@ -17,7 +17,7 @@ use mainstay_model::{Source, SourceSpan, Span};
 use crate::diagnostic::{Diagnostic, Refused, Severity};
 pub use crate::edit::change::{DiffLine, TextChange};
 pub use crate::edit::path::{BadPath, ValuePath};
-use crate::node::{SyntaxError, TreeNode, Value};
+use crate::node::{NodeValue, SyntaxError, TreeNode};
 use crate::{document, json, load_context, secrets, yaml};
 
 /// Syntax of a file.
@@ -85,7 +85,7 @@ pub struct FoundValue {
 /// A value to put into a file.
 #[derive(Clone, Debug)]
 pub struct NewValue {
-    value: Value,
+    value: NodeValue,
     /// Spelling as typed, where the value is a number or the like: `2.50` stays `2.50`.
     typed: Option<String>,
 }
@@ -95,7 +95,7 @@ impl NewValue {
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self {
-            value: Value::Text(text.to_owned()),
+            value: NodeValue::Text(text.to_owned()),
             typed: None,
         }
     }
@@ -116,14 +116,14 @@ impl NewValue {
             yaml::read(trimmed).map(|document| document.root)
         } else {
             yaml::read(&format!("[{trimmed}]")).map(|document| match document.root.value {
-                Value::List(mut items) if items.len() == 1 => items.remove(0),
+                NodeValue::List(mut items) if items.len() == 1 => items.remove(0),
                 _ => document.root,
             })
         };
         match read.map(|node| node.value) {
-            Ok(value @ (Value::List(_) | Value::Map(_))) if structured => Ok(Self { value, typed: None }),
-            Ok(value @ Value::Text(_)) if structured => Ok(Self { value, typed: None }),
-            Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => Ok(Self {
+            Ok(value @ (NodeValue::List(_) | NodeValue::Map(_))) if structured => Ok(Self { value, typed: None }),
+            Ok(value @ NodeValue::Text(_)) if structured => Ok(Self { value, typed: None }),
+            Ok(value @ (NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_))) => Ok(Self {
                 value,
                 typed: Some(trimmed.to_owned()),
             }),
@@ -200,12 +200,12 @@ impl EditableFile {
         }
         let node = reached.node;
         let shown = match &node.value {
-            Value::List(_) | Value::Map(_) => self.excerpt(node, reveal),
-            Value::Text(_) if self.source.is_hidden_at(node.span) && !reveal => "***".to_owned(),
-            Value::Text(text) if !self.is_variable(node) => text.clone(),
-            Value::Text(_) => self.source.slice(node.span).trim_matches(['"', '\'']).to_owned(),
-            Value::Null => "null".to_owned(),
-            Value::Bool(_) | Value::Number(_) => self.written(node, reveal),
+            NodeValue::List(_) | NodeValue::Map(_) => self.excerpt(node, reveal),
+            NodeValue::Text(_) if self.source.is_hidden_at(node.span) && !reveal => "***".to_owned(),
+            NodeValue::Text(text) if !self.is_variable(node) => text.clone(),
+            NodeValue::Text(_) => self.source.slice(node.span).trim_matches(['"', '\'']).to_owned(),
+            NodeValue::Null => "null".to_owned(),
+            NodeValue::Bool(_) | NodeValue::Number(_) => self.written(node, reveal),
         };
         Ok(FoundValue {
             place: self.source.place(node.span),
@@ -231,14 +231,14 @@ impl EditableFile {
             &reached.node.value,
             mainstay_model::suggest::nearest(&wanted.to_string(), known.iter().map(String::as_str)),
         ) {
-            (Value::List(_) | Value::Map(_), Some(near)) => format!("; did you mean `{near}`?"),
-            (Value::List(items), None) if known.is_empty() => {
+            (NodeValue::List(_) | NodeValue::Map(_), Some(near)) => format!("; did you mean `{near}`?"),
+            (NodeValue::List(items), None) if known.is_empty() => {
                 format!(
                     "; it has {} without a name: give the number of one, from [0]",
                     items.len()
                 )
             }
-            (Value::List(_) | Value::Map(_), None) if !known.is_empty() => {
+            (NodeValue::List(_) | NodeValue::Map(_), None) if !known.is_empty() => {
                 let shown: Vec<_> = known.iter().take(12).map(String::as_str).collect();
                 let more = if known.len() > shown.len() { " …" } else { "" };
                 format!("; there is {}{more}", shown.join(", "))
@@ -296,13 +296,13 @@ impl EditableFile {
                 let written = self.source.slice(node.span);
                 Json::from(written.trim_matches(['"', '\'']))
             }
-            Value::Null => Json::Null,
-            Value::Bool(flag) => Json::Bool(*flag),
-            Value::Number(number) => write::json_number(*number),
-            Value::Text(text) => Json::from(text.as_str()),
-            Value::List(items) => items.iter().map(|item| self.as_json(item, reveal)).collect(),
+            NodeValue::Null => Json::Null,
+            NodeValue::Bool(flag) => Json::Bool(*flag),
+            NodeValue::Number(number) => write::json_number(*number),
+            NodeValue::Text(text) => Json::from(text.as_str()),
+            NodeValue::List(items) => items.iter().map(|item| self.as_json(item, reveal)).collect(),
             // The last of several equal keys counts.
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 let pairs = entries
                     .iter()
                     .map(|entry| (entry.key.clone(), self.as_json(&entry.value, reveal)));
@@ -318,7 +318,7 @@ fn text_of(source: &Source) -> &str {
 }
 
 fn is_collection(node: &TreeNode) -> bool {
-    matches!(node.value, Value::List(_) | Value::Map(_))
+    matches!(node.value, NodeValue::List(_) | NodeValue::Map(_))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Spelling a value in the style of its surroundings.
 
-use super::{Format, Value};
+use super::{Format, NodeValue};
 use crate::node::MapEntry;
 use crate::yaml;
 
@@ -37,22 +37,22 @@ pub(super) struct ValueContext {
 }
 
 /// The value on one line. `typed` is how a person wrote a number or the like.
-pub(super) fn value(new: &Value, typed: Option<&str>, manner: ValueContext) -> String {
+pub(super) fn value(new: &NodeValue, typed: Option<&str>, manner: ValueContext) -> String {
     match new {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => match (typed, manner.format) {
+        NodeValue::Null => "null".to_owned(),
+        NodeValue::Bool(flag) => flag.to_string(),
+        NodeValue::Number(number) => match (typed, manner.format) {
             (Some(typed), Format::Yaml) => typed.to_owned(),
             (Some(typed), Format::Json) if serde_json::from_str::<f64>(typed).is_ok() => typed.to_owned(),
             _ => json_number(*number).to_string(),
         },
-        Value::Text(content) => text(content, manner),
-        Value::List(items) => {
+        NodeValue::Text(content) => text(content, manner),
+        NodeValue::List(items) => {
             let inner = ValueContext { flow: true, ..manner };
             let items: Vec<_> = items.iter().map(|item| value(&item.value, None, inner)).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             let inner = ValueContext { flow: true, ..manner };
             let pair = |entry: &MapEntry| {
                 let spelled = value(&entry.value.value, None, inner);
@@ -69,7 +69,7 @@ pub(super) fn key(name: &str, manner: ValueContext) -> String {
     let plain = |name: &str| {
         let read = yaml::read(&format!("{{{name}: 0}}"));
         read.is_ok_and(|document| match document.root.value {
-            Value::Map(entries) => entries.len() == 1 && entries[0].key == name && !entries[0].merged,
+            NodeValue::Map(entries) => entries.len() == 1 && entries[0].key == name && !entries[0].merged,
             _ => false,
         })
     };
@@ -104,10 +104,10 @@ fn is_plain(content: &str, flow: bool) -> bool {
         yaml::read(&format!("- {content}\n- x\n"))
     };
     read.is_ok_and(|document| match document.root.value {
-        Value::List(items) => {
+        NodeValue::List(items) => {
             let first = items.first().map(|item| &item.value);
             items.len() == if flow { 1 } else { 2 }
-                && matches!(first, Some(Value::Text(text)) if text == content)
+                && matches!(first, Some(NodeValue::Text(text)) if text == content)
                 && document.notes.is_empty()
         }
         _ => false,

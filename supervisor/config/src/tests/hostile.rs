@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{PIECES, lines, read};
 use crate::json;
-use crate::node::{TreeNode, Value};
+use crate::node::{NodeValue, TreeNode};
 
 /// Far more than any of these needs, even on a busy machine, and far less than forever.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -91,20 +91,20 @@ proptest! {
 fn same(ours: &TreeNode, theirs: &serde_json::Value) -> bool {
     use serde_json::Value as Theirs;
     match (&ours.value, theirs) {
-        (Value::Null, Theirs::Null) => true,
-        (Value::Bool(ours), Theirs::Bool(theirs)) => ours == theirs,
-        (Value::Number(ours), Theirs::Number(theirs)) => {
+        (NodeValue::Null, Theirs::Null) => true,
+        (NodeValue::Bool(ours), Theirs::Bool(theirs)) => ours == theirs,
+        (NodeValue::Number(ours), Theirs::Number(theirs)) => {
             // Their quick way of reading numbers may be off by the last bit.
             theirs
                 .as_f64()
                 .is_some_and(|theirs| (ours - theirs).abs() <= ours.abs() * 1e-15)
         }
-        (Value::Text(ours), Theirs::String(theirs)) => ours == theirs,
-        (Value::List(ours), Theirs::Array(theirs)) => {
+        (NodeValue::Text(ours), Theirs::String(theirs)) => ours == theirs,
+        (NodeValue::List(ours), Theirs::Array(theirs)) => {
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs))
         }
         // Of equal keys the last counts.
-        (Value::Map(ours), Theirs::Object(theirs)) => theirs.iter().all(|(key, theirs)| {
+        (NodeValue::Map(ours), Theirs::Object(theirs)) => theirs.iter().all(|(key, theirs)| {
             ours.iter()
                 .rev()
                 .find(|entry| entry.key == *key)

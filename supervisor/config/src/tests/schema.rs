@@ -116,7 +116,7 @@ fn checked(value: &Value) -> Vec<String> {
 
 /// A YAML text as JSON, by way of the reader's own tree.
 fn yaml(text: &str) -> Value {
-    use crate::node::{TreeNode, Value as Tree};
+    use crate::node::{NodeValue as Tree, TreeNode};
     fn value(node: &TreeNode) -> Value {
         match &node.value {
             Tree::Null => Value::Null,

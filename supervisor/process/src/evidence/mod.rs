@@ -94,14 +94,14 @@ pub async fn run_with_limit<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     static READERS: AtomicUsize = AtomicUsize::new(0);
-    struct Reader;
-    impl Drop for Reader {
+    struct EvidenceReader;
+    impl Drop for EvidenceReader {
         fn drop(&mut self) {
             READERS.fetch_sub(1, Ordering::Relaxed);
         }
     }
     let others = READERS.fetch_add(1, Ordering::Relaxed);
-    let reader = Reader;
+    let reader = EvidenceReader;
     if others >= MOST_READERS {
         return None;
     }

@@ -27,7 +27,7 @@ use super::view::{Rejected, View};
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 
 /// Answers of running modules about entries that are not applied yet.
-pub type Answers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
+pub type DeclaredAnswers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
 
 /// Outcome of an applied config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ mod spare;
 pub mod view;
 
 pub use crate::machine::actor::Machine;
-pub use crate::machine::apply::{Answers, Applied, ApplyError};
+pub use crate::machine::apply::{Applied, ApplyError, DeclaredAnswers};
 pub use crate::machine::calls::BUILD_TIMEOUT;
 pub use crate::machine::handle::{MachineHandle, RestartError};
 pub use crate::machine::setup::MachineOptions;

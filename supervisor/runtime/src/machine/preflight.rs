@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::Machine;
-use super::apply::{Answers, ApplyError};
+use super::apply::{ApplyError, DeclaredAnswers};
 use super::handle::{Command, MachineHandle};
 use super::spare::SpareError;
 use super::{calls, spare};
@@ -45,7 +45,7 @@ pub(super) type ModuleLines = HashMap<(Api, Model), (ModuleName, ModuleLine)>;
 #[derive(Debug, Default)]
 pub struct PreflightAnswers {
     /// Answers of modules about new and changed entries.
-    pub answers: Answers,
+    pub answers: DeclaredAnswers,
     /// Entries whose modules had no answer at the moment, which counts as a bad one.
     pub unanswered: HashSet<ResourceName>,
     /// Process that gave each answer; missing where it was a spare one.
@@ -137,7 +137,7 @@ impl MachineHandle {
     ///
     /// # Errors
     /// The machine is shutting down.
-    pub async fn validate(&self, entries: Vec<Arc<ResourceConfig>>) -> Result<Answers, ApplyError> {
+    pub async fn validate(&self, entries: Vec<Arc<ResourceConfig>>) -> Result<DeclaredAnswers, ApplyError> {
         let lines = self.lines().await?;
         let entries = entries.into_iter().filter(|entry| entry.fault.is_none());
         let asked = entries.filter_map(|entry| {

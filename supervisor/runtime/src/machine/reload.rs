@@ -24,7 +24,7 @@ use crate::module::watch::ProgramWatch;
 
 /// Answer to a reload request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reload {
+pub struct ReloadResult {
     /// Time that the build took; `None` if the module has none.
     pub built: Option<Duration>,
     /// What followed.
@@ -49,7 +49,7 @@ impl MachineHandle {
     ///
     /// # Errors
     /// No such module; a build that failed; no such file; or a restart that failed.
-    pub async fn reload(&self, by: &Identity, name: &str, force: bool) -> Result<Reload, RestartError> {
+    pub async fn reload(&self, by: &Identity, name: &str, force: bool) -> Result<ReloadResult, RestartError> {
         let failed = |cause: String| RestartError::Failed {
             id: String::new(),
             name: name.to_owned(),
@@ -74,7 +74,7 @@ impl MachineHandle {
                 Reloaded::Restarted
             }
         };
-        Ok(Reload { built, outcome })
+        Ok(ReloadResult { built, outcome })
     }
 
     /// Builds a module's program and gives the time that it took; `None` if its entry says no command. The present process

@@ -51,7 +51,7 @@ impl Builds {
 
 /// End of a build.
 #[derive(Debug, Clone, Copy)]
-enum Ended {
+enum BuildEnd {
     ByItself,
     Overdue,
     Abandoned,
@@ -115,11 +115,11 @@ async fn attend(
         pipes.spawn(drain(pipe, Stream::Build, tail.clone()));
     }
     let ended = tokio::select! {
-        _watched = process.passed() => Ended::ByItself,
-        () = tokio::time::sleep(timeout) => Ended::Overdue,
-        () = abandoned.cancelled() => Ended::Abandoned,
+        _watched = process.passed() => BuildEnd::ByItself,
+        () = tokio::time::sleep(timeout) => BuildEnd::Overdue,
+        () = abandoned.cancelled() => BuildEnd::Abandoned,
     };
-    if !matches!(ended, Ended::ByItself) {
+    if !matches!(ended, BuildEnd::ByItself) {
         process.signal_group(Signal::SIGTERM);
         let _late = tokio::time::timeout(GRACE, process.passed()).await;
     }
@@ -127,11 +127,11 @@ async fn attend(
     process.end_orphans().await;
     let _late = tokio::time::timeout(OUTPUT_GRACE, async { while pipes.join_next().await.is_some() {} }).await;
     let how = match (ended, status) {
-        (Ended::Overdue, _) => format!("still running after {} (`reload.timeout`)", show_duration(timeout)),
-        (Ended::Abandoned, _) => "nobody waits for it any more".to_owned(),
-        (Ended::ByItself, Ok(status)) if status.success() => return Ok(()),
-        (Ended::ByItself, Ok(status)) => describe(status),
-        (Ended::ByItself, Err(error)) => format!("its exit status is unknown: {error}"),
+        (BuildEnd::Overdue, _) => format!("still running after {} (`reload.timeout`)", show_duration(timeout)),
+        (BuildEnd::Abandoned, _) => "nobody waits for it any more".to_owned(),
+        (BuildEnd::ByItself, Ok(status)) if status.success() => return Ok(()),
+        (BuildEnd::ByItself, Ok(status)) => describe(status),
+        (BuildEnd::ByItself, Err(error)) => format!("its exit status is unknown: {error}"),
     };
     Err(failure(&how, &tail, from))
 }

@@ -25,9 +25,9 @@ const SHARE: u32 = 100;
 const SELF_WRITTEN: (u32, Duration) = (5, Duration::from_secs(5));
 
 /// State of a file, links followed: device, inode, size, time of its last change.
-type Mark = (u64, u64, u64, i64, i64);
+type FileState = (u64, u64, u64, i64, i64);
 /// Files at one moment.
-type Snapshot = BTreeMap<PathBuf, Mark>;
+type Snapshot = BTreeMap<PathBuf, FileState>;
 
 /// A watch over one module's files.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ fn difference(before: &Snapshot, after: &Snapshot) -> Option<PathBuf> {
     changed.map(|(file, _)| file).or_else(gone).cloned()
 }
 
-fn mark(file: &PathBuf) -> Option<Mark> {
+fn mark(file: &PathBuf) -> Option<FileState> {
     let file = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
     Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }

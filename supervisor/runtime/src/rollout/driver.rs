@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::loaded_config::LoadedConfig;
-use super::network::Network;
+use super::network::ClientListeners;
 use super::preflight::{Checked, Checks};
 use super::progress::{ApplyRequest, Inbox};
 use super::reader::{ConfigReader, ReadReason, ReadText};
@@ -45,7 +45,7 @@ pub struct Tools {
     /// The machine.
     pub machine: machine::MachineHandle,
     /// Ports that the machine is served on.
-    pub network: Network,
+    pub network: ClientListeners,
     /// Sender of each config as it is applied, for what it feeds: log levels, traces, jobs, sessions.
     pub applied: watch::Sender<Arc<Config>>,
     /// Sender of reload notices, for the service manager.
@@ -129,7 +129,7 @@ impl Driver {
     }
 
     /// Runs until `stop`. `hang_ups` yields for each request to read the file again.
-    pub async fn run(mut self, mut hang_ups: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Network {
+    pub async fn run(mut self, mut hang_ups: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> ClientListeners {
         if self.transaction.is_on_trial() {
             // The first text was given to the machine before this began.
             let machine = self.tools.machine.clone();

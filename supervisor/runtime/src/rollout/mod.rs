@@ -21,7 +21,7 @@ pub const ASKED_FOR: &str = "asked_for";
 
 pub use crate::rollout::driver::{Driver, Reload, Tools};
 pub use crate::rollout::loaded_config::{LoadedConfig, Overrides};
-pub use crate::rollout::network::{Addresses, Network};
+pub use crate::rollout::network::{Addresses, ClientListeners};
 pub use crate::rollout::progress::{DryRun, RolloutHandle, channel};
 pub use crate::rollout::start::{Start, choose};
 pub use crate::rollout::status::Status;

@@ -63,7 +63,7 @@ struct Served {
 
 /// Set of all ports that clients are served on.
 #[derive(Debug)]
-pub struct Network {
+pub struct ClientListeners {
     routes: Arc<Routes>,
     /// Cancelled when no client is to be served any more.
     stop: CancellationToken,
@@ -72,7 +72,7 @@ pub struct Network {
     addresses: Addresses,
 }
 
-impl Network {
+impl ClientListeners {
     /// Network without a port yet. Readers of `addresses` see those that come.
     pub fn new(routes: Arc<Routes>, stop: CancellationToken, addresses: Addresses) -> Self {
         Self {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::feeds::{self, Answers};
+use crate::feeds::{self, AnswerStream};
 
 /// Lines in memory.
 const MAX_LINES: usize = 2000;
@@ -144,7 +144,7 @@ impl MachineLog {
         &self,
         request: &pb::LogsRequest,
         (tasks, stopping): (&TaskTracker, CancellationToken),
-    ) -> Answers<pb::LogLine> {
+    ) -> AnswerStream<pb::LogLine> {
         let filter = LogFilter::of(request);
         let (follow, last) = (request.follow, request.last);
         let log = self.clone();

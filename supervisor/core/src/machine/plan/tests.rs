@@ -98,7 +98,10 @@ fn modules_that_start_are_waited_for_and_ones_that_failed_are_named() {
     simulator.settle();
     assert_eq!(simulator.shown("a").0, Phase::Unhealthy);
     let (_, shown) = simulator.shown("a");
-    assert_eq!(shown, "no such model: `acme:m:x` for rdk:component:generic; it may be of module `m`, which is not running");
+    assert_eq!(
+        shown,
+        "no such model: `acme:m:x` for rdk:component:generic; it may be of module `m`, which is not running"
+    );
     let wire = simulator.wire("a");
     assert!(
         wire.contains("May be in failing module: [m]") && wire.contains("; m died"),

@@ -23,13 +23,13 @@ pub struct LogFile {
     max_size: u64,
     keep: u32,
     /// Queue of the writing thread, which starts with the first line; `None` if the system gave no thread.
-    queue: OnceLock<Option<SyncSender<Job>>>,
+    queue: OnceLock<Option<SyncSender<FileJob>>>,
     lost: Arc<AtomicU64>,
 }
 
 /// Work of the writing thread.
 #[derive(Debug)]
-enum Job {
+enum FileJob {
     /// A line with its end.
     Line(String),
     /// The file may have been moved away: it is let go.
@@ -54,7 +54,7 @@ impl LogFile {
         let queue = self.queue.get_or_init(|| self.start());
         let taken = queue
             .as_ref()
-            .is_some_and(|queue| queue.try_send(Job::Line(line)).is_ok());
+            .is_some_and(|queue| queue.try_send(FileJob::Line(line)).is_ok());
         if !taken {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -64,11 +64,11 @@ impl LogFile {
     /// line looks at the path anyway.
     pub fn reopen(&self) {
         if let Some(Some(queue)) = self.queue.get() {
-            let _full = queue.try_send(Job::Reopen);
+            let _full = queue.try_send(FileJob::Reopen);
         }
     }
 
-    fn start(&self) -> Option<SyncSender<Job>> {
+    fn start(&self) -> Option<SyncSender<FileJob>> {
         let (queue, lines) = sync_channel(WAITING);
         let (module, lost) = (self.module.clone(), self.lost.clone());
         let files = RotatingFile::new(self.path.clone(), self.max_size, self.keep);
@@ -86,7 +86,7 @@ impl LogFile {
     }
 }
 
-fn write(jobs: &Receiver<Job>, mut files: RotatingFile, module: &ModuleName, lost: &AtomicU64) {
+fn write(jobs: &Receiver<FileJob>, mut files: RotatingFile, module: &ModuleName, lost: &AtomicU64) {
     let mut failing = false;
     for job in jobs {
         // Counted until the note is in the file, which may take as long as the disk likes.
@@ -98,8 +98,8 @@ fn write(jobs: &Receiver<Job>, mut files: RotatingFile, module: &ModuleName, los
             lost.fetch_sub(missing, Ordering::Relaxed);
         }
         let (done, lines) = match &job {
-            Job::Line(line) => (noted.and_then(|()| files.append(line)), 1),
-            Job::Reopen => (files.reopen(), 0),
+            FileJob::Line(line) => (noted.and_then(|()| files.append(line)), 1),
+            FileJob::Reopen => (files.reopen(), 0),
         };
         match done {
             Ok(()) => {
@@ -152,7 +152,7 @@ mod tests {
         fs::create_dir(&blocked).expect("a folder where the file should be");
         let (lost, (queue, lines)) = (AtomicU64::new(0), sync_channel(9));
         for line in ["a\n", "b\n"] {
-            queue.send(Job::Line(line.to_owned())).expect("room");
+            queue.send(FileJob::Line(line.to_owned())).expect("room");
         }
         drop(queue);
         let files = || RotatingFile::new(path.clone(), 100, 1);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         fs::remove_dir(&blocked).expect("an empty folder");
         let (queue, lines) = sync_channel(9);
-        queue.send(Job::Line("c\n".to_owned())).expect("room");
+        queue.send(FileJob::Line("c\n".to_owned())).expect("room");
         drop(queue);
         write(&lines, files(), &"m".into(), &lost);
         let text = fs::read_to_string(&path).expect("written");

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Origin;
+use super::LineOrigin;
 
 /// Lines a second that are kept of one module.
 pub const LINES_PER_SECOND: u32 = 200;
@@ -18,7 +18,7 @@ pub struct RateLimit {
     shown: u32,
     suppressed: u64,
     /// The newest of the suppressed, as they came. Its buffers are used again and again.
-    held: VecDeque<(Origin, Vec<u8>)>,
+    held: VecDeque<(LineOrigin, Vec<u8>)>,
 }
 
 /// Verdict of the limit on a line.
@@ -39,12 +39,12 @@ pub struct SuppressedLines {
     /// Lines that are lost.
     pub suppressed: u64,
     /// The newest lines, which come after those.
-    pub last: Vec<(Origin, Vec<u8>)>,
+    pub last: Vec<(LineOrigin, Vec<u8>)>,
 }
 
 impl RateLimit {
     /// A line has come.
-    pub fn admit(&mut self, origin: Origin, line: &[u8], now: Instant) -> LineVerdict {
+    pub fn admit(&mut self, origin: LineOrigin, line: &[u8], now: Instant) -> LineVerdict {
         let over = self.since.is_none_or(|since| now.duration_since(since) >= WINDOW);
         if over {
             (self.since, self.shown) = (Some(now), 0);
@@ -82,7 +82,7 @@ impl RateLimit {
     }
 
     /// The newest of the suppressed lines, oldest first.
-    pub fn held(&self) -> impl DoubleEndedIterator<Item = &(Origin, Vec<u8>)> {
+    pub fn held(&self) -> impl DoubleEndedIterator<Item = &(LineOrigin, Vec<u8>)> {
         self.held.iter()
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::module::output::Stream;
 
-    const ORIGIN: Origin = Origin {
+    const ORIGIN: LineOrigin = LineOrigin {
         stream: Stream::Stdout,
         life: 1,
     };

@@ -68,7 +68,7 @@ impl Stream {
 
 /// Process and pipe that a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Origin {
+struct LineOrigin {
     stream: Stream,
     life: u64,
 }
@@ -171,9 +171,9 @@ impl ModuleOutput {
         self.keep(self.present(Stream::Log), level, cut.into());
     }
 
-    fn present(&self, stream: Stream) -> Origin {
+    fn present(&self, stream: Stream) -> LineOrigin {
         let life = self.gate().life;
-        Origin { stream, life }
+        LineOrigin { stream, life }
     }
 
     /// Logs the number of suppressed lines, and the last of them.
@@ -206,7 +206,7 @@ impl ModuleOutput {
     }
 
     /// A printed line: into the core's log, and kept.
-    fn show(&self, origin: Origin, line: &[u8]) {
+    fn show(&self, origin: LineOrigin, line: &[u8]) {
         let text = printable(line);
         let level = level::guess(&text).unwrap_or(Level::INFO);
         self.log_line(origin.stream, level, &text);
@@ -223,8 +223,8 @@ impl ModuleOutput {
         }
     }
 
-    fn keep(&self, origin: Origin, level: Level, text: Arc<str>) {
-        let Origin { stream, life } = origin;
+    fn keep(&self, origin: LineOrigin, level: Level, text: Arc<str>) {
+        let LineOrigin { stream, life } = origin;
         let line = OutputLine {
             at: SystemTime::now(),
             stream,
@@ -267,7 +267,7 @@ const TAIL: usize = 20;
 impl Tail {
     /// A line was printed, as it came.
     fn printed(&self, stream: Stream, line: &[u8], now: Instant) {
-        let origin = Origin {
+        let origin = LineOrigin {
             stream,
             life: self.life,
         };
