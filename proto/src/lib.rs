@@ -9,6 +9,7 @@
 //! * [`descriptors`]: the same files as encoded descriptors, for reflection.
 //! * [`custom`]: both for APIs that only a module knows.
 //! * [`raw`]: a codec for calls whose messages are bytes already.
+//! * [`frames`], [`fields`], [`untyped_images`]: messages on the wire, followed, read and mended without decoding.
 
 #[allow(
     missing_docs,
@@ -25,8 +26,11 @@ mod generated {
 
 pub mod custom;
 pub mod descriptors;
+pub mod fields;
+pub mod frames;
 pub mod methods;
 pub mod raw;
+pub mod untyped_images;
 mod wire_ids;
 pub mod words;
 

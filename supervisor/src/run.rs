@@ -23,7 +23,6 @@ use mainstay_process::{cgroup, descriptors, guardian, orphans, program_text, run
 use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
-use mainstay_proxy::trace::Traces;
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network::bind;
@@ -40,6 +39,7 @@ use mainstay_server::log::machine_log::MachineLog;
 use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
 use mainstay_server::trace_export::Exporter;
+use mainstay_trace::Traces;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

@@ -20,12 +20,12 @@ use tonic::Status;
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
 use crate::flow_control::PacedSender;
-use crate::frames::FrameScanner;
 use crate::image_types::ImageFilter;
 use crate::status::{CallError, CallTarget, trailers};
-use crate::trace::CallSpan;
 use crate::turns::{CallerId, Turn};
 use crate::upstream::Upstream;
+use mainstay_proto::frames::FrameScanner;
+use mainstay_trace::CallSpan;
 
 /// Lease that is held exactly as long as the call runs.
 pub trait CallLease: Send {

@@ -13,10 +13,10 @@ use crate::deadline::Deadline;
 use crate::image_types::ImageFilter;
 use crate::metadata::OPID;
 use crate::status::{CallError, CallTarget};
-use crate::trace::CallSpan;
 use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
 use crate::{deadline, metadata, status};
+use mainstay_trace::CallSpan;
 
 /// Options for passing a call on.
 pub struct ForwardOptions {

@@ -24,9 +24,9 @@ use crate::peek::{Addressing, Peeked, peek};
 use crate::resource::CallerRole;
 use crate::status::{CallError, CallTarget, plain, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
-use crate::trace::{TRACEPARENT, Traces};
 use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
+use mainstay_trace::{TRACEPARENT, Traces};
 
 /// Greeting that agents look for to see whether the machine is there.
 const HELLO: &str = "I am a Mainstay machine. Talk to me with any Viam SDK, or on this host with `mainstay status`.\n";

@@ -6,10 +6,10 @@
 //! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
-//! every call meets), [`peek`] and [`name_field`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
+//! every call meets), [`peek`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
 //! and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a module's
 //! connections), [`exit_cause`] (why calls in flight end);
-//! [`status`], [`deadline`], [`metadata`]; [`operations`], [`sessions`] and [`trace`] (what is remembered of calls).
+//! [`status`], [`deadline`], [`metadata`]; [`operations`] and [`sessions`] (what is remembered of calls).
 
 pub mod body;
 mod busy_poll;
@@ -20,7 +20,6 @@ pub mod deadline;
 pub mod exit_cause;
 pub mod flow_control;
 pub mod forward;
-pub mod frames;
 pub mod gate;
 pub mod heap;
 pub mod identity;
@@ -30,7 +29,6 @@ pub mod ingress;
 pub mod listen;
 pub mod local_services;
 pub mod metadata;
-pub mod name_field;
 pub mod operations;
 pub mod peek;
 pub mod resource;
@@ -40,7 +38,6 @@ pub mod status;
 pub mod table;
 #[cfg(test)]
 mod tests;
-pub mod trace;
 pub mod turns;
 pub mod unix_io;
 pub mod upstream;

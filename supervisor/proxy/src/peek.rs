@@ -5,13 +5,13 @@ use std::io::Read;
 use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use http::HeaderMap;
+use mainstay_proto::fields::{Extent, string_field};
 use tonic::Status;
 
 use crate::body::RequestBody;
-use crate::frames;
-use crate::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
-use crate::name_field::{Extent, string_field};
 use crate::status::CallError;
+use mainstay_proto::frames;
+use mainstay_proto::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
 
 /// Most bytes of a first message that are kept, and searched for the name.
 pub const MAX_SCAN_LEN: usize = 64 << 10;

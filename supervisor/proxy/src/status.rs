@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use mainstay_proto::fields::Malformed;
 use tonic::{Code, Status};
 
 use crate::body::CallBody;
 use crate::deadline::BadTimeout;
-use crate::frames::MessageTooLong;
-use crate::name_field::Malformed;
 use crate::sessions::{CallerEnded, SessionError};
+use mainstay_proto::frames::MessageTooLong;
 
 /// Error with which the core answers a call by itself. Many of the texts are what clients know and match.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use http::{Method, Request, Uri};
+use mainstay_proto::frames::MAX_MESSAGE_LEN;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
 use mainstay_proxy::body::{CallBody, RequestBody};
-use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::identity::Identity;
 use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
 use mainstay_proxy::status::{CallError, respond};

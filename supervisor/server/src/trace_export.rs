@@ -10,7 +10,7 @@ use mainstay_model::Config;
 use mainstay_proto::opentelemetry::proto::common::v1::InstrumentationScope;
 use mainstay_proto::opentelemetry::proto::resource::v1::Resource;
 use mainstay_proto::opentelemetry::proto::trace::v1::{ResourceSpans, ScopeSpans, Span as Record};
-use mainstay_proxy::trace::{Records, TraceItem, Traces, text};
+use mainstay_trace::{Records, TraceItem, Traces, text};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mainstay_model::{Maintenance, Phase};
 use mainstay_proto::ResourceName;
+use mainstay_proto::frames::MAX_MESSAGE_LEN;
 use mainstay_proto::viam::common::v1::{GetReadingsRequest, GetReadingsResponse};
-use mainstay_proxy::frames::MAX_MESSAGE_LEN;
 use mainstay_proxy::upstream::Upstream;
 use prost_types::Value;
 use prost_types::value::Kind;

@@ -8,8 +8,8 @@ use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
-use mainstay_proxy::trace::Traces;
 use mainstay_runtime::machine::view::View;
+use mainstay_trace::Traces;
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Finds the resource name in the first message of a call without decoding the message.
+//! Fields of encoded messages, found without decoding: the resource name in the first message of a call.
 //!
 //! Only the top level of the protobuf is walked: tag after tag, each value skipped by its length. Pure; never panics,
 //! whatever the bytes are.
@@ -93,23 +93,29 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
 }
 
 /// Field with its tag and the position of its value.
-pub(crate) struct Field {
-    pub(crate) number: u32,
-    pub(crate) value: FieldValue,
+pub struct Field {
+    /// Field number.
+    pub number: u32,
+    /// What follows the tag.
+    pub value: FieldValue,
     /// First byte after the value; past the end of what is in sight if the value is.
-    pub(crate) next: usize,
+    pub next: usize,
 }
 
-pub(crate) enum FieldValue {
+/// Value of a field, as far as one walks over it.
+pub enum FieldValue {
     /// Length-delimited, from this byte on.
     Bytes(usize),
+    /// Begin of a group.
     GroupStart,
+    /// End of a group.
     GroupEnd,
+    /// Anything else.
     Other,
 }
 
 /// The field that begins at `at`; `None` when its tag, length or number goes on past the end.
-pub(crate) fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
+pub fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malformed> {
     let Some((tag, after)) = varint(message, at)? else {
         return Ok(None);
     };
@@ -140,7 +146,7 @@ pub(crate) fn field(message: &[u8], at: usize) -> Result<Option<Field>, Malforme
 }
 
 /// The varint at `at` and the first byte after it; `None` when it goes on past the end.
-pub(crate) fn varint(message: &[u8], at: usize) -> Result<Option<(u64, usize)>, Malformed> {
+pub fn varint(message: &[u8], at: usize) -> Result<Option<(u64, usize)>, Malformed> {
     let mut value = 0u64;
     for (index, &byte) in message[at..].iter().take(10).enumerate() {
         // The tenth byte has room for the 64th bit alone.

@@ -2,6 +2,10 @@
 //!
 //! Off, a call costs one look at a flag. On, a call gets a span of its own between its caller's and the module's;
 //! nobody ever waits for the exporter: what finds no room is counted.
+//!
+//! Never decides where a call goes, and never sends a record anywhere: the exporter is the server's.
+//!
+//! Reading order: [`Traces`] and [`CallSpan`] (who records), [`Records`] (who takes them), `context` (the header).
 
 mod context;
 
@@ -16,8 +20,8 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Code;
 
-pub use crate::trace::context::TRACEPARENT;
-use crate::trace::context::{TraceContext, trace_state};
+pub use crate::context::TRACEPARENT;
+use crate::context::{TraceContext, trace_state};
 
 /// Records that may wait for the exporter.
 const WAITING: usize = 4096;
