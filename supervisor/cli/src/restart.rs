@@ -161,6 +161,9 @@ async fn failure(target: &Target, module: &str, status: Status) -> CliError {
     in_words(&modules, module, status)
 }
 
+/// Beginnings of causes in the words of the wire, of which the status has our own.
+const WIRE: [&str; 2] = ["error adding module ", "module has unexpectedly exited"];
+
 fn in_words(modules: &[Module], module: &str, status: Status) -> CliError {
     let known = modules.iter().find(|known| known.name == module);
     if status.code() == Code::NotFound && known.is_none() && !modules.is_empty() {
@@ -172,6 +175,14 @@ fn in_words(modules: &[Module], module: &str, status: Status) -> CliError {
         return CliError::wrong(format!("no module `{module}` on this machine; {cure}"));
     }
     let mut failure = CliError::from(status);
+    if let Some(cause) = failure
+        .message
+        .strip_prefix(&format!("while restarting module id=, name={module}: "))
+    {
+        let last = known.and_then(|known| known.last.lines().next());
+        let own = last.filter(|_| WIRE.iter().any(|words| cause.starts_with(words)));
+        failure = CliError::wrong(format!("module `{module}`: {}", own.unwrap_or(cause)));
+    }
     let printed = known.map(|known| known.last.lines().skip(1)).into_iter().flatten();
     let printed: String = printed.map(|line| format!("\n  | {line}")).collect();
     if !printed.is_empty() {
@@ -229,6 +240,17 @@ mod tests {
             "{}",
             mistyped.message
         );
+        let wire = "while restarting module id=, name=lidar: error adding module lidar: it exited too quickly";
+        let failed = in_words(&modules, "lidar", Status::unknown(wire));
+        assert!(
+            failed.message.starts_with("module `lidar`: exit code 2\n"),
+            "{}",
+            failed.message
+        );
+        assert_eq!(failed.code, None);
+        let built = "while restarting module id=, name=lidar: the build failed: exit code 1";
+        let failed = in_words(&modules[..0], "lidar", Status::unknown(built));
+        assert_eq!(failed.message, "module `lidar`: the build failed: exit code 1");
         let far = in_words(&[], "lidar", Status::not_found("module not found"));
         assert_eq!(far.message, "module not found");
     }
