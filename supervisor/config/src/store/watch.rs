@@ -1,7 +1,7 @@
 //! Watch over a config: reports each new content of the file and of what it includes, however it came there.
 //!
 //! One thread looks at the files: it may block on a slow disk, and calls through the core never wait for it. It looks when the system
-//! hints at a change, and every [`LOOK`] in any case, because hints get lost. What it tells lies in a slot until it is fetched; newer
+//! hints at a change, and at intervals in any case, because hints get lost. What it tells lies in a slot until it is fetched; newer
 //! things replace older ones, so the last content always wins.
 
 use std::io;

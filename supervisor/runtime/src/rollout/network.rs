@@ -153,7 +153,7 @@ impl ClientListeners {
 /// Opens the port of a machine that starts.
 ///
 /// # Errors
-/// As [`Network::prepare`].
+/// As [`ClientListeners::prepare`].
 pub async fn bind(config: &Config) -> Result<Bound, Box<Diagnostic>> {
     let bound = bind_beside(config, &[]).await;
     bound.map_err(|unbound| unbound.diagnostic)

@@ -80,7 +80,7 @@ impl RolloutHandle {
 
     /// Applies this text, whatever the file holds, until another one comes. With `revert_after` it is watched for that
     /// long and taken back if it is not healthy. The end of the stream is the end of it; a stream that ends without
-    /// [`News::is_last`] is the end of the machine.
+    /// its last item is the end of the machine.
     pub fn apply(&self, bundle: ConfigFiles, revert_after: Option<Duration>) -> mpsc::UnboundedReceiver<Progress> {
         let (progress, steps) = mpsc::unbounded_channel();
         let _ending = self.commands.send(ApplyRequest {
