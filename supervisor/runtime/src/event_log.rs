@@ -35,6 +35,14 @@ pub struct Batch<T> {
     pub next: u64,
 }
 
+impl<T> Batch<T> {
+    /// Its values with their numbers, oldest first.
+    pub fn numbered(self) -> impl Iterator<Item = (u64, T)> {
+        let first = self.next - self.entries.len() as u64;
+        (first..).zip(self.entries)
+    }
+}
+
 impl<T: Weighted + Clone> Ring<T> {
     /// Empty ring that keeps at most so many entries of at most so many bytes together, and always the newest.
     pub fn new(max_entries: usize, max_weight: usize) -> Self {

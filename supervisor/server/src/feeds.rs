@@ -64,8 +64,7 @@ pub async fn pass<T: Weighted + Clone, P>(
             };
         }
         lost += read.missed;
-        let first = read.next - read.entries.len() as u64;
-        for (number, thing) in (first..).zip(read.entries) {
+        for (number, thing) in read.numbered() {
             let Some(answer) = convert(number, lost, thing) else {
                 continue;
             };

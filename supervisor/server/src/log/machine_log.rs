@@ -42,6 +42,16 @@ pub struct MachineLog {
 #[derive(Debug, Clone)]
 pub struct Line(Arc<LogRecord>);
 
+impl Line {
+    /// The record with the number of its place.
+    fn numbered(&self, number: u64) -> LogRecord {
+        LogRecord {
+            number,
+            ..LogRecord::clone(&self.0)
+        }
+    }
+}
+
 impl Weighted for Line {
     fn weight(&self) -> usize {
         let record = &*self.0;
@@ -115,13 +125,8 @@ impl MachineLog {
             }
             // Somebody may have removed it. What is wrong is told by who writes.
             let _made = store.prepared();
-            let first = batch.next - batch.entries.len() as u64;
-            for (number, line) in (first..).zip(batch.entries) {
-                let record = LogRecord {
-                    number,
-                    ..LogRecord::clone(&line.0)
-                };
-                let text = serde_json::to_string(&record).unwrap_or_default() + "\n";
+            for (number, line) in batch.numbered() {
+                let text = serde_json::to_string(&line.numbered(number)).unwrap_or_default() + "\n";
                 match files.append(&text) {
                     Ok(()) if std::mem::take(&mut failing) => info!("the log is written to `{}` again", path.display()),
                     Ok(()) => {}
@@ -161,13 +166,9 @@ impl MachineLog {
                     return;
                 }
             }
-            let convert = move |number, missed, Line(record): Line| {
-                let numbered = LogRecord {
-                    number,
-                    ..LogRecord::clone(&record)
-                };
-                let line = line(numbered, missed);
-                filter.admits(record.time, line.level()).then_some(line)
+            let convert = move |number, missed, record: Line| {
+                let line = line(record.numbered(number), missed);
+                filter.admits(record.0.time, line.level()).then_some(line)
             };
             if follow {
                 feeds::pass(log.lines.follow(next), true, convert, sender, stopping).await;
@@ -179,11 +180,11 @@ impl MachineLog {
     /// The newest lines that are kept, and the number with which memory goes on.
     fn history(&self, filter: LogFilter, last: Option<u32>) -> (VecDeque<pb::LogLine>, u64) {
         let mut newest = Newest::new(filter, last);
-        let in_memory = {
+        let (first, in_memory) = {
             let ring = self.lines.ring();
-            ring.read(ring.oldest(), usize::MAX)
+            (ring.oldest(), ring.read(ring.oldest(), usize::MAX))
         };
-        let first = in_memory.next - in_memory.entries.len() as u64;
+        let next = in_memory.next;
         if let Some(folder) = self.folder.get() {
             machine_log::read(folder, |record| {
                 if record.run != self.run || record.number < first {
@@ -191,13 +192,10 @@ impl MachineLog {
                 }
             });
         }
-        for (number, Line(record)) in (first..).zip(in_memory.entries) {
-            newest.add(LogRecord {
-                number,
-                ..LogRecord::clone(&record)
-            });
+        for (number, line) in in_memory.numbered() {
+            newest.add(line.numbered(number));
         }
-        (newest.lines, in_memory.next)
+        (newest.lines, next)
     }
 }
 
