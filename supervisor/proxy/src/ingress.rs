@@ -323,7 +323,7 @@ impl Ingress {
         match *self.identity {
             _ if shape.stops => CallerRole::Stop,
             Identity::Module(_) => CallerRole::Module,
-            Identity::Client { .. } | Identity::Control | Identity::Job(_) => CallerRole::Client,
+            Identity::Client(_) | Identity::Control | Identity::Job(_) => CallerRole::Client,
         }
     }
 }

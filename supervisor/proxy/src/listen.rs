@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::connection::serve_connection;
-use crate::identity::Identity;
+use crate::identity::{ClientIdentity, Identity};
 use crate::ingress::{Ingress, Routes};
 
 /// Pause after `accept` failed.
@@ -143,7 +143,7 @@ async fn accept_tcp(listener: TcpListener, routes: Arc<Routes>, stop: Cancellati
             io.set_nodelay(true)?;
             keep_alive(&io)?;
             let local = io.local_addr()?;
-            Ok((io, Identity::Client { remote, local }))
+            Ok((io, Identity::Client(ClientIdentity::new(remote, local))))
         }) {
             Ok((io, identity)) => connections.serve(io, Ingress::new(routes.clone(), identity), stop.clone()),
             Err(error) => accept_failed(error).await,

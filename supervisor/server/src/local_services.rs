@@ -83,7 +83,7 @@ impl LocalServices for OwnServices {
     }
 
     fn page(&self, identity: &Identity, method: &Method, uri: &Uri) -> Option<LocalAnswer> {
-        if !(matches!(identity, Identity::Client { .. }) && web::is_asked_for(uri)) {
+        if !(matches!(identity, Identity::Client(_)) && web::is_asked_for(uri)) {
             return None;
         }
         let on = self.published.load().config.enable_web_profile;

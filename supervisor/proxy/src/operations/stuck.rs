@@ -89,7 +89,7 @@ fn group(calls: Vec<(Operation, CallInfo)>, now: Instant) -> Vec<Stuck> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
+    use crate::identity::{ClientIdentity, Identity};
     use crate::operations::{OnStopAll, RunningCall};
 
     fn begin(operations: &Operations, method: &str, caller: Identity, unary: bool, moves: bool) -> RunningCall {
@@ -105,10 +105,7 @@ mod tests {
 
     fn client(port: u16) -> Identity {
         let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        Identity::Client {
-            remote: address(port),
-            local: address(1),
-        }
+        Identity::Client(ClientIdentity::new(address(port), address(1)))
     }
 
     fn shown(operations: &Operations, seconds: u64) -> String {
