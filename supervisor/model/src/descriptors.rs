@@ -16,7 +16,8 @@ pub enum Share {
 impl Share {
     /// First descriptor that this user does not get under a soft limit of `limit`. The kernel gives the lowest that is free, so
     /// a number tells how many are in use.
-    pub fn end(self, limit: u64) -> u64 {
+    pub fn end(self, limit: impl Into<u64>) -> u64 {
+        let limit = limit.into();
         let kept = (limit / 8).min(MOST);
         match self {
             Self::Clients => limit - kept,
@@ -32,7 +33,7 @@ mod tests {
     #[test]
     fn some_are_kept_under_any_limit_and_modules_come_before_clients() {
         for (limit, clients, modules) in [
-            (0, 0, 0),
+            (0_u64, 0, 0),
             (64, 56, 60),
             (1024, 896, 960),
             (1_048_576, 1_048_448, 1_048_512),

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::OnceLock;
 
 use mainstay_model::descriptors::Share;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use tracing::debug;
 
 /// Limits that this process was started with.
-static GIVEN: OnceLock<(u64, u64)> = OnceLock::new();
+static GIVEN: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
 
 /// Raises the soft limit to the hard one.
 pub fn raise_limit() {

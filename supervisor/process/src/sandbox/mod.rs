@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_model::{Rlimits, Sandbox};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 use crate::cgroup::Group;
 use crate::launch::Launch;
@@ -40,7 +40,7 @@ pub struct ConfinementError(pub String);
 pub struct Confinement {
     group: Option<Arc<Group>>,
     enters_group: bool,
-    rlimits: Vec<(Resource, u64)>,
+    rlimits: Vec<(Resource, rlim_t)>,
     identity: Option<Credentials>,
     no_new_privs: bool,
     #[cfg(target_os = "linux")]
@@ -187,7 +187,7 @@ impl Confinement {
 }
 
 /// Rlimits that the child sets, never above the hard limits of this process.
-fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, ConfinementError> {
+fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, rlim_t)>, ConfinementError> {
     let mut wanted = vec![(Resource::RLIMIT_NOFILE, rlimits.open_files, "open_files")];
     wanted.push((Resource::RLIMIT_DATA, rlimits.data, "memory"));
     #[cfg(target_os = "linux")]
@@ -201,6 +201,11 @@ fn rlimit_values(rlimits: Rlimits) -> Result<Vec<(Resource, u64)>, ConfinementEr
                     "cannot hold `limits.{key}`: the system does not tell it: {error}"
                 ))
             })?;
+            #[allow(
+                clippy::useless_conversion,
+                reason = "the system's type has 32 bits on some processors"
+            )]
+            let limit = rlim_t::try_from(limit).unwrap_or(rlim_t::MAX);
             Ok((resource, limit.min(hard)))
         })
         .collect()
