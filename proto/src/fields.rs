@@ -92,6 +92,62 @@ fn find(message: &[u8], mut at: usize, path: &[u32], extent: Extent) -> Result<O
     }
 }
 
+/// The message with `text` in the string field at `path`, where [`string_field`] found it; `None` where it is not. All other
+/// bytes stay as they are, but for the lengths of what holds the field.
+///
+/// # Errors
+/// The bytes are no protobuf message.
+pub fn replace_string(message: &[u8], path: &[u32], extent: Extent, text: &str) -> Result<Option<Vec<u8>>, Malformed> {
+    let Some((&wanted, inner)) = path.split_first() else {
+        return Ok(None);
+    };
+    let (mut at, mut depth, mut found) = (0, 0_usize, None);
+    while at < message.len() {
+        let Some(Field { number, value, next }) = field(message, at)? else {
+            break;
+        };
+        match value {
+            FieldValue::Bytes(start) if number == wanted && depth == 0 => {
+                let seen = &message[start..next.min(message.len())];
+                let whole = next <= message.len();
+                let replaced = match inner {
+                    [] => whole.then(|| text.as_bytes().to_vec()),
+                    _ => replace_string(seen, inner, if whole { Extent::Whole } else { extent }, text)?,
+                };
+                if let Some(replaced) = replaced {
+                    found = Some((at, start, next, seen.len(), replaced));
+                }
+            }
+            FieldValue::GroupStart => depth += 1,
+            FieldValue::GroupEnd => depth = depth.saturating_sub(1),
+            FieldValue::Bytes(_) | FieldValue::Other => {}
+        }
+        at = next;
+    }
+    let Some((at, start, next, seen, replaced)) = found else {
+        return Ok(None);
+    };
+    let Some((_, tag_end)) = varint(message, at)? else {
+        return Ok(None);
+    };
+    // What is not in sight of the value follows unchanged.
+    let length = (next - start - seen).saturating_add(replaced.len());
+    let mut whole = Vec::with_capacity(message.len() + replaced.len());
+    whole.extend_from_slice(&message[..tag_end]);
+    put_varint(length as u64, &mut whole);
+    whole.extend_from_slice(&replaced);
+    whole.extend_from_slice(message.get(next..).unwrap_or_default());
+    Ok(Some(whole))
+}
+
+fn put_varint(mut value: u64, bytes: &mut Vec<u8>) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push((value & 0x7f) as u8);
+}
+
 /// Field with its tag and the position of its value.
 pub struct Field {
     /// Field number.
@@ -252,6 +308,35 @@ mod tests {
         fn any_bytes_are_survived(message in proptest::collection::vec(any::<u8>(), 0..400), number in 0u32..40) {
             let _ = string_field(&message, &[number], Extent::Whole);
             let _ = string_field(&message, &[number], Extent::Beginning);
+            let _ = replace_string(&message, &[number, 1], Extent::Whole, "arm");
+            let _ = replace_string(&message, &[number], Extent::Beginning, "arm");
+        }
+
+        #[test]
+        fn a_replaced_name_is_all_that_a_real_parser_sees_changed(
+            count: u64, name in ".{1,200}", inner in proptest::option::of(".{1,9}"), new in ".{1,200}", tail: Vec<u8>, cut: u16,
+        ) {
+            let inner = inner.map(|name| Box::new(Sample { name, tail: tail.clone(), ..Sample::default() }));
+            let sample = Sample { count, size: 1.5, inner, name, tail };
+            let message = prost::Message::encode_to_vec(&sample);
+            let parse = |message: &[u8]| <Sample as prost::Message>::decode(message).unwrap();
+            let replaced = replace_string(&message, &[7], Extent::Whole, &new).unwrap().unwrap();
+            prop_assert_eq!(parse(&replaced), Sample { name: new.clone(), ..sample.clone() });
+            // The same with a part of the message in sight, if the name is in it.
+            let cut = usize::from(cut) % message.len();
+            if let Some(mut begun) = replace_string(&message[..cut], &[7], Extent::Beginning, &new).unwrap() {
+                begun.extend_from_slice(&message[cut..]);
+                prop_assert_eq!(begun, replaced);
+            }
+            if let Some(inner) = &sample.inner {
+                let inner = Some(Box::new(Sample { name: new.clone(), ..(**inner).clone() }));
+                let renamed = replace_string(&message, &[2, 7], Extent::Whole, &new).unwrap().unwrap();
+                prop_assert_eq!(parse(&renamed), Sample { inner, ..sample.clone() });
+                if let Some(mut begun) = replace_string(&message[..cut], &[2, 7], Extent::Beginning, &new).unwrap() {
+                    begun.extend_from_slice(&message[cut..]);
+                    prop_assert_eq!(begun, renamed);
+                }
+            }
         }
 
         #[test]
