@@ -2,7 +2,7 @@
 
 pub mod circles;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use mainstay_ids::ResourceName;
 
@@ -29,7 +29,7 @@ pub enum Unresolved {
     Ambiguous(Vec<ResourceName>),
 }
 
-/// The simple names whose holders decide what `text` means.
+/// The simple names whose holders decide what `text` means: whoever has one of them, as its name or as an alias.
 pub fn simple_names(text: &str) -> Vec<String> {
     match text.parse::<ResourceName>() {
         Err(_) => vec![text.to_owned()],
@@ -41,9 +41,15 @@ pub fn simple_names(text: &str) -> Vec<String> {
 }
 
 /// Finds resources by full name (`rdk:component:motor/left`) or, where only one has it, by simple name (`left`).
+///
+/// What other machines have is found by its whole name here (`left` of the remote `arm` is `arm:left`), and by a shorter one
+/// that means nothing of this machine.
 #[derive(Debug, Default)]
 pub struct Index {
     by_simple: HashMap<String, Vec<ResourceName>>,
+    aliases: HashMap<String, Vec<ResourceName>>,
+    /// Remotes of the config: a name with one of them in front means nothing else.
+    remotes: BTreeSet<String>,
 }
 
 impl Index {
@@ -66,42 +72,70 @@ impl Index {
         new
     }
 
-    /// Forgets a name.
-    pub fn remove(&mut self, name: &ResourceName) {
-        let Some(same) = self.by_simple.get_mut(&name.name) else {
-            return;
+    /// Takes up other texts by which the resource is found, where no resource has them as its name.
+    pub fn add_aliases(&mut self, name: &ResourceName, aliases: &[String]) {
+        for alias in aliases {
+            let same = self.aliases.entry(alias.clone()).or_default();
+            if !same.contains(name) {
+                same.push(name.clone());
+            }
+        }
+    }
+
+    /// Sets the remotes of the config.
+    pub fn set_remotes(&mut self, remotes: impl IntoIterator<Item = String>) {
+        self.remotes = remotes.into_iter().collect();
+    }
+
+    /// Forgets a name and its aliases.
+    pub fn remove(&mut self, name: &ResourceName, aliases: &[String]) {
+        let forget = |map: &mut HashMap<String, Vec<ResourceName>>, key: &str| {
+            if let Some(same) = map.get_mut(key) {
+                same.retain(|known| known != name);
+                if same.is_empty() {
+                    map.remove(key);
+                }
+            }
         };
-        same.retain(|known| known != name);
-        if same.is_empty() {
-            self.by_simple.remove(&name.name);
+        forget(&mut self.by_simple, &name.name);
+        for alias in aliases {
+            forget(&mut self.aliases, alias);
         }
     }
 
     /// The resource that `text` means.
     pub fn resolve(&self, text: &str) -> Result<ResourceName, Unresolved> {
         if let Ok(full) = text.parse::<ResourceName>() {
-            // A name with a remote in front (`remote:arm`) is that of the resource behind it.
-            let simple = full.name.rsplit(':').next().unwrap_or(&full.name).to_string();
-            let known = self
-                .by_simple
-                .get(&full.name)
-                .or_else(|| self.by_simple.get(simple.as_str()));
-            return known
-                .and_then(|same| same.iter().find(|name| name.api == full.api))
-                .cloned()
-                .ok_or(Unresolved::Missing);
-        }
-        match self.by_simple.get(text).map(Vec::as_slice) {
-            None | Some([]) => Err(Unresolved::Missing),
-            Some([only]) => Ok(only.clone()),
-            Some(several) => {
-                // By name: in which order they came must not show.
-                let mut several = several.to_vec();
-                several.sort();
-                Err(Unresolved::Ambiguous(several))
+            let of_api = |same: Option<&Vec<ResourceName>>| {
+                let same = same.into_iter().flatten().filter(|name| name.api == full.api);
+                same.cloned().collect::<Vec<_>>()
+            };
+            let mut found = of_api(self.by_simple.get(&full.name));
+            if found.is_empty() {
+                found = of_api(self.aliases.get(&full.name));
             }
+            if let Some((remote, _)) = full.name.split_once(':')
+                && found.is_empty()
+                && !self.remotes.contains(remote)
+            {
+                // A name with something else in front (`part:arm`) is that of the resource behind it.
+                let behind = full.name.rsplit(':').next().unwrap_or(&full.name);
+                found = of_api(self.by_simple.get(behind));
+            }
+            return one_of(found);
         }
+        let own = self.by_simple.get(text).filter(|same| !same.is_empty());
+        one_of(own.or_else(|| self.aliases.get(text)).cloned().unwrap_or_default())
     }
+}
+
+fn one_of(mut found: Vec<ResourceName>) -> Result<ResourceName, Unresolved> {
+    if found.len() > 1 {
+        // By name: in which order they came must not show.
+        found.sort();
+        return Err(Unresolved::Ambiguous(found));
+    }
+    found.pop().ok_or(Unresolved::Missing)
 }
 
 /// Outcome of a walk along dependencies.
@@ -173,6 +207,35 @@ mod tests {
         assert_eq!(index.resolve("b"), Err(Unresolved::Missing));
         assert_eq!(index.resolve("rdk:component:gantry/a"), Err(Unresolved::Missing));
         assert_eq!(index.resolve(""), Err(Unresolved::Missing));
+    }
+
+    #[test]
+    fn what_another_machine_has_is_found_in_full_and_in_short_where_nothing_here_is_meant() {
+        let all = names(&[
+            "rdk:component:arm/a",
+            "rdk:component:arm/b:a",
+            "rdk:component:arm/b:g",
+            "rdk:component:arm/c:g",
+        ]);
+        let mut index = Index::new(&all);
+        for name in &all[1..] {
+            index.add_aliases(name, &[name.name[2..].to_owned()]);
+        }
+        index.set_remotes(["b".to_owned(), "c".to_owned()]);
+        assert_eq!(index.resolve("a"), Ok(all[0].clone()), "our own counts");
+        assert_eq!(index.resolve("b:a"), Ok(all[1].clone()));
+        assert_eq!(index.resolve("rdk:component:arm/b:a"), Ok(all[1].clone()));
+        assert_eq!(
+            index.resolve("rdk:component:arm/c:a"),
+            Err(Unresolved::Missing),
+            "a remote that has none"
+        );
+        assert_eq!(index.resolve("rdk:component:arm/d:a"), Ok(all[0].clone()), "no remote");
+        let both = vec![all[2].clone(), all[3].clone()];
+        assert_eq!(index.resolve("g"), Err(Unresolved::Ambiguous(both.clone())));
+        assert_eq!(index.resolve("rdk:component:arm/g"), Err(Unresolved::Ambiguous(both)));
+        index.remove(&all[3], &["g".to_owned()]);
+        assert_eq!(index.resolve("g"), Ok(all[2].clone()));
     }
 
     #[test]

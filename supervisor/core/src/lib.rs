@@ -5,9 +5,11 @@
 //! (`mainstay-runtime`) do what is said here. Its Cargo.toml proves it.
 //!
 //! Reading order: [`module`] (one process: lifecycle, back-off, probe, limits, history), [`machine`] (all resources:
-//! world and plan; then what a config change means), [`rollout`] (a config on trial), [`graph`] (names and circles).
+//! world and plan; then what a config change means), [`remote`] (what is taken from other machines), [`rollout`] (a config on
+//! trial), [`graph`] (names and circles).
 
 pub mod graph;
 pub mod machine;
 pub mod module;
+pub mod remote;
 pub mod rollout;

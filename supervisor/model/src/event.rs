@@ -73,6 +73,8 @@ pub enum NoteKind {
     Job,
     /// A module's program was built, or could not be.
     Build,
+    /// Another machine was connected, or lost.
+    Remote,
 }
 
 impl NoteKind {
@@ -84,6 +86,7 @@ impl NoteKind {
             Self::Config => "config",
             Self::Job => "job",
             Self::Build => "build",
+            Self::Remote => "remote",
         }
     }
 }

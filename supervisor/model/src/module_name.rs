@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a module as the config gives it; `builtin:NAME` for a built-in one.
+/// The name of a module as the config gives it; `builtin:NAME` for a built-in one, `remote:NAME` for another machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModuleName(Arc<str>);
 
@@ -11,6 +11,19 @@ impl ModuleName {
     /// The built-in module `name`. The colon cannot stand in a configured name.
     pub fn builtin(name: &str) -> Self {
         Self(format!("builtin:{name}").into())
+    }
+
+    /// Beginning of the names that stand for remotes.
+    pub const REMOTE: &'static str = "remote:";
+
+    /// The remote `name`, as the holder of what it has: to who needs that it is a module without a process here.
+    pub fn remote(name: &str) -> Self {
+        Self(format!("{}{name}", Self::REMOTE).into())
+    }
+
+    /// True for a remote.
+    pub fn is_remote(&self) -> bool {
+        self.0.starts_with(Self::REMOTE)
     }
 
     /// The text.

@@ -71,7 +71,8 @@ impl World {
 
     /// Running state that a plan is computed from, but for the built-in modules and for answers.
     pub fn known(&self) -> Known {
-        let modules = self.modules.iter().map(|(name, module)| {
+        let modules = self.modules.iter().filter(|(name, _)| !name.is_remote());
+        let modules = modules.map(|(name, module)| {
             let known = KnownModule {
                 ready: module.condition == ModuleCondition::Ready,
                 offers: module.offers.clone(),
@@ -92,9 +93,11 @@ impl World {
             };
             (name.clone(), known)
         });
+        let imports = self.imports().map(|(remote, import)| (remote.clone(), import.clone()));
         Known {
             modules: modules.collect(),
             resources: resources.collect(),
+            imports: imports.collect(),
             ..Known::default()
         }
     }
@@ -116,7 +119,7 @@ impl World {
         let gone = self
             .nodes
             .iter()
-            .filter(|(name, node)| node.wanted && !entries.contains(name));
+            .filter(|(name, node)| node.wanted && !node.is_imported() && !entries.contains(name));
         let mut renamed = BTreeSet::new();
         for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.unwant(&name);
@@ -124,6 +127,7 @@ impl World {
         }
         for (order, config) in to.resources.iter().enumerate() {
             let same = |node: &ResourceNode| node.wanted && *node.config == *config;
+            self.displace_import(&config.name);
             if !self.nodes.get(&config.name).is_some_and(same)
                 && self.adopt(config, order, in_place.contains(&config.name))
             {
@@ -141,7 +145,7 @@ impl World {
             (node.wanted, node.in_place) = (false, false);
         }
         self.touch_around(name);
-        self.index.remove(name);
+        self.index.remove(name, &[]);
     }
 
     /// Wants a resource by this entry, which is another one than before. True if its name is new.

@@ -18,6 +18,7 @@ use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part, Plan};
 use mainstay_model::{Builtins, Config, ModuleName};
 
 use super::desired::{self, DesiredModule};
+use crate::remote::Import;
 
 /// Running state that no config tells, as far as a plan needs it.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,8 @@ pub struct Known {
     pub modules: BTreeMap<ModuleName, KnownModule>,
     /// The resources.
     pub resources: HashMap<ResourceName, KnownResource>,
+    /// Resources of other machines that are used, with the remotes that have them.
+    pub imports: Vec<(ModuleName, Import)>,
     /// Answers of running modules about entries that are not applied yet; see `Handle::preflight`.
     pub answers: HashMap<ResourceName, Result<DeclaredDependencies, Failure>>,
 }

@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod change;
 mod circles;
 pub mod desired;
+pub mod imports;
 pub mod node;
 pub mod pending_removals;
 pub mod plan;

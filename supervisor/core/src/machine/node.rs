@@ -65,6 +65,8 @@ pub struct ResourceNode {
     pub(super) dependencies: Option<Dependencies>,
     /// Set while it is in the queue of its module.
     pub(super) queued: bool,
+    /// Other names of a resource that another machine has; `None` for one of this machine.
+    pub(super) imported: Option<Arc<[String]>>,
 }
 
 /// The dependencies that a module declared for one resource, found by name.
@@ -101,7 +103,13 @@ impl ResourceNode {
             in_place: false,
             dependencies: None,
             queued: false,
+            imported: None,
         }
+    }
+
+    /// True for a resource that another machine has.
+    pub fn is_imported(&self) -> bool {
+        self.imported.is_some()
     }
 
     /// True if it was built with something else than what it asks for.

@@ -41,6 +41,9 @@ impl World {
         let Some(node) = self.nodes.get(name) else {
             return Step::Wait;
         };
+        if node.is_imported() {
+            return self.next_of_imported(name, node);
+        }
         match (node.stage, &node.module) {
             (BuildStage::Validating | BuildStage::Adding | BuildStage::Removing, _) => Step::Wait,
             (BuildStage::Built, Some(module)) => self.next_of_built(node, module),
@@ -105,7 +108,7 @@ impl World {
             return self.unless_busy(module, Step::Validate(module.clone()));
         };
         if !dependencies.missing.is_empty() {
-            return Step::Show(unresolved(&dependencies.missing));
+            return Step::Show(self.unresolved(&dependencies.missing));
         }
         if let Some(path) = self.circles.of(name) {
             let path: Vec<_> = path.iter().map(|name| name.name.as_str()).collect();
@@ -179,6 +182,7 @@ impl World {
             Some(held) => match held.stage {
                 BuildStage::Built => held.build != *build || held.must_remove,
                 // A step that is under way there ends with its module.
+                BuildStage::Idle if held.is_imported() => !held.wanted,
                 BuildStage::Idle | BuildStage::Validating | BuildStage::Adding | BuildStage::Removing => self
                     .module_of(&held.config)
                     .is_ok_and(|module| self.condition(module) == Some(&ModuleCondition::Ready)),
@@ -340,6 +344,62 @@ impl World {
         Err(shown.on_the_wire(text))
     }
 
+    /// State that a resource shows while texts of its dependencies mean nothing, or nothing for certain.
+    fn unresolved(&self, missing: &[(String, Unresolved)]) -> ShownState {
+        let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
+        let mut wire = format!(
+            "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
+            names.join(" ")
+        );
+        let (mut causes, mut absent) = (Vec::new(), false);
+        for (text, problem) in missing {
+            let (what, more) = match problem {
+                Unresolved::Missing => match self.absent_remotes().next() {
+                    None => (
+                        format!(
+                            "needs `{text}`, but nothing in this config has that name: add it, or correct the name"
+                        ),
+                        None,
+                    ),
+                    Some((remote, cause)) => {
+                        absent = true;
+                        let what = format!(
+                            "needs `{text}`, which nothing here is called; remote `{remote}` may have it, but is away: {cause}"
+                        );
+                        (what, None)
+                    }
+                },
+                Unresolved::Removed(name) => {
+                    let more = if name.name.contains(':') {
+                        format!("the machine that had {name} has it no longer")
+                    } else {
+                        format!("{name} was removed from the config")
+                    };
+                    (format!("needs `{text}`, but {more}"), Some(more))
+                }
+                Unresolved::Ambiguous(several) => {
+                    let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                    let more = format!("could mean {}: give the full name", several.join(" or "));
+                    (
+                        format!("needs `{text}`, which {more}"),
+                        Some(format!("`{text}` {more}")),
+                    )
+                }
+            };
+            causes.push(what);
+            if let Some(more) = more {
+                wire.push_str("; ");
+                wire.push_str(&more);
+            }
+        }
+        let shown = if absent {
+            ShownState::gone(causes.join("; "))
+        } else {
+            ShownState::broken(causes.join("; "))
+        };
+        shown.on_the_wire(wire)
+    }
+
     /// Models on offer, as far as they are known.
     fn offers(&self) -> Offers {
         let configured = self.module_order.iter().filter(|name| !name.is_builtin());
@@ -352,41 +412,6 @@ impl World {
             ..self.builtins.offers()
         }
     }
-}
-
-fn unresolved(missing: &[(String, Unresolved)]) -> ShownState {
-    let names: Vec<_> = missing.iter().map(|(text, _)| text.as_str()).collect();
-    let mut wire = format!(
-        "resource build error: resource has unresolved dependencies not found in machine config or connected remotes: [{}]",
-        names.join(" ")
-    );
-    let mut causes = Vec::new();
-    for (text, problem) in missing {
-        let (what, more) = match problem {
-            Unresolved::Missing => (
-                format!("needs `{text}`, but nothing in this config has that name: add it, or correct the name"),
-                None,
-            ),
-            Unresolved::Removed(name) => {
-                let more = format!("{name} was removed from the config");
-                (format!("needs `{text}`, but {more}"), Some(more))
-            }
-            Unresolved::Ambiguous(several) => {
-                let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-                let more = format!("could mean {}: give the full name", several.join(" or "));
-                (
-                    format!("needs `{text}`, which {more}"),
-                    Some(format!("`{text}` {more}")),
-                )
-            }
-        };
-        causes.push(what);
-        if let Some(more) = more {
-            wire.push_str("; ");
-            wire.push_str(&more);
-        }
-    }
-    ShownState::broken(causes.join("; ")).on_the_wire(wire)
 }
 
 /// `component:motor` for `rdk:component:motor`; other namespaces stay.

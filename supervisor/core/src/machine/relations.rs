@@ -62,7 +62,12 @@ impl World {
     fn link(&mut self, name: &ResourceName, declared: Arc<DeclaredDependencies>, validated: bool) {
         let before = self.nodes.get_mut(name).and_then(|node| node.dependencies.take());
         let meant = |text: &str| {
-            let known = |dependency: &&ResourceName| simple_names(text).contains(&dependency.name);
+            let is = |name: &str, simple: &str| {
+                name.strip_suffix(simple)
+                    .is_some_and(|front| front.is_empty() || front.ends_with(':'))
+            };
+            let known =
+                |dependency: &&ResourceName| simple_names(text).iter().any(|simple| is(&dependency.name, simple));
             before
                 .as_ref()
                 .and_then(|before| before.required.iter().find(known).cloned())
@@ -150,6 +155,7 @@ impl World {
         self.retries.forget(name);
         self.circles.forget(name);
         self.holders.remove(name);
+        self.unsettle_imports();
     }
 }
 

@@ -324,8 +324,9 @@ impl Simulator {
         assert!(!there(&resource.name), "{resource} is added twice");
         let required = self.declared[resource].required.iter();
         for required in required.filter(|required| !is_frame_system(required)) {
+            let is = |held: &ResourceName| held.name == *required || held.name.ends_with(&format!(":{required}"));
             assert!(
-                held.iter().any(|(held, _)| held.name == *required),
+                held.iter().any(|(held, _)| is(held)),
                 "{resource} is built without {required}"
             );
         }

@@ -13,6 +13,7 @@ use mainstay_model::failure::Failure;
 use mainstay_model::shown::ShownState;
 
 use super::circles::Circles;
+use super::imports::Remotes;
 use super::node::{BuildStage, Held, IN_FLIGHT_PER_MODULE, ModuleCondition, ModuleNode, ResourceNode};
 use super::retries::Retries;
 use crate::graph::Index;
@@ -40,6 +41,7 @@ pub struct World {
     moving: usize,
     validating: usize,
     pub(super) circles: Circles,
+    pub(super) remotes: Remotes,
 }
 
 impl World {
@@ -109,6 +111,7 @@ impl World {
 
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
+        self.settle_due_imports();
         self.propagate();
         if self.circles.unexplored && self.validating == 0 {
             self.explore();
@@ -428,7 +431,7 @@ impl World {
     }
 
     /// A resource was built: those that need or want it and failed are tried at once.
-    fn hurry_dependents(&mut self, name: &ResourceName) {
+    pub(super) fn hurry_dependents(&mut self, name: &ResourceName) {
         for dependent in self.dependents.get(name).into_iter().flatten() {
             self.retries.try_now(dependent);
         }

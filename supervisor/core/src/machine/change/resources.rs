@@ -43,25 +43,35 @@ struct Comparison<'a> {
 }
 
 pub(super) fn compare(from: &Config, to: &Config, known: &Known, modules: &Modules) -> ResourceChanges {
-    let by_name = |config: &'_ Config| -> Vec<ResourceName> {
-        config.resources.iter().map(|config| config.name.clone()).collect()
+    let index_of = |config: &Config| {
+        let mut index = Index::new(config.resources.iter().map(|config| &config.name));
+        let stays = |remote: &ModuleName| {
+            config
+                .remotes
+                .iter()
+                .any(|known| ModuleName::remote(&known.name) == *remote)
+        };
+        for (_, import) in known.imports.iter().filter(|(remote, _)| stays(remote)) {
+            index.add(&import.name);
+            index.add_aliases(&import.name, &import.aliases);
+        }
+        index.set_remotes(config.remotes.iter().map(|remote| remote.name.clone()));
+        index
     };
     let same_names = {
         let old: HashSet<_> = from.resources.iter().map(|config| &config.name).collect();
-        old.len() == to.resources.len() && to.resources.iter().all(|config| old.contains(&config.name))
+        old.len() == to.resources.len()
+            && to.resources.iter().all(|config| old.contains(&config.name))
+            && from.remotes == to.remotes
     };
-    let index = Index::new(&by_name(to));
+    let index = index_of(to);
     let mut compare = Comparison {
         known,
         modules,
         from: from.resources.iter().map(|config| (&config.name, config)).collect(),
         to: to.resources.iter().map(|config| (&config.name, config)).collect(),
         order: to.resources.iter().map(|config| &config.name).collect(),
-        old_index: if same_names {
-            Index::default()
-        } else {
-            Index::new(&by_name(from))
-        },
+        old_index: if same_names { Index::default() } else { index_of(from) },
         index,
         needs: HashMap::new(),
         dropped_optional: Vec::new(),
