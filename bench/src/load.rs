@@ -1,4 +1,5 @@
-//! Benchmark of calls: straight to the module's socket, through the bare proxy, and through the core's port, in turns.
+//! Benchmark of calls: straight to the module's socket, through the bare proxy, through the core's port, and through one and two
+//! machines that have it as a remote, in turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use mainstay_proto::viam::component::camera::v1::GetImagesRequest;
 use mainstay_proto::viam::component::camera::v1::camera_service_client::CameraServiceClient;
 use mainstay_proto::viam::component::testecho::v1::EchoRequest;
 use mainstay_proto::viam::component::testecho::v1::test_echo_service_client::TestEchoServiceClient;
+use mainstay_proto::viam::robot::v1::ResourceNamesRequest;
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -113,6 +116,8 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
     let module = machine.modules().next().ok_or("the module has no process")?;
     let own = std::process::id();
     let bare = Bare::start(&machine.module_socket()?).await?;
+    let one = behind(programs, &machine).await?;
+    let two = behind(programs, &one).await?;
     let ways = [
         Way {
             name: "straight",
@@ -129,6 +134,16 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
             channel: machine.through().await?,
             processes: vec![own, module, machine.core()],
         },
+        Way {
+            name: "1 remote",
+            channel: one.through().await?,
+            processes: vec![own, module, machine.core(), one.core()],
+        },
+        Way {
+            name: "2 remotes",
+            channel: two.through().await?,
+            processes: vec![own, module, machine.core(), one.core(), two.core()],
+        },
     ];
     let idle = system::rss(machine.core())?;
     println!(
@@ -139,7 +154,7 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
         "", "callers", "way", "p50 ms", "p99 ms", "calls/s", "p50 x", "calls x"
     );
     for line in lines {
-        let mut taken: [Vec<Turn>; 3] = Default::default();
+        let mut taken: Vec<Vec<Turn>> = ways.iter().map(|_| Vec::new()).collect();
         // The first calls on a connection pay for what later ones find ready.
         for way in &ways {
             take_turn(way, line, turn / 4).await?;
@@ -165,7 +180,32 @@ pub async fn measure(programs: &Path, lines: &[&Line], turn: Duration, turns: us
         report::mb(rested),
         report::mb(peak)
     );
-    machine.stop().await
+    for machine in [two, one, machine] {
+        machine.stop().await?;
+    }
+    Ok(())
+}
+
+/// Starts a machine that has `other` as a remote, and waits until it has its resources.
+async fn behind(programs: &Path, other: &Machine) -> Result<Machine, Failure> {
+    let config = json!({"remotes": [{"name": "far", "address": other.address()?, "insecure": true}]});
+    let machine = Machine::start(programs, &config).await?;
+    let mut robot = RobotServiceClient::new(machine.through().await?);
+    let end = Instant::now() + Duration::from_secs(20);
+    while robot
+        .resource_names(ResourceNamesRequest {})
+        .await?
+        .into_inner()
+        .resources
+        .len()
+        < 2
+    {
+        if Instant::now() > end {
+            return Err("the remote does not come".into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(machine)
 }
 
 fn print(line: &Line, way: &Way, turn: &Turn, straight: &Turn) {
@@ -212,8 +252,9 @@ async fn take_turn(way: &Way, line: &Line, turn: Duration) -> Result<Turn, Failu
     let calls = all.len() as f64;
     let per_second = calls / begun.elapsed().as_secs_f64();
     let (mut cpu, mut sleeps) = ([0.0; 3], 0.0);
-    for ((after, before), cpu) in used()?.iter().zip(&before).zip(&mut cpu) {
-        *cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6 / calls;
+    for (index, (after, before)) in used()?.iter().zip(&before).enumerate() {
+        // All machines on the way count together.
+        cpu[index.min(2)] += (after.cpu - before.cpu).as_secs_f64() * 1e6 / calls;
         sleeps += (after.sleeps - before.sleeps) as f64 / calls;
     }
     Ok(Turn {

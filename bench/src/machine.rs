@@ -117,10 +117,15 @@ impl Machine {
         self.state.modules.iter().filter_map(|module| module.pid)
     }
 
+    /// Address of the core's port.
+    pub fn address(&self) -> Result<&str, Failure> {
+        let listener = self.state.listeners.first().ok_or("the core listens nowhere")?;
+        Ok(&listener.address)
+    }
+
     /// Connects to the core's port.
     pub async fn through(&self) -> Result<Channel, Failure> {
-        let listener = self.state.listeners.first().ok_or("the core listens nowhere")?;
-        connect(&format!("http://{}", listener.address)).await
+        connect(&format!("http://{}", self.address()?)).await
     }
 
     /// Connects to the socket of the machine's only module.

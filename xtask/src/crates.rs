@@ -104,8 +104,9 @@ const IMPURE_WORDS: [&str; 7] = [
 ];
 /// Lines that the program itself may have.
 const MAX_WIRING: usize = 600;
-/// Most lines of core and proxy together, without tests: somebody who opens them has to be able to read all of it.
-const MAX_DECIDING: usize = 10_000;
+/// Most lines of core and proxy together, without tests: somebody who opens them has to be able to read all of it. 10,000 for
+/// one machine; the rest is what came with others: names, links, rights, encryption.
+const MAX_DECIDING: usize = 12_000;
 
 /// Normal dependencies of each package in the graph of this workspace, by name.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

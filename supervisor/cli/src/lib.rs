@@ -25,6 +25,7 @@ mod logs;
 pub mod output;
 mod plan;
 mod plan_text;
+mod remotes;
 mod replace_file;
 mod restart;
 pub mod run;
@@ -91,6 +92,8 @@ enum Verb {
     Run(run::Arguments),
     /// Show a running machine: its modules, its resources and what is wrong
     Status(status::Arguments),
+    /// Show the other machines whose resources are used here
+    Remotes(remotes::Arguments),
     /// Call a method of a resource, or list the methods it has
     Call(call::Arguments),
     /// Restart a module, and wait until it is ready
@@ -131,6 +134,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
     match Arguments::parse().verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
+        Verb::Remotes(arguments) => client(arguments.json, remotes::run(arguments)),
         Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
         Verb::Restart(arguments) => client(arguments.json, restart::restart(arguments)),
         Verb::Reload(arguments) => client(arguments.json, restart::reload(arguments)),

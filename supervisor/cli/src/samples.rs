@@ -124,5 +124,6 @@ pub fn rover() -> Status {
         tasks: 61,
         threads: Some(5),
         shortages: Vec::new(),
+        remotes: Vec::new(),
     }
 }

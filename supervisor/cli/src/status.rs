@@ -68,7 +68,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     }
 }
 
-async fn get(target: &Target) -> Result<Status, CliError> {
+pub(crate) async fn get(target: &Target) -> Result<Status, CliError> {
     match &target.socket {
         Socket::Control => {
             let status = target.connection.control().get_status(GetStatusRequest {}).await?;

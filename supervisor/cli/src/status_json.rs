@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use mainstay_proto::mainstay::control::v1::{
-    ConfigState, ConfigStatus, MachineState, Module, ModuleState, Resource, Status,
+    ConfigState, ConfigStatus, MachineState, Module, ModuleState, Remote, Resource, Status,
 };
 use mainstay_proto::words::resource_state;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ pub fn machine(status: &Status, now: SystemTime) -> Value {
         "listeners": listeners.collect::<Value>(),
         "modules": modules.collect::<Value>(),
         "resources": status.resources.iter().map(resource).collect::<Value>(),
+        "remotes": status.remotes.iter().map(remote).collect::<Value>(),
         // Diagnostics of the config, as text.
         "diagnostics": status.diagnostics,
         // State of the running config against its file; `null` for a machine on another host.
@@ -102,6 +103,22 @@ pub fn module(module: &Module, now: SystemTime) -> Value {
         "executable": filled(&module.executable),
         // The limits in its config.
         "limits": limits.collect::<Value>(),
+    })
+}
+
+/// Another machine.
+pub fn remote(remote: &Remote) -> Value {
+    json!({
+        "name": remote.name,
+        "address": remote.address,
+        "connected": remote.cause.is_empty(),
+        // Reason why it is not connected.
+        "cause": filled(&remote.cause),
+        "since": rfc3339(remote.since.as_ref()),
+        // Number of its resources that are used.
+        "resources": remote.resources,
+        // What else it lists, with the reasons.
+        "left_out": remote.left_out,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::text::{plain, plain_lines};
-use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Resource, ResourceState, Status, StuckCalls};
+use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Remote, Resource, ResourceState, Status, StuckCalls};
 use mainstay_proto::words::resource_state;
 
 use crate::call::resolve;
@@ -38,6 +38,10 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
         } else {
             modules(&status.modules, now, style)
         });
+    }
+    if !status.remotes.is_empty() {
+        lines.push(String::new());
+        lines.extend(remotes(&status.remotes, now, style));
     }
     if !status.resources.is_empty() {
         lines.push(String::new());
@@ -141,6 +145,38 @@ pub(super) fn failure_text(module: &Module, now: SystemTime) -> String {
     }
 }
 
+pub(super) fn remotes(remotes: &[Remote], now: SystemTime, style: Style) -> Vec<String> {
+    let mut table = TextTable::new(["REMOTE", "ADDRESS", "STATE", "FOR", "RESOURCES"]);
+    for remote in remotes {
+        let (state, colour) = if remote.cause.is_empty() {
+            ("connected".to_owned(), Colour::Green)
+        } else {
+            (plain(&format!("away: {}", remote.cause)), Colour::Red)
+        };
+        table.row([
+            remote.name.as_str().into(),
+            remote.address.as_str().into(),
+            state_cell(&state, colour),
+            Cell::right(or_nothing(since(remote.since.as_ref(), now).map(human::duration))),
+            Cell::right(remote.resources.to_string()),
+        ]);
+    }
+    let mut lines = table.lines(style);
+    for remote in remotes {
+        let left_out = remote.left_out.iter();
+        lines.extend(left_out.flat_map(|text| wrap(&plain(&format!("{}: {text}", remote.name)), style.width)));
+    }
+    lines
+}
+
+/// The model, or the machine that has the resource.
+fn model_or_machine(resource: &Resource) -> String {
+    match resource.module.strip_prefix("remote:") {
+        Some(remote) => format!("on {remote}"),
+        None => or_nothing(Some(short(&resource.model, "rdk:builtin:"))),
+    }
+}
+
 pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
     let mut table = TextTable::new(["RESOURCE", "API", "MODEL", "STATE"]);
     for resource in resources {
@@ -148,7 +184,7 @@ pub(super) fn resources(resources: &[Resource], style: Style) -> Vec<String> {
         table.row([
             name.into(),
             short(&api, "rdk:").into(),
-            or_nothing(Some(short(&resource.model, "rdk:builtin:"))).into(),
+            model_or_machine(resource).into(),
             state_cell(&state_and_stuck(resource), colour_of(resource)),
         ]);
     }

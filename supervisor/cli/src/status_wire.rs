@@ -26,9 +26,37 @@ pub fn from_robot(
             authentication: String::new(),
         }],
         modules: status.modules.into_iter().map(module).collect(),
-        resources: status.resources.into_iter().map(resource).collect(),
+        remotes: remotes(&status.resources),
+        resources: status
+            .resources
+            .into_iter()
+            .filter(|status| !is_remote(status))
+            .map(resource)
+            .collect(),
         ..control::Status::default()
     }
+}
+
+/// True for another machine, which peers list among the resources.
+fn is_remote(status: &ResourceStatus) -> bool {
+    status.name.as_ref().is_some_and(|name| name.r#type == "remote")
+}
+
+fn remotes(all: &[ResourceStatus]) -> Vec<control::Remote> {
+    let remotes = all.iter().filter(|status| is_remote(status));
+    remotes
+        .map(|status| {
+            let name = status.name.as_ref().map_or_else(String::new, |name| name.name.clone());
+            let own = all.iter().filter(|other| other.remote.as_ref() == Some(&name));
+            control::Remote {
+                cause: status.error.clone(),
+                since: status.last_updated,
+                resources: u32::try_from(own.count()).unwrap_or(u32::MAX),
+                name,
+                ..control::Remote::default()
+            }
+        })
+        .collect()
 }
 
 fn module(status: ModuleStatus) -> control::Module {
@@ -63,6 +91,10 @@ fn resource(status: ResourceStatus) -> control::Resource {
         state: state.into(),
         error: status.error,
         last_updated: status.last_updated,
+        module: status
+            .remote
+            .map(|remote| format!("remote:{remote}"))
+            .unwrap_or_default(),
         ..control::Resource::default()
     }
 }

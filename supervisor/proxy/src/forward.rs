@@ -1,5 +1,7 @@
 //! Passes a call on to the module that holds its resource, byte for byte.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response};
@@ -10,12 +12,16 @@ use tonic::Status;
 use crate::body::{CallBody, RequestBody};
 use crate::call::{BoxedLease, Guards};
 use crate::deadline::Deadline;
+use crate::identity::Identity;
 use crate::image_types::ImageFilter;
 use crate::metadata::OPID;
+use crate::resource::Origin;
+use crate::rewrite::rename;
 use crate::status::{CallError, CallTarget};
+use crate::table::NamePath;
 use crate::turns::CallerId;
 use crate::upstream::{Lane, Upstream};
-use crate::{deadline, metadata, status};
+use crate::{deadline, metadata, remote_link, status};
 use mainstay_trace::CallSpan;
 
 /// Options for passing a call on.
@@ -38,6 +44,12 @@ pub struct ForwardOptions {
     pub path: Option<PathAndQuery>,
     /// The caller, who waits for its turn where the module has no room.
     pub caller: CallerId,
+    /// Identity of the caller.
+    pub identity: Arc<Identity>,
+    /// The call sets something moving.
+    pub actuates: bool,
+    /// Origin of the resource, if another machine has it, and where its name stands in the request.
+    pub origin: Option<(Origin, NamePath)>,
     /// Fills in the types of pictures, if the answer may lack them.
     pub(crate) images: Option<Box<ImageFilter>>,
 }
@@ -83,18 +95,38 @@ async fn start(
         span,
         path,
         caller: caller_id,
+        identity,
+        actuates,
+        origin,
         images,
     } = terms;
     let remaining = deadline.remaining(Instant::now());
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
         return Err(CallError::DeadlineExceeded.into());
     }
-    let headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print));
+    let mut headers = metadata::towards_module(&caller.headers, opid.as_ref(), remaining.map(deadline::print))?;
     let path = path
         .or_else(|| caller.uri.path_and_query().cloned())
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut guards = Guards::new(target, deadline, cancel, keep, span);
     guards.images = images;
     guards.caller = caller_id;
-    upstream.exchange(lane, path, headers, body, guards).await
+    let Some(link) = upstream.link() else {
+        return upstream.exchange(lane, path, headers, body, guards).await;
+    };
+    let equip = remote_link::equip(link, identity.entity(), actuates, &mut headers);
+    // Boxed, because every other call would carry the room for it.
+    guards.watch(Box::pin(equip)).await?;
+    let body = match origin {
+        Some((origin, path)) => {
+            let renamed = Box::pin(rename(body, path.as_slice(), &origin.name));
+            guards.watch(renamed).await??
+        }
+        None => body,
+    };
+    let response = upstream.exchange(lane, path, headers, body, guards).await?;
+    match remote_link::translate(link, response.headers()) {
+        Some(status) => Err(status),
+        None => Ok(response),
+    }
 }

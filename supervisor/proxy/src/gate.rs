@@ -2,15 +2,15 @@
 
 use std::fmt::Debug;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
+use mainstay_proto::ResourceName;
 use uuid::Uuid;
 
 use crate::identity::Identity;
+use crate::metadata::SESSION_ID;
 use crate::sessions::{SessionError, Sessions, parse_id};
 use crate::status::CallError;
 use crate::table::{Destination, MethodShape};
-
-const SESSION_ID: HeaderName = HeaderName::from_static("viam-sid");
 
 /// Call at the gate, before anything of it is passed on.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub trait CallGate: Debug + Send + Sync {
     /// # Errors
     /// It may not pass; the error is the caller's answer.
     fn admit(&self, call: &GatedCall<'_>) -> Result<Option<Uuid>, CallError>;
+
+    /// A call of `identity`, with these headers, set `resource` moving on its behalf, beside what it called.
+    fn monitored(&self, identity: &Identity, headers: &HeaderMap, resource: &ResourceName);
 }
 
 impl CallGate for Sessions {
@@ -57,6 +60,15 @@ impl CallGate for Sessions {
             self.table().moved_by_client(&destination.resource.name, session);
         }
         Ok(session)
+    }
+
+    fn monitored(&self, identity: &Identity, headers: &HeaderMap, resource: &ResourceName) {
+        // What a module moves is known by the calls that it makes itself.
+        if identity.module().is_none()
+            && let Ok(Some(session)) = session_id(headers)
+        {
+            self.table().moved_by_client(resource, Some(session));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use mainstay_model::ModuleName;
+use mainstay_proto::ResourceName;
 use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
@@ -18,10 +19,10 @@ use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
 use crate::in_flight::{self, CallerCalls, InFlightCall};
 use crate::local_services::{LocalServices, Treatment};
-use crate::metadata::OPID;
+use crate::metadata::{MONITORED, OPID};
 use crate::operations::{CallInfo, OnStopAll, Operations};
 use crate::peek::{Addressing, Peeked, peek};
-use crate::resource::CallerRole;
+use crate::resource::{CallerRole, Origin};
 use crate::status::{CallError, CallTarget, plain, respond};
 use crate::table::{Destination, MethodShape, NamePath, Table};
 use crate::turns::CallerId;
@@ -211,7 +212,34 @@ impl Ingress {
         };
         let destination = table.lookup(service, method, &name);
         let (upstream, options) = self.admit(&shape, &name, destination, deadline, &mut parts)?;
-        Ok(forward(&parts, body, &upstream, options).await)
+        let origin = options.origin.as_ref().map(|(origin, _)| origin.clone());
+        let mut response = forward(&parts, body, &upstream, options).await;
+        if response.headers().contains_key(MONITORED) {
+            self.take_monitored(&parts.headers, origin.as_ref(), response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    /// Resources that the call set moving on its caller's behalf are the caller's to answer for, here as well as where they are.
+    /// Those of another machine get its name in front.
+    fn take_monitored(&self, caller: &HeaderMap, origin: Option<&Origin>, answer: &mut HeaderMap) {
+        let told: Vec<_> = answer.get_all(MONITORED).iter().cloned().collect();
+        answer.remove(MONITORED);
+        for text in told.iter().filter_map(|text| text.to_str().ok()) {
+            let Ok(mut name) = text.parse::<ResourceName>() else {
+                continue;
+            };
+            if let Some(origin) = origin {
+                name.name = format!("{}:{}", origin.remote, name.name);
+            }
+            let table = self.routes.table.load();
+            if let Some(resource) = table.resource(&name) {
+                self.routes.gate.monitored(&self.identity, caller, &resource.name);
+            }
+            if let Ok(value) = HeaderValue::try_from(name.to_string()) {
+                answer.append(MONITORED, value);
+            }
+        }
     }
 
     /// Lets a call of a resource named `name` pass: asks the gate, begins an operation and a span, and says how the
@@ -283,6 +311,7 @@ impl Ingress {
             span.about(&target.resource, &target.module, &self.identity.label());
             parts.headers.insert(TRACEPARENT, span.header());
         }
+        let origin = destination.resource.origin.clone();
         let serial = destination.upstream.serial();
         let images = ImageFilter::new(parts.uri.path(), destination.resource, serial);
         let options = ForwardOptions {
@@ -295,6 +324,9 @@ impl Ingress {
             span,
             path: destination.path.and_then(|path| path.parse().ok()),
             caller: self.caller,
+            identity: self.identity.clone(),
+            actuates: shape.actuates,
+            origin: origin.map(|origin| (origin, shape.name_path)),
             images,
         };
         Ok((destination.upstream, options))

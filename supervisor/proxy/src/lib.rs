@@ -6,9 +6,10 @@
 //! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
 //! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
-//! every call meets), [`peek`] (the name), [`table`] and [`resource`] (where it goes), [`forward`]
-//! and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a module's
-//! connections), [`exit_cause`] (why calls in flight end);
+//! every call meets), [`peek`] (the name), [`table`] and [`resource`] (where it goes), `rewrite` (the name that
+//! another machine knows it by), [`forward`] and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn),
+//! [`upstream`] (a peer's connections), [`remote_link`] (what calls to another machine carry), [`exit_cause`] (why calls in
+//! flight end);
 //! [`status`], [`deadline`], [`metadata`]; [`operations`] and [`sessions`] (what is remembered of calls).
 
 pub mod body;
@@ -31,7 +32,9 @@ pub mod local_services;
 pub mod metadata;
 pub mod operations;
 pub mod peek;
+pub mod remote_link;
 pub mod resource;
+mod rewrite;
 pub mod sessions;
 mod sniff;
 pub mod status;

@@ -78,13 +78,28 @@ impl ResourceState {
     }
 }
 
-/// Configured resource, as routing sees it.
+/// Origin of a resource that another machine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the remote.
+    pub remote: Arc<str>,
+    /// The simple name that the resource has there.
+    pub name: Arc<str>,
+    /// Other names that it is found by here, where nothing else and no other remote's resource has them.
+    pub aliases: Arc<[String]>,
+    /// Ids of the machines from the remote to the one that has it, as far as they are told.
+    pub machines: Arc<[String]>,
+}
+
+/// Resource, as routing sees it.
 #[derive(Debug)]
 pub struct Resource {
     /// Full name.
     pub name: ResourceName,
     /// Model.
     pub model: Model,
+    /// The other machine that has it; `None` for a resource of this one.
+    pub origin: Option<Origin>,
     /// Full name as text, for messages.
     pub label: Arc<str>,
     /// Whether its answers need the types of their pictures filled in.
@@ -111,8 +126,17 @@ impl Resource {
             label: name.to_string().into(),
             name,
             model,
+            origin: None,
             images: KnownImages::default(),
             state: ArcSwap::from_pointee(state),
+        }
+    }
+
+    /// A resource of another machine, whose model nobody tells.
+    pub fn of_remote(name: ResourceName, origin: Origin) -> Self {
+        Self {
+            origin: Some(origin),
+            ..Self::new(name, Model::builtin("remote"))
         }
     }
 

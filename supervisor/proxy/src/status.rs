@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use mainstay_model::ModuleName;
 use mainstay_proto::fields::Malformed;
 use tonic::{Code, Status};
 
@@ -38,6 +39,11 @@ pub enum CallError {
     /// A message of the request, or of the answer, is longer than any peer takes.
     #[error(transparent)]
     MessageTooLong(#[from] MessageTooLong),
+    /// The caller's metadata is longer than every module takes.
+    #[error(
+        "metadata that is passed on (`viam-metadata-…`, `traceparent` and the like) must be at most {0} bytes, each entry counted with 32 more"
+    )]
+    MetadataTooLong(usize),
     /// The caller packs its messages in a way that is not known here.
     #[error("grpc: Decompressor is not installed for grpc-encoding \"{0}\"")]
     Encoding(String),
@@ -62,6 +68,18 @@ pub enum CallError {
     /// There is no resource of this API and name.
     #[error("no node found with api {0} and name {1}")]
     NoResource(String, String),
+    /// Several remotes have what the name means.
+    #[error("found multiple nodes matching api {api} and name {name} from remotes [{}]{}", .remotes.join(" "), could_mean(.names))]
+    Ambiguous {
+        /// The API.
+        api: String,
+        /// Name as the caller wrote it.
+        name: String,
+        /// The remotes.
+        remotes: Vec<String>,
+        /// Full names that are meant by nothing else; none if they have the same.
+        names: Vec<String>,
+    },
     /// The resource cannot be called now.
     #[error("resource {resource} not available; reason={reason}")]
     NotAvailable {
@@ -117,6 +135,13 @@ pub enum CallError {
     Panic(String),
 }
 
+fn could_mean(names: &[String]) -> String {
+    match names {
+        [] => "; give one of these remotes a `prefix` of its own".to_owned(),
+        names => format!("; ask for {}", names.join(" or ")),
+    }
+}
+
 /// Reason why a resource that is about to be taken out takes no calls, in the words that peers know.
 pub(crate) const PENDING_REMOVAL: &str = "resource is pending removal";
 
@@ -143,11 +168,12 @@ impl CallError {
             | Self::NoName
             | Self::EmptyName(_) => Code::InvalidArgument,
             Self::NoResource(..) => Code::NotFound,
-            Self::NotAvailable { transient: false, .. } => Code::FailedPrecondition,
+            Self::NotAvailable { transient: false, .. } | Self::Ambiguous { .. } => Code::FailedPrecondition,
             Self::NotAvailable { .. } | Self::CallerEnded(_) => Code::Unavailable,
-            Self::MessageTooLong(_) | Self::TooManyInFlight { .. } | Self::Session(SessionError::TooMany) => {
-                Code::ResourceExhausted
-            }
+            Self::MessageTooLong(_)
+            | Self::MetadataTooLong(_)
+            | Self::TooManyInFlight { .. }
+            | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
             Self::Session(_) => Code::InvalidArgument,
             Self::Cancelled | Self::CallerGone(_) => Code::Cancelled,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
@@ -193,17 +219,25 @@ pub struct CallTarget {
 
 impl fmt::Display for CallTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "module `{}` for {}", self.module, self.resource)
+        write!(f, "{} for {}", self.peer(), self.resource)
     }
 }
 
 impl CallTarget {
+    /// The module, or the other machine, that is to answer.
+    fn peer(&self) -> String {
+        match self.module.strip_prefix(ModuleName::REMOTE) {
+            Some(remote) => format!("remote `{remote}`"),
+            None => format!("module `{}`", self.module),
+        }
+    }
+
     /// The module's connection ended, or could not be used. Where the exit cause of the module is known, calls in
     /// flight end in the words that new ones get.
     pub fn lost(&self, why: impl fmt::Display, exit_cause: Option<&str>) -> CallError {
         let reason = match exit_cause {
             Some(exit_cause) => exit_cause.to_owned(),
-            None => format!("the connection to module `{}` was lost: {why}", self.module),
+            None => format!("the connection to {} was lost: {why}", self.peer()),
         };
         CallError::NotAvailable {
             resource: self.resource.clone(),

@@ -78,6 +78,17 @@ struct RoutedService {
     standard: bool,
     custom: Option<Arc<CustomService>>,
     resources: HashMap<String, Arc<Resource>>,
+    /// Shorter names of what other machines have; looked at where no resource has the name itself.
+    aliases: HashMap<String, Vec<Arc<Resource>>>,
+}
+
+/// Name that several remotes have something by: it is nobody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contested {
+    /// The name.
+    pub name: ResourceName,
+    /// The remotes.
+    pub remotes: Vec<String>,
 }
 
 /// A call's destination.
@@ -108,13 +119,21 @@ pub struct Table {
     services: HashMap<String, RoutedService>,
     service_of_api: HashMap<Api, String>,
     customs: Vec<Arc<CustomService>>,
+    contested: Arc<[Contested]>,
 }
 
 impl Table {
     /// Builds the table of these resources. `offers` come in config order: the first to define a custom service is the
     /// one whose definition counts.
-    pub fn new<'a>(resources: &[Arc<Resource>], offers: impl Iterator<Item = ModuleApi<'a>>) -> Self {
-        let mut table = Self::default();
+    pub fn new<'a>(
+        resources: &[Arc<Resource>],
+        contested: Arc<[Contested]>,
+        offers: impl Iterator<Item = ModuleApi<'a>>,
+    ) -> Self {
+        let mut table = Self {
+            contested,
+            ..Self::default()
+        };
         for offer in offers {
             if methods::service(offer.service).is_some() {
                 continue;
@@ -140,7 +159,11 @@ impl Table {
                 api: api.clone(),
                 standard: methods::service_of_api(api).is_some(),
                 resources: HashMap::new(),
+                aliases: HashMap::new(),
             });
+            for alias in resource.origin.iter().flat_map(|origin| origin.aliases.iter()) {
+                service.aliases.entry(alias.clone()).or_default().push(resource.clone());
+            }
             service
                 .resources
                 .entry(resource.name.name.to_string())
@@ -164,6 +187,12 @@ impl Table {
     /// Custom services that modules have told, with their descriptors; config order.
     pub fn customs(&self) -> &[Arc<CustomService>] {
         &self.customs
+    }
+
+    /// A resource by its full name, or by one that means it.
+    pub fn resource(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
+        let service = self.services.get(self.service_of(&name.api)?)?;
+        service.find(&name.name).ok().flatten()
     }
 
     /// Method that stops a resource, if its API has one.
@@ -223,7 +252,10 @@ impl Table {
 
     /// Destination of a call of `service`/`method` for the resource `name`.
     pub fn lookup(&self, service: &str, method: &str, name: &str) -> Result<Destination<'_>, CallError> {
-        let direct = self.services.get(service).and_then(|routed| routed.resources.get(name));
+        let direct = match self.services.get(service) {
+            Some(routed) => routed.find(name)?,
+            None => None,
+        };
         let found = direct.map(|resource| (resource, None));
         if let Some((resource, path)) = found.or_else(|| self.generic_command(service, method, name)) {
             let upstream = available(resource)?;
@@ -238,7 +270,16 @@ impl Table {
             (None, Some(standard)) => standard.api.unwrap_or_default().to_owned(),
             (None, None) => String::new(),
         };
-        Err(CallError::NoResource(api, name.to_owned()))
+        let contested = |contested: &&Contested| contested.name.name == name && contested.name.api.as_str() == api;
+        Err(match self.contested.iter().find(contested) {
+            Some(contested) => CallError::Ambiguous {
+                api,
+                name: name.to_owned(),
+                remotes: contested.remotes.clone(),
+                names: Vec::new(),
+            },
+            None => CallError::NoResource(api, name.to_owned()),
+        })
     }
 
     /// The resource of a custom API that a generic DoCommand may mean, and the path to ask for.
@@ -247,7 +288,7 @@ impl Table {
             return None;
         }
         let customs = self.services.values().filter(|routed| !routed.standard);
-        let named = customs.filter_map(|routed| Some((routed, routed.resources.get(name)?)));
+        let named = customs.filter_map(|routed| Some((routed, routed.find(name).ok()??)));
         // A name may stand under several custom APIs: the same answer every time beats a random one.
         let (routed, resource) =
             named.min_by_key(|(routed, _)| (!same_kind(service, &routed.api), routed.name.as_str()))?;
@@ -257,6 +298,30 @@ impl Table {
             .filter(|own| own.name_field == Some(1))
             .map(|_| format!("/{}/DoCommand", routed.name));
         Some((resource, path))
+    }
+}
+
+impl RoutedService {
+    /// The resource that `name` means, by its own name or by a shorter one that means nothing else.
+    fn find(&self, name: &str) -> Result<Option<&Arc<Resource>>, CallError> {
+        if let Some(resource) = self.resources.get(name) {
+            return Ok(Some(resource));
+        }
+        match self.aliases.get(name).map_or(&[][..], Vec::as_slice) {
+            [] => Ok(None),
+            [only] => Ok(Some(only)),
+            several => {
+                let origins = several.iter().filter_map(|resource| resource.origin.as_ref());
+                let mut remotes: Vec<_> = origins.map(|origin| origin.remote.to_string()).collect();
+                remotes.dedup();
+                Err(CallError::Ambiguous {
+                    api: self.api.to_string(),
+                    name: name.to_owned(),
+                    remotes,
+                    names: several.iter().map(|resource| resource.name.name.clone()).collect(),
+                })
+            }
+        }
     }
 }
 
@@ -294,6 +359,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::resource::Origin;
 
     /// Descriptors of a service with two methods: one whose request has a `name`, as its field 7, and one whose has none.
     fn pool() -> Arc<DescriptorPool> {
@@ -339,7 +405,64 @@ mod tests {
             service,
             custom: read.as_ref(),
         };
-        Table::new(&[Arc::new(Resource::new(name, model))], std::iter::once(offer))
+        Table::new(
+            &[Arc::new(Resource::new(name, model))],
+            Arc::default(),
+            std::iter::once(offer),
+        )
+    }
+
+    #[test]
+    fn a_name_of_another_machine_is_found_in_full_and_where_it_is_the_only_one_in_short() {
+        let motor = |text: &str| -> ResourceName { format!("rdk:component:motor/{text}").parse().expect("a name") };
+        let imported = |remote: &str, name: &str| {
+            let origin = Origin {
+                remote: remote.into(),
+                name: name.into(),
+                aliases: [name.to_owned()].into(),
+                machines: Arc::default(),
+            };
+            Arc::new(Resource::of_remote(motor(&format!("{remote}:{name}")), origin))
+        };
+        let own = Arc::new(Resource::new(motor("here"), Model::builtin("fake")));
+        let resources = [
+            own,
+            imported("b", "here"),
+            imported("b", "left"),
+            imported("b", "both"),
+            imported("c", "both"),
+        ];
+        let contested = Contested {
+            name: motor("same"),
+            remotes: vec!["b".into(), "c".into()],
+        };
+        let table = Table::new(&resources, [contested].into(), std::iter::empty());
+        let service = "viam.component.motor.v1.MotorService";
+        let find = |name: &str| match table.services[service].find(name) {
+            Ok(found) => found.map(|resource| resource.name.name.clone()).unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(find("b:left"), "b:left");
+        assert_eq!(find("left"), "b:left");
+        assert_eq!(find("here"), "here", "our own counts");
+        assert_eq!(find("b:here"), "b:here");
+        assert_eq!(
+            find("both"),
+            "found multiple nodes matching api rdk:component:motor and name both from remotes [b c]; ask for b:both or c:both"
+        );
+        assert_eq!(find("none"), "");
+        let error = |name| {
+            table
+                .lookup(service, "Stop", name)
+                .map(|_| ())
+                .expect_err("it is nobody's")
+        };
+        assert_eq!(
+            error("same").to_string(),
+            "found multiple nodes matching api rdk:component:motor and name same from remotes [b c]; give one of these remotes a \
+             `prefix` of its own"
+        );
+        assert_eq!(error("none").code(), tonic::Code::NotFound);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
+use crate::remote_link::RemoteLink;
 use crate::status::{CallError, CallTarget};
 use crate::turns::Turns;
 use crate::unix_io::UnixIo;
@@ -76,6 +77,8 @@ struct Inner {
 enum Endpoint {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    /// Another machine.
+    Link(Arc<dyn RemoteLink>),
 }
 
 impl Upstream {
@@ -89,6 +92,20 @@ impl Upstream {
     pub async fn connect_tcp_to(peer: &str, address: SocketAddr) -> io::Result<Self> {
         let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
         Self::open(Endpoint::Tcp(address), peer.into(), authority).await
+    }
+
+    /// Connects to another machine. `authority` is the host and port that it is called by.
+    pub async fn connect_link(link: Arc<dyn RemoteLink>, authority: Authority) -> io::Result<Self> {
+        let peer: Arc<str> = format!("remote `{}`", link.name()).into();
+        Self::open(Endpoint::Link(link), peer, authority).await
+    }
+
+    /// The link, if the peer is another machine.
+    pub(crate) fn link(&self) -> Option<&dyn RemoteLink> {
+        match &self.0.place {
+            Endpoint::Link(link) => Some(&**link),
+            Endpoint::Unix(_) | Endpoint::Tcp(_) => None,
+        }
     }
 
     /// Boxed, so that it and what it spawns are compiled here and built for speed (see [`Serving`](crate::listen::Serving)).
@@ -234,7 +251,8 @@ impl Upstream {
     /// Head of a call.
     fn request(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Request<()>, uri::InvalidUriParts> {
         let mut parts = uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        let encrypted = self.link().is_some_and(RemoteLink::is_encrypted);
+        parts.scheme = Some(if encrypted { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = Some(self.0.authority.clone());
         parts.path_and_query = Some(path);
         let mut request = Request::new(());
@@ -301,6 +319,10 @@ impl Endpoint {
                 stream.set_nodelay(true)?;
                 handshake(CoalescingIo::counting(stream, received.clone()), tasks, data).await
             }
+            Self::Link(link) => {
+                let stream = link.dial().await?;
+                handshake(CoalescingIo::counting(stream, received.clone()), tasks, data).await
+            }
         }
     }
 }
@@ -362,8 +384,11 @@ impl tower_service::Service<Request<tonic::body::Body>> for Upstream {
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (parts, body) = request.into_parts();
+            let (mut parts, body) = request.into_parts();
             let deadline = Deadline::of(&parts.headers, None, Instant::now()).map_err(CallError::Timeout)?;
+            if let Some(authorization) = this.link().and_then(RemoteLink::authorization) {
+                parts.headers.insert(header::AUTHORIZATION, authorization);
+            }
             let path = parts
                 .uri
                 .into_parts()
@@ -381,6 +406,7 @@ impl std::fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => path.display().fmt(f),
             Self::Tcp(address) => address.fmt(f),
+            Self::Link(link) => f.write_str(link.name()),
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Never decides what core can decide, and never serves a call itself.
 //!
-//! Reading order: [`module`] (one process, from its program to its end), [`machine`] (all resources and modules), [`rollout`]
+//! Reading order: [`module`] (one process, from its program to its end), [`remote`] (one other machine whose
+//! resources are used), [`machine`] (all resources and modules), [`rollout`]
 //! (the config file, applied as a transaction), [`change_signal`] and [`event_log`] (what others are told), [`wall_clock`].
 
 pub mod change_signal;
@@ -11,6 +12,7 @@ pub mod event_log;
 pub mod machine;
 pub mod model_links;
 pub mod module;
+pub mod remote;
 pub mod rollout;
 pub mod rotating_file;
 pub mod wall_clock;

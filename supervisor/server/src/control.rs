@@ -24,6 +24,7 @@ use mainstay_runtime::machine::reload::Reloaded;
 use mainstay_runtime::machine::view::{View, ViewCell};
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::module::output::OutputLine;
+use mainstay_runtime::remote::RemoteEntry;
 use mainstay_runtime::rollout;
 use mainstay_runtime::rollout::Addresses;
 use mainstay_runtime::wall_clock;
@@ -129,6 +130,7 @@ impl Control {
             tasks: living_tasks(),
             threads: threads(std::process::id()),
             shortages: shortage::of_host().into_iter().chain(notifier::shortage()).collect(),
+            remotes: view.remotes.iter().map(|entry| describe_remote(entry)).collect(),
         }
     }
 
@@ -295,13 +297,30 @@ fn describe(resource: &Resource, stuck: &[Stuck]) -> pb::Resource {
     let shown = resource_state(state.phase, state.upstream.is_some());
     pb::Resource {
         name: Some((&resource.name).into()),
-        model: resource.model.to_string(),
+        // Nobody tells the models of another machine.
+        model: if resource.origin.is_some() {
+            String::new()
+        } else {
+            resource.model.to_string()
+        },
         state: shown.into(),
         error: state.error.as_deref().unwrap_or_default().to_owned(),
         module: state.module.as_ref().map(ToString::to_string).unwrap_or_default(),
         dependencies: state.dependencies.iter().map(Into::into).collect(),
         last_updated: Some(state.since.into()),
         stuck: stuck_calls(stuck, &resource.label),
+    }
+}
+
+fn describe_remote(entry: &RemoteEntry) -> pb::Remote {
+    let state = entry.state();
+    pb::Remote {
+        name: entry.name.clone(),
+        address: entry.address.clone(),
+        cause: state.cause.as_deref().unwrap_or_default().to_owned(),
+        since: Some(state.since.into()),
+        resources: u32::try_from(state.resources).unwrap_or(u32::MAX),
+        left_out: state.left_out.to_vec(),
     }
 }
 

@@ -4,7 +4,8 @@
 //! Never changes a machine by itself: it asks the handles of `mainstay-runtime`, and follows the config that is applied.
 //!
 //! Reading order: [`listeners`] and [`local_services`] (where calls come in), [`robot`] (the machine as clients see it),
-//! [`control`] (as the command line sees it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`];
+//! [`control`] (as the command line sees it), [`remote_service`] (as other machines
+//! see it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`];
 //! [`followers`] (what the applied config feeds).
 
 mod configs;
@@ -16,6 +17,7 @@ pub mod listeners;
 pub mod local_services;
 pub mod log;
 pub mod reflection;
+pub mod remote_service;
 pub mod robot;
 pub mod systemd;
 pub mod trace_export;

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use http::{Method, Request, Uri};
-use mainstay_proto::frames::MAX_MESSAGE_LEN;
+use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
+use mainstay_proto::mainstay::remote::v1::remote_service_server::RemoteServiceServer;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
 use mainstay_proxy::body::{CallBody, RequestBody};
 use mainstay_proxy::identity::Identity;
@@ -12,16 +13,19 @@ use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
 use mainstay_proxy::status::{CallError, respond};
 use mainstay_runtime::machine::view::ViewCell;
 use tonic::codec::CompressionEncoding;
+use tonic::{Code, Status};
 use tonic_reflection::pb::{v1, v1alpha};
 use tower_service::Service;
 
 use crate::control::Control;
 use crate::reflection::Reflection;
+use crate::remote_service::ResourceLists;
 use crate::robot::RobotState;
 use crate::web;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
+const REMOTE: &str = "mainstay.remote.v1.RemoteService";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
@@ -31,6 +35,7 @@ pub struct OwnServices {
     robot: RobotServiceServer<RobotState>,
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
+    remote: RemoteServiceServer<ResourceLists>,
     control: ControlServiceServer<Control>,
     /// Pages for those who look at the machine with a browser.
     pages: Control,
@@ -41,6 +46,7 @@ impl OwnServices {
     pub fn new(robot: RobotState, control: Control) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
+        let lists = ResourceLists::new(robot.machine.clone(), robot.shutdown.clone());
         Self {
             published,
             robot: RobotServiceServer::new(robot)
@@ -49,6 +55,7 @@ impl OwnServices {
                 .accept_compressed(CompressionEncoding::Gzip),
             reflection: v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()),
             reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
+            remote: RemoteServiceServer::new(lists).max_encoding_message_size(MAX_MESSAGE_LEN),
             control: ControlServiceServer::new(control.clone()),
             pages: control,
         }
@@ -66,7 +73,7 @@ impl LocalServices for OwnServices {
         match service {
             // Its one stream is not offered yet, so all its calls are worth listing.
             ROBOT => Some(Treatment::Listed),
-            REFLECTION | REFLECTION_ALPHA => Some(Treatment::Unlisted),
+            REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
             CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
             _ => None,
         }
@@ -77,6 +84,7 @@ impl LocalServices for OwnServices {
             ROBOT => answer(self.robot.clone(), request),
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
+            REMOTE => answer(self.remote.clone(), request),
             CONTROL => answer(self.control.clone(), request),
             _ => Box::pin(async { respond(CallError::Unimplemented) }),
         }
@@ -100,8 +108,18 @@ where
     let answer = service.call(request);
     Box::pin(async move {
         match answer.await {
-            Ok(response) => response.map(CallBody::from),
+            Ok(response) => oversized(&response).map_or_else(|| response.map(CallBody::from), respond),
             Err(never) => match never {},
         }
     })
+}
+
+/// The error of a request that is longer than any peer takes, where tonic says OUT_OF_RANGE.
+fn oversized(response: &http::Response<tonic::body::Body>) -> Option<CallError> {
+    let status = Status::from_header_map(response.headers()).filter(|status| status.code() == Code::OutOfRange)?;
+    let (_, found) = status
+        .message()
+        .split_once("decoded message length too large: found ")?;
+    let length = found.split(' ').next()?.parse().ok()?;
+    Some(MessageTooLong(length).into())
 }

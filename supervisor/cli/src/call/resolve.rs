@@ -34,18 +34,23 @@ pub fn resource<'a>(all: &'a [ResourceName], query: &str) -> Result<&'a Resource
     }
 }
 
-/// Resources that `query` could mean.
+/// Resources that `query` could mean: by their names, else those of other machines by the part behind the machine.
 pub fn matching<'a>(all: &'a [ResourceName], query: &str) -> Vec<&'a ResourceName> {
-    let fits = |name: &ResourceName| {
-        if name.name == query {
+    let fits = |name: &ResourceName, simple: &str| {
+        if simple == query {
             return true;
         }
         let Some((wanted_api, wanted_name)) = query.split_once('/') else {
             return false;
         };
-        name.name == wanted_name && api_fits(&api(name), wanted_api)
+        simple == wanted_name && api_fits(&api(name), wanted_api)
     };
-    all.iter().filter(|name| fits(name)).collect()
+    let found: Vec<_> = all.iter().filter(|name| fits(name, &name.name)).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let behind = |name: &ResourceName| name.name.rsplit_once(':').is_some_and(|(_, behind)| fits(name, behind));
+    all.iter().filter(|name| behind(name)).collect()
 }
 
 /// `motor` and `component:motor` are short for `rdk:component:motor`, and for any other namespace's.
@@ -81,6 +86,26 @@ mod tests {
             subtype: subtype.into(),
             name: name.into(),
         }
+    }
+
+    #[test]
+    fn a_resource_of_another_machine_is_found_without_that_where_nothing_here_has_its_name() {
+        let all = [
+            "rdk:component:motor/left",
+            "rdk:component:motor/b:left",
+            "rdk:component:motor/b:right",
+        ]
+        .map(name);
+        let found = |query| {
+            matching(&all, query)
+                .iter()
+                .map(|name| name.name.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found("left"), ["left"]);
+        assert_eq!(found("right"), ["b:right"]);
+        assert_eq!(found("motor/right"), ["b:right"]);
+        assert_eq!(found("b:left"), ["b:left"]);
     }
 
     fn machine() -> Vec<ResourceName> {

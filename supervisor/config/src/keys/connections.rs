@@ -124,16 +124,17 @@ pub(crate) static REMOTE: Section = Section::new(
     "remote",
     keys! {
         "name": Text, "Its name here.";
-        "address": Text, "`host:port`, or the name of a machine.";
-        "frame": Map(&FRAME), "Where its frames hang in ours.";
+        "address": Text, "`host:port`.";
+        "frame": Map(&FRAME), but Unmet("its frames are not used"), "Where its frames hang in ours.";
         "auth": Map(&REMOTE_AUTH), "How to authenticate.";
         "secret": Text, "Short for credentials of the type `robot-location-secret`.";
-        "prefix": Text, default Text(""), "Put in front of each simple name of its resources.";
-        "insecure": Flag, default Flag(false), "Cleartext.";
+        "prefix": Text, default Text(""), "Put in front of each simple name of its resources, in place of its name and a colon.";
+        "insecure": Flag, default Flag(false),
+            "Cleartext. Without it TLS is spoken; a machine that speaks none is reached in cleartext only if there are no credentials.";
         "connection_check_interval": Interval, default Duration(Time::from_secs(10)),
-            "How often the connection is looked at.";
+            "A machine that is silent for so long is given up.";
         "reconnect_interval": Interval, default Duration(Time::from_secs(1)),
-            "How often a lost connection is tried again.";
+            "How long after a failure it is tried again; longer each time, up to 30 s.";
         "service_configs": List(&Map(&SERVICE_CONFIG)), "What services want to know about it.";
         "managed_by": Ignored, "Not used.";
     },
@@ -146,7 +147,7 @@ pub(crate) static REMOTE_AUTH: Section = Section::new(
     "remote_auth",
     keys! {
         "credentials": Map(&CREDENTIALS), "Type and payload.";
-        "entity": Text, "On whose behalf.";
+        "entity": Text, "On whose behalf; for an API key, its id.";
     },
 );
 

@@ -23,7 +23,7 @@ pub(crate) static MACHINE: Section = Section::new(
         "modules": List(&Map(&MODULE)), "Programs that bring models of components and services.";
         "packages": List(&Map(&PACKAGE)),
             "Files that placeholders `${packages.TYPE.NAME}` stand for. Nothing is downloaded; an `ml_model` that is there is linked as `VIAM_HOME/packages/NAME`.";
-        "remotes": List(&Map(&REMOTE)), but Unmet("no other machine is dialled, and what needs a resource of one waits"),
+        "remotes": List(&Map(&REMOTE)),
             "Other machines whose resources are imported.";
         "network": Map(&NETWORK), "Where and how the machine listens.";
         "auth": Map(&AUTH), "Who may connect. Without it everybody who reaches the port may.";

@@ -131,10 +131,10 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
             &[],
         ),
         (
-            "cloud: {id: x, secret: y}\nremotes: [{name: r, address: 'r:1'}, {name: q, address: 'q:1'}]\nnetwork: {fqdn: a.b, traffic_tunnel_endpoints: [{port: 22}]}\n",
+            "cloud: {id: x, secret: y}\nremotes: [{name: r, address: 'r:1'}, {name: q, address: 'q:1', frame: {parent: world}}]\nnetwork: {fqdn: a.b, traffic_tunnel_endpoints: [{port: 22}]}\n",
             &[
                 "Warning r.yaml:1:1: `cloud` is not in force in this version: no cloud is asked for a config or sent anything; this file is the whole config",
-                "Warning r.yaml:2:1: `remotes` is not in force in this version: no other machine is dialled, and what needs a resource of one waits",
+                "Warning r.yaml:2:64: `frame` is not in force in this version: its frames are not used",
                 "Warning r.yaml:3:11: `network.fqdn` is not in force in this version: the machine tells nobody a name",
                 "Warning r.yaml:3:22: `network.traffic_tunnel_endpoints` is not in force in this version: no client gets a tunnel",
             ],

@@ -19,6 +19,7 @@ use crate::body::{CallBody, RequestBody};
 use crate::connection::serve_connection;
 use crate::deadline::Deadline;
 use crate::forward::{ForwardOptions, forward};
+use crate::identity::Identity;
 use crate::image_types::ImageFilter;
 use crate::peek::{Addressing, peek};
 use crate::resource::Resource;
@@ -216,6 +217,9 @@ async fn route(
         span: None,
         path: None,
         caller,
+        identity: Arc::new(Identity::Control),
+        actuates: false,
+        origin: None,
         images: ImageFilter::new(parts.uri.path(), &core.camera, upstream.serial()),
     };
     forward(&parts, peeked.body, &upstream, terms).await

@@ -15,7 +15,7 @@ use mainstay_model::shown::ShownState;
 use mainstay_model::{Config, ModuleName, Phase};
 use mainstay_proto::{Api, Model, ResourceName};
 use mainstay_proxy::resource::{Resource, ResourceState};
-use mainstay_proxy::table::Table;
+use mainstay_proxy::table::{Contested, Table};
 use mainstay_proxy::upstream::Upstream;
 use mainstay_wire::entry::component_config;
 use tokio::sync::mpsc;
@@ -29,11 +29,13 @@ use super::calls;
 use super::handle::{Command, MachineHandle, Restarted};
 use super::modules::AfterEnd;
 use super::preflight::ModuleLife;
+use super::remotes::RunningRemote;
 use super::view::View;
 use crate::module::activity::Activity;
 use crate::module::actor::{Command as ModuleCommand, ModuleEvent, RestartReason};
 use crate::module::entry::ModuleEntry;
 use crate::module::handshake::Handler;
+use crate::remote::{RemoteApi, RemoteEvent};
 use crate::sleep_until;
 
 /// The first pass is called over after this long, whatever is still under way: one module that never becomes ready
@@ -57,6 +59,8 @@ pub struct Machine {
     /// Handle of this machine: what is published and shared, and for tasks that ask by themselves.
     pub(super) handle: MachineHandle,
     pub(super) modules: BTreeMap<ModuleName, RunningModule>,
+    pub(super) remotes: BTreeMap<ModuleName, RunningRemote>,
+    pub(super) remote_events: mpsc::UnboundedReceiver<(ModuleName, u64, RemoteEvent)>,
     pub(super) resources: MachineResources,
     pub(super) tasks: MachineTasks,
     /// Changes whose first outcome somebody waits for.
@@ -74,6 +78,8 @@ pub(super) struct MachineResources {
     pub(super) lost: HashMap<ResourceName, BTreeSet<ModuleName>>,
     /// Resources that are gone and that others may still see.
     pub(super) pending_removals: PendingRemovals,
+    /// Names that several remotes have something by.
+    pub(super) contested: Arc<[Contested]>,
 }
 
 /// Tasks of the machine, whose ends it waits for.
@@ -82,6 +88,8 @@ pub(super) struct MachineTasks {
     /// The tasks of modules, each with its name, and those that follow their programs.
     pub(super) modules: JoinSet<Option<ModuleName>>,
     pub(super) calls: JoinSet<Ended>,
+    /// The tasks of remotes.
+    pub(super) remotes: JoinSet<()>,
     /// Liveness checks, one for each module that is being emptied: each ends when its module answers nothing any more.
     pub(super) liveness_checks: JoinSet<Option<(ModuleName, u64)>>,
 }
@@ -94,6 +102,10 @@ pub(super) struct Course {
     /// Cancelled when the machine is to end: nothing new is worth waiting for.
     pub(super) stopping: CancellationToken,
     pub(super) stop_by: Option<Instant>,
+    /// Tasks of remotes so far.
+    pub(super) remote_tasks: u64,
+    /// Version of the imports that are published.
+    pub(super) imports: u64,
 }
 
 /// A module as the machine sees it.
@@ -173,6 +185,7 @@ impl Machine {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command),
                 Some((module, event)) = self.events.recv() => self.event(module, event),
+                Some((remote, task, event)) = self.remote_events.recv() => self.remote_event(&remote, task, event),
                 Some(ended) = self.tasks.calls.join_next() => self.ended(ended),
                 Some(ended) = self.tasks.modules.join_next() => self.task_ended(ended),
                 Some(silent) = self.tasks.liveness_checks.join_next() => self.silent(silent),
@@ -228,8 +241,9 @@ impl Machine {
     }
 
     fn take_steps(&mut self) {
-        let now = Instant::now();
+        let (now, mut published) = (Instant::now(), true);
         while let Some(name) = self.world.next_dirty() {
+            published &= !self.sync_imports();
             match self.world.next(&name, now) {
                 Step::Wait => {}
                 Step::Show(shown) => self.show(&name, shown),
@@ -242,6 +256,9 @@ impl Machine {
                 Step::Add(module, held) => self.begin(name, &module, BuildStage::Adding, held),
                 Step::Remove(module) => self.begin(name, &module, BuildStage::Removing, Vec::new()),
             }
+        }
+        if self.sync_imports() || !published {
+            self.publish_all();
         }
     }
 
@@ -258,8 +275,9 @@ impl Machine {
             .then(|| self.drain(&name, module))
             .flatten();
         let busy = self.world.is_adding(module);
+        let handed = held.iter().map(|(held, _)| self.world.handed_as(&name, held)).collect();
         let limit = self.handle.shared.build_timeout;
-        self.world.begin(&name, stage, module, held.clone());
+        self.world.begin(&name, stage, module, held);
         if stage == BuildStage::Removing {
             self.show(
                 &name,
@@ -306,7 +324,7 @@ impl Machine {
                     CallResult::Validated(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
                 }
                 BuildStage::Adding => {
-                    let dependencies = held.iter().map(|(name, _)| name.to_string()).collect();
+                    let dependencies = handed;
                     let call =
                         async { calls::add(upstream, name.clone(), proto()?, dependencies, tainted, limit).await };
                     CallResult::Added(stopping.run_until_cancelled(call).await.unwrap_or_else(shutting_down))
@@ -456,9 +474,17 @@ impl Machine {
             .iter()
             .filter_map(|name| self.modules.get(name));
         let handlers: Vec<_> = in_order.map(|running| running.handlers.clone()).collect();
+        let remote = self
+            .remotes
+            .values()
+            .flat_map(|remote| remote.apis.iter().map(RemoteApi::offer));
         Table::new(
             resources,
-            handlers.iter().flat_map(|handlers| handlers.iter().map(Handler::offer)),
+            self.resources.contested.clone(),
+            handlers
+                .iter()
+                .flat_map(|handlers| handlers.iter().map(Handler::offer))
+                .chain(remote),
         )
     }
 
@@ -514,9 +540,15 @@ impl Machine {
             warn!(resource = %name, place = %node.config.place, "resource is unhealthy: {cause}");
         }
         let inside = matches!(node.stage, BuildStage::Built | BuildStage::Removing);
-        let running = node.module.as_ref().and_then(|module| self.modules.get(module));
         let ready = shown.phase == Phase::Ready;
-        let upstream = running.filter(|_| inside).and_then(|running| running.upstream.clone());
+        let upstream = node
+            .module
+            .as_ref()
+            .filter(|_| inside)
+            .and_then(|module| match self.modules.get(module) {
+                Some(running) => running.upstream.clone(),
+                None => self.remotes.get(module)?.upstream.clone(),
+            });
         self.handle.published.changes.record(EventKind::Resource {
             name: resource.label.clone(),
             phase: shown.phase,

@@ -11,7 +11,7 @@ use mainstay_core::machine::{change, desired};
 use mainstay_model::dependencies::DeclaredDependencies;
 use mainstay_model::failure::Failure;
 use mainstay_model::plan::{ChangeKind, Part, Plan};
-use mainstay_model::{Config, Phase};
+use mainstay_model::{Config, ModuleName, Phase};
 use mainstay_proto::ResourceName;
 use mainstay_proxy::resource::{Resource, ResourceState};
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use super::handle::{Command, MachineHandle};
 use super::modules::AfterEnd;
 use super::preflight::PreflightAnswers;
 use super::view::{Rejected, View};
+use crate::remote::RemoteEntry;
 
 /// Limit for the first outcome of everything that changes. The change goes on after that all the same.
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
@@ -101,6 +102,8 @@ impl Machine {
             modules: self.world.modules_in_order().to_vec(),
             ..DesiredModules::default()
         };
+        self.remotes.clear();
+        self.world.end_imports();
         self.world.take_up(&nothing, &HashSet::new(), desired);
     }
 
@@ -146,6 +149,12 @@ impl Machine {
         let revision: Arc<str> = config.revision.as_str().into();
         self.config = config.clone();
         for change in &plan.changes {
+            if let Part::Remote(name) = &change.part {
+                match config.remotes.iter().find(|remote| remote.name == *name) {
+                    Some(remote) => self.start_remote(remote),
+                    None => self.end_remote(name),
+                }
+            }
             let Part::Module(name) = &change.part else { continue };
             match (change.how, wanted.remove(name)) {
                 (ChangeKind::Start, Some(wanted)) => self.start_module(wanted),
@@ -162,7 +171,8 @@ impl Machine {
                 Some(known) if known.model == *model => {}
                 known => {
                     let resource = Resource::new(config.name.clone(), model.clone());
-                    if let Some(known) = known {
+                    // What another machine had by this name says nothing of ours.
+                    if let Some(known) = known.filter(|known| known.origin.is_none()) {
                         resource.publish(ResourceState::clone(&known.state()));
                     }
                     self.resources.cells.insert(config.name.clone(), Arc::new(resource));
@@ -202,6 +212,11 @@ impl Machine {
             .iter()
             .filter_map(|config| self.resources.cells.get(&config.name));
         let mut resources: Vec<_> = wanted.cloned().collect();
+        let imported = self
+            .world
+            .imports()
+            .filter_map(|(_, import)| self.resources.cells.get(&import.name));
+        resources.extend(imported.cloned());
         if resources.len() < self.resources.cells.len() {
             let leaves = |name: &&ResourceName| self.world.node(name).is_none_or(|node| !node.wanted);
             let mut leaving: Vec<_> = self.resources.cells.keys().filter(leaves).collect();
@@ -229,6 +244,7 @@ impl Machine {
                 .or_else(|| Some(SystemTime::now())),
             config: config.clone(),
             modules: modules.map(|running| running.entry.clone()).collect(),
+            remotes: self.remotes_in_order(),
             rejected: rejected.collect(),
             table: Arc::new(self.table(&resources)),
             resources: resources.into(),
@@ -236,9 +252,20 @@ impl Machine {
         self.handle.published.publish(view);
     }
 
+    fn remotes_in_order(&self) -> Arc<[Arc<RemoteEntry>]> {
+        let names = self
+            .config
+            .remotes
+            .iter()
+            .map(|remote| ModuleName::remote(&remote.name));
+        let running = names.filter_map(|name| self.remotes.get(&name));
+        running.map(|running| running.entry.clone()).collect()
+    }
+
     /// Resources that nobody wants are gone: nobody is to see them any more.
     pub(super) fn publish_forgotten(&mut self, now: Instant) {
-        let leaving = self.resources.cells.len().saturating_sub(self.config.resources.len());
+        let wanted = self.config.resources.len() + self.world.imports().count();
+        let leaving = self.resources.cells.len().saturating_sub(wanted);
         if self.resources.pending_removals.take(leaving, now) && !self.course.stopping.is_cancelled() {
             self.publish_all();
         }

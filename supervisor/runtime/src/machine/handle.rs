@@ -110,6 +110,11 @@ impl MachineHandle {
         }
     }
 
+    /// Id of this machine from its start to its end, for others who use its resources.
+    pub fn machine_id(&self) -> &str {
+        &self.shared.id
+    }
+
     /// Sends a command and waits for its answer.
     pub(super) async fn request<T>(
         &self,

@@ -1,7 +1,7 @@
 //! The machine: what is wanted, what runs, and the steps from one to the other.
 //!
 //! `actor` takes the steps that core's `plan` decides. `apply` takes another config up, with `modules`, which come, change
-//! and go. `drain` waits for calls before a resource is taken out, `restart` empties a module and replaces its process,
+//! and go, and `remotes`, the other machines. `drain` waits for calls before a resource is taken out, `restart` empties a module and replaces its process,
 //! `lost` writes down what went with it. `preflight` asks modules about a config that is not applied, in a `spare` instance
 //! if need be. `handle` is what others may ask, `setup` makes it all, `calls` is the wire to the modules, `view` is what
 //! everybody else may see.
@@ -15,6 +15,7 @@ mod lost;
 mod modules;
 pub(crate) mod preflight;
 pub mod reload;
+mod remotes;
 mod restart;
 mod setup;
 mod spare;

@@ -14,6 +14,7 @@ use mainstay_process::child::Spawner;
 use mainstay_process::runtime_dir::RuntimeDirKeeper;
 use mainstay_proxy::operations::Operations;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::actor::{Course, Machine, MachineResources, MachineTasks};
 use super::handle::MachineHandle;
@@ -22,6 +23,7 @@ use super::view::ViewCell;
 use crate::module::actor::ModuleEvent;
 use crate::module::build::Builds;
 use crate::module::parent::ParentSocket;
+use crate::remote::RemoteEvent;
 
 /// Dependencies of a machine on the rest of the core.
 #[derive(Debug)]
@@ -59,6 +61,9 @@ pub(super) struct Shared {
     pub(super) cgroups: Option<Arc<Tree>>,
     pub(super) spawner: Spawner,
     pub(super) events: mpsc::UnboundedSender<(ModuleName, ModuleEvent)>,
+    pub(super) remote_events: mpsc::UnboundedSender<(ModuleName, u64, RemoteEvent)>,
+    /// Id of this machine from its start to its end, for others who use its resources.
+    pub(super) id: Arc<str>,
     pub(super) start_timeout: Duration,
     pub(super) build_timeout: Duration,
     /// Held by who runs spare instances.
@@ -75,6 +80,7 @@ impl Machine {
     pub fn new(config: Arc<Config>, options: MachineOptions) -> std::io::Result<(Self, MachineHandle)> {
         let (command_sender, commands) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
+        let (remote_sender, remote_events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             runtime: options.runtime,
             directory: options.directory,
@@ -85,6 +91,8 @@ impl Machine {
             cgroups: options.cgroups,
             spawner: Spawner::start()?,
             events: event_sender,
+            remote_events: remote_sender,
+            id: Uuid::new_v4().to_string().into(),
             start_timeout: options.start_timeout,
             build_timeout: options.build_timeout,
             spares: tokio::sync::Mutex::default(),
@@ -102,6 +110,8 @@ impl Machine {
             events,
             handle: handle.clone(),
             modules: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+            remote_events,
             resources: MachineResources::default(),
             tasks: MachineTasks::default(),
             watched: Vec::new(),

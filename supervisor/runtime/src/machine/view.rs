@@ -14,6 +14,7 @@ use mainstay_proxy::table::Table;
 
 use crate::change_signal::ChangeSignal;
 use crate::module::entry::ModuleEntry;
+use crate::remote::RemoteEntry;
 
 /// A config entry that is shown but has no place of its own in the machine, such as the second of two equal names.
 #[derive(Debug, Clone)]
@@ -39,7 +40,9 @@ pub struct View {
     pub config_time: Option<SystemTime>,
     /// Modules, in config order, built-in ones first.
     pub modules: Arc<[Arc<ModuleEntry>]>,
-    /// Resources, in config order.
+    /// Remotes, in config order.
+    pub remotes: Arc<[Arc<RemoteEntry>]>,
+    /// Resources, in config order; those of remotes behind our own.
     pub resources: Arc<[Arc<Resource>]>,
     /// Entries that could not be applied.
     pub rejected: Arc<[Rejected]>,

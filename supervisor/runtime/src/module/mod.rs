@@ -25,7 +25,7 @@ mod package;
 pub mod parent;
 mod problem;
 pub mod program_files;
-mod reflect;
+pub(crate) mod reflect;
 pub(crate) mod socket_place;
 pub(crate) mod source;
 mod unpack;

@@ -149,7 +149,7 @@ mod tests {
         };
         let resources: Vec<_> = names.iter().map(resource).collect();
         View {
-            table: Arc::new(Table::new(&resources, std::iter::empty())),
+            table: Arc::new(Table::new(&resources, Arc::default(), std::iter::empty())),
             resources: resources.into(),
             ..View::default()
         }

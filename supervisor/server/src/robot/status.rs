@@ -12,6 +12,7 @@ use mainstay_proto::viam::robot::v1::{
 use mainstay_proxy::resource::Resource;
 use mainstay_runtime::machine::view::View;
 use mainstay_runtime::module::entry::ModuleEntry;
+use mainstay_runtime::remote::RemoteEntry;
 use mainstay_runtime::wall_clock::shown;
 use prost_types::Timestamp;
 
@@ -84,6 +85,7 @@ pub fn machine_status(view: &View, jobs: Vec<JobRuns>) -> GetMachineStatusRespon
             .resources
             .iter()
             .map(|resource| resource_status(resource))
+            .chain(view.remotes.iter().map(|remote| remote_status(remote)))
             .chain(rejected)
             .collect(),
         config: Some(ConfigStatus {
@@ -122,7 +124,40 @@ fn resource_status(resource: &Resource) -> ResourceStatus {
         revision: state.revision.to_string(),
         error: error.unwrap_or_default().to_owned(),
         cloud_metadata: Some(GetCloudMetadataResponse::default()),
-        reachability: Reachability::Reachable.into(),
+        reachability: match &resource.origin {
+            Some(_) if state.upstream.is_none() => Reachability::RemoteDisconnected,
+            _ => Reachability::Reachable,
+        }
+        .into(),
+        remote: resource.origin.as_ref().map(|origin| origin.remote.to_string()),
+    }
+}
+
+/// A remote itself, as peers list it: neither component nor service.
+fn remote_status(entry: &RemoteEntry) -> ResourceStatus {
+    let state = entry.state();
+    let phase = if state.cause.is_some() {
+        Phase::Unhealthy
+    } else {
+        Phase::Ready
+    };
+    ResourceStatus {
+        name: Some(ResourceName {
+            namespace: "rdk".to_owned(),
+            r#type: "remote".to_owned(),
+            subtype: String::new(),
+            name: entry.name.clone(),
+        }),
+        state: phase as i32,
+        last_updated: Some(timestamp(state.since)),
+        revision: String::new(),
+        error: state.cause.as_deref().unwrap_or_default().to_owned(),
+        cloud_metadata: Some(GetCloudMetadataResponse::default()),
+        reachability: match state.cause {
+            Some(_) => Reachability::RemoteDisconnected,
+            None => Reachability::Reachable,
+        }
+        .into(),
         remote: None,
     }
 }

@@ -25,13 +25,9 @@ pub async fn stop(published: &ViewCell, name: &ResourceName, extra: Option<&Stru
     let Some(stop) = view.table.stop_of(name) else {
         return Ok(());
     };
-    let upstream = view
-        .resources
-        .iter()
-        .find(|resource| resource.name == *name)
-        .and_then(|resource| upstream(resource));
-    match upstream {
-        Some(upstream) => call(upstream, &stop, name, extra).await,
+    let resource = view.resources.iter().find(|resource| resource.name == *name);
+    match resource.and_then(|resource| Some((upstream(resource)?, own_name(resource)))) {
+        Some((upstream, own)) => call(upstream, &stop, &own, extra).await,
         None => Ok(()), // Not in any module, so nothing of it can move.
     }
 }
@@ -51,9 +47,9 @@ pub async fn stop_all(
             continue;
         }
         if let (Some(stop), Some(upstream)) = (view.table.stop_of(name), upstream(resource)) {
-            let (name, extra) = (name.clone(), extra.get(name).cloned());
+            let (name, extra, own) = (name.clone(), extra.get(name).cloned(), own_name(resource));
             calls.spawn(async move {
-                let outcome = call(upstream, &stop, &name, extra.as_ref()).await;
+                let outcome = call(upstream, &stop, &own, extra.as_ref()).await;
                 outcome.map_err(|status| {
                     format!(
                         "failed to stop component named {} with error {}",
@@ -80,21 +76,24 @@ pub async fn stop_all(
     }
 }
 
+/// Simple name of a resource where it is.
+fn own_name(resource: &Resource) -> String {
+    match &resource.origin {
+        Some(origin) => origin.name.to_string(),
+        None => resource.name.name.clone(),
+    }
+}
+
 fn upstream(resource: &Resource) -> Option<Upstream> {
     resource.state().upstream.clone()
 }
 
-async fn call(
-    upstream: Upstream,
-    stop: &StopMethod,
-    name: &ResourceName,
-    extra: Option<&Struct>,
-) -> Result<(), Status> {
+async fn call(upstream: Upstream, stop: &StopMethod, name: &str, extra: Option<&Struct>) -> Result<(), Status> {
     let path = stop
         .path
         .parse()
         .map_err(|error| Status::internal(format!("`{}` is no path: {error}", stop.path)))?;
-    let mut request = Request::new(message(stop, &name.name, extra));
+    let mut request = Request::new(message(stop, name, extra));
     request.set_timeout(STOP_TIMEOUT);
     let mut client = tonic::client::Grpc::new(upstream);
     // A connection to a module is ready at any time.

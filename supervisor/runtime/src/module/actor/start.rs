@@ -207,7 +207,7 @@ fn prepare(launch: &Launch) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o750)
+        .mode(0o700)
         .create(&launch.data)
         .map_err(|error| format!("cannot make its data directory `{}`: {error}", launch.data.display()))?;
     if !launch.directory.is_dir() {

@@ -1,0 +1,111 @@
+//! Link of one connection to another machine: what the data path asks of it, answered from what the remote's task keeps.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
+use tokio::sync::{mpsc, oneshot};
+
+use super::dial::{Encryption, dial};
+
+/// Request of the data path to the remote's task.
+#[derive(Debug)]
+pub(super) enum LinkRequest {
+    /// Begin a session, or tell the one there is.
+    Session(oneshot::Sender<Option<HeaderValue>>),
+    /// The other machine refuses this.
+    Refused(LinkRefusal),
+}
+
+/// Link of one connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    name: String,
+    address: String,
+    /// Cleartext, as the config says or as it turned out.
+    insecure: bool,
+    cleartext: AtomicBool,
+    /// There are credentials to be shown.
+    secret: bool,
+    pub(super) authorization: ArcSwapOption<HeaderValue>,
+    pub(super) session: ArcSwapOption<HeaderValue>,
+    requests: mpsc::UnboundedSender<LinkRequest>,
+}
+
+impl Link {
+    pub(super) fn new(
+        name: &str,
+        address: &str,
+        insecure: bool,
+        secret: bool,
+        requests: mpsc::UnboundedSender<LinkRequest>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            insecure,
+            cleartext: AtomicBool::new(insecure),
+            secret,
+            authorization: ArcSwapOption::empty(),
+            session: ArcSwapOption::empty(),
+            requests,
+        }
+    }
+}
+
+impl RemoteLink for Link {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_encrypted(&self) -> bool {
+        !self.cleartext.load(Ordering::Relaxed)
+    }
+
+    fn dial(&self) -> LinkFuture<'_, io::Result<Box<dyn LinkIo>>> {
+        Box::pin(async {
+            let encryption = match (self.insecure, self.is_encrypted()) {
+                (true, _) => Encryption::Off,
+                (false, true) => Encryption::On,
+                (false, false) => Encryption::Refused,
+            };
+            let (io, encryption) = dial(&self.address, encryption, self.secret)
+                .await
+                .map_err(io::Error::other)?;
+            self.cleartext.store(encryption != Encryption::On, Ordering::Relaxed);
+            Ok(io)
+        })
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        self.authorization.load().as_deref().cloned()
+    }
+
+    fn session(&self) -> LinkFuture<'_, Option<HeaderValue>> {
+        if let Some(session) = self.session.load().as_deref().cloned() {
+            return Box::pin(std::future::ready(Some(session)));
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = self.requests.send(LinkRequest::Session(reply));
+        Box::pin(async move {
+            match asked {
+                Ok(()) => answer.await.unwrap_or_default(),
+                Err(_) => None,
+            }
+        })
+    }
+
+    fn refused(&self, refusal: LinkRefusal) {
+        let _over = self.requests.send(LinkRequest::Refused(refusal));
+    }
+}
+
+/// A header value that no log shows.
+pub(super) fn secret_header(text: &str) -> Option<Arc<HeaderValue>> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(Arc::new(value))
+}

@@ -1,0 +1,356 @@
+//! Task of one remote: connects, for as long as it is in the config, and serves the connection while it lasts.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::Authority;
+use mainstay_core::remote::{Imports, Listed, imports, pause};
+use mainstay_model::Remote;
+use mainstay_proto::proto::rpc::v1::auth_service_client::AuthServiceClient;
+use mainstay_proto::proto::rpc::v1::{AuthenticateRequest, Credentials};
+use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
+use mainstay_proto::viam::robot::v1::{SendSessionHeartbeatRequest, StartSessionRequest};
+use mainstay_proxy::remote_link::LinkRefusal;
+use mainstay_proxy::upstream::Upstream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tonic::{Code, Status};
+use tracing::{debug, info, warn};
+
+use super::link::{Link, LinkRequest, secret_header};
+use super::listing::{Listing, apis};
+use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents};
+
+/// Heartbeats in the window in which the other machine must hear one.
+const HEARTBEATS: u32 = 5;
+/// Longest wait for the answer to one of the remote's own calls.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connection that lasted this long counts as good: the pauses begin anew after it.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Task of one remote.
+pub(super) struct RemoteTask {
+    remote: Remote,
+    /// Id of this machine.
+    machine: Arc<str>,
+    events: RemoteEvents,
+}
+
+/// Connection that is served.
+struct Connection {
+    upstream: Upstream,
+    link: Arc<Link>,
+    requests: mpsc::UnboundedReceiver<LinkRequest>,
+    listing: Listing,
+    listed: Vec<Listed>,
+    apis: Arc<[RemoteApi]>,
+    session: Option<Session>,
+    /// The other machine knows no sessions.
+    sessionless: bool,
+}
+
+/// Our session with the other machine.
+struct Session {
+    id: String,
+    beats: tokio::time::Interval,
+}
+
+impl RemoteTask {
+    pub(super) fn new(remote: Remote, machine: Arc<str>, events: RemoteEvents) -> Self {
+        Self {
+            remote,
+            machine,
+            events,
+        }
+    }
+
+    /// Runs for ever.
+    pub(super) async fn run(self) {
+        let chance = RandomState::new();
+        let (mut failures, mut told) = (0_u32, None);
+        loop {
+            let cause = match timeout(CONNECT_TIMEOUT, self.connect()).await {
+                Ok(Ok(connection)) => {
+                    info!(
+                        remote = self.remote.name,
+                        address = self.remote.address,
+                        "remote connected"
+                    );
+                    told = None;
+                    let begun = Instant::now();
+                    let cause = self.serve(connection).await;
+                    failures = if begun.elapsed() < GOOD { failures + 1 } else { 0 };
+                    cause
+                }
+                Ok(Err(cause)) => {
+                    failures += 1;
+                    cause
+                }
+                Err(_) => {
+                    failures += 1;
+                    format!("no connection within {CONNECT_TIMEOUT:?}")
+                }
+            };
+            #[expect(clippy::cast_precision_loss, reason = "some number between 0 and 1")]
+            let chance = chance.hash_one(failures) as f64 / u64::MAX as f64;
+            let pause = pause(failures, self.remote.reconnect_interval, chance);
+            // Once for each trouble, not for each try.
+            if told.as_ref() != Some(&cause) {
+                warn!(
+                    remote = self.remote.name,
+                    address = self.remote.address,
+                    "remote is not connected: {cause}"
+                );
+                told = Some(cause.clone());
+            }
+            let cause = format!("not connected to remote robot at {}; {cause}", self.remote.address).into();
+            self.events.send(RemoteEvent::Down { cause });
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Connects, shows the credentials and reads what there is. The error is for people.
+    async fn connect(&self) -> Result<Connection, String> {
+        let remote = &self.remote;
+        let (sender, requests) = mpsc::unbounded_channel();
+        let link = Link::new(
+            &remote.name,
+            &remote.address,
+            remote.insecure,
+            remote.credentials.is_some(),
+            sender,
+        );
+        let link = Arc::new(link);
+        let authority = Authority::try_from(remote.address.as_str())
+            .map_err(|_| format!("its address `{}` is none: write host:port", remote.address))?;
+        let upstream = Upstream::connect_link(link.clone(), authority)
+            .await
+            .map_err(|error| error.to_string())?;
+        self.authenticate(&upstream, &link)
+            .await
+            .map_err(|status| self.refusal(&status))?;
+        let (listing, listed) = Listing::open(&upstream).await.map_err(|status| self.refusal(&status))?;
+        let apis = apis(&upstream, &listed, &[]).await.into();
+        Ok(Connection {
+            upstream,
+            link,
+            requests,
+            listing,
+            listed,
+            apis,
+            session: None,
+            sessionless: false,
+        })
+    }
+
+    /// Text about what the other machine answered before it could be used.
+    fn refusal(&self, status: &Status) -> String {
+        let text = status.message();
+        match status.code() {
+            Code::Unauthenticated if self.remote.credentials.is_none() => {
+                format!("it wants credentials, and `remotes[].auth` has none: {text}")
+            }
+            Code::Unauthenticated => format!("it does not take the credentials of `remotes[].auth`: {text}"),
+            Code::Unimplemented if self.remote.credentials.is_some() => {
+                format!("it takes no credentials, and `remotes[].auth` has some: {text}")
+            }
+            _ if text.is_empty() => format!("{:?}", status.code()),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// Exchanges the credentials for a token, if there are some.
+    async fn authenticate(&self, upstream: &Upstream, link: &Link) -> Result<(), Status> {
+        let Some((kind, payload)) = &self.remote.credentials else {
+            return Ok(());
+        };
+        let entity = match self.remote.auth_entity.as_str() {
+            "" => &self.remote.address,
+            entity => entity,
+        };
+        // This one call carries none.
+        link.authorization.store(None);
+        let request = AuthenticateRequest {
+            entity: entity.to_owned(),
+            credentials: Some(Credentials {
+                r#type: kind.clone(),
+                payload: payload.0.clone(),
+            }),
+        };
+        let mut client = AuthServiceClient::new(upstream.clone());
+        let answer = within(client.authenticate(request)).await?;
+        let token = answer.into_inner().access_token;
+        link.authorization.store(secret_header(&format!("Bearer {token}")));
+        Ok(())
+    }
+
+    /// Serves a connection to its end, whose reason it returns.
+    async fn serve(&self, mut connection: Connection) -> String {
+        let upstream = connection.upstream.clone();
+        let Imports { taken, left_out } = self.imports(&connection.listed);
+        self.events.send(RemoteEvent::Connected {
+            upstream: upstream.clone(),
+            imports: taken,
+            apis: connection.apis.clone(),
+            left_out,
+        });
+        let cause = self.follow(&mut connection).await;
+        // Calls in flight end in these words, too.
+        let whole = format!("not connected to remote robot at {}; {cause}", self.remote.address);
+        upstream.mark_down(whole.into());
+        cause
+    }
+
+    fn imports(&self, listed: &[Listed]) -> Imports {
+        imports(&self.remote.name, &self.remote.prefix, &self.machine, listed)
+    }
+
+    async fn follow(&self, connection: &mut Connection) -> String {
+        let upstream = connection.upstream.clone();
+        let checks = self.remote.connection_check_interval.max(Duration::from_millis(20));
+        // A question and its answer fit in one interval, so a machine that fell silent is noticed within it.
+        let mut ticks = interval(checks / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        loop {
+            let Connection {
+                listing,
+                requests,
+                session,
+                ..
+            } = &mut *connection;
+            tokio::select! {
+                () = upstream.closed() => return "the connection was closed".to_owned(),
+                list = listing.next(&upstream, checks) => match list {
+                    Ok(listed) => self.listed(connection, listed).await,
+                    Err(status) if status.code() == Code::Unauthenticated => {
+                        if let Err(cause) = self.renew(connection).await {
+                            return cause;
+                        }
+                    }
+                    Err(status) => return format!("it does not tell what it has: {}", status.message()),
+                },
+                Some(request) = requests.recv() => {
+                    if let Err(cause) = self.answer(connection, request).await {
+                        return cause;
+                    }
+                }
+                () = beat(session) => self.heartbeat(connection).await,
+                _ = ticks.tick() => {
+                    if timeout(checks / 2, upstream.ping()).await.is_err() {
+                        return format!("it was silent for {:?}", checks);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes on what the other machine lists now, if it is something else.
+    async fn listed(&self, connection: &mut Connection, listed: Vec<Listed>) {
+        let names = |list: &[Listed]| list.iter().map(|listed| listed.name.clone()).collect::<HashSet<_>>();
+        if names(&listed) == names(&connection.listed) {
+            return;
+        }
+        connection.apis = apis(&connection.upstream, &listed, &connection.apis).await.into();
+        connection.listed = listed;
+        let Imports { taken, left_out } = self.imports(&connection.listed);
+        self.events.send(RemoteEvent::Listed {
+            imports: taken,
+            apis: connection.apis.clone(),
+            left_out,
+        });
+    }
+
+    async fn answer(&self, connection: &mut Connection, request: LinkRequest) -> Result<(), String> {
+        match request {
+            LinkRequest::Session(reply) => {
+                let session = self.session(connection).await;
+                let _gone = reply.send(session);
+                Ok(())
+            }
+            LinkRequest::Refused(LinkRefusal::Session) => {
+                connection.session = None;
+                connection.link.session.store(None);
+                Ok(())
+            }
+            LinkRequest::Refused(LinkRefusal::Credentials) => self.renew(connection).await,
+        }
+    }
+
+    /// Shows the credentials once more.
+    async fn renew(&self, connection: &mut Connection) -> Result<(), String> {
+        debug!(remote = self.remote.name, "showing the credentials once more");
+        let renewed = self.authenticate(&connection.upstream, &connection.link).await;
+        renewed.map_err(|status| self.refusal(&status))?;
+        if matches!(connection.listing, Listing::Watched(_)) {
+            let (listing, listed) = Listing::open(&connection.upstream)
+                .await
+                .map_err(|status| self.refusal(&status))?;
+            connection.listing = listing;
+            self.listed(connection, listed).await;
+        }
+        Ok(())
+    }
+
+    /// The session that answers for what is moved over there; begun if there is none.
+    async fn session(&self, connection: &mut Connection) -> Option<HeaderValue> {
+        if connection.sessionless {
+            return None;
+        }
+        if connection.session.is_none() {
+            let mut client = RobotServiceClient::new(connection.upstream.clone());
+            match within(client.start_session(StartSessionRequest::default())).await {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    let window = answer
+                        .heartbeat_window
+                        .and_then(|window| Duration::try_from(window).ok());
+                    let window = window.unwrap_or(Duration::from_secs(2)).max(Duration::from_millis(30));
+                    let mut beats = interval(window / HEARTBEATS);
+                    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    connection.link.session.store(secret_header(&answer.id));
+                    connection.session = Some(Session { id: answer.id, beats });
+                }
+                Err(status) => {
+                    connection.sessionless = status.code() == Code::Unimplemented;
+                    let name = &self.remote.name;
+                    warn!(remote = name, "no session for what moves there: {}", status.message());
+                }
+            }
+        }
+        connection.link.session.load().as_deref().cloned()
+    }
+
+    async fn heartbeat(&self, connection: &mut Connection) {
+        let Some(session) = &connection.session else { return };
+        let request = SendSessionHeartbeatRequest { id: session.id.clone() };
+        let mut client = RobotServiceClient::new(connection.upstream.clone());
+        if let Err(status) = within(client.send_session_heartbeat(request)).await {
+            debug!(remote = self.remote.name, "the session is over: {}", status.message());
+            connection.session = None;
+            connection.link.session.store(None);
+        }
+    }
+}
+
+/// The next heartbeat; never, without a session.
+async fn beat(session: &mut Option<Session>) {
+    match session {
+        Some(session) => {
+            session.beats.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    match timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {ANSWER_TIMEOUT:?}"
+        ))),
+    }
+}
