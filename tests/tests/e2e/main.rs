@@ -26,6 +26,7 @@ mod known_models;
 mod machine;
 mod many;
 mod modules_py;
+mod network;
 mod observability;
 mod operations;
 mod packages;

@@ -21,7 +21,7 @@ use std::fs;
 use page::{Counts, Page, repository};
 
 /// Every page, with the least that must have been run of it: configs, commands, files.
-const PAGES: [(&str, Counts); 9] = [
+const PAGES: [(&str, Counts); 10] = [
     ("README.md", Counts::new(2, 6, 3)),
     ("docs/changing.md", Counts::new(4, 13, 0)),
     ("docs/cli.md", Counts::new(1, 14, 0)),
@@ -30,6 +30,7 @@ const PAGES: [(&str, Counts); 9] = [
     ("docs/custom-api.md", Counts::new(1, 3, 4)),
     ("docs/differences.md", Counts::new(0, 0, 0)),
     ("docs/modules.md", Counts::new(5, 14, 4)),
+    ("docs/remotes.md", Counts::new(2, 0, 0)),
     ("docs/service.md", Counts::new(0, 0, 0)),
 ];
 
@@ -53,6 +54,11 @@ async fn does_what_it_says(name: &str) {
 #[tokio::test]
 async fn readme_does_what_it_says() {
     does_what_it_says("README.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_other_machines_does_what_it_says() {
+    does_what_it_says("docs/remotes.md").await;
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn a_config_with_keys_never_makes_an_open_machine() {
 #[tokio::test]
 async fn what_is_not_in_force_is_said_in_check_at_the_start_and_in_status() {
     let text_of_it = machine(
-        "\n\"cloud\": {\"id\": \"x\", \"secret\": \"hunter2\"},\n\"remotes\": [{\"name\": \"r\", \"address\": \"r:1\"}],\n\"fragments\": [{\"id\": \"f\", \"variables\": {\"a\": \"$b\"}}],\n\"triggers\": [{}],",
+        "\n\"cloud\": {\"id\": \"x\", \"secret\": \"hunter2\"},\n\n\"fragments\": [{\"id\": \"f\", \"variables\": {\"a\": \"$b\"}}],\n\"triggers\": [{}],",
     );
     let place = Place::new();
     let file = place.write("machine.json", &text_of_it);
@@ -90,7 +90,7 @@ async fn what_is_not_in_force_is_said_in_check_at_the_start_and_in_status() {
     let mut world = place.start_text("machine.json", &text_of_it).await;
     let now = world.until(|now| now.running() && now.ready("m")).await;
     let status = world.cli(&["status"]).await.stdout;
-    for (key, line) in [("cloud", 2), ("remotes", 3), ("fragments", 4), ("triggers", 5)] {
+    for (key, line) in [("cloud", 2), ("fragments", 4), ("triggers", 5)] {
         let place = format!("machine.json:{line}:1");
         for (where_to, said) in [
             ("check", &checked.stdout),

@@ -1,0 +1,4 @@
+//! The machine among others: remotes, and what clients meet on the way.
+
+mod remotes;
+mod remotes_lost;
