@@ -69,7 +69,11 @@ fn tunnels(reader: &mut Reader, keys: &Keys<'_>) -> Vec<Tunnel> {
         let Some(keys) = reader.keys(&keys::TUNNEL, node) else {
             continue;
         };
-        let connection_timeout = reader.interval(&keys, "connection_timeout");
+        // Zero is how peers say that nothing is set.
+        let connection_timeout = match keys.get("connection_timeout") {
+            Some(_) => reader.interval(&keys, "connection_timeout"),
+            None => Duration::ZERO,
+        };
         if keys.get("port").is_none() {
             reader.error(keys.span, "a tunnel needs a `port` between 1 and 65535");
         }

@@ -181,7 +181,7 @@ impl Network {
 pub struct Tunnel {
     /// The local port.
     pub port: u16,
-    /// Longest time for a connection.
+    /// Longest wait for the port to answer; zero for the default of 10 s.
     pub connection_timeout: Duration,
 }
 

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
+use mainstay_proto::methods::{self, Kind};
 use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
@@ -136,7 +137,9 @@ impl Ingress {
                 return respond(with_opid(error, opid));
             }
         };
-        let default = listed.then_some(DEFAULT_UNARY);
+        let unary = split(request.uri().path()).and_then(|(service, method)| methods::find(service, method));
+        let unary = unary.is_none_or(|method| method.kind == Kind::Unary);
+        let default = (listed && unary).then_some(DEFAULT_UNARY);
         let deadline = match Deadline::of(request.headers(), default, Instant::now()) {
             Ok(deadline) => deadline,
             Err(bad) => return bad.into_response(),

@@ -20,7 +20,7 @@ pub(crate) static NETWORK: Section = Section::new(
         "tls_key_file": Text, but Open("serve on loopback, or behind a proxy that speaks TLS"), "Its key, in PEM.";
         "no_tls": Flag, default Flag(false), "Serve cleartext even where a certificate is at hand.";
         "sessions": Map(&SESSIONS), "What happens to clients that fall silent.";
-        "traffic_tunnel_endpoints": List(&Map(&TUNNEL)), but Unmet("no client gets a tunnel"),
+        "traffic_tunnel_endpoints": List(&Map(&TUNNEL)),
             "Local ports that clients may reach through the machine.";
     },
 );

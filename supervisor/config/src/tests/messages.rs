@@ -136,7 +136,6 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
                 "Warning r.yaml:1:1: `cloud` is not in force in this version: no cloud is asked for a config or sent anything; this file is the whole config",
                 "Warning r.yaml:2:64: `frame` is not in force in this version: its frames are not used",
                 "Warning r.yaml:3:11: `network.fqdn` is not in force in this version: the machine tells nobody a name",
-                "Warning r.yaml:3:22: `network.traffic_tunnel_endpoints` is not in force in this version: no client gets a tunnel",
             ],
         ),
         (

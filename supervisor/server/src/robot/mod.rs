@@ -5,6 +5,7 @@ mod safety;
 pub mod service;
 pub mod status;
 pub mod stop;
+pub mod tunnel;
 
 use std::sync::Arc;
 

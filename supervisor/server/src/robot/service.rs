@@ -16,7 +16,8 @@ use mainstay_runtime::machine::RestartError;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::{RobotState, logs, status};
+use super::tunnel::TunnelStream;
+use super::{RobotState, logs, status, tunnel};
 
 /// The API version whose messages we speak; see the wire tables.
 const API_VERSION: &str = "v0.1.601";
@@ -50,7 +51,7 @@ pub(crate) fn restart_status(error: RestartError) -> Status {
 #[tonic::async_trait]
 impl RobotService for RobotState {
     type StreamStatusStream = Messages<pb::StreamStatusResponse>;
-    type TunnelStream = Messages<pb::TunnelResponse>;
+    type TunnelStream = TunnelStream;
 
     async fn resource_names(&self, _: Request<pb::ResourceNamesRequest>) -> Answer<pb::ResourceNamesResponse> {
         let resources = status::resource_names(&self.machine.published.load());
@@ -263,12 +264,15 @@ impl RobotService for RobotState {
         not_offered("StreamStatus")
     }
 
-    async fn tunnel(&self, _: Request<tonic::Streaming<pb::TunnelRequest>>) -> Answer<Self::TunnelStream> {
-        not_offered("Tunnel")
+    async fn tunnel(&self, request: Request<tonic::Streaming<pb::TunnelRequest>>) -> Answer<Self::TunnelStream> {
+        let config = self.machine.published.load().config.clone();
+        let stream = tunnel::open(request.into_inner(), &config.network.tunnels).await?;
+        Ok(Response::new(stream))
     }
 
     async fn list_tunnels(&self, _: Request<pb::ListTunnelsRequest>) -> Answer<pb::ListTunnelsResponse> {
-        not_offered("ListTunnels")
+        let tunnels = tunnel::list(&self.machine.published.load().config.network.tunnels);
+        Ok(Response::new(pb::ListTunnelsResponse { tunnels }))
     }
 
     async fn frame_system_config(

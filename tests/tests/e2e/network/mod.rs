@@ -2,3 +2,4 @@
 
 mod remotes;
 mod remotes_lost;
+mod tunnel;
