@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use mainstay_proto::mainstay::control::v1 as control;
@@ -254,6 +254,14 @@ impl World {
     /// Runs the command line against this machine to its end.
     pub async fn cli(&self, arguments: &[&str]) -> Finished {
         self.place.mainstay(arguments).await
+    }
+
+    /// Starts the command line beside this machine, its output piped.
+    pub fn start_cli(&self, arguments: &[&str]) -> Child {
+        let mut command = self.place.command(&crate::bins::mainstay());
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the command line starts")
     }
 
     /// Returns the machine's output so far, stdout and stderr.

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the core, and the crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("mainstay-model", &["mainstay-ids"]),
     ("mainstay-core", &["mainstay-ids", "mainstay-model"]),
     (
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
         &["mainstay-ids", "mainstay-model", "mainstay-core", "mainstay-proto"],
     ),
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
+    ("mainstay-dial", &[]),
     ("mainstay-trace", &["mainstay-proto"]),
     (
         "mainstay-proxy",
@@ -39,6 +40,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "mainstay-model",
             "mainstay-core",
             "mainstay-config",
+            "mainstay-dial",
             "mainstay-process",
             "mainstay-proxy",
             "mainstay-proto",
@@ -66,6 +68,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "mainstay-model",
             "mainstay-core",
             "mainstay-config",
+            "mainstay-dial",
             "mainstay-wire",
             // Only to find the sockets of running machines.
             "mainstay-process",

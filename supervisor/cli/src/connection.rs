@@ -2,26 +2,30 @@
 
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use h2::Reason;
+use http::header::AUTHORIZATION;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
+use mainstay_dial::{DialError, Encryption, dial};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
+use mainstay_proto::proto::rpc::v1::auth_service_client::AuthServiceClient;
+use mainstay_proto::proto::rpc::v1::{AuthenticateRequest, Credentials};
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -35,6 +39,64 @@ const WINDOW: u32 = 16 << 20;
 pub struct MachineConnection {
     sender: SendRequest<Body>,
     authority: Authority,
+    scheme: Scheme,
+    /// Shown with every call.
+    authorization: Option<HeaderValue>,
+}
+
+/// API key of a machine on the network.
+#[derive(Clone)]
+pub struct ApiKey {
+    id: String,
+    secret: String,
+}
+
+impl FromStr for ApiKey {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self {
+                id: id.to_owned(),
+                secret: secret.to_owned(),
+            }),
+            _ => Err("an API key is written ID:KEY"),
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Failure to connect to a machine on the network.
+#[derive(Debug)]
+pub enum DialFailure {
+    /// Nobody answers there as is asked.
+    Unreachable(String),
+    /// The machine does not take the key.
+    Refused(Status),
+}
+
+impl From<DialError> for DialFailure {
+    fn from(error: DialError) -> Self {
+        Self::Unreachable(error.to_string())
+    }
+}
+
+impl From<io::Error> for DialFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Unreachable(error.to_string())
+    }
+}
+
+impl From<Status> for DialFailure {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
 }
 
 impl MachineConnection {
@@ -44,12 +106,34 @@ impl MachineConnection {
         Self::handshake(stream, Authority::from_static("localhost")).await
     }
 
-    /// Connects to a machine's network address, without TLS.
-    pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let authority = Authority::try_from(address.to_string()).map_err(io::Error::other)?;
-        Self::handshake(TokioIo::new(stream), authority).await
+    /// Connects to a machine's network address, `host:port`, by TLS if it speaks that. `key` is shown to it; that takes TLS, or
+    /// `insecure`.
+    ///
+    /// # Errors
+    /// Nobody answers there, or it does not take the key.
+    pub async fn network(address: &str, key: Option<&ApiKey>, insecure: bool) -> Result<Self, DialFailure> {
+        let encryption = if insecure { Encryption::Off } else { Encryption::On };
+        let (stream, encryption) = dial(address, encryption, key.is_some()).await?;
+        let authority = Authority::try_from(address).map_err(io::Error::other)?;
+        let mut connection = Self::handshake(TokioIo::new(stream), authority).await?;
+        if encryption == Encryption::On {
+            connection.scheme = Scheme::HTTPS;
+        }
+        if let Some(key) = key {
+            let request = AuthenticateRequest {
+                entity: key.id.clone(),
+                credentials: Some(Credentials {
+                    r#type: "api-key".to_owned(),
+                    payload: key.secret.clone(),
+                }),
+            };
+            let mut client = AuthServiceClient::new(connection.clone());
+            let token = client.authenticate(request).await?.into_inner().access_token;
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(io::Error::other)?;
+            value.set_sensitive(true);
+            connection.authorization = Some(value);
+        }
+        Ok(connection)
     }
 
     /// Speaks over a socket whose other end is there already.
@@ -71,7 +155,12 @@ impl MachineConnection {
             .map_err(io::Error::other)?;
         // It ends with the last clone and response. The reason of an earlier end reaches the calls that it ends.
         drop(TaskTracker::new().spawn(async move { drop(connection.await) }));
-        Ok(Self { sender, authority })
+        Ok(Self {
+            sender,
+            authority,
+            scheme: Scheme::HTTP,
+            authorization: None,
+        })
     }
 
     /// Client of the machine's control service, for answers of any size.
@@ -93,7 +182,7 @@ impl MachineConnection {
     fn uri(&self, request: &Uri) -> Result<Uri, Status> {
         let path = request.path_and_query().cloned();
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         uri.build().map_err(|error| Status::internal(error.to_string()))
@@ -112,6 +201,9 @@ impl Service<Request<Body>> for MachineConnection {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let uri = self.uri(request.uri());
         let mut sender = self.sender.clone();
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         Box::pin(async move {
             *request.uri_mut() = uri?;
             let ended = |error: hyper::Error| {

@@ -44,6 +44,7 @@ mod table;
 mod target;
 mod terminal;
 mod times;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,7 @@ machine found.
 
 Environment:
   MAINSTAY_MACHINE the machine of every verb but `run`: its config file or HOST:PORT; options go before it
+  MAINSTAY_API_KEY ID:KEY for a machine on the network that asks for one
   VIAM_HOME        folder for the data of modules (default ~/.viam)
   XDG_RUNTIME_DIR  the machine's sockets are in $XDG_RUNTIME_DIR/mainstay (default /tmp/mainstay-<uid>)
   NO_COLOR         print without colours"
@@ -120,6 +122,8 @@ enum Verb {
     Config(config::Arguments),
     /// Show the dependencies between resources
     Graph(graph::Arguments),
+    /// Reach a port of the machine's host through the machine
+    Tunnel(tunnel::Arguments),
     /// Print the script with which a shell completes command lines, names of resources included
     Completions(completions::Arguments),
 }
@@ -148,6 +152,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Diff(arguments) => client(arguments.json, diff::run(arguments)),
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
         Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
+        Verb::Tunnel(arguments) => client(false, tunnel::run(arguments)),
         Verb::Completions(arguments) => ended(false, completions::run(&arguments)),
     }
 }

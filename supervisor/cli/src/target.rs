@@ -1,8 +1,7 @@
 //! Finding the machine that a verb talks to: by its config, by its address, or because it is the only one here.
 
 use std::ffi::OsStr;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +11,9 @@ use mainstay_process::{identity, runtime_dir};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
+use tonic::Code;
 
-use crate::connection::MachineConnection;
+use crate::connection::{ApiKey, DialFailure, MachineConnection};
 use crate::failure::{CliError, Exit};
 use crate::output::note;
 use crate::table::TextTable;
@@ -37,6 +37,12 @@ pub struct MachineSelector {
     /// A machine by its network address; port 8080 if none is given
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
+    /// API key of a machine on the network; without it, that of the variable MAINSTAY_API_KEY, which no list of processes shows
+    #[arg(long, value_name = "ID:KEY", env = "MAINSTAY_API_KEY", hide_env = true)]
+    pub api_key: Option<ApiKey>,
+    /// Talk to a machine on the network in cleartext, API key included
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 impl MachineSelector {
@@ -44,7 +50,7 @@ impl MachineSelector {
     pub fn local(config: Option<PathBuf>) -> Self {
         Self {
             machine: config,
-            address: None,
+            ..Self::default()
         }
     }
 }
@@ -102,10 +108,10 @@ pub enum Socket {
 /// No machine (exit 3), or several and none was named (exit 2).
 pub async fn find(selector: &MachineSelector) -> Result<Target, CliError> {
     match (&selector.address, &selector.machine) {
-        (Some(address), _) => dial(address).await,
+        (Some(address), _) => dial(address, selector).await,
         (None, Some(config)) => by_config(config).await,
         (None, None) => match from_environment() {
-            Some(NamedMachine::Address(address)) => dial(&address).await.map_err(named_by_variable),
+            Some(NamedMachine::Address(address)) => dial(&address, selector).await.map_err(named_by_variable),
             Some(NamedMachine::Config(config)) => by_config(&config).await.map_err(named_by_variable),
             None => only_one().await,
         },
@@ -190,31 +196,30 @@ pub async fn until_interrupted(
     }
 }
 
-async fn dial(address: &str) -> Result<Target, CliError> {
+async fn dial(address: &str, selector: &MachineSelector) -> Result<Target, CliError> {
     let address = with_port(address);
     let unreachable = |why: &str| {
         CliError::no_machine(format!(
             "no machine answers at {address}: {why}\n  check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in"
         ))
     };
-    let found = timeout(PATIENCE, tokio::net::lookup_host(&address)).await;
-    let found = found.map_err(|_| unreachable("the name lookup takes too long"))?;
-    let found: Vec<SocketAddr> = found.map_err(|error| unreachable(&error.to_string()))?.collect();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket_address in found {
-        match timeout(PATIENCE, MachineConnection::tcp(socket_address)).await {
-            Ok(Ok(connection)) => {
-                return Ok(Target {
-                    connection,
-                    socket: Socket::Network { address },
-                    elsewhere: None,
-                });
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "no answer"),
-        }
+    let connecting = MachineConnection::network(&address, selector.api_key.as_ref(), selector.insecure);
+    match timeout(PATIENCE, connecting).await {
+        Ok(Ok(connection)) => Ok(Target {
+            connection,
+            socket: Socket::Network { address },
+            elsewhere: None,
+        }),
+        Ok(Err(DialFailure::Unreachable(why))) => Err(unreachable(&why)),
+        Ok(Err(DialFailure::Refused(status))) if status.code() == Code::Unimplemented => Err(CliError::wrong(format!(
+            "the machine at {address} takes no API keys: its config has no `auth`; leave `--api-key` out"
+        ))),
+        Ok(Err(DialFailure::Refused(status))) => Err(CliError::wrong(format!(
+            "the machine at {address} does not take the API key: {}",
+            status.message()
+        ))),
+        Err(_) => Err(unreachable("no answer")),
     }
-    Err(unreachable(&last.to_string()))
 }
 
 /// Completes `host`, `host:port`, `[v6]`, `[v6]:port` and bare v6 addresses.

@@ -1,7 +1,6 @@
 //! Other machines whose resources are used here: one task per remote connects, authenticates, reads what there is, keeps the
 //! session for what moves, and notices the end. What becomes of the resources is the machine's matter.
 
-mod dial;
 mod link;
 mod listing;
 mod task;
@@ -17,8 +16,6 @@ use mainstay_proto::custom::CustomService;
 use mainstay_proxy::table::ModuleApi;
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
-
-pub use dial::DialError;
 
 /// Published state of a remote.
 #[derive(Debug, Clone)]

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use mainstay_dial::{Encryption, dial};
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
 use tokio::sync::{mpsc, oneshot};
-
-use super::dial::{Encryption, dial};
 
 /// Request of the data path to the remote's task.
 #[derive(Debug)]
@@ -76,6 +75,7 @@ impl RemoteLink for Link {
                 .await
                 .map_err(io::Error::other)?;
             self.cleartext.store(encryption != Encryption::On, Ordering::Relaxed);
+            let io: Box<dyn LinkIo> = Box::new(io);
             Ok(io)
         })
     }

@@ -134,3 +134,42 @@ async fn a_port_that_closes_ends_the_tunnel_and_one_that_is_not_opened_is_refuse
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest));
     read.await.expect("it ends").map_or_else(drop, drop);
 }
+
+#[tokio::test]
+async fn the_command_line_leads_a_port_here_to_one_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let world = world(&[port]).await;
+    assert_eq!(world.cli(&["tunnel"]).await.stdout.trim(), port.to_string());
+    let refused = world.cli(&["tunnel", "1"]).await;
+    assert!(
+        refused.code == 1 && refused.stderr.contains("the machine opens no port 1"),
+        "{refused:?}"
+    );
+    let mut tunnel = world.start_cli(&["tunnel", &format!("0:{port}"), "--address", world.address()]);
+    let told = {
+        use std::io::{BufRead as _, BufReader};
+        let mut line = String::new();
+        BufReader::new(tunnel.stderr.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        line
+    };
+    let here = told.split_whitespace().next().expect("an address").to_owned();
+    let echo = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.expect("bytes");
+        stream.write_all(&heard).await.expect("written");
+    };
+    let client = async {
+        let mut stream = tokio::net::TcpStream::connect(&here).await.expect("it listens");
+        stream.write_all(b"hello").await.expect("written");
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.expect("the end");
+        assert_eq!(heard, b"hello");
+    };
+    tokio::join!(echo, client);
+    tunnel.kill().expect("it lives");
+    tunnel.wait().expect("it ends");
+}

@@ -1,12 +1,14 @@
-//! Connection to another machine: TLS by default, cleartext where the config says so, or where there is nothing to protect and
-//! nothing else to be had.
+//! Connections to other machines, of remotes and of the command line: TLS by default, cleartext where somebody says so, or
+//! where there is nothing to protect and nothing else to be had.
+//!
+//! Never speaks what comes inside: it hands out a stream of bytes.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mainstay_proxy::remote_link::LinkIo;
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -14,6 +16,11 @@ use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
 /// Longest wait for one address to answer.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Byte stream of a connection, encrypted or not.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// Failure to reach another machine.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +36,7 @@ pub enum DialError {
     Connect(io::Error),
     /// The other side speaks no TLS, and there are credentials to be shown.
     #[error(
-        "it speaks no TLS, and credentials are not sent in cleartext; `insecure: true` on the remote allows it, where the network is trusted"
+        "it speaks no TLS, and credentials are not sent in cleartext unless that is allowed: `insecure: true` on a remote, `--insecure` on the command line, where the network is trusted"
     )]
     Cleartext,
     /// TLS failed.
@@ -39,8 +46,8 @@ pub enum DialError {
 
 /// Way to reach another machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encryption {
-    /// The config says so.
+pub enum Encryption {
+    /// Cleartext, because somebody says so.
     Off,
     /// Cleartext, after it turned out that the other side speaks no TLS.
     Refused,
@@ -49,11 +56,14 @@ pub(super) enum Encryption {
 }
 
 /// Opens a connection. `secret`: there are credentials to be shown on it.
-pub(super) async fn dial(
+///
+/// # Errors
+/// Nobody answers there, or not in the way that is asked for.
+pub async fn dial(
     address: &str,
     mut encryption: Encryption,
     secret: bool,
-) -> Result<(Box<dyn LinkIo>, Encryption), DialError> {
+) -> Result<(Box<dyn Io>, Encryption), DialError> {
     loop {
         let stream = connect(address).await?;
         if encryption != Encryption::On {
