@@ -1,6 +1,8 @@
-//! Gate for calls: asked of every call for a resource before anything of it is passed on.
+//! Gate for calls: asked who makes each call before anything of it is read, and of each call for a resource whether it may
+//! pass.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use mainstay_proto::ResourceName;
@@ -21,6 +23,10 @@ pub struct GatedCall<'c> {
     pub life: u64,
     /// Shape of the method.
     pub shape: &'c MethodShape,
+    /// `/package.Service/Method`.
+    pub path: &'c str,
+    /// Name of the resource, as the caller gave it.
+    pub name: &'c str,
     /// Destination of the call; `None` if it names nothing that is there.
     pub destination: Option<&'c Destination<'c>>,
     /// The caller's metadata.
@@ -29,6 +35,18 @@ pub struct GatedCall<'c> {
 
 /// Decides about calls. Asked on the hot path: it must not wait.
 pub trait CallGate: Debug + Send + Sync {
+    /// Gate of one connection, at whose other end is `identity`. `None`: who that is needs no proof.
+    fn connection(&self, identity: &Arc<Identity>) -> Option<Arc<dyn ConnectionGate>> {
+        let _trusted = identity;
+        None
+    }
+
+    /// The answer to a caller who may not make this call, where no resource is to be named.
+    fn denial(&self, identity: &Identity, path: &str) -> CallError {
+        let _rightless = (identity, path);
+        CallError::Unimplemented
+    }
+
     /// Lets a call pass, with the session that answers for it if one does.
     ///
     /// # Errors
@@ -37,6 +55,24 @@ pub trait CallGate: Debug + Send + Sync {
 
     /// A call of `identity`, with these headers, set `resource` moving on its behalf, beside what it called.
     fn monitored(&self, identity: &Identity, headers: &HeaderMap, resource: &ResourceName);
+}
+
+/// Caller of a request, as the gate made out.
+#[derive(Debug, Clone)]
+pub struct Entered {
+    /// Identity of the caller.
+    pub identity: Arc<Identity>,
+    /// True if it may not make this call, whatever resource it is for.
+    pub denied: bool,
+}
+
+/// Decides who makes the requests of one connection. Asked of every request: it must not wait.
+pub trait ConnectionGate: Debug + Send + Sync {
+    /// Finds out who makes a request with these headers for this path.
+    ///
+    /// # Errors
+    /// Nobody who is served; the error is the caller's answer.
+    fn enter(&self, headers: &HeaderMap, path: &str) -> Result<Entered, CallError>;
 }
 
 impl CallGate for Sessions {

@@ -9,13 +9,13 @@ use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
 use mainstay_proto::methods::{self, Kind};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
-use crate::gate::{CallGate, GatedCall};
+use crate::gate::{CallGate, ConnectionGate, GatedCall};
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
 use crate::in_flight::{self, CallerCalls, InFlightCall};
@@ -53,6 +53,10 @@ pub struct Routes {
 pub struct Ingress {
     routes: Arc<Routes>,
     identity: Arc<Identity>,
+    /// The gate that asks for proof of that; `None` where none is needed.
+    gate: Option<Arc<dyn ConnectionGate>>,
+    /// True for a call that the caller may not make, whatever resource it is for.
+    denied: bool,
     /// The module at the other end, if it is one.
     module: Option<Arc<dyn ModulePeer>>,
     /// Number of that module's process; 0 for anybody else.
@@ -65,9 +69,12 @@ pub struct Ingress {
 impl Ingress {
     /// A way in for callers who are `identity`.
     pub fn new(routes: Arc<Routes>, identity: Identity) -> Self {
+        let identity = Arc::new(identity);
         Self {
+            gate: routes.gate.connection(&identity),
+            denied: false,
             routes,
-            identity: Arc::new(identity),
+            identity,
             module: None,
             life: 0,
             caller: CallerId::unique(),
@@ -95,12 +102,18 @@ impl Ingress {
     }
 
     /// Answers one request.
-    pub async fn call(self, request: Request<RequestBody>) -> Response<CallBody> {
+    pub async fn call(mut self, request: Request<RequestBody>) -> Response<CallBody> {
         if let Some(page) = self.routes.local.page(&self.identity, request.method(), request.uri()) {
-            return page.await;
+            return match self.enter(&request).and_then(|()| self.allowed(request.uri().path())) {
+                Ok(()) => page.await,
+                Err(error) => plain(http_status(error.code()), format!("{error}\n")),
+            };
         }
         if let Some(answer) = not_grpc(&request) {
             return answer;
+        }
+        if let Err(error) = self.enter(&request) {
+            return respond(error);
         }
         if let Some(module) = &self.module {
             // A module that calls is alive.
@@ -112,11 +125,34 @@ impl Ingress {
         };
         match self.routes.local.serves(service, &self.identity) {
             // Boxed, because every other call would carry the room for it.
-            Some(treatment) => Box::pin(self.call_local(service, treatment, request)).await,
+            Some(treatment) => match self.allowed(&path) {
+                Ok(()) => Box::pin(self.call_local(service, treatment, request)).await,
+                Err(error) => respond(error),
+            },
             None => self
                 .forward_call(service, method, request)
                 .await
                 .unwrap_or_else(respond),
+        }
+    }
+
+    /// Finds out who makes this request.
+    ///
+    /// # Errors
+    /// Nobody who may.
+    fn enter(&mut self, request: &Request<RequestBody>) -> Result<(), CallError> {
+        if let Some(gate) = &self.gate {
+            let entered = gate.enter(request.headers(), request.uri().path())?;
+            (self.identity, self.denied) = (entered.identity, entered.denied);
+        }
+        Ok(())
+    }
+
+    /// Refuses a call that its caller may not make, where no resource is known that the answer could name.
+    fn allowed(&self, path: &str) -> Result<(), CallError> {
+        match self.denied {
+            false => Ok(()),
+            true => Err(self.routes.gate.denial(&self.identity, path)),
         }
     }
 
@@ -191,6 +227,7 @@ impl Ingress {
             Some(shape) if shape.name_path != NamePath::Nowhere => shape,
             // The operation id is there as with every answer.
             other => {
+                self.allowed(request.uri().path())?;
                 let opid = given_operation(request.headers()).unwrap_or_else(Uuid::new_v4);
                 // Without a shape it is no word of ours or of any module's.
                 let error = other.map_or(CallError::Unimplemented, |_nameless| CallError::NoName);
@@ -207,7 +244,11 @@ impl Ingress {
             path: shape.name_path.as_slice(),
             standard_api: table.standard_api(service),
         };
-        let Peeked { name, body } = match deadline.limit(peek(body, &parts.headers, addressing)).await? {
+        let peeked = deadline.limit(peek(body, &parts.headers, addressing)).await?;
+        if peeked.is_err() {
+            self.allowed(parts.uri.path())?;
+        }
+        let Peeked { name, body } = match peeked {
             Ok(peeked) => peeked,
             // A method that nobody knows may take other messages than ours, so this is no fault of the message.
             Err(_) if shape.unknown => return Err(CallError::Unimplemented.into()),
@@ -265,6 +306,8 @@ impl Ingress {
             identity: &self.identity,
             life: self.life,
             shape,
+            path: parts.uri.path(),
+            name,
             destination: destination.as_ref().ok(),
             headers: &parts.headers,
         })?;
@@ -378,8 +421,17 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
     }
 }
 
+/// The HTTP status that says of a page what the code says of a call.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
 /// `/package.Service/Method` in its two parts.
-fn split(path: &str) -> Option<(&str, &str)> {
+pub fn split(path: &str) -> Option<(&str, &str)> {
     let (service, method) = path.strip_prefix('/')?.rsplit_once('/')?;
     (!service.is_empty() && !method.is_empty()).then_some((service, method))
 }

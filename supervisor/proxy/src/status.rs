@@ -100,6 +100,12 @@ pub enum CallError {
         /// Resource and service, in the words that peers know.
         key: String,
     },
+    /// The caller has not proved who it is; the text says what is missing or wrong.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller is known, and may not do this; the text says what would allow it.
+    #[error("{0}")]
+    PermissionDenied(String),
     /// The session that answers for the call does not live, or cannot begin.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -175,6 +181,8 @@ impl CallError {
             | Self::TooManyInFlight { .. }
             | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
             Self::Session(_) => Code::InvalidArgument,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Cancelled | Self::CallerGone(_) => Code::Cancelled,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             // As in the gRPC specification, "HTTP/2 errors".
