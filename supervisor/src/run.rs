@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_auth::access::Access;
+use mainstay_auth::gate::Gate;
 use mainstay_config::colour_wanted;
 use mainstay_config::store::LastGood;
 use mainstay_core::module::lifecycle::START_TIMEOUT;
@@ -29,7 +31,7 @@ use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
-use mainstay_server::followers::Followers;
+use mainstay_server::followers::{Exposure, Followers};
 use mainstay_server::jobs;
 use mainstay_server::jobs::Jobs;
 use mainstay_server::listeners::{serve_control, serve_parents};
@@ -208,9 +210,11 @@ where
     };
     let stops = robot.stops.clone();
     let addresses = Addresses::default();
+    let access = Arc::new(Access::new(config).map_err(failure)?);
     let facts = CoreInfo {
         config_path: config_path.clone(),
         addresses: addresses.clone(),
+        access: access.clone(),
         started,
     };
     let store = LastGood::open(&config_path);
@@ -232,13 +236,15 @@ where
         traces: export_settings,
         jobs: jobs.clone(),
         sessions: robot.sessions.clone(),
+        access: access.clone(),
+        exposure: Exposure::default(),
     };
     followers.take_up(config);
     let (applied, applied_configs) = watch::channel(config.clone());
     let routes = Arc::new(Routes {
         table: handle.published.table.clone(),
-        gate: robot.sessions.clone(),
-        local: Arc::new(OwnServices::new(robot.clone(), control.clone())),
+        gate: Arc::new(Gate::new(access.clone(), robot.sessions.clone())),
+        local: Arc::new(OwnServices::new(robot.clone(), control.clone(), access)),
         operations: robot.operations.clone(),
         traces,
     });

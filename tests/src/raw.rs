@@ -109,7 +109,11 @@ impl RawRequest {
 impl RawConnection {
     /// Connects to `host:port`.
     pub async fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the port is open");
+        Self::over(TcpStream::connect(address).await.expect("the port is open")).await
+    }
+
+    /// Speaks HTTP/2 over a TCP connection.
+    pub async fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         let builder = h2::client::Builder::new()
             .initial_window_size(1 << 24)

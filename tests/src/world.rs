@@ -227,7 +227,8 @@ impl World {
     /// Fetches the machine's current status.
     pub async fn snapshot(&self) -> Snapshot {
         let path = "/viam.robot.v1.RobotService/GetMachineStatus";
-        let machine = rpc::call(self.channel(), path, &robot::GetMachineStatusRequest::default()).await;
+        // Over a socket that asks nobody who they are.
+        let machine = rpc::call(self.control(), path, &robot::GetMachineStatusRequest::default()).await;
         Snapshot {
             machine: machine.expect("GetMachineStatus answers at any time"),
             control: self.control_status().await.expect("GetStatus answers at any time"),

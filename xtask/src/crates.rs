@@ -24,6 +24,10 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         &["mainstay-ids", "mainstay-model", "mainstay-proto", "mainstay-trace"],
     ),
     (
+        "mainstay-auth",
+        &["mainstay-ids", "mainstay-model", "mainstay-proto", "mainstay-proxy"],
+    ),
+    (
         "mainstay-wire",
         &[
             "mainstay-ids",
@@ -50,6 +54,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     (
         "mainstay-server",
         &[
+            "mainstay-auth",
             "mainstay-ids",
             "mainstay-model",
             "mainstay-config",
@@ -78,6 +83,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     (
         "mainstay",
         &[
+            "mainstay-auth",
             "mainstay-trace",
             "mainstay-model",
             "mainstay-core",

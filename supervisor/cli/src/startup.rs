@@ -201,10 +201,16 @@ fn has_ended_its_start(state: ModuleState) -> bool {
 
 /// The addresses of the machine; `None` if it has its control socket only.
 fn place(status: &Status) -> Option<String> {
-    let listeners: Vec<&str> = status
+    let listeners: Vec<String> = status
         .listeners
         .iter()
-        .map(|listener| listener.address.as_str())
+        .map(|listener| match listener.authentication.as_str() {
+            // What others can reach.
+            open if open.starts_with("no authentication") && !open.ends_with("loopback only") => {
+                format!("{} ({open})", listener.address)
+            }
+            _ => listener.address.clone(),
+        })
         .collect();
     (!listeners.is_empty()).then(|| listeners.join(", "))
 }

@@ -5,11 +5,12 @@
 //!
 //! Reading order, as a text flows: [`bundle`] (the files, raw), `substitute` (variables), `document` with `json` and `yaml` (a
 //! tree in which every node knows its place), `read` and `values` (the typed reader) with `keys` (every key), then `sections`, `entries`,
-//! `policy`, `network`, `frame`, `jobs` (typed values), [`check`], `registry` and `dependencies` (entries against each other and the
+//! `policy`, `network`, `auth`, `frame`, `jobs` (typed values), [`check`], `registry` and `dependencies` (entries against each other and the
 //! file system), [`models`] and [`declared`] (entries against what modules offer and say), [`diagnostic`] and `secrets` (what is said, and never said); `schema`; [`edit`] (one value replaced in its text);
 //! [`store`] (files on the disk); [`schedule`] (when a job runs), [`executable`], [`symlinks`].
 
 mod apply;
+mod auth;
 pub mod builtins;
 pub mod bundle;
 pub mod check;

@@ -1,14 +1,11 @@
-//! The sections about connections: `network`, `auth`, `cloud`, `remotes`. Errors of the first two refuse the config: who may
-//! come in, and where, must never be a guess.
+//! The sections about connections: `network`, `cloud`, `remotes`. Errors of the first refuse the config: where one may come in
+//! must never be a guess.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstay_model::{Auth, AuthHandler, Cloud, Network, Remote, Secret, SourceSpan, Span, Tunnel};
+use mainstay_model::{Cloud, Network, Remote, Secret, SourceSpan, Tunnel};
 
-use crate::diagnostic::{Diagnostic, Severity};
 use crate::entries::service_configs;
-use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
 use crate::values::duration_range;
@@ -44,6 +41,7 @@ pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -
         network.heartbeat_window = window;
     }
     network.tunnels = tunnels(reader, &keys);
+    network.allow_unauthenticated = reader.flag(&keys, "allow_unauthenticated");
     network
 }
 
@@ -104,146 +102,6 @@ fn check_address(address: &str) -> Result<(), String> {
     match port.parse::<u16>() {
         Ok(_) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
         _ => Err(format!("address {}: invalid port", address.escape_debug())),
-    }
-}
-
-/// Reads `auth`. Every error in it is refused, and nothing runs that asks for less.
-pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
-    let before = reader.diagnostics.len();
-    let auth = handlers(reader, keys);
-    let refused = |diagnostic: &&mut Diagnostic| diagnostic.severity == Severity::Refused;
-    for diagnostic in reader.diagnostics[before..].iter_mut().filter(refused) {
-        diagnostic.open = true;
-    }
-    auth
-}
-
-fn handlers(reader: &mut Reader, keys: &Keys<'_>) -> Auth {
-    let mut auth = Auth::default();
-    let Some(keys) = reader.map(keys, "auth") else {
-        return auth;
-    };
-    let mut types: Vec<&str> = Vec::new();
-    for node in reader.list(&keys, "handlers") {
-        let Some(keys) = reader.keys(&keys::HANDLER, node) else {
-            continue;
-        };
-        let kind = reader.text(&keys, "type").unwrap_or_default();
-        let span = keys.span_of("type");
-        if types.contains(&kind) {
-            reader.error(span, format!("duplicate handler type \"{kind}\"")).help =
-                Some("merge them into one".to_owned());
-            continue;
-        }
-        types.push(kind);
-        match kind {
-            "" => {
-                reader.error(span, "handler must have type").help = Some("for example `type: api-key`".to_owned());
-            }
-            "api-key" => auth.handlers.push(AuthHandler::ApiKeys(api_keys(reader, &keys))),
-            "external" => {
-                reader.error(span, "robot cannot issue external auth tokens");
-            }
-            _ => {
-                reader
-                    .error(
-                        span,
-                        format!("do not know how to handle auth for \"{}\"", kind.escape_debug()),
-                    )
-                    .help = Some("the type of a handler is `api-key`".to_owned());
-            }
-        }
-    }
-    auth.tls_auth_entities = reader
-        .texts(&keys, "tls_auth_entities")
-        .into_iter()
-        .map(|(text, _)| text)
-        .collect();
-    if let Some(keys) = reader.map(&keys, "external_auth_config") {
-        if let Some(node) = keys.get("jwks") {
-            auth.external_jwks = reader.structure(&keys, "jwks");
-            check_jwks(reader, node);
-        } else {
-            reader.error(keys.span, "must contain at least 1 key").help = Some("write jwks: {keys: [...]}".to_owned());
-        }
-    }
-    auth
-}
-
-fn api_keys(reader: &mut Reader, keys: &Keys<'_>) -> BTreeMap<String, Secret> {
-    let mut by_id = BTreeMap::new();
-    let Some(node) = keys.get("config") else {
-        reader.error(keys.span, "keys is required").help =
-            Some("write config: {keys: [my-id], my-id: <key>}".to_owned());
-        return by_id;
-    };
-    let mut ids: Vec<(&str, Span)> = Vec::new();
-    for (key, span, value) in reader.any_keys("`config`", node) {
-        match (key, &value.value) {
-            ("keys", NodeValue::List(items)) => {
-                ids = items
-                    .iter()
-                    .filter_map(|item| Some((reader.as_text("a key id", item)?, item.span)))
-                    .collect();
-            }
-            ("keys", _) => {
-                reader.wrong_type("`keys`", value, "a list");
-            }
-            ("key", _) => {}
-            (id, NodeValue::Text(secret)) if !secret.is_empty() => {
-                by_id.insert(id.to_owned(), Secret(secret.clone()));
-            }
-            // No quote and no type here: whatever it is, it stands where a key should.
-            (id, _) => {
-                reader.error(
-                    span,
-                    format!("the key of `{}` must be a text that is not empty", id.escape_debug()),
-                );
-            }
-        }
-    }
-    if ids.is_empty() {
-        reader.error(node.span, "keys is required").help = Some("list the ids, like `keys: [my-id]`".to_owned());
-    } else if by_id.is_empty() {
-        reader.error(node.span, "\"api-key\" handler requires non-empty API keys");
-    }
-    for (id, span) in ids {
-        if !by_id.contains_key(id) {
-            reader.warn(span, format!("there is no key for the id `{}`", id.escape_debug()));
-        }
-    }
-    by_id
-}
-
-fn check_jwks(reader: &mut Reader, node: &TreeNode) {
-    let entries = reader.any_keys("`jwks`", node);
-    let Some((.., list)) = entries.iter().find(|(key, ..)| *key == "keys") else {
-        reader.error(node.span, "must contain at least 1 key");
-        return;
-    };
-    let NodeValue::List(items) = &list.value else {
-        reader.wrong_type("`keys`", list, "a list");
-        return;
-    };
-    if items.is_empty() {
-        reader.error(list.span, "must contain at least 1 key");
-    }
-    for item in items {
-        let text = |entries: &[(&str, Span, &TreeNode)], wanted: &str| {
-            entries
-                .iter()
-                .find(|(key, ..)| *key == wanted)
-                .and_then(|(.., node)| match &node.value {
-                    NodeValue::Text(text) => Some(text.clone()),
-                    _ => None,
-                })
-        };
-        let entries = reader.any_keys("a key", item);
-        if text(&entries, "kty").as_deref() != Some("RSA") {
-            reader.error(item.span, "the keys of `jwks` must be RSA keys");
-        } else if !matches!(text(&entries, "alg").as_deref(), Some("RS256" | "RS384" | "RS512")) {
-            reader.error(item.span, "the `alg` of a key must be RS256, RS384 or RS512");
-        }
     }
 }
 

@@ -97,7 +97,7 @@ impl ReferencePage {
 
     fn within(&mut self, takes: &'static ValueType, heading: &str) {
         match takes {
-            ValueType::Map(section) => self.section(section, heading),
+            ValueType::Map(section) | ValueType::Named(section) => self.section(section, heading),
             ValueType::List(item) => self.within(item, heading),
             ValueType::Either(forms) => forms
                 .iter()
@@ -117,6 +117,10 @@ impl ReferencePage {
             ValueType::Duration(..) | ValueType::Interval => limited("duration", takes),
             ValueType::Size(..) => limited("size", takes),
             ValueType::Map(section) => format!("[map](#{})", anchor(self.heading(section).unwrap_or(heading))),
+            ValueType::Named(section) => {
+                self.takes(&ValueType::Map(section), heading)
+                    .replacen("[map]", "[map of maps]", 1)
+            }
             ValueType::Free => "map".to_owned(),
             ValueType::Texts => "map of texts".to_owned(),
             ValueType::List(item) => match self.takes(item, heading) {

@@ -146,6 +146,10 @@ fn takes(what: &ValueType) -> Value {
         ValueType::Map(section) => json!({"$ref": format!("#/$defs/{}", section.id)}),
         ValueType::Free => json!({"type": "object"}),
         ValueType::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        ValueType::Named(section) => {
+            let value = takes(&ValueType::Map(section));
+            json!({"type": "object", "additionalProperties": value})
+        }
         ValueType::List(item) => json!({"type": "array", "items": takes(item)}),
         ValueType::Either(several) => json!({"anyOf": several.iter().map(takes).collect::<Vec<Value>>()}),
         ValueType::Ignored => json!({"deprecated": true}),

@@ -97,6 +97,8 @@ impl<'t> SecretFinder<'t> {
             Secrecy::Keys if key.eq_ignore_ascii_case("keys") => Secrecy::Open,
             Secrecy::Keys => Secrecy::Secret,
             _ if self.is_secret(key) => Secrecy::Secret,
+            // Names of roles and of entities, and patterns.
+            Secrecy::Auth if key.eq_ignore_ascii_case("roles") => Secrecy::Open,
             Secrecy::Auth if key == "config" || !is_harmless(key) => Secrecy::Keys,
             Secrecy::Auth => Secrecy::Auth,
             Secrecy::Top if key != "auth" && is_harmless(key) => Secrecy::Open,

@@ -15,7 +15,7 @@ use crate::node::{NodeValue, TreeNode};
 use crate::packages::packages;
 use crate::placeholder::Placeholders;
 use crate::read::{Keys, Reader};
-use crate::{include, keys, network, processes};
+use crate::{auth, include, keys, network, processes};
 
 /// Lists whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 8] = [
@@ -80,7 +80,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
     }
     let modules = reader.entries(&files, "modules", module);
     let network = network::network(reader, &keys, SourceSpan::file(&path));
-    let auth = network::auth(reader, &keys);
+    let auth = auth::auth(reader, &keys, &network);
     // A machine is what it is without the rest.
     Some(reader.entry(|reader| {
         let remotes = network::remotes(reader, &files);

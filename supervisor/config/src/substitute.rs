@@ -17,6 +17,15 @@ const MAX_DEPTH: usize = 10;
 /// Longest text that may come out, in bytes: as long as a file may be.
 const MAX_SIZE: usize = crate::bundle::MAX_SIZE as usize;
 
+/// Begin of the hash of an API key, as programs print it: its dollar signs begin no variables.
+const HASH: &str = "$argon2id$v=";
+
+/// Length of the hash that `text` begins with.
+fn hash_len(text: &str) -> usize {
+    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '$' | '=' | ',' | '+' | '/' | '-' | '_');
+    text.find(|c| !inside(c)).unwrap_or(text.len())
+}
+
 /// A text whose variables have been replaced.
 #[derive(Debug)]
 pub(super) struct Substituted<'t> {
@@ -171,6 +180,7 @@ impl Substitution<'_> {
         match rest.as_bytes().first() {
             Some(b'$') => DollarForm::Value("$".to_owned(), sign + 2),
             Some(b'{') => self.braces(sign, depth),
+            _ if self.text[sign..].starts_with(HASH) => DollarForm::Literal(sign + hash_len(&self.text[sign..])),
             _ => match name_len(rest) {
                 0 => DollarForm::Literal(sign + 1),
                 // `$schema` is for editors; `$variable`, `$set` and the like belong to fragments, whatever the environment has.

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
 use crate::frame::Frame;
+pub use crate::key_hash::{BadKeyHash, KeyHash};
 pub use crate::levels::{Level, LogRule, UnknownLevel};
 use crate::policy::ApplyPolicy;
 use crate::source::Source;
@@ -153,6 +155,8 @@ pub struct Network {
     pub heartbeat_window: Duration,
     /// Local ports that clients may reach through the machine.
     pub tunnels: Vec<Tunnel>,
+    /// Serve callers on other hosts although nobody has to prove who they are.
+    pub allow_unauthenticated: bool,
 }
 
 impl Network {
@@ -172,7 +176,19 @@ impl Network {
             no_tls: false,
             heartbeat_window: Self::HEARTBEAT_WINDOW,
             tunnels: Vec::new(),
+            allow_unauthenticated: false,
         }
+    }
+
+    /// True if only programs on this host can reach the address.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.bind_address.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
     }
 }
 
@@ -231,13 +247,67 @@ pub struct Auth {
     pub tls_auth_entities: Vec<String>,
     /// A JSON Web Key Set whose tokens are accepted, as JSON.
     pub external_jwks: Option<Object>,
+    /// Rights by role. `None`: whoever authenticates is an owner.
+    pub roles: Option<Vec<Role>>,
+}
+
+impl Auth {
+    /// True if a caller has to prove who it is.
+    #[must_use]
+    pub fn is_asked_for(&self) -> bool {
+        !self.handlers.is_empty() || !self.tls_auth_entities.is_empty()
+    }
+}
+
+/// Entry of `auth.roles`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name: of a built-in role, or of one that its rules make.
+    pub name: String,
+    /// Ids of API keys, names of certificates, subjects of external tokens.
+    pub entities: Vec<String>,
+    /// Calls that it may make besides what every authenticated caller may. Empty for built-in roles.
+    pub allow: Vec<AccessRule>,
+}
+
+impl Role {
+    /// Role that may do everything.
+    pub const OWNER: &'static str = "owner";
+    /// Role that uses resources.
+    pub const OPERATOR: &'static str = "operator";
+    /// Role that reads, and moves nothing.
+    pub const VIEWER: &'static str = "viewer";
+    /// Names of the roles that need no rules.
+    pub const BUILT_IN: [&'static str; 3] = [Self::OWNER, Self::OPERATOR, Self::VIEWER];
+}
+
+/// Rule of a role: allows the calls that all of its patterns match. In a pattern `*` stands for any text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessRule {
+    /// Name of the resource, simple or full (`rdk:component:motor/left`).
+    pub resource: Option<String>,
+    /// API of the resource.
+    pub api: Option<String>,
+    /// gRPC service.
+    pub service: Option<String>,
+    /// Names of methods. Empty: all.
+    pub methods: Vec<String>,
 }
 
 /// Method of authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthHandler {
     /// API keys by their ids.
-    ApiKeys(BTreeMap<String, Secret>),
+    ApiKeys(BTreeMap<String, ApiKey>),
+}
+
+/// An API key, as the config keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiKey {
+    /// The key itself.
+    Plain(Secret),
+    /// A hash that only the key leads to.
+    Hashed(KeyHash),
 }
 
 /// Connection to the cloud: the rows of `cloud` that a file may set.
@@ -371,4 +441,29 @@ pub struct Maintenance {
     pub sensor_name: String,
     /// The key of its readings that must be true.
     pub allowed_key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_loopback_if_nobody_else_can_reach_it() {
+        for (address, loopback) in [
+            ("localhost:8080", true),
+            ("127.0.0.1:0", true),
+            ("127.1.2.3:0", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            (":8080", false),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.0.0.5:8080", false),
+            ("rover.local:8080", false),
+        ] {
+            let mut network = Network::standard(SourceSpan::file(Path::new("r.yaml")));
+            address.clone_into(&mut network.bind_address);
+            assert_eq!(network.is_loopback(), loopback, "{address}");
+        }
+    }
 }

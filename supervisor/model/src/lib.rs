@@ -4,7 +4,7 @@
 //! Never parses a file, does no IO and decides nothing: whoever makes these values is elsewhere (`mainstay-config` reads them,
 //! `mainstay-core` decides by them and about them).
 //!
-//! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`];
+//! Reading order: [`config`] (the machine), [`entry`] (its modules and resources) with [`frame`], [`value`] and [`levels`], and [`key_hash`];
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`difference`] (two configs, value by value),
 //! [`plan`] (what changes from one to the other) and [`apply_state`] (how far that is). State as others see it: [`phase`],
 //! [`shown`] (a resource) with [`dependencies`] and [`failure`], [`module_state`] with [`limit`] and [`process_end`],
@@ -23,6 +23,7 @@ pub mod entry;
 pub mod event;
 pub mod failure;
 pub mod frame;
+pub mod key_hash;
 pub mod levels;
 pub mod limit;
 pub mod machine_path;
@@ -44,7 +45,8 @@ pub mod value;
 
 pub use builtins::Builtins;
 pub use config::{
-    Auth, AuthHandler, Cloud, Config, Duplicates, Job, Maintenance, Network, Package, Remote, Secret, Tracing, Tunnel,
+    AccessRule, ApiKey, Auth, AuthHandler, BadKeyHash, Cloud, Config, Duplicates, Job, KeyHash, Maintenance, Network,
+    Package, Remote, Role, Secret, Tracing, Tunnel,
 };
 pub use duration::BadDuration;
 pub use entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_core::Stream;
+use mainstay_auth::access::Access;
+use mainstay_auth::policy::Admission;
 use mainstay_config::store::notifier;
 use mainstay_model::cgroup::Events;
 use mainstay_model::limit::Limit;
@@ -54,6 +56,8 @@ pub struct CoreInfo {
     pub config_path: PathBuf,
     /// Addresses that it is served at.
     pub addresses: Addresses,
+    /// Who may come in.
+    pub access: Arc<Access>,
     /// Start of the core.
     pub started: SystemTime,
 }
@@ -108,9 +112,10 @@ impl Control {
             (false, true) => pb::MachineState::Running,
             (false, false) => pb::MachineState::Starting,
         };
+        let admission = self.info.access.admission();
         let listeners = self.info.addresses.get().into_iter().map(|address| pb::Listener {
             address: address.to_string(),
-            authentication: authentication(address).to_owned(),
+            authentication: authentication(address, admission).to_owned(),
         });
         let config = self.config.status();
         pb::Status {
@@ -259,11 +264,12 @@ fn limit(limit: &Limit, counted: Events) -> pb::Limit {
 }
 
 /// Authentication at this address, in words.
-fn authentication(address: std::net::SocketAddr) -> &'static str {
-    if address.ip().is_loopback() {
-        "no authentication: loopback only"
-    } else {
-        "no authentication: OPEN TO THE NETWORK"
+fn authentication(address: std::net::SocketAddr, admission: Admission) -> &'static str {
+    match admission {
+        Admission::Authenticated => "authentication required",
+        _ if address.ip().is_loopback() => "no authentication: loopback only",
+        Admission::LocalOnly => "no authentication: PROTECTED, ONLY THIS HOST IS SERVED",
+        Admission::Open => "no authentication: OPEN TO THE NETWORK",
     }
 }
 

@@ -1,11 +1,14 @@
 //! The core's own gRPC services and pages, made once and served at every socket.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{Method, Request, Uri};
+use mainstay_auth::access::Access;
 use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
 use mainstay_proto::mainstay::remote::v1::remote_service_server::RemoteServiceServer;
+use mainstay_proto::proto::rpc::v1::auth_service_server::AuthServiceServer;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
 use mainstay_proxy::body::{CallBody, RequestBody};
 use mainstay_proxy::identity::Identity;
@@ -17,6 +20,7 @@ use tonic::{Code, Status};
 use tonic_reflection::pb::{v1, v1alpha};
 use tower_service::Service;
 
+use crate::auth_service::AuthState;
 use crate::control::Control;
 use crate::reflection::Reflection;
 use crate::remote_service::ResourceLists;
@@ -26,6 +30,7 @@ use crate::web;
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
 const REMOTE: &str = "mainstay.remote.v1.RemoteService";
+const AUTH: &str = "proto.rpc.v1.AuthService";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
@@ -37,13 +42,15 @@ pub struct OwnServices {
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     remote: RemoteServiceServer<ResourceLists>,
     control: ControlServiceServer<Control>,
+    access: Arc<Access>,
+    auth: AuthServiceServer<AuthState>,
     /// Pages for those who look at the machine with a browser.
     pages: Control,
 }
 
 impl OwnServices {
     /// The services of `robot`; `control` answers on the control socket alone.
-    pub fn new(robot: RobotState, control: Control) -> Self {
+    pub fn new(robot: RobotState, control: Control, access: Arc<Access>) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
         let lists = ResourceLists::new(robot.machine.clone(), robot.shutdown.clone());
@@ -57,6 +64,8 @@ impl OwnServices {
             reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
             remote: RemoteServiceServer::new(lists).max_encoding_message_size(MAX_MESSAGE_LEN),
             control: ControlServiceServer::new(control.clone()),
+            auth: AuthServiceServer::new(AuthState::new(access.clone())),
+            access,
             pages: control,
         }
     }
@@ -73,6 +82,8 @@ impl LocalServices for OwnServices {
         match service {
             // Its one stream is not offered yet, so all its calls are worth listing.
             ROBOT => Some(Treatment::Listed),
+            // Without handlers it is not there, as with peers.
+            AUTH if self.access.policy().handles_keys() => Some(Treatment::Unlisted),
             REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
             CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
             _ => None,
@@ -85,6 +96,7 @@ impl LocalServices for OwnServices {
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
             REMOTE => answer(self.remote.clone(), request),
+            AUTH => answer(self.auth.clone(), request),
             CONTROL => answer(self.control.clone(), request),
             _ => Box::pin(async { respond(CallError::Unimplemented) }),
         }

@@ -47,10 +47,10 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
         (
             "keys.json",
             format!(
-                "{{ {bind}, \"modules\": [{MODULE}],\n  \"auth\": {{\"handlers\": [{{\"type\": \"api-key\", \"config\": {{\"keys\": [\"k\"], \"k\": \"v\"}}}}]}} }}"
+                "{{ {bind}, \"modules\": [{MODULE}],\n  \"auth\": {{\"handlers\": [{{\"type\": \"magic\", \"config\": {{\"keys\": [\"k\"], \"k\": \"v\"}}}}]}} }}"
             ),
             "keys.json:2",
-            "auth.handlers",
+            "do not know how to handle auth",
         ),
         (
             "tls.json",

@@ -1,5 +1,6 @@
 //! The server as a whole: real processes, real sockets, real peers. One file per matter.
 
+mod access;
 mod alone;
 mod bad_config;
 mod bad_requests;

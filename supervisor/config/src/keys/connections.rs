@@ -1,10 +1,10 @@
-//! Network, authentication, cloud and remotes.
+//! Network, cloud and remotes.
 
 use std::time::Duration as Time;
 
 use mainstay_model::Network;
 
-use super::ValueType::{Duration, Flag, Free, Ignored, Interval, List, Map, Text, Whole, Word};
+use super::ValueType::{Duration, Flag, Ignored, Interval, List, Map, Text, Whole};
 use super::entries::{FRAME, SERVICE_CONFIG};
 use super::{Section, keys};
 
@@ -22,6 +22,8 @@ pub(crate) static NETWORK: Section = Section::new(
         "sessions": Map(&SESSIONS), "What happens to clients that fall silent.";
         "traffic_tunnel_endpoints": List(&Map(&TUNNEL)),
             "Local ports that clients may reach through the machine.";
+        "allow_unauthenticated": Flag, default Flag(false),
+            "Serve callers on other hosts although `auth` asks nobody who they are. Without it only callers on this host are served then.";
     },
 );
 
@@ -45,41 +47,6 @@ pub(crate) static TUNNEL: Section = Section::new(
     },
 )
 .requiring(&["port"]);
-
-/// `auth`.
-pub(crate) static AUTH: Section = Section::new(
-    "`auth`",
-    "auth",
-    keys! {
-        "handlers": List(&Map(&HANDLER)), but Open("serve on loopback, or behind a proxy that asks who comes"),
-            "Ways to prove who one is.";
-        "tls_auth_entities": List(&Text), but Open("serve on loopback, or behind a proxy that asks who comes"),
-            "Names accepted by client certificate.";
-        "external_auth_config": Map(&EXTERNAL_AUTH), but Open("serve on loopback, or behind a proxy that asks who comes"),
-            "Whose tokens are accepted besides.";
-    },
-);
-
-/// An item of `auth.handlers`.
-pub(crate) static HANDLER: Section = Section::new(
-    "an auth handler",
-    "auth_handler",
-    keys! {
-        "type": Word(&["api-key"]), "Which way.";
-        "config": Free, "`keys` lists ids; each id is a key of its own, with the secret.";
-    },
-)
-.requiring(&["type", "config"]);
-
-/// `auth.external_auth_config`.
-pub(crate) static EXTERNAL_AUTH: Section = Section::new(
-    "`external_auth_config`",
-    "external_auth",
-    keys! {
-        "jwks": Free, "A JSON Web Key Set of RSA keys.";
-    },
-)
-.requiring(&["jwks"]);
 
 /// `cloud`.
 pub(crate) static CLOUD: Section = Section::new(

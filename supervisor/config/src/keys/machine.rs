@@ -5,7 +5,8 @@ use std::time::Duration as Time;
 use mainstay_model::{ApplyPolicy, OnFailure, Preflight};
 
 use super::ValueType::{AnyCase, Duration, Either, Flag, Free, Ignored, Interval, List, Map, Text, Word};
-use super::connections::{AUTH, CLOUD, NETWORK, REMOTE};
+use super::access::AUTH;
+use super::connections::{CLOUD, NETWORK, REMOTE};
 use super::entries::{COMPONENT, LOG_CONFIGURATION, MODULE, SERVICE, STATUS};
 use super::{HOUR, Section, keys, words};
 use crate::packages::PACKAGE_TYPES;

@@ -3,6 +3,7 @@
 //! The reader knows no keys but these and takes their ranges, words and defaults from here (`values`); the schema and the
 //! reference are made from them. So they cannot drift apart; tests hold against the reader what is not taken from here.
 
+mod access;
 mod connections;
 mod entries;
 mod machine;
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::size;
 
-pub(super) use crate::keys::connections::{HANDLER, REMOTE, TUNNEL};
+pub(super) use crate::keys::access::{ACCESS_RULE, HANDLER, ROLE};
+pub(super) use crate::keys::connections::{REMOTE, TUNNEL};
 pub(super) use crate::keys::entries::{
     API, COMPONENT, EULER, FRAME, GEOMETRY, MODEL, MODULE, QUATERNION, SERVICE, SERVICE_CONFIG, VECTOR,
 };
@@ -151,7 +153,8 @@ impl Section {
     pub(super) fn guards(&self, unknown: &str, meant: Option<&str>) -> bool {
         let unknown = unknown.to_ascii_lowercase();
         match self.id {
-            "auth" => true,
+            // What limits a rule must not be lost in it.
+            "auth" | "role" | "access_rule" => true,
             "machine" => meant == Some("auth") || unknown.starts_with("auth") || unknown.starts_with("tls"),
             "network" => {
                 let meant = meant.map(|meant| self.key(meant).force);
@@ -290,6 +293,8 @@ pub(super) enum ValueType {
     Free,
     /// A map with keys of any name and texts.
     Texts,
+    /// A map with keys of any name, each with a map of known keys.
+    Named(&'static Section),
     /// A list of these.
     List(&'static Self),
     /// Any of these.
@@ -339,7 +344,7 @@ fn collect(section: &'static Section, into: &mut BTreeMap<&'static str, &'static
 
 fn within(takes: &'static ValueType, into: &mut BTreeMap<&'static str, &'static Section>) {
     match takes {
-        ValueType::Map(section) => collect(section, into),
+        ValueType::Map(section) | ValueType::Named(section) => collect(section, into),
         ValueType::List(item) => within(item, into),
         ValueType::Either(several) => several.iter().for_each(|one| within(one, into)),
         _ => {}

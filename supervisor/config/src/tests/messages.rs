@@ -107,12 +107,7 @@ fn a_text_that_is_no_api_or_model_costs_its_entry_alone() {
 #[test]
 fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_open_is_refused() {
     let cases: [(&str, &[&str]); 6] = [
-        (
-            "auth: {handlers: [{type: api-key, config: {keys: [k], k: v}}]}",
-            &[
-                "Refused r.yaml:1:8: this version cannot enforce `auth.handlers`, and would serve whoever reaches the port (remove it, and serve on loopback, or behind a proxy that asks who comes)",
-            ],
-        ),
+        ("auth: {handlers: [{type: api-key, config: {keys: [k], k: v}}]}", &[]),
         (
             "network: {tls_cert_file: /c, tls_key_file: /k}",
             &[
@@ -120,12 +115,7 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
                 "Refused r.yaml:1:30: this version cannot enforce `network.tls_key_file`, and would serve whoever reaches the port (remove it, and serve on loopback, or behind a proxy that speaks TLS)",
             ],
         ),
-        (
-            "auth: {tls_auth_entities: [x]}",
-            &[
-                "Refused r.yaml:1:8: this version cannot enforce `auth.tls_auth_entities`, and would serve whoever reaches the port (remove it, and serve on loopback, or behind a proxy that asks who comes)",
-            ],
-        ),
+        ("auth: {tls_auth_entities: [x]}", &[]),
         (
             "auth: {handlers: [], tls_auth_entities: []}\nnetwork: {tls_cert_file: '', fqdn: '', no_tls: true}\nremotes: []\n",
             &[],
@@ -153,7 +143,7 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
         "auth: {external_auth_config: {jwks: {keys: []}}}",
         "auth: 3",
         "auth: {handler: [1]}",
-        "AUTH: {Handlers: [{type: api-key, config: {keys: [k], k: v}}]}",
+        "AUTH: {Handlers: [{type: api-key, config: {keys: [], k: v}}]}",
         "aut: {handlers: [{type: api-key}]}",
         "authentication: {x: 1}",
         "network: {tls: {cert: /c}}",
@@ -596,7 +586,10 @@ fn sections_about_connections_say_what_is_wrong_in_the_words_of_peers() {
         ),
         (
             "auth: {external_auth_config: {jwks: {keys: []}}}",
-            &["Refused r.yaml:1:44: must contain at least 1 key"],
+            &[
+                "Refused r.yaml:1:30: cannot use unauthenticated and auth handlers at same time (add a handler of the type `api-key`)",
+                "Refused r.yaml:1:44: must contain at least 1 key",
+            ],
         ),
         (
             "cloud: {secret: x}",

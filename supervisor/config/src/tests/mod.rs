@@ -1,5 +1,6 @@
 //! Tests of the whole way from a text to a config.
 
+mod access;
 mod dependencies;
 mod environment;
 mod files;

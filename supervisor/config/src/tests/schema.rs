@@ -357,7 +357,7 @@ fn allows(takes: &ValueType, value: &Value) -> bool {
         ValueType::Flag => value.is_boolean(),
         ValueType::Number(..) | ValueType::Whole(..) => value.is_number(),
         ValueType::Size(..) => value.is_number() || value.is_string(),
-        ValueType::Map(_) | ValueType::Free | ValueType::Texts => value.is_object(),
+        ValueType::Map(_) | ValueType::Named(_) | ValueType::Free | ValueType::Texts => value.is_object(),
         ValueType::List(_) => value.is_array(),
         ValueType::Either(several) => several.iter().any(|one| allows(one, value)),
         ValueType::Ignored => true,

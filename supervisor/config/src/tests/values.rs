@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_model::Value;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{AuthHandler, Level, LogRule, ModuleType};
+use mainstay_model::{ApiKey, AuthHandler, Level, LogRule, ModuleType, Secret};
 use mainstay_wire::entry::component_config;
 
 use super::{good, read};
@@ -160,10 +160,10 @@ fn both_formats_of_a_whole_machine_mean_the_same() {
 
 #[test]
 fn the_keys_of_a_refused_auth_are_read_all_the_same() {
-    let text = "auth: {handlers: [{type: api-key, config: {keys: [bench-1], bench-1: change-me}}]}";
-    let refused = read("r.yaml", text).expect_err("nothing enforces it");
+    let text = "auth: {handlers: [{type: api-key, config: {keys: [bench-1], bench-1: change-me}}, {type: x}]}";
+    let refused = read("r.yaml", text).expect_err("no such type");
     let AuthHandler::ApiKeys(keys) = &refused.config.expect("read").auth.handlers[0];
-    assert_eq!(keys["bench-1"].0, "change-me");
+    assert_eq!(keys["bench-1"], ApiKey::Plain(Secret("change-me".to_owned())));
 }
 
 #[test]

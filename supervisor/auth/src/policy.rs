@@ -1,0 +1,348 @@
+//! Policy: one config's answer to who is whom, and who may do what. Immutable; another config makes another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_model::{AuthHandler, Config};
+use mainstay_proxy::identity::{ClientIdentity, Entity};
+
+use crate::credentials::{API_KEY, CERTIFICATE, Credential, EXTERNAL, ProcessKey};
+use crate::external::{Jwks, JwksKey};
+use crate::roles::Roles;
+use crate::tokens::{Jwt, Signer, TokenError, unix_time};
+
+/// Treatment of callers on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Everybody proves who they are.
+    Authenticated,
+    /// Nobody does, and only callers on this host are served.
+    LocalOnly,
+    /// Nobody does.
+    Open,
+}
+
+impl Admission {
+    /// What a config asks for.
+    pub fn of(config: &Config) -> Self {
+        match (config.auth.is_asked_for(), config.network.allow_unauthenticated) {
+            (true, _) => Self::Authenticated,
+            (false, false) => Self::LocalOnly,
+            (false, true) => Self::Open,
+        }
+    }
+}
+
+/// Policy of one config.
+#[derive(Debug)]
+pub struct Policy {
+    /// Number of the policy, from 1.
+    pub generation: u64,
+    /// Treatment of callers.
+    pub admission: Admission,
+    /// Rights of entities.
+    pub roles: Roles,
+    /// Name of the machine, for tokens.
+    pub machine: String,
+    handles_keys: bool,
+    keys: HashMap<String, Arc<Credential>>,
+    certificates: Vec<String>,
+    external: Option<Jwks>,
+}
+
+/// What a caller has shown to be an entity: good for as long as the policy knows it.
+#[derive(Debug, Clone)]
+pub enum Grant {
+    /// Token for an API key.
+    Key {
+        /// Fingerprint of the key.
+        fingerprint: String,
+        /// The key of the machine that the token is signed with.
+        key_id: String,
+    },
+    /// Token of somebody else.
+    External {
+        /// The key that it is signed with.
+        key: JwksKey,
+        /// End of its time. `None`: it has none.
+        until: Option<Instant>,
+    },
+}
+
+impl Policy {
+    /// The policy of `config`, after `earlier`. `fallback` is the machine's name for tokens unless the config has one.
+    pub fn new(config: &Config, key: &ProcessKey, fallback: &str, earlier: Option<&Self>) -> Self {
+        let mut keys = HashMap::new();
+        for AuthHandler::ApiKeys(by_id) in &config.auth.handlers {
+            for (id, stored) in by_id {
+                let credential = Credential::new(key, id, stored);
+                if let Some(known) = earlier.and_then(|earlier| earlier.keys.get(id)) {
+                    credential.learn(known);
+                }
+                keys.insert(id.clone(), Arc::new(credential));
+            }
+        }
+        let fqdn = &config.network.fqdn;
+        Self {
+            generation: earlier.map_or(0, |earlier| earlier.generation) + 1,
+            admission: Admission::of(config),
+            roles: Roles::new(config.auth.roles.as_deref()),
+            machine: if fqdn.is_empty() { fallback } else { fqdn }.to_owned(),
+            handles_keys: !config.auth.handlers.is_empty(),
+            keys,
+            certificates: config.auth.tls_auth_entities.clone(),
+            external: config.auth.external_jwks.as_ref().map(Jwks::read),
+        }
+    }
+
+    /// True if tokens are given for API keys.
+    pub fn handles_keys(&self) -> bool {
+        self.handles_keys
+    }
+
+    /// True if external tokens are accepted.
+    pub fn accepts_external(&self) -> bool {
+        self.external.is_some()
+    }
+
+    /// The API key of this id.
+    pub fn key(&self, id: &str) -> Option<&Arc<Credential>> {
+        self.keys.get(id)
+    }
+
+    /// The entity that a client is by its certificate, if it is one.
+    pub fn by_certificate(&self, client: &ClientIdentity) -> Option<Entity> {
+        let shown = &client.certificate.as_ref()?.names;
+        let name = self.certificates.iter().find(|name| shown.contains(name))?;
+        Some(entity(name, CERTIFICATE))
+    }
+
+    /// Verifies a token. Gives the entity, and for how long it is one.
+    ///
+    /// # Errors
+    /// The token does not count here and now.
+    pub fn by_token(&self, signer: &Signer, token: &str, now: Instant) -> Result<(Entity, Grant), TokenError> {
+        let token = Jwt::read(token)?;
+        let claims = &token.claims;
+        match (claims.rpc_creds_type.as_str(), &self.external) {
+            (EXTERNAL, Some(external)) => {
+                let wall = unix_time();
+                let key = external.verify(&token, wall)?.clone();
+                claims.check_names(&self.machine)?;
+                let left = claims.exp.map(|exp| (exp - wall.as_secs_f64()).max(0.0));
+                // A time that no clock has is as good as none.
+                let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok());
+                let until = left.and_then(|left| now.checked_add(left));
+                Ok((entity(&claims.sub, EXTERNAL), Grant::External { key, until }))
+            }
+            (API_KEY, _) if self.handles_keys => {
+                signer.verify(&token, now)?;
+                claims.check_names(&self.machine)?;
+                let grant = Grant::Key {
+                    fingerprint: claims.cred.clone(),
+                    key_id: token.key_id.clone(),
+                };
+                let entity = entity(&claims.sub, API_KEY);
+                self.confirm(&entity, &grant, now)?;
+                Ok((entity, grant))
+            }
+            _ => Err(TokenError::Kind(claims.rpc_creds_type.clone())),
+        }
+    }
+
+    /// Confirms what was granted before, perhaps by an earlier policy.
+    ///
+    /// # Errors
+    /// It counts no longer.
+    pub fn confirm(&self, entity: &Entity, grant: &Grant, now: Instant) -> Result<(), TokenError> {
+        match grant {
+            Grant::Key { fingerprint, key_id } => {
+                let key = self.keys.get(&entity.id);
+                match key.is_some_and(|key| key.fingerprint() == fingerprint) {
+                    true => Ok(()),
+                    false => Err(TokenError::Foreign(key_id.clone())),
+                }
+            }
+            Grant::External { key, until } => {
+                let known = self.external.as_ref().is_some_and(|external| external.holds(key));
+                let late = until.filter(|until| *until <= now);
+                match (known, late) {
+                    (false, _) => Err(TokenError::Kind(EXTERNAL.to_owned())),
+                    (true, Some(until)) => Err(TokenError::Expired(now.saturating_duration_since(until))),
+                    (true, None) => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn entity(id: &str, credential: &str) -> Entity {
+    Entity {
+        id: id.to_owned(),
+        credential: credential.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use mainstay_proxy::identity::PeerCertificate;
+
+    use super::*;
+    use crate::credentials::tests::plain;
+    use crate::external::tests::{public, signed};
+    use crate::tokens::Holder;
+
+    fn config(keys: &[(&str, &str)]) -> Config {
+        let mut config = Config::empty(Path::new("r.yaml"));
+        let keys: BTreeMap<_, _> = keys.iter().map(|(id, key)| ((*id).to_owned(), plain(key))).collect();
+        if !keys.is_empty() {
+            config.auth.handlers.push(AuthHandler::ApiKeys(keys));
+        }
+        config
+    }
+
+    #[test]
+    fn a_changed_key_ends_its_tokens_and_no_others() {
+        let (key, signer) = (
+            ProcessKey::generate().expect("random numbers"),
+            Signer::generate().expect("random numbers"),
+        );
+        let now = Instant::now();
+        let first = Policy::new(&config(&[("a", "1"), ("b", "2")]), &key, "m", None);
+        let token = |policy: &Policy, id: &str| {
+            let fingerprint = policy.key(id).expect("there").fingerprint();
+            let (entity, machine) = (id, policy.machine.as_str());
+            signer.sign(
+                Holder {
+                    entity,
+                    fingerprint,
+                    machine,
+                },
+                now,
+            )
+        };
+        let (a, b) = (token(&first, "a"), token(&first, "b"));
+        let second = Policy::new(&config(&[("a", "changed"), ("b", "2")]), &key, "m", Some(&first));
+        let third = Policy::new(&config(&[("a", "1")]), &key, "m", Some(&second));
+        let entity = |policy: &Policy, token: &str| {
+            let found = policy.by_token(&signer, token, now);
+            found.map(|(entity, _)| entity.id).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            (entity(&first, &a), entity(&first, &b)),
+            (Ok("a".into()), Ok("b".into()))
+        );
+        let refused = entity(&second, &a).expect_err("changed");
+        assert!(
+            refused.starts_with("unauthenticated: this server did not sign this JWT with kid \""),
+            "{refused}"
+        );
+        assert_eq!(entity(&second, &b), Ok("b".into()));
+        assert!(entity(&third, &b).is_err());
+        // The same key again is the same key.
+        assert_eq!(entity(&third, &a), Ok("a".into()));
+        let off = Policy::new(&config(&[]), &key, "m", Some(&third));
+        assert!(entity(&off, &a).is_err());
+        assert_eq!((off.generation, off.admission), (4, Admission::LocalOnly));
+    }
+
+    #[test]
+    fn what_was_granted_outlives_the_token_but_not_the_key() {
+        let (key, signer) = (
+            ProcessKey::generate().expect("random numbers"),
+            Signer::generate().expect("random numbers"),
+        );
+        let now = Instant::now();
+        let policy = Policy::new(&config(&[("a", "1")]), &key, "m", None);
+        let fingerprint = policy.key("a").expect("there").fingerprint();
+        let token = signer.sign(
+            Holder {
+                entity: "a",
+                fingerprint,
+                machine: "m",
+            },
+            now,
+        );
+        let (entity, grant) = policy.by_token(&signer, &token, now).expect("fresh");
+        let later = now + Duration::from_secs(24 * 3600);
+        assert!(matches!(
+            policy.by_token(&signer, &token, later),
+            Err(TokenError::Expired(_))
+        ));
+        assert_eq!(policy.confirm(&entity, &grant, later), Ok(()));
+        let changed = Policy::new(&config(&[("a", "2")]), &key, "m", Some(&policy));
+        assert!(changed.confirm(&entity, &grant, later).is_err());
+    }
+
+    #[test]
+    fn an_external_token_counts_for_its_machine_and_its_time() {
+        let (key, signer) = (
+            ProcessKey::generate().expect("random numbers"),
+            Signer::generate().expect("random numbers"),
+        );
+        let mut config = config(&[("a", "1")]);
+        config.network.fqdn = "rover.example".to_owned();
+        let plain = Policy::new(&config, &key, "m", None);
+        config.auth.external_jwks = Some(public("x", "RS256"));
+        let policy = Policy::new(&config, &key, "m", None);
+        let (now, wall) = (Instant::now(), unix_time().as_secs());
+        let claims = |aud: &str, sub: &str| {
+            let exp = wall + 100;
+            format!(r#"{{"aud":"{aud}","sub":"{sub}","exp":{exp},"rpc_creds_type":"external"}}"#)
+        };
+        let good = signed("x", "RS256", &claims("rover.example", "ann"));
+        let (entity, grant) = policy.by_token(&signer, &good, now).expect("it is for us");
+        assert_eq!((entity.id.as_str(), entity.credential.as_str()), ("ann", "external"));
+        assert_eq!(policy.confirm(&entity, &grant, now), Ok(()));
+        let late = policy.confirm(&entity, &grant, now + Duration::from_secs(101));
+        assert!(matches!(late, Err(TokenError::Expired(_))), "{late:?}");
+        assert_eq!(
+            plain.confirm(&entity, &grant, now),
+            Err(TokenError::Kind("external".into()))
+        );
+        let refused = |token: &str| policy.by_token(&signer, token, now).expect_err("refused");
+        assert_eq!(
+            refused(&signed("x", "RS256", &claims("other", "ann"))),
+            TokenError::Audience
+        );
+        assert_eq!(
+            refused(&signed("x", "RS256", &claims("rover.example", ""))),
+            TokenError::NoSubject
+        );
+        // An RSA key signs nothing for our own keys, whatever the token calls itself.
+        let disguised = claims("rover.example", "a").replace("\"external\"", "\"api-key\"");
+        assert_eq!(
+            refused(&signed("x", "RS256", &disguised)),
+            TokenError::Algorithm("RS256".into())
+        );
+        for kind in ["robot-location-secret", "__internal", ""] {
+            let other = claims("rover.example", "a").replace("\"external\"", &format!("\"{kind}\""));
+            assert_eq!(refused(&signed("x", "RS256", &other)), TokenError::Kind(kind.into()));
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_an_entity_by_a_name_that_the_config_lists() {
+        let key = ProcessKey::generate().expect("random numbers");
+        let mut config = config(&[]);
+        config.auth.tls_auth_entities = vec!["pilot.local".to_owned()];
+        let policy = Policy::new(&config, &key, "m", None);
+        assert_eq!(policy.admission, Admission::Authenticated);
+        let address = "10.0.0.1:1".parse().expect("an address");
+        let mut client = ClientIdentity::new(address, address);
+        assert_eq!(policy.by_certificate(&client), None);
+        for (names, wanted) in [(&["x", "pilot.local"][..], Some("pilot.local")), (&["x"], None)] {
+            client.certificate = Some(Arc::new(PeerCertificate {
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                issuer: "CN=ca".to_owned(),
+                serial: "01".to_owned(),
+            }));
+            let found = policy.by_certificate(&client).map(|entity| entity.id);
+            assert_eq!(found.as_deref(), wanted, "{names:?}");
+        }
+    }
+}
