@@ -31,7 +31,7 @@ use mainstay_runtime::rollout::network::bind;
 use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
-use mainstay_server::followers::{Exposure, Followers};
+use mainstay_server::followers::Followers;
 use mainstay_server::jobs;
 use mainstay_server::jobs::Jobs;
 use mainstay_server::listeners::{serve_control, serve_parents};
@@ -237,7 +237,6 @@ where
         jobs: jobs.clone(),
         sessions: robot.sessions.clone(),
         access: access.clone(),
-        exposure: Exposure::default(),
     };
     followers.take_up(config);
     let (applied, applied_configs) = watch::channel(config.clone());

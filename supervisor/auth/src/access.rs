@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::credentials::{API_KEY, Credential, EXTERNAL, ProcessKey, Verdict};
 use crate::denials::Denials;
+use crate::exposure::Exposure;
 use crate::policy::{Admission, Policy};
 use crate::text::quoted;
 use crate::throttle::Throttle;
@@ -32,6 +33,7 @@ pub struct Access {
     hashing: Semaphore,
     /// What was refused lately.
     pub denials: Denials,
+    exposure: Exposure,
 }
 
 /// The system has no random numbers.
@@ -102,11 +104,13 @@ impl Access {
             throttle: Mutex::default(),
             hashing: Semaphore::new(1),
             denials: Denials::default(),
+            exposure: Exposure::default(),
         })
     }
 
     /// Takes up another config: from now on it counts, for new calls on old connections, too. Calls under way go on.
     pub fn take_up(&self, config: &Config) {
+        self.exposure.take_up(config);
         let earlier = self.policy.load();
         let policy = Policy::new(config, &self.key, &self.name, Some(&earlier));
         self.policy.store(Arc::new(policy));

@@ -4,12 +4,13 @@
 //! tokens, and is told each config that is applied.
 //!
 //! Reading order: [`policy`] (one config's answer to all questions) with [`credentials`], [`tokens`], [`external`] and
-//! [`roles`] over [`methods`]; [`access`] (the policy in force, and tokens for credentials) with [`throttle`]; [`gate`] (what
+//! [`roles`] over [`methods`]; [`access`] (the policy in force, and tokens for credentials) with [`throttle`] and `exposure`; [`gate`] (what
 //! every call meets) with [`denials`] (what was refused lately).
 
 pub mod access;
 pub mod credentials;
 pub mod denials;
+mod exposure;
 pub mod external;
 pub mod gate;
 pub mod methods;

@@ -23,6 +23,7 @@ use page::{Counts, Page, repository};
 /// Every page, with the least that must have been run of it: configs, commands, files.
 const PAGES: [(&str, Counts); 10] = [
     ("README.md", Counts::new(2, 6, 3)),
+    ("docs/access.md", Counts::new(2, 3, 1)),
     ("docs/changing.md", Counts::new(4, 13, 0)),
     ("docs/cli.md", Counts::new(1, 14, 0)),
     ("docs/config-files.md", Counts::new(7, 3, 0)),
@@ -59,6 +60,11 @@ async fn readme_does_what_it_says() {
 #[tokio::test]
 async fn the_page_about_other_machines_does_what_it_says() {
     does_what_it_says("docs/remotes.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_access_does_what_it_says() {
+    does_what_it_says("docs/access.md").await;
 }
 
 #[tokio::test]
