@@ -1,8 +1,7 @@
 //! `mainstay run`, from a loaded config to the last process gone.
 
 use std::fmt;
-use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,11 @@ use mainstay_core::module::lifecycle::START_TIMEOUT;
 use mainstay_model::duration::parse as parse_duration;
 use mainstay_model::machine_path;
 use mainstay_process::cgroup::Tree;
-use mainstay_process::guardian::{GuardianLink, leftovers};
+use mainstay_process::claim::claim;
+use mainstay_process::guardian::GuardianLink;
 use mainstay_process::identity::IdentityClaim;
 use mainstay_process::path_listener::PathListener;
-use mainstay_process::runtime_dir::{RuntimeDir, RuntimeDirError};
-use mainstay_process::signals::Inherited;
+use mainstay_process::shutdown_signals::ShutdownSignals;
 use mainstay_process::upkeep::Upkeep;
 use mainstay_process::{cgroup, descriptors, guardian, orphans, program_text, runtime_dir, sockets};
 use mainstay_proxy::ingress::Routes;
@@ -42,7 +41,6 @@ use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
 use mainstay_server::trace_export::Exporter;
 use mainstay_trace::Traces;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,12 +56,6 @@ const SIGNAL_MERGE: Duration = Duration::from_secs(1);
 const STOPS_UNDER_WAY: Duration = Duration::from_millis(500);
 /// Limit for blocking threads at the end of the process.
 const BLOCKED: Duration = Duration::from_millis(500);
-/// Limit of a start's wait for the guardian of a dead core of the same config.
-const ENDING: Duration = Duration::from_secs(5);
-/// Pause between two looks whether it is done.
-const ENDING_PAUSE: Duration = Duration::from_millis(20);
-/// Limit of a start's wait for the leftovers of a core and guardian that died at once.
-const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// When the start is over for good.
 const AFTER_START: Duration = Duration::from_secs(1);
 /// Snapshots while the machine starts.
@@ -363,60 +355,6 @@ async fn release_text(published: ViewCell) {
     }
 }
 
-/// Takes the runtime directory, after whatever an earlier core left has been put away.
-async fn claim(path: &Path, guardian_link: &GuardianLink) -> Result<RuntimeDir, RuntimeDirError> {
-    // Before it exists, so that there is no moment in which nobody would remove it. A guardian that is gone is noticed
-    // elsewhere.
-    let _gone = guardian_link.send_directory(path);
-    let patience = tokio::time::Instant::now() + ENDING;
-    let directory = loop {
-        match RuntimeDir::create(path) {
-            Err(RuntimeDirError::Ending) if tokio::time::Instant::now() < patience => {
-                tokio::time::sleep(ENDING_PAUSE).await;
-            }
-            done => break done?,
-        }
-    };
-    if let Ok(lock) = directory.lock() {
-        let _gone = guardian_link.send_lock(lock.as_fd());
-    }
-    let mut dead = match path.parent() {
-        Some(base) => runtime_dir::sweep(base, path),
-        None => Vec::new(),
-    };
-    if directory.was_stale() {
-        dead.push(path.to_owned());
-    }
-    let keys = dead
-        .iter()
-        .filter_map(|path| path.file_name()?.to_str())
-        .map(str::to_owned);
-    for key in keys {
-        let killed = if path.ends_with(&key) { directory.killed() } else { 0 };
-        end_survivors(key, killed).await;
-    }
-    Ok(directory)
-}
-
-/// Ends what a machine left behind whose core and guardian were killed together; so many of it were `killed` with their cgroups.
-async fn end_survivors(key: String, killed: usize) {
-    let ended = tokio::task::spawn_blocking(move || leftovers::end(&key));
-    match tokio::time::timeout(LEFTOVERS_TIMEOUT, ended).await {
-        Ok(Ok((0, _))) if killed == 0 => {}
-        Ok(Ok((count, left))) => {
-            warn!(
-                // Some of those in the cgroups may have been there still.
-                count = count.max(killed),
-                "processes of a machine that was killed together with its guardian were still running; ended them"
-            );
-            for process in left {
-                warn!(pid = process.pid, name = process.name, "one of them does not end");
-            }
-        }
-        Ok(Err(_)) | Err(_) => warn!("could not look in time for what a killed machine left behind"),
-    }
-}
-
 /// A limit that the environment may override with a Go duration text.
 fn limit(variable: &str, default: Duration) -> Duration {
     let Some(text) = std::env::var_os(variable) else {
@@ -432,47 +370,4 @@ fn limit(variable: &str, default: Duration) -> Duration {
             default
         }
     }
-}
-
-/// Signals that the machine handles.
-struct ShutdownSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    /// True if the machine is to end when its terminal goes away.
-    terminal: bool,
-}
-
-impl ShutdownSignals {
-    fn new(inherited: Inherited) -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            terminal: !inherited.hang_up_ignored && has_terminal(),
-        })
-    }
-
-    /// The next one that ends the machine. SIGHUP says that the config is to be read again, unless it comes because the
-    /// terminal in which the machine runs was closed: then nobody is left who could end it with Ctrl-C, unless it was started
-    /// to stay (`nohup`).
-    async fn ending(&mut self, reload: &mpsc::UnboundedSender<()>) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    if self.terminal && !has_terminal() {
-                        return "SIGHUP, its terminal is gone";
-                    }
-                    let _ending = reload.send(());
-                }
-            }
-        }
-    }
-}
-
-/// True if this process has a controlling terminal.
-fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
 }

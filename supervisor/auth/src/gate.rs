@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use mainstay_proto::methods as wire;
+use mainstay_proto::{ResourceName, methods as wire};
 use mainstay_proxy::gate::{CallGate, ConnectionGate, Entered, GatedCall};
 use mainstay_proxy::identity::{ClientIdentity, Entity, Identity};
 use mainstay_proxy::ingress::split;
@@ -97,6 +97,10 @@ impl CallGate for Gate {
             }
         }
         self.sessions.admit(call)
+    }
+
+    fn monitored(&self, identity: &Identity, headers: &HeaderMap, resource: &ResourceName) {
+        self.sessions.monitored(identity, headers, resource);
     }
 }
 

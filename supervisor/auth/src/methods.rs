@@ -326,8 +326,10 @@ const TABLE: &[(&str, &[(Effect, &str)])] = &[
 ];
 
 /// Services that are not in the tables of the wire: all their methods have one effect.
-const WHOLE: [(&str, Effect); 4] = [
+const WHOLE: [(&str, Effect); 5] = [
     ("grpc.health.v1.Health", Basic),
+    // What ResourceNames tells, told to machines.
+    ("mainstay.remote.v1.RemoteService", Basic),
     // TypeScript learns from it which methods a session answers for, Go which messages there are.
     ("grpc.reflection.v1.ServerReflection", Basic),
     ("grpc.reflection.v1alpha.ServerReflection", Basic),

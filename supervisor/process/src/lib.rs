@@ -4,13 +4,14 @@
 //! Never decides when a process starts or ends, and knows neither configs nor calls.
 //!
 //! Reading order: [`launch`], [`signals`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
-//! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`],
+//! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`claim`],
 //! [`identity`], [`sockets`] and [`path_listener`], [`upkeep`] (what was removed under a running machine);
 //! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it);
-//! [`descriptors`] and [`shortage`] (what runs out); [`program_text`] (what we keep in memory ourselves).
+//! [`descriptors`] and [`shortage`] (what runs out); [`shutdown_signals`]; [`program_text`] (what we keep in memory ourselves).
 
 pub mod cgroup;
 pub mod child;
+pub mod claim;
 pub mod descriptors;
 pub mod evidence;
 pub mod guardian;
@@ -28,6 +29,7 @@ pub mod program_text;
 pub mod runtime_dir;
 pub mod sandbox;
 pub mod shortage;
+pub mod shutdown_signals;
 pub mod signals;
 pub mod sockets;
 pub mod upkeep;
