@@ -9,19 +9,32 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the core, and the crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("mainstay-pki", &[]),
     ("mainstay-model", &["mainstay-ids"]),
     ("mainstay-core", &["mainstay-ids", "mainstay-model"]),
     (
         "mainstay-config",
-        &["mainstay-ids", "mainstay-model", "mainstay-core", "mainstay-proto"],
+        &[
+            "mainstay-ids",
+            "mainstay-model",
+            "mainstay-core",
+            "mainstay-pki",
+            "mainstay-proto",
+        ],
     ),
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
     ("mainstay-dial", &[]),
     ("mainstay-trace", &["mainstay-proto"]),
     (
         "mainstay-proxy",
-        &["mainstay-ids", "mainstay-model", "mainstay-proto", "mainstay-trace"],
+        &[
+            "mainstay-ids",
+            "mainstay-model",
+            "mainstay-pki",
+            "mainstay-proto",
+            "mainstay-trace",
+        ],
     ),
     (
         "mainstay-auth",
@@ -45,6 +58,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "mainstay-core",
             "mainstay-config",
             "mainstay-dial",
+            "mainstay-pki",
             "mainstay-process",
             "mainstay-proxy",
             "mainstay-proto",
@@ -74,6 +88,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "mainstay-core",
             "mainstay-config",
             "mainstay-dial",
+            "mainstay-pki",
             "mainstay-wire",
             // Only to find the sockets of running machines.
             "mainstay-process",
@@ -88,6 +103,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "mainstay-model",
             "mainstay-core",
             "mainstay-config",
+            "mainstay-pki",
             "mainstay-process",
             "mainstay-proxy",
             "mainstay-runtime",
