@@ -13,6 +13,7 @@ use mainstay_config::store::LastGood;
 use mainstay_core::module::lifecycle::START_TIMEOUT;
 use mainstay_model::duration::parse as parse_duration;
 use mainstay_model::machine_path;
+use mainstay_pki::authority::Authority;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::claim::claim;
 use mainstay_process::guardian::GuardianLink;
@@ -26,7 +27,7 @@ use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
-use mainstay_runtime::rollout::network::bind;
+use mainstay_runtime::rollout::network;
 use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
@@ -149,7 +150,9 @@ where
     let config_path = spellings.first().cloned().unwrap_or_else(|| given.clone());
     let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
-    let bound = bind(config)
+    let store = LastGood::open(&config_path);
+    let own = Authority::at(store.keys_folder().unwrap_or_else(|| home.join("keys")));
+    let prepared = network::prepare(config, &own)
         .await
         .map_err(|diagnostic| diagnostic.render(colour_wanted()))?;
     let xdg = runtime_dir::xdg_runtime_dir();
@@ -209,7 +212,6 @@ where
         access: access.clone(),
         started,
     };
-    let store = LastGood::open(&config_path);
     let is_first = !store.holds_something();
     // A config from standard input leaves nothing on the disk.
     let is_kept = !mainstay_config::is_stdin(&given);
@@ -242,8 +244,8 @@ where
 
     // Clients are served from the first moment: what is not built yet says so.
     let (public, inner) = (CancellationToken::new(), CancellationToken::new());
-    let mut network = ClientListeners::new(routes.clone(), public.clone(), addresses);
-    network.serve(bound);
+    let mut network = ClientListeners::new(routes.clone(), own, public.clone(), addresses);
+    network.serve(prepared, config);
     let notify = Arc::new(Notify::from_environment());
     let (reloads, reload_news) = mpsc::unbounded_channel();
     let tools = Tools {

@@ -5,6 +5,7 @@
 //! * [`status`]: the machine's status, as predicates for tests
 //! * [`raw`]: bare HTTP/2, for requests that no client library would send
 //! * [`rpc`]: gRPC calls by path and bytes, and typed clients
+//! * [`tls`]: connections of clients that speak TLS
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
 //!   that it holds
@@ -25,6 +26,7 @@ pub mod raw;
 pub mod rpc;
 pub mod status;
 pub mod timeline;
+pub mod tls;
 pub mod tracer;
 pub mod traffic;
 pub mod transcript;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -109,12 +109,13 @@ impl RawRequest {
 impl RawConnection {
     /// Connects to `host:port`.
     pub async fn open(address: &str) -> Self {
-        Self::over(TcpStream::connect(address).await.expect("the port is open")).await
+        let stream = TcpStream::connect(address).await.expect("the port is open");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self::over(stream).await
     }
 
-    /// Speaks HTTP/2 over a TCP connection.
-    pub async fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).expect("a TCP socket");
+    /// Speaks over a connection that is open.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let builder = h2::client::Builder::new()
             .initial_window_size(1 << 24)
             .initial_connection_window_size(1 << 24)
@@ -245,7 +246,14 @@ impl RawResponse {
 /// # Errors
 /// If the connection fails or is reset.
 pub async fn talk(address: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
+    talk_over(TcpStream::connect(address).await?, bytes).await
+}
+
+/// [`talk`] over a connection that is open.
+///
+/// # Errors
+/// As [`talk`].
+pub async fn talk_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];

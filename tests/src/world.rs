@@ -14,7 +14,7 @@ use mainstay_proto::viam::robot::v1 as robot;
 use nix::sys::signal::Signal;
 use prost::Message;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::echo::echo_service_client::EchoServiceClient;
 use crate::echo::{CallParentRequest, ReportRequest, ReportResponse};
@@ -39,6 +39,8 @@ pub struct World {
     core: i32,
     shown: bool,
     cgroups: Vec<PathBuf>,
+    /// The CA that connections of TLS trust.
+    ca: Option<String>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             core: 0,
             shown: false,
             cgroups: Vec::new(),
+            ca: None,
         };
         world.await_address().await;
         world
@@ -111,11 +114,20 @@ impl World {
         address.clone_into(&mut self.address);
     }
 
+    /// Makes all connections to its TCP port from now on ones of TLS, which trust this CA, in PEM; without one, cleartext.
+    pub fn trust(&mut self, ca: Option<&str>) {
+        self.ca = ca.map(str::to_owned);
+    }
+
     /// Creates a channel to its TCP port, which connects at the first call.
     pub fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address))
-            .expect("host:port")
-            .connect_lazy()
+        let endpoint = |scheme| Endpoint::from_shared(format!("{scheme}://{}", self.address)).expect("host:port");
+        let Some(ca) = &self.ca else {
+            return endpoint("http").connect_lazy();
+        };
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        let secure = endpoint("https").tls_config(tls.domain_name("localhost"));
+        secure.expect("a certificate").connect_lazy()
     }
 
     /// Makes a unary call through its TCP port, on a new connection.
@@ -199,6 +211,7 @@ impl World {
                 && let Some(listener) = status.listeners.first()
             {
                 self.address.clone_from(&listener.address);
+                self.ca = (!listener.tls.is_empty()).then(|| self.own_ca()).flatten();
                 self.core = i32::try_from(status.pid).expect("process ids are small");
                 self.cgroups = self.place.noted_cgroups();
                 return;
@@ -206,6 +219,14 @@ impl World {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("`mainstay run` did not offer a control socket with an address within {PATIENCE:?}");
+    }
+
+    /// The CA that `mainstay keys init` made for this config, in PEM.
+    fn own_ca(&self) -> Option<String> {
+        let stem = self.config.file_stem()?.to_str()?;
+        let folders = fs::read_dir(self.place.file("state/keys")).ok()?.flatten();
+        let mut own = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&format!("{stem}-")));
+        fs::read_to_string(own.next()?.path().join("ca.pem")).ok()
     }
 
     fn assert_running(&mut self) {

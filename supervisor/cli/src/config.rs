@@ -189,10 +189,11 @@ fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Cl
             config::read_file(path)
         }
     });
-    let mut loaded = after.map_err(|mut refused| {
+    let unusable = |mut refused: config::Refused| {
         refused.diagnostics.retain(|one| one.severity == Severity::Refused);
         not_written("the config could not be used then", &refused.diagnostics)
-    })?;
+    };
+    let loaded = after.map_err(unusable)?;
     let before = match parse(&mut config::read_file) {
         Ok(loaded) => loaded.diagnostics,
         Err(refused) => refused.diagnostics,
@@ -206,8 +207,9 @@ fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, Cl
     if !malformed.is_empty() {
         return Err(not_written("of what would be wrong with it then", &malformed));
     }
-    loaded.look_for_programs();
     let heavy = loaded
+        .look_for_programs()
+        .map_err(unusable)?
         .diagnostics
         .into_iter()
         .filter(|diagnostic| diagnostic.severity > Severity::Warning);

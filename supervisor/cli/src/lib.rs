@@ -21,6 +21,7 @@ mod explain;
 pub mod failure;
 mod graph;
 mod human;
+mod keys;
 mod logs;
 pub mod output;
 mod plan;
@@ -124,6 +125,8 @@ enum Verb {
     Graph(graph::Arguments),
     /// Reach a port of the machine's host through the machine
     Tunnel(tunnel::Arguments),
+    /// Make, list and hand out the certificates of a machine
+    Keys(keys::Arguments),
     /// Print the script with which a shell completes command lines, names of resources included
     Completions(completions::Arguments),
 }
@@ -153,6 +156,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
         Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
         Verb::Tunnel(arguments) => client(false, tunnel::run(arguments)),
+        Verb::Keys(arguments) => client(arguments.json(), keys::run(arguments)),
         Verb::Completions(arguments) => ended(false, completions::run(&arguments)),
     }
 }
@@ -235,6 +239,10 @@ mod tests {
             "config get rover.yaml components[0].name --reveal",
             "config set rover.yaml components.a.attributes.x -1.5 --dry-run --json",
             "graph rover.yaml --format mermaid",
+            "keys init rover.yaml",
+            "keys list --json",
+            "keys ca",
+            "keys client laptop rover.yaml --out /tmp",
             "completions bash",
         ];
         for line in good {
@@ -261,6 +269,8 @@ mod tests {
             "apply rover.yaml --revert-after soon",
             "plan",
             "graph rover.yaml --format ascii",
+            "keys",
+            "keys client",
             "completions csh",
         ];
         for line in bad {

@@ -110,6 +110,7 @@ pub fn rover() -> Status {
         listeners: vec![Listener {
             address: "127.0.0.1:8080".into(),
             authentication: "no authentication: loopback only".into(),
+            tls: String::new(),
         }],
         pid: 4100,
         rss_bytes: Some(10_400_000),

@@ -204,12 +204,16 @@ fn place(status: &Status) -> Option<String> {
     let listeners: Vec<String> = status
         .listeners
         .iter()
-        .map(|listener| match listener.authentication.as_str() {
-            // What others can reach.
-            open if open.starts_with("no authentication") && !open.ends_with("loopback only") => {
-                format!("{} ({open})", listener.address)
+        .map(|listener| {
+            // What others can reach is told with whom it serves.
+            let authentication = listener.authentication.as_str();
+            let open = authentication.starts_with("no authentication") && !authentication.ends_with("loopback only");
+            let open = open.then_some(authentication);
+            let tls = Some(listener.tls.as_str()).filter(|tls| !tls.is_empty());
+            match [tls, open].into_iter().flatten().collect::<Vec<_>>().join("; ") {
+                plain if plain.is_empty() => listener.address.clone(),
+                more => format!("{} ({more})", listener.address),
             }
-            _ => listener.address.clone(),
         })
         .collect();
     (!listeners.is_empty()).then(|| listeners.join(", "))

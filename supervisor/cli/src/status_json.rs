@@ -17,7 +17,7 @@ pub fn machine(status: &Status, now: SystemTime) -> Value {
     let listeners = status
         .listeners
         .iter()
-        .map(|listener| json!({ "address": listener.address, "authentication": listener.authentication }));
+        .map(|listener| json!({ "address": listener.address, "authentication": listener.authentication, "tls": filled(&listener.tls) }));
     let modules = status.modules.iter().map(|one| module(one, now));
     json!({
         // Absolute path of the config file; empty for a machine on another host.

@@ -58,13 +58,12 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
 fn headline(status: &Status, now: SystemTime) -> String {
     let state = machine_state(status.state());
     let up = since(status.started_at.as_ref(), now).map(|up| format!(" {}", human::duration(up)));
-    let listeners = status
-        .listeners
-        .iter()
-        .map(|listener| match listener.authentication.as_str() {
+    let listeners = status.listeners.iter().map(|listener| {
+        match joined([listener.tls.clone(), listener.authentication.clone()], "; ").as_str() {
             "" => listener.address.clone(),
-            authentication => format!("{} ({authentication})", listener.address),
-        });
+            how => format!("{} ({how})", listener.address),
+        }
+    });
     let parts = [file_name(&status.config_path).to_owned()]
         .into_iter()
         .chain(revision(status).map(|revision| format!("revision {revision}")))

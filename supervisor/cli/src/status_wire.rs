@@ -23,7 +23,7 @@ pub fn from_robot(
         state: state.into(),
         listeners: vec![control::Listener {
             address: address.to_owned(),
-            authentication: String::new(),
+            ..control::Listener::default()
         }],
         modules: status.modules.into_iter().map(module).collect(),
         remotes: remotes(&status.resources),

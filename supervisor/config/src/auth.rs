@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_model::suggest::nearest;
 use mainstay_model::{AccessRule, ApiKey, Auth, AuthHandler, Network, Role, Secret, Span};
 
-use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys;
+use crate::network::mark_open;
 use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 
@@ -14,10 +14,7 @@ use crate::read::{Keys, Reader};
 pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
     let before = reader.diagnostics.len();
     let auth = section(reader, keys, network);
-    let refused = |diagnostic: &&mut Diagnostic| diagnostic.severity == Severity::Refused;
-    for diagnostic in reader.diagnostics[before..].iter_mut().filter(refused) {
-        diagnostic.open = true;
-    }
+    mark_open(&mut reader.diagnostics[before..]);
     auth
 }
 

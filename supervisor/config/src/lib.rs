@@ -13,6 +13,7 @@ mod apply;
 mod auth;
 pub mod builtins;
 pub mod bundle;
+pub mod certificate;
 pub mod check;
 pub mod declared;
 mod dependencies;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use mainstay_model::{Config, Offer, Offers, Source, SourceSpan, Span};
 
@@ -18,7 +19,7 @@ use crate::models::AfterStart;
 use crate::node::{NodeValue, TreeNode};
 use crate::read::Reader;
 use crate::secrets;
-use crate::{check, dependencies, document, executable, include, packages, registry, sections};
+use crate::{certificate, check, dependencies, document, executable, include, packages, registry, sections};
 
 /// Path that stands for standard input.
 pub const STDIN: &str = "-";
@@ -49,11 +50,10 @@ pub fn load(path: &Path) -> Result<Loaded, Refused> {
 pub fn load_in(path: &Path, context: &LoadContext) -> Result<Loaded, Refused> {
     let (bundle, missing) = ConfigFiles::gather_partly(path, &context.variables(), &mut |file| read_given(file, path))?;
     let mut read = parse_with(&bundle, missing, context);
-    match &mut read {
-        Ok(loaded) => loaded.look_for_programs(),
-        Err(refused) => refused.look_for_programs(),
+    if let Err(refused) = &mut read {
+        refused.look_for_programs();
     }
-    read
+    read.and_then(Loaded::look_for_programs)
 }
 
 /// True if `path` stands for standard input, which can be read once and is never watched.
@@ -121,9 +121,21 @@ fn parse_with(bundle: &ConfigFiles, missing: Vec<Diagnostic>, context: &LoadCont
 }
 
 impl Loaded {
-    /// Looks for the programs of all modules, and for packages. A diagnostic names each that is missing.
-    pub fn look_for_programs(&mut self) {
+    /// Looks for the programs of all modules, for packages and for the certificate. A diagnostic names each that is missing.
+    ///
+    /// # Errors
+    /// There is no certificate that could be served.
+    pub fn look_for_programs(mut self) -> Result<Self, Refused> {
         self.add(of_the_disk(&self.config));
+        let refused = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Refused;
+        if !self.diagnostics.iter().any(refused) {
+            return Ok(self);
+        }
+        Err(Refused {
+            diagnostics: self.diagnostics,
+            config: Some(Box::new(self.config)),
+            complete: true,
+        })
     }
 
     /// Looks whether somebody offers the models that entries name. A diagnostic names each that nobody does; gives those of
@@ -171,6 +183,7 @@ impl Refused {
 fn of_the_disk(config: &Config) -> Vec<Diagnostic> {
     let mut diagnostics = check::executables(config, executable::on_disk);
     diagnostics.extend(packages::absent(config, Path::exists));
+    diagnostics.extend(certificate::check(config, SystemTime::now()));
     diagnostics
 }
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use mainstay_model::{Cloud, Network, Remote, Secret, SourceSpan, Tunnel};
+use mainstay_model::{Cloud, Network, Remote, Secret, SourceSpan, Tls, Tunnel};
 
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::entries::service_configs;
 use crate::read::{Keys, Reader};
 use crate::sections::SeenKeys;
@@ -29,20 +30,50 @@ pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -
     }
     network.fqdn = reader.text_or_empty(&keys, "fqdn");
     network.no_tls = reader.flag(&keys, "no_tls");
-    let files = ["tls_cert_file", "tls_key_file"].map(|key| reader.text(&keys, key).filter(|path| !path.is_empty()));
-    match files {
-        [Some(certificate), Some(key)] => network.tls_files = Some((certificate.into(), key.into())),
-        [None, None] => {}
-        _ => {
-            reader.error(keys.span, "must provide both tls_cert_file and tls_key_file");
-        }
-    }
+    let before = reader.diagnostics.len();
+    network.tls = tls(reader, &keys, &mut network.tls_places);
+    mark_open(&mut reader.diagnostics[before..]);
     if let Some(window) = sessions(reader, &keys) {
         network.heartbeat_window = window;
     }
     network.tunnels = tunnels(reader, &keys);
     network.allow_unauthenticated = reader.flag(&keys, "allow_unauthenticated");
     network
+}
+
+fn tls(reader: &mut Reader, keys: &Keys<'_>, places: &mut [SourceSpan; 2]) -> Tls {
+    let own = reader.word(keys, "tls", &[("own", ())]).is_some();
+    let names = ["tls_cert_file", "tls_key_file"];
+    let written = names.map(|key| reader.text(keys, key).filter(|path| !path.is_empty()));
+    if own {
+        let span = keys.span_of("tls");
+        *places = [reader.source.place(span), reader.source.place(span)];
+        if written.iter().any(Option::is_some) {
+            reader
+                .error(
+                    span,
+                    "`tls: own` and a certificate in files are two answers to one question",
+                )
+                .help = Some("remove one of them".to_owned());
+        }
+        return Tls::Own;
+    }
+    let [Some(certificate), Some(key)] = written else {
+        if written.iter().any(Option::is_some) {
+            reader.error(keys.span, "must provide both tls_cert_file and tls_key_file");
+        }
+        return Tls::None;
+    };
+    *places = names.map(|key| reader.source.place(keys.span_of(key)));
+    let located = [(certificate, names[0]), (key, names[1])].map(|(written, key)| {
+        let span = keys.span_of(key);
+        reader.located(written, span).unwrap_or_else(|(message, help)| {
+            reader.error_with(span, message, Some(help));
+            written.into()
+        })
+    });
+    let [certificate, key] = located;
+    Tls::Files { certificate, key }
 }
 
 fn sessions(reader: &mut Reader, keys: &Keys<'_>) -> Option<Duration> {
@@ -102,6 +133,13 @@ fn check_address(address: &str) -> Result<(), String> {
     match port.parse::<u16>() {
         Ok(_) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
         _ => Err(format!("address {}: invalid port", address.escape_debug())),
+    }
+}
+
+/// Errors about who may come in, and how: no other config runs in the stead of this one.
+pub(super) fn mark_open(diagnostics: &mut [Diagnostic]) {
+    for diagnostic in diagnostics {
+        diagnostic.open |= diagnostic.severity == Severity::Refused;
     }
 }
 

@@ -351,12 +351,6 @@ impl Reader {
                     self.warn(span, format!("{name} is not in force in this version: {instead}"));
                 }
             }
-            Force::Open(instead) => {
-                let message = format!("this version cannot enforce {name}, and would serve whoever reaches the port");
-                let diagnostic = self.complain(Severity::Refused, span, message);
-                diagnostic.help = Some(format!("remove it, and {instead}"));
-                diagnostic.open = true;
-            }
         }
     }
 

@@ -87,8 +87,6 @@ fn property(key: &Key) -> Value {
         Force::Unmet(_) => {
             schema.insert("deprecated".into(), json!(true));
         }
-        // What says nothing passes.
-        Force::Open(_) => schema = Map::from_iter([("enum".to_owned(), json!(["", [], {}]))]),
     }
     // A schema cannot limit the meaning of a text.
     let range = match &key.takes {

@@ -147,8 +147,10 @@ pub struct Network {
     pub bind_place: SourceSpan,
     /// The name that the machine tells others. Empty: derived from the address.
     pub fqdn: String,
-    /// Certificate and key files, if it serves TLS with its own.
-    pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// Certificate that it serves TLS with.
+    pub tls: Tls,
+    /// Place of what `tls` was read from, and of the key's file if there is one.
+    pub tls_places: [SourceSpan; 2],
     /// Serve cleartext even where a certificate is at hand.
     pub no_tls: bool,
     /// Time that a silent session keeps what it moves moving.
@@ -170,9 +172,10 @@ impl Network {
     pub fn standard(whole: SourceSpan) -> Self {
         Self {
             bind_address: Self::BIND_ADDRESS.to_owned(),
-            bind_place: whole,
+            bind_place: whole.clone(),
             fqdn: String::new(),
-            tls_files: None,
+            tls: Tls::None,
+            tls_places: [whole.clone(), whole],
             no_tls: false,
             heartbeat_window: Self::HEARTBEAT_WINDOW,
             tunnels: Vec::new(),
@@ -189,6 +192,39 @@ impl Network {
             || host
                 .parse()
                 .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+    }
+
+    /// Certificate that clients are shown.
+    #[must_use]
+    pub fn tls_in_force(&self) -> &Tls {
+        if self.no_tls { &Tls::None } else { &self.tls }
+    }
+}
+
+/// Source of the certificate that clients are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tls {
+    /// None: cleartext is served.
+    #[default]
+    None,
+    /// Files, in PEM.
+    Files {
+        /// File of the certificate.
+        certificate: PathBuf,
+        /// File of its key.
+        key: PathBuf,
+    },
+    /// The machine's own private CA.
+    Own,
+}
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Files { certificate, key } => write!(f, "{}, {}", certificate.display(), key.display()),
+            Self::Own => f.write_str("own"),
+        }
     }
 }
 

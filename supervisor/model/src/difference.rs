@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Debug, Display};
 
 use self::collector::Collector;
-use crate::config::{Config, Job, Package, Remote};
+use crate::config::{Config, Job, Package, Remote, Tls};
 use crate::duration::show as show_duration;
 use crate::entry::{ModuleConfig, ResourceConfig};
 
@@ -200,12 +200,9 @@ fn sections(collector: &mut Collector<'_>, from: &Config, to: &Config) {
     let (old, new) = (&from.network, &to.network);
     collector.text("network.bind_address", &old.bind_address, &new.bind_address);
     collector.text("network.fqdn", &old.fqdn, &new.fqdn);
-    let files = |files: &Option<(std::path::PathBuf, std::path::PathBuf)>| {
-        let files = files.as_ref();
-        files.map(|(certificate, key)| format!("{}, {}", certificate.display(), key.display()))
-    };
-    let (before, after) = (files(&old.tls_files), files(&new.tls_files));
-    collector.optional("network.tls_cert_file", before.as_ref(), after.as_ref());
+    let tls = |tls: &Tls| (*tls != Tls::None).then(|| tls.to_string());
+    let (before, after) = (tls(&old.tls), tls(&new.tls));
+    collector.optional("network.tls", before.as_ref(), after.as_ref());
     collector.text("network.no_tls", old.no_tls, new.no_tls);
     let window = "network.sessions.heartbeat_window";
     collector.text(

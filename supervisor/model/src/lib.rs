@@ -46,7 +46,7 @@ pub mod value;
 pub use builtins::Builtins;
 pub use config::{
     AccessRule, ApiKey, Auth, AuthHandler, BadKeyHash, Cloud, Config, Duplicates, Job, KeyHash, Maintenance, Network,
-    Package, Remote, Role, Secret, Tracing, Tunnel,
+    Package, Remote, Role, Secret, Tls, Tracing, Tunnel,
 };
 pub use duration::BadDuration;
 pub use entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
 use crate::call::ForwardedCall;
+use crate::grpc_web::WebBody;
 use crate::status::CallError;
 
 /// Request body of a caller, chunk by chunk, with what was already read put back in front.
@@ -143,14 +144,18 @@ pub enum CallBody {
     Service(tonic::body::Body),
     /// The answer of a module. Polling it moves the request on, too.
     Call(Box<ForwardedCall>),
+    /// Any of them, for a browser.
+    Web(Box<WebBody>),
 }
 
 impl CallBody {
     /// Moves on what does not depend on the reader, while the reader has no room: a module may be waiting for more of
     /// the request before it reads on, and the deadline does not wait either.
     pub fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        if let Self::Call(call) = self {
-            call.poll_aside(cx);
+        match self {
+            Self::Call(call) => call.poll_aside(cx),
+            Self::Web(body) => body.poll_aside(cx),
+            Self::Empty | Self::Full(_) | Self::Service(_) => {}
         }
     }
 }
@@ -168,6 +173,7 @@ impl Body for CallBody {
             },
             Self::Service(body) => Pin::new(body).poll_frame(cx),
             Self::Call(call) => call.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Web(body) => body.poll_frame(cx),
         }
     }
 
@@ -177,6 +183,7 @@ impl Body for CallBody {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Service(body) => body.is_end_stream(),
             Self::Call(_) => false,
+            Self::Web(body) => body.is_over(),
         }
     }
 
@@ -185,7 +192,7 @@ impl Body for CallBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Service(body) => body.size_hint(),
-            Self::Call(_) => SizeHint::default(),
+            Self::Call(_) | Self::Web(_) => SizeHint::default(),
         }
     }
 }

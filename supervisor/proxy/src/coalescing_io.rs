@@ -95,7 +95,8 @@ impl<I: AsyncWrite + Unpin> State<I> {
         if self.gathered.capacity() > SMALL {
             self.gathered = BytesMut::new();
         }
-        Poll::Ready(Ok(()))
+        // TLS may have encrypted more than its socket took.
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     /// Takes the parts, or as much of them as fits; makes room first when there is none.

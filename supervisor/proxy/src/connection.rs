@@ -5,6 +5,7 @@
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ use futures_util::FutureExt;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
+use crate::admission::Activity;
 use crate::body::{CallBody, RequestBody};
 use crate::busy_poll::BusyPoll;
 use crate::coalescing_io::CoalescingIo;
@@ -29,7 +32,7 @@ use crate::status::{CallError, respond, trailers};
 use crate::{flow_control, heap};
 
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
-const HELLO: Duration = Duration::from_secs(10);
+pub(crate) const HELLO: Duration = Duration::from_secs(10);
 
 /// Longest time for a peer to read a refusal before its connection is closed.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -42,6 +45,12 @@ const READING: Duration = Duration::from_millis(50);
 
 /// Interval at which a connection with calls in flight checks itself.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Bytes of an HTTP/1.1 connection that are read ahead, and the most that the headers of a request may have.
+const HTTP1_BUFFER: usize = 64 << 10;
+
+/// Longest pause between two parts of the body of an HTTP/1.1 request.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
 
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 58\r\nConnection: close\r\n\r\nThis port speaks cleartext HTTP; connect to it without TLS";
@@ -60,9 +69,14 @@ pub enum ConnectionError {
     Http1(#[source] hyper::Error),
 }
 
-/// Serves a connection to its end. `stop` lets the calls in flight end and takes no new ones; dropping the future ends
+/// Serves a connection to its end, and notes when it is idle. `stop` lets the calls in flight end and takes no new ones; dropping the future ends
 /// everything at once.
-pub async fn serve_connection<I, S, F>(mut io: I, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+pub async fn serve_connection<I, S, F>(
+    mut io: I,
+    service: S,
+    activity: Arc<Activity>,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
@@ -76,19 +90,20 @@ where
         // A peer that says nothing, such as a port scan, is no error.
         Err(_) | Ok(Ok((Sniffed::Nothing, _))) => Ok(()),
         Ok(Err(error)) => Err(ConnectionError::Hello(error)),
-        Ok(Ok((Sniffed::Http2, first))) => http2(CoalescingIo::rewound(io, first), service, stop).await,
-        Ok(Ok((Sniffed::Http1, first))) => http1(io, first, service, stop).await,
+        Ok(Ok((Sniffed::Http2, first))) => http2(CoalescingIo::rewound(io, first), service, &activity, stop).await,
+        Ok(Ok((Sniffed::Http1, first))) => http1(io, first, service, activity, stop).await,
         Ok(Ok((Sniffed::Tls, _))) => {
-            refuse_tls(io).await;
+            // Dialers decide to go on without TLS only when they get an answer that is not TLS.
+            refuse(io, NOT_TLS).await;
             Ok(())
         }
     }
 }
 
-/// Dialers decide to go on without TLS only when they get an answer that is not TLS.
-async fn refuse_tls(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+/// Closes a connection whose peer speaks something else, with an answer that it can read.
+pub(crate) async fn refuse(mut io: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) {
     let exchange = async {
-        io.write_all(NOT_TLS).await?;
+        io.write_all(answer).await?;
         io.shutdown().await?;
         // Closing with bytes unread would reset the connection and take the answer with it.
         let mut rest = [0; 4096];
@@ -99,15 +114,24 @@ async fn refuse_tls(mut io: impl AsyncRead + AsyncWrite + Unpin) {
     let _ = timeout(REFUSAL, exchange).await;
 }
 
-async fn http1<I, S, F>(io: I, first: Bytes, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+async fn http1<I, S, F>(
+    io: I,
+    first: Bytes,
+    service: S,
+    activity: Arc<Activity>,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let call = guarded(service(request.map(|body| tonic::body::Body::new(body).into())));
-        async { Ok::<_, std::convert::Infallible>(call.await) }
+        let call = guarded(service(
+            request.map(|body| tonic::body::Body::new(PatientBody::new(body)).into()),
+        ));
+        let busy = BusyConnection::new(&activity);
+        async { Ok::<_, std::convert::Infallible>(call.await.map(|body| TrackedBody { body, _busy: busy })) }
     });
     let (reader, writer) = tokio::io::split(io);
     let io = tokio::io::join(io::Cursor::new(first).chain(reader), writer);
@@ -115,6 +139,7 @@ where
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HELLO)
+            .max_buf_size(HTTP1_BUFFER)
             .serve_connection(TokioIo::new(io), service)
     );
     tokio::select! {
@@ -124,7 +149,12 @@ where
     connection.await.map_err(ConnectionError::Http1)
 }
 
-async fn http2<I, S, F>(io: CoalescingIo<I>, service: S, stop: CancellationToken) -> Result<(), ConnectionError>
+async fn http2<I, S, F>(
+    io: CoalescingIo<I>,
+    service: S,
+    activity: &Activity,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
@@ -170,6 +200,7 @@ where
                     busy_poll.sign(std::time::Instant::now());
                     // Boxed once, so that it is not copied on its way into the task.
                     calls.spawn(answer(Box::pin(guarded(service(request))), respond));
+                    activity.begin();
                     called = true;
                     if !ticking {
                         ticking = true;
@@ -181,7 +212,12 @@ where
                 Some(Err(error)) => return Err(ConnectionError::Http2(error)),
                 None => return Ok(()),
             },
-            Some(_) = calls.join_next() => busy_poll.sign(std::time::Instant::now()),
+            Some(_) = calls.join_next() => {
+                busy_poll.sign(std::time::Instant::now());
+                if calls.is_empty() {
+                    activity.end();
+                }
+            }
             () = tokio::task::yield_now(), if busy_poll.is_awake() => {}
             () = &mut tick, if ticking => {
                 let calm = calls.is_empty() && !std::mem::take(&mut called);
@@ -260,6 +296,80 @@ where
     if !over {
         let sender = PacedSender::new(stream);
         Pipe { body, sender }.await;
+    }
+}
+
+/// Mark of an HTTP/1.1 connection whose one call is in flight.
+struct BusyConnection(Arc<Activity>);
+
+impl BusyConnection {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.begin();
+        Self(activity.clone())
+    }
+}
+
+impl Drop for BusyConnection {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Answer that ends its connection's being busy.
+struct TrackedBody {
+    body: CallBody,
+    _busy: BusyConnection,
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Body of an HTTP/1.1 request, whose peer may not leave us waiting for its next part.
+struct PatientBody {
+    body: hyper::body::Incoming,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl PatientBody {
+    fn new(body: hyper::body::Incoming) -> Self {
+        Self {
+            body,
+            pause: Box::pin(tokio::time::sleep(BODY_PAUSE)),
+        }
+    }
+}
+
+impl Body for PatientBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.pause.as_mut().reset(Instant::now() + BODY_PAUSE);
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| Status::from_error(error.into()))));
+        }
+        ready!(self.pause.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Status::cancelled(
+            "the rest of the request did not come in time",
+        ))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }
 

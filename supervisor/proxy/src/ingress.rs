@@ -16,6 +16,7 @@ use crate::body::{CallBody, RequestBody};
 use crate::deadline::{DEFAULT_UNARY, Deadline};
 use crate::forward::{ForwardOptions, forward};
 use crate::gate::{CallGate, ConnectionGate, GatedCall};
+use crate::grpc_web;
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
 use crate::in_flight::{self, CallerCalls, InFlightCall};
@@ -104,14 +105,24 @@ impl Ingress {
     /// Answers one request.
     pub async fn call(mut self, request: Request<RequestBody>) -> Response<CallBody> {
         if let Some(page) = self.routes.local.page(&self.identity, request.method(), request.uri()) {
+            // Agents ask for it without a token; it answers callers on this host alone.
+            if request.uri().path() == "/restart_status" {
+                return page.await;
+            }
             return match self.enter(&request).and_then(|()| self.allowed(request.uri().path())) {
                 Ok(()) => page.await,
                 Err(error) => plain(http_status(error.code()), format!("{error}\n")),
             };
         }
-        if let Some(answer) = not_grpc(&request) {
-            return answer;
+        match Protocol::of(&request) {
+            Protocol::Grpc => self.call_grpc(request).await,
+            // Boxed, because every other call would carry the room for it.
+            Protocol::GrpcWeb => Box::pin(grpc_web::answer(request, |request| self.call_grpc(request))).await,
+            Protocol::Other(answer) => *answer,
         }
+    }
+
+    async fn call_grpc(mut self, request: Request<RequestBody>) -> Response<CallBody> {
         if let Err(error) = self.enter(&request) {
             return respond(error);
         }
@@ -406,6 +417,30 @@ impl Ingress {
     }
 }
 
+/// Protocol of a request.
+enum Protocol {
+    Grpc,
+    GrpcWeb,
+    /// None of these, and the answer to it.
+    Other(Box<Response<CallBody>>),
+}
+
+impl Protocol {
+    fn of(request: &Request<RequestBody>) -> Self {
+        match not_grpc(request) {
+            None => Self::Grpc,
+            Some(_) if grpc_web::content_type(request).is_some() => Self::GrpcWeb,
+            Some(mut answer) => {
+                grpc_web::allow(
+                    answer.headers_mut(),
+                    request.headers().get(http::header::ORIGIN).cloned(),
+                );
+                Self::Other(answer.into())
+            }
+        }
+    }
+}
+
 /// The answer to what is no gRPC call.
 fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
     let content_type = request
@@ -417,7 +452,7 @@ fn not_grpc(request: &Request<RequestBody>) -> Option<Response<CallBody>> {
         (_, "/") => Some(plain(StatusCode::OK, HELLO)),
         (true, _) if request.method() == Method::POST => None,
         (true, _) => Some(plain(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST\n")),
-        (false, _) => Some(plain(StatusCode::BAD_REQUEST, "")),
+        (false, _) => Some(grpc_web::preflight(request).unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, ""))),
     }
 }
 

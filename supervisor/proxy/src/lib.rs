@@ -5,13 +5,14 @@
 //! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
 //! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
-//! Reading order, as a call flows: [`listen`], `sniff` and [`connection`] with [`coalescing_io`]; [`ingress`] (what
-//! every call meets), [`peek`] (the name), [`table`] and [`resource`] (where it goes), `rewrite` (the name that
-//! another machine knows it by), [`forward`] and [`call`] (both directions), `in_flight` and [`turns`] (how many, and whose turn),
-//! [`upstream`] (a peer's connections), [`remote_link`] (what calls to another machine carry), [`exit_cause`] (why calls in
-//! flight end);
+//! Reading order, as a call flows: [`listen`] with [`admission`] (how many) and [`tls`], `sniff` and [`connection`] with
+//! [`coalescing_io`]; [`ingress`] (what every call meets), `grpc_web` (calls of browsers), [`peek`] (the name), [`table`] and
+//! [`resource`] (where it goes), `rewrite` (the name that another machine knows it by), [`forward`] and [`call`] (both
+//! directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a peer's connections), [`remote_link`] (what
+//! calls to another machine carry), [`exit_cause`] (why calls in flight end);
 //! [`status`], [`deadline`], [`metadata`]; [`operations`] and [`sessions`] (what is remembered of calls).
 
+pub mod admission;
 pub mod body;
 mod busy_poll;
 pub mod call;
@@ -22,6 +23,7 @@ pub mod exit_cause;
 pub mod flow_control;
 pub mod forward;
 pub mod gate;
+mod grpc_web;
 pub mod heap;
 pub mod identity;
 mod image_types;
@@ -41,6 +43,7 @@ pub mod status;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod turns;
 pub mod unix_io;
 pub mod upstream;

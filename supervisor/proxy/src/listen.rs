@@ -9,20 +9,27 @@ use std::time::Duration;
 use mainstay_model::descriptors::Share;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::connection::serve_connection;
+use crate::admission::{Activity, Admitted, ClientConnections};
+use crate::connection::{HELLO, serve_connection};
 use crate::identity::{ClientIdentity, Identity};
 use crate::ingress::{Ingress, Routes};
+use crate::tls::{self, TlsSettings};
 
 /// Pause after `accept` failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Time for calls in flight after a listener was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
+/// Time for a connection that makes room to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// Idle connections that may end for a new one, should others be faster to take their descriptors.
+const EXCHANGES: usize = 3;
 
 /// Future that serves a connection or a listener to its end.
 ///
@@ -38,22 +45,22 @@ pub trait Transport: Send + 'static {
 
 impl Transport for TcpStream {
     fn serve(self, ingress: Ingress, stop: CancellationToken) -> Serving {
-        Box::pin(serve(self, ingress, stop))
+        Box::pin(serve(self, ingress, Arc::default(), stop))
     }
 }
 
 impl Transport for UnixStream {
     fn serve(self, ingress: Ingress, stop: CancellationToken) -> Serving {
-        Box::pin(serve(self, ingress, stop))
+        Box::pin(serve(self, ingress, Arc::default(), stop))
     }
 }
 
-async fn serve<I>(io: I, ingress: Ingress, stop: CancellationToken)
+async fn serve<I>(io: I, ingress: Ingress, activity: Arc<Activity>, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = move |request| ingress.clone().call(request);
-    if let Err(error) = serve_connection(io, service, stop).await {
+    if let Err(error) = serve_connection(io, service, activity, stop).await {
         debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
     }
 }
@@ -76,12 +83,16 @@ impl Connections {
         admitted: impl Future<Output = Option<(T, Ingress)>> + Send + 'static,
         stop: CancellationToken,
     ) {
-        while self.tasks.try_join_next().is_some() {}
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             if let Some((io, ingress)) = admitted.await {
                 io.serve(ingress, stop).await;
             }
         });
+    }
+
+    fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(connection);
     }
 
     /// Lets the calls in flight end for a moment, then ends all.
@@ -125,12 +136,34 @@ fn keep_alive(io: &TcpStream) -> nix::Result<()> {
     Ok(())
 }
 
-/// Serves clients on the network until `stop`.
-pub fn serve_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) -> Serving {
-    Box::pin(accept_tcp(listener, routes, stop))
+/// Settings that all ports for clients share.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Routing state.
+    pub routes: Arc<Routes>,
+    /// Whether they speak TLS, and how.
+    pub tls: TlsSettings,
+    /// Their connections.
+    pub connections: ClientConnections,
 }
 
-async fn accept_tcp(listener: TcpListener, routes: Arc<Routes>, stop: CancellationToken) {
+impl ClientSettings {
+    /// Cleartext, and nobody connected yet.
+    pub fn new(routes: Arc<Routes>) -> Self {
+        Self {
+            routes,
+            tls: TlsSettings::default(),
+            connections: ClientConnections::default(),
+        }
+    }
+}
+
+/// Serves clients on the network until `stop`.
+pub fn serve_tcp(listener: TcpListener, settings: ClientSettings, stop: CancellationToken) -> Serving {
+    Box::pin(accept_tcp(listener, settings, stop))
+}
+
+async fn accept_tcp(listener: TcpListener, settings: ClientSettings, stop: CancellationToken) {
     let mut connections = Connections::default();
     loop {
         let accepted = tokio::select! {
@@ -138,17 +171,105 @@ async fn accept_tcp(listener: TcpListener, routes: Arc<Routes>, stop: Cancellati
             accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(io, remote)| {
-            admit_descriptor(&io, Share::Clients)?;
+            // Some may be exchanged for those of idle connections, but not the last ones.
+            admit_descriptor(&io, Share::Modules)?;
+            let place = settings.connections.admit(remote.ip(), &stop);
+            let place = place.ok_or_else(|| {
+                let peer = remote.ip();
+                io::Error::other(format!(
+                    "{peer}, or all peers together, have as many as they may, and none is idle"
+                ))
+            })?;
             // Small frames must not wait for each other.
             io.set_nodelay(true)?;
             keep_alive(&io)?;
             let local = io.local_addr()?;
-            Ok((io, Identity::Client(ClientIdentity::new(remote, local))))
+            Ok((io, place, ClientIdentity::new(remote, local)))
         }) {
-            Ok((io, identity)) => connections.serve(io, Ingress::new(routes.clone(), identity), stop.clone()),
+            Ok((io, place, identity)) => {
+                // Boxed by its parts: each is compiled here.
+                connections.spawn(serve_client(io, place, identity, settings.clone(), stop.clone()));
+            }
             Err(error) => accept_failed(error).await,
         }
     }
     drop(listener);
     connections.finish().await;
+}
+
+/// Serves one client, until it ends or its place is needed for another.
+async fn serve_client(
+    io: TcpStream,
+    place: Admitted,
+    identity: ClientIdentity,
+    settings: ClientSettings,
+    stop: CancellationToken,
+) {
+    let given_up = async {
+        place.close.cancelled().await;
+        if stop.is_cancelled() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(FAREWELL).await;
+    };
+    let served = async {
+        let Some(io) = exchange(io, &settings.connections).await else {
+            return;
+        };
+        let connection = match settings.tls.get() {
+            None => {
+                let ingress = Ingress::new(settings.routes.clone(), Identity::Client(identity));
+                Box::pin(serve(io, ingress, place.activity.clone(), place.close.clone()))
+            }
+            Some(tls) => serve_tls(io, tls, identity, &settings, &place).await,
+        };
+        connection.await;
+    };
+    tokio::select! {
+        () = served => {}
+        () = given_up => {}
+    }
+    // What it held is closed by now.
+    drop(place);
+}
+
+/// The connection after its handshake. Nothing is left to serve where that failed.
+async fn serve_tls(
+    io: TcpStream,
+    tls: Arc<ServerConfig>,
+    mut identity: ClientIdentity,
+    settings: &ClientSettings,
+    place: &Admitted,
+) -> Serving {
+    let handshake = tls::accept(io, tls, identity.remote.ip());
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HELLO, Box::pin(handshake)) => accepted.ok().flatten(),
+        () = place.close.cancelled() => None,
+    };
+    let Some((io, certificate)) = accepted else {
+        return Box::pin(std::future::ready(()));
+    };
+    identity.certificate = certificate.map(Arc::new);
+    let ingress = Ingress::new(settings.routes.clone(), Identity::Client(identity));
+    Box::pin(serve(io, ingress, place.activity.clone(), place.close.clone()))
+}
+
+/// A connection that does not take a descriptor which is kept for others: an idle one ends for it. `None` if none is idle.
+async fn exchange(mut io: TcpStream, connections: &ClientConnections) -> Option<TcpStream> {
+    for _ in 0..EXCHANGES {
+        let Err(refused) = admit_descriptor(&io, Share::Clients) else {
+            return Some(io);
+        };
+        let Some(closed) = connections.make_room() else {
+            warn!("cannot accept a connection: {refused}; none is idle");
+            return None;
+        };
+        closed.cancelled().await;
+        // The number tells how many are in use, so the one that came free is taken.
+        let moved = io.into_std().and_then(|io| TcpStream::from_std(io.try_clone()?));
+        io = moved
+            .inspect_err(|error| warn!("cannot accept a connection: {error}"))
+            .ok()?;
+    }
+    None
 }

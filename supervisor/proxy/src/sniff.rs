@@ -11,6 +11,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest beginning that is looked at, in bytes: a preface and the settings behind it fit, and come in one read.
 const SNIFFED_LEN: usize = 128;
 
+/// Length of the header of an HTTP/2 frame.
+const FRAME_HEADER: usize = 9;
+
 /// Protocol that a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
@@ -46,10 +49,20 @@ fn of(seen: &[u8]) -> Option<Sniffed> {
         [] | [0x16] => None,
         // A handshake record of any version of TLS.
         [0x16, 0x03, ..] => Some(Sniffed::Tls),
-        _ if seen.starts_with(PREFACE) => Some(Sniffed::Http2),
+        _ if seen.starts_with(PREFACE) => has_settings(&seen[PREFACE.len()..]).then_some(Sniffed::Http2),
         _ if PREFACE.starts_with(seen) => None,
         _ => Some(Sniffed::Http1),
     }
+}
+
+/// True if the settings that belong to a preface are there, as far as they are looked at: a peer that sends none would be waited
+/// for without end.
+fn has_settings(behind: &[u8]) -> bool {
+    let Some(header) = behind.first_chunk::<FRAME_HEADER>() else {
+        return false;
+    };
+    let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+    behind.len() >= (FRAME_HEADER + length).min(SNIFFED_LEN - PREFACE.len())
 }
 
 #[cfg(test)]
@@ -58,12 +71,21 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell() {
-        let cases: [(&[u8], Option<Sniffed>); 8] = [
+        let cases: [(&[u8], Option<Sniffed>); 11] = [
             (b"", None),
             (b"\x16", None),
             (b"\x16\x03\x01\x02", Some(Sniffed::Tls)),
             (b"PRI * HT", None),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0", Some(Sniffed::Http2)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", None),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0", None),
+            (
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64",
+                Some(Sniffed::Http2),
+            ),
+            (
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+                Some(Sniffed::Http2),
+            ),
             (b"PRI * HTTP/1.1", Some(Sniffed::Http1)),
             (b"G", Some(Sniffed::Http1)),
             (b"\0\0\0", Some(Sniffed::Http1)),

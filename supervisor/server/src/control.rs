@@ -116,6 +116,7 @@ impl Control {
         let listeners = self.info.addresses.get().into_iter().map(|address| pb::Listener {
             address: address.to_string(),
             authentication: authentication(address, admission).to_owned(),
+            tls: self.info.addresses.certificate.text(),
         });
         let config = self.config.status();
         pb::Status {
@@ -136,6 +137,15 @@ impl Control {
             threads: threads(std::process::id()),
             shortages: shortage::of_host().into_iter().chain(notifier::shortage()).collect(),
             remotes: view.remotes.iter().map(|entry| describe_remote(entry)).collect(),
+        }
+    }
+
+    /// Whether the machine's maintenance sensor, if it has one, lets it be restarted now.
+    pub(super) async fn may_be_restarted(&self) -> bool {
+        let view = self.view();
+        match &view.config.maintenance {
+            Some(maintenance) => rollout::maintenance::ask(&view, maintenance).await.is_ok(),
+            None => true,
         }
     }
 

@@ -13,6 +13,7 @@ mod configs;
 pub mod control;
 mod feeds;
 pub mod followers;
+pub mod health;
 pub mod jobs;
 pub mod listeners;
 pub mod local_services;

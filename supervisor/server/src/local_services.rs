@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, Request, Uri};
 use mainstay_auth::access::Access;
 use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
+use mainstay_proto::grpc::health::v1::health_server::HealthServer;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
 use mainstay_proto::mainstay::remote::v1::remote_service_server::RemoteServiceServer;
 use mainstay_proto::proto::rpc::v1::auth_service_server::AuthServiceServer;
@@ -22,6 +23,7 @@ use tower_service::Service;
 
 use crate::auth_service::AuthState;
 use crate::control::Control;
+use crate::health::HealthState;
 use crate::reflection::Reflection;
 use crate::remote_service::ResourceLists;
 use crate::robot::RobotState;
@@ -31,6 +33,7 @@ const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
 const REMOTE: &str = "mainstay.remote.v1.RemoteService";
 const AUTH: &str = "proto.rpc.v1.AuthService";
+const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
@@ -38,6 +41,7 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 pub struct OwnServices {
     published: ViewCell,
     robot: RobotServiceServer<RobotState>,
+    health: HealthServer<HealthState>,
     reflection: v1::server_reflection_server::ServerReflectionServer<Reflection>,
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     remote: RemoteServiceServer<ResourceLists>,
@@ -54,12 +58,14 @@ impl OwnServices {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
         let lists = ResourceLists::new(robot.machine.clone(), robot.shutdown.clone());
+        let health = HealthState::new(published.clone(), robot.shutdown.clone());
         Self {
             published,
             robot: RobotServiceServer::new(robot)
                 .max_decoding_message_size(MAX_MESSAGE_LEN)
                 .max_encoding_message_size(MAX_MESSAGE_LEN)
                 .accept_compressed(CompressionEncoding::Gzip),
+            health: HealthServer::new(health),
             reflection: v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()),
             reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
             remote: RemoteServiceServer::new(lists).max_encoding_message_size(MAX_MESSAGE_LEN),
@@ -84,7 +90,7 @@ impl LocalServices for OwnServices {
             ROBOT => Some(Treatment::Listed),
             // Without handlers it is not there, as with peers.
             AUTH if self.access.policy().handles_keys() => Some(Treatment::Unlisted),
-            REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
+            HEALTH | REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
             CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
             _ => None,
         }
@@ -93,6 +99,7 @@ impl LocalServices for OwnServices {
     fn call(&self, service: &str, request: Request<RequestBody>) -> LocalAnswer {
         match service {
             ROBOT => answer(self.robot.clone(), request),
+            HEALTH => answer(self.health.clone(), request),
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
             REMOTE => answer(self.remote.clone(), request),
@@ -107,8 +114,11 @@ impl LocalServices for OwnServices {
             return None;
         }
         let on = self.published.load().config.enable_web_profile;
+        let local = matches!(identity, Identity::Client(client) if client.is_local());
         let (method, uri, control) = (method.clone(), uri.clone(), self.pages.clone());
-        Some(Box::pin(async move { web::answer(&method, &uri, &control, on).await }))
+        Some(Box::pin(async move {
+            web::answer(&method, &uri, &control, local, on).await
+        }))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Pages below `/debug/`, for whoever looks for a fault with a browser or `curl`: served while `enable_web_profile` is
-//! true, to whoever reaches the port.
+//! true, to whoever reaches the port. And `/restart_status`, which agents on this host ask before they restart or replace us.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -8,6 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use mainstay_proxy::body::CallBody;
 use mainstay_wire::diagram;
+use serde_json::json;
 
 use crate::control::Control;
 
@@ -24,6 +25,9 @@ const INDEX: &str = "\
 /debug/pprof/profile, trace, heap, allocs, goroutine, threadcreate, block, mutex, symbol
                         say what to use instead: this is no Go program, and it does not sample itself
 ";
+
+/// Page for agents.
+const RESTART_STATUS: &str = "/restart_status";
 
 /// Page that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +114,17 @@ impl DebugPage {
 
 /// True for a request that [`answer`] answers.
 pub(super) fn is_asked_for(uri: &Uri) -> bool {
-    DebugPage::of(uri.path(), uri.query()).is_some()
+    uri.path() == RESTART_STATUS || DebugPage::of(uri.path(), uri.query()).is_some()
 }
 
-/// Answers a request for a page. `on`: as the config has it now.
-pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, on: bool) -> Response<CallBody> {
-    let mut response = if !on {
+/// Answers a request for a page. `local`: from this host. `on`: as the config has it now.
+pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, local: bool, on: bool) -> Response<CallBody> {
+    let mut response = if uri.path() == RESTART_STATUS {
+        match local {
+            true => restart_status(control).await,
+            false => text(StatusCode::FORBIDDEN, "forbidden"),
+        }
+    } else if !on {
         text(StatusCode::NOT_FOUND, OFF)
     } else if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "This page can only be read: GET.\n");
@@ -129,6 +138,24 @@ pub(super) async fn answer(method: &Method, uri: &Uri, control: &Control, on: bo
     if *method == Method::HEAD {
         *response.body_mut() = CallBody::from(Bytes::new());
     }
+    response
+}
+
+/// Whether the machine may be restarted now, as its maintenance sensor says; without one it may. Modules have sockets of their
+/// own, so there is no address that serves them all.
+async fn restart_status(control: &Control) -> Response<CallBody> {
+    let restart_allowed = control.may_be_restarted().await;
+    let answer = json!({
+        "restart_allowed": restart_allowed,
+        "does_not_handle_needs_restart": true,
+        "module_server_tcp_addr": "",
+    });
+    as_json(text(StatusCode::OK, answer.to_string()))
+}
+
+fn as_json(mut response: Response<CallBody>) -> Response<CallBody> {
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
     response
 }
 
@@ -152,12 +179,7 @@ async fn show(uri: &Uri, control: &Control) -> Response<CallBody> {
             match format {
                 GraphFormat::Dot => text(StatusCode::OK, diagram::dot(&graph) + "\n"),
                 GraphFormat::Mermaid => text(StatusCode::OK, diagram::mermaid(&graph) + "\n"),
-                GraphFormat::Json => {
-                    let mut response = text(StatusCode::OK, graph.json().to_string() + "\n");
-                    let json = HeaderValue::from_static("application/json");
-                    response.headers_mut().insert(CONTENT_TYPE, json);
-                    response
-                }
+                GraphFormat::Json => as_json(text(StatusCode::OK, graph.json().to_string() + "\n")),
             }
         }
         DebugPage::BadFormat => text(

@@ -58,7 +58,7 @@ async fn an_unusable_config_ends_it_with_the_place_before_any_module_starts() {
                 "{{ \"network\": {{ \"bind_address\": \"127.0.0.1:0\",\n  \"tls_cert_file\": \"/c\", \"tls_key_file\": \"/k\" }}, \"modules\": [{MODULE}] }}"
             ),
             "tls.json:2",
-            "network.tls_cert_file",
+            "cannot read `/c`",
         ),
         (
             "window.json",

@@ -4,7 +4,7 @@ use std::time::Duration as Time;
 
 use mainstay_model::Network;
 
-use super::ValueType::{Duration, Flag, Ignored, Interval, List, Map, Text, Whole};
+use super::ValueType::{Duration, Flag, Ignored, Interval, List, Map, Text, Whole, Word};
 use super::entries::{FRAME, SERVICE_CONFIG};
 use super::{Section, keys};
 
@@ -15,9 +15,10 @@ pub(crate) static NETWORK: Section = Section::new(
     keys! {
         "bind_address": Text, default Text(Network::BIND_ADDRESS),
             "`host:port`; `:port` listens on all addresses, port 0 takes any free one.";
-        "fqdn": Text, but Unmet("the machine tells nobody a name"), "The name that the machine tells others.";
-        "tls_cert_file": Text, but Open("serve on loopback, or behind a proxy that speaks TLS"), "Certificate, in PEM.";
-        "tls_key_file": Text, but Open("serve on loopback, or behind a proxy that speaks TLS"), "Its key, in PEM.";
+        "fqdn": Text, "A name by which this machine is reached: the certificate of `tls: own` is for it, too.";
+        "tls": Word(&["own"]), "`own`: serve TLS with the certificate that `mainstay keys init` made for this machine; it is renewed by itself.";
+        "tls_cert_file": Text, "Certificate to serve TLS with, and its chain, in PEM; taken up again when the file changes.";
+        "tls_key_file": Text, "Its key, in PEM.";
         "no_tls": Flag, default Flag(false), "Serve cleartext even where a certificate is at hand.";
         "sessions": Map(&SESSIONS), "What happens to clients that fall silent.";
         "traffic_tunnel_endpoints": List(&Map(&TUNNEL)),

@@ -157,8 +157,8 @@ impl Section {
             "auth" | "role" | "access_rule" => true,
             "machine" => meant == Some("auth") || unknown.starts_with("auth") || unknown.starts_with("tls"),
             "network" => {
-                let meant = meant.map(|meant| self.key(meant).force);
-                matches!(meant, Some(Force::Open(_))) || unknown.starts_with("auth") || unknown.starts_with("tls")
+                let is_tls = |key: &str| key.starts_with("tls");
+                meant.is_some_and(is_tls) || unknown.starts_with("auth") || is_tls(&unknown)
             }
             _ => false,
         }
@@ -194,9 +194,6 @@ pub(super) enum Force {
     Full,
     /// It does not, which is a warning where the key is used.
     Unmet(&'static str),
-    /// It does not, and the machine would be open where its config closes it: such a config is refused. The text is the
-    /// cure besides removing the key.
-    Open(&'static str),
 }
 
 impl Force {
@@ -209,7 +206,6 @@ impl Force {
         match self {
             Self::Full => None,
             Self::Unmet(instead) => Some(format!("Not in force yet: {instead}.")),
-            Self::Open(_) => Some("Not in force yet, so a config with it is refused.".to_owned()),
         }
     }
 }

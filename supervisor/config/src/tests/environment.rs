@@ -255,8 +255,8 @@ fn no_message_and_no_fault_shows_what_came_from_the_environment() {
     {
         let mut said = lines("r.yaml", &text);
         assert!(!said.is_empty(), "{text}");
-        if let Ok(mut loaded) = read("r.yaml", &text) {
-            loaded.look_for_programs();
+        if let Ok(loaded) = read("r.yaml", &text) {
+            let loaded = loaded.look_for_programs().unwrap_or_else(|refused| panic!("{refused}"));
             said.extend(loaded.diagnostics.iter().map(ToString::to_string));
             said.extend(
                 loaded

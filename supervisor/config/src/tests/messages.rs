@@ -106,15 +106,8 @@ fn a_text_that_is_no_api_or_model_costs_its_entry_alone() {
 
 #[test]
 fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_open_is_refused() {
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 5] = [
         ("auth: {handlers: [{type: api-key, config: {keys: [k], k: v}}]}", &[]),
-        (
-            "network: {tls_cert_file: /c, tls_key_file: /k}",
-            &[
-                "Refused r.yaml:1:11: this version cannot enforce `network.tls_cert_file`, and would serve whoever reaches the port (remove it, and serve on loopback, or behind a proxy that speaks TLS)",
-                "Refused r.yaml:1:30: this version cannot enforce `network.tls_key_file`, and would serve whoever reaches the port (remove it, and serve on loopback, or behind a proxy that speaks TLS)",
-            ],
-        ),
         ("auth: {tls_auth_entities: [x]}", &[]),
         (
             "auth: {handlers: [], tls_auth_entities: []}\nnetwork: {tls_cert_file: '', fqdn: '', no_tls: true}\nremotes: []\n",
@@ -125,7 +118,6 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
             &[
                 "Warning r.yaml:1:1: `cloud` is not in force in this version: no cloud is asked for a config or sent anything; this file is the whole config",
                 "Warning r.yaml:2:64: `frame` is not in force in this version: its frames are not used",
-                "Warning r.yaml:3:11: `network.fqdn` is not in force in this version: the machine tells nobody a name",
             ],
         ),
         (
@@ -147,6 +139,9 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
         "aut: {handlers: [{type: api-key}]}",
         "authentication: {x: 1}",
         "network: {tls: {cert: /c}}",
+        "network: {tls: {}}",
+        "network: {tls: on}",
+        "network: {tls_cert_file: /c}",
         "network: {tls_cert: /c}",
         "network: {auth: {handlers: [1]}}",
         "auth: {$variable: {name: x}}",
@@ -156,7 +151,6 @@ fn what_is_configured_and_not_in_force_is_said_and_what_would_leave_the_machine_
     for asking in [
         "network: {bind_address: nowhere}",
         "auth: {handler: []}",
-        "network: {tls: {}}",
         "network: {no_tls: true}",
     ] {
         assert!(!open(asking), "{asking}");

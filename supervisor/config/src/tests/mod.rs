@@ -1,6 +1,7 @@
 //! Tests of the whole way from a text to a config.
 
 mod access;
+mod certificate;
 mod dependencies;
 mod environment;
 mod files;

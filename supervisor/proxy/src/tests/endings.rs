@@ -311,7 +311,7 @@ async fn a_server_that_stops_finishes_the_calls_in_flight_and_takes_no_more() {
             }
         }
     };
-    let served = crate::connection::serve_connection(server, service, stop.clone());
+    let served = crate::connection::serve_connection(server, service, Arc::default(), stop.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move { served.await.unwrap() });
     let (mut sender, connection) = h2::client::handshake(client).await.unwrap();

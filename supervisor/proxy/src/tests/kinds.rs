@@ -86,7 +86,12 @@ async fn tonic_module(listener: UnixListener) {
                     .map(CallBody::from)
             }
         };
-        connections.spawn(serve_connection(stream, service, CancellationToken::new()));
+        connections.spawn(serve_connection(
+            stream,
+            service,
+            Arc::default(),
+            CancellationToken::new(),
+        ));
     }
 }
 

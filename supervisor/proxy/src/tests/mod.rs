@@ -3,4 +3,5 @@
 mod endings;
 mod kinds;
 mod pressure;
+mod tls;
 mod world;

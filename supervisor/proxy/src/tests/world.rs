@@ -132,7 +132,12 @@ impl Fixture {
                 let (shared, up) = (Arc::clone(&shared), up.clone());
                 let caller = CallerId::unique();
                 let service = move |request| route(Arc::clone(&shared), up.clone(), caller, request);
-                connections.spawn(serve_connection(stream, service, CancellationToken::new()));
+                connections.spawn(serve_connection(
+                    stream,
+                    service,
+                    Arc::default(),
+                    CancellationToken::new(),
+                ));
             }
         });
         Self {

@@ -15,7 +15,7 @@ pub(crate) mod bounds;
 pub(crate) mod build;
 pub mod entry;
 mod environment;
-mod file_mark;
+pub(crate) mod file_mark;
 pub(crate) mod file_watch;
 mod first_run;
 pub(crate) mod handshake;

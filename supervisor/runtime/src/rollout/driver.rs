@@ -325,10 +325,10 @@ impl Driver {
                 });
             }
             Action::Check(ticket, revision) => {
-                let binding = self.tools.network.prepare(revision.what.config.clone());
+                let preparing = self.tools.network.prepare(revision.what.config.clone());
                 let (machine, give_up) = (self.tools.machine.clone(), self.checks.begin(ticket));
                 self.work.spawn(async move {
-                    Done::Checked(ticket, preflight::check(binding, &machine, &revision, &give_up).await)
+                    Done::Checked(ticket, preflight::check(preparing, &machine, &revision, &give_up).await)
                 });
             }
             Action::Apply {
@@ -362,10 +362,8 @@ impl Driver {
         self.watcher.begin(target.as_deref(), &config, direction, fresh);
         self.begin_reload();
         self.tools.applied.send_replace(config.clone());
-        let (bound, asked) = self.checks.take(ticket);
-        if let Some(bound) = bound {
-            self.tools.network.serve(bound);
-        }
+        let (prepared, asked) = self.checks.take(ticket);
+        self.tools.network.serve(prepared, &config);
         info!(target: ASKED_FOR, "applying {}", loaded.bundle.path.display());
         let why = match (direction, self.followers.contains_key(&ticket)) {
             (Direction::Back(_), _) => "to take back the change",

@@ -72,12 +72,14 @@ impl LoadedConfig {
     /// # Errors
     /// It cannot be used.
     pub fn read(bundle: &ConfigFiles, overrides: &Overrides) -> Result<Self, Refused> {
-        let mut loaded = parse(bundle, &overrides.context(&bundle.path)).map_err(|mut refused| {
+        let mut read = parse(bundle, &overrides.context(&bundle.path));
+        if let Err(refused) = &mut read {
             refused.look_for_programs();
+        }
+        let loaded = read.and_then(Loaded::look_for_programs).map_err(|mut refused| {
             overrides.look_further(&mut refused);
             refused
         })?;
-        loaded.look_for_programs();
         Ok(Self::new(loaded, overrides))
     }
 

@@ -2,11 +2,12 @@
 //! applied, watched, and committed or taken back.
 //!
 //! `driver` does what core's `transaction` says. `reader` reads texts, `preflight` checks them, `maintenance` asks the sensor,
-//! `watcher` sees how the machine is, `store_writer` keeps what worked, `start` chooses what a machine starts with.
+//! `certificates` keeps what clients are shown, `watcher` sees how the machine is, `store_writer` keeps what worked, `start` chooses what a machine starts with.
 
+pub mod certificates;
 pub mod driver;
 mod loaded_config;
-mod maintenance;
+pub mod maintenance;
 pub mod network;
 mod preflight;
 mod progress;

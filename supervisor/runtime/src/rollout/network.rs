@@ -5,34 +5,49 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use mainstay_config::{Diagnostic, Severity};
 use mainstay_model::Config;
+use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_proxy::ingress::Routes;
-use mainstay_proxy::listen::serve_tcp;
+use mainstay_proxy::listen::{ClientSettings, serve_tcp};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::certificates::{self, Certificates, LoadError, LoadedCertificate, ShownCertificate, Wanted};
+
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// Addresses that the machine is served on now, for its status.
 #[derive(Clone, Debug, Default)]
-pub struct Addresses(Arc<ArcSwap<Vec<SocketAddr>>>);
+pub struct Addresses {
+    addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
+    /// Certificate that clients are shown there.
+    pub certificate: ShownCertificate,
+}
 
 impl Addresses {
     /// Newest last.
     pub fn get(&self) -> Vec<SocketAddr> {
-        Vec::clone(&self.0.load())
+        Vec::clone(&self.addresses.load())
     }
 
     fn set(&self, addresses: Vec<SocketAddr>) {
-        self.0.store(Arc::new(addresses));
+        self.addresses.store(Arc::new(addresses));
     }
+}
+
+/// Preparations for a config: a port that is open, and a certificate, unless both are in use already.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    bound: Option<Bound>,
+    certificate: Option<Option<LoadedCertificate>>,
 }
 
 /// A port that is open, and that nobody is served on yet.
@@ -64,7 +79,8 @@ struct Served {
 /// Set of all ports that clients are served on.
 #[derive(Debug)]
 pub struct ClientListeners {
-    routes: Arc<Routes>,
+    settings: ClientSettings,
+    certificates: Certificates,
     /// Cancelled when no client is to be served any more.
     stop: CancellationToken,
     served: Vec<Served>,
@@ -73,10 +89,12 @@ pub struct ClientListeners {
 }
 
 impl ClientListeners {
-    /// Network without a port yet. Readers of `addresses` see those that come.
-    pub fn new(routes: Arc<Routes>, stop: CancellationToken, addresses: Addresses) -> Self {
+    /// Network without a port yet. Readers of `addresses` see those that come. `own`: keys of the machine.
+    pub fn new(routes: Arc<Routes>, own: Authority, stop: CancellationToken, addresses: Addresses) -> Self {
+        let settings = ClientSettings::new(routes);
         Self {
-            routes,
+            certificates: Certificates::new(own, settings.tls.clone(), addresses.certificate.clone()),
+            settings,
             stop,
             served: Vec::new(),
             tasks: JoinSet::new(),
@@ -84,23 +102,38 @@ impl ClientListeners {
         }
     }
 
-    /// Opens what `config` asks for, unless it is open.
+    /// Opens and loads what `config` asks for, unless it is in use.
     ///
     /// # Errors
-    /// The port cannot be had: as a person should read it, with the line of the config underlined.
-    pub fn prepare(&self, config: Arc<Config>) -> impl Future<Output = Result<Option<Bound>, Unbound>> + use<> {
+    /// The port or the certificate cannot be had: as a person should read it, with the line of the config underlined.
+    pub fn prepare(&self, config: Arc<Config>) -> impl Future<Output = Result<Prepared, Unbound>> + use<> {
         let served = self.served.clone();
+        let loading = self.certificates.load(Wanted::of(&config));
         async move {
+            let certificate = loading.await.map_err(|error| unshown(&config, &error))?;
             let wanted = &config.network.bind_address;
-            if served.iter().any(|served| served.wanted == *wanted) {
-                return Ok(None);
-            }
-            bind_beside(&config, &served).await.map(Some)
+            let bound = match served.iter().any(|served| served.wanted == *wanted) {
+                true => None,
+                false => Some(bind_beside(&config, &served).await?),
+            };
+            Ok(Prepared { bound, certificate })
         }
     }
 
-    /// Serves clients there too.
-    pub fn serve(&mut self, bound: Bound) {
+    /// Serves clients as `config` wants it, at its port too.
+    pub fn serve(&mut self, prepared: Prepared, config: &Config) {
+        let Prepared { bound, certificate } = prepared;
+        if let Some(keeper) = self.certificates.show(Wanted::of(config), certificate) {
+            let stop = self.stop.clone();
+            self.tasks
+                .spawn(async move { stop.run_until_cancelled(keeper).await.unwrap_or_default() });
+        }
+        if let Some(bound) = bound {
+            self.open(bound);
+        }
+    }
+
+    fn open(&mut self, bound: Bound) {
         let Bound {
             wanted,
             listener,
@@ -109,7 +142,8 @@ impl ClientListeners {
         let stop = self.stop.child_token();
         match listener.as_fd().try_clone_to_owned() {
             Ok(socket) => {
-                self.tasks.spawn(serve_tcp(listener, self.routes.clone(), stop.clone()));
+                self.tasks
+                    .spawn(serve_tcp(listener, self.settings.clone(), stop.clone()));
                 self.served.push(Served {
                     wanted,
                     address,
@@ -124,6 +158,7 @@ impl ClientListeners {
 
     /// Closes every port but that of `config`. Calls under way there have a moment to end.
     pub fn settle(&mut self, config: &Config) {
+        self.certificates.settle();
         let wanted = &config.network.bind_address;
         // Whatever happens, the machine can be reached.
         if self.served.iter().any(|served| served.wanted == *wanted) {
@@ -150,21 +185,40 @@ impl ClientListeners {
     }
 }
 
-/// Opens the port of a machine that starts.
+/// Opens the port of a machine that starts, and loads its certificate. `own`: keys of the machine.
 ///
 /// # Errors
 /// As [`ClientListeners::prepare`].
-pub async fn bind(config: &Config) -> Result<Bound, Box<Diagnostic>> {
-    let bound = bind_beside(config, &[]).await;
-    bound.map_err(|unbound| unbound.diagnostic)
+pub async fn prepare(config: &Config, own: &Authority) -> Result<Prepared, Box<Diagnostic>> {
+    let certificate = certificates::load(&Wanted::of(config), own, SystemTime::now());
+    let certificate = certificate.map_err(|error| unshown(config, &error).diagnostic)?;
+    let bound = bind_beside(config, &[]).await.map_err(|unbound| unbound.diagnostic)?;
+    Ok(Prepared {
+        bound: Some(bound),
+        certificate: Some(certificate),
+    })
 }
 
-/// A port that cannot be had.
+/// A certificate that cannot be had: now, for whatever was written in the config was looked at before.
+fn unshown(config: &Config, error: &LoadError) -> Unbound {
+    let place = &config.network.tls_places[0];
+    let mut diagnostic = Diagnostic::about(config, Severity::Refused, place, error.to_string());
+    if matches!(error, LoadError::Own(AuthorityError::Missing(_))) {
+        let cure = format!("make them: mainstay keys init {}", place.file.display());
+        diagnostic = diagnostic.with_help(cure);
+    }
+    Unbound {
+        diagnostic: Box::new(diagnostic),
+        transient: true,
+    }
+}
+
+/// A port or a certificate that cannot be had.
 #[derive(Debug)]
 pub struct Unbound {
     /// Reason for the failure, with its place.
     pub diagnostic: Box<Diagnostic>,
-    /// True if another process has the address, or the host has no such one: it may be had later.
+    /// True if it may be had later: another process has the address, the host has no such one, or files are not there yet.
     pub transient: bool,
 }
 

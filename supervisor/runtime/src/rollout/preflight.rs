@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::loaded_config::LoadedConfig;
-use super::network::{Bound, Unbound};
+use super::network::{Prepared, Unbound};
 use crate::machine;
 use crate::machine::preflight::PreflightAnswers;
 
 /// Limit for modules to hold up a change that is not refused for what they say.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was found for a text that passed: the port that is open for it, and the answers of modules about it.
-pub(super) type Checked = (Option<Bound>, Box<PreflightAnswers>);
+/// What was found for a text that passed: the port and the certificate for it, and the answers of modules about it.
+pub(super) type Checked = (Prepared, Box<PreflightAnswers>);
 
 /// Checks of texts that are on their way.
 #[derive(Debug, Default)]
@@ -62,22 +62,22 @@ impl Checks {
     }
 }
 
-/// Checks a text: its port is opened, and modules are asked.
+/// Checks a text: its port is opened, its certificate loaded, and modules are asked.
 ///
 /// # Errors
-/// The port cannot be had, or see [`ask`].
+/// The port or the certificate cannot be had, or see [`ask`].
 pub(super) async fn check(
-    binding: impl Future<Output = Result<Option<Bound>, Unbound>>,
+    preparing: impl Future<Output = Result<Prepared, Unbound>>,
     machine: &machine::MachineHandle,
     revision: &Revision<Arc<LoadedConfig>>,
     give_up: &CancellationToken,
 ) -> Result<Checked, Refusal> {
-    let bound = binding.await.map_err(|unbound| Refusal {
+    let prepared = preparing.await.map_err(|unbound| Refusal {
         reasons: vec![unbound.diagnostic.line()],
         transient: unbound.transient,
     })?;
     let asked = ask(machine, revision, give_up).await?;
-    Ok((bound, Box::new(asked)))
+    Ok((prepared, Box::new(asked)))
 }
 
 /// Asks the modules about `revision`, as its own policy wants it.

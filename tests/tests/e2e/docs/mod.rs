@@ -21,7 +21,7 @@ use std::fs;
 use page::{Counts, Page, repository};
 
 /// Every page, with the least that must have been run of it: configs, commands, files.
-const PAGES: [(&str, Counts); 11] = [
+const PAGES: [(&str, Counts); 12] = [
     ("README.md", Counts::new(2, 6, 3)),
     ("docs/access.md", Counts::new(2, 3, 1)),
     ("docs/changing.md", Counts::new(4, 13, 0)),
@@ -30,6 +30,7 @@ const PAGES: [(&str, Counts); 11] = [
     ("docs/config.md", Counts::new(0, 0, 0)),
     ("docs/custom-api.md", Counts::new(1, 3, 4)),
     ("docs/differences.md", Counts::new(0, 0, 0)),
+    ("docs/network.md", Counts::new(1, 8, 1)),
     ("docs/modules.md", Counts::new(5, 14, 4)),
     ("docs/remotes.md", Counts::new(2, 0, 0)),
     ("docs/service.md", Counts::new(0, 0, 0)),
@@ -65,6 +66,11 @@ async fn the_page_about_other_machines_does_what_it_says() {
 #[tokio::test]
 async fn the_page_about_access_does_what_it_says() {
     does_what_it_says("docs/access.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_the_network_does_what_it_says() {
+    does_what_it_says("docs/network.md").await;
 }
 
 #[tokio::test]

@@ -1,6 +1,17 @@
-//! The machine among others: remotes, and what clients meet on the way.
+//! The machine among others: the port for clients, what it speaks, whom it shows what and what it bears; and remotes.
 
+mod grpc_web;
+mod health;
+mod limits;
 mod remotes;
 mod remotes_keys;
 mod remotes_lost;
+mod tls;
 mod tunnel;
+
+use mainstay_tests::machine::{Machine, Resource};
+
+/// A machine with a motor called `left`.
+fn rover() -> Machine {
+    Machine::new().resource(Resource::fake("left", "motor"))
+}

@@ -124,6 +124,14 @@ impl<D: Disk> LastGood<D> {
         self.folder.as_deref()
     }
 
+    /// Folder for the keys of this config's machine; `None` where there is no place for them. Beside the configs that are kept, so
+    /// that nothing which forgets those forgets the keys.
+    #[must_use]
+    pub fn keys_folder(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_deref()?;
+        Some(folder.parent()?.parent()?.join("keys").join(folder.file_name()?))
+    }
+
     /// The last config that worked, if any did.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub(super) fn before(from: &Config, to: &Config) -> Vec<Change> {
     let listening = |config: &Config| {
         let network = Network {
             bind_place: to.network.bind_place.clone(),
+            tls_places: to.network.tls_places.clone(),
             ..config.network.clone()
         };
         (network, config.enable_web_profile)

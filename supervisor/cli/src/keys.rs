@@ -1,0 +1,252 @@
+//! `mainstay keys`: the private CA of a machine, its certificate, and those of its clients. Works on the files of this host,
+//! whether the machine runs or not.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use mainstay_config as config;
+use mainstay_config::store::LastGood;
+use mainstay_pki::authority::{self, Authority, AuthorityError, CertificateKind, IssuedCertificate};
+use mainstay_pki::certificate::{Validity, date};
+use mainstay_proto::mainstay::control::v1::GetStatusRequest;
+use serde_json::{Value, json};
+
+use crate::failure::{CliError, Exit};
+use crate::output::print;
+use crate::status_text::file_name;
+use crate::table::{Cell, TextTable};
+use crate::target;
+use crate::target::MachineSelector;
+use crate::terminal::{Colour, Style};
+
+/// Arguments of `mainstay keys`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay keys init rover.yaml         make a CA for the machine, and its certificate
+  mainstay keys ca > rover-ca.pem       what clients are to trust
+  SSL_CERT_FILE=rover-ca.pem python drive.py
+  mainstay keys client laptop           a certificate by which the client `laptop` proves who it is
+  mainstay keys list
+
+With `tls: own` below `network:` the machine serves TLS with its certificate, and renews it by itself.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Make a private CA for a machine, and the machine's certificate
+    Init(Machine),
+    /// List the certificates of a machine: its CA's, its own, and those of clients
+    List(ListArguments),
+    /// Print the certificate of the CA, for clients to trust
+    Ca(Machine),
+    /// Issue a certificate for a client
+    Client(ClientArguments),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Machine {
+    /// The config file of the machine [default: that of the running machine]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+JSON: {folder, certificates: [{kind, name, names: [text], subject, issuer, serial, not_before, not_after, file}]}; kinds are \
+`ca`, `machine` and `client`, times RFC 3339.")]
+struct ListArguments {
+    #[command(flatten)]
+    machine: Machine,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ClientArguments {
+    /// Name of the client, by which `auth.tls_auth_entities` lets it in
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    machine: Machine,
+    /// Folder for NAME.pem and NAME.key
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    /// True if JSON is asked for.
+    pub fn json(&self) -> bool {
+        matches!(&self.action, Action::List(arguments) if arguments.json)
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The files are not there or cannot be written (1); no machine (3); several, and none was named (2).
+pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
+    match arguments.action {
+        Action::Init(machine) => init(&config_of(machine).await?)?,
+        Action::List(arguments) => {
+            let file = config_of(arguments.machine).await?;
+            let own = own(&file)?;
+            let listed = own.list().map_err(|error| failed(&file, &error))?;
+            let now = SystemTime::now();
+            print(&match arguments.json {
+                true => listed_json(own.folder(), &listed),
+                false => listed_text(&listed, now, Style::stdout()),
+            })?;
+        }
+        Action::Ca(machine) => {
+            let file = config_of(machine).await?;
+            let pem = own(&file)?.ca_pem().map_err(|error| failed(&file, &error))?;
+            print(pem.trim_end())?;
+        }
+        Action::Client(arguments) => {
+            let file = config_of(arguments.machine).await?;
+            let issued = own(&file)?.client(&arguments.name, SystemTime::now());
+            let issued = issued.map_err(|error| failed(&file, &error))?;
+            let written = authority::write_client(&arguments.out, &arguments.name, &issued);
+            let [certificate, key] = written.map_err(|error| failed(&file, &error))?;
+            print(&format!(
+                "wrote {} and its key, {}, which is kept nowhere else",
+                certificate.display(),
+                key.display()
+            ))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Config file of the machine: the one given, the one that the environment names, or that of the running machine.
+async fn config_of(machine: Machine) -> Result<PathBuf, CliError> {
+    let selector = MachineSelector::local(machine.file);
+    if let Some(file) = target::named_config(&selector) {
+        return Ok(file);
+    }
+    let mut client = target::control(&selector, "keys").await?;
+    let status = client.get_status(GetStatusRequest {}).await?.into_inner();
+    Ok(PathBuf::from(status.config_path))
+}
+
+/// Keys of the machine that runs a config.
+fn own(file: &Path) -> Result<Authority, CliError> {
+    let folder = LastGood::open(file).keys_folder();
+    let folder = folder.ok_or_else(|| CliError::wrong(config::store::StoreError::NoPlace.to_string()))?;
+    Ok(Authority::at(folder))
+}
+
+fn failed(file: &Path, error: &AuthorityError) -> CliError {
+    CliError::wrong(match error {
+        AuthorityError::Missing(_) => format!("{error}\n  make them: mainstay keys init {}", file.display()),
+        _ => error.to_string(),
+    })
+}
+
+fn init(file: &Path) -> Result<(), CliError> {
+    let own = own(file)?;
+    // A config with errors has a name all the same, and one that is not there yet has none.
+    let fqdn = match config::load(file) {
+        Ok(loaded) => loaded.config.network.fqdn,
+        Err(refused) => refused.config.map(|config| config.network.fqdn).unwrap_or_default(),
+    };
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let hosts = authority::hosts(&fqdn);
+    own.init(&stem, &hosts, SystemTime::now())
+        .map_err(|error| failed(file, &error))?;
+    let name = file_name(&file.display().to_string()).to_owned();
+    print(&format!(
+        "made a CA for the machine of {name}, and a certificate for {}\n  kept in {}\n\n\
+         To serve TLS with it, write in {name}:\n  network:\n    tls: own\n\n\
+         Clients trust it by the certificate of the CA:\n  mainstay keys ca {} > ca.pem",
+        hosts.join(", "),
+        own.folder().display(),
+        file.display()
+    ))
+}
+
+fn kind_text(kind: CertificateKind) -> &'static str {
+    match kind {
+        CertificateKind::Ca => "ca",
+        CertificateKind::Machine => "machine",
+        CertificateKind::Client => "client",
+    }
+}
+
+fn listed_text(listed: &[IssuedCertificate], now: SystemTime, style: Style) -> String {
+    let mut table = TextTable::new(["KIND", "NAME", "UNTIL", "FILE"]);
+    for one in listed {
+        let until = Cell::from(date(one.info.not_after));
+        let until = match one.info.validity(now) {
+            Validity::Valid => until,
+            Validity::NotYetValid | Validity::Expired => until.colour(Colour::Red),
+        };
+        table.row([
+            kind_text(one.kind).into(),
+            one.info.label().into(),
+            until,
+            one.path.display().to_string().into(),
+        ]);
+    }
+    table.lines(style).join("\n")
+}
+
+fn listed_json(folder: &Path, listed: &[IssuedCertificate]) -> String {
+    let time = |at: SystemTime| crate::times::rfc3339(Some(&at.into()));
+    let certificates = listed.iter().map(|one| {
+        let info = &one.info;
+        let addresses = info.addresses.iter().map(ToString::to_string);
+        json!({
+            "kind": kind_text(one.kind),
+            "name": info.label(),
+            "names": info.names.iter().cloned().chain(addresses).collect::<Vec<_>>(),
+            "subject": info.subject,
+            "issuer": info.issuer,
+            "serial": info.serial,
+            "not_before": time(info.not_before),
+            "not_after": time(info.not_after),
+            "file": one.path.display().to_string(),
+        })
+    });
+    json!({ "folder": folder.display().to_string(), "certificates": certificates.collect::<Value>() }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_listed_with_their_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = Authority::at(folder.path().join("keys"));
+        let now = SystemTime::now();
+        own.init("rover", &["rover".to_owned()], now).expect("made");
+        own.client("laptop", now).expect("issued");
+        let listed = own.list().expect("a list");
+        let text = listed_text(&listed, now, Style::PLAIN);
+        assert!(text.starts_with("KIND     NAME"), "{text}");
+        for (line, start) in text.lines().skip(1).zip([
+            "ca       CN=Mainstay CA of rover  20",
+            "machine  rover                    20",
+            "client   laptop                   20",
+        ]) {
+            assert!(line.starts_with(start), "{text}");
+        }
+        let json: Value = serde_json::from_str(&listed_json(own.folder(), &listed)).expect("JSON");
+        assert_eq!(
+            (&json["certificates"][1]["kind"], &json["certificates"][1]["names"][0]),
+            (&"machine".into(), &"rover".into())
+        );
+        assert!(
+            json["certificates"][2]["not_after"]
+                .as_str()
+                .is_some_and(|text| text.ends_with('Z'))
+        );
+    }
+}
