@@ -5,6 +5,7 @@
 //! * [`status`]: the machine's status, as predicates for tests
 //! * [`raw`]: bare HTTP/2, for requests that no client library would send
 //! * [`rpc`]: gRPC calls by path and bytes, and typed clients
+//! * [`node`]: programs written with the TypeScript SDK, as clients
 //! * [`tls`]: connections of clients that speak TLS
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
@@ -19,6 +20,7 @@ pub mod fixture;
 pub mod leaks;
 pub mod machine;
 pub mod markdown;
+pub mod node;
 pub mod place;
 pub mod proc;
 pub mod python;

@@ -8,6 +8,7 @@ mod crates;
 mod demo;
 mod dist;
 mod drive;
+mod node;
 mod python;
 mod steps;
 mod vm;
@@ -25,7 +26,8 @@ const HELP: &str = "\
 The project's own commands.
 
   cargo xtask test [FILTER]    build everything and run all tests, or those whose name contains FILTER;
-                               real clients and modules of the Python SDK are set up in target/venv;
+                               real clients and modules of the Python SDK are set up in target/venv, clients of
+                               the TypeScript SDK in target/node;
                                without FILTER also `cargo xtask vm`, where that can be had
   cargo xtask vm [GROUP]       what only a kernel of our own can show, in a virtual machine: limits that cgroups hold,
                                processes that no signal reaches; needs qemu-system-x86, fetches Debian's kernel
@@ -83,6 +85,7 @@ const FUZZ_SECONDS: &str = "30";
 fn test(filter: Option<&str>) -> Result<(), Failed> {
     let target = Target::find()?;
     let python = python::ensure(&target)?;
+    node::ensure(&target)?;
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     target.write_manifest("debug")?;
     let mut tests = cargo();

@@ -8,6 +8,7 @@ mod remotes_keys;
 mod remotes_lost;
 mod tls;
 mod tunnel;
+mod typescript;
 
 use mainstay_tests::machine::{Machine, Resource};
 
