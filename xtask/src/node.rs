@@ -1,4 +1,4 @@
-//! Packages with the TypeScript SDK, whose programs the tests use as clients.
+//! Packages with the TypeScript SDK, whose programs the tests use as clients, and a browser for its pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,4 +37,21 @@ pub fn ensure(target: &Target) -> Result<PathBuf, Failed> {
         .current_dir(&folder))?;
     fs::write(&stamp, wanted).map_err(|error| Failed::at(&stamp, error))?;
     Ok(folder)
+}
+
+/// Installs a browser for the pages of the tests, unless there is one.
+pub fn ensure_browser() -> Result<(), Failed> {
+    let there = || capture(Command::new("chromium").arg("--version")).is_ok_and(|output| output.status.success());
+    if there() {
+        return Ok(());
+    }
+    println!("installing Debian's chromium");
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--yes", "--no-install-recommends", "chromium"]);
+    if run(&mut install).is_ok() && there() {
+        return Ok(());
+    }
+    Err(Failed(
+        "the tests need Chromium; on Debian: apt-get install chromium".to_owned(),
+    ))
 }

@@ -173,21 +173,20 @@ async fn accept_tcp(listener: TcpListener, settings: ClientSettings, stop: Cance
         match accepted.and_then(|(io, remote)| {
             // Some may be exchanged for those of idle connections, but not the last ones.
             admit_descriptor(&io, Share::Modules)?;
-            let place = settings.connections.admit(remote.ip(), &stop);
-            let place = place.ok_or_else(|| {
-                let peer = remote.ip();
-                io::Error::other(format!(
-                    "{peer}, or all peers together, have as many as they may, and none is idle"
-                ))
-            })?;
+            let Some(place) = settings.connections.admit(remote.ip(), &stop) else {
+                return Ok(None);
+            };
             // Small frames must not wait for each other.
             io.set_nodelay(true)?;
             keep_alive(&io)?;
             let local = io.local_addr()?;
-            Ok((io, place, ClientIdentity::new(remote, local)))
+            Ok(Some((io, place, ClientIdentity::new(remote, local))))
         }) {
-            Ok((io, place, identity)) => {
-                // Boxed by its parts: each is compiled here.
+            // Without a pause: others wait behind it.
+            Ok(None) => {
+                warn!("sent a client away: it, or all of them, have as many connections as may be, and none is idle")
+            }
+            Ok(Some((io, place, identity))) => {
                 connections.spawn(serve_client(io, place, identity, settings.clone(), stop.clone()));
             }
             Err(error) => accept_failed(error).await,
