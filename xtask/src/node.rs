@@ -16,15 +16,14 @@ pub fn ensure(target: &Target) -> Result<PathBuf, Failed> {
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(folder);
     }
-    let old = "process.exit(parseInt(process.versions.node) < 18)";
-    let (node, npm) = (
-        capture(Command::new("node").args(["-e", old])),
-        capture(Command::new("npm").arg("--version")),
-    );
-    if !matches!((&node, &npm), (Ok(node), Ok(npm)) if node.status.success() && npm.status.success()) {
-        return Err(Failed(
-            "the tests need Node 18 or newer with npm; on Debian and Ubuntu: apt-get install nodejs npm".to_owned(),
-        ));
+    if !has_node() {
+        println!("installing Debian's nodejs and npm");
+        install(&["nodejs", "npm"]);
+        if !has_node() {
+            return Err(Failed(
+                "the tests need Node 18 or newer with npm; on Debian and Ubuntu: apt-get install nodejs npm".to_owned(),
+            ));
+        }
     }
     println!("making {} with the packages of {}", folder.display(), source.display());
     fs::create_dir_all(&folder).map_err(|error| Failed::at(&folder, error))?;
@@ -46,12 +45,31 @@ pub fn ensure_browser() -> Result<(), Failed> {
         return Ok(());
     }
     println!("installing Debian's chromium");
-    let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--no-install-recommends", "chromium"]);
-    if run(&mut install).is_ok() && there() {
+    install(&["chromium"]);
+    if there() {
         return Ok(());
     }
     Err(Failed(
         "the tests need Chromium; on Debian: apt-get install chromium".to_owned(),
     ))
+}
+
+fn has_node() -> bool {
+    let old = "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)";
+    let succeeds = |command: &mut Command| capture(command).is_ok_and(|output| output.status.success());
+    succeeds(Command::new("node").args(["-e", old])) && succeeds(Command::new("npm").arg("--version"))
+}
+
+/// Installs packages of the system, as far as this user may; whoever asks for them looks whether they are there.
+fn install(packages: &[&str]) {
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments);
+        run(&mut command)
+    };
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    if apt(&install).is_err() {
+        // The lists may be too old to know them.
+        let _as_before = apt(&["update", "--quiet"]).and_then(|()| apt(&install));
+    }
 }

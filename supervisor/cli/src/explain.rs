@@ -7,8 +7,8 @@ use mainstay_model::text;
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::mainstay::control::v1::event::What;
 use mainstay_proto::mainstay::control::v1::{
-    CallInFlight, Event, EventsRequest, ExplainRequest, Explanation, GetStatusRequest, ProcessEnd, RebuiltResource,
-    Resource,
+    CallInFlight, DenialsRequest, Event, EventsRequest, ExplainRequest, Explanation, GetStatusRequest, ProcessEnd,
+    RebuiltResource, Resource,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use crate::status_text::{last, module_colour, state_text};
 use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::times::{at, length, rfc3339, seconds, since, until};
-use crate::{human, target};
+use crate::{explain_denied, human, target};
 
 /// Arguments of `mainstay explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,11 +30,15 @@ use crate::{human, target};
 Examples:
   mainstay explain wheels          the last 20 ends of its processes, the newest at the bottom
   mainstay explain wheels --json   the same as one JSON document
-  mainstay explain left            a resource: what happened to it, and who stopped it and why")]
+  mainstay explain left            a resource: what happened to it, and who stopped it and why
+  mainstay explain --denied        calls that were refused lately, and what would have allowed them")]
 pub struct Arguments {
     /// Name of a module or a resource, as in `mainstay status`; built-in modules are `builtin:fake` and so on
-    #[arg(value_name = "NAME")]
-    module: String,
+    #[arg(value_name = "NAME", required_unless_present = "denied")]
+    module: Option<String>,
+    /// Show the calls that were refused lately because their callers had no right to
+    #[arg(long, conflicts_with = "module")]
+    denied: bool,
     #[command(flatten)]
     selector: MachineSelector,
     /// Print JSON
@@ -104,15 +108,25 @@ async fn explain_resource(
 /// No machine (3), or no such module (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = target::control(&arguments.selector, "explain").await?;
+    let Some(module) = arguments.module else {
+        let denials = client.denials(DenialsRequest {}).await?.into_inner().denials;
+        let text = if arguments.json {
+            explain_denied::json(&denials).to_string()
+        } else {
+            explain_denied::lines(&denials, SystemTime::now(), Style::stdout()).join("\n")
+        };
+        print(&text)?;
+        return Ok(Exit::Done);
+    };
     let status = client.get_status(GetStatusRequest {}).await?.into_inner();
-    if !status.modules.iter().any(|module| module.name == arguments.module) {
+    if !status.modules.iter().any(|entry| entry.name == module) {
         let names: Vec<_> = status
             .resources
             .iter()
             .filter_map(|resource| resource.name.clone())
             .collect();
-        if !resolve::matching(&names, &arguments.module).is_empty() {
-            let name = resolve::resource(&names, &arguments.module)?.clone();
+        if !resolve::matching(&names, &module).is_empty() {
+            let name = resolve::resource(&names, &module)?.clone();
             let resource = status
                 .resources
                 .iter()
@@ -120,12 +134,10 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
             return explain_resource(&mut client, resource, &resolve::full(&name), arguments.json).await;
         }
     }
-    let request = ExplainRequest {
-        module: arguments.module.clone(),
-    };
+    let request = ExplainRequest { module: module.clone() };
     let explanation = client.explain(request).await?.into_inner();
     let mut done = kept_events(&mut client).await?;
-    done.retain(|event| is_done_to(event, &arguments.module, &status.resources));
+    done.retain(|event| is_done_to(event, &module, &status.resources));
     let text = if arguments.json {
         json(&explanation, &done).to_string()
     } else {

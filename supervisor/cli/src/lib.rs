@@ -18,6 +18,7 @@ mod diagnostics;
 mod diff;
 mod events;
 mod explain;
+mod explain_denied;
 pub mod failure;
 mod graph;
 mod human;

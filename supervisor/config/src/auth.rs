@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_model::suggest::nearest;
-use mainstay_model::{AccessRule, ApiKey, Auth, AuthHandler, Network, Role, Secret, Span};
+use mainstay_model::{AccessRule, ApiKey, Auth, AuthHandler, Network, Role, Secret, Span, Tls};
 
 use crate::keys;
 use crate::network::mark_open;
@@ -51,6 +51,13 @@ fn section(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
                 .error(span, "`roles` count for nothing while nobody is asked who they are")
                 .help = Some("add `handlers`, or remove them".to_owned());
         }
+    }
+    let in_cleartext = !network.is_loopback() && *network.tls_in_force() == Tls::None;
+    if in_cleartext && !auth.handlers.is_empty() {
+        let message = "API keys and tokens cross the network in cleartext: whoever listens there has them";
+        reader.warn(keys.span_of("handlers"), message).help = Some(
+            "serve TLS (`network.tls: own`, or `tls_cert_file` and `tls_key_file`), or listen on loopback".to_owned(),
+        );
     }
     if network.allow_unauthenticated && auth.is_asked_for() {
         let message = "`network.allow_unauthenticated` has no effect: everybody is asked who they are";

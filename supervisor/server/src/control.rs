@@ -351,6 +351,21 @@ impl ControlService for Control {
         Ok(Response::new(self.status()))
     }
 
+    async fn denials(&self, _: Request<pb::DenialsRequest>) -> Result<Response<pb::DenialsResponse>, Status> {
+        let denials = self.info.access.denials.get().into_iter().map(|denial| pb::Denial {
+            last: Some(denial.last.into()),
+            entity: denial.entity,
+            roles: denial.roles,
+            path: denial.path,
+            resource: denial.resource,
+            cure: denial.cure,
+            count: denial.count,
+        });
+        Ok(Response::new(pb::DenialsResponse {
+            denials: denials.collect(),
+        }))
+    }
+
     async fn reload_module(
         &self,
         request: Request<pb::ReloadModuleRequest>,

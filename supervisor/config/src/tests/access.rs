@@ -51,6 +51,20 @@ fn a_key_is_a_text_or_a_hash_and_nothing_else_is_shown_of_it() {
 }
 
 #[test]
+fn keys_that_cross_the_network_in_cleartext_are_warned_about() {
+    let said = |network: &str| {
+        let text = format!("auth: {{{KEYS}}}\nnetwork: {{{network}}}\n");
+        lines("r.yaml", &text)
+            .iter()
+            .any(|line| line.contains("cross the network in cleartext"))
+    };
+    assert!(said("bind_address: ':8080'"));
+    assert!(said("bind_address: ':8080', no_tls: true, tls: own"));
+    assert!(!said("bind_address: 'localhost:8080'"));
+    assert!(!said("bind_address: ':8080', tls: own"));
+}
+
+#[test]
 fn roles_are_read_with_their_rules() {
     let text = format!(
         "auth:\n  {KEYS}\n  roles:\n    owner: {{entities: [a]}}\n    lights:\n      entities: [b]\n      allow:\n      - {{resource: 'lamp*', api: rdk:component:switch, methods: [SetPosition, 'Get*']}}\n      - {{service: viam.robot.v1.RobotService, methods: [RestartModule]}}\n"

@@ -87,10 +87,17 @@ async fn this_machine_has_the_rights_of_its_key_over_there() {
         .expect_err("a viewer moves nothing");
     let (code, text) = rpc::code_and_text(&refused);
     assert_eq!(code, Code::PermissionDenied);
-    assert!(
-        text.contains("`near` (role viewer)") || text.contains("viewer"),
-        "{text}"
-    );
+    assert!(text.contains("`near`") && text.contains("viewer"), "{text}");
+    let denied = far.cli(&["explain", "--denied"]).await.stdout;
+    for told in [
+        "near",
+        "viewer",
+        "SetPower",
+        "rdk:component:motor/left",
+        "the last one: ",
+    ] {
+        assert!(denied.contains(told), "no `{told}` in {denied}");
+    }
 }
 
 #[tokio::test]
