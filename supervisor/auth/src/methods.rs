@@ -24,6 +24,7 @@ use Effect::{Admin, Basic, Read, Stop, Use};
 
 /// Effects by service: names of methods, with spaces between them.
 const TABLE: &[(&str, &[(Effect, &str)])] = &[
+    ("grpc.health.v1.Health", &[(Basic, "Check Watch")]),
     (
         "proto.rpc.v1.AuthService",
         // It needs no rights: whoever calls it is about to ask for some.
@@ -326,8 +327,7 @@ const TABLE: &[(&str, &[(Effect, &str)])] = &[
 ];
 
 /// Services that are not in the tables of the wire: all their methods have one effect.
-const WHOLE: [(&str, Effect); 5] = [
-    ("grpc.health.v1.Health", Basic),
+const WHOLE: [(&str, Effect); 4] = [
     // What ResourceNames tells, told to machines.
     ("mainstay.remote.v1.RemoteService", Basic),
     // TypeScript learns from it which methods a session answers for, Go which messages there are.

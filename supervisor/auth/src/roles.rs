@@ -330,6 +330,8 @@ mod tests {
             "CallUpdate",
             "OptionalWebRTCConfig",
             "ReportConnectionMetadata",
+            "Check",
+            "Watch",
         ];
         let read = [
             "Get",

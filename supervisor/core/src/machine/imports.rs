@@ -257,6 +257,7 @@ impl World {
             return;
         }
         let aliases = self.drop_import(name);
+        self.remotes.version += 1;
         if let Some(node) = self.nodes.get_mut(name) {
             (node.imported, node.module, node.shown) = (None, None, None);
         }

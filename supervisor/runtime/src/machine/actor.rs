@@ -104,8 +104,8 @@ pub(super) struct Course {
     pub(super) stop_by: Option<Instant>,
     /// Tasks of remotes so far.
     pub(super) remote_tasks: u64,
-    /// Version of the imports that are published.
-    pub(super) imports: u64,
+    /// Version of the imports that are published, and their number.
+    pub(super) imports: (u64, usize),
 }
 
 /// A module as the machine sees it.
@@ -240,7 +240,7 @@ impl Machine {
         self.handle.published.publish(view);
     }
 
-    fn take_steps(&mut self) {
+    pub(super) fn take_steps(&mut self) {
         let (now, mut published) = (Instant::now(), true);
         while let Some(name) = self.world.next_dirty() {
             published &= !self.sync_imports();

@@ -264,7 +264,7 @@ impl Machine {
 
     /// Resources that nobody wants are gone: nobody is to see them any more.
     pub(super) fn publish_forgotten(&mut self, now: Instant) {
-        let wanted = self.config.resources.len() + self.world.imports().count();
+        let wanted = self.config.resources.len() + self.course.imports.1;
         let leaving = self.resources.cells.len().saturating_sub(wanted);
         if self.resources.pending_removals.take(leaving, now) && !self.course.stopping.is_cancelled() {
             self.publish_all();

@@ -100,8 +100,12 @@ impl Machine {
                 if was_connected {
                     note(format!("remote {} lost: {cause}", running.entry.name));
                 }
-                self.world.module_changed(name, ModuleCondition::Down(cause), None);
-                changes.notify();
+                self.world
+                    .module_changed(name, ModuleCondition::Down(cause.clone()), None);
+                // New calls are refused before those in flight end. Those hold the connection, and may wait for ever.
+                self.take_steps();
+                self.handle.shared.operations.cut_module(name, &cause);
+                self.handle.published.changes.notify();
             }
         }
     }
@@ -109,9 +113,10 @@ impl Machine {
     /// Makes the published resources those that the world imports, if that has changed. True if it did.
     pub(super) fn sync_imports(&mut self) -> bool {
         let version = self.world.imports_version();
-        if std::mem::replace(&mut self.course.imports, version) == version {
+        if self.course.imports.0 == version {
             return false;
         }
+        self.course.imports = (version, self.world.imports().count());
         for (remote, import) in self.world.imports() {
             let origin = Origin {
                 remote: remote.as_str().trim_start_matches(ModuleName::REMOTE).into(),

@@ -48,8 +48,14 @@ impl Listing {
         }
     }
 
-    /// The next list: when the other machine tells one, or after `interval`.
-    pub(super) async fn next(&mut self, upstream: &Upstream, interval: Duration) -> Result<Vec<Listed>, Status> {
+    /// The next list, when the other machine tells one, or after `interval`; and this, to go on with. To be polled to its end:
+    /// begun anew with every other event it would never get there.
+    pub(super) async fn next(mut self, upstream: Upstream, interval: Duration) -> (Self, Result<Vec<Listed>, Status>) {
+        let list = self.wait(&upstream, interval).await;
+        (self, list)
+    }
+
+    async fn wait(&mut self, upstream: &Upstream, interval: Duration) -> Result<Vec<Listed>, Status> {
         match self {
             Self::Watched(stream) => match stream.message().await? {
                 Some(list) => Ok(told(list)),

@@ -16,6 +16,7 @@ use mainstay_proto::viam::robot::v1::{SendSessionHeartbeatRequest, StartSessionR
 use mainstay_proxy::remote_link::LinkRefusal;
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
@@ -44,18 +45,12 @@ struct Connection {
     upstream: Upstream,
     link: Arc<Link>,
     requests: mpsc::UnboundedReceiver<LinkRequest>,
-    listing: Listing,
     listed: Vec<Listed>,
     apis: Arc<[RemoteApi]>,
-    session: Option<Session>,
+    /// Heartbeats of our session; ended with the connection.
+    heart: JoinSet<()>,
     /// The other machine knows no sessions.
     sessionless: bool,
-}
-
-/// Our session with the other machine.
-struct Session {
-    id: String,
-    beats: tokio::time::Interval,
 }
 
 impl RemoteTask {
@@ -73,7 +68,7 @@ impl RemoteTask {
         let (mut failures, mut told) = (0_u32, None);
         loop {
             let cause = match timeout(CONNECT_TIMEOUT, self.connect()).await {
-                Ok(Ok(connection)) => {
+                Ok(Ok((connection, listing))) => {
                     info!(
                         remote = self.remote.name,
                         address = self.remote.address,
@@ -81,7 +76,7 @@ impl RemoteTask {
                     );
                     told = None;
                     let begun = Instant::now();
-                    let cause = self.serve(connection).await;
+                    let cause = self.serve(connection, listing).await;
                     failures = if begun.elapsed() < GOOD { failures + 1 } else { 0 };
                     cause
                 }
@@ -113,7 +108,7 @@ impl RemoteTask {
     }
 
     /// Connects, shows the credentials and reads what there is. The error is for people.
-    async fn connect(&self) -> Result<Connection, String> {
+    async fn connect(&self) -> Result<(Connection, Listing), String> {
         let remote = &self.remote;
         let (sender, requests) = mpsc::unbounded_channel();
         let link = Link::new(
@@ -134,16 +129,16 @@ impl RemoteTask {
             .map_err(|status| self.refusal(&status))?;
         let (listing, listed) = Listing::open(&upstream).await.map_err(|status| self.refusal(&status))?;
         let apis = apis(&upstream, &listed, &[]).await.into();
-        Ok(Connection {
+        let connection = Connection {
             upstream,
             link,
             requests,
-            listing,
             listed,
             apis,
-            session: None,
+            heart: JoinSet::new(),
             sessionless: false,
-        })
+        };
+        Ok((connection, listing))
     }
 
     /// Text about what the other machine answered before it could be used.
@@ -188,7 +183,7 @@ impl RemoteTask {
     }
 
     /// Serves a connection to its end, whose reason it returns.
-    async fn serve(&self, mut connection: Connection) -> String {
+    async fn serve(&self, mut connection: Connection, listing: Listing) -> String {
         let upstream = connection.upstream.clone();
         let Imports { taken, left_out } = self.imports(&connection.listed);
         self.events.send(RemoteEvent::Connected {
@@ -197,7 +192,7 @@ impl RemoteTask {
             apis: connection.apis.clone(),
             left_out,
         });
-        let cause = self.follow(&mut connection).await;
+        let cause = self.follow(&mut connection, listing).await;
         // Calls in flight end in these words, too.
         let whole = format!("not connected to remote robot at {}; {cause}", self.remote.address);
         upstream.mark_down(whole.into());
@@ -208,42 +203,41 @@ impl RemoteTask {
         imports(&self.remote.name, &self.remote.prefix, &self.machine, listed)
     }
 
-    async fn follow(&self, connection: &mut Connection) -> String {
+    async fn follow(&self, connection: &mut Connection, listing: Listing) -> String {
         let upstream = connection.upstream.clone();
         let checks = self.remote.connection_check_interval.max(Duration::from_millis(20));
         // A question and its answer fit in one interval, so a machine that fell silent is noticed within it.
         let mut ticks = interval(checks / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
+        let wait = |listing: Listing| Box::pin(listing.next(upstream.clone(), checks));
+        let mut next = wait(listing);
         loop {
-            let Connection {
-                listing,
-                requests,
-                session,
-                ..
-            } = &mut *connection;
-            tokio::select! {
+            let renewed = tokio::select! {
                 () = upstream.closed() => return "the connection was closed".to_owned(),
-                list = listing.next(&upstream, checks) => match list {
-                    Ok(listed) => self.listed(connection, listed).await,
-                    Err(status) if status.code() == Code::Unauthenticated => {
-                        if let Err(cause) = self.renew(connection).await {
-                            return cause;
+                (listing, list) = &mut next => {
+                    next = wait(listing);
+                    match list {
+                        Ok(listed) => {
+                            self.listed(connection, listed).await;
+                            Ok(None)
                         }
-                    }
-                    Err(status) => return format!("it does not tell what it has: {}", status.message()),
-                },
-                Some(request) = requests.recv() => {
-                    if let Err(cause) = self.answer(connection, request).await {
-                        return cause;
+                        Err(status) if status.code() == Code::Unauthenticated => self.renew(connection).await,
+                        Err(status) => return format!("it does not tell what it has: {}", status.message()),
                     }
                 }
-                () = beat(session) => self.heartbeat(connection).await,
+                Some(request) = connection.requests.recv() => self.answer(connection, request).await,
                 _ = ticks.tick() => {
                     if timeout(checks / 2, upstream.ping()).await.is_err() {
-                        return format!("it was silent for {:?}", checks);
+                        return format!("it was silent for {checks:?}");
                     }
+                    Ok(None)
                 }
+            };
+            match renewed {
+                Ok(None) => {}
+                Ok(Some(listing)) => next = wait(listing),
+                Err(cause) => return cause,
             }
         }
     }
@@ -264,85 +258,80 @@ impl RemoteTask {
         });
     }
 
-    async fn answer(&self, connection: &mut Connection, request: LinkRequest) -> Result<(), String> {
+    /// Does what the data path asks for; a listing that replaces the present one if that is over.
+    async fn answer(&self, connection: &mut Connection, request: LinkRequest) -> Result<Option<Listing>, String> {
         match request {
             LinkRequest::Session(reply) => {
                 let session = self.session(connection).await;
                 let _gone = reply.send(session);
-                Ok(())
+                Ok(None)
             }
             LinkRequest::Refused(LinkRefusal::Session) => {
-                connection.session = None;
+                connection.heart.abort_all();
                 connection.link.session.store(None);
-                Ok(())
+                Ok(None)
             }
             LinkRequest::Refused(LinkRefusal::Credentials) => self.renew(connection).await,
         }
     }
 
-    /// Shows the credentials once more.
-    async fn renew(&self, connection: &mut Connection) -> Result<(), String> {
+    /// Shows the credentials once more, and asks for the list with them.
+    async fn renew(&self, connection: &mut Connection) -> Result<Option<Listing>, String> {
         debug!(remote = self.remote.name, "showing the credentials once more");
         let renewed = self.authenticate(&connection.upstream, &connection.link).await;
         renewed.map_err(|status| self.refusal(&status))?;
-        if matches!(connection.listing, Listing::Watched(_)) {
-            let (listing, listed) = Listing::open(&connection.upstream)
-                .await
-                .map_err(|status| self.refusal(&status))?;
-            connection.listing = listing;
-            self.listed(connection, listed).await;
-        }
-        Ok(())
+        let opened = Listing::open(&connection.upstream).await;
+        let (listing, listed) = opened.map_err(|status| self.refusal(&status))?;
+        self.listed(connection, listed).await;
+        Ok(Some(listing))
     }
 
     /// The session that answers for what is moved over there; begun if there is none.
     async fn session(&self, connection: &mut Connection) -> Option<HeaderValue> {
-        if connection.sessionless {
-            return None;
+        let link = &connection.link;
+        let known = link.session.load().as_deref().cloned();
+        if known.is_some() || connection.sessionless {
+            return known;
         }
-        if connection.session.is_none() {
-            let mut client = RobotServiceClient::new(connection.upstream.clone());
-            match within(client.start_session(StartSessionRequest::default())).await {
-                Ok(answer) => {
-                    let answer = answer.into_inner();
-                    let window = answer
-                        .heartbeat_window
-                        .and_then(|window| Duration::try_from(window).ok());
-                    let window = window.unwrap_or(Duration::from_secs(2)).max(Duration::from_millis(30));
-                    let mut beats = interval(window / HEARTBEATS);
-                    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                    connection.link.session.store(secret_header(&answer.id));
-                    connection.session = Some(Session { id: answer.id, beats });
-                }
-                Err(status) => {
-                    connection.sessionless = status.code() == Code::Unimplemented;
-                    let name = &self.remote.name;
-                    warn!(remote = name, "no session for what moves there: {}", status.message());
-                }
+        let mut client = RobotServiceClient::new(connection.upstream.clone());
+        match within(client.start_session(StartSessionRequest::default())).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let window = answer
+                    .heartbeat_window
+                    .and_then(|window| Duration::try_from(window).ok());
+                let window = window.unwrap_or(Duration::from_secs(2)).max(Duration::from_millis(30));
+                // What the one before still does must not undo this.
+                connection.heart.shutdown().await;
+                link.session.store(secret_header(&answer.id));
+                let upstream = connection.upstream.clone();
+                connection
+                    .heart
+                    .spawn(beat(upstream, link.clone(), answer.id, window / HEARTBEATS));
+            }
+            Err(status) => {
+                connection.sessionless = status.code() == Code::Unimplemented;
+                let name = &self.remote.name;
+                warn!(remote = name, "no session for what moves there: {}", status.message());
             }
         }
         connection.link.session.load().as_deref().cloned()
     }
-
-    async fn heartbeat(&self, connection: &mut Connection) {
-        let Some(session) = &connection.session else { return };
-        let request = SendSessionHeartbeatRequest { id: session.id.clone() };
-        let mut client = RobotServiceClient::new(connection.upstream.clone());
-        if let Err(status) = within(client.send_session_heartbeat(request)).await {
-            debug!(remote = self.remote.name, "the session is over: {}", status.message());
-            connection.session = None;
-            connection.link.session.store(None);
-        }
-    }
 }
 
-/// The next heartbeat; never, without a session.
-async fn beat(session: &mut Option<Session>) {
-    match session {
-        Some(session) => {
-            session.beats.tick().await;
+/// Keeps a session alive until the other machine has let go of it. A task of its own, because nothing else may hold it up.
+async fn beat(upstream: Upstream, link: Arc<Link>, id: String, every: Duration) {
+    let mut beats = interval(every);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut client = RobotServiceClient::new(upstream);
+    loop {
+        beats.tick().await;
+        if let Err(status) = within(client.send_session_heartbeat(SendSessionHeartbeatRequest { id: id.clone() })).await
+        {
+            debug!("the session with a remote is over: {}", status.message());
+            link.session.store(None);
+            return;
         }
-        None => std::future::pending().await,
     }
 }
 

@@ -87,6 +87,9 @@ async fn a_machine_that_falls_silent_is_given_up_within_its_interval_and_taken_u
     let (far, mut near) = pair("2s").await;
     proc::signal(far.pid(), Signal::SIGSTOP);
     let begun = Instant::now();
+    // A call that is on its way ends with the connection, not with its own deadline.
+    let waiting = set_power(&near, "far:left", None).await.expect_err("nobody answers");
+    assert_eq!(waiting.code(), Code::Unavailable, "{waiting:?}");
     near.until(|now| now.unhealthy("far:left")).await;
     let took = begun.elapsed();
     eprintln!("figure: a silent remote is noticed after {took:?}, at an interval of 1 s");
