@@ -69,11 +69,12 @@ fn our_descriptors_say_what_those_of_the_sdk_say() {
         );
     }
     let mut differences = compare(&wanted, &facts(&ours));
-    // What lies outside of the closure, if anything, is at least no invention.
+    // What lies outside of the closure, if anything, is at least no invention. The health service is gRPC's own, which the SDK
+    // does not bring along.
     let known = everything(&sdk);
     let others: Facts = everything(&ours)
         .into_iter()
-        .filter(|(name, _)| !wanted.contains_key(name))
+        .filter(|(name, _)| !wanted.contains_key(name) && !name.contains(" grpc.health.v1."))
         .collect();
     differences.extend(
         compare(&known, &others)

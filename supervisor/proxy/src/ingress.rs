@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use mainstay_model::ModuleName;
 use mainstay_proto::ResourceName;
 use mainstay_proto::methods::{self, Kind};
@@ -21,6 +22,7 @@ use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
 use crate::in_flight::{self, CallerCalls, InFlightCall};
 use crate::local_services::{LocalServices, Treatment};
+use crate::local_stream::LocalStream;
 use crate::metadata::{MONITORED, OPID};
 use crate::operations::{CallInfo, OnStopAll, Operations};
 use crate::peek::{Addressing, Peeked, peek};
@@ -177,7 +179,7 @@ impl Ingress {
         let listed = treatment == Treatment::Listed;
         let limited = listed && in_flight::is_limited(request.uri().path());
         let room = limited.then(|| self.in_flight.begin(&service.into(), || service.to_owned()));
-        let _room = match room.transpose() {
+        let room = match room.transpose() {
             Ok(room) => room,
             Err(error) => {
                 let opid = given_operation(request.headers()).unwrap_or_else(Uuid::new_v4);
@@ -222,6 +224,9 @@ impl Ingress {
         }
         if let Some(opid) = id.and_then(header) {
             response.headers_mut().insert(OPID, opid);
+        }
+        if !unary && !response.body().is_end_stream() {
+            return response.map(|body| LocalStream::bound(body, deadline, cancel, (operation, room)));
         }
         response
     }

@@ -31,6 +31,7 @@ mod in_flight;
 pub mod ingress;
 pub mod listen;
 pub mod local_services;
+mod local_stream;
 pub mod metadata;
 pub mod operations;
 pub mod peek;

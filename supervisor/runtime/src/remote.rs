@@ -3,6 +3,7 @@
 
 mod link;
 mod listing;
+mod session;
 mod task;
 
 use std::sync::Arc;

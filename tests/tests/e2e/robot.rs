@@ -188,7 +188,6 @@ async fn what_is_not_offered_yet_says_so() {
         "/viam.robot.v1.RobotService/StreamStatus",
         "/viam.robot.v1.RobotService/FrameSystemConfig",
         "/viam.robot.v1.RobotService/TransformPose",
-        "/viam.robot.v1.RobotService/Tunnel",
         "/proto.rpc.webrtc.v1.SignalingService/OptionalWebRTCConfig",
         "/proto.rpc.webrtc.v1.SignalingService/Call",
         "/proto.rpc.v1.AuthService/Authenticate",

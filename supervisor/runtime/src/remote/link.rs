@@ -10,13 +10,16 @@ use mainstay_dial::{Encryption, dial};
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
 use tokio::sync::{mpsc, oneshot};
 
-/// Request of the data path to the remote's task.
+/// Receiver of our session, for a call that waits for it.
+pub(super) type SessionReply = oneshot::Sender<Option<HeaderValue>>;
+
+/// Ends of the remote's tasks at which the data path asks.
 #[derive(Debug)]
-pub(super) enum LinkRequest {
+pub(super) struct LinkRequests {
     /// Begin a session, or tell the one there is.
-    Session(oneshot::Sender<Option<HeaderValue>>),
+    pub(super) sessions: mpsc::UnboundedReceiver<SessionReply>,
     /// The other machine refuses this.
-    Refused(LinkRefusal),
+    pub(super) refusals: mpsc::UnboundedReceiver<LinkRefusal>,
 }
 
 /// Link of one connection.
@@ -31,18 +34,16 @@ pub(super) struct Link {
     secret: bool,
     pub(super) authorization: ArcSwapOption<HeaderValue>,
     pub(super) session: ArcSwapOption<HeaderValue>,
-    requests: mpsc::UnboundedSender<LinkRequest>,
+    sessions: mpsc::UnboundedSender<SessionReply>,
+    refusals: mpsc::UnboundedSender<LinkRefusal>,
 }
 
 impl Link {
-    pub(super) fn new(
-        name: &str,
-        address: &str,
-        insecure: bool,
-        secret: bool,
-        requests: mpsc::UnboundedSender<LinkRequest>,
-    ) -> Self {
-        Self {
+    /// A link, and where it asks.
+    pub(super) fn new(name: &str, address: &str, insecure: bool, secret: bool) -> (Self, LinkRequests) {
+        let (session_sender, sessions) = mpsc::unbounded_channel();
+        let (refusal_sender, refusals) = mpsc::unbounded_channel();
+        let link = Self {
             name: name.to_owned(),
             address: address.to_owned(),
             insecure,
@@ -50,8 +51,10 @@ impl Link {
             secret,
             authorization: ArcSwapOption::empty(),
             session: ArcSwapOption::empty(),
-            requests,
-        }
+            sessions: session_sender,
+            refusals: refusal_sender,
+        };
+        (link, LinkRequests { sessions, refusals })
     }
 }
 
@@ -89,7 +92,7 @@ impl RemoteLink for Link {
             return Box::pin(std::future::ready(Some(session)));
         }
         let (reply, answer) = oneshot::channel();
-        let asked = self.requests.send(LinkRequest::Session(reply));
+        let asked = self.sessions.send(reply);
         Box::pin(async move {
             match asked {
                 Ok(()) => answer.await.unwrap_or_default(),
@@ -99,7 +102,7 @@ impl RemoteLink for Link {
     }
 
     fn refused(&self, refusal: LinkRefusal) {
-        let _over = self.requests.send(LinkRequest::Refused(refusal));
+        let _over = self.refusals.send(refusal);
     }
 }
 

@@ -5,14 +5,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::uri::Authority;
 use mainstay_core::remote::{Imports, Listed, imports, pause};
 use mainstay_model::Remote;
 use mainstay_proto::proto::rpc::v1::auth_service_client::AuthServiceClient;
 use mainstay_proto::proto::rpc::v1::{AuthenticateRequest, Credentials};
-use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
-use mainstay_proto::viam::robot::v1::{SendSessionHeartbeatRequest, StartSessionRequest};
 use mainstay_proxy::remote_link::LinkRefusal;
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
@@ -21,12 +18,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use super::link::{Link, LinkRequest, secret_header};
+use super::link::{Link, secret_header};
 use super::listing::{Listing, apis};
-use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents};
+use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session};
 
-/// Heartbeats in the window in which the other machine must hear one.
-const HEARTBEATS: u32 = 5;
 /// Longest wait for the answer to one of the remote's own calls.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connection that lasted this long counts as good: the pauses begin anew after it.
@@ -44,13 +39,11 @@ pub(super) struct RemoteTask {
 struct Connection {
     upstream: Upstream,
     link: Arc<Link>,
-    requests: mpsc::UnboundedReceiver<LinkRequest>,
+    refusals: mpsc::UnboundedReceiver<LinkRefusal>,
     listed: Vec<Listed>,
     apis: Arc<[RemoteApi]>,
-    /// Heartbeats of our session; ended with the connection.
-    heart: JoinSet<()>,
-    /// The other machine knows no sessions.
-    sessionless: bool,
+    /// Keeper of our session; ended with the connection.
+    _keeper: JoinSet<()>,
 }
 
 impl RemoteTask {
@@ -110,14 +103,8 @@ impl RemoteTask {
     /// Connects, shows the credentials and reads what there is. The error is for people.
     async fn connect(&self) -> Result<(Connection, Listing), String> {
         let remote = &self.remote;
-        let (sender, requests) = mpsc::unbounded_channel();
-        let link = Link::new(
-            &remote.name,
-            &remote.address,
-            remote.insecure,
-            remote.credentials.is_some(),
-            sender,
-        );
+        let secret = remote.credentials.is_some();
+        let (link, requests) = Link::new(&remote.name, &remote.address, remote.insecure, secret);
         let link = Arc::new(link);
         let authority = Authority::try_from(remote.address.as_str())
             .map_err(|_| format!("its address `{}` is none: write host:port", remote.address))?;
@@ -129,14 +116,15 @@ impl RemoteTask {
             .map_err(|status| self.refusal(&status))?;
         let (listing, listed) = Listing::open(&upstream).await.map_err(|status| self.refusal(&status))?;
         let apis = apis(&upstream, &listed, &[]).await.into();
+        let mut keeper = JoinSet::new();
+        keeper.spawn(session::keep(upstream.clone(), link.clone(), requests.sessions));
         let connection = Connection {
             upstream,
             link,
-            requests,
+            refusals: requests.refusals,
             listed,
             apis,
-            heart: JoinSet::new(),
-            sessionless: false,
+            _keeper: keeper,
         };
         Ok((connection, listing))
     }
@@ -226,7 +214,13 @@ impl RemoteTask {
                         Err(status) => return format!("it does not tell what it has: {}", status.message()),
                     }
                 }
-                Some(request) = connection.requests.recv() => self.answer(connection, request).await,
+                Some(refusal) = connection.refusals.recv() => match refusal {
+                    LinkRefusal::Session => {
+                        connection.link.session.store(None);
+                        Ok(None)
+                    }
+                    LinkRefusal::Credentials => self.renew(connection).await,
+                },
                 _ = ticks.tick() => {
                     if timeout(checks / 2, upstream.ping()).await.is_err() {
                         return format!("it was silent for {checks:?}");
@@ -258,23 +252,6 @@ impl RemoteTask {
         });
     }
 
-    /// Does what the data path asks for; a listing that replaces the present one if that is over.
-    async fn answer(&self, connection: &mut Connection, request: LinkRequest) -> Result<Option<Listing>, String> {
-        match request {
-            LinkRequest::Session(reply) => {
-                let session = self.session(connection).await;
-                let _gone = reply.send(session);
-                Ok(None)
-            }
-            LinkRequest::Refused(LinkRefusal::Session) => {
-                connection.heart.abort_all();
-                connection.link.session.store(None);
-                Ok(None)
-            }
-            LinkRequest::Refused(LinkRefusal::Credentials) => self.renew(connection).await,
-        }
-    }
-
     /// Shows the credentials once more, and asks for the list with them.
     async fn renew(&self, connection: &mut Connection) -> Result<Option<Listing>, String> {
         debug!(remote = self.remote.name, "showing the credentials once more");
@@ -285,57 +262,9 @@ impl RemoteTask {
         self.listed(connection, listed).await;
         Ok(Some(listing))
     }
-
-    /// The session that answers for what is moved over there; begun if there is none.
-    async fn session(&self, connection: &mut Connection) -> Option<HeaderValue> {
-        let link = &connection.link;
-        let known = link.session.load().as_deref().cloned();
-        if known.is_some() || connection.sessionless {
-            return known;
-        }
-        let mut client = RobotServiceClient::new(connection.upstream.clone());
-        match within(client.start_session(StartSessionRequest::default())).await {
-            Ok(answer) => {
-                let answer = answer.into_inner();
-                let window = answer
-                    .heartbeat_window
-                    .and_then(|window| Duration::try_from(window).ok());
-                let window = window.unwrap_or(Duration::from_secs(2)).max(Duration::from_millis(30));
-                // What the one before still does must not undo this.
-                connection.heart.shutdown().await;
-                link.session.store(secret_header(&answer.id));
-                let upstream = connection.upstream.clone();
-                connection
-                    .heart
-                    .spawn(beat(upstream, link.clone(), answer.id, window / HEARTBEATS));
-            }
-            Err(status) => {
-                connection.sessionless = status.code() == Code::Unimplemented;
-                let name = &self.remote.name;
-                warn!(remote = name, "no session for what moves there: {}", status.message());
-            }
-        }
-        connection.link.session.load().as_deref().cloned()
-    }
 }
 
-/// Keeps a session alive until the other machine has let go of it. A task of its own, because nothing else may hold it up.
-async fn beat(upstream: Upstream, link: Arc<Link>, id: String, every: Duration) {
-    let mut beats = interval(every);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut client = RobotServiceClient::new(upstream);
-    loop {
-        beats.tick().await;
-        if let Err(status) = within(client.send_session_heartbeat(SendSessionHeartbeatRequest { id: id.clone() })).await
-        {
-            debug!("the session with a remote is over: {}", status.message());
-            link.session.store(None);
-            return;
-        }
-    }
-}
-
-async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+pub(super) async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     match timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(Status::deadline_exceeded(format!(
