@@ -2,7 +2,7 @@
 
 use mainstay_tests::machine::{Machine, Resource};
 use mainstay_tests::rpc;
-use mainstay_tests::world::World;
+use mainstay_tests::world::{Place, World};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -125,6 +125,38 @@ async fn the_command_line_shows_a_key_to_a_machine_that_asks_for_one() {
     );
     let status = far
         .cli(&["status", "--address", &address, "--api-key", "near:key", "--insecure"])
+        .await;
+    assert!(status.code == 0 && status.stdout.contains("left"), "{status:?}");
+}
+
+#[tokio::test]
+async fn by_tls_it_is_used_by_whoever_trusts_its_authority_and_has_a_key() {
+    let place = Place::new();
+    let ca = place.make_keys(&place.file("machine.json")).await;
+    let mut network = owner("key", None).set("network", json!({ "bind_address": "127.0.0.1:0", "tls": "own" }));
+    network = network.resource(Resource::fake("right", "motor"));
+    let far = place.start(network).await;
+
+    let mut stranger = World::start(user(&far, Some("key"), false)).await;
+    let now = stranger
+        .until(|now| now.resource_error("far").contains("certificate"))
+        .await;
+    assert!(
+        now.resource_error("far")
+            .contains("its certificate is not trusted here"),
+        "{}",
+        now.resource_error("far")
+    );
+
+    let place = Place::new();
+    let file = place.write("ca.pem", &ca);
+    let trusted = place.env("SSL_CERT_FILE", file.to_str().expect("a path in UTF-8"));
+    let near = trusted.start(user(&far, Some("key"), false)).await;
+    until_names(&near, &["far:left", "far:right"]).await;
+    set_power(&near, "left", None).await.expect("moves");
+    let address = far.address().to_owned();
+    let status = near
+        .cli(&["status", "--address", &address, "--api-key", "near:key"])
         .await;
     assert!(status.code == 0 && status.stdout.contains("left"), "{status:?}");
 }
