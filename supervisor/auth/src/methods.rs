@@ -1,4 +1,4 @@
-//! What each method of the wire does, as far as rights are concerned: one row per service and kind of effect.
+//! The method rights table: one row per service and kind of effect of the wire.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

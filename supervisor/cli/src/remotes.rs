@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use mainstay_model::ModuleName;
 use mainstay_model::suggest::nearest;
 use mainstay_proto::mainstay::control::v1::{Remote, Resource, Status};
 use serde_json::Value;
@@ -55,11 +56,11 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
 
 fn one(status: &Status, name: &str, json: bool) -> Result<Vec<String>, CliError> {
     let remote = named(&status.remotes, name)?;
-    let module = format!("remote:{name}");
+    let module = ModuleName::remote(name);
     let own: Vec<Resource> = status
         .resources
         .iter()
-        .filter(|resource| resource.module == module)
+        .filter(|resource| resource.module == module.as_str())
         .cloned()
         .collect();
     if json {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use mainstay_model::ModuleName;
 use mainstay_model::text::{plain, plain_lines};
 use mainstay_proto::mainstay::control::v1::{Module, ModuleState, Remote, Resource, ResourceState, Status, StuckCalls};
 use mainstay_proto::words::resource_state;
@@ -170,7 +171,7 @@ pub(super) fn remotes(remotes: &[Remote], now: SystemTime, style: Style) -> Vec<
 
 /// The model, or the machine that has the resource.
 fn model_or_machine(resource: &Resource) -> String {
-    match resource.module.strip_prefix("remote:") {
+    match resource.module.strip_prefix(ModuleName::REMOTE) {
         Some(remote) => format!("on {remote}"),
         None => or_nothing(Some(short(&resource.model, "rdk:builtin:"))),
     }

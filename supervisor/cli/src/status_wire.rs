@@ -1,5 +1,6 @@
 //! A machine on another host, as far as the robot protocol tells: states and errors, but no pids, memory or restarts.
 
+use mainstay_model::ModuleName;
 use mainstay_proto::mainstay::control::v1 as control;
 use mainstay_proto::viam::robot::v1::{
     GetMachineStatusResponse, GetVersionResponse, ModuleStatus, ResourceStatus, get_machine_status_response,
@@ -93,7 +94,7 @@ fn resource(status: ResourceStatus) -> control::Resource {
         last_updated: status.last_updated,
         module: status
             .remote
-            .map(|remote| format!("remote:{remote}"))
+            .map(|remote| ModuleName::remote(&remote).to_string())
             .unwrap_or_default(),
         ..control::Resource::default()
     }

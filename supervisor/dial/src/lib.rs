@@ -4,23 +4,23 @@
 //! Never speaks what comes inside: it hands out a stream of bytes.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
+use tokio_util::either::Either;
 
 /// Longest wait for one address to answer.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Byte stream of a connection, encrypted or not.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+/// Byte stream of a connection, in cleartext or encrypted.
+pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// Failure to reach another machine.
 #[derive(Debug, thiserror::Error)]
@@ -59,23 +59,19 @@ pub enum Encryption {
 ///
 /// # Errors
 /// Nobody answers there, or not in the way that is asked for.
-pub async fn dial(
-    address: &str,
-    mut encryption: Encryption,
-    secret: bool,
-) -> Result<(Box<dyn Io>, Encryption), DialError> {
+pub async fn dial(address: &str, mut encryption: Encryption, secret: bool) -> Result<(Stream, Encryption), DialError> {
     loop {
         let stream = connect(address).await?;
         if encryption != Encryption::On {
-            return Ok((Box::new(stream), encryption));
+            return Ok((Either::Left(stream), encryption));
         }
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| DialError::Tls(error.to_string()))?;
-        let connector = TlsConnector::from(client_config());
+        let connector = TlsConnector::from(client_config().await?);
         match tokio::time::timeout(ADDRESS_TIMEOUT, connector.connect(name, stream)).await {
             Err(_) => return Err(DialError::Tls(format!("no handshake within {ADDRESS_TIMEOUT:?}"))),
-            Ok(Ok(stream)) => return Ok((Box::new(stream), Encryption::On)),
+            Ok(Ok(stream)) => return Ok((Either::Right(stream), Encryption::On)),
             Ok(Err(error)) => match error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
                 // What came back is no TLS.
                 Some(TlsError::InvalidMessage(_)) if secret => return Err(DialError::Cleartext),
@@ -121,24 +117,26 @@ fn explain(error: &TlsError) -> String {
     }
 }
 
-/// Settings of TLS towards other machines: the authorities that the system trusts, or those of `SSL_CERT_FILE`. Read once, when
-/// they are needed first.
-fn client_config() -> Arc<ClientConfig> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    CONFIG
-        .get_or_init(|| {
-            let mut roots = RootCertStore::empty();
-            let found = rustls_native_certs::load_native_certs();
-            for error in &found.errors {
-                tracing::warn!("some certificate authorities of the system cannot be read: {error}");
-            }
-            roots.add_parsable_certificates(found.certs);
-            let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("the provider has the versions that it was built with");
-            let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            Arc::new(config)
-        })
-        .clone()
+/// Settings of TLS towards other machines. Made once, when they are needed first, on a thread that may wait for files.
+async fn client_config() -> Result<Arc<ClientConfig>, DialError> {
+    static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+    let config = CONFIG.get_or_try_init(|| tokio::task::spawn_blocking(trusting_the_system));
+    let config = config.await.map_err(|error| DialError::Tls(error.to_string()))?;
+    Ok(config.clone())
+}
+
+/// Trusts the authorities of the system, or those of `SSL_CERT_FILE`.
+fn trusting_the_system() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!("some certificate authorities of the system cannot be read: {error}");
+    }
+    roots.add_parsable_certificates(found.certs);
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the versions that it was built with");
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }

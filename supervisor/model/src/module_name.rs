@@ -21,6 +21,11 @@ impl ModuleName {
         Self(format!("{}{name}", Self::REMOTE).into())
     }
 
+    /// Name of the remote in the config; `None` for a module.
+    pub fn remote_name(&self) -> Option<&str> {
+        self.0.strip_prefix(Self::REMOTE)
+    }
+
     /// True for a remote.
     pub fn is_remote(&self) -> bool {
         self.0.starts_with(Self::REMOTE)

@@ -17,6 +17,7 @@ use mainstay_proto::custom::CustomService;
 use mainstay_proxy::table::ModuleApi;
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
+use tonic::Status;
 
 /// Published state of a remote.
 #[derive(Debug, Clone)]
@@ -147,3 +148,14 @@ pub(crate) async fn run(remote: Remote, machine: Arc<str>, events: RemoteEvents)
 
 /// Longest wait for a connection, from the first packet to the list of resources.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait for the answer to one of the remote's own calls.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {ANSWER_TIMEOUT:?}"
+        ))),
+    }
+}

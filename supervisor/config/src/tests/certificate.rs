@@ -1,4 +1,4 @@
-//! What is said of the certificate that a config names.
+//! Tests of the messages about a configured certificate.
 
 use std::fs;
 use std::path::Path;

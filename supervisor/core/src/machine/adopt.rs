@@ -1,6 +1,6 @@
 //! Adoption of a new desired state: the world takes up a config.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
@@ -25,16 +25,7 @@ pub struct DesiredModules {
 impl World {
     /// Makes room for a module, or for another one in its place.
     pub fn add_module(&mut self, name: ModuleName) {
-        let module = ModuleNode {
-            condition: ModuleCondition::Starting,
-            silent: None,
-            first_attempt: true,
-            offers: Arc::default(),
-            in_flight: 0,
-            adding: 0,
-            occupied: 0,
-            queue: VecDeque::new(),
-        };
+        let module = ModuleNode::new(ModuleCondition::Starting, true);
         if let Some(present) = self.modules.get_mut(&name) {
             // Calls of the process before may still be under way; they are counted until they end.
             (present.condition, present.first_attempt, present.offers) = (module.condition, true, module.offers);

@@ -1,7 +1,7 @@
 //! Resources of other machines in the world of this one. A remote is a module without a process here: what it lists is in it,
 //! built by somebody else, and goes and comes with the connection.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::remote::Import;
 /// Remotes of the config and what they list.
 #[derive(Debug, Default)]
 pub(super) struct Remotes {
-    /// What each listed last, in the order of the config; what is away is remembered.
+    /// What each listed last, by name; what is away is remembered.
     listed: BTreeMap<ModuleName, Vec<Import>>,
     /// Names that several remotes have something by; they are nobody's.
     contested: BTreeMap<ResourceName, Vec<ModuleName>>,
@@ -29,19 +29,19 @@ pub(super) struct Remotes {
     version: u64,
 }
 
+impl Remotes {
+    /// All that is listed, used or not.
+    fn all(&self) -> impl Iterator<Item = (&ModuleName, &Import)> {
+        let all = self.listed.iter();
+        all.flat_map(|(remote, imports)| imports.iter().map(move |import| (remote, import)))
+    }
+}
+
 impl World {
     /// Makes room for a remote that is not connected yet.
     pub fn add_remote(&mut self, name: ModuleName, cause: Arc<str>) {
-        let module = ModuleNode {
-            condition: ModuleCondition::Down(cause),
-            silent: None,
-            first_attempt: false,
-            offers: Arc::default(),
-            in_flight: 0,
-            adding: 0,
-            occupied: 0,
-            queue: VecDeque::new(),
-        };
+        // Nothing waits for its first attempt.
+        let module = ModuleNode::new(ModuleCondition::Down(cause), false);
         self.modules.insert(name.clone(), module);
         self.remotes.listed.entry(name).or_default();
         self.name_remotes();
@@ -77,9 +77,7 @@ impl World {
 
     /// What the remotes list and this machine uses.
     pub fn imports(&self) -> impl Iterator<Item = (&ModuleName, &Import)> {
-        let all = self.remotes.listed.iter();
-        let all = all.flat_map(|(remote, imports)| imports.iter().map(move |import| (remote, import)));
-        all.filter(|(remote, import)| {
+        self.remotes.all().filter(|(remote, import)| {
             let node = self.nodes.get(&import.name);
             node.is_some_and(|node| node.is_imported() && node.wanted && node.module.as_ref() == Some(remote))
         })
@@ -103,7 +101,8 @@ impl World {
             .flat_map(|declared| declared.required.iter().chain(&declared.optional));
         let asked = |alias: &&String| {
             texts.clone().any(|text| {
-                text == *alias || simple_names(text).contains(alias) && !simple_names(text).contains(&held.name)
+                let names = simple_names(text);
+                names.contains(alias) && !names.contains(&held.name)
             })
         };
         match aliases.and_then(|aliases| aliases.iter().find(asked)) {
@@ -126,7 +125,7 @@ impl World {
             .listed
             .keys()
             .filter_map(|name| match self.condition(name)? {
-                ModuleCondition::Down(cause) => Some((name.as_str().trim_start_matches(ModuleName::REMOTE), &**cause)),
+                ModuleCondition::Down(cause) => Some((name.remote_name()?, &**cause)),
                 _ => None,
             })
     }
@@ -162,12 +161,7 @@ impl World {
         let mut desired: HashMap<&ResourceName, (&ModuleName, &Import)> = HashMap::new();
         let mut contested: BTreeMap<ResourceName, Vec<ModuleName>> = BTreeMap::new();
         let local = |name: &ResourceName| self.nodes.get(name).is_some_and(|node| !node.is_imported());
-        for (remote, import) in self
-            .remotes
-            .listed
-            .iter()
-            .flat_map(|(remote, imports)| imports.iter().map(move |import| (remote, import)))
-        {
+        for (remote, import) in self.remotes.all() {
             if local(&import.name) {
                 continue;
             }
@@ -292,7 +286,7 @@ impl World {
 
     fn name_remotes(&mut self) {
         let names = self.remotes.listed.keys();
-        let names = names.map(|name| name.as_str().trim_start_matches(ModuleName::REMOTE).to_owned());
+        let names = names.filter_map(|name| name.remote_name().map(str::to_owned));
         self.index.set_remotes(names.collect::<Vec<_>>());
     }
 }

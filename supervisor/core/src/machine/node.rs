@@ -184,3 +184,19 @@ pub(super) struct ModuleNode {
     pub(super) occupied: usize,
     pub(super) queue: VecDeque<ResourceName>,
 }
+
+impl ModuleNode {
+    /// Node of a module in which nothing is yet.
+    pub(super) fn new(condition: ModuleCondition, first_attempt: bool) -> Self {
+        Self {
+            condition,
+            silent: None,
+            first_attempt,
+            offers: Arc::default(),
+            in_flight: 0,
+            adding: 0,
+            occupied: 0,
+            queue: VecDeque::new(),
+        }
+    }
+}

@@ -119,7 +119,7 @@ impl Machine {
         self.course.imports = (version, self.world.imports().count());
         for (remote, import) in self.world.imports() {
             let origin = Origin {
-                remote: remote.as_str().trim_start_matches(ModuleName::REMOTE).into(),
+                remote: remote.remote_name().unwrap_or_default().into(),
                 name: import.own.clone(),
                 aliases: import.aliases.clone(),
                 machines: import.machines.clone(),
@@ -149,7 +149,7 @@ impl Machine {
 fn contest((name, remotes): (&mainstay_proto::ResourceName, &[ModuleName])) -> Contested {
     let remotes = remotes
         .iter()
-        .map(|remote| remote.as_str().trim_start_matches(ModuleName::REMOTE).to_owned());
+        .filter_map(|remote| remote.remote_name().map(str::to_owned));
     Contested {
         name: name.clone(),
         remotes: remotes.collect(),

@@ -1,4 +1,4 @@
-//! What another machine lists: followed where it tells changes by itself, else asked at intervals.
+//! The resource listing of another machine: followed where it tells changes by itself, else asked at intervals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,11 +15,9 @@ use mainstay_proxy::upstream::Upstream;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
 
-use super::RemoteApi;
+use super::{RemoteApi, within};
 use crate::module::reflect::reflect;
 
-/// Longest wait for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest list that is read, in bytes.
 const MAX_LIST: usize = 32 << 20;
 
@@ -76,15 +74,6 @@ impl Listing {
                 Err(last)
             }
         }
-    }
-}
-
-async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {ANSWER_TIMEOUT:?}"
-        ))),
     }
 }
 

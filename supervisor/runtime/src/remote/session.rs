@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use tracing::{debug, warn};
 
 use super::link::{Link, SessionReply, secret_header};
-use super::task::within;
+use super::within;
 
 /// Heartbeats in the window in which the other machine must hear one.
 const HEARTBEATS: u32 = 5;

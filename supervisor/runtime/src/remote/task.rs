@@ -20,10 +20,8 @@ use tracing::{debug, info, warn};
 
 use super::link::{Link, secret_header};
 use super::listing::{Listing, apis};
-use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session};
+use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session, within};
 
-/// Longest wait for the answer to one of the remote's own calls.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connection that lasted this long counts as good: the pauses begin anew after it.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -261,14 +259,5 @@ impl RemoteTask {
         let (listing, listed) = opened.map_err(|status| self.refusal(&status))?;
         self.listed(connection, listed).await;
         Ok(Some(listing))
-    }
-}
-
-pub(super) async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    match timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {ANSWER_TIMEOUT:?}"
-        ))),
     }
 }

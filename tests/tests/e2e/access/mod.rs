@@ -1,4 +1,4 @@
-//! Who may come in, and who may do what: API keys, tokens, roles; a machine that asks nobody.
+//! End-to-end tests of authentication and authorization: API keys, tokens, roles; a machine that asks nobody.
 
 mod every_method;
 mod external;
