@@ -42,6 +42,17 @@ pub use self::generated::*;
 /// another SDK send none.
 pub const VALIDATE_WARNING: &str = "mainstay-warning-bin";
 
+/// Most warnings that are taken from one answer.
+const MAX_WARNINGS: usize = 10;
+
+/// Warnings in the metadata of an answer to `ValidateConfig`.
+#[must_use]
+pub fn validate_warnings(metadata: &tonic::metadata::MetadataMap) -> Vec<String> {
+    let values = metadata.get_all_bin(VALIDATE_WARNING).iter().take(MAX_WARNINGS);
+    let texts = values.filter_map(|value| String::from_utf8(value.to_bytes().ok()?.into()).ok());
+    texts.collect()
+}
+
 /// Static data that the build script makes from the compiled `.proto` files, sorted for binary search.
 mod tables {
     use crate::{

@@ -10,13 +10,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use mainstay_config::declared::{Declared, DeclaredAnswer};
-use mainstay_core::graph::is_frame_system;
+use mainstay_config::declared::DeclaredAnswer;
 use mainstay_model::{Builtins, Config, ModuleName, ResourceConfig};
 use mainstay_proto::viam::module::v1::ValidateConfigRequest;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
-use mainstay_proto::{ResourceName, VALIDATE_WARNING};
-use mainstay_wire::entry::component_config;
+use mainstay_proto::{ResourceName, validate_warnings};
+use mainstay_wire::entry::{component_config, declared};
 use tokio::time::timeout;
 
 use crate::connection::MachineConnection;
@@ -113,17 +112,9 @@ async fn validate(
     let request = ValidateConfigRequest { config: Some(config) };
     match module.validate_config(request).await {
         Ok(answer) => {
-            let warnings = answer.metadata().get_all_bin(VALIDATE_WARNING).iter();
-            let warnings = warnings.filter_map(|value| String::from_utf8(value.to_bytes().ok()?.into()).ok());
-            let warnings = warnings.collect();
-            let needed = answer.into_inner().dependencies;
-            if needed.iter().any(String::is_empty) {
-                return Ok(Err(
-                    "its module says that it needs a resource with an empty name".to_owned()
-                ));
-            }
-            let needed = needed.into_iter().filter(|text| !is_frame_system(text)).collect();
-            Ok(Ok(Declared { needed, warnings }))
+            let nameless = || "its module says that it needs a resource with an empty name".to_owned();
+            let warnings = validate_warnings(answer.metadata());
+            Ok(declared(answer.into_inner(), warnings).ok_or_else(nameless))
         }
         // Not the module's word, but the connection's.
         Err(status) if status.source().is_some() => Err("it ended early".to_owned()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstay_core::graph::{Index, Unresolved};
 use mainstay_ids::ResourceName;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{Config, ResourceConfig, SourceSpan, Span};
 
@@ -13,16 +14,7 @@ use crate::document;
 use crate::load_context::LoadContext;
 use crate::node::{NodeValue, TreeNode};
 
-/// What a module says of an entry that is good.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Declared {
-    /// Names that the entry needs.
-    pub needed: Vec<String>,
-    /// Warnings, each with its cure behind a semicolon.
-    pub warnings: Vec<String>,
-}
-
-/// Answer of a module about one entry: what it needs, or the fault of the entry.
+/// Answer of a module about one entry, or the fault of the entry.
 pub type DeclaredAnswer = Result<Declared, String>;
 
 /// Diagnostics that follow from the answers of modules.
@@ -50,18 +42,16 @@ pub fn check(
                 };
                 diagnostics.push(Diagnostic::about(config, Severity::Local, &place, message));
             }
-            Some(Ok(Declared { needed, warnings })) => {
-                for warning in warnings {
-                    let span = named(trees.attributes_of(config, entry, context), warning);
-                    let place = span.map_or_else(|| entry.place.clone(), |span| config.source.place(span));
-                    let (message, help) = warning.split_once("; ").unwrap_or((warning, ""));
-                    let message = format!("`{}`: {message}", entry.name.name.escape_debug());
-                    let mut diagnostic = Diagnostic::about(config, Severity::Warning, &place, message);
-                    diagnostic.help = Some(help.to_owned()).filter(|help| !help.is_empty());
+            Some(Ok(Declared { required, warnings, .. })) => {
+                for text in warnings {
+                    let mut diagnostic = warning(config, entry, text);
+                    if let Some(span) = named(trees.attributes_of(config, entry, context), text) {
+                        diagnostic.place = config.source.place(span);
+                    }
                     diagnostics.push(diagnostic);
                 }
                 // What the entry lists itself is looked at with the entries.
-                for text in needed.iter().filter(|text| !entry.depends_on.contains(text)) {
+                for text in required.iter().filter(|text| !entry.depends_on.contains(text)) {
                     let Err(problem) = index.resolve(text) else { continue };
                     if !config.remotes.is_empty() && !matches!(problem, Unresolved::Ambiguous(_)) {
                         continue;
@@ -78,6 +68,17 @@ pub fn check(
         diagnostic.scrub(&config.source);
     }
     diagnostics
+}
+
+/// What a module warns about in an entry, at the place of the entry.
+#[must_use]
+pub fn warning(config: &Config, entry: &ResourceConfig, text: &str) -> Diagnostic {
+    let (message, help) = text.split_once("; ").unwrap_or((text, ""));
+    let message = format!("`{}`: {message}", entry.name.name.escape_debug());
+    let mut diagnostic = Diagnostic::about(config, Severity::Warning, &entry.place, message);
+    diagnostic.help = Some(help.to_owned()).filter(|help| !help.is_empty());
+    diagnostic.scrub(&config.source);
+    diagnostic
 }
 
 /// Place of the attribute that a module's text begins with.
@@ -197,14 +198,14 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
         let needs = |names: &[&str]| {
             Ok(Declared {
-                needed: texts(names),
-                warnings: Vec::new(),
+                required: texts(names),
+                ..Declared::default()
             })
         };
         let warns = |warnings: &[&str]| {
             Ok(Declared {
-                needed: Vec::new(),
                 warnings: texts(warnings),
+                ..Declared::default()
             })
         };
         let refuses = |text: &str| Err(text.to_owned());

@@ -79,7 +79,8 @@ pub fn check(config: &Config, offers: &Offers) -> ModelCheck {
 }
 
 /// Warnings about modules that offer what an earlier one offers.
-fn offered_twice(config: &Config, offers: &Offers) -> Vec<Diagnostic> {
+#[must_use]
+pub fn offered_twice(config: &Config, offers: &Offers) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (number, (later, models)) in offers.modules.iter().enumerate() {
         let Some(module) = config.modules.iter().find(|module| module.name == *later) else {

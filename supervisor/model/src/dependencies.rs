@@ -1,16 +1,18 @@
-//! Dependencies of a resource, as texts that are not looked up yet.
+//! Dependencies of a resource, as its module declares them: texts that are not looked up yet.
 
-/// Dependencies that a module answered to ValidateConfig, as texts.
+/// Answer of a module to ValidateConfig about an entry that is good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeclaredDependencies {
-    /// Without these it cannot be built.
+pub struct Declared {
+    /// Dependencies without which it cannot be built.
     pub required: Vec<String>,
     /// Dependencies that the resource takes if they are there.
     pub optional: Vec<String>,
+    /// Warnings about the entry, each with its cure behind a semicolon. Modules made with our SDK give them.
+    pub warnings: Vec<String>,
 }
 
-impl DeclaredDependencies {
-    /// Declared dependencies with those that the resource's own entry names.
+impl Declared {
+    /// The answer with the dependencies that the resource's own entry names.
     #[must_use]
     pub fn with(mut self, explicit: &[String]) -> Self {
         let more: Vec<_> = explicit

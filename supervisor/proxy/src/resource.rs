@@ -67,6 +67,8 @@ pub struct ResourceState {
     pub closed: Option<Closed>,
     /// Dependencies that it was built with.
     pub dependencies: Arc<[ResourceName]>,
+    /// Warnings of its module about its entry.
+    pub warnings: Arc<[String]>,
     /// The config revision with which it last became READY.
     pub revision: Arc<str>,
 }
@@ -120,6 +122,7 @@ impl Resource {
             upstream: None,
             closed: None,
             dependencies: Arc::default(),
+            warnings: Arc::default(),
             revision: Arc::default(),
         };
         Self {

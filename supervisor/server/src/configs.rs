@@ -1,8 +1,12 @@
 //! Calls of the control socket about configs: what one would change, how it differs, what is wrong with it, and having
 //! it run.
 
-use mainstay_config::Diagnostic;
-use mainstay_config::{ConfigFiles, Severity};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mainstay_config::declared::{self, DeclaredAnswer};
+use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Severity};
+use mainstay_model::dependencies::Declared;
 use mainstay_model::{Phase, Preflight, ResourceConfig, difference};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_runtime::machine::apply::ApplyError;
@@ -75,9 +79,10 @@ impl Control {
         let new: Vec<_> = models.into_iter().filter(|one| !diagnostics.contains(one)).collect();
         diagnostics.extend(new);
         let mut asked = Vec::new();
+        let mut warned = BTreeMap::new();
         for entry in loaded.config.resources.iter().filter(|entry| entry.fault.is_none()) {
             let seen = match answers.get(&entry.name) {
-                Some(Ok(_)) => Ok(()),
+                Some(Ok(declared)) => Ok(declared.warnings.as_slice().into()),
                 Some(Err(refusal)) => Err(format!("`{}`: {refusal}", entry.name.name)),
                 // Of what is the same as before, its module said what it has to say.
                 None => match as_it_runs(&view, entry) {
@@ -86,6 +91,9 @@ impl Control {
                 },
             };
             asked.push(entry.name.to_string());
+            if let Ok(texts) = &seen {
+                warned.insert(entry.name.clone(), warnings(texts));
+            }
             // Said already of its model, before any module was asked.
             let told = diagnostics
                 .iter()
@@ -99,6 +107,8 @@ impl Control {
                 ));
             }
         }
+        let context = LoadContext::of(&loaded.bundle.path);
+        diagnostics.extend(declared::check(&loaded.config, &warned, &context));
         for one in &dropped_optional {
             let Some(entry) = loaded.config.resources.iter().find(|entry| entry.name == one.by) else {
                 continue;
@@ -158,15 +168,23 @@ impl Control {
 }
 
 /// Result for an entry because the same one runs, or does not. `None` if another entry runs, or it is not known yet.
-fn as_it_runs(view: &View, entry: &ResourceConfig) -> Option<Result<(), String>> {
+fn as_it_runs(view: &View, entry: &ResourceConfig) -> Option<Result<Arc<[String]>, String>> {
     let same = view.config.resources.iter().find(|known| known.name == entry.name)?;
     if !same.builds_the_same_as(entry) {
         return None;
     }
     let state = view.resources.iter().find(|known| known.name == entry.name)?.state();
     match (state.phase, &state.error) {
-        (Phase::Ready, _) => Some(Ok(())),
+        (Phase::Ready, _) => Some(Ok(state.warnings.clone())),
         (Phase::Unhealthy, Some(error)) => Some(Err(format!("`{}` is UNHEALTHY: {error}", entry.name.name))),
         _ => None,
     }
+}
+
+/// The warnings of a module's answer alone: what it needs is checked with the plan.
+fn warnings(texts: &[String]) -> DeclaredAnswer {
+    Ok(Declared {
+        warnings: texts.to_vec(),
+        ..Declared::default()
+    })
 }

@@ -9,10 +9,11 @@ use futures_core::Stream;
 use mainstay_auth::access::Access;
 use mainstay_auth::policy::Admission;
 use mainstay_config::store::notifier;
+use mainstay_config::{declared, models};
 use mainstay_model::cgroup::Events;
 use mainstay_model::limit::Limit;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{ModuleName, ModulePhase};
+use mainstay_model::{ModuleName, ModulePhase, ResourceConfig};
 use mainstay_process::shortage;
 use mainstay_process::usage::{Sampler, memory_bytes, threads};
 use mainstay_proto::mainstay::control::v1 as pb;
@@ -131,13 +132,32 @@ impl Control {
             rss_bytes: memory_bytes(std::process::id()),
             modules: view.modules.iter().map(|entry| self.module(&view, entry)).collect(),
             resources: self.resources(&view),
-            diagnostics: config.diagnostics.to_vec(),
+            diagnostics: self.diagnostics(&view, &config.diagnostics),
             config: Some(config.to_wire()),
             tasks: living_tasks(),
             threads: threads(std::process::id()),
             shortages: shortage::of_host().into_iter().chain(notifier::shortage()).collect(),
             remotes: view.remotes.iter().map(|entry| describe_remote(entry)).collect(),
         }
+    }
+
+    /// Diagnostics of the running config: those of its text, and what its modules warn about.
+    fn diagnostics(&self, view: &View, of_text: &[String]) -> Vec<String> {
+        let config = &view.config;
+        let twice = models::offered_twice(config, &self.machine.offers(config));
+        let warned = view.resources.iter().flat_map(|resource| {
+            let state = resource.state();
+            let is_it = |entry: &&ResourceConfig| !state.warnings.is_empty() && entry.name == resource.name;
+            let entry = config.resources.iter().find(is_it);
+            let about = |text: &String| Some(declared::warning(config, entry?, text));
+            state.warnings.iter().filter_map(about).collect::<Vec<_>>()
+        });
+        let rendered = twice
+            .into_iter()
+            .chain(warned)
+            .map(|diagnostic| diagnostic.render(false));
+        let new: Vec<_> = rendered.filter(|text| !of_text.contains(text)).collect();
+        of_text.iter().cloned().chain(new).collect()
     }
 
     /// Whether the machine's maintenance sensor, if it has one, lets it be restarted now.

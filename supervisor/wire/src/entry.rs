@@ -1,8 +1,13 @@
-//! An entry as the message that travels to its module (`viam.app.v1.ComponentConfig`), rotations included.
+//! An entry as the message that travels to its module (`viam.app.v1.ComponentConfig`), rotations included, and what the
+//! module answers.
 
+use mainstay_core::graph::is_frame_system;
+use mainstay_model::dependencies::Declared;
+use mainstay_model::text::plain;
 use mainstay_model::{Frame, Geometry, Object, Orientation, ResourceConfig, ServiceConfig, Shape, Value};
 use mainstay_proto::viam::app::v1 as app;
 use mainstay_proto::viam::common::v1 as common;
+use mainstay_proto::viam::module::v1::ValidateConfigResponse;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as ProtoValue};
 
@@ -29,6 +34,22 @@ pub fn component_config(config: &ResourceConfig) -> Result<app::ComponentConfig,
         log_configuration: config.log_level.map(|level| app::LogConfiguration {
             level: level.to_string(),
         }),
+    })
+}
+
+/// Answer of a module to ValidateConfig, with the warnings that came beside it. `None` if it names a dependency without a
+/// name: `` or `rdk:component:board/`.
+#[must_use]
+pub fn declared(answer: ValidateConfigResponse, warnings: Vec<String>) -> Option<Declared> {
+    let nameless = |text: &String| text.is_empty() || text.ends_with('/');
+    let named = |mut texts: Vec<String>| {
+        texts.retain(|text| !nameless(text) && !is_frame_system(text));
+        texts
+    };
+    (!answer.dependencies.iter().any(nameless)).then(|| Declared {
+        required: named(answer.dependencies),
+        optional: named(answer.optional_dependencies),
+        warnings: warnings.iter().map(|text| plain(text)).collect(),
     })
 }
 

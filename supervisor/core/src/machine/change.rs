@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::difference::{self, Difference};
 use mainstay_model::failure::Failure;
 use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part, Plan};
@@ -32,7 +32,7 @@ pub struct Known {
     /// Resources of other machines that are used, with the remotes that have them.
     pub imports: Vec<(ModuleName, Import)>,
     /// Answers of running modules about entries that are not applied yet; see `Handle::preflight`.
-    pub answers: HashMap<ResourceName, Result<DeclaredDependencies, Failure>>,
+    pub answers: HashMap<ResourceName, Result<Declared, Failure>>,
 }
 
 /// Running state of a module.
@@ -52,7 +52,7 @@ pub struct KnownResource {
     /// Dependencies that it was built with.
     pub held: Vec<ResourceName>,
     /// Dependencies, as its module declared them last and its entry does.
-    pub declared: Option<Arc<DeclaredDependencies>>,
+    pub declared: Option<Arc<Declared>>,
     /// Optional dependencies that it has to go without.
     pub dropped_optional: Vec<DroppedOptional>,
 }

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use mainstay_ids::{Api, Model, ResourceName};
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::shown::ShownState;
 use mainstay_model::{ModuleName, ResourceConfig};
 
@@ -73,7 +73,7 @@ pub struct ResourceNode {
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
     /// Declared texts, those of its entry included.
-    pub(super) declared: Arc<DeclaredDependencies>,
+    pub(super) declared: Arc<Declared>,
     /// Without these it cannot be built.
     pub(super) required: Vec<ResourceName>,
     /// Dependencies that the resource takes if they are there.
@@ -86,6 +86,12 @@ pub(super) struct Dependencies {
 }
 
 impl ResourceNode {
+    /// Warnings that its module gave about its entry.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.dependencies.as_ref().map_or(&[], |known| &known.declared.warnings)
+    }
+
     /// Node of a resource that nothing was done about yet.
     pub(super) fn new(config: Arc<ResourceConfig>, order: usize) -> Self {
         Self {

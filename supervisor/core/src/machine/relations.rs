@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
 use mainstay_model::ModuleName;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 
 use super::node::{BuildStage, Dependencies, ResourceNode};
 use super::world::World;
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// Takes in what its module declared for the entry of a resource.
-    pub(super) fn declare(&mut self, name: &ResourceName, declared: DeclaredDependencies) {
+    pub(super) fn declare(&mut self, name: &ResourceName, declared: Declared) {
         let Some(node) = self.nodes.get(name) else { return };
         let declared = declared.with(&node.config.depends_on);
         self.retries.try_now(name);
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Finds the resources that `declared` names, and remembers who depends on whom.
-    fn link(&mut self, name: &ResourceName, declared: Arc<DeclaredDependencies>, validated: bool) {
+    fn link(&mut self, name: &ResourceName, declared: Arc<Declared>, validated: bool) {
         let before = self.nodes.get_mut(name).and_then(|node| node.dependencies.take());
         let meant = |text: &str| {
             let is = |name: &str, simple: &str| {
@@ -161,7 +161,7 @@ impl World {
 
 impl Dependencies {
     /// Finds the resources that `declared` names. What is said twice is wanted once; the frame system is nobody's to build.
-    pub(super) fn find(declared: Arc<DeclaredDependencies>, index: &Index) -> Self {
+    pub(super) fn find(declared: Arc<Declared>, index: &Index) -> Self {
         let mut dependencies = Self::default();
         let mut seen = BTreeSet::new();
         let required = declared.required.iter().filter(|text| !is_frame_system(text));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_config::{ConfigFiles, LoadContext, parse};
 use mainstay_ids::ResourceName;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::plan::{Change, ChangeKind, Part, Plan};
 use mainstay_model::shown::ShownState;
 use mainstay_model::{Config, ModuleName, Phase};
@@ -24,7 +24,7 @@ use crate::graph::is_frame_system;
 pub(super) struct Simulator {
     pub(super) world: World,
     pub(super) config: Config,
-    declared: HashMap<ResourceName, DeclaredDependencies>,
+    declared: HashMap<ResourceName, Declared>,
     /// Resources in each module, with the order of events.
     pub(super) inside: BTreeMap<ModuleName, Vec<String>>,
     pub(super) now: Instant,
@@ -40,7 +40,7 @@ pub(super) fn name(text: &str) -> ResourceName {
 }
 
 /// The config of these lines, and what its modules declare.
-pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, DeclaredDependencies>) {
+pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, Declared>) {
     let mut components = Vec::new();
     let mut declared = HashMap::new();
     let mut modules: BTreeMap<&str, &str> = BTreeMap::new();
@@ -72,9 +72,10 @@ pub(super) fn config(lines: &[&str]) -> (Config, HashMap<ResourceName, DeclaredD
         };
         declared.insert(
             name(resource),
-            DeclaredDependencies {
+            Declared {
                 required: texts(required),
                 optional: texts(optional),
+                ..Declared::default()
             },
         );
     }

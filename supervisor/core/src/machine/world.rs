@@ -8,7 +8,7 @@ use std::time::Instant;
 use mainstay_ids::{Api, Model, ResourceName};
 use mainstay_model::Builtins;
 use mainstay_model::ModuleName;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::failure::Failure;
 use mainstay_model::shown::ShownState;
 
@@ -308,12 +308,7 @@ impl World {
     }
 
     /// ValidateConfig ended. `None` if the module's process ended meanwhile: then nothing is known.
-    pub fn validated(
-        &mut self,
-        name: &ResourceName,
-        outcome: Option<Result<DeclaredDependencies, Failure>>,
-        now: Instant,
-    ) {
+    pub fn validated(&mut self, name: &ResourceName, outcome: Option<Result<Declared, Failure>>, now: Instant) {
         let outdated = self.nodes.get(name).is_some_and(|node| node.changed);
         let Some(node) = self.finish(name, BuildStage::Idle) else {
             return;
@@ -332,7 +327,7 @@ impl World {
         &mut self,
         name: &ResourceName,
         module: &ModuleName,
-        outcome: Result<DeclaredDependencies, Failure>,
+        outcome: Result<Declared, Failure>,
         now: Instant,
     ) {
         let Some(node) = self.nodes.get_mut(name) else { return };

@@ -8,7 +8,7 @@ use mainstay_core::machine::node::{BuildStage, Held, ModuleCondition};
 use mainstay_core::machine::pending_removals::PendingRemovals;
 use mainstay_core::machine::plan::Step;
 use mainstay_core::machine::world::World;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::event::{EventKind, MachineEvent};
 use mainstay_model::failure::Failure;
 use mainstay_model::shown::ShownState;
@@ -66,7 +66,7 @@ pub struct Machine {
     /// Changes whose first outcome somebody waits for.
     pub(super) watched: Vec<Watched>,
     /// Answers of running processes about entries, from before the entries were applied.
-    pub(super) early_answers: HashMap<ResourceName, (Result<DeclaredDependencies, Failure>, ModuleLife)>,
+    pub(super) early_answers: HashMap<ResourceName, (Result<Declared, Failure>, ModuleLife)>,
     pub(super) course: Course,
 }
 
@@ -156,7 +156,7 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) enum CallResult {
-    Validated(Result<DeclaredDependencies, Failure>),
+    Validated(Result<Declared, Failure>),
     Added(Result<(), Failure>),
     Removed(Result<(), Status>),
 }
@@ -570,6 +570,7 @@ impl Machine {
             upstream,
             closed,
             dependencies: node.held.iter().map(|(name, _)| name.clone()).collect(),
+            warnings: node.warnings().into(),
             revision: if ready {
                 self.handle.published.load().revision.clone()
             } else {

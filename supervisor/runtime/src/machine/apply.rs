@@ -8,7 +8,7 @@ use mainstay_core::machine::adopt::DesiredModules;
 use mainstay_core::machine::change::Known;
 use mainstay_core::machine::node::{BuildStage, ModuleCondition, ResourceNode};
 use mainstay_core::machine::{change, desired};
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::failure::Failure;
 use mainstay_model::plan::{ChangeKind, Part, Plan};
 use mainstay_model::{Config, ModuleName, Phase};
@@ -28,7 +28,7 @@ use crate::remote::RemoteEntry;
 const FIRST_OUTCOME: Duration = Duration::from_secs(30);
 
 /// Answers of running modules about entries that are not applied yet.
-pub type DeclaredAnswers = HashMap<ResourceName, Result<DeclaredDependencies, Failure>>;
+pub type DeclaredAnswers = HashMap<ResourceName, Result<Declared, Failure>>;
 
 /// Outcome of an applied config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

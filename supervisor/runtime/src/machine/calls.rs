@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use mainstay_core::graph::is_frame_system;
 use mainstay_model::ModuleName;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::failure::Failure;
-use mainstay_proto::ResourceName;
 use mainstay_proto::frames::MAX_MESSAGE_LEN;
 use mainstay_proto::viam::app::v1::ComponentConfig;
 use mainstay_proto::viam::module::v1::module_service_client::ModuleServiceClient;
 use mainstay_proto::viam::module::v1::{AddResourceRequest, RemoveResourceRequest, ValidateConfigRequest};
+use mainstay_proto::{ResourceName, validate_warnings};
 use mainstay_proxy::status::CallError;
 use mainstay_proxy::upstream::Upstream;
+use mainstay_wire::entry::declared;
 use tonic::{Code, Request, Response, Status};
 
 /// Limit for ValidateConfig, where nothing else keeps the module busy.
@@ -35,14 +35,12 @@ fn client(upstream: Upstream) -> ModuleServiceClient<Upstream> {
 }
 
 /// Ends a call that the module does not answer, and sends the limit to the module as the call's deadline.
-async fn within<T, F>(limit: Duration, call: impl FnOnce(Duration) -> F) -> Result<T, Status>
+async fn within<T, F>(limit: Duration, call: impl FnOnce(Duration) -> F) -> Result<Response<T>, Status>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
-    match tokio::time::timeout(limit, call(limit)).await {
-        Ok(answer) => answer.map(Response::into_inner),
-        Err(_elapsed) => Err(CallError::DeadlineExceeded.into()),
-    }
+    let answer = tokio::time::timeout(limit, call(limit)).await;
+    answer.unwrap_or_else(|_elapsed| Err(CallError::DeadlineExceeded.into()))
 }
 
 fn timed<T>(message: T, limit: Duration) -> Request<T> {
@@ -87,18 +85,13 @@ impl ModuleRefusal {
     }
 }
 
-/// True for the name of a resource that has none: `` or `rdk:component:board/`.
-fn is_nameless(text: &str) -> bool {
-    text.is_empty() || text.ends_with('/')
-}
-
 /// Asks the module what it thinks of a config. A module without validation finds everything good.
 pub async fn validate(
     module: Option<&ModuleName>,
     upstream: Upstream,
     config: ComponentConfig,
     limit: Duration,
-) -> Result<DeclaredDependencies, ModuleRefusal> {
+) -> Result<Declared, ModuleRefusal> {
     let of = format!("{}/{}", config.api, config.name);
     let answer = within(limit, |limit| async move {
         client(upstream)
@@ -106,20 +99,11 @@ pub async fn validate(
             .await
     });
     match answer.await {
-        Ok(answer) if answer.dependencies.iter().any(|text| is_nameless(text)) => Err(ModuleRefusal::nameless(module)),
         Ok(answer) => {
-            let known = |texts: Vec<String>| {
-                texts
-                    .into_iter()
-                    .filter(|text| !is_nameless(text) && !is_frame_system(text))
-                    .collect()
-            };
-            Ok(DeclaredDependencies {
-                required: known(answer.dependencies),
-                optional: known(answer.optional_dependencies),
-            })
+            let warnings = validate_warnings(answer.metadata());
+            declared(answer.into_inner(), warnings).ok_or_else(|| ModuleRefusal::nameless(module))
         }
-        Err(status) if status.code() == Code::Unimplemented => Ok(DeclaredDependencies::default()),
+        Err(status) if status.code() == Code::Unimplemented => Ok(Declared::default()),
         Err(status) => Err(ModuleRefusal {
             failure: Failure {
                 message: failure_text("refuses its config", &of, &status, limit).into(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_core::machine::node::ModuleCondition;
 use mainstay_core::machine::{change, desired};
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::failure::Failure;
 use mainstay_model::plan::{ChangeKind, Part, Plan};
 use mainstay_model::{Config, ModuleName, ModulePhase, Offers, Preflight, ResourceConfig};
@@ -196,7 +196,7 @@ impl Machine {
         &mut self,
         name: &ResourceName,
         module: &ModuleName,
-    ) -> Option<Result<DeclaredDependencies, Failure>> {
+    ) -> Option<Result<Declared, Failure>> {
         let (outcome, (asked, life)) = self.early_answers.remove(name)?;
         let running = self.modules.get(module)?;
         (asked == *module && running.life == life && running.upstream.is_some()).then_some(outcome)
@@ -243,7 +243,7 @@ impl Machine {
 #[derive(Debug)]
 struct PreflightAnswer {
     name: ResourceName,
-    outcome: Result<DeclaredDependencies, calls::ModuleRefusal>,
+    outcome: Result<Declared, calls::ModuleRefusal>,
     process: Option<ModuleLife>,
 }
 

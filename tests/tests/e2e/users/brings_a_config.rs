@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use mainstay_proto::mainstay::control::v1::ConfigState;
+use mainstay_tests::bins;
 use mainstay_tests::machine::{Machine, Module, Resource};
 use mainstay_tests::world::{Place, World};
 use serde_json::{Value, json};
@@ -278,4 +279,35 @@ async fn attributes_that_a_builtin_does_not_know_are_named_before_anything_runs(
     }
     let denied = place.mainstay(&["check", text(&file), "--deny-warnings"]).await;
     assert_eq!(denied.code, 1, "{denied:?}");
+}
+
+#[tokio::test]
+async fn what_modules_warn_about_stays_in_the_status_until_it_is_mended() {
+    let twin = |name: &str| Module::new(name, &bins::find("weather"));
+    let station = |attributes: Value| {
+        Resource::new("roof", "rdk:component:sensor", "acme:weather:station").attributes(attributes)
+    };
+    let wrong = Machine::new().module(twin("north")).module(twin("south"));
+    let wrong = wrong.resource(station(json!({ "celsius": 19.5, "celcius": 20 })));
+    let mut world = World::settled(wrong).await;
+    world.until(|now| now.ready("roof") && now.control.diagnostics.len() == 2).await;
+    let misspelt = "`roof`: attribute `celcius` is not known to this model and has no effect";
+    let file = world.config().to_owned();
+    for words in [&["status"][..], &["check", text(&file), "--live"]] {
+        let told = world.cli(words).await;
+        for word in [
+            misspelt,
+            "did you mean `celsius`?",
+            "module `south` offers `acme:weather:station`, which `north` offers too",
+            "`north` builds it: it stands first in the config",
+        ] {
+            assert_eq!(told.stdout.matches(word).count(), 1, "`{word}` in {}", told.stdout);
+        }
+    }
+    world.rewrite(
+        &Machine::new()
+            .module(twin("north"))
+            .resource(station(json!({ "celsius": 19.5 }))),
+    );
+    world.until(|now| now.control.diagnostics.is_empty()).await;
 }

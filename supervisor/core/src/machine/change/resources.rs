@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
-use mainstay_model::dependencies::DeclaredDependencies;
+use mainstay_model::dependencies::Declared;
 use mainstay_model::plan::{Change, ChangeKind, DroppedOptional, Part};
 use mainstay_model::{Config, ModuleName, ResourceConfig, difference};
 
@@ -112,7 +112,7 @@ impl<'a> Comparison<'a> {
 
     /// Dependencies of a resource as far as they are known: its module's answer about the new entry, what it declared
     /// of the same entry before, or the entry's own list.
-    fn declared(&self, name: &ResourceName) -> (Arc<DeclaredDependencies>, bool) {
+    fn declared(&self, name: &ResourceName) -> (Arc<Declared>, bool) {
         let explicit = self.to.get(name).map_or(&[][..], |config| &config.depends_on);
         if self.is_same(name)
             && let Some(declared) = self.known(name).and_then(|known| known.declared.clone())
@@ -121,7 +121,7 @@ impl<'a> Comparison<'a> {
         }
         match self.known.answers.get(name) {
             Some(Ok(answer)) => (Arc::new(answer.clone().with(explicit)), true),
-            _ => (Arc::new(DeclaredDependencies::default().with(explicit)), false),
+            _ => (Arc::new(Declared::default().with(explicit)), false),
         }
     }
 
