@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         ],
     ),
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
-    ("mainstay-dial", &[]),
+    ("mainstay-dial", &["mainstay-proto"]),
     ("mainstay-trace", &["mainstay-proto"]),
     (
         "mainstay-proxy",

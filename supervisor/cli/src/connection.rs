@@ -2,12 +2,12 @@
 
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{fmt, io};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -20,10 +20,8 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
-use mainstay_dial::{DialError, Encryption, dial};
+use mainstay_dial::{Credentials, DialError, Encryption, Fallback, TlsSettings, dial};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
-use mainstay_proto::proto::rpc::v1::auth_service_client::AuthServiceClient;
-use mainstay_proto::proto::rpc::v1::{AuthenticateRequest, Credentials};
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
@@ -45,30 +43,17 @@ pub struct MachineConnection {
 }
 
 /// API key of a machine on the network.
-#[derive(Clone)]
-pub struct ApiKey {
-    id: String,
-    secret: String,
-}
+#[derive(Clone, Debug)]
+pub struct ApiKey(Credentials);
 
 impl FromStr for ApiKey {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self {
-                id: id.to_owned(),
-                secret: secret.to_owned(),
-            }),
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self(Credentials::api_key(id, secret))),
             _ => Err("an API key is written ID:KEY"),
         }
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -113,25 +98,19 @@ impl MachineConnection {
     /// Nobody answers there, or it does not take the key.
     pub async fn network(address: &str, key: Option<&ApiKey>, insecure: bool) -> Result<Self, DialFailure> {
         let encryption = if insecure { Encryption::Off } else { Encryption::On };
-        let (stream, encryption) = dial(address, encryption, key.is_some()).await?;
+        let fallback = if key.is_some() {
+            Fallback::Never
+        } else {
+            Fallback::Anywhere
+        };
+        let (stream, encryption) = dial(address, encryption, fallback, &TlsSettings::default()).await?;
         let authority = Authority::try_from(address).map_err(io::Error::other)?;
         let mut connection = Self::handshake(TokioIo::new(stream), authority).await?;
         if encryption == Encryption::On {
             connection.scheme = Scheme::HTTPS;
         }
-        if let Some(key) = key {
-            let request = AuthenticateRequest {
-                entity: key.id.clone(),
-                credentials: Some(Credentials {
-                    r#type: "api-key".to_owned(),
-                    payload: key.secret.clone(),
-                }),
-            };
-            let mut client = AuthServiceClient::new(connection.clone());
-            let token = client.authenticate(request).await?.into_inner().access_token;
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(io::Error::other)?;
-            value.set_sensitive(true);
-            connection.authorization = Some(value);
+        if let Some(ApiKey(credentials)) = key {
+            connection.authorization = Some(credentials.exchange(connection.clone()).await?);
         }
         Ok(connection)
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mainstay_dial::with_port;
 use mainstay_model::machine_path;
 use mainstay_process::identity::IdentityClaim;
 use mainstay_process::{identity, runtime_dir};
@@ -19,8 +20,6 @@ use crate::output::note;
 use crate::table::TextTable;
 use crate::terminal::Style;
 
-/// Default port of clients.
-const DEFAULT_PORT: u16 = 8080;
 /// Limit for a machine to accept a connection and to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -222,20 +221,6 @@ async fn dial(address: &str, selector: &MachineSelector) -> Result<Target, CliEr
     }
 }
 
-/// Completes `host`, `host:port`, `[v6]`, `[v6]:port` and bare v6 addresses.
-fn with_port(address: &str) -> String {
-    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-    if address.parse::<std::net::Ipv6Addr>().is_ok() {
-        return format!("[{address}]:{DEFAULT_PORT}");
-    }
-    let after_host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
-    if after_host.contains(':') {
-        address.to_owned()
-    } else {
-        format!("{address}:{DEFAULT_PORT}")
-    }
-}
-
 async fn by_config(config: &Path) -> Result<Target, CliError> {
     let spellings = identity::spellings(config);
     let spellings = spellings.map_err(|error| CliError::usage(format!("`{}`: {error}", config.display())))?;
@@ -360,22 +345,6 @@ fn list(paths: &[PathBuf]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_without_a_port_gets_the_usual_one() {
-        let cases = [
-            ("rover.local", "rover.local:8080"),
-            ("rover.local:9000", "rover.local:9000"),
-            ("10.0.0.5", "10.0.0.5:8080"),
-            ("::1", "[::1]:8080"),
-            ("[::1]", "[::1]:8080"),
-            ("[::1]:9000", "[::1]:9000"),
-            ("http://10.0.0.5:8080/", "10.0.0.5:8080"),
-        ];
-        for (given, dialled) in cases {
-            assert_eq!(with_port(given), dialled);
-        }
-    }
 
     #[test]
     fn the_environment_names_a_file_or_an_address() {

@@ -1,26 +1,37 @@
-//! Connections to other machines, of remotes and of the command line: TLS by default, cleartext where somebody says so, or
-//! where there is nothing to protect and nothing else to be had.
+//! Connections to other machines, of remotes, of the command line and of programs: TLS by default, cleartext where somebody
+//! says so, or where there is nothing to protect and nothing else to be had; and the exchange of credentials for a token.
 //!
-//! Never speaks what comes inside: it hands out a stream of bytes.
+//! * [`dial`]: a stream of bytes to an address
+//! * [`TlsSettings`]: whom TLS trusts, and the certificate that it shows
+//! * [`Credentials`]: proof of who we are
+//!
+//! Without the feature `tls` it brings no TLS, for programs that reach machines of their own host alone.
+
+mod credentials;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
-use std::sync::Arc;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
-use tokio_util::either::Either;
+
+pub use credentials::{Credentials, bearer};
+#[cfg(feature = "tls")]
+pub use tls::TlsSettings;
 
 /// Longest wait for one address to answer.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Port of machines whose address names none.
+const DEFAULT_PORT: u16 = 8080;
 
 /// Byte stream of a connection, in cleartext or encrypted.
-pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+#[cfg(feature = "tls")]
+pub type Stream = tokio_util::either::Either<TcpStream, tokio_rustls::client::TlsStream<TcpStream>>;
+/// Byte stream of a connection.
+#[cfg(not(feature = "tls"))]
+pub type Stream = TcpStream;
 
 /// Failure to reach another machine.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +45,22 @@ pub enum DialError {
     /// No address answered.
     #[error("{0}")]
     Connect(io::Error),
-    /// The other side speaks no TLS, and there are credentials to be shown.
+    /// The other side speaks no TLS, and cleartext will not do.
     #[error(
         "it speaks no TLS, and credentials are not sent in cleartext unless that is allowed: `insecure: true` on a remote, `--insecure` on the command line, where the network is trusted"
     )]
     Cleartext,
+    /// The certificate is signed by nobody who is trusted here, or is for another name, or out of date.
+    #[error(
+        "TLS: its certificate is not trusted here ({0}); give this machine the authority that signed it, in the system's store or by SSL_CERT_FILE"
+    )]
+    Untrusted(String),
     /// TLS failed.
     #[error("TLS: {0}")]
     Tls(String),
+    /// This program was built without TLS.
+    #[error("this program was built without TLS")]
+    NoTls,
 }
 
 /// Way to reach another machine.
@@ -55,34 +74,87 @@ pub enum Encryption {
     On,
 }
 
-/// Opens a connection. `secret`: there are credentials to be shown on it.
-///
-/// # Errors
-/// Nobody answers there, or not in the way that is asked for.
-pub async fn dial(address: &str, mut encryption: Encryption, secret: bool) -> Result<(Stream, Encryption), DialError> {
-    loop {
-        let stream = connect(address).await?;
-        if encryption != Encryption::On {
-            return Ok((Either::Left(stream), encryption));
-        }
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host).map_err(|error| DialError::Tls(error.to_string()))?;
-        let connector = TlsConnector::from(client_config().await?);
-        match tokio::time::timeout(ADDRESS_TIMEOUT, connector.connect(name, stream)).await {
-            Err(_) => return Err(DialError::Tls(format!("no handshake within {ADDRESS_TIMEOUT:?}"))),
-            Ok(Ok(stream)) => return Ok((Either::Right(stream), Encryption::On)),
-            Ok(Err(error)) => match error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
-                // What came back is no TLS.
-                Some(TlsError::InvalidMessage(_)) if secret => return Err(DialError::Cleartext),
-                Some(TlsError::InvalidMessage(_)) => encryption = Encryption::Refused,
-                Some(error) => return Err(DialError::Tls(explain(error))),
-                None => return Err(DialError::Tls(error.to_string())),
-            },
+/// Places where cleartext will do, after it turned out that the other side speaks no TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nowhere: there are credentials to be shown.
+    Never,
+    /// This host, where nobody listens on the way.
+    Loopback,
+    /// Anywhere: there is nothing to protect.
+    Anywhere,
+}
+
+impl Fallback {
+    /// True if it covers this connection.
+    fn covers(self, stream: &TcpStream) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => stream
+                .peer_addr()
+                .is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
+            Self::Anywhere => true,
         }
     }
 }
 
+/// Settings of TLS in a program that was built without it.
+#[cfg(not(feature = "tls"))]
+#[derive(Debug, Clone, Default)]
+pub struct TlsSettings(());
+
+/// Opens a connection by TLS, or in cleartext as far as `encryption` and `fallback` go. Tells which it became.
+///
+/// # Errors
+/// Nobody answers there, or not in the way that is asked for.
+pub async fn dial(
+    address: &str,
+    encryption: Encryption,
+    fallback: Fallback,
+    tls: &TlsSettings,
+) -> Result<(Stream, Encryption), DialError> {
+    let stream = connect(address).await?;
+    if encryption != Encryption::On {
+        return Ok((clear(stream), encryption));
+    }
+    let covered = fallback.covers(&stream);
+    match encrypt(address, stream, tls).await {
+        Err(DialError::Cleartext | DialError::NoTls) if covered => {
+            Ok((clear(connect(address).await?), Encryption::Refused))
+        }
+        outcome => Ok((outcome?, Encryption::On)),
+    }
+}
+
+#[cfg(feature = "tls")]
+use tls::{clear, encrypt};
+
+#[cfg(not(feature = "tls"))]
+fn clear(stream: TcpStream) -> Stream {
+    stream
+}
+
+#[cfg(not(feature = "tls"))]
+async fn encrypt(_: &str, _: TcpStream, _: &TlsSettings) -> Result<Stream, DialError> {
+    Err(DialError::NoTls)
+}
+
+/// Completes `host`, `host:port`, `[v6]`, `[v6]:port` and bare v6 addresses with the port of machines.
+#[must_use]
+pub fn with_port(address: &str) -> String {
+    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return format!("[{address}]:{DEFAULT_PORT}");
+    }
+    let after_host = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+    if after_host.contains(':') {
+        address.to_owned()
+    } else {
+        format!("{address}:{DEFAULT_PORT}")
+    }
+}
+
+/// Opens a TCP connection to the first address of a name that answers.
 async fn connect(address: &str) -> Result<TcpStream, DialError> {
     let has_port = address
         .rsplit_once(':')
@@ -108,35 +180,51 @@ async fn connect(address: &str) -> Result<TcpStream, DialError> {
     Err(DialError::Connect(last))
 }
 
-fn explain(error: &TlsError) -> String {
-    match error {
-        TlsError::InvalidCertificate(cause) => format!(
-            "its certificate is not trusted here ({cause:?}); give this machine the authority that signed it, in the system's store or by SSL_CERT_FILE"
-        ),
-        other => other.to_string(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Settings of TLS towards other machines. Made once, when they are needed first, on a thread that may wait for files.
-async fn client_config() -> Result<Arc<ClientConfig>, DialError> {
-    static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
-    let config = CONFIG.get_or_try_init(|| tokio::task::spawn_blocking(trusting_the_system));
-    let config = config.await.map_err(|error| DialError::Tls(error.to_string()))?;
-    Ok(config.clone())
-}
-
-/// Trusts the authorities of the system, or those of `SSL_CERT_FILE`.
-fn trusting_the_system() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!("some certificate authorities of the system cannot be read: {error}");
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        let cases = [
+            ("rover.local", "rover.local:8080"),
+            ("rover.local:9000", "rover.local:9000"),
+            ("10.0.0.5", "10.0.0.5:8080"),
+            ("::1", "[::1]:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("http://10.0.0.5:8080/", "10.0.0.5:8080"),
+        ];
+        for (given, dialled) in cases {
+            assert_eq!(with_port(given), dialled);
+        }
     }
-    roots.add_parsable_certificates(found.certs);
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the versions that it was built with");
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
+
+    #[tokio::test]
+    async fn cleartext_is_taken_only_where_it_will_do() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serve = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
+        };
+        let ask = async {
+            let tls = TlsSettings::default();
+            for (encryption, fallback, expected) in [
+                (Encryption::Off, Fallback::Never, Some(Encryption::Off)),
+                (Encryption::On, Fallback::Never, None),
+                (Encryption::On, Fallback::Loopback, Some(Encryption::Refused)),
+                (Encryption::On, Fallback::Anywhere, Some(Encryption::Refused)),
+            ] {
+                let outcome = dial(&address, encryption, fallback, &tls).await;
+                assert_eq!(outcome.ok().map(|(_, encryption)| encryption), expected, "{fallback:?}");
+            }
+        };
+        tokio::select! {
+            () = serve => {}
+            () = ask => {}
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use mainstay_dial::{Encryption, dial};
+use mainstay_dial::{Encryption, Fallback, TlsSettings, dial};
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,7 +74,12 @@ impl RemoteLink for Link {
                 (false, true) => Encryption::On,
                 (false, false) => Encryption::Refused,
             };
-            let (io, encryption) = dial(&self.address, encryption, self.secret)
+            let fallback = if self.secret {
+                Fallback::Never
+            } else {
+                Fallback::Anywhere
+            };
+            let (io, encryption) = dial(&self.address, encryption, fallback, &TlsSettings::default())
                 .await
                 .map_err(io::Error::other)?;
             self.cleartext.store(encryption != Encryption::On, Ordering::Relaxed);

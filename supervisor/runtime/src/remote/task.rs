@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use mainstay_core::remote::{Imports, Listed, imports, pause};
+use mainstay_dial::Credentials;
 use mainstay_model::Remote;
-use mainstay_proto::proto::rpc::v1::auth_service_client::AuthServiceClient;
-use mainstay_proto::proto::rpc::v1::{AuthenticateRequest, Credentials};
 use mainstay_proxy::remote_link::LinkRefusal;
 use mainstay_proxy::upstream::Upstream;
 use tokio::sync::mpsc;
@@ -18,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use super::link::{Link, secret_header};
+use super::link::Link;
 use super::listing::{Listing, apis};
 use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session, within};
 
@@ -154,17 +153,13 @@ impl RemoteTask {
         };
         // This one call carries none.
         link.authorization.store(None);
-        let request = AuthenticateRequest {
+        let credentials = Credentials {
             entity: entity.to_owned(),
-            credentials: Some(Credentials {
-                r#type: kind.clone(),
-                payload: payload.0.clone(),
-            }),
+            kind: kind.clone(),
+            payload: payload.0.clone(),
         };
-        let mut client = AuthServiceClient::new(upstream.clone());
-        let answer = within(client.authenticate(request)).await?;
-        let token = answer.into_inner().access_token;
-        link.authorization.store(secret_header(&format!("Bearer {token}")));
+        let authorization = within(credentials.exchange(upstream.clone())).await?;
+        link.authorization.store(Some(Arc::new(authorization)));
         Ok(())
     }
 

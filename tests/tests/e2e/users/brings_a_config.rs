@@ -290,7 +290,9 @@ async fn what_modules_warn_about_stays_in_the_status_until_it_is_mended() {
     let wrong = Machine::new().module(twin("north")).module(twin("south"));
     let wrong = wrong.resource(station(json!({ "celsius": 19.5, "celcius": 20 })));
     let mut world = World::settled(wrong).await;
-    world.until(|now| now.ready("roof") && now.control.diagnostics.len() == 2).await;
+    world
+        .until(|now| now.ready("roof") && now.control.diagnostics.len() == 2)
+        .await;
     let misspelt = "`roof`: attribute `celcius` is not known to this model and has no effect";
     let file = world.config().to_owned();
     for words in [&["status"][..], &["check", text(&file), "--live"]] {
