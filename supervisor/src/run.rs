@@ -28,6 +28,7 @@ use mainstay_proxy::sessions::Sessions;
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
 use mainstay_runtime::rollout::network;
+use mainstay_runtime::rollout::part_watch::PartWatch;
 use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
 use mainstay_runtime::{model_links, rollout, wall_clock};
 use mainstay_server::control::{Control, CoreInfo, States};
@@ -38,6 +39,7 @@ use mainstay_server::listeners::{serve_control, serve_parents};
 use mainstay_server::local_services::OwnServices;
 use mainstay_server::log::Levels;
 use mainstay_server::log::machine_log::MachineLog;
+use mainstay_server::parts::PartState;
 use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
 use mainstay_server::trace_export::Exporter;
@@ -151,6 +153,7 @@ where
     let config = &start.loaded.config;
     // Everything that can be refused is refused before anything starts.
     let store = LastGood::open(&config_path);
+    let part_folder = overrides.part.clone();
     let own = Authority::at(store.keys_folder().unwrap_or_else(|| home.join("keys")));
     let prepared = network::prepare(config, &own)
         .await
@@ -206,6 +209,13 @@ where
     let stops = robot.stops.clone();
     let addresses = Addresses::default();
     let access = Arc::new(Access::new(config).map_err(failure)?);
+    let (hang_up, hang_ups) = mpsc::unbounded_channel();
+    let part_watch = part_folder
+        .clone()
+        .map(|folder| PartWatch::new(&folder, hang_up.clone()));
+    let changed = part_watch.as_ref().map(PartWatch::changed).unwrap_or_default();
+    let published = handle.published.clone();
+    let part = PartState::new((part_folder, changed), own.clone(), addresses.clone(), published);
     let facts = CoreInfo {
         config_path: config_path.clone(),
         addresses: addresses.clone(),
@@ -237,7 +247,7 @@ where
     let routes = Arc::new(Routes {
         table: handle.published.table.clone(),
         gate: Arc::new(Gate::new(access.clone(), robot.sessions.clone())),
-        local: Arc::new(OwnServices::new(robot.clone(), control.clone(), access)),
+        local: Arc::new(OwnServices::new(robot.clone(), control.clone(), access, part)),
         operations: robot.operations.clone(),
         traces,
     });
@@ -255,7 +265,6 @@ where
         applied,
         reloads,
     };
-    let (hang_up, hang_ups) = mpsc::unbounded_channel();
     let driver = Driver::new(tools, &start, inbox);
     // The driver has what it needs of it.
     drop(start);
@@ -274,6 +283,9 @@ where
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     rooms.spawn(upkeep.run(inner.clone()));
+    if let Some(watch) = part_watch {
+        rooms.spawn(watch.run(inner.clone()));
+    }
     if is_kept {
         rooms.spawn(log.keep(store.clone(), inner.clone()));
     }

@@ -10,6 +10,8 @@ use mainstay_cli::run::Arguments;
 use mainstay_cli::{run as run_arguments, startup};
 use mainstay_config as config;
 use mainstay_config::builtins::BuiltinModels;
+use mainstay_config::store::LastGood;
+use mainstay_parts::folder::PartFolder;
 use mainstay_process::guardian::Side;
 use mainstay_process::{guardian, identity};
 use mainstay_runtime::rollout;
@@ -51,13 +53,6 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
     let home = absolute(&home)?;
     let builtins = arguments.builtins.as_deref().map(absolute).transpose()?;
     let builtins = builtins.unwrap_or_else(mainstay_config::builtins::default_path);
-    let overrides = Overrides {
-        bind: arguments.bind.clone(),
-        debug: arguments.debug,
-        web_profile: arguments.webprofile,
-        home: home.clone(),
-        builtins: BuiltinModels::at(builtins),
-    };
     let given = match &arguments.config {
         Some(config) => config.clone(),
         None => {
@@ -65,6 +60,16 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
             note(&found.note);
             found.path
         }
+    };
+    let spellings = identity::spellings(&given).map_err(|error| unusable(&given, &error))?;
+    let state = LastGood::open(spellings.first().unwrap_or(&given));
+    let overrides = Overrides {
+        bind: arguments.bind.clone(),
+        debug: arguments.debug,
+        web_profile: arguments.webprofile,
+        home: home.clone(),
+        builtins: BuiltinModels::at(builtins),
+        part: state.part_folder().map(PartFolder::at),
     };
     if config::is_stdin(&given) && std::io::stdin().is_terminal() {
         note("reading the config from the terminal; end it with Ctrl-D");
@@ -84,7 +89,6 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
     for diagnostic in &start.loaded.diagnostics {
         note(&diagnostic.render(colour));
     }
-    let spellings = identity::spellings(&given).map_err(|error| unusable(&given, &error))?;
     Ok(RunOptions {
         given,
         spellings,

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the core, and the crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("mainstay-pki", &[]),
     ("mainstay-model", &["mainstay-ids"]),
     ("mainstay-core", &["mainstay-ids", "mainstay-model"]),
@@ -25,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ),
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
     ("mainstay-dial", &["mainstay-proto"]),
+    ("mainstay-parts", &["mainstay-ids", "mainstay-model", "mainstay-pki"]),
     ("mainstay-trace", &["mainstay-proto"]),
     (
         "mainstay-proxy",
@@ -55,6 +56,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         &[
             "mainstay-ids",
             "mainstay-model",
+            "mainstay-parts",
             "mainstay-core",
             "mainstay-config",
             "mainstay-dial",
@@ -71,6 +73,8 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "mainstay-auth",
             "mainstay-ids",
             "mainstay-model",
+            "mainstay-pki",
+            "mainstay-parts",
             "mainstay-config",
             "mainstay-wire",
             "mainstay-process",
@@ -85,6 +89,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         &[
             "mainstay-ids",
             "mainstay-model",
+            "mainstay-parts",
             "mainstay-core",
             "mainstay-config",
             "mainstay-dial",
@@ -101,6 +106,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "mainstay-auth",
             "mainstay-trace",
             "mainstay-model",
+            "mainstay-parts",
             "mainstay-core",
             "mainstay-config",
             "mainstay-pki",

@@ -327,13 +327,17 @@ const TABLE: &[(&str, &[(Effect, &str)])] = &[
 ];
 
 /// Services that are not in the tables of the wire: all their methods have one effect.
-const WHOLE: [(&str, Effect); 4] = [
+const WHOLE: [(&str, Effect); 7] = [
     // What ResourceNames tells, told to machines.
     ("mainstay.remote.v1.RemoteService", Basic),
     // TypeScript learns from it which methods a session answers for, Go which messages there are.
     ("grpc.reflection.v1.ServerReflection", Basic),
     ("grpc.reflection.v1alpha.ServerReflection", Basic),
     ("mainstay.control.v1.ControlService", Admin),
+    // There while somebody is invited, and then it asks for the code.
+    ("mainstay.parts.v1.JoinService", Basic),
+    ("mainstay.parts.v1.PartService", Admin),
+    ("mainstay.parts.v1.PartsService", Admin),
 ];
 
 static EFFECTS: LazyLock<HashMap<(&'static str, &'static str), Effect>> = LazyLock::new(|| {

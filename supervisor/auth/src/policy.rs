@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mainstay_model::membership::Membership;
 use mainstay_model::{AuthHandler, Config};
 use mainstay_proxy::identity::{ClientIdentity, Entity};
 
 use crate::credentials::{API_KEY, CERTIFICATE, Credential, EXTERNAL, ProcessKey};
 use crate::external::{Jwks, JwksKey};
-use crate::roles::Roles;
+use crate::roles::{Rights, Roles};
 use crate::tokens::{Jwt, Signer, TokenError, unix_time};
 
 /// Treatment of callers on the network.
@@ -42,12 +43,14 @@ pub struct Policy {
     /// Treatment of callers.
     pub admission: Admission,
     /// Rights of entities.
-    pub roles: Roles,
+    roles: Roles,
     /// Name of the machine, for tokens.
     pub machine: String,
     handles_keys: bool,
     keys: HashMap<String, Arc<Credential>>,
     certificates: Vec<String>,
+    /// Main part of the machine that this one is a sub-part of.
+    main_part: Option<MainPart>,
     external: Option<Jwks>,
 }
 
@@ -92,6 +95,7 @@ impl Policy {
             handles_keys: !config.auth.handlers.is_empty(),
             keys,
             certificates: config.auth.tls_auth_entities.clone(),
+            main_part: config.membership.as_ref().and_then(MainPart::of),
             external: config.auth.external_jwks.as_ref().map(Jwks::read),
         }
     }
@@ -114,8 +118,20 @@ impl Policy {
     /// The entity that a client is by its certificate, if it is one.
     pub fn by_certificate(&self, client: &ClientIdentity) -> Option<Entity> {
         let shown = &client.certificate.as_ref()?.names;
+        if let Some(main) = self.main_part.as_ref().filter(|main| shown.contains(&main.name)) {
+            return Some(entity(&main.entity, CERTIFICATE));
+        }
         let name = self.certificates.iter().find(|name| shown.contains(name))?;
         Some(entity(name, CERTIFICATE))
+    }
+
+    /// The rights of an entity; `None`: all. The main part of the machine has them, whatever the config says.
+    pub fn rights(&self, entity: &Entity) -> Option<Arc<Rights>> {
+        let is_main = |main: &MainPart| entity.credential == CERTIFICATE && main.entity == entity.id;
+        match self.main_part.as_ref().is_some_and(is_main) {
+            true => None,
+            false => self.roles.of(&entity.id),
+        }
     }
 
     /// Verifies a token. Gives the entity, and for how long it is one.
@@ -174,6 +190,24 @@ impl Policy {
                 }
             }
         }
+    }
+}
+
+/// Main part of the machine that this one is a sub-part of.
+#[derive(Debug)]
+struct MainPart {
+    /// Name in its certificate.
+    name: String,
+    /// Who it is in lists and logs. No config can list it: names of entities there have no spaces.
+    entity: String,
+}
+
+impl MainPart {
+    fn of(membership: &Membership) -> Option<Self> {
+        (!membership.is_main()).then(|| Self {
+            name: membership.main_name(),
+            entity: format!("main part of {}", membership.machine),
+        })
     }
 }
 

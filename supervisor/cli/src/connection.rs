@@ -115,6 +115,21 @@ impl MachineConnection {
         Ok(connection)
     }
 
+    /// Connects to a network address without any proof of who is there, for an exchange that proves it itself.
+    ///
+    /// # Errors
+    /// Nobody answers there.
+    pub async fn unproved(address: &str) -> Result<Self, DialFailure> {
+        let tls = TlsSettings::trusting_anybody();
+        let (stream, encryption) = dial(address, Encryption::On, Fallback::Anywhere, &tls).await?;
+        let authority = Authority::try_from(address).map_err(io::Error::other)?;
+        let mut connection = Self::handshake(TokioIo::new(stream), authority).await?;
+        if encryption == Encryption::On {
+            connection.scheme = Scheme::HTTPS;
+        }
+        Ok(connection)
+    }
+
     /// Speaks over a socket whose other end is there already.
     pub async fn connected(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use clap::Subcommand;
 use mainstay_config as config;
 use mainstay_config::store::LastGood;
+use mainstay_model::membership::is_reserved;
 use mainstay_pki::authority::{self, Authority, AuthorityError, CertificateKind, IssuedCertificate};
 use mainstay_pki::certificate::{Validity, date};
-use mainstay_proto::mainstay::control::v1::GetStatusRequest;
 use serde_json::{Value, json};
 
 use crate::failure::{CliError, Exit};
@@ -17,7 +17,6 @@ use crate::output::print;
 use crate::status_text::file_name;
 use crate::table::{Cell, TextTable};
 use crate::target;
-use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 
 /// Arguments of `mainstay keys`.
@@ -92,9 +91,9 @@ impl Arguments {
 /// The files are not there or cannot be written (1); no machine (3); several, and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     match arguments.action {
-        Action::Init(machine) => init(&config_of(machine).await?)?,
+        Action::Init(machine) => init(&target::config_of(machine.file, "keys").await?)?,
         Action::List(arguments) => {
-            let file = config_of(arguments.machine).await?;
+            let file = target::config_of(arguments.machine.file, "keys").await?;
             let own = own(&file)?;
             let listed = own.list().map_err(|error| failed(&file, &error))?;
             let now = SystemTime::now();
@@ -104,12 +103,16 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
             })?;
         }
         Action::Ca(machine) => {
-            let file = config_of(machine).await?;
+            let file = target::config_of(machine.file, "keys").await?;
             let pem = own(&file)?.ca_pem().map_err(|error| failed(&file, &error))?;
             print(pem.trim_end())?;
         }
         Action::Client(arguments) => {
-            let file = config_of(arguments.machine).await?;
+            let file = target::config_of(arguments.machine.file, "keys").await?;
+            if is_reserved(&arguments.name) {
+                let text = format!("`{}` is a name that only parts of a machine have", arguments.name);
+                return Err(CliError::usage(text));
+            }
             let issued = own(&file)?.client(&arguments.name, SystemTime::now());
             let issued = issued.map_err(|error| failed(&file, &error))?;
             let written = authority::write_client(&arguments.out, &arguments.name, &issued);
@@ -122,17 +125,6 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         }
     }
     Ok(Exit::Done)
-}
-
-/// Config file of the machine: the one given, the one that the environment names, or that of the running machine.
-async fn config_of(machine: Machine) -> Result<PathBuf, CliError> {
-    let selector = MachineSelector::local(machine.file);
-    if let Some(file) = target::named_config(&selector) {
-        return Ok(file);
-    }
-    let mut client = target::control(&selector, "keys").await?;
-    let status = client.get_status(GetStatusRequest {}).await?.into_inner();
-    Ok(PathBuf::from(status.config_path))
 }
 
 /// Keys of the machine that runs a config.

@@ -25,6 +25,7 @@ mod human;
 mod keys;
 mod logs;
 pub mod output;
+mod part;
 mod plan;
 mod plan_text;
 mod remotes;
@@ -126,6 +127,8 @@ enum Verb {
     Graph(graph::Arguments),
     /// Reach a port of the machine's host through the machine
     Tunnel(tunnel::Arguments),
+    /// Make one machine of several computers: a main part and its sub-parts
+    Part(part::Arguments),
     /// Make, list and hand out the certificates of a machine
     Keys(keys::Arguments),
     /// Print the script with which a shell completes command lines, names of resources included
@@ -157,6 +160,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Config(arguments) => ended(arguments.json(), config::run(&arguments)),
         Verb::Graph(arguments) => client(arguments.json, graph::run(arguments)),
         Verb::Tunnel(arguments) => client(false, tunnel::run(arguments)),
+        Verb::Part(arguments) => client(arguments.json(), part::run(arguments)),
         Verb::Keys(arguments) => client(arguments.json(), keys::run(arguments)),
         Verb::Completions(arguments) => ended(false, completions::run(&arguments)),
     }
@@ -244,6 +248,13 @@ mod tests {
             "keys list --json",
             "keys ca",
             "keys client laptop rover.yaml --out /tmp",
+            "part init rover.yaml --name rover",
+            "part invite arm --replace",
+            "part join k7q-4m2x-9trb arm.yaml --main 10.0.0.5",
+            "part list --json",
+            "part remove arm rover.yaml",
+            "part address arm 10.0.0.7:8080",
+            "part leave",
             "completions bash",
         ];
         for line in good {
@@ -272,6 +283,9 @@ mod tests {
             "graph rover.yaml --format ascii",
             "keys",
             "keys client",
+            "part join k7q --main 10.0.0.5",
+            "part join k7q-4m2x-9trb",
+            "part invite",
             "completions csh",
         ];
         for line in bad {

@@ -101,6 +101,7 @@ pub fn rover() -> Status {
         ..resource("component:base/base", "acme:wheels:four", "wheels")
     };
     Status {
+        part: String::new(),
         config_path: "/etc/robots/rover.yaml".into(),
         revision: "5".into(),
         version: "0.1.0".into(),

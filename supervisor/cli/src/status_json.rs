@@ -40,6 +40,7 @@ pub fn machine(status: &Status, now: SystemTime) -> Value {
         "resources": status.resources.iter().map(resource).collect::<Value>(),
         "remotes": status.remotes.iter().map(remote).collect::<Value>(),
         // Diagnostics of the config, as text.
+        "part": status.part,
         "diagnostics": status.diagnostics,
         // State of the running config against its file; `null` for a machine on another host.
         "config_status": status.config.as_ref().map(config),

@@ -68,6 +68,7 @@ fn headline(status: &Status, now: SystemTime) -> String {
     let parts = [file_name(&status.config_path).to_owned()]
         .into_iter()
         .chain(revision(status).map(|revision| format!("revision {revision}")))
+        .chain(Some(plain(&status.part)).filter(|part| !part.is_empty()))
         .chain([format!("{state}{}", up.unwrap_or_default())])
         .chain((status.pid != 0).then(|| format!("pid {}", status.pid)))
         .chain(status.rss_bytes.map(human::bytes))

@@ -137,6 +137,21 @@ pub fn named_config(selector: &MachineSelector) -> Option<PathBuf> {
     })
 }
 
+/// Config file of a machine, for verbs that work on files beside it: the one given, the one that the environment names, or that of
+/// the running machine.
+///
+/// # Errors
+/// None is given, and no machine runs (exit 3), or several do (exit 2).
+pub async fn config_of(given: Option<PathBuf>, verb: &str) -> Result<PathBuf, CliError> {
+    let selector = MachineSelector::local(given);
+    if let Some(file) = named_config(&selector) {
+        return Ok(file);
+    }
+    let mut client = control(&selector, verb).await?;
+    let status = client.get_status(GetStatusRequest {}).await?.into_inner();
+    Ok(PathBuf::from(status.config_path))
+}
+
 fn from_environment() -> Option<NamedMachine> {
     let text = std::env::var_os(VARIABLE).filter(|text| !text.is_empty())?;
     Some(named(&text, |path| path.exists()))

@@ -204,6 +204,7 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             connection_check_interval: reader.interval(&keys, "connection_check_interval"),
             reconnect_interval: reader.interval(&keys, "reconnect_interval"),
             service_configs: service_configs(reader, &keys),
+            part: None,
             fault: reader.take_fault(),
         })
     })

@@ -98,6 +98,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
             enable_web_profile: reader.flag(&keys, "enable_web_profile"),
             remotes,
             auth,
+            membership: None,
             cloud: network::cloud(reader, &keys),
             packages,
             jobs,

@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, lookup_host};
 
 pub use credentials::{Credentials, bearer};
 #[cfg(feature = "tls")]
-pub use tls::TlsSettings;
+pub use tls::{TlsSettings, peer_certificate};
 
 /// Longest wait for one address to answer.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);

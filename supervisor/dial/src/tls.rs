@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, Error as TlsError, RootCertStore, WantsVerifier};
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
 use tokio_util::either::Either;
 
 use crate::{ADDRESS_TIMEOUT, DialError, Stream};
@@ -57,6 +61,20 @@ impl TlsSettings {
         })
     }
 
+    /// Settings that take any certificate, for an exchange in which both sides prove themselves by other means.
+    #[must_use]
+    pub fn trusting_anybody() -> Self {
+        let builder = builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody));
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self {
+            config: Some(Arc::new(config)),
+            server_name: None,
+        }
+    }
+
     /// The same settings for a machine whose certificate is for this name and not for the address that is dialled.
     #[must_use]
     pub fn named(mut self, name: Option<String>) -> Self {
@@ -83,6 +101,58 @@ impl fmt::Debug for TlsSettings {
             .field("given", &self.config.is_some())
             .field("server_name", &self.server_name)
             .finish()
+    }
+}
+
+/// Takes every certificate. The signature is looked at all the same, so that a handshake is one.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Certificate that the other side showed, encoded; `None` in cleartext.
+#[must_use]
+pub fn peer_certificate(stream: &Stream) -> Option<&[u8]> {
+    match stream {
+        Either::Left(_) => None,
+        Either::Right(stream) => stream.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
     }
 }
 

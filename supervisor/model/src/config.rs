@@ -15,6 +15,7 @@ pub use crate::entry::{ModuleConfig, ModuleType, ResourceConfig, ServiceConfig};
 use crate::frame::Frame;
 pub use crate::key_hash::{BadKeyHash, KeyHash};
 pub use crate::levels::{Level, LogRule, UnknownLevel};
+use crate::membership::{Membership, PartLink, SubPart};
 use crate::policy::ApplyPolicy;
 use crate::source::Source;
 use crate::span::SourceSpan;
@@ -47,6 +48,8 @@ pub struct Config {
     pub remotes: Vec<Remote>,
     /// Authentication.
     pub auth: Auth,
+    /// Place in a machine of several parts, which its own files say. `None`: it is a machine of one.
+    pub membership: Option<Membership>,
     /// Connection to the cloud. `None`: a purely local machine.
     pub cloud: Option<Cloud>,
     /// Files that a cloud delivers.
@@ -86,6 +89,7 @@ impl Config {
             enable_web_profile: false,
             remotes: Vec::new(),
             auth: Auth::default(),
+            membership: None,
             cloud: None,
             packages: Vec::new(),
             jobs: Vec::new(),
@@ -270,8 +274,36 @@ pub struct Remote {
     pub reconnect_interval: Duration,
     /// Settings that services want, as on resources, with explicit names inside.
     pub service_configs: Vec<ServiceConfig>,
+    /// Connection of a main part to its sub-part, which no config writes.
+    pub part: Option<PartLink>,
     /// Local error: the reason why the remote cannot be used.
     pub fault: Option<String>,
+}
+
+impl Remote {
+    /// Interval at which the connection to a sub-part is checked: parts of one robot are on one network, and move together.
+    const PART_CHECK: Duration = Duration::from_secs(2);
+    /// First pause before a lost sub-part is tried again.
+    const PART_RECONNECT: Duration = Duration::from_millis(500);
+
+    /// Connection of the main part to a sub-part.
+    #[must_use]
+    pub fn of_part(membership: &Membership, part: &SubPart) -> Self {
+        Self {
+            name: part.name.clone(),
+            address: part.address.clone(),
+            frame: None,
+            auth_entity: String::new(),
+            credentials: None,
+            prefix: String::new(),
+            insecure: false,
+            connection_check_interval: Self::PART_CHECK,
+            reconnect_interval: Self::PART_RECONNECT,
+            service_configs: Vec::new(),
+            part: Some(membership.link(part)),
+            fault: None,
+        }
+    }
 }
 
 /// Authentication of clients. Empty: everybody may connect.

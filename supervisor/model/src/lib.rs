@@ -27,6 +27,7 @@ pub mod key_hash;
 pub mod levels;
 pub mod limit;
 pub mod machine_path;
+pub mod membership;
 pub mod module_name;
 pub mod module_spec;
 pub mod module_state;

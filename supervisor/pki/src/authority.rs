@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -222,6 +223,26 @@ impl Authority {
         Ok(ClientCertificate { certificate, key })
     }
 
+    /// Issues a certificate for a part of the machine, whose key another computer keeps. `request` is what [`part::request`] made
+    /// there; the names in it do not count.
+    ///
+    /// # Errors
+    /// There is no CA, it cannot be read, or the request is none.
+    ///
+    /// [`part::request`]: crate::part::request
+    pub fn part(&self, request: &str, name: &str, now: SystemTime) -> Result<String, AuthorityError> {
+        let request = CertificateSigningRequestParams::from_pem(request)?;
+        let floor = SystemTime::UNIX_EPOCH + FLOOR;
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let params = params(
+            name,
+            vec![name.to_owned()],
+            usages,
+            (floor, now.max(floor) + CLIENT_LIFE),
+        )?;
+        Ok(params.signed_by(&request.public_key, &self.issuer()?)?.pem())
+    }
+
     /// All certificates of the folder: the CA, the machine's, those of clients by name.
     ///
     /// # Errors
@@ -271,18 +292,14 @@ impl Authority {
         usage: ExtendedKeyUsagePurpose,
         (from, until): (SystemTime, SystemTime),
     ) -> Result<(String, String), AuthorityError> {
-        let ca_key = KeyPair::from_pem(&self.read(CA_KEY)?).map_err(|error| self.damaged(CA_KEY, error))?;
-        let issuer = Issuer::from_ca_cert_pem(&self.read(CA)?, ca_key).map_err(|error| self.damaged(CA, error))?;
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, holder);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
-        params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = (from.into(), until.into());
-        let certificate = params.signed_by(&key, &issuer)?;
+        let certificate = params(holder, names, vec![usage], (from, until))?.signed_by(&key, &self.issuer()?)?;
         Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
+        let key = KeyPair::from_pem(&self.read(CA_KEY)?).map_err(|error| self.damaged(CA_KEY, error))?;
+        Issuer::from_ca_cert_pem(&self.read(CA)?, key).map_err(|error| self.damaged(CA, error))
     }
 
     fn read(&self, name: &str) -> Result<String, AuthorityError> {
@@ -307,6 +324,28 @@ impl Authority {
             why: why.to_string(),
         }
     }
+}
+
+/// Content of a certificate that the CA is to sign.
+fn params(
+    holder: &str,
+    names: Vec<String>,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    (from, until): (SystemTime, SystemTime),
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, short(holder));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = usages;
+    params.use_authority_key_identifier_extension = true;
+    (params.not_before, params.not_after) = (from.into(), until.into());
+    Ok(params)
+}
+
+/// As much of a name as a common name may have (RFC 5280, ub-common-name). Who it is for stands among the alternative names.
+fn short(name: &str) -> &str {
+    name.get(..name.len().min(64)).unwrap_or(name)
 }
 
 /// Writes what a client needs to `NAME.pem` and `NAME.key` in a folder, for its owner alone.

@@ -9,7 +9,10 @@ use std::path::Path;
 const LONGEST: u64 = 1 << 20;
 
 /// Reads a regular file.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The system refuses, or it is no such file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for whoever writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no file"));
@@ -24,7 +27,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Makes a folder that only its owner can look into, and those above it. What root makes belongs to whom the first folder above
 /// belongs that was there: the machine may run as another user than the command line.
-pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The system refuses.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -38,7 +44,10 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Writes a file for its owner alone, under another name first, so that a reader finds the old content or the new.
-pub(crate) fn write(path: &Path, content: &str) -> io::Result<()> {
+///
+/// # Errors
+/// The system refuses.
+pub fn write(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     // Left by a process of the same number that was killed.
     let _absent = fs::remove_file(&draft);

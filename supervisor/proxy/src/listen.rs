@@ -215,12 +215,19 @@ async fn serve_client(
         let Some(io) = exchange(io, &settings.connections).await else {
             return;
         };
-        let connection = match settings.tls.get() {
+        let tls = match settings.tls.get() {
+            Some(tls) if tls.cleartext => {
+                let asked = tokio::time::timeout(HELLO, tls::is_asked_for(&io)).await;
+                asked.unwrap_or(false).then_some(tls)
+            }
+            tls => tls,
+        };
+        let connection = match tls {
             None => {
                 let ingress = Ingress::new(settings.routes.clone(), Identity::Client(identity));
                 Box::pin(serve(io, ingress, place.activity.clone(), place.close.clone()))
             }
-            Some(tls) => serve_tls(io, tls, identity, &settings, &place).await,
+            Some(tls) => serve_tls(io, tls.config.clone(), identity, &settings, &place).await,
         };
         connection.await;
     };

@@ -22,20 +22,35 @@ const NOT_CLEARTEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/pl
 /// Content type of a TLS record that begins a handshake.
 const HANDSHAKE: u8 = 0x16;
 
+/// TLS of a server.
+#[derive(Debug, Clone)]
+pub struct TlsServer {
+    /// Certificate, versions, clients that are asked for theirs.
+    pub config: Arc<ServerConfig>,
+    /// Clients may speak cleartext, too.
+    pub cleartext: bool,
+}
+
 /// Settings that new connections of clients get; `None` within: cleartext. Changed while the machine runs.
 #[derive(Debug, Clone, Default)]
-pub struct TlsSettings(Arc<ArcSwapOption<ServerConfig>>);
+pub struct TlsSettings(Arc<ArcSwapOption<TlsServer>>);
 
 impl TlsSettings {
     /// Settings for the connections to come.
-    pub fn set(&self, settings: Option<Arc<ServerConfig>>) {
+    pub fn set(&self, settings: Option<Arc<TlsServer>>) {
         self.0.store(settings);
     }
 
     /// Settings for a connection.
-    pub fn get(&self) -> Option<Arc<ServerConfig>> {
+    pub fn get(&self) -> Option<Arc<TlsServer>> {
         self.0.load_full()
     }
+}
+
+/// True if a client begins a TLS handshake; false if it says something else, or nothing.
+pub(crate) async fn is_asked_for(io: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(io.peek(&mut first).await, Ok(1..) if first == [HANDSHAKE])
 }
 
 /// Makes a connection one of TLS, with the certificate that the client showed. `None`: it was refused, or its peer is gone.

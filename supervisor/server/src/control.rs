@@ -12,6 +12,7 @@ use mainstay_config::store::notifier;
 use mainstay_config::{declared, models};
 use mainstay_model::cgroup::Events;
 use mainstay_model::limit::Limit;
+use mainstay_model::membership::Membership;
 use mainstay_model::suggest::nearest;
 use mainstay_model::{ModuleName, ModulePhase, ResourceConfig};
 use mainstay_process::shortage;
@@ -137,6 +138,12 @@ impl Control {
             tasks: living_tasks(),
             threads: threads(std::process::id()),
             shortages: shortage::of_host().into_iter().chain(notifier::shortage()).collect(),
+            part: view
+                .config
+                .membership
+                .as_ref()
+                .map(Membership::text)
+                .unwrap_or_default(),
             remotes: view.remotes.iter().map(|entry| describe_remote(entry)).collect(),
         }
     }

@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod listeners;
 pub mod local_services;
 pub mod log;
+pub mod parts;
 pub mod reflection;
 pub mod remote_service;
 pub mod robot;

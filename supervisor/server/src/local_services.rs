@@ -8,6 +8,9 @@ use mainstay_auth::access::Access;
 use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
 use mainstay_proto::grpc::health::v1::health_server::HealthServer;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
+use mainstay_proto::mainstay::parts::v1::join_service_server::JoinServiceServer;
+use mainstay_proto::mainstay::parts::v1::part_service_server::PartServiceServer;
+use mainstay_proto::mainstay::parts::v1::parts_service_server::PartsServiceServer;
 use mainstay_proto::mainstay::remote::v1::remote_service_server::RemoteServiceServer;
 use mainstay_proto::proto::rpc::v1::auth_service_server::AuthServiceServer;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
@@ -24,6 +27,7 @@ use tower_service::Service;
 use crate::auth_service::AuthState;
 use crate::control::Control;
 use crate::health::HealthState;
+use crate::parts::PartState;
 use crate::reflection::Reflection;
 use crate::remote_service::ResourceLists;
 use crate::robot::RobotState;
@@ -32,6 +36,9 @@ use crate::web;
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
 const REMOTE: &str = "mainstay.remote.v1.RemoteService";
+const JOIN: &str = "mainstay.parts.v1.JoinService";
+const PARTS: &str = "mainstay.parts.v1.PartsService";
+const PART: &str = "mainstay.parts.v1.PartService";
 const AUTH: &str = "proto.rpc.v1.AuthService";
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
@@ -48,13 +55,14 @@ pub struct OwnServices {
     control: ControlServiceServer<Control>,
     access: Arc<Access>,
     auth: AuthServiceServer<AuthState>,
+    part: PartState,
     /// Pages for those who look at the machine with a browser.
     pages: Control,
 }
 
 impl OwnServices {
     /// The services of `robot`; `control` answers on the control socket alone.
-    pub fn new(robot: RobotState, control: Control, access: Arc<Access>) -> Self {
+    pub fn new(robot: RobotState, control: Control, access: Arc<Access>, part: PartState) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
         let lists = ResourceLists::new(robot.machine.clone(), robot.shutdown.clone());
@@ -72,6 +80,7 @@ impl OwnServices {
             control: ControlServiceServer::new(control.clone()),
             auth: AuthServiceServer::new(AuthState::new(access.clone())),
             access,
+            part,
             pages: control,
         }
     }
@@ -92,6 +101,8 @@ impl LocalServices for OwnServices {
             AUTH if self.access.policy().handles_keys() => Some(Treatment::Unlisted),
             HEALTH | REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
             CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
+            JOIN if self.part.is_inviting() => Some(Treatment::Unlisted),
+            PARTS | PART if is_proved(identity) => Some(Treatment::Unlisted),
             _ => None,
         }
     }
@@ -105,6 +116,9 @@ impl LocalServices for OwnServices {
             REMOTE => answer(self.remote.clone(), request),
             AUTH => answer(self.auth.clone(), request),
             CONTROL => answer(self.control.clone(), request),
+            JOIN => answer(JoinServiceServer::new(self.part.clone()), request),
+            PARTS => answer(PartsServiceServer::new(self.part.clone()), request),
+            PART => answer(PartServiceServer::new(self.part.clone()), request),
             _ => Box::pin(async { respond(CallError::Unimplemented) }),
         }
     }
@@ -119,6 +133,15 @@ impl LocalServices for OwnServices {
         Some(Box::pin(async move {
             web::answer(&method, &uri, &control, local, on).await
         }))
+    }
+}
+
+/// True for whoever has proved who they are: on the control socket, or to the gate, which then knows their rights.
+fn is_proved(identity: &Identity) -> bool {
+    match identity {
+        Identity::Control => true,
+        Identity::Client(client) => client.entity.is_some(),
+        Identity::Module(_) | Identity::Job(_) => false,
     }
 }
 

@@ -76,8 +76,8 @@ async fn a_client_may_show_a_certificate_of_our_ca_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (authority(folder.path(), "own"), authority(folder.path(), "other"));
     let pair = own.machine(&["localhost".to_owned()], SystemTime::now()).unwrap();
-    let plain = server::settings(&pair, None).unwrap();
-    let asking = server::settings(&pair, Some(&own.ca().unwrap())).unwrap();
+    let plain = server::settings(&pair, None, &[]).unwrap();
+    let asking = server::settings(&pair, None, &[own.ca().unwrap()]).unwrap();
     assert_eq!(seen(asking.clone(), &own, None).await.unwrap(), None);
     let laptop = seen(asking.clone(), &own, Some((&own, "laptop")))
         .await

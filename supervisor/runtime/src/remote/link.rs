@@ -1,12 +1,18 @@
 //! Link of one connection to another machine: what the data path asks of it, answered from what the remote's task keeps.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use mainstay_dial::{Encryption, Fallback, TlsSettings, dial};
+use mainstay_dial::{DialError, Encryption, Fallback, Stream, TlsSettings, dial, peer_certificate};
+use mainstay_model::Remote;
+use mainstay_model::membership::PartLink;
+use mainstay_parts::folder::PartFolder;
+use mainstay_pki::files;
+use mainstay_pki::part::key_digest;
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +38,8 @@ pub(super) struct Link {
     cleartext: AtomicBool,
     /// There are credentials to be shown.
     secret: bool,
+    /// It is a sub-part of this machine.
+    part: Option<PartLink>,
     pub(super) authorization: ArcSwapOption<HeaderValue>,
     pub(super) session: ArcSwapOption<HeaderValue>,
     sessions: mpsc::UnboundedSender<SessionReply>,
@@ -40,15 +48,16 @@ pub(super) struct Link {
 
 impl Link {
     /// A link, and where it asks.
-    pub(super) fn new(name: &str, address: &str, insecure: bool, secret: bool) -> (Self, LinkRequests) {
+    pub(super) fn new(remote: &Remote) -> (Self, LinkRequests) {
         let (session_sender, sessions) = mpsc::unbounded_channel();
         let (refusal_sender, refusals) = mpsc::unbounded_channel();
         let link = Self {
-            name: name.to_owned(),
-            address: address.to_owned(),
-            insecure,
-            cleartext: AtomicBool::new(insecure),
-            secret,
+            name: remote.name.clone(),
+            address: remote.address.clone(),
+            insecure: remote.insecure,
+            cleartext: AtomicBool::new(remote.insecure),
+            secret: remote.credentials.is_some(),
+            part: remote.part.clone(),
             authorization: ArcSwapOption::empty(),
             session: ArcSwapOption::empty(),
             sessions: session_sender,
@@ -69,6 +78,10 @@ impl RemoteLink for Link {
 
     fn dial(&self) -> LinkFuture<'_, io::Result<Box<dyn LinkIo>>> {
         Box::pin(async {
+            if let Some(part) = &self.part {
+                let io: Box<dyn LinkIo> = Box::new(dial_part(&self.address, part).await.map_err(io::Error::other)?);
+                return Ok(io);
+            }
             let encryption = match (self.insecure, self.is_encrypted()) {
                 (true, _) => Encryption::Off,
                 (false, true) => Encryption::On,
@@ -108,6 +121,32 @@ impl RemoteLink for Link {
 
     fn refused(&self, refusal: LinkRefusal) {
         let _over = self.refusals.send(refusal);
+    }
+}
+
+/// Opens a connection to a sub-part, in which both sides prove that they are parts of one machine. The error is for people.
+async fn dial_part(address: &str, part: &PartLink) -> Result<Stream, String> {
+    let folder = PartFolder::at(part.folder.clone());
+    let read = move || {
+        let read =
+            |path: PathBuf| files::read(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()));
+        let (authority, own) = (read(folder.authority_file())?, read(folder.certificate_file())?);
+        TlsSettings::new(Some(&authority), Some((&own, &own))).map_err(|error| error.to_string())
+    };
+    let tls = tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| error.to_string())??;
+    let tls = tls.named(Some(part.server_name.clone()));
+    let (stream, _) = match dial(address, Encryption::On, Fallback::Never, &tls).await {
+        Ok(dialled) => dialled,
+        Err(DialError::Cleartext) => return Err("the computer there is no part of any machine".to_owned()),
+        Err(DialError::Untrusted(_)) => return Err("the computer there is not this part of this machine".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let shown = peer_certificate(&stream).and_then(key_digest);
+    match shown.is_some_and(|key| key == part.key) {
+        true => Ok(stream),
+        false => Err("the computer there was replaced by another, or removed".to_owned()),
     }
 }
 

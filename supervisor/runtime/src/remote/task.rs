@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::uri::Authority;
 use mainstay_core::remote::{Imports, Listed, imports, pause};
 use mainstay_dial::Credentials;
@@ -23,6 +24,9 @@ use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session, with
 
 /// Connection that lasted this long counts as good: the pauses begin anew after it.
 const GOOD: Duration = Duration::from_secs(10);
+
+/// Reason for which most connections end.
+const CLOSED: &str = "the connection was closed";
 
 /// Task of one remote.
 pub(super) struct RemoteTask {
@@ -100,8 +104,7 @@ impl RemoteTask {
     /// Connects, shows the credentials and reads what there is. The error is for people.
     async fn connect(&self) -> Result<(Connection, Listing), String> {
         let remote = &self.remote;
-        let secret = remote.credentials.is_some();
-        let (link, requests) = Link::new(&remote.name, &remote.address, remote.insecure, secret);
+        let (link, requests) = Link::new(remote);
         let link = Arc::new(link);
         let authority = Authority::try_from(remote.address.as_str())
             .map_err(|_| format!("its address `{}` is none: write host:port", remote.address))?;
@@ -195,7 +198,7 @@ impl RemoteTask {
         let mut next = wait(listing);
         loop {
             let renewed = tokio::select! {
-                () = upstream.closed() => return "the connection was closed".to_owned(),
+                () = upstream.closed() => return CLOSED.to_owned(),
                 (listing, list) = &mut next => {
                     next = wait(listing);
                     match list {
@@ -204,6 +207,7 @@ impl RemoteTask {
                             Ok(None)
                         }
                         Err(status) if status.code() == Code::Unauthenticated => self.renew(connection).await,
+                        Err(_) if upstream.closed().now_or_never().is_some() => return CLOSED.to_owned(),
                         Err(status) => return format!("it does not tell what it has: {}", status.message()),
                     }
                 }

@@ -1,19 +1,20 @@
 //! Certificates that clients are shown: loaded before a config is applied, taken up again when their files change, and renewed
 //! where they are the machine's own. Connections that are open keep what they began with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use mainstay_config::certificate::cure;
 use mainstay_model::{Config, Tls};
+use mainstay_parts::folder::PartFolder;
 use mainstay_pki::authority::{self, Authority, AuthorityError};
 use mainstay_pki::certificate::{CertificateInfo, Validity, date};
 use mainstay_pki::pair::{CertificatePair, PairError};
-use mainstay_pki::server;
-use mainstay_proxy::tls::TlsSettings;
-use rustls::ServerConfig;
+use mainstay_pki::{part, server};
+use mainstay_proxy::tls::{TlsServer, TlsSettings};
+use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use crate::module::file_mark::FileMark;
@@ -33,6 +34,8 @@ pub struct Wanted {
     fqdn: String,
     /// Clients may show a certificate, too.
     asks_clients: bool,
+    /// Files of a sub-part, whose main part comes by TLS whatever other clients do.
+    part: Option<PathBuf>,
 }
 
 impl Wanted {
@@ -42,6 +45,11 @@ impl Wanted {
             tls: config.network.tls_in_force().clone(),
             fqdn: config.network.fqdn.clone(),
             asks_clients: !config.auth.tls_auth_entities.is_empty(),
+            part: config
+                .membership
+                .as_ref()
+                .filter(|membership| !membership.is_main())
+                .map(|membership| membership.folder.clone()),
         }
     }
 }
@@ -49,7 +57,7 @@ impl Wanted {
 /// Certificate that was loaded, and can be shown.
 #[derive(Debug, Clone)]
 pub struct LoadedCertificate {
-    settings: Arc<ServerConfig>,
+    server: Arc<TlsServer>,
     info: Arc<CertificateInfo>,
     marks: Vec<Option<FileMark>>,
 }
@@ -84,28 +92,60 @@ pub fn load(wanted: &Wanted, own: &Authority, now: SystemTime) -> Result<Option<
         _ => None,
     };
     // Before the files are read: what changes meanwhile is seen at the next look.
-    let (marks, pair) = match &wanted.tls {
-        Tls::None => return Ok(None),
-        Tls::Files { certificate, key } => (marks(wanted, own), CertificatePair::read(certificate, key)?),
+    let (marks_before, pair) = match &wanted.tls {
+        Tls::None => (marks(wanted, own), None),
+        Tls::Files { certificate, key } => (marks(wanted, own), Some(CertificatePair::read(certificate, key)?)),
         Tls::Own => {
             let pair = own.machine(&authority::hosts(&wanted.fqdn), now)?;
-            (marks(wanted, own), pair)
+            (marks(wanted, own), Some(pair))
         }
     };
+    let part = wanted.part.as_deref().and_then(of_part);
+    let (part, part_ca) = part.unzip();
+    let cas: Vec<_> = client_ca.into_iter().chain(part_ca).collect();
+    let cleartext = pair.is_none();
+    let Some(pair) = pair.or_else(|| part.clone()) else {
+        return Ok(None);
+    };
     Ok(Some(LoadedCertificate {
-        settings: server::settings(&pair, client_ca.as_ref())?,
+        server: Arc::new(TlsServer {
+            config: server::settings(&pair, part.as_ref(), &cas)?,
+            cleartext,
+        }),
         info: pair.info.into(),
-        marks,
+        marks: marks_before,
     }))
+}
+
+/// Certificate of a sub-part, and the authority of its machine. Without them the main part does not come in, which costs nobody else
+/// anything.
+fn of_part(folder: &Path) -> Option<(CertificatePair, CertificateDer<'static>)> {
+    let folder = PartFolder::at(folder.to_owned());
+    let (certificate, authority) = (folder.certificate_file(), folder.authority_file());
+    let read = || {
+        Ok::<_, PairError>((
+            CertificatePair::read(&certificate, &certificate)?,
+            part::authority(&authority)?,
+        ))
+    };
+    read()
+        .inspect_err(|error| warn!("the main part cannot reach this one: {error}; join its machine anew"))
+        .ok()
 }
 
 /// Files that the certificate is in.
 fn files(wanted: &Wanted, own: &Authority) -> Vec<PathBuf> {
+    let part = wanted
+        .part
+        .iter()
+        .map(|folder| PartFolder::at(folder.clone()).certificate_file());
+    let mut files: Vec<_> = part.collect();
     match &wanted.tls {
-        Tls::None => Vec::new(),
-        Tls::Files { certificate, key } => vec![certificate.clone(), key.clone()],
-        Tls::Own => vec![own.machine_file(), own.ca_file()],
+        Tls::None => {}
+        Tls::Files { certificate, key } => files.extend([certificate.clone(), key.clone()]),
+        Tls::Own => files.extend([own.machine_file(), own.ca_file()]),
     }
+    files
 }
 
 fn marks(wanted: &Wanted, own: &Authority) -> Vec<Option<FileMark>> {
@@ -220,10 +260,9 @@ struct Keeper {
 impl Keeper {
     fn show(&self, certificate: Option<&LoadedCertificate>) {
         self.settings
-            .set(certificate.map(|certificate| certificate.settings.clone()));
-        self.shown
-            .0
-            .store(certificate.map(|certificate| certificate.info.clone()));
+            .set(certificate.map(|certificate| certificate.server.clone()));
+        let shown = certificate.filter(|certificate| !certificate.server.cleartext);
+        self.shown.0.store(shown.map(|certificate| certificate.info.clone()));
     }
 
     /// Looks at the files for as long as this certificate is shown, and takes them up again.
@@ -235,7 +274,7 @@ impl Keeper {
             let before = std::mem::replace(&mut condition, Condition::of(&certificate.info, now));
             condition.tell(before, &certificate.info, now);
             tokio::time::sleep(LOOK).await;
-            let is_ours = |settings: Arc<ServerConfig>| Arc::ptr_eq(&settings, &certificate.settings);
+            let is_ours = |server: Arc<TlsServer>| Arc::ptr_eq(&server, &certificate.server);
             if !self.settings.get().is_some_and(is_ours) {
                 return;
             }

@@ -9,7 +9,9 @@ use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::load::Loaded;
 use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, parse};
 use mainstay_core::rollout::{Origin, Revision};
-use mainstay_model::{Config, OnFailure, SourceSpan};
+use mainstay_model::membership::PartRole;
+use mainstay_model::{Config, OnFailure, Remote, SourceSpan};
+use mainstay_parts::folder::PartFolder;
 
 /// Overrides that the command line sets over every config.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Overrides {
     pub home: PathBuf,
     /// The built-in modules.
     pub builtins: Arc<BuiltinModels>,
+    /// Files that make this computer a part of a machine; `None` where there is no place for them.
+    pub part: Option<PartFolder>,
 }
 
 impl Overrides {
@@ -49,6 +53,34 @@ impl Overrides {
         config.debug |= self.debug;
         config.enable_web_profile |= self.web_profile;
     }
+}
+
+/// Puts in what the files of a part say: its machine, and of a main part the connections to its sub-parts.
+fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
+    let membership = match folder.read() {
+        Ok(membership) => membership?,
+        Err(error) => {
+            let place = SourceSpan::file(&folder.machine_file());
+            return Some(Diagnostic::new(Severity::Local, error.to_string(), place));
+        }
+    };
+    let mut twice = None;
+    if let PartRole::Main(parts) = &membership.role {
+        for part in parts {
+            if let Some(at) = config.remotes.iter().position(|remote| remote.name == part.name) {
+                config.remotes.remove(at);
+                let message = format!(
+                    "remote `{}` has the name of a part of this machine, which counts",
+                    part.name
+                );
+                let warning = Diagnostic::new(Severity::Warning, message, SourceSpan::file(&config.path));
+                twice = twice.or(Some(warning.with_help("give the remote another name")));
+            }
+            config.remotes.push(Remote::of_part(&membership, part));
+        }
+    }
+    config.membership = Some(membership);
+    twice
 }
 
 /// A config that was read, and can be run.
@@ -90,10 +122,13 @@ impl LoadedConfig {
         let _after_start = loaded.look_for_models(&overrides.builtins.present().offers());
         let Loaded {
             mut config,
-            diagnostics,
+            mut diagnostics,
             bundle,
         } = loaded;
         overrides.apply(&mut config);
+        if let Some(folder) = &overrides.part {
+            diagnostics.extend(join(&mut config, folder));
+        }
         Self {
             config: Arc::new(config),
             rendered: diagnostics.iter().map(|diagnostic| diagnostic.render(false)).collect(),

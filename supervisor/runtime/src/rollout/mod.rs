@@ -9,6 +9,7 @@ pub mod driver;
 mod loaded_config;
 pub mod maintenance;
 pub mod network;
+pub mod part_watch;
 mod preflight;
 mod progress;
 mod reader;

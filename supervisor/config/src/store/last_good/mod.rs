@@ -132,6 +132,13 @@ impl<D: Disk> LastGood<D> {
         Some(folder.parent()?.parent()?.join("keys").join(folder.file_name()?))
     }
 
+    /// Folder for what makes this computer a part of a machine; `None` where there is no place for it.
+    #[must_use]
+    pub fn part_folder(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_deref()?;
+        Some(folder.parent()?.parent()?.join("parts").join(folder.file_name()?))
+    }
+
     /// The last config that worked, if any did.
     ///
     /// # Errors

@@ -1,0 +1,524 @@
+//! Files of a part: what machine it belongs to, its certificate with the key, and the machine's authority. The main part's list
+//! of its sub-parts is here, too.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use mainstay_model::membership::{Membership, PartRole, SubPart, main_name, name_complaint, part_name};
+use mainstay_pki::authority::{Authority, AuthorityError};
+use mainstay_pki::{files, part};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+const MACHINE: &str = "machine.json";
+/// Certificate and key in one file, so that both are replaced at once.
+const CERTIFICATE: &str = "part.pem";
+const AUTHORITY: &str = "ca.pem";
+const LOCK: &str = "lock";
+const HANDED_DOWN: &str = "from-main.yaml";
+/// Content of that file before there is something.
+const NOTHING: &str = "{}\n";
+
+/// Folder of a part.
+#[derive(Debug, Clone)]
+pub struct PartFolder {
+    path: PathBuf,
+}
+
+/// Failure of a folder.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// This computer is a part already.
+    #[error("this is the {0} already")]
+    Member(String),
+    /// This computer is no main part.
+    #[error("this is no main part: {0}")]
+    NotMain(String),
+    /// This computer is no sub-part.
+    #[error("this is no sub-part, so nobody hands a config down to it")]
+    NotSub,
+    /// Nobody would read what is handed down.
+    #[error("the config of this part does not include what is handed down; write in it: include: [\"{}\"]", .0.display())]
+    NotIncluded(PathBuf),
+    /// No name for a part.
+    #[error("`{}` is no name for a part: {rule}", name.escape_debug())]
+    BadName {
+        /// The name.
+        name: String,
+        /// What would be one.
+        rule: &'static str,
+    },
+    /// There is no such part.
+    #[error("{machine} has no part `{}`; it has {known}", name.escape_debug())]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Name of the machine.
+        machine: String,
+        /// Its parts, in words.
+        known: String,
+    },
+    /// There is such a part.
+    #[error("{machine} has a part `{name}` already; with `--replace` another computer takes its place")]
+    Taken {
+        /// The name.
+        name: String,
+        /// Name of the machine.
+        machine: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Disk {
+        /// Action that failed.
+        action: &'static str,
+        /// File of the action.
+        path: PathBuf,
+        /// Error of the system.
+        source: io::Error,
+    },
+    /// What is there is no such file.
+    #[error("`{}` is damaged: {why}; this computer has to join its machine anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Fault of its content.
+        why: String,
+    },
+    /// No certificate can be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+/// What a computer gets when it joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Id of the machine.
+    pub machine_id: String,
+    /// Name of the machine.
+    pub machine: String,
+    /// Name of the part.
+    pub part: String,
+    /// The machine's authority, in PEM.
+    pub authority: String,
+    /// Certificate of the part, in PEM.
+    pub certificate: String,
+}
+
+/// `machine.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    machine_id: String,
+    machine: String,
+    part: String,
+    /// Of the main part alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub_parts: Option<Vec<SubPartRecord>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SubPartRecord {
+    name: String,
+    address: String,
+    key: String,
+}
+
+impl PartFolder {
+    /// Files in a folder, which need not be there.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// File that says what this computer is a part of.
+    #[must_use]
+    pub fn machine_file(&self) -> PathBuf {
+        self.path.join(MACHINE)
+    }
+
+    /// File of the certificate and its key.
+    #[must_use]
+    pub fn certificate_file(&self) -> PathBuf {
+        self.path.join(CERTIFICATE)
+    }
+
+    /// File of the machine's authority.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        self.path.join(AUTHORITY)
+    }
+
+    /// What this computer is a part of; `None`: nothing. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn read(&self) -> Result<Option<Membership>, FolderError> {
+        let file = self.machine_file();
+        let bytes = match files::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(disk("read", &file)(error)),
+        };
+        let damaged = |why: String| FolderError::Damaged {
+            path: file.clone(),
+            why,
+        };
+        let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let names = record.sub_parts.iter().flatten().map(|part| &part.name);
+        if let Some(name) = names.chain([&record.part]).find(|name| name_complaint(name).is_some()) {
+            return Err(damaged(format!("`{}` is no name for a part", name.escape_debug())));
+        }
+        let role = match record.sub_parts {
+            None => PartRole::Sub,
+            Some(parts) => PartRole::Main(parts.into_iter().map(SubPartRecord::part).collect()),
+        };
+        Ok(Some(Membership {
+            machine_id: record.machine_id,
+            machine: record.machine,
+            part: record.part,
+            role,
+            folder: self.path.clone(),
+        }))
+    }
+
+    /// Makes this computer the main part of a new machine, with a certificate by its CA.
+    ///
+    /// # Errors
+    /// It is a part already, there is no CA, or the disk refuses.
+    pub fn init(&self, machine: &str, ca: &Authority, now: SystemTime) -> Result<Membership, FolderError> {
+        let _lock = self.lock()?;
+        if let Some(known) = self.read()? {
+            return Err(FolderError::Member(known.text()));
+        }
+        let machine_id = uuid::Uuid::new_v4().to_string();
+        let request = part::request().map_err(AuthorityError::from)?;
+        let certificate = ca.part(&request.request, &main_name(&machine_id), now)?;
+        self.write(AUTHORITY, &ca.ca_pem()?)?;
+        self.write(CERTIFICATE, &format!("{certificate}{}", request.key))?;
+        let membership = Membership {
+            machine_id,
+            machine: machine.to_owned(),
+            part: "main".to_owned(),
+            role: PartRole::Main(Vec::new()),
+            folder: self.path.clone(),
+        };
+        self.save(&membership)?;
+        Ok(membership)
+    }
+
+    /// Makes this computer a sub-part, with the key that its certificate is for.
+    ///
+    /// # Errors
+    /// It is a part already, what it got is not for its key, or the disk refuses.
+    pub fn join(&self, admitted: Admitted, key: &str, replace: bool) -> Result<Membership, FolderError> {
+        let _lock = self.lock()?;
+        if let (Some(known), false) = (self.read()?, replace) {
+            return Err(FolderError::Member(known.text()));
+        }
+        self.write(AUTHORITY, &admitted.authority)?;
+        self.write(CERTIFICATE, &format!("{}{key}", admitted.certificate))?;
+        if !self.handed_down().exists() {
+            self.write(HANDED_DOWN, NOTHING)?;
+        }
+        let membership = Membership {
+            machine_id: admitted.machine_id,
+            machine: admitted.machine,
+            part: admitted.part,
+            role: PartRole::Sub,
+            folder: self.path.clone(),
+        };
+        self.save(&membership)?;
+        Ok(membership)
+    }
+
+    /// File of the config that the main part hands down, for `include` in the config of the sub-part.
+    #[must_use]
+    pub fn handed_down(&self) -> PathBuf {
+        self.path.join(HANDED_DOWN)
+    }
+
+    /// Takes a config from the main part. `sources`: the files of the config that runs, of which it has to be one. True if it is
+    /// another than before.
+    ///
+    /// # Errors
+    /// This is no sub-part, its config does not include the file, or the disk refuses.
+    pub fn take_config(&self, config: &str, sources: &[PathBuf]) -> Result<bool, FolderError> {
+        let _lock = self.lock()?;
+        match self.read()? {
+            Some(membership) if !membership.is_main() => {}
+            _ => return Err(FolderError::NotSub),
+        }
+        let file = self.handed_down();
+        if !sources.contains(&file) {
+            return Err(FolderError::NotIncluded(file));
+        }
+        let config = if config.is_empty() { NOTHING } else { config };
+        if files::read(&file).is_ok_and(|before| before == config.as_bytes()) {
+            return Ok(false);
+        }
+        self.write(HANDED_DOWN, config)?;
+        Ok(true)
+    }
+
+    /// This computer is a part of nothing from now on. True if it was of something.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn leave(&self) -> Result<bool, FolderError> {
+        let _lock = self.lock()?;
+        let was = self.machine_file().exists();
+        for name in [MACHINE, CERTIFICATE, AUTHORITY] {
+            let path = self.path.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk("remove", &path)(error)),
+                _ => {}
+            }
+        }
+        Ok(was)
+    }
+
+    /// Certifies a computer as a part, in place of one of its name, and writes it into the list.
+    ///
+    /// # Errors
+    /// This is no main part, its request is none, or the disk refuses.
+    pub fn admit(
+        &self,
+        ca: &Authority,
+        name: &str,
+        (request, address): (&str, &str),
+        now: SystemTime,
+    ) -> Result<Admitted, FolderError> {
+        let _lock = self.lock()?;
+        let (mut membership, mut parts) = self.main()?;
+        let certificate = ca.part(request, &part_name(name, &membership.machine_id), now)?;
+        let key = part::key_digest_of_pem(&certificate).ok_or_else(|| FolderError::Damaged {
+            path: ca.ca_file(),
+            why: "it signs what is no certificate".to_owned(),
+        })?;
+        let new = SubPart {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            key,
+        };
+        match parts.iter_mut().find(|part| part.name == name) {
+            Some(known) => *known = new,
+            None => parts.push(new),
+        }
+        membership.role = PartRole::Main(parts);
+        self.save(&membership)?;
+        Ok(Admitted {
+            machine_id: membership.machine_id,
+            machine: membership.machine,
+            part: name.to_owned(),
+            authority: ca.ca_pem()?,
+            certificate,
+        })
+    }
+
+    /// Takes a part out of the list: it is not spoken to any more.
+    ///
+    /// # Errors
+    /// This is no main part, it has no such part, or the disk refuses.
+    pub fn remove(&self, name: &str) -> Result<(), FolderError> {
+        let _lock = self.lock()?;
+        let (mut membership, mut parts) = self.main()?;
+        let before = parts.len();
+        parts.retain(|part| part.name != name);
+        if parts.len() == before {
+            return Err(unknown(&membership, &parts, name));
+        }
+        membership.role = PartRole::Main(parts);
+        self.save(&membership)
+    }
+
+    /// Changes the address at which a part is dialled.
+    ///
+    /// # Errors
+    /// This is no main part, it has no such part, or the disk refuses.
+    pub fn set_address(&self, name: &str, address: &str) -> Result<(), FolderError> {
+        let _lock = self.lock()?;
+        let (mut membership, mut parts) = self.main()?;
+        match parts.iter_mut().find(|part| part.name == name) {
+            Some(known) => address.clone_into(&mut known.address),
+            None => return Err(unknown(&membership, &parts, name)),
+        }
+        membership.role = PartRole::Main(parts);
+        self.save(&membership)
+    }
+
+    /// Checks that a computer may be invited to be this part.
+    ///
+    /// # Errors
+    /// This is no main part, it is no name for one, or there is such a part and it is not to be replaced.
+    pub fn check_invited(&self, name: &str, replace: bool) -> Result<Membership, FolderError> {
+        if let Some(rule) = name_complaint(name) {
+            return Err(FolderError::BadName {
+                name: name.to_owned(),
+                rule,
+            });
+        }
+        let (membership, parts) = self.main()?;
+        if parts.iter().any(|part| part.name == name) && !replace {
+            return Err(FolderError::Taken {
+                name: name.to_owned(),
+                machine: membership.machine,
+            });
+        }
+        Ok(membership)
+    }
+
+    fn main(&self) -> Result<(Membership, Vec<SubPart>), FolderError> {
+        match self.read()? {
+            Some(membership) => match membership.role.clone() {
+                PartRole::Main(parts) => Ok((membership, parts)),
+                PartRole::Sub => Err(FolderError::NotMain(format!("it is the {}", membership.text()))),
+            },
+            None => Err(FolderError::NotMain("make it one with `mainstay part init`".to_owned())),
+        }
+    }
+
+    fn save(&self, membership: &Membership) -> Result<(), FolderError> {
+        let record = Record {
+            machine_id: membership.machine_id.clone(),
+            machine: membership.machine.clone(),
+            part: membership.part.clone(),
+            sub_parts: match &membership.role {
+                PartRole::Main(parts) => Some(parts.iter().map(SubPartRecord::of).collect()),
+                PartRole::Sub => None,
+            },
+        };
+        let text =
+            serde_json::to_string_pretty(&record).map_err(|error| disk("write", &self.machine_file())(error.into()))?;
+        self.write(MACHINE, &text)
+    }
+
+    fn write(&self, name: &str, content: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        files::write(&path, content).map_err(disk("write", &path))
+    }
+
+    /// Keeps others from changing the files: the machine and the command line both do.
+    fn lock(&self) -> Result<Flock<std::fs::File>, FolderError> {
+        files::make_folder(&self.path).map_err(disk("make", &self.path))?;
+        let path = self.path.join(LOCK);
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(disk("open", &path))?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| disk("lock", &path)(error.into()))
+    }
+}
+
+impl SubPartRecord {
+    fn of(part: &SubPart) -> Self {
+        let SubPart { name, address, key } = part.clone();
+        Self { name, address, key }
+    }
+
+    fn part(self) -> SubPart {
+        let Self { name, address, key } = self;
+        SubPart { name, address, key }
+    }
+}
+
+fn unknown(membership: &Membership, parts: &[SubPart], name: &str) -> FolderError {
+    let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
+    FolderError::Unknown {
+        name: name.to_owned(),
+        machine: membership.machine.clone(),
+        known: match names.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        },
+    }
+}
+
+fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<> {
+    let path = path.to_owned();
+    move |source| FolderError::Disk { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn main_part(folder: &Path) -> (PartFolder, Authority) {
+        let ca = Authority::at(folder.join("keys"));
+        ca.init("rover", &["rover".to_owned()], SystemTime::now())
+            .expect("made");
+        (PartFolder::at(folder.join("part")), ca)
+    }
+
+    fn names(folder: &PartFolder) -> Vec<(String, String)> {
+        let Some(PartRole::Main(parts)) = folder.read().expect("readable").map(|membership| membership.role) else {
+            panic!("a main part");
+        };
+        parts.into_iter().map(|part| (part.name, part.address)).collect()
+    }
+
+    #[test]
+    fn a_computer_joins_is_replaced_and_removed() {
+        let place = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::now();
+        let (main, ca) = main_part(place.path());
+        assert!(matches!(main.check_invited("arm", false), Err(FolderError::NotMain(_))));
+        assert_eq!(main.read().expect("readable"), None);
+        main.init("rover", &ca, now).expect("made");
+        assert!(matches!(main.init("rover", &ca, now), Err(FolderError::Member(_))));
+        main.check_invited("arm", false).expect("free");
+        assert!(matches!(
+            main.check_invited("Arm", false),
+            Err(FolderError::BadName { .. })
+        ));
+
+        let sub = PartFolder::at(place.path().join("sub"));
+        let request = part::request().expect("random numbers");
+        let admitted = main
+            .admit(&ca, "arm", (&request.request, "10.0.0.7:8080"), now)
+            .expect("admitted");
+        let membership = sub.join(admitted.clone(), &request.key, false).expect("joined");
+        assert_eq!(membership.text(), "part arm of rover");
+        assert_eq!(sub.read().expect("readable"), Some(membership));
+        assert!(matches!(
+            sub.join(admitted, &request.key, false),
+            Err(FolderError::Member(_))
+        ));
+        assert!(matches!(sub.check_invited("leg", false), Err(FolderError::NotMain(_))));
+        let pair = mainstay_pki::pair::CertificatePair::read(&sub.certificate_file(), &sub.certificate_file());
+        assert!(pair.is_ok(), "{pair:?}");
+
+        assert!(matches!(
+            main.check_invited("arm", false),
+            Err(FolderError::Taken { .. })
+        ));
+        main.check_invited("arm", true).expect("to be replaced");
+        let other = part::request().expect("random numbers");
+        main.admit(&ca, "arm", (&other.request, "10.0.0.8:8080"), now)
+            .expect("admitted");
+        assert_eq!(names(&main), [("arm".to_owned(), "10.0.0.8:8080".to_owned())]);
+        main.set_address("arm", "arm.local:8080").expect("known");
+        assert_eq!(names(&main), [("arm".to_owned(), "arm.local:8080".to_owned())]);
+        let error = main.remove("leg").expect_err("unknown");
+        assert_eq!(error.to_string(), "rover has no part `leg`; it has arm");
+        main.remove("arm").expect("known");
+        assert!(names(&main).is_empty());
+        assert!(sub.leave().expect("left") && !sub.leave().expect("left"));
+        assert_eq!(sub.read().expect("readable"), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_and_harms_nobody() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = PartFolder::at(place.path().to_owned());
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "{\"machine_id\": 7}",
+            "\u{0}",
+            "{\"machine_id\":\"m\",\"machine\":\"r\",\"part\":\"../x\"}",
+        ] {
+            std::fs::write(folder.machine_file(), text).expect("written");
+            assert!(matches!(folder.read(), Err(FolderError::Damaged { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Machines of several parts: a main part and its sub-parts, each a computer of its own. Here is what makes a computer a part:
+//! its files, the invitations of the main part, and the exchange by which another computer joins.
+//!
+//! Never opens a connection, and knows no config: messages come in and go out as bytes, times are given.
+//!
+//! Reading order: [`code`] (what a person carries from one computer to the other), [`exchange`] (both sides of the proof that the
+//! code is known), [`invitations`] (which codes count, and for how long), [`folder`] (the files).
+
+pub mod code;
+pub mod exchange;
+pub mod folder;
+pub mod invitations;

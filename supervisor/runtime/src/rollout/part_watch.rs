@@ -1,0 +1,63 @@
+//! Watch over the files that make this computer a part of a machine: the command line changes them, too, and then the config is read
+//! again with what they say.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_parts::folder::PartFolder;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::module::file_mark::FileMark;
+
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The watch.
+#[derive(Debug)]
+pub struct PartWatch {
+    file: PathBuf,
+    seen: Option<FileMark>,
+    /// Told by whoever has just changed the files in this process.
+    changed: Arc<Notify>,
+    reread: mpsc::UnboundedSender<()>,
+}
+
+impl PartWatch {
+    /// A watch, from the files as they are now. `reread` has the config read again. Blocks.
+    pub fn new(folder: &PartFolder, reread: mpsc::UnboundedSender<()>) -> Self {
+        let file = folder.machine_file();
+        Self {
+            seen: FileMark::of(&file).ok(),
+            file,
+            changed: Arc::default(),
+            reread,
+        }
+    }
+
+    /// To be told of a change at once.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
+    /// Watches until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.changed.notified() => {}
+            }
+            let file = self.file.clone();
+            let Ok(mark) = tokio::task::spawn_blocking(move || FileMark::of(&file).ok()).await else {
+                continue;
+            };
+            if mark != self.seen {
+                self.seen = mark;
+                let _ending = self.reread.send(());
+            }
+        }
+    }
+}
