@@ -22,6 +22,7 @@ mod service;
 pub mod spatial;
 mod value;
 
+pub use mainstay_proto::{Api, ResourceName};
 pub use tracing;
 
 pub use self::{
@@ -35,7 +36,11 @@ pub use self::{
     },
     attributes::{from_object, to_object},
     call::Call,
-    client::{Connection, ResourceChannel, Robot},
+    client::{
+        Connect, Connection, ResourceChannel, ResponseBody, Robot,
+        status::{MachineStatus, ModuleState, ModuleStatus, Operation, ResourceState, ResourceStatus},
+        watch::{ConnectionState, MachineView, Watch},
+    },
     config::{Config, Tasks},
     dependencies::{Dependencies, Dependency, LocalDependency, OptionalDependency},
     error::{Code, Error, Result},
@@ -58,8 +63,8 @@ pub mod prelude {
 
     pub use crate::{
         Board, Camera, Config, Dependencies, Dependency, DependencySpec, Encoder, Error, FromConfig, Generic,
-        GenericService, LocalDependency, Module, Motor, NO_EXTRA, Object, OptionalDependency, Resource, Result, Sensor,
-        Value, object, run,
+        GenericService, LocalDependency, Module, Motor, NO_EXTRA, Object, OptionalDependency, Resource, Result, Robot,
+        Sensor, Value, object, run,
     };
 }
 

@@ -35,7 +35,7 @@ impl Parent {
         let _alone = self.connecting.lock().await;
         let address = Address::parse(address);
         if let Some(robot) = self.robot()
-            && *robot.connection().address() == address
+            && robot.connection().leads_to(&address)
         {
             if robot.connection().is_closed() {
                 robot.connection().reopen().await?;

@@ -10,9 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use mainstay_proto::descriptors;
+use mainstay_proto::{
+    custom::{CustomService, DescriptorPool, ReflectedFile},
+    descriptors,
+};
 use prost::Message;
-use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, FileDescriptorProto};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::Service;
@@ -26,6 +29,22 @@ struct Catalogue {
     services: Vec<&'static str>,
     sets: Vec<&'static [u8]>,
     custom: OnceLock<CustomFiles>,
+}
+
+/// Encoded `google.protobuf.FileDescriptorSet`, whose files stay as they came: options that `prost-types` does not know, such
+/// as `safety_heartbeat_monitored`, would be lost in decoding.
+#[derive(Clone, PartialEq, Message)]
+struct FileSet {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    files: Vec<Bytes>,
+}
+
+/// Reads what calls need to know of a custom API's methods from its descriptors.
+pub(crate) fn routing(service: &str, descriptors: &'static [u8]) -> Option<CustomService> {
+    let set = FileSet::decode(descriptors).ok()?;
+    let files = set.files.into_iter().filter_map(|file| ReflectedFile::read(file).ok());
+    let pool: DescriptorPool = files.map(|file| (file.name.clone(), file)).collect();
+    CustomService::read(service, &Arc::new(pool))
 }
 
 /// Descriptor files of custom APIs, indexed by file name and by symbol.
@@ -101,16 +120,18 @@ impl CustomFiles {
     fn decode(sets: &[&'static [u8]]) -> Self {
         let mut custom = Self::default();
         for set in sets {
-            match FileDescriptorSet::decode(*set) {
-                Ok(set) => set.file.into_iter().for_each(|file| custom.add(file)),
+            let added =
+                FileSet::decode(*set).and_then(|set| set.files.into_iter().try_for_each(|file| custom.add(file)));
+            if let Err(error) = added {
                 // Costs the dynamic use of that API, and nothing else.
-                Err(error) => tracing::error!(%error, "the descriptors of an API cannot be read"),
+                tracing::error!(%error, "the descriptors of an API cannot be read");
             }
         }
         custom
     }
 
-    fn add(&mut self, file: FileDescriptorProto) {
+    fn add(&mut self, bytes: Bytes) -> Result<(), prost::DecodeError> {
+        let file = FileDescriptorProto::decode(bytes.clone())?;
         let name = file.name().to_owned();
         let package = if file.package().is_empty() {
             String::new()
@@ -138,7 +159,8 @@ impl CustomFiles {
         }
         self.symbols
             .extend(symbols.into_iter().map(|symbol| (symbol, name.clone())));
-        self.files.insert(name, file.encode_to_vec().into());
+        self.files.insert(name, bytes);
+        Ok(())
     }
 }
 
@@ -212,7 +234,7 @@ version!(v1alpha);
 
 #[cfg(test)]
 mod tests {
-    use prost_types::{EnumDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
+    use prost_types::{EnumDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
     use super::*;
 

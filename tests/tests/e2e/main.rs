@@ -32,6 +32,7 @@ mod observability;
 mod operations;
 mod packages;
 mod preflight;
+mod programs;
 mod reflection;
 mod reload;
 mod restart;
