@@ -246,7 +246,11 @@ where
     let (applied, applied_configs) = watch::channel(config.clone());
     let routes = Arc::new(Routes {
         table: handle.published.table.clone(),
-        gate: Arc::new(Gate::new(access.clone(), robot.sessions.clone())),
+        gate: Arc::new(Gate::new(
+            access.clone(),
+            robot.sessions.clone(),
+            handle.published.table.clone(),
+        )),
         local: Arc::new(OwnServices::new(robot.clone(), control.clone(), access, part)),
         operations: robot.operations.clone(),
         traces,

@@ -5,20 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use mainstay_model::ModuleName;
 use mainstay_proto::{ResourceName, methods as wire};
 use mainstay_proxy::gate::{CallGate, ConnectionGate, Entered, GatedCall};
 use mainstay_proxy::identity::{ClientIdentity, Entity, Identity};
 use mainstay_proxy::ingress::split;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_proxy::status::CallError;
+use mainstay_proxy::table::Table;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::access::Access;
 use crate::denials::Denial;
+use crate::modules::{ModuleGate, ModuleRights};
 use crate::policy::{Admission, Grant, Policy};
 use crate::roles::{AskedCall, AskedResource, Rights, cure};
 use crate::text::quoted;
@@ -40,17 +43,26 @@ const LOCAL_ONLY: &str = "this machine asks nobody who they are, so it serves ca
 pub struct Gate {
     access: Arc<Access>,
     sessions: Arc<Sessions>,
+    /// What the resources of a module depend on.
+    table: Arc<ArcSwap<Table>>,
 }
 
 impl Gate {
     /// A gate where `access` counts.
-    pub fn new(access: Arc<Access>, sessions: Arc<Sessions>) -> Self {
-        Self { access, sessions }
+    pub fn new(access: Arc<Access>, sessions: Arc<Sessions>, table: Arc<ArcSwap<Table>>) -> Self {
+        Self {
+            access,
+            sessions,
+            table,
+        }
     }
 }
 
 impl CallGate for Gate {
     fn connection(&self, identity: &Arc<Identity>) -> Option<Arc<dyn ConnectionGate>> {
+        if let Identity::Module(_) = **identity {
+            return Some(Arc::new(ModuleGate::new(&self.access, identity)));
+        }
         ClientGate::new(&self.access, identity).map(|gate| Arc::new(gate) as Arc<dyn ConnectionGate>)
     }
 
@@ -66,6 +78,11 @@ impl CallGate for Gate {
             Identity::Client(ClientIdentity {
                 entity: Some(entity), ..
             }) => self.access.deny(entity, &roles(entity), &asked),
+            Identity::Module(module) => match self.access.policy().modules.get(module) {
+                Some(rights) => self.access.deny_module(module, rights, &asked),
+                // It was given more meanwhile.
+                None => CallError::PermissionDenied("the module may call it by now; try again".to_owned()),
+            },
             _ => CallError::Unimplemented,
         }
     }
@@ -98,6 +115,9 @@ impl CallGate for Gate {
                 return Err(self.access.deny(entity, &rights, &asked));
             }
         }
+        if let Identity::Module(module) = call.identity {
+            self.access.admit_module(module, call, &self.table.load())?;
+        }
         self.sessions.admit(call)
     }
 
@@ -107,21 +127,33 @@ impl CallGate for Gate {
 }
 
 impl Access {
-    /// Remembers that a call was refused, and says what would allow it.
+    /// Refuses a call of a client.
     fn deny(&self, entity: &Entity, rights: &Rights, call: &AskedCall<'_>) -> CallError {
+        let who = format!("`{}`", quoted(&entity.id));
+        self.refuse((who, quoted(&entity.id)), rights.shown(), cure(call), call)
+    }
+
+    /// Refuses a call of a module.
+    pub(crate) fn deny_module(&self, module: &ModuleName, rights: &ModuleRights, call: &AskedCall<'_>) -> CallError {
+        let name = quoted(module.as_str());
+        let who = (format!("module `{name}`"), format!("module {name}"));
+        self.refuse(who, rights.shown(), rights.cure(module, call), call)
+    }
+
+    /// Remembers that a call was refused, and says what would allow it. `who`: in a sentence, and in a table.
+    fn refuse(&self, who: (String, String), roles: String, cure: String, call: &AskedCall<'_>) -> CallError {
         let resource = call.resource.map_or(String::new(), |resource| match resource.api {
             "" => quoted(resource.name),
             api => format!("{api}/{}", quoted(resource.name)),
         });
-        let (roles, cure) = (rights.shown(), cure(call));
         let what = match resource.as_str() {
             "" => format!("`{}/{}`", quoted(call.service), quoted(call.method)),
             resource => format!("`{}` of `{resource}`", quoted(call.method)),
         };
-        let text = format!("`{}` ({roles}) may not call {what}: {cure}", quoted(&entity.id));
+        let text = format!("{} ({roles}) may not call {what}: {cure}", who.0);
         let denial = Denial {
             last: SystemTime::now(),
-            entity: quoted(&entity.id),
+            entity: who.1,
             roles,
             path: format!("/{}/{}", quoted(call.service), quoted(call.method)),
             resource,
@@ -386,7 +418,11 @@ mod tests {
     }
 
     fn enter_as(access: &Arc<Access>, identity: Identity) -> Arc<dyn ConnectionGate> {
-        let gate = Gate::new(access.clone(), Arc::new(Sessions::new(Duration::from_secs(2))));
+        let gate = Gate::new(
+            access.clone(),
+            Arc::new(Sessions::new(Duration::from_secs(2))),
+            Arc::default(),
+        );
         gate.connection(&Arc::new(identity)).expect("a client")
     }
 
@@ -459,7 +495,11 @@ mod tests {
         assert_eq!(outcome(gate.enter(&a, VERSION)), Ok("a".to_owned()));
         let entered = gate.enter(&a, SHUTDOWN).expect("a good token");
         assert!(entered.denied && !gate.enter(&a, VERSION).expect("a good token").denied);
-        let machine = Gate::new(access.clone(), Arc::new(Sessions::new(Duration::from_secs(2))));
+        let machine = Gate::new(
+            access.clone(),
+            Arc::new(Sessions::new(Duration::from_secs(2))),
+            Arc::default(),
+        );
         let refused = machine.denial(&entered.identity, SHUTDOWN);
         let (code, text) = (refused.code(), refused.to_string());
         assert_eq!(code, Code::PermissionDenied);

@@ -4,7 +4,7 @@
 //! tokens, and is told each config that is applied.
 //!
 //! Reading order: [`policy`] (one config's answer to all questions) with [`credentials`], [`tokens`], [`external`] and
-//! [`roles`] over [`methods`]; [`access`] (the policy in force, and tokens for credentials) with [`throttle`] and `exposure`; [`gate`] (what
+//! [`roles`] over [`methods`], for modules [`modules`]; [`access`] (the policy in force, and tokens for credentials) with [`throttle`] and `exposure`; [`gate`] (what
 //! every call meets) with [`denials`] (what was refused lately).
 
 pub mod access;
@@ -14,6 +14,7 @@ mod exposure;
 pub mod external;
 pub mod gate;
 pub mod methods;
+pub mod modules;
 pub mod policy;
 pub mod roles;
 mod text;

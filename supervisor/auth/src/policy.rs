@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_model::membership::Membership;
-use mainstay_model::{AuthHandler, Config};
+use mainstay_model::{AuthHandler, Config, ModuleName};
 use mainstay_proxy::identity::{ClientIdentity, Entity};
 
 use crate::credentials::{API_KEY, CERTIFICATE, Credential, EXTERNAL, ProcessKey};
 use crate::external::{Jwks, JwksKey};
+use crate::modules::{self, ModuleRights};
 use crate::roles::{Rights, Roles};
 use crate::tokens::{Jwt, Signer, TokenError, unix_time};
 
@@ -44,6 +45,8 @@ pub struct Policy {
     pub admission: Admission,
     /// Rights of entities.
     roles: Roles,
+    /// Rights of the modules that are limited.
+    pub modules: HashMap<ModuleName, Arc<ModuleRights>>,
     /// Name of the machine, for tokens.
     pub machine: String,
     handles_keys: bool,
@@ -91,6 +94,7 @@ impl Policy {
             generation: earlier.map_or(0, |earlier| earlier.generation) + 1,
             admission: Admission::of(config),
             roles: Roles::new(config.auth.roles.as_deref()),
+            modules: modules::of_config(config),
             machine: if fqdn.is_empty() { fallback } else { fqdn }.to_owned(),
             handles_keys: !config.auth.handlers.is_empty(),
             keys,

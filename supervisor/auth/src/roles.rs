@@ -61,19 +61,8 @@ impl Roles {
         let Some(roles) = roles else { return Self::default() };
         let mut entities: HashMap<String, Rights> = HashMap::new();
         for role in roles {
-            let name: Arc<str> = role.name.as_str().into();
-            let most = match role.name.as_str() {
-                Role::OWNER => Effect::Admin,
-                Role::OPERATOR => Effect::Use,
-                Role::VIEWER => Effect::Read,
-                _ => Effect::Stop,
-            };
-            let rules: Vec<Rule> = role.allow.iter().map(Rule::new).collect();
             for entity in &role.entities {
-                let rights = entities.entry(entity.clone()).or_default();
-                rights.roles.push(name.clone());
-                rights.most = rights.most.max(most);
-                rights.rules.extend(rules.iter().cloned());
+                entities.entry(entity.clone()).or_default().add(role);
             }
         }
         let shared = entities.into_iter().map(|(entity, rights)| (entity, Arc::new(rights)));
@@ -101,6 +90,34 @@ impl Default for Rights {
 }
 
 impl Rights {
+    /// Rights of whoever has the roles of these names. A name that is neither built in nor `known` gives none.
+    pub fn of_roles(names: &[String], known: &[Role]) -> Self {
+        let mut rights = Self::default();
+        for name in names {
+            match known.iter().find(|role| role.name == *name) {
+                Some(role) => rights.add(role),
+                None => rights.add(&Role {
+                    name: name.clone(),
+                    entities: Vec::new(),
+                    allow: Vec::new(),
+                }),
+            }
+        }
+        rights
+    }
+
+    fn add(&mut self, role: &Role) {
+        let most = match role.name.as_str() {
+            Role::OWNER => Effect::Admin,
+            Role::OPERATOR => Effect::Use,
+            Role::VIEWER => Effect::Read,
+            _ => Effect::Stop,
+        };
+        self.roles.push(role.name.as_str().into());
+        self.most = self.most.max(most);
+        self.rules.extend(role.allow.iter().map(Rule::new));
+    }
+
     /// True if a call may be made; before its resource is known, if one of some resource may.
     pub fn allow(&self, call: &AskedCall<'_>) -> bool {
         self.most == Effect::Admin
@@ -116,6 +133,16 @@ impl Rights {
             several => format!("roles {}", quoted(&several.join(", "))),
         }
     }
+}
+
+/// True for a service that the machine itself has, and no resource.
+pub fn is_of_the_machine(service: &str) -> bool {
+    wire::service(service).is_some_and(|service| service.api.is_none())
+        || service.starts_with("grpc.")
+        || service.starts_with("mainstay.")
+        // Pages, not calls.
+        || service == "debug"
+        || service.starts_with("debug/")
 }
 
 /// What would allow a call, in words.
@@ -157,11 +184,7 @@ impl Rule {
         }
         let Some(resource) = call.resource else {
             // Its name comes later; a service of the machine itself has none.
-            let known = wire::service(call.service);
-            let machine = known.is_some_and(|service| service.api.is_none())
-                || call.service.starts_with("grpc.")
-                || call.service.starts_with("mainstay.");
-            let standard = known.and_then(|service| service.api);
+            let standard = wire::service(call.service).and_then(|service| service.api);
             // A generic command may be for a custom API.
             let settled = standard.filter(|_| call.method != "DoCommand");
             let api = self
@@ -169,7 +192,7 @@ impl Rule {
                 .as_ref()
                 .zip(settled)
                 .is_none_or(|(pattern, api)| pattern.fits(api));
-            return !machine && api;
+            return !is_of_the_machine(call.service) && api;
         };
         let named = |pattern: &Pattern| match pattern.is_full() {
             true => pattern.fits(&format!("{}/{}", resource.api, resource.name)),

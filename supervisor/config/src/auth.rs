@@ -11,14 +11,15 @@ use crate::node::{NodeValue, TreeNode};
 use crate::read::{Keys, Reader};
 
 /// Reads `auth`. Every error in it is refused, and nothing runs that asks for less. `network`: where it is asked for.
-pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
+/// `of_modules`: some module is limited by roles.
+pub(super) fn auth(reader: &mut Reader, keys: &Keys<'_>, network: &Network, of_modules: bool) -> Auth {
     let before = reader.diagnostics.len();
-    let auth = section(reader, keys, network);
+    let auth = section(reader, keys, network, of_modules);
     mark_open(&mut reader.diagnostics[before..]);
     auth
 }
 
-fn section(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
+fn section(reader: &mut Reader, keys: &Keys<'_>, network: &Network, of_modules: bool) -> Auth {
     let mut auth = Auth::default();
     let Some(keys) = reader.map(keys, "auth") else {
         return auth;
@@ -46,10 +47,10 @@ fn section(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
     if let Some(node) = keys.get("roles") {
         let span = node.span;
         auth.roles = roles(reader, node, &known, auth.external_jwks.is_some());
-        if auth.roles.is_some() && !auth.is_asked_for() {
+        if auth.roles.is_some() && !auth.is_asked_for() && !of_modules {
             reader
                 .error(span, "`roles` count for nothing while nobody is asked who they are")
-                .help = Some("add `handlers`, or remove them".to_owned());
+                .help = Some("add `handlers`, name them in the `access` of a module, or remove them".to_owned());
         }
     }
     let in_cleartext = !network.is_loopback() && *network.tls_in_force() == Tls::None;
@@ -64,6 +65,21 @@ fn section(reader: &mut Reader, keys: &Keys<'_>, network: &Network) -> Auth {
         reader.warn(keys.span, message).help = Some("remove the one or the other".to_owned());
     }
     auth
+}
+
+/// Names of the roles in `auth`, for whoever is read before it.
+pub(super) fn role_names(keys: &Keys<'_>) -> BTreeSet<String> {
+    let roles = keys.get("auth").and_then(|auth| {
+        let NodeValue::Map(entries) = &auth.value else {
+            return None;
+        };
+        let roles = entries.iter().find(|entry| entry.key.eq_ignore_ascii_case("roles"));
+        roles.map(|entry| &entry.value.value)
+    });
+    match roles {
+        Some(NodeValue::Map(roles)) => roles.iter().map(|role| role.key.clone()).collect(),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// Reads `handlers` into `auth`; gives the ids of all keys, and where they are.

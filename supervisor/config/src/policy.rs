@@ -1,12 +1,14 @@
 //! The own optional keys of a module (`restart`, `health`, `stop`, `limits`, `sandbox`, `output`, `watch`,
-//! `reload`, `keep_moving`): how it is to be treated.
+//! `reload`, `keep_moving`, `access`): how it is to be treated.
 //!
 //! Of a module with a mistake in one of them nothing is started: what it would be treated by is never a guess.
 
 use std::path::{Path, PathBuf};
 
+use mainstay_model::suggest::nearest;
 use mainstay_model::{
-    Build, Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Span, Stop, Watch,
+    Build, Health, Limits, ModuleAccess, OnStuckCall, Output, Policy, Restart, RestartWhen, Role, Sandbox, Seccomp,
+    Span, Stop, Watch,
 };
 
 use crate::keys::shown;
@@ -28,6 +30,9 @@ pub(super) fn policy(reader: &mut Reader, keys: &Keys<'_>, executable: &Path) ->
         watch: watch(reader, keys),
         build: build(reader, keys),
         keep_moving: reader.flag(keys, "keep_moving"),
+        access: keys
+            .get("access")
+            .map_or(ModuleAccess::Everything, |node| access(reader, node)),
     };
     if policy.output.file.as_deref() == Some(executable) {
         let message = "`output` would overwrite the program of the module";
@@ -87,6 +92,55 @@ fn restart(reader: &mut Reader, node: &TreeNode) -> Restart {
         reader.warn(node.span, message);
     }
     restart
+}
+
+/// What is not understood allows nothing; its module is not started either.
+fn access(reader: &mut Reader, node: &TreeNode) -> ModuleAccess {
+    let nothing = ModuleAccess::Roles(Vec::new());
+    match &node.value {
+        NodeValue::Text(_) => {
+            let word = reader.as_word("`access`", node, &ModuleAccess::WORDS);
+            return word.unwrap_or(nothing);
+        }
+        NodeValue::Map(_) => {}
+        _ => {
+            let help = format!(
+                "it is {}, or {{roles: [viewer]}}",
+                values::one_of(&ModuleAccess::WORDS.map(|(word, _)| word))
+            );
+            reader
+                .wrong_type("`access`", node, "a word or a map of keys and values")
+                .help = Some(help);
+            return nothing;
+        }
+    }
+    let Some(keys) = reader.keys(&keys::ACCESS, node) else {
+        return nothing;
+    };
+    if keys.get("roles").is_none() {
+        let help = Some("write {roles: [viewer]}");
+        reader.error_with(node.span, "`access` as a map must have `roles`", help);
+        return nothing;
+    }
+    let named = reader.texts(&keys, "roles");
+    if named.is_empty() {
+        let message = "`access.roles` names no role, so the module may call its own resources and little else";
+        reader.warn(keys.span_of("roles"), message);
+    }
+    let roles = named.into_iter().map(|(name, span)| {
+        let known = Role::BUILT_IN.contains(&name.as_str()) || reader.roles.contains(&name);
+        if !known {
+            let near = nearest(&name, reader.roles.iter().map(String::as_str).chain(Role::BUILT_IN));
+            let near = near.map(str::to_owned);
+            let message = format!("there is no role `{}`, so it allows nothing", name.escape_debug());
+            reader.warn(span, message).help = Some(near.map_or_else(
+                || "define it in `auth.roles`".to_owned(),
+                |near| format!("did you mean `{}`?", near.escape_debug()),
+            ));
+        }
+        name
+    });
+    ModuleAccess::Roles(roles.collect())
 }
 
 fn limit(reader: &mut Reader, keys: &Keys<'_>) -> Option<u32> {

@@ -3,6 +3,7 @@
 //! Every method that finds a wrong type complains and answers as if nothing were there, so the walk goes on and all
 //! diagnostics are known at its end.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub(super) tcp_for_all: bool,
     /// Values of placeholders, once the packages have been read.
     pub(super) placeholders: Placeholders,
+    /// Names of the roles in `auth`.
+    pub(super) roles: BTreeSet<String>,
     /// Severity of what is wrong with what is being read: inside of an entry it costs that entry alone.
     severity: Severity,
     /// Number of the first error of the entry that is being read: its status shows it.
@@ -109,6 +112,7 @@ impl Reader {
             home: context.home.clone(),
             tcp_for_all: context.tcp_for_all(),
             placeholders: Placeholders::default(),
+            roles: BTreeSet::new(),
             source,
             diagnostics: Vec::new(),
             severity: Severity::Refused,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use mainstay_ids::ResourceName;
 use mainstay_model::suggest::nearest;
-use mainstay_model::{Config, Duplicates, Level, LogRule, Maintenance, ResourceConfig, SourceSpan, Span, Tracing};
+use mainstay_model::{
+    Config, Duplicates, Level, LogRule, Maintenance, ModuleAccess, ModuleConfig, ResourceConfig, SourceSpan, Span,
+    Tracing,
+};
 
 use crate::apply::apply;
 use crate::entries::{KNOWN_LEVELS, List, module, resource};
@@ -78,9 +81,12 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
     for (key, list) in [("components", List::Components), ("services", List::Services)] {
         resources.extend(reader.entries(&files, key, |reader, node| resource(reader, node, list)));
     }
+    reader.roles = auth::role_names(&keys);
     let modules = reader.entries(&files, "modules", module);
+    let named =
+        |module: &ModuleConfig| matches!(&module.policy.access, ModuleAccess::Roles(roles) if !roles.is_empty());
     let network = network::network(reader, &keys, SourceSpan::file(&path));
-    let auth = auth::auth(reader, &keys, &network);
+    let auth = auth::auth(reader, &keys, &network, modules.iter().any(named));
     // A machine is what it is without the rest.
     Some(reader.entry(|reader| {
         let remotes = network::remotes(reader, &files);

@@ -161,15 +161,15 @@ impl Reader {
     }
 
     /// One of the words of a key.
-    pub(super) fn word<T: Copy>(&mut self, keys: &Keys<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn word<T: Clone>(&mut self, keys: &Keys<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
         self.as_word(&keys.label(key), keys.get(key)?, words)
     }
 
     /// One of these words.
-    pub(super) fn as_word<T: Copy>(&mut self, what: &str, node: &TreeNode, words: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn as_word<T: Clone>(&mut self, what: &str, node: &TreeNode, words: &[(&'static str, T)]) -> Option<T> {
         let written = self.as_text(what, node)?;
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == written) {
-            return Some(*meant);
+            return Some(meant.clone());
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let message = format!("{what} cannot be `{}`", written.escape_debug());

@@ -58,8 +58,8 @@ pub use module_spec::{ModuleSpec, Rlimits};
 pub use offers::{Missing, Offer, Offers};
 pub use phase::{ModulePhase, Phase};
 pub use policy::{
-    ApplyPolicy, Build, Health, Limits, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart, RestartWhen,
-    Sandbox, Seccomp, Stop, Watch,
+    ApplyPolicy, Build, Health, Limits, ModuleAccess, OnFailure, OnStuckCall, Output, Policy, Preflight, Restart,
+    RestartWhen, Sandbox, Seccomp, Stop, Watch,
 };
 pub use source::{Excerpt, Source};
 pub use span::{SourceSpan, Span};

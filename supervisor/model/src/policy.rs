@@ -83,6 +83,26 @@ pub struct Policy {
     pub build: Option<Build>,
     /// Whether what it left moving in *other* modules is left alone when it dies, hangs or is stopped.
     pub keep_moving: bool,
+    /// Calls that it may make.
+    pub access: ModuleAccess,
+}
+
+/// Calls that a module may make of other resources and of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ModuleAccess {
+    /// All.
+    #[default]
+    Everything,
+    /// Those of what its resources depend on, and those that read the machine.
+    Dependencies,
+    /// Those that the roles of these names allow.
+    Roles(Vec<String>),
+}
+
+impl ModuleAccess {
+    /// Words of the config, the default first.
+    pub const WORDS: [(&'static str, Self); 2] =
+        [("everything", Self::Everything), ("dependencies", Self::Dependencies)];
 }
 
 impl Policy {
@@ -100,6 +120,7 @@ impl Policy {
             watch: _,
             build: _,
             keep_moving: _,
+            access: _,
         } = self.clone();
         Self {
             limits,
@@ -122,6 +143,7 @@ impl Policy {
             watch,
             build,
             keep_moving,
+            access,
         } = self;
         let keys = [
             ("restart", *restart != other.restart),
@@ -133,6 +155,7 @@ impl Policy {
             ("watch", *watch != other.watch),
             ("reload", *build != other.build),
             ("keep_moving", *keep_moving != other.keep_moving),
+            ("access", *access != other.access),
         ];
         let changed = keys.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(key, _)| key).collect()

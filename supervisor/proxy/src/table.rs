@@ -189,6 +189,11 @@ impl Table {
         &self.customs
     }
 
+    /// All resources, in no order.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.services.values().flat_map(|service| service.resources.values())
+    }
+
     /// A resource by its full name, or by one that means it.
     pub fn resource(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
         let service = self.services.get(self.service_of(&name.api)?)?;

@@ -5,7 +5,7 @@ use mainstay_model::ModuleType;
 use super::ValueType::{
     AnyCase, Api, Either, Flag, Free, Ignored, Interval, List, Map, Model, Number, Subtype, Text, Texts, Word,
 };
-use super::policy::{HEALTH, LIMITS, OUTPUT, RELOAD, RESTART, RESTARTS, SANDBOX, STOP};
+use super::policy::{ACCESS, ACCESSES, HEALTH, LIMITS, OUTPUT, RELOAD, RESTART, RESTARTS, SANDBOX, STOP};
 use super::{HOUR, Section, keys, words};
 use crate::frame::{ORIENTATIONS, SHAPES};
 
@@ -221,6 +221,8 @@ pub(crate) static MODULE: Section = Section::new(
         "reload": Map(&RELOAD), "How its program is built before it is reloaded.";
         "keep_moving": Flag, default Flag(false),
             "Leave what it moved in other modules moving when it dies, hangs or is stopped.";
+        "access": Either(&[Word(ACCESSES), Map(&ACCESS)]), default Text(ACCESSES[0]),
+            "What it may call besides its own resources: `everything`, its `dependencies`, or what roles allow. A change counts at once.";
     },
 )
 .requiring(&["name", "executable_path"]);

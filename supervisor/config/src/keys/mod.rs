@@ -23,7 +23,7 @@ pub(super) use crate::keys::entries::{
     API, COMPONENT, EULER, FRAME, GEOMETRY, MODEL, MODULE, QUATERNION, SERVICE, SERVICE_CONFIG, VECTOR,
 };
 pub(super) use crate::keys::machine::{JOB, LOG_RULE, MACHINE, PACKAGE, PROCESS};
-pub(super) use crate::keys::policy::{OUTPUT, RESTART};
+pub(super) use crate::keys::policy::{ACCESS, OUTPUT, RESTART};
 
 /// Keys of a section, one row each: name, what it takes, its default if it has one, what happens instead if this version
 /// does nothing about it, its meaning.
@@ -84,7 +84,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The words of a table of words and their meanings.
-const fn words<T: Copy, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
+const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut at = 0;
     while at < N {

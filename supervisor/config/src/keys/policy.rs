@@ -2,13 +2,15 @@
 
 use std::time::Duration as Time;
 
-use mainstay_model::{Build, Health, OnStuckCall, Output, Restart, RestartWhen, Seccomp, Stop};
+use mainstay_model::{Build, Health, ModuleAccess, OnStuckCall, Output, Restart, RestartWhen, Seccomp, Stop};
 
 use super::ValueType::{Duration, Either, Flag, List, Number, Size, Text, Whole, Word};
 use super::{DAY, HOUR, Section, keys, words};
 
 /// After which ends a module is started again.
 pub(super) const RESTARTS: &[&str] = &words(&RestartWhen::WORDS);
+/// What a module may call.
+pub(super) const ACCESSES: &[&str] = &words(&ModuleAccess::WORDS);
 const STUCK_CALL: &[&str] = &words(&OnStuckCall::WORDS);
 const SECCOMP: &[&str] = &words(&Seccomp::WORDS);
 /// Shorter pauses would keep a processor busy with nothing else.
@@ -44,6 +46,17 @@ pub(crate) static RESTART: Section = Section::new(
     },
 )
 .prefixed();
+
+/// `access` as a map.
+pub(crate) static ACCESS: Section = Section::new(
+    "`access`",
+    "access",
+    keys! {
+        "roles": List(&Text), "Names of built-in roles and of those in `auth.roles`; it may do what any of them allows.";
+    },
+)
+.prefixed()
+.requiring(&["roles"]);
 
 /// `health`.
 pub(crate) static HEALTH: Section = Section::new(

@@ -167,7 +167,7 @@ fn what_a_role_leaves_out_is_said_and_what_would_allow_more_than_it_says_is_refu
         &[(
             "auth: {roles: {owner: {entities: []}}}",
             &[
-                "Refused r.yaml:1:15: `roles` count for nothing while nobody is asked who they are (add `handlers`, or remove them)",
+                "Refused r.yaml:1:15: `roles` count for nothing while nobody is asked who they are (add `handlers`, name them in the `access` of a module, or remove them)",
             ],
         )],
     );

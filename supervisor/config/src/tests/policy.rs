@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_model::{
-    Build, Health, Limits, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Stop, Watch,
+    Build, Health, Limits, ModuleAccess, OnStuckCall, Output, Policy, Restart, RestartWhen, Sandbox, Seccomp, Stop,
+    Watch,
 };
 
 use super::{check, good, lines, read};
@@ -31,7 +32,9 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 fn a_module_without_any_of_these_keys_gets_the_defaults() {
     assert_eq!(policy("type: local"), Policy::default());
     assert_eq!(
-        policy("restart: {}, health: {}, stop: {}, limits: {}, sandbox: {}, watch: false, keep_moving: false"),
+        policy(
+            "restart: {}, health: {}, stop: {}, limits: {}, sandbox: {}, watch: false, keep_moving: false, access: everything"
+        ),
         Policy::default()
     );
 }
@@ -64,7 +67,7 @@ fn the_long_forms_take_every_key() {
          limits: {memory: 200MB, cpu: 0.5, pids: 64, open_files: 256}, \
          sandbox: {no_new_privs: true, writable: [data, /var/tmp], hidden: ['~/.ssh'], seccomp: no-network, user: mod, group: dialout}, \
          output: {file: logs/m.log, max_size: 1MiB, keep: 7}, watch: [src, /lib/m.so], \
-         reload: {build: make, directory: src, timeout: 5m}, keep_moving: true",
+         reload: {build: make, directory: src, timeout: 5m}, keep_moving: true, access: {roles: [viewer, operator]}",
     );
     let wanted = Policy {
         restart: Restart {
@@ -116,8 +119,50 @@ fn the_long_forms_take_every_key() {
             timeout: MS(300_000),
         }),
         keep_moving: true,
+        access: ModuleAccess::Roles(vec!["viewer".to_owned(), "operator".to_owned()]),
     };
     assert_eq!(read, wanted);
+}
+
+#[test]
+fn a_role_of_a_module_that_nobody_defines_is_warned_about() {
+    for (roles, wanted) in [
+        ("viewer, owner", vec![]),
+        ("night", vec![]),
+        (
+            "nihgt",
+            vec!["Warning 18: there is no role `nihgt`, so it allows nothing (did you mean `night`?)"],
+        ),
+        (
+            "veiwer",
+            vec!["Warning 18: there is no role `veiwer`, so it allows nothing (did you mean `viewer`?)"],
+        ),
+        (
+            "",
+            vec!["Warning 17: `access.roles` names no role, so the module may call its own resources and little else"],
+        ),
+    ] {
+        let text = format!(
+            "modules: [{{name: m, executable_path: /opt/m/run,\naccess: {{roles: [{roles}]}}\n}}]\n\
+             auth: {{handlers: [{{type: api-key, config: {{keys: [a], a: b}}}}], roles: {{owner: {{entities: [a]}}, night: {{allow: [{{resource: lamp}}]}}}}}}"
+        );
+        let said: Vec<_> = lines("r.yaml", &text)
+            .into_iter()
+            .map(|line| line.replace("r.yaml:2:", ""))
+            .collect();
+        assert_eq!(said, wanted, "{roles}");
+    }
+}
+
+#[test]
+fn roles_count_for_modules_where_nobody_else_is_asked() {
+    let text = |access: &str| {
+        format!(
+            "modules: [{{name: m, executable_path: /opt/m/run, access: {access}}}]\nauth: {{roles: {{night: {{allow: [{{resource: lamp}}]}}}}}}"
+        )
+    };
+    assert_eq!(lines("r.yaml", &text("{roles: [night]}")), [""; 0]);
+    assert!(lines("r.yaml", &text("dependencies"))[0].contains("`roles` count for nothing"));
 }
 
 #[test]
@@ -424,6 +469,18 @@ fn a_wrong_type_costs_its_module_alone() {
         (
             "keep_moving: 1",
             "14: `keep_moving` must be true or false, but is a number",
+        ),
+        (
+            "access: [viewer]",
+            "9: `access` must be a word or a map of keys and values, but is a list (it is `everything` or `dependencies`, or {roles: [viewer]})",
+        ),
+        (
+            "access: {}",
+            "9: `access` as a map must have `roles` (write {roles: [viewer]})",
+        ),
+        (
+            "access: dependancies",
+            "9: `access` cannot be `dependancies` (did you mean `dependencies`?)",
         ),
     ] {
         assert_eq!(said(keys), [format!("Local {wanted}")], "{keys}");

@@ -3,6 +3,7 @@
 mod every_method;
 mod external;
 mod keys;
+mod modules;
 mod python;
 mod unasked;
 

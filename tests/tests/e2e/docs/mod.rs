@@ -101,7 +101,12 @@ async fn the_page_about_modules_does_what_it_says() {
 
 #[tokio::test]
 async fn the_pages_without_a_machine_have_no_block_that_is_not_known() {
-    for name in ["docs/config.md", "docs/differences.md", "docs/parts.md", "docs/service.md"] {
+    for name in [
+        "docs/config.md",
+        "docs/differences.md",
+        "docs/parts.md",
+        "docs/service.md",
+    ] {
         does_what_it_says(name).await;
     }
 }

@@ -221,6 +221,10 @@ fn what_a_process_cannot_see_of_its_entry_needs_no_other_process() {
         planned(r#","keep_moving":true"#),
         "update: keep_moving false → true; its process goes on"
     );
+    assert_eq!(
+        planned(r#","access":"dependencies""#),
+        "update: access changed; its process goes on"
+    );
     let limit = "update: first_run_timeout 1h0m0s → 5s; its process goes on";
     assert_eq!(planned(r#","first_run_timeout":"5s""#), limit);
     for more in [
