@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the core, and the crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("mainstay-pki", &[]),
     ("mainstay-model", &["mainstay-ids"]),
     ("mainstay-core", &["mainstay-ids", "mainstay-model"]),
@@ -24,7 +24,8 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("mainstay-process", &["mainstay-ids", "mainstay-model"]),
-    ("mainstay-dial", &["mainstay-proto"]),
+    ("mainstay-mdns", &[]),
+    ("mainstay-dial", &["mainstay-mdns", "mainstay-proto"]),
     ("mainstay-parts", &["mainstay-ids", "mainstay-model", "mainstay-pki"]),
     ("mainstay-trace", &["mainstay-proto"]),
     (
@@ -72,6 +73,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         &[
             "mainstay-auth",
             "mainstay-ids",
+            "mainstay-mdns",
             "mainstay-model",
             "mainstay-pki",
             "mainstay-parts",
@@ -93,6 +95,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "mainstay-core",
             "mainstay-config",
             "mainstay-dial",
+            "mainstay-mdns",
             "mainstay-pki",
             "mainstay-wire",
             // Only to find the sockets of running machines.
