@@ -39,6 +39,7 @@ use mainstay_server::listeners::{serve_control, serve_parents};
 use mainstay_server::local_services::OwnServices;
 use mainstay_server::log::Levels;
 use mainstay_server::log::machine_log::MachineLog;
+use mainstay_server::mdns::Announcer;
 use mainstay_server::parts::PartState;
 use mainstay_server::robot::RobotState;
 use mainstay_server::systemd::Notify;
@@ -216,10 +217,13 @@ where
     let changed = part_watch.as_ref().map(PartWatch::changed).unwrap_or_default();
     let published = handle.published.clone();
     let part = PartState::new((part_folder, changed), own.clone(), addresses.clone(), published);
+    let (applied, applied_configs) = watch::channel(config.clone());
+    let (announcer, mdns) = Announcer::new(applied_configs.clone(), &addresses);
     let facts = CoreInfo {
         config_path: config_path.clone(),
         addresses: addresses.clone(),
         access: access.clone(),
+        mdns,
         started,
     };
     let is_first = !store.holds_something();
@@ -243,7 +247,6 @@ where
         access: access.clone(),
     };
     followers.take_up(config);
-    let (applied, applied_configs) = watch::channel(config.clone());
     let routes = Arc::new(Routes {
         table: handle.published.table.clone(),
         gate: Arc::new(Gate::new(
@@ -285,6 +288,8 @@ where
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
+    // Others are told that it goes before it goes.
+    rooms.spawn(announcer.run(public.clone()));
     rooms.spawn(orphans::reap(inner.clone()));
     rooms.spawn(upkeep.run(inner.clone()));
     if let Some(watch) = part_watch {

@@ -67,6 +67,7 @@ fn options(arguments: &Arguments) -> Result<RunOptions, CliError> {
         bind: arguments.bind.clone(),
         debug: arguments.debug,
         web_profile: arguments.webprofile,
+        no_mdns: arguments.no_mdns,
         home: home.clone(),
         builtins: BuiltinModels::at(builtins),
         part: state.part_folder().map(PartFolder::at),

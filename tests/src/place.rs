@@ -102,6 +102,9 @@ impl Place {
             .env("XDG_RUNTIME_DIR", self.file("run"))
             .env("STATE_DIRECTORY", self.file("state"))
             .env("NO_COLOR", "1")
+            // Machines of tests that run side by side would answer each other's questions; those in a namespace of their own
+            // take this back.
+            .env("MAINSTAY_NO_MDNS", "true")
             .env(name, value)
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command

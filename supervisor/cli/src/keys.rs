@@ -8,6 +8,7 @@ use clap::Subcommand;
 use mainstay_config as config;
 use mainstay_config::store::LastGood;
 use mainstay_model::membership::is_reserved;
+use mainstay_model::network_name;
 use mainstay_pki::authority::{self, Authority, AuthorityError, CertificateKind, IssuedCertificate};
 use mainstay_pki::certificate::{Validity, date};
 use serde_json::{Value, json};
@@ -149,7 +150,8 @@ fn init(file: &Path) -> Result<(), CliError> {
         Err(refused) => refused.config.map(|config| config.network.fqdn).unwrap_or_default(),
     };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let hosts = authority::hosts(&fqdn);
+    let told = network_name(&fqdn, file, &authority::host_name());
+    let hosts = authority::hosts(&fqdn, &told);
     own.init(&stem, &hosts, SystemTime::now())
         .map_err(|error| failed(file, &error))?;
     let name = file_name(&file.display().to_string()).to_owned();

@@ -227,7 +227,7 @@ fn init(file: &Path, name: Option<String>) -> Result<(), CliError> {
     let name = name.unwrap_or(stem);
     let wrong = |error: &dyn std::fmt::Display| CliError::wrong(error.to_string());
     if !own.exists() {
-        own.init(&name, &hosts(""), SystemTime::now())
+        own.init(&name, &hosts("", ""), SystemTime::now())
             .map_err(|error| wrong(&error))?;
     }
     part.init(&name, &own, SystemTime::now()).map_err(failed)?;
@@ -280,7 +280,7 @@ fn reachable(listening: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for address in listening.iter().filter_map(|text| text.parse::<SocketAddr>().ok()) {
         if address.ip().is_unspecified() {
-            let own = hosts("")
+            let own = hosts("", "")
                 .into_iter()
                 .filter_map(|host| host.parse::<std::net::IpAddr>().ok());
             let own = own.filter(|ip| !ip.is_loopback());

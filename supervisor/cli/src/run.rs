@@ -37,6 +37,10 @@ pub struct Arguments {
     /// Serve diagnostics at /debug/graph and /debug/pprof/, as `enable_web_profile: true` in the config does
     #[arg(long)]
     pub webprofile: bool,
+    /// Do not tell others on the local network that the machine is there, as `network.mdns: false` in the config does; the
+    /// variable MAINSTAY_NO_MDNS=true does so, too
+    #[arg(long, alias = "disable-mdns", env = "MAINSTAY_NO_MDNS", hide_env = true)]
+    pub no_mdns: bool,
     /// Fail if CONFIG cannot be used, instead of starting with the last good config
     #[arg(long)]
     pub strict: bool,

@@ -127,5 +127,6 @@ pub fn rover() -> Status {
         threads: Some(5),
         shortages: Vec::new(),
         remotes: Vec::new(),
+        mdns: None,
     }
 }

@@ -36,6 +36,8 @@ pub fn machine(status: &Status, now: SystemTime) -> Value {
         "threads": status.threads,
         "shortages": status.shortages,
         "listeners": listeners.collect::<Value>(),
+        // Names by which others on the local network find it, and what keeps them from it; `null` for a machine on another host.
+        "mdns": status.mdns.as_ref().map(|mdns| json!({ "names": mdns.names, "problem": filled(&mdns.problem) })),
         "modules": modules.collect::<Value>(),
         "resources": status.resources.iter().map(resource).collect::<Value>(),
         "remotes": status.remotes.iter().map(remote).collect::<Value>(),

@@ -28,6 +28,9 @@ pub fn machine(status: &Status, now: SystemTime, style: Style) -> Vec<String> {
     for shortage in &status.shortages {
         lines.extend(wrap(&style.paint(Colour::Red, &plain(shortage)), style.width));
     }
+    if let Some(mdns) = status.mdns.as_ref().filter(|mdns| !mdns.problem.is_empty()) {
+        lines.extend(wrap(&format!("mDNS: {}", plain(&mdns.problem)), style.width));
+    }
     if let Some(config) = &status.config {
         lines.extend(status_config::lines(config, now, style));
     }

@@ -29,6 +29,7 @@ pub(super) fn network(reader: &mut Reader, keys: &Keys<'_>, whole: SourceSpan) -
         }
     }
     network.fqdn = reader.text_or_empty(&keys, "fqdn");
+    network.mdns = reader.flag(&keys, "mdns");
     network.no_tls = reader.flag(&keys, "no_tls");
     let before = reader.diagnostics.len();
     network.tls = tls(reader, &keys, &mut network.tls_places);
@@ -183,7 +184,11 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             seen.check(reader, "remote", &name, keys.span_of("name"));
         }
         if address.is_empty() {
-            reader.error_with(keys.span, names::missing("address"), Some("write host:port"));
+            reader.error_with(
+                keys.span,
+                names::missing("address"),
+                Some("write host:port, or the name by which mDNS finds the machine"),
+            );
         }
         let frame = keys.get("frame").and_then(|node| {
             let frame = frame::frame(reader, node, &name);

@@ -440,7 +440,7 @@ impl Reader {
     /// A flag, false if it is not there.
     pub(super) fn flag(&mut self, keys: &Keys<'_>, key: &str) -> bool {
         match keys.get(key) {
-            None => false,
+            None => matches!(keys.default(key), DefaultValue::Flag(true)),
             Some(TreeNode {
                 value: NodeValue::Bool(flag),
                 ..

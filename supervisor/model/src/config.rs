@@ -149,8 +149,10 @@ pub struct Network {
     pub bind_address: String,
     /// Place of the address, for the diagnostic when the port is taken. The file itself if it is not written.
     pub bind_place: SourceSpan,
-    /// The name that the machine tells others. Empty: derived from the address.
+    /// The name that the machine tells others. Empty: see [`network_name`](crate::network_name()).
     pub fqdn: String,
+    /// Tell others on the local network that the machine is there, by mDNS.
+    pub mdns: bool,
     /// Certificate that it serves TLS with.
     pub tls: Tls,
     /// Place of what `tls` was read from, and of the key's file if there is one.
@@ -178,6 +180,7 @@ impl Network {
             bind_address: Self::BIND_ADDRESS.to_owned(),
             bind_place: whole.clone(),
             fqdn: String::new(),
+            mdns: true,
             tls: Tls::None,
             tls_places: [whole.clone(), whole],
             no_tls: false,

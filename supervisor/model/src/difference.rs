@@ -200,6 +200,7 @@ fn sections(collector: &mut Collector<'_>, from: &Config, to: &Config) {
     let (old, new) = (&from.network, &to.network);
     collector.text("network.bind_address", &old.bind_address, &new.bind_address);
     collector.text("network.fqdn", &old.fqdn, &new.fqdn);
+    collector.text("network.mdns", old.mdns, new.mdns);
     let tls = |tls: &Tls| (*tls != Tls::None).then(|| tls.to_string());
     let (before, after) = (tls(&old.tls), tls(&new.tls));
     collector.optional("network.tls", before.as_ref(), after.as_ref());

@@ -8,7 +8,7 @@
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`difference`] (two configs, value by value),
 //! [`plan`] (what changes from one to the other) and [`apply_state`] (how far that is). State as others see it: [`phase`],
 //! [`shown`] (a resource) with [`dependencies`] and [`failure`], [`module_state`] with [`limit`] and [`process_end`],
-//! [`event`]; [`descriptors`] (who gets the last ones). Then names ([`module_name`], [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
+//! [`event`]; [`descriptors`] (who gets the last ones). Then names ([`module_name`], [`network_name`](mod@network_name), [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
 //! [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod apply_state;
@@ -31,6 +31,7 @@ pub mod membership;
 pub mod module_name;
 pub mod module_spec;
 pub mod module_state;
+pub mod network_name;
 pub mod offers;
 pub mod phase;
 pub mod plan;
@@ -55,6 +56,7 @@ pub use frame::{Frame, Geometry, Orientation, Shape};
 pub use levels::{BadPattern, Level, LogRule, UnknownLevel};
 pub use module_name::ModuleName;
 pub use module_spec::{ModuleSpec, Rlimits};
+pub use network_name::network_name;
 pub use offers::{Missing, Offer, Offers};
 pub use phase::{ModulePhase, Phase};
 pub use policy::{

@@ -360,16 +360,29 @@ pub fn write_client(folder: &Path, name: &str, made: &ClientCertificate) -> Resu
     Ok(paths)
 }
 
-/// Names and addresses by which clients reach a machine on this host, the one that people would use first.
+/// Name of this host; empty if it has none.
 #[must_use]
-pub fn hosts(fqdn: &str) -> Vec<String> {
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_default()
+}
+
+/// Names and addresses by which clients reach a machine on this host, the one that people would use first. `told`: the name by
+/// which it is found on the local network; some clients look for it with dashes instead of dots.
+#[must_use]
+pub fn hosts(fqdn: &str, told: &str) -> Vec<String> {
     let mut hosts = Vec::from_iter((!fqdn.is_empty()).then(|| fqdn.to_owned()));
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    if let Some(host) = host.filter(|name| !name.is_empty()) {
+    let host = host_name();
+    if !host.is_empty() {
         let local = (!host.contains('.')).then(|| format!("{host}.local"));
         hosts.push(host);
         hosts.extend(local);
     }
+    hosts.extend(
+        [told.to_owned(), told.replace('.', "-")]
+            .into_iter()
+            .filter(|name| !name.is_empty()),
+    );
     hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
         let Some(address) = interface.address else { continue };

@@ -10,6 +10,7 @@ use mainstay_auth::access::Access;
 use mainstay_auth::policy::Admission;
 use mainstay_config::store::notifier;
 use mainstay_config::{declared, models};
+use mainstay_mdns::AdvertState;
 use mainstay_model::cgroup::Events;
 use mainstay_model::limit::Limit;
 use mainstay_model::membership::Membership;
@@ -34,7 +35,7 @@ use mainstay_runtime::rollout::Addresses;
 use mainstay_runtime::wall_clock;
 use mainstay_runtime::wall_clock::shown;
 use mainstay_wire::log::LogFilter;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -60,6 +61,8 @@ pub struct CoreInfo {
     pub addresses: Addresses,
     /// Who may come in.
     pub access: Arc<Access>,
+    /// How it is found by others.
+    pub mdns: watch::Receiver<AdvertState>,
     /// Start of the core.
     pub started: SystemTime,
 }
@@ -120,6 +123,11 @@ impl Control {
             authentication: authentication(address, admission).to_owned(),
             tls: self.info.addresses.certificate.text(),
         });
+        let AdvertState { names, problem } = self.info.mdns.borrow().clone();
+        let mdns = pb::Mdns {
+            names,
+            problem: problem.unwrap_or_default(),
+        };
         let config = self.config.status();
         pb::Status {
             config_path: self.info.config_path.display().to_string(),
@@ -145,6 +153,7 @@ impl Control {
                 .map(Membership::text)
                 .unwrap_or_default(),
             remotes: view.remotes.iter().map(|entry| describe_remote(entry)).collect(),
+            mdns: Some(mdns),
         }
     }
 

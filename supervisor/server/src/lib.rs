@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`listeners`] and [`local_services`] (where calls come in), [`robot`] (the machine as clients see it),
 //! [`control`] (as the command line sees it), [`auth_service`], [`remote_service`] (as other machines
-//! see it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`];
+//! see it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`], [`mdns`];
 //! [`followers`] (what the applied config feeds).
 
 pub mod auth_service;
@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod listeners;
 pub mod local_services;
 pub mod log;
+pub mod mdns;
 pub mod parts;
 pub mod reflection;
 pub mod remote_service;

@@ -15,7 +15,9 @@ pub(crate) static NETWORK: Section = Section::new(
     keys! {
         "bind_address": Text, default Text(Network::BIND_ADDRESS),
             "`host:port`; `:port` listens on all addresses, port 0 takes any free one.";
-        "fqdn": Text, "A name by which this machine is reached: the certificate of `tls: own` is for it, too.";
+        "fqdn": Text, "A name by which this machine is reached: mDNS tells it, and the certificate of `tls: own` is for it, too. Without it that is the name of the config file and that of the host, `rover-pi`.";
+        "mdns": Flag, default Flag(true),
+            "Tell others on the local network that this machine is there, by mDNS. `mainstay run --no-mdns` goes before it.";
         "tls": Word(&["own"]), "`own`: serve TLS with the certificate that `mainstay keys init` made for this machine; it is renewed by itself.";
         "tls_cert_file": Text, "Certificate to serve TLS with, and its chain, in PEM; taken up again when the file changes.";
         "tls_key_file": Text, "Its key, in PEM.";
@@ -92,7 +94,7 @@ pub(crate) static REMOTE: Section = Section::new(
     "remote",
     keys! {
         "name": Text, "Its name here.";
-        "address": Text, "`host:port`.";
+        "address": Text, "`host:port`, or the name of a machine on the local network, which mDNS finds.";
         "frame": Map(&FRAME), but Unmet("its frames are not used"), "Where its frames hang in ours.";
         "auth": Map(&REMOTE_AUTH), "How to authenticate.";
         "secret": Text, "Short for credentials of the type `robot-location-secret`.";

@@ -598,7 +598,7 @@ fn sections_about_connections_say_what_is_wrong_in_the_words_of_peers() {
         (
             "remotes: [{name: a, frame: {id: x}}]",
             &[
-                "Local r.yaml:1:11: Error validating, missing required field. Field: \"address\" (write host:port)",
+                "Local r.yaml:1:11: Error validating, missing required field. Field: \"address\" (write host:port, or the name by which mDNS finds the machine)",
                 "Warning r.yaml:1:28: a frame without `parent` counts for nothing (for example `parent: world`)",
                 "Local r.yaml:1:28: Error validating, missing required field. Field: \"frame.parent\"",
             ],

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use mainstay_config::certificate::cure;
-use mainstay_model::{Config, Tls};
+use mainstay_model::{Config, Tls, network_name};
 use mainstay_parts::folder::PartFolder;
 use mainstay_pki::authority::{self, Authority, AuthorityError};
 use mainstay_pki::certificate::{CertificateInfo, Validity, date};
@@ -32,6 +32,8 @@ pub struct Wanted {
     tls: Tls,
     /// Name of the machine, besides those of the host.
     fqdn: String,
+    /// Config of the machine, of which it has a name where `fqdn` is none.
+    config: PathBuf,
     /// Clients may show a certificate, too.
     asks_clients: bool,
     /// Files of a sub-part, whose main part comes by TLS whatever other clients do.
@@ -44,6 +46,7 @@ impl Wanted {
         Self {
             tls: config.network.tls_in_force().clone(),
             fqdn: config.network.fqdn.clone(),
+            config: config.path.clone(),
             asks_clients: !config.auth.tls_auth_entities.is_empty(),
             part: config
                 .membership
@@ -96,7 +99,8 @@ pub fn load(wanted: &Wanted, own: &Authority, now: SystemTime) -> Result<Option<
         Tls::None => (marks(wanted, own), None),
         Tls::Files { certificate, key } => (marks(wanted, own), Some(CertificatePair::read(certificate, key)?)),
         Tls::Own => {
-            let pair = own.machine(&authority::hosts(&wanted.fqdn), now)?;
+            let told = network_name(&wanted.fqdn, &wanted.config, &authority::host_name());
+            let pair = own.machine(&authority::hosts(&wanted.fqdn, &told), now)?;
             (marks(wanted, own), Some(pair))
         }
     };

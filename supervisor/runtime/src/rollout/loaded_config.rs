@@ -22,6 +22,8 @@ pub struct Overrides {
     pub debug: bool,
     /// Serve profiles and the graph to browsers, whatever the config says.
     pub web_profile: bool,
+    /// Tell nobody by mDNS that the machine is there, whatever the config says.
+    pub no_mdns: bool,
     /// VIAM_HOME, in which packages lie.
     pub home: PathBuf,
     /// The built-in modules.
@@ -52,6 +54,7 @@ impl Overrides {
         }
         config.debug |= self.debug;
         config.enable_web_profile |= self.web_profile;
+        config.network.mdns &= !self.no_mdns;
     }
 }
 

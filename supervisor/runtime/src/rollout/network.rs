@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use mainstay_config::{Diagnostic, Severity};
 use mainstay_model::Config;
 use mainstay_pki::authority::{Authority, AuthorityError};
@@ -15,6 +14,7 @@ use mainstay_proxy::ingress::Routes;
 use mainstay_proxy::listen::{ClientSettings, serve_tcp};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -27,7 +27,7 @@ const BACKLOG: u32 = 1024;
 /// Addresses that the machine is served on now, for its status.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
+    addresses: watch::Sender<Vec<SocketAddr>>,
     /// Certificate that clients are shown there.
     pub certificate: ShownCertificate,
 }
@@ -35,11 +35,16 @@ pub struct Addresses {
 impl Addresses {
     /// Newest last.
     pub fn get(&self) -> Vec<SocketAddr> {
-        Vec::clone(&self.addresses.load())
+        self.addresses.borrow().clone()
+    }
+
+    /// Addresses as they change; newest last.
+    pub fn follow(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.addresses.subscribe()
     }
 
     fn set(&self, addresses: Vec<SocketAddr>) {
-        self.addresses.store(Arc::new(addresses));
+        self.addresses.send_replace(addresses);
     }
 }
 
