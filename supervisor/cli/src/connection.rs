@@ -20,7 +20,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
-use mainstay_dial::{Credentials, DialError, Encryption, Fallback, TlsSettings, dial};
+use mainstay_dial::{Credentials, DialError, Encryption, Fallback, TlsSettings, dial, dial_found, lookup_either};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::net::UnixStream;
@@ -91,8 +91,8 @@ impl MachineConnection {
         Self::handshake(stream, Authority::from_static("localhost")).await
     }
 
-    /// Connects to a machine's network address, `host:port`, by TLS if it speaks that. `key` is shown to it; that takes TLS, or
-    /// `insecure`.
+    /// Connects to a machine's network address, `host:port`, or by its name on the local network; by TLS if it speaks that. `key`
+    /// is shown to it; that takes TLS, or `insecure`.
     ///
     /// # Errors
     /// Nobody answers there, or it does not take the key.
@@ -103,7 +103,8 @@ impl MachineConnection {
         } else {
             Fallback::Anywhere
         };
-        let (stream, encryption) = dial(address, encryption, fallback, &TlsSettings::default()).await?;
+        let found = lookup_either(address).await?;
+        let (stream, encryption) = dial_found(&found, encryption, fallback, &TlsSettings::default()).await?;
         let authority = Authority::try_from(address).map_err(io::Error::other)?;
         let mut connection = Self::handshake(TokioIo::new(stream), authority).await?;
         if encryption == Encryption::On {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_dial::with_port;
+use mainstay_mdns::is_bare_name;
 use mainstay_model::machine_path;
 use mainstay_process::identity::IdentityClaim;
 use mainstay_process::{identity, runtime_dir};
@@ -33,8 +34,8 @@ pub struct MachineSelector {
     /// The machine on this host that runs this config file
     #[arg(long, value_name = "CONFIG", conflicts_with = "address")]
     pub machine: Option<PathBuf>,
-    /// A machine by its network address; port 8080 if none is given
-    #[arg(long, value_name = "HOST:PORT")]
+    /// A machine by its network address, or by its name on the local network (mDNS); of a host, port 8080 if none is given
+    #[arg(long, value_name = "HOST:PORT|NAME")]
     pub address: Option<String>,
     /// API key of a machine on the network; without it, that of the variable MAINSTAY_API_KEY, which no list of processes shows
     #[arg(long, value_name = "ID:KEY", env = "MAINSTAY_API_KEY", hide_env = true)]
@@ -211,7 +212,10 @@ pub async fn until_interrupted(
 }
 
 async fn dial(address: &str, selector: &MachineSelector) -> Result<Target, CliError> {
-    let address = with_port(address);
+    let address = match is_bare_name(address) {
+        true => address.to_owned(),
+        false => with_port(address),
+    };
     let unreachable = |why: &str| {
         CliError::no_machine(format!(
             "no machine answers at {address}: {why}\n  check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in"

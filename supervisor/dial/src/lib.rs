@@ -1,6 +1,7 @@
 //! Connections to other machines, of remotes, of the command line and of programs: TLS by default, cleartext where somebody
 //! says so, or where there is nothing to protect and nothing else to be had; and the exchange of credentials for a token.
 //!
+//! * [`lookup()`]: the addresses of a machine; with the feature `mdns` also of one that is called by its bare name
 //! * [`dial`]: a stream of bytes to an address
 //! * [`TlsSettings`]: whom TLS trusts, and the certificate that it shows
 //! * [`Credentials`]: proof of who we are
@@ -8,16 +9,20 @@
 //! Without the feature `tls` it brings no TLS, for programs that reach machines of their own host alone.
 
 mod credentials;
+mod lookup;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 
 pub use credentials::{Credentials, bearer};
+#[cfg(feature = "mdns")]
+pub use lookup::lookup_either;
+pub use lookup::{Found, lookup};
 #[cfg(feature = "tls")]
 pub use tls::{TlsSettings, peer_certificate};
 
@@ -37,8 +42,16 @@ pub type Stream = TcpStream;
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The address has no port.
-    #[error("its address `{0}` has no port: write host:port, like {0}:8080")]
-    NoPort(String),
+    #[error("its address `{0}` has no port: write host:port, like {1}:8080")]
+    NoPort(String, String),
+    /// No machine on the network has the name.
+    #[cfg(feature = "mdns")]
+    #[error(transparent)]
+    Name(#[from] mainstay_mdns::LookupError),
+    /// No machine on the network has the name, and no host.
+    #[cfg(feature = "mdns")]
+    #[error("{0}; and no host is found by it: {1}")]
+    Nobody(mainstay_mdns::LookupError, io::Error),
     /// The name means no address.
     #[error("`{0}` cannot be looked up: {1}")]
     Lookup(String, io::Error),
@@ -113,14 +126,27 @@ pub async fn dial(
     fallback: Fallback,
     tls: &TlsSettings,
 ) -> Result<(Stream, Encryption), DialError> {
-    let stream = connect(address).await?;
+    dial_found(&lookup(address).await?, encryption, fallback, tls).await
+}
+
+/// [`dial`] for a machine whose addresses are known.
+///
+/// # Errors
+/// As [`dial`].
+pub async fn dial_found(
+    machine: &Found,
+    encryption: Encryption,
+    fallback: Fallback,
+    tls: &TlsSettings,
+) -> Result<(Stream, Encryption), DialError> {
+    let stream = connect(&machine.addresses).await?;
     if encryption != Encryption::On {
         return Ok((clear(stream), encryption));
     }
     let covered = fallback.covers(&stream);
-    match encrypt(address, stream, tls).await {
+    match encrypt(&machine.host, stream, tls).await {
         Err(DialError::Cleartext | DialError::NoTls) if covered => {
-            Ok((clear(connect(address).await?), Encryption::Refused))
+            Ok((clear(connect(&machine.addresses).await?), Encryption::Refused))
         }
         outcome => Ok((outcome?, Encryption::On)),
     }
@@ -154,17 +180,8 @@ pub fn with_port(address: &str) -> String {
     }
 }
 
-/// Opens a TCP connection to the first address of a name that answers.
-async fn connect(address: &str) -> Result<TcpStream, DialError> {
-    let has_port = address
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if !has_port {
-        return Err(DialError::NoPort(address.to_owned()));
-    }
-    let addresses = lookup_host(address)
-        .await
-        .map_err(|error| DialError::Lookup(address.to_owned(), error))?;
+/// Opens a TCP connection to the first address that answers.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut last = io::Error::other("the name has no address");
     for address in addresses {
         match tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await {

@@ -161,10 +161,8 @@ pub(crate) fn clear(stream: TcpStream) -> Stream {
     Either::Left(stream)
 }
 
-/// Speaks TLS over a connection. [`DialError::Cleartext`]: what came back is no TLS.
-pub(crate) async fn encrypt(address: &str, stream: TcpStream, tls: &TlsSettings) -> Result<Stream, DialError> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+/// Speaks TLS over a connection to `host`. [`DialError::Cleartext`]: what came back is no TLS.
+pub(crate) async fn encrypt(host: &str, stream: TcpStream, tls: &TlsSettings) -> Result<Stream, DialError> {
     let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|error| DialError::Tls(error.to_string()))?;
     let connector = TlsConnector::from(tls.config().await?);

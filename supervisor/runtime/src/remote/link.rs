@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use mainstay_dial::{DialError, Encryption, Fallback, Stream, TlsSettings, dial, peer_certificate};
+use mainstay_dial::{
+    DialError, Encryption, Fallback, Found, Stream, TlsSettings, dial, dial_found, lookup, peer_certificate,
+};
 use mainstay_model::Remote;
 use mainstay_model::membership::PartLink;
 use mainstay_parts::folder::PartFolder;
 use mainstay_pki::files;
 use mainstay_pki::part::key_digest;
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 /// Receiver of our session, for a call that waits for it.
 pub(super) type SessionReply = oneshot::Sender<Option<HeaderValue>>;
@@ -33,6 +35,8 @@ pub(super) struct LinkRequests {
 pub(super) struct Link {
     name: String,
     address: String,
+    /// Where that is, for all streams of this connection: the next one looks it up anew.
+    found: OnceCell<Found>,
     /// Cleartext, as the config says or as it turned out.
     insecure: bool,
     cleartext: AtomicBool,
@@ -54,6 +58,7 @@ impl Link {
         let link = Self {
             name: remote.name.clone(),
             address: remote.address.clone(),
+            found: OnceCell::new(),
             insecure: remote.insecure,
             cleartext: AtomicBool::new(remote.insecure),
             secret: remote.credentials.is_some(),
@@ -92,7 +97,9 @@ impl RemoteLink for Link {
             } else {
                 Fallback::Anywhere
             };
-            let (io, encryption) = dial(&self.address, encryption, fallback, &TlsSettings::default())
+            let found = self.found.get_or_try_init(|| lookup(&self.address)).await;
+            let found = found.map_err(io::Error::other)?;
+            let (io, encryption) = dial_found(found, encryption, fallback, &TlsSettings::default())
                 .await
                 .map_err(io::Error::other)?;
             self.cleartext.store(encryption != Encryption::On, Ordering::Relaxed);
