@@ -16,6 +16,7 @@ mod config_text;
 mod connection;
 mod diagnostics;
 mod diff;
+mod discover;
 mod events;
 mod explain;
 mod explain_denied;
@@ -99,6 +100,8 @@ enum Verb {
     Status(status::Arguments),
     /// Show the other machines whose resources are used here
     Remotes(remotes::Arguments),
+    /// Find machines on the local network
+    Discover(discover::Arguments),
     /// Call a method of a resource, or list the methods it has
     Call(call::Arguments),
     /// Restart a module, and wait until it is ready
@@ -146,6 +149,7 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Run(arguments) => run(arguments),
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
         Verb::Remotes(arguments) => client(arguments.json, remotes::run(arguments)),
+        Verb::Discover(arguments) => client(arguments.json, discover::run(arguments)),
         Verb::Call(arguments) => client(arguments.json, call::run(arguments)),
         Verb::Restart(arguments) => client(arguments.json, restart::restart(arguments)),
         Verb::Reload(arguments) => client(arguments.json, restart::reload(arguments)),
@@ -212,6 +216,8 @@ mod tests {
             "run -",
             "run rover.yaml",
             "run rover.yaml --home /tmp/h --bind 127.0.0.1:0 --builtins /opt/b --debug",
+            "run rover.yaml --no-mdns",
+            "run rover.yaml --disable-mdns",
             "status",
             "status -w --json left",
             "status --machine rover.yaml",
@@ -223,6 +229,8 @@ mod tests {
             "call left set_power {} --every 1s --for 2s",
             "call cam get_images --out pictures --every 200ms",
             "call walker steps -",
+            "discover",
+            "discover --json --timeout 500ms",
             "restart acme-lidar",
             "restart builtin:fake --json --address rover",
             "reload acme-lidar --force --machine rover.yaml",
@@ -271,6 +279,8 @@ mod tests {
             "logs --since yesterday",
             "logs --level loud",
             "explode",
+            "discover rover",
+            "discover --timeout soon",
             "restart",
             "reload acme-lidar --address rover",
             "check",
