@@ -5,6 +5,7 @@
 //! * [`status`]: the machine's status, as predicates for tests
 //! * [`raw`]: bare HTTP/2, for requests that no client library would send
 //! * [`rpc`]: gRPC calls by path and bytes, and typed clients
+//! * [`netns`]: networks of a test's own
 //! * [`node`]: programs written with the TypeScript SDK, as clients
 //! * [`tls`]: connections of clients that speak TLS
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
@@ -20,6 +21,7 @@ pub mod fixture;
 pub mod leaks;
 pub mod machine;
 pub mod markdown;
+pub mod netns;
 pub mod node;
 pub mod place;
 pub mod proc;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::steps::{Failed, Target, capture, run};
+use crate::steps::{Failed, Target, capture, install, run};
 
 /// Creates `target/node` unless it exists with the current packages, and returns it.
 pub fn ensure(target: &Target) -> Result<PathBuf, Failed> {
@@ -58,18 +58,4 @@ fn has_node() -> bool {
     let old = "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)";
     let succeeds = |command: &mut Command| capture(command).is_ok_and(|output| output.status.success());
     succeeds(Command::new("node").args(["-e", old])) && succeeds(Command::new("npm").arg("--version"))
-}
-
-/// Installs packages of the system, as far as this user may; whoever asks for them looks whether they are there.
-fn install(packages: &[&str]) {
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(arguments);
-        run(&mut command)
-    };
-    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    if apt(&install).is_err() {
-        // The lists may be too old to know them.
-        let _as_before = apt(&["update", "--quiet"]).and_then(|()| apt(&install));
-    }
 }

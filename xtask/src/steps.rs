@@ -40,6 +40,33 @@ fn shown(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
+/// Installs Debian packages, as far as this user may; whoever asks for them looks whether they are there.
+pub fn install(packages: &[&str]) {
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments);
+        run(&mut command)
+    };
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    if apt(&install).is_err() {
+        // The lists may be too old to know them.
+        let _as_before = apt(&["update", "--quiet"]).and_then(|()| apt(&install));
+    }
+}
+
+/// Installs what makes networks for the tests, unless it is there.
+pub fn ensure_networks() -> Result<(), Failed> {
+    let there = || capture(Command::new("ip").arg("-V")).is_ok_and(|output| output.status.success());
+    if there() {
+        return Ok(());
+    }
+    println!("installing Debian's iproute2");
+    install(&["iproute2"]);
+    there()
+        .then_some(())
+        .ok_or_else(|| Failed("the tests need `ip`; on Debian: apt-get install iproute2".to_owned()))
+}
+
 /// Creates a command of the cargo that runs this program.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));

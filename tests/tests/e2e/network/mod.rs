@@ -3,6 +3,7 @@
 mod grpc_web;
 mod health;
 mod limits;
+mod mdns;
 mod parts;
 mod remotes;
 mod remotes_keys;
