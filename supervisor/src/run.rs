@@ -218,7 +218,7 @@ where
     let published = handle.published.clone();
     let part = PartState::new((part_folder, changed), own.clone(), addresses.clone(), published);
     let (applied, applied_configs) = watch::channel(config.clone());
-    let (announcer, mdns) = Announcer::new(applied_configs.clone(), &addresses);
+    let (announcer, mdns) = Announcer::new(applied_configs.clone(), &addresses, part.inviting());
     let facts = CoreInfo {
         config_path: config_path.clone(),
         addresses: addresses.clone(),

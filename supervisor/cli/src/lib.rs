@@ -259,6 +259,7 @@ mod tests {
             "part init rover.yaml --name rover",
             "part invite arm --replace",
             "part join k7q-4m2x-9trb arm.yaml --main 10.0.0.5",
+            "part join k7q-4m2x-9trb",
             "part list --json",
             "part remove arm rover.yaml",
             "part address arm 10.0.0.7:8080",
@@ -294,7 +295,6 @@ mod tests {
             "keys",
             "keys client",
             "part join k7q --main 10.0.0.5",
-            "part join k7q-4m2x-9trb",
             "part invite",
             "completions csh",
         ];

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use mainstay_config as config;
 use mainstay_config::store::LastGood;
 use mainstay_dial::with_port;
+use mainstay_mdns::browse;
 use mainstay_model::membership::{Membership, PartRole, SubPart};
 use mainstay_parts::code::JoinCode;
 use mainstay_parts::exchange::Joining;
@@ -39,6 +40,8 @@ use crate::times::until;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Port of a config that names none.
 const USUAL_PORT: u16 = 8080;
+/// How long machines on the local network may take to answer.
+const BROWSE: Duration = Duration::from_secs(2);
 
 /// Arguments of `mainstay part`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,7 +49,8 @@ const USUAL_PORT: u16 = 8080;
 Examples:
   mainstay part init rover.yaml                        on the main part: its CA and its identity
   mainstay part invite arm                             prints a code; once, within ten minutes
-  mainstay part join k7q-4m2x-9trb --main 10.0.0.5     on the other computer
+  mainstay part join k7q-4m2x-9trb                     on the other computer of this network
+  mainstay part join k7q-4m2x-9trb --main 10.0.0.5     the same, where the main part is not found by itself
   mainstay part list                                   the sub-parts, and whether they are connected
 
 What `arm` has is `arm:NAME` on the main part. The sub-part cannot reach the main part.")]
@@ -109,9 +113,9 @@ struct JoinArguments {
     /// The config file of this computer's machine; made if it is not there
     #[arg(value_name = "FILE", default_value = "mainstay.yaml")]
     file: PathBuf,
-    /// Address of the main part; port 8080 if none is given
+    /// Address of the main part; port 8080 if none is given [default: the one that invites on the local network]
     #[arg(long, value_name = "HOST:PORT")]
-    main: String,
+    main: Option<String>,
     /// Address at which the main part reaches this computer [default: where it comes from, with the port of FILE]
     #[arg(long, value_name = "HOST:PORT")]
     reached_at: Option<String>,
@@ -306,7 +310,10 @@ async fn join(arguments: &JoinArguments) -> Result<(), CliError> {
         None => format!(":{}", own.port),
     };
     let request = part::request().map_err(|error| CliError::wrong(error.to_string()))?;
-    let admitted = exchange(&arguments.main, &arguments.code, &request.request, address).await?;
+    let admitted = match &arguments.main {
+        Some(main) => exchange(main, &arguments.code, &request.request, &address).await?,
+        None => exchange_with_whoever_invites(&arguments.code, &request.request, &address).await?,
+    };
     let membership = folder.join(admitted, &request.key, arguments.replace).map_err(failed)?;
     let handed_down = folder.handed_down();
     if !own.exists {
@@ -384,8 +391,25 @@ fn joined(membership: &Membership, own: &OwnConfig, file: &Path, handed_down: &P
     text
 }
 
+/// The exchange with the main part that is found on the local network. Of several only one knows the invitation.
+async fn exchange_with_whoever_invites(code: &JoinCode, request: &str, address: &str) -> Result<Admitted, CliError> {
+    let found = browse(BROWSE, &["server=mainstay", "inviting"]).await;
+    let found = found.map_err(|error| CliError::wrong(format!("nobody can be asked on the local network: {error}")))?;
+    let mut last = CliError::no_machine(
+        "no main part on this network says that it invites\n  name it:  --main HOST:PORT, as `mainstay part invite` printed it"
+            .to_owned(),
+    );
+    for main in found.iter().flat_map(|found| &found.addresses) {
+        match exchange(&main.to_string(), code, request, address).await {
+            Ok(admitted) => return Ok(admitted),
+            Err(refused) => last = refused,
+        }
+    }
+    Err(last)
+}
+
 /// The exchange with the main part, over a connection that proves nothing by itself.
-async fn exchange(main: &str, code: &JoinCode, request: &str, address: String) -> Result<Admitted, CliError> {
+async fn exchange(main: &str, code: &JoinCode, request: &str, address: &str) -> Result<Admitted, CliError> {
     let main = with_port(main);
     let nobody = |why: &str| CliError::no_machine(format!("no machine answers at {main}: {why}"));
     let connection = match timeout(PATIENCE, MachineConnection::unproved(&main)).await {
@@ -415,7 +439,7 @@ async fn exchange(main: &str, code: &JoinCode, request: &str, address: String) -
     let keys = joining.finish(&begun.message).map_err(changed)?;
     let application = pb::Application {
         certificate_request: request.to_owned(),
-        address,
+        address: address.to_owned(),
     };
     let finished = client.finish(pb::FinishRequest {
         exchange: begun.exchange,

@@ -289,9 +289,9 @@ impl Remote {
     /// First pause before a lost sub-part is tried again.
     const PART_RECONNECT: Duration = Duration::from_millis(500);
 
-    /// Connection of the main part to a sub-part.
+    /// Connection of the main part to a sub-part; with `mdns` it is looked up where it is not at its address.
     #[must_use]
-    pub fn of_part(membership: &Membership, part: &SubPart) -> Self {
+    pub fn of_part(membership: &Membership, part: &SubPart, mdns: bool) -> Self {
         Self {
             name: part.name.clone(),
             address: part.address.clone(),
@@ -303,7 +303,7 @@ impl Remote {
             connection_check_interval: Self::PART_CHECK,
             reconnect_interval: Self::PART_RECONNECT,
             service_configs: Vec::new(),
-            part: Some(membership.link(part)),
+            part: Some(membership.link(part, mdns)),
             fault: None,
         }
     }

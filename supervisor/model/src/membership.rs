@@ -49,6 +49,8 @@ pub struct PartLink {
     pub server_name: String,
     /// As in [`SubPart::key`].
     pub key: String,
+    /// Name by which it is looked up on the local network; `None`: nothing is looked up there.
+    pub instance: Option<String>,
 }
 
 impl Membership {
@@ -64,17 +66,25 @@ impl Membership {
         main_name(&self.machine_id)
     }
 
-    /// Connection to a sub-part.
+    /// Connection to a sub-part; with `mdns` it is looked up where it is not at its address.
     #[must_use]
-    pub fn link(&self, part: &SubPart) -> PartLink {
+    pub fn link(&self, part: &SubPart, mdns: bool) -> PartLink {
         PartLink {
             folder: self.folder.clone(),
             server_name: part_name(&part.name, &self.machine_id),
             key: part.key.clone(),
+            instance: mdns.then(|| self.instance(&part.name)),
         }
     }
 
-    /// `arm, a part of rover`
+    /// Name by which a part is found on the local network; that of this one is `self.part`.
+    #[must_use]
+    pub fn instance(&self, part: &str) -> String {
+        let short = self.machine_id.get(..8).unwrap_or(&self.machine_id);
+        format!("{part}-{short}")
+    }
+
+    /// `part arm of rover`
     #[must_use]
     pub fn text(&self) -> String {
         match &self.role {

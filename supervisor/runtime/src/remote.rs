@@ -3,6 +3,7 @@
 
 mod link;
 mod listing;
+mod part;
 mod session;
 mod task;
 

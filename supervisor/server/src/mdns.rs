@@ -9,23 +9,33 @@ use mainstay_mdns::{Advert, AdvertState, Reach, Wanted, advertise};
 use mainstay_model::{Config, Tls, network_name};
 use mainstay_runtime::rollout::Addresses;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+/// String that a main part tells while it invites.
+const INVITING: &str = "inviting";
 
 /// Announcer of a machine; follows the applied config and the address of the listener.
 #[derive(Debug)]
 pub struct Announcer {
     applied: watch::Receiver<Arc<Config>>,
     addresses: watch::Receiver<Vec<SocketAddr>>,
+    inviting: watch::Receiver<Option<Instant>>,
     state: watch::Sender<AdvertState>,
 }
 
 impl Announcer {
-    /// An announcer, and what it does as it changes.
-    pub fn new(applied: watch::Receiver<Arc<Config>>, addresses: &Addresses) -> (Self, watch::Receiver<AdvertState>) {
+    /// An announcer, and what it does as it changes. `inviting`: until when a computer is invited to be a part.
+    pub fn new(
+        applied: watch::Receiver<Arc<Config>>,
+        addresses: &Addresses,
+        inviting: watch::Receiver<Option<Instant>>,
+    ) -> (Self, watch::Receiver<AdvertState>) {
         let (state, states) = watch::channel(AdvertState::default());
         let announcer = Self {
             applied,
             addresses: addresses.follow(),
+            inviting,
             state,
         };
         (announcer, states)
@@ -36,25 +46,36 @@ impl Announcer {
         let Self {
             mut applied,
             mut addresses,
+            mut inviting,
             state,
         } = self;
         let mut look = move || {
             let config = applied.borrow_and_update().clone();
             // The newest is the one that stays.
             let address = addresses.borrow_and_update().last().copied();
+            let until = inviting.borrow_and_update().filter(|until| *until > Instant::now());
             let now = address
-                .map(|address| wanted(&config, address, &host_name()))
+                .map(|address| {
+                    with_parts(
+                        wanted(&config, address, &host_name()),
+                        &config,
+                        address,
+                        until.is_some(),
+                    )
+                })
                 .unwrap_or_default();
-            (now, applied.clone(), addresses.clone())
+            (now, until, (applied.clone(), addresses.clone(), inviting.clone()))
         };
         let (wanted, follower) = watch::channel(look().0);
         let follow = async {
             loop {
-                let (now, mut applied, mut addresses) = look();
+                let (now, until, (mut applied, mut addresses, mut inviting)) = look();
                 wanted.send_replace(now);
                 let changed = tokio::select! {
                     changed = applied.changed() => changed,
                     changed = addresses.changed() => changed,
+                    changed = inviting.changed() => changed,
+                    () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(()),
                 };
                 if changed.is_err() {
                     return;
@@ -105,6 +126,25 @@ fn wanted(config: &Config, address: SocketAddr, host: &str) -> Wanted {
         Ok(adverts) => Wanted { adverts, problem: None },
         Err(why) => silent(format!("its name cannot be told: {why}")),
     }
+}
+
+/// What is told besides about a part of a machine: to its main part where it is, and while somebody is invited to whoever is to
+/// join. Both come in by what they know, whomever else the machine serves.
+fn with_parts(mut wanted: Wanted, config: &Config, address: SocketAddr, inviting: bool) -> Wanted {
+    let (Some(membership), Some(reach)) = (&config.membership, Reach::of(address)) else {
+        return wanted;
+    };
+    if config.network.mdns && (inviting || !membership.is_main()) {
+        let mut txt = vec!["grpc".to_owned(), "server=mainstay".to_owned()];
+        txt.extend(inviting.then(|| INVITING.to_owned()));
+        wanted.adverts.push(Advert {
+            instance: membership.instance(&membership.part),
+            port: address.port(),
+            txt,
+            reach,
+        });
+    }
+    wanted
 }
 
 #[cfg(test)]

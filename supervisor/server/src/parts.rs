@@ -18,7 +18,7 @@ use mainstay_proxy::identity::{Caller, Identity};
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::rollout::Addresses;
 use prost::Message as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -45,6 +45,8 @@ struct Inner {
     unknown: Semaphore,
     /// Told when a computer has joined.
     changed: Arc<Notify>,
+    /// Until when somebody is invited, for whoever tells the local network.
+    inviting: watch::Sender<Option<tokio::time::Instant>>,
 }
 
 impl PartState {
@@ -63,7 +65,13 @@ impl PartState {
             invitations: Mutex::default(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),
             changed,
+            inviting: watch::Sender::default(),
         }))
+    }
+
+    /// Until when somebody is invited.
+    pub fn inviting(&self) -> watch::Receiver<Option<tokio::time::Instant>> {
+        self.0.inviting.subscribe()
     }
 
     /// True while somebody is invited.
@@ -113,6 +121,9 @@ impl PartState {
             })?;
         info!("part {part} has joined from {address}");
         self.0.changed.notify_one();
+        if !self.is_inviting() {
+            self.0.inviting.send_replace(None);
+        }
         let admission = pb::Admission {
             machine_id: admitted.machine_id,
             machine: admitted.machine,
@@ -198,6 +209,7 @@ impl PartsService for PartState {
         let code = self.invitations().invite(&part, Instant::now());
         let code = code.map_err(|error| Status::unavailable(error.to_string()))?;
         info!("a computer is invited to be part {part}");
+        self.0.inviting.send_replace(Some(tokio::time::Instant::now() + LIFE));
         let addresses = self.0.addresses.get().into_iter().map(|address| address.to_string());
         Ok(Response::new(pb::InviteResponse {
             code: code.to_string(),

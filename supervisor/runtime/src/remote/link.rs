@@ -1,22 +1,18 @@
 //! Link of one connection to another machine: what the data path asks of it, answered from what the remote's task keeps.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use mainstay_dial::{
-    DialError, Encryption, Fallback, Found, Stream, TlsSettings, dial, dial_found, lookup, peer_certificate,
-};
+use mainstay_dial::{Encryption, Fallback, Found, TlsSettings, dial_found, lookup};
 use mainstay_model::Remote;
 use mainstay_model::membership::PartLink;
-use mainstay_parts::folder::PartFolder;
-use mainstay_pki::files;
-use mainstay_pki::part::key_digest;
 use mainstay_proxy::remote_link::{LinkFuture, LinkIo, LinkRefusal, RemoteLink};
 use tokio::sync::{OnceCell, mpsc, oneshot};
+
+use super::part;
 
 /// Receiver of our session, for a call that waits for it.
 pub(super) type SessionReply = oneshot::Sender<Option<HeaderValue>>;
@@ -83,8 +79,8 @@ impl RemoteLink for Link {
 
     fn dial(&self) -> LinkFuture<'_, io::Result<Box<dyn LinkIo>>> {
         Box::pin(async {
-            if let Some(part) = &self.part {
-                let io: Box<dyn LinkIo> = Box::new(dial_part(&self.address, part).await.map_err(io::Error::other)?);
+            if let Some(link) = &self.part {
+                let io: Box<dyn LinkIo> = Box::new(part::dial(&self.address, link).await.map_err(io::Error::other)?);
                 return Ok(io);
             }
             let encryption = match (self.insecure, self.is_encrypted()) {
@@ -128,32 +124,6 @@ impl RemoteLink for Link {
 
     fn refused(&self, refusal: LinkRefusal) {
         let _over = self.refusals.send(refusal);
-    }
-}
-
-/// Opens a connection to a sub-part, in which both sides prove that they are parts of one machine. The error is for people.
-async fn dial_part(address: &str, part: &PartLink) -> Result<Stream, String> {
-    let folder = PartFolder::at(part.folder.clone());
-    let read = move || {
-        let read =
-            |path: PathBuf| files::read(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()));
-        let (authority, own) = (read(folder.authority_file())?, read(folder.certificate_file())?);
-        TlsSettings::new(Some(&authority), Some((&own, &own))).map_err(|error| error.to_string())
-    };
-    let tls = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|error| error.to_string())??;
-    let tls = tls.named(Some(part.server_name.clone()));
-    let (stream, _) = match dial(address, Encryption::On, Fallback::Never, &tls).await {
-        Ok(dialled) => dialled,
-        Err(DialError::Cleartext) => return Err("the computer there is no part of any machine".to_owned()),
-        Err(DialError::Untrusted(_)) => return Err("the computer there is not this part of this machine".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let shown = peer_certificate(&stream).and_then(key_digest);
-    match shown.is_some_and(|key| key == part.key) {
-        true => Ok(stream),
-        false => Err("the computer there was replaced by another, or removed".to_owned()),
     }
 }
 

@@ -79,7 +79,9 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
                 let warning = Diagnostic::new(Severity::Warning, message, SourceSpan::file(&config.path));
                 twice = twice.or(Some(warning.with_help("give the remote another name")));
             }
-            config.remotes.push(Remote::of_part(&membership, part));
+            config
+                .remotes
+                .push(Remote::of_part(&membership, part, config.network.mdns));
         }
     }
     config.membership = Some(membership);

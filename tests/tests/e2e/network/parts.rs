@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mainstay_tests::bins;
 use mainstay_tests::machine::{Machine, Resource};
-use mainstay_tests::world::{PATIENCE, World};
-use serde_json::Value;
+use mainstay_tests::netns::Namespace;
+use mainstay_tests::world::{PATIENCE, World, finish};
+use serde_json::{Value, json};
 
 use super::remotes::until_names;
 use crate::sessions::{powered, set_power};
@@ -164,4 +166,41 @@ async fn whoever_guesses_a_code_ends_it_and_holds_nobody_up() {
     let code = invite(&main, &[]).await;
     assert_eq!(join(&main, &part, &code).await.0, 0);
     until_names(&main, &["arm:left", "own"]).await;
+}
+
+#[tokio::test]
+async fn parts_of_one_network_find_each_other_without_addresses() {
+    let (Some(base), Some(tool)) = (Namespace::new(), Namespace::new()) else {
+        return;
+    };
+    base.join(&tool, "10.9.0.1/24", "10.9.0.2/24");
+    let machine = |name: &str, bind: &str| {
+        Machine::new()
+            .resource(Resource::fake(name, "motor"))
+            .set("network", json!({ "bind_address": bind }))
+    };
+    let mut main = base.place().start(machine("own", "0.0.0.0:8080")).await;
+    let mut part = tool.place().start(machine("left", "0.0.0.0:8080")).await;
+    main.until(|now| now.ready("own")).await;
+    part.until(|now| now.ready("left")).await;
+    let made = main.cli(&["part", "init", config(&main)]).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    let code = invite(&main, &[]).await;
+    // The machine tells the network a moment after it was asked to.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut command = tool.command(&part.place, &bins::mainstay());
+        command.args(["part", "join", code.as_str(), config(&part)]);
+        let joined = finish(command).await;
+        if joined.code == 0 {
+            break;
+        }
+        assert!(Instant::now() < end, "{joined:?}\n{}", main.output());
+    }
+    main.until(|now| now.ready("arm:left")).await;
+    tool.ip("address del 10.9.0.2/24 dev cable");
+    tool.ip("address add 10.9.0.3/24 dev cable");
+    tool.ip("route replace default dev cable");
+    main.until(|now| !now.ready("arm:left")).await;
+    main.until(|now| now.ready("arm:left")).await;
 }
