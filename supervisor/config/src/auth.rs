@@ -102,9 +102,10 @@ fn handlers(reader: &mut Reader, keys: &Keys<'_>, auth: &mut Auth) -> Vec<(Strin
             "" => {
                 reader.error(span, "handler must have type").help = Some("for example `type: api-key`".to_owned());
             }
-            "api-key" => auth
-                .handlers
-                .push(AuthHandler::ApiKeys(api_keys(reader, &keys, &mut known))),
+            "api-key" => {
+                let by_id = api_keys(reader, &keys, &mut known, &mut auth.key_names);
+                auth.handlers.push(AuthHandler::ApiKeys(by_id));
+            }
             "external" => {
                 reader.error(span, "robot cannot issue external auth tokens");
             }
@@ -121,7 +122,12 @@ fn handlers(reader: &mut Reader, keys: &Keys<'_>, auth: &mut Auth) -> Vec<(Strin
     known
 }
 
-fn api_keys(reader: &mut Reader, keys: &Keys<'_>, known: &mut Vec<(String, Span)>) -> BTreeMap<String, ApiKey> {
+fn api_keys(
+    reader: &mut Reader,
+    keys: &Keys<'_>,
+    known: &mut Vec<(String, Span)>,
+    names: &mut BTreeMap<String, String>,
+) -> BTreeMap<String, ApiKey> {
     let mut by_id = BTreeMap::new();
     let Some(node) = keys.get("config") else {
         reader.error(keys.span, "keys is required").help =
@@ -146,8 +152,9 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>, known: &mut Vec<(String, Span)
                 known.push((id.to_owned(), span));
             }
             (id, NodeValue::Map(entries)) => {
-                if let Some(key) = key_hash(reader, id, span, entries) {
+                if let Some((key, name)) = key_hash(reader, id, span, entries) {
                     by_id.insert(id.to_owned(), key);
+                    names.extend(name.map(|name| (id.to_owned(), name)));
                 }
                 known.push((id.to_owned(), span));
             }
@@ -173,20 +180,31 @@ fn api_keys(reader: &mut Reader, keys: &Keys<'_>, known: &mut Vec<(String, Span)
     by_id
 }
 
-/// `{key_hash: "$argon2id$…"}`. Quotes nothing of it.
-fn key_hash(reader: &mut Reader, id: &str, span: Span, entries: &[crate::node::MapEntry]) -> Option<ApiKey> {
-    let problem = match entries {
-        [entry] if entry.key.eq_ignore_ascii_case("key_hash") => match &entry.value.value {
-            NodeValue::Text(text) => match text.parse() {
-                Ok(hash) => return Some(ApiKey::Hashed(hash)),
-                Err(bad) => format!("the `key_hash` of `{}` is no argon2id hash: {bad}", id.escape_debug()),
-            },
-            _ => format!("the `key_hash` of `{}` must be a text", id.escape_debug()),
+/// `{key_hash: "$argon2id$…"}`, and perhaps a `name`. Quotes nothing of it.
+fn key_hash(
+    reader: &mut Reader,
+    id: &str,
+    span: Span,
+    entries: &[crate::node::MapEntry],
+) -> Option<(ApiKey, Option<String>)> {
+    let (mut hash, mut name, mut others) = (None, None, false);
+    for entry in entries {
+        match entry.key.to_ascii_lowercase().as_str() {
+            "key_hash" => hash = Some(&entry.value.value),
+            "name" => name = Some(&entry.value.value),
+            _ => others = true,
+        }
+    }
+    let id = id.escape_debug();
+    let problem = match (hash, name) {
+        (Some(NodeValue::Text(text)), name) if !others => match (text.parse(), name) {
+            (Err(bad), _) => format!("the `key_hash` of `{id}` is no argon2id hash: {bad}"),
+            (Ok(hash), None) => return Some((ApiKey::Hashed(hash), None)),
+            (Ok(hash), Some(NodeValue::Text(name))) => return Some((ApiKey::Hashed(hash), Some(name.clone()))),
+            (Ok(_), Some(_)) => format!("the `name` of the key `{id}` must be a text"),
         },
-        _ => format!(
-            "the key of `{}` must be a text, or a map with `key_hash` and nothing else",
-            id.escape_debug()
-        ),
+        (Some(_), _) if !others => format!("the `key_hash` of `{id}` must be a text"),
+        _ => format!("the key of `{id}` must be a text, or a map with `key_hash` and, if wanted, `name`"),
     };
     reader.error(span, problem).help = Some("write {key_hash: \"$argon2id$v=19$m=19456,t=2,p=1$…$…\"}".to_owned());
     None

@@ -314,6 +314,8 @@ impl Remote {
 pub struct Auth {
     /// Ways to prove who one is.
     pub handlers: Vec<AuthHandler>,
+    /// Names of API keys by their ids, for people.
+    pub key_names: BTreeMap<String, String>,
     /// Names accepted by client certificate.
     pub tls_auth_entities: Vec<String>,
     /// A JSON Web Key Set whose tokens are accepted, as JSON.

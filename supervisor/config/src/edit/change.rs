@@ -101,13 +101,13 @@ fn line_ranges(text: &str) -> Vec<Range<usize>> {
 }
 
 /// A stretch of the text and what takes its place.
-struct Edit {
-    range: Range<usize>,
-    with: String,
+pub(super) struct Edit {
+    pub(super) range: Range<usize>,
+    pub(super) with: String,
 }
 
 impl Edit {
-    fn insert(at: usize, with: String) -> Self {
+    pub(super) fn insert(at: usize, with: String) -> Self {
         Self { range: at..at, with }
     }
 }
@@ -183,7 +183,7 @@ pub(super) fn set(document: &EditableFile, path: &ValuePath, new: &NewValue) -> 
 }
 
 /// The path by keys and numbers alone, which holds even if a name is what changes.
-fn exact_path(slots: &[Slot<'_>], rest: &[Segment]) -> ValuePath {
+pub(super) fn exact_path(slots: &[Slot<'_>], rest: &[Segment]) -> ValuePath {
     let steps = slots.iter().map(|slot| match slot.entry() {
         Some(entry) => Segment::Name(entry.key.clone()),
         None => Segment::Index(slot.index),
@@ -192,7 +192,7 @@ fn exact_path(slots: &[Slot<'_>], rest: &[Segment]) -> ValuePath {
 }
 
 /// Applies the edits, and takes the result only if it says exactly what is wanted.
-fn finish(
+pub(super) fn finish(
     document: &EditableFile,
     path: &ValuePath,
     exact: &ValuePath,
@@ -278,9 +278,16 @@ fn alias_at(text: &str, slot: &Slot<'_>) -> Option<Range<usize>> {
     Some(start..length.map_or(text.len(), |length| start + length))
 }
 
-fn is_flow(text: &str, node: &TreeNode) -> bool {
+/// True for a list or map in brackets.
+pub(super) fn is_flow(text: &str, node: &TreeNode) -> bool {
     let first = text.as_bytes().get(node.span.start as usize);
-    matches!(node.value, NodeValue::List(_) | NodeValue::Map(_)) && matches!(first, Some(b'{' | b'['))
+    // Without brackets of its own a list begins where its first item does, which may have some.
+    let own = match &node.value {
+        NodeValue::List(items) => items.first().is_none_or(|item| item.span.start != node.span.start),
+        NodeValue::Map(_) => true,
+        _ => false,
+    };
+    own && matches!(first, Some(b'{' | b'['))
 }
 
 /// Behind the colon of a key.
@@ -305,7 +312,7 @@ pub(super) fn extent(text: &str, node: &TreeNode) -> usize {
     written.map(|slot| slot_end(text, &slot)).max().unwrap_or(own)
 }
 
-fn slot_end(text: &str, slot: &Slot<'_>) -> usize {
+pub(super) fn slot_end(text: &str, slot: &Slot<'_>) -> usize {
     match (alias_at(text, slot), slot.entry()) {
         (Some(alias), _) => alias.end,
         (None, Some(entry)) if is_absent(&entry.value) => behind_colon(text, entry),
@@ -363,7 +370,7 @@ fn replaced(text: &str, slot: &Slot<'_>, node: &TreeNode, spelled: String) -> Ve
 }
 
 /// The end of the line that holds a byte, in front of its line break.
-fn line_end(text: &str, at: usize) -> usize {
+pub(super) fn line_end(text: &str, at: usize) -> usize {
     let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
     if end > at && text.as_bytes()[end - 1] == b'\r' {
         end - 1
@@ -372,11 +379,11 @@ fn line_end(text: &str, at: usize) -> usize {
     }
 }
 
-fn line_start(text: &str, at: usize) -> usize {
+pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |end| end + 1)
 }
 
-fn line_break(text: &str) -> &'static str {
+pub(super) fn line_break(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
@@ -478,7 +485,7 @@ fn add_to(map: &mut TreeNode, keys: &[String], value: &NodeValue) {
 }
 
 /// A copy of the tree in which the node at the end of `steps` is another one.
-fn altered(root: &TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) -> TreeNode {
+pub(super) fn altered(root: &TreeNode, steps: &[usize], change: impl FnOnce(&mut TreeNode)) -> TreeNode {
     let mut copy = root.clone();
     at(&mut copy, steps, change);
     copy

@@ -1,11 +1,12 @@
 //! Editing one value of a config file in place: everything around it, comments and layout, stays as it is.
 //!
 //! `path` says which value is meant, `find` walks the tree to it, `change` makes the few edits of the text, `write` spells
-//! a value in the style of its surroundings. No edit is trusted: the new text is read again, and unless its tree is
+//! a value in the style of its surroundings, `items` adds to lists and takes out. No edit is trusted: the new text is read again, and unless its tree is
 //! the old one with that single value replaced, there is no change at all.
 
 mod change;
 mod find;
+mod items;
 mod path;
 mod write;
 
@@ -220,6 +221,23 @@ impl EditableFile {
     /// The path leads nowhere, or the file is written in a way in which this value alone cannot be changed.
     pub fn set(&self, path: &ValuePath, value: &NewValue) -> Result<TextChange, Impossible> {
         change::set(self, path, value)
+    }
+
+    /// Puts an item at the end of the list at `path`.
+    ///
+    /// # Errors
+    /// There is no list, or it is written in a way in which nothing can be added to it alone.
+    pub fn append(&self, path: &ValuePath, value: &NewValue) -> Result<TextChange, Impossible> {
+        items::append(self, path, value)
+    }
+
+    /// Takes the entry of a map or the item of a list at `path` out.
+    ///
+    /// # Errors
+    /// There is none, or it is written in a way in which it alone cannot be taken out: the only one of several lines, for
+    /// example.
+    pub fn remove(&self, path: &ValuePath) -> Result<TextChange, Impossible> {
+        items::remove(self, path)
     }
 
     fn missing(&self, path: &ValuePath, reached: &find::Reached<'_, '_>) -> Impossible {

@@ -49,6 +49,20 @@ impl ValuePath {
         matches!(self.0.get(1), Some(Segment::Index(_)))
     }
 
+    /// The way to the key `name` of the map that this leads to.
+    #[must_use]
+    pub fn key(mut self, name: &str) -> Self {
+        self.0.push(Segment::Name(name.to_owned()));
+        self
+    }
+
+    /// The way to an item of the list that this leads to, from 0.
+    #[must_use]
+    pub fn item(mut self, index: usize) -> Self {
+        self.0.push(Segment::Index(index));
+        self
+    }
+
     /// The first `count` parts as text.
     pub(super) fn first(&self, count: usize) -> String {
         show(&self.0[..count])

@@ -419,3 +419,77 @@ proptest! {
         }
     }
 }
+
+/// Edits of `items`, as a word of what they do and its path: `+` appends, `-` removes.
+fn edited(file: &str, text: &str, edit: &str) -> Result<String, String> {
+    let (kind, rest) = edit.split_at(1);
+    let (path, value) = rest.split_once(" = ").unwrap_or((rest, ""));
+    let path: ValuePath = path.parse().map_err(|error: BadPath| error.to_string())?;
+    let document = read(file, text);
+    let change = match kind {
+        "+" => document.append(&path, &NewValue::read(value).expect("a value")),
+        _ => document.remove(&path),
+    };
+    let change = change.map_err(|error| error.to_string())?;
+    Ok(change.text().to_owned())
+}
+
+#[test]
+fn items_are_added_and_taken_out_in_the_style_of_their_list() {
+    for (text, edit, expected) in [
+        ("a: [1, 2]  # x\n", "+a = 3", "a: [1, 2, 3]  # x\n"),
+        ("a: []\n", "+a = x", "a: [x]\n"),
+        (
+            "a:\n  - x  # first\n  - y\nb: 1\n",
+            "+a = z",
+            "a:\n  - x  # first\n  - y\n  - z\nb: 1\n",
+        ),
+        ("a:\n- x\n", "+a = z", "a:\n- x\n- z\n"),
+        ("a:\n- x", "+a = z", "a:\n- x\n- z"),
+        ("a:\n- {b: 1}\n", "+a = {b: 2}", "a:\n- {b: 1}\n- {b: 2}\n"),
+        ("a:\n- b: 1\n  c: 2\n", "+a = {b: 2}", "a:\n- b: 1\n  c: 2\n- {b: 2}\n"),
+        ("a: [1, 2, 3]\n", "-a[0]", "a: [2, 3]\n"),
+        ("a: [1, 2, 3]\n", "-a[2]", "a: [1, 2]\n"),
+        ("a: [1]\n", "-a[0]", "a: []\n"),
+        ("{a: {x: 1, y: [2, 3]}, b: 2}", "-a.y", "{a: {x: 1}, b: 2}"),
+        ("{a: {x: 1, y: 2}, b: 2}", "-a.x", "{a: {y: 2}, b: 2}"),
+        ("a:\n  x: 1  # one\n  y: 2  # two\n", "-a.x", "a:\n  y: 2  # two\n"),
+        ("a:\n  x: 1\n  y:\n    z: 2\nb: 1\n", "-a.y", "a:\n  x: 1\nb: 1\n"),
+        ("a:\n  x: 1\n  y: {z: 2}", "-a.y", "a:\n  x: 1\n"),
+        ("a:\n  - x\n  - y  # two\nb: 1\n", "-a[1]", "a:\n  - x\nb: 1\n"),
+        ("a:\r\n  - x\r\n  - y\r\n", "-a[0]", "a:\r\n  - y\r\n"),
+    ] {
+        assert_eq!(
+            edited("r.yaml", text, edit).as_deref(),
+            Ok(expected),
+            "{edit} in\n{text}"
+        );
+    }
+    let json = "{\n  \"a\": {\n    \"x\": 1,\n    \"y\": [\"b\"]\n  }\n}\n";
+    for (edit, expected) in [
+        ("-a.x", "{\n  \"a\": {\n    \"y\": [\"b\"]\n  }\n}\n"),
+        ("-a.y", "{\n  \"a\": {\n    \"x\": 1\n  }\n}\n"),
+        (
+            "+a.y = c",
+            "{\n  \"a\": {\n    \"x\": 1,\n    \"y\": [\"b\", \"c\"]\n  }\n}\n",
+        ),
+    ] {
+        assert_eq!(edited("r.json", json, edit).as_deref(), Ok(expected), "{edit}");
+    }
+}
+
+#[test]
+fn what_cannot_be_added_or_taken_out_alone_says_so_and_leaves_the_text() {
+    for (text, edit, problem) in [
+        ("a:\n  x: 1\nb: 2\n", "-a.x", "edit the file by hand"),
+        ("a:\n  - x: 1\n    y: 2\n", "-a[0].x", "edit the file by hand"),
+        ("a: {x: 1}\n", "+a = 2", "is no list"),
+        ("a: {x: 1}\n", "-a.y", "no `y` in `a`"),
+        ("a: [1]\n", "-a[3]", "no `[3]` in `a`"),
+        ("z: &z [1, 2]\na: *z\n", "+a = 3", "by hand"),
+        ("z: &z {x: 1, y: 2}\na:\n  <<: *z\n  w: 1\n", "-a.x", "by hand"),
+    ] {
+        let error = edited("r.yaml", text, edit).expect_err(text);
+        assert!(error.contains(problem), "{edit} in\n{text}: {error}");
+    }
+}

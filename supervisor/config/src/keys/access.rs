@@ -23,7 +23,7 @@ pub(crate) static HANDLER: Section = Section::new(
     keys! {
         "type": Word(&["api-key"]), "Which way.";
         "config": Free,
-            "`keys` lists ids; each id is a key of its own, with the secret, or with `{key_hash: \"$argon2id$…\"}`.";
+            "`keys` lists ids; each id is a key of its own, with the secret, or with `{key_hash: \"$argon2id$…\"}`, in which a `name` may tell people whose it is. `mainstay keys new` writes all of it.";
     },
 )
 .requiring(&["type", "config"]);

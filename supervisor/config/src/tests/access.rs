@@ -32,11 +32,11 @@ fn a_key_is_a_text_or_a_hash_and_nothing_else_is_shown_of_it() {
         ("{key_hash: 7}", "the `key_hash` of `a` must be a text"),
         (
             "{hash: hunter2}",
-            "the key of `a` must be a text, or a map with `key_hash` and nothing else",
+            "the key of `a` must be a text, or a map with `key_hash` and, if wanted, `name`",
         ),
         (
             "{}",
-            "the key of `a` must be a text, or a map with `key_hash` and nothing else",
+            "the key of `a` must be a text, or a map with `key_hash` and, if wanted, `name`",
         ),
     ] {
         let text = format!("auth: {{handlers: [{{type: api-key, config: {{keys: [a, b], a: {value}, b: y}}}}]}}");
