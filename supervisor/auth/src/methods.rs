@@ -18,9 +18,11 @@ pub enum Effect {
     Use,
     /// Concerns the machine itself, its processes and its host.
     Admin,
+    /// Concerns configs, logs and the host's files: for the role `owner` alone, whatever a rule says.
+    Owner,
 }
 
-use Effect::{Admin, Basic, Read, Stop, Use};
+use Effect::{Admin, Basic, Owner, Read, Stop, Use};
 
 /// Effects by service: names of methods, with spaces between them.
 const TABLE: &[(&str, &[(Effect, &str)])] = &[
@@ -327,13 +329,15 @@ const TABLE: &[(&str, &[(Effect, &str)])] = &[
 ];
 
 /// Services that are not in the tables of the wire: all their methods have one effect.
-const WHOLE: [(&str, Effect); 7] = [
+const WHOLE: [(&str, Effect); 8] = [
+    // Whoever comes in may ask what it may do.
+    ("mainstay.access.v1.AccessService", Basic),
     // What ResourceNames tells, told to machines.
     ("mainstay.remote.v1.RemoteService", Basic),
     // TypeScript learns from it which methods a session answers for, Go which messages there are.
     ("grpc.reflection.v1.ServerReflection", Basic),
     ("grpc.reflection.v1alpha.ServerReflection", Basic),
-    ("mainstay.control.v1.ControlService", Admin),
+    ("mainstay.control.v1.ControlService", Owner),
     // There while somebody is invited, and then it asks for the code.
     ("mainstay.parts.v1.JoinService", Basic),
     ("mainstay.parts.v1.PartService", Admin),
@@ -425,7 +429,9 @@ mod tests {
             ("viam.service.shell.v1.ShellService", "Explode", Admin),
             ("viam.robot.v1.RobotService", "Explode", Admin),
             ("acme.v1.Gizmo", "GetReadings", Use),
-            ("mainstay.control.v1.ControlService", "GetStatus", Admin),
+            ("mainstay.control.v1.ControlService", "GetStatus", Owner),
+            ("mainstay.control.v1.ControlService", "Explode", Owner),
+            ("mainstay.access.v1.AccessService", "WhoAmI", Basic),
             ("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", Basic),
             ("grpc.health.v1.Health", "Watch", Basic),
             ("debug", "graph", Read),

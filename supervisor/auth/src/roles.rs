@@ -108,7 +108,7 @@ impl Rights {
 
     fn add(&mut self, role: &Role) {
         let most = match role.name.as_str() {
-            Role::OWNER => Effect::Admin,
+            Role::OWNER => Effect::Owner,
             Role::OPERATOR => Effect::Use,
             Role::VIEWER => Effect::Read,
             _ => Effect::Stop,
@@ -120,9 +120,19 @@ impl Rights {
 
     /// True if a call may be made; before its resource is known, if one of some resource may.
     pub fn allow(&self, call: &AskedCall<'_>) -> bool {
-        self.most == Effect::Admin
-            || effect(call.service, call.method) <= self.most
-            || self.rules.iter().any(|rule| rule.allows(call))
+        let effect = effect(call.service, call.method);
+        // No rule gives away what is the owner's: one about `Get*` means resources.
+        effect <= self.most || effect < Effect::Owner && self.rules.iter().any(|rule| rule.allows(call))
+    }
+
+    /// True if everything is allowed.
+    pub fn are_unlimited(&self) -> bool {
+        self.most == Effect::Owner
+    }
+
+    /// Names of the roles, as the config has them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(AsRef::as_ref)
     }
 
     /// The roles, in words.
@@ -148,6 +158,7 @@ pub fn is_of_the_machine(service: &str) -> bool {
 /// What would allow a call, in words.
 pub fn cure(call: &AskedCall<'_>) -> String {
     let roles = match effect(call.service, call.method) {
+        Effect::Owner => return "the role owner in `auth.roles` allows it, and nothing else does".to_owned(),
         Effect::Admin => "the role owner allows it",
         Effect::Use => "the roles operator and owner allow it",
         Effect::Basic | Effect::Stop | Effect::Read => "the roles viewer, operator and owner allow it",
@@ -388,6 +399,37 @@ mod tests {
             let wanted = [true, !admin, !admin && (all || reads), !admin && all];
             let found = [&owner, &operator, &viewer, &none].map(|rights| rights.allow(&call));
             assert_eq!(found, wanted, "{service}/{name}: owner, operator, viewer, in no role");
+        }
+    }
+
+    #[test]
+    fn the_control_service_is_the_owners_whatever_a_rule_says() {
+        let control = "mainstay.control.v1.ControlService";
+        let everything = [
+            rule(None, None, None, "*"),
+            rule(None, None, Some(control), ""),
+            rule(Some("*"), Some("*"), Some("*"), "*"),
+        ];
+        let own = role("own", everything.to_vec());
+        let built_in = Role::BUILT_IN.map(|name| role(name, vec![]));
+        let roles = Roles::new(Some(&[own].into_iter().chain(built_in).collect::<Vec<_>>()));
+        for (entity, allowed) in [
+            (Role::OWNER, true),
+            (Role::OPERATOR, false),
+            (Role::VIEWER, false),
+            ("own", false),
+            ("stranger", false),
+        ] {
+            for method in ["GetStatus", "Logs", "ApplyConfig", "Explode"] {
+                let call = AskedCall {
+                    service: control,
+                    method,
+                    resource: None,
+                };
+                let rights = roles.of(entity).expect("limited");
+                assert_eq!(rights.allow(&call), allowed, "{entity} {method}");
+                assert_eq!(rights.are_unlimited(), allowed, "{entity}");
+            }
         }
     }
 

@@ -186,8 +186,10 @@ impl Ingress {
                 return respond(with_opid(error, opid));
             }
         };
-        let unary = split(request.uri().path()).and_then(|(service, method)| methods::find(service, method));
-        let unary = unary.is_none_or(|method| method.kind == Kind::Unary);
+        let method = split(request.uri().path()).and_then(|(service, method)| methods::find(service, method));
+        let unary = method.is_none_or(|method| method.kind == Kind::Unary);
+        // Of services that are not in the table of the wire any answer may last.
+        let lasting = method.is_none() || !unary;
         let default = (listed && unary).then_some(DEFAULT_UNARY);
         let deadline = match Deadline::of(request.headers(), default, Instant::now()) {
             Ok(deadline) => deadline,
@@ -225,7 +227,7 @@ impl Ingress {
         if let Some(opid) = id.and_then(header) {
             response.headers_mut().insert(OPID, opid);
         }
-        if !unary && !response.body().is_end_stream() {
+        if lasting && !response.body().is_end_stream() {
             return response.map(|body| LocalStream::bound(body, deadline, cancel, (operation, room)));
         }
         response

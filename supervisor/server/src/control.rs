@@ -20,7 +20,7 @@ use mainstay_process::shortage;
 use mainstay_process::usage::{Sampler, memory_bytes, threads};
 use mainstay_proto::mainstay::control::v1 as pb;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlService;
-use mainstay_proxy::identity::Identity;
+use mainstay_proxy::identity::{Caller, Identity};
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::operations::stuck::{Stuck, stuck};
 use mainstay_proxy::resource::Resource;
@@ -406,8 +406,13 @@ impl ControlService for Control {
         &self,
         request: Request<pb::ReloadModuleRequest>,
     ) -> Result<Response<pb::ReloadModuleResponse>, Status> {
+        let caller = request
+            .extensions()
+            .get::<Caller>()
+            .map(|caller| caller.identity.clone());
         let pb::ReloadModuleRequest { name, force } = request.into_inner();
-        let reloaded = self.machine.reload(&Identity::Control, &name, force).await;
+        let caller = caller.unwrap_or_else(|| Identity::Control.into());
+        let reloaded = self.machine.reload(&caller, &name, force).await;
         let reload = reloaded.map_err(restart_status)?;
         let (restarted, unchanged) = match reload.outcome {
             Reloaded::Restarted => (true, String::new()),

@@ -4,10 +4,11 @@
 //! Never changes a machine by itself: it asks the handles of `mainstay-runtime`, and follows the config that is applied.
 //!
 //! Reading order: [`listeners`] and [`local_services`] (where calls come in), [`robot`] (the machine as clients see it),
-//! [`control`] (as the command line sees it), [`auth_service`], [`remote_service`] (as other machines
+//! [`control`] (as the command line sees it), [`auth_service`], `access_service` (what a caller may do), [`remote_service`] (as other machines
 //! see it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`], [`mdns`];
 //! [`followers`] (what the applied config feeds).
 
+mod access_service;
 pub mod auth_service;
 mod configs;
 pub mod control;

@@ -7,6 +7,7 @@ use http::{Method, Request, Uri};
 use mainstay_auth::access::Access;
 use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
 use mainstay_proto::grpc::health::v1::health_server::HealthServer;
+use mainstay_proto::mainstay::access::v1::access_service_server::AccessServiceServer;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
 use mainstay_proto::mainstay::parts::v1::join_service_server::JoinServiceServer;
 use mainstay_proto::mainstay::parts::v1::part_service_server::PartServiceServer;
@@ -24,6 +25,7 @@ use tonic::{Code, Status};
 use tonic_reflection::pb::{v1, v1alpha};
 use tower_service::Service;
 
+use crate::access_service::AccessState;
 use crate::auth_service::AuthState;
 use crate::control::Control;
 use crate::health::HealthState;
@@ -35,6 +37,7 @@ use crate::web;
 
 const ROBOT: &str = "viam.robot.v1.RobotService";
 const CONTROL: &str = "mainstay.control.v1.ControlService";
+const ACCESS: &str = "mainstay.access.v1.AccessService";
 const REMOTE: &str = "mainstay.remote.v1.RemoteService";
 const JOIN: &str = "mainstay.parts.v1.JoinService";
 const PARTS: &str = "mainstay.parts.v1.PartsService";
@@ -53,6 +56,7 @@ pub struct OwnServices {
     reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer<Reflection>,
     remote: RemoteServiceServer<ResourceLists>,
     control: ControlServiceServer<Control>,
+    rights: AccessServiceServer<AccessState>,
     access: Arc<Access>,
     auth: AuthServiceServer<AuthState>,
     part: PartState,
@@ -61,7 +65,7 @@ pub struct OwnServices {
 }
 
 impl OwnServices {
-    /// The services of `robot`; `control` answers on the control socket alone.
+    /// The services of `robot`; `control` answers on the control socket, and owners on the network.
     pub fn new(robot: RobotState, control: Control, access: Arc<Access>, part: PartState) -> Self {
         let published = robot.machine.published.clone();
         let reflection = Reflection::new(published.clone());
@@ -77,7 +81,8 @@ impl OwnServices {
             reflection: v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()),
             reflection_alpha: v1alpha::server_reflection_server::ServerReflectionServer::new(reflection),
             remote: RemoteServiceServer::new(lists).max_encoding_message_size(MAX_MESSAGE_LEN),
-            control: ControlServiceServer::new(control.clone()),
+            control: ControlServiceServer::new(control.clone()).max_decoding_message_size(MAX_MESSAGE_LEN),
+            rights: AccessServiceServer::new(AccessState::new(access.clone())),
             auth: AuthServiceServer::new(AuthState::new(access.clone())),
             access,
             part,
@@ -99,10 +104,9 @@ impl LocalServices for OwnServices {
             ROBOT => Some(Treatment::Listed),
             // Without handlers it is not there, as with peers.
             AUTH if self.access.policy().handles_keys() => Some(Treatment::Unlisted),
-            HEALTH | REFLECTION | REFLECTION_ALPHA | REMOTE => Some(Treatment::Unlisted),
-            CONTROL if matches!(identity, Identity::Control) => Some(Treatment::Unlisted),
+            HEALTH | REFLECTION | REFLECTION_ALPHA | REMOTE | ACCESS => Some(Treatment::Unlisted),
             JOIN if self.part.is_inviting() => Some(Treatment::Unlisted),
-            PARTS | PART if is_proved(identity) => Some(Treatment::Unlisted),
+            CONTROL | PARTS | PART if is_proved(identity) => Some(Treatment::Unlisted),
             _ => None,
         }
     }
@@ -114,6 +118,7 @@ impl LocalServices for OwnServices {
             REFLECTION => answer(self.reflection.clone(), request),
             REFLECTION_ALPHA => answer(self.reflection_alpha.clone(), request),
             REMOTE => answer(self.remote.clone(), request),
+            ACCESS => answer(self.rights.clone(), request),
             AUTH => answer(self.auth.clone(), request),
             CONTROL => answer(self.control.clone(), request),
             JOIN => answer(JoinServiceServer::new(self.part.clone()), request),
@@ -136,8 +141,12 @@ impl LocalServices for OwnServices {
     }
 }
 
-/// True for whoever has proved who they are: on the control socket, or to the gate, which then knows their rights.
-fn is_proved(identity: &Identity) -> bool {
+/// True for callers whose identity is certain: on the control socket, which its user alone can open, and on the network those who
+/// have proved who they are, of whom the gate lets owners pass.
+///
+/// A machine that asks nobody has what they are served on its socket alone, on loopback too: every user of the host, and every
+/// module, reaches a port there.
+pub(super) fn is_proved(identity: &Identity) -> bool {
     match identity {
         Identity::Control => true,
         Identity::Client(client) => client.entity.is_some(),
