@@ -16,6 +16,7 @@ use mainstay_model::machine_path;
 use mainstay_pki::authority::Authority;
 use mainstay_process::cgroup::Tree;
 use mainstay_process::claim::claim;
+use mainstay_process::control_peers::ModuleProcesses;
 use mainstay_process::guardian::GuardianLink;
 use mainstay_process::identity::IdentityClaim;
 use mainstay_process::path_listener::PathListener;
@@ -280,7 +281,8 @@ where
     clients.spawn(async move { driver.run(hang_ups, ending).await.finish().await });
     let mut rooms = JoinSet::new();
     rooms.spawn(serve_parents(parents, routes.clone(), inner.clone()));
-    rooms.spawn(serve_control(control_listener, routes.clone(), inner.clone()));
+    let modules = ModuleProcesses::of_this_core(cgroups.as_ref().map(|tree| tree.path()));
+    rooms.spawn(serve_control(control_listener, routes.clone(), modules, inner.clone()));
     rooms.spawn(robot.clone().watch_modules(inner.clone()));
     let caller = jobs::JobContext::new(handle.published.clone(), routes);
     // Jobs end first: what stops must not be set moving again.

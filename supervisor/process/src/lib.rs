@@ -6,12 +6,13 @@
 //! Reading order: [`launch`], [`signals`] and [`child`] (a process and whatever it forked), [`sandbox`] and [`cgroup`] (what binds it),
 //! [`orphans`] and [`process_table`] (what left it), [`guardian`] (what outlives the core), [`runtime_dir`] and [`claim`],
 //! [`identity`], [`sockets`] and [`path_listener`], [`upkeep`] (what was removed under a running machine);
-//! [`members`], [`peers`] and [`loopback`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it);
+//! [`members`], [`peers`], [`loopback`] and [`control_peers`] (who belongs to a module); [`memory`], [`usage`] and [`evidence`] (what is seen of it);
 //! [`descriptors`] and [`shortage`] (what runs out); [`shutdown_signals`]; [`program_text`] (what we keep in memory ourselves).
 
 pub mod cgroup;
 pub mod child;
 pub mod claim;
+pub mod control_peers;
 pub mod descriptors;
 pub mod evidence;
 pub mod guardian;

@@ -1,8 +1,9 @@
 //! Upkeep of what a running machine stands on, and what others may remove under it: runtime directory, lock, home of the
 //! modules, working directory. Sockets are looked after by [`path_listener`](crate::path_listener).
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
@@ -37,8 +38,10 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Upkeep of the machine whose modules keep their data in `home`.
+    /// Upkeep of the machine whose modules keep their data in `home`, which is made if it is missing.
     pub fn new(directory: Arc<RuntimeDirKeeper>, claim: IdentityClaim, home: PathBuf) -> Self {
+        // A failure is told with the first look.
+        let _told_later = make_home(&home);
         Self {
             directory,
             claim,
@@ -97,7 +100,7 @@ impl Upkeep {
         let renewed = self.directory.renew_if_missing();
         renewed.map_err(|error| format!("the runtime directory was removed under the machine: {error}"))?;
         if !self.home.exists() {
-            let made = fs::create_dir_all(&self.home);
+            let made = make_home(&self.home);
             made.map_err(|error| {
                 let home = self.home.display();
                 format!(
@@ -107,6 +110,12 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+/// Makes the home of the modules for its owner alone: what they keep is not for the other users of a host. A folder that is there
+/// stays as it is.
+fn make_home(home: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(home)
 }
 
 /// True if the folder at `path` is another one than the working directory.

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use mainstay_model::descriptors::Share;
+use mainstay_process::control_peers::ModuleProcesses;
 use mainstay_process::path_listener::PathListener;
 use mainstay_process::peers::AllowedPeers;
+use mainstay_proto::ResourceName;
+use mainstay_proxy::gate::{CallGate, ConnectionGate, Entered, GatedCall};
 use mainstay_proxy::identity::{Identity, ModulePeer as _};
 use mainstay_proxy::ingress::{Ingress, Routes};
 use mainstay_proxy::listen::{Connections, accept_failed, admit_descriptor};
+use mainstay_proxy::status::CallError;
 use mainstay_runtime::module::entry::ModuleEntry;
 use mainstay_runtime::module::parent::{ParentListener, ParentSocket, admit};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -15,13 +20,26 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use uuid::Uuid;
 
-/// Serves the command line on the control socket until `stop`.
-pub async fn serve_control(listener: PathListener, routes: Arc<Routes>, stop: CancellationToken) {
-    let ingress = Ingress::new(routes, Identity::Control);
+/// Serves the command line on the control socket until `stop`; processes of modules are told that it is not theirs.
+pub async fn serve_control(
+    listener: PathListener,
+    routes: Arc<Routes>,
+    modules: ModuleProcesses,
+    stop: CancellationToken,
+) {
+    let ingress = Ingress::new(routes.clone(), Identity::Control);
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
-        connections.serve(io, ingress.clone(), stop.clone());
+        let ingress = match modules.admit(&io) {
+            Ok(()) => ingress.clone(),
+            Err(refused) => {
+                warn!("refused a process on the control socket: {refused}");
+                closed_to(&routes, refused.to_string())
+            }
+        };
+        connections.serve(io, ingress, stop.clone());
     }
     drop(listener);
     connections.finish().await;
@@ -52,6 +70,46 @@ pub async fn serve_parents(
         }
     }
     while parents.join_next().await.is_some() {}
+}
+
+/// Ingress that answers every call with a refusal and its reason.
+fn closed_to(routes: &Routes, why: String) -> Ingress {
+    let routes = Routes {
+        table: routes.table.clone(),
+        gate: Arc::new(ClosedGate(why)),
+        local: routes.local.clone(),
+        operations: routes.operations.clone(),
+        traces: routes.traces.clone(),
+    };
+    Ingress::new(Arc::new(routes), Identity::Control)
+}
+
+/// Gate that lets no call pass.
+#[derive(Debug, Clone)]
+struct ClosedGate(String);
+
+impl ClosedGate {
+    fn refusal(&self) -> CallError {
+        CallError::PermissionDenied(self.0.clone())
+    }
+}
+
+impl CallGate for ClosedGate {
+    fn connection(&self, _: &Arc<Identity>) -> Option<Arc<dyn ConnectionGate>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn admit(&self, _: &GatedCall<'_>) -> Result<Option<Uuid>, CallError> {
+        Err(self.refusal())
+    }
+
+    fn monitored(&self, _: &Identity, _: &HeaderMap, _: &ResourceName) {}
+}
+
+impl ConnectionGate for ClosedGate {
+    fn enter(&self, _: &HeaderMap, _: &str) -> Result<Entered, CallError> {
+        Err(self.refusal())
+    }
 }
 
 /// A token that ends with `stop`, or with `closed`.

@@ -188,6 +188,14 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
             "received message larger than max (67108864 vs. 33554432)",
         ),
         (
+            "too large for the core itself",
+            RawRequest::new("/viam.robot.v1.RobotService/ResourceNames")
+                .frame(0, 64 << 20, &field(1, b"echo"))
+                .unfinished(),
+            Code::ResourceExhausted,
+            "received message larger than max (67108864 vs. 33554432)",
+        ),
+        (
             "compressed, but not said how",
             RawRequest::new(READINGS).frame(1, 7, &readings("probe").encode_to_vec()),
             Code::Internal,

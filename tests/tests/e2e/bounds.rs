@@ -339,3 +339,86 @@ async fn a_stranger_gets_nothing_from_a_modules_parent_socket() {
     world.until_printed("refused a stranger").await;
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
+
+/// Shell script that asks the machine for its status by the command line.
+fn asks_for_status(world: &World) -> String {
+    let program = mainstay_tests::bins::mainstay();
+    let (run, config) = (world.place.file("run"), world.config());
+    format!(
+        "XDG_RUNTIME_DIR={} {} status --machine {}",
+        run.display(),
+        program.display(),
+        config.display()
+    )
+}
+
+#[tokio::test]
+async fn a_module_and_what_it_left_behind_command_nothing_through_the_control_socket() {
+    let world = bound("keep_moving", json!(false)).await;
+    let ask = asks_for_status(&world);
+    let told = |text: &str| text.contains("belongs to a module of this machine") && text.contains("PERMISSION_DENIED");
+    // Itself, through a shell in a session of its own, and deep below many shells.
+    let nested = (0..40).fold(ask.clone(), |inner, level| format!("(: {level}; {inner}; exit $?)"));
+    for script in [
+        ask.clone(),
+        format!("setsid -w sh -c '{ask}'"),
+        format!("{nested}; exit $?"),
+    ] {
+        let (code, output) = shell(&world, &script).await;
+        assert!(code == 1 && told(&output), "{script}: {output}");
+    }
+    // A daemon that left session and parent before it asks.
+    let file = world.place.file("daemon");
+    let daemon = format!(
+        "setsid sh -c '(while [ $(ps -o ppid= -p $BASHPID 2>/dev/null || echo 1) = $$ ]; do :; done; {ask} >{0}.part 2>&1; mv {0}.part {0}) &' </dev/null >/dev/null 2>&1",
+        file.display()
+    );
+    assert_eq!(shell(&world, &daemon).await.0, 0);
+    let end = std::time::Instant::now() + mainstay_tests::world::PATIENCE;
+    while !file.exists() {
+        assert!(std::time::Instant::now() < end, "the daemon said nothing");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let output = fs::read_to_string(&file).expect("written");
+    assert!(told(&output), "{output}");
+    world.until_printed("refused a process on the control socket").await;
+    // Whoever is not its child comes in as ever.
+    let status = world.cli(&["status"]).await;
+    assert_eq!(status.code, 0, "{status:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_module_with_a_user_of_its_own_reads_no_environment_of_another_and_hides_its_own() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    for folder in [place.folder().to_owned(), place.file("home"), place.file("run")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("ours");
+    }
+    let fixture = place.file("misbehave");
+    fs::copy(mainstay_tests::bins::find("misbehave"), &fixture).expect("writable");
+    let machine = Machine::new()
+        .module(
+            Module::new("held", &fixture)
+                .env("NONCE", "held")
+                .set("sandbox", json!({ "user": "nobody" })),
+        )
+        .module(Module::new("other", &fixture).env("TOKEN", "of-the-other"))
+        .resource(Resource::fake("motor", "motor"))
+        .resource(Resource::generic("thing"));
+    let mut world = place.start(machine).await;
+    let now = world.until(|now| now.ready("thing") && now.module_ready("other")).await;
+    let (other, held) = (
+        now.pid("other").expect("a process"),
+        now.pid("held").expect("a process"),
+    );
+    // The core's environment has what the machine was started with.
+    for pid in [other, world.pid(), now.pid("builtin:fake").expect("a process")] {
+        refused(&world, &[format!("cat /proc/{pid}/environ")], "Permission denied").await;
+    }
+    let (code, own) = shell(&world, &format!("tr '\\0' '\\n' </proc/{held}/environ")).await;
+    assert!(code == 0 && own.contains("NONCE=held"), "{own}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}

@@ -162,3 +162,13 @@ async fn a_module_keeps_its_data_where_the_home_is() {
     assert_eq!(mode(&data) & 0o007, 0, "open to everybody");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }
+
+#[tokio::test]
+async fn the_home_of_the_modules_is_made_for_its_owner_alone() {
+    let place = Place::new();
+    let home = place.file("fresh/home");
+    let place = place.argument("--home").argument(home.to_str().expect("UTF-8"));
+    let world = place.start(Machine::new()).await;
+    assert_eq!(mode(&home), 0o700);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}

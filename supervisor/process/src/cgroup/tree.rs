@@ -99,6 +99,11 @@ impl Tree {
         }
     }
 
+    /// Path of the machine's directory as `/proc/PID/cgroup` shows it; the cgroups of its modules lie below.
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
     /// Controllers that can limit a module in this tree.
     pub fn controllers(&self) -> Controllers {
         self.controllers
