@@ -99,6 +99,7 @@ impl Place {
             .current_dir(self.folder())
             .env("HOME", self.file("home"))
             .env("VIAM_HOME", self.file("home"))
+            .env("XDG_CONFIG_HOME", self.file("config"))
             .env("XDG_RUNTIME_DIR", self.file("run"))
             .env("STATE_DIRECTORY", self.file("state"))
             .env("NO_COLOR", "1")

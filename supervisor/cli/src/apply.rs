@@ -16,11 +16,12 @@ use mainstay_proto::words::resource_state;
 use serde_json::{Value, json};
 
 use crate::call::resolve;
-use crate::config_text::{gather, machine_for};
+use crate::config_text::machine_for;
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{filled, note, print};
 use crate::plan_text::PlannedNames;
+use crate::selector::MachineSelector;
 use crate::status_json::module_state;
 use crate::table::{Cell, TextTable};
 use crate::terminal::{Colour, Style};
@@ -54,9 +55,8 @@ pub struct Arguments {
     /// Apply without asking for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
@@ -67,12 +67,14 @@ pub struct Arguments {
 /// # Errors
 /// No machine (3); several, and none was named (2); a machine that breaks off (3).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
-    let mut machine = machine_for(arguments.machine, &arguments.file, "apply").await?;
-    let config = gather(&arguments.file)?;
+    let machine = machine_for(&arguments.selector, &arguments.file, "apply").await?;
+    let sent = machine.gather(&arguments.file)?;
+    let mut machine = machine.control;
     let request = PlanConfigRequest {
-        config: Some(config.clone()),
+        config: Some(sent.config.clone()),
     };
-    let planned = machine.plan_config(request).await?.into_inner();
+    let mut planned = machine.plan_config(request).await?.into_inner();
+    planned.diagnostics = sent.told(planned.diagnostics);
     let mut output = ApplyOutput {
         json: arguments.json,
         style: Style::stdout(),
@@ -99,7 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         return Ok(Exit::Wrong);
     }
     let request = ApplyConfigRequest {
-        config: Some(config),
+        config: Some(sent.config),
         revert_after: arguments.revert_after.and_then(|after| after.try_into().ok()),
     };
     let mut steps = machine.apply_config(request).await?.into_inner();

@@ -10,11 +10,12 @@ use mainstay_model::{Config, Offers, SourceSpan};
 use mainstay_proto::mainstay::control::v1::{CheckConfigRequest, CheckConfigResponse};
 use serde_json::{Value, json};
 
-use crate::config_text::{gather, machine_for};
+use crate::config_text::machine_for;
 use crate::diagnostics::{sent_text, tally, tally_text};
 use crate::failure::{CliError, Exit};
 use crate::human::count;
 use crate::output::{joined, print};
+use crate::selector::MachineSelector;
 use crate::status_text::file_name;
 use crate::terminal::Style;
 use crate::{ask_builtins, diagnostics, running_offers};
@@ -46,9 +47,8 @@ pub struct Arguments {
     /// Ask the modules of the running machine to validate their entries
     #[arg(long)]
     live: bool,
-    /// With `--live`: the machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG", requires = "live")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// The program that holds the built-in modules [default: mainstay-builtins beside this program]
     #[arg(long, value_name = "PATH", conflicts_with = "live")]
     builtins: Option<PathBuf>,
@@ -77,6 +77,8 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     if arguments.live {
         return live(arguments).await;
     }
+    let unused = "`mainstay check` reads files of this host and asks no machine; with `--live` it does";
+    arguments.selector.check_unused(unused)?;
     let builtins = arguments.builtins.unwrap_or_else(config::builtins::default_path);
     let found = look(&arguments.file, builtins).await;
     print(&if arguments.json {
@@ -142,11 +144,13 @@ async fn offers(file: &Path, config: &Config, builtins: &BuiltinModels) -> Offer
 
 /// Asks the running machine, whose modules look at their entries.
 async fn live(arguments: Arguments) -> Result<Exit, CliError> {
-    let mut machine = machine_for(arguments.machine, &arguments.file, "check --live").await?;
+    let mut machine = machine_for(&arguments.selector, &arguments.file, "check --live").await?;
+    let sent = machine.gather(&arguments.file)?;
     let request = CheckConfigRequest {
-        config: Some(gather(&arguments.file)?),
+        config: Some(sent.config.clone()),
     };
-    let answer = machine.check_config(request).await?.into_inner();
+    let mut answer = machine.control.check_config(request).await?.into_inner();
+    answer.diagnostics = sent.told(answer.diagnostics);
     print(&if arguments.json {
         live_json(&arguments.file, &answer)
     } else {

@@ -19,9 +19,10 @@ use tokio::time::timeout;
 
 use crate::failure::{CliError, Exit};
 use crate::output::print;
+use crate::selector::MachineSelector;
 use crate::status_wire::from_robot;
 use crate::target;
-use crate::target::{MachineSelector, Socket};
+use crate::target::Socket;
 
 /// Environment variable with which a script asks for candidates.
 const ASKED: &str = "MAINSTAY_COMPLETE";
@@ -172,6 +173,7 @@ fn selector(words: impl Iterator<Item = OsString>) -> MachineSelector {
         match option {
             "--machine" => selector.machine = value.or_else(|| words.next()).map(PathBuf::from),
             "--address" => selector.address = value.or_else(|| words.next()),
+            "--profile" => selector.profile = value.or_else(|| words.next()).and_then(|name| name.parse().ok()),
             _ => {}
         }
     }

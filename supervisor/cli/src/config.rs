@@ -173,7 +173,7 @@ fn set(arguments: &SetArguments) -> Result<Exit, CliError> {
 
 /// Diagnostics of the config of `file` if one of its files has the new text. What would be refused, or could not be read as
 /// what its key takes, is not written.
-fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, CliError> {
+pub(super) fn check(file: &Path, changed: &Path, text: &[u8]) -> Result<Vec<Diagnostic>, CliError> {
     let not_written = |why: &str, diagnostics: &[Diagnostic]| {
         let shown = diagnostics::render(diagnostics, config::colour_wanted());
         CliError::wrong(format!("nothing is written, because {why}:\n\n{shown}"))
@@ -229,7 +229,7 @@ fn impossible(error: Impossible, place: &ValueFile) -> CliError {
 }
 
 /// The file as a tree, and its bytes.
-fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), CliError> {
+pub(super) fn read(file: &Path) -> Result<(EditableFile, Vec<u8>), CliError> {
     let bytes =
         fs::read(file).map_err(|error| CliError::wrong(format!("`{}` cannot be read: {error}", file.display())))?;
     let content = bytes.strip_prefix(MARK).unwrap_or(&bytes);

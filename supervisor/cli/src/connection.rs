@@ -21,6 +21,8 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyperlocal::UnixConnector;
 use mainstay_dial::{Credentials, DialError, Encryption, Fallback, TlsSettings, dial, dial_found, lookup_either};
+use mainstay_proto::mainstay::access::v1::access_service_client::AccessServiceClient;
+use mainstay_proto::mainstay::access::v1::{WhoAmIRequest, WhoAmIResponse};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
 use mainstay_proto::viam::robot::v1::robot_service_client::RobotServiceClient;
 use tokio::net::UnixStream;
@@ -28,6 +30,8 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
+
+use crate::failure::CliError;
 
 /// Flow-control window of a stream, in bytes: a camera's image arrives without a pause.
 const WINDOW: u32 = 16 << 20;
@@ -46,15 +50,58 @@ pub struct MachineConnection {
 #[derive(Clone, Debug)]
 pub struct ApiKey(Credentials);
 
+/// Environment variable with the API key of a machine on the network.
+const KEY_VARIABLE: &str = "MAINSTAY_API_KEY";
+
+impl ApiKey {
+    /// The key `secret` of this id; `None` if one of them is empty.
+    pub fn new(id: &str, secret: &str) -> Option<Self> {
+        (!id.is_empty() && !secret.is_empty()).then(|| Self(Credentials::api_key(id, secret)))
+    }
+
+    /// The key that the environment holds, if it holds one.
+    ///
+    /// # Errors
+    /// What it holds is none (exit 2). Quotes nothing of it.
+    pub fn from_environment() -> Result<Option<Self>, CliError> {
+        let text = std::env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty());
+        let read = text.map(|text| text.to_str().unwrap_or_default().parse());
+        read.transpose()
+            .map_err(|problem| CliError::usage(format!("the variable {KEY_VARIABLE}: {problem}")))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.0.entity
+    }
+
+    /// The key itself, for those who show or store it.
+    pub fn secret(&self) -> &str {
+        &self.0.payload
+    }
+}
+
 impl FromStr for ApiKey {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self(Credentials::api_key(id, secret))),
-            _ => Err("an API key is written ID:KEY"),
-        }
+        let parts = text.split_once(':');
+        let key = parts.and_then(|(id, secret)| Self::new(id, secret));
+        key.ok_or("an API key is written ID:KEY")
     }
+}
+
+/// Machine on the network, and how it is reached.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkMachine {
+    /// Address, `host:port`, or its name on the local network.
+    pub address: String,
+    /// Key to show.
+    pub key: Option<ApiKey>,
+    /// Certificate of the authority that alone is trusted, in PEM. `None`: those of the system.
+    pub ca: Option<String>,
+    /// True to speak in cleartext.
+    pub insecure: bool,
 }
 
 /// Failure to connect to a machine on the network.
@@ -62,13 +109,19 @@ impl FromStr for ApiKey {
 pub enum DialFailure {
     /// Nobody answers there as is asked.
     Unreachable(String),
+    /// It shows a certificate of an authority that nobody trusts here.
+    Untrusted(String),
     /// The machine does not take the key.
     Refused(Status),
 }
 
 impl From<DialError> for DialFailure {
     fn from(error: DialError) -> Self {
-        Self::Unreachable(error.to_string())
+        match error {
+            // A certificate for another name, or of another time, gets no better by trust.
+            DialError::Untrusted(ref cause) if cause == "UnknownIssuer" => Self::Untrusted(error.to_string()),
+            _ => Self::Unreachable(error.to_string()),
+        }
     }
 }
 
@@ -91,26 +144,29 @@ impl MachineConnection {
         Self::handshake(stream, Authority::from_static("localhost")).await
     }
 
-    /// Connects to a machine's network address, `host:port`, or by its name on the local network; by TLS if it speaks that. `key`
-    /// is shown to it; that takes TLS, or `insecure`.
+    /// Connects to a machine on the network, by its address or its name there: by TLS if it speaks that, unless cleartext is asked for, which a key needs to be shown
+    /// without.
     ///
     /// # Errors
     /// Nobody answers there, or it does not take the key.
-    pub async fn network(address: &str, key: Option<&ApiKey>, insecure: bool) -> Result<Self, DialFailure> {
-        let encryption = if insecure { Encryption::Off } else { Encryption::On };
-        let fallback = if key.is_some() {
-            Fallback::Never
-        } else {
-            Fallback::Anywhere
+    pub async fn network(machine: &NetworkMachine) -> Result<Self, DialFailure> {
+        let encryption = match machine.insecure {
+            true => Encryption::Off,
+            false => Encryption::On,
         };
-        let found = lookup_either(address).await?;
-        let (stream, encryption) = dial_found(&found, encryption, fallback, &TlsSettings::default()).await?;
-        let authority = Authority::try_from(address).map_err(io::Error::other)?;
-        let mut connection = Self::handshake(TokioIo::new(stream), authority).await?;
+        let tls = TlsSettings::new(machine.ca.as_deref().map(str::as_bytes), None)?;
+        let fallback = match machine.key {
+            Some(_) => Fallback::Never,
+            None => Fallback::Anywhere,
+        };
+        let found = lookup_either(&machine.address).await?;
+        let (stream, encryption) = dial_found(&found, encryption, fallback, &tls).await?;
+        let address = Authority::try_from(machine.address.as_str()).map_err(io::Error::other)?;
+        let mut connection = Self::handshake(TokioIo::new(stream), address).await?;
         if encryption == Encryption::On {
             connection.scheme = Scheme::HTTPS;
         }
-        if let Some(ApiKey(credentials)) = key {
+        if let Some(ApiKey(credentials)) = &machine.key {
             connection.authorization = Some(credentials.exchange(connection.clone()).await?);
         }
         Ok(connection)
@@ -129,6 +185,17 @@ impl MachineConnection {
             connection.scheme = Scheme::HTTPS;
         }
         Ok(connection)
+    }
+
+    /// Asks the machine who we are to it, and what we may do.
+    ///
+    /// # Errors
+    /// The machine's status: UNIMPLEMENTED where it is none of ours, UNAUTHENTICATED where it wants a key.
+    pub async fn who_am_i(&self) -> Result<WhoAmIResponse, Status> {
+        let answer = AccessServiceClient::new(self.clone())
+            .who_am_i(WhoAmIRequest {})
+            .await?;
+        Ok(answer.into_inner())
     }
 
     /// Speaks over a socket whose other end is there already.

@@ -6,15 +6,15 @@ use mainstay_config as config;
 use mainstay_config::store::LastGood;
 use mainstay_model::difference;
 use mainstay_model::text::plain;
-use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigDifference, DiffConfigRequest, GetStatusRequest};
+use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigDifference, DiffConfigRequest};
 use mainstay_wire::control;
 use serde_json::{Value, json};
 
-use crate::config_text::{gather, machine_for};
+use crate::config_text::{ConfigTarget, machine_for};
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
+use crate::selector::MachineSelector;
 use crate::table::{Cell, TextTable};
-use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::{diagnostics, target};
 
@@ -36,11 +36,10 @@ pub struct Arguments {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Compare with the last config of this file that worked, instead of the running one
-    #[arg(long, requires = "file", conflicts_with = "machine")]
+    #[arg(long, requires = "file")]
     last_good: bool,
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -63,8 +62,12 @@ struct Compared {
 /// No machine (3); several, and none was named (2); a file that cannot be read, or no last good config (1).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let compared = match &arguments.file {
-        Some(file) if arguments.last_good => with_last_good(file)?,
-        file => with_running(file.as_deref(), arguments.machine.clone()).await?,
+        Some(file) if arguments.last_good => {
+            let selector = &arguments.selector;
+            selector.check_unused("`--last-good` compares with a file of this host and asks no machine")?;
+            with_last_good(file)?
+        }
+        file => with_running(file.as_deref(), &arguments.selector).await?,
     };
     if arguments.json {
         print(&json_text(&compared))?;
@@ -77,25 +80,25 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     Ok(if compared.usable { Exit::Done } else { Exit::Wrong })
 }
 
-async fn with_running(file: Option<&Path>, machine: Option<PathBuf>) -> Result<Compared, CliError> {
-    let (file, mut client) = match file {
-        Some(file) => (file.to_owned(), machine_for(machine, file, "diff").await?),
+async fn with_running(file: Option<&Path>, selector: &MachineSelector) -> Result<Compared, CliError> {
+    let (file, mut machine) = match file {
+        Some(file) => (file.to_owned(), machine_for(selector, file, "diff").await?),
         None => {
-            let mut client = target::control(&MachineSelector::local(machine), "diff").await?;
-            let status = client.get_status(GetStatusRequest {}).await?.into_inner();
-            (PathBuf::from(status.config_path), client)
+            let mut machine = ConfigTarget::new(&target::find(selector).await?, "diff").await?;
+            (machine.own_file().await?, machine)
         }
     };
+    let sent = machine.gather(&file)?;
     let request = DiffConfigRequest {
-        config: Some(gather(&file)?),
+        config: Some(sent.config.clone()),
     };
-    let answer = client.diff_config(request).await?.into_inner();
+    let answer = machine.control.diff_config(request).await?.into_inner();
     Ok(Compared {
         file,
         from: format!("what runs ({})", answer.from),
         usable: answer.usable,
         differences: answer.differences,
-        diagnostics: answer.diagnostics,
+        diagnostics: sent.told(answer.diagnostics),
     })
 }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::failure::{CliError, Exit};
 use crate::output::{filled, print};
+use crate::selector::MachineSelector;
 use crate::status_json::{machine_state, module_state};
 use crate::status_text::{cleaned, module_colour, resource_colour};
-use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::times::{at, rfc3339, until};
 use crate::{human, target};

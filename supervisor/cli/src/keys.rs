@@ -1,5 +1,5 @@
-//! `mainstay keys`: the private CA of a machine, its certificate, and those of its clients. Works on the files of this host,
-//! whether the machine runs or not.
+//! `mainstay keys`: the API keys of a machine, its private CA, its certificate, and those of its clients. Works on the files of this
+//! host, whether the machine runs or not.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,25 +10,28 @@ use mainstay_config::store::LastGood;
 use mainstay_model::membership::is_reserved;
 use mainstay_model::network_name;
 use mainstay_pki::authority::{self, Authority, AuthorityError, CertificateKind, IssuedCertificate};
-use mainstay_pki::certificate::{Validity, date};
+use mainstay_pki::certificate::{Validity, date, fingerprint};
 use serde_json::{Value, json};
 
+use crate::api_keys::ListedKey;
 use crate::failure::{CliError, Exit};
-use crate::output::print;
+use crate::output::{note, print};
 use crate::status_text::file_name;
 use crate::table::{Cell, TextTable};
-use crate::target;
 use crate::terminal::{Colour, Style};
+use crate::{api_keys, target};
 
 /// Arguments of `mainstay keys`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  mainstay keys new --role operator --name laptop    an API key for a client on the network
+  mainstay keys list                    the API keys and the certificates of the machine
+  mainstay keys revoke ID
   mainstay keys init rover.yaml         make a CA for the machine, and its certificate
   mainstay keys ca > rover-ca.pem       what clients are to trust
   SSL_CERT_FILE=rover-ca.pem python drive.py
   mainstay keys client laptop           a certificate by which the client `laptop` proves who it is
-  mainstay keys list
 
 With `tls: own` below `network:` the machine serves TLS with its certificate, and renews it by itself.")]
 pub struct Arguments {
@@ -40,8 +43,12 @@ pub struct Arguments {
 enum Action {
     /// Make a private CA for a machine, and the machine's certificate
     Init(Machine),
-    /// List the certificates of a machine: its CA's, its own, and those of clients
+    /// List the API keys of a machine, and its certificates: its CA's, its own, and those of clients
     List(ListArguments),
+    /// Make an API key for a client, and write its hash into the machine's config
+    New(api_keys::NewArguments),
+    /// Take an API key out of the machine's config
+    Revoke(api_keys::RevokeArguments),
     /// Print the certificate of the CA, for clients to trust
     Ca(Machine),
     /// Issue a certificate for a client
@@ -57,7 +64,7 @@ struct Machine {
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-JSON: {folder, certificates: [{kind, name, names: [text], subject, issuer, serial, not_before, not_after, file}]}; kinds are \
+JSON: {api_keys: [{id, name, roles: [text], hashed, file, line}], folder, certificates: [{kind, name, names: [text], subject, issuer, serial, not_before, not_after, file}]}; kinds are \
 `ca`, `machine` and `client`, times RFC 3339.")]
 struct ListArguments {
     #[command(flatten)]
@@ -82,7 +89,12 @@ struct ClientArguments {
 impl Arguments {
     /// True if JSON is asked for.
     pub fn json(&self) -> bool {
-        matches!(&self.action, Action::List(arguments) if arguments.json)
+        match &self.action {
+            Action::List(arguments) => arguments.json,
+            Action::New(arguments) => arguments.json,
+            Action::Revoke(arguments) => arguments.json,
+            Action::Init(_) | Action::Ca(_) | Action::Client(_) => false,
+        }
     }
 }
 
@@ -95,18 +107,31 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         Action::Init(machine) => init(&target::config_of(machine.file, "keys").await?)?,
         Action::List(arguments) => {
             let file = target::config_of(arguments.machine.file, "keys").await?;
-            let own = own(&file)?;
-            let listed = own.list().map_err(|error| failed(&file, &error))?;
+            let (own, keys) = (own(&file)?, api_keys::list(&file));
+            let listed = match own.list() {
+                Err(AuthorityError::Missing(_)) if !keys.is_empty() => Vec::new(),
+                listed => listed.map_err(|error| failed(&file, &error))?,
+            };
             let now = SystemTime::now();
             print(&match arguments.json {
-                true => listed_json(own.folder(), &listed),
-                false => listed_text(&listed, now, Style::stdout()),
+                true => listed_json(own.folder(), &keys, &listed),
+                false => listed_text(&keys, &listed, now, Style::stdout()),
             })?;
+        }
+        Action::New(arguments) if arguments.print => return api_keys::print_new(&arguments),
+        Action::New(arguments) => {
+            return api_keys::new(&arguments, &target::config_of(arguments.file(), "keys").await?);
+        }
+        Action::Revoke(arguments) => {
+            return api_keys::revoke(&arguments, &target::config_of(arguments.file(), "keys").await?);
         }
         Action::Ca(machine) => {
             let file = target::config_of(machine.file, "keys").await?;
-            let pem = own(&file)?.ca_pem().map_err(|error| failed(&file, &error))?;
+            let own = own(&file)?;
+            let pem = own.ca_pem().map_err(|error| failed(&file, &error))?;
             print(pem.trim_end())?;
+            let certificate = own.ca().map_err(|error| failed(&file, &error))?;
+            note(&format!("its SHA-256 fingerprint: {}", fingerprint(&certificate)));
         }
         Action::Client(arguments) => {
             let file = target::config_of(arguments.machine.file, "keys").await?;
@@ -173,7 +198,22 @@ fn kind_text(kind: CertificateKind) -> &'static str {
     }
 }
 
-fn listed_text(listed: &[IssuedCertificate], now: SystemTime, style: Style) -> String {
+fn listed_text(keys: &[ListedKey], listed: &[IssuedCertificate], now: SystemTime, style: Style) -> String {
+    let mut parts = Vec::new();
+    if !keys.is_empty() {
+        let mut table = TextTable::new(["API KEY", "NAME", "ROLES", "STORED", "WHERE"]);
+        for key in keys {
+            table.row(key.cells().map(Cell::from));
+        }
+        parts.push(table.lines(style).join("\n"));
+    }
+    if !listed.is_empty() {
+        parts.push(certificates_text(listed, now, style));
+    }
+    parts.join("\n\n")
+}
+
+fn certificates_text(listed: &[IssuedCertificate], now: SystemTime, style: Style) -> String {
     let mut table = TextTable::new(["KIND", "NAME", "UNTIL", "FILE"]);
     for one in listed {
         let until = Cell::from(date(one.info.not_after));
@@ -191,7 +231,7 @@ fn listed_text(listed: &[IssuedCertificate], now: SystemTime, style: Style) -> S
     table.lines(style).join("\n")
 }
 
-fn listed_json(folder: &Path, listed: &[IssuedCertificate]) -> String {
+fn listed_json(folder: &Path, keys: &[ListedKey], listed: &[IssuedCertificate]) -> String {
     let time = |at: SystemTime| crate::times::rfc3339(Some(&at.into()));
     let certificates = listed.iter().map(|one| {
         let info = &one.info;
@@ -208,7 +248,12 @@ fn listed_json(folder: &Path, listed: &[IssuedCertificate]) -> String {
             "file": one.path.display().to_string(),
         })
     });
-    json!({ "folder": folder.display().to_string(), "certificates": certificates.collect::<Value>() }).to_string()
+    json!({
+        "api_keys": keys.iter().map(ListedKey::json).collect::<Value>(),
+        "folder": folder.display().to_string(),
+        "certificates": certificates.collect::<Value>(),
+    })
+    .to_string()
 }
 
 #[cfg(test)]
@@ -223,7 +268,7 @@ mod tests {
         own.init("rover", &["rover".to_owned()], now).expect("made");
         own.client("laptop", now).expect("issued");
         let listed = own.list().expect("a list");
-        let text = listed_text(&listed, now, Style::PLAIN);
+        let text = listed_text(&[], &listed, now, Style::PLAIN);
         assert!(text.starts_with("KIND     NAME"), "{text}");
         for (line, start) in text.lines().skip(1).zip([
             "ca       CN=Mainstay CA of rover  20",
@@ -232,7 +277,7 @@ mod tests {
         ]) {
             assert!(line.starts_with(start), "{text}");
         }
-        let json: Value = serde_json::from_str(&listed_json(own.folder(), &listed)).expect("JSON");
+        let json: Value = serde_json::from_str(&listed_json(own.folder(), &[], &listed)).expect("JSON");
         assert_eq!(
             (&json["certificates"][1]["kind"], &json["certificates"][1]["names"][0]),
             (&"machine".into(), &"rover".into())

@@ -5,8 +5,10 @@
 //!
 //! Exit codes: 0 done, 1 the thing asked about is wrong, 2 bad usage, 3 no machine to talk to (`failure`).
 
+mod api_keys;
 mod apply;
 mod ask_builtins;
+mod auth_edit;
 mod call;
 mod check;
 mod completions;
@@ -24,11 +26,13 @@ pub mod failure;
 mod graph;
 mod human;
 mod keys;
+mod login;
 mod logs;
 pub mod output;
 mod part;
 mod plan;
 mod plan_text;
+mod profiles;
 mod remotes;
 mod replace_file;
 mod restart;
@@ -37,6 +41,8 @@ mod running_offers;
 #[cfg(test)]
 mod samples;
 mod schema;
+mod secret_prompt;
+mod selector;
 pub mod startup;
 mod status;
 mod status_config;
@@ -52,6 +58,7 @@ mod tunnel;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::failure::{CliError, Exit};
@@ -81,7 +88,7 @@ Exit codes: 0 success, 1 failure (an invalid config, a failed call, an unknown r
 machine found.
 
 Environment:
-  MAINSTAY_MACHINE the machine of every verb but `run`: its config file or HOST:PORT; options go before it
+  MAINSTAY_MACHINE the machine of every verb but `run`: its config file, its profile or HOST:PORT; options go before it
   MAINSTAY_API_KEY ID:KEY for a machine on the network that asks for one
   VIAM_HOME        folder for the data of modules (default ~/.viam)
   XDG_RUNTIME_DIR  the machine's sockets are in $XDG_RUNTIME_DIR/mainstay (default /tmp/mainstay-<uid>)
@@ -132,8 +139,12 @@ enum Verb {
     Tunnel(tunnel::Arguments),
     /// Make one machine of several computers: a main part and its sub-parts
     Part(part::Arguments),
-    /// Make, list and hand out the certificates of a machine
+    /// Make, list and revoke the API keys and the certificates of a machine
     Keys(keys::Arguments),
+    /// Keep a machine on the network with its key as a profile, or list the profiles
+    Login(login::LoginArguments),
+    /// Forget a profile
+    Logout(login::LogoutArguments),
     /// Print the script with which a shell completes command lines, names of resources included
     Completions(completions::Arguments),
 }
@@ -145,7 +156,8 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Bad usage ends here with 2, `--help` and `--version` with 0.
-    match Arguments::parse().verb {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| explained(error).exit());
+    match arguments.verb {
         Verb::Run(arguments) => run(arguments),
         Verb::Status(arguments) => client(arguments.json, status::run(arguments)),
         Verb::Remotes(arguments) => client(arguments.json, remotes::run(arguments)),
@@ -166,8 +178,28 @@ pub fn main(run: impl FnOnce(run::Arguments) -> ExitCode) -> ExitCode {
         Verb::Tunnel(arguments) => client(false, tunnel::run(arguments)),
         Verb::Part(arguments) => client(arguments.json(), part::run(arguments)),
         Verb::Keys(arguments) => client(arguments.json(), keys::run(arguments)),
+        Verb::Login(arguments) => client(arguments.json, login::login(arguments)),
+        Verb::Logout(arguments) => ended(false, login::logout(&arguments)),
         Verb::Completions(arguments) => ended(false, completions::run(&arguments)),
     }
+}
+
+/// Options that choose a machine.
+const SELECTING: [&str; 5] = ["--machine", "--address", "--profile", "--api-key", "--insecure"];
+
+/// The error of a command line, with a word about verbs that ask no machine where somebody chose one for such a verb.
+fn explained(mut error: clap::Error) -> clap::Error {
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    let given = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(given)) if unknown => given.split('=').next().unwrap_or_default().to_owned(),
+        _ => return error,
+    };
+    if SELECTING.contains(&given.as_str()) {
+        let why = "this verb works with files of this host and asks no machine; run it on the host that has them";
+        let told = ContextValue::StyledStrs(vec![why.into()]);
+        error.insert(ContextKind::Suggested, told);
+    }
+    error
 }
 
 fn ended(json: bool, outcome: Result<Exit, CliError>) -> ExitCode {
@@ -222,6 +254,20 @@ mod tests {
             "status -w --json left",
             "status --machine rover.yaml",
             "status --address rover:8080",
+            "status --profile rover",
+            "login",
+            "login rover --name r --api-key a:b --ca ca.pem",
+            "login rover --api-key - --insecure",
+            "logout rover",
+            "logs --address rover --api-key a:b",
+            "plan rover.yaml --address rover --insecure",
+            "check rover.yaml --live --profile rover",
+            "reload acme-lidar --address rover",
+            "graph --profile rover",
+            "keys new --role operator --name laptop",
+            "keys new rover.yaml --role owner --json",
+            "keys new --role viewer --print",
+            "keys revoke 3f0b6d9e rover.yaml",
             "call left",
             "call left set_power {} --json --timeout 2s",
             "call left set_power {} --for 2s",
@@ -276,6 +322,20 @@ mod tests {
             "call left set_power {} --every fast",
             "call left set_power {} --for 2s --leave-moving",
             "status --machine a --address b",
+            "status --machine a --profile b",
+            "status --profile a --address b",
+            "status --profile a --api-key b:c",
+            "status --profile a/b",
+            "status --api-key b",
+            "login --name rover",
+            "login rover --ca a --fingerprint b",
+            "login rover --fingerprint b --insecure",
+            "logout",
+            "keys new rover.yaml",
+            "keys revoke",
+            "run --address rover",
+            "schema --profile rover",
+            "keys list --address rover",
             "logs wheels -n many",
             "logs --since yesterday",
             "logs --level loud",
@@ -283,9 +343,7 @@ mod tests {
             "discover rover",
             "discover --timeout soon",
             "restart",
-            "reload acme-lidar --address rover",
             "check",
-            "check rover.yaml --machine rover.yaml",
             "schema rover.yaml",
             "config set rover.yaml debug",
             "diff --last-good",

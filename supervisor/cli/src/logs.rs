@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
+use crate::selector::MachineSelector;
 use crate::target;
-use crate::target::MachineSelector;
 use crate::terminal::{Colour, Style};
 use crate::times::{at, rfc3339};
 
@@ -105,7 +105,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let mut client = match target::control(&arguments.selector, "logs").await {
         Ok(client) => client,
         Err(failure) if failure.exit == Exit::NoMachine && whole && !arguments.follow => {
-            let Some(config) = target::named_config(&arguments.selector) else {
+            let Some(config) = arguments.selector.named_config() else {
                 return Err(failure);
             };
             return of_the_dead(config, &request, as_json, style).ok_or(failure)?;

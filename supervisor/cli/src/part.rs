@@ -30,9 +30,10 @@ use crate::connection::{DialFailure, MachineConnection};
 use crate::failure::{CliError, Exit};
 use crate::human;
 use crate::output::{note, print};
+use crate::selector::MachineSelector;
 use crate::status_text::file_name;
 use crate::table::{Cell, TextTable};
-use crate::target::{self, MachineSelector};
+use crate::target;
 use crate::terminal::{Colour, Style};
 use crate::times::until;
 
@@ -414,7 +415,7 @@ async fn exchange(main: &str, code: &JoinCode, request: &str, address: &str) -> 
     let nobody = |why: &str| CliError::no_machine(format!("no machine answers at {main}: {why}"));
     let connection = match timeout(PATIENCE, MachineConnection::unproved(&main)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(DialFailure::Unreachable(why))) => return Err(nobody(&why)),
+        Ok(Err(DialFailure::Unreachable(why) | DialFailure::Untrusted(why))) => return Err(nobody(&why)),
         Ok(Err(DialFailure::Refused(status))) => return Err(nobody(status.message())),
         Err(_) => return Err(nobody("no answer")),
     };

@@ -10,11 +10,12 @@ use mainstay_proto::mainstay::control::v1::{ConfigDiagnostic, ConfigPlan, PlanCo
 use mainstay_wire::control;
 use serde_json::json;
 
-use crate::config_text::{gather, machine_for};
+use crate::config_text::machine_for;
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
+use crate::selector::MachineSelector;
 use crate::terminal::Style;
-use crate::{diagnostics, plan_text, target};
+use crate::{diagnostics, plan_text};
 
 /// Arguments of `mainstay plan`.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,9 +34,8 @@ pub struct Arguments {
     /// The config file, JSON or YAML
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -56,16 +56,17 @@ pub struct PlanResult {
 /// # Errors
 /// A config that cannot be used (1), several machines and none was named (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
-    let named = arguments.machine.is_some() || target::is_named_by_environment();
-    let planned = match machine_for(arguments.machine, &arguments.file, "plan").await {
+    let named = arguments.selector.is_named();
+    let planned = match machine_for(&arguments.selector, &arguments.file, "plan").await {
         Ok(mut machine) => {
+            let sent = machine.gather(&arguments.file)?;
             let request = PlanConfigRequest {
-                config: Some(gather(&arguments.file)?),
+                config: Some(sent.config.clone()),
             };
-            let answer = machine.plan_config(request).await?.into_inner();
+            let answer = machine.control.plan_config(request).await?.into_inner();
             PlanResult {
                 plan: answer.plan,
-                diagnostics: answer.diagnostics,
+                diagnostics: sent.told(answer.diagnostics),
                 running: true,
             }
         }

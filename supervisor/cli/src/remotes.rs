@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::failure::{CliError, Exit};
 use crate::output::print;
-use crate::target::MachineSelector;
+use crate::selector::MachineSelector;
 use crate::terminal::Style;
 use crate::{status, status_json, status_text, target};
 

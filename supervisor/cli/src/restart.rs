@@ -1,6 +1,5 @@
 //! `mainstay restart MODULE` and `mainstay reload MODULE`: a new process for a module, and how that went.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mainstay_model::suggest::nearest;
@@ -12,7 +11,8 @@ use tonic::{Code, Status};
 
 use crate::failure::{CliError, Exit};
 use crate::output::print;
-use crate::target::{MachineSelector, Socket, Target};
+use crate::selector::MachineSelector;
+use crate::target::Target;
 use crate::{human, target};
 
 /// Arguments of `mainstay restart`.
@@ -45,9 +45,8 @@ it has succeeded. With `watch: true`, or `watch: [PATHS]`, in the entry all this
 pub struct ReloadArguments {
     /// Name of the module, as in `mainstay status`
     module: String,
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// Restart the module even if its program is unchanged
     #[arg(long)]
     force: bool,
@@ -76,14 +75,13 @@ pub async fn restart(arguments: RestartArguments) -> Result<Exit, CliError> {
 /// # Errors
 /// No machine (3), no such module, or one that did not become ready (1).
 pub async fn reload(arguments: ReloadArguments) -> Result<Exit, CliError> {
-    let target = target::find(&MachineSelector::local(arguments.machine)).await?;
-    target.check_control("reload")?;
+    let target = target::find(&arguments.selector).await?;
     target.tell_if_elsewhere();
     let request = ReloadModuleRequest {
         name: arguments.module.clone(),
         force: arguments.force,
     };
-    let mut control = target.connection.control();
+    let mut control = target.control("reload").await?;
     let restarted = async {
         let answer = control.reload_module(request).await?.into_inner();
         Ok(RestartResult {
@@ -147,16 +145,14 @@ impl RestartResult {
 
 /// CliError from the machine's answer, with what it knows about the module.
 async fn failure(target: &Target, module: &str, status: Status) -> CliError {
-    // A machine on another host says it all in its answer.
-    let modules = match target.socket {
-        Socket::Control => target
-            .connection
-            .control()
+    // Who is no owner of a machine on the network has its answer alone.
+    let modules = match target.control("restart").await {
+        Ok(mut control) => control
             .get_status(GetStatusRequest {})
             .await
             .map(|answer| answer.into_inner().modules)
             .unwrap_or_default(),
-        Socket::Network { .. } => Vec::new(),
+        Err(_) => Vec::new(),
     };
     in_words(&modules, module, status)
 }

@@ -10,8 +10,8 @@ use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Module, ModuleStat
 use mainstay_proto::viam::robot::v1::GetModelsFromModulesRequest;
 use tokio::time::timeout;
 
+use crate::selector::MachineSelector;
 use crate::target;
-use crate::target::MachineSelector;
 use crate::times::at;
 
 /// Limit for the machine to answer. Who looks at a file does not wait for a machine that hangs.

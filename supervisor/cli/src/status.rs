@@ -9,8 +9,9 @@ use mainstay_proto::viam::robot::v1::{GetMachineStatusRequest, GetVersionRequest
 use crate::call::resolve;
 use crate::failure::{CliError, Exit};
 use crate::output::print;
+use crate::selector::MachineSelector;
 use crate::status_wire::from_robot;
-use crate::target::{MachineSelector, Socket, Target};
+use crate::target::{Socket, Target};
 use crate::terminal::Style;
 use crate::{status_detail, status_json, status_text, target};
 
@@ -29,7 +30,7 @@ Examples:
   mainstay status left-motor            one resource: its module, its dependencies both ways
   mainstay status wheels                one module, with the last lines that it printed
   mainstay status -w                    follow; in a pipe, a line per change
-  mainstay status --address rover:8080  a machine on another host")]
+  mainstay status --profile rover       a machine on another host, in full for its owners")]
 pub struct Arguments {
     /// A resource (`left`, `motor/left`) or a module; leave it out for everything
     #[arg(value_name = "RESOURCE")]
@@ -70,15 +71,15 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
 
 pub(crate) async fn get(target: &Target) -> Result<Status, CliError> {
     match &target.socket {
-        Socket::Control => {
-            let status = target.connection.control().get_status(GetStatusRequest {}).await?;
-            Ok(status.into_inner())
-        }
-        Socket::Network { address } => {
+        Socket::Network { address } if !target.offers_control().await => {
             let mut robot = target.connection.robot();
             let status = robot.get_machine_status(GetMachineStatusRequest {}).await?.into_inner();
             let version = robot.get_version(GetVersionRequest {}).await.ok();
             Ok(from_robot(address, status, version.map(tonic::Response::into_inner)))
+        }
+        Socket::Control | Socket::Network { .. } => {
+            let status = target.connection.control().get_status(GetStatusRequest {}).await?;
+            Ok(status.into_inner())
         }
     }
 }
@@ -86,7 +87,7 @@ pub(crate) async fn get(target: &Target) -> Result<Status, CliError> {
 /// Shows every new state until the machine stops.
 async fn watch(target: &Target, subject: Option<&str>, json: bool) -> Result<(), CliError> {
     let mut follower = Follower::new(subject, json, Style::stdout());
-    if target.socket != Socket::Control {
+    if !target.offers_control().await {
         loop {
             follower.show(get(target).await?, SystemTime::now())?;
             tokio::time::sleep(REFRESH).await;

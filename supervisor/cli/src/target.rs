@@ -1,13 +1,10 @@
 //! Finding the machine that a verb talks to: by its config, by its address, or because it is the only one here.
 
-use std::ffi::OsStr;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mainstay_dial::with_port;
-use mainstay_mdns::is_bare_name;
 use mainstay_model::machine_path;
+use mainstay_model::text::plain;
 use mainstay_process::identity::IdentityClaim;
 use mainstay_process::{identity, runtime_dir};
 use mainstay_proto::mainstay::control::v1::control_service_client::ControlServiceClient;
@@ -15,45 +12,16 @@ use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Status};
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::connection::{ApiKey, DialFailure, MachineConnection};
+use crate::config_text::ConfigTarget;
+use crate::connection::{DialFailure, MachineConnection, NetworkMachine};
 use crate::failure::{CliError, Exit};
 use crate::output::note;
+use crate::selector::{MachineSelector, Selected, VARIABLE};
 use crate::table::TextTable;
 use crate::terminal::Style;
 
 /// Limit for a machine to accept a connection and to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Environment variable that names the machine of every verb: its config file, or its address.
-const VARIABLE: &str = "MAINSTAY_MACHINE";
-
-/// Selection of a machine. Without either option, the one that `MAINSTAY_MACHINE` names, else the only one that runs on this
-/// host for this user.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct MachineSelector {
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG", conflicts_with = "address")]
-    pub machine: Option<PathBuf>,
-    /// A machine by its network address, or by its name on the local network (mDNS); of a host, port 8080 if none is given
-    #[arg(long, value_name = "HOST:PORT|NAME")]
-    pub address: Option<String>,
-    /// API key of a machine on the network; without it, that of the variable MAINSTAY_API_KEY, which no list of processes shows
-    #[arg(long, value_name = "ID:KEY", env = "MAINSTAY_API_KEY", hide_env = true)]
-    pub api_key: Option<ApiKey>,
-    /// Talk to a machine on the network in cleartext, API key included
-    #[arg(long)]
-    pub insecure: bool,
-}
-
-impl MachineSelector {
-    /// The machine on this host that runs a config file, if one is given.
-    pub fn local(config: Option<PathBuf>) -> Self {
-        Self {
-            machine: config,
-            ..Self::default()
-        }
-    }
-}
 
 /// A machine that answered.
 #[derive(Clone)]
@@ -67,17 +35,49 @@ pub struct Target {
 }
 
 impl Target {
-    /// Checks that it has a control socket, for verbs that no robot service has words for.
+    /// Client of the control service, for verbs that no robot service has words for.
     ///
     /// # Errors
-    /// It was named by its address (exit 2).
-    pub fn check_control(&self, verb: &str) -> Result<(), CliError> {
-        match &self.socket {
-            Socket::Control => Ok(()),
-            Socket::Network { address } => Err(CliError::usage(format!(
-                "`mainstay {verb}` asks a machine over its control socket, which {address} has on its own host only\n  run it there:  ssh HOST mainstay {verb} …"
-            ))),
+    /// The machine is on the network, and does not serve it to us: to nobody (exit 2), or not with this key (1).
+    pub async fn control(&self, verb: &str) -> Result<ControlServiceClient<MachineConnection>, CliError> {
+        match self.withheld(verb).await {
+            None => Ok(self.connection.control()),
+            Some(why) => Err(why),
         }
+    }
+
+    /// True if the control service is served to us.
+    pub async fn offers_control(&self) -> bool {
+        self.withheld("").await.is_none()
+    }
+
+    /// Reason why the control service is not served to us; `None` if it is.
+    async fn withheld(&self, verb: &str) -> Option<CliError> {
+        let Socket::Network { address } = &self.socket else {
+            return None;
+        };
+        let there = format!("`mainstay {verb}` on its own host needs no key:  ssh HOST mainstay {verb} …");
+        let told = timeout(PATIENCE, self.connection.who_am_i()).await;
+        let told = told.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in time")));
+        Some(match told {
+            Ok(caller) if caller.control => return None,
+            Ok(caller) if caller.entity.is_empty() => CliError::usage(format!(
+                "the machine at {address} asks nobody who they are, so it serves `mainstay {verb}` on its own host alone\n  {there}\n  or give it API keys:  mainstay keys new --role owner --name ME"
+            )),
+            Ok(caller) => CliError::wrong(format!(
+                "the machine at {address} serves `mainstay {verb}` to its owners alone, and `{}` ({}) is none\n  an owner lists it in `auth.roles` of the machine's config\n  {there}",
+                plain(&caller.entity),
+                roles_text(&caller.roles)
+            )),
+            Err(status) if status.code() == Code::Unimplemented => CliError::usage(format!(
+                "the machine at {address} does not know what `mainstay {verb}` asks: it is no Mainstay, or an earlier one\n  {there}"
+            )),
+            Err(status) if status.code() == Code::Unauthenticated => CliError::wrong(format!(
+                "the machine at {address} serves `mainstay {verb}` to its owners alone: {}\n  log in as one:  mainstay login {address}\n  {there}",
+                plain(status.message())
+            )),
+            Err(status) => CliError::from(status),
+        })
     }
 
     /// Says whose machine this is, if nobody named it and it is not that of this folder. For verbs that change or move something.
@@ -95,11 +95,20 @@ impl Target {
 pub enum Socket {
     /// The control socket, which offers everything.
     Control,
-    /// The network address, which offers what any client of a robot sees.
+    /// The network address, which offers what any client of a robot sees, and everything to owners.
     Network {
         /// Address as it was dialled, `host:port`.
         address: String,
     },
+}
+
+/// Roles of an entity, in words.
+pub fn roles_text(roles: &[String]) -> String {
+    match roles {
+        [] => "in no role".to_owned(),
+        [one] => format!("role {}", plain(one)),
+        several => format!("roles {}", plain(&several.join(", "))),
+    }
 }
 
 /// Finds and connects.
@@ -107,34 +116,15 @@ pub enum Socket {
 /// # Errors
 /// No machine (exit 3), or several and none was named (exit 2).
 pub async fn find(selector: &MachineSelector) -> Result<Target, CliError> {
-    match (&selector.address, &selector.machine) {
-        (Some(address), _) => dial(address, selector).await,
-        (None, Some(config)) => by_config(config).await,
-        (None, None) => match from_environment() {
-            Some(NamedMachine::Address(address)) => dial(&address, selector).await.map_err(named_by_variable),
-            Some(NamedMachine::Config(config)) => by_config(&config).await.map_err(named_by_variable),
-            None => only_one().await,
-        },
-    }
-}
-
-/// A machine that the environment names.
-#[derive(Debug, PartialEq, Eq)]
-enum NamedMachine {
-    Config(PathBuf),
-    Address(String),
-}
-
-/// True if the environment names the machine.
-pub fn is_named_by_environment() -> bool {
-    from_environment().is_some()
-}
-
-/// The config of the machine that is asked for, if it is named by that.
-pub fn named_config(selector: &MachineSelector) -> Option<PathBuf> {
-    selector.machine.clone().or_else(|| match from_environment()? {
-        NamedMachine::Config(config) => Some(config),
-        NamedMachine::Address(_) => None,
+    let found = match selector.selected() {
+        Ok(Selected::Config(config)) => by_config(&config).await,
+        Ok(Selected::Network(machine)) => dial(machine).await,
+        Ok(Selected::Only) => only_one().await,
+        Err(failure) => Err(failure),
+    };
+    found.map_err(|failure| match selector.is_from_environment() {
+        true => named_by_variable(failure),
+        false => failure,
     })
 }
 
@@ -142,33 +132,13 @@ pub fn named_config(selector: &MachineSelector) -> Option<PathBuf> {
 /// the running machine.
 ///
 /// # Errors
-/// None is given, and no machine runs (exit 3), or several do (exit 2).
+/// None is given, and no machine runs here (exit 3), or several do, or it runs on another host (exit 2).
 pub async fn config_of(given: Option<PathBuf>, verb: &str) -> Result<PathBuf, CliError> {
     let selector = MachineSelector::local(given);
-    if let Some(file) = named_config(&selector) {
+    if let Some(file) = selector.named_config() {
         return Ok(file);
     }
-    let mut client = control(&selector, verb).await?;
-    let status = client.get_status(GetStatusRequest {}).await?.into_inner();
-    Ok(PathBuf::from(status.config_path))
-}
-
-fn from_environment() -> Option<NamedMachine> {
-    let text = std::env::var_os(VARIABLE).filter(|text| !text.is_empty())?;
-    Some(named(&text, |path| path.exists()))
-}
-
-/// A file if there is one, or if it cannot be an address.
-fn named(text: &OsStr, exists: impl Fn(&Path) -> bool) -> NamedMachine {
-    let is_address = |text: &str| {
-        let port = text.rsplit_once(':').map(|(_, port)| port);
-        let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
-        !text.contains('/') && (has_port || text.parse::<IpAddr>().is_ok())
-    };
-    match text.to_str() {
-        Some(text) if is_address(text) && !exists(Path::new(text)) => NamedMachine::Address(text.to_owned()),
-        _ => NamedMachine::Config(text.into()),
-    }
+    ConfigTarget::new(&find(&selector).await?, verb).await?.own_file().await
 }
 
 fn named_by_variable(failure: CliError) -> CliError {
@@ -178,20 +148,19 @@ fn named_by_variable(failure: CliError) -> CliError {
     }
 }
 
-/// Finds a machine on this host and connects to its control service, for verbs that no robot service has words for.
+/// Finds a machine and connects to its control service, for verbs that no robot service has words for.
 ///
 /// # Errors
-/// As [`find`]; and a machine that was named by its address (exit 2).
+/// As [`find`], and [`Target::control`].
 pub async fn control(
     selector: &MachineSelector,
     verb: &str,
 ) -> Result<ControlServiceClient<MachineConnection>, CliError> {
     let target = find(selector).await?;
-    target.check_control(verb)?;
     if verb == "apply" {
         target.tell_if_elsewhere();
     }
-    Ok(target.connection.control())
+    target.control(verb).await
 }
 
 /// Runs a verb that reads a stream to its end. One that follows ends well at Ctrl-C; otherwise its end is the machine's.
@@ -211,32 +180,49 @@ pub async fn until_interrupted(
     }
 }
 
-async fn dial(address: &str, selector: &MachineSelector) -> Result<Target, CliError> {
-    let address = match is_bare_name(address) {
-        true => address.to_owned(),
-        false => with_port(address),
-    };
-    let unreachable = |why: &str| {
-        CliError::no_machine(format!(
-            "no machine answers at {address}: {why}\n  check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in"
-        ))
-    };
-    let connecting = MachineConnection::network(&address, selector.api_key.as_ref(), selector.insecure);
-    match timeout(PATIENCE, connecting).await {
+/// Connects to a machine on the network.
+///
+/// # Errors
+/// Nobody answers there (exit 3), or it does not take the key (1).
+pub async fn dial(machine: NetworkMachine) -> Result<Target, CliError> {
+    match timeout(PATIENCE, MachineConnection::network(&machine)).await {
         Ok(Ok(connection)) => Ok(Target {
             connection,
-            socket: Socket::Network { address },
+            socket: Socket::Network {
+                address: machine.address,
+            },
             elsewhere: None,
         }),
-        Ok(Err(DialFailure::Unreachable(why))) => Err(unreachable(&why)),
-        Ok(Err(DialFailure::Refused(status))) if status.code() == Code::Unimplemented => Err(CliError::wrong(format!(
-            "the machine at {address} takes no API keys: its config has no `auth`; leave `--api-key` out"
-        ))),
-        Ok(Err(DialFailure::Refused(status))) => Err(CliError::wrong(format!(
+        Ok(Err(failure)) => Err(refusal(&machine.address, failure)),
+        Err(_) => Err(refusal(
+            &machine.address,
+            DialFailure::Unreachable("no answer".to_owned()),
+        )),
+    }
+}
+
+/// Failure to connect to a machine on the network, in words.
+pub fn refusal(address: &str, failure: DialFailure) -> CliError {
+    let unreachable =
+        |why: &str, cure: &str| CliError::no_machine(format!("no machine answers at {address}: {why}\n  {cure}"));
+    match failure {
+        DialFailure::Unreachable(why) => unreachable(
+            &why,
+            "check the address, that the machine runs, and that `network.bind_address` in its config lets other hosts in",
+        ),
+        DialFailure::Untrusted(why) => unreachable(
+            &why,
+            &format!(
+                "or let `mainstay login {address}` show whose certificate it is, and keep a profile that trusts it"
+            ),
+        ),
+        DialFailure::Refused(status) if status.code() == Code::Unimplemented => CliError::wrong(format!(
+            "the machine at {address} takes no API keys: its config has no `auth`; leave the key out"
+        )),
+        DialFailure::Refused(status) => CliError::wrong(format!(
             "the machine at {address} does not take the API key: {}",
-            status.message()
-        ))),
-        Err(_) => Err(unreachable("no answer")),
+            plain(status.message())
+        )),
     }
 }
 
@@ -252,7 +238,7 @@ async fn by_config(config: &Path) -> Result<Target, CliError> {
     let mut places = Vec::new();
     for spelling in &spellings {
         for dir in bases.iter().map(|base| base.join(machine_path::machine_key(spelling))) {
-            if let Some((target, _)) = probe_directory(&dir).await {
+            if let Some((target, _)) = probe_directory(&dir).await? {
                 return Ok(target);
             }
             places.push(dir);
@@ -260,7 +246,7 @@ async fn by_config(config: &Path) -> Result<Target, CliError> {
     }
     // It may go by another path that leads to the same file, or lie where only its group finds it.
     for dir in runtime_dir::all(&bases) {
-        if let Some((target, status)) = probe_directory(&dir).await
+        if let Ok(Some((target, status))) = probe_directory(&dir).await
             && (is_same_config(Path::new(&status.config_path), &spellings)
                 || holder.as_ref().is_some_and(|holder| holder.pid == status.pid))
         {
@@ -284,11 +270,15 @@ fn is_same_config(running: &Path, spellings: &[PathBuf]) -> bool {
 
 async fn only_one() -> Result<Target, CliError> {
     let bases = bases();
-    let mut found = Vec::new();
+    let (mut found, mut refused) = (Vec::new(), None);
     for dir in runtime_dir::all(&bases) {
-        found.extend(probe_directory(&dir).await);
+        match probe_directory(&dir).await {
+            Ok(answered) => found.extend(answered),
+            Err(failure) => refused = Some(failure),
+        }
     }
     match found.len() {
+        0 if refused.is_some() => Err(refused.unwrap_or_else(CliError::reader_gone)),
         0 => Err(CliError::no_machine(none_here(&bases))),
         1 => {
             let (target, status) = found.remove(0);
@@ -315,22 +305,26 @@ fn bases() -> Vec<PathBuf> {
 }
 
 /// Asks behind the control socket of one runtime directory. A socket that a killed core left there stays silent.
-async fn probe_directory(dir: &Path) -> Option<(Target, Status)> {
+///
+/// # Errors
+/// A machine is there, and does not let us in.
+async fn probe_directory(dir: &Path) -> Result<Option<(Target, Status)>, CliError> {
     let socket = dir.join(machine_path::CONTROL_SOCKET);
-    let connection = timeout(PATIENCE, MachineConnection::unix(&socket)).await.ok()?.ok()?;
+    let Ok(Ok(connection)) = timeout(PATIENCE, MachineConnection::unix(&socket)).await else {
+        return Ok(None);
+    };
     let mut client = connection.control();
-    let status = timeout(PATIENCE, client.get_status(GetStatusRequest {}))
-        .await
-        .ok()?
-        .ok()?;
-    Some((
-        Target {
-            connection,
-            socket: Socket::Control,
-            elsewhere: None,
-        },
-        status.into_inner(),
-    ))
+    let status = match timeout(PATIENCE, client.get_status(GetStatusRequest {})).await {
+        Ok(Ok(status)) => status.into_inner(),
+        Ok(Err(refused)) if refused.code() == Code::PermissionDenied => return Err(refused.into()),
+        Ok(Err(_)) | Err(_) => return Ok(None),
+    };
+    let target = Target {
+        connection,
+        socket: Socket::Control,
+        elsewhere: None,
+    };
+    Ok(Some((target, status)))
 }
 
 fn none_here(bases: &[PathBuf]) -> String {
@@ -364,23 +358,6 @@ fn list(paths: &[PathBuf]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_names_a_file_or_an_address() {
-        let address = |text: &str| NamedMachine::Address(text.to_owned());
-        let config = |text: &str| NamedMachine::Config(text.into());
-        for (text, exists, expected) in [
-            ("rover.yaml", false, config("rover.yaml")),
-            ("/etc/a:8080", false, config("/etc/a:8080")),
-            ("a:8080", true, config("a:8080")),
-            ("a:8080", false, address("a:8080")),
-            ("10.0.0.5", false, address("10.0.0.5")),
-            ("::1", false, address("::1")),
-            ("rover", false, config("rover")),
-        ] {
-            assert_eq!(named(OsStr::new(text), |_| exists), expected, "{text}");
-        }
-    }
 
     #[test]
     fn no_machine_says_where_it_looked_and_what_to_do() {

@@ -15,8 +15,8 @@ use tonic::Status;
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
+use crate::selector::MachineSelector;
 use crate::target;
-use crate::target::MachineSelector;
 
 /// Most bytes that are read from a connection at once.
 const CHUNK: usize = 64 << 10;

@@ -5,11 +5,14 @@
 //! * [`dial`]: a stream of bytes to an address
 //! * [`TlsSettings`]: whom TLS trusts, and the certificate that it shows
 //! * [`Credentials`]: proof of who we are
+//! * `presented_chain`: the certificates that a machine shows, for somebody who is to decide whether to trust them
 //!
 //! Without the feature `tls` it brings no TLS, for programs that reach machines of their own host alone.
 
 mod credentials;
 mod lookup;
+#[cfg(feature = "tls")]
+mod presented;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -23,6 +26,8 @@ pub use credentials::{Credentials, bearer};
 #[cfg(feature = "mdns")]
 pub use lookup::lookup_either;
 pub use lookup::{Found, lookup};
+#[cfg(feature = "tls")]
+pub use presented::presented_chain;
 #[cfg(feature = "tls")]
 pub use tls::{TlsSettings, peer_certificate};
 
@@ -168,7 +173,11 @@ async fn encrypt(_: &str, _: TcpStream, _: &TlsSettings) -> Result<Stream, DialE
 /// Completes `host`, `host:port`, `[v6]`, `[v6]:port` and bare v6 addresses with the port of machines.
 #[must_use]
 pub fn with_port(address: &str) -> String {
-    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    let address = address.strip_prefix("http://").unwrap_or(address);
+    let address = address
+        .strip_prefix("https://")
+        .unwrap_or(address)
+        .trim_end_matches('/');
     if address.parse::<Ipv6Addr>().is_ok() {
         return format!("[{address}]:{DEFAULT_PORT}");
     }

@@ -195,11 +195,12 @@ impl Authority {
         }
         let file = self.machine_file();
         match CertificatePair::read(&file, &file) {
-            Ok(pair) if !is_due(&pair.info, Some(hosts), now) => return Ok(pair),
+            Ok(pair) if !is_due(&pair.info, Some(hosts), now) => return Ok(pair.followed_by(self.ca()?)),
             // One that nobody can read is replaced as one that has expired is.
             Ok(_) | Err(_) => self.issue_machine(hosts, now)?,
         }
-        Ok(CertificatePair::read(&file, &file)?)
+        // Its CA comes with it, so that a client can show people what they are asked to trust.
+        Ok(CertificatePair::read(&file, &file)?.followed_by(self.ca()?))
     }
 
     /// Issues a certificate for a client.

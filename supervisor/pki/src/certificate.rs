@@ -103,6 +103,14 @@ impl CertificateInfo {
     }
 }
 
+/// SHA-256 fingerprint of an encoded certificate, as `openssl x509 -fingerprint -sha256` writes it: `AB:CD:…`.
+#[must_use]
+pub fn fingerprint(der: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, der);
+    let bytes: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    bytes.join(":")
+}
+
 /// Day of a moment, in UTC: `2026-01-31`.
 #[must_use]
 pub fn date(moment: SystemTime) -> String {

@@ -106,6 +106,17 @@ impl CertificatePair {
             info,
         })
     }
+
+    /// The same with another certificate at the end of its chain.
+    #[must_use]
+    pub fn followed_by(self, issuer: CertificateDer<'static>) -> Self {
+        let mut certified = (*self.certified).clone();
+        certified.cert.push(issuer);
+        Self {
+            certified: certified.into(),
+            info: self.info,
+        }
+    }
 }
 
 /// Cryptography of all connections.

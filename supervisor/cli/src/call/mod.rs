@@ -31,7 +31,7 @@ use crate::call::hold::{HeldSession, Hold};
 use crate::connection::MachineConnection;
 use crate::failure::{CliError, Exit};
 use crate::output::{note, print};
-use crate::target::MachineSelector;
+use crate::selector::MachineSelector;
 use crate::terminal::Style;
 use crate::{human, target};
 

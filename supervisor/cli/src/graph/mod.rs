@@ -13,7 +13,7 @@ use mainstay_wire::diagram::Graph;
 
 use crate::failure::{CliError, Exit};
 use crate::output::print;
-use crate::target::MachineSelector;
+use crate::selector::MachineSelector;
 use crate::terminal::Style;
 use crate::{diagnostics, target};
 
@@ -34,9 +34,8 @@ pub struct Arguments {
     /// A config file, JSON or YAML [default: the running machine]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The machine on this host that runs this config file
-    #[arg(long, value_name = "CONFIG", conflicts_with = "file")]
-    machine: Option<PathBuf>,
+    #[command(flatten)]
+    selector: MachineSelector,
     /// Output format
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     format: GraphFormat,
@@ -68,10 +67,13 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
         arguments.format
     };
     let Some(file) = arguments.file else {
-        let mut machine = target::control(&MachineSelector::local(arguments.machine), "graph").await?;
+        let mut machine = target::control(&arguments.selector, "graph").await?;
         let told = machine.get_graph(GetGraphRequest {}).await?.into_inner();
         return show(&diagram::of_machine(told), format);
     };
+    arguments
+        .selector
+        .check_unused("the graph of a file asks no machine: leave FILE out for that of a machine")?;
     let loaded = config::load(&file).map_err(|refused| {
         let shown = diagnostics::render(&refused.diagnostics, config::colour_wanted());
         CliError::wrong(format!("this config cannot be used:\n\n{shown}"))

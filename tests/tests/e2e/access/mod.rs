@@ -1,8 +1,11 @@
 //! End-to-end tests of authentication and authorization: API keys, tokens, roles; a machine that asks nobody.
 
+mod command_line;
+mod control;
 mod every_method;
 mod external;
 mod keys;
+mod login;
 mod modules;
 mod python;
 mod unasked;
