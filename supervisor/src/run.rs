@@ -28,6 +28,7 @@ use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::machine::{Machine, MachineOptions};
+use mainstay_runtime::remote::hand_down;
 use mainstay_runtime::rollout::network;
 use mainstay_runtime::rollout::part_watch::PartWatch;
 use mainstay_runtime::rollout::{Addresses, ClientListeners, Driver, Overrides, Start, Tools};
@@ -289,6 +290,7 @@ where
     clients.spawn(Jobs::new(jobs, caller).run(public.clone()));
     rooms.spawn(robot.watch_sessions());
     rooms.spawn(exporter.run(inner.clone()));
+    rooms.spawn(hand_down(applied_configs.clone(), inner.clone()));
     rooms.spawn(followers.follow(applied_configs, inner.clone()));
     // Others are told that it goes before it goes.
     rooms.spawn(announcer.run(public.clone()));

@@ -340,8 +340,8 @@ const WHOLE: [(&str, Effect); 8] = [
     ("mainstay.control.v1.ControlService", Owner),
     // There while somebody is invited, and then it asks for the code.
     ("mainstay.parts.v1.JoinService", Basic),
-    ("mainstay.parts.v1.PartService", Admin),
-    ("mainstay.parts.v1.PartsService", Admin),
+    ("mainstay.parts.v1.PartService", Owner),
+    ("mainstay.parts.v1.PartsService", Owner),
 ];
 
 static EFFECTS: LazyLock<HashMap<(&'static str, &'static str), Effect>> = LazyLock::new(|| {

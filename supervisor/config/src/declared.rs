@@ -53,7 +53,7 @@ pub fn check(
                 // What the entry lists itself is looked at with the entries.
                 for text in required.iter().filter(|text| !entry.depends_on.contains(text)) {
                     let Err(problem) = index.resolve(text) else { continue };
-                    if !config.remotes.is_empty() && !matches!(problem, Unresolved::Ambiguous(_)) {
+                    if config.imports && !matches!(problem, Unresolved::Ambiguous(_)) {
                         continue;
                     }
                     let attributes = trees.attributes_of(config, entry, context);

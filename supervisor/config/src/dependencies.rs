@@ -55,7 +55,7 @@ fn unresolved(
 ) -> Option<Diagnostic> {
     let (who, shown) = (resource.name.name.escape_debug(), text.escape_debug());
     match problem {
-        Unresolved::Missing | Unresolved::Removed(_) if !config.remotes.is_empty() => None,
+        Unresolved::Missing | Unresolved::Removed(_) if config.imports => None,
         Unresolved::Missing | Unresolved::Removed(_) => {
             let simple = text.rsplit(['/', ':']).next().unwrap_or(text);
             let names = config.resources.iter().filter(|other| other.name != resource.name);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::store::LastGood;
+
 /// Default folder of modules and data, below the user's home.
 const DEFAULT_VIAM_HOME: &str = ".viam";
 
@@ -15,6 +17,8 @@ pub struct LoadContext {
     pub home: Option<PathBuf>,
     /// `VIAM_HOME`: packages lie below it. `None`: this user has none.
     pub viam_home: Option<PathBuf>,
+    /// True if this computer is a part of a machine of several, whose resources may be here then.
+    pub is_part: bool,
     /// The variables of the environment as they were when this was made.
     pub environment: BTreeMap<String, String>,
 }
@@ -30,8 +34,10 @@ impl LoadContext {
         let viam_home = given
             .and_then(|path| std::path::absolute(path).ok())
             .or_else(|| home.as_ref().map(|home| home.join(DEFAULT_VIAM_HOME)));
+        let part = LastGood::open(&absolute).part_folder();
         Self {
             folder,
+            is_part: part.is_some_and(|folder| folder.join("machine.json").exists()),
             environment: environment(),
             viam_home,
             home,

@@ -21,12 +21,13 @@ use crate::read::{Keys, Reader};
 use crate::{auth, include, keys, network, processes};
 
 /// Lists whose items are put one behind the other when they stand in several files.
-const LISTS: [&str; 8] = [
+const LISTS: [&str; 9] = [
     "components",
     "services",
     "modules",
     "packages",
     "remotes",
+    "parts",
     "jobs",
     "log",
     include::KEY,
@@ -90,8 +91,10 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
     // A machine is what it is without the rest.
     Some(reader.entry(|reader| {
         let remotes = network::remotes(reader, &files);
-        let jobs = jobs(reader, &files, &resources, !remotes.is_empty());
-        let maintenance = maintenance(reader, &keys, &resources, !remotes.is_empty());
+        let parts = network::parts(reader, &files);
+        let imports = !remotes.is_empty() || context.is_part;
+        let jobs = jobs(reader, &files, &resources, imports);
+        let maintenance = maintenance(reader, &keys, &resources, imports);
         Config {
             revision: reader.text_or_empty(&keys, "revision"),
             modules,
@@ -103,6 +106,8 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
             disable_log_deduplication: reader.flag(&keys, "disable_log_deduplication"),
             enable_web_profile: reader.flag(&keys, "enable_web_profile"),
             remotes,
+            parts,
+            imports,
             auth,
             membership: None,
             cloud: network::cloud(reader, &keys),

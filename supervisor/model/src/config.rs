@@ -46,6 +46,10 @@ pub struct Config {
     pub enable_web_profile: bool,
     /// Remote machines whose resources are imported.
     pub remotes: Vec<Remote>,
+    /// Configs that a main part hands down.
+    pub parts: Vec<PartConfig>,
+    /// Set if resources of other machines may be here: it has remotes, or is a part of a machine of several.
+    pub imports: bool,
     /// Authentication.
     pub auth: Auth,
     /// Place in a machine of several parts, which its own files say. `None`: it is a machine of one.
@@ -88,6 +92,8 @@ impl Config {
             disable_log_deduplication: false,
             enable_web_profile: false,
             remotes: Vec::new(),
+            parts: Vec::new(),
+            imports: false,
             auth: Auth::default(),
             membership: None,
             cloud: None,
@@ -281,6 +287,15 @@ pub struct Remote {
     pub part: Option<PartLink>,
     /// Local error: the reason why the remote cannot be used.
     pub fault: Option<String>,
+}
+
+/// Item of `parts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartConfig {
+    /// Name of the part.
+    pub name: String,
+    /// Its config, absolute; `None`: the item is broken.
+    pub config_file: Option<PathBuf>,
 }
 
 impl Remote {

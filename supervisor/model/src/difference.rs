@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Debug, Display};
 
 use self::collector::Collector;
-use crate::config::{Config, Job, Package, Remote, Tls};
+use crate::config::{Config, Job, Package, PartConfig, Remote, Tls};
 use crate::duration::show as show_duration;
 use crate::entry::{ModuleConfig, ResourceConfig};
 
@@ -137,6 +137,16 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         |old, new| remote(Collector::new(from, None, to, None), old, new),
     );
     collector.entries(
+        (&from.parts, &to.parts),
+        |entry| entry.name.clone(),
+        |entry| (format!("parts.{}", entry.name), handed_down(entry)),
+        |old, new| {
+            let mut collector = Collector::new(from, None, to, None);
+            collector.text("config_file", handed_down(old), handed_down(new));
+            collector.differences
+        },
+    );
+    collector.entries(
         (&from.packages, &to.packages),
         |entry| entry.name.clone(),
         |entry| (format!("packages.{}", entry.name), entry.package.clone()),
@@ -150,6 +160,11 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
     );
     sections(&mut collector, from, to);
     collector.differences
+}
+
+fn handed_down(part: &PartConfig) -> String {
+    let file = part.config_file.as_deref();
+    file.map_or_else(String::new, |file| file.display().to_string())
 }
 
 fn remote(mut collector: Collector<'_>, old: &Remote, new: &Remote) -> Vec<Difference> {

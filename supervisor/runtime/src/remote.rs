@@ -1,11 +1,14 @@
 //! Other machines whose resources are used here: one task per remote connects, authenticates, reads what there is, keeps the
 //! session for what moves, and notices the end. What becomes of the resources is the machine's matter.
 
+mod hand_down;
 mod link;
 mod listing;
 mod part;
 mod session;
 mod task;
+
+pub use hand_down::hand_down;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

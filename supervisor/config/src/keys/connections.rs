@@ -111,6 +111,17 @@ pub(crate) static REMOTE: Section = Section::new(
 )
 .requiring(&["name", "address"]);
 
+/// An item of `parts`.
+pub(crate) static PART: Section = Section::new(
+    "a part",
+    "part",
+    keys! {
+        "name": Text, "Its name, as `mainstay part invite` gave it.";
+        "config_file": Text, "Config that is handed down to it, which includes it there. Relative to the folder of this file.";
+    },
+)
+.requiring(&["name", "config_file"]);
+
 /// `remotes[].auth`.
 pub(crate) static REMOTE_AUTH: Section = Section::new(
     "`auth`",

@@ -6,7 +6,7 @@ use mainstay_model::{ApplyPolicy, OnFailure, Preflight};
 
 use super::ValueType::{AnyCase, Duration, Either, Flag, Free, Ignored, Interval, List, Map, Text, Word};
 use super::access::AUTH;
-use super::connections::{CLOUD, NETWORK, REMOTE};
+use super::connections::{CLOUD, NETWORK, PART, REMOTE};
 use super::entries::{COMPONENT, LOG_CONFIGURATION, MODULE, SERVICE, STATUS};
 use super::{HOUR, Section, keys, words};
 use crate::packages::PACKAGE_TYPES;
@@ -26,6 +26,8 @@ pub(crate) static MACHINE: Section = Section::new(
             "Files that placeholders `${packages.TYPE.NAME}` stand for. Nothing is downloaded; an `ml_model` that is there is linked as `VIAM_HOME/packages/NAME`.";
         "remotes": List(&Map(&REMOTE)),
             "Other machines whose resources are imported.";
+        "parts": List(&Map(&PART)),
+            "Configs that this main part hands down to its sub-parts. A sub-part needs no item here to be used.";
         "network": Map(&NETWORK), "Where and how the machine listens.";
         "auth": Map(&AUTH), "Who may connect. Without it everybody who reaches the port may.";
         "cloud": Map(&CLOUD), but Unmet("no cloud is asked for a config or sent anything; this file is the whole config"),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::size;
 
 pub(super) use crate::keys::access::{ACCESS_RULE, HANDLER, ROLE};
-pub(super) use crate::keys::connections::{REMOTE, TUNNEL};
+pub(super) use crate::keys::connections::{PART, REMOTE, TUNNEL};
 pub(super) use crate::keys::entries::{
     API, COMPONENT, EULER, FRAME, GEOMETRY, MODEL, MODULE, QUATERNION, SERVICE, SERVICE_CONFIG, VECTOR,
 };

@@ -86,6 +86,7 @@ const PIECES: [&str; 59] = [
 /// A config of somebody at home in `/home/ada`, in `/etc/robot`.
 fn context(environment: &[(&str, &str)]) -> LoadContext {
     LoadContext {
+        is_part: false,
         folder: "/etc/robot".into(),
         home: Some("/home/ada".into()),
         viam_home: Some("/home/ada/.viam".into()),

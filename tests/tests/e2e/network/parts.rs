@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mainstay_proto::mainstay::control::v1::ConfigState;
 use mainstay_tests::bins;
 use mainstay_tests::machine::{Machine, Resource};
 use mainstay_tests::netns::Namespace;
-use mainstay_tests::world::{PATIENCE, World, finish};
+use mainstay_tests::world::{PATIENCE, Place, World, finish};
 use serde_json::{Value, json};
 
 use super::remotes::until_names;
@@ -203,4 +204,58 @@ async fn parts_of_one_network_find_each_other_without_addresses() {
     tool.ip("route replace default dev cable");
     main.until(|now| !now.ready("arm:left")).await;
     main.until(|now| now.ready("arm:left")).await;
+}
+
+#[tokio::test]
+async fn a_config_is_handed_down_kept_and_taken_back() {
+    let main = main_part().await;
+    let place = Place::new();
+    // A computer that has no config yet: joining makes one.
+    let code = invite(&main, &[]).await;
+    let file = place.folder().join("arm.yaml");
+    let joined = place
+        .mainstay(&[
+            "part",
+            "join",
+            &code,
+            file.to_str().expect("UTF-8"),
+            "--main",
+            main.address(),
+        ])
+        .await;
+    assert!(joined.code == 0 && joined.stdout.contains("wrote "), "{joined:?}");
+    let starter = std::fs::read_to_string(&file).expect("written");
+    let starter = starter.replace("0.0.0.0:8080", "127.0.0.1:0");
+    let mut part = place.start_text("arm.yaml", &starter).await;
+    let there = main
+        .cli(&["part", "address", "arm", part.address(), config(&main)])
+        .await;
+    assert_eq!(there.code, 0, "{there:?}");
+
+    let handed = main.config().with_file_name("for-arm.yaml");
+    let motor = |name: &str| format!("components: [{{name: {name}, type: motor, model: fake}}]\n");
+    std::fs::write(&handed, motor("left")).expect("written");
+    let machine = Machine::new().resource(Resource::fake("own", "motor").depends_on(&["arm:left"]));
+    main.rewrite(&machine.set("parts", json!([{ "name": "arm", "config_file": "for-arm.yaml" }])));
+    until_names(&main, &["arm:left", "own"]).await;
+    std::fs::write(&handed, motor("right")).expect("written");
+    part.until(|now| now.ready("right")).await;
+    // One that cannot be used changes nothing there.
+    std::fs::write(&handed, "components: [").expect("written");
+    part.until(|now| {
+        now.control
+            .config
+            .as_ref()
+            .is_some_and(|config| config.state() == ConfigState::Refused)
+    })
+    .await;
+    part.until(|now| now.ready("right")).await;
+    std::fs::write(&handed, motor("left")).expect("written");
+    part.until(|now| now.ready("left")).await;
+
+    // It is kept where the main part is away.
+    drop(main);
+    part.stop_core().await;
+    let mut part = part.restart().await;
+    part.until(|now| now.ready("left")).await;
 }
