@@ -3,10 +3,10 @@
 //!
 //! Where nobody waits a turn costs one atomic count.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mainstay_model::round_robin::RoundRobin;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -25,63 +25,6 @@ impl CallerId {
     }
 }
 
-/// Queue that is served round robin: one of each caller in turn, those of one caller in order.
-#[derive(Debug)]
-struct RoundRobin<T> {
-    /// Callers that wait, the next one first.
-    callers: VecDeque<CallerId>,
-    waiting: HashMap<CallerId, VecDeque<T>>,
-    length: usize,
-}
-
-impl<T> Default for RoundRobin<T> {
-    fn default() -> Self {
-        Self {
-            callers: VecDeque::new(),
-            waiting: HashMap::new(),
-            length: 0,
-        }
-    }
-}
-
-impl<T> RoundRobin<T> {
-    fn push(&mut self, caller: CallerId, item: T) {
-        let queue = self.waiting.entry(caller).or_default();
-        if queue.is_empty() {
-            self.callers.push_back(caller);
-        }
-        queue.push_back(item);
-        self.length += 1;
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        let caller = self.callers.pop_front()?;
-        let queue = self.waiting.get_mut(&caller)?;
-        let item = queue.pop_front();
-        if queue.is_empty() {
-            self.waiting.remove(&caller);
-        } else {
-            self.callers.push_back(caller);
-        }
-        self.length -= 1;
-        item
-    }
-
-    /// Takes those items of a caller out that are not to be kept.
-    fn retain(&mut self, caller: CallerId, keep: impl FnMut(&T) -> bool) {
-        let Some(queue) = self.waiting.get_mut(&caller) else {
-            return;
-        };
-        let before = queue.len();
-        queue.retain(keep);
-        self.length -= before - queue.len();
-        if queue.is_empty() {
-            self.waiting.remove(&caller);
-            self.callers.retain(|other| *other != caller);
-        }
-    }
-}
-
 /// Turns at one connection.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -91,7 +34,7 @@ pub(crate) struct Turns {
     taken: AtomicUsize,
     /// Length of the queue, to be read without its lock.
     waiting: AtomicUsize,
-    queue: Mutex<RoundRobin<oneshot::Sender<()>>>,
+    queue: Mutex<RoundRobin<CallerId, oneshot::Sender<()>>>,
 }
 
 impl Default for Turns {
@@ -131,7 +74,7 @@ impl Turns {
         {
             let mut queue = self.queue();
             queue.push(caller, sender);
-            self.waiting.store(queue.length, Ordering::SeqCst);
+            self.waiting.store(queue.len(), Ordering::SeqCst);
             // A turn that ended before this call was seen to wait went to nobody.
             self.grant(&mut queue);
         }
@@ -141,7 +84,7 @@ impl Turns {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, RoundRobin<oneshot::Sender<()>>> {
+    fn queue(&self) -> MutexGuard<'_, RoundRobin<CallerId, oneshot::Sender<()>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,15 +98,15 @@ impl Turns {
     }
 
     /// Gives the room that there is to those who wait.
-    fn grant(&self, queue: &mut RoundRobin<oneshot::Sender<()>>) {
-        while queue.length > 0 && self.reserve() {
+    fn grant(&self, queue: &mut RoundRobin<CallerId, oneshot::Sender<()>>) {
+        while !queue.is_empty() && self.reserve() {
             // Whoever has gone meanwhile is passed over.
             let granted = std::iter::from_fn(|| queue.pop()).any(|next| next.send(()).is_ok());
             if !granted {
                 self.taken.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        self.waiting.store(queue.length, Ordering::SeqCst);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
     }
 
     fn release(&self) {
@@ -214,8 +157,8 @@ impl Drop for Place<'_> {
             return;
         }
         let mut queue = self.turns.queue();
-        queue.retain(self.caller, |waiting| !waiting.is_closed());
-        self.turns.waiting.store(queue.length, Ordering::SeqCst);
+        queue.retain(&self.caller, |waiting| !waiting.is_closed());
+        self.turns.waiting.store(queue.len(), Ordering::SeqCst);
     }
 }
 
@@ -226,58 +169,6 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-
-    fn served(pushed: &[(u64, &'static str)]) -> Vec<&'static str> {
-        let mut queue = RoundRobin::default();
-        for (caller, item) in pushed {
-            queue.push(CallerId(*caller), *item);
-        }
-        let served = std::iter::from_fn(|| queue.pop()).collect();
-        assert!(queue.length == 0 && queue.waiting.is_empty() && queue.callers.is_empty());
-        served
-    }
-
-    #[test]
-    fn callers_are_served_in_turns_and_each_in_its_own_order() {
-        for (pushed, wanted) in [
-            (&[][..], &[][..]),
-            (&[(1, "a"), (1, "b"), (1, "c")], &["a", "b", "c"]),
-            (&[(1, "a"), (1, "b"), (1, "c"), (2, "x")], &["a", "x", "b", "c"]),
-            (
-                &[(1, "a"), (2, "x"), (1, "b"), (3, "n"), (2, "y"), (2, "z")],
-                &["a", "x", "n", "b", "y", "z"],
-            ),
-        ] {
-            assert_eq!(served(pushed), wanted);
-        }
-    }
-
-    #[test]
-    fn whoever_was_just_served_and_comes_again_goes_behind_those_who_wait() {
-        let mut queue = RoundRobin::default();
-        queue.push(CallerId(1), "a");
-        queue.push(CallerId(2), "x");
-        assert_eq!(queue.pop(), Some("a"));
-        queue.push(CallerId(1), "b");
-        queue.push(CallerId(2), "y");
-        assert_eq!(
-            [queue.pop(), queue.pop(), queue.pop()],
-            [Some("x"), Some("b"), Some("y")]
-        );
-    }
-
-    #[test]
-    fn who_leaves_is_forgotten() {
-        let mut queue = RoundRobin::default();
-        for (caller, item) in [(1, "a"), (1, "b"), (2, "x")] {
-            queue.push(CallerId(caller), item);
-        }
-        queue.retain(CallerId(2), |_| false);
-        queue.retain(CallerId(1), |item| *item != "a");
-        queue.retain(CallerId(3), |_| false);
-        assert_eq!((queue.length, queue.callers.len()), (1, 1));
-        assert_eq!((queue.pop(), queue.pop()), (Some("b"), None));
-    }
 
     #[tokio::test]
     async fn a_turn_that_ends_goes_to_the_caller_that_is_next() {
