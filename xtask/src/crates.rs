@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the core, and the crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("mainstay-pki", &[]),
     ("mainstay-model", &["mainstay-ids"]),
     ("mainstay-core", &["mainstay-ids", "mainstay-model"]),
@@ -28,10 +28,12 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("mainstay-dial", &["mainstay-mdns", "mainstay-proto"]),
     ("mainstay-parts", &["mainstay-ids", "mainstay-model", "mainstay-pki"]),
     ("mainstay-trace", &["mainstay-proto"]),
+    ("mainstay-io", &[]),
     (
         "mainstay-proxy",
         &[
             "mainstay-ids",
+            "mainstay-io",
             "mainstay-model",
             "mainstay-pki",
             "mainstay-proto",

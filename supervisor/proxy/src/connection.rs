@@ -25,11 +25,11 @@ use tonic::Status;
 use crate::admission::Activity;
 use crate::body::{CallBody, RequestBody};
 use crate::busy_poll::BusyPoll;
-use crate::coalescing_io::CoalescingIo;
 use crate::flow_control::PacedSender;
-use crate::sniff::{Sniffed, sniff};
 use crate::status::{CallError, respond, trailers};
 use crate::{flow_control, heap};
+use mainstay_io::CoalescingIo;
+use mainstay_io::{Sniffed, sniff};
 
 /// Longest wait for a peer to say what it speaks, and for the headers of an HTTP/1.1 request.
 pub(crate) const HELLO: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@
 //! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
 //! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
-//! Reading order, as a call flows: [`listen`] with [`admission`] (how many) and [`tls`], `sniff` and [`connection`] with
-//! [`coalescing_io`]; [`ingress`] (what every call meets), `grpc_web` (calls of browsers), [`peek`] (the name), [`table`] and
+//! Reading order, as a call flows: [`listen`] with [`admission`] (how many) and [`tls`], [`connection`];
+//! [`ingress`] (what every call meets), `grpc_web` (calls of browsers), [`peek`] (the name), [`table`] and
 //! [`resource`] (where it goes), `rewrite` (the name that another machine knows it by), [`forward`] and [`call`] (both
 //! directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a peer's connections), [`remote_link`] (what
 //! calls to another machine carry), [`exit_cause`] (why calls in flight end);
@@ -16,7 +16,6 @@ pub mod admission;
 pub mod body;
 mod busy_poll;
 pub mod call;
-pub mod coalescing_io;
 pub mod connection;
 pub mod deadline;
 pub mod exit_cause;
@@ -39,12 +38,10 @@ pub mod remote_link;
 pub mod resource;
 mod rewrite;
 pub mod sessions;
-mod sniff;
 pub mod status;
 pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 pub mod turns;
-pub mod unix_io;
 pub mod upstream;

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::connection::refuse;
 use crate::identity::PeerCertificate;
-use crate::sniff::{Sniffed, sniff};
+use mainstay_io::{Sniffed, sniff};
 
 const NOT_CLEARTEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 69\r\nConnection: close\r\n\r\nThis port speaks TLS; connect with https://, or with TLS switched on\n";

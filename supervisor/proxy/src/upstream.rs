@@ -26,14 +26,14 @@ use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::call::{ForwardedCall, Guards};
-use crate::coalescing_io::CoalescingIo;
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
 use crate::flow_control;
 use crate::remote_link::RemoteLink;
 use crate::status::{CallError, CallTarget};
 use crate::turns::Turns;
-use crate::unix_io::UnixIo;
+use mainstay_io::CoalescingIo;
+use mainstay_io::UnixIo;
 
 /// The method that no one has: all that live refuse it at once, whatever else they do.
 const NOBODYS: &str = "/mainstay.probe.v1.Probe/AreYouThere";
