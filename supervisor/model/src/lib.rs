@@ -8,7 +8,7 @@
 //! [`policy`] (how a module is treated) and [`module_spec`] (how it is run); [`difference`] (two configs, value by value),
 //! [`plan`] (what changes from one to the other) and [`apply_state`] (how far that is). State as others see it: [`phase`],
 //! [`shown`] (a resource) with [`dependencies`] and [`failure`], [`module_state`] with [`limit`] and [`process_end`],
-//! [`event`]; [`descriptors`] (who gets the last ones), [`round_robin`]. Then names ([`module_name`], [`network_name`](mod@network_name), [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
+//! [`event`]; [`descriptors`] (who gets the last ones), [`held`] (how much is buffered, and for whom), [`round_robin`]. Then names ([`module_name`], [`network_name`](mod@network_name), [`machine_path`], [`builtins`], [`offers`]) and texts ([`duration`], [`span`],
 //! [`source`], [`redact`], [`suggest`], [`text`]).
 
 pub mod apply_state;
@@ -23,6 +23,7 @@ pub mod entry;
 pub mod event;
 pub mod failure;
 pub mod frame;
+pub mod held;
 pub mod key_hash;
 pub mod levels;
 pub mod limit;

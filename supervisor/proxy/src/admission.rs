@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
+use mainstay_model::held::{Account, Everybody};
 use tokio_util::sync::CancellationToken;
 
 /// Connections in all: at 40 kB each, the most of an idle one with TLS, no more than 160 MB.
@@ -18,19 +19,22 @@ const MAX_LOCAL: usize = 2_048;
 /// Mark of a connection with calls in flight.
 const BUSY: u64 = u64::MAX;
 
-/// Activity of one connection: when it fell idle, or that it is not.
+/// Activity of one connection: when it fell idle, or that it is not; and the account of what it has the core hold.
 #[derive(Debug, Default)]
-pub struct Activity(AtomicU64);
+pub struct Activity {
+    idle_since: AtomicU64,
+    pub(crate) account: Account,
+}
 
 impl Activity {
     /// A call began.
     pub fn begin(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.idle_since.store(BUSY, Ordering::Relaxed);
     }
 
     /// The last call ended.
     pub fn end(&self) {
-        self.0.store(now(), Ordering::Relaxed);
+        self.idle_since.store(now(), Ordering::Relaxed);
     }
 }
 
@@ -49,6 +53,7 @@ struct Open {
     /// Number of the next connection.
     next: u64,
     connections: HashMap<u64, Entry>,
+    everybody: Everybody,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +88,12 @@ impl ClientConnections {
         } else if open.connections.len() >= MAX {
             open.close_one(None)?;
         }
-        let activity = Arc::new(Activity(now().into()));
+        let same_peer = open.connections.values().find(|entry| entry.peer == peer);
+        let account = same_peer.map(|entry| entry.activity.account.beside());
+        let activity = Arc::new(Activity {
+            idle_since: now().into(),
+            account: account.unwrap_or_else(|| Account::of_peer(peer, &open.everybody)),
+        });
         let (close, closed) = (stop.child_token(), CancellationToken::new());
         let number = open.next;
         open.next += 1;
@@ -113,7 +123,7 @@ impl ClientConnections {
 impl Open {
     fn close_one(&mut self, of: Option<IpAddr>) -> Option<CancellationToken> {
         let idle = self.connections.iter().filter_map(|(number, entry)| {
-            let since = entry.activity.0.load(Ordering::Relaxed);
+            let since = entry.activity.idle_since.load(Ordering::Relaxed);
             let counts = since != BUSY && of.is_none_or(|peer| peer == entry.peer);
             counts.then_some((since, *number))
         });
@@ -143,13 +153,13 @@ mod tests {
         let mut of_host: Vec<_> = (0..MAX_PER_HOST).filter_map(|_| all.admit(host, &stop)).collect();
         assert_eq!(of_host.len(), MAX_PER_HOST);
         for (at, admitted) in of_host.iter().enumerate() {
-            admitted.activity.0.store(1_000 + at as u64, Ordering::Relaxed);
+            admitted.activity.idle_since.store(1_000 + at as u64, Ordering::Relaxed);
         }
         of_host[0].activity.begin();
         let of_other = all.admit(other, &stop).expect("another host has its own");
-        of_other.activity.0.store(5, Ordering::Relaxed);
+        of_other.activity.idle_since.store(5, Ordering::Relaxed);
         let one_more = all.admit(host, &stop).expect("an idle one makes room");
-        one_more.activity.0.store(9_000, Ordering::Relaxed);
+        one_more.activity.idle_since.store(9_000, Ordering::Relaxed);
         assert!(of_host[1].close.is_cancelled() && !of_host[0].close.is_cancelled());
         assert!(!of_other.close.is_cancelled(), "older, and of another");
         let closed = all.make_room().expect("the oldest of all");

@@ -6,21 +6,25 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
+use mainstay_model::held::{Account, Way};
 use tonic::Status;
 
 use crate::call::ForwardedCall;
 use crate::grpc_web::WebBody;
+use crate::inflow::Inflow;
 use crate::status::CallError;
 
 /// Request body of a caller, chunk by chunk, with what was already read put back in front.
 pub struct RequestBody {
+    /// Account of the caller's connection.
+    pub(crate) account: Account,
     first: Bytes,
     rest: BodySource,
 }
 
 enum BodySource {
     Empty,
-    H2(RecvStream),
+    H2(Inflow),
     /// Anything else: HTTP/1.1, the core's own calls.
     Other(tonic::body::Body),
 }
@@ -29,8 +33,18 @@ impl RequestBody {
     /// No bytes at all.
     pub fn empty() -> Self {
         Self {
+            account: Account::default(),
             first: Bytes::new(),
             rest: BodySource::Empty,
+        }
+    }
+
+    /// What comes through a stream, counted on this account.
+    pub(crate) fn counted(stream: RecvStream, account: Account) -> Self {
+        Self {
+            account: account.clone(),
+            first: Bytes::new(),
+            rest: BodySource::H2(Inflow::new(stream, account, Way::Request)),
         }
     }
 
@@ -41,7 +55,7 @@ impl RequestBody {
     }
 
     /// The next chunk that is not empty; `None` at the end. Window is given back to the sender as chunks are taken, so
-    /// a sender never gets further ahead of the reader than [`STREAM_WINDOW`](crate::flow_control::STREAM_WINDOW).
+    /// a sender never gets further ahead of the reader than its window.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
@@ -49,13 +63,9 @@ impl RequestBody {
         loop {
             let chunk = match &mut self.rest {
                 BodySource::Empty => return Poll::Ready(None),
-                BodySource::H2(stream) => match ready!(stream.poll_data(cx)) {
+                BodySource::H2(inflow) => match ready!(inflow.poll_chunk(cx)) {
                     None => None,
-                    Some(Ok(chunk)) => {
-                        // Fails only for a stream that is gone, which the next poll reports.
-                        let _ = stream.flow_control().release_capacity(chunk.len());
-                        Some(chunk)
-                    }
+                    Some(Ok(chunk)) => Some(chunk),
                     Some(Err(error)) => return Poll::Ready(Some(Err(CallError::CallerGone(error).into()))),
                 },
                 BodySource::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
@@ -76,6 +86,28 @@ impl RequestBody {
         }
     }
 
+    /// Takes in what has come while nobody can take it, which holds `kept` bytes already.
+    ///
+    /// # Errors
+    /// It is more than may be held for the caller.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
+        match &mut self.rest {
+            BodySource::H2(inflow) => inflow.poll_ahead(cx, kept + self.first.len()),
+            BodySource::Empty | BodySource::Other(_) => Ok(()),
+        }
+    }
+
+    /// Counts that so much of the request is kept until its next chunk has come.
+    ///
+    /// # Errors
+    /// As [`RequestBody::poll_ahead`].
+    pub(crate) fn keep(&mut self, kept: usize) -> Result<(), CallError> {
+        match &mut self.rest {
+            BodySource::H2(inflow) => inflow.keep(kept),
+            BodySource::Empty | BodySource::Other(_) => Ok(()),
+        }
+    }
+
     /// The next chunk, as a future.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Status>> {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
@@ -86,24 +118,16 @@ impl RequestBody {
         self.first.is_empty()
             && match &self.rest {
                 BodySource::Empty => true,
-                BodySource::H2(stream) => stream.is_end_stream(),
+                BodySource::H2(inflow) => inflow.is_over(),
                 BodySource::Other(body) => body.is_end_stream(),
             }
-    }
-}
-
-impl From<RecvStream> for RequestBody {
-    fn from(stream: RecvStream) -> Self {
-        Self {
-            first: Bytes::new(),
-            rest: BodySource::H2(stream),
-        }
     }
 }
 
 impl From<tonic::body::Body> for RequestBody {
     fn from(body: tonic::body::Body) -> Self {
         Self {
+            account: Account::default(),
             first: Bytes::new(),
             rest: BodySource::Other(body),
         }
@@ -150,12 +174,15 @@ pub enum CallBody {
 
 impl CallBody {
     /// Moves on what does not depend on the reader, while the reader has no room: a module may be waiting for more of
-    /// the request before it reads on, and the deadline does not wait either.
-    pub fn poll_aside(&mut self, cx: &mut Context<'_>) {
+    /// the request before it reads on, and the deadline does not wait either. The reader holds `kept` bytes.
+    ///
+    /// # Errors
+    /// More would be held for the caller than may.
+    pub fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
         match self {
-            Self::Call(call) => call.poll_aside(cx),
-            Self::Web(body) => body.poll_aside(cx),
-            Self::Empty | Self::Full(_) | Self::Service(_) => {}
+            Self::Call(call) => call.poll_ahead(cx, kept),
+            Self::Web(body) => body.poll_aside(cx, kept),
+            Self::Empty | Self::Full(_) | Self::Service(_) => Ok(()),
         }
     }
 }

@@ -19,11 +19,13 @@ use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
 use crate::deadline::Deadline;
-use crate::flow_control::PacedSender;
+use crate::flow_control::{Chunk, PacedSender};
 use crate::image_types::ImageFilter;
+use crate::inflow::Inflow;
 use crate::status::{CallError, CallTarget, trailers};
 use crate::turns::{CallerId, Turn};
 use crate::upstream::Upstream;
+use mainstay_model::held::{Account, Way};
 use mainstay_proto::frames::FrameScanner;
 use mainstay_trace::CallSpan;
 
@@ -52,6 +54,8 @@ pub struct Guards {
     pub(crate) caller: CallerId,
     /// Room on the module's connection, while the call has it.
     pub(crate) turn: Option<Turn>,
+    /// Counts what is held of the answer.
+    pub(crate) account: Account,
 }
 
 impl Guards {
@@ -74,6 +78,7 @@ impl Guards {
             images: None,
             caller: CallerId::CORE,
             turn: None,
+            account: Account::default(),
         }
     }
 
@@ -138,7 +143,7 @@ struct Upload {
 
 enum ResponseState {
     Awaited(ResponseFuture),
-    Flowing(RecvStream, StreamState),
+    Flowing(Inflow, StreamState),
     /// End of the answer: nothing more comes but these trailers.
     Ending(HeaderMap),
     Over,
@@ -176,13 +181,13 @@ impl StreamState {
 impl ForwardedCall {
     pub(super) fn new(
         upstream: Upstream,
-        upload: Option<(RequestBody, SendStream<Bytes>)>,
+        upload: Option<(RequestBody, SendStream<Chunk>)>,
         response: ResponseFuture,
         guards: Guards,
     ) -> Self {
-        let fresh = |(body, stream)| Upload {
+        let fresh = |(body, stream): (RequestBody, _)| Upload {
+            sender: PacedSender::new(stream, body.account.clone(), Way::Request),
             body,
-            sender: PacedSender::new(stream),
             state: StreamState::default(),
         };
         Self {
@@ -203,7 +208,8 @@ impl ForwardedCall {
             self.guards.ended(&parts.headers);
             CallBody::Empty
         } else {
-            self.answer = ResponseState::Flowing(stream, StreamState::default());
+            let inflow = Inflow::new(stream, self.guards.account.clone(), Way::Answer);
+            self.answer = ResponseState::Flowing(inflow, StreamState::default());
             CallBody::Call(Box::new(self))
         };
         let mut response = Response::new(body);
@@ -242,10 +248,8 @@ impl ForwardedCall {
                     };
                     return Poll::Ready(Some(Frame::trailers(trailers)));
                 }
-                ResponseState::Flowing(stream, state) => match ready!(stream.poll_data(cx)) {
+                ResponseState::Flowing(inflow, state) => match ready!(inflow.poll_chunk(cx)) {
                     Some(Ok(chunk)) => {
-                        // Fails only for a stream that is gone, which the next poll reports.
-                        let _ = stream.flow_control().release_capacity(chunk.len());
                         let (chunk, admitted) = state.admit(chunk);
                         if let Err(error) = admitted {
                             self.end(&error.into());
@@ -258,7 +262,7 @@ impl ForwardedCall {
                         continue;
                     }
                     Some(Err(error)) => Err(self.guards.target.stream_failed(error, self.upstream.exit_cause())),
-                    None => match ready!(stream.poll_trailers(cx)) {
+                    None => match ready!(inflow.stream.poll_trailers(cx)) {
                         Ok(Some(trailers)) if trailers.contains_key(Status::GRPC_STATUS) => {
                             Ok((trailers, state.at_boundary()))
                         }
@@ -275,8 +279,17 @@ impl ForwardedCall {
         }
     }
 
+    /// As [`CallBody::poll_aside`].
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
+        self.poll_aside(cx);
+        match &mut self.answer {
+            ResponseState::Flowing(inflow, _) => inflow.poll_ahead(cx, kept),
+            _ => Ok(()),
+        }
+    }
+
     /// Moves on everything but the answer itself.
-    pub(super) fn poll_aside(&mut self, cx: &mut Context<'_>) {
+    fn poll_aside(&mut self, cx: &mut Context<'_>) {
         if !matches!(self.answer, ResponseState::Flowing(..)) {
             return;
         }
@@ -326,7 +339,7 @@ impl Upload {
                     }
                     Poll::Ready(None) => {
                         // The module may have closed the stream already; its answer tells.
-                        let _ = self.sender.stream.send_data(Bytes::new(), true);
+                        let _ = self.sender.stream.send_data(Bytes::new().into(), true);
                         return Ok(Poll::Ready(()));
                     }
                     Poll::Ready(Some(chunk)) => {
@@ -337,8 +350,11 @@ impl Upload {
                     }
                 }
             }
-            let part = match self.sender.poll_part(cx) {
-                Poll::Pending => return Ok(Poll::Pending),
+            let part = match self.sender.poll_part(cx)? {
+                Poll::Pending => {
+                    self.body.poll_ahead(cx, self.sender.chunk.len())?;
+                    return Ok(Poll::Pending);
+                }
                 // The module takes no more.
                 Poll::Ready(None) => return Ok(Poll::Ready(())),
                 Poll::Ready(Some(part)) => part,

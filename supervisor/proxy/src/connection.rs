@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mainstay_model::held::{Hold, Way};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, timeout};
@@ -25,9 +26,9 @@ use tonic::Status;
 use crate::admission::Activity;
 use crate::body::{CallBody, RequestBody};
 use crate::busy_poll::BusyPoll;
-use crate::flow_control::PacedSender;
+use crate::flow_control::{Chunk, PacedSender};
 use crate::status::{CallError, respond, trailers};
-use crate::{flow_control, heap};
+use crate::{flow_control, heap, status};
 use mainstay_io::CoalescingIo;
 use mainstay_io::{Sniffed, sniff};
 
@@ -162,7 +163,7 @@ where
 {
     let driver = io.handle();
     let handshake = h2::server::Builder::new()
-        .initial_window_size(flow_control::STREAM_WINDOW)
+        .initial_window_size(flow_control::REQUEST_WINDOW)
         .initial_connection_window_size(flow_control::CONNECTION_WINDOW)
         .max_frame_size(flow_control::MAX_FRAME)
         .max_header_list_size(flow_control::MAX_HEADERS)
@@ -170,7 +171,7 @@ where
         .max_send_buffer_size(flow_control::SEND_BUFFER)
         .max_concurrent_reset_streams(flow_control::MAX_RECENT_RESETS)
         .max_pending_accept_reset_streams(flow_control::MAX_PENDING_RESETS)
-        .handshake::<_, Bytes>(io);
+        .handshake::<_, Chunk>(io);
     // The handshake's own words have no driver yet.
     let mut handshake = std::pin::pin!(handshake);
     let handshake = std::future::poll_fn(|cx| {
@@ -187,19 +188,26 @@ where
     // Once the stop has come: when GOAWAY goes out, whatever is still in flight.
     let (mut stopping, mut goaway_sent) = (None, false);
     let mut tick = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-    let (mut ticking, mut called) = (false, false);
+    let (mut ticking, mut called, mut calm_window) = (false, false, false);
     let mut busy_poll = BusyPoll::new(std::time::Instant::now());
     loop {
         let (quiet, last) = (calls.is_empty(), busy_poll.last_sign());
         tokio::select! {
             biased;
             accepted = next_call(&mut connection, &driver) => match accepted {
-                Some(Ok((request, respond))) => {
+                Some(Ok((request, mut respond))) => {
+                    let mut room = Hold::new(activity.account.clone(), Way::Request);
+                    if let Err(overdrawn) = room.set(flow_control::CALL) {
+                        let refusal = status::respond(CallError::from(overdrawn)).map(|_| ());
+                        // Fails when the caller is gone.
+                        let _ = respond.send_response(refusal, true);
+                        continue;
+                    }
                     let (parts, stream) = request.into_parts();
-                    let request = Request::from_parts(parts, RequestBody::from(stream));
+                    let request = Request::from_parts(parts, RequestBody::counted(stream, activity.account.clone()));
                     busy_poll.sign(std::time::Instant::now());
                     // Boxed once, so that it is not copied on its way into the task.
-                    calls.spawn(answer(Box::pin(guarded(service(request))), respond));
+                    calls.spawn(answer(Box::pin(guarded(service(request))), respond, room));
                     activity.begin();
                     called = true;
                     if !ticking {
@@ -223,6 +231,10 @@ where
                 let calm = calls.is_empty() && !std::mem::take(&mut called);
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
+                if !calm_window && calls.len() <= flow_control::FEW {
+                    // Fails while the peer has not yet agreed to what it was told before.
+                    calm_window = connection.set_initial_window_size(flow_control::CALM_REQUEST_WINDOW).is_ok();
+                }
             }
             () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + GOAWAY_DELAY),
             () = goaway_due(stopping, quiet.then_some(last)), if !goaway_sent => {
@@ -245,9 +257,9 @@ async fn goaway_due(by: Option<Instant>, quiet_since: Option<std::time::Instant>
 
 /// The next call; drives the whole connection meanwhile.
 async fn next_call<I: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut h2::server::Connection<CoalescingIo<I>, Bytes>,
+    connection: &mut h2::server::Connection<CoalescingIo<I>, Chunk>,
     driver: &CoalescingIo<I>,
-) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>> {
+) -> Option<Result<(Request<RecvStream>, SendResponse<Chunk>), h2::Error>> {
     let mut accept = std::pin::pin!(connection.accept());
     std::future::poll_fn(|cx| {
         let accepted = accept.as_mut().poll(cx);
@@ -276,7 +288,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> CallError {
 }
 
 /// Runs one call and sends its answer, until the caller loses interest.
-async fn answer<F>(mut call: Pin<Box<F>>, mut respond: SendResponse<Bytes>)
+async fn answer<F>(mut call: Pin<Box<F>>, mut respond: SendResponse<Chunk>, room: Hold)
 where
     F: Future<Output = Response<CallBody>>,
 {
@@ -294,7 +306,7 @@ where
         return;
     };
     if !over {
-        let sender = PacedSender::new(stream);
+        let sender = PacedSender::new(stream, room.account().clone(), Way::Answer);
         Pipe { body, sender }.await;
     }
 }
@@ -390,11 +402,13 @@ impl Future for Pipe {
             }
             if !sender.chunk.is_empty() {
                 let part = match sender.poll_part(cx) {
-                    Poll::Ready(Some(part)) => part,
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Pending => {
-                        body.poll_aside(cx);
-                        return Poll::Pending;
+                    Poll::Ready(Ok(Some(part))) => part,
+                    Poll::Ready(Ok(None)) => return Poll::Ready(()),
+                    Poll::Pending if body.poll_aside(cx, sender.chunk.len()).is_ok() => return Poll::Pending,
+                    // A status would wait behind what the caller does not read.
+                    Poll::Pending | Poll::Ready(Err(_)) => {
+                        sender.stream.send_reset(Reason::ENHANCE_YOUR_CALM);
+                        return Poll::Ready(());
                     }
                 };
                 let over = sender.chunk.is_empty() && body.is_end_stream();
@@ -409,7 +423,7 @@ impl Future for Pipe {
                 Err(panic) => Some(Err(panicked(&*panic).into())),
             };
             let ended = match frame {
-                None => sender.stream.send_data(Bytes::new(), true),
+                None => sender.stream.send_data(Bytes::new().into(), true),
                 Some(Err(status)) => sender.stream.send_trailers(trailers(&status)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {

@@ -20,6 +20,7 @@ use http_body::{Body, Frame};
 use tonic::Status;
 
 use crate::body::{CallBody, RequestBody};
+use crate::status::CallError;
 use crate::status::trailers;
 
 /// Content types of gRPC-web begin so.
@@ -184,8 +185,8 @@ pub struct WebBody {
 
 impl WebBody {
     /// As [`CallBody::poll_aside`].
-    pub(crate) fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        self.body.poll_aside(cx);
+    pub(crate) fn poll_aside(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
+        self.body.poll_aside(cx, kept)
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -5,8 +5,8 @@
 //! Never knows the machine: it sees the published [`table`], the core's own services ([`local_services`]) and who may
 //! pass ([`gate`]). No message of a resource is decoded here; `image_types` alone looks into some.
 //!
-//! Reading order, as a call flows: [`listen`] with [`admission`] (how many) and [`tls`], [`connection`];
-//! [`ingress`] (what every call meets), `grpc_web` (calls of browsers), [`peek`] (the name), [`table`] and
+//! Reading order, as a call flows: [`listen`] with [`admission`] (how many) and [`tls`], [`connection`] with
+//! [`flow_control`] and `inflow` (how far ahead); [`ingress`] (what every call meets), `grpc_web` (calls of browsers), [`peek`] (the name), [`table`] and
 //! [`resource`] (where it goes), `rewrite` (the name that another machine knows it by), [`forward`] and [`call`] (both
 //! directions), `in_flight` and [`turns`] (how many, and whose turn), [`upstream`] (a peer's connections), [`remote_link`] (what
 //! calls to another machine carry), [`exit_cause`] (why calls in flight end);
@@ -27,6 +27,7 @@ pub mod heap;
 pub mod identity;
 mod image_types;
 mod in_flight;
+mod inflow;
 pub mod ingress;
 pub mod listen;
 pub mod local_services;

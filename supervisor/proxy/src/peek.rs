@@ -101,11 +101,16 @@ async fn first_message(body: &mut RequestBody) -> Result<(Bytes, usize), Status>
                 return Ok((first, length as usize));
             }
         }
+        if !held.is_empty() {
+            body.keep(held.len())?;
+        }
         match body.chunk().await {
             // Nearly always the first chunk is the whole message and nothing is copied.
             Some(Ok(chunk)) if held.is_empty() => first = chunk,
             Some(Ok(chunk)) => {
                 if gathered.is_empty() {
+                    // So that it does not grow to twice of what comes.
+                    gathered.reserve(length.map_or(0, |length| (length as usize).min(MAX_SCAN_LEN) + chunk.len()));
                     gathered.extend_from_slice(&first);
                 }
                 gathered.extend_from_slice(&chunk);

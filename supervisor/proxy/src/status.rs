@@ -7,8 +7,10 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use mainstay_model::ModuleName;
+use mainstay_model::held::Overdrawn;
 use mainstay_proto::fields::Malformed;
 use tonic::{Code, Status};
+use tracing::warn;
 
 use crate::body::CallBody;
 use crate::deadline::BadTimeout;
@@ -100,6 +102,11 @@ pub enum CallError {
         /// Resource and service, in the words that peers know.
         key: String,
     },
+    /// More is held for the caller than may be.
+    #[error(
+        "what this client, or all of them, sent and nobody has read yet is more than the machine holds; send less at once"
+    )]
+    Overdrawn,
     /// The caller has not proved who it is; the text says what is missing or wrong.
     #[error("{0}")]
     Unauthenticated(String),
@@ -179,6 +186,7 @@ impl CallError {
             Self::MessageTooLong(_)
             | Self::MetadataTooLong(_)
             | Self::TooManyInFlight { .. }
+            | Self::Overdrawn
             | Self::Session(SessionError::TooMany) => Code::ResourceExhausted,
             Self::Session(_) => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
@@ -207,6 +215,15 @@ impl CallError {
                 Code::Internal
             }
         }
+    }
+}
+
+impl From<Overdrawn> for CallError {
+    fn from(overdrawn: Overdrawn) -> Self {
+        if let Some(peer) = overdrawn.news_of {
+            warn!(%peer, "too much is held that it sent, or does not read: some of its calls are refused");
+        }
+        Self::Overdrawn
     }
 }
 

@@ -28,7 +28,7 @@ use crate::body::{CallBody, RequestBody};
 use crate::call::{ForwardedCall, Guards};
 use crate::deadline::Deadline;
 use crate::exit_cause::ExitCause;
-use crate::flow_control;
+use crate::flow_control::{self, Chunk};
 use crate::remote_link::RemoteLink;
 use crate::status::{CallError, CallTarget};
 use crate::turns::Turns;
@@ -61,10 +61,10 @@ struct Inner {
     place: Endpoint,
     authority: Authority,
     target: CallTarget,
-    data: SendRequest<Bytes>,
+    data: SendRequest<Chunk>,
     /// Turns at `data`.
     turns: Arc<Turns>,
-    control: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    control: tokio::sync::Mutex<Option<SendRequest<Chunk>>>,
     closed: CancellationToken,
     exit_cause: ExitCause,
     /// Bytes that the peer sent, on both lanes.
@@ -198,7 +198,7 @@ impl Upstream {
         let request = request.map_err(|error| Unsent::Dial(io::Error::other(error)))?;
         let (answer, mut stream) = sender.send_request(request, false).map_err(Unsent::Stream)?;
         // An empty message in its frame; it is small enough to go without asking for room.
-        let _reset = stream.send_data(Bytes::from_static(&[0; 5]), true);
+        let _reset = stream.send_data(Bytes::from_static(&[0; 5]).into(), true);
         match answer.await {
             Err(error) if !error.is_remote() || error.is_io() || error.is_go_away() => Err(Unsent::Stream(error)),
             // A refused stream is an answer, too.
@@ -208,7 +208,7 @@ impl Upstream {
 
     /// Request sender of a lane. Waits for a connection to be made, if there is none, and for the peer to allow one
     /// more stream.
-    pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Bytes>, Unsent> {
+    pub(super) async fn sender(&self, lane: Lane) -> Result<SendRequest<Chunk>, Unsent> {
         let mut sender = match lane {
             Lane::Data => self.0.data.clone(),
             // Boxed, because dialling is rare and its state large.
@@ -224,15 +224,23 @@ impl Upstream {
         lane: Lane,
         path: PathAndQuery,
         headers: HeaderMap,
-        body: RequestBody,
+        mut body: RequestBody,
         mut guards: Guards,
     ) -> Result<Response<CallBody>, Status> {
+        guards.account = body.account.clone();
         if lane == Lane::Data {
             guards.turn = match self.0.turns.try_take() {
                 // Boxed, because it is rare and its state large.
                 None => {
-                    let turn = Box::pin(self.0.turns.take(guards.caller, &self.0.closed));
-                    guards.watch(turn).await?
+                    let mut turn = Box::pin(self.0.turns.take(guards.caller, &self.0.closed));
+                    let waiting = poll_fn(|cx| match turn.as_mut().poll(cx) {
+                        Poll::Pending => match body.poll_ahead(cx, 0) {
+                            Ok(()) => Poll::Pending,
+                            Err(overdrawn) => Poll::Ready(Err(overdrawn)),
+                        },
+                        turn => turn.map(Ok),
+                    });
+                    guards.watch(waiting).await??
                 }
                 turn => turn,
             };
@@ -277,7 +285,7 @@ pub enum Unsent {
 
 impl Inner {
     /// The control lane, opened on first use and again when the peer closed it.
-    async fn control(&self) -> io::Result<SendRequest<Bytes>> {
+    async fn control(&self) -> io::Result<SendRequest<Chunk>> {
         let mut control = self.control.lock().await;
         if let Some(sender) = &mut *control
             && poll_fn(|cx| Poll::Ready(!matches!(sender.poll_ready(cx), Poll::Ready(Err(_))))).await
@@ -305,7 +313,7 @@ impl Endpoint {
         exit_cause: &ExitCause,
         received: &Arc<AtomicU64>,
         data: Option<(CancellationToken, Arc<Turns>)>,
-    ) -> io::Result<SendRequest<Bytes>> {
+    ) -> io::Result<SendRequest<Chunk>> {
         match self {
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
@@ -331,7 +339,7 @@ async fn handshake<I>(
     io: CoalescingIo<I>,
     tasks: &mut JoinSet<()>,
     data: Option<(CancellationToken, Arc<Turns>)>,
-) -> io::Result<SendRequest<Bytes>>
+) -> io::Result<SendRequest<Chunk>>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -341,12 +349,12 @@ where
         .initial_connection_window_size(flow_control::CONNECTION_WINDOW)
         .max_frame_size(flow_control::MAX_FRAME)
         .max_header_list_size(flow_control::MAX_HEADERS)
-        .max_send_buffer_size(flow_control::SEND_BUFFER)
+        .max_send_buffer_size(flow_control::REQUEST_SEND_BUFFER)
         .max_concurrent_reset_streams(flow_control::MAX_RECENT_RESETS)
         // The callers of a whole machine share the connection: none of them may end it by cancelling a lot.
         .max_local_error_reset_streams(None)
         .enable_push(false)
-        .handshake(io)
+        .handshake::<_, Chunk>(io)
         .await
         .map_err(io::Error::other)?;
     tasks.spawn(async move {

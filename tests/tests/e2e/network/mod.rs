@@ -1,5 +1,6 @@
 //! The machine among others: the port for clients, what it speaks, whom it shows what and what it bears; and remotes.
 
+mod buffered;
 mod grpc_web;
 mod health;
 mod limits;

@@ -1,0 +1,238 @@
+//! Bytes that are held for callers until somebody reads them: counted by connection, by peer and in all, and how many there
+//! may be.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+/// Direction of what is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// From a caller to a module.
+    #[default]
+    Request,
+    /// From a module to a caller.
+    Answer,
+}
+
+/// Most bytes that are held in one direction.
+struct Bounds {
+    connection: usize,
+    peer: usize,
+    all: usize,
+}
+
+/// 130 calls at once, each with all that flow control lets it send ahead of a module.
+const REQUESTS: Bounds = Bounds {
+    connection: 20 << 20,
+    peer: 64 << 20,
+    all: 128 << 20,
+};
+
+/// 60 answers at once, each with all that flow control lets a module send ahead of a caller: those are pictures.
+const ANSWERS: Bounds = Bounds {
+    connection: 64 << 20,
+    peer: 96 << 20,
+    all: 192 << 20,
+};
+
+/// Bytes that a connection may have held whatever others have: who does nothing unusual is not to be refused because of
+/// somebody else, who may share its address.
+const ALWAYS: usize = 2 << 20;
+
+/// Whether so much may be held for a connection, for its peer and in all.
+fn allows(way: Way, connection: usize, peer: usize, all: usize) -> bool {
+    let bounds = match way {
+        Way::Request => REQUESTS,
+        Way::Answer => ANSWERS,
+    };
+    connection <= ALWAYS || (connection <= bounds.connection && peer <= bounds.peer && all <= bounds.all)
+}
+
+/// Counts of bytes held, by direction.
+#[derive(Debug, Default)]
+struct Counts([AtomicUsize; 2]);
+
+/// Everybody for whom something is held. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Everybody(Arc<Counts>);
+
+#[derive(Debug)]
+struct Peer {
+    address: IpAddr,
+    /// Somebody was told of a refusal.
+    told: AtomicBool,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Connection {
+    counts: Counts,
+    peer: Arc<Peer>,
+    everybody: Everybody,
+}
+
+/// Account of one connection. Clones are the same; the default one counts nothing and refuses nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Account(Option<Arc<Connection>>);
+
+/// Error for more than may be held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdrawn {
+    /// The peer, the first time that it happens to it.
+    pub news_of: Option<IpAddr>,
+}
+
+impl Account {
+    /// An account of a peer that has none yet.
+    pub fn of_peer(address: IpAddr, everybody: &Everybody) -> Self {
+        let peer = Arc::new(Peer {
+            address,
+            told: AtomicBool::new(false),
+            counts: Counts::default(),
+        });
+        Self::of(peer, everybody.clone())
+    }
+
+    /// An account of another connection of the same peer.
+    pub fn beside(&self) -> Self {
+        let other = |known: &Arc<Connection>| Self::of(known.peer.clone(), known.everybody.clone());
+        self.0.as_ref().map(other).unwrap_or_default()
+    }
+
+    fn of(peer: Arc<Peer>, everybody: Everybody) -> Self {
+        Self(Some(Arc::new(Connection {
+            counts: Counts::default(),
+            peer,
+            everybody,
+        })))
+    }
+}
+
+impl Connection {
+    fn levels(&self, way: Way) -> [&AtomicUsize; 3] {
+        [&self.counts, &self.peer.counts, &self.everybody.0].map(|counts| &counts.0[way as usize])
+    }
+}
+
+/// Bytes held on an account until it is dropped.
+#[derive(Debug, Default)]
+pub struct Hold {
+    account: Account,
+    way: Way,
+    bytes: usize,
+}
+
+impl Hold {
+    /// Nothing yet.
+    pub fn new(account: Account, way: Way) -> Self {
+        let bytes = 0;
+        Self { account, way, bytes }
+    }
+
+    /// The account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Changes how many bytes are held.
+    ///
+    /// # Errors
+    /// They may not be; it stays as it was.
+    #[inline]
+    pub fn set(&mut self, bytes: usize) -> Result<(), Overdrawn> {
+        match &self.account.0 {
+            Some(connection) if bytes != self.bytes => self.bytes = connection.change(self.way, self.bytes, bytes)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn change(&self, way: Way, before: usize, after: usize) -> Result<usize, Overdrawn> {
+        let levels = self.levels(way);
+        let Some(more) = after.checked_sub(before) else {
+            for level in levels {
+                level.fetch_sub(before - after, Relaxed);
+            }
+            return Ok(after);
+        };
+        let [connection, peer, all] = levels.map(|level| level.fetch_add(more, Relaxed) + more);
+        if allows(way, connection, peer, all) {
+            return Ok(after);
+        }
+        for level in levels {
+            level.fetch_sub(more, Relaxed);
+        }
+        let news = !self.peer.told.swap(true, Relaxed);
+        Err(Overdrawn {
+            news_of: news.then_some(self.peer.address),
+        })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Fewer are always allowed.
+        let _ = self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn the_narrowest_bound_counts_but_a_little_is_always_allowed() {
+        for (way, connection, peer, all, wanted) in [
+            (Way::Request, 20, 20, 20, true),
+            (Way::Request, 21, 21, 21, false),
+            (Way::Request, 10, 64, 128, true),
+            (Way::Request, 10, 65, 65, false),
+            (Way::Request, 10, 10, 129, false),
+            (Way::Request, 2, 1_000, 1_000, true),
+            (Way::Answer, 64, 96, 192, true),
+            (Way::Answer, 65, 65, 65, false),
+            (Way::Answer, 3, 97, 97, false),
+            (Way::Answer, 3, 3, 193, false),
+            (Way::Answer, 2, 1_000, 1_000, true),
+        ] {
+            let allowed = allows(way, connection * MIB, peer * MIB, all * MIB);
+            assert_eq!(allowed, wanted, "{way:?} {connection} {peer} {all}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_counts_for_connection_peer_and_all_until_it_is_dropped() {
+        let everybody = Everybody::default();
+        let one = Account::of_peer([10, 0, 0, 1].into(), &everybody);
+        let (same_peer, other) = (one.beside(), Account::of_peer([10, 0, 0, 2].into(), &everybody));
+        let held = |account: &Account, way: Way| {
+            let connection = account.0.as_ref().expect("counted");
+            connection.levels(way).map(|level| level.load(Relaxed) / MIB)
+        };
+        let mut first = Hold::new(one.clone(), Way::Request);
+        let mut second = Hold::new(same_peer.clone(), Way::Request);
+        let mut third = Hold::new(other.clone(), Way::Request);
+        assert_eq!(first.set(20 * MIB), Ok(()));
+        assert_eq!(second.set(20 * MIB), Ok(()));
+        assert_eq!(third.set(20 * MIB), Ok(()));
+        assert_eq!(held(&one, Way::Request), [20, 40, 60]);
+        assert_eq!(held(&other, Way::Request), [20, 20, 60]);
+        assert_eq!(held(&one, Way::Answer), [0, 0, 0]);
+        let told = first.set(25 * MIB).expect_err("too much");
+        assert_eq!(told.news_of, Some([10, 0, 0, 1].into()));
+        let told = second.set(25 * MIB).expect_err("too much");
+        assert_eq!(told.news_of, None, "once for each peer");
+        assert_eq!(held(&one, Way::Request), [20, 40, 60], "as before");
+        assert_eq!(first.set(5 * MIB), Ok(()));
+        drop((second, third));
+        assert_eq!(held(&same_peer, Way::Request), [0, 5, 5]);
+        drop(first);
+        assert_eq!(held(&other, Way::Request), [0, 0, 0]);
+        assert_eq!(Hold::default().set(usize::MAX), Ok(()), "nobody's");
+    }
+}

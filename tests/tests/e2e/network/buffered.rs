@@ -1,0 +1,234 @@
+//! What the core holds for those who do not read: bounded by stream, connection, peer and in all, and given back afterwards.
+
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use http::Request;
+use mainstay_proto::viam::component::motor::v1::{StopRequest, StopResponse};
+use mainstay_tests::echo::SayRequest;
+use mainstay_tests::leaks;
+use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::proc;
+use mainstay_tests::traffic::Traffic;
+use mainstay_tests::world::{PATIENCE, World};
+use nix::sys::signal::Signal;
+use prost::Message as _;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+const SAY: &str = "/mainstay.tests.echo.v1.EchoService/Say";
+const STOP: &str = "/viam.component.motor.v1.MotorService/Stop";
+/// Streams of one connection, and bytes of each.
+const STREAMS: usize = 2_000;
+const SIZE: usize = 480_000;
+/// Time that the floods have.
+const FLOOD: Duration = Duration::from_secs(6);
+
+/// A machine with a motor, and an echo in a module of its own that is not ended for being silent.
+async fn world() -> World {
+    let health = json!({ "interval": "5s", "timeout": "60s", "kill_after": "120s" });
+    let machine = Machine::new()
+        .module(Module::fixture("eyes").set("health", health))
+        .resource(Resource::echo("echo"))
+        .resource(Resource::fake("left", "motor"));
+    let mut world = World::settled(machine).await;
+    world.until(|now| now.ready("echo") && now.ready("left")).await;
+    world
+}
+
+/// A message to the echo in its frame.
+fn message(request: &SayRequest) -> Bytes {
+    let message = request.encode_to_vec();
+    let mut framed = BytesMut::with_capacity(message.len() + 5);
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).expect("small"));
+    framed.put_slice(&message);
+    framed.freeze()
+}
+
+fn large() -> Bytes {
+    message(&SayRequest {
+        name: "echo".into(),
+        text: "x".repeat(SIZE),
+        ..SayRequest::default()
+    })
+}
+
+/// Begins a call and hands its whole request over.
+fn begin(sender: &mut SendRequest<Bytes>, message: Bytes) -> Option<ResponseFuture> {
+    let request = Request::post(format!("http://localhost{SAY}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let (answer, mut body) = sender.send_request(request.body(()).expect("a request"), false).ok()?;
+    body.send_data(message, true).ok()?;
+    Some(answer)
+}
+
+/// Makes [`STREAMS`] calls at once over a connection of its own, as far as the server lets it, and keeps them until the
+/// end of the flood. The codes with which they ended meanwhile: `None` is none.
+async fn flood(address: String, message: Bytes) -> Vec<Option<String>> {
+    let end = tokio::time::Instant::now() + FLOOD;
+    let stream = TcpStream::connect(address).await.expect("open");
+    let (mut sender, connection) = Builder::new()
+        .initial_max_send_streams(STREAMS)
+        .handshake(stream)
+        .await
+        .expect("HTTP/2");
+    let mut calls = JoinSet::new();
+    calls.spawn(async move {
+        let _ = connection.await;
+        None
+    });
+    for _ in 0..STREAMS {
+        match tokio::time::timeout_at(end, sender.ready()).await {
+            Ok(Ok(ready)) => sender = ready,
+            _ => break,
+        }
+        let Some(answer) = begin(&mut sender, message.clone()) else {
+            break;
+        };
+        calls.spawn(async move {
+            let answer = tokio::time::timeout_at(end, answer).await.ok()?.ok()?;
+            let code = answer.headers().get("grpc-status")?.to_str().ok()?;
+            Some(code.to_owned())
+        });
+    }
+    tokio::time::sleep_until(end).await;
+    let mut codes = Vec::new();
+    while let Some(Some(code)) = timeout(Duration::from_millis(100), calls.join_next()).await.ok() {
+        codes.push(code.expect("no panic"));
+    }
+    codes
+}
+
+/// Largest memory of the core in KiB while `work` runs, and what comes of the work.
+async fn watched<T>(world: &World, work: impl Future<Output = T>) -> (u64, T) {
+    let mut work = std::pin::pin!(work);
+    let mut most = 0;
+    loop {
+        most = most.max(leaks::memory_kib(world.pid()));
+        if let Ok(done) = timeout(Duration::from_millis(50), &mut work).await {
+            return (most, done);
+        }
+    }
+}
+
+/// Waits until the core has given back all but `more` KiB.
+async fn until_given_back(world: &World, before: u64, more: u64) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let now = leaks::memory_kib(world.pid());
+        if now <= before + more {
+            return now;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{before} → {now} KiB are kept");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Stops the motor over and over, for as long as the flood lasts; the slowest.
+async fn stops(world: &World) -> Duration {
+    let (end, mut slowest) = (Instant::now() + FLOOD, Duration::ZERO);
+    while Instant::now() < end {
+        let begun = Instant::now();
+        let request = StopRequest {
+            name: "left".into(),
+            extra: None,
+        };
+        let _: StopResponse = world.call(STOP, &request).await.expect("Stop gets through");
+        slowest = slowest.max(begun.elapsed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    slowest
+}
+
+/// Floods a module that does not read over so many connections; no more than `bound` KiB may be held for it. A release build
+/// takes some 35 MB for one; what a call itself costs is several times as much in a debug build.
+async fn floods_are_bounded(connections: usize, bound: u64) {
+    let mut world = world().await;
+    let motor = Traffic::of_motor(&world, "left", Duration::from_millis(10));
+    sleep(Duration::from_millis(500)).await;
+    let before = leaks::memory_kib(world.pid());
+    let pid = world.snapshot().await.pid("eyes").expect("a process");
+    proc::signal(pid, Signal::SIGSTOP);
+    let message = large();
+    let mut floods = JoinSet::new();
+    for _ in 0..connections {
+        floods.spawn(flood(world.address().to_owned(), message.clone()));
+    }
+    let work = async { tokio::join!(stops(&world), floods.join_all()) };
+    let (most, (slowest, ended)) = watched(&world, work).await;
+    proc::signal(pid, Signal::SIGCONT);
+    let calls = motor.end();
+    let ended: Vec<_> = ended.into_iter().flatten().flatten().collect();
+    let refused = ended.iter().filter(|code| *code == "8").count();
+    eprintln!(
+        "{connections}: {before} → {most} KiB; {} calls, the slowest {:?}; the slowest Stop {slowest:?}; {} ended, {refused} refused",
+        calls.answered,
+        calls.slowest,
+        ended.len()
+    );
+    calls.none_failed().expect("nobody else notices");
+    assert!(refused > 0, "none was refused");
+    assert!(most <= before + bound, "{before} → {most} KiB");
+    let after = until_given_back(&world, before, 8 << 10).await;
+    eprintln!("given back: {after} KiB");
+    world.until(|now| now.ready("echo")).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_calls_to_a_module_that_does_not_read_are_held_within_bounds() {
+    floods_are_bounded(1, 80 << 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_connections_of_one_peer_are_held_within_bounds_together() {
+    floods_are_bounded(20, 320 << 10).await;
+}
+
+/// Answers of 1 MB each, of which nothing is read: neither from the streams, nor from the socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_held_within_bounds() {
+    let mut world = world().await;
+    let motor = Traffic::of_motor(&world, "left", Duration::from_millis(10));
+    sleep(Duration::from_millis(500)).await;
+    let before = leaks::memory_kib(world.pid());
+    let request = message(&SayRequest {
+        name: "echo".into(),
+        delay_ms: 1_000,
+        padding_bytes: 1_000_000,
+        ..SayRequest::default()
+    });
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let stream = TcpStream::connect(world.address()).await.expect("open");
+        let (mut sender, mut connection) = Builder::new()
+            .initial_window_size(1 << 30)
+            .initial_connection_window_size(1 << 30)
+            .handshake(stream)
+            .await
+            .expect("HTTP/2");
+        let mut answers = Vec::new();
+        for _ in 0..100 {
+            answers.extend(begin(&mut sender, request.clone()));
+        }
+        let _sent = timeout(Duration::from_millis(500), &mut connection).await;
+        held.push((connection, answers));
+    }
+    let (most, slowest) = watched(&world, stops(&world)).await;
+    let calls = motor.end();
+    eprintln!(
+        "answers: {before} → {most} KiB; {} calls, the slowest {:?}; the slowest Stop {slowest:?}",
+        calls.answered, calls.slowest
+    );
+    calls.none_failed().expect("nobody else notices");
+    assert!(most <= before + (160 << 10), "{before} → {most} KiB");
+    drop(held);
+    until_given_back(&world, before, 8 << 10).await;
+    world.until(|now| now.ready("echo")).await;
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
