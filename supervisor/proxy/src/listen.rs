@@ -18,9 +18,13 @@ use tracing::{debug, warn};
 
 use crate::admission::{Activity, Admitted, ClientConnections};
 use crate::connection::{HELLO, serve_connection};
+use crate::heap;
 use crate::identity::{ClientIdentity, Identity};
 use crate::ingress::{Ingress, Routes};
 use crate::tls::{self, TlsSettings};
+
+/// Time after the last end of a connection, or a new one, until memory is given back.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Pause after `accept` failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -69,6 +73,8 @@ where
 #[derive(Debug, Default)]
 pub struct Connections {
     tasks: JoinSet<()>,
+    /// Some have ended whose memory may still be the process's.
+    ended: bool,
 }
 
 impl Connections {
@@ -93,6 +99,17 @@ impl Connections {
     fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
         self.tasks.spawn(connection);
+    }
+
+    /// Lets go of those that end, and gives their memory back in a quiet moment: nothing else may happen for long. Never returns.
+    async fn reap(&mut self) {
+        loop {
+            tokio::select! {
+                Some(_) = self.tasks.join_next() => self.ended = true,
+                () = tokio::time::sleep(QUIET), if self.ended => self.ended = !heap::give_back(),
+                else => std::future::pending().await,
+            }
+        }
     }
 
     /// Lets the calls in flight end for a moment, then ends all.
@@ -169,6 +186,7 @@ async fn accept_tcp(listener: TcpListener, settings: ClientSettings, stop: Cance
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
+            () = connections.reap() => continue,
         };
         match accepted.and_then(|(io, remote)| {
             // Some may be exchanged for those of idle connections, but not the last ones.
