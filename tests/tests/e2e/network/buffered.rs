@@ -98,7 +98,7 @@ async fn flood(address: String, message: Bytes) -> Vec<Option<String>> {
     }
     tokio::time::sleep_until(end).await;
     let mut codes = Vec::new();
-    while let Some(Some(code)) = timeout(Duration::from_millis(100), calls.join_next()).await.ok() {
+    while let Ok(Some(code)) = timeout(Duration::from_millis(100), calls.join_next()).await {
         codes.push(code.expect("no panic"));
     }
     codes
@@ -235,7 +235,7 @@ async fn answers_that_nobody_reads_are_held_within_bounds() {
 
 #[tokio::test]
 async fn what_closed_connections_took_is_given_back() {
-    let mut world = world().await;
+    let world = world().await;
     let before = leaks::memory_kib(world.pid());
     let mut open = Vec::new();
     for _ in 0..1_500 {
