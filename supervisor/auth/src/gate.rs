@@ -573,6 +573,7 @@ mod tests {
         };
         identity.certificate = Some(Arc::new(PeerCertificate {
             names: vec!["pilot.local".to_owned()],
+            signed_by: "0a".to_owned(),
             issuer: "CN=ca".to_owned(),
             serial: "01".to_owned(),
         }));

@@ -121,9 +121,15 @@ impl Policy {
 
     /// The entity that a client is by its certificate, if it is one.
     pub fn by_certificate(&self, client: &ClientIdentity) -> Option<Entity> {
-        let shown = &client.certificate.as_ref()?.names;
-        if let Some(main) = self.main_part.as_ref().filter(|main| shown.contains(&main.name)) {
-            return Some(entity(&main.entity, CERTIFICATE));
+        let certificate = client.certificate.as_ref()?;
+        let shown = &certificate.names;
+        // Two authorities vouch for clients of a sub-part: its own for those that the config lists, its machine's for the main part.
+        if let Some(main) = self
+            .main_part
+            .as_ref()
+            .filter(|main| main.authority == certificate.signed_by)
+        {
+            return shown.contains(&main.name).then(|| entity(&main.entity, CERTIFICATE));
         }
         let name = self.certificates.iter().find(|name| shown.contains(name))?;
         Some(entity(name, CERTIFICATE))
@@ -202,6 +208,8 @@ impl Policy {
 struct MainPart {
     /// Name in its certificate.
     name: String,
+    /// Identifier of the key that signs it.
+    authority: String,
     /// Who it is in lists and logs. No config can list it: names of entities there have no spaces.
     entity: String,
 }
@@ -210,6 +218,7 @@ impl MainPart {
     fn of(membership: &Membership) -> Option<Self> {
         (!membership.is_main()).then(|| Self {
             name: membership.main_name(),
+            authority: membership.authority.clone(),
             entity: format!("main part of {}", membership.machine),
         })
     }
@@ -376,6 +385,7 @@ mod tests {
         for (names, wanted) in [(&["x", "pilot.local"][..], Some("pilot.local")), (&["x"], None)] {
             client.certificate = Some(Arc::new(PeerCertificate {
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
+                signed_by: "0a".to_owned(),
                 issuer: "CN=ca".to_owned(),
                 serial: "01".to_owned(),
             }));

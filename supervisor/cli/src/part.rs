@@ -171,13 +171,21 @@ impl Arguments {
 /// It cannot be done (1); no machine, or no main part (3); bad names (2).
 pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     match arguments.action {
-        Action::Init(arguments) => init(&arguments.config.find().await?, arguments.name)?,
+        Action::Init(arguments) => {
+            let file = arguments.config.find().await?;
+            init(&file, arguments.name)?;
+            refresh(&file).await;
+        }
         Action::Invite(arguments) => invite(&arguments).await?,
-        Action::Join(arguments) => join(&arguments).await?,
+        Action::Join(arguments) => {
+            join(&arguments).await?;
+            refresh(&arguments.file).await;
+        }
         Action::List(arguments) => list(&arguments.config.find().await?, arguments.json).await?,
         Action::Remove(arguments) => {
             let file = arguments.config.find().await?;
             folder(&file)?.remove(&arguments.part).map_err(failed)?;
+            refresh(&file).await;
             print(&format!(
                 "{} is no part any more; `mainstay part leave` on that computer makes it a machine of its own",
                 arguments.part
@@ -187,6 +195,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
             let file = arguments.config.find().await?;
             let address = with_port(&arguments.address);
             folder(&file)?.set_address(&arguments.part, &address).map_err(failed)?;
+            refresh(&file).await;
             print(&format!("{} is reached at {address}", arguments.part))?;
         }
         Action::Leave(config) => {
@@ -195,6 +204,7 @@ pub async fn run(arguments: Arguments) -> Result<Exit, CliError> {
                 true => "this computer is a machine of its own again",
                 false => "this computer is a part of no machine",
             };
+            refresh(&file).await;
             print(text)?;
         }
     }
@@ -459,6 +469,16 @@ async fn exchange(main: &str, code: &JoinCode, request: &str, address: &str) -> 
         authority: admission.authority,
         certificate: admission.certificate,
     })
+}
+
+/// Tells the machine that runs a config that the files of its part have changed. Without one there is nobody to tell.
+async fn refresh(file: &Path) {
+    let selector = MachineSelector::local(Some(file.to_owned()));
+    if let Ok(target) = target::find(&selector).await {
+        let mut parts = PartsServiceClient::new(target.connection);
+        // One that ends meanwhile reads them when it starts.
+        let _told = parts.refresh(pb::RefreshRequest {}).await;
+    }
 }
 
 async fn list(file: &Path, as_json: bool) -> Result<(), CliError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -10,6 +11,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::time_provider::TimeProvider;
 use tokio_rustls::rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     WantsVerifier,
@@ -180,8 +182,22 @@ pub(crate) async fn encrypt(host: &str, stream: TcpStream, tls: &TlsSettings) ->
     }
 }
 
+/// Clock by which certificates of others are judged. It is never earlier than this program's year: a robot without a clock of
+/// its own begins in 1970, and would trust nobody until it has heard the time.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        /// Start of 2026, in seconds since 1970.
+        const FLOOR: Duration = Duration::from_secs(1_767_225_600);
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Some(UnixTime::since_unix_epoch(since.unwrap_or_default().max(FLOOR)))
+    }
+}
+
 fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .expect("the provider has the versions that it was built with")
 }

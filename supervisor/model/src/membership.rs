@@ -16,6 +16,8 @@ pub struct Membership {
     pub part: String,
     /// What it is to the others.
     pub role: PartRole,
+    /// Identifier of the key of the machine's authority (subjectKeyIdentifier), in hex.
+    pub authority: String,
     /// Folder of this part's certificate, its key, and the authority of the machine.
     pub folder: PathBuf,
 }

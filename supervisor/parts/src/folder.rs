@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use mainstay_model::membership::{Membership, PartRole, SubPart, main_name, name_complaint, part_name};
 use mainstay_pki::authority::{Authority, AuthorityError};
+use mainstay_pki::certificate::CertificateInfo;
 use mainstay_pki::{files, part};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -172,7 +173,15 @@ impl PartFolder {
             None => PartRole::Sub,
             Some(parts) => PartRole::Main(parts.into_iter().map(SubPartRecord::part).collect()),
         };
+        let authority = part::authority(&self.authority_file()).map_err(|error| FolderError::Damaged {
+            path: self.authority_file(),
+            why: error.to_string(),
+        })?;
+        let authority = CertificateInfo::of(&authority)
+            .map(|info| info.key_id)
+            .unwrap_or_default();
         Ok(Some(Membership {
+            authority,
             machine_id: record.machine_id,
             machine: record.machine,
             part: record.part,
@@ -195,15 +204,12 @@ impl PartFolder {
         let certificate = ca.part(&request.request, &main_name(&machine_id), now)?;
         self.write(AUTHORITY, &ca.ca_pem()?)?;
         self.write(CERTIFICATE, &format!("{certificate}{}", request.key))?;
-        let membership = Membership {
+        self.begin(Record {
             machine_id,
             machine: machine.to_owned(),
             part: "main".to_owned(),
-            role: PartRole::Main(Vec::new()),
-            folder: self.path.clone(),
-        };
-        self.save(&membership)?;
-        Ok(membership)
+            sub_parts: Some(Vec::new()),
+        })
     }
 
     /// Makes this computer a sub-part, with the key that its certificate is for.
@@ -220,15 +226,12 @@ impl PartFolder {
         if !self.handed_down().exists() {
             self.write(HANDED_DOWN, NOTHING)?;
         }
-        let membership = Membership {
+        self.begin(Record {
             machine_id: admitted.machine_id,
             machine: admitted.machine,
             part: admitted.part,
-            role: PartRole::Sub,
-            folder: self.path.clone(),
-        };
-        self.save(&membership)?;
-        Ok(membership)
+            sub_parts: None,
+        })
     }
 
     /// File of the config that the main part hands down, for `include` in the config of the sub-part.
@@ -377,8 +380,18 @@ impl PartFolder {
         }
     }
 
+    /// Writes the first record, when all else is there, and reads it as others will.
+    fn begin(&self, record: Record) -> Result<Membership, FolderError> {
+        self.save_record(&record)?;
+        let unreadable = || FolderError::Damaged {
+            path: self.machine_file(),
+            why: "it is gone".to_owned(),
+        };
+        self.read()?.ok_or_else(unreadable)
+    }
+
     fn save(&self, membership: &Membership) -> Result<(), FolderError> {
-        let record = Record {
+        self.save_record(&Record {
             machine_id: membership.machine_id.clone(),
             machine: membership.machine.clone(),
             part: membership.part.clone(),
@@ -386,9 +399,12 @@ impl PartFolder {
                 PartRole::Main(parts) => Some(parts.iter().map(SubPartRecord::of).collect()),
                 PartRole::Sub => None,
             },
-        };
-        let text =
-            serde_json::to_string_pretty(&record).map_err(|error| disk("write", &self.machine_file())(error.into()))?;
+        })
+    }
+
+    fn save_record(&self, record: &Record) -> Result<(), FolderError> {
+        let failed = |error: serde_json::Error| disk("write", &self.machine_file())(error.into());
+        let text = serde_json::to_string_pretty(record).map_err(failed)?;
         self.write(MACHINE, &text)
     }
 

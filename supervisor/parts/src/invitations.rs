@@ -111,7 +111,8 @@ impl Invitations {
             return Err(JoinError::Busy);
         }
         let found = self.open.iter_mut().find(|open| open.code.invitation() == invitation);
-        let open = found.ok_or(JoinError::NoInvitation)?;
+        // One whose tries are used up is only there for the exchange of the last one.
+        let open = found.filter(|open| open.tries < TRIES).ok_or(JoinError::NoInvitation)?;
         // Counted before it is known whether the code is right: who never comes with the second half has had a guess.
         open.tries += 1;
         let (message, keys) = answer(&open.code, first)?;
@@ -216,6 +217,21 @@ mod tests {
         }
         assert_eq!(attempt(&mut invitations, &code, now), Err(JoinError::NoInvitation));
         assert_eq!(attempt(&mut invitations, &other, now), Ok("leg".to_owned()));
+    }
+
+    #[test]
+    fn an_exchange_that_is_held_open_brings_no_further_guesses() {
+        let (mut invitations, now) = (Invitations::default(), Instant::now());
+        let code = invitations.invite("arm", now).expect("random numbers");
+        let (_, first) = Joining::begin(&code);
+        let _held = invitations.begin(&code.invitation(), &first, now).expect("begun");
+        let guess = wrong(&code);
+        let guesses = (0..100).filter(|_| {
+            let outcome = attempt(&mut invitations, &guess, now);
+            outcome == Err(JoinError::Exchange(ExchangeError::WrongCode))
+        });
+        assert_eq!(guesses.count(), TRIES as usize - 1);
+        assert_eq!(attempt(&mut invitations, &code, now), Err(JoinError::NoInvitation));
     }
 
     #[test]

@@ -81,12 +81,19 @@ pub enum AuthorityError {
 }
 
 /// Client certificate that was issued: what its holder needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClientCertificate {
     /// Certificate, in PEM.
     pub certificate: String,
     /// Private key, in PEM. Kept nowhere else.
     pub key: String,
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
 }
 
 /// Certificate of the folder, for a list.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate, X509Name};
 
@@ -18,6 +18,10 @@ pub struct CertificateInfo {
     pub addresses: Vec<IpAddr>,
     /// Distinguished name of its issuer (RFC 4514).
     pub issuer: String,
+    /// Identifier of the key that signed it (authorityKeyIdentifier), in hex; empty if it names none.
+    pub signed_by: String,
+    /// Identifier of its own key (subjectKeyIdentifier), in hex; empty if it names none.
+    pub key_id: String,
     /// Serial number, in hex.
     pub serial: String,
     /// First moment at which it counts.
@@ -52,13 +56,25 @@ impl CertificateInfo {
                 }
             }
         }
-        let hex = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}"));
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (mut signed_by, mut key_id) = (String::new(), String::new());
+        for extension in parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    signed_by = id.key_identifier.as_ref().map_or_else(String::new, |id| hex(id.0));
+                }
+                ParsedExtension::SubjectKeyIdentifier(id) => key_id = hex(id.0),
+                _ => {}
+            }
+        }
         Some(Self {
             subject: distinguished_name(parsed.subject()),
             names,
             addresses,
             issuer: distinguished_name(parsed.issuer()),
-            serial: hex.collect(),
+            serial: hex(parsed.raw_serial()),
+            signed_by,
+            key_id,
             not_before: moment(parsed.validity().not_before),
             not_after: moment(parsed.validity().not_after),
         })

@@ -210,6 +210,9 @@ where
                     calls.spawn(answer(Box::pin(guarded(service(request))), respond, room));
                     activity.begin();
                     called = true;
+                    if calm_window && calls.len() > flow_control::FEW {
+                        calm_window = set_calm(&mut connection, false);
+                    }
                     if !ticking {
                         ticking = true;
                         tick.as_mut().reset(Instant::now() + TICK);
@@ -231,9 +234,8 @@ where
                 let calm = calls.is_empty() && !std::mem::take(&mut called);
                 ticking = !(calm && heap::give_back());
                 tick.as_mut().reset(Instant::now() + TICK);
-                if !calm_window && calls.len() <= flow_control::FEW {
-                    // Fails while the peer has not yet agreed to what it was told before.
-                    calm_window = connection.set_initial_window_size(flow_control::CALM_REQUEST_WINDOW).is_ok();
+                if calm_window != (calls.len() <= flow_control::FEW) {
+                    calm_window = set_calm(&mut connection, !calm_window);
                 }
             }
             () = stop.cancelled(), if stopping.is_none() => stopping = Some(Instant::now() + GOAWAY_DELAY),
@@ -243,6 +245,17 @@ where
             }
         }
     }
+}
+
+/// Sets the window of requests; true if it is that of a calm connection now. It stays as it is while the peer has not yet agreed to
+/// what it was told before.
+fn set_calm<T: AsyncRead + AsyncWrite + Unpin>(connection: &mut h2::server::Connection<T, Chunk>, calm: bool) -> bool {
+    let window = if calm {
+        flow_control::CALM_REQUEST_WINDOW
+    } else {
+        flow_control::REQUEST_WINDOW
+    };
+    calm == connection.set_initial_window_size(window).is_ok()
 }
 
 /// Waits for the moment to tell the peer of the end: some clients (grpclib) lose answers that they have not read yet

@@ -58,6 +58,8 @@ pub struct PeerCertificate {
     pub names: Vec<String>,
     /// Distinguished name of its issuer (RFC 4514).
     pub issuer: String,
+    /// Identifier of the key that signed it, in hex; empty if it names none.
+    pub signed_by: String,
     /// Serial number, in hex.
     pub serial: String,
 }

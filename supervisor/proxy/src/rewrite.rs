@@ -72,6 +72,7 @@ async fn whole(first: Bytes, length: usize, body: &mut RequestBody) -> Result<By
     }
     let mut gathered = BytesMut::from(&first[..]);
     while gathered.len() < HEADER_LEN + length {
+        body.keep(gathered.len())?;
         match body.chunk().await {
             Some(chunk) => gathered.extend_from_slice(&chunk?),
             None => return Err(CallError::TornRequest.into()),

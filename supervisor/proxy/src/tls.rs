@@ -81,6 +81,7 @@ pub(crate) async fn accept(
                 .map(|info| PeerCertificate {
                     names: info.names,
                     issuer: info.issuer,
+                    signed_by: info.signed_by,
                     serial: info.serial,
                 });
             Some((stream, certificate))

@@ -20,7 +20,7 @@ use mainstay_runtime::rollout::Addresses;
 use prost::Message as _;
 use tokio::sync::{Notify, Semaphore, watch};
 use tonic::{Request, Response, Status};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 /// Pause before somebody hears that there is no such invitation: whoever looks for one finds few within its life.
@@ -99,6 +99,23 @@ impl PartState {
         worked.map_err(|error| Status::failed_precondition(error.to_string()))
     }
 
+    /// Sends somebody away who does not join. Whoever knows no invitation waits, and is in no log: they may be many.
+    async fn refuse<T>(&self, error: JoinError, who: String) -> Result<T, Status> {
+        if !self.is_inviting() {
+            self.0.inviting.send_replace(None);
+        }
+        match error {
+            JoinError::NoInvitation | JoinError::Busy => {
+                debug!("{who} tried to join as a part: {error}");
+                let _turn = self.0.unknown.acquire().await;
+                tokio::time::sleep(UNKNOWN_PAUSE).await;
+            }
+            // As many as an invitation has tries.
+            JoinError::Exchange(_) => warn!("{who} tried to join as a part, and was refused: {error}"),
+        }
+        Err(refusal(&error))
+    }
+
     async fn take_in(&self, joined: Joined, peer: Option<SocketAddr>) -> Result<Vec<u8>, Status> {
         let Joined {
             part,
@@ -165,6 +182,7 @@ fn refusal(error: &JoinError) -> Status {
 #[tonic::async_trait]
 impl JoinService for PartState {
     async fn begin(&self, request: Request<pb::BeginRequest>) -> Result<Response<pb::BeginResponse>, Status> {
+        let peer = peer(&request);
         let pb::BeginRequest { invitation, message } = request.into_inner();
         if message.len() > LONGEST {
             return Err(Status::invalid_argument("the message is too long for an exchange"));
@@ -175,25 +193,20 @@ impl JoinService for PartState {
                 exchange: exchange.to_string(),
                 message: message.into(),
             })),
-            Err(error) => {
-                if error == JoinError::NoInvitation {
-                    let _turn = self.0.unknown.acquire().await;
-                    tokio::time::sleep(UNKNOWN_PAUSE).await;
-                }
-                Err(refusal(&error))
-            }
+            Err(error) => self.refuse(error, shown(peer)).await,
         }
     }
 
     async fn finish(&self, request: Request<pb::FinishRequest>) -> Result<Response<pb::FinishResponse>, Status> {
         let peer = peer(&request);
         let pb::FinishRequest { exchange, sealed } = request.into_inner();
-        let exchange = Uuid::parse_str(&exchange).map_err(|_| refusal(&JoinError::NoInvitation))?;
+        // An id that is none is that of no exchange.
+        let exchange = Uuid::parse_str(&exchange).unwrap_or_default();
         let finished = self.invitations().finish(exchange, sealed.into(), Instant::now());
-        let joined = finished.map_err(|error| {
-            warn!("{} tried to join as a part, and was refused: {error}", shown(peer));
-            refusal(&error)
-        })?;
+        let joined = match finished {
+            Ok(joined) => joined,
+            Err(error) => return self.refuse(error, shown(peer)).await,
+        };
         let sealed = self.take_in(joined, peer).await?.into();
         Ok(Response::new(pb::FinishResponse { sealed }))
     }
@@ -216,6 +229,11 @@ impl PartsService for PartState {
             until: Some((SystemTime::now() + LIFE).into()),
             addresses: addresses.collect(),
         }))
+    }
+
+    async fn refresh(&self, _: Request<pb::RefreshRequest>) -> Result<Response<pb::RefreshResponse>, Status> {
+        self.0.changed.notify_one();
+        Ok(Response::new(pb::RefreshResponse {}))
     }
 }
 

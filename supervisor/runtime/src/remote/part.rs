@@ -51,7 +51,9 @@ async fn open(found: &Found, part: &PartLink, tls: &TlsSettings) -> Result<Strea
     let (stream, _) = match dial_found(found, Encryption::On, Fallback::Never, tls).await {
         Ok(dialled) => dialled,
         Err(DialError::Cleartext) => return Err("the computer there is no part of any machine".to_owned()),
-        Err(DialError::Untrusted(_)) => return Err("the computer there is not this part of this machine".to_owned()),
+        Err(DialError::Untrusted(cause)) => {
+            return Err(format!("the computer there is not this part of this machine ({cause})"));
+        }
         Err(error) => return Err(error.to_string()),
     };
     let shown = peer_certificate(&stream).and_then(key_digest);

@@ -206,7 +206,12 @@ impl Certificates {
         &self,
         wanted: Wanted,
     ) -> impl Future<Output = Result<Option<Option<LoadedCertificate>>, LoadError>> + use<> {
-        let known = self.loaded.iter().any(|(known, _)| *known == wanted);
+        // Where the files of a part could not be used, they may have been replaced meanwhile.
+        let usable = |loaded: &Option<LoadedCertificate>| loaded.is_some() || wanted.part.is_none();
+        let known = self
+            .loaded
+            .iter()
+            .any(|(known, loaded)| *known == wanted && usable(loaded));
         let own = self.own.clone();
         async move {
             if known {
@@ -227,7 +232,7 @@ impl Certificates {
         wanted: Wanted,
         loaded: Option<Option<LoadedCertificate>>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        if self.loaded.last().is_some_and(|(shown, _)| *shown == wanted) {
+        if loaded.is_none() && self.loaded.last().is_some_and(|(shown, _)| *shown == wanted) {
             return None;
         }
         let known = self.loaded.iter().position(|(known, _)| *known == wanted);

@@ -1,5 +1,5 @@
-//! Watch over the files that make this computer a part of a machine: the command line changes them, too, and then the config is read
-//! again with what they say.
+//! Watch over the files that make this computer a part of a machine: the command line changes them, too, and says so; then the config
+//! is read again with what they say.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,15 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::module::file_mark::FileMark;
 
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// Pause between two looks, for whoever changes the files and says nothing. Longer than a thread that may block waits for more work,
+/// or all of these would live for ever.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// The watch.
 #[derive(Debug)]
 pub struct PartWatch {
     file: PathBuf,
     seen: Option<FileMark>,
-    /// Told by whoever has just changed the files in this process.
+    /// Told by whoever has just changed the files.
     changed: Arc<Notify>,
     reread: mpsc::UnboundedSender<()>,
 }
