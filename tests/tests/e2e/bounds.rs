@@ -405,7 +405,12 @@ async fn a_module_with_a_user_of_its_own_reads_no_environment_of_another_and_hid
                 .env("NONCE", "held")
                 .set("sandbox", json!({ "user": "nobody" })),
         )
-        .module(Module::new("other", &fixture).env("TOKEN", "of-the-other"))
+        // With models of its own, or the resource is whose module is up first.
+        .module(
+            Module::new("other", &fixture)
+                .env("MODELS", "other")
+                .env("TOKEN", "of-the-other"),
+        )
         .resource(Resource::fake("motor", "motor"))
         .resource(Resource::generic("thing"));
     let mut world = place.start(machine).await;
