@@ -1,4 +1,4 @@
-//! How a program connects to a machine: address, encryption, proof of who it is, patience.
+//! Builder of a connection to a machine: address, encryption, proof of who the program is, patience.
 
 use std::{
     fmt,

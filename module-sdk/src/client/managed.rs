@@ -1,4 +1,4 @@
-//! What a program's calls to a machine carry: a token, a session, and patience.
+//! Managed service: a program's calls to a machine, each with its token, its session, and patience.
 
 use std::{
     collections::HashMap,

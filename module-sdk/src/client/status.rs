@@ -1,4 +1,4 @@
-//! What a machine says of itself: its state, its resources and modules, and the operations that run.
+//! Status of a machine, as it tells it: its state, its resources and modules, and the operations that run.
 
 use std::time::SystemTime;
 

@@ -240,10 +240,9 @@ fn init(file: &Path, name: Option<String>) -> Result<(), CliError> {
     let own = Authority::at(own.ok_or_else(no_place)?);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = name.unwrap_or(stem);
-    let wrong = |error: &dyn std::fmt::Display| CliError::wrong(error.to_string());
     if !own.exists() {
         own.init(&name, &hosts("", ""), SystemTime::now())
-            .map_err(|error| wrong(&error))?;
+            .map_err(|error| CliError::wrong(error.to_string()))?;
     }
     part.init(&name, &own, SystemTime::now()).map_err(failed)?;
     print(&format!(

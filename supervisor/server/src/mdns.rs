@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mainstay_auth::policy::Admission;
 use mainstay_mdns::{Advert, AdvertState, Reach, Wanted, advertise};
 use mainstay_model::{Config, Tls, network_name};
+use mainstay_pki::authority::host_name;
 use mainstay_runtime::rollout::Addresses;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -88,11 +89,6 @@ impl Announcer {
             advertise(follower, state, stop)
         );
     }
-}
-
-fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    name.unwrap_or_default()
 }
 
 /// What is told about a machine with this config, served at `address`.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use mainstay_parts::exchange::{Keys, LONGEST};
+use mainstay_parts::exchange::LONGEST;
 use mainstay_parts::folder::{FolderError, PartFolder};
 use mainstay_parts::invitations::{Invitations, JoinError, Joined, LIFE};
 use mainstay_pki::authority::Authority;
@@ -148,7 +148,7 @@ impl PartState {
             authority: admitted.authority,
             certificate: admitted.certificate,
         };
-        Ok(Keys::seal_admission(&keys, admission.encode_to_vec()))
+        Ok(keys.seal_admission(admission.encode_to_vec()))
     }
 }
 

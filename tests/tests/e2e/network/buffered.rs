@@ -1,4 +1,4 @@
-//! What the core holds for those who do not read: bounded by stream, connection, peer and in all, and given back afterwards.
+//! Buffered bytes that the core holds for those who do not read: bounded by stream, connection, peer and in all, and given back afterwards.
 
 use std::time::{Duration, Instant};
 
