@@ -8,6 +8,7 @@
 //! * [`netns`]: networks of a test's own
 //! * [`node`]: programs written with the TypeScript SDK, as clients
 //! * [`tls`]: connections of clients that speak TLS
+//! * [`terminal`]: the command line at a terminal, where it asks
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
 //!   that it holds
@@ -29,6 +30,7 @@ pub mod python;
 pub mod raw;
 pub mod rpc;
 pub mod status;
+pub mod terminal;
 pub mod timeline;
 pub mod tls;
 pub mod tracer;

@@ -426,3 +426,47 @@ async fn what_is_said_again_and_again_is_counted_in_the_log_and_kept_for_who_ask
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn log_patterns_count_at_once_and_no_module_is_started_again() {
+    let job = json!({ "name": "look", "schedule": "50ms", "resource": "echo", "method": "DoCommand", "command": {} });
+    let machine = Machine::new()
+        .module(Module::fixture("eyes"))
+        .resource(Resource::echo("echo"))
+        .set("jobs", json!([job]));
+    let mut world = World::settled(machine.clone()).await;
+    let pid = world.until(|now| now.ready("echo")).await.pid("eyes");
+    let debug = |world: &World| {
+        let output = world.output();
+        output.lines().filter(|line| line.contains(" DEBUG ")).count()
+    };
+    assert_eq!(debug(&world), 0, "{}", world.output());
+    // The later of two that match counts.
+    let rules =
+        json!([{ "pattern": "rdk.*", "level": "error" }, { "pattern": "rdk.job_manager.l*", "level": "debug" }]);
+    world.rewrite(&machine.clone().set("log", rules));
+    world.until_printed(" DEBUG ").await;
+    let shown = world.output();
+    assert!(
+        shown
+            .lines()
+            .filter(|line| line.contains(" DEBUG "))
+            .all(|line| line.contains("done") && line.contains("look")),
+        "{shown}"
+    );
+    // Those of nobody else are told any more: not even that a job's neighbour warns.
+    log(&world, "the lens is dirty", 1).await;
+    world.rewrite(&machine);
+    world.until_printed("the change is applied").await;
+    let applied = |world: &World| world.output().matches("the change is applied").count();
+    let end = Instant::now() + PATIENCE;
+    while applied(&world) < 2 {
+        assert!(Instant::now() < end, "{}", world.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = debug(&world);
+    log(&world, "the lens is clean", 1).await;
+    world.until_printed("the lens is clean").await;
+    assert!(debug(&world) <= before + 1, "{}", world.output());
+    assert_eq!(world.snapshot().await.pid("eyes"), pid);
+}

@@ -154,6 +154,56 @@ async fn a_program_with_a_key_drives_a_machine_by_tls_and_what_is_wrong_with_oth
 }
 
 #[tokio::test]
+async fn a_program_with_a_certificate_needs_no_key() {
+    let place = Place::new();
+    let ca = place.make_keys(&place.file("machine.json")).await;
+    place.make_keys(&place.file("other.json")).await;
+    for arguments in [
+        ["laptop", "machine.json"],
+        ["stranger", "machine.json"],
+        ["foreign", "other.json"],
+    ] {
+        let issued = place.mainstay(&["keys", "client", arguments[0], arguments[1]]).await;
+        assert_eq!(issued.code, 0, "{issued:?}");
+    }
+    let mut machine = rover("k-1").set("network", json!({ "bind_address": "127.0.0.1:0", "tls": "own" }));
+    let mut auth = machine.json()["auth"].clone();
+    auth["tls_auth_entities"] = json!(["laptop", "foreign"]);
+    auth["roles"] = json!({ "viewer": { "entities": ["laptop"] } });
+    machine = machine.set("auth", auth);
+    let mut world = place.start(machine).await;
+    world.until(|now| now.running() && now.ready("left")).await;
+    let connect = |name: &str| {
+        let file = |kind| world.place.file(&format!("{name}.{kind}"));
+        Robot::connect(world.address())
+            .ca_pem(&ca)
+            .client_certificate(file("pem"), file("key"))
+    };
+    let robot = connect("laptop").await.expect("connects");
+    let left = robot.resource::<dyn Motor>("left").expect("a client");
+    assert!(!left.is_moving().await.expect("a viewer may look"));
+    let refused_move = left.set_power(0.5, NO_EXTRA).await.expect_err("and move nothing");
+    assert_eq!(refused_move.code(), Code::PermissionDenied, "{refused_move:?}");
+    left.stop(NO_EXTRA).await.expect("but stop everything");
+    // A name that the config does not list, one of another authority, and a key that is not the certificate's.
+    let error = refused(connect("stranger")).await;
+    assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+    let error = refused(connect("foreign")).await;
+    assert!(
+        matches!(
+            error.code(),
+            Code::Unauthenticated | Code::FailedPrecondition | Code::Unavailable
+        ),
+        "{error:?}"
+    );
+    let mixed = Robot::connect(world.address())
+        .ca_pem(&ca)
+        .client_certificate(world.place.file("laptop.pem"), world.place.file("stranger.key"));
+    let error = refused(mixed).await;
+    assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+}
+
+#[tokio::test]
 async fn cleartext_is_spoken_on_this_host_and_elsewhere_only_if_asked_for() {
     let world = World::settled(rover("k-1")).await;
     let address = world.address().to_owned();

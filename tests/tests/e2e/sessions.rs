@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mainstay_proto::viam::common::v1::DoCommandRequest;
 use mainstay_proto::viam::component::motor::v1::{
     IsPoweredRequest, IsPoweredResponse, SetPowerRequest, SetPowerResponse,
 };
@@ -11,8 +12,10 @@ use mainstay_proto::viam::robot::v1::{
 };
 use mainstay_tests::echo::MoveRequest;
 use mainstay_tests::machine::{Machine, Module, Resource};
+use mainstay_tests::rpc;
 use mainstay_tests::world::{PATIENCE, World};
 use prost::Message;
+use serde_json::json;
 use tonic::{Code, Request, Status};
 
 const START: &str = "/viam.robot.v1.RobotService/StartSession";
@@ -54,7 +57,7 @@ pub async fn set_power(world: &World, name: &str, session: Option<&str>) -> Resu
     if let Some(id) = session {
         request.metadata_mut().insert("viam-sid", id.parse().expect("ASCII"));
     }
-    let answer = mainstay_tests::rpc::call_raw(world.channel(), SET_POWER, request).await?;
+    let answer = rpc::call_raw(world.channel(), SET_POWER, request).await?;
     SetPowerResponse::decode(answer.into_inner()).expect("a readable answer");
     Ok(())
 }
@@ -104,6 +107,54 @@ async fn a_motor_stops_within_the_window_after_its_client_went_silent() {
         (status.code(), status.message()),
         (Code::InvalidArgument, "SESSION_EXPIRED")
     );
+}
+
+/// Has the fixture's resource `pilot` say that it moves a motor on its caller's behalf, and returns the name as the caller is told it.
+pub async fn pilot(world: &World, pilot: &str, motor: &str, session: Option<&str>) -> String {
+    let command = json!({ "answer_for": motor });
+    let request = DoCommandRequest {
+        name: pilot.into(),
+        command: Some(rpc::to_struct(&command)),
+    };
+    let mut request = Request::new(request.encode_to_vec().into());
+    if let Some(id) = session {
+        request.metadata_mut().insert("viam-sid", id.parse().expect("ASCII"));
+    }
+    let path = "/viam.component.generic.v1.GenericService/DoCommand";
+    let answer = rpc::call_raw(world.channel(), path, request).await.expect("answers");
+    let told = answer.metadata().get("viam-smrn").expect("the name is told");
+    told.to_str().expect("ASCII").to_owned()
+}
+
+/// Has the fixture's resource `pilot` start a motor.
+pub async fn set_power_from(world: &World, pilot: &str, motor: &str) {
+    let request = SetPowerRequest {
+        name: motor.into(),
+        power_pct: 0.5,
+        extra: None,
+    };
+    let _moved: SetPowerResponse = world.from_module(pilot, SET_POWER, &request).await.expect("moves");
+}
+
+#[tokio::test]
+async fn what_a_module_moves_on_a_clients_behalf_stops_with_that_client_alone() {
+    let world = world("400ms").await;
+    let session = start(&world).await;
+    for motor in ["left", "right"] {
+        set_power_from(&world, "echo", motor).await;
+    }
+    let left = "rdk:component:motor/left";
+    assert_eq!(pilot(&world, "echo", left, Some(&session.id)).await, left);
+    let right = "rdk:component:motor/right";
+    assert_eq!(pilot(&world, "echo", right, None).await, right);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1000) {
+        beat(&world, &session.id).await.expect("alive");
+        assert!(powered(&world, "left").await);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    until_stopped(&world, "left").await;
+    assert!(powered(&world, "right").await, "nobody's session answers for it");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use mainstay_tests::bins;
 use mainstay_tests::machine::Machine;
+use mainstay_tests::terminal::Terminal;
 use mainstay_tests::world::{Finished, PATIENCE, Place, World};
 use serde_json::json;
 
@@ -224,5 +225,47 @@ async fn a_machine_that_asks_nobody_is_kept_without_a_key() {
         .mainstay(&["login", world.address(), "--name", "k", "--api-key", "a:b"])
         .await;
     assert!(unused.code != 0, "{unused:?}");
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn at_a_terminal_it_asks_whom_to_trust_and_for_a_key_that_it_does_not_show() {
+    let place = Place::new();
+    place.make_keys(&place.file("machine.json")).await;
+    let config = machine(json!({ "handlers": keys(&[("first", json!(SECRET))]) }))
+        .set("network", json!({ "bind_address": "127.0.0.1:0", "tls": "own" }));
+    let world = place.start(config).await;
+    let away = Place::new();
+    let login = || Terminal::start(&away, &["login", world.address(), "--name", "rover"]);
+    let (trust, ask) = ("Trust it? [y/N] ", "API key (ID:KEY): ");
+
+    let mut wary = login();
+    wary.answer(trust, "n\r").await;
+    let (code, shown) = wary.end().await;
+    assert!(code == 1 && shown.contains("nothing was kept"), "{shown}");
+
+    let mut gives_up = login();
+    gives_up.answer(trust, "y\r").await;
+    gives_up.answer(ask, "fir\x03").await;
+    let (code, shown) = gives_up.end().await;
+    assert!(code == 1 && shown.contains("nothing was done"), "{shown}");
+
+    let mut mistypes = login();
+    mistypes.answer(trust, "yes\r").await;
+    mistypes.answer(ask, "first:no\r").await;
+    let (code, shown) = mistypes.end().await;
+    assert!(code == 1 && shown.contains("does not take the API key"), "{shown}");
+    let kept = away.mainstay(&["login"]).await;
+    assert!(kept.stdout.contains("no profiles"), "{kept:?}");
+
+    let mut owner = login();
+    owner.answer(trust, "y\r").await;
+    // A slip, taken back.
+    owner.answer(ask, &format!("first:{SECRET}x\x7f\r")).await;
+    let (code, shown) = owner.end().await;
+    assert!(code == 0 && shown.contains("may do everything"), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    let status = away.mainstay(&["status", "--profile", "rover"]).await;
+    assert_eq!(status.code, 0, "{status:?}");
     world.shutdown().await.with_code(0).left_nothing_behind();
 }

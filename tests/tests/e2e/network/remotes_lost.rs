@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::remotes::{remote, until_names};
-use crate::sessions::{powered, set_power};
+use crate::sessions::{pilot, powered, set_power, set_power_from};
 
 const START: &str = "/viam.robot.v1.RobotService/StartSession";
 
@@ -115,6 +115,29 @@ async fn what_a_client_moves_through_this_machine_stops_when_the_client_falls_si
 }
 
 #[tokio::test]
+async fn what_a_module_over_there_moves_for_a_client_here_stops_when_the_client_falls_silent() {
+    let far = Machine::new()
+        .module(Module::fixture("pilot"))
+        .resource(Resource::echo("pilot"))
+        .resource(Resource::fake("left", "motor"));
+    let far = World::settled(far).await;
+    let near = Machine::new()
+        .heartbeat_window("400ms")
+        .set("remotes", json!([remote("far", &far)]));
+    let near = World::start(near).await;
+    until_names(&near, &["far:left", "far:pilot"]).await;
+    let session: StartSessionResponse = near
+        .call(START, &StartSessionRequest::default())
+        .await
+        .expect("a session");
+    set_power_from(&far, "pilot", "left").await;
+    let told = pilot(&near, "far:pilot", "rdk:component:motor/left", Some(&session.id)).await;
+    assert_eq!(told, "rdk:component:motor/far:left");
+    assert!(powered(&far, "left").await);
+    until_still(&far, "left").await;
+}
+
+#[tokio::test]
 async fn what_this_machine_moves_over_there_stops_when_it_dies_or_is_cut_off() {
     let (far, near) = pair("500ms").await;
     set_power(&near, "far:left", None).await.expect("moves");
@@ -144,14 +167,7 @@ async fn what_this_machine_moves_over_there_stops_when_it_dies_or_is_cut_off() {
 #[tokio::test]
 async fn what_a_module_moves_over_there_stops_when_it_dies() {
     let (far, mut near) = pair("30s").await;
-    let request = mainstay_proto::viam::component::motor::v1::SetPowerRequest {
-        name: "far:left".into(),
-        power_pct: 0.5,
-        extra: None,
-    };
-    let path = "/viam.component.motor.v1.MotorService/SetPower";
-    let _moved: mainstay_proto::viam::component::motor::v1::SetPowerResponse =
-        near.from_module("pilot", path, &request).await.expect("moves");
+    set_power_from(&near, "pilot", "far:left").await;
     assert!(powered(&far, "left").await);
     let now = near.until(|now| now.pid("pilot").is_some()).await;
     proc::signal(now.pid("pilot").expect("it runs"), Signal::SIGKILL);
