@@ -164,6 +164,10 @@ pub(super) fn cloud(reader: &mut Reader, keys: &Keys<'_>) -> Option<Cloud> {
     }
     Some(Cloud {
         id,
+        machine_id: reader.text_or_empty(&keys, "machine_id"),
+        location_id: reader.text_or_empty(&keys, "location_id"),
+        primary_org_id: reader.text_or_empty(&keys, "primary_org_id"),
+        fqdn: reader.text_or_empty(&keys, "fqdn"),
         api_key,
         secret,
         app_address: reader.text_or_empty(&keys, "app_address"),

@@ -113,13 +113,17 @@ impl Config {
         self.source.scrub(path, &module.executable_place)
     }
 
-    /// Environment of `module` from the config: its own `env`, and the variable that says that the machine is traced.
+    /// Environment of `module` from the config: its own `env`, the variable that says that the machine is traced, and those that
+    /// say which machine it is.
     #[must_use]
     pub fn module_env(&self, module: &ModuleConfig) -> BTreeMap<String, String> {
         let mut env = module.env.clone();
         if self.tracing.is_active() {
             env.entry("VIAM_MODULE_TRACING".to_owned())
                 .or_insert_with(|| "1".to_owned());
+        }
+        for (key, value) in self.cloud.iter().flat_map(Cloud::variables) {
+            env.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
         env
     }
@@ -403,6 +407,14 @@ pub enum ApiKey {
 pub struct Cloud {
     /// Id of this machine part.
     pub id: String,
+    /// Id of the machine; empty if the file does not say, as the next three.
+    pub machine_id: String,
+    /// Id of its location.
+    pub location_id: String,
+    /// Id of the organization that the location belongs to.
+    pub primary_org_id: String,
+    /// Name by which the cloud knows the part.
+    pub fqdn: String,
     /// Id and key.
     pub api_key: Option<(String, Secret)>,
     /// The older way to authenticate.
@@ -411,6 +423,22 @@ pub struct Cloud {
     pub app_address: String,
     /// Interval at which it is asked for changes.
     pub refresh_interval: Duration,
+}
+
+impl Cloud {
+    /// Variables by which a module finds which machine it belongs to: what the file says.
+    fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("VIAM_PRIMARY_ORG_ID", &self.primary_org_id),
+            ("VIAM_LOCATION_ID", &self.location_id),
+            ("VIAM_MACHINE_ID", &self.machine_id),
+            ("VIAM_MACHINE_PART_ID", &self.id),
+            ("VIAM_MACHINE_FQDN", &self.fqdn),
+        ];
+        all.into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key, value.as_str()))
+    }
 }
 
 /// Entry of `packages`.

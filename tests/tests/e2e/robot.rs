@@ -2,9 +2,9 @@
 
 use mainstay_proto::viam::common::v1::LogEntry;
 use mainstay_proto::viam::robot::v1::{
-    GetCloudMetadataRequest, GetCloudMetadataResponse, GetModelsFromModulesRequest, GetModelsFromModulesResponse,
-    GetVersionRequest, GetVersionResponse, LogRequest, LogResponse, ResourceNamesRequest, ResourceNamesResponse,
-    ResourceRpcSubtypesRequest, ResourceRpcSubtypesResponse,
+    GetCloudMetadataRequest, GetCloudMetadataResponse, GetMachineStatusRequest, GetMachineStatusResponse,
+    GetModelsFromModulesRequest, GetModelsFromModulesResponse, GetVersionRequest, GetVersionResponse, LogRequest,
+    LogResponse, ResourceNamesRequest, ResourceNamesResponse, ResourceRpcSubtypesRequest, ResourceRpcSubtypesResponse,
 };
 use mainstay_tests::echo;
 use mainstay_tests::machine::{Machine, Module, Resource};
@@ -12,6 +12,8 @@ use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
 use serde_json::json;
 use tonic::Code;
+
+use crate::machine::command;
 
 const NAMES: &str = "/viam.robot.v1.RobotService/ResourceNames";
 
@@ -146,6 +148,58 @@ async fn it_says_what_it_is_and_that_it_has_no_cloud() {
         status.message().starts_with("cloud metadata not available"),
         "{status:?}"
     );
+}
+
+#[tokio::test]
+async fn a_config_of_the_cloud_says_which_machine_it_is() {
+    let cloud = json!({
+        "id": "part-1", "secret": "s", "machine_id": "machine-1", "location_id": "place-1", "primary_org_id": "org-1",
+    });
+    let machine = Machine::new()
+        .module(Module::fixture("eyes").set("env", json!({ "VIAM_LOCATION_ID": "its own" })))
+        .resource(Resource::new("box", "rdk:component:generic", "tests:fixture:generic"))
+        .set("cloud", cloud);
+    let mut world = World::settled(machine).await;
+    world.until(|now| now.ready("box")).await;
+    let path = "/viam.robot.v1.RobotService/GetCloudMetadata";
+    let told: GetCloudMetadataResponse = world
+        .call(path, &GetCloudMetadataRequest::default())
+        .await
+        .expect("metadata");
+    let expected = GetCloudMetadataResponse {
+        primary_org_id: "org-1".into(),
+        location_id: "place-1".into(),
+        machine_id: "machine-1".into(),
+        machine_part_id: "part-1".into(),
+        ..GetCloudMetadataResponse::default()
+    };
+    assert_eq!(told, expected);
+    let status: GetMachineStatusResponse = world
+        .call(
+            "/viam.robot.v1.RobotService/GetMachineStatus",
+            &GetMachineStatusRequest::default(),
+        )
+        .await
+        .expect("a status");
+    assert!(
+        status
+            .resources
+            .iter()
+            .all(|resource| resource.cloud_metadata.as_ref() == Some(&expected)),
+        "{status:?}"
+    );
+    for (variable, value) in [
+        ("VIAM_MACHINE_PART_ID", json!("part-1")),
+        ("VIAM_MACHINE_ID", json!("machine-1")),
+        ("VIAM_LOCATION_ID", json!("its own")),
+        ("VIAM_PRIMARY_ORG_ID", json!("org-1")),
+        ("VIAM_MACHINE_FQDN", json!(null)),
+    ] {
+        let env = command(&world, "box", json!({ "env": variable }))
+            .await
+            .expect("answers");
+        assert_eq!(env["env"], value, "{variable}");
+    }
 }
 
 #[tokio::test]

@@ -57,15 +57,15 @@ pub(crate) static CLOUD: Section = Section::new(
     "cloud",
     keys! {
         "id": Text, "Id of this machine part.";
+        "machine_id": Text, "Id of the machine. Modules get it, and the next three, in their environment.";
+        "location_id": Text, "Id of its location.";
+        "primary_org_id": Text, "Id of the organization that the location belongs to.";
+        "fqdn": Text, "Name by which the cloud knows the part.";
         "api_key": Map(&API_KEY), "Id and key.";
         "secret": Text, "The older way to authenticate.";
         "app_address": Text, "URL; `http` means cleartext.";
         "refresh_interval": Interval, default Duration(Time::from_secs(10)), "How often it is asked for changes.";
-        "fqdn": Ignored, "Comes from the cloud.";
         "local_fqdn": Ignored, "Comes from the cloud.";
-        "location_id": Ignored, "Comes from the cloud.";
-        "primary_org_id": Ignored, "Comes from the cloud.";
-        "machine_id": Ignored, "Comes from the cloud.";
         "managed_by": Ignored, "Comes from the cloud.";
         "signaling_address": Ignored, "Comes from the cloud.";
         "signaling_insecure": Ignored, "Comes from the cloud.";

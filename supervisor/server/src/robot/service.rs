@@ -97,7 +97,10 @@ impl RobotService for RobotState {
         &self,
         _: Request<pb::GetCloudMetadataRequest>,
     ) -> Answer<pb::GetCloudMetadataResponse> {
-        Err(Status::failed_precondition("cloud metadata not available"))
+        let metadata = status::cloud_metadata(&self.machine.published.load());
+        metadata
+            .map(Response::new)
+            .ok_or_else(|| Status::failed_precondition("cloud metadata not available"))
     }
 
     async fn get_operations(&self, request: Request<pb::GetOperationsRequest>) -> Answer<pb::GetOperationsResponse> {

@@ -68,15 +68,28 @@ pub fn models(view: &View) -> Vec<ModuleModel> {
     models.collect()
 }
 
+/// Which machine of the cloud this is, by its config; `None` without a `cloud` section.
+pub fn cloud_metadata(view: &View) -> Option<GetCloudMetadataResponse> {
+    let cloud = view.config.cloud.as_ref()?;
+    Some(GetCloudMetadataResponse {
+        primary_org_id: cloud.primary_org_id.clone(),
+        location_id: cloud.location_id.clone(),
+        machine_id: cloud.machine_id.clone(),
+        machine_part_id: cloud.id.clone(),
+        ..GetCloudMetadataResponse::default()
+    })
+}
+
 /// The whole machine.
 pub fn machine_status(view: &View, jobs: Vec<JobRuns>) -> GetMachineStatusResponse {
+    let cloud = &cloud_metadata(view).unwrap_or_default();
     let rejected = view.rejected.iter().map(|rejected| ResourceStatus {
         name: Some((&rejected.name).into()),
         state: Phase::Unhealthy as i32,
         last_updated: view.config_time.map(timestamp),
         revision: String::new(),
         error: format!("resource config validation error: {}", rejected.error),
-        cloud_metadata: Some(GetCloudMetadataResponse::default()),
+        cloud_metadata: Some(cloud.clone()),
         reachability: Reachability::Reachable.into(),
         remote: None,
     });
@@ -84,8 +97,8 @@ pub fn machine_status(view: &View, jobs: Vec<JobRuns>) -> GetMachineStatusRespon
         resources: view
             .resources
             .iter()
-            .map(|resource| resource_status(resource))
-            .chain(view.remotes.iter().map(|remote| remote_status(remote)))
+            .map(|resource| resource_status(resource, cloud))
+            .chain(view.remotes.iter().map(|remote| remote_status(remote, cloud)))
             .chain(rejected)
             .collect(),
         config: Some(ConfigStatus {
@@ -113,7 +126,7 @@ fn job_status(runs: JobRuns) -> JobStatus {
     }
 }
 
-fn resource_status(resource: &Resource) -> ResourceStatus {
+fn resource_status(resource: &Resource, cloud: &GetCloudMetadataResponse) -> ResourceStatus {
     let state = resource.state();
     // Peers expect a text with UNHEALTHY alone; what a waiting resource waits for stands in our own status.
     let error = state.for_callers().filter(|_| state.phase == Phase::Unhealthy);
@@ -123,7 +136,7 @@ fn resource_status(resource: &Resource) -> ResourceStatus {
         last_updated: Some(timestamp(state.since)),
         revision: state.revision.to_string(),
         error: error.unwrap_or_default().to_owned(),
-        cloud_metadata: Some(GetCloudMetadataResponse::default()),
+        cloud_metadata: Some(cloud.clone()),
         reachability: match &resource.origin {
             Some(_) if state.upstream.is_none() => Reachability::RemoteDisconnected,
             _ => Reachability::Reachable,
@@ -134,7 +147,7 @@ fn resource_status(resource: &Resource) -> ResourceStatus {
 }
 
 /// A remote itself, as peers list it: neither component nor service.
-fn remote_status(entry: &RemoteEntry) -> ResourceStatus {
+fn remote_status(entry: &RemoteEntry, cloud: &GetCloudMetadataResponse) -> ResourceStatus {
     let state = entry.state();
     let phase = if state.cause.is_some() {
         Phase::Unhealthy
@@ -152,7 +165,7 @@ fn remote_status(entry: &RemoteEntry) -> ResourceStatus {
         last_updated: Some(timestamp(state.since)),
         revision: String::new(),
         error: state.cause.as_deref().unwrap_or_default().to_owned(),
-        cloud_metadata: Some(GetCloudMetadataResponse::default()),
+        cloud_metadata: Some(cloud.clone()),
         reachability: match state.cause {
             Some(_) => Reachability::RemoteDisconnected,
             None => Reachability::Reachable,
