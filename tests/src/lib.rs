@@ -9,6 +9,7 @@
 //! * [`node`]: programs written with the TypeScript SDK, as clients
 //! * [`tls`]: connections of clients that speak TLS
 //! * [`terminal`]: the command line at a terminal, where it asks
+//! * [`liar`]: a server that says it is a machine, and lists what a test wants
 //! * [`python`]: programs written with the Python SDK, as modules and as clients
 //! * [`timeline`]: all states of a machine; [`traffic`]: callers that record each failed call; [`leaks`]: system resources
 //!   that it holds
@@ -20,6 +21,7 @@ pub mod bins;
 pub mod dice;
 pub mod fixture;
 pub mod leaks;
+pub mod liar;
 pub mod machine;
 pub mod markdown;
 pub mod netns;

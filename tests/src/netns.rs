@@ -69,13 +69,24 @@ impl Namespace {
 
     /// Runs `ip` in it.
     pub fn ip(&self, arguments: &str) {
+        self.run("ip", arguments);
+    }
+
+    /// Runs `tc` in it, which makes lines slow and lossy, and returns what it prints.
+    pub fn tc(&self, arguments: &str) -> String {
+        self.run("tc", arguments)
+    }
+
+    fn run(&self, program: &str, arguments: &str) -> String {
         let done = Command::new("nsenter")
             .arg(format!("--net={}", self.path().display()))
-            .arg("ip")
+            .arg(program)
             .args(arguments.split(' '))
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
             .expect("util-linux is there");
-        assert!(done.success(), "ip {arguments}");
+        assert!(done.status.success(), "{program} {arguments}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// Lays a cable to another one: both ends are called `cable`, have these addresses (with a `/` and their mask), and are where

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use http::uri::Authority;
 use mainstay_core::remote::{Imports, Listed, imports, pause};
 use mainstay_dial::Credentials;
@@ -113,8 +112,9 @@ impl RemoteTask {
             .map_err(|error| error.to_string())?;
         self.authenticate(&upstream, &link)
             .await
-            .map_err(|status| self.refusal(&status))?;
-        let (listing, listed) = Listing::open(&upstream).await.map_err(|status| self.refusal(&status))?;
+            .map_err(|status| self.refusal(&upstream, &status))?;
+        let opened = Listing::open(&upstream).await;
+        let (listing, listed) = opened.map_err(|status| self.refusal(&upstream, &status))?;
         let apis = apis(&upstream, &listed, &[]).await.into();
         let mut keeper = JoinSet::new();
         keeper.spawn(session::keep(upstream.clone(), link.clone(), requests.sessions));
@@ -130,9 +130,11 @@ impl RemoteTask {
     }
 
     /// Text about what the other machine answered before it could be used.
-    fn refusal(&self, status: &Status) -> String {
+    fn refusal(&self, upstream: &Upstream, status: &Status) -> String {
         let text = status.message();
         match status.code() {
+            // In one text, however it was closed.
+            Code::Unavailable if upstream.is_closed() => CLOSED.to_owned(),
             Code::Unauthenticated if self.remote.credentials.is_none() => {
                 format!("it wants credentials, and `remotes[].auth` has none: {text}")
             }
@@ -207,7 +209,7 @@ impl RemoteTask {
                             Ok(None)
                         }
                         Err(status) if status.code() == Code::Unauthenticated => self.renew(connection).await,
-                        Err(_) if upstream.closed().now_or_never().is_some() => return CLOSED.to_owned(),
+                        Err(_) if upstream.is_closed() => return CLOSED.to_owned(),
                         Err(status) => return format!("it does not tell what it has: {}", status.message()),
                     }
                 }
@@ -253,9 +255,9 @@ impl RemoteTask {
     async fn renew(&self, connection: &mut Connection) -> Result<Option<Listing>, String> {
         debug!(remote = self.remote.name, "showing the credentials once more");
         let renewed = self.authenticate(&connection.upstream, &connection.link).await;
-        renewed.map_err(|status| self.refusal(&status))?;
+        renewed.map_err(|status| self.refusal(&connection.upstream, &status))?;
         let opened = Listing::open(&connection.upstream).await;
-        let (listing, listed) = opened.map_err(|status| self.refusal(&status))?;
+        let (listing, listed) = opened.map_err(|status| self.refusal(&connection.upstream, &status))?;
         self.listed(connection, listed).await;
         Ok(Some(listing))
     }
