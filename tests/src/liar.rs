@@ -104,7 +104,6 @@ pub fn component(subtype: &str, name: &str) -> ResourceName {
         r#type: "component".into(),
         subtype: subtype.into(),
         name: name.into(),
-        ..ResourceName::default()
     }
 }
 
