@@ -487,4 +487,34 @@ pub(crate) mod tests {
             assert_eq!(claims(json).check_names("m").err(), error, "{json}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_fault_and_no_change_to_a_token_is_taken(
+            text in ".{0,200}",
+            parts in ("[ -~]{0,80}", "[ -~]{0,80}"),
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            other in "[-_A-Za-z0-9.]",
+        ) {
+            let signer = Signer::generate().expect("random numbers");
+            let now = Instant::now();
+            let no_json = token(&parts.0, &parts.1, b"");
+            let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, signer.key_id);
+            let unsigned = token(&header, &format!("{{{}}}", parts.1), b"");
+            for text in [text, no_json, unsigned] {
+                let taken = Jwt::read(&text).and_then(|jwt| signer.verify(&jwt, now));
+                proptest::prop_assert!(taken.is_err(), "{}", text);
+            }
+            let whole = signer.sign(HOLDER, now);
+            let at = at.index(whole.len());
+            let changed = format!("{}{other}{}", &whole[..at], &whole[at + 1..]);
+            let same = match (Jwt::read(&whole), Jwt::read(&changed)) {
+                // The last character of a part has bits that stand for nothing.
+                (Ok(whole), Ok(changed)) => (whole.signed, whole.signature) == (changed.signed, changed.signature),
+                _ => false,
+            };
+            let taken = Jwt::read(&changed).and_then(|jwt| signer.verify(&jwt, now));
+            proptest::prop_assert_eq!(taken.is_ok(), same, "{}", changed);
+        }
+    }
 }

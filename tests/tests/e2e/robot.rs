@@ -171,7 +171,6 @@ async fn a_config_of_the_cloud_says_which_machine_it_is() {
         location_id: "place-1".into(),
         machine_id: "machine-1".into(),
         machine_part_id: "part-1".into(),
-        ..GetCloudMetadataResponse::default()
     };
     assert_eq!(told, expected);
     let status: GetMachineStatusResponse = world

@@ -76,7 +76,6 @@ pub fn cloud_metadata(view: &View) -> Option<GetCloudMetadataResponse> {
         location_id: cloud.location_id.clone(),
         machine_id: cloud.machine_id.clone(),
         machine_part_id: cloud.id.clone(),
-        ..GetCloudMetadataResponse::default()
     })
 }
 

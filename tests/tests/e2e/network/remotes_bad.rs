@@ -10,6 +10,7 @@ use mainstay_tests::machine::{Machine, Resource};
 use mainstay_tests::world::{PATIENCE, World};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::remotes::{names, until_names};
@@ -148,7 +149,8 @@ async fn one_that_closes_each_connection_is_told_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let (count, mut closed) = tokio::sync::watch::channel(0_u32);
-    let closing = tokio::spawn(async move {
+    let mut closing = JoinSet::new();
+    closing.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             drop(stream);
             count.send_modify(|count| *count += 1);
@@ -158,6 +160,5 @@ async fn one_that_closes_each_connection_is_told_once() {
     while_it_works(&near, "it closed often", async || *closed.borrow_and_update() > 12).await;
     let told = times(&near, "remote is not connected");
     assert_eq!(told, 1, "{}", near.output());
-    closing.abort();
     near.shutdown().await.with_code(0).left_nothing_behind();
 }
