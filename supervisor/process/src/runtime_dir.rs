@@ -5,16 +5,19 @@
 //! run-time directory. `<key>` is the start of a hash of its path as given, because the whole path of a config would not fit into a
 //! socket's. Everything in it belongs to one user alone: the directory is what closes the module side to others.
 
+mod lock;
+mod places;
+
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use mainstay_model::machine_path::{self, CONTROL_SOCKET};
+use mainstay_model::machine_path::CONTROL_SOCKET;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
@@ -23,19 +26,13 @@ use tracing::info;
 use crate::cgroup;
 use crate::cgroup::{Tree, record};
 use crate::guardian::LockSender;
-
-/// Name of the lock file, inside a runtime directory. It holds the process id of the core, for messages only.
-const LOCK_FILE: &str = "lock";
+use lock::{ENDING, LOCK_FILE, is_at, open_lock, take_lock, write_lock};
+pub use places::{all, uid, xdg_runtime_dir};
+pub(crate) use places::{check_private, is_open_to_group, usable_session};
+use places::{make_private, of_user, open_to_group};
 
 /// Folders that are touched below a runtime directory: the sockets of each module.
 const TOUCH_DEPTH: u32 = 2;
-
-/// Content of the lock file while a guardian clears away what a dead core left.
-const ENDING: &str = "ending";
-
-/// Config and session directory of the machine that the packages' systemd unit runs, as a user of its own.
-const SERVICE_CONFIG: &str = "/etc/mainstay/machine.yaml";
-const SERVICE_SESSION: &str = "/run/mainstay";
 
 /// Failure to use a runtime directory.
 #[derive(Debug, thiserror::Error)]
@@ -70,55 +67,6 @@ pub enum RuntimeDirError {
         /// Error of the system.
         source: io::Error,
     },
-}
-
-/// The session's run-time directory, if the session has a usable one: absolute, present and owned by this user.
-/// After `sudo` the variable often still names the other user's.
-pub fn xdg_runtime_dir() -> Option<PathBuf> {
-    usable_session(std::env::var_os("XDG_RUNTIME_DIR")?.into())
-}
-
-pub(crate) fn usable_session(path: PathBuf) -> Option<PathBuf> {
-    let metadata = fs::metadata(&path).ok()?;
-    (path.is_absolute() && metadata.is_dir() && metadata.uid() == uid()).then_some(path)
-}
-
-/// The user whose machines these are.
-pub fn uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
-/// Runtime directories in which this user may find a machine: all of its own, whether or not one is alive in them; where there
-/// are none, that of the service, which lets its group in.
-pub fn all(bases: &[PathBuf]) -> Vec<PathBuf> {
-    let own = of_user(bases);
-    if own.is_empty() {
-        service().into_iter().collect()
-    } else {
-        own
-    }
-}
-
-/// The runtime directory of the service, if it runs. Only root can put something there.
-fn service() -> Option<PathBuf> {
-    let session = Path::new(SERVICE_SESSION);
-    let path = machine_path::for_config(Path::new(SERVICE_CONFIG), uid(), Some(session));
-    fs::symlink_metadata(&path)
-        .is_ok_and(|metadata| metadata.is_dir())
-        .then_some(path)
-}
-
-/// Every runtime directory of this user, sorted. Directories that somebody else could have put there are left out.
-fn of_user(bases: &[PathBuf]) -> Vec<PathBuf> {
-    let private = bases.iter().filter(|base| check_private(base).is_ok());
-    let mut found: Vec<PathBuf> = private
-        .filter_map(|base| fs::read_dir(base).ok())
-        .flat_map(|entries| entries.filter_map(Result::ok))
-        .map(|entry| entry.path())
-        .filter(|path| check_private(path).is_ok())
-        .collect();
-    found.sort();
-    found
 }
 
 /// A runtime directory that this process holds. Dropping it removes the directory and lets the next core in.
@@ -367,118 +315,6 @@ fn remove(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Makes `path` and all above it, then makes sure that it is ours alone.
-fn make_private(path: &Path) -> Result<(), RuntimeDirError> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Ok(()) => {}
-        // Something that is not a directory lies there; the check below says what.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => {
-            return Err(RuntimeDirError::Io {
-                action: "make",
-                path: path.to_owned(),
-                source,
-            });
-        }
-    }
-    check_private(path)
-}
-
-/// True if the directory's group may pass through it, and nobody else but its owner: whoever made it wants the machines in it
-/// to be reached by that group. (Everybody may pass where a module has a user of its own, see `sandbox::user`.)
-pub(crate) fn is_open_to_group(directory: &Path) -> bool {
-    fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.permissions().mode() & 0o011 == 0o010)
-}
-
-fn open_to_group(path: &Path) -> Result<(), RuntimeDirError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o710)).map_err(|source| RuntimeDirError::Io {
-        action: "open",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Refuses a directory in which another user could put or replace something. Does not follow a symlink at `path`.
-pub(crate) fn check_private(path: &Path) -> Result<(), RuntimeDirError> {
-    let metadata = fs::symlink_metadata(path).map_err(|source| RuntimeDirError::Io {
-        action: "look at",
-        path: path.to_owned(),
-        source,
-    })?;
-    let problem = if metadata.is_symlink() {
-        "is a symlink"
-    } else if !metadata.is_dir() {
-        "is not a directory"
-    } else if metadata.uid() != uid() {
-        "belongs to another user"
-    } else if metadata.permissions().mode() & 0o066 != 0 {
-        // Passing through is all that others may do, to a directory of their own: see `sandbox::user`.
-        "is open to other users"
-    } else {
-        return Ok(());
-    };
-    Err(RuntimeDirError::NotPrivate {
-        path: path.to_owned(),
-        problem,
-    })
-}
-
-/// Locks the directory's lock file; `None` when that file was removed meanwhile.
-fn take_lock(dir: &Path) -> Result<Option<File>, RuntimeDirError> {
-    let path = dir.join(LOCK_FILE);
-    let failed = |action| {
-        let path = path.clone();
-        move |source| RuntimeDirError::Io { action, path, source }
-    };
-    let mut file = match open_lock(dir, true) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed("open")(source)),
-    };
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(match text.trim() {
-                ENDING => RuntimeDirError::Ending,
-                pid => RuntimeDirError::Running { pid: pid.parse().ok() },
-            });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
-    }
-    if !is_at(&file, &path) {
-        return Ok(None);
-    }
-    write_lock(&mut file, &std::process::id().to_string()).map_err(failed("write"))?;
-    Ok(Some(file))
-}
-
-fn open_lock(dir: &Path, create: bool) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(dir.join(LOCK_FILE))
-}
-
-/// True if `file` is what lies at `path` now.
-fn is_at(file: &File, path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|there| {
-        file.metadata()
-            .is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-    })
-}
-
-fn write_lock(file: &mut File, text: &str) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{text}")
-}
-
 /// Removes everything in `dir` but the lock file, and counts it. Symlinks are removed, not followed.
 fn clear(dir: &Path) -> Result<usize, RuntimeDirError> {
     let failed = |path: &Path| {
@@ -512,33 +348,7 @@ fn clear(dir: &Path) -> Result<usize, RuntimeDirError> {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use mainstay_model::machine_path::{MAX_SOCKET_PATH_LEN, for_config};
-
     use super::*;
-
-    #[test]
-    fn a_path_depends_on_config_user_and_session_alone() {
-        let config = Path::new("/etc/rover.yaml");
-        let cases = [
-            (Some(Path::new("/run/user/1000")), "/run/user/1000/mainstay/"),
-            (None, "/tmp/mainstay-1000/"),
-        ];
-        for (xdg, start) in cases {
-            let path = for_config(config, 1000, xdg);
-            let key = path
-                .to_str()
-                .unwrap()
-                .strip_prefix(start)
-                .expect("lies in the user's directory");
-            // `printf %s /etc/rover.yaml | sha256sum`
-            assert_eq!(key, "7afdb91e706f");
-            assert!(path.join(CONTROL_SOCKET).as_os_str().len() <= MAX_SOCKET_PATH_LEN);
-        }
-        assert_ne!(
-            for_config(config, 1000, None),
-            for_config(Path::new("/etc/other.yaml"), 1000, None)
-        );
-    }
 
     #[test]
     fn the_directory_is_private_and_goes_with_its_owner() {
@@ -722,26 +532,5 @@ mod tests {
         assert_eq!(sweep(&base, own.path()), std::slice::from_ref(&dead));
         assert!(own.path().exists() && other.path().exists() && strange.join("precious").exists());
         assert!(!dead.exists());
-    }
-
-    #[test]
-    fn a_directory_that_others_could_touch_is_refused() {
-        let temp = tempfile::tempdir().unwrap();
-        let real = temp.path().join("real");
-        make_private(&real).unwrap();
-        symlink(&real, temp.path().join("link")).unwrap();
-        fs::write(temp.path().join("file"), "").unwrap();
-        make_private(&temp.path().join("open")).unwrap();
-        fs::set_permissions(temp.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
-        for (name, problem) in [
-            ("link", "is a symlink"),
-            ("file", "is not a directory"),
-            ("open", "is open to other users"),
-        ] {
-            let base = temp.path().join(name);
-            let error = RuntimeDir::create(&base.join("abc")).unwrap_err();
-            assert!(error.to_string().contains(problem), "{name}: {error}");
-            assert!(of_user(&[base]).is_empty());
-        }
     }
 }
