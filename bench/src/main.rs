@@ -8,6 +8,7 @@ mod bare;
 mod kill;
 mod load;
 mod machine;
+mod network;
 mod reload;
 mod report;
 mod start;
@@ -34,7 +35,7 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", memory, start, kill, reload
+    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", network, memory, start, kill, reload
     #[arg(long)]
     only: Option<String>,
 
@@ -92,6 +93,9 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         .collect();
     if !lines.is_empty() {
         load::measure(&programs, &lines, Duration::from_millis(options.turn_ms), options.turns).await?;
+    }
+    if options.wants("network") {
+        network::measure(&programs, Duration::from_millis(options.turn_ms), options.turns).await?;
     }
     if options.wants("memory") {
         start::memory(&programs).await?;
