@@ -1,14 +1,21 @@
-//! Prints the method table (`src/methods.rs`) and the descriptor index (`src/descriptors.rs`) as static data.
+//! Prints the method table (`src/methods.rs`), the HTTP bindings (`src/http_rules.rs`) and the descriptor index
+//! (`src/descriptors.rs`) as static data.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage as _,
+    ServiceDescriptor,
+};
 
 use crate::Error;
 
 /// Marks the methods that move something; such a call makes a session responsible for the resource.
 const MONITORED: &str = "viam.common.v1.safety_heartbeat_monitored";
+
+/// The option that gives a method a path of plain HTTP.
+const HTTP: &str = "google.api.http";
 
 /// Packages that no client of a machine meets: the command line's own.
 const PRIVATE: &str = "mainstay.";
@@ -47,6 +54,7 @@ pub fn write(set: &[u8], out: &Path) -> Result<(), Error> {
     let pool = DescriptorPool::decode(set)?;
     let mut text = String::new();
     methods(&pool, &mut text)?;
+    http_bindings(&pool, &mut text)?;
     descriptors(&pool, &EncodedSet::decode(set)?, out, &mut text)?;
     fs::write(out.join("tables.rs"), text)?;
     Ok(())
@@ -108,6 +116,73 @@ fn methods(pool: &DescriptorPool, text: &mut String) -> Result<(), Error> {
         apis.len()
     )?;
     Ok(())
+}
+
+fn http_bindings(pool: &DescriptorPool, text: &mut String) -> Result<(), Error> {
+    let http = pool.get_extension_by_name(HTTP).ok_or("no extension google.api.http")?;
+    let mut lines = Vec::new();
+    for method in pool
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
+        let options = method.options();
+        let Some(rule) = options.has_extension(&http).then(|| options.get_extension(&http)) else {
+            continue;
+        };
+        let rule = rule.as_message().ok_or("the rule is no message")?;
+        let more = field(rule, "additional_bindings");
+        let more = more
+            .as_list()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|one| one.as_message());
+        for rule in std::iter::once(rule).chain(more) {
+            lines.push(
+                http_binding(&method, rule).ok_or_else(|| format!("no path in the rule of {}", method.full_name()))?,
+            );
+        }
+    }
+    lines.sort();
+    writeln!(
+        text,
+        "pub(crate) static HTTP_BINDINGS: [HttpBinding; {}] = [\n  {}\n];",
+        lines.len(),
+        lines.join(",\n  ")
+    )?;
+    Ok(())
+}
+
+fn http_binding(method: &MethodDescriptor, rule: &DynamicMessage) -> Option<String> {
+    let pattern = rule
+        .descriptor()
+        .oneofs()
+        .next()?
+        .fields()
+        .find(|field| rule.has_field(field))?;
+    let (verb, path) = match rule.get_field(&pattern).as_message() {
+        Some(custom) => (
+            field(custom, "kind").as_str()?.to_owned(),
+            field(custom, "path").as_str()?.to_owned(),
+        ),
+        None => (
+            pattern.name().to_uppercase(),
+            rule.get_field(&pattern).as_str()?.to_owned(),
+        ),
+    };
+    Some(format!(
+        "HttpBinding::fixed({:?}, {:?}, {verb:?}, {path:?}, {:?}, {:?})",
+        method.parent_service().full_name(),
+        method.name(),
+        field(rule, "body").as_str()?,
+        field(rule, "response_body").as_str()?,
+    ))
+}
+
+fn field(message: &DynamicMessage, name: &str) -> prost_reflect::Value {
+    message
+        .get_field_by_name(name)
+        .map(|value| value.into_owned())
+        .unwrap_or(prost_reflect::Value::Bool(false))
 }
 
 /// Type and subtype of the API that a service serves, by its package: `viam.component.audioin.v1` is `component`, `audio_in`.

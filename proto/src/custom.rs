@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::google::api::HttpRule;
+use crate::http_rules::HttpBinding;
 use crate::methods::Kind;
 
 /// Descriptor file of a module, as it came.
@@ -47,6 +49,8 @@ pub struct CustomService {
     pub name: String,
     /// The module's files.
     pub pool: Arc<DescriptorPool>,
+    /// By which paths of plain HTTP its methods are reached.
+    pub http_bindings: Vec<HttpBinding>,
     methods: HashMap<String, CustomMethod>,
 }
 
@@ -84,6 +88,11 @@ impl CustomService {
             let field = fields.find(|field| field.name == name && field.is(wanted))?;
             field.number.try_into().ok()
         };
+        let http_bindings = descriptor.method.iter().flat_map(|method| {
+            let rule = method.options.as_ref().and_then(|options| options.http.as_ref());
+            rule.map(|rule| HttpBinding::of_rule(service, &method.name, rule))
+                .unwrap_or_default()
+        });
         let methods = descriptor.method.iter().map(|method| {
             let kind = match (method.client_streaming, method.server_streaming) {
                 (false, false) => Kind::Unary,
@@ -105,6 +114,7 @@ impl CustomService {
         Some(Self {
             name: service.to_owned(),
             pool: pool.clone(),
+            http_bindings: http_bindings.collect(),
             methods: methods.collect(),
         })
     }
@@ -188,6 +198,8 @@ struct MethodDescriptor {
 struct MethodOptions {
     #[prost(bool, tag = "84260")]
     safety_heartbeat_monitored: bool,
+    #[prost(message, optional, tag = "72295728")]
+    http: Option<HttpRule>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -255,6 +267,7 @@ impl FileDescriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::google::api::http_rule::Pattern;
 
     fn field(name: &str, number: i32, r#type: i32, type_name: &str) -> FieldDescriptor {
         FieldDescriptor {
@@ -272,6 +285,11 @@ mod tests {
             input_type: ".acme.v1.Outer.Request".into(),
             options: monitored.then_some(MethodOptions {
                 safety_heartbeat_monitored: true,
+                http: Some(HttpRule {
+                    body: "*".into(),
+                    pattern: Some(Pattern::Post("/viam/api/v1/acme/{name}/turn".into())),
+                    ..HttpRule::default()
+                }),
             }),
             client_streaming: streams.0,
             server_streaming: streams.1,
@@ -327,6 +345,15 @@ mod tests {
         assert!(stop.stops && !stop.actuates);
         assert_eq!(service.method("Talk").map(|method| method.kind), Some(Kind::Bidi));
         assert_eq!(service.method("Nothing"), None);
+        let binding = HttpBinding::fixed(
+            "acme.v1.Gizmo",
+            "Turn",
+            "POST",
+            "/viam/api/v1/acme/{name}/turn",
+            "*",
+            "",
+        );
+        assert_eq!(service.http_bindings, [binding]);
     }
 
     #[test]

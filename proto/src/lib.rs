@@ -6,6 +6,7 @@
 //! * [`Api`], [`Model`], [`ResourceName`]: names of things, parsed once at the edge (crate `mainstay-ids`).
 //! * [`words`]: words for enums of the control protocol.
 //! * [`methods`]: what a router must know about each gRPC method.
+//! * [`http_rules`]: by which paths of plain HTTP a method is reached.
 //! * [`descriptors`]: the same files as encoded descriptors, for reflection.
 //! * [`custom`]: both for APIs that only a module knows.
 //! * [`raw`]: a codec for calls whose messages are bytes already.
@@ -28,6 +29,7 @@ pub mod custom;
 pub mod descriptors;
 pub mod fields;
 pub mod frames;
+pub mod http_rules;
 pub mod methods;
 pub mod raw;
 pub mod untyped_images;
@@ -57,6 +59,7 @@ pub fn validate_warnings(metadata: &tonic::metadata::MetadataMap) -> Vec<String>
 mod tables {
     use crate::{
         descriptors::File,
+        http_rules::HttpBinding,
         methods::{ApiParts, Kind, Method, Service},
     };
 

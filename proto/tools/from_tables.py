@@ -36,7 +36,7 @@ PARTS = {
     "app/v1/robot.proto": ["viam.app.v1.ComponentConfig"],
     "app/data/v1/data.proto": ["viam.app.data.v1.Annotations"],
 }
-# Imports that only serve `google.api.http` options, which these files do not carry.
+# Imports that only serve `google.api.http` options, which the tables do not hold: `http_rules.py` writes both.
 DROPPED_IMPORTS = {"google/api/annotations.proto"}
 # Where the types of other packages live, to leave out imports that a shortened file has no use for.
 WELL_KNOWN = {

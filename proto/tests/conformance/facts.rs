@@ -1,10 +1,11 @@
 //! Facts that are compared: descriptors flattened to one line per fact, keyed by full name.
 //!
-//! The messages below are those of `google/protobuf/descriptor.proto` with the fields that matter here, and with the one
-//! method option that matters: generic descriptor types drop options that they do not know.
+//! The messages below are those of `google/protobuf/descriptor.proto` with the fields that matter here, and with the two
+//! method options that matter: generic descriptor types drop options that they do not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mainstay_proto::google::api::HttpRule;
 use prost::Message as Derive;
 use prost_types::field_descriptor_proto::{Label, Type};
 
@@ -135,6 +136,9 @@ pub struct MethodOptions {
     /// `safety_heartbeat_monitored`.
     #[prost(bool, tag = "84260")]
     pub monitored: bool,
+    /// `google.api.http`.
+    #[prost(message, optional, tag = "72295728")]
+    pub http: Option<HttpRule>,
 }
 
 /// Packages that a machine speaks; a trailing dot takes in all below.
@@ -285,12 +289,12 @@ impl Collector {
             item.says(format!("service {name}"), at.clone());
             for method in &service.methods {
                 let streams = (method.client_streaming, method.server_streaming);
-                let monitored = method.options.as_ref().is_some_and(|options| options.monitored);
+                let options = method.options.clone().unwrap_or_default();
                 item.says(
                     format!("method {name}.{}", method.name),
                     format!(
-                        "{} -> {}, streams {streams:?}, monitored {monitored}",
-                        method.input, method.output
+                        "{} -> {}, streams {streams:?}, monitored {}, http {:?}",
+                        method.input, method.output, options.monitored, options.http
                     ),
                 );
                 item.uses(&method.input);

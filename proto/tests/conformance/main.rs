@@ -11,6 +11,8 @@ use std::{path::PathBuf, process::Command};
 
 use facts::{EnumDescriptor, EnumValue, Facts, FileSet, Message, compare, everything, facts};
 use mainstay_proto::descriptors;
+use mainstay_proto::google::api::HttpRule;
+use mainstay_proto::google::api::http_rule::Pattern;
 use prost::Message as _;
 
 /// The release whose descriptors are the reference.
@@ -121,6 +123,11 @@ fn set_power_method(set: &mut FileSet) -> &mut facts::Method {
         .expect("it is there")
 }
 
+fn rule_of(method: &mut facts::Method) -> &mut HttpRule {
+    let http = method.options.as_mut().and_then(|options| options.http.as_mut());
+    http.expect("it has a path")
+}
+
 fn common(set: &mut FileSet) -> &mut facts::File {
     set.files
         .iter_mut()
@@ -152,7 +159,7 @@ fn equal_descriptors_do_not_differ() {
 #[test]
 fn any_single_change_is_reported_by_name() {
     type Change = fn(&mut FileSet);
-    let cases: [(&str, Change); 20] = [
+    let cases: [(&str, Change); 22] = [
         ("field viam.component.motor.v1.SetPowerRequest.power_pct", |set| {
             set_power(set).fields[1].number = 7
         }),
@@ -197,6 +204,13 @@ fn any_single_change_is_reported_by_name() {
         }),
         ("method viam.component.motor.v1.MotorService.SetPower", |set| {
             set_power_method(set).options = None
+        }),
+        ("method viam.component.motor.v1.MotorService.SetPower", |set| {
+            rule_of(set_power_method(set)).body = "*".into()
+        }),
+        ("method viam.component.motor.v1.MotorService.SetPower", |set| {
+            rule_of(set_power_method(set)).pattern =
+                Some(Pattern::Put("/viam/api/v1/component/motor/{name}/pwr".into()))
         }),
         ("method viam.component.motor.v1.MotorService.SetPower", |set| {
             set_power_method(set).input = ".viam.component.motor.v1.SetRPMRequest".into();
