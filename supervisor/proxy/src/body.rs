@@ -48,6 +48,17 @@ impl RequestBody {
         }
     }
 
+    /// A body of another kind, of a caller who has this account.
+    pub fn on_account(body: tonic::body::Body, account: Account) -> Self {
+        let body = Self::from(body);
+        Self { account, ..body }
+    }
+
+    /// Account of the caller's connection.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Puts `chunk` in front of what has yet to come. At most one chunk can be in front.
     pub fn put_back(&mut self, chunk: Bytes) {
         debug_assert!(self.first.is_empty(), "a chunk would be lost");

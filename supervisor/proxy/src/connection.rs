@@ -128,9 +128,9 @@ where
     F: Future<Output = Response<CallBody>> + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let call = guarded(service(
-            request.map(|body| tonic::body::Body::new(PatientBody::new(body)).into()),
-        ));
+        let body =
+            |body| RequestBody::on_account(tonic::body::Body::new(PatientBody::new(body)), activity.account.clone());
+        let call = guarded(service(request.map(body)));
         let busy = BusyConnection::new(&activity);
         async { Ok::<_, std::convert::Infallible>(call.await.map(|body| TrackedBody { body, _busy: busy })) }
     });

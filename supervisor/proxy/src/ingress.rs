@@ -21,7 +21,7 @@ use crate::grpc_web;
 use crate::identity::{Caller, Identity, ModulePeer};
 use crate::image_types::ImageFilter;
 use crate::in_flight::{self, CallerCalls, InFlightCall};
-use crate::local_services::{LocalServices, Treatment};
+use crate::local_services::{LocalServices, MakeCall, REST, Treatment};
 use crate::local_stream::LocalStream;
 use crate::metadata::{MONITORED, OPID};
 use crate::operations::{CallInfo, OnStopAll, Operations};
@@ -120,8 +120,20 @@ impl Ingress {
             Protocol::Grpc => self.call_grpc(request).await,
             // Boxed, because every other call would carry the room for it.
             Protocol::GrpcWeb => Box::pin(grpc_web::answer(request, |request| self.call_grpc(request))).await,
+            Protocol::Rest => Box::pin(self.call_rest(request)).await,
             Protocol::Other(answer) => *answer,
         }
+    }
+
+    /// A request in JSON: who makes it is asked before anything of it is read, and again of the call that it becomes.
+    async fn call_rest(mut self, request: Request<RequestBody>) -> Response<CallBody> {
+        let origin = request.headers().get(http::header::ORIGIN).cloned();
+        let entered = self.enter(&request);
+        let local = self.routes.local.clone();
+        let call = entered.map(|()| -> MakeCall { Box::new(|request| Box::pin(self.call_grpc(request))) });
+        let mut answer = local.rest(request, call).await;
+        grpc_web::allow(answer.headers_mut(), origin);
+        answer
     }
 
     async fn call_grpc(mut self, request: Request<RequestBody>) -> Response<CallBody> {
@@ -428,12 +440,16 @@ impl Ingress {
 enum Protocol {
     Grpc,
     GrpcWeb,
+    Rest,
     /// None of these, and the answer to it.
     Other(Box<Response<CallBody>>),
 }
 
 impl Protocol {
     fn of(request: &Request<RequestBody>) -> Self {
+        if request.uri().path().starts_with(REST) {
+            return grpc_web::preflight(request).map_or(Self::Rest, |answer| Self::Other(answer.into()));
+        }
         match not_grpc(request) {
             None => Self::Grpc,
             Some(_) if grpc_web::content_type(request).is_some() => Self::GrpcWeb,

@@ -8,9 +8,16 @@ use http::{Method, Request, Response, Uri};
 
 use crate::body::{CallBody, RequestBody};
 use crate::identity::Identity;
+use crate::status::CallError;
+
+/// Paths of requests in JSON begin so.
+pub const REST: &str = "/api/";
 
 /// The answer to a call of the core's own. Boxed, because a call that is passed on would carry the room for it.
 pub type LocalAnswer = Pin<Box<dyn Future<Output = Response<CallBody>> + Send>>;
+
+/// Makes a call for whoever sent the request that stands for it, as if it had come by gRPC.
+pub type MakeCall = Box<dyn FnOnce(Request<RequestBody>) -> LocalAnswer + Send>;
 
 /// Treatment of calls of one of the core's services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,4 +38,7 @@ pub trait LocalServices: Debug + Send + Sync {
 
     /// Answers a request for a page, if it is one.
     fn page(&self, identity: &Identity, method: &Method, uri: &Uri) -> Option<LocalAnswer>;
+
+    /// Answers a request below [`REST`] by the call that it stands for. `call`: makes it, or why its caller may make none.
+    fn rest(&self, request: Request<RequestBody>, call: Result<MakeCall, CallError>) -> LocalAnswer;
 }

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`listeners`] and [`local_services`] (where calls come in), [`robot`] (the machine as clients see it),
 //! [`control`] (as the command line sees it), [`auth_service`], `access_service` (what a caller may do), [`remote_service`] (as other machines
-//! see it), [`reflection`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`], [`mdns`];
+//! see it), [`reflection`], [`rest`], [`jobs`], [`log`], [`trace_export`], [`web`], [`systemd`], [`mdns`];
 //! [`followers`] (what the applied config feeds).
 
 mod access_service;
@@ -23,6 +23,7 @@ pub mod mdns;
 pub mod parts;
 pub mod reflection;
 pub mod remote_service;
+pub mod rest;
 pub mod robot;
 pub mod systemd;
 pub mod trace_export;

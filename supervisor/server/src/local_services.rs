@@ -17,7 +17,7 @@ use mainstay_proto::proto::rpc::v1::auth_service_server::AuthServiceServer;
 use mainstay_proto::viam::robot::v1::robot_service_server::RobotServiceServer;
 use mainstay_proxy::body::{CallBody, RequestBody};
 use mainstay_proxy::identity::Identity;
-use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
+use mainstay_proxy::local_services::{LocalAnswer, LocalServices, MakeCall, Treatment};
 use mainstay_proxy::status::{CallError, respond};
 use mainstay_runtime::machine::view::ViewCell;
 use tonic::codec::CompressionEncoding;
@@ -32,6 +32,7 @@ use crate::health::HealthState;
 use crate::parts::PartState;
 use crate::reflection::Reflection;
 use crate::remote_service::ResourceLists;
+use crate::rest::Rest;
 use crate::robot::RobotState;
 use crate::web;
 
@@ -60,6 +61,7 @@ pub struct OwnServices {
     access: Arc<Access>,
     auth: AuthServiceServer<AuthState>,
     part: PartState,
+    rest: Arc<Rest>,
     /// Pages for those who look at the machine with a browser.
     pages: Control,
 }
@@ -68,7 +70,7 @@ impl OwnServices {
     /// The services of `robot`; `control` answers on the control socket, and owners on the network.
     pub fn new(robot: RobotState, control: Control, access: Arc<Access>, part: PartState) -> Self {
         let published = robot.machine.published.clone();
-        let reflection = Reflection::new(published.clone());
+        let (reflection, rest) = (Reflection::new(published.clone()), Rest::new(published.clone()));
         let lists = ResourceLists::new(robot.machine.clone(), robot.shutdown.clone());
         let health = HealthState::new(published.clone(), robot.shutdown.clone());
         Self {
@@ -86,6 +88,7 @@ impl OwnServices {
             auth: AuthServiceServer::new(AuthState::new(access.clone())),
             access,
             part,
+            rest: Arc::new(rest),
             pages: control,
         }
     }
@@ -138,6 +141,11 @@ impl LocalServices for OwnServices {
         Some(Box::pin(async move {
             web::answer(&method, &uri, &control, local, on).await
         }))
+    }
+
+    fn rest(&self, request: Request<RequestBody>, call: Result<MakeCall, CallError>) -> LocalAnswer {
+        let rest = self.rest.clone();
+        Box::pin(async move { rest.answer(request, call).await })
     }
 }
 

@@ -1,11 +1,11 @@
 //! Learning what a service looks like by asking the machine (gRPC reflection v1), so that `call` works for every API,
 //! also for one that only a module knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use mainstay_proto::descriptors;
+use mainstay_wire::descriptors::{Files, built_in, is_well_known, pool};
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
+use prost_reflect::ServiceDescriptor;
 use prost_types::FileDescriptorProto;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,9 +17,6 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use crate::connection::MachineConnection;
 use crate::failure::CliError;
-
-/// Files by the names under which they import each other.
-type Files = BTreeMap<String, FileDescriptorProto>;
 
 /// The service's methods and all types that they use.
 ///
@@ -112,116 +109,5 @@ async fn receive(answers: &mut Streaming<ServerReflectionResponse>) -> Result<Ve
             Err(Status::new(Code::from_i32(error.error_code), error.error_message))
         }
         _ => Err(Status::unimplemented("no answer to the question for its description")),
-    }
-}
-
-/// The same from our own descriptors, for the APIs that every machine speaks.
-fn built_in(symbol: &str) -> Option<Files> {
-    let mut files = Files::new();
-    let mut wanted = vec![descriptors::file_of(symbol)?];
-    while let Some(file) = wanted.pop() {
-        if files.contains_key(file.name) {
-            continue;
-        }
-        files.insert(file.name.to_owned(), FileDescriptorProto::decode(file.bytes).ok()?);
-        wanted.extend(file.imports.iter().filter_map(|name| descriptors::file(name)));
-    }
-    Some(files)
-}
-
-/// Google's own files, which the pool brings along; another copy of one would collide with it.
-fn is_well_known(name: &str) -> bool {
-    DescriptorPool::global().get_file_by_name(name).is_some()
-}
-
-fn pool(files: Files) -> Result<DescriptorPool, prost_reflect::DescriptorError> {
-    let mut pool = DescriptorPool::global();
-    let known: BTreeSet<String> = files.keys().cloned().collect();
-    let files = files
-        .into_values()
-        .filter(|file| !is_well_known(file.name()))
-        .map(|mut file| {
-            let kept = |name: &String| known.contains(name) || is_well_known(name);
-            // The import lists of public and weak ones count positions, so they do not survive a removal.
-            if !file.dependency.iter().all(kept) {
-                file.public_dependency.clear();
-                file.weak_dependency.clear();
-                file.dependency.retain(kept);
-            }
-            file
-        });
-    pool.add_file_descriptor_protos(files)?;
-    Ok(pool)
-}
-
-#[cfg(test)]
-mod tests {
-    use prost_types::{DescriptorProto, FieldDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
-
-    use super::*;
-
-    /// `test.proto` with one service that uses `google.protobuf.Struct`, and these imports.
-    fn file(imports: &[&str]) -> FileDescriptorProto {
-        let field = FieldDescriptorProto {
-            name: Some("extra".into()),
-            number: Some(1),
-            r#type: Some(11),
-            label: Some(1),
-            type_name: Some(".google.protobuf.Struct".into()),
-            ..FieldDescriptorProto::default()
-        };
-        let method = MethodDescriptorProto {
-            name: Some("Do".into()),
-            input_type: Some(".test.Request".into()),
-            output_type: Some(".test.Request".into()),
-            ..MethodDescriptorProto::default()
-        };
-        FileDescriptorProto {
-            name: Some("test.proto".into()),
-            package: Some("test".into()),
-            syntax: Some("proto3".into()),
-            dependency: imports.iter().map(|name| (*name).to_owned()).collect(),
-            message_type: vec![DescriptorProto {
-                name: Some("Request".into()),
-                field: vec![field],
-                ..DescriptorProto::default()
-            }],
-            service: vec![ServiceDescriptorProto {
-                name: Some("Service".into()),
-                method: vec![method],
-                ..ServiceDescriptorProto::default()
-            }],
-            ..FileDescriptorProto::default()
-        }
-    }
-
-    #[test]
-    fn an_import_that_nobody_has_is_done_without() {
-        let file = file(&["google/protobuf/struct.proto", "tagger/v1/tagger.proto"]);
-        let pool = pool(Files::from([("test.proto".to_owned(), file)])).expect("only options were missing");
-        assert!(pool.get_service_by_name("test.Service").is_some());
-    }
-
-    #[test]
-    fn a_second_copy_of_a_well_known_file_does_not_collide() {
-        let mut copy = FileDescriptorProto {
-            name: Some("google/protobuf/struct.proto".into()),
-            ..FileDescriptorProto::default()
-        };
-        copy.package = Some("somewhere.else".into());
-        let file = file(&["google/protobuf/struct.proto"]);
-        let files = Files::from([
-            ("test.proto".to_owned(), file),
-            ("google/protobuf/struct.proto".to_owned(), copy),
-        ]);
-        assert!(pool(files).is_ok());
-    }
-
-    #[test]
-    fn the_apis_that_every_machine_speaks_are_known_without_asking() {
-        let name = "viam.component.motor.v1.MotorService";
-        let pool = pool(built_in(name).expect("ours")).expect("complete");
-        assert!(pool.get_service_by_name(name).is_some());
-        assert!(built_in("acme.v1.NobodyService").is_none());
     }
 }

@@ -5,9 +5,10 @@ use http::{Method, Request, Uri};
 use mainstay_proxy::body::RequestBody;
 use mainstay_proxy::identity::Identity;
 use mainstay_proxy::ingress::Routes;
-use mainstay_proxy::local_services::{LocalAnswer, LocalServices, Treatment};
+use mainstay_proxy::local_services::{LocalAnswer, LocalServices, MakeCall, Treatment};
 use mainstay_proxy::operations::Operations;
 use mainstay_proxy::sessions::Sessions;
+use mainstay_proxy::status::CallError;
 use mainstay_runtime::machine::view::View;
 use mainstay_trace::Traces;
 
@@ -28,6 +29,10 @@ impl LocalServices for NoServices {
 
     fn page(&self, _: &Identity, _: &Method, _: &Uri) -> Option<LocalAnswer> {
         None
+    }
+
+    fn rest(&self, _: Request<RequestBody>, _: Result<MakeCall, CallError>) -> LocalAnswer {
+        unreachable!("no job asks in JSON")
     }
 }
 

@@ -1,6 +1,7 @@
-//! Every method of the wire, called without a token, with bad ones, and by each role.
+//! Every method of the wire, called without a token, with bad ones, and by each role; by gRPC and in JSON.
 
-use mainstay_proto::methods;
+use http::Method;
+use mainstay_proto::{http_rules, methods};
 use mainstay_tests::raw::{RawConnection, RawRequest};
 use mainstay_tests::world::World;
 use serde_json::json;
@@ -147,5 +148,64 @@ async fn every_method_is_refused_to_whoever_may_not_call_it_and_to_nobody_else()
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(told > 700, "{told} of {} are told", all.len() * 5);
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
+#[tokio::test]
+async fn a_request_in_json_is_refused_as_the_call_that_it_stands_for() {
+    let handlers = keys(&[("viewer", json!("key-of-viewer"))]);
+    let roles = json!({ "viewer": { "entities": ["viewer"] } });
+    let world = World::settled(machine(json!({ "handlers": handlers, "roles": roles }))).await;
+    let token = token(world.address(), "viewer", "key-of-viewer").await;
+    let connection = RawConnection::open(world.address()).await;
+    let ask = async |verb: &str, path: &str, token: Option<&str>| {
+        let verb = Method::from_bytes(verb.as_bytes()).expect("a method");
+        let request = RawRequest::new(path)
+            .method(verb)
+            .without("content-type")
+            .header("grpc-timeout", "2S");
+        let request = match token {
+            Some(token) => request.header("authorization", &format!("Bearer {token}")),
+            None => request,
+        };
+        connection.call(request).await
+    };
+    let (mut wrong, mut told) = (Vec::new(), 0);
+    for binding in http_rules::all() {
+        let Some(template) = binding.path.strip_prefix("/viam/api/") else {
+            continue;
+        };
+        let parts = template
+            .split('/')
+            .map(|part| if part.starts_with('{') { "left" } else { part });
+        let path = format!("/api/{}", parts.collect::<Vec<_>>().join("/"));
+        for (token, words) in [(None, "authentication required"), (Some("x"), "unauthenticated: ")] {
+            let answer = ask(&binding.verb, &path, token).await;
+            let text = String::from_utf8_lossy(&answer.body);
+            let right = answer.http == 401 && text.starts_with(&format!("{{\"code\":16,\"message\":\"{words}"));
+            assert!(
+                right && answer.headers["www-authenticate"] == "Bearer",
+                "{path}: {answer:?}"
+            );
+        }
+        let answer = ask(&binding.verb, &path, Some(&token)).await;
+        let method = methods::find(&binding.service, &binding.method).expect("known");
+        let expected = is_denied(Role::Viewer, method);
+        told += usize::from(expected.is_some());
+        if answer.http == 401 || expected.is_some_and(|denied| denied != (answer.http == 403)) {
+            wrong.push(format!("{} {path}: {answer:?}", binding.verb));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(told > 170, "{told} are told");
+    // What leads nowhere is no secret.
+    assert_eq!(ask("GET", "/api/v1/nothing", None).await.http, 404);
+    assert_eq!(ask("GET", "/api/v1/version", Some(&token)).await.http, 200);
+    let answer = ask("PUT", "/api/v1/component/motor/left/power", Some(&token)).await;
+    let text = String::from_utf8_lossy(&answer.body);
+    assert!(
+        answer.http == 403 && text.contains("`viewer`") && text.contains("\"code\":7"),
+        "{answer:?}"
+    );
     world.shutdown().await.with_code(0).left_nothing_behind();
 }

@@ -44,7 +44,7 @@ fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Head and body of an answer, chunks put together.
-fn parts(answer: &[u8]) -> (String, Vec<u8>) {
+pub(super) fn parts(answer: &[u8]) -> (String, Vec<u8>) {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(answer[..end].to_vec()).expect("text");
     let mut rest = &answer[end + 4..];
@@ -227,7 +227,7 @@ async fn a_page_is_allowed_to_call_and_other_requests_get_the_answers_of_the_tab
         (bare("/", Method::DELETE), 200, "I am a Mainstay machine"),
         (bare("/restart_status", Method::GET), 200, "\"restart_allowed\":true"),
         (bare(IS_POWERED, Method::POST), 400, ""),
-        (bare("/api/v1/version", Method::GET), 400, ""),
+        (bare("/viam/api/v1/version", Method::GET), 400, ""),
         (
             bare(IS_POWERED, Method::GET).header("content-type", "application/grpc-web"),
             400,

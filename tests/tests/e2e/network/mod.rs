@@ -11,6 +11,7 @@ mod remotes;
 mod remotes_bad;
 mod remotes_keys;
 mod remotes_lost;
+mod rest;
 mod tls;
 mod tunnel;
 mod typescript;

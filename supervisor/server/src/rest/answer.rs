@@ -1,0 +1,399 @@
+//! Answer to an HTTP request, made of the answer to its call.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame};
+use mainstay_model::held::{Account, Hold, Way};
+use mainstay_proto::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong, length_of};
+use mainstay_proxy::body::CallBody;
+use mainstay_proxy::status::CallError;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use tonic::{Code, Status};
+
+use super::failure::{Failure, last_of_stream, respond};
+use super::json::{Json, JsonValue};
+use super::request::METADATA;
+use super::{off_thread, weight};
+
+/// Messages that say what they are themselves: they are sent as they are.
+const RAW: &str = "google.api.HttpBody";
+
+/// Most bytes that are read of what a plain HTTP answer says.
+const MAX_TEXT: usize = 4 << 10;
+
+/// Messages of an answer, one after the other.
+#[derive(Debug)]
+pub struct Messages {
+    body: CallBody,
+    gathered: BytesMut,
+    hold: Hold,
+    over: bool,
+}
+
+impl Messages {
+    fn new(body: CallBody, account: Account) -> Self {
+        Self {
+            body,
+            gathered: BytesMut::new(),
+            hold: Hold::new(account, Way::Answer),
+            over: false,
+        }
+    }
+
+    /// The next message; `None` at a good end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            if let Some(message) = self.whole().transpose() {
+                return Poll::Ready(Some(message));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let ended = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        self.gathered.extend_from_slice(&chunk);
+                        hold(&mut self.hold, self.gathered.len())?;
+                        continue;
+                    }
+                    Err(frame) => frame
+                        .into_trailers()
+                        .ok()
+                        .and_then(|trailers| Status::from_header_map(&trailers)),
+                },
+                Some(Err(status)) => Some(status),
+                None => None,
+            };
+            self.over = true;
+            let status = ended.unwrap_or_else(|| Status::unknown("the answer ended without a status"));
+            if status.code() != Code::Ok {
+                return Poll::Ready(Some(Err(status)));
+            }
+        }
+    }
+
+    /// The message that is there as a whole.
+    fn whole(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some(header) = self.gathered.first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
+        let (flag, announced) = (header[0], length_of(*header));
+        let length = announced as usize;
+        if flag != 0 {
+            return Err(Status::internal("the answer is compressed, which was not asked for"));
+        }
+        if length > MAX_MESSAGE_LEN {
+            return Err(CallError::from(MessageTooLong(announced)).into());
+        }
+        if self.gathered.len() < HEADER_LEN + length {
+            self.gathered.reserve(HEADER_LEN + length - self.gathered.len());
+            return Ok(None);
+        }
+        self.gathered.advance(HEADER_LEN);
+        Ok(Some(self.gathered.split_to(length).freeze()))
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Decodes a message, of which there is room for what it becomes.
+    fn decode(&mut self, descriptor: &MessageDescriptor, message: Bytes) -> Result<DynamicMessage, Status> {
+        let room = weight::of_message(descriptor, &message);
+        if room > weight::MAX {
+            return Err(Status::resource_exhausted(
+                "the answer holds more values than are written as JSON at once; ask for it by gRPC",
+            ));
+        }
+        hold(&mut self.hold, room)?;
+        DynamicMessage::decode(descriptor.clone(), message)
+            .map_err(|error| Status::internal(format!("the answer is no {}: {error}", descriptor.full_name())))
+    }
+}
+
+/// Counts what is kept.
+fn hold(hold: &mut Hold, bytes: usize) -> Result<(), Status> {
+    hold.set(bytes).map_err(|error| CallError::from(error).into())
+}
+
+/// Answer of a method that answers once. `field`: the one that is sent; empty for the whole message.
+pub async fn unary(
+    answer: Response<CallBody>,
+    descriptor: MessageDescriptor,
+    field: String,
+    account: Account,
+) -> Response<CallBody> {
+    let (parts, body) = answer.into_parts();
+    let response = match ended(&parts.headers, parts.status) {
+        Some(None) => Failure::from(plain(body).await).into_response(),
+        Some(Some(status)) => Failure::from(status).into_response(),
+        None => {
+            let made = one(Messages::new(body, account), descriptor, field).await;
+            made.unwrap_or_else(|status| Failure::from(status).into_response())
+        }
+    };
+    with_metadata(response, &parts.headers)
+}
+
+async fn one(
+    mut messages: Messages,
+    descriptor: MessageDescriptor,
+    field: String,
+) -> Result<Response<CallBody>, Status> {
+    let message = messages
+        .next()
+        .await
+        .unwrap_or_else(|| Err(Status::unknown("the answer has no message")))?;
+    if let Some(more) = messages.next().await {
+        more?;
+        return Err(Status::internal("the answer has more than one message"));
+    }
+    off_thread(message.len(), move || {
+        let message = messages.decode(&descriptor, message)?;
+        if descriptor.full_name() == RAW {
+            return Ok(raw(&message));
+        }
+        let json = match descriptor.get_field_by_name(&field) {
+            Some(field) => serde_json::to_string(&JsonValue(&message.get_field(&field), &field.kind())),
+            None => serde_json::to_string(&Json(&message)),
+        };
+        Ok(respond(StatusCode::OK, json.map_err(|error| unwritable(&error))?))
+    })
+    .await
+}
+
+fn unwritable(error: &serde_json::Error) -> Status {
+    Status::internal(format!("the answer has no form in JSON: {error}"))
+}
+
+/// A message that is sent as it is.
+fn raw(message: &DynamicMessage) -> Response<CallBody> {
+    let data = message
+        .get_field_by_name("data")
+        .and_then(|data| data.as_bytes().cloned());
+    let named = message
+        .get_field_by_name("content_type")
+        .and_then(|name| name.as_str()?.parse().ok());
+    let mut response = respond(StatusCode::OK, String::new());
+    *response.body_mut() = CallBody::from(data.unwrap_or_default());
+    let octets = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, named.unwrap_or(octets));
+    response
+}
+
+/// Answer of a method whose answers are a stream: a line for each.
+pub async fn stream(answer: Response<CallBody>, descriptor: MessageDescriptor, account: Account) -> Response<CallBody> {
+    let (parts, body) = answer.into_parts();
+    let response = match ended(&parts.headers, parts.status) {
+        Some(None) => Failure::from(plain(body).await).into_last_of_stream(),
+        Some(Some(status)) => Failure::from(status).into_last_of_stream(),
+        None => {
+            let lines = Lines {
+                messages: Messages::new(body, account),
+                descriptor,
+            };
+            let mut response = respond(StatusCode::OK, String::new());
+            *response.body_mut() = tonic::body::Body::new(lines).into();
+            response
+        }
+    };
+    with_metadata(response, &parts.headers)
+}
+
+/// Lines of a stream.
+struct Lines {
+    messages: Messages,
+    descriptor: MessageDescriptor,
+}
+
+impl Lines {
+    fn line(&mut self, message: Bytes) -> Result<String, Status> {
+        let message = self.messages.decode(&self.descriptor, message)?;
+        let json = serde_json::to_string(&Json(&message)).map_err(|error| unwritable(&error))?;
+        Ok(format!("{{\"result\":{json}}}\n"))
+    }
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(message) = ready!(self.messages.poll_next(cx)) else {
+            return Poll::Ready(None);
+        };
+        let line = message.and_then(|message| self.line(message)).unwrap_or_else(|status| {
+            // Nothing comes after it.
+            self.messages = Messages::new(CallBody::Empty, Account::default());
+            self.messages.over = true;
+            last_of_stream(&status)
+        });
+        Poll::Ready(Some(Ok(Frame::data(line.into()))))
+    }
+}
+
+/// The status of an answer that is all in its head; `Some(None)` if that is in plain HTTP.
+fn ended(headers: &HeaderMap, http: StatusCode) -> Option<Option<Status>> {
+    let status = Status::from_header_map(headers);
+    match status.filter(|status| status.code() != Code::Ok) {
+        None if http != StatusCode::OK => Some(None),
+        status => status.map(Some),
+    }
+}
+
+/// What a plain HTTP answer says, which is given to a call that could not be read.
+async fn plain(mut body: CallBody) -> Status {
+    let mut text = Vec::new();
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        text.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if text.len() > MAX_TEXT {
+            break;
+        }
+    }
+    Status::invalid_argument(String::from_utf8_lossy(&text).trim())
+}
+
+/// Adds the metadata of the call's answer, as peers name it, and lets pages read it.
+fn with_metadata(mut response: Response<CallBody>, given: &HeaderMap) -> Response<CallBody> {
+    let mut names = Vec::new();
+    for (name, value) in given {
+        if *name == CONTENT_TYPE || name.as_str().starts_with("grpc-") || name.as_str().starts_with("access-control-") {
+            continue;
+        }
+        if let Ok(name) = HeaderName::try_from(format!("{METADATA}{name}")) {
+            names.push(name.as_str().to_owned());
+            response.headers_mut().append(name, value.clone());
+        }
+    }
+    if let Ok(names) = HeaderValue::from_str(&names.join(", "))
+        && !names.is_empty()
+    {
+        response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, StreamBody};
+    use mainstay_proto::viam::component::motor::v1::GetPositionResponse;
+    use mainstay_proxy::status::trailers;
+    use mainstay_wire::descriptors::{built_in, pool};
+    use prost::Message as _;
+
+    use super::*;
+
+    const POSITION: &str = "viam.component.motor.v1.GetPositionResponse";
+
+    fn position(position: f64) -> Vec<u8> {
+        let message = GetPositionResponse { position }.encode_to_vec();
+        let mut framed = vec![0, 0, 0, 0, u8::try_from(message.len()).expect("short")];
+        framed.extend(message);
+        framed
+    }
+
+    /// An answer of gRPC, in chunks of `size` bytes.
+    fn answered(bytes: &[u8], size: usize, end: Option<Status>) -> Response<CallBody> {
+        let chunks = bytes
+            .chunks(size)
+            .map(|chunk| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(chunk))));
+        let end = end.map(|status| Ok(Frame::trailers(trailers(&status))));
+        let frames: Vec<_> = chunks.chain(end).collect();
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let mut response = Response::new(CallBody::from(tonic::body::Body::new(body)));
+        response.headers_mut().insert("opid", HeaderValue::from_static("7"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
+
+    fn descriptor() -> MessageDescriptor {
+        let types = pool(built_in(POSITION).expect("ours")).expect("they fit");
+        types.get_message_by_name(POSITION).expect("there")
+    }
+
+    async fn text(response: Response<CallBody>) -> (u16, String) {
+        let status = response.status().as_u16();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = response.into_body().collect().await.expect("it does not break off");
+        (status, String::from_utf8(body.to_bytes().into()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn one_answer_is_one_object_or_an_error() {
+        let good = Some(Status::ok(""));
+        let two = [position(1.0), position(2.0)].concat();
+        let mut packed = position(1.0);
+        packed[0] = 1;
+        let error = |code: i32, text: &str| format!("{{\"code\":{code},\"message\":\"{text}\"}}");
+        for (bytes, end, http, expected) in [
+            (position(1.5), good.clone(), 200, "{\"position\":1.5}".to_owned()),
+            (position(0.0), good.clone(), 200, "{}".to_owned()),
+            (position(1.0), Some(Status::aborted("late")), 409, error(10, "late")),
+            (Vec::new(), good.clone(), 500, error(2, "the answer has no message")),
+            (Vec::new(), Some(Status::not_found("no")), 404, error(5, "no")),
+            (position(1.0), None, 500, error(2, "the answer ended without a status")),
+            (
+                two,
+                good.clone(),
+                500,
+                error(13, "the answer has more than one message"),
+            ),
+            (
+                packed,
+                good,
+                500,
+                error(13, "the answer is compressed, which was not asked for"),
+            ),
+        ] {
+            for size in [1, 3, 100] {
+                let response = answered(&bytes, size, end.clone());
+                let response = unary(response, descriptor(), String::new(), Account::default()).await;
+                assert_eq!(response.headers()["grpc-metadata-opid"], "7");
+                assert_eq!(response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS], "grpc-metadata-opid");
+                assert_eq!(text(response).await, (http, expected.clone()), "{size}");
+            }
+        }
+        let made = unary(
+            answered(&position(1.5), 9, Some(Status::ok(""))),
+            descriptor(),
+            "position".into(),
+            Account::default(),
+        );
+        assert_eq!(text(made.await).await, (200, "1.5".to_owned()));
+        let told = mainstay_proxy::status::plain(StatusCode::BAD_REQUEST, "malformed grpc-timeout");
+        let made = unary(told, descriptor(), String::new(), Account::default());
+        assert_eq!(text(made.await).await, (400, error(3, "malformed grpc-timeout")));
+    }
+
+    #[tokio::test]
+    async fn many_answers_are_lines_and_an_error_is_the_last() {
+        let two = [position(1.0), position(0.0)].concat();
+        let lines = "{\"result\":{\"position\":1}}\n{\"result\":{}}\n";
+        let error = "{\"error\":{\"code\":14,\"message\":\"gone\"}}\n";
+        let gone = Status::unavailable("gone");
+        for size in [1, 7, 100] {
+            let made = stream(
+                answered(&two, size, Some(Status::ok(""))),
+                descriptor(),
+                Account::default(),
+            );
+            assert_eq!(text(made.await).await, (200, lines.to_owned()));
+            let made = stream(
+                answered(&two, size, Some(gone.clone())),
+                descriptor(),
+                Account::default(),
+            );
+            assert_eq!(text(made.await).await, (200, format!("{lines}{error}")));
+        }
+        // What fails at once says so in its head.
+        let made = stream(mainstay_proxy::status::respond(gone), descriptor(), Account::default());
+        assert_eq!(text(made.await).await, (503, error.to_owned()));
+    }
+}
