@@ -21,7 +21,7 @@ use std::fs;
 use page::{Counts, Page, repository};
 
 /// Every page, with the least that must have been run of it: configs, commands, files.
-const PAGES: [(&str, Counts); 13] = [
+const PAGES: [(&str, Counts); 14] = [
     ("README.md", Counts::new(2, 6, 3)),
     ("docs/access.md", Counts::new(2, 5, 1)),
     ("docs/changing.md", Counts::new(4, 13, 0)),
@@ -34,6 +34,7 @@ const PAGES: [(&str, Counts); 13] = [
     ("docs/modules.md", Counts::new(5, 14, 4)),
     ("docs/parts.md", Counts::new(0, 0, 0)),
     ("docs/remotes.md", Counts::new(2, 0, 0)),
+    ("docs/rest.md", Counts::new(1, 9, 0)),
     ("docs/service.md", Counts::new(0, 0, 0)),
 ];
 
@@ -72,6 +73,11 @@ async fn the_page_about_access_does_what_it_says() {
 #[tokio::test]
 async fn the_page_about_the_network_does_what_it_says() {
     does_what_it_says("docs/network.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_rest_does_what_it_says() {
+    does_what_it_says("docs/rest.md").await;
 }
 
 #[tokio::test]
