@@ -1,5 +1,6 @@
 //! Answer to an HTTP request, made of the answer to its call.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,6 +16,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{Code, Status};
 
 use super::failure::{Failure, last_of_stream, respond};
+use super::held::{Held, hold};
 use super::json::{Json, JsonValue};
 use super::request::METADATA;
 use super::{off_thread, weight};
@@ -116,11 +118,6 @@ impl Messages {
     }
 }
 
-/// Counts what is kept.
-fn hold(hold: &mut Hold, bytes: usize) -> Result<(), Status> {
-    hold.set(bytes).map_err(|error| CallError::from(error).into())
-}
-
 /// Answer of a method that answers once. `field`: the one that is sent; empty for the whole message.
 pub async fn unary(
     answer: Response<CallBody>,
@@ -155,35 +152,37 @@ async fn one(
     }
     off_thread(message.len(), move || {
         let message = messages.decode(&descriptor, message)?;
-        if descriptor.full_name() == RAW {
-            return Ok(raw(&message));
-        }
-        let json = match descriptor.get_field_by_name(&field) {
-            Some(field) => serde_json::to_string(&JsonValue(&message.get_field(&field), &field.kind())),
-            None => serde_json::to_string(&Json(&message)),
+        let (bytes, content_type) = match descriptor.get_field_by_name(&field) {
+            _ if descriptor.full_name() == RAW => raw(&message),
+            Some(field) => (written(&JsonValue(&message.get_field(&field), &field.kind()))?, None),
+            None => (written(&Json(&message))?, None),
         };
-        Ok(respond(StatusCode::OK, json.map_err(|error| unwritable(&error))?))
+        let mut response = respond(StatusCode::OK, String::new());
+        let body = Held::new(bytes, messages.hold)?;
+        *response.body_mut() = tonic::body::Body::new(body).into();
+        if let Some(content_type) = content_type {
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
+        Ok(response)
     })
     .await
 }
 
-fn unwritable(error: &serde_json::Error) -> Status {
-    Status::internal(format!("the answer has no form in JSON: {error}"))
+fn written(value: &impl serde::Serialize) -> Result<Bytes, Status> {
+    let json = serde_json::to_vec(value);
+    json.map(Bytes::from)
+        .map_err(|error| Status::internal(format!("the answer has no form in JSON: {error}")))
 }
 
-/// A message that is sent as it is.
-fn raw(message: &DynamicMessage) -> Response<CallBody> {
+/// A message that is sent as it is, and what it says that it is.
+fn raw(message: &DynamicMessage) -> (Bytes, Option<HeaderValue>) {
     let data = message
         .get_field_by_name("data")
         .and_then(|data| data.as_bytes().cloned());
-    let named = message
-        .get_field_by_name("content_type")
-        .and_then(|name| name.as_str()?.parse().ok());
-    let mut response = respond(StatusCode::OK, String::new());
-    *response.body_mut() = CallBody::from(data.unwrap_or_default());
+    let content_type = message.get_field_by_name("content_type");
+    let content_type = content_type.and_then(|name| name.as_str().filter(|name| !name.is_empty())?.parse().ok());
     let octets = HeaderValue::from_static("application/octet-stream");
-    response.headers_mut().insert(CONTENT_TYPE, named.unwrap_or(octets));
-    response
+    (data.unwrap_or_default(), Some(content_type.unwrap_or(octets)))
 }
 
 /// Answer of a method whose answers are a stream: a line for each.
@@ -212,10 +211,12 @@ struct Lines {
 }
 
 impl Lines {
-    fn line(&mut self, message: Bytes) -> Result<String, Status> {
+    fn line(&mut self, message: Bytes) -> Result<Bytes, Status> {
         let message = self.messages.decode(&self.descriptor, message)?;
-        let json = serde_json::to_string(&Json(&message)).map_err(|error| unwritable(&error))?;
-        Ok(format!("{{\"result\":{json}}}\n"))
+        let line = BTreeMap::from([("result", Json(&message))]);
+        let mut line = Vec::from(written(&line)?);
+        line.push(b'\n');
+        Ok(line.into())
     }
 }
 
@@ -231,9 +232,9 @@ impl Body for Lines {
             // Nothing comes after it.
             self.messages = Messages::new(CallBody::Empty, Account::default());
             self.messages.over = true;
-            last_of_stream(&status)
+            last_of_stream(&status).into()
         });
-        Poll::Ready(Some(Ok(Frame::data(line.into()))))
+        Poll::Ready(Some(Ok(Frame::data(line))))
     }
 }
 
@@ -285,6 +286,8 @@ mod tests {
     use mainstay_proxy::status::trailers;
     use mainstay_wire::descriptors::{built_in, pool};
     use prost::Message as _;
+    use prost_types::field_descriptor_proto::{Label, Type};
+    use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 
     use super::*;
 
@@ -370,6 +373,51 @@ mod tests {
         let told = mainstay_proxy::status::plain(StatusCode::BAD_REQUEST, "malformed grpc-timeout");
         let made = unary(told, descriptor(), String::new(), Account::default());
         assert_eq!(text(made.await).await, (400, error(3, "malformed grpc-timeout")));
+    }
+
+    /// The type of messages that say what they are, as modules bring it along.
+    fn http_body() -> MessageDescriptor {
+        let field = |name: &str, number, kind: Type| FieldDescriptorProto {
+            name: Some(name.to_owned()),
+            number: Some(number),
+            r#type: Some(kind.into()),
+            label: Some(Label::Optional.into()),
+            ..FieldDescriptorProto::default()
+        };
+        let message = DescriptorProto {
+            name: Some("HttpBody".to_owned()),
+            field: vec![field("content_type", 1, Type::String), field("data", 2, Type::Bytes)],
+            ..DescriptorProto::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("google/api/httpbody.proto".to_owned()),
+            package: Some("google.api".to_owned()),
+            message_type: vec![message],
+            syntax: Some("proto3".to_owned()),
+            ..FileDescriptorProto::default()
+        };
+        let types = pool([(file.name().to_owned(), file)].into()).expect("it makes sense");
+        types.get_message_by_name(RAW).expect("there")
+    }
+
+    #[tokio::test]
+    async fn what_says_what_it_is_goes_as_it_is() {
+        for (message, content_type, data) in [
+            (
+                &b"\0\0\0\0\x12\x0a\x0aimage/jpeg\x12\x04\xff\xd8\0\x01"[..],
+                "image/jpeg",
+                &b"\xff\xd8\0\x01"[..],
+            ),
+            (b"\0\0\0\0\x03\x12\x01x", "application/octet-stream", b"x"),
+        ] {
+            let answer = answered(message, 4, Some(Status::ok("")));
+            let made = unary(answer, http_body(), String::new(), Account::default()).await;
+            assert_eq!(
+                (made.status(), &made.headers()[CONTENT_TYPE]),
+                (StatusCode::OK, &HeaderValue::from_static(content_type))
+            );
+            assert_eq!(made.into_body().collect().await.expect("whole").to_bytes(), data);
+        }
     }
 
     #[tokio::test]

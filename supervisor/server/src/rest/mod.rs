@@ -3,10 +3,11 @@
 //!
 //! A call goes the way of every other: who makes it, what that caller may do, its operation and its deadline are asked where
 //! those of gRPC are. Reading order: [`template`] and [`routes`] (which method), [`schemas`] (its types), [`request`] with
-//! [`params`] and [`weight`] (what is asked), [`answer`] with [`json`], [`failure`].
+//! [`params`] and [`weight`] (what is asked), [`answer`] with [`json`], [`failure`]; [`held`] (what waits).
 
 mod answer;
 mod failure;
+mod held;
 mod json;
 mod params;
 mod request;
@@ -30,7 +31,7 @@ use self::routes::{NoRoute, Route};
 use self::schemas::Schemas;
 
 /// Bytes of a message from which on it is not made into JSON among the calls of others.
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 64 << 10;
 
 /// The gateway of one machine.
 #[derive(Debug)]

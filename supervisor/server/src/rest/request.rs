@@ -1,8 +1,5 @@
 //! Request of a call, made of an HTTP request: the body in JSON or as a form, the parameters of the query, those of the path.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
@@ -10,7 +7,6 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body::{Body, Frame};
 use mainstay_model::held::{Hold, Way};
 use mainstay_proto::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong};
 use mainstay_proxy::body::RequestBody;
@@ -21,11 +17,9 @@ use serde_json::json;
 use tonic::Status;
 
 use super::failure::Failure;
+use super::held::{Held, hold};
 use super::routes::Route;
 use super::{params, weight};
-
-/// Bytes of a request that are handed on at once.
-const CHUNK: usize = 64 << 10;
 
 /// Headers that begin so are metadata of the call, as peers take them.
 pub const METADATA: &str = "grpc-metadata-";
@@ -91,11 +85,6 @@ fn too_long() -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(text))
 }
 
-/// Counts what is kept.
-fn hold(hold: &mut Hold, bytes: usize) -> Result<(), Status> {
-    hold.set(bytes).map_err(|error| CallError::from(error).into())
-}
-
 /// Messages for a call, encoded and framed.
 ///
 /// # Errors
@@ -130,11 +119,7 @@ pub fn build(method: &MethodDescriptor, route: &Route, parts: &Parts, mut text: 
     }
     text.bytes = BytesMut::new();
     let account = text.hold.account().clone();
-    let mut held = Held {
-        bytes: framed(messages)?,
-        hold: text.hold,
-    };
-    hold(&mut held.hold, held.bytes.len())?;
+    let held = Held::new(framed(messages)?, text.hold)?;
     Ok(RequestBody::on_account(tonic::body::Body::new(held), account))
 }
 
@@ -230,33 +215,6 @@ pub fn headers(mut given: HeaderMap) -> HeaderMap {
     given.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     given.insert(TE, HeaderValue::from_static("trailers"));
     given
-}
-
-/// Body that is counted until it is taken.
-struct Held {
-    bytes: Bytes,
-    hold: Hold,
-}
-
-impl Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
-        }
-        let length = self.bytes.len().min(CHUNK);
-        let chunk = self.bytes.split_to(length);
-        let left = self.bytes.len();
-        // Never more than before.
-        let _ = self.hold.set(left);
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -381,6 +339,14 @@ mod tests {
         let values = format!("{{\"command\":{{\"a\":[{}1]}}}}", "1,".repeat(300_000));
         let error = json(Method::POST, path, JSON, &values).await.expect_err("too many");
         assert!(error.contains("413") && error.contains("more values"), "{error}");
+        for open in ["[", "{\"a\":"] {
+            let deep = format!("{{\"command\":{{\"a\":{}", open.repeat(50_000));
+            let error = json(Method::POST, path, JSON, &deep).await.expect_err("too deep");
+            assert!(
+                error.contains("400") && error.contains("recursion limit exceeded"),
+                "{error}"
+            );
+        }
         let long = format!("{{\"command\":{{\"a\":\"{}\"}}}}", "a".repeat(MAX_MESSAGE_LEN));
         let error = json(Method::POST, path, JSON, &long).await.expect_err("too long");
         assert!(error.contains("413") && error.contains("33554432 bytes"), "{error}");

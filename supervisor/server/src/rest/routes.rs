@@ -59,9 +59,10 @@ pub fn find(customs: &[Arc<CustomService>], verb: &Method, path: &str) -> Result
             verbs.insert(binding.verb.clone().into_owned());
             continue;
         }
-        // Of two alike the first counts: no module takes a path away.
-        if best.as_ref().is_none_or(|(_, rank, _, _)| *rank < found.rank) {
-            best = Some((binding, found.rank, found.fields, module));
+        // No module takes a path of ours away, however specific its own is.
+        let rank = (module.is_none(), found.rank);
+        if best.as_ref().is_none_or(|(_, best, _, _)| *best < rank) {
+            best = Some((binding, rank, found.fields, module));
         }
     }
     match best {
@@ -80,6 +81,11 @@ pub fn find(customs: &[Arc<CustomService>], verb: &Method, path: &str) -> Result
 
 #[cfg(test)]
 mod tests {
+    use mainstay_proto::custom::ReflectedFile;
+    use mainstay_proto::google::api::HttpRule;
+    use mainstay_proto::google::api::http_rule::Pattern;
+    use prost::Message;
+
     use super::*;
 
     fn route(verb: Method, path: &str) -> Result<(String, Vec<(String, String)>), NoRoute> {
@@ -147,6 +153,78 @@ mod tests {
             let expected = Ok((method.to_owned(), fields.collect()));
             assert_eq!(route(verb, &format!("/api/v1/{path}")), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_a_module_knows_is_found_behind_what_everybody_knows() {
+        let custom = |template: &str| {
+            let rule = HttpRule {
+                pattern: Some(Pattern::Get(template.into())),
+                ..HttpRule::default()
+            };
+            let method = MethodDescriptor {
+                name: "Look".into(),
+                options: Some(MethodOptions { http: Some(rule) }),
+            };
+            let file = FileDescriptor {
+                name: "look.proto".into(),
+                service: vec![ServiceDescriptor {
+                    name: "Looker".into(),
+                    method: vec![method],
+                }],
+            };
+            let file = ReflectedFile::read(file.encode_to_vec().into()).expect("a file");
+            let pool = Arc::new(DescriptorPool::from([(file.name.clone(), file)]));
+            Arc::new(CustomService::read("Looker", &pool).expect("it is there"))
+        };
+        for (template, path, method) in [
+            ("/viam/api/v1/acme/{name}", "/api/v1/acme/x", Ok("Look")),
+            (
+                "/viam/api/v1/component/motor/left/position",
+                "/api/v1/component/motor/left/position",
+                Ok("GetPosition"),
+            ),
+            ("/viam/api/**", "/api/v1/version", Ok("GetVersion")),
+            ("/viam/api/**", "/api/v1/nothing", Ok("Look")),
+            ("/api/v1/acme", "/api/v1/acme", Err(NoRoute::Path)),
+            ("/acme", "/acme", Err(NoRoute::Path)),
+        ] {
+            let found = find(&[custom(template)], &Method::GET, path);
+            let found = found.map(|route| (route.binding.method.into_owned(), route.module.is_some()));
+            let expected = method.map(|method| (method.to_owned(), method == "Look"));
+            assert_eq!(found, expected, "{template} {path}");
+        }
+    }
+
+    /// Descriptors with the option, which the usual types lose.
+    #[derive(Clone, PartialEq, Message)]
+    struct FileDescriptor {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "6")]
+        service: Vec<ServiceDescriptor>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct ServiceDescriptor {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "2")]
+        method: Vec<MethodDescriptor>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct MethodDescriptor {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, optional, tag = "4")]
+        options: Option<MethodOptions>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct MethodOptions {
+        #[prost(message, optional, tag = "72295728")]
+        http: Option<HttpRule>,
     }
 
     #[test]
