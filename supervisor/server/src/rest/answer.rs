@@ -107,7 +107,7 @@ impl Messages {
     /// Decodes a message, of which there is room for what it becomes.
     fn decode(&mut self, descriptor: &MessageDescriptor, message: Bytes) -> Result<DynamicMessage, Status> {
         let room = weight::of_message(descriptor, &message);
-        if room > weight::MAX {
+        if room > weight::MAX_ANSWER {
             return Err(Status::resource_exhausted(
                 "the answer holds more values than are written as JSON at once; ask for it by gRPC",
             ));

@@ -91,7 +91,7 @@ fn too_long() -> Failure {
 /// The request does not fit the method.
 pub fn build(method: &MethodDescriptor, route: &Route, parts: &Parts, mut text: Text) -> Result<RequestBody, Failure> {
     let room = weight::of_json(&text.bytes);
-    if room > weight::MAX {
+    if room > weight::MAX_REQUEST {
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, too_many()));
     }
     hold(&mut text.hold, room)?;
@@ -336,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn too_much_is_refused() {
         let path = "/api/v1/component/motor/left/do_command";
-        let values = format!("{{\"command\":{{\"a\":[{}1]}}}}", "1,".repeat(300_000));
+        let values = format!("{{\"command\":{{\"a\":[{}1]}}}}", "1,".repeat(165_000));
         let error = json(Method::POST, path, JSON, &values).await.expect_err("too many");
         assert!(error.contains("413") && error.contains("more values"), "{error}");
         for open in ["[", "{\"a\":"] {

@@ -10,8 +10,10 @@ const NUMBER: usize = 64;
 /// Deepest nesting; parsers stop at 100 as well.
 const MAX_DEPTH: usize = 100;
 
-/// Most bytes that one message may take, for whomever; callers on the network have less.
-pub const MAX: usize = 64 << 20;
+/// Most bytes that one request may take: as many as are held of requests for a connection.
+pub const MAX_REQUEST: usize = 40 << 20;
+/// The same of one answer.
+pub const MAX_ANSWER: usize = 64 << 20;
 
 /// Room for a text of JSON.
 pub fn of_json(text: &[u8]) -> usize {

@@ -145,6 +145,30 @@ async fn a_motor_is_driven_by_query_and_by_body_and_what_is_zero_is_left_out() {
 }
 
 #[tokio::test]
+async fn what_moves_within_a_session_stops_when_nobody_keeps_it_alive() {
+    let mut world = World::settled(rover().heartbeat_window("300ms")).await;
+    world.until(|now| now.ready("left")).await;
+    let (status, session) = json_of(&world, "POST /sessions", "").await;
+    assert_eq!(
+        (status, &session["heartbeat_window"]),
+        (200, &json!("0.300s")),
+        "{session}"
+    );
+    let id = session["id"].as_str().expect("an id");
+    let power = "PUT /component/motor/left/power?power_pct=1";
+    assert_eq!(ask(&world, power, &format!("viam-sid: {id}\r\n"), "").await.0, 200);
+    let beat = format!("POST /sessions/{id}/heartbeat");
+    assert_eq!(json_of(&world, &beat, "").await, (200, json!({})));
+    let powered = async || json_of(&world, "GET /component/motor/left/powered", "").await;
+    let end = std::time::Instant::now() + PATIENCE;
+    while powered().await != (200, json!({})) {
+        assert!(std::time::Instant::now() < end, "{}", world.output());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(json_of(&world, &beat, "").await.0, 400);
+}
+
+#[tokio::test]
 async fn over_http2_and_tls_it_is_the_same_and_a_page_may_ask() {
     let place = Place::new();
     let ca = place.make_keys(&place.file("machine.json")).await;
@@ -362,7 +386,7 @@ async fn what_is_too_much_or_cut_short_costs_its_own_connection_at_most() {
         said["padding"].as_str().map(str::len),
         Some(2_000_000_usize.div_ceil(3) * 4)
     );
-    let (status, error) = json_of(&world, say, &format!("[{}1]", "1,".repeat(500_000))).await;
+    let (status, error) = json_of(&world, say, &format!("[{}1]", "1,".repeat(165_000))).await;
     assert_eq!((status, &error["code"]), (413, &json!(8)), "{error}");
     let huge = "POST /api/v1/tests/echo/lidar/say HTTP/1.1\r\nhost: robot\r\nconnection: close\r\n\
                 content-length: 33554433\r\n\r\n{";
