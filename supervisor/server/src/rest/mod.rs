@@ -2,8 +2,8 @@
 //! files, and the answers in JSON.
 //!
 //! A call goes the way of every other: who makes it, what that caller may do, its operation and its deadline are asked where
-//! those of gRPC are. Reading order: [`template`] and [`routes`] (which method), [`schemas`] (its types), [`request`] with
-//! [`params`] and [`weight`] (what is asked), [`answer`] with [`json`], [`failure`]; [`held`] (what waits).
+//! those of gRPC are. Reading order: `template` and `routes` (which method), `schemas` (its types), `request` with
+//! `params` and `weight` (what is asked), `answer` with `json`, `failure`; `held` (what waits).
 
 mod answer;
 mod failure;
