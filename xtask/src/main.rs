@@ -27,7 +27,7 @@ The project's own commands.
 
   cargo xtask test [FILTER]    build everything and run all tests, or those whose name contains FILTER;
                                real clients and modules of the Python SDK are set up in target/venv, clients of
-                               the TypeScript SDK in target/node, and chromium and iproute2;
+                               the TypeScript SDK in target/node, and chromium, iproute2 and curl;
                                without FILTER also `cargo xtask vm`, where that can be had
   cargo xtask vm [GROUP]       what only a kernel of our own can show, in a virtual machine: limits that cgroups hold,
                                processes that no signal reaches; needs qemu-system-x86, fetches Debian's kernel
@@ -87,7 +87,7 @@ fn test(filter: Option<&str>) -> Result<(), Failed> {
     let python = python::ensure(&target)?;
     node::ensure(&target)?;
     node::ensure_browser()?;
-    steps::ensure_networks()?;
+    steps::ensure_tools()?;
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     target.write_manifest("debug")?;
     let mut tests = cargo();

@@ -54,17 +54,25 @@ pub fn install(packages: &[&str]) {
     }
 }
 
-/// Installs what makes networks for the tests, unless it is there.
-pub fn ensure_networks() -> Result<(), Failed> {
-    let there = || capture(Command::new("ip").arg("-V")).is_ok_and(|output| output.status.success());
-    if there() {
-        return Ok(());
+/// Programs that the tests run, and Debian's packages of them: networks, a terminal, and what a page for users shows.
+const TOOLS: [(&str, &str); 3] = [("ip", "iproute2"), ("script", "bsdutils"), ("curl", "curl")];
+
+/// Installs the programs that the tests run, unless they are there.
+pub fn ensure_tools() -> Result<(), Failed> {
+    for (program, package) in TOOLS {
+        let there = || capture(Command::new(program).arg("-V")).is_ok_and(|output| output.status.success());
+        if there() {
+            continue;
+        }
+        println!("installing Debian's {package}");
+        install(&[package]);
+        if !there() {
+            return Err(Failed(format!(
+                "the tests need `{program}`; on Debian: apt-get install {package}"
+            )));
+        }
     }
-    println!("installing Debian's iproute2");
-    install(&["iproute2"]);
-    there()
-        .then_some(())
-        .ok_or_else(|| Failed("the tests need `ip`; on Debian: apt-get install iproute2".to_owned()))
+    Ok(())
 }
 
 /// Creates a command of the cargo that runs this program.
