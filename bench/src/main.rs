@@ -35,9 +35,13 @@ struct Options {
     #[arg(long, default_value_t = 7)]
     turns: usize,
 
-    /// Measure only benchmarks whose name contains this: calls, "1 MB echo", network, memory, start, kill, reload
+    /// Measure only benchmarks whose name contains this: calls, "4 MB frame", network, memory, start, kill, reload
     #[arg(long)]
     only: Option<String>,
+
+    /// Measure calls on these ways only: straight, "bare proxy", core, "1 remote", "2 remotes"
+    #[arg(long = "way", value_name = "WAY")]
+    ways: Vec<String>,
 
     /// Run as a bare proxy that copies bytes between a free port and this module's socket
     #[arg(long, hide = true, value_name = "SOCKET")]
@@ -92,7 +96,8 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         .filter(|line| options.wants("calls") || options.wants(line.what))
         .collect();
     if !lines.is_empty() {
-        load::measure(&programs, &lines, Duration::from_millis(options.turn_ms), options.turns).await?;
+        let turn = Duration::from_millis(options.turn_ms);
+        load::measure(&programs, &lines, &options.ways, turn, options.turns).await?;
     }
     if options.wants("network") {
         network::measure(&programs, Duration::from_millis(options.turn_ms), options.turns).await?;
