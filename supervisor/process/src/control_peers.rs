@@ -5,6 +5,7 @@
 //! session and parent, too. Its cgroup is a second sign, which it bears even if it were adopted elsewhere.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use nix::errno::Errno;
@@ -18,6 +19,7 @@ use nix::unistd::Pid;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd as _;
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
 #[cfg(target_os = "linux")]
 use crate::cgroup::unified;
@@ -25,12 +27,10 @@ use crate::guardian;
 #[cfg(target_os = "linux")]
 use crate::process_table::look;
 
-/// Most generations that are looked through. More than any shell has; a module that forks a longer chain is sent away all the same.
+/// Most generations that are looked through, those of a family that changes meanwhile counted again. More than any shell has: a
+/// module that forks a longer chain is sent away all the same, after some 20 ms.
 #[cfg(target_os = "linux")]
-const GENERATIONS: usize = 4096;
-/// Most looks at a family that changes while it is looked at.
-#[cfg(target_os = "linux")]
-const LOOKS: usize = 16;
+const GENERATIONS: usize = 1024;
 
 /// Processes of the modules of this machine, as far as they can be told from others.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct ModuleProcesses {
     ancestors: Vec<Pid>,
     /// Cgroup above those of the modules, as `/proc/PID/cgroup` shows it.
     cgroup: Option<PathBuf>,
+    /// Looks at once: whoever connects over and over from below many shells takes one thread, not all that may wait.
+    looks: Arc<Semaphore>,
 }
 
 /// Reason for letting a process command nothing.
@@ -82,6 +84,7 @@ impl ModuleProcesses {
         Self {
             ancestors: std::iter::once(Pid::this()).chain(guardian).collect(),
             cgroup: cgroup.map(Path::to_owned),
+            looks: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -90,7 +93,7 @@ impl ModuleProcesses {
     /// # Errors
     /// It is, or nobody can tell.
     #[cfg(target_os = "linux")]
-    pub fn admit(&self, io: &UnixStream) -> Result<(), ControlRefused> {
+    pub async fn admit(&self, io: &UnixStream) -> Result<(), ControlRefused> {
         let unknown = |error: &dyn std::fmt::Display| ControlRefused::Unknown(error.to_string());
         let peer = io.peer_cred().map_err(|error| unknown(&error))?;
         let pid = peer.pid().unwrap_or_default();
@@ -100,7 +103,13 @@ impl ModuleProcesses {
         }
         // Holds the number: as long as it names a living process, no other one has it. Kernels before 6.5 have none.
         let held = getsockopt(io, sockopt::PeerPidfd).ok();
-        let found = self.judge(pid, peer.uid());
+        let turn = self.looks.clone().acquire_owned().await;
+        let (modules, uid) = (self.clone(), peer.uid());
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            modules.judge(pid, uid)
+        });
+        let found = found.await.unwrap_or_else(|error| Err(unknown(&error)));
         let ended = held.is_some_and(|held| {
             let mut ends = [PollFd::new(held.as_fd(), PollFlags::POLLIN)];
             poll(&mut ends, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -116,7 +125,7 @@ impl ModuleProcesses {
     /// # Errors
     /// None.
     #[cfg(not(target_os = "linux"))]
-    pub fn admit(&self, _: &UnixStream) -> Result<(), ControlRefused> {
+    pub async fn admit(&self, _: &UnixStream) -> Result<(), ControlRefused> {
         Ok(())
     }
 
@@ -137,8 +146,9 @@ impl ModuleProcesses {
         if self.is_in_cgroup(pid) {
             return Err(modules());
         }
-        for _ in 0..LOOKS {
-            match self.descends(pid) {
+        let mut left = GENERATIONS;
+        while left > 0 {
+            match self.descends(pid, &mut left) {
                 Some(true) => return Err(modules()),
                 Some(false) => return Ok(()),
                 None => {}
@@ -155,11 +165,14 @@ impl ModuleProcesses {
         there.is_ok_and(|text| unified(&text).is_some_and(|cgroup| cgroup.starts_with(modules)))
     }
 
-    /// Whether a process descends from the core or the guardian. `None` if its family changed meanwhile.
+    /// Whether a process descends from the core or the guardian, as far as so many generations tell. `None` if its family changed
+    /// meanwhile.
     #[cfg(target_os = "linux")]
-    fn descends(&self, pid: i32) -> Option<bool> {
+    fn descends(&self, pid: i32, left: &mut usize) -> Option<bool> {
+        *left -= 1;
         let mut below = look(pid)?;
-        for _ in 0..GENERATIONS {
+        while *left > 0 {
+            *left -= 1;
             let parent = below.parent;
             if self.ancestors.iter().any(|ancestor| ancestor.as_raw() == parent) {
                 return Some(true);
@@ -197,6 +210,7 @@ mod tests {
         ModuleProcesses {
             ancestors: vec![Pid::from_raw(ancestor)],
             cgroup: None,
+            looks: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -219,6 +233,9 @@ mod tests {
         assert_eq!(below(own).judge(Pid::parent().as_raw(), uid()), Ok(()));
         // A stranger: a sibling, so to speak.
         assert_eq!(below(i32::MAX).judge(pid, uid()), Ok(()));
+        // One below more generations than are looked through is a module's, whoever is above.
+        let mut few = 1;
+        assert_eq!((below(i32::MAX).descends(pid, &mut few), few), (Some(true), 0));
         child.kill().expect("ours");
         child.wait().expect("ours");
         assert_eq!(below(own).judge(pid, uid()), Err(ControlRefused::Gone { pid }));
@@ -227,10 +244,10 @@ mod tests {
     #[tokio::test]
     async fn whoever_made_a_connection_is_told_by_the_socket() {
         let (one, _other) = UnixStream::pair().expect("a pair of sockets");
-        assert_eq!(below(Pid::this().as_raw()).admit(&one), Ok(()));
+        assert_eq!(below(Pid::this().as_raw()).admit(&one).await, Ok(()));
         let parent = Pid::parent().as_raw();
         if parent > 1 {
-            let refused = below(parent).admit(&one).expect_err("a child of it").to_string();
+            let refused = below(parent).admit(&one).await.expect_err("a child of it").to_string();
             assert!(refused.contains("belongs to a module of this machine"), "{refused}");
         }
     }
@@ -242,8 +259,8 @@ mod tests {
             return;
         };
         let modules = ModuleProcesses {
-            ancestors: Vec::new(),
             cgroup: Some(own),
+            ..below(i32::MAX)
         };
         assert!(modules.judge(Pid::this().as_raw(), uid()).is_err());
     }

@@ -78,12 +78,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Serves a connection until it ends, or until `stop` and a moment for its calls.
-    pub fn serve(&mut self, io: impl Transport, ingress: Ingress, stop: CancellationToken) {
-        self.serve_admitted(std::future::ready(Some((io, ingress))), stop);
-    }
-
-    /// Serves a connection, as [`Connections::serve`] does, once it was looked at; `None` sends it away.
+    /// Serves a connection, once it was looked at, until it ends, or until `stop` and a moment for its calls. `None` sends it away.
     pub fn serve_admitted<T: Transport>(
         &mut self,
         admitted: impl Future<Output = Option<(T, Ingress)>> + Send + 'static,

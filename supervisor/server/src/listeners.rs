@@ -32,14 +32,18 @@ pub async fn serve_control(
     let ingress = Ingress::new(routes.clone(), Identity::Control);
     let mut connections = Connections::default();
     while let Some(io) = accept(&listener, &stop).await {
-        let ingress = match modules.admit(&io) {
-            Ok(()) => ingress.clone(),
-            Err(refused) => {
-                warn!("refused a process on the control socket: {refused}");
-                closed_to(&routes, refused.to_string())
-            }
+        let (modules, routes, ingress) = (modules.clone(), routes.clone(), ingress.clone());
+        let admitted = async move {
+            let ingress = match modules.admit(&io).await {
+                Ok(()) => ingress,
+                Err(refused) => {
+                    warn!("refused a process on the control socket: {refused}");
+                    closed_to(&routes, refused.to_string())
+                }
+            };
+            Some((io, ingress))
         };
-        connections.serve(io, ingress, stop.clone());
+        connections.serve_admitted(admitted, stop.clone());
     }
     drop(listener);
     connections.finish().await;
