@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Uri};
 use mainstay_auth::access::Access;
-use mainstay_proto::frames::{MAX_MESSAGE_LEN, MessageTooLong};
+use mainstay_proto::frames::MAX_MESSAGE_LEN;
 use mainstay_proto::grpc::health::v1::health_server::HealthServer;
 use mainstay_proto::mainstay::access::v1::access_service_server::AccessServiceServer;
 use mainstay_proto::mainstay::control::v1::control_service_server::ControlServiceServer;
@@ -176,12 +176,14 @@ where
     })
 }
 
-/// The error of a request that is longer than any peer takes, where tonic says OUT_OF_RANGE.
-fn oversized(response: &http::Response<tonic::body::Body>) -> Option<CallError> {
+/// The error of a request that is longer than its service takes, where tonic says OUT_OF_RANGE.
+fn oversized(response: &http::Response<tonic::body::Body>) -> Option<Status> {
     let status = Status::from_header_map(response.headers()).filter(|status| status.code() == Code::OutOfRange)?;
-    let (_, found) = status
+    let (_, lengths) = status
         .message()
         .split_once("decoded message length too large: found ")?;
-    let length = found.split(' ').next()?.parse().ok()?;
-    Some(MessageTooLong(length).into())
+    let (found, limit) = lengths.split_once(" bytes, the limit is: ")?;
+    let limit = limit.strip_suffix(" bytes")?;
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    Some(Status::resource_exhausted(text))
 }

@@ -196,6 +196,14 @@ async fn each_bad_request_gets_its_code_and_the_connection_lives_on() {
             "received message larger than max (67108864 vs. 33554432)",
         ),
         (
+            "too large for one of its services that takes small messages only",
+            RawRequest::new("/grpc.health.v1.Health/Check")
+                .frame(0, 5 << 20, &field(1, b"echo"))
+                .unfinished(),
+            Code::ResourceExhausted,
+            "received message larger than max (5242880 vs. 4194304)",
+        ),
+        (
             "compressed, but not said how",
             RawRequest::new(READINGS).frame(1, 7, &readings("probe").encode_to_vec()),
             Code::Internal,
