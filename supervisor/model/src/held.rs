@@ -17,15 +17,15 @@ pub enum Way {
 
 /// Most bytes that are held in one direction.
 struct Bounds {
+    /// Beside the call that would hold more: one message may be as long as any, where it is unpacked for its name.
     connection: usize,
     peer: usize,
     all: usize,
 }
 
-/// 130 calls at once, each with all that flow control lets it send ahead of a module; or one message of the longest, which is
-/// gathered where it is packed and its name is another on another machine.
+/// 280 calls at once, each with all that flow control lets it send ahead of a module that reads nothing.
 const REQUESTS: Bounds = Bounds {
-    connection: 40 << 20,
+    connection: 20 << 20,
     peer: 64 << 20,
     all: 128 << 20,
 };
@@ -41,14 +41,14 @@ const ANSWERS: Bounds = Bounds {
 /// somebody else, who may share its address.
 const ALWAYS: usize = 2 << 20;
 
-/// Whether so much may be held for a connection, for its peer and in all.
-fn allows(way: Way, connection: usize, peer: usize, all: usize) -> bool {
+/// Whether so much may be held for a call, for its connection, for its peer and in all.
+fn allows(way: Way, call: usize, [connection, peer, all]: [usize; 3]) -> bool {
     let bounds = match way {
         Way::Request => REQUESTS,
         Way::Answer => ANSWERS,
     };
     (connection <= ALWAYS && all <= 2 * bounds.all)
-        || (connection <= bounds.connection && peer <= bounds.peer && all <= bounds.all)
+        || (connection - call <= bounds.connection && peer <= bounds.peer && all <= bounds.all)
 }
 
 /// Counts of bytes held, by direction.
@@ -160,8 +160,8 @@ impl Connection {
             }
             return Ok(after);
         };
-        let [connection, peer, all] = levels.map(|level| level.fetch_add(more, Relaxed) + more);
-        if allows(way, connection, peer, all) {
+        let now = levels.map(|level| level.fetch_add(more, Relaxed) + more);
+        if allows(way, after, now) {
             return Ok(after);
         }
         for level in levels {
@@ -189,22 +189,24 @@ mod tests {
 
     #[test]
     fn the_narrowest_bound_counts_but_a_little_is_always_allowed() {
-        for (way, connection, peer, all, wanted) in [
-            (Way::Request, 40, 40, 40, true),
-            (Way::Request, 41, 41, 41, false),
-            (Way::Request, 10, 64, 128, true),
-            (Way::Request, 10, 65, 65, false),
-            (Way::Request, 10, 10, 129, false),
-            (Way::Request, 2, 1_000, 256, true),
-            (Way::Request, 2, 2, 257, false),
-            (Way::Answer, 64, 96, 192, true),
-            (Way::Answer, 65, 65, 65, false),
-            (Way::Answer, 3, 97, 97, false),
-            (Way::Answer, 3, 3, 193, false),
-            (Way::Answer, 2, 1_000, 384, true),
+        for (way, call, connection, peer, all, wanted) in [
+            (Way::Request, 1, 21, 21, 21, true),
+            (Way::Request, 1, 22, 22, 22, false),
+            (Way::Request, 40, 60, 60, 60, true),
+            (Way::Request, 40, 61, 61, 61, false),
+            (Way::Request, 1, 10, 64, 128, true),
+            (Way::Request, 1, 10, 65, 65, false),
+            (Way::Request, 1, 10, 10, 129, false),
+            (Way::Request, 2, 2, 1_000, 256, true),
+            (Way::Request, 2, 2, 2, 257, false),
+            (Way::Answer, 1, 65, 96, 192, true),
+            (Way::Answer, 1, 66, 66, 66, false),
+            (Way::Answer, 1, 3, 97, 97, false),
+            (Way::Answer, 1, 3, 3, 193, false),
+            (Way::Answer, 2, 2, 1_000, 384, true),
         ] {
-            let allowed = allows(way, connection * MIB, peer * MIB, all * MIB);
-            assert_eq!(allowed, wanted, "{way:?} {connection} {peer} {all}");
+            let allowed = allows(way, call * MIB, [connection, peer, all].map(|mib| mib * MIB));
+            assert_eq!(allowed, wanted, "{way:?} {call} {connection} {peer} {all}");
         }
     }
 
@@ -226,9 +228,9 @@ mod tests {
         assert_eq!(held(&one, Way::Request), [20, 40, 60]);
         assert_eq!(held(&other, Way::Request), [20, 20, 60]);
         assert_eq!(held(&one, Way::Answer), [0, 0, 0]);
-        let told = first.set(45 * MIB).expect_err("too much");
+        let told = first.set(50 * MIB).expect_err("too much");
         assert_eq!(told.news_of, Some([10, 0, 0, 1].into()));
-        let told = second.set(45 * MIB).expect_err("too much");
+        let told = second.set(50 * MIB).expect_err("too much");
         assert_eq!(told.news_of, None, "once for each peer");
         assert_eq!(held(&one, Way::Request), [20, 40, 60], "as before");
         assert_eq!(first.set(5 * MIB), Ok(()));
