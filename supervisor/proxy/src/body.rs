@@ -1,6 +1,6 @@
 //! The two bodies on the data path: what a caller sends, and what it gets.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use mainstay_model::held::{Account, Way};
 use tonic::Status;
 
 use crate::call::ForwardedCall;
-use crate::grpc_web::WebBody;
+use crate::grpc_web::{Decoded, WebBody};
 use crate::inflow::Inflow;
 use crate::status::CallError;
 
@@ -25,6 +25,8 @@ pub struct RequestBody {
 enum BodySource {
     Empty,
     H2(Inflow),
+    /// Base64 of a browser.
+    Text(Box<Decoded>),
     /// Anything else: HTTP/1.1, the core's own calls.
     Other(tonic::body::Body),
 }
@@ -59,6 +61,15 @@ impl RequestBody {
         &self.account
     }
 
+    /// What a body in base64 stands for, counted as that is.
+    pub(crate) fn decoded(body: Self) -> Self {
+        Self {
+            account: body.account.clone(),
+            first: Bytes::new(),
+            rest: BodySource::Text(Box::new(Decoded::new(body))),
+        }
+    }
+
     /// Puts `chunk` in front of what has yet to come. At most one chunk can be in front.
     pub fn put_back(&mut self, chunk: Bytes) {
         debug_assert!(self.first.is_empty(), "a chunk would be lost");
@@ -78,6 +89,10 @@ impl RequestBody {
                     None => None,
                     Some(Ok(chunk)) => Some(chunk),
                     Some(Err(error)) => return Poll::Ready(Some(Err(CallError::CallerGone(error).into()))),
+                },
+                BodySource::Text(text) => match ready!(text.poll_chunk(cx)).transpose() {
+                    Ok(chunk) => chunk,
+                    Err(status) => return Poll::Ready(Some(Err(status))),
                 },
                 BodySource::Other(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                     None => None,
@@ -104,6 +119,7 @@ impl RequestBody {
     pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>, kept: usize) -> Result<(), CallError> {
         match &mut self.rest {
             BodySource::H2(inflow) => inflow.poll_ahead(cx, kept + self.first.len()),
+            BodySource::Text(text) => text.body.poll_ahead(cx, kept + self.first.len()),
             BodySource::Empty | BodySource::Other(_) => Ok(()),
         }
     }
@@ -115,8 +131,25 @@ impl RequestBody {
     pub(crate) fn keep(&mut self, kept: usize) -> Result<(), CallError> {
         match &mut self.rest {
             BodySource::H2(inflow) => inflow.keep(kept),
+            BodySource::Text(text) => text.body.keep(kept),
             BodySource::Empty | BodySource::Other(_) => Ok(()),
         }
+    }
+
+    /// Runs `work` to its end, and takes in what comes meanwhile, as [`RequestBody::poll_ahead`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn ahead_until<T>(&mut self, kept: usize, work: impl Future<Output = T>) -> Result<T, CallError> {
+        let mut work = pin!(work);
+        let done = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Pending => match self.poll_ahead(cx, kept) {
+                Ok(()) => Poll::Pending,
+                Err(overdrawn) => Poll::Ready(Err(overdrawn)),
+            },
+            done => done.map(Ok),
+        });
+        done.await
     }
 
     /// The next chunk, as a future.
@@ -130,6 +163,8 @@ impl RequestBody {
             && match &self.rest {
                 BodySource::Empty => true,
                 BodySource::H2(inflow) => inflow.is_over(),
+                // Whether it ends within a group of letters is seen by taking the end.
+                BodySource::Text(_) => false,
                 BodySource::Other(body) => body.is_end_stream(),
             }
     }

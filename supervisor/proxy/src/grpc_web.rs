@@ -68,10 +68,7 @@ where
     parts.headers.remove(CONTENT_LENGTH);
     let body = match text {
         false => body,
-        true => RequestBody::from(tonic::body::Body::new(Decoded {
-            body,
-            rest: BytesMut::new(),
-        })),
+        true => RequestBody::decoded(body),
     };
     let (mut parts, body) = call(Request::from_parts(parts, body)).await.into_parts();
     // An answer without a body has its status in the head, where it stays.
@@ -132,29 +129,32 @@ fn expose(headers: &mut HeaderMap) {
 }
 
 /// Body of a request in base64, decoded as it comes.
-struct Decoded {
-    body: RequestBody,
+pub(crate) struct Decoded {
+    pub(crate) body: RequestBody,
     /// Characters that are no whole group of four yet.
-    rest: BytesMut,
+    rest: Bytes,
 }
 
-impl Body for Decoded {
-    type Data = Bytes;
-    type Error = Status;
+impl Decoded {
+    pub(crate) fn new(body: RequestBody) -> Self {
+        let rest = Bytes::new();
+        Self { body, rest }
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         loop {
-            match ready!(this.body.poll_chunk(cx)) {
-                None if this.rest.is_empty() => return Poll::Ready(None),
+            match ready!(self.body.poll_chunk(cx)) {
+                None if self.rest.is_empty() => return Poll::Ready(None),
                 None => return Poll::Ready(Some(Err(not_base64()))),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                Some(Ok(chunk)) => this.rest.extend_from_slice(&chunk),
+                Some(Ok(chunk)) if self.rest.is_empty() => self.rest = chunk,
+                Some(Ok(chunk)) => self.rest = [&self.rest[..], &chunk].concat().into(),
             }
-            let whole = this.rest.len() / 4 * 4;
-            if whole > 0 {
-                let decoded = decode(&this.rest.split_to(whole));
-                return Poll::Ready(Some(decoded.map(Frame::data).ok_or_else(not_base64)));
+            let whole = self.rest.split_to(self.rest.len() / 4 * 4);
+            // A copy of the few that are left, so that they do not keep all.
+            self.rest = Bytes::copy_from_slice(&self.rest);
+            if !whole.is_empty() {
+                return Poll::Ready(Some(decode(&whole).ok_or_else(not_base64)));
             }
         }
     }

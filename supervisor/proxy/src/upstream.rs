@@ -232,15 +232,8 @@ impl Upstream {
             guards.turn = match self.0.turns.try_take() {
                 // Boxed, because it is rare and its state large.
                 None => {
-                    let mut turn = Box::pin(self.0.turns.take(guards.caller, &self.0.closed));
-                    let waiting = poll_fn(|cx| match turn.as_mut().poll(cx) {
-                        Poll::Pending => match body.poll_ahead(cx, 0) {
-                            Ok(()) => Poll::Pending,
-                            Err(overdrawn) => Poll::Ready(Err(overdrawn)),
-                        },
-                        turn => turn.map(Ok),
-                    });
-                    guards.watch(waiting).await??
+                    let turn = self.0.turns.take(guards.caller, &self.0.closed);
+                    guards.watch(Box::pin(body.ahead_until(0, turn))).await??
                 }
                 turn => turn,
             };

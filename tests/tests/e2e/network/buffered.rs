@@ -19,8 +19,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::grpc_web::base64;
+
 const SAY: &str = "/mainstay.tests.echo.v1.EchoService/Say";
 const STOP: &str = "/viam.component.motor.v1.MotorService/Stop";
+const BINARY: &str = "application/grpc";
+/// gRPC-web in base64.
+const TEXT: &str = "application/grpc-web-text";
 /// Streams of one connection, and bytes of each.
 const STREAMS: usize = 2_000;
 const SIZE: usize = 480_000;
@@ -58,9 +63,9 @@ fn large() -> Bytes {
 }
 
 /// Begins a call and hands its whole request over.
-fn begin(sender: &mut SendRequest<Bytes>, message: Bytes) -> Option<ResponseFuture> {
+fn begin(sender: &mut SendRequest<Bytes>, (content_type, message): (&str, Bytes)) -> Option<ResponseFuture> {
     let request = Request::post(format!("http://localhost{SAY}"))
-        .header("content-type", "application/grpc")
+        .header("content-type", content_type)
         .header("te", "trailers");
     let (answer, mut body) = sender.send_request(request.body(()).expect("a request"), false).ok()?;
     body.send_data(message, true).ok()?;
@@ -69,7 +74,7 @@ fn begin(sender: &mut SendRequest<Bytes>, message: Bytes) -> Option<ResponseFutu
 
 /// Makes [`STREAMS`] calls at once over a connection of its own, as far as the server lets it, and keeps them until the
 /// end of the flood. The codes with which they ended meanwhile: `None` is none.
-async fn flood(address: String, message: Bytes) -> Vec<Option<String>> {
+async fn flood(address: String, (content_type, message): (&str, Bytes)) -> Vec<Option<String>> {
     let end = tokio::time::Instant::now() + FLOOD;
     let stream = TcpStream::connect(address).await.expect("open");
     let (mut sender, connection) = Builder::new()
@@ -87,7 +92,7 @@ async fn flood(address: String, message: Bytes) -> Vec<Option<String>> {
             Ok(Ok(ready)) => sender = ready,
             _ => break,
         }
-        let Some(answer) = begin(&mut sender, message.clone()) else {
+        let Some(answer) = begin(&mut sender, (content_type, message.clone())) else {
             break;
         };
         calls.spawn(async move {
@@ -147,17 +152,20 @@ async fn stops(world: &World) -> Duration {
 
 /// Floods a module that does not read over so many connections; no more than `bound` KiB may be held for it. What a call
 /// itself costs is several times as much in a debug build.
-async fn floods_are_bounded(connections: usize, bound: u64) {
+async fn floods_are_bounded(connections: usize, content_type: &'static str, bound: u64) {
     let mut world = world().await;
     let motor = Traffic::of_motor(&world, "left", Duration::from_millis(10));
     sleep(Duration::from_millis(500)).await;
     let before = leaks::memory_kib(world.pid());
     let pid = world.snapshot().await.pid("eyes").expect("a process");
     proc::signal(pid, Signal::SIGSTOP);
-    let message = large();
+    let message = match content_type {
+        TEXT => base64(&large()).into(),
+        _ => large(),
+    };
     let mut floods = JoinSet::new();
     for _ in 0..connections {
-        floods.spawn(flood(world.address().to_owned(), message.clone()));
+        floods.spawn(flood(world.address().to_owned(), (content_type, message.clone())));
     }
     let work = async { tokio::join!(stops(&world), floods.join_all()) };
     let (most, (slowest, ended)) = watched(&world, work).await;
@@ -182,17 +190,31 @@ async fn floods_are_bounded(connections: usize, bound: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_calls_to_a_module_that_does_not_read_are_held_within_bounds() {
-    floods_are_bounded(1, 120 << 10).await;
+    floods_are_bounded(1, BINARY, 90 << 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_connections_of_one_peer_are_held_within_bounds_together() {
-    floods_are_bounded(20, 320 << 10).await;
+    floods_are_bounded(20, BINARY, 260 << 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_calls_of_browsers_in_base64_are_held_within_bounds() {
+    floods_are_bounded(1, TEXT, 90 << 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_held_within_bounds() {
+    unread_answers_are_bounded(BINARY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_in_base64_that_nobody_reads_are_held_within_bounds() {
+    unread_answers_are_bounded(TEXT).await;
 }
 
 /// Answers of 1 MB each, of which nothing is read: neither from the streams, nor from the socket.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_nobody_reads_are_held_within_bounds() {
+async fn unread_answers_are_bounded(content_type: &str) {
     let mut world = world().await;
     let motor = Traffic::of_motor(&world, "left", Duration::from_millis(10));
     sleep(Duration::from_millis(500)).await;
@@ -203,6 +225,10 @@ async fn answers_that_nobody_reads_are_held_within_bounds() {
         padding_bytes: 1_000_000,
         ..SayRequest::default()
     });
+    let request = match content_type {
+        TEXT => base64(&request).into(),
+        _ => request,
+    };
     let mut held = Vec::new();
     for _ in 0..3 {
         let stream = TcpStream::connect(world.address()).await.expect("open");
@@ -214,7 +240,7 @@ async fn answers_that_nobody_reads_are_held_within_bounds() {
             .expect("HTTP/2");
         let mut answers = Vec::new();
         for _ in 0..100 {
-            answers.extend(begin(&mut sender, request.clone()));
+            answers.extend(begin(&mut sender, (content_type, request.clone())));
         }
         let _sent = timeout(Duration::from_millis(500), &mut connection).await;
         held.push((connection, answers));
@@ -226,7 +252,7 @@ async fn answers_that_nobody_reads_are_held_within_bounds() {
         calls.answered, calls.slowest
     );
     calls.none_failed().expect("nobody else notices");
-    assert!(most <= before + (160 << 10), "{before} → {most} KiB");
+    assert!(most <= before + (140 << 10), "{before} → {most} KiB");
     drop(held);
     until_given_back(&world, before, 8 << 10).await;
     world.until(|now| now.ready("echo")).await;
