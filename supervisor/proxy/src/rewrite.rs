@@ -1,55 +1,54 @@
 //! Names in the first message of a call, replaced by those that another machine knows its resources by.
 
-use std::io::Read;
+use std::io::Write;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use flate2::read::GzDecoder;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use flate2::write::GzDecoder;
 use mainstay_proto::fields::{Extent, replace_string};
 use mainstay_proto::frames::{self, HEADER_LEN, MAX_MESSAGE_LEN};
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::body::RequestBody;
 use crate::peek::MAX_SCAN_LEN;
 use crate::status::CallError;
 
+/// Turns at unpacking: one message at a time, so that calls beside wait for one piece of it, however many are packed.
+static UNPACKING: Semaphore = Semaphore::const_new(1);
+
 /// Replaces the name at `path` in the first message of `body`, of which [`peek`](crate::peek::peek) has found it. A message
 /// that is compressed goes on plain, because its length is not known before it is; everything else stays as it came.
 ///
 /// # Errors
-/// The caller's stream ends in the first message, or it is no gzip, or unpacked larger than any message may be.
+/// The caller's stream ends in the first message, or it is no gzip, or unpacked larger than any message may be, or than may be held.
 pub async fn rename(mut body: RequestBody, path: &[u32], name: &str) -> Result<RequestBody, Status> {
-    let Some(first) = body.chunk().await.transpose()? else {
+    let Some(mut first) = body.chunk().await.transpose()? else {
         return Ok(body);
     };
     let Some(header) = first.first_chunk::<HEADER_LEN>().copied() else {
         return Err(CallError::NoMessage.into());
     };
     let length = frames::length_of(header) as usize;
-    let renamed = if header[0] == 0 {
-        let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
-        let extent = if seen.len() == length {
-            Extent::Whole
-        } else {
-            Extent::Beginning
-        };
-        let renamed = replace_string(seen, path, extent, name).map_err(CallError::Unreadable)?;
-        renamed.map(|renamed| {
-            frame(
-                length - seen.len() + renamed.len(),
-                &renamed,
-                &first[HEADER_LEN + seen.len()..],
-            )
-        })
+    if header[0] != 0 {
+        first.advance(HEADER_LEN);
+        let plain = unpack(first, length, &mut body, |message, extent| {
+            replace_string(message, path, extent, name).map_err(CallError::Unreadable)
+        });
+        let plain = plain.await?;
+        body.put_back(plain);
+        return Ok(body);
+    }
+    let seen = &first[HEADER_LEN..first.len().min(HEADER_LEN + length.min(MAX_SCAN_LEN))];
+    let extent = if seen.len() == length {
+        Extent::Whole
     } else {
-        let first = whole(first.clone(), length, &mut body).await?;
-        let (packed, rest) = first[HEADER_LEN..].split_at(length);
-        let plain = inflate(packed)?;
-        let renamed = replace_string(&plain, path, Extent::Whole, name).map_err(CallError::Unreadable)?;
-        Some(renamed.map_or_else(
-            || frame(plain.len(), &plain, rest),
-            |renamed| frame(renamed.len(), &renamed, rest),
-        ))
+        Extent::Beginning
     };
+    let renamed = replace_string(seen, path, extent, name).map_err(CallError::Unreadable)?;
+    let renamed = renamed.map(|renamed| {
+        let rest = &first[HEADER_LEN + seen.len()..];
+        frame(length - seen.len() + renamed.len(), &renamed, rest)
+    });
     body.put_back(renamed.unwrap_or(first));
     Ok(body)
 }
@@ -65,38 +64,79 @@ fn frame(length: usize, message: &[u8], rest: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// The stream up to the end of its first message, at least.
-async fn whole(first: Bytes, length: usize, body: &mut RequestBody) -> Result<Bytes, Status> {
-    if first.len() >= HEADER_LEN + length {
-        return Ok(first);
-    }
-    let mut gathered = BytesMut::from(&first[..]);
-    while gathered.len() < HEADER_LEN + length {
-        body.keep(gathered.len())?;
-        match body.chunk().await {
-            Some(chunk) => gathered.extend_from_slice(&chunk?),
-            None => return Err(CallError::TornRequest.into()),
+/// The first message, of which these `length` bytes are packed, in its frame and with what follows of the last chunk. `rename` is asked for another
+/// beginning of it.
+///
+/// It is unpacked as it comes, some 32 KiB at a time, with others in between: it may become a thousand times as long.
+async fn unpack(
+    mut chunk: Bytes,
+    length: usize,
+    body: &mut RequestBody,
+    rename: impl Fn(&[u8], Extent) -> Result<Option<Vec<u8>>, CallError>,
+) -> Result<Bytes, Status> {
+    const SEARCHED: usize = HEADER_LEN + MAX_SCAN_LEN;
+    let rename = |plain: &mut Vec<u8>, extent| {
+        let seen = HEADER_LEN..plain.len().min(SEARCHED);
+        if let Some(renamed) = rename(&plain[seen.clone()], extent)? {
+            plain.splice(seen, renamed);
         }
+        Ok::<_, CallError>(())
+    };
+    let mut decoder = GzDecoder::new(vec![0; HEADER_LEN]);
+    let (mut left, mut searched) = (length, false);
+    loop {
+        let mut part = chunk.split_to(chunk.len().min(left));
+        left -= part.len();
+        let turn = UNPACKING.acquire();
+        let turn = body.ahead_until(decoder.get_ref().len() + part.len(), turn).await?;
+        while !part.is_empty() {
+            let taken = decoder.write(&part).map_err(CallError::Gzip)?;
+            part.advance(taken);
+            let plain = decoder.get_mut();
+            if !searched && plain.len() > SEARCHED {
+                rename(plain, Extent::Beginning)?;
+                searched = true;
+            }
+            bounded(plain)?;
+            body.keep(plain.len() + part.len())?;
+            if taken == 0 {
+                // What comes behind the end of the packed is nothing.
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        if left == 0 {
+            break;
+        }
+        chunk = body.chunk().await.ok_or(CallError::TornRequest)??;
     }
-    Ok(gathered.freeze())
+    let mut plain = decoder.finish().map_err(CallError::Gzip)?;
+    if !searched {
+        let extent = if plain.len() > SEARCHED {
+            Extent::Beginning
+        } else {
+            Extent::Whole
+        };
+        rename(&mut plain, extent)?;
+    }
+    let length = bounded(&plain)?;
+    plain[1..HEADER_LEN].copy_from_slice(&length.to_be_bytes());
+    plain.extend_from_slice(&chunk);
+    Ok(plain.into())
 }
 
-fn inflate(packed: &[u8]) -> Result<Vec<u8>, CallError> {
-    let mut plain = Vec::new();
-    GzDecoder::new(packed)
-        .take(MAX_MESSAGE_LEN as u64 + 1)
-        .read_to_end(&mut plain)
-        .map_err(CallError::Gzip)?;
-    match u32::try_from(plain.len()) {
-        Ok(_) if plain.len() <= MAX_MESSAGE_LEN => Ok(plain),
-        length => Err(frames::MessageTooLong(length.unwrap_or(u32::MAX)).into()),
+/// Length of the message in this frame.
+fn bounded(plain: &[u8]) -> Result<u32, CallError> {
+    let length = u32::try_from(plain.len() - HEADER_LEN).unwrap_or(u32::MAX);
+    if length as usize > MAX_MESSAGE_LEN {
+        return Err(frames::MessageTooLong(length).into());
     }
+    Ok(length)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
@@ -115,7 +155,18 @@ mod tests {
         message
     }
 
+    fn packed(message: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(message).unwrap();
+        gzip.finish().unwrap()
+    }
+
     fn renamed(stream: &[u8], chunk: usize) -> Vec<u8> {
+        try_renamed(stream, chunk, |_| {}).unwrap()
+    }
+
+    /// What becomes of a stream that comes in chunks of so many bytes; `beside` runs whenever the call gives way.
+    fn try_renamed(stream: &[u8], chunk: usize, mut beside: impl FnMut(usize)) -> Result<Vec<u8>, Status> {
         let chunks: Vec<_> = stream
             .chunks(chunk)
             .map(|chunk| Ok::<_, Status>(http_body::Frame::data(Bytes::copy_from_slice(chunk))))
@@ -131,12 +182,19 @@ mod tests {
             };
             let peeked = crate::peek::peek(body, &headers, addressing).await.unwrap();
             assert_eq!(peeked.name, "far:left");
-            let mut body = rename(peeked.body, &[1], "left").await.unwrap();
+            let mut renaming = std::pin::pin!(rename(peeked.body, &[1], "left"));
+            let mut times = 0;
+            let renamed = std::future::poll_fn(|cx| {
+                times += 1;
+                beside(times);
+                renaming.as_mut().poll(cx)
+            });
+            let mut body = renamed.await?;
             let mut all = Vec::new();
             while let Some(chunk) = body.chunk().await {
-                all.extend(chunk.unwrap());
+                all.extend(chunk?);
             }
-            all
+            Ok(all)
         })
     }
 
@@ -155,14 +213,32 @@ mod tests {
 
     #[test]
     fn a_packed_message_goes_on_plain() {
-        for size in [0, 300 << 10] {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            gzip.write_all(&named("far:left", size)).unwrap();
-            let mut stream = framed(1, &gzip.finish().unwrap());
-            stream.extend(framed(0, b"more"));
-            let mut expected = framed(0, &named("left", size));
-            expected.extend(framed(0, b"more"));
-            assert!(renamed(&stream, 1000) == expected, "{size} bytes");
+        for size in [0, 300 << 10, 3 << 20] {
+            for chunk in [7, 1000, 1 << 24] {
+                let mut stream = framed(1, &packed(&named("far:left", size)));
+                stream.extend(framed(0, b"more"));
+                let mut expected = framed(0, &named("left", size));
+                expected.extend(framed(0, b"more"));
+                assert!(renamed(&stream, chunk) == expected, "{size} bytes in pieces of {chunk}");
+            }
         }
+        // What follows the packed one in its own frame is nothing.
+        let mut padded = packed(&named("far:left", 10));
+        padded.extend([0; 100]);
+        assert!(renamed(&framed(1, &padded), 50) == framed(0, &named("left", 10)));
+    }
+
+    #[test]
+    fn a_message_that_unpacks_beyond_measure_is_refused_and_others_have_their_turn_meanwhile() {
+        let bomb = framed(1, &packed(&named("far:left", MAX_MESSAGE_LEN)));
+        assert!(bomb.len() < MAX_MESSAGE_LEN / 100);
+        let mut times = 0;
+        let refused = try_renamed(&bomb, 64 << 10, |now| times = now).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        assert!(times > MAX_MESSAGE_LEN / (256 << 10), "it gave way {times} times");
+        let mut torn = packed(&named("far:left", 300 << 10));
+        torn.truncate(torn.len() - 4);
+        let refused = try_renamed(&framed(1, &torn), 1000, |_| {}).unwrap_err();
+        assert!(refused.message().contains("gzip"), "{refused:?}");
     }
 }
