@@ -36,6 +36,8 @@ struct State<I> {
     gathered: BytesMut,
     /// Bytes that may still be read in this turn.
     readable: usize,
+    /// What is gathered has waited for more.
+    waited: bool,
     /// Counts the bytes that were read, where somebody wants to know whether the peer still speaks.
     received: Option<Arc<AtomicU64>>,
 }
@@ -48,6 +50,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> CoalescingIo<I> {
             first: Bytes::new(),
             gathered: BytesMut::new(),
             readable: TURN,
+            waited: false,
             received: None,
         })))
     }
@@ -72,9 +75,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> CoalescingIo<I> {
     }
 
     /// Ends a turn of the connection: writes what was gathered. Ready when nothing is left.
+    ///
+    /// Part of something large waits once for all tasks that can run now. The runtime runs a connection right after the first of
+    /// several calls that were woken together, and each of them would be a write of its own.
     pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
         state.readable = TURN;
+        if (SMALL..TURN).contains(&state.gathered.len()) && !std::mem::replace(&mut state.waited, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         state.poll_drain(cx)
     }
 
@@ -92,6 +102,7 @@ impl<I: AsyncWrite + Unpin> State<I> {
                 written => self.gathered.advance(written),
             }
         }
+        self.waited = false;
         if self.gathered.capacity() > SMALL {
             self.gathered = BytesMut::new();
         }
@@ -194,6 +205,27 @@ mod tests {
         assert!(early.is_none(), "nothing is written before the driver says so");
         poll_fn(|cx| driver.poll_drain(cx)).await.unwrap();
         assert_eq!(peer.read(&mut seen).await.unwrap(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn part_of_something_large_waits_once_for_more() {
+        let (io, mut peer) = tokio::io::duplex(1 << 20);
+        let mut batch = CoalescingIo::new(io);
+        let driver = batch.handle();
+        let drain = || futures_util::FutureExt::now_or_never(poll_fn(|cx| driver.poll_drain(cx)));
+        let mut seen = vec![0; 1 << 20];
+        for round in 0..2 {
+            batch.write_all(&[7; 2 * SMALL]).await.unwrap();
+            assert!(drain().is_none(), "{round}: others have their turn first");
+            batch.write_all(&[7; SMALL]).await.unwrap();
+            assert!(drain().is_some(), "{round}");
+            assert_eq!(peer.read(&mut seen).await.unwrap(), 3 * SMALL);
+        }
+        for at_once in [100, TURN] {
+            batch.write_all(&vec![7; at_once]).await.unwrap();
+            assert!(drain().is_some(), "{at_once}");
+            assert_eq!(peer.read(&mut seen).await.unwrap(), at_once);
+        }
     }
 
     #[tokio::test]

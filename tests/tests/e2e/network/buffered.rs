@@ -200,7 +200,7 @@ async fn twenty_connections_of_one_peer_are_held_within_bounds_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_calls_of_browsers_in_base64_are_held_within_bounds() {
-    floods_are_bounded(1, TEXT, 90 << 10).await;
+    floods_are_bounded(1, TEXT, 110 << 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
