@@ -30,8 +30,8 @@ const RENEW_BEFORE: Duration = Duration::from_secs(132 * 86_400);
 /// Life of a client's certificate. Who is let in is said by the config, so a name that is taken out there is out at once.
 const CLIENT_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-const CA: &str = "ca.pem";
-const CA_KEY: &str = "ca.key";
+pub(crate) const CA: &str = "ca.pem";
+pub(crate) const CA_KEY: &str = "ca.key";
 /// Certificate and key in one file, so that both are replaced at once.
 const MACHINE: &str = "machine.pem";
 const CLIENTS: &str = "clients";
@@ -51,6 +51,9 @@ pub enum AuthorityError {
     /// It is not there.
     #[error("there are no keys in `{}`", .0.display())]
     Missing(PathBuf),
+    /// Its private key went to another computer.
+    #[error("the CA in `{}` has no private key here any more: it went to the computer that became the main part of the machine; `mainstay keys init` makes this computer a CA of its own, of which its clients have to be told", .0.display())]
+    NoKey(PathBuf),
     /// A file cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Disk {
@@ -149,14 +152,32 @@ impl Authority {
         self.ca_file().exists()
     }
 
-    /// Makes the CA of a machine called `name`, and the machine's certificate for `hosts`.
+    /// True if its private key is here: it may have gone to another computer.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.folder.join(CA_KEY).exists()
+    }
+
+    /// Makes the CA of a machine called `name`, and the machine's certificate for `hosts`. One whose key went to another computer
+    /// is replaced.
     ///
     /// # Errors
     /// There is one already, or the disk refuses.
     pub fn init(&self, name: &str, hosts: &[String], now: SystemTime) -> Result<(), AuthorityError> {
-        if self.exists() {
+        if self.exists() && self.has_key() {
             return Err(AuthorityError::Exists(self.folder.clone()));
         }
+        let clients = self.folder.join(CLIENTS);
+        files::make_folder(&clients).map_err(disk("make", &clients))?;
+        self.make(name, now)?;
+        self.issue_machine(hosts, now)
+    }
+
+    /// Makes the CA alone, in place of what is there.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn make(&self, name: &str, now: SystemTime) -> Result<(), AuthorityError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -168,12 +189,19 @@ impl Authority {
         let from = SystemTime::UNIX_EPOCH + FLOOR;
         (params.not_before, params.not_after) = (from.into(), (from.max(now) + CA_LIFE).into());
         let certificate = params.self_signed(&key)?;
-        let clients = self.folder.join(CLIENTS);
-        files::make_folder(&clients).map_err(disk("make", &clients))?;
-        self.write(CA_KEY, &key.serialize_pem())?;
-        // Last, for it is what is looked for: a CA is there as a whole or not at all.
-        self.write(CA, &certificate.pem())?;
-        self.issue_machine(hosts, now)
+        self.keep(&certificate.pem(), &key.serialize_pem())
+    }
+
+    /// Writes certificate and key of a CA.
+    pub(crate) fn keep(&self, certificate: &str, key: &str) -> Result<(), AuthorityError> {
+        files::make_folder(&self.folder).map_err(disk("make", &self.folder))?;
+        // First gone and written last, for it is what is looked for: a CA is there as a whole or not at all.
+        let file = self.ca_file();
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk("remove", &file)(error)),
+            _ => self.write(CA_KEY, key)?,
+        }
+        self.write(CA, certificate)
     }
 
     /// The certificate that clients are to trust, in PEM.
@@ -203,6 +231,8 @@ impl Authority {
         let file = self.machine_file();
         match CertificatePair::read(&file, &file) {
             Ok(pair) if !is_due(&pair.info, Some(hosts), now) => return Ok(pair.followed_by(self.ca()?)),
+            // Nobody here can renew it, and clients are better served with it than not at all.
+            Ok(pair) if !self.has_key() => return Ok(pair.followed_by(self.ca()?)),
             // One that nobody can read is replaced as one that has expired is.
             Ok(_) | Err(_) => self.issue_machine(hosts, now)?,
         }
@@ -306,11 +336,14 @@ impl Authority {
     }
 
     fn issuer(&self) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
+        if self.exists() && !self.has_key() {
+            return Err(AuthorityError::NoKey(self.folder.clone()));
+        }
         let key = KeyPair::from_pem(&self.read(CA_KEY)?).map_err(|error| self.damaged(CA_KEY, error))?;
         Issuer::from_ca_cert_pem(&self.read(CA)?, key).map_err(|error| self.damaged(CA, error))
     }
 
-    fn read(&self, name: &str) -> Result<String, AuthorityError> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, AuthorityError> {
         let path = self.folder.join(name);
         match files::read(&path) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| self.damaged(name, error)),
@@ -326,7 +359,7 @@ impl Authority {
         files::write(&path, content).map_err(disk("write", &path))
     }
 
-    fn damaged(&self, name: &str, why: impl ToString) -> AuthorityError {
+    pub(crate) fn damaged(&self, name: &str, why: impl ToString) -> AuthorityError {
         AuthorityError::Damaged {
             path: self.folder.join(name),
             why: why.to_string(),
@@ -416,7 +449,7 @@ pub fn is_due(info: &CertificateInfo, hosts: Option<&[String]>, now: SystemTime)
     now < info.not_before || now + RENEW_BEFORE > info.not_after || !hosts.into_iter().flatten().all(covered)
 }
 
-fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuthorityError + use<> {
+pub(crate) fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuthorityError + use<> {
     let path = path.to_owned();
     move |source| AuthorityError::Disk { action, path, source }
 }
