@@ -282,6 +282,10 @@ impl ClientGate {
             denied: false,
         };
         let policy = self.access.policy();
+        // Not even as anybody: its operator is to know that it is not the main part any more.
+        if let Some(text) = policy.superseded(&self.client) {
+            return Err(CallError::Unauthenticated(text));
+        }
         // A certificate that counts is who its holder is, whatever others must show.
         let by_certificate = || policy.by_certificate(&self.client).is_some();
         match policy.admission {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_model::membership::Membership;
 use mainstay_model::{AuthHandler, Config, ModuleName};
-use mainstay_proxy::identity::{ClientIdentity, Entity};
+use mainstay_proxy::identity::{ClientIdentity, Entity, PeerCertificate};
 
 use crate::credentials::{API_KEY, CERTIFICATE, Credential, EXTERNAL, ProcessKey};
 use crate::external::{Jwks, JwksKey};
@@ -123,16 +123,32 @@ impl Policy {
     pub fn by_certificate(&self, client: &ClientIdentity) -> Option<Entity> {
         let certificate = client.certificate.as_ref()?;
         let shown = &certificate.names;
-        // Two authorities vouch for clients of a sub-part: its own for those that the config lists, its machine's for the main part.
-        if let Some(main) = self
-            .main_part
-            .as_ref()
-            .filter(|main| main.authority == certificate.signed_by)
-        {
-            return shown.contains(&main.name).then(|| entity(&main.entity, CERTIFICATE));
+        if let Some(main) = self.main_part.as_ref().filter(|main| main.vouches_for(certificate)) {
+            match main.membership.main_term(shown) {
+                Some(term) if term >= main.membership.term => return Some(entity(&main.entity, CERTIFICATE)),
+                // Its own authority vouches for those that the config lists, its machine's for the main part.
+                None if main.membership.shares_authority => {}
+                None | Some(_) => return None,
+            }
         }
         let name = self.certificates.iter().find(|name| shown.contains(name))?;
         Some(entity(name, CERTIFICATE))
+    }
+
+    /// Text for a client that was the main part of this machine once, and is not any more.
+    pub fn superseded(&self, client: &ClientIdentity) -> Option<String> {
+        let certificate = client.certificate.as_ref()?;
+        let main = self.main_part.as_ref().filter(|main| main.vouches_for(certificate))?;
+        let Membership {
+            machine, part, term, ..
+        } = &main.membership;
+        let shown = main.membership.main_term(&certificate.names)?;
+        (shown < *term).then(|| {
+            format!(
+                "part {part} of {machine} serves the main part of term {term}, and this one is of term {shown}: another computer was made the \
+                 main part since. `mainstay part leave` there makes it a machine of its own, and it may join again as a sub-part"
+            )
+        })
     }
 
     /// The rights of an entity; `None`: all. The main part of the machine has them, whatever the config says.
@@ -206,10 +222,8 @@ impl Policy {
 /// Main part of the machine that this one is a sub-part of.
 #[derive(Debug)]
 struct MainPart {
-    /// Name in its certificate.
-    name: String,
-    /// Identifier of the key that signs it.
-    authority: String,
+    /// What this one knows of the machine.
+    membership: Membership,
     /// Who it is in lists and logs. No config can list it: names of entities there have no spaces.
     entity: String,
 }
@@ -217,10 +231,14 @@ struct MainPart {
 impl MainPart {
     fn of(membership: &Membership) -> Option<Self> {
         (!membership.is_main()).then(|| Self {
-            name: membership.main_name(),
-            authority: membership.authority.clone(),
+            membership: membership.clone(),
             entity: format!("main part of {}", membership.machine),
         })
+    }
+
+    /// True if the authority of the machine has signed it.
+    fn vouches_for(&self, certificate: &PeerCertificate) -> bool {
+        self.membership.authority == certificate.signed_by
     }
 }
 
@@ -236,7 +254,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use mainstay_proxy::identity::PeerCertificate;
+    use mainstay_model::membership::{PartRole, main_name, part_name};
 
     use super::*;
     use crate::credentials::tests::plain;
@@ -391,6 +409,64 @@ mod tests {
             }));
             let found = policy.by_certificate(&client).map(|entity| entity.id);
             assert_eq!(found.as_deref(), wanted, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_sub_part_serves_the_main_part_of_its_term_or_a_later_one() {
+        let key = ProcessKey::generate().expect("random numbers");
+        let mut config = config(&[]);
+        config.auth.tls_auth_entities = vec!["pilot".to_owned(), part_name("leg", "m")];
+        let sub = Membership {
+            machine_id: "m".to_owned(),
+            machine: "rover".to_owned(),
+            part: "arm".to_owned(),
+            role: PartRole::Sub,
+            term: 2,
+            shares_authority: false,
+            authority: "0a".to_owned(),
+            folder: "/none".into(),
+        };
+        let main = Membership {
+            role: PartRole::Main(Vec::new()),
+            ..sub.clone()
+        };
+        let shares = Membership {
+            shares_authority: true,
+            ..sub.clone()
+        };
+        let address = "10.0.0.1:1".parse().expect("an address");
+        let is_main = Some("main part of rover");
+        for (membership, signed_by, name, expected, superseded) in [
+            (&sub, "0a", main_name("m", 2), is_main, false),
+            (&sub, "0a", main_name("m", 3), is_main, false),
+            (&sub, "0a", main_name("m", 1), None, true),
+            (&sub, "0b", main_name("m", 2), None, false),
+            (&sub, "0b", main_name("m", 1), None, false),
+            (&sub, "0a", main_name("n", 2), None, false),
+            (&sub, "0a", "pilot".to_owned(), None, false),
+            (&sub, "0b", "pilot".to_owned(), Some("pilot"), false),
+            (&shares, "0a", "pilot".to_owned(), Some("pilot"), false),
+            (&shares, "0a", main_name("m", 1), None, true),
+            (&main, "0a", main_name("m", 2), None, false),
+            (&main, "0a", "pilot".to_owned(), Some("pilot"), false),
+        ] {
+            config.membership = Some(membership.clone());
+            let policy = Policy::new(&config, &key, "m", None);
+            let mut client = ClientIdentity::new(address, address);
+            client.certificate = Some(Arc::new(PeerCertificate {
+                names: vec![name.clone()],
+                signed_by: signed_by.to_owned(),
+                issuer: "CN=ca".to_owned(),
+                serial: "01".to_owned(),
+            }));
+            let found = policy.by_certificate(&client).map(|entity| entity.id);
+            assert_eq!(found.as_deref(), expected, "{name} by {signed_by}");
+            assert_eq!(
+                policy.superseded(&client).is_some(),
+                superseded,
+                "{name} by {signed_by}"
+            );
         }
     }
 }

@@ -167,18 +167,23 @@ fn failed(file: &Path, error: &AuthorityError) -> CliError {
     })
 }
 
-fn init(file: &Path) -> Result<(), CliError> {
-    let own = own(file)?;
+/// Makes the CA of the machine that runs a config, called `name`, and the machine's certificate. Returns whom that is for.
+pub fn make_ca(own: &Authority, file: &Path, name: &str) -> Result<Vec<String>, AuthorityError> {
     // A config with errors has a name all the same, and one that is not there yet has none.
     let fqdn = match config::load(file) {
         Ok(loaded) => loaded.config.network.fqdn,
         Err(refused) => refused.config.map(|config| config.network.fqdn).unwrap_or_default(),
     };
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let told = network_name(&fqdn, file, &authority::host_name());
     let hosts = authority::hosts(&fqdn, &told);
-    own.init(&stem, &hosts, SystemTime::now())
-        .map_err(|error| failed(file, &error))?;
+    own.init(name, &hosts, SystemTime::now())?;
+    Ok(hosts)
+}
+
+fn init(file: &Path) -> Result<(), CliError> {
+    let own = own(file)?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let hosts = make_ca(&own, file, &stem).map_err(|error| failed(file, &error))?;
     let name = file_name(&file.display().to_string()).to_owned();
     print(&format!(
         "made a CA for the machine of {name}, and a certificate for {}\n  kept in {}\n\n\

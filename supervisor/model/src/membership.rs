@@ -16,6 +16,11 @@ pub struct Membership {
     pub part: String,
     /// What it is to the others.
     pub role: PartRole,
+    /// Term of the main part (a fencing token): counted up whenever another computer becomes it. Of two that say they are it, the
+    /// later one counts.
+    pub term: u64,
+    /// The authority of the machine vouches for this computer's own clients, too: it was the main part, and made it.
+    pub shares_authority: bool,
     /// Identifier of the key of the machine's authority (subjectKeyIdentifier), in hex.
     pub authority: String,
     /// Folder of this part's certificate, its key, and the authority of the machine.
@@ -29,6 +34,17 @@ pub enum PartRole {
     Main(Vec<SubPart>),
     /// The main part uses its resources; it reaches no other.
     Sub,
+    /// It was the main part, and does not know yet that another computer is it. It serves that one as a sub-part.
+    HandingOver(Handover),
+}
+
+/// Handover of the main part's role that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// Part that becomes the main part.
+    pub to: String,
+    /// The sub-parts, as the former main part knew them.
+    pub parts: Vec<SubPart>,
 }
 
 /// Sub-part, as the main part knows it.
@@ -62,10 +78,10 @@ impl Membership {
         matches!(self.role, PartRole::Main(_))
     }
 
-    /// Name in the certificate that the main part shows.
+    /// Term of the main part of this machine that a certificate for these names is of; `None`: it is of no main part of it.
     #[must_use]
-    pub fn main_name(&self) -> String {
-        main_name(&self.machine_id)
+    pub fn main_term(&self, names: &[String]) -> Option<u64> {
+        names.iter().find_map(|name| main_term(name, &self.machine_id))
     }
 
     /// Connection to a sub-part; with `mdns` it is looked up where it is not at its address.
@@ -92,14 +108,27 @@ impl Membership {
         match &self.role {
             PartRole::Main(parts) => format!("main part of {} ({} sub-parts)", self.machine, parts.len()),
             PartRole::Sub => format!("part {} of {}", self.part, self.machine),
+            PartRole::HandingOver(Handover { to, .. }) => format!(
+                "part {} of {}, which has not finished to hand the role of the main part to {to}: `mainstay part make-main {to}` here goes on",
+                self.part, self.machine
+            ),
         }
     }
 }
 
-/// Name in the certificate that the main part of a machine shows.
+/// Name in the certificate that the main part of a machine shows in a term.
 #[must_use]
-pub fn main_name(machine_id: &str) -> String {
-    format!("{machine_id}.main.{DOMAIN}")
+pub fn main_name(machine_id: &str, term: u64) -> String {
+    format!("term-{term}.{machine_id}.main.{DOMAIN}")
+}
+
+/// Term of which a name of a main part of this machine is; `None`: it is none.
+#[must_use]
+pub fn main_term(name: &str, machine_id: &str) -> Option<u64> {
+    let term = name.strip_suffix(&format!(".{machine_id}.main.{DOMAIN}"))?;
+    let term = term.strip_prefix("term-")?.parse().ok()?;
+    // Written in one way only.
+    (main_name(machine_id, term) == name).then_some(term)
 }
 
 /// Name in the certificate that a sub-part shows.
@@ -140,7 +169,7 @@ mod tests {
             assert!(name_complaint(bad).is_some(), "{bad}");
         }
         for (name, reserved) in [
-            (main_name("m"), true),
+            (main_name("m", 1), true),
             (part_name("arm", "m"), true),
             ("X.Mainstay.Internal".to_owned(), true),
             ("mainstay.internal".to_owned(), true),
@@ -148,6 +177,23 @@ mod tests {
             ("rover".to_owned(), false),
         ] {
             assert_eq!(is_reserved(&name), reserved, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_main_part_tells_its_term() {
+        for (name, term) in [
+            (main_name("m", 1), Some(1)),
+            (main_name("m", u64::MAX), Some(u64::MAX)),
+            (main_name("other", 1), None),
+            (part_name("term-1", "m"), None),
+            ("term-01.m.main.mainstay.internal".to_owned(), None),
+            ("term-+1.m.main.mainstay.internal".to_owned(), None),
+            ("term-.m.main.mainstay.internal".to_owned(), None),
+            ("m.main.mainstay.internal".to_owned(), None),
+            ("x.term-1.m.main.mainstay.internal".to_owned(), None),
+        ] {
+            assert_eq!(main_term(&name, "m"), term, "{name}");
         }
     }
 }

@@ -10,12 +10,20 @@ use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_pki::certificate::CertificateInfo;
 use mainstay_pki::{files, part};
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 
-const MACHINE: &str = "machine.json";
-/// Certificate and key in one file, so that both are replaced at once.
-const CERTIFICATE: &str = "part.pem";
-const AUTHORITY: &str = "ca.pem";
+use crate::handover::HandoverError;
+use crate::record::Record;
+
+pub(crate) const MACHINE: &str = "machine.json";
+/// Certificate of a sub-part and its key in one file, so that both are replaced at once.
+pub(crate) const CERTIFICATE: &str = "part.pem";
+/// The same of a main part: another file, so that `machine.json` alone says which of the two this computer is.
+pub(crate) const MAIN_CERTIFICATE: &str = "main.pem";
+pub(crate) const AUTHORITY: &str = "ca.pem";
+/// Folder of the machine's CA where it was not made by this computer.
+pub(crate) const CA_FOLDER: &str = "ca";
+/// Name of a main part that was never another part.
+pub(crate) const FIRST: &str = "main";
 const LOCK: &str = "lock";
 const HANDED_DOWN: &str = "from-main.yaml";
 /// Content of that file before there is something.
@@ -68,6 +76,12 @@ pub enum FolderError {
         /// Name of the machine.
         machine: String,
     },
+    /// This computer itself has the name.
+    #[error("`{0}` is the name of this computer itself; choose another one")]
+    OwnName(String),
+    /// A step of a handover that does not come now.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// A file cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Disk {
@@ -100,28 +114,12 @@ pub struct Admitted {
     pub machine: String,
     /// Name of the part.
     pub part: String,
+    /// Term of the main part.
+    pub term: u64,
     /// The machine's authority, in PEM.
     pub authority: String,
     /// Certificate of the part, in PEM.
     pub certificate: String,
-}
-
-/// `machine.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    machine_id: String,
-    machine: String,
-    part: String,
-    /// Of the main part alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sub_parts: Option<Vec<SubPartRecord>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct SubPartRecord {
-    name: String,
-    address: String,
-    key: String,
 }
 
 impl PartFolder {
@@ -137,10 +135,16 @@ impl PartFolder {
         self.path.join(MACHINE)
     }
 
-    /// File of the certificate and its key.
+    /// File of the certificate of a sub-part, and its key.
     #[must_use]
     pub fn certificate_file(&self) -> PathBuf {
         self.path.join(CERTIFICATE)
+    }
+
+    /// File of the certificate of a main part, and its key.
+    #[must_use]
+    pub fn main_certificate_file(&self) -> PathBuf {
+        self.path.join(MAIN_CERTIFICATE)
     }
 
     /// File of the machine's authority.
@@ -160,19 +164,10 @@ impl PartFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(disk("read", &file)(error)),
         };
-        let damaged = |why: String| FolderError::Damaged {
+        let record = Record::read(&bytes).map_err(|why| FolderError::Damaged {
             path: file.clone(),
             why,
-        };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let names = record.sub_parts.iter().flatten().map(|part| &part.name);
-        if let Some(name) = names.chain([&record.part]).find(|name| name_complaint(name).is_some()) {
-            return Err(damaged(format!("`{}` is no name for a part", name.escape_debug())));
-        }
-        let role = match record.sub_parts {
-            None => PartRole::Sub,
-            Some(parts) => PartRole::Main(parts.into_iter().map(SubPartRecord::part).collect()),
-        };
+        })?;
         let authority = part::authority(&self.authority_file()).map_err(|error| FolderError::Damaged {
             path: self.authority_file(),
             why: error.to_string(),
@@ -180,14 +175,7 @@ impl PartFolder {
         let authority = CertificateInfo::of(&authority)
             .map(|info| info.key_id)
             .unwrap_or_default();
-        Ok(Some(Membership {
-            authority,
-            machine_id: record.machine_id,
-            machine: record.machine,
-            part: record.part,
-            role,
-            folder: self.path.clone(),
-        }))
+        Ok(Some(record.membership(authority, self.path.clone())))
     }
 
     /// Makes this computer the main part of a new machine, with a certificate by its CA.
@@ -199,17 +187,37 @@ impl PartFolder {
         if let Some(known) = self.read()? {
             return Err(FolderError::Member(known.text()));
         }
+        // What a handover may have left that was never finished.
+        self.drop_ca()?;
+        self.found(machine, FIRST, ca, now)
+    }
+
+    /// A new machine, whose main part this computer is, in place of what it was.
+    pub(crate) fn found(
+        &self,
+        machine: &str,
+        part: &str,
+        ca: &Authority,
+        now: SystemTime,
+    ) -> Result<Membership, FolderError> {
         let machine_id = uuid::Uuid::new_v4().to_string();
-        let request = part::request().map_err(AuthorityError::from)?;
-        let certificate = ca.part(&request.request, &main_name(&machine_id), now)?;
+        self.certify_main(ca, &main_name(&machine_id, 1), now)?;
         self.write(AUTHORITY, &ca.ca_pem()?)?;
-        self.write(CERTIFICATE, &format!("{certificate}{}", request.key))?;
-        self.begin(Record {
+        self.begin(&Record {
             machine_id,
             machine: machine.to_owned(),
-            part: "main".to_owned(),
+            part: part.to_owned(),
+            term: 1,
             sub_parts: Some(Vec::new()),
+            ..Record::default()
         })
+    }
+
+    /// Certificate of a main part, with a new key.
+    pub(crate) fn certify_main(&self, ca: &Authority, name: &str, now: SystemTime) -> Result<(), FolderError> {
+        let request = part::request().map_err(AuthorityError::from)?;
+        let certificate = ca.part(&request.request, name, now)?;
+        self.write(MAIN_CERTIFICATE, &format!("{certificate}{}", request.key))
     }
 
     /// Makes this computer a sub-part, with the key that its certificate is for.
@@ -223,15 +231,22 @@ impl PartFolder {
         }
         self.write(AUTHORITY, &admitted.authority)?;
         self.write(CERTIFICATE, &format!("{}{key}", admitted.certificate))?;
-        if !self.handed_down().exists() {
-            self.write(HANDED_DOWN, NOTHING)?;
-        }
-        self.begin(Record {
+        self.offer_handed_down()?;
+        self.begin(&Record {
             machine_id: admitted.machine_id,
             machine: admitted.machine,
             part: admitted.part,
-            sub_parts: None,
+            term: admitted.term,
+            ..Record::default()
         })
+    }
+
+    /// Makes the file for what is handed down, if there is none: an `include` of it must not fail.
+    pub(crate) fn offer_handed_down(&self) -> Result<(), FolderError> {
+        match self.handed_down().exists() {
+            true => Ok(()),
+            false => self.write(HANDED_DOWN, NOTHING),
+        }
     }
 
     /// File of the config that the main part hands down, for `include` in the config of the sub-part.
@@ -249,7 +264,7 @@ impl PartFolder {
         let _lock = self.lock()?;
         match self.read()? {
             Some(membership) if !membership.is_main() => {}
-            _ => return Err(FolderError::NotSub),
+            None | Some(_) => return Err(FolderError::NotSub),
         }
         let file = self.handed_down();
         if !sources.contains(&file) {
@@ -270,14 +285,45 @@ impl PartFolder {
     pub fn leave(&self) -> Result<bool, FolderError> {
         let _lock = self.lock()?;
         let was = self.machine_file().exists();
-        for name in [MACHINE, CERTIFICATE, AUTHORITY] {
-            let path = self.path.join(name);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk("remove", &path)(error)),
-                _ => {}
-            }
+        for name in [MACHINE, CERTIFICATE, MAIN_CERTIFICATE, AUTHORITY] {
+            self.drop_file(name)?;
         }
+        self.drop_ca()?;
         Ok(was)
+    }
+
+    pub(crate) fn drop_file(&self, name: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the machine's CA, if this computer has it from another.
+    pub(crate) fn drop_ca(&self) -> Result<(), FolderError> {
+        let path = self.path.join(CA_FOLDER);
+        // The key first: should the rest fail, that is gone.
+        Authority::at(path.clone()).forget_key()?;
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// CA with which the main part takes in others: the one that it was handed with its role, else that of this computer's own
+    /// `keys`.
+    #[must_use]
+    pub fn signing(&self, keys: &Authority) -> Authority {
+        let handed = self.handed_ca();
+        match handed.exists() {
+            true => handed,
+            false => keys.clone(),
+        }
+    }
+
+    pub(crate) fn handed_ca(&self) -> Authority {
+        Authority::at(self.path.join(CA_FOLDER))
     }
 
     /// Certifies a computer as a part, in place of one of its name, and writes it into the list.
@@ -313,6 +359,7 @@ impl PartFolder {
             machine_id: membership.machine_id,
             machine: membership.machine,
             part: name.to_owned(),
+            term: membership.term,
             authority: ca.ca_pem()?,
             certificate,
         })
@@ -361,6 +408,9 @@ impl PartFolder {
             });
         }
         let (membership, parts) = self.main()?;
+        if membership.part == name {
+            return Err(FolderError::OwnName(name.to_owned()));
+        }
         if parts.iter().any(|part| part.name == name) && !replace {
             return Err(FolderError::Taken {
                 name: name.to_owned(),
@@ -370,19 +420,21 @@ impl PartFolder {
         Ok(membership)
     }
 
-    fn main(&self) -> Result<(Membership, Vec<SubPart>), FolderError> {
+    pub(crate) fn main(&self) -> Result<(Membership, Vec<SubPart>), FolderError> {
         match self.read()? {
             Some(membership) => match membership.role.clone() {
                 PartRole::Main(parts) => Ok((membership, parts)),
-                PartRole::Sub => Err(FolderError::NotMain(format!("it is the {}", membership.text()))),
+                PartRole::Sub | PartRole::HandingOver(_) => {
+                    Err(FolderError::NotMain(format!("it is {}", membership.text())))
+                }
             },
             None => Err(FolderError::NotMain("make it one with `mainstay part init`".to_owned())),
         }
     }
 
     /// Writes the first record, when all else is there, and reads it as others will.
-    fn begin(&self, record: Record) -> Result<Membership, FolderError> {
-        self.save_record(&record)?;
+    pub(crate) fn begin(&self, record: &Record) -> Result<Membership, FolderError> {
+        self.save_record(record)?;
         let unreadable = || FolderError::Damaged {
             path: self.machine_file(),
             why: "it is gone".to_owned(),
@@ -390,16 +442,8 @@ impl PartFolder {
         self.read()?.ok_or_else(unreadable)
     }
 
-    fn save(&self, membership: &Membership) -> Result<(), FolderError> {
-        self.save_record(&Record {
-            machine_id: membership.machine_id.clone(),
-            machine: membership.machine.clone(),
-            part: membership.part.clone(),
-            sub_parts: match &membership.role {
-                PartRole::Main(parts) => Some(parts.iter().map(SubPartRecord::of).collect()),
-                PartRole::Sub => None,
-            },
-        })
+    pub(crate) fn save(&self, membership: &Membership) -> Result<(), FolderError> {
+        self.save_record(&Record::of(membership))
     }
 
     fn save_record(&self, record: &Record) -> Result<(), FolderError> {
@@ -408,13 +452,13 @@ impl PartFolder {
         self.write(MACHINE, &text)
     }
 
-    fn write(&self, name: &str, content: &str) -> Result<(), FolderError> {
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<(), FolderError> {
         let path = self.path.join(name);
         files::write(&path, content).map_err(disk("write", &path))
     }
 
     /// Keeps others from changing the files: the machine and the command line both do.
-    fn lock(&self) -> Result<Flock<std::fs::File>, FolderError> {
+    pub(crate) fn lock(&self) -> Result<Flock<std::fs::File>, FolderError> {
         files::make_folder(&self.path).map_err(disk("make", &self.path))?;
         let path = self.path.join(LOCK);
         let mut options = std::fs::OpenOptions::new();
@@ -424,19 +468,7 @@ impl PartFolder {
     }
 }
 
-impl SubPartRecord {
-    fn of(part: &SubPart) -> Self {
-        let SubPart { name, address, key } = part.clone();
-        Self { name, address, key }
-    }
-
-    fn part(self) -> SubPart {
-        let Self { name, address, key } = self;
-        SubPart { name, address, key }
-    }
-}
-
-fn unknown(membership: &Membership, parts: &[SubPart], name: &str) -> FolderError {
+pub(crate) fn unknown(membership: &Membership, parts: &[SubPart], name: &str) -> FolderError {
     let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
     FolderError::Unknown {
         name: name.to_owned(),
@@ -448,7 +480,7 @@ fn unknown(membership: &Membership, parts: &[SubPart], name: &str) -> FolderErro
     }
 }
 
-fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<> {
+pub(crate) fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<> {
     let path = path.to_owned();
     move |source| FolderError::Disk { action, path, source }
 }

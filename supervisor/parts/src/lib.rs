@@ -4,9 +4,13 @@
 //! Never opens a connection, and knows no config: messages come in and go out as bytes, times are given.
 //!
 //! Reading order: [`code`] (what a person carries from one computer to the other), [`exchange`] (both sides of the proof that the
-//! code is known), [`invitations`] (which codes count, and for how long), [`folder`] (the files).
+//! code is known), [`invitations`] (which codes count, and for how long), [`folder`] (the files), [`handover`] and [`take_over`] (how another
+//! computer becomes the main part).
 
 pub mod code;
 pub mod exchange;
 pub mod folder;
+pub mod handover;
 pub mod invitations;
+mod record;
+pub mod take_over;

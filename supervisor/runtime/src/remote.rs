@@ -9,6 +9,7 @@ mod session;
 mod task;
 
 pub use hand_down::hand_down;
+pub use part::{part_client, reach};
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,7 @@
-//! `mainstay.parts.v1`: a machine of several parts. Its main part invites computers and takes them in; a sub-part takes a config
-//! from it.
+//! `mainstay.parts.v1`: a machine of several parts. Its main part invites computers and takes them in, and hands its role to one of
+//! them ([`make_main`]); a sub-part takes a config from it.
+
+mod make_main;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use mainstay_proto::mainstay::parts::v1 as pb;
 use mainstay_proto::mainstay::parts::v1::join_service_server::JoinService;
 use mainstay_proto::mainstay::parts::v1::part_service_server::PartService;
 use mainstay_proto::mainstay::parts::v1::parts_service_server::PartsService;
-use mainstay_proxy::identity::{Caller, Identity};
+use mainstay_proxy::identity::{Caller, ClientIdentity, Identity};
 use mainstay_runtime::machine::view::ViewCell;
 use mainstay_runtime::rollout::Addresses;
 use prost::Message as _;
@@ -43,14 +45,18 @@ struct Inner {
     published: ViewCell,
     invitations: Mutex<Invitations>,
     unknown: Semaphore,
-    /// Told when a computer has joined.
+    /// Told when the files have changed.
     changed: Arc<Notify>,
+    /// Handover by this main part: one at a time.
+    handing_over: tokio::sync::Mutex<()>,
+    /// What the main part says about itself: one word after the other.
+    following: tokio::sync::Mutex<()>,
     /// Until when somebody is invited, for whoever tells the local network.
     inviting: watch::Sender<Option<tokio::time::Instant>>,
 }
 
 impl PartState {
-    /// State over the files of a part. `changed` is told when a computer has joined.
+    /// State over the files of a part. `changed` is told when they have changed.
     pub fn new(
         (folder, changed): (Option<PartFolder>, Arc<Notify>),
         authority: Authority,
@@ -65,6 +71,8 @@ impl PartState {
             invitations: Mutex::default(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),
             changed,
+            handing_over: tokio::sync::Mutex::default(),
+            following: tokio::sync::Mutex::default(),
             inviting: watch::Sender::default(),
         }))
     }
@@ -128,7 +136,7 @@ impl PartState {
         let request = application.certificate_request;
         let (name, at) = (part.clone(), address.clone());
         let admitted = self
-            .on_disk(move |folder, authority| folder.admit(authority, &name, (&request, &at), SystemTime::now()))
+            .on_disk(move |folder, keys| folder.admit(&folder.signing(keys), &name, (&request, &at), SystemTime::now()))
             .await
             .inspect_err(|error| {
                 warn!(
@@ -147,6 +155,7 @@ impl PartState {
             part: admitted.part,
             authority: admitted.authority,
             certificate: admitted.certificate,
+            term: admitted.term,
         };
         Ok(keys.seal_admission(admission.encode_to_vec()))
     }
@@ -160,11 +169,16 @@ fn reached_at(told: &str, peer: Option<SocketAddr>) -> String {
     }
 }
 
-fn peer<T>(request: &Request<T>) -> Option<SocketAddr> {
+/// Client on the network that makes a call.
+fn caller<T>(request: &Request<T>) -> Option<ClientIdentity> {
     match request.extensions().get::<Caller>().map(|caller| &*caller.identity) {
-        Some(Identity::Client(client)) => Some(client.remote),
+        Some(Identity::Client(client)) => Some(client.clone()),
         _ => None,
     }
+}
+
+fn peer<T>(request: &Request<T>) -> Option<SocketAddr> {
+    caller(request).map(|client| client.remote)
 }
 
 fn shown(peer: Option<SocketAddr>) -> String {
@@ -235,6 +249,10 @@ impl PartsService for PartState {
         self.0.changed.notify_one();
         Ok(Response::new(pb::RefreshResponse {}))
     }
+
+    async fn make_main(&self, request: Request<pb::MakeMainRequest>) -> Result<Response<pb::MakeMainResponse>, Status> {
+        self.hand_over(request.into_inner()).await.map(Response::new)
+    }
 }
 
 #[tonic::async_trait]
@@ -262,6 +280,18 @@ impl PartService for PartState {
             info!("the main part has handed down a config");
         }
         Ok(Response::new(pb::HandDownResponse {}))
+    }
+
+    async fn follow(&self, request: Request<pb::FollowRequest>) -> Result<Response<pb::FollowResponse>, Status> {
+        let caller = caller(&request);
+        self.follow_main(caller).await?;
+        Ok(Response::new(pb::FollowResponse {}))
+    }
+
+    async fn take_over(&self, request: Request<pb::TakeOverRequest>) -> Result<Response<pb::TakeOverResponse>, Status> {
+        let caller = caller(&request);
+        self.take_role(request.into_inner(), caller).await?;
+        Ok(Response::new(pb::TakeOverResponse {}))
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::link::Link;
 use super::listing::{Listing, apis};
-use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, session, within};
+use super::{CONNECT_TIMEOUT, RemoteApi, RemoteEvent, RemoteEvents, part, session, within};
 
 /// Connection that lasted this long counts as good: the pauses begin anew after it.
 const GOOD: Duration = Duration::from_secs(10);
@@ -113,6 +113,10 @@ impl RemoteTask {
         self.authenticate(&upstream, &link)
             .await
             .map_err(|status| self.refusal(&upstream, &status))?;
+        if remote.part.is_some() {
+            let followed = part::follow(upstream.clone()).await;
+            followed.map_err(|status| self.refusal(&upstream, &status))?;
+        }
         let opened = Listing::open(&upstream).await;
         let (listing, listed) = opened.map_err(|status| self.refusal(&upstream, &status))?;
         let apis = apis(&upstream, &listed, &[]).await.into();
@@ -135,6 +139,8 @@ impl RemoteTask {
         match status.code() {
             // In one text, however it was closed.
             Code::Unavailable if upstream.is_closed() => CLOSED.to_owned(),
+            // It has no credentials but its certificate.
+            _ if self.remote.part.is_some() && !text.is_empty() => text.to_owned(),
             Code::Unauthenticated if self.remote.credentials.is_none() => {
                 format!("it wants credentials, and `remotes[].auth` has none: {text}")
             }

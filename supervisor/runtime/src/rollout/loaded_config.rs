@@ -67,25 +67,29 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
             return Some(Diagnostic::new(Severity::Local, error.to_string(), place));
         }
     };
-    let mut twice = None;
+    let mut warned = None;
+    let mut warn = |message: String, help: &str| {
+        let warning = Diagnostic::new(Severity::Warning, message, SourceSpan::file(&config.path));
+        warned = warned.take().or(Some(warning.with_help(help)));
+    };
     if let PartRole::Main(parts) = &membership.role {
         for part in parts {
             if let Some(at) = config.remotes.iter().position(|remote| remote.name == part.name) {
                 config.remotes.remove(at);
-                let message = format!(
-                    "remote `{}` has the name of a part of this machine, which counts",
-                    part.name
-                );
-                let warning = Diagnostic::new(Severity::Warning, message, SourceSpan::file(&config.path));
-                twice = twice.or(Some(warning.with_help("give the remote another name")));
+                let name = &part.name;
+                let message = format!("remote `{name}` has the name of a part of this machine, which counts");
+                warn(message, "give the remote another name");
             }
             config
                 .remotes
                 .push(Remote::of_part(&membership, part, config.network.mdns));
         }
+    } else if !config.parts.is_empty() {
+        let message = format!("`parts` hands nothing down here: this is {}", membership.text());
+        warn(message, "it counts in the config of the main part");
     }
     config.membership = Some(membership);
-    twice
+    warned
 }
 
 /// A config that was read, and can be run.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mainstay_parts::folder::PartFolder;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::module::file_mark::FileMark;
 
@@ -26,8 +27,12 @@ pub struct PartWatch {
 }
 
 impl PartWatch {
-    /// A watch, from the files as they are now. `reread` has the config read again. Blocks.
+    /// A watch, from the files as they are now, without what a handover has left that never ended. `reread` has the config read
+    /// again. Blocks.
     pub fn new(folder: &PartFolder, reread: mpsc::UnboundedSender<()>) -> Self {
+        if let Err(error) = folder.abandon() {
+            warn!("what a handover of the main part's role has left cannot be cleared away: {error}");
+        }
         let file = folder.machine_file();
         Self {
             seen: FileMark::of(&file).ok(),

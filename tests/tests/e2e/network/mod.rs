@@ -7,6 +7,7 @@ mod limits;
 mod links;
 mod mdns;
 mod parts;
+mod parts_handover;
 mod remotes;
 mod remotes_bad;
 mod remotes_keys;

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::remotes::until_names;
 use crate::sessions::{powered, set_power};
 
-fn config(world: &World) -> &str {
+/// Its config file.
+pub(super) fn config(world: &World) -> &str {
     world.config().to_str().expect("a path in UTF-8")
 }
 
@@ -29,7 +30,12 @@ async fn computer() -> World {
 
 /// Invites a computer to be the part `arm`, and returns the code.
 async fn invite(main: &World, more: &[&str]) -> String {
-    let invited = main.cli(&[&["part", "invite", "arm"], more].concat()).await;
+    invite_part(main, "arm", more).await
+}
+
+/// Invites a computer to be a part, and returns the code.
+pub(super) async fn invite_part(main: &World, part: &str, more: &[&str]) -> String {
+    let invited = main.cli(&[&["part", "invite", part], more].concat()).await;
     assert_eq!(invited.code, 0, "{invited:?}");
     let code = invited
         .stdout
@@ -38,7 +44,8 @@ async fn invite(main: &World, more: &[&str]) -> String {
     code.expect("a code").to_owned()
 }
 
-async fn join(main: &World, computer: &World, code: &str) -> (i32, String) {
+/// Joins, and leaves what it was in; the exit code and what is said.
+pub(super) async fn join(main: &World, computer: &World, code: &str) -> (i32, String) {
     let (reached_at, main) = (computer.address(), main.address());
     let words = [
         "part",

@@ -1,0 +1,91 @@
+//! `mainstay part list`: the parts as the files say, and whether they are connected as the running machine says.
+
+use std::path::Path;
+
+use mainstay_model::membership::{Membership, PartRole, SubPart};
+use mainstay_proto::mainstay::control::v1::{GetStatusRequest, Remote};
+use serde_json::{Value, json};
+
+use super::{failed, folder};
+use crate::failure::CliError;
+use crate::output::print;
+use crate::selector::MachineSelector;
+use crate::table::{Cell, TextTable};
+use crate::target;
+use crate::terminal::{Colour, Style};
+
+/// Prints the list.
+pub(super) async fn list(file: &Path, as_json: bool) -> Result<(), CliError> {
+    let membership = folder(file)?.read().map_err(failed)?;
+    let remotes = running_remotes(file).await;
+    print(&match (&membership, as_json) {
+        (membership, true) => listed_json(membership.as_ref(), remotes.as_deref()).to_string(),
+        (None, false) => {
+            "a machine of one: `mainstay part init` makes it the main part of several, `mainstay part join` a part of another".to_owned()
+        }
+        (Some(membership), false) => listed_text(membership, remotes.as_deref(), Style::stdout()),
+    })
+}
+
+/// The remotes of the machine that runs a config; `None` if none runs it.
+async fn running_remotes(file: &Path) -> Option<Vec<Remote>> {
+    let selector = MachineSelector::local(Some(file.to_owned()));
+    let target = target::find(&selector).await.ok()?;
+    let status = target.connection.control().get_status(GetStatusRequest {}).await.ok()?;
+    Some(status.into_inner().remotes)
+}
+
+fn listed_text(membership: &Membership, remotes: Option<&[Remote]>, style: Style) -> String {
+    let PartRole::Main(parts) = &membership.role else {
+        return format!("this computer is {}", membership.text());
+    };
+    let mut lines = vec![format!("this computer is the {}", membership.text())];
+    if !parts.is_empty() {
+        let mut table = TextTable::new(["PART", "ADDRESS", "STATE"]);
+        for part in parts {
+            let state = match connection(part, remotes) {
+                None => "the machine does not run".into(),
+                Some(None) => Cell::from("connected"),
+                Some(Some(cause)) => Cell::from(cause).colour(Colour::Red),
+            };
+            table.row([part.name.as_str().into(), part.address.as_str().into(), state]);
+        }
+        lines.push(String::new());
+        lines.extend(table.lines(style));
+    }
+    lines.join("\n")
+}
+
+/// Why a part is not connected; `None` outside: nobody knows, inside: it is.
+fn connection(part: &SubPart, remotes: Option<&[Remote]>) -> Option<Option<String>> {
+    let remote = remotes?.iter().find(|remote| remote.name == part.name)?;
+    Some(Some(remote.cause.clone()).filter(|cause| !cause.is_empty()))
+}
+
+fn listed_json(membership: Option<&Membership>, remotes: Option<&[Remote]>) -> Value {
+    let Some(membership) = membership else {
+        return json!({"machine": null, "parts": []});
+    };
+    let parts = match &membership.role {
+        PartRole::Main(parts) => parts.as_slice(),
+        PartRole::Sub | PartRole::HandingOver(_) => &[],
+    };
+    let parts = parts.iter().map(|part| {
+        let state = connection(part, remotes);
+        json!({
+            "name": part.name,
+            "address": part.address,
+            "key": part.key,
+            "connected": state.as_ref().map(Option::is_none),
+            "cause": state.flatten(),
+        })
+    });
+    json!({
+        "machine": membership.machine,
+        "machine_id": membership.machine_id,
+        "part": membership.part,
+        "term": membership.term,
+        "main": membership.is_main(),
+        "parts": parts.collect::<Vec<_>>(),
+    })
+}

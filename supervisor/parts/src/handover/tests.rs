@@ -1,0 +1,356 @@
+//! Handovers between folders, cut after each step and failing at each write.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::take_over::Anew;
+
+/// Main part `a` with the sub-parts `b` and `c`, each in a folder of its own.
+struct Machine {
+    place: TempDir,
+    now: SystemTime,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self {
+            place: tempfile::tempdir().expect("a folder"),
+            now: SystemTime::now(),
+        };
+        let keys = machine.keys("a");
+        keys.init("rover", &["rover".to_owned()], machine.now).expect("made");
+        machine.part("a").init("rover", &keys, machine.now).expect("made");
+        for (name, address) in [("b", "10.0.0.2:8080"), ("c", "10.0.0.3:8080")] {
+            let request = part::request().expect("random numbers");
+            let admitted = machine
+                .part("a")
+                .admit(&keys, name, (&request.request, address), machine.now);
+            let joined = machine
+                .part(name)
+                .join(admitted.expect("admitted"), &request.key, false);
+            joined.expect("joined");
+        }
+        machine
+    }
+
+    fn part(&self, name: &str) -> PartFolder {
+        PartFolder::at(self.place.path().join(name).join("part"))
+    }
+
+    fn keys(&self, name: &str) -> Authority {
+        Authority::at(self.place.path().join(name).join("keys"))
+    }
+
+    fn now(&self, name: &str) -> Membership {
+        self.part(name).read().expect("readable").expect("a part")
+    }
+
+    /// Each part's role and term: `a: main 1, b: sub 1, c: sub 1`.
+    fn text(&self) -> String {
+        let text = |name: &str| {
+            let membership = self.now(name);
+            let role = match membership.role {
+                PartRole::Main(_) => "main",
+                PartRole::Sub => "sub",
+                PartRole::HandingOver(_) => "between",
+            };
+            format!("{name}: {role} {}", membership.term)
+        };
+        ["a", "b", "c"].map(text).join(", ")
+    }
+
+    /// Computers that have the private key of the machine's CA.
+    fn key_holders(&self) -> String {
+        let holds = |name: &&str| self.keys(name).has_key() || self.part(name).handed_ca().has_key();
+        ["a", "b", "c"].into_iter().filter(holds).collect()
+    }
+
+    fn names(&self, main: &str) -> Vec<String> {
+        let PartRole::Main(parts) = self.now(main).role else {
+            panic!("a main part");
+        };
+        let mut names: Vec<_> = parts.into_iter().map(|part| part.name).collect();
+        names.sort();
+        names
+    }
+
+    fn insignia(&self) -> Insignia {
+        let insignia = self.part("a").insignia(&self.keys("a"), "10.0.0.1:8080");
+        insignia.expect("readable").expect("its key is here")
+    }
+
+    /// One step of the handover from `a` to `b`, as its own process would do it.
+    fn step(&self, step: &str) -> Result<(), FolderError> {
+        let (a, b) = (self.part("a"), self.part("b"));
+        match step {
+            "yield" => a.yield_to("b", Some("a"), &self.keys("a"), self.now).map(drop),
+            "stage" => b.stage(&self.insignia(), self.now).map(drop),
+            "commit" => b.commit(&self.insignia()),
+            "confirm" => a.confirm(&self.keys("a")),
+            "resume" => a.resume(),
+            "abandon" => b.abandon(),
+            "follow" => self.part("c").follow(2, &self.keys("c")).map(drop),
+            "a follows" => a.follow(2, &self.keys("a")).map(drop),
+            "b follows" => b.follow(1, &self.keys("b")).map(drop),
+            "lost at a" => a.start_anew(&self.keys("a"), self.now).map(drop),
+            other => panic!("no step {other}"),
+        }
+    }
+
+    fn steps(&self, steps: &[&str]) {
+        for step in steps {
+            self.step(step).expect(step);
+        }
+    }
+
+    /// Makes the next write of a file fail, until it is dropped.
+    fn full(&self, file: &str) -> Full {
+        let path = self.place.path().join(file);
+        let path = path.with_extension(format!("new-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("made");
+        Full(path)
+    }
+}
+
+struct Full(PathBuf);
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _removed = fs::remove_dir(&self.0);
+    }
+}
+
+const ALL: [&str; 5] = ["yield", "stage", "commit", "confirm", "follow"];
+
+#[test]
+fn wherever_a_handover_ends_there_is_one_main_part_at_most_and_the_same_again_goes_on() {
+    for (done, expected, holders) in [
+        (0, "a: main 1, b: sub 1, c: sub 1", "a"),
+        (1, "a: between 2, b: sub 1, c: sub 1", "a"),
+        (2, "a: between 2, b: sub 1, c: sub 1", "ab"),
+        (3, "a: between 2, b: main 2, c: sub 1", "ab"),
+        (4, "a: sub 2, b: main 2, c: sub 1", "b"),
+        (5, "a: sub 2, b: main 2, c: sub 2", "b"),
+    ] {
+        let machine = Machine::new();
+        machine.steps(&ALL[..done]);
+        assert_eq!(
+            (machine.text().as_str(), machine.key_holders().as_str()),
+            (expected, holders)
+        );
+        if done < 4 {
+            machine.steps(&ALL[..4]);
+        }
+        machine.steps(&ALL[3..]);
+        assert_eq!(machine.text(), "a: sub 2, b: main 2, c: sub 2", "after {done}");
+        assert_eq!(
+            (machine.key_holders().as_str(), machine.names("b")),
+            ("b", vec!["a".to_owned(), "c".to_owned()])
+        );
+        // The new one takes others in, and the role may come back the same way; its name is known by then.
+        let b = machine.part("b");
+        let request = part::request().expect("random numbers");
+        let signing = b.signing(&machine.keys("b"));
+        assert!(
+            b.admit(&signing, "d", (&request.request, "10.0.0.4:1"), machine.now)
+                .is_ok()
+        );
+        assert!(matches!(b.check_invited("b", true), Err(FolderError::OwnName(_))));
+        let back = b.yield_to("a", None, &machine.keys("b"), machine.now).expect("begun");
+        assert_eq!((back.part.as_str(), back.term, back.shares_authority), ("b", 3, false));
+        assert!(machine.now("a").shares_authority);
+    }
+}
+
+#[test]
+fn each_way_out_of_a_handover_that_does_not_end() {
+    for (steps, expected, holders) in [
+        // The answer of the new one was lost; it speaks to the former one, which is the confirmation.
+        (
+            &["yield", "stage", "commit", "a follows"][..],
+            "a: sub 2, b: main 2, c: sub 1",
+            "b",
+        ),
+        // The new one has refused.
+        (
+            &["yield", "stage", "abandon", "resume"],
+            "a: main 1, b: sub 1, c: sub 1",
+            "a",
+        ),
+        (&["yield", "resume", "resume"], "a: main 1, b: sub 1, c: sub 1", "a"),
+        // The new one died with what it had not taken up; the main part of before speaks to it.
+        (
+            &["yield", "stage", "resume", "b follows"],
+            "a: main 1, b: sub 1, c: sub 1",
+            "a",
+        ),
+        // The new one is lost, whether it was the main part or not: the former one goes before it.
+        (
+            &["yield", "stage", "lost at a", "b follows"],
+            "a: main 3, b: sub 1, c: sub 1",
+            "a",
+        ),
+        (
+            &["yield", "stage", "commit", "lost at a", "follow"],
+            "a: main 3, b: main 2, c: sub 2",
+            "ab",
+        ),
+        // What was confirmed cannot be taken back.
+        (
+            &["yield", "stage", "commit", "confirm", "resume", "abandon"],
+            "a: sub 2, b: main 2, c: sub 1",
+            "b",
+        ),
+    ] {
+        let machine = Machine::new();
+        machine.steps(steps);
+        assert_eq!(
+            (machine.text().as_str(), machine.key_holders().as_str()),
+            (expected, holders),
+            "{steps:?}"
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_what_was_or_what_goes_on() {
+    for (before, step, file, expected, holders) in [
+        (0, "yield", "a/part/part.pem", "a: main 1, b: sub 1, c: sub 1", "a"),
+        (0, "yield", "a/part/machine.json", "a: main 1, b: sub 1, c: sub 1", "a"),
+        (1, "stage", "b/part/ca/ca.key", "a: between 2, b: sub 1, c: sub 1", "a"),
+        (1, "stage", "b/part/main.pem", "a: between 2, b: sub 1, c: sub 1", "a"),
+        (
+            2,
+            "commit",
+            "b/part/machine.json",
+            "a: between 2, b: sub 1, c: sub 1",
+            "a",
+        ),
+        // Confirmed it is all the same: the key is gone, and what is left to do is asked for again.
+        (
+            3,
+            "confirm",
+            "a/part/machine.json",
+            "a: between 2, b: main 2, c: sub 1",
+            "b",
+        ),
+        (4, "follow", "c/part/machine.json", "a: sub 2, b: main 2, c: sub 1", "b"),
+    ] {
+        let machine = Machine::new();
+        machine.steps(&ALL[..before]);
+        let full = machine.full(file);
+        assert!(machine.step(step).is_err(), "{file}");
+        drop(full);
+        assert_eq!(
+            (machine.text().as_str(), machine.key_holders().as_str()),
+            (expected, holders),
+            "{file}"
+        );
+        match step {
+            "confirm" => {
+                assert_eq!(
+                    machine.part("a").insignia(&machine.keys("a"), "x").expect("readable"),
+                    None
+                );
+                machine.steps(&ALL[3..]);
+            }
+            "follow" => machine.steps(&ALL[4..]),
+            _ => machine.steps(&ALL),
+        }
+        assert_eq!(machine.text(), "a: sub 2, b: main 2, c: sub 2", "{file}");
+        assert_eq!(machine.key_holders(), "b", "{file}");
+    }
+}
+
+#[test]
+fn what_does_not_come_now_is_refused_with_the_way_on() {
+    let machine = Machine::new();
+    let keys = machine.keys("a");
+    let begin = |to: &str, own: Option<&str>| {
+        let begun = machine.part("a").yield_to(to, own, &keys, machine.now);
+        begun.expect_err("refused").to_string()
+    };
+    for (to, own, text) in [
+        ("b", None, "this computer needs a name as a sub-part"),
+        ("b", Some("c"), "rover has a part `c` already"),
+        ("b", Some("b"), "rover has a part `b` already"),
+        ("b", Some("A!"), "`A!` is no name for a part"),
+        ("d", Some("a"), "rover has no part `d`; it has b, c"),
+    ] {
+        let said = begin(to, own);
+        assert!(said.starts_with(text), "{said}");
+    }
+    let not_main = machine.part("b").yield_to("c", None, &keys, machine.now);
+    assert!(matches!(not_main, Err(FolderError::NotMain(_))));
+    machine.steps(&["yield"]);
+    assert!(begin("c", Some("a")).contains("`mainstay part make-main b` goes on"));
+    assert!(
+        machine
+            .now("a")
+            .text()
+            .contains("`mainstay part make-main b` here goes on")
+    );
+    // Neither invited nor removed while nobody is main.
+    assert!(machine.part("a").check_invited("d", false).is_err() && machine.part("a").remove("c").is_err());
+
+    let insignia = machine.insignia();
+    let mut bad = insignia.clone();
+    bad.authority_key = part::request().expect("random numbers").key;
+    assert!(machine.part("b").stage(&bad, machine.now).is_err());
+    for change in [
+        (|list: &mut Vec<SubPart>| list.clear()) as fn(&mut Vec<SubPart>),
+        |list| list.retain(|part| part.name != "a"),
+        |list| list[0].name = "b".to_owned(),
+        |list| list[0].name = "../c".to_owned(),
+    ] {
+        let mut bad = insignia.clone();
+        change(&mut bad.parts);
+        let staged = machine.part("b").stage(&bad, machine.now);
+        assert!(matches!(staged, Err(FolderError::Handover(HandoverError::BadList(_)))));
+    }
+    assert_eq!(machine.key_holders(), "a");
+    assert!(matches!(
+        machine.part("b").commit(&insignia),
+        Err(FolderError::Handover(HandoverError::NotStaged))
+    ));
+    machine.steps(&["stage", "commit", "confirm", "follow"]);
+    // The former main part, restored from a copy of its folder, is of an earlier term.
+    let late = machine.part("c").follow(1, &machine.keys("c")).expect_err("superseded");
+    assert!(
+        late.to_string().contains("another computer is the main part now"),
+        "{late}"
+    );
+    assert!(machine.part("c").stage(&insignia, machine.now).is_err());
+}
+
+#[test]
+fn without_its_main_part_a_sub_part_begins_another_machine() {
+    let machine = Machine::new();
+    let before = machine.now("b");
+    let Anew::NewMachine(made) = machine
+        .part("b")
+        .start_anew(&machine.keys("b"), machine.now)
+        .expect("made")
+    else {
+        panic!("it has no key of the old one");
+    };
+    assert!(made.machine_id != before.machine_id && made.authority != before.authority);
+    assert_eq!(
+        (made.text().as_str(), made.part.as_str()),
+        ("main part of rover (0 sub-parts)", "b")
+    );
+    assert!(machine.part("b").start_anew(&machine.keys("b"), machine.now).is_err());
+    // Another part joins it, and leaves the one that is lost.
+    let b = machine.part("b");
+    let request = part::request().expect("random numbers");
+    let signing = b.signing(&machine.keys("b"));
+    let admitted = b.admit(&signing, "c", (&request.request, "10.0.0.3:8080"), machine.now);
+    let joined = machine.part("c").join(admitted.expect("admitted"), &request.key, true);
+    assert_eq!(joined.expect("joined").machine_id, made.machine_id);
+    // On a computer that is a part of nothing.
+    let nobody = machine.part("x").start_anew(&machine.keys("x"), machine.now);
+    assert!(matches!(nobody, Err(FolderError::Handover(HandoverError::NoPart))));
+}
