@@ -34,6 +34,7 @@ mod names;
 mod network;
 mod node;
 mod packages;
+mod parts;
 mod placeholder;
 mod policy;
 mod processes;

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use mainstay_model::config::PartConfig;
-use mainstay_model::membership::name_complaint;
 use mainstay_model::{Cloud, Network, Remote, Secret, SourceSpan, Tls, Tunnel};
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -218,41 +216,6 @@ pub(super) fn remotes(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<Remote> {
             part: None,
             fault: reader.take_fault(),
         })
-    })
-}
-
-/// Reads `parts`.
-pub(super) fn parts(reader: &mut Reader, files: &[Keys<'_>]) -> Vec<PartConfig> {
-    let mut seen = SeenKeys::default();
-    reader.entries(files, "parts", |reader, node| {
-        let keys = reader.keys(&keys::PART, node)?;
-        let name = reader.text_or_empty(&keys, "name");
-        if let Some(rule) = name_complaint(&name) {
-            let message = format!("`{}` is no name for a part", name.escape_debug());
-            reader.error_with(keys.span_of("name"), message, Some(rule));
-        } else {
-            seen.check(reader, "part", &name, keys.span_of("name"));
-        }
-        let written = reader.text_or_empty(&keys, "config_file");
-        let config_file = match written.is_empty() {
-            true => {
-                reader.error_with(
-                    keys.span,
-                    names::missing("config_file"),
-                    Some("write the path of its config"),
-                );
-                None
-            }
-            false => match reader.located(&written, keys.span_of("config_file")) {
-                Ok(path) => Some(path),
-                Err((message, help)) => {
-                    reader.error_with(keys.span_of("config_file"), message, Some(help));
-                    None
-                }
-            },
-        };
-        reader.take_fault();
-        Some(PartConfig { name, config_file })
     })
 }
 

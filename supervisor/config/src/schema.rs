@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{COMPONENT, Force, IGNORED, Key, MACHINE, MODULE, SERVICE, Section, ValueType, json_number};
+use crate::keys::{COMPONENT, Force, IGNORED, Key, MACHINE, MODULE, PART, SERVICE, Section, ValueType, json_number};
 use crate::{keys, names};
 
 const DURATION: &str =
@@ -59,6 +59,13 @@ fn section(section: &Section) -> Map<String, Value> {
     schema.insert("additionalProperties".into(), json!(false));
     if !section.required.is_empty() {
         schema.insert("required".into(), json!(section.required));
+    }
+    // Its config is in a file or here.
+    if section.id == PART.id {
+        schema.insert(
+            "oneOf".into(),
+            json!([{"required": ["config_file"]}, {"required": ["config"]}]),
+        );
     }
     // The API is said in one way or the other.
     if section.id == COMPONENT.id || section.id == SERVICE.id {
@@ -141,6 +148,7 @@ fn takes(what: &ValueType) -> Value {
         ValueType::Size(least, most) => json!({"anyOf": [
             limits("integer", *least as f64, *most as f64), {"type": "string", "pattern": SIZE}, or_variable()
         ]}),
+        ValueType::Map(section) if section.id == MACHINE.id => json!({"$ref": "#"}),
         ValueType::Map(section) => json!({"$ref": format!("#/$defs/{}", section.id)}),
         ValueType::Free => json!({"type": "object"}),
         ValueType::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),

@@ -18,7 +18,7 @@ use crate::node::{NodeValue, TreeNode};
 use crate::packages::packages;
 use crate::placeholder::Placeholders;
 use crate::read::{Keys, Reader};
-use crate::{auth, include, keys, network, processes};
+use crate::{auth, include, keys, network, parts, processes};
 
 /// Lists whose items are put one behind the other when they stand in several files.
 const LISTS: [&str; 9] = [
@@ -91,7 +91,7 @@ pub(super) fn machine(reader: &mut Reader, roots: &[TreeNode], context: &LoadCon
     // A machine is what it is without the rest.
     Some(reader.entry(|reader| {
         let remotes = network::remotes(reader, &files);
-        let parts = network::parts(reader, &files);
+        let parts = parts::parts(reader, &files, context);
         let imports = !remotes.is_empty() || context.is_part;
         let jobs = jobs(reader, &files, &resources, imports);
         let maintenance = maintenance(reader, &keys, &resources, imports);

@@ -298,8 +298,17 @@ pub struct Remote {
 pub struct PartConfig {
     /// Name of the part.
     pub name: String,
-    /// Its config, absolute; `None`: the item is broken.
-    pub config_file: Option<PathBuf>,
+    /// Its config; `None`: the item is broken.
+    pub config: Option<HandedDown>,
+}
+
+/// Config that a main part hands down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandedDown {
+    /// In a file, absolute.
+    File(PathBuf),
+    /// In the config of the main part itself; here as JSON.
+    Inline(Secret),
 }
 
 impl Remote {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Debug, Display};
 
 use self::collector::Collector;
-use crate::config::{Config, Job, Package, PartConfig, Remote, Tls};
+use crate::config::{Config, HandedDown, Job, Package, PartConfig, Remote, Secret, Tls};
 use crate::duration::show as show_duration;
 use crate::entry::{ModuleConfig, ResourceConfig};
 
@@ -143,6 +143,7 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
         |old, new| {
             let mut collector = Collector::new(from, None, to, None);
             collector.text("config_file", handed_down(old), handed_down(new));
+            collector.silent("config", &inline(old), &inline(new));
             collector.differences
         },
     );
@@ -162,9 +163,19 @@ pub fn configs(from: &Config, to: &Config) -> Vec<Difference> {
     collector.differences
 }
 
+/// File of the config that is handed down; empty if it is in none.
 fn handed_down(part: &PartConfig) -> String {
-    let file = part.config_file.as_deref();
-    file.map_or_else(String::new, |file| file.display().to_string())
+    match &part.config {
+        Some(HandedDown::File(file)) => file.display().to_string(),
+        Some(HandedDown::Inline(_)) | None => String::new(),
+    }
+}
+
+fn inline(part: &PartConfig) -> Option<&Secret> {
+    match &part.config {
+        Some(HandedDown::Inline(text)) => Some(text),
+        Some(HandedDown::File(_)) | None => None,
+    }
 }
 
 fn remote(mut collector: Collector<'_>, old: &Remote, new: &Remote) -> Vec<Difference> {

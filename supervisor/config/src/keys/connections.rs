@@ -6,6 +6,7 @@ use mainstay_model::Network;
 
 use super::ValueType::{Duration, Flag, Ignored, Interval, List, Map, Text, Whole, Word};
 use super::entries::{FRAME, SERVICE_CONFIG};
+use super::machine::MACHINE;
 use super::{Section, keys};
 
 /// `network`.
@@ -117,10 +118,11 @@ pub(crate) static PART: Section = Section::new(
     "part",
     keys! {
         "name": Text, "Its name, as `mainstay part invite` gave it.";
-        "config_file": Text, "Config that is handed down to it, which includes it there. Relative to the folder of this file.";
+        "config_file": Text, "File of the config that is handed down to it, which includes it there. Relative to the folder of this file. Variables in it are those of the part.";
+        "config": Map(&MACHINE), "The same config written here, in place of a file. Variables in it are those of this machine, paths those of the part.";
     },
 )
-.requiring(&["name", "config_file"]);
+.requiring(&["name"]);
 
 /// `remotes[].auth`.
 pub(crate) static REMOTE_AUTH: Section = Section::new(

@@ -8,6 +8,7 @@ mod files;
 mod fuzz;
 mod hostile;
 mod messages;
+mod parts;
 mod policy;
 mod redaction;
 mod reference;

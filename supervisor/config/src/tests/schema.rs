@@ -52,6 +52,17 @@ fn faults(schema: &Value, value: &Value, root: &Value, at: &str, found: &mut Vec
                     fail!("does not match {wanted}");
                 }
             }
+            "$ref" if wanted == "#" => faults(root, value, root, at, found),
+            "oneOf" => {
+                let fits = wanted.as_array().expect("a list").iter().filter(|one| {
+                    let mut found = Vec::new();
+                    faults(one, value, root, at, &mut found);
+                    found.is_empty()
+                });
+                if fits.count() != 1 && value.is_object() {
+                    fail!("is not exactly one of these: {wanted}");
+                }
+            }
             "$ref" => {
                 let name = wanted
                     .as_str()
@@ -197,6 +208,15 @@ fn the_schema_finds_what_the_reader_would_complain_about() {
             ".modules.0.first_run_timeout: is none",
         ),
         ("apply: {window: fast}", ".apply.window: is none of these"),
+        ("parts: [{name: arm}]", ".parts.0: is not exactly one of these"),
+        (
+            "parts: [{name: arm, config_file: x, config: {}}]",
+            ".parts.0: is not exactly one of these",
+        ),
+        (
+            "parts: [{name: arm, config: {componets: []}}]",
+            ".parts.0.config: has no key componets",
+        ),
         (
             "components: [{name: a, type: arm, model: fake, frame: {}}]",
             ".components.0.frame: lacks parent",

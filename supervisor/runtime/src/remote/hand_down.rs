@@ -2,24 +2,20 @@
 //! changed or another computer has become the part. The part keeps it, so nothing is said again when it is away and comes back.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Authority;
 use mainstay_core::remote::pause;
+use mainstay_model::config::HandedDown;
 use mainstay_model::{Config, Remote};
-use mainstay_proto::frames::MAX_MESSAGE_LEN;
 use mainstay_proto::mainstay::parts::v1::HandDownRequest;
-use mainstay_proto::mainstay::parts::v1::part_service_client::PartServiceClient;
-use mainstay_proxy::upstream::Upstream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::link::Link;
-use super::{CONNECT_TIMEOUT, within};
+use super::part::part_client;
+use super::within;
 
 /// Pause between two looks at a file.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq)]
 struct HandDown {
     remote: Remote,
-    file: PathBuf,
+    config: HandedDown,
 }
 
 /// Hands down what the applied config says, until `stop`.
@@ -62,8 +58,8 @@ fn wanted(config: &Config) -> HashMap<String, HandDown> {
     let handed = config.parts.iter().filter_map(|part| {
         let of_part = |remote: &&Remote| remote.name == part.name && remote.part.is_some();
         let remote = config.remotes.iter().find(of_part)?.clone();
-        let file = part.config_file.clone()?;
-        Some((part.name.clone(), HandDown { remote, file }))
+        let config = part.config.clone()?;
+        Some((part.name.clone(), HandDown { remote, config }))
     });
     handed.collect()
 }
@@ -72,16 +68,13 @@ impl HandDown {
     async fn run(self) {
         let (mut done, mut told, mut failures) = (None, None, 0_u32);
         loop {
-            let file = self.file.clone();
-            let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
-            let outcome = match read {
-                Ok(Ok(text)) if done.as_ref() == Some(&text) => Ok(()),
-                Ok(Ok(text)) => self.send(&text).await.map(|()| {
-                    info!(part = self.remote.name, file = %self.file.display(), "config handed down");
+            let outcome = match self.text().await {
+                Ok(text) if done.as_ref() == Some(&text) => Ok(()),
+                Ok(text) => self.send(&text).await.map(|()| {
+                    info!(part = self.remote.name, "config handed down");
                     done = Some(text);
                 }),
-                Ok(Err(error)) => Err(format!("cannot read `{}`: {error}", self.file.display())),
-                Err(broken) => Err(broken.to_string()),
+                Err(cause) => Err(cause),
             };
             let wait = match outcome {
                 Ok(()) => {
@@ -101,15 +94,21 @@ impl HandDown {
         }
     }
 
+    /// The text, as it is now. The error is for people.
+    async fn text(&self) -> Result<String, String> {
+        let file = match &self.config {
+            HandedDown::Inline(text) => return Ok(text.0.clone()),
+            HandedDown::File(file) => file.clone(),
+        };
+        let path = file.display().to_string();
+        let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
+        let read = read.map_err(|broken| broken.to_string())?;
+        read.map_err(|error| format!("cannot read `{path}`: {error}"))
+    }
+
     /// Hands the text down on a connection of its own. The error is for people.
     async fn send(&self, text: &str) -> Result<(), String> {
-        let authority = Authority::try_from(self.remote.address.as_str()).map_err(|error| error.to_string())?;
-        let (link, _requests) = Link::new(&self.remote);
-        let connecting = Upstream::connect_link(Arc::new(link), authority);
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        let upstream = connected.map_err(|_| "no connection".to_owned())?;
-        let upstream = upstream.map_err(|error| error.to_string())?;
-        let mut part = PartServiceClient::new(upstream).max_encoding_message_size(MAX_MESSAGE_LEN);
+        let mut part = part_client(&self.remote).await?;
         let request = HandDownRequest {
             config: text.to_owned(),
         };

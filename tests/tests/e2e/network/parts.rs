@@ -260,6 +260,16 @@ async fn a_config_is_handed_down_kept_and_taken_back() {
     std::fs::write(&handed, motor("left")).expect("written");
     part.until(|now| now.ready("left")).await;
 
+    // The same written into the config of the main part itself.
+    let parts = json!([{ "name": "arm", "config": { "components": [{ "name": "inside", "type": "motor", "model": "fake" }] } }]);
+    let machine = Machine::new().resource(Resource::fake("own", "motor"));
+    main.rewrite(&machine.clone().set("parts", parts));
+    until_names(&main, &["arm:inside", "own"]).await;
+    let back =
+        json!([{ "name": "arm", "config": { "components": [{ "name": "left", "type": "motor", "model": "fake" }] } }]);
+    main.rewrite(&machine.set("parts", back));
+    until_names(&main, &["arm:left", "own"]).await;
+
     // It is kept where the main part is away.
     drop(main);
     part.stop_core().await;
