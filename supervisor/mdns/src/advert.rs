@@ -160,8 +160,13 @@ fn check(name: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// An interface for all tests of this crate.
+    pub(crate) fn eth() -> Interface {
+        interface(false, &[[10, 0, 0, 5]])
+    }
 
     fn interface(loopback: bool, addresses: &[[u8; 4]]) -> Interface {
         let mask = Ipv4Addr::new(255, 255, 255, 0);

@@ -263,17 +263,10 @@ fn asked(questions: &[Question], unicast: bool) -> Option<Vec<Asked<'_>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advert::{Advert, Interface, Reach};
+    use crate::advert::tests::eth;
+    use crate::advert::{Advert, Reach};
     use crate::responder::{announcements, answers, rival};
     use crate::sightings::Sightings;
-
-    fn eth() -> Interface {
-        Interface {
-            index: 2,
-            addresses: vec![(Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(255, 255, 255, 0))],
-            loopback: false,
-        }
-    }
 
     fn adverts() -> Vec<Advert> {
         let txt = ["grpc".to_owned(), "webrtc=".to_owned(), "größe=ü".to_owned()];

@@ -106,15 +106,8 @@ pub fn rival(
 mod tests {
     use super::*;
     use crate::advert::Reach;
+    use crate::advert::tests::eth;
     use crate::message::{Kind, query};
-
-    fn eth() -> Interface {
-        Interface {
-            index: 2,
-            addresses: vec![(Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(255, 255, 255, 0))],
-            loopback: false,
-        }
-    }
 
     fn rover() -> Vec<Advert> {
         Advert::of_machine("rover.lab", 8080, &["grpc".to_owned()], Reach::All).expect("a name")

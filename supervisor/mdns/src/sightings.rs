@@ -136,18 +136,10 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advert::tests::eth;
     use crate::advert::{Advert, Reach};
     use crate::message::{Record, response};
     use crate::responder::announcements;
-
-    fn interface(loopback: bool) -> Interface {
-        let network = if loopback { [127, 0, 0, 1] } else { [10, 0, 0, 5] };
-        Interface {
-            index: 1,
-            addresses: vec![(network.into(), Ipv4Addr::new(255, 255, 255, 0))],
-            loopback,
-        }
-    }
 
     fn hear(sightings: &mut Sightings, packet: &[u8], interface: &Interface) {
         sightings.hear(&Message::read(packet).expect("readable"), interface);
@@ -161,13 +153,13 @@ mod tests {
     fn what_was_announced_is_found_until_its_goodbye() {
         let there = Interface {
             addresses: vec![([10, 0, 0, 9].into(), Ipv4Addr::new(255, 255, 255, 0))],
-            ..interface(false)
+            ..eth()
         };
         let adverts = Advert::of_machine("Rover.lab", 8080, &["grpc".to_owned(), "a=b".to_owned()], Reach::All);
         let adverts = adverts.expect("a name");
         let mut sightings = Sightings::default();
         for packet in announcements(&adverts, &there, false) {
-            hear(&mut sightings, &packet, &interface(false));
+            hear(&mut sightings, &packet, &eth());
         }
         assert_eq!(names(&sightings), ["Rover-lab", "Rover.lab"]);
         let found = sightings.found().next().expect("found");
@@ -175,7 +167,7 @@ mod tests {
         assert_eq!(found.txt, ["grpc", "a=b"]);
         assert!(found.is_called("rover.lab") && found.is_called("ROVER-LAB") && !found.is_called("rover"));
         for packet in announcements(&adverts[..1], &there, true) {
-            hear(&mut sightings, &packet, &interface(false));
+            hear(&mut sightings, &packet, &eth());
         }
         assert_eq!(names(&sightings), ["Rover.lab"]);
     }
@@ -204,7 +196,7 @@ mod tests {
             hear(
                 &mut sightings,
                 &response(&[record], &[], None).expect("it fits"),
-                &interface(false),
+                &eth(),
             );
         }
         let found: Vec<_> = sightings.found().collect();
@@ -238,7 +230,7 @@ mod tests {
                 },
             ];
             let packet = response(&records.iter().collect::<Vec<_>>(), &[], None).expect("it fits");
-            hear(&mut sightings, &packet, &interface(false));
+            hear(&mut sightings, &packet, &eth());
         }
         assert!(sightings.instances.len() <= MAX_KEPT && sightings.hosts.len() <= MAX_KEPT);
         assert!(sightings.hosts.values().all(|addresses| addresses.len() <= MAX_EACH));
