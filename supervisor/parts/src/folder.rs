@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use mainstay_model::membership::{Membership, PartRole, SubPart, main_name, name_complaint, part_name};
+use mainstay_model::membership::{Membership, PartRole, main_name};
 use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_pki::certificate::CertificateInfo;
 use mainstay_pki::{files, part};
 use nix::fcntl::{Flock, FlockArg};
 
+pub use crate::folder_error::FolderError;
 use crate::handover::HandoverError;
 use crate::record::Record;
 
@@ -33,76 +34,6 @@ const NOTHING: &str = "{}\n";
 #[derive(Debug, Clone)]
 pub struct PartFolder {
     path: PathBuf,
-}
-
-/// Failure of a folder.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// This computer is a part already.
-    #[error("this is the {0} already")]
-    Member(String),
-    /// This computer is no main part.
-    #[error("this is no main part: {0}")]
-    NotMain(String),
-    /// This computer is no sub-part.
-    #[error("this is no sub-part, so nobody hands a config down to it")]
-    NotSub,
-    /// Nobody would read what is handed down.
-    #[error("the config of this part does not include what is handed down; write in it: include: [\"{}\"]", .0.display())]
-    NotIncluded(PathBuf),
-    /// No name for a part.
-    #[error("`{}` is no name for a part: {rule}", name.escape_debug())]
-    BadName {
-        /// The name.
-        name: String,
-        /// What would be one.
-        rule: &'static str,
-    },
-    /// There is no such part.
-    #[error("{machine} has no part `{}`; it has {known}", name.escape_debug())]
-    Unknown {
-        /// The name.
-        name: String,
-        /// Name of the machine.
-        machine: String,
-        /// Its parts, in words.
-        known: String,
-    },
-    /// There is such a part.
-    #[error("{machine} has a part `{name}` already; with `--replace` another computer takes its place")]
-    Taken {
-        /// The name.
-        name: String,
-        /// Name of the machine.
-        machine: String,
-    },
-    /// This computer itself has the name.
-    #[error("`{0}` is the name of this computer itself; choose another one")]
-    OwnName(String),
-    /// A step of a handover that does not come now.
-    #[error(transparent)]
-    Handover(#[from] HandoverError),
-    /// A file cannot be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
-    Disk {
-        /// Action that failed.
-        action: &'static str,
-        /// File of the action.
-        path: PathBuf,
-        /// Error of the system.
-        source: io::Error,
-    },
-    /// What is there is no such file.
-    #[error("`{}` is damaged: {why}; this computer has to join its machine anew", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Fault of its content.
-        why: String,
-    },
-    /// No certificate can be made.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
 }
 
 /// What a computer gets when it joins.
@@ -220,15 +151,32 @@ impl PartFolder {
         self.write(MAIN_CERTIFICATE, &format!("{certificate}{}", request.key))
     }
 
+    /// Checks that this computer may join a machine; with `replace` it leaves the one that it is a part of.
+    ///
+    /// # Errors
+    /// It is a part already, or is handing the role of its main part over; or its files are damaged.
+    pub fn check_joins(&self, replace: bool) -> Result<(), FolderError> {
+        let known = self.read();
+        if let Ok(Some(known)) = &known
+            && let PartRole::HandingOver(handover) = &known.role
+        {
+            return Err(HandoverError::Other(handover.to.clone()).into());
+        }
+        match (known, replace) {
+            (Ok(Some(known)), false) => Err(FolderError::Member(known.text())),
+            (Err(damaged), false) => Err(damaged),
+            // Joining is the cure for files that are damaged.
+            (Ok(_) | Err(_), true) | (Ok(None), false) => Ok(()),
+        }
+    }
+
     /// Makes this computer a sub-part, with the key that its certificate is for.
     ///
     /// # Errors
     /// It is a part already, what it got is not for its key, or the disk refuses.
     pub fn join(&self, admitted: Admitted, key: &str, replace: bool) -> Result<Membership, FolderError> {
         let _lock = self.lock()?;
-        if let (Some(known), false) = (self.read()?, replace) {
-            return Err(FolderError::Member(known.text()));
-        }
+        self.check_joins(replace)?;
         self.write(AUTHORITY, &admitted.authority)?;
         self.write(CERTIFICATE, &format!("{}{key}", admitted.certificate))?;
         self.offer_handed_down()?;
@@ -281,9 +229,15 @@ impl PartFolder {
     /// This computer is a part of nothing from now on. True if it was of something.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// It is handing the role of its main part over, or the disk refuses.
     pub fn leave(&self) -> Result<bool, FolderError> {
         let _lock = self.lock()?;
+        // Whether its key of the CA is still of use, nobody knows.
+        if let Ok(Some(membership)) = self.read()
+            && let PartRole::HandingOver(handover) = membership.role
+        {
+            return Err(HandoverError::Other(handover.to).into());
+        }
         let was = self.machine_file().exists();
         for name in [MACHINE, CERTIFICATE, MAIN_CERTIFICATE, AUTHORITY] {
             self.drop_file(name)?;
@@ -326,112 +280,6 @@ impl PartFolder {
         Authority::at(self.path.join(CA_FOLDER))
     }
 
-    /// Certifies a computer as a part, in place of one of its name, and writes it into the list.
-    ///
-    /// # Errors
-    /// This is no main part, its request is none, or the disk refuses.
-    pub fn admit(
-        &self,
-        ca: &Authority,
-        name: &str,
-        (request, address): (&str, &str),
-        now: SystemTime,
-    ) -> Result<Admitted, FolderError> {
-        let _lock = self.lock()?;
-        let (mut membership, mut parts) = self.main()?;
-        let certificate = ca.part(request, &part_name(name, &membership.machine_id), now)?;
-        let key = part::key_digest_of_pem(&certificate).ok_or_else(|| FolderError::Damaged {
-            path: ca.ca_file(),
-            why: "it signs what is no certificate".to_owned(),
-        })?;
-        let new = SubPart {
-            name: name.to_owned(),
-            address: address.to_owned(),
-            key,
-        };
-        match parts.iter_mut().find(|part| part.name == name) {
-            Some(known) => *known = new,
-            None => parts.push(new),
-        }
-        membership.role = PartRole::Main(parts);
-        self.save(&membership)?;
-        Ok(Admitted {
-            machine_id: membership.machine_id,
-            machine: membership.machine,
-            part: name.to_owned(),
-            term: membership.term,
-            authority: ca.ca_pem()?,
-            certificate,
-        })
-    }
-
-    /// Takes a part out of the list: it is not spoken to any more.
-    ///
-    /// # Errors
-    /// This is no main part, it has no such part, or the disk refuses.
-    pub fn remove(&self, name: &str) -> Result<(), FolderError> {
-        let _lock = self.lock()?;
-        let (mut membership, mut parts) = self.main()?;
-        let before = parts.len();
-        parts.retain(|part| part.name != name);
-        if parts.len() == before {
-            return Err(unknown(&membership, &parts, name));
-        }
-        membership.role = PartRole::Main(parts);
-        self.save(&membership)
-    }
-
-    /// Changes the address at which a part is dialled.
-    ///
-    /// # Errors
-    /// This is no main part, it has no such part, or the disk refuses.
-    pub fn set_address(&self, name: &str, address: &str) -> Result<(), FolderError> {
-        let _lock = self.lock()?;
-        let (mut membership, mut parts) = self.main()?;
-        match parts.iter_mut().find(|part| part.name == name) {
-            Some(known) => address.clone_into(&mut known.address),
-            None => return Err(unknown(&membership, &parts, name)),
-        }
-        membership.role = PartRole::Main(parts);
-        self.save(&membership)
-    }
-
-    /// Checks that a computer may be invited to be this part.
-    ///
-    /// # Errors
-    /// This is no main part, it is no name for one, or there is such a part and it is not to be replaced.
-    pub fn check_invited(&self, name: &str, replace: bool) -> Result<Membership, FolderError> {
-        if let Some(rule) = name_complaint(name) {
-            return Err(FolderError::BadName {
-                name: name.to_owned(),
-                rule,
-            });
-        }
-        let (membership, parts) = self.main()?;
-        if membership.part == name {
-            return Err(FolderError::OwnName(name.to_owned()));
-        }
-        if parts.iter().any(|part| part.name == name) && !replace {
-            return Err(FolderError::Taken {
-                name: name.to_owned(),
-                machine: membership.machine,
-            });
-        }
-        Ok(membership)
-    }
-
-    pub(crate) fn main(&self) -> Result<(Membership, Vec<SubPart>), FolderError> {
-        match self.read()? {
-            Some(membership) => match membership.role.clone() {
-                PartRole::Main(parts) => Ok((membership, parts)),
-                PartRole::Sub | PartRole::HandingOver(_) => {
-                    Err(FolderError::NotMain(format!("it is {}", membership.text())))
-                }
-            },
-            None => Err(FolderError::NotMain("make it one with `mainstay part init`".to_owned())),
-        }
-    }
-
     /// Writes the first record, when all else is there, and reads it as others will.
     pub(crate) fn begin(&self, record: &Record) -> Result<Membership, FolderError> {
         self.save_record(record)?;
@@ -465,18 +313,6 @@ impl PartFolder {
         let file = options.write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(disk("open", &path))?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| disk("lock", &path)(error.into()))
-    }
-}
-
-pub(crate) fn unknown(membership: &Membership, parts: &[SubPart], name: &str) -> FolderError {
-    let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
-    FolderError::Unknown {
-        name: name.to_owned(),
-        machine: membership.machine.clone(),
-        known: match names.as_slice() {
-            [] => "none".to_owned(),
-            names => names.join(", "),
-        },
     }
 }
 
@@ -567,6 +403,10 @@ mod tests {
         ] {
             std::fs::write(folder.machine_file(), text).expect("written");
             assert!(matches!(folder.read(), Err(FolderError::Damaged { .. })), "{text}");
+            assert!(
+                folder.check_joins(false).is_err() && folder.check_joins(true).is_ok(),
+                "{text}"
+            );
         }
     }
 }

@@ -34,7 +34,8 @@ use mainstay_model::membership::{Handover, Membership, PartRole, SubPart, name_c
 use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_pki::part;
 
-use crate::folder::{CERTIFICATE, FIRST, FolderError, MAIN_CERTIFICATE, PartFolder, unknown};
+use crate::folder::{CERTIFICATE, FIRST, FolderError, MAIN_CERTIFICATE, PartFolder};
+use crate::members::unknown;
 
 /// What makes a sub-part the main part.
 #[derive(Clone, PartialEq, Eq)]

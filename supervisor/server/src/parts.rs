@@ -1,7 +1,8 @@
 //! `mainstay.parts.v1`: a machine of several parts. Its main part invites computers and takes them in, and hands its role to one of
-//! them ([`make_main`]); a sub-part takes a config from it.
+//! them ([`make_main`], [`take_over`]); a sub-part takes a config from it.
 
 mod make_main;
+mod take_over;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

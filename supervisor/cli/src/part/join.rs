@@ -10,7 +10,7 @@ use mainstay_mdns::browse;
 use mainstay_model::membership::Membership;
 use mainstay_parts::code::JoinCode;
 use mainstay_parts::exchange::{ExchangeError, Joining};
-use mainstay_parts::folder::Admitted;
+use mainstay_parts::folder::{Admitted, FolderError};
 use mainstay_pki::part;
 use mainstay_proto::mainstay::parts::v1 as pb;
 use mainstay_proto::mainstay::parts::v1::join_service_client::JoinServiceClient;
@@ -53,12 +53,10 @@ pub(super) struct JoinArguments {
 /// Joins. Says what comes of it.
 pub(super) async fn join(arguments: &JoinArguments) -> Result<String, CliError> {
     let folder = folder(&arguments.file)?;
-    if let (Some(known), false) = (folder.read().map_err(failed)?, arguments.replace) {
-        return Err(CliError::wrong(format!(
-            "this is the {} already; with `--replace` it leaves that",
-            known.text()
-        )));
-    }
+    folder.check_joins(arguments.replace).map_err(|error| match error {
+        FolderError::Member(_) => CliError::wrong(format!("{error}; with `--replace` it leaves that")),
+        _ => failed(error),
+    })?;
     let own = OwnConfig::of(&arguments.file);
     let address = match &arguments.reached_at {
         Some(address) => with_port(address),

@@ -112,11 +112,18 @@ fn handed_over(part: &str, done: &pb::MakeMainResponse) -> String {
         "\nthe private key of the machine's CA is on {part} alone; copies of this computer's state folder that were made before have it, \
          too\nsee on {part}:\n  mainstay part list"
     ));
-    if !handed_down.is_empty() {
+    let others: Vec<_> = handed_down.iter().filter(|name| *name != part).cloned().collect();
+    if !others.is_empty() {
         text.push_str(&format!(
             "\nthe configs of {} stood under `parts` here and are handed down no more (each part keeps its last one): move these \
              entries, and the files that they name, to the config of {part}",
-            handed_down.join(", ")
+            others.join(", ")
+        ));
+    }
+    if others.len() < handed_down.len() {
+        text.push_str(&format!(
+            "\nthe config of {part} stood under `parts` here, too: {part} keeps the last one in a file that its own config includes; move \
+             what is in it there"
         ));
     }
     if !include.is_empty() {
@@ -179,7 +186,8 @@ mod tests {
         for words in [
             "arm is the main part of rover now; this computer is its part base",
             "by themselves follow it: leg",
-            "the configs of arm, leg stood under `parts` here",
+            "the configs of leg stood under `parts` here",
+            "the config of arm stood under `parts` here, too",
             "include: [\"/state/from-main.yaml\"]",
         ] {
             assert!(text.contains(words), "{text}");

@@ -293,7 +293,8 @@ fn what_does_not_come_now_is_refused_with_the_way_on() {
             .text()
             .contains("`mainstay part make-main b` here goes on")
     );
-    // Neither invited nor removed while nobody is main.
+    // Nobody is invited or removed while nobody is main, and it cannot get out with what it has.
+    assert!(machine.part("a").leave().is_err() && machine.part("a").check_joins(true).is_err());
     assert!(machine.part("a").check_invited("d", false).is_err() && machine.part("a").remove("c").is_err());
 
     let insignia = machine.insignia();

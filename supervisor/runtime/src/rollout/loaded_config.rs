@@ -72,6 +72,13 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
         let warning = Diagnostic::new(Severity::Warning, message, SourceSpan::file(&config.path));
         warned = warned.take().or(Some(warning.with_help(help)));
     };
+    if let PartRole::HandingOver(handover) = &membership.role {
+        let help = format!(
+            "if {} is lost: `mainstay part make-main --main-is-lost` here",
+            handover.to
+        );
+        warn(format!("this computer is {}", membership.text()), &help);
+    }
     if let PartRole::Main(parts) = &membership.role {
         for part in parts {
             if let Some(at) = config.remotes.iter().position(|remote| remote.name == part.name) {
@@ -85,7 +92,10 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
                 .push(Remote::of_part(&membership, part, config.network.mdns));
         }
     } else if !config.parts.is_empty() {
-        let message = format!("`parts` hands nothing down here: this is {}", membership.text());
+        let message = format!(
+            "`parts` hands nothing down here: this computer is {}",
+            membership.text()
+        );
         warn(message, "it counts in the config of the main part");
     }
     config.membership = Some(membership);

@@ -1,29 +1,27 @@
-//! `MakeMain`, `TakeOver` and `Follow`: the role of the main part goes to another computer. What is written in which order, and why, is
-//! said in [`mainstay_parts::handover`]; here is who says what to whom, and what an answer tells.
+//! `MakeMain`: the main part hands its role to a sub-part. What is written in which order, and why, is said in
+//! [`mainstay_parts::handover`]; here is what it says to the sub-part, and what an answer tells.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mainstay_model::membership::{Handover, Membership, PartRole, SubPart};
 use mainstay_model::{Remote, Tls};
-use mainstay_parts::folder::FolderError;
-use mainstay_parts::handover::{HandoverError, Insignia};
+use mainstay_parts::handover::Insignia;
 use mainstay_proto::mainstay::parts::v1 as pb;
 use mainstay_proto::mainstay::parts::v1::part_service_client::PartServiceClient;
-use mainstay_proxy::identity::ClientIdentity;
 use mainstay_proxy::upstream::Upstream;
-use mainstay_runtime::remote::{part_client, reach};
+use mainstay_runtime::remote::part_client;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{PartState, reached_at};
+use super::PartState;
 
 /// Limit for this machine to be a sub-part once its files say so.
 const TAKEN_UP: Duration = Duration::from_secs(10);
-/// Limit for the new main part to reach the former one, which has just become a sub-part.
-const REACHED: Duration = Duration::from_secs(10);
-/// Pause between two tries of that.
+/// Limit for a sub-part to say that it is there.
+const THERE: Duration = Duration::from_secs(10);
+/// Pause between two looks.
 const AGAIN: Duration = Duration::from_millis(200);
 /// Limit for the new main part to answer: it reaches the former one before.
 const ANSWERED: Duration = Duration::from_secs(40);
@@ -130,7 +128,7 @@ impl PartState {
         let cannot =
             |why: String| Status::failed_precondition(format!("part {name} cannot be made the main part now: {why}"));
         let mut client = part_client(remote).await.map_err(cannot)?;
-        let answer = timeout(REACHED, client.follow(pb::FollowRequest {})).await;
+        let answer = timeout(THERE, client.follow(pb::FollowRequest {})).await;
         let answer = answer.map_err(|_| cannot("it does not answer".to_owned()))?;
         answer.map(drop).map_err(|status| match status.code() {
             Code::Unimplemented => cannot("an earlier Mainstay runs there".to_owned()),
@@ -215,83 +213,7 @@ impl PartState {
         }
     }
 
-    /// Becomes the main part, as the main part wants it.
-    pub(super) async fn take_role(
-        &self,
-        request: pb::TakeOverRequest,
-        caller: Option<ClientIdentity>,
-    ) -> Result<(), Status> {
-        let _turn = self.0.following.lock().await;
-        let membership = self.membership().await?.ok_or_else(no_part)?;
-        let (term, peer) = main_term(&membership, caller.as_ref())?;
-        if term >= request.term {
-            return Err(Status::invalid_argument(
-                "the next main part is of a later term than the one that speaks",
-            ));
-        }
-        let insignia = insignia(request, peer);
-        let staged = insignia.clone();
-        let is_new = self
-            .on_disk(move |folder, _| folder.stage(&staged, SystemTime::now()))
-            .await?;
-        if !is_new {
-            return Ok(());
-        }
-        if let Err(why) = self.reach_former(&membership, &insignia).await {
-            self.on_disk(|folder, _| folder.abandon()).await?;
-            return Err(Status::failed_precondition(why));
-        }
-        if let Err(refused) = self.on_disk(move |folder, _| folder.commit(&insignia)).await {
-            // What is on the disk decides, and whether that can be read.
-            return match self.membership().await {
-                Ok(Some(now)) if !now.is_main() => Err(refused),
-                _ => Err(Status::internal(refused.message())),
-            };
-        }
-        info!("this computer is the main part of {} now", membership.machine);
-        self.0.changed.notify_one();
-        Ok(())
-    }
-
-    /// Whether the former main part is reached as a sub-part: what it does not hear of now would be lost for it.
-    async fn reach_former(&self, membership: &Membership, insignia: &Insignia) -> Result<(), String> {
-        let former = insignia.parts.iter().find(|part| part.name == insignia.former);
-        let former = former.ok_or_else(|| "the former main part is not in the list".to_owned())?;
-        let remote = Remote::of_part(membership, former, self.0.published.load().config.network.mdns);
-        let end = Instant::now() + REACHED;
-        loop {
-            let reached = timeout(REACHED, reach(&remote)).await;
-            match reached.unwrap_or_else(|_| Err("no answer".to_owned())) {
-                Ok(()) => return Ok(()),
-                Err(_) if Instant::now() < end => sleep(AGAIN).await,
-                Err(why) => {
-                    return Err(format!(
-                        "part {} does not reach it at {}: {why}. Others reach it where `network.bind_address` of its config says, or where \
-                         `--reached-at` does",
-                        membership.part, former.address
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Follows the main part that speaks.
-    pub(super) async fn follow_main(&self, caller: Option<ClientIdentity>) -> Result<(), Status> {
-        let _turn = self.0.following.lock().await;
-        let membership = self.membership().await?.ok_or_else(no_part)?;
-        let (term, peer) = main_term(&membership, caller.as_ref())?;
-        if self.on_disk(move |folder, keys| folder.follow(term, keys)).await? {
-            let from = super::shown(peer);
-            warn!(
-                "the main part of {} is another computer since its term {term}: the one at {from}",
-                membership.machine
-            );
-            self.0.changed.notify_one();
-        }
-        Ok(())
-    }
-
-    async fn membership(&self) -> Result<Option<Membership>, Status> {
+    pub(super) async fn membership(&self) -> Result<Option<Membership>, Status> {
         self.on_disk(|folder, _| folder.read()).await
     }
 }
@@ -306,34 +228,6 @@ async fn give(mut client: PartServiceClient<Upstream>, insignia: Insignia) -> An
     match timeout(ANSWERED, client.take_over(request)).await {
         Ok(answered) => Answer::of(answered.map(drop)),
         Err(_) => Answer::Unknown(format!("no answer within {ANSWERED:?}")),
-    }
-}
-
-/// Term of the main part that speaks, by its certificate, and where it is.
-fn main_term(membership: &Membership, caller: Option<&ClientIdentity>) -> Result<(u64, Option<SocketAddr>), Status> {
-    let certificate = caller.and_then(|caller| caller.certificate.as_ref());
-    let certificate = certificate.filter(|certificate| certificate.signed_by == membership.authority);
-    let term = certificate.and_then(|certificate| membership.main_term(&certificate.names));
-    let term = term
-        .ok_or_else(|| Status::permission_denied("only the main part of the machine says this, by its certificate"))?;
-    Ok((term, caller.map(|caller| caller.remote)))
-}
-
-fn no_part() -> Status {
-    Status::failed_precondition(FolderError::from(HandoverError::NoPart).to_string())
-}
-
-fn insignia(request: pb::TakeOverRequest, peer: Option<SocketAddr>) -> Insignia {
-    let parts = request.parts.into_iter().map(|part| SubPart {
-        address: reached_at(&part.address, peer),
-        name: part.name,
-        key: part.key,
-    });
-    Insignia {
-        term: request.term,
-        authority_key: request.authority_key,
-        parts: parts.collect(),
-        former: request.former,
     }
 }
 
