@@ -218,7 +218,8 @@ where
         .map(|folder| PartWatch::new(&folder, hang_up.clone()));
     let changed = part_watch.as_ref().map(PartWatch::changed).unwrap_or_default();
     let published = handle.published.clone();
-    let part = PartState::new((part_folder, changed), own.clone(), addresses.clone(), published);
+    let files = (part_folder, changed);
+    let part = PartState::new(files, own.clone(), addresses.clone(), access.clone(), published);
     let (applied, applied_configs) = watch::channel(config.clone());
     let (announcer, mdns) = Announcer::new(applied_configs.clone(), &addresses, part.inviting());
     let facts = CoreInfo {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_model::Config;
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
@@ -34,6 +34,17 @@ pub struct Access {
     /// What was refused lately.
     pub denials: Denials,
     exposure: Exposure,
+    /// Main part that this sub-part was told to follow, which counts before a config with it is applied.
+    followed: ArcSwapOption<FollowedMain>,
+}
+
+/// Main part that a sub-part follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedMain {
+    /// Id of the machine.
+    pub machine_id: String,
+    /// Its term: none of an earlier one counts.
+    pub term: u64,
 }
 
 /// The system has no random numbers.
@@ -105,6 +116,7 @@ impl Access {
             hashing: Semaphore::new(1),
             denials: Denials::default(),
             exposure: Exposure::default(),
+            followed: ArcSwapOption::empty(),
         })
     }
 
@@ -114,6 +126,16 @@ impl Access {
         let earlier = self.policy.load();
         let policy = Policy::new(config, &self.key, &self.name, Some(&earlier));
         self.policy.store(Arc::new(policy));
+    }
+
+    /// No main part of an earlier term counts from now on, whenever the config is read again: that may wait for a maintenance.
+    pub fn follow(&self, main: FollowedMain) {
+        self.followed.store(Some(Arc::new(main)));
+    }
+
+    /// Main part that this sub-part was told to follow.
+    pub(crate) fn followed(&self) -> Option<Arc<FollowedMain>> {
+        self.followed.load_full()
     }
 
     /// The policy in force.

@@ -283,7 +283,9 @@ impl ClientGate {
         };
         let policy = self.access.policy();
         // Not even as anybody: its operator is to know that it is not the main part any more.
-        if let Some(text) = policy.superseded(&self.client) {
+        if self.client.certificate.is_some()
+            && let Some(text) = policy.superseded(&self.client, self.access.followed().as_deref())
+        {
             return Err(CallError::Unauthenticated(text));
         }
         // A certificate that counts is who its holder is, whatever others must show.

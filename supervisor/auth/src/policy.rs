@@ -8,6 +8,7 @@ use mainstay_model::membership::Membership;
 use mainstay_model::{AuthHandler, Config, ModuleName};
 use mainstay_proxy::identity::{ClientIdentity, Entity, PeerCertificate};
 
+use crate::access::FollowedMain;
 use crate::credentials::{API_KEY, CERTIFICATE, Credential, EXTERNAL, ProcessKey};
 use crate::external::{Jwks, JwksKey};
 use crate::modules::{self, ModuleRights};
@@ -135,15 +136,22 @@ impl Policy {
         Some(entity(name, CERTIFICATE))
     }
 
-    /// Text for a client that was the main part of this machine once, and is not any more.
-    pub fn superseded(&self, client: &ClientIdentity) -> Option<String> {
+    /// Text for a client that was the main part of this machine once, and is not any more. `followed`: what the sub-part was told
+    /// since.
+    pub fn superseded(&self, client: &ClientIdentity, followed: Option<&FollowedMain>) -> Option<String> {
         let certificate = client.certificate.as_ref()?;
         let main = self.main_part.as_ref().filter(|main| main.vouches_for(certificate))?;
         let Membership {
-            machine, part, term, ..
+            machine,
+            machine_id,
+            part,
+            term,
+            ..
         } = &main.membership;
+        let followed = followed.filter(|followed| followed.machine_id == *machine_id);
+        let term = followed.map_or(*term, |followed| followed.term.max(*term));
         let shown = main.membership.main_term(&certificate.names)?;
-        (shown < *term).then(|| {
+        (shown < term).then(|| {
             format!(
                 "part {part} of {machine} serves the main part of term {term}, and this one is of term {shown}: another computer was made the \
                  main part since. `mainstay part leave` there makes it a machine of its own, and it may join again as a sub-part"
@@ -463,10 +471,20 @@ mod tests {
             let found = policy.by_certificate(&client).map(|entity| entity.id);
             assert_eq!(found.as_deref(), expected, "{name} by {signed_by}");
             assert_eq!(
-                policy.superseded(&client).is_some(),
+                policy.superseded(&client, None).is_some(),
                 superseded,
                 "{name} by {signed_by}"
             );
+            // What it was told to follow counts at once, if it is of the same machine.
+            for (machine_id, later) in [("m", true), ("n", false)] {
+                let followed = FollowedMain {
+                    machine_id: machine_id.to_owned(),
+                    term: 3,
+                };
+                let now = policy.superseded(&client, Some(&followed));
+                let counted = found.as_deref() == is_main && name == main_name("m", 2);
+                assert_eq!(now.is_some(), superseded || (later && counted), "{name} by {signed_by}");
+            }
         }
     }
 }

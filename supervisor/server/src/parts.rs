@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use mainstay_auth::access::Access;
 use mainstay_parts::exchange::LONGEST;
 use mainstay_parts::folder::{FolderError, PartFolder};
 use mainstay_parts::invitations::{Invitations, JoinError, Joined, LIFE};
@@ -43,6 +44,7 @@ struct Inner {
     folder: Option<PartFolder>,
     authority: Authority,
     addresses: Addresses,
+    access: Arc<Access>,
     published: ViewCell,
     invitations: Mutex<Invitations>,
     unknown: Semaphore,
@@ -62,12 +64,14 @@ impl PartState {
         (folder, changed): (Option<PartFolder>, Arc<Notify>),
         authority: Authority,
         addresses: Addresses,
+        access: Arc<Access>,
         published: ViewCell,
     ) -> Self {
         Self(Arc::new(Inner {
             folder,
             authority,
             addresses,
+            access,
             published,
             invitations: Mutex::default(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),

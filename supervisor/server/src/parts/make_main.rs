@@ -46,12 +46,8 @@ impl Answer {
             Err(status) => {
                 let text = status.message().to_owned();
                 match status.code() {
-                    // What it says itself, or its gate before it.
-                    Code::FailedPrecondition
-                    | Code::InvalidArgument
-                    | Code::PermissionDenied
-                    | Code::Unauthenticated
-                    | Code::Unimplemented => Self::Refused(text),
+                    // It alone says so, and of nothing else.
+                    Code::FailedPrecondition => Self::Refused(text),
                     _ => Self::Unknown(text),
                 }
             }
@@ -150,7 +146,7 @@ impl PartState {
                 Ok(client) => give(client, insignia).await,
                 Err(why) => unreached(why),
             },
-            false => Answer::Refused(format!(
+            false => unreached(format!(
                 "this computer does not become a sub-part within {TAKEN_UP:?}: its config is refused, or waits for its maintenance (`mainstay status`)"
             )),
         };
@@ -258,10 +254,10 @@ mod tests {
     fn what_an_answer_tells() {
         for (code, known) in [
             (Code::FailedPrecondition, true),
-            (Code::InvalidArgument, true),
-            (Code::PermissionDenied, true),
-            (Code::Unauthenticated, true),
-            (Code::Unimplemented, true),
+            (Code::InvalidArgument, false),
+            (Code::PermissionDenied, false),
+            (Code::Unauthenticated, false),
+            (Code::Unimplemented, false),
             (Code::Unavailable, false),
             (Code::DeadlineExceeded, false),
             (Code::Cancelled, false),

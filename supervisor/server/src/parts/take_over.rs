@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use mainstay_auth::access::FollowedMain;
 use mainstay_model::Remote;
-use mainstay_model::membership::{Membership, SubPart};
+use mainstay_model::membership::{Membership, PartRole, SubPart};
 use mainstay_parts::folder::FolderError;
 use mainstay_parts::handover::{HandoverError, Insignia};
 use mainstay_proto::mainstay::parts::v1 as pb;
@@ -23,7 +24,7 @@ const REACHED: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
 
 impl PartState {
-    /// Becomes the main part, as the main part wants it.
+    /// Becomes the main part, as the main part wants it. Whatever went wrong, what is on the disk afterwards is the answer.
     pub(super) async fn take_role(
         &self,
         request: pb::TakeOverRequest,
@@ -31,34 +32,34 @@ impl PartState {
     ) -> Result<(), Status> {
         let _turn = self.0.following.lock().await;
         let membership = self.membership().await?.ok_or_else(no_part)?;
-        let (term, peer) = main_term(&membership, caller.as_ref())?;
-        if term >= request.term {
+        let term = main_term(&membership, caller.as_ref())?;
+        let insignia = insignia(request, caller.map(|caller| caller.remote));
+        let wanted = insignia.term;
+        let tried = self.try_to_take(&membership, term, insignia).await;
+        let now = self.membership().await.ok().flatten();
+        outcome(tried, now.as_ref(), wanted)?;
+        self.0.changed.notify_one();
+        info!("this computer is the main part of {} now", membership.machine);
+        Ok(())
+    }
+
+    async fn try_to_take(&self, membership: &Membership, term: u64, insignia: Insignia) -> Result<(), Status> {
+        check_speaks(membership, term)?;
+        if term >= insignia.term {
             return Err(Status::invalid_argument(
                 "the next main part is of a later term than the one that speaks",
             ));
         }
-        let insignia = insignia(request, peer);
         let staged = insignia.clone();
-        let is_new = self
-            .on_disk(move |folder, _| folder.stage(&staged, SystemTime::now()))
-            .await?;
-        if !is_new {
+        let is_new = self.on_disk(move |folder, _| folder.stage(&staged, SystemTime::now()));
+        if !is_new.await? {
             return Ok(());
         }
-        if let Err(why) = self.reach_former(&membership, &insignia).await {
+        if let Err(why) = self.reach_former(membership, &insignia).await {
             self.on_disk(|folder, _| folder.abandon()).await?;
             return Err(Status::failed_precondition(why));
         }
-        if let Err(refused) = self.on_disk(move |folder, _| folder.commit(&insignia)).await {
-            // What is on the disk decides, and whether that can be read.
-            return match self.membership().await {
-                Ok(Some(now)) if !now.is_main() => Err(refused),
-                _ => Err(Status::internal(refused.message())),
-            };
-        }
-        info!("this computer is the main part of {} now", membership.machine);
-        self.0.changed.notify_one();
-        Ok(())
+        self.on_disk(move |folder, _| folder.commit(&insignia)).await
     }
 
     /// Whether the former main part is reached as a sub-part: what it does not hear of now would be lost for it.
@@ -87,9 +88,15 @@ impl PartState {
     pub(super) async fn follow_main(&self, caller: Option<ClientIdentity>) -> Result<(), Status> {
         let _turn = self.0.following.lock().await;
         let membership = self.membership().await?.ok_or_else(no_part)?;
-        let (term, peer) = main_term(&membership, caller.as_ref())?;
-        if self.on_disk(move |folder, keys| folder.follow(term, keys)).await? {
-            let from = shown(peer);
+        let term = main_term(&membership, caller.as_ref())?;
+        check_speaks(&membership, term)?;
+        let changed = self.on_disk(move |folder, keys| folder.follow(term, keys)).await?;
+        self.0.access.follow(FollowedMain {
+            machine_id: membership.machine_id,
+            term,
+        });
+        if changed {
+            let from = shown(caller.map(|caller| caller.remote));
             warn!(
                 "the main part of {} is another computer since its term {term}: the one at {from}",
                 membership.machine
@@ -100,20 +107,36 @@ impl PartState {
     }
 }
 
-/// Term of the main part that speaks, by its certificate, and where it is.
-fn main_term(membership: &Membership, caller: Option<&ClientIdentity>) -> Result<(u64, Option<SocketAddr>), Status> {
+/// Term of the main part that speaks, by its certificate.
+fn main_term(membership: &Membership, caller: Option<&ClientIdentity>) -> Result<u64, Status> {
     let certificate = caller.and_then(|caller| caller.certificate.as_ref());
     let certificate = certificate.filter(|certificate| certificate.signed_by == membership.authority);
     let term = certificate.and_then(|certificate| membership.main_term(&certificate.names));
-    let term = term
-        .ok_or_else(|| Status::permission_denied("only the main part of the machine says this, by its certificate"))?;
+    term.ok_or_else(|| Status::permission_denied("only the main part of the machine says this, by its certificate"))
+}
+
+/// Checks the term once more: the policy by which it was let in may be of a moment before.
+fn check_speaks(membership: &Membership, term: u64) -> Result<(), Status> {
     let known = membership.term;
-    if term < known {
-        // The policy may be of a moment before.
-        let superseded = FolderError::from(HandoverError::Superseded { known, term });
-        return Err(Status::failed_precondition(superseded.to_string()));
+    if term >= known {
+        return Ok(());
     }
-    Ok((term, caller.map(|caller| caller.remote)))
+    let superseded = FolderError::from(HandoverError::Superseded { known, term });
+    Err(Status::failed_precondition(superseded.to_string()))
+}
+
+/// Answer to the main part, by what this computer is afterwards (`None`: that cannot be read). Only a sub-part as before refuses for
+/// certain, and only then the main part is what it was: an earlier try of the same may have come through.
+fn outcome(tried: Result<(), Status>, now: Option<&Membership>, wanted: u64) -> Result<(), Status> {
+    let text = match &tried {
+        Ok(()) => "what it is now cannot be read",
+        Err(status) => status.message(),
+    };
+    match now.map(|now| (&now.role, now.term)) {
+        Some((PartRole::Main(_), term)) if term == wanted => Ok(()),
+        Some((PartRole::Sub, term)) if term < wanted => Err(Status::failed_precondition(text)),
+        _ => Err(Status::aborted(text)),
+    }
 }
 
 fn no_part() -> Status {
@@ -138,24 +161,28 @@ fn insignia(request: pb::TakeOverRequest, peer: Option<SocketAddr>) -> Insignia 
 mod tests {
     use std::sync::Arc;
 
-    use mainstay_model::membership::{PartRole, main_name, part_name};
+    use mainstay_model::membership::{Handover, main_name, part_name};
     use mainstay_proxy::identity::PeerCertificate;
     use tonic::Code;
 
     use super::*;
 
-    #[test]
-    fn only_the_main_part_of_this_term_or_a_later_one_speaks() {
-        let membership = Membership {
+    fn part(role: PartRole, term: u64) -> Membership {
+        Membership {
             machine_id: "m".to_owned(),
             machine: "rover".to_owned(),
             part: "arm".to_owned(),
-            role: PartRole::Sub,
-            term: 2,
+            role,
+            term,
             shares_authority: false,
             authority: "0a".to_owned(),
             folder: "/none".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn only_the_main_part_of_this_term_or_a_later_one_speaks() {
+        let membership = part(PartRole::Sub, 2);
         let address = "10.0.0.1:1".parse().expect("an address");
         for (name, signed_by, expected) in [
             (main_name("m", 2), "0a", Ok(2)),
@@ -172,13 +199,43 @@ mod tests {
                 issuer: "CN=ca".to_owned(),
                 serial: "01".to_owned(),
             }));
-            let found = main_term(&membership, Some(&caller)).map(|(term, _)| term);
+            let term = main_term(&membership, Some(&caller));
+            let found = term.and_then(|term| check_speaks(&membership, term).map(|()| term));
             assert_eq!(found.map_err(|status| status.code()), expected, "{name} by {signed_by}");
         }
         // An owner by its API key, and the command line, are no main part.
         let owner = ClientIdentity::new(address, address);
         for caller in [Some(&owner), None] {
             assert!(main_term(&membership, caller).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_computer_is_afterwards_is_its_answer() {
+        let main = || PartRole::Main(Vec::new());
+        let between = PartRole::HandingOver(Handover {
+            to: "leg".to_owned(),
+            parts: Vec::new(),
+        });
+        for (is_done, now, expected) in [
+            (true, Some(part(main(), 2)), Ok(())),
+            // An earlier try came through, and this one was refused for that.
+            (false, Some(part(main(), 2)), Ok(())),
+            (false, Some(part(PartRole::Sub, 1)), Err(Code::FailedPrecondition)),
+            // It follows another one by now, or was that for a while: nobody here can say who is the main part.
+            (false, Some(part(PartRole::Sub, 2)), Err(Code::Aborted)),
+            (false, Some(part(PartRole::Sub, 3)), Err(Code::Aborted)),
+            (false, Some(part(main(), 4)), Err(Code::Aborted)),
+            (false, Some(part(between, 3)), Err(Code::Aborted)),
+            (false, None, Err(Code::Aborted)),
+            (true, None, Err(Code::Aborted)),
+        ] {
+            let tried = match is_done {
+                true => Ok(()),
+                false => Err(Status::failed_precondition("x")),
+            };
+            let found = outcome(tried, now.as_ref(), 2).map_err(|status| status.code());
+            assert_eq!(found, expected, "{now:?}");
         }
     }
 }
