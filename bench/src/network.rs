@@ -179,9 +179,10 @@ async fn idle(what: &str, machine: &Machine, encryption: Encryption, tls: &TlsSe
         "40 kB with TLS",
     );
     drop((held, connections));
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The core gives memory back every few seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
     report::line(
-        &format!("{what}: and two seconds after they went"),
+        &format!("{what}: and six seconds after they went"),
         &report::mb(system::rss(machine.core())?.saturating_sub(before)),
         "-",
     );
