@@ -111,7 +111,10 @@ impl World {
 
     /// The next resource to be asked, in config order.
     pub fn next_dirty(&mut self) -> Option<ResourceName> {
-        self.settle_due_imports();
+        // Once for all that come and go together: it looks at everything that any machine has.
+        if self.dirty.is_empty() {
+            self.settle_due_imports();
+        }
         self.propagate();
         if self.circles.unexplored && self.validating == 0 {
             self.explore();

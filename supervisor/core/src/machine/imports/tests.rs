@@ -174,3 +174,18 @@ fn a_remote_that_flaps_a_thousand_times_leaves_nothing_behind() {
     simulator.settle();
     assert_eq!(shown(&simulator, "far:a"), "-");
 }
+
+#[test]
+fn four_thousand_that_come_and_go_at_once_take_no_more_than_a_look_at_all() {
+    let mut simulator = begin(&["own@m:"]);
+    let names: Vec<String> = (0..4_000).map(|number| format!("motor-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let begun = std::time::Instant::now();
+    for count in [4_000, 1_000, 4_000, 0] {
+        list(&mut simulator, "far", "", &names[..count], true);
+        assert_eq!(simulator.world.nodes().count(), count + 1);
+        lose(&mut simulator);
+    }
+    // A look for each of them takes twenty times as long.
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
