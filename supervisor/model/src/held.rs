@@ -41,14 +41,23 @@ const ANSWERS: Bounds = Bounds {
 /// somebody else, who may share its address.
 const ALWAYS: usize = 2 << 20;
 
+/// What a call holds that says little, such as Stop and heartbeats: those are not to be refused because one beside them is as long as any.
+const SMALL: usize = 12 << 10;
+/// Longest message.
+const LONGEST: usize = 32 << 20;
+
 /// Whether so much may be held for a call, for its connection, for its peer and in all.
 fn allows(way: Way, call: usize, [connection, peer, all]: [usize; 3]) -> bool {
     let bounds = match way {
         Way::Request => REQUESTS,
         Way::Answer => ANSWERS,
     };
+    let beside = match call {
+        ..=SMALL => connection.saturating_sub(LONGEST),
+        _ => connection - call,
+    };
     (connection <= ALWAYS && all <= 2 * bounds.all)
-        || (connection - call <= bounds.connection && peer <= bounds.peer && all <= bounds.all)
+        || (beside <= bounds.connection && peer <= bounds.peer && all <= bounds.all)
 }
 
 /// Counts of bytes held, by direction.
@@ -207,6 +216,10 @@ mod tests {
         ] {
             let allowed = allows(way, call * MIB, [connection, peer, all].map(|mib| mib * MIB));
             assert_eq!(allowed, wanted, "{way:?} {call} {connection} {peer} {all}");
+        }
+        for (call, connection, wanted) in [(SMALL, 52, true), (SMALL, 53, false), (SMALL + 1, 21, false)] {
+            let allowed = allows(Way::Request, call, [connection * MIB; 3]);
+            assert_eq!(allowed, wanted, "{call} {connection}");
         }
     }
 

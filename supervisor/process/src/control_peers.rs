@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use nix::errno::Errno;
@@ -20,6 +21,8 @@ use nix::unistd::Pid;
 use std::os::fd::AsFd as _;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
+#[cfg(target_os = "linux")]
+use tokio::time::timeout;
 
 #[cfg(target_os = "linux")]
 use crate::cgroup::unified;
@@ -31,6 +34,9 @@ use crate::process_table::look;
 /// module that forks a longer chain is sent away all the same, after some 20 ms.
 #[cfg(target_os = "linux")]
 const GENERATIONS: usize = 1024;
+
+/// Longest wait for a look: modules that connect over and over stand in the same line.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Processes of the modules of this machine, as far as they can be told from others.
 #[derive(Debug, Clone)]
@@ -75,6 +81,12 @@ pub enum ControlRefused {
     /// The system does not say who it is.
     #[error("the system does not tell who called: {0}")]
     Unknown(String),
+    /// Too many were looked at before it.
+    #[error("nobody could look who pid {pid} is within {PATIENCE:?}, because many others want to be let in: try again")]
+    Late {
+        /// Its number.
+        pid: i32,
+    },
 }
 
 impl ModuleProcesses {
@@ -103,13 +115,16 @@ impl ModuleProcesses {
         }
         // Holds the number: as long as it names a living process, no other one has it. Kernels before 6.5 have none.
         let held = getsockopt(io, sockopt::PeerPidfd).ok();
-        let turn = self.looks.clone().acquire_owned().await;
         let (modules, uid) = (self.clone(), peer.uid());
-        let found = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            modules.judge(pid, uid)
+        let found = timeout(PATIENCE, async {
+            let turn = self.looks.clone().acquire_owned().await;
+            let look = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                modules.judge(pid, uid)
+            });
+            look.await.unwrap_or_else(|error| Err(unknown(&error)))
         });
-        let found = found.await.unwrap_or_else(|error| Err(unknown(&error)));
+        let found = found.await.unwrap_or(Err(ControlRefused::Late { pid }));
         let ended = held.is_some_and(|held| {
             let mut ends = [PollFd::new(held.as_fd(), PollFlags::POLLIN)];
             poll(&mut ends, PollTimeout::ZERO).is_ok_and(|count| count > 0)

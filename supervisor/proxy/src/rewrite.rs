@@ -15,6 +15,8 @@ use crate::status::CallError;
 
 /// Turns at unpacking: one message at a time, so that calls beside wait for one piece of it, however many are packed.
 static UNPACKING: Semaphore = Semaphore::const_new(1);
+/// Bytes that come of one turn: who has little to unpack is not to wait for all of what others have.
+const TURN: usize = 1 << 20;
 
 /// Replaces the name at `path` in the first message of `body`, of which [`peek`](crate::peek::peek) has found it. A message
 /// that is compressed goes on plain, because its length is not known before it is; everything else stays as it came.
@@ -87,8 +89,8 @@ async fn unpack(
     loop {
         let mut part = chunk.split_to(chunk.len().min(left));
         left -= part.len();
-        let turn = UNPACKING.acquire();
-        let turn = body.ahead_until(decoder.get_ref().len() + part.len(), turn).await?;
+        let mut begun = decoder.get_ref().len();
+        let mut turn = body.ahead_until(begun + part.len(), UNPACKING.acquire()).await?;
         while !part.is_empty() {
             let taken = decoder.write(&part).map_err(CallError::Gzip)?;
             part.advance(taken);
@@ -104,6 +106,12 @@ async fn unpack(
                 break;
             }
             tokio::task::yield_now().await;
+            let now = decoder.get_ref().len();
+            if now - begun >= TURN {
+                drop(turn);
+                turn = body.ahead_until(now + part.len(), UNPACKING.acquire()).await?;
+                begun = now;
+            }
         }
         drop(turn);
         if left == 0 {

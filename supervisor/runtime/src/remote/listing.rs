@@ -18,8 +18,8 @@ use tracing::debug;
 use super::{RemoteApi, within};
 use crate::module::reflect::reflect;
 
-/// Largest list that is read, in bytes.
-const MAX_LIST: usize = 32 << 20;
+/// Largest list that is read, in bytes: many times what [`MAX_IMPORTS`](mainstay_core::remote::MAX_IMPORTS) names take.
+const MAX_LIST: usize = 8 << 20;
 
 /// Source of the list of one connection.
 pub(super) enum Listing {

@@ -135,7 +135,11 @@ fn resource_status(resource: &Resource, cloud: &GetCloudMetadataResponse) -> Res
         last_updated: Some(timestamp(state.since)),
         revision: state.revision.to_string(),
         error: error.unwrap_or_default().to_owned(),
-        cloud_metadata: Some(cloud.clone()),
+        // What another machine has belongs to that one, which tells here nothing of it.
+        cloud_metadata: Some(match resource.origin {
+            Some(_) => GetCloudMetadataResponse::default(),
+            None => cloud.clone(),
+        }),
         reachability: match &resource.origin {
             Some(_) if state.upstream.is_none() => Reachability::RemoteDisconnected,
             _ => Reachability::Reachable,
