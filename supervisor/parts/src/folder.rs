@@ -266,14 +266,23 @@ impl PartFolder {
     }
 
     /// CA with which the main part takes in others: the one that it was handed with its role, else that of this computer's own
-    /// `keys`.
+    /// `keys`, unless that is another one than the machine's.
     #[must_use]
     pub fn signing(&self, keys: &Authority) -> Authority {
         let handed = self.handed_ca();
-        match handed.exists() {
+        // A handover may have ended after the one that was handed had gone.
+        match handed.exists() || (keys.exists() && !self.is_authority(keys)) {
             true => handed,
             false => keys.clone(),
         }
+    }
+
+    /// True for the CA of the machine.
+    pub(crate) fn is_authority(&self, ca: &Authority) -> bool {
+        let known = part::authority(&self.authority_file()).ok();
+        let known = known.and_then(|der| part::key_digest(&der));
+        let key = ca.ca().ok().and_then(|der| part::key_digest(&der));
+        key.is_some() && key == known
     }
 
     pub(crate) fn handed_ca(&self) -> Authority {
@@ -309,9 +318,7 @@ impl PartFolder {
     pub(crate) fn lock(&self) -> Result<Flock<std::fs::File>, FolderError> {
         files::make_folder(&self.path).map_err(disk("make", &self.path))?;
         let path = self.path.join(LOCK);
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(disk("open", &path))?;
+        let file = files::open_lock(&path).map_err(disk("open", &path))?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| disk("lock", &path)(error.into()))
     }
 }

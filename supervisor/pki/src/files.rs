@@ -68,10 +68,56 @@ pub fn write(path: &Path, content: &str) -> io::Result<()> {
     })
 }
 
+/// Opens a file that is there to be locked. One that is made belongs to the owner of its folder, as with [`write`]; to read is
+/// enough for a lock, whoever made it.
+///
+/// # Errors
+/// The system refuses.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    give_to_owner_of_folder(path)?;
+    Ok(file)
+}
+
 fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| nix::unistd::geteuid().is_root()) else {
         return Ok(());
     };
     let owner = fs::metadata(folder)?;
     std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let (user, group) = (1234, 4321);
+        std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may");
+        let [lock, file] = ["lock", "file.pem"].map(|name| folder.path().join(name));
+        for _ in 0..2 {
+            open_lock(&lock).expect("opened");
+            write(&file, "x").expect("written");
+            for path in [&lock, &file] {
+                let made = fs::metadata(path).expect("there");
+                let found = (made.uid(), made.gid(), made.mode() & 0o777);
+                assert_eq!(found, (user, group, 0o600), "{}", path.display());
+            }
+        }
+    }
 }

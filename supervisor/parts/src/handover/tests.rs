@@ -355,3 +355,33 @@ fn without_its_main_part_a_sub_part_begins_another_machine() {
     let nobody = machine.part("x").start_anew(&machine.keys("x"), machine.now);
     assert!(matches!(nobody, Err(FolderError::Handover(HandoverError::NoPart))));
 }
+
+#[test]
+fn a_ca_of_its_own_is_not_taken_for_that_of_the_machine() {
+    // `b` is the main part with a CA that it was handed, and has `keys` of its own; `a` made the machine, and made itself new keys.
+    for (from, to, own) in [("b", "a", "own of b"), ("a", "b", "new of a")] {
+        let machine = Machine::new();
+        let hosts = ["x".to_owned()];
+        if from == "b" {
+            machine.steps(&ALL);
+            machine.keys("b").init(own, &hosts, machine.now).expect("made");
+        }
+        let (part, keys) = (machine.part(from), machine.keys(from));
+        part.yield_to(to, Some(from), &keys, machine.now).expect("begun");
+        let membership = machine.now(from);
+        let full = machine.full(&format!("{from}/part/machine.json"));
+        assert!(part.confirm(&keys).is_err());
+        drop(full);
+        if from == "a" {
+            keys.init(own, &hosts, machine.now).expect("made anew");
+        }
+        assert_eq!(machine.now(from), membership);
+
+        // It is sent to nobody, signs nothing of the machine, and survives the end of the handover.
+        assert_eq!(part.insignia(&keys, "x:1").expect("readable"), None);
+        assert!(!part.signing(&keys).has_key());
+        part.confirm(&keys).expect("done now");
+        assert_eq!(machine.now(from).role, PartRole::Sub);
+        assert!(keys.has_key(), "{own}");
+    }
+}
