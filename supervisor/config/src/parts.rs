@@ -77,7 +77,12 @@ fn inline(reader: &mut Reader, node: &TreeNode, context: &LoadContext) -> Option
         diagnostic.severity = diagnostic.severity.min(Severity::Local);
         diagnostic.open = false;
     }
-    read.map(|_| HandedDown::Inline(Secret(json(node).to_string())))
+    read.map(|_| HandedDown::Inline(Secret(without_variables(&json(node)))))
+}
+
+/// The text of a config that reads as this value: its variables have been put in, and the part would put in its own once more.
+fn without_variables(config: &Value) -> String {
+    config.to_string().replace('$', "$$")
 }
 
 fn json(node: &TreeNode) -> Value {

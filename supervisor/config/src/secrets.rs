@@ -36,6 +36,8 @@ struct SecretFinder<'t> {
 enum Secrecy {
     /// The whole config.
     Top,
+    /// `parts`: of each part a name, and below `config` a whole config.
+    Parts,
     /// Open: nothing special.
     Open,
     /// `auth`, whose handlers hold API keys below `config`, by their ids; or what may be `auth` under a wrong name.
@@ -101,6 +103,10 @@ impl<'t> SecretFinder<'t> {
             Secrecy::Auth if key.eq_ignore_ascii_case("roles") => Secrecy::Open,
             Secrecy::Auth if key == "config" || !is_harmless(key) => Secrecy::Keys,
             Secrecy::Auth => Secrecy::Auth,
+            Secrecy::Top if key == "parts" => Secrecy::Parts,
+            Secrecy::Parts if key == "config" => Secrecy::Top,
+            Secrecy::Parts if is_harmless(key) => Secrecy::Open,
+            Secrecy::Parts => Secrecy::Top,
             Secrecy::Top if key != "auth" && is_harmless(key) => Secrecy::Open,
             Secrecy::Top => Secrecy::Auth,
             Secrecy::Open if key.eq_ignore_ascii_case("auth") => Secrecy::Auth,

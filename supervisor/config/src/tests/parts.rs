@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mainstay_model::Value;
 use mainstay_model::config::HandedDown;
 
 use super::{check, read};
@@ -107,4 +108,46 @@ fn it_is_handed_down_as_json_with_every_value_as_it_was() {
     assert!(json.0.contains("\"n\":7,"), "{}", json.0);
     // It may hold keys.
     assert_eq!(format!("{json:?}"), "***");
+}
+
+#[test]
+fn its_variables_are_put_in_once() {
+    for (written, expected) in [
+        ("pa$$word", "pa$word"),
+        ("$${HOME}", "${HOME}"),
+        (
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+        ),
+        ("5 $", "5 $"),
+        ("a\"$$b", "a\"$b"),
+    ] {
+        let quoted = serde_json::json!(written);
+        let text = format!(
+            "parts: [{{name: arm, config: {{$schema: x, components: [{{name: a, type: arm, model: fake, attributes: {{p: {quoted}}}}}]}}}}]"
+        );
+        let Some(HandedDown::Inline(json)) = handed_down(&text) else {
+            panic!("{written} is handed down")
+        };
+        // As the part reads it.
+        let taken = read("from-main.yaml", &json.0).expect("usable");
+        let found = taken.config.resources[0].attributes.get("p");
+        assert_eq!(
+            found,
+            Some(&Value::Text(expected.to_owned())),
+            "{written} in {}",
+            json.0
+        );
+    }
+    // What is a placeholder here is one there.
+    let text = "parts: [{name: arm, config: {modules: [{name: m, executable_path: '${packages.module.x}/run'}]}}]";
+    let Some(HandedDown::Inline(json)) = handed_down(text) else {
+        panic!("it is handed down")
+    };
+    let taken = read("from-main.yaml", &json.0).expect("usable");
+    let said: Vec<_> = taken.diagnostics.iter().map(|one| one.message.as_str()).collect();
+    assert!(
+        said.iter().any(|message| message.contains("${packages.module.x}")),
+        "{said:?}"
+    );
 }

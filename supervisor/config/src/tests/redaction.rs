@@ -142,3 +142,34 @@ fn a_known_key_whose_name_is_near_that_of_a_secret_one_hides_nothing() {
         assert!(shown.contains(kept), "`{kept}` is hidden in:\n{shown}");
     }
 }
+
+#[test]
+fn the_config_of_a_part_hides_what_a_config_hides() {
+    for config in [
+        "auth: {handlers: [{type: api-key, config: {keys: [k], k: hunter2}, color: red}]}",
+        "auht: {handlers: [{type: api-key, config: {keys: [k], k: hunter2}}]}",
+        "apikeys: {k: hunter2}",
+    ] {
+        for text in [
+            format!("{{{config}}}"),
+            format!("parts: [{{name: arm, config: {{{config}}}}}]"),
+            format!("parts: [{{name: arm, confg: {{{config}}}}}]"),
+        ] {
+            let diagnostics = match read("r.yaml", &text) {
+                Ok(loaded) => loaded.diagnostics,
+                Err(refused) => refused.diagnostics,
+            };
+            assert!(!diagnostics.is_empty(), "{text}");
+            for diagnostic in diagnostics {
+                let shown = diagnostic.render(false);
+                assert!(!shown.contains("hunter2"), "{shown}\n{text}");
+            }
+        }
+    }
+    let text = "parts: [{name: arm, config: {componets: [], network: {bind_address: \":1\"}}, config_fil: x}]";
+    let shown = read("r.yaml", text).expect("usable").diagnostics[0].render(false);
+    assert!(
+        shown.contains("name: arm") && shown.contains("bind_address: \":1\""),
+        "{shown}"
+    );
+}
