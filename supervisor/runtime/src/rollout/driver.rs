@@ -13,6 +13,7 @@ use mainstay_core::rollout::{Action, Direction, Input, Origin, Refusal, Ticket, 
 use mainstay_model::Config;
 use mainstay_model::apply_state::{ApplyState, ConfigState, Progress};
 use mainstay_model::event::NoteKind;
+use mainstay_model::membership::Membership;
 use mainstay_model::plan::{Part, Plan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -87,6 +88,8 @@ pub struct Driver {
     /// Task that waits for the machine; aborted when the machine gets another config.
     applying: Option<AbortHandle>,
     status: StatusWriter,
+    /// The part that this computer is, by the last text that was read.
+    membership: Option<Membership>,
     /// True if the service manager was notified of a reload.
     reloading: bool,
 }
@@ -123,6 +126,7 @@ impl Driver {
             work: JoinSet::new(),
             applying: None,
             status: StatusWriter::new(status),
+            membership: start.loaded.config.membership.clone(),
             reloading: false,
             tools,
         }
@@ -284,6 +288,7 @@ impl Driver {
     }
 
     fn revision(&mut self, loaded: LoadedConfig, rejected: Option<Vec<String>>, asked: ReadReason) {
+        self.membership.clone_from(&loaded.config.membership);
         if *loaded.digest != *self.transaction.running().digest {
             for diagnostic in &loaded.diagnostics {
                 warn!("{}", diagnostic.render(false));
@@ -357,7 +362,10 @@ impl Driver {
     }
 
     fn apply(&mut self, ticket: Ticket, loaded: &Arc<LoadedConfig>, direction: &Direction, fresh: bool) {
-        let config = loaded.config.clone();
+        let config = match direction {
+            Direction::Forward => loaded.config.clone(),
+            Direction::Back(_) => loaded.config_of(self.membership.as_ref()),
+        };
         let target = self.transaction.committed().map(|kept| kept.what.config.clone());
         self.watcher.begin(target.as_deref(), &config, direction, fresh);
         self.begin_reload();

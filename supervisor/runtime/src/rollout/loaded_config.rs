@@ -9,7 +9,7 @@ use mainstay_config::builtins::BuiltinModels;
 use mainstay_config::load::Loaded;
 use mainstay_config::{ConfigFiles, Diagnostic, LoadContext, Refused, Severity, parse};
 use mainstay_core::rollout::{Origin, Revision};
-use mainstay_model::membership::PartRole;
+use mainstay_model::membership::{Membership, PartRole, SubPart};
 use mainstay_model::{Config, OnFailure, Remote, SourceSpan};
 use mainstay_parts::folder::PartFolder;
 
@@ -80,16 +80,10 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
         warn(format!("this computer is {}", membership.text()), &help);
     }
     if let PartRole::Main(parts) = &membership.role {
-        for part in parts {
-            if let Some(at) = config.remotes.iter().position(|remote| remote.name == part.name) {
-                config.remotes.remove(at);
-                let name = &part.name;
-                let message = format!("remote `{name}` has the name of a part of this machine, which counts");
-                warn(message, "give the remote another name");
-            }
-            config
-                .remotes
-                .push(Remote::of_part(&membership, part, config.network.mdns));
+        for part in parts.iter().filter(|part| has_remote(config, part)) {
+            let name = &part.name;
+            let message = format!("remote `{name}` has the name of a part of this machine, which counts");
+            warn(message, "give the remote another name");
         }
     } else if !config.parts.is_empty() {
         let message = format!(
@@ -98,8 +92,28 @@ fn join(config: &mut Config, folder: &PartFolder) -> Option<Diagnostic> {
         );
         warn(message, "it counts in the config of the main part");
     }
-    config.membership = Some(membership);
+    put_in(config, Some(membership));
     warned
+}
+
+fn has_remote(config: &Config, part: &SubPart) -> bool {
+    config.remotes.iter().any(|remote| remote.name == part.name)
+}
+
+/// Makes a config that of a part, in place of the one that it was of.
+fn put_in(config: &mut Config, membership: Option<Membership>) {
+    config.remotes.retain(|remote| remote.part.is_none());
+    if let Some(membership) = &membership
+        && let PartRole::Main(parts) = &membership.role
+    {
+        for part in parts {
+            config.remotes.retain(|remote| remote.name != part.name);
+            config
+                .remotes
+                .push(Remote::of_part(membership, part, config.network.mdns));
+        }
+    }
+    config.membership = membership;
 }
 
 /// A config that was read, and can be run.
@@ -157,6 +171,16 @@ impl LoadedConfig {
         }
     }
 
+    /// The config as that of a part that this computer has become since it was read: a way back in the text is none in the role.
+    pub fn config_of(&self, membership: Option<&Membership>) -> Arc<Config> {
+        if self.config.membership.as_ref() == membership {
+            return self.config.clone();
+        }
+        let mut config = Config::clone(&self.config);
+        put_in(&mut config, membership.cloned());
+        Arc::new(config)
+    }
+
     /// Revision for the transaction. `revert_after` goes before what the config itself says.
     pub fn revision(self, origin: Origin, revert_after: Option<Duration>) -> Revision<Arc<Self>> {
         let policy = &self.config.apply;
@@ -178,5 +202,52 @@ impl LoadedConfig {
             .iter()
             .filter(|diagnostic| diagnostic.severity == Severity::Local);
         local.map(|diagnostic| diagnostic.message.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(role: PartRole, term: u64) -> Membership {
+        Membership {
+            machine_id: "m".to_owned(),
+            machine: "rover".to_owned(),
+            part: "base".to_owned(),
+            role,
+            term,
+            shares_authority: false,
+            authority: "0a".to_owned(),
+            folder: "/none".into(),
+        }
+    }
+
+    fn remotes(config: &Config) -> Vec<&str> {
+        config.remotes.iter().map(|remote| remote.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_config_from_before_has_the_role_of_now() {
+        let part = |name: &str| SubPart {
+            name: name.to_owned(),
+            address: "10.0.0.2:8080".to_owned(),
+            key: "0a".to_owned(),
+        };
+        let bundle = ConfigFiles::single("r.yaml", "remotes: [{name: other, address: \"x:1\"}]");
+        let mut loaded = LoadedConfig::read(&bundle, &Overrides::default()).expect("usable");
+        let main =
+            |parts: &[&str], term| membership(PartRole::Main(parts.iter().map(|name| part(name)).collect()), term);
+        put_in(Arc::make_mut(&mut loaded.config), Some(main(&["arm"], 1)));
+        assert_eq!(remotes(&loaded.config), ["other", "arm"]);
+        for (now, names) in [
+            (Some(membership(PartRole::Sub, 2)), &["other"][..]),
+            (Some(main(&["leg"], 3)), &["other", "leg"]),
+            (None, &["other"]),
+        ] {
+            let config = loaded.config_of(now.as_ref());
+            assert_eq!((remotes(&config).as_slice(), &config.membership), (names, &now));
+        }
+        let same = loaded.config.membership.clone();
+        assert!(Arc::ptr_eq(&loaded.config, &loaded.config_of(same.as_ref())));
     }
 }
