@@ -7,6 +7,7 @@ mod external;
 mod keys;
 mod login;
 mod modules;
+mod parts;
 mod python;
 mod unasked;
 
