@@ -43,10 +43,12 @@ fn listed_text(membership: &Membership, remotes: Option<&[Remote]>, style: Style
     if !parts.is_empty() {
         let mut table = TextTable::new(["PART", "ADDRESS", "STATE"]);
         for part in parts {
-            let state = match connection(part, remotes) {
-                None => "the machine does not run".into(),
-                Some(None) => Cell::from("connected"),
-                Some(Some(cause)) => Cell::from(cause).colour(Colour::Red),
+            let state = match (connection(part, remotes), remotes) {
+                (None, None) => "the machine does not run".into(),
+                // Its files say more than it has read.
+                (None, Some(_)) => Cell::from("not taken up yet: see `mainstay status`").colour(Colour::Red),
+                (Some(None), _) => Cell::from("connected"),
+                (Some(Some(cause)), _) => Cell::from(cause).colour(Colour::Red),
             };
             table.row([part.name.as_str().into(), part.address.as_str().into(), state]);
         }
@@ -66,9 +68,10 @@ fn listed_json(membership: Option<&Membership>, remotes: Option<&[Remote]>) -> V
     let Some(membership) = membership else {
         return json!({"machine": null, "parts": []});
     };
-    let parts = match &membership.role {
-        PartRole::Main(parts) => parts.as_slice(),
-        PartRole::Sub | PartRole::HandingOver(_) => &[],
+    let (parts, handing_over_to) = match &membership.role {
+        PartRole::Main(parts) => (parts.as_slice(), None),
+        PartRole::Sub => (&[][..], None),
+        PartRole::HandingOver(handover) => (&[][..], Some(&handover.to)),
     };
     let parts = parts.iter().map(|part| {
         let state = connection(part, remotes);
@@ -86,6 +89,72 @@ fn listed_json(membership: Option<&Membership>, remotes: Option<&[Remote]>) -> V
         "part": membership.part,
         "term": membership.term,
         "main": membership.is_main(),
+        "handing_over_to": handing_over_to,
         "parts": parts.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_model::membership::Handover;
+
+    use super::*;
+
+    const STYLE: Style = Style {
+        colour: false,
+        width: None,
+    };
+
+    fn sub(name: &str) -> SubPart {
+        SubPart {
+            name: name.to_owned(),
+            address: "10.0.0.2:8080".to_owned(),
+            key: "0a".to_owned(),
+        }
+    }
+
+    fn member(role: PartRole) -> Membership {
+        Membership {
+            machine_id: "m".to_owned(),
+            machine: "rover".to_owned(),
+            part: "base".to_owned(),
+            role,
+            term: 2,
+            shares_authority: false,
+            authority: "0a".to_owned(),
+            folder: "/none".into(),
+        }
+    }
+
+    #[test]
+    fn a_part_that_the_machine_has_not_taken_up_is_said_so() {
+        let membership = member(PartRole::Main(vec![sub("arm")]));
+        let running = Remote {
+            name: "arm".to_owned(),
+            ..Remote::default()
+        };
+        for (remotes, words) in [
+            (None, "the machine does not run"),
+            (Some(&[][..]), "not taken up yet"),
+            (Some(&[running][..]), "connected"),
+        ] {
+            let text = listed_text(&membership, remotes, STYLE);
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_computer_between_the_two_is_no_ordinary_sub_part() {
+        let between = PartRole::HandingOver(Handover {
+            to: "arm".to_owned(),
+            parts: vec![sub("arm")],
+        });
+        for (role, expected) in [(between, json!("arm")), (PartRole::Sub, Value::Null)] {
+            let listed = listed_json(Some(&member(role)), None);
+            assert_eq!(
+                (&listed["handing_over_to"], &listed["main"]),
+                (&expected, &json!(false))
+            );
+        }
+    }
 }
