@@ -219,7 +219,9 @@ where
     let changed = part_watch.as_ref().map(PartWatch::changed).unwrap_or_default();
     let published = handle.published.clone();
     let files = (part_folder, changed);
-    let part = PartState::new(files, own.clone(), addresses.clone(), access.clone(), published);
+    let (configs, inbox) = rollout::channel(&given, &start, handle.clone(), overrides);
+    let views = (published, configs.clone());
+    let part = PartState::new(files, own.clone(), addresses.clone(), access.clone(), views);
     let (applied, applied_configs) = watch::channel(config.clone());
     let (announcer, mdns) = Announcer::new(applied_configs.clone(), &addresses, part.inviting());
     let facts = CoreInfo {
@@ -232,7 +234,6 @@ where
     let is_first = !store.holds_something();
     // A config from standard input leaves nothing on the disk.
     let is_kept = !mainstay_config::is_stdin(&given);
-    let (configs, inbox) = rollout::channel(&given, &start, handle.clone(), overrides);
     let control = Control::new(
         facts,
         handle.clone(),

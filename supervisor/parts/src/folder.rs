@@ -95,18 +95,32 @@ impl PartFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(disk("read", &file)(error)),
         };
-        let record = Record::read(&bytes).map_err(|why| FolderError::Damaged {
-            path: file.clone(),
-            why,
-        })?;
-        let authority = part::authority(&self.authority_file()).map_err(|error| FolderError::Damaged {
-            path: self.authority_file(),
-            why: error.to_string(),
-        })?;
+        let record = Record::read(&bytes).map_err(|why| self.damaged(file, why))?;
+        let authority = part::authority(&self.authority_file());
+        let authority = authority.map_err(|error| self.damaged(self.authority_file(), error.to_string()))?;
         let authority = CertificateInfo::of(&authority)
             .map(|info| info.key_id)
             .unwrap_or_default();
         Ok(Some(record.membership(authority, self.path.clone())))
+    }
+
+    /// A damaged file: to join anew is the cure for a sub-part alone.
+    fn damaged(&self, path: PathBuf, why: String) -> FolderError {
+        match self.handed_ca().has_key() || self.main_certificate_file().exists() {
+            true => FolderError::MainDamaged { path, why },
+            false => FolderError::Damaged { path, why },
+        }
+    }
+
+    /// Checks that no machine's CA is here of which nobody knows the machine: what would clear it away waits.
+    fn check_ca_is_known(&self, known: &Result<Option<Membership>, FolderError>) -> Result<(), FolderError> {
+        match known {
+            Err(_) | Ok(None) if self.handed_ca().has_key() => Err(FolderError::LostRecord {
+                ca: self.handed_ca().folder().to_owned(),
+                record: self.machine_file(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Makes this computer the main part of a new machine, with a certificate by its CA.
@@ -115,7 +129,9 @@ impl PartFolder {
     /// It is a part already, there is no CA, or the disk refuses.
     pub fn init(&self, machine: &str, ca: &Authority, now: SystemTime) -> Result<Membership, FolderError> {
         let _lock = self.lock()?;
-        if let Some(known) = self.read()? {
+        let known = self.read();
+        self.check_ca_is_known(&known)?;
+        if let Some(known) = known? {
             return Err(FolderError::Member(known.text()));
         }
         // What a handover may have left that was never finished.
@@ -162,6 +178,7 @@ impl PartFolder {
         {
             return Err(HandoverError::Other(handover.to.clone()).into());
         }
+        self.check_ca_is_known(&known)?;
         match (known, replace) {
             (Ok(Some(known)), false) => Err(FolderError::Member(known.text())),
             (Err(damaged), false) => Err(damaged),
@@ -170,23 +187,37 @@ impl PartFolder {
         }
     }
 
-    /// Makes this computer a sub-part, with the key that its certificate is for.
+    /// Makes this computer a sub-part, with the key that its certificate is for. A former main part that was restored from a copy
+    /// of its disk has the key of the machine's CA in `keys` still, and gives it up.
     ///
     /// # Errors
     /// It is a part already, what it got is not for its key, or the disk refuses.
-    pub fn join(&self, admitted: Admitted, key: &str, replace: bool) -> Result<Membership, FolderError> {
+    pub fn join(
+        &self,
+        admitted: Admitted,
+        key: &str,
+        replace: bool,
+        keys: &Authority,
+    ) -> Result<Membership, FolderError> {
         let _lock = self.lock()?;
         self.check_joins(replace)?;
         self.write(AUTHORITY, &admitted.authority)?;
         self.write(CERTIFICATE, &format!("{}{key}", admitted.certificate))?;
         self.offer_handed_down()?;
-        self.begin(&Record {
+        let membership = self.begin(&Record {
             machine_id: admitted.machine_id,
             machine: admitted.machine,
             part: admitted.part,
             term: admitted.term,
+            shares_authority: self.is_authority(keys),
             ..Record::default()
-        })
+        })?;
+        // Last: until then it may be the main part, or was refused to join.
+        self.clear_staged()?;
+        if membership.shares_authority {
+            keys.forget_key()?;
+        }
+        Ok(membership)
     }
 
     /// Makes the file for what is handed down, if there is none: an `include` of it must not fail.
@@ -232,18 +263,26 @@ impl PartFolder {
     /// It is handing the role of its main part over, or the disk refuses.
     pub fn leave(&self) -> Result<bool, FolderError> {
         let _lock = self.lock()?;
+        let known = self.read();
+        self.check_ca_is_known(&known)?;
         // Whether its key of the CA is still of use, nobody knows.
-        if let Ok(Some(membership)) = self.read()
+        if let Ok(Some(membership)) = known
             && let PartRole::HandingOver(handover) = membership.role
         {
             return Err(HandoverError::Other(handover.to).into());
         }
         let was = self.machine_file().exists();
+        self.drop_drafts()?;
         for name in [MACHINE, CERTIFICATE, MAIN_CERTIFICATE, AUTHORITY] {
             self.drop_file(name)?;
         }
         self.drop_ca()?;
         Ok(was)
+    }
+
+    /// Removes what a write has left that broke off, with the private keys in it. All writes are under the lock.
+    pub(crate) fn drop_drafts(&self) -> Result<(), FolderError> {
+        files::remove_drafts(&self.path, "").map_err(disk("clear", &self.path))
     }
 
     pub(crate) fn drop_file(&self, name: &str) -> Result<(), FolderError> {
@@ -362,15 +401,16 @@ mod tests {
         ));
 
         let sub = PartFolder::at(place.path().join("sub"));
+        let none = Authority::at(place.path().join("none"));
         let request = part::request().expect("random numbers");
         let admitted = main
             .admit(&ca, "arm", (&request.request, "10.0.0.7:8080"), now)
             .expect("admitted");
-        let membership = sub.join(admitted.clone(), &request.key, false).expect("joined");
+        let membership = sub.join(admitted.clone(), &request.key, false, &none).expect("joined");
         assert_eq!(membership.text(), "part arm of rover");
         assert_eq!(sub.read().expect("readable"), Some(membership));
         assert!(matches!(
-            sub.join(admitted, &request.key, false),
+            sub.join(admitted, &request.key, false, &none),
             Err(FolderError::Member(_))
         ));
         assert!(matches!(sub.check_invited("leg", false), Err(FolderError::NotMain(_))));

@@ -72,6 +72,22 @@ pub enum FolderError {
         /// Fault of its content.
         why: String,
     },
+    /// What is there is no such file, and this computer may be the main part.
+    #[error("`{}` is damaged: {why}; this computer may be the main part of its machine, so restore the file from a copy of that folder", path.display())]
+    MainDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Fault of its content.
+        why: String,
+    },
+    /// The machine's CA is here, and nothing says of which machine.
+    #[error("the private key of a machine's CA is in `{}`, and `{}`, which says whose main part this computer is, is damaged or not there: restore that from a copy of the folder; where there is none and the machine is given up, remove the folder of the CA", ca.display(), record.display())]
+    LostRecord {
+        /// Folder of the CA.
+        ca: PathBuf,
+        /// The file that says it.
+        record: PathBuf,
+    },
     /// No certificate can be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

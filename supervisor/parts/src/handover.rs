@@ -12,9 +12,9 @@
 //! | [`commit`] | new main | then: it is the main part of the next term | it is main, the former one serves it, whether it has heard so or not |
 //! | [`confirm`] | former main | removes the CA's key and its certificate as main part; then: it is an ordinary sub-part | it is over |
 //!
-//! The former main part confirms by the answer to [`commit`], or, should that be lost, by the first [`follow`] of the new one. What
-//! the new one refuses for certain takes the former one back by [`resume`]; where nobody knows, it stays between the two. So there are
-//! never two of one term, and of two of different terms (somebody restores the folder of the former one) each sub-part serves the
+//! The former main part confirms by the answer to [`commit`], or, should that be lost, by the first [`follow`] of the new one. Where
+//! the new one refuses for certain, the former one takes the role back by [`resume`], in a term of its own; where nobody knows, it
+//! stays between the two. So there are never two of one term, and of two of different terms (somebody restores the folder of the former one) each sub-part serves the
 //! later alone from the moment on that it has heard of it. The other sub-parts hear of it when the new main part connects.
 //!
 //! If the main part is lost, [`start_anew`] takes the role back where its key still is, which is on a former main part between the
@@ -34,7 +34,7 @@ use mainstay_model::membership::{Handover, Membership, PartRole, SubPart, name_c
 use mainstay_pki::authority::{Authority, AuthorityError};
 use mainstay_pki::part;
 
-use crate::folder::{CERTIFICATE, FIRST, FolderError, MAIN_CERTIFICATE, PartFolder};
+use crate::folder::{CERTIFICATE, FIRST, FolderError, PartFolder};
 use crate::members::unknown;
 
 /// What makes a sub-part the main part.
@@ -176,21 +176,23 @@ impl PartFolder {
         }))
     }
 
-    /// The new main part has refused for certain: this computer is the main part as before.
+    /// The new main part has refused this term for certain: this computer is the main part again, of a later one. False if it is
+    /// not, because more has come of the handover since.
     ///
     /// # Errors
     /// The disk refuses; then it is between the two still.
-    pub fn resume(&self) -> Result<(), FolderError> {
+    pub fn resume(&self, refused: u64, keys: &Authority, now: SystemTime) -> Result<bool, FolderError> {
         let _lock = self.lock()?;
-        let Some(mut membership) = self.read()? else {
-            return Err(HandoverError::NoPart.into());
-        };
-        let PartRole::HandingOver(Handover { parts, .. }) = membership.role else {
-            return Ok(());
-        };
-        membership.term -= 1;
-        membership.role = PartRole::Main(parts);
-        self.save(&membership)
+        let mut membership = self.read()?.ok_or(HandoverError::NoPart)?;
+        match membership.role.clone() {
+            PartRole::Main(_) => Ok(true),
+            PartRole::HandingOver(Handover { parts, .. }) if membership.term == refused => {
+                let signing = self.signing(keys);
+                self.take_back(&mut membership, parts, &signing, now)?;
+                Ok(true)
+            }
+            PartRole::HandingOver(_) | PartRole::Sub => Ok(false),
+        }
     }
 
     /// The new main part has confirmed: this computer is an ordinary sub-part, and keeps nothing that makes a main part.
@@ -208,8 +210,7 @@ impl PartFolder {
     pub(crate) fn retire(&self, mut membership: Membership, keys: &Authority) -> Result<(), FolderError> {
         // First of all, and alone a sign of what is known.
         self.signing(keys).forget_key()?;
-        self.drop_ca()?;
-        self.drop_file(MAIN_CERTIFICATE)?;
+        self.clear_staged()?;
         membership.role = PartRole::Sub;
         self.save(&membership)
     }

@@ -3,13 +3,24 @@
 
 use std::time::SystemTime;
 
-use mainstay_model::membership::{Handover, Membership, PartRole, main_name, name_complaint};
+use mainstay_model::membership::{Handover, Membership, PartRole, SubPart, main_name, name_complaint};
 use mainstay_pki::authority::Authority;
 use mainstay_pki::certificate::CertificateInfo;
 use mainstay_pki::{files, part};
 
 use crate::folder::{FolderError, MAIN_CERTIFICATE, PartFolder};
 use crate::handover::{HandoverError, Insignia};
+
+/// What following the main part has changed.
+#[derive(Debug)]
+pub enum Followed {
+    /// Nothing.
+    AsBefore,
+    /// The files.
+    Changed,
+    /// Nothing, and what does not belong to a sub-part cannot be cleared away.
+    Untidy(FolderError),
+}
 
 /// What became of the role of a main part that is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +73,14 @@ impl PartFolder {
         self.certify_main(&ca, &main_name(&membership.machine_id, insignia.term), now)
     }
 
-    fn clear_staged(&self) -> Result<(), FolderError> {
+    pub(crate) fn clear_staged(&self) -> Result<(), FolderError> {
         self.drop_ca()?;
-        self.drop_file(MAIN_CERTIFICATE)
+        self.drop_file(MAIN_CERTIFICATE)?;
+        self.drop_drafts()
+    }
+
+    fn is_staged(&self) -> bool {
+        self.handed_ca().folder().exists() || self.main_certificate_file().exists()
     }
 
     /// The new main part is the main part from now on, with what was staged.
@@ -108,16 +124,25 @@ impl PartFolder {
         let _lock = self.lock()?;
         match self.read()? {
             Some(membership) if membership.role == PartRole::Sub => self.clear_staged(),
-            _ => Ok(()),
+            _ => self.drop_drafts(),
         }
     }
 
     /// A sub-part is spoken to by the main part of a term: it follows that one, and no earlier one from then on. For a former main part
-    /// that was not sure it is the confirmation. True if the files have changed.
+    /// that was not sure it is the confirmation.
     ///
     /// # Errors
     /// A later one is known, this is no sub-part, or the disk refuses.
-    pub fn follow(&self, term: u64, keys: &Authority) -> Result<bool, FolderError> {
+    pub fn follow(&self, term: u64, keys: &Authority) -> Result<Followed, FolderError> {
+        let known = self.read()?.ok_or(HandoverError::NoPart)?;
+        match known.role == PartRole::Sub && known.term == term {
+            // Each connection of the main part begins so, and a disk that takes no writes any more does not keep it away.
+            true => Ok(self.tidy(keys).unwrap_or_else(Followed::Untidy)),
+            false => self.follow_another(term, keys),
+        }
+    }
+
+    fn follow_another(&self, term: u64, keys: &Authority) -> Result<Followed, FolderError> {
         let _lock = self.lock()?;
         let mut membership = self.read()?.ok_or(HandoverError::NoPart)?;
         if term < membership.term {
@@ -130,13 +155,40 @@ impl PartFolder {
             PartRole::Main(_) => return Err(HandoverError::NotSub(membership.text()).into()),
             PartRole::HandingOver(_) => {
                 self.retire(membership, keys)?;
-                return Ok(true);
+                return Ok(Followed::Changed);
             }
             PartRole::Sub if is_new => self.save(&membership)?,
             PartRole::Sub => {}
         }
         self.clear_staged()?;
-        Ok(is_new)
+        self.give_up_key(membership, keys)?;
+        Ok(Followed::Changed)
+    }
+
+    /// Clears away what a sub-part does not have. Writes nothing where there is nothing of it.
+    fn tidy(&self, keys: &Authority) -> Result<Followed, FolderError> {
+        if !(self.is_staged() || self.is_authority(keys) && keys.has_key()) {
+            return Ok(Followed::AsBefore);
+        }
+        let _lock = self.lock()?;
+        match self.read()? {
+            Some(membership) if membership.role == PartRole::Sub => {
+                self.clear_staged()?;
+                self.give_up_key(membership, keys)
+            }
+            _ => Ok(Followed::AsBefore),
+        }
+    }
+
+    /// Removes the key of the machine's CA from `keys` of a sub-part: a former main part that was restored has it still.
+    fn give_up_key(&self, mut membership: Membership, keys: &Authority) -> Result<Followed, FolderError> {
+        if !(self.is_authority(keys) && keys.has_key()) {
+            return Ok(Followed::AsBefore);
+        }
+        membership.shares_authority = true;
+        self.save(&membership)?;
+        keys.forget_key()?;
+        Ok(Followed::Changed)
     }
 
     /// The main part is lost, so this computer becomes one.
@@ -150,10 +202,7 @@ impl PartFolder {
         match membership.role.clone() {
             PartRole::Main(_) => Err(HandoverError::IsMain(membership.text()).into()),
             PartRole::HandingOver(Handover { parts, .. }) if signing.has_key() => {
-                membership.term += 1;
-                membership.role = PartRole::Main(parts);
-                self.certify_main(&signing, &main_name(&membership.machine_id, membership.term), now)?;
-                self.save(&membership)?;
+                self.take_back(&mut membership, parts, &signing, now)?;
                 Ok(Anew::TakenBack(membership))
             }
             PartRole::HandingOver(_) | PartRole::Sub => {
@@ -164,6 +213,21 @@ impl PartFolder {
                 Ok(Anew::NewMachine(made))
             }
         }
+    }
+
+    /// Makes a former main part between the two the main part again. Its term is a new one: nobody can say what has become of the
+    /// certificate of the one that it offered.
+    pub(crate) fn take_back(
+        &self,
+        membership: &mut Membership,
+        parts: Vec<SubPart>,
+        signing: &Authority,
+        now: SystemTime,
+    ) -> Result<(), FolderError> {
+        membership.term += 1;
+        membership.role = PartRole::Main(parts);
+        self.certify_main(signing, &main_name(&membership.machine_id, membership.term), now)?;
+        self.save(membership)
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Longest file that is read, in bytes: a chain of a hundred certificates fits.
 const LONGEST: u64 = 1 << 20;
+/// First part of the extension of a draft; the number of its process is the rest.
+const DRAFT: &str = "new-";
 
 /// Reads a regular file.
 ///
@@ -48,7 +50,7 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// The system refuses.
 pub fn write(path: &Path, content: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let draft = path.with_extension(format!("{DRAFT}{}", std::process::id()));
     // Left by a process of the same number that was killed.
     let _absent = fs::remove_file(&draft);
     let write = || {
@@ -89,6 +91,31 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Removes the drafts of [`write`] whose names begin with `stem`: the power may have failed before they were renamed. Nobody must
+/// write such files at the same time.
+///
+/// # Errors
+/// The system refuses.
+pub fn remove_drafts(folder: &Path, stem: &str) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if is_draft(&entry.file_name().to_string_lossy(), stem) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_draft(name: &str, stem: &str) -> bool {
+    let process = name.strip_prefix(stem).and_then(|rest| rest.rsplit_once('.'));
+    let process = process.and_then(|(_, extension)| extension.strip_prefix(DRAFT));
+    process.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|_| nix::unistd::geteuid().is_root()) else {
         return Ok(());
@@ -100,6 +127,27 @@ fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drafts_go_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        remove_drafts(&folder.path().join("none"), "").expect("nothing to do");
+        for (stem, rest) in [
+            ("ca", "ca.pem lock machine.new-7 my.new-x"),
+            ("", "ca.pem lock my.new-x"),
+        ] {
+            for name in ["ca.new-1", "ca.pem", "lock", "machine.new-7", "my.new-x"] {
+                fs::write(folder.path().join(name), "x").expect("written");
+            }
+            remove_drafts(folder.path(), stem).expect("removed");
+            let names = fs::read_dir(folder.path()).expect("readable").flatten();
+            let mut names: Vec<_> = names
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            assert_eq!(names.join(" "), rest, "{stem}");
+        }
+    }
 
     #[test]
     fn what_root_makes_belongs_to_the_owner_of_the_folder() {

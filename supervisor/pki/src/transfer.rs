@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::authority::{Authority, AuthorityError, CA, CA_KEY, disk};
+use crate::files;
 
 impl Authority {
     /// The private key, in PEM, for the computer that issues certificates from now on.
@@ -43,6 +44,9 @@ impl Authority {
     /// The disk refuses.
     pub fn forget_key(&self) -> Result<(), AuthorityError> {
         let path = self.folder().join(CA_KEY);
+        // A draft of it is as good as the key.
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        files::remove_drafts(self.folder(), &stem).map_err(disk("clear", self.folder()))?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk("remove", &path)(error)),
             _ => match fs::File::open(self.folder()).and_then(|folder| folder.sync_all()) {

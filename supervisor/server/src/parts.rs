@@ -20,9 +20,10 @@ use mainstay_proto::mainstay::parts::v1::part_service_server::PartService;
 use mainstay_proto::mainstay::parts::v1::parts_service_server::PartsService;
 use mainstay_proxy::identity::{Caller, ClientIdentity, Identity};
 use mainstay_runtime::machine::view::ViewCell;
-use mainstay_runtime::rollout::Addresses;
+use mainstay_runtime::rollout::{Addresses, RolloutHandle};
 use prost::Message as _;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -46,6 +47,7 @@ struct Inner {
     addresses: Addresses,
     access: Arc<Access>,
     published: ViewCell,
+    configs: RolloutHandle,
     invitations: Mutex<Invitations>,
     unknown: Semaphore,
     /// Told when the files have changed.
@@ -54,6 +56,8 @@ struct Inner {
     handing_over: tokio::sync::Mutex<()>,
     /// What the main part says about itself: one word after the other.
     following: tokio::sync::Mutex<()>,
+    /// Steps of handovers under way. They outlive whoever asked for them.
+    handovers: TaskTracker,
     /// Until when somebody is invited, for whoever tells the local network.
     inviting: watch::Sender<Option<tokio::time::Instant>>,
 }
@@ -65,7 +69,7 @@ impl PartState {
         authority: Authority,
         addresses: Addresses,
         access: Arc<Access>,
-        published: ViewCell,
+        (published, configs): (ViewCell, RolloutHandle),
     ) -> Self {
         Self(Arc::new(Inner {
             folder,
@@ -73,11 +77,13 @@ impl PartState {
             addresses,
             access,
             published,
+            configs,
             invitations: Mutex::default(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),
             changed,
             handing_over: tokio::sync::Mutex::default(),
             following: tokio::sync::Mutex::default(),
+            handovers: TaskTracker::new(),
             inviting: watch::Sender::default(),
         }))
     }
@@ -110,6 +116,16 @@ impl PartState {
         let worked = tokio::task::spawn_blocking(move || work(&folder, &authority)).await;
         let worked = worked.map_err(|error| Status::internal(error.to_string()))?;
         worked.map_err(|error| Status::failed_precondition(error.to_string()))
+    }
+
+    /// Does something that goes on when the caller no longer waits. The end of the machine breaks it off; its steps are made for
+    /// that.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Status>> + Send + 'static,
+    ) -> Result<T, Status> {
+        let done = self.0.handovers.spawn(work).await;
+        done.unwrap_or_else(|ended| Err(Status::internal(ended.to_string())))
     }
 
     /// Sends somebody away who does not join. Whoever knows no invitation waits, and is in no log: they may be many.
@@ -256,7 +272,14 @@ impl PartsService for PartState {
     }
 
     async fn make_main(&self, request: Request<pb::MakeMainRequest>) -> Result<Response<pb::MakeMainResponse>, Status> {
-        self.hand_over(request.into_inner()).await.map(Response::new)
+        let (state, request) = (self.clone(), request.into_inner());
+        let part = request.part.clone();
+        let done = self.to_its_end(async move {
+            let done = state.hand_over(request).await;
+            // Whoever asked may be gone.
+            done.inspect_err(|status| info!("part {part} was not made the main part: {}", status.message()))
+        });
+        done.await.map(Response::new)
     }
 }
 
@@ -294,8 +317,9 @@ impl PartService for PartState {
     }
 
     async fn take_over(&self, request: Request<pb::TakeOverRequest>) -> Result<Response<pb::TakeOverResponse>, Status> {
-        let caller = caller(&request);
-        self.take_role(request.into_inner(), caller).await?;
+        let (state, caller) = (self.clone(), caller(&request));
+        let taken = self.to_its_end(async move { state.take_role(request.into_inner(), caller).await });
+        taken.await?;
         Ok(Response::new(pb::TakeOverResponse {}))
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tonic::Code;
 
-use super::{failed, folder};
+use super::{failed, folder, keys};
 use crate::connection::{DialFailure, MachineConnection};
 use crate::failure::CliError;
 
@@ -52,7 +52,7 @@ pub(super) struct JoinArguments {
 
 /// Joins. Says what comes of it.
 pub(super) async fn join(arguments: &JoinArguments) -> Result<String, CliError> {
-    let folder = folder(&arguments.file)?;
+    let (folder, own_keys) = (folder(&arguments.file)?, keys(&arguments.file)?);
     folder.check_joins(arguments.replace).map_err(|error| match error {
         FolderError::Member(_) => CliError::wrong(format!("{error}; with `--replace` it leaves that")),
         _ => failed(error),
@@ -67,7 +67,8 @@ pub(super) async fn join(arguments: &JoinArguments) -> Result<String, CliError> 
         Some(main) => exchange(main, &arguments.code, &request.request, &address).await?,
         None => exchange_with_whoever_invites(&arguments.code, &request.request, &address).await?,
     };
-    let membership = folder.join(admitted, &request.key, arguments.replace).map_err(failed)?;
+    let membership = folder.join(admitted, &request.key, arguments.replace, &own_keys);
+    let membership = membership.map_err(failed)?;
     let handed_down = folder.handed_down();
     if !own.exists {
         fs::write(&arguments.file, starter(&membership, &handed_down))

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use mainstay_pki::certificate::CertificateInfo;
 use tempfile::TempDir;
 
 use super::*;
-use crate::take_over::Anew;
+use crate::take_over::{Anew, Followed};
 
 /// Main part `a` with the sub-parts `b` and `c`, each in a folder of its own.
 struct Machine {
@@ -30,7 +31,7 @@ impl Machine {
                 .admit(&keys, name, (&request.request, address), machine.now);
             let joined = machine
                 .part(name)
-                .join(admitted.expect("admitted"), &request.key, false);
+                .join(admitted.expect("admitted"), &request.key, false, &machine.keys(name));
             joined.expect("joined");
         }
         machine
@@ -90,7 +91,7 @@ impl Machine {
             "stage" => b.stage(&self.insignia(), self.now).map(drop),
             "commit" => b.commit(&self.insignia()),
             "confirm" => a.confirm(&self.keys("a")),
-            "resume" => a.resume(),
+            "resume" => a.resume(2, &self.keys("a"), self.now).map(drop),
             "abandon" => b.abandon(),
             "follow" => self.part("c").follow(2, &self.keys("c")).map(drop),
             "a follows" => a.follow(2, &self.keys("a")).map(drop),
@@ -177,14 +178,14 @@ fn each_way_out_of_a_handover_that_does_not_end() {
         // The new one has refused.
         (
             &["yield", "stage", "abandon", "resume"],
-            "a: main 1, b: sub 1, c: sub 1",
+            "a: main 3, b: sub 1, c: sub 1",
             "a",
         ),
-        (&["yield", "resume", "resume"], "a: main 1, b: sub 1, c: sub 1", "a"),
+        (&["yield", "resume", "resume"], "a: main 3, b: sub 1, c: sub 1", "a"),
         // The new one died with what it had not taken up; the main part of before speaks to it.
         (
             &["yield", "stage", "resume", "b follows"],
-            "a: main 1, b: sub 1, c: sub 1",
+            "a: main 3, b: sub 1, c: sub 1",
             "a",
         ),
         // The new one is lost, whether it was the main part or not: the former one goes before it.
@@ -349,7 +350,9 @@ fn without_its_main_part_a_sub_part_begins_another_machine() {
     let request = part::request().expect("random numbers");
     let signing = b.signing(&machine.keys("b"));
     let admitted = b.admit(&signing, "c", (&request.request, "10.0.0.3:8080"), machine.now);
-    let joined = machine.part("c").join(admitted.expect("admitted"), &request.key, true);
+    let joined = machine
+        .part("c")
+        .join(admitted.expect("admitted"), &request.key, true, &machine.keys("c"));
     assert_eq!(joined.expect("joined").machine_id, made.machine_id);
     // On a computer that is a part of nothing.
     let nobody = machine.part("x").start_anew(&machine.keys("x"), machine.now);
@@ -383,5 +386,128 @@ fn a_ca_of_its_own_is_not_taken_for_that_of_the_machine() {
         part.confirm(&keys).expect("done now");
         assert_eq!(machine.now(from).role, PartRole::Sub);
         assert!(keys.has_key(), "{own}");
+    }
+}
+
+#[test]
+fn a_sub_part_has_no_key_of_the_machine_wherever_it_comes_from() {
+    let machine = Machine::new();
+    let keys = machine.keys("a");
+    let key = keys.key_pem().expect("there");
+    machine.steps(&ALL);
+    let restore = |file: PathBuf| fs::write(file, &key).expect("written");
+    restore(keys.folder().join("ca.key"));
+    assert_eq!(machine.key_holders(), "ab");
+    // The main part speaks to the one that was restored.
+    let followed = machine.part("a").follow(2, &keys).expect("follows");
+    assert!(matches!(followed, Followed::Changed) && machine.now("a").shares_authority);
+    assert_eq!(machine.key_holders(), "b");
+    let followed = machine.part("a").follow(2, &keys).expect("follows");
+    assert!(matches!(followed, Followed::AsBefore));
+
+    // It is taken in anew.
+    restore(keys.folder().join("ca.key"));
+    let b = machine.part("b");
+    let request = part::request().expect("random numbers");
+    let signing = b.signing(&machine.keys("b"));
+    let admitted = b.admit(&signing, "a", (&request.request, "10.0.0.1:8080"), machine.now);
+    let joined = machine
+        .part("a")
+        .join(admitted.expect("admitted"), &request.key, true, &keys);
+    assert!(joined.expect("joined").shares_authority);
+    assert_eq!(machine.key_holders(), "b");
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_keeps_nobody_from_being_a_sub_part() {
+    let machine = Machine::new();
+    let (c, keys) = (machine.part("c"), machine.keys("c"));
+    let lock = machine.place.path().join("c/part/lock");
+    fs::remove_file(&lock).expect("there");
+    std::os::unix::fs::symlink("nowhere/lock", &lock).expect("made");
+    assert!(matches!(c.follow(1, &keys), Ok(Followed::AsBefore)));
+    assert!(c.follow(2, &keys).is_err());
+    // What a handover has left cannot go, and harms nobody: its record says what it is.
+    fs::create_dir(c.handed_ca().folder()).expect("made");
+    assert!(matches!(c.follow(1, &keys), Ok(Followed::Untidy(_))));
+    fs::remove_file(&lock).expect("removed");
+    assert!(matches!(c.follow(1, &keys), Ok(Followed::AsBefore)));
+    assert!(!c.handed_ca().folder().exists());
+}
+
+#[test]
+fn a_take_back_has_a_certificate_of_its_term() {
+    let machine = Machine::new();
+    machine.steps(&["yield"]);
+    // One that broke off, after the certificate.
+    let full = machine.full("a/part/machine.json");
+    assert!(machine.step("lost at a").is_err());
+    drop(full);
+    machine.steps(&["resume"]);
+    let membership = machine.now("a");
+    let shown = part::authority(&machine.part("a").main_certificate_file()).expect("readable");
+    let names = CertificateInfo::of(&shown).expect("a certificate").names;
+    assert_eq!(membership.main_term(&names), Some(membership.term));
+    // Of another handover than the one that is here nothing is taken back.
+    machine
+        .part("a")
+        .yield_to("b", Some("a"), &machine.keys("a"), machine.now)
+        .expect("begun");
+    let resumed = machine.part("a").resume(2, &machine.keys("a"), machine.now);
+    assert!(!resumed.expect("readable"));
+    assert_eq!(machine.text(), "a: between 4, b: sub 1, c: sub 1");
+}
+
+#[test]
+fn a_damaged_record_costs_no_ca() {
+    for damage in [None, Some("{"), Some("")] {
+        let machine = Machine::new();
+        machine.steps(&ALL);
+        let (b, keys) = (machine.part("b"), machine.keys("b"));
+        keys.init("x", &["x".to_owned()], machine.now).expect("made");
+        let before = fs::read(b.machine_file()).expect("readable");
+        match damage {
+            None => fs::remove_file(b.machine_file()).expect("removed"),
+            Some(text) => fs::write(b.machine_file(), text).expect("written"),
+        }
+        let refused = [
+            b.init("x", &keys, machine.now).map(drop),
+            b.leave().map(drop),
+            b.check_joins(false),
+            b.check_joins(true),
+        ];
+        for refused in refused {
+            let said = refused.expect_err("refused").to_string();
+            assert!(said.contains("restore that from a copy"), "{said}");
+        }
+        if damage.is_some() {
+            let said = b.read().expect_err("damaged").to_string();
+            assert!(
+                said.contains("restore the file from a copy") && !said.contains("--replace"),
+                "{said}"
+            );
+        }
+        fs::write(b.machine_file(), before).expect("written");
+        assert_eq!(
+            (machine.text(), machine.key_holders()),
+            ("a: sub 2, b: main 2, c: sub 2".to_owned(), "b".to_owned())
+        );
+    }
+}
+
+#[test]
+fn what_a_write_has_left_that_broke_off_goes_with_the_role() {
+    let machine = Machine::new();
+    let draft = |file: &str| {
+        let path = machine.place.path().join(file);
+        fs::write(&path, "secret").expect("written");
+        path
+    };
+    let of_a = [draft("a/keys/ca.new-1"), draft("a/part/main.new-1")];
+    let of_b = draft("b/part/main.new-1");
+    machine.part("b").abandon().expect("cleared");
+    machine.steps(&ALL);
+    for path in of_a.iter().chain([&of_b]) {
+        assert!(!path.exists(), "{}", path.display());
     }
 }

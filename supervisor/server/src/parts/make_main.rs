@@ -153,11 +153,16 @@ impl PartState {
         match answer {
             Answer::Confirmed => Ok(()),
             Answer::Refused(why) => {
-                self.on_disk(|folder, _| folder.resume()).await?;
+                let term = membership.term;
+                let resumed = self.on_disk(move |folder, keys| folder.resume(term, keys, SystemTime::now()));
+                let is_main = resumed.await?;
                 self.0.changed.notify_one();
-                Err(Status::failed_precondition(format!(
-                    "this computer is the main part as before: {why}"
-                )))
+                Err(match is_main {
+                    true => Status::failed_precondition(format!("this computer is the main part as before: {why}")),
+                    false => Status::aborted(format!(
+                        "{why}; meanwhile this computer has become another part: see `mainstay part list`"
+                    )),
+                })
             }
             Answer::Unknown(_) if self.is_confirmed().await => Ok(()),
             Answer::Unknown(why) => Err(Status::aborted(format!(

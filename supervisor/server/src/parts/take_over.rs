@@ -2,13 +2,17 @@
 //! written in which order, and why, is said in [`mainstay_parts::handover`].
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use mainstay_auth::access::FollowedMain;
+use mainstay_config::is_stdin;
 use mainstay_model::Remote;
+use mainstay_model::apply_state::ConfigState;
 use mainstay_model::membership::{Membership, PartRole, SubPart};
 use mainstay_parts::folder::FolderError;
 use mainstay_parts::handover::{HandoverError, Insignia};
+use mainstay_parts::take_over::Followed;
 use mainstay_proto::mainstay::parts::v1 as pb;
 use mainstay_proxy::identity::ClientIdentity;
 use mainstay_runtime::remote::reach;
@@ -31,7 +35,7 @@ impl PartState {
         caller: Option<ClientIdentity>,
     ) -> Result<(), Status> {
         let _turn = self.0.following.lock().await;
-        let membership = self.membership().await?.ok_or_else(no_part)?;
+        let membership = known_before(self.membership().await)?;
         let term = main_term(&membership, caller.as_ref())?;
         let insignia = insignia(request, caller.map(|caller| caller.remote));
         let wanted = insignia.term;
@@ -49,6 +53,10 @@ impl PartState {
             return Err(Status::invalid_argument(
                 "the next main part is of a later term than the one that speaks",
             ));
+        }
+        let config = self.0.configs.status();
+        if let Some(why) = takes_nothing_up(&config.path, config.state, &config.reasons) {
+            return Err(Status::failed_precondition(format!("part {} {why}", membership.part)));
         }
         let staged = insignia.clone();
         let is_new = self.on_disk(move |folder, _| folder.stage(&staged, SystemTime::now()));
@@ -90,20 +98,52 @@ impl PartState {
         let membership = self.membership().await?.ok_or_else(no_part)?;
         let term = main_term(&membership, caller.as_ref())?;
         check_speaks(&membership, term)?;
-        let changed = self.on_disk(move |folder, keys| folder.follow(term, keys)).await?;
+        let followed = self.on_disk(move |folder, keys| folder.follow(term, keys)).await?;
         self.0.access.follow(FollowedMain {
             machine_id: membership.machine_id,
             term,
         });
-        if changed {
+        match followed {
+            Followed::AsBefore => {}
+            Followed::Untidy(error) => warn!("what does not belong to a sub-part cannot be cleared away here: {error}"),
+            Followed::Changed => self.0.changed.notify_one(),
+        }
+        if term > membership.term || membership.role != PartRole::Sub {
             let from = shown(caller.map(|caller| caller.remote));
             warn!(
-                "the main part of {} is another computer since its term {term}: the one at {from}",
+                "the main part of {} is another computer since its term {term}, or has taken its role back: the one at {from}",
                 membership.machine
             );
-            self.0.changed.notify_one();
         }
         Ok(())
+    }
+}
+
+/// What this computer was before it is asked to become the main part. Where that cannot be read, nobody knows whether an earlier
+/// try has come through.
+fn known_before(read: Result<Option<Membership>, Status>) -> Result<Membership, Status> {
+    let read = read.map_err(|status| Status::aborted(status.message()))?;
+    read.ok_or_else(no_part)
+}
+
+/// Why the machine would not take a role up: it reads its config again for that. `None`: it would.
+fn takes_nothing_up(config: &Path, state: ConfigState, reasons: &[String]) -> Option<String> {
+    let config_file = config.display();
+    match state {
+        _ if is_stdin(config) => {
+            Some("has its config from standard input, which cannot be read again: run it from a file there".to_owned())
+        }
+        ConfigState::Refused | ConfigState::Away => Some(format!(
+            "runs its last good config, because `{config_file}` there cannot be used, and becomes nothing else until it can: {}",
+            reasons.join("; ")
+        )),
+        ConfigState::Current
+        | ConfigState::Waiting
+        | ConfigState::Applying
+        | ConfigState::Watching
+        | ConfigState::Reverted
+        | ConfigState::Degraded
+        | ConfigState::Overridden => None,
     }
 }
 
@@ -207,6 +247,34 @@ mod tests {
         let owner = ClientIdentity::new(address, address);
         for caller in [Some(&owner), None] {
             assert!(main_term(&membership, caller).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_refuses_nothing_for_certain() {
+        let unreadable = Status::failed_precondition("cannot read `machine.json`: Input/output error");
+        for (read, expected) in [
+            (Ok(Some(part(PartRole::Sub, 1))), Ok(1)),
+            (Ok(None), Err(Code::FailedPrecondition)),
+            (Err(unreadable), Err(Code::Aborted)),
+        ] {
+            let found = known_before(read).map(|membership| membership.term);
+            assert_eq!(found.map_err(|status| status.code()), expected);
+        }
+    }
+
+    #[test]
+    fn a_machine_whose_config_is_not_read_again_takes_no_role() {
+        for (path, state, takes) in [
+            ("rover.yaml", ConfigState::Current, true),
+            ("rover.yaml", ConfigState::Waiting, true),
+            ("rover.yaml", ConfigState::Reverted, true),
+            ("rover.yaml", ConfigState::Refused, false),
+            ("rover.yaml", ConfigState::Away, false),
+            ("-", ConfigState::Current, false),
+        ] {
+            let why = takes_nothing_up(Path::new(path), state, &["it is gone".to_owned()]);
+            assert_eq!(why.is_none(), takes, "{path} {state:?}: {why:?}");
         }
     }
 

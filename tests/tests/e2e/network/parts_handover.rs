@@ -168,6 +168,8 @@ async fn another_part_becomes_the_main_part_and_all_follow_it() {
     let (ended, said) = join(&b, &a, &code).await;
     assert_eq!(ended, 0, "{said}");
     until_names(&b, &["a:own", "c:leg", "left"]).await;
+    // The copy had the key of the machine's CA.
+    assert!(has_key(&b) && !has_key(&a) && !has_key(&c));
 }
 
 #[tokio::test]
@@ -224,6 +226,21 @@ async fn a_part_that_is_away_or_reaches_nobody_does_not_become_the_main_part() {
     );
     assert!(said.contains("does not reach it at 127.0.0.1:1"), "{said}");
     assert!(!has_key(&b) && is_main(&a));
+    // Of a later term than the one that was refused: nobody is left with a certificate of it.
+    assert_eq!(list(&a).await["term"], 3);
+    until_names(&a, &["b:left", "c:leg", "own"]).await;
+
+    // It would run on as a sub-part, with a config that it cannot read again.
+    let good = fs::read_to_string(b.config()).expect("readable");
+    b.rewrite_text("components: {");
+    b.until_printed("the config is refused").await;
+    let (ended, said) = make_main(&a, &["b", "--as", "a"]).await;
+    assert!(
+        ended == 1 && said.contains("the main part as before: part b runs its last good config"),
+        "{said}"
+    );
+    assert!(!has_key(&b) && is_main(&a));
+    b.rewrite_text(&good);
     until_names(&a, &["b:left", "c:leg", "own"]).await;
     b.stop_core().await;
     let (ended, said) = make_main(&a, &["b", "--as", "a"]).await;
@@ -238,10 +255,15 @@ async fn a_part_that_is_away_or_reaches_nobody_does_not_become_the_main_part() {
     a.stop_core().await;
     let file = below(&a, "parts", "machine.json").expect("a part");
     let mut between = record(&a);
-    (between["handing_over_to"], between["part"], between["term"]) = (json!("b"), json!("a"), json!(2));
+    (between["handing_over_to"], between["part"], between["term"]) = (json!("b"), json!("a"), json!(6));
     fs::write(&file, between.to_string()).expect("written");
     let a = a.restart().await;
     until_names(&a, &["own"]).await;
+    let as_json = list(&a).await;
+    assert_eq!(
+        (&as_json["handing_over_to"], &as_json["main"]),
+        (&json!("b"), &json!(false))
+    );
     let listed = a.cli(&["part", "list", config(&a)]).await;
     assert!(
         listed.stdout.contains("`mainstay part make-main b` here goes on"),
@@ -252,7 +274,7 @@ async fn a_part_that_is_away_or_reaches_nobody_does_not_become_the_main_part() {
     let (ended, said) = make_main(&a, &["--main-is-lost", "--machine", config(&a)]).await;
     assert!(ended == 0 && said.contains("the main part of rover again"), "{said}");
     until_names(&a, &["c:leg", "own"]).await;
-    assert_eq!(list(&a).await["term"], 3);
+    assert_eq!(list(&a).await["term"], 7);
     // The other one was a sub-part still, and is found as one.
     let b = b.restart().await;
     until_names(&a, &["b:left", "c:leg", "own"]).await;
