@@ -11,6 +11,7 @@ use http_body::{Body, Frame};
 use mainstay_model::held::{Account, Hold, Way};
 use mainstay_proto::frames::{HEADER_LEN, MAX_MESSAGE_LEN, MessageTooLong, length_of};
 use mainstay_proxy::body::CallBody;
+use mainstay_proxy::deadline::Deadline;
 use mainstay_proxy::status::CallError;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{Code, Status};
@@ -63,10 +64,7 @@ impl Messages {
                         hold(&mut self.hold, self.gathered.len())?;
                         continue;
                     }
-                    Err(frame) => frame
-                        .into_trailers()
-                        .ok()
-                        .and_then(|trailers| Status::from_header_map(&trailers)),
+                    Err(frame) => frame.into_trailers().ok().and_then(told),
                 },
                 Some(Err(status)) => Some(status),
                 None => None,
@@ -124,13 +122,14 @@ pub async fn unary(
     descriptor: MessageDescriptor,
     field: String,
     account: Account,
+    deadline: Deadline,
 ) -> Response<CallBody> {
     let (parts, body) = answer.into_parts();
     let response = match ended(&parts.headers, parts.status) {
         Some(None) => Failure::from(plain(body).await).into_response(),
         Some(Some(status)) => Failure::from(status).into_response(),
         None => {
-            let made = one(Messages::new(body, account), descriptor, field).await;
+            let made = one(Messages::new(body, account), descriptor, field, deadline).await;
             made.unwrap_or_else(|status| Failure::from(status).into_response())
         }
     };
@@ -141,6 +140,7 @@ async fn one(
     mut messages: Messages,
     descriptor: MessageDescriptor,
     field: String,
+    deadline: Deadline,
 ) -> Result<Response<CallBody>, Status> {
     let message = messages
         .next()
@@ -150,7 +150,7 @@ async fn one(
         more?;
         return Err(Status::internal("the answer has more than one message"));
     }
-    off_thread(message.len(), move || {
+    off_thread(message.len(), deadline, move || {
         let message = messages.decode(&descriptor, message)?;
         let (bytes, content_type) = match descriptor.get_field_by_name(&field) {
             _ if descriptor.full_name() == RAW => raw(&message),
@@ -165,7 +165,7 @@ async fn one(
         }
         Ok(response)
     })
-    .await
+    .await?
 }
 
 fn written(value: &impl serde::Serialize) -> Result<Bytes, Status> {
@@ -192,10 +192,10 @@ pub async fn stream(answer: Response<CallBody>, descriptor: MessageDescriptor, a
         Some(None) => Failure::from(plain(body).await).into_last_of_stream(),
         Some(Some(status)) => Failure::from(status).into_last_of_stream(),
         None => {
-            let lines = Lines {
-                messages: Messages::new(body, account),
-                descriptor,
-            };
+            let mut messages = Messages::new(body, account);
+            // A status in the head is the end already: no trailers come.
+            messages.over = parts.headers.contains_key(Status::GRPC_STATUS);
+            let lines = Lines { messages, descriptor };
             let mut response = respond(StatusCode::OK, String::new());
             *response.body_mut() = tonic::body::Body::new(lines).into();
             response
@@ -238,9 +238,15 @@ impl Body for Lines {
     }
 }
 
+/// The status that headers or trailers tell, without its details: they are not shown, and reading broken ones panics.
+fn told(mut headers: HeaderMap) -> Option<Status> {
+    headers.remove("grpc-status-details-bin");
+    Status::from_header_map(&headers)
+}
+
 /// The status of an answer that is all in its head; `Some(None)` if that is in plain HTTP.
 fn ended(headers: &HeaderMap, http: StatusCode) -> Option<Option<Status>> {
-    let status = Status::from_header_map(headers);
+    let status = told(headers.clone());
     match status.filter(|status| status.code() != Code::Ok) {
         None if http != StatusCode::OK => Some(None),
         status => status.map(Some),
@@ -316,6 +322,10 @@ mod tests {
         response
     }
 
+    fn patient() -> Deadline {
+        Deadline::of(&HeaderMap::new(), None, tokio::time::Instant::now()).expect("none is given")
+    }
+
     fn descriptor() -> MessageDescriptor {
         let types = pool(built_in(POSITION).expect("ours")).expect("they fit");
         types.get_message_by_name(POSITION).expect("there")
@@ -357,7 +367,7 @@ mod tests {
         ] {
             for size in [1, 3, 100] {
                 let response = answered(&bytes, size, end.clone());
-                let response = unary(response, descriptor(), String::new(), Account::default()).await;
+                let response = unary(response, descriptor(), String::new(), Account::default(), patient()).await;
                 assert_eq!(response.headers()["grpc-metadata-opid"], "7");
                 assert_eq!(response.headers()[ACCESS_CONTROL_EXPOSE_HEADERS], "grpc-metadata-opid");
                 assert_eq!(text(response).await, (http, expected.clone()), "{size}");
@@ -368,10 +378,11 @@ mod tests {
             descriptor(),
             "position".into(),
             Account::default(),
+            patient(),
         );
         assert_eq!(text(made.await).await, (200, "1.5".to_owned()));
         let told = mainstay_proxy::status::plain(StatusCode::BAD_REQUEST, "malformed grpc-timeout");
-        let made = unary(told, descriptor(), String::new(), Account::default());
+        let made = unary(told, descriptor(), String::new(), Account::default(), patient());
         assert_eq!(text(made.await).await, (400, error(3, "malformed grpc-timeout")));
     }
 
@@ -411,7 +422,7 @@ mod tests {
             (b"\0\0\0\0\x03\x12\x01x", "application/octet-stream", b"x"),
         ] {
             let answer = answered(message, 4, Some(Status::ok("")));
-            let made = unary(answer, http_body(), String::new(), Account::default()).await;
+            let made = unary(answer, http_body(), String::new(), Account::default(), patient()).await;
             assert_eq!(
                 (made.status(), &made.headers()[CONTENT_TYPE]),
                 (StatusCode::OK, &HeaderValue::from_static(content_type))
@@ -440,8 +451,32 @@ mod tests {
             );
             assert_eq!(text(made.await).await, (200, format!("{lines}{error}")));
         }
+        // What ends well without a message may say so in its head alone.
+        let mut empty = Response::new(CallBody::Empty);
+        empty.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));
+        let made = stream(empty, descriptor(), Account::default());
+        assert_eq!(text(made.await).await, (200, String::new()));
         // What fails at once says so in its head.
         let made = stream(mainstay_proxy::status::respond(gone), descriptor(), Account::default());
         assert_eq!(text(made.await).await, (503, error.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn broken_details_of_a_status_do_no_harm() {
+        let broken = || {
+            let mut headers = trailers(&Status::aborted("late"));
+            headers.insert("grpc-status-details-bin", HeaderValue::from_static("%%%"));
+            headers
+        };
+        let mut in_head = Response::new(CallBody::Empty);
+        *in_head.headers_mut() = broken();
+        let frames = [Ok::<_, Status>(Frame::trailers(broken()))];
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let in_trailers = Response::new(CallBody::from(tonic::body::Body::new(body)));
+        for answer in [in_head, in_trailers] {
+            let made = unary(answer, descriptor(), String::new(), Account::default(), patient()).await;
+            let expected = "{\"code\":10,\"message\":\"late\"}".to_owned();
+            assert_eq!(text(made).await, (409, expected));
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! `params` and `weight` (what is asked), `answer` with `json`, `failure`; `held` (what waits).
 
 mod answer;
+mod crossing;
 mod failure;
 mod held;
 mod json;
@@ -16,6 +17,9 @@ mod schemas;
 mod template;
 mod weight;
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use mainstay_proxy::body::{CallBody, RequestBody};
@@ -23,6 +27,7 @@ use mainstay_proxy::deadline::{DEFAULT_UNARY, Deadline};
 use mainstay_proxy::local_services::MakeCall;
 use mainstay_proxy::status::CallError;
 use mainstay_runtime::machine::view::ViewCell;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -32,6 +37,9 @@ use self::schemas::Schemas;
 
 /// Bytes of a message from which on it is not made into JSON among the calls of others.
 const LARGE: usize = 64 << 10;
+
+/// Turn of the one whose bytes are worked on aside: the other threads are for what keeps the machine commandable.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// The gateway of one machine.
 #[derive(Debug)]
@@ -52,7 +60,13 @@ impl Rest {
     /// Answers a request. `call`: makes the call that it stands for, or why its caller may make none.
     pub async fn answer(&self, request: Request<RequestBody>, call: Result<MakeCall, CallError>) -> Response<CallBody> {
         let is_head = request.method() == Method::HEAD;
-        let mut response = self.route(request, call).await;
+        let routed = AssertUnwindSafe(self.route(request, call)).catch_unwind().await;
+        let mut response = routed.unwrap_or_else(|_| {
+            Failure::from(Status::internal(
+                "the request met a fault of the machine; its log says where",
+            ))
+            .into_response()
+        });
         if is_head {
             *response.body_mut() = CallBody::Empty;
         }
@@ -60,6 +74,16 @@ impl Rest {
     }
 
     async fn route(&self, request: Request<RequestBody>, call: Result<MakeCall, CallError>) -> Response<CallBody> {
+        // Before the route is looked for: who may make no call learns of none.
+        let call = match call {
+            Ok(call) => call,
+            Err(error) => return Failure::from(Status::from(error)).into_response(),
+        };
+        let (parts, body) = request.into_parts();
+        if let Err(status) = crossing::refuse(&parts) {
+            return Failure::from(status).into_response();
+        }
+        let request = Request::from_parts(parts, body);
         let view = self.published.load();
         let path = request.uri().path();
         let route = match routes::find(view.table.customs(), request.method(), path) {
@@ -83,9 +107,8 @@ impl Rest {
         &self,
         route: Route,
         request: Request<RequestBody>,
-        call: Result<MakeCall, CallError>,
+        call: MakeCall,
     ) -> Result<Response<CallBody>, Failure> {
-        let call = call.map_err(Status::from)?;
         let method = self.schemas.method(&route)?;
         if method.is_client_streaming() && method.is_server_streaming() {
             let text = format!(
@@ -99,31 +122,48 @@ impl Rest {
         let (mut parts, body) = request.into_parts();
         let account = body.account().clone();
         let text = deadline.limit(request::read(body, &parts.headers)).await??;
-        let length = text.len();
+        let length = text.len() + parts.uri.query().map_or(0, str::len);
         let path = format!("/{}/{}", route.binding.service, route.binding.method);
         let field = route.binding.response_body.clone().into_owned();
         let (asked, output) = (method.clone(), method.output());
-        let (mut parts, body) = off_thread(length, move || {
+        let (mut parts, body) = off_thread(length, deadline, move || {
             let body = request::build(&asked, &route, &parts, text)?;
             parts.headers = request::headers(std::mem::take(&mut parts.headers));
             Ok::<_, Failure>((parts, body))
         })
-        .await?;
+        .await??;
         parts.method = Method::POST;
         parts.uri = Uri::from(PathAndQuery::try_from(path).map_err(|error| Status::internal(error.to_string()))?);
         let answer = call(Request::from_parts(parts, body)).await;
         Ok(match method.is_server_streaming() {
             true => answer::stream(answer, output, account).await,
-            false => answer::unary(answer, output, field, account).await,
+            false => answer::unary(answer, output, field, account, deadline).await,
         })
     }
 }
 
 /// Does work on `length` bytes, aside if they are many: calls of others would wait for it.
-async fn off_thread<T: Send + 'static>(length: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+///
+/// # Errors
+/// The deadline passed before it was done.
+async fn off_thread<T: Send + 'static>(
+    length: usize,
+    deadline: Deadline,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     if length < LARGE {
-        return work();
+        return Ok(work());
     }
+    deadline.limit(aside(work)).await.map_err(Status::from)
+}
+
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let turn = TURN.acquire().await;
+    let work = move || {
+        // Held by the work, which goes on when nobody waits for it any more.
+        let _turn = turn;
+        work()
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
@@ -131,5 +171,49 @@ async fn off_thread<T: Send + 'static>(length: usize, work: impl FnOnce() -> T +
             // Only a runtime that ends takes work back.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn asked(path: &str, call: Result<MakeCall, CallError>) -> (u16, String) {
+        let rest = Rest::new(ViewCell::default());
+        let request = Request::get(path).body(RequestBody::empty()).expect("a request");
+        let response = rest.answer(request, call).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("it does not break off");
+        (status, String::from_utf8(body.to_bytes().into()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_in_json() {
+        let (status, text) = asked("/api/v1/version", Ok(Box::new(|_| panic!("broken")))).await;
+        assert!(status == 500 && text.starts_with("{\"code\":13,"), "{status} {text}");
+    }
+
+    #[tokio::test]
+    async fn who_may_call_nothing_learns_of_no_route() {
+        for path in ["/api/v1/version", "/api/v1/nothing"] {
+            let (status, text) = asked(path, Err(CallError::DeadlineExceeded)).await;
+            assert_eq!(status, 504, "{path}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn large_work_waits_for_its_turn_and_no_longer_than_its_call_lasts() {
+        let turn = TURN.acquire().await;
+        let soon = Deadline::after(Some(Duration::from_millis(20)), Instant::now());
+        let late = off_thread(LARGE, soon, || ()).await.expect_err("it is not its turn");
+        assert_eq!(late.code(), tonic::Code::DeadlineExceeded);
+        assert!(off_thread(1, soon, || ()).await.is_ok(), "small work waits for nobody");
+        drop(turn);
+        let patient = Deadline::after(None, Instant::now());
+        assert!(off_thread(LARGE, patient, || ()).await.is_ok());
     }
 }

@@ -1,5 +1,7 @@
 //! Parameters: texts of the path, the query and forms, put into fields of the request.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::percent_decode_str;
@@ -8,6 +10,9 @@ use serde_json::json;
 
 /// Most fields inside each other that a parameter may name.
 const MAX_DEPTH: usize = 32;
+
+/// Most parameters of a query or a form.
+const MAX_COUNT: usize = 1000;
 
 /// Error for a parameter that does not fit its field.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +32,8 @@ pub enum BadParameter {
     Oneof(String, String),
     #[error("parameter `{0}` names more than {MAX_DEPTH} fields inside each other")]
     Depth(String),
+    #[error("the query or form has more than {MAX_COUNT} parameters; send the request as a body in JSON")]
+    Count,
     #[error("`{}` in the query or form is no percent-encoded UTF-8", shown(.0))]
     Encoding(String),
 }
@@ -42,10 +49,14 @@ fn shown(text: &str) -> String {
 /// Parameters of a query or a form, in their order, those of one name together.
 ///
 /// # Errors
-/// One is no percent-encoded UTF-8.
+/// They are too many, or one is no percent-encoded UTF-8.
 pub fn read(text: &str) -> Result<Vec<(String, Vec<String>)>, BadParameter> {
     let mut parameters: Vec<(String, Vec<String>)> = Vec::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (count, pair) in text.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        if count == MAX_COUNT {
+            return Err(BadParameter::Count);
+        }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |part: &str| {
             let spaced = part.replace('+', " ");
@@ -55,9 +66,12 @@ pub fn read(text: &str) -> Result<Vec<(String, Vec<String>)>, BadParameter> {
                 .map_err(|_| BadParameter::Encoding(pair.to_owned()))
         };
         let (name, value) = (decode(name)?, decode(value)?);
-        match parameters.iter_mut().find(|(known, _)| *known == name) {
+        match places.get(&name).and_then(|place| parameters.get_mut(*place)) {
             Some((_, values)) => values.push(value),
-            None => parameters.push((name, vec![value])),
+            None => {
+                places.insert(name.clone(), parameters.len());
+                parameters.push((name, vec![value]));
+            }
         }
     }
     Ok(parameters)

@@ -90,7 +90,7 @@ fn too_long() -> Failure {
 /// # Errors
 /// The request does not fit the method.
 pub fn build(method: &MethodDescriptor, route: &Route, parts: &Parts, mut text: Text) -> Result<RequestBody, Failure> {
-    let room = weight::of_json(&text.bytes);
+    let room = weigh(&text.bytes, parts);
     if room > weight::MAX_REQUEST {
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, too_many()));
     }
@@ -99,10 +99,7 @@ pub fn build(method: &MethodDescriptor, route: &Route, parts: &Parts, mut text: 
     let bytes = text.bytes.trim_ascii();
     if method.is_client_streaming() {
         // Each message is a text of its own; the path and the query fill the first.
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        while json.end().is_err() {
-            messages.push(read_json(&method.input(), &mut json)?);
-        }
+        messages = read_each(&method.input(), bytes)?;
     } else {
         messages.push(message(&method.input(), &route.binding.body, &parts.headers, bytes)?);
     }
@@ -121,6 +118,34 @@ pub fn build(method: &MethodDescriptor, route: &Route, parts: &Parts, mut text: 
     let account = text.hold.account().clone();
     let held = Held::new(framed(messages)?, text.hold)?;
     Ok(RequestBody::on_account(tonic::body::Body::new(held), account))
+}
+
+/// Room for what a body and its query become.
+fn weigh(body: &[u8], parts: &Parts) -> usize {
+    let of_body = match is_form(&parts.headers, body.trim_ascii()) {
+        true => weight::of_form(body),
+        false => weight::of_json(body),
+    };
+    of_body + parts.uri.query().map_or(0, |query| weight::of_form(query.as_bytes()))
+}
+
+/// Whether a body is a form; what begins like JSON is JSON, because `curl -d` says that everything is a form.
+fn is_form(headers: &HeaderMap, body: &[u8]) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    content_type.starts_with(b"application/x-www-form-urlencoded") && !matches!(body.first(), Some(b'{' | b'['))
+}
+
+/// Messages that are one after the other. Their ends are found in one pass over the whole.
+fn read_each(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Vec<DynamicMessage>, Status> {
+    let mut texts = serde_json::Deserializer::from_slice(bytes).into_iter::<serde::de::IgnoredAny>();
+    let (mut messages, mut start) = (Vec::new(), 0);
+    while let Some(text) = texts.next() {
+        text.map_err(|error| unfit(descriptor, &error))?;
+        let text = bytes.get(start..texts.byte_offset()).unwrap_or_default();
+        messages.push(read_json(descriptor, &mut serde_json::Deserializer::from_slice(text))?);
+        start = texts.byte_offset();
+    }
+    Ok(messages)
 }
 
 /// Messages as a call sends them, each with its length in front.
@@ -155,12 +180,9 @@ fn message(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<DynamicMessage, Status> {
-    let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    let form = content_type.starts_with(b"application/x-www-form-urlencoded");
     match body {
         [] => Ok(DynamicMessage::new(descriptor.clone())),
-        // `curl -d` says that everything is a form.
-        [first, ..] if form && !matches!(first, b'{' | b'[') => {
+        body if is_form(headers, body) => {
             let text = std::str::from_utf8(body).map_err(|_| Status::invalid_argument("the form is no UTF-8"))?;
             let mut message = DynamicMessage::new(descriptor.clone());
             for (name, texts) in params::read(text).map_err(bad)? {
@@ -336,9 +358,19 @@ mod tests {
     #[tokio::test]
     async fn too_much_is_refused() {
         let path = "/api/v1/component/motor/left/do_command";
-        let values = format!("{{\"command\":{{\"a\":[{}1]}}}}", "1,".repeat(165_000));
+        let values = format!("{{\"command\":{{\"a\":[{}1]}}}}", "1,".repeat(55_000));
         let error = json(Method::POST, path, JSON, &values).await.expect_err("too many");
         assert!(error.contains("413") && error.contains("more values"), "{error}");
+        let escaped = format!("command={{\"a\":[{}1]}}", "1%2C".repeat(55_000));
+        let quoted = format!("\"&command={{\"a\":[{}1]}}", "1,".repeat(55_000));
+        for form in [escaped, quoted, "a&".repeat(55_000)] {
+            let error = json(Method::POST, path, FORM, &form).await.expect_err("too many");
+            assert!(error.contains("413") && error.contains("more values"), "{error}");
+        }
+        let error = json(Method::POST, path, FORM, &"a&".repeat(1001))
+            .await
+            .expect_err("too many");
+        assert!(error.contains("400") && error.contains("1000 parameters"), "{error}");
         for open in ["[", "{\"a\":"] {
             let deep = format!("{{\"command\":{{\"a\":{}", open.repeat(50_000));
             let error = json(Method::POST, path, JSON, &deep).await.expect_err("too deep");

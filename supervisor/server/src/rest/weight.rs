@@ -4,7 +4,9 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use prost_reflect::{Kind, MessageDescriptor};
 
 /// Bytes that a value in JSON, or a message, costs beside its own.
-const NODE: usize = 256;
+const NODE: usize = 768;
+/// Times that the bytes of a message or form are there at once: as they came, decoded, and written anew.
+const COPIES: usize = 3;
 /// Bytes that a number of a list costs.
 const NUMBER: usize = 64;
 /// Deepest nesting; parsers stop at 100 as well.
@@ -30,9 +32,16 @@ pub fn of_json(text: &[u8]) -> usize {
     text.len() + values * NODE
 }
 
+/// Room for a form or query, whose values may be texts of JSON. What may stand within their quotes counts as well: where a
+/// value begins is known only after decoding.
+pub fn of_form(text: &[u8]) -> usize {
+    let marks = percent_encoding::percent_decode(text).filter(|byte| matches!(byte, b'&' | b',' | b'[' | b'{'));
+    text.len() * COPIES + (1 + marks.count()) * NODE
+}
+
 /// Room for an encoded message of this type. What cannot be read counts no further: the decoder says so.
 pub fn of_message(descriptor: &MessageDescriptor, encoded: &[u8]) -> usize {
-    encoded.len() + nodes(descriptor, encoded, 0)
+    encoded.len() * COPIES + nodes(descriptor, encoded, 0)
 }
 
 fn nodes(descriptor: &MessageDescriptor, mut rest: &[u8], depth: usize) -> usize {
@@ -76,7 +85,7 @@ mod tests {
     use prost_types::value::Kind;
     use prost_types::{ListValue, Struct, Value};
 
-    use super::{NODE, NUMBER, of_json, of_message};
+    use super::{COPIES, NODE, NUMBER, of_form, of_json, of_message};
 
     #[test]
     fn json_weighs_by_its_values_and_not_by_what_its_texts_hold() {
@@ -92,11 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_form_weighs_by_its_parameters_and_what_they_hold_once_decoded() {
+        for (text, values) in [("", 1), ("a&a&a", 3), ("\"&a=1,2", 3), ("a=%5B1%2C1%2c%7b", 5)] {
+            assert_eq!(of_form(text.as_bytes()), text.len() * COPIES + values * NODE, "{text}");
+        }
+    }
+
+    #[test]
     fn a_message_weighs_by_its_values() {
         let weigh = |name: &str, encoded: &[u8]| {
             let types = pool(built_in(name).expect("ours")).expect("they fit");
             let descriptor = types.get_message_by_name(name).expect("there");
-            of_message(&descriptor, encoded) - encoded.len()
+            of_message(&descriptor, encoded) - encoded.len() * COPIES
         };
         let doubles = FlatTensorDataDouble { data: vec![0.5; 100] };
         let name = "viam.service.mlmodel.v1.FlatTensorDataDouble";
