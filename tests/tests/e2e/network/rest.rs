@@ -241,6 +241,30 @@ async fn over_http2_and_tls_it_is_the_same_and_a_page_may_ask() {
     }
 }
 
+#[tokio::test]
+async fn a_foreign_page_moves_nothing_by_a_picture_a_link_or_a_form() {
+    let mut world = World::settled(rover()).await;
+    world.until(|now| now.ready("left")).await;
+    let form = "origin: https://page.example\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    let picture = "sec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n";
+    for (target, headers, expected) in [
+        ("GET /stop_all", picture, 403),
+        (
+            "GET /stop_all",
+            "sec-fetch-site: none\r\nsec-fetch-mode: navigate\r\n",
+            200,
+        ),
+        ("POST /sessions", form, 403),
+        ("POST /sessions", "origin: http://robot\r\n", 200),
+        ("POST /sessions", "", 200),
+    ] {
+        let (status, head, text) = ask(&world, target, headers, "").await;
+        assert_eq!(status, expected, "{target} {headers}: {head} {text}");
+        assert!(status == 200 || text.starts_with("{\"code\":7,"), "{text}");
+    }
+    world.shutdown().await.with_code(0).left_nothing_behind();
+}
+
 fn echo() -> Machine {
     Machine::new()
         .module(Module::fixture("eyes"))
@@ -386,8 +410,14 @@ async fn what_is_too_much_or_cut_short_costs_its_own_connection_at_most() {
         said["padding"].as_str().map(str::len),
         Some(2_000_000_usize.div_ceil(3) * 4)
     );
-    let (status, error) = json_of(&world, say, &format!("[{}1]", "1,".repeat(165_000))).await;
+    let (status, error) = json_of(&world, say, &format!("[{}1]", "1,".repeat(55_000))).await;
     assert_eq!((status, &error["code"]), (413, &json!(8)), "{error}");
+    let form = format!("text=x&padding_bytes=1{}", "&a".repeat(1 << 20));
+    let header = "content-type: application/x-www-form-urlencoded\r\n";
+    let (status, _, text) = ask(&world, say, header, &form).await;
+    assert_eq!(status, 413, "{text}");
+    let (status, _, text) = ask(&world, say, header, "text=a+form&padding_bytes=1").await;
+    assert!(status == 200 && text.contains("\"a form\""), "{text}");
     let huge = "POST /api/v1/tests/echo/lidar/say HTTP/1.1\r\nhost: robot\r\nconnection: close\r\n\
                 content-length: 33554433\r\n\r\n{";
     let (head, text) = parts(&talk(world.address(), huge.as_bytes()).await.expect("an answer"));
