@@ -154,7 +154,7 @@ async fn off_thread<T: Send + 'static>(
     if length < LARGE {
         return Ok(work());
     }
-    deadline.limit(aside(work)).await.map_err(Status::from)
+    deadline.limit(aside(work)).await
 }
 
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

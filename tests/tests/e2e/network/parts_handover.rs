@@ -216,6 +216,18 @@ async fn a_handover_that_is_interrupted_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_handover_does_not_end_with_whoever_asked_for_it() {
+    let [a, b, _c] = machine().await;
+    let mut cli = a.start_cli(&["part", "make-main", "b", "--as", "a"]);
+    until("the begin", || is_between(&a) || is_main(&b)).await;
+    cli.kill().expect("killed");
+    let _ended = cli.wait();
+    until("the end", || is_main(&b) && !is_main(&a) && !is_between(&a)).await;
+    assert!(has_key(&b) && !has_key(&a));
+    until_names(&b, &["a:own", "c:leg", "left"]).await;
+}
+
+#[tokio::test]
 async fn a_part_that_is_away_or_reaches_nobody_does_not_become_the_main_part() {
     let [a, mut b, _c] = machine().await;
     // It cannot reach the former main part, so it refuses.
