@@ -198,8 +198,9 @@ async fn a_request_in_json_is_refused_as_the_call_that_it_stands_for() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(told > 170, "{told} are told");
-    // What leads nowhere is no secret.
-    assert_eq!(ask("GET", "/api/v1/nothing", None).await.http, 404);
+    // Who may make no call learns of no path.
+    assert_eq!(ask("GET", "/api/v1/nothing", None).await.http, 401);
+    assert_eq!(ask("GET", "/api/v1/nothing", Some(&token)).await.http, 404);
     assert_eq!(ask("GET", "/api/v1/version", Some(&token)).await.http, 200);
     let answer = ask("PUT", "/api/v1/component/motor/left/power", Some(&token)).await;
     let text = String::from_utf8_lossy(&answer.body);

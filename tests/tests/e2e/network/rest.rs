@@ -440,7 +440,7 @@ async fn what_is_too_much_or_cut_short_costs_its_own_connection_at_most() {
         let (status, answer) = json_of(&world, say, text).await;
         assert!(status == if text.is_empty() { 200 } else { 400 }, "{text}: {answer}");
     }
-    let deep = "[".repeat(100_000);
+    let deep = "[".repeat(10_000);
     assert_eq!(json_of(&world, say, &deep).await.0, 400);
     // A body of which the end never comes.
     let mut cut = request(say, "", r#"{"text":"x"}"#);
